@@ -1,0 +1,80 @@
+"""libbucket: buckets for Kubernetes, from any store.
+
+Import from here: this is the whole public surface. A backend subclasses `Provisioner` and calls `run`.
+`libbucket.provisioner` explains the contract; `libbucket.testing` has what a backend is tested with.
+"""
+
+from libbucket._kube.quantity import parse_quantity
+from libbucket.errors import (
+    AccessDenied,
+    AdminSecretMissing,
+    BucketExists,
+    BucketNotEmpty,
+    BucketNotFound,
+    InvalidAdminSecret,
+    InvalidClaim,
+    InvalidConfig,
+    InvalidParameters,
+    NotReady,
+    ProvisionerError,
+    QuotaExceeded,
+    Reason,
+    RetrySlowly,
+    RetrySoon,
+    StoreUnavailable,
+    Terminal,
+    Throttled,
+)
+from libbucket.parameters import ParameterReader
+from libbucket.provisioner import Provisioner, ProvisionerFactory, SecretReader, Services
+from libbucket.run import run
+from libbucket.types import (
+    AccessKeys,
+    Authentication,
+    BucketOptions,
+    Claim,
+    Connection,
+    Endpoint,
+    ObjectBucket,
+    Owner,
+    ReclaimPolicy,
+    SecretStr,
+)
+
+__all__ = [
+    "AccessDenied",
+    "AccessKeys",
+    "AdminSecretMissing",
+    "Authentication",
+    "BucketExists",
+    "BucketNotEmpty",
+    "BucketNotFound",
+    "BucketOptions",
+    "Claim",
+    "Connection",
+    "Endpoint",
+    "InvalidAdminSecret",
+    "InvalidClaim",
+    "InvalidConfig",
+    "InvalidParameters",
+    "NotReady",
+    "ObjectBucket",
+    "Owner",
+    "ParameterReader",
+    "Provisioner",
+    "ProvisionerError",
+    "ProvisionerFactory",
+    "QuotaExceeded",
+    "Reason",
+    "ReclaimPolicy",
+    "RetrySlowly",
+    "RetrySoon",
+    "SecretReader",
+    "SecretStr",
+    "Services",
+    "StoreUnavailable",
+    "Terminal",
+    "Throttled",
+    "parse_quantity",
+    "run",
+]

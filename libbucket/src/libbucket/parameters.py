@@ -1,0 +1,102 @@
+"""StorageClass parameters to typed values, with all mistakes reported at once.
+
+Used by a provisioner's `parameters` module. Knows the forms that parameters come in (text, choice, yes or
+no, number, URL); knows no parameter of any store.
+
+    reader = ParameterReader(options.parameters)
+    parsed = Parameters(region=reader.text("region", default="us-east-1"), secure=reader.flag("secure", default=True))
+    reader.finish()          # raises InvalidParameters with every mistake
+    reader.unknown()         # one sentence for each parameter that nobody asked for
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from libbucket.errors import InvalidParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_YES: Final = frozenset({"true", "yes", "1", "on"})
+_NO: Final = frozenset({"false", "no", "0", "off"})
+_CORE: Final = frozenset({"bucketName"})
+
+
+class ParameterReader:
+    """Reads parameters one by one and collects what is wrong with them.
+
+    Every method returns a value of the right type even after a mistake, so that reading goes on and
+    `finish` can report all of them.
+    """
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        self._parameters = parameters
+        self._asked: set[str] = set(_CORE)
+        self._mistakes: list[str] = []
+
+    def text(self, name: str, *, default: str = "", required: bool = False) -> str:
+        """The value without surrounding white space; `default` where it is absent or empty."""
+        self._asked.add(name)
+        value = self._parameters.get(name, "").strip()
+        if not value and required:
+            self.mistake(name, "is required")
+        return value or default
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """True or false; also yes/no, on/off, 1/0 as the Go provisioners write them."""
+        value = self.text(name).lower()
+        if value and value not in _YES | _NO:
+            self.mistake(name, f"must be true or false, not {value!r}")
+        return default if value not in _YES | _NO else value in _YES
+
+    def choice(self, name: str, choices: frozenset[str], *, default: str) -> str:
+        """One of `choices`, spelled exactly so."""
+        value = self.text(name, default=default)
+        if value in choices or value == default:
+            return value
+        self.mistake(name, f"must be one of {', '.join(sorted(choices))}, not {value!r}")
+        return default
+
+    def number(self, name: str, *, default: int, minimum: int = 0) -> int:
+        """A whole number, at least `minimum`."""
+        value = self.text(name)
+        if not value:
+            return default
+        if not value.isascii() or not value.isdigit() or int(value) < minimum:
+            self.mistake(name, f"must be a whole number of at least {minimum}, not {value!r}")
+            return default
+        return int(value)
+
+    def url(self, name: str, *, required: bool = False) -> str:
+        """An http or https URL without path, query or user, as an endpoint is given; "" where it is absent."""
+        value = self.text(name, required=required).rstrip("/")
+        if value and not _is_endpoint_url(value):
+            self.mistake(name, f"must look like https://host or https://host:port, not {value!r}")
+            return ""
+        return value
+
+    def mistake(self, name: str, problem: str) -> None:
+        """Adds a mistake of the caller's own finding, such as two parameters that contradict each other."""
+        self._mistakes.append(f"{name} {problem}")
+
+    def finish(self) -> None:
+        """Raises `InvalidParameters` with every mistake found so far, if there was one."""
+        if self._mistakes:
+            raise InvalidParameters(self._mistakes)
+
+    def unknown(self) -> tuple[str, ...]:
+        """A warning for each parameter that was never asked for: likely a typing error."""
+        names = sorted(set(self._parameters) - self._asked)
+        return tuple(f"StorageClass parameter {name!r} is unknown to this provisioner and ignored" for name in names)
+
+
+def _is_endpoint_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        has_valid_port = parts.port is None or 0 < parts.port < 65536
+    except ValueError:
+        return False
+    is_bare = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and has_valid_port and is_bare

@@ -1,0 +1,163 @@
+"""The contract between the core and a store: what to write for a new backend. Five minutes.
+
+You write four verbs. The core does the rest: watching, queueing, deciding, retrying, the Secret, the
+ConfigMap, the ObjectBucket, phases, conditions, Events, metrics, leader election, the command line.
+
+**Every call may come again**, after a crash at any point, from any replica, with the same arguments. So:
+same again gives the same result; gone already is success; exists but is not ours is `BucketExists`.
+
+==============  =================================  ==================================================
+verb            returns normally                   raises
+==============  =================================  ==================================================
+`provision`     the claim becomes Bound: Secret    `RetrySoon`: again, with back-off (or its `delay`).
+                and ConfigMap are written          `RetrySlowly`: again, rarely; an edit wakes it.
+`grant`         the same, for a bucket that the    `Terminal`: the claim is Failed until it is edited.
+                class names                        Nothing is undone: the claim keeps its finalizer, and
+                                                   `delete` or `revoke` cleans up when it is deleted.
+`delete`        the claim and its objects go       `RetrySoon`, `RetrySlowly`, `Terminal`: the claim stays,
+`revoke`        the same; the bucket stays         says why, and the verb comes again: soon, rarely, rarely.
+==============  =================================  ==================================================
+
+Anything else that is raised is a bug of the provisioner: it is logged, the claim shows `InternalError`
+without the exception's text (which could hold a secret), and the verb comes again with back-off.
+
+One provisioner object serves all workers at once, from several threads: keep configuration in it, and no
+state of a request. Every network call needs a time limit; let the SDK retry little, because the core does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libbucket.types import BucketOptions, Claim, ObjectBucket, SecretStr
+
+_USER_ID_PART = 20
+
+
+class Provisioner(ABC):
+    """A store. Subclass it, and hand the class (or a factory) to `libbucket.run`.
+
+    Attributes:
+        supported_config: the `spec.additionalConfig` keys that this store can do. Others become one
+            Warning Event and are not handed on.
+    """
+
+    supported_config: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        """Makes the bucket, an identity, and credentials that reach this bucket and nothing else.
+
+        Look before creating. A bucket of that name is yours only if it carries `options.owner`'s stamp;
+        otherwise raise `BucketExists` and touch nothing. Stamp a new bucket in the call that creates it
+        where the store can, in the next call where it can't.
+
+        Also called to apply an edited `additionalConfig`, and to restore a Secret that was removed:
+        `options.credentials` are what the Secret holds. If they are this claim's and still work, return
+        them unchanged; otherwise issue new ones and remove the old.
+
+        Args:
+            options: the request; everything in it is already recorded in the cluster.
+
+        Returns:
+            An `ObjectBucket` with its `connection` filled.
+
+        Raises:
+            ProvisionerError: see the table at the top of this module.
+        """
+
+    @abstractmethod
+    def delete(self, ob: ObjectBucket) -> None:
+        """Withdraws the credentials, then removes the bucket with everything in it.
+
+        Credentials first: from the moment this starts, the application is out. Remove all versions,
+        delete markers and unfinished uploads in bounded batches; a call that is cut off goes on where it
+        was. Refuse a bucket without the owner's stamp (`BucketExists`); a bucket or identity that is
+        gone already is success. `ob` may be the record of a `provision` that never finished: then
+        `additional_state` is empty, and names follow from `ob.user_id` and `ob.bucket_name`.
+
+        Raises:
+            ProvisionerError: see the table at the top of this module.
+        """
+
+    @abstractmethod
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        """Gives this claim an identity of its own on the existing bucket that the class names.
+
+        Leave alone what others were granted on that bucket. The bucket is not stamped and not changed.
+
+        Returns:
+            An `ObjectBucket` with its `connection` filled.
+
+        Raises:
+            BucketNotFound: there is no such bucket.
+            ProvisionerError: see the table at the top of this module.
+        """
+
+    @abstractmethod
+    def revoke(self, ob: ObjectBucket) -> None:
+        """Withdraws what `provision` or `grant` gave; the bucket and its data stay untouched.
+
+        The credentials must have stopped working when this returns. If the store can't promise that yet,
+        raise `NotReady`, and it comes again.
+
+        Raises:
+            ProvisionerError: see the table at the top of this module.
+        """
+
+    def generate_user_id(self, claim: Claim, ob: ObjectBucket | None) -> str:
+        """Names the claim's identity in the store: the same answer for the same claim, for ever.
+
+        The default is readable, at most 64 characters of `[a-z0-9-]`, and unique by a hash of namespace,
+        name and uid. Override it where the store wants another form.
+
+        Args:
+            claim: the claim.
+            ob: what is recorded already, if anything.
+
+        Returns:
+            The user id, which the core records before the first call.
+        """
+        if ob is not None and ob.user_id:
+            return ob.user_id
+        whole = f"{claim.namespace}/{claim.name}/{claim.uid}"
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
+        readable = [re.sub("[^a-z0-9]+", "-", part.lower())[:_USER_ID_PART] for part in (claim.namespace, claim.name)]
+        return f"obc-{readable[0]}-{readable[1]}-{digest}"
+
+
+class SecretReader(Protocol):
+    """Reads a Secret of an administrator: the core's service to a provisioner."""
+
+    def __call__(self, namespace: str, name: str) -> Mapping[str, SecretStr]:
+        """The decoded `data` of the Secret, read afresh at every call.
+
+        Raises:
+            AdminSecretMissing: it does not exist, or the provisioner may not read it.
+            RetrySoon: the API server did not answer.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the core hands to a provisioner when it is built.
+
+    Attributes:
+        read_secret: reads the Secret that a class names.
+    """
+
+    read_secret: SecretReader
+
+
+class ProvisionerFactory(Protocol):
+    """What `libbucket.run` takes: usually the provisioner's class itself."""
+
+    def __call__(self, services: Services) -> Provisioner:
+        """Builds the one provisioner of this process."""

@@ -1,0 +1,28 @@
+"""The entry point of every provisioner: command line, settings, logging, and the controller until a signal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from libbucket.provisioner import ProvisionerFactory
+
+
+def run(
+    factory: ProvisionerFactory, *, program: str, provisioner_name: str, version: str, argv: Sequence[str] | None = None
+) -> int:
+    """Runs a provisioner until a signal stops it.
+
+    Args:
+        factory: builds the provisioner; usually its class.
+        program: name of the command, for `--help`, `--version` and log lines.
+        provisioner_name: which StorageClasses are served, unless `--provisioner-name` says otherwise.
+        version: of the provisioner's distribution; part of what decides whether a bound claim is settled.
+        argv: the arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code: 0 stopped by a signal, 1 failed at run time, 2 wrong usage.
+    """
+    raise NotImplementedError

@@ -1,0 +1,239 @@
+"""The data that the core and a provisioner hand to each other. Pure, frozen, without any I/O.
+
+The names are those of the Go library lib-bucket-provisioner (`BucketOptions`, `ObjectBucket`,
+`Connection`, `Endpoint`, `Authentication`, `AccessKeys`), in Python's spelling. The core fills
+`BucketOptions`; a provisioner answers with an `ObjectBucket` that holds a `Connection`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class SecretStr:
+    """A string that does not print: `repr`, `str`, formatting and pickling never show what it holds.
+
+    Only `reveal()` gives the value; call it where the value is put on the wire, and nowhere else.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "SecretStr('**********')"
+
+    def __str__(self) -> str:
+        return "**********"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretStr) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a SecretStr is not pickled: it would write the secret out")
+
+
+class ReclaimPolicy(StrEnum):
+    """What becomes of the bucket when its claim is deleted: the StorageClass's `reclaimPolicy`."""
+
+    DELETE = "Delete"
+    RETAIN = "Retain"
+    RECYCLE = "Recycle"
+    """Of older objects; treated as Retain, since data that is kept can still be deleted by hand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessKeys:
+    """An S3 key pair: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` of the claim's Secret."""
+
+    access_key_id: str
+    secret_access_key: SecretStr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authentication:
+    """What the claim's Secret holds.
+
+    Attributes:
+        access_keys: the S3 key pair; None where the store speaks no S3.
+        additional_secret_data: further keys of the Secret, strictly additive.
+    """
+
+    access_keys: AccessKeys | None = None
+    additional_secret_data: Mapping[str, SecretStr] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where an application finds the bucket.
+
+    Attributes:
+        bucket_host: bare host name, no scheme.
+        bucket_port: TCP port.
+        bucket_name: name of the bucket in the store.
+        region: region or location; may be empty.
+        sub_region: may be empty.
+        additional_config: further keys of the claim's ConfigMap, strictly additive (`BUCKET_SSL`).
+    """
+
+    bucket_host: str
+    bucket_port: int
+    bucket_name: str
+    region: str = ""
+    sub_region: str = ""
+    additional_config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """How an application reaches the bucket, and what the provisioner must remember about it.
+
+    Attributes:
+        endpoint: written to the ObjectBucket and the claim's ConfigMap.
+        authentication: written to the claim's Secret only; None in what the core hands to `delete`
+            and `revoke`, which never need it.
+        additional_state: identity names, policy ids; written to the ObjectBucket, readable by everybody
+            who may read it, and handed back on every later call. No secrets.
+    """
+
+    endpoint: Endpoint
+    authentication: Authentication | None = None
+    additional_state: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Whose bucket it is: what a new bucket is stamped with, and what is looked for on one that exists.
+
+    Attributes:
+        cluster_id: uid of the namespace `kube-system`.
+        namespace: namespace of the claim.
+        name: name of the claim.
+        uid: uid of the claim: a claim that is made again under the same name is another owner.
+    """
+
+    cluster_id: str
+    namespace: str
+    name: str
+    uid: str
+
+    def stamp(self) -> dict[str, str]:
+        """The four facts under their standard keys, as tags, labels or metadata of a bucket.
+
+        The keys are lower-case identifiers, because that is what all four stores take.
+        """
+        return {
+            "objectbucket_cluster_id": self.cluster_id,
+            "objectbucket_claim_namespace": self.namespace,
+            "objectbucket_claim_name": self.name,
+            "objectbucket_claim_uid": self.uid,
+        }
+
+    def is_stamped_on(self, found: Mapping[str, str]) -> bool:
+        """Whether `found`, read from a bucket, is this owner's stamp.
+
+        Cluster and uid decide: a uid is never given twice, and names can be too long for some stores.
+        """
+        return (
+            found.get("objectbucket_cluster_id") == self.cluster_id and found.get("objectbucket_claim_uid") == self.uid
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """An ObjectBucketClaim, as far as a provisioner may see it.
+
+    Attributes:
+        additional_config: the keys of `spec.additionalConfig` that the operator allows and the store
+            can do; values are strings. An absent key is unmanaged: leave what is on the bucket.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    additional_config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectBucket:
+    """A bucket as the cluster knows it: returned by `provision` and `grant`, handed to `delete` and `revoke`.
+
+    A provisioner fills `connection`, and `warnings` if it has something to say; the core fills the rest.
+
+    Attributes:
+        connection: endpoint, credentials (only on the way in), state.
+        warnings: each becomes one Warning Event on the claim (dangerous or unknown parameters).
+        name: name of the ObjectBucket object.
+        user_id: what `BucketOptions.user_id` was.
+        reclaim_policy: recorded when the claim was bound; the class is not asked again.
+        parameters: of the StorageClass, recorded before the first call; the class may be gone.
+        owner: whose bucket it is.
+        greenfield: True if the bucket was made for this claim, False if the class named it.
+    """
+
+    connection: Connection
+    warnings: tuple[str, ...] = ()
+    name: str = ""
+    user_id: str = ""
+    reclaim_policy: ReclaimPolicy = ReclaimPolicy.RETAIN
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    owner: Owner = field(default_factory=lambda: Owner(cluster_id="", namespace="", name="", uid=""))
+    greenfield: bool = False
+
+    @property
+    def bucket_name(self) -> str:
+        """Name of the bucket in the store."""
+        return self.connection.endpoint.bucket_name
+
+    @property
+    def additional_state(self) -> Mapping[str, str]:
+        """What the provisioner asked the core to remember."""
+        return self.connection.additional_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketOptions:
+    """One request to `provision` or `grant`. Everything is already recorded in the cluster.
+
+    Attributes:
+        reclaim_policy: recorded on the ObjectBucket.
+        bucket_name: the bucket to make, or for `grant` the existing one that the class names.
+        user_id: from `generate_user_id`; the same on every call for this claim.
+        claim: whose request it is.
+        parameters: of the StorageClass.
+        owner: the stamp.
+        credentials: what the claim's Secret holds now, if anything. When they are this claim's own and
+            still work, return them unchanged, so that nothing rotates by accident.
+        additional_state: what an earlier call asked to remember (also of the Go library); source of truth
+            for identity names.
+        previous_config: the `additional_config` of the last successful call: a key that is here and no
+            longer in `claim.additional_config` was ours, and is to be reset.
+    """
+
+    reclaim_policy: ReclaimPolicy
+    bucket_name: str
+    user_id: str
+    claim: Claim
+    parameters: Mapping[str, str]
+    owner: Owner
+    credentials: Authentication | None = None
+    additional_state: Mapping[str, str] = field(default_factory=dict)
+    previous_config: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Buckets in MinIO for Kubernetes ObjectBucketClaims."""
