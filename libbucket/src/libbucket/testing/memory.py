@@ -1,0 +1,183 @@
+"""A provisioner over a store in memory: the contract's reference, and what the core is tested and measured with.
+
+Obeys every rule of `libbucket.provisioner`, and passes the conformance suite; faults and waiting are put in by a hook
+that tests give. Runs as a process, too, for measurements of the core alone:
+
+    python -m libbucket.testing.memory --kubeconfig PATH
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from libbucket._kube.quantity import parse_quantity
+from libbucket.errors import BucketExists, BucketNotFound, InvalidAdminSecret, InvalidClaim, InvalidConfig
+from libbucket.parameters import ParameterReader
+from libbucket.provisioner import Provisioner, Services
+from libbucket.run import run
+from libbucket.testing.memory_store import Bucket, Identity, MemoryStore
+from libbucket.types import Authentication, Connection, Endpoint, ObjectBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from libbucket.types import AccessKeys, BucketOptions
+
+PROVISIONER_NAME = "memory.libbucket.io/bucket"
+ADMIN_KEY = "MEMORY_PASSWORD"
+
+Verb = Literal["provision", "delete", "grant", "revoke"]
+"""The four verbs, as hook and counter name them."""
+
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+
+
+def _no_hook(_verb: Verb, _request: BucketOptions | ObjectBucket) -> None:
+    """Lets every call pass."""
+
+
+class MemoryProvisioner(Provisioner):
+    """Provisions from a `MemoryStore`.
+
+    Class parameters: `host`, `region`, `versioning` (true or false), and `secretName` with `secretNamespace`, for a
+    Secret that must hold the key `MEMORY_PASSWORD`: its value is of no use, but a mistake shows as in a real store.
+
+    Args:
+        services: of the core; needed only where a class names a Secret.
+        store: where the buckets are; a new one by default. Hand the same one to a second provisioner to play a restart.
+        hook: called at the beginning of every verb with its name and its argument: raise in it to play a fault, wait
+            for an event in it to play a slow store.
+
+    Attributes:
+        store: the store.
+        calls: how often each verb was called, before anything else happened.
+    """
+
+    supported_config: ClassVar[frozenset[str]] = frozenset({"maxObjects"})
+
+    def __init__(
+        self,
+        services: Services | None = None,
+        *,
+        store: MemoryStore | None = None,
+        hook: Callable[[Verb, BucketOptions | ObjectBucket], None] = _no_hook,
+    ) -> None:
+        self.store = store or MemoryStore()
+        self.calls: Counter[Verb] = Counter()
+        self._services = services
+        self._hook = hook
+        self._calls_lock = threading.Lock()
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        """Makes the bucket, stamped, and an identity that may use it."""
+        self._begin("provision", options)
+        settings = self._settings(options.parameters)
+        max_objects = _max_objects(options)
+        if not _BUCKET_NAME.fullmatch(options.bucket_name):
+            raise InvalidClaim(
+                f"bucketName {options.bucket_name!r} must be 3 to 63 lower-case letters, digits and dashes"
+            )
+        with self.store.lock:
+            bucket = self.store.buckets.get(options.bucket_name)
+            if bucket is None:
+                bucket = Bucket(stamp=options.owner.stamp(), versioned=settings.versioned)
+                self.store.buckets[options.bucket_name] = bucket
+            if not options.owner.is_stamped_on(bucket.stamp):
+                raise BucketExists(f"bucket {options.bucket_name} exists already and belongs to somebody else")
+            if max_objects is not None or "maxObjects" in options.previous_config:
+                bucket.max_objects = max_objects
+            return self._answer(options, settings)
+
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        """Makes an identity that may use the bucket that the class names."""
+        self._begin("grant", options)
+        settings = self._settings(options.parameters)
+        with self.store.lock:
+            if options.bucket_name not in self.store.buckets:
+                raise BucketNotFound(f"bucket {options.bucket_name}, which the class names, does not exist")
+            return self._answer(options, settings)
+
+    def delete(self, ob: ObjectBucket) -> None:
+        """Removes the identity, then the bucket if it carries the owner's stamp."""
+        self._begin("delete", ob)
+        with self.store.lock:
+            self.store.identities.pop(ob.user_id, None)
+            bucket = self.store.buckets.get(ob.bucket_name)
+            if bucket is None:
+                return
+            if not ob.owner.is_stamped_on(bucket.stamp):
+                raise BucketExists(f"bucket {ob.bucket_name} is not this claim's: it is left as it is")
+            del self.store.buckets[ob.bucket_name]
+
+    def revoke(self, ob: ObjectBucket) -> None:
+        """Removes the identity."""
+        self._begin("revoke", ob)
+        with self.store.lock:
+            self.store.identities.pop(ob.user_id, None)
+
+    def _begin(self, verb: Verb, request: BucketOptions | ObjectBucket) -> None:
+        with self._calls_lock:
+            self.calls[verb] += 1
+        self._hook(verb, request)
+
+    def _settings(self, parameters: Mapping[str, str]) -> _Settings:
+        settings = _Settings(parameters)
+        if settings.secret_name and self._services is not None:
+            found = self._services.read_secret(settings.secret_namespace, settings.secret_name)
+            if not found.get(ADMIN_KEY):
+                where = f"{settings.secret_namespace}/{settings.secret_name}"
+                raise InvalidAdminSecret(f"Secret {where} has no key {ADMIN_KEY}")
+        return settings
+
+    def _answer(self, options: BucketOptions, settings: _Settings) -> ObjectBucket:
+        """Lets the identity in, and says how to get there."""
+        self.store.identities.setdefault(options.user_id, Identity()).grants = {options.bucket_name}
+        endpoint = Endpoint(
+            bucket_host=settings.host, bucket_port=443, bucket_name=options.bucket_name, region=settings.region
+        )
+        connection = Connection(
+            endpoint=endpoint,
+            authentication=Authentication(access_keys=self._keys(options)),
+            additional_state={"UserName": options.user_id},
+        )
+        return ObjectBucket(connection=connection, warnings=settings.warnings)
+
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        """The claim's keys if they are this identity's and work, else new ones; all others stop working."""
+        identity = self.store.identities[options.user_id]
+        held = options.credentials.access_keys if options.credentials else None
+        if held is not None and identity.keys.get(held.access_key_id) == held.secret_access_key.reveal():
+            identity.keys = {held.access_key_id: held.secret_access_key.reveal()}
+            return held
+        identity.keys.clear()
+        return self.store.issue_keys(options.user_id)
+
+
+class _Settings:
+    """The class's parameters, read and checked."""
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        reader = ParameterReader(parameters)
+        self.host = reader.text("host", default="memory.invalid")
+        self.region = reader.text("region")
+        self.versioned = reader.flag("versioning", default=False)
+        self.secret_name = reader.text("secretName")
+        self.secret_namespace = reader.text("secretNamespace", required=bool(self.secret_name))
+        reader.finish()
+        self.warnings = reader.unknown()
+
+
+def _max_objects(options: BucketOptions) -> int | None:
+    wanted = options.claim.additional_config.get("maxObjects")
+    try:
+        return None if wanted is None else parse_quantity(wanted)
+    except ValueError as error:
+        raise InvalidConfig(f"additionalConfig maxObjects: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(run(MemoryProvisioner, program="memory-provisioner", provisioner_name=PROVISIONER_NAME, version="0"))
