@@ -78,6 +78,10 @@ class Application(ABC):
         """Names of the buckets that the store shows to these credentials."""
         raise NotImplementedError
 
-    def change_settings(self, bucket: str) -> None:
-        """Changes a setting of the bucket itself, such as who may read it: what only an administrator may."""
+    def make_public(self, bucket: str) -> None:
+        """Lets everybody read the bucket: a change of its settings, which only an administrator may make."""
         raise NotImplementedError
+
+    @abstractmethod
+    def remove_bucket(self, bucket: str) -> None:
+        """Removes the bucket itself, which is empty: only an administrator may."""

@@ -174,9 +174,16 @@ class MemoryClient(Application):
                 return sorted(self._store.identity_of(self._keys).grants & self._store.buckets.keys())
             return sorted(self._store.buckets)
 
-    def change_settings(self, bucket: str) -> None:
+    def make_public(self, bucket: str) -> None:
         with self._store.lock:
-            self._open(bucket)
-            if self._keys is not None:
-                raise Refused("only the administrator changes settings")
-            self._store.buckets[bucket].public = True
+            self._administer(bucket).public = True
+
+    def remove_bucket(self, bucket: str) -> None:
+        with self._store.lock:
+            self._administer(bucket)
+            del self._store.buckets[bucket]
+
+    def _administer(self, bucket: str) -> Bucket:
+        if self._keys is not None:
+            raise Refused("only the administrator changes a bucket")
+        return self._open(bucket)

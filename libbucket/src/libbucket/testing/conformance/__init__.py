@@ -1,0 +1,40 @@
+# ruff: noqa: E402 - assertions are rewritten before the promises are imported
+
+"""The one suite that every store passes: what the core and the users of a claim rely on, promise by promise.
+
+For whoever writes a backend. Three steps, in a test module of your own:
+
+1. Write `Application` (`libbucket.testing.application`) on the client that applications of your store use.
+2. Write `Administrator` and `Backend`, and declare in `Capabilities` what the store can't do, with the reason.
+3. Subclass:
+
+       class TestMyStore(Conformance):
+           @pytest.fixture
+           def backend(self) -> Backend:
+               return MyBackend()
+
+Each test is one promise and is named for it. A promise that something is refused also shows, in the same test, that
+the same request succeeds for whom it should. The suite knows no store; it needs pytest and nothing else.
+"""
+
+import pytest
+
+# Before they are imported: a failing promise then shows the values that it compared.
+_MODULES = ("world", "binding", "access", "withdrawal", "ownership", "settings", "concurrency")
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
+
+from libbucket.testing.application import Application, Refused
+from libbucket.testing.conformance.access import Access
+from libbucket.testing.conformance.backend import Ability, Administrator, Backend, Capabilities
+from libbucket.testing.conformance.binding import Binding
+from libbucket.testing.conformance.concurrency import Concurrency
+from libbucket.testing.conformance.ownership import Ownership
+from libbucket.testing.conformance.settings import Settings
+from libbucket.testing.conformance.withdrawal import Withdrawal
+
+
+class Conformance(Binding, Access, Withdrawal, Ownership, Settings, Concurrency):
+    """All promises. Subclass it with a fixture `backend`."""
+
+
+__all__ = ["Ability", "Administrator", "Application", "Backend", "Capabilities", "Conformance", "Refused"]

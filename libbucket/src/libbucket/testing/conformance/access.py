@@ -1,0 +1,101 @@
+# ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
+
+"""Promises about who gets in: the claim into its own bucket, nobody into another's, nobody at the settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from libbucket.testing.application import Refused
+from libbucket.testing.conformance.backend import Ability
+from libbucket.testing.conformance.operations import OPERATIONS, Operation
+from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_refused
+
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
+
+
+class Access(Promises):
+    """Own access works; every other bucket is closed."""
+
+    @both_kinds
+    @each_operation
+    def test_a_claim_may_use_its_own_bucket_and_no_other(
+        self, world: World, operation: Operation, greenfield: bool
+    ) -> None:
+        world.needs(operation.ability)
+        owner, neighbour = world.tenant(greenfield=greenfield), world.tenant(greenfield=greenfield)
+        assert_refused(
+            f"{operation} in another's bucket",
+            lambda: operation.attempt(neighbour.application, owner.bucket, neighbour.bucket),
+        )
+        assert world.administrator.application().get(owner.bucket, OBJECT) == CONTENT
+        operation.attempt(neighbour.application, neighbour.bucket, neighbour.bucket)
+        operation.attempt(owner.application, owner.bucket, owner.bucket)
+
+    @each_operation
+    def test_a_bucket_that_no_claim_has_is_closed_to_every_claim(self, world: World, operation: Operation) -> None:
+        world.needs(operation.ability)
+        foreign, tenant = world.foreign_bucket(), world.tenant(greenfield=True)
+        assert_refused(
+            f"{operation} in a bucket without a claim",
+            lambda: operation.attempt(tenant.application, foreign, tenant.bucket),
+        )
+        operation.attempt(world.administrator.application(), foreign, foreign)
+
+    def test_a_bucket_whose_name_begins_like_ones_own_is_closed(self, world: World) -> None:
+        tenant = world.tenant(greenfield=True)
+        longer = world.new_name(beginning=tenant.bucket)
+        world.administrator.make_bucket(longer)
+        world.administrator.application().put(longer, OBJECT, CONTENT)
+        assert_refused("reading from a longer name", lambda: tenant.application.get(longer, OBJECT))
+        assert_refused("listing a longer name", lambda: tenant.application.list_keys(longer))
+        assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
+
+    @both_kinds
+    def test_what_is_written_in_parts_is_read_as_one(self, world: World, greenfield: bool) -> None:
+        world.needs(Ability.MULTIPART)
+        tenant = world.tenant(greenfield=greenfield)
+        parts = [b"a" * (5 * 1024 * 1024), b"the end"]
+        tenant.application.multipart(tenant.bucket, "large", parts)
+        assert tenant.application.get(tenant.bucket, "large") == b"".join(parts)
+
+    def test_a_bucket_is_closed_to_the_public_until_its_administrator_opens_it(self, world: World) -> None:
+        world.needs(Ability.ANONYMOUS)
+        tenant = world.tenant(greenfield=True)
+        assert_refused("reading without credentials", lambda: tenant.application.anonymous_get(tenant.bucket, OBJECT))
+        world.administrator.application().make_public(tenant.bucket)
+        assert tenant.application.anonymous_get(tenant.bucket, OBJECT) == CONTENT
+
+    @both_kinds
+    def test_a_claim_may_not_open_its_bucket_to_the_public(self, world: World, greenfield: bool) -> None:
+        world.needs(Ability.ANONYMOUS)
+        tenant = world.tenant(greenfield=greenfield)
+        assert_refused("opening one's bucket to everybody", lambda: tenant.application.make_public(tenant.bucket))
+        assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
+        world.administrator.application().make_public(tenant.bucket)
+
+    def test_a_claim_may_not_open_anothers_bucket_to_the_public(self, world: World) -> None:
+        world.needs(Ability.ANONYMOUS)
+        owner, neighbour = world.tenant(greenfield=True), world.tenant(greenfield=True)
+        assert_refused("opening another's bucket", lambda: neighbour.application.make_public(owner.bucket))
+        world.administrator.application().make_public(owner.bucket)
+
+    @both_kinds
+    def test_a_claim_may_not_remove_its_bucket_but_only_its_objects(self, world: World, greenfield: bool) -> None:
+        tenant = world.tenant(greenfield=greenfield)
+        tenant.application.delete(tenant.bucket, OBJECT)
+        assert_refused("removing one's own bucket", lambda: tenant.application.remove_bucket(tenant.bucket))
+        assert world.administrator.bucket_exists(tenant.bucket)
+        world.administrator.application().remove_bucket(tenant.bucket)
+        assert not world.administrator.bucket_exists(tenant.bucket)
+
+    def test_a_claim_sees_no_other_claims_bucket_in_a_listing(self, world: World) -> None:
+        world.needs(Ability.LIST_BUCKETS)
+        owner, neighbour = world.greenfield(), world.greenfield()
+        try:
+            seen = neighbour.application.list_all()
+        except Refused:
+            seen = []
+        assert owner.bucket not in seen, "another's bucket is listed"
+        assert {owner.bucket, neighbour.bucket} <= set(world.administrator.application().list_all())

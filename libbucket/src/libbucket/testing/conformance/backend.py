@@ -1,0 +1,144 @@
+"""What a store brings to the suite: its provisioner, its applications, its administrator, what it can't do.
+
+Implemented by a backend's tests, used by the promises. Knows no store and no pytest.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libbucket.provisioner import Provisioner
+    from libbucket.testing.application import Application
+    from libbucket.types import Authentication, Endpoint, ObjectBucket
+
+
+class Ability(StrEnum):
+    """What some stores, or the servers that stand in for them in tests, can't do."""
+
+    BATCH_DELETE = "delete several objects in one request"
+    COPY = "copy an object inside the store"
+    MULTIPART = "write an object in parts"
+    PRESIGNED = "sign a URL that gives access by itself"
+    ANONYMOUS = "serve a bucket to everybody once an administrator says so"
+    LIST_BUCKETS = "list buckets"
+    VERSIONS = "keep older versions of objects"
+    REUSED_NAMES = "give a bucket the name of one that was just removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a backend can do, as far as stores differ.
+
+    Attributes:
+        cannot: abilities that are missing, each with the reason that the report shows.
+        config: for each key of `additionalConfig` that the provisioner supports, at least two values: as a claim writes
+            it, and as `Administrator.config` finds it.
+        public_data: keys of the claim's Secret that are no secret, such as the name of an account.
+    """
+
+    cannot: Mapping[Ability, str] = field(default_factory=dict)
+    config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    public_data: frozenset[str] = frozenset()
+
+
+class Administrator(ABC):
+    """Looks at the store and changes it behind the provisioner's back.
+
+    Nothing here goes through the provisioner: what it says is what really is.
+    """
+
+    @abstractmethod
+    def application(self) -> Application:
+        """An application with the administrator's own credentials: may do everything."""
+
+    @abstractmethod
+    def make_bucket(self, name: str) -> None:
+        """Makes a bucket by hand, without any claim's stamp."""
+
+    @abstractmethod
+    def purge_bucket(self, name: str) -> None:
+        """Removes the bucket with everything in it; one that is not there is fine."""
+
+    @abstractmethod
+    def bucket_exists(self, name: str) -> bool:
+        """Whether there is a bucket of that name."""
+
+    @abstractmethod
+    def identity_exists(self, record: ObjectBucket) -> bool:
+        """Whether the store knows the claim's identity, whatever it may do."""
+
+    @abstractmethod
+    def remove_identity(self, record: ObjectBucket) -> None:
+        """Removes the claim's identity with its credentials; one that is not there is fine.
+
+        Args:
+            record: as the core hands it to `delete`; `additional_state` may be empty.
+        """
+
+    @abstractmethod
+    def settings(self, bucket: str) -> Mapping[str, object]:
+        """Everything about the bucket but its objects and who may use it: stamp, quota, versioning, ...; compares."""
+
+    def enable_versioning(self, bucket: str) -> None:
+        """Has the bucket keep older versions from now on."""
+        raise NotImplementedError
+
+    def stored_versions(self, bucket: str) -> int:
+        """How many versions and delete markers the bucket holds, older ones included."""
+        raise NotImplementedError
+
+    def unfinished_uploads(self, bucket: str) -> int:
+        """How many uploads in parts were begun in the bucket and never completed."""
+        raise NotImplementedError
+
+    def config(self, bucket: str, key: str) -> str | None:
+        """What is in force for a key of `additionalConfig`; None where there is no such setting on the bucket."""
+        raise NotImplementedError
+
+    def set_config(self, bucket: str, key: str, value: str) -> None:
+        """Sets by hand what a key of `additionalConfig` stands for; `value` as `config` gives it."""
+        raise NotImplementedError
+
+
+class Backend(ABC):
+    """One store, ready for the suite.
+
+    Attributes:
+        capabilities: what it can't do.
+        parameters: of a StorageClass for this store, without `bucketName`.
+        many_objects: with how many objects a bucket must still be deleted; more than one page of a listing.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    many_objects: ClassVar[int] = 2500
+
+    @property
+    @abstractmethod
+    def parameters(self) -> Mapping[str, str]:
+        """Of a StorageClass for this store, without `bucketName`."""
+
+    @property
+    @abstractmethod
+    def administrator(self) -> Administrator:
+        """The administrator's view."""
+
+    @abstractmethod
+    def provisioner(self) -> Provisioner:
+        """A new provisioner on the same store, as a replica or a restart has it."""
+
+    @abstractmethod
+    def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
+        """An application that knows what its pod is told: the endpoint and what the Secret holds."""
+
+    def pause(self, delay: float | None) -> None:  # noqa: B027 - most stores need none
+        """Lets time pass before a call that asked for it comes again: turn a clock, or do nothing.
+
+        Args:
+            delay: seconds that the provisioner asked for, if it did.
+        """

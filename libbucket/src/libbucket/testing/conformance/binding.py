@@ -1,0 +1,192 @@
+# ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
+
+"""Promises about `provision` and `grant`: what they answer, and that every call may come again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from libbucket.errors import BucketNotFound
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import (
+    CONTENT,
+    OBJECT,
+    Promises,
+    World,
+    assert_refused,
+    assert_shut_out,
+    assert_works,
+)
+from libbucket.types import Authentication
+
+both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
+
+
+class Binding(Promises):
+    """A claim becomes bound, and stays so."""
+
+    @both_kinds
+    def test_the_answer_has_what_an_application_needs(self, world: World, greenfield: bool) -> None:
+        tenant = world.tenant(greenfield=greenfield)
+        assert tenant.bucket == tenant.request.bucket_name
+        assert_works(tenant)
+
+    def test_the_host_is_a_bare_name_and_the_port_a_port(self, world: World) -> None:
+        endpoint = world.greenfield().answer.connection.endpoint
+        assert endpoint.bucket_host, "BUCKET_HOST is empty"
+        assert not set("/:@ ") & set(endpoint.bucket_host), "BUCKET_HOST is a bare host name without scheme or port"
+        assert 0 < endpoint.bucket_port < 65536
+
+    @both_kinds
+    def test_no_secret_is_in_what_everybody_may_read(self, world: World, greenfield: bool) -> None:
+        tenant = world.tenant(greenfield=greenfield)
+        secrets = _secrets(tenant.credentials)
+        hidden = {name: value for name, value in secrets.items() if name not in world.backend.capabilities.public_data}
+        assert hidden, "the answer has a secret that could leak"
+        assert not [name for name, value in hidden.items() if value in repr(tenant.answer)]
+
+    @both_kinds
+    def test_the_same_call_again_leaves_credentials_and_data_unchanged(self, world: World, greenfield: bool) -> None:
+        first = world.tenant(greenfield=greenfield)
+        second = world.again(first)
+        assert second.answer.connection == first.answer.connection
+        assert first.application.get(first.bucket, OBJECT) == CONTENT
+        assert_works(second)
+
+    @both_kinds
+    def test_another_replica_gives_the_same_answer(self, world: World, greenfield: bool) -> None:
+        first = world.tenant(greenfield=greenfield)
+        second = world.again(first, by=world.backend.provisioner())
+        assert second.answer.connection == first.answer.connection
+        assert_works(first)
+
+    @both_kinds
+    def test_lost_credentials_are_replaced_and_the_old_ones_stop_working(self, world: World, greenfield: bool) -> None:
+        first = world.tenant(greenfield=greenfield)
+        assert_works(first)
+        second = world.again(first, with_credentials=False)
+        assert_works(second)
+        if second.credentials != first.credentials:
+            assert_shut_out(first)
+
+    @both_kinds
+    def test_an_answer_that_never_arrived_leaves_no_working_credentials_behind(
+        self, world: World, greenfield: bool
+    ) -> None:
+        lost = world.tenant(greenfield=greenfield)
+        found = world.bind(lost.request, greenfield=greenfield)
+        assert_works(found)
+        if found.credentials != lost.credentials:
+            assert_shut_out(lost)
+
+    @both_kinds
+    def test_credentials_that_do_not_work_are_replaced(self, world: World, greenfield: bool) -> None:
+        first = world.tenant(greenfield=greenfield)
+        edited = _with_secrets_spoilt(first.credentials)
+        broken = world.backend.application(first.answer.connection.endpoint, edited)
+        assert_refused("reading with an edited Secret", lambda: broken.get(first.bucket, OBJECT))
+        second = world.bind(replace(first.request, credentials=edited), greenfield=greenfield)
+        assert second.credentials != edited
+        assert_works(second)
+
+    def test_credentials_of_another_claim_are_never_taken_for_ones_own(self, world: World) -> None:
+        neighbour = world.tenant(greenfield=True)
+        thief = world.greenfield(world.request(credentials=neighbour.credentials))
+        assert thief.credentials != neighbour.credentials
+        assert_works(thief)
+        assert_works(neighbour)
+        assert_refused("reading from the neighbour", lambda: thief.application.get(neighbour.bucket, OBJECT))
+
+    def test_every_claim_has_an_identity_of_its_own(self, world: World) -> None:
+        first, second = world.greenfield(), world.greenfield()
+        assert first.request.user_id != second.request.user_id
+        assert first.credentials != second.credentials
+
+    @both_kinds
+    def test_an_unknown_parameter_is_warned_about_and_not_an_error(self, world: World, greenfield: bool) -> None:
+        bucket = world.new_name() if greenfield else world.foreign_bucket()
+        request = world.request(bucket=bucket, parameters={"noSuchParameter": "x"})
+        assert any("noSuchParameter" in text for text in world.bind(request, greenfield=greenfield).answer.warnings)
+        usual = world.request() if greenfield else world.request(bucket=bucket)
+        assert not any("noSuchParameter" in text for text in world.bind(usual, greenfield=greenfield).answer.warnings)
+
+    def test_a_bucket_that_the_class_names_must_exist(self, world: World) -> None:
+        request = world.request()
+        with pytest.raises(BucketNotFound):
+            world.bind(request, greenfield=False)
+        assert not world.administrator.bucket_exists(request.bucket_name), "grant makes no bucket"
+        world.administrator.make_bucket(request.bucket_name)
+        assert_works(world.bind(request, greenfield=False))
+
+    def test_a_grant_changes_neither_the_bucket_nor_its_data(self, world: World) -> None:
+        bucket = world.foreign_bucket()
+        before = world.administrator.settings(bucket)
+        tenant = world.brownfield(bucket)
+        assert world.administrator.settings(bucket) == before
+        assert tenant.application.get(bucket, OBJECT) == CONTENT
+
+    def test_a_grant_leaves_others_grants_alone(self, world: World) -> None:
+        bucket = world.foreign_bucket()
+        tenants = [world.brownfield(bucket) for _ in range(3)]
+        for tenant in tenants:
+            assert_works(tenant)
+
+    def test_a_grant_on_a_claimed_bucket_leaves_the_owner_in(self, world: World) -> None:
+        owner = world.tenant(greenfield=True)
+        guest = world.brownfield(owner.bucket)
+        assert_works(guest)
+        assert_works(owner)
+        world.revoke(guest.record)
+        assert_shut_out(guest)
+        assert_works(world.again(owner))
+
+    @both_kinds
+    def test_an_identity_that_was_removed_by_hand_is_made_again(self, world: World, greenfield: bool) -> None:
+        first = world.tenant(greenfield=greenfield)
+        world.administrator.remove_identity(first.record)
+        assert_shut_out(first)
+        assert_works(world.again(first))
+
+    def test_a_bucket_that_was_removed_by_hand_is_made_again(self, world: World) -> None:
+        first = world.greenfield()
+        world.administrator.purge_bucket(first.bucket)
+        assert not world.administrator.bucket_exists(first.bucket)
+        assert_works(world.again(first))
+
+    def test_a_granted_bucket_that_was_removed_by_hand_is_reported(self, world: World) -> None:
+        first = world.brownfield(world.foreign_bucket())
+        assert_works(world.again(first))
+        world.administrator.purge_bucket(first.bucket)
+        with pytest.raises(BucketNotFound):
+            world.again(first)
+
+    def test_a_user_id_is_the_same_for_ever_and_another_for_a_claim_made_again(self, world: World) -> None:
+        request = world.request()
+        recreated = replace(request.claim, uid=f"{request.claim.uid}-2")
+        generate = world.backend.provisioner().generate_user_id
+        assert generate(request.claim, None) == request.user_id
+        assert generate(request.claim, builders.intent(request)) == request.user_id
+        assert generate(recreated, None) != request.user_id
+
+
+def _secrets(credentials: Authentication) -> dict[str, str]:
+    found = {name: value.reveal() for name, value in credentials.additional_secret_data.items()}
+    if credentials.access_keys is not None:
+        found["AWS_SECRET_ACCESS_KEY"] = credentials.access_keys.secret_access_key.reveal()
+    return {name: value for name, value in found.items() if value}
+
+
+def _with_secrets_spoilt(credentials: Authentication) -> Authentication:
+    """The same credentials after somebody edited every secret in the claim's Secret."""
+    spoilt = {name: type(value)(_spoil(value.reveal())) for name, value in credentials.additional_secret_data.items()}
+    keys = credentials.access_keys
+    if keys is not None:
+        secret = keys.secret_access_key
+        keys = replace(keys, secret_access_key=type(secret)(_spoil(secret.reveal())))
+    return Authentication(access_keys=keys, additional_secret_data=spoilt)
+
+
+def _spoil(secret: str) -> str:
+    return secret[::-1] + "x"

@@ -1,0 +1,107 @@
+# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+
+"""Promises about calls at the same time: one provisioner object serves all workers, and replicas change over."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from libbucket.errors import RetrySoon
+from libbucket.testing.conformance.world import (
+    OBJECT,
+    Promises,
+    Tenant,
+    World,
+    assert_refused,
+    assert_shut_out,
+    assert_works,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from libbucket.provisioner import Provisioner
+    from libbucket.types import BucketOptions
+
+_WORKERS = 4
+_TIME_LIMIT = 120
+
+Result = TypeVar("Result")
+
+
+class Concurrency(Promises):
+    """Several threads at once."""
+
+    def test_claims_bound_at_once_each_get_their_own_bucket_and_no_others(self, world: World) -> None:
+        requests = [world.request() for _ in range(_WORKERS)]
+        tenants = _at_once([partial(world.greenfield, request) for request in requests])
+        assert len({tenant.bucket for tenant in tenants}) == _WORKERS
+        for tenant in tenants:
+            world.administrator.application().put(tenant.bucket, OBJECT, b"x")
+        for tenant, neighbour in zip(tenants, tenants[1:] + tenants[:1], strict=True):
+            assert_works(tenant)
+            _assert_closed(tenant, neighbour.bucket)
+
+    def test_claims_granted_at_once_on_one_bucket_are_all_let_in(self, world: World) -> None:
+        bucket = world.foreign_bucket()
+        tenants = _at_once([partial(world.brownfield, bucket)] * _WORKERS)
+        for tenant in tenants:
+            assert_works(tenant)
+
+    def test_grants_revoked_at_once_leave_the_last_one_in(self, world: World) -> None:
+        bucket = world.foreign_bucket()
+        *leaving, staying = [world.brownfield(bucket) for _ in range(_WORKERS)]
+        _at_once([partial(world.revoke, tenant.record) for tenant in leaving])
+        for tenant in leaving:
+            assert_shut_out(tenant)
+        assert_works(staying)
+
+    def test_two_replicas_on_one_claim_end_with_one_working_set_of_credentials(self, world: World) -> None:
+        request = world.request()
+        replicas = [world.backend.provisioner() for _ in range(2)]
+        tenants = _at_once([partial(_tolerantly, world, request, by) for by in replicas])
+        bound = [tenant for tenant in tenants if tenant is not None]
+        settled = world.again(bound[0]) if bound else world.greenfield(request)
+        assert_works(settled)
+        for tenant in bound:
+            if tenant.credentials != settled.credentials:
+                world.administrator.application().put(tenant.bucket, OBJECT, b"x")
+                assert_shut_out(tenant)
+        world.delete(settled.record)
+        assert not world.administrator.bucket_exists(settled.bucket)
+        assert not world.administrator.identity_exists(settled.record)
+
+    def test_claims_deleted_at_once_are_all_gone(self, world: World) -> None:
+        *leaving, staying = [world.greenfield() for _ in range(_WORKERS)]
+        _at_once([partial(world.delete, tenant.record) for tenant in leaving])
+        assert not [tenant.bucket for tenant in leaving if world.administrator.bucket_exists(tenant.bucket)]
+        assert_works(staying)
+
+
+def _at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Makes all calls from threads that start together; the first error is raised."""
+    start = threading.Barrier(len(calls))
+
+    def call_together(call: Callable[[], Result]) -> Result:
+        start.wait(_TIME_LIMIT)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        running = [pool.submit(call_together, call) for call in calls]
+        return [one.result(_TIME_LIMIT) for one in running]
+
+
+def _tolerantly(world: World, request: BucketOptions, by: Provisioner) -> Tenant | None:
+    """Binds, or gives up where the two got into each other's way: the core calls again."""
+    try:
+        return world.bind(request, greenfield=True, by=by)
+    except RetrySoon:
+        return None
+
+
+def _assert_closed(tenant: Tenant, bucket: str) -> None:
+    assert_refused("reading from a neighbour bound at once", lambda: tenant.application.get(bucket, OBJECT))
+    assert_refused("listing a neighbour bound at once", lambda: tenant.application.list_keys(bucket))

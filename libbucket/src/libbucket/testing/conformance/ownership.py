@@ -1,0 +1,94 @@
+# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+
+"""Promises about whose bucket it is: naming a bucket never gives a right to it, and nothing foreign is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from libbucket.errors import BucketExists
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_works
+
+
+class Ownership(Promises):
+    """The stamp decides."""
+
+    def test_a_bucket_that_exists_without_a_stamp_is_refused_and_not_touched(self, world: World) -> None:
+        bucket = world.foreign_bucket()
+        before = _everything(world, bucket)
+        with pytest.raises(BucketExists):
+            world.greenfield(world.request(bucket=bucket))
+        assert _everything(world, bucket) == before
+        assert_works(world.greenfield(world.request()))
+
+    def test_a_bucket_of_another_claim_is_refused_and_its_owner_stays_in(self, world: World) -> None:
+        owner = world.tenant(greenfield=True)
+        before = _everything(world, owner.bucket)
+        thief = world.request(bucket=owner.bucket)
+        with pytest.raises(BucketExists):
+            world.greenfield(thief)
+        assert _everything(world, owner.bucket) == before
+        assert_works(world.again(owner))
+
+    def test_a_claim_made_again_under_the_same_name_is_another_owner(self, world: World) -> None:
+        first = world.tenant(greenfield=True)
+        second = world.request(bucket=first.bucket)
+        owner = replace(first.request.owner, uid=second.owner.uid)
+        with pytest.raises(BucketExists):
+            world.greenfield(replace(second, owner=owner))
+        assert_works(world.again(first))
+
+    def test_a_claim_of_another_cluster_is_another_owner(self, world: World) -> None:
+        first = world.tenant(greenfield=True)
+        elsewhere = replace(first.request.owner, cluster_id="another-cluster")
+        with pytest.raises(BucketExists):
+            world.greenfield(replace(first.request, owner=elsewhere))
+        assert_works(world.again(first))
+
+    def test_a_bucket_without_a_stamp_is_never_deleted(self, world: World) -> None:
+        bucket = world.foreign_bucket()
+        before = _everything(world, bucket)
+        record = builders.intent(world.request(bucket=bucket))
+        with pytest.raises(BucketExists):
+            world.delete(record)
+        assert world.administrator.bucket_exists(bucket)
+        assert _everything(world, bucket) == before
+        own = world.tenant(greenfield=True)
+        world.delete(own.record)
+        assert not world.administrator.bucket_exists(own.bucket)
+
+    def test_a_bucket_of_another_claim_is_never_deleted(self, world: World) -> None:
+        owner = world.tenant(greenfield=True)
+        before = _everything(world, owner.bucket)
+        thief = world.request(bucket=owner.bucket)
+        with pytest.raises(BucketExists):
+            world.delete(builders.intent(thief))
+        assert _everything(world, owner.bucket) == before
+        assert owner.application.get(owner.bucket, OBJECT) == CONTENT
+        world.delete(owner.record)
+        assert not world.administrator.bucket_exists(owner.bucket)
+
+    def test_a_claim_that_was_refused_a_bucket_leaves_its_owner_alone_when_it_is_revoked(self, world: World) -> None:
+        owner = world.tenant(greenfield=True)
+        thief = world.request(bucket=owner.bucket)
+        with pytest.raises(BucketExists):
+            world.greenfield(thief)
+        world.revoke(builders.intent(thief))
+        assert owner.application.get(owner.bucket, OBJECT) == CONTENT
+        assert_works(world.again(owner))
+
+    def test_a_claim_that_was_refused_a_bucket_gets_another_by_another_name(self, world: World) -> None:
+        request = world.request(bucket=world.foreign_bucket())
+        with pytest.raises(BucketExists):
+            world.greenfield(request)
+        assert_works(world.greenfield(replace(request, bucket_name=world.new_name())))
+
+
+def _everything(world: World, bucket: str) -> object:
+    """What must not change on a bucket that is somebody else's."""
+    application = world.administrator.application()
+    objects = {key: application.get(bucket, key) for key in application.list_keys(bucket)}
+    return objects, world.administrator.settings(bucket)

@@ -1,0 +1,248 @@
+"""The claims and buckets of one test: made fresh, called as the core would, and removed when the test ends.
+
+Used by every promise; stands on `Backend` only.
+"""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from libbucket.errors import RetrySoon
+from libbucket.testing import builders
+from libbucket.testing.application import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from libbucket.provisioner import Provisioner
+    from libbucket.testing.application import Application
+    from libbucket.testing.conformance.backend import Ability, Administrator, Backend
+    from libbucket.types import Authentication, BucketOptions, ObjectBucket
+
+Argument = TypeVar("Argument")
+Answer = TypeVar("Answer")
+
+_PATIENCE = 30
+_WRITERS = 8
+
+OBJECT = "kept/object.txt"
+CONTENT = b"what was written first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """A claim that is bound.
+
+    Attributes:
+        request: what the provisioner was asked.
+        answer: what it answered, with credentials.
+        application: somebody who uses these credentials.
+        greenfield: whether the bucket was made for the claim.
+    """
+
+    request: BucketOptions
+    answer: ObjectBucket
+    application: Application
+    greenfield: bool
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket, as the answer says it."""
+        return self.answer.bucket_name
+
+    @property
+    def credentials(self) -> Authentication:
+        """What the claim's Secret holds."""
+        assert self.answer.connection.authentication is not None, "a bound claim has credentials"
+        return self.answer.connection.authentication
+
+    @property
+    def record(self) -> ObjectBucket:
+        """What `delete` and `revoke` get."""
+        return builders.recorded(self.answer, self.request, greenfield=self.greenfield)
+
+
+class World:
+    """Makes claims and buckets, and remembers them."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.provisioner: Provisioner = backend.provisioner()
+        self._requests: list[BucketOptions] = []
+        self._buckets: set[str] = set()
+
+    @property
+    def administrator(self) -> Administrator:
+        """The administrator's view of the store."""
+        return self.backend.administrator
+
+    def needs(self, *abilities: Ability | None) -> None:
+        """Skips the test where the store lacks one of these, with the declared reason."""
+        for ability in abilities:
+            if ability is not None and ability in self.backend.capabilities.cannot:
+                pytest.skip(f"this store can't {ability}: {self.backend.capabilities.cannot[ability]}")
+
+    def can(self, ability: Ability) -> bool:
+        """Whether the store has this ability."""
+        return ability not in self.backend.capabilities.cannot
+
+    def new_name(self, *, beginning: str = "conformance") -> str:
+        """A bucket name that nobody has used; its bucket is removed at the end."""
+        name = f"{beginning}-{uuid.uuid4().hex[:20]}"
+        self._buckets.add(name)
+        return name
+
+    def request(
+        self,
+        *,
+        bucket: str | None = None,
+        config: Mapping[str, str] | None = None,
+        credentials: Authentication | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> BucketOptions:
+        """What the core asks for a claim that nobody has seen before."""
+        request = builders.options(
+            name=f"claim-{len(self._requests)}",
+            namespace="conformance",
+            bucket_name=bucket or self.new_name(),
+            parameters={**self.backend.parameters, **(parameters or {})},
+            config=config,
+            credentials=credentials,
+        )
+        request = replace(request, user_id=self.provisioner.generate_user_id(request.claim, None))
+        self._requests.append(request)
+        return request
+
+    def greenfield(self, request: BucketOptions | None = None) -> Tenant:
+        """A claim bound to a new bucket."""
+        return self.bind(request or self.request(), greenfield=True)
+
+    def brownfield(self, bucket: str) -> Tenant:
+        """A claim bound to the existing bucket that its class names."""
+        return self.bind(self.request(bucket=bucket, parameters={"bucketName": bucket}), greenfield=False)
+
+    def tenant(self, *, greenfield: bool) -> Tenant:
+        """A bound claim of either kind, its bucket holding one object."""
+        tenant = self.greenfield() if greenfield else self.brownfield(self.foreign_bucket())
+        self.administrator.application().put(tenant.bucket, OBJECT, CONTENT)
+        return tenant
+
+    def bind(self, request: BucketOptions, *, greenfield: bool, by: Provisioner | None = None) -> Tenant:
+        """Calls `provision` or `grant` until it has an answer, as the core does."""
+        provisioner = by or self.provisioner
+        verb = provisioner.provision if greenfield else provisioner.grant
+        answer = self._patiently(verb, request)
+        credentials = answer.connection.authentication
+        assert credentials is not None, "provision and grant answer with credentials"
+        application = self.backend.application(answer.connection.endpoint, credentials)
+        return Tenant(request=request, answer=answer, application=application, greenfield=greenfield)
+
+    def again(
+        self,
+        tenant: Tenant,
+        *,
+        with_credentials: bool = True,
+        config: Mapping[str, str] | None = None,
+        by: Provisioner | None = None,
+    ) -> Tenant:
+        """Calls the verb that bound this tenant once more, with what its first answer left in the cluster.
+
+        Args:
+            tenant: who was bound before.
+            with_credentials: False plays a Secret that was removed by hand.
+            config: an edited `additionalConfig`; as it was, by default.
+            by: another replica.
+        """
+        request = builders.again(tenant.request, tenant.answer, with_credentials=with_credentials)
+        if config is not None:
+            request = replace(request, claim=replace(request.claim, additional_config=config))
+        return self.bind(request, greenfield=tenant.greenfield, by=by)
+
+    def delete(self, record: ObjectBucket) -> None:
+        """Calls `delete` until it returns, as the core does."""
+        self._patiently(self.provisioner.delete, record)
+
+    def revoke(self, record: ObjectBucket) -> None:
+        """Calls `revoke` until it returns, as the core does."""
+        self._patiently(self.provisioner.revoke, record)
+
+    def foreign_bucket(self) -> str:
+        """A bucket that an administrator made by hand, with one object in it."""
+        name = self.new_name()
+        self.administrator.make_bucket(name)
+        self.administrator.application().put(name, OBJECT, CONTENT)
+        return name
+
+    def fill(self, bucket: str, count: int) -> None:
+        """Writes `count` objects, some in folders, several at a time."""
+        application = self.administrator.application()
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            writes = [pool.submit(application.put, bucket, f"{n % 7}/{n:05}", b"x") for n in range(count)]
+        for write in writes:
+            write.result()
+
+    def clean_up(self) -> None:
+        """Removes everything, without the provisioner: it may be the one that is wrong."""
+        for request in self._requests:
+            self.administrator.remove_identity(builders.intent(request))
+        for bucket in self._buckets:
+            self.administrator.purge_bucket(bucket)
+
+    def _patiently(self, verb: Callable[[Argument], Answer], argument: Argument) -> Answer:
+        for _ in range(_PATIENCE):
+            try:
+                return verb(argument)
+            except RetrySoon as error:
+                last = error
+                self.backend.pause(error.delay)
+        raise last
+
+
+class Promises:
+    """Base of all groups of promises: the fixtures."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """The store: to be overridden."""
+        raise NotImplementedError("a subclass of Conformance overrides the fixture `backend`")
+
+    @pytest.fixture
+    def world(self, backend: Backend) -> Iterator[World]:
+        """Claims and buckets of one test."""
+        world = World(backend)
+        yield world
+        world.clean_up()
+
+
+def assert_refused(what: str, request: Callable[[], object]) -> None:
+    """Fails, saying `what` was let through, unless the store refuses `request`."""
+    try:
+        request()
+    except Refused:
+        return
+    pytest.fail(f"not refused: {what}")
+
+
+def assert_works(tenant: Tenant) -> None:
+    """Fails unless the tenant can write, read, list and delete in its bucket."""
+    key = f"works-{uuid.uuid4().hex}"
+    tenant.application.put(tenant.bucket, key, b"it works")
+    assert tenant.application.get(tenant.bucket, key) == b"it works"
+    assert key in tenant.application.list_keys(tenant.bucket)
+    tenant.application.delete(tenant.bucket, key)
+    assert key not in tenant.application.list_keys(tenant.bucket)
+
+
+def assert_shut_out(tenant: Tenant, bucket: str | None = None) -> None:
+    """Fails if the tenant's credentials still do anything in its bucket, or in `bucket`."""
+    name = bucket or tenant.bucket
+    application = tenant.application
+    assert_refused("reading with withdrawn credentials", lambda: application.get(name, OBJECT))
+    assert_refused("writing with withdrawn credentials", lambda: application.put(name, "new", b"x"))
+    assert_refused("listing with withdrawn credentials", lambda: application.list_keys(name))
+    assert_refused("deleting with withdrawn credentials", lambda: application.delete(name, OBJECT))
