@@ -1,0 +1,125 @@
+"""Connections to one MinIO: the S3 client and the admin client, with time limits and bounded retries.
+
+Opened once per verb by `provisioner` and closed after it, so that no state of a request outlives it. Knows
+nothing of buckets and identities.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import urllib3
+from minio import Minio, MinioAdmin
+from minio.credentials.providers import StaticProvider
+
+from minio_provisioner.errors import check_response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libbucket import AccessKeys
+    from minio_provisioner.parameters import Admin, Parameters
+
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 30.0
+
+# Only a connection that was never made is tried again. A request that was sent may have been carried out, and
+# "make this bucket" answered twice reads like somebody else's bucket; the core tries again, looking first.
+_RETRIES: Final = urllib3.Retry(
+    total=1,
+    connect=1,
+    read=0,
+    redirect=False,
+    status=0,
+    other=0,
+    backoff_factor=0.2,
+    respect_retry_after_header=False,
+    raise_on_redirect=False,
+    raise_on_status=False,
+)
+
+
+class CheckedPool(urllib3.PoolManager):
+    """A connection pool that lets `errors` see every answer before MinIO's client does."""
+
+    def __init__(self, *, url: str, timeout: urllib3.Timeout, ssl_context: ssl.SSLContext | None) -> None:
+        extra: dict[str, Any] = {"ssl_context": ssl_context} if ssl_context else {}
+        super().__init__(timeout=timeout, retries=_RETRIES, maxsize=1, **extra)
+        self._url = url
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]  # noqa: FBT001, FBT002 - urllib3's signature
+        """Sends a request, and refuses an answer that is not MinIO's or asks to wait."""
+        response = super().urlopen(method, url, redirect=redirect, **kw)
+        try:
+            check_response(response, self._url)
+        except Exception:
+            response.close()
+            raise
+        return response
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """What one verb works with.
+
+    Attributes:
+        url: the endpoint, for messages.
+        s3: bucket calls, as the administrator.
+        admin: identity and quota calls, as the administrator.
+        parameters: where to connect to.
+        pool: shared by all clients of this verb.
+    """
+
+    url: str
+    s3: Minio
+    admin: MinioAdmin
+    parameters: Parameters
+    pool: CheckedPool
+
+    def s3_as(self, keys: AccessKeys) -> Minio:
+        """An S3 client with a claim's own keys."""
+        return _s3(self.parameters, self.pool, keys.access_key_id, keys.secret_access_key.reveal())
+
+
+@contextmanager
+def connect(parameters: Parameters, admin: Admin, *, read_seconds: float = READ_SECONDS) -> Iterator[Clients]:
+    """Clients for one verb; their connections are closed at the end, whatever happens."""
+    endpoint = parameters.endpoint
+    context = _tls(parameters.ca_bundle or admin.ca_bundle) if endpoint.secure else None
+    timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
+    pool = CheckedPool(url=endpoint.url, timeout=timeout, ssl_context=context)
+    try:
+        yield Clients(
+            url=endpoint.url,
+            s3=_s3(parameters, pool, admin.access_key, admin.secret_key.reveal()),
+            admin=MinioAdmin(
+                endpoint=endpoint.netloc,
+                credentials=StaticProvider(admin.access_key, admin.secret_key.reveal()),
+                region=parameters.region,
+                secure=endpoint.secure,
+                http_client=pool,
+            ),
+            parameters=parameters,
+            pool=pool,
+        )
+    finally:
+        pool.clear()
+
+
+def _s3(parameters: Parameters, pool: CheckedPool, access_key: str, secret_key: str) -> Minio:
+    return Minio(
+        endpoint=parameters.endpoint.netloc,
+        access_key=access_key,
+        secret_key=secret_key,
+        secure=parameters.endpoint.secure,
+        region=parameters.region,
+        http_client=pool,
+    )
+
+
+def _tls(ca_bundle: str) -> ssl.SSLContext:
+    """The given authorities and no others; the machine's own where none are given."""
+    return ssl.create_default_context(cadata=ca_bundle or None)

@@ -1,0 +1,247 @@
+"""Everything that MinIO, its client and the network raise, translated into the core's errors: once, here.
+
+`storage` and `identity` wrap every call in `translated`; nothing passes through it untranslated. `check_response`
+sees each HTTP answer before the client does, because the client drops the headers that matter. Decides by codes
+and types, never by message text; and no message of ours repeats what could hold a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree.ElementTree import ParseError
+
+from minio.error import InvalidResponseError, MinioAdminException, MinioException, S3Error, ServerError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    ReadTimeoutError,
+)
+from urllib3.exceptions import SSLError as WrappedSSLError
+
+from libbucket import (
+    AccessDenied,
+    BucketNotEmpty,
+    NotReady,
+    ProvisionerError,
+    QuotaExceeded,
+    Reason,
+    RetrySlowly,
+    StoreUnavailable,
+    Throttled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from urllib3 import BaseHTTPResponse
+
+BAD_CREDENTIALS: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "XMinioAccessKeyDisabled"})
+"""Codes that say: this access key does not exist, is disabled, or its secret is another one."""
+
+_DENIED = "the administrator's user lacks the permission {permission} at MinIO {url}"
+_BAD_KEY = (
+    "MinIO at {url} does not accept the administrator's credentials ({code}): mend the Secret that secretName names"
+)
+_BAD_CLOCK = "MinIO at {url} refuses the request's time: a clock is wrong, there or here ({code})"
+_OTHER_REGION = "MinIO at {url} has another region: set parameter region to the server's ({code})"
+_LOCKED = "MinIO at {url} refuses {permission}: an object is locked ({code})"
+_BUSY = "MinIO at {url} asks for fewer requests ({code})"
+_DOWN = "MinIO at {url} can't answer now ({code})"
+_FULL = "a limit of MinIO at {url} is reached ({code})"
+_IN_USE = "a policy of this claim was attached to others by hand: detach it from them first ({code})"
+_REFILLED = "something was written into the bucket while it was being emptied ({code})"
+
+_ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
+    **dict.fromkeys(BAD_CREDENTIALS, (AccessDenied, _BAD_KEY)),
+    **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem"), (AccessDenied, _DENIED)),
+    **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired"), (AccessDenied, _BAD_CLOCK)),
+    **dict.fromkeys(("AuthorizationHeaderMalformed", "InvalidRegion"), (RetrySlowly, _OTHER_REGION)),
+    **dict.fromkeys(("SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests"), (Throttled, _BUSY)),
+    **dict.fromkeys(
+        ("InternalError", "RequestTimeout", "ServiceUnavailable", "XMinioBackendDown", "XMinioServerNotInitialized"),
+        (StoreUnavailable, _DOWN),
+    ),
+    **dict.fromkeys(("TooManyBuckets", "XMinioStorageFull"), (QuotaExceeded, _FULL)),
+    "BucketNotEmpty": (NotReady, _REFILLED),
+    "ObjectLocked": (BucketNotEmpty, _LOCKED),
+    "XMinioAdminPolicyInUse": (RetrySlowly, _IN_USE),
+}
+"""What each code of S3 and of the admin API means to a claim; any other is the store's own failure."""
+
+_UNTRUSTED: Final = frozenset({18, 19, 20, 21})
+"""OpenSSL's verify codes for: self-signed, self-signed in chain, no local issuer, first certificate unverified."""
+_WRONG_HOST: Final = frozenset({62, 63, 64})
+_NOT_TLS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What was being done, for messages.
+
+    Attributes:
+        url: the endpoint.
+        permission: what MinIO calls the permission that the call needs.
+    """
+
+    url: str
+    permission: str
+
+
+def code_of(error: Exception) -> str:
+    """The store's own code for `error` (`NoSuchBucket`, `XMinioAdminNoSuchUser`); empty if it has none."""
+    if isinstance(error, S3Error):
+        return error.code or ""
+    if isinstance(error, MinioAdminException):
+        return _admin_code(error)
+    return ""
+
+
+@contextmanager
+def translated(call: Call) -> Iterator[None]:
+    """Turns whatever a call of MinIO's client raises into the core's errors.
+
+    Raises:
+        ProvisionerError: never anything else of the client's, the network's or the parser's.
+    """
+    try:
+        yield
+    except ProvisionerError:
+        raise
+    except (S3Error, MinioAdminException) as error:
+        raise _from_code(error, call) from error
+    except (MinioException, HTTPError, OSError, ParseError, ValueError) as error:
+        raise _from_transport(error, call) from error
+
+
+def check_response(response: BaseHTTPResponse, url: str) -> None:
+    """Refuses an answer that the client would misread, or whose headers it would drop.
+
+    Raises:
+        Throttled: 429 or 503; with the delay that the server asks for.
+        RetrySlowly: an HTML page: whatever answers there is not MinIO's API.
+    """
+    if response.status in {429, 503}:
+        raise Throttled(
+            f"MinIO at {url} asks for fewer requests or is starting (HTTP {response.status})",
+            delay=_retry_after(response.headers.get("Retry-After")),
+        )
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise RetrySlowly(_not_minio(url, "a web page"))
+
+
+def _from_code(error: S3Error | MinioAdminException, call: Call) -> ProvisionerError:
+    code, status = code_of(error), _status_of(error)
+    if code in _ANSWERS:
+        kind, sentence = _ANSWERS[code]
+        return kind(sentence.format(url=call.url, permission=call.permission, code=code))
+    if not code and status < 500:
+        return RetrySlowly(_not_minio(call.url, f"HTTP {status} without a code of MinIO's"))
+    return StoreUnavailable(f"MinIO at {call.url} answers {call.permission} with {code or 'a failure'} (HTTP {status})")
+
+
+def _from_transport(error: Exception, call: Call) -> ProvisionerError:
+    if isinstance(error, MaxRetryError) and error.reason is not None:
+        error = error.reason
+    tls = _tls_error(error)
+    if tls is not None:
+        return _from_tls(tls, call)
+    if isinstance(error, InvalidResponseError):
+        return _from_foreign_answer(error, call)
+    if isinstance(error, ServerError):
+        return StoreUnavailable(f"MinIO at {call.url} answers with HTTP {error.status_code}")
+    if isinstance(error, ParseError | ValueError):
+        return RetrySlowly(_not_minio(call.url, "something that MinIO's client can't read"))
+    return StoreUnavailable(f"MinIO at {call.url} does not answer: {_transport_fault(error)}")
+
+
+def _transport_fault(error: Exception) -> str:
+    faults: tuple[tuple[type[Exception], str], ...] = (
+        (NameResolutionError, "its name can't be resolved"),
+        (ConnectTimeoutError, "no connection within the time limit"),
+        (ReadTimeoutError, "no answer within the time limit"),
+    )
+    return next((text for kind, text in faults if isinstance(error, kind)), "the connection is refused or was cut")
+
+
+def _from_foreign_answer(error: InvalidResponseError, call: Call) -> ProvisionerError:
+    status, content_type, _body = _arguments(error)
+    if status == 400 and call.url.startswith("http://"):
+        return RetrySlowly(f"{call.url} refuses plain HTTP: if it speaks TLS, say https:// in parameter endpoint")
+    if status >= 500:
+        return StoreUnavailable(f"MinIO at {call.url}, or what stands before it, answers with HTTP {status}")
+    return RetrySlowly(_not_minio(call.url, f"HTTP {status} {content_type or ''}".strip()))
+
+
+def _tls_error(error: BaseException) -> ssl.SSLError | None:
+    if isinstance(error, ssl.SSLError):
+        return error
+    if isinstance(error, WrappedSSLError):
+        return next((arg for arg in error.args if isinstance(arg, ssl.SSLError)), None)
+    return None
+
+
+def _from_tls(error: ssl.SSLError, call: Call) -> ProvisionerError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return RetrySlowly(_about_certificate(error, call), reason=Reason.INVALID_PARAMETERS)
+    if error.reason in _NOT_TLS:
+        return RetrySlowly(f"{call.url} does not speak TLS: if it speaks plain HTTP, say http:// in parameter endpoint")
+    return StoreUnavailable(f"no TLS connection with MinIO at {call.url} ({error.reason or 'unknown cause'})")
+
+
+def _about_certificate(error: ssl.SSLCertVerificationError, call: Call) -> str:
+    if error.verify_code in _UNTRUSTED:
+        return (
+            f"the certificate of {call.url} is from an authority that is not trusted: give its PEM in parameter "
+            "caBundle, or as ca.crt in the Secret that secretName names"
+        )
+    if error.verify_code in _WRONG_HOST:
+        return f"the certificate of {call.url} is for another host: mend parameter endpoint, or the certificate"
+    return f"the certificate of {call.url} is not valid: {error.verify_message}"
+
+
+def _not_minio(url: str, what: str) -> str:
+    return f"{url} answers with {what}: parameter endpoint must be the address of MinIO's S3 API, not of its console"
+
+
+def _admin_code(error: MinioAdminException) -> str:
+    _status, body = _arguments(error)
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return ""  # not MinIO's: the status decides
+    return str(parsed.get("Code", "")) if isinstance(parsed, dict) else ""
+
+
+def _arguments(error: InvalidResponseError | MinioAdminException) -> tuple[Any, ...]:
+    """What `error` was made from: the client keeps it in private attributes, and its pickling hook gives it."""
+    _kind, arguments = error.__reduce__()  # type: ignore[no-untyped-call]
+    return tuple(arguments)
+
+
+def _status_of(error: S3Error | MinioAdminException) -> int:
+    if isinstance(error, S3Error):
+        return error.response.status
+    status, _body = _arguments(error)
+    return int(status)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either form of the header; None where it says nothing that can be read."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,219 @@
+"""StorageClass parameters, `additionalConfig` and the administrator's Secret, as typed values.
+
+First step of every verb: what cannot be right is refused here, all mistakes at once, before the store hears
+of it. Knows no client and makes no call.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from libbucket import InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr, parse_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SIZE_KEYS: Final = ("maxSize", "bucketMaxSize")
+VERSIONING_KEY: Final = "bucketVersioning"
+
+_ADMIN_KEYS: Final = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+_CA_KEY: Final = "ca.crt"
+_REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """One endpoint, taken apart.
+
+    Attributes:
+        scheme: http or https.
+        host: bare host name or IP address, without brackets.
+        port: TCP port; the scheme's own where the URL names none.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def from_url(cls, url: str) -> Address:
+        """Takes a URL apart that `ParameterReader.url` found to be one."""
+        parts = urlsplit(url)
+        return cls(
+            scheme=parts.scheme, host=parts.hostname or "", port=parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        )
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.scheme == "https"
+
+    @property
+    def netloc(self) -> str:
+        """`host:port` as MinIO's clients take it; an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The whole URL, always with its port."""
+        return f"{self.scheme}://{self.netloc}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """The parameters of one class.
+
+    Attributes:
+        endpoint: where the provisioner reaches MinIO: S3 and admin API.
+        public: what applications are told.
+        region: requests are signed for it.
+        ca_bundle: PEM of the certificate authorities to trust; empty for the public ones.
+        secret_name: name of the administrator's Secret.
+        secret_namespace: namespace of the administrator's Secret.
+        object_locking: new buckets are made with object locking.
+        versioning: new buckets keep versions.
+        warnings: what the author of the class should hear.
+    """
+
+    endpoint: Address
+    public: Address
+    region: str
+    ca_bundle: str
+    secret_name: str
+    secret_namespace: str
+    object_locking: bool
+    versioning: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admin:
+    """The administrator's credentials. They are never handed to a claim."""
+
+    access_key: str
+    secret_key: SecretStr
+    ca_bundle: str = ""
+
+
+def parse_parameters(given: Mapping[str, str]) -> Parameters:
+    """Reads the parameters of a class.
+
+    Raises:
+        InvalidParameters: with every mistake at once.
+    """
+    reader = ParameterReader(_with_schemes(given))
+    secure = reader.flag("secure", default=True)
+    endpoint = Address.from_url(_endpoint_url(reader, given, secure=secure))
+    public = reader.url("publicEndpoint")
+    object_locking = reader.flag("objectLocking", default=False)
+    parsed = Parameters(
+        endpoint=endpoint,
+        public=Address.from_url(public) if public else endpoint,
+        region=reader.text("region", default="us-east-1"),
+        ca_bundle=_ca_bundle(reader),
+        secret_name=reader.text("secretName", required=True),
+        secret_namespace=reader.text("secretNamespace", required=True),
+        object_locking=object_locking,
+        versioning=reader.flag("versioning", default=object_locking),
+        warnings=reader.unknown(),
+    )
+    if not _REGION.fullmatch(parsed.region):
+        reader.mistake("region", f"must be letters, digits, hyphens and underscores, not {parsed.region!r}")
+    if object_locking and not parsed.versioning:
+        reader.mistake("versioning", "must not be false where objectLocking is true: MinIO locks versions")
+    reader.finish()
+    return parsed
+
+
+def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
+    """Reads the administrator's Secret: MinIO's own pair of keys, or the two AWS ones.
+
+    Args:
+        secret: the Secret's decoded data.
+        named: `namespace/name`, for messages.
+
+    Raises:
+        InvalidAdminSecret: a key is missing, or `ca.crt` holds no certificate.
+    """
+    ca_bundle = secret[_CA_KEY].reveal() if _CA_KEY in secret else ""
+    if ca_bundle.strip() and not _is_pem(ca_bundle):
+        raise InvalidAdminSecret(f"Secret {named}: key {_CA_KEY} must hold certificates in PEM")
+    for user_key, password_key in _ADMIN_KEYS:
+        if secret.get(user_key) or secret.get(password_key):
+            missing = [key for key in (user_key, password_key) if not secret.get(key)]
+            if missing:
+                raise InvalidAdminSecret(f"Secret {named}: key {missing[0]} is missing or empty")
+            user, password = secret[user_key].reveal().strip(), secret[password_key].reveal().strip()
+            return Admin(access_key=user, secret_key=SecretStr(password), ca_bundle=ca_bundle.strip())
+    pairs = " or ".join(f"{user} and {password}" for user, password in _ADMIN_KEYS)
+    raise InvalidAdminSecret(f"Secret {named}: needs the keys {pairs}")
+
+
+def parse_quota(config: Mapping[str, str]) -> int:
+    """The bucket's quota in bytes: the smaller of `maxSize` and `bucketMaxSize`; 0 is MinIO's own "no limit".
+
+    Raises:
+        InvalidConfig: a value is no quantity; the key is named.
+    """
+    sizes = [_parse_size(key, config[key]) for key in SIZE_KEYS if key in config]
+    return min((size for size in sizes if size), default=0)
+
+
+def parse_versioning(config: Mapping[str, str], *, object_locking: bool) -> str | None:
+    """`Enabled` or `Suspended` as the claim asks for it; None where it doesn't say.
+
+    Raises:
+        InvalidConfig: another value, or Suspended on a bucket with object locking.
+    """
+    value = config.get(VERSIONING_KEY)
+    if value not in {None, "Enabled", "Suspended"}:
+        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {value!r}")
+    if value == "Suspended" and object_locking:
+        raise InvalidConfig(
+            f"additionalConfig.{VERSIONING_KEY} can't be Suspended: buckets of this class have object locking"
+        )
+    return value
+
+
+def _parse_size(key: str, value: str) -> int:
+    try:
+        return parse_quantity(value)
+    except ValueError as error:
+        raise InvalidConfig(f"additionalConfig.{key} must be a quantity such as 10Gi, not {value!r}") from error
+
+
+def _with_schemes(given: Mapping[str, str]) -> dict[str, str]:
+    """`host:port` becomes a URL, so that one check serves both forms."""
+    urls = {key: given.get(key, "").strip() for key in ("endpoint", "publicEndpoint")}
+    return {**given, **{key: f"https://{url}" for key, url in urls.items() if url and "://" not in url}}
+
+
+def _endpoint_url(reader: ParameterReader, given: Mapping[str, str], *, secure: bool) -> str:
+    url = reader.url("endpoint", required=True)
+    says_secure = bool(given.get("secure", "").strip())
+    if url and not says_secure and "://" not in given["endpoint"]:
+        reader.mistake("endpoint", "must start with https:// or http://, or parameter secure must say which")
+    if not says_secure:
+        return url
+    return f"{'https' if secure else 'http'}://{url.partition('://')[2]}"
+
+
+def _ca_bundle(reader: ParameterReader) -> str:
+    pem = reader.text("caBundle")
+    if pem and not _is_pem(pem):
+        reader.mistake("caBundle", "must hold certificates in PEM")
+        return ""
+    return pem
+
+
+def _is_pem(text: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        return False
+    return True

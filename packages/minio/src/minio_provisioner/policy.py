@@ -1,0 +1,91 @@
+"""Policy documents: what a claim's identity may do, and the note that a bucket is being made.
+
+Pure builders, used by `identity`. Knows no client; everything that a claim may do stands on this page.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Document = dict[str, Any]
+
+_INTENT: Final = "ObjectBucketBeingCreated"
+
+_BUCKET_ACTIONS: Final = (
+    "s3:GetBucketLocation",
+    "s3:ListBucket",
+    "s3:ListBucketMultipartUploads",
+    "s3:ListBucketVersions",
+)
+_OBJECT_ACTIONS: Final = (
+    "s3:AbortMultipartUpload",
+    "s3:DeleteObject",
+    "s3:DeleteObjectTagging",
+    "s3:DeleteObjectVersion",
+    "s3:GetObject",
+    "s3:GetObjectAttributes",
+    "s3:GetObjectTagging",
+    "s3:GetObjectVersion",
+    "s3:GetObjectVersionTagging",
+    "s3:ListMultipartUploadParts",
+    "s3:PutObject",
+    "s3:PutObjectTagging",
+)
+_LOCK_BUCKET_ACTIONS: Final = ("s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning")
+_LOCK_OBJECT_ACTIONS: Final = (
+    "s3:GetObjectLegalHold",
+    "s3:GetObjectRetention",
+    "s3:PutObjectLegalHold",
+    "s3:PutObjectRetention",
+)
+
+
+def build_access(bucket: str, *, object_locking: bool) -> Document:
+    """What an application needs in its own bucket, and nothing else.
+
+    MinIO lets every user change their own password and make service accounts for themselves unless a policy
+    denies it: hence the denial. Whoever can do that outlives the removal of one key.
+
+    Args:
+        bucket: the bucket's name.
+        object_locking: the class makes buckets with object locking: then setting and reading locks belongs
+            to what an application needs.
+    """
+    on_bucket = _BUCKET_ACTIONS + (_LOCK_BUCKET_ACTIONS if object_locking else ())
+    on_objects = _OBJECT_ACTIONS + (_LOCK_OBJECT_ACTIONS if object_locking else ())
+    return _document(
+        _statement("Bucket", "Allow", on_bucket, f"arn:aws:s3:::{bucket}"),
+        _statement("Objects", "Allow", on_objects, f"arn:aws:s3:::{bucket}/*"),
+        {"Sid": "NoIdentities", "Effect": "Deny", "Action": ["admin:*"]},
+    )
+
+
+def build_intent(bucket: str) -> Document:
+    """The note, under the name of the claim's policy, that this claim is about to make `bucket`.
+
+    It is written before the bucket is made, because MinIO can't stamp a bucket in the call that makes it.
+    It allows nothing, so it does no harm if it stays behind.
+    """
+    return _document(
+        _statement(_INTENT, "Deny", ("s3:*",), f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"),
+    )
+
+
+def is_intent(document: Mapping[str, Any], bucket: str) -> bool:
+    """Whether `document`, read from MinIO, is the note that `bucket` is being made."""
+    statements = document.get("Statement")
+    if not isinstance(statements, list) or len(statements) != 1:
+        return False
+    resources = statements[0].get("Resource", [])
+    return statements[0].get("Sid") == _INTENT and f"arn:aws:s3:::{bucket}" in resources
+
+
+def _document(*statements: Document) -> Document:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _statement(sid: str, effect: str, actions: tuple[str, ...], *resources: str) -> Document:
+    return {"Sid": sid, "Effect": effect, "Action": sorted(actions), "Resource": list(resources)}

@@ -1,0 +1,278 @@
+"""The four verbs for MinIO, as recipes to be read from top to bottom.
+
+Called by the core, from several threads; holds configuration and no state of a request. The steps are in
+`storage` (buckets) and `identity` (users and policies); what may be granted is in `policy`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from libbucket import (
+    AccessKeys,
+    Authentication,
+    BucketExists,
+    BucketNotFound,
+    BucketOptions,
+    Connection,
+    Endpoint,
+    InvalidClaim,
+    NotReady,
+    ObjectBucket,
+    Provisioner,
+    Services,
+)
+from minio_provisioner.client import Clients, connect
+from minio_provisioner.identity import Identity
+from minio_provisioner.parameters import (
+    SIZE_KEYS,
+    VERSIONING_KEY,
+    Admin,
+    Parameters,
+    parse_admin,
+    parse_parameters,
+    parse_quota,
+    parse_versioning,
+)
+from minio_provisioner.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from libbucket import Owner
+
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_IP_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
+
+_WAIT_SECONDS: Final = 5.0
+"""How long a verb waits for what it made to work, before it says NotReady."""
+
+_POLL_SECONDS: Final = 0.1
+
+_PURGE_SECONDS: Final = 20.0
+"""How long one call of `delete` removes objects, before it lets the core call again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """One verb's view of MinIO: who, what and where."""
+
+    parameters: Parameters
+    ca_bundle: str
+    storage: Storage
+    identity: Identity
+    bucket: str
+    owner: Owner
+
+
+class MinioProvisioner(Provisioner):
+    """Buckets in MinIO, each with a user and a policy of its own.
+
+    Args:
+        services: of the core: reads the administrator's Secret.
+    """
+
+    supported_config: ClassVar[frozenset[str]] = frozenset({*SIZE_KEYS, VERSIONING_KEY})
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        """Makes the bucket, a user and a policy; see `Provisioner.provision`."""
+        _check_name(options.bucket_name)
+        with self._request(options) as request:
+            settings = _settings(options, request.parameters)
+            _ensure_bucket(request)
+            for apply in settings:
+                apply(request.storage)
+            keys = _ensure_access(request, options.credentials)
+            return _answer(request, keys, warnings=request.parameters.warnings)
+
+    def delete(self, ob: ObjectBucket) -> None:
+        """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
+        with self._request(ob) as request:
+            if not _settle(request):
+                request.identity.withdraw()
+                return
+            request.storage.check_unlocked(request.bucket)
+            request.identity.withdraw()
+            _purge(request)
+            request.storage.remove(request.bucket)
+
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
+        with self._request(options) as request:
+            if request.storage.find_tags(request.bucket) is None:
+                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
+            keys = _ensure_access(request, options.credentials)
+            unmanaged = tuple(
+                f"additionalConfig.{key} is not applied: the bucket was not made for this claim"
+                for key in sorted(self.supported_config & options.claim.additional_config.keys())
+            )
+            return _answer(request, keys, warnings=request.parameters.warnings + unmanaged)
+
+    def revoke(self, ob: ObjectBucket) -> None:
+        """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
+        with self._request(ob) as request:
+            request.identity.withdraw()
+
+    @contextmanager
+    def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
+        parameters = parse_parameters(of.parameters)
+        admin = self._admin(parameters)
+        with connect(parameters, admin) as clients:
+            yield _Request(
+                parameters=parameters,
+                ca_bundle=parameters.ca_bundle or admin.ca_bundle,
+                storage=Storage(clients=clients),
+                identity=_identity(clients, of.user_id, of.additional_state),
+                bucket=of.bucket_name,
+                owner=of.owner,
+            )
+
+    def _admin(self, parameters: Parameters) -> Admin:
+        secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)
+        return parse_admin(secret, named=f"{parameters.secret_namespace}/{parameters.secret_name}")
+
+
+def _identity(clients: Clients, user_id: str, state: Mapping[str, str]) -> Identity:
+    """Recorded names win over derived ones: how they are derived may change between releases."""
+    user = state.get("UserName") or user_id
+    return Identity(clients=clients, user=user, policy=state.get("PolicyName") or user)
+
+
+def _check_name(bucket: str) -> None:
+    is_name = _BUCKET_NAME.fullmatch(bucket) and not _IP_ADDRESS.fullmatch(bucket)
+    if not is_name or any(pair in bucket for pair in ("..", ".-", "-.")):
+        raise InvalidClaim(
+            f"spec.bucketName {bucket!r} is not a name that MinIO takes: 3 to 63 lower-case letters, digits, hyphens "
+            "and single dots, beginning and ending with a letter or digit, and no IP address"
+        )
+    if bucket == "minio":
+        raise InvalidClaim("spec.bucketName 'minio' is reserved by MinIO")
+
+
+def _settings(options: BucketOptions, parameters: Parameters) -> list[Callable[[Storage], None]]:
+    """What to set on the bucket; checked as a whole before anything is made."""
+    config, before, bucket = options.claim.additional_config, options.previous_config, options.bucket_name
+    asked = parse_versioning(config, object_locking=parameters.object_locking)
+    by_class = "Enabled" if parameters.versioning else None
+    reset = "Suspended" if VERSIONING_KEY in before else None
+    versioning = asked or by_class or reset
+    settings: list[Callable[[Storage], None]] = []
+    if versioning is not None:
+        settings.append(lambda storage: storage.set_versioning(bucket, versioning))
+    quota = parse_quota(config)
+    if any(key in config or key in before for key in SIZE_KEYS):
+        settings.append(lambda storage: storage.set_quota(bucket, quota))
+    return settings
+
+
+def _ensure_bucket(request: _Request) -> None:
+    """The claim's bucket is there and stamped.
+
+    MinIO can't stamp a bucket in the call that makes it, so a crash between the two leaves one without a stamp.
+    To know it again, a note is left in MinIO before it is made, and only when nobody has a bucket of that name;
+    `_settle` reads it.
+    """
+    if _settle(request):
+        return
+    request.identity.declare_intent(request.bucket)
+    if request.storage.create(request.bucket, object_locking=request.parameters.object_locking):
+        request.storage.stamp(request.bucket, request.owner.stamp())
+        return
+    # Somebody made it since we looked: a neighbour, or another worker of ours that is about to stamp it.
+    if _wait(lambda: _is_ours(request)):
+        return
+    request.identity.withdraw_intent(request.bucket)
+    raise _not_ours(request.bucket)
+
+
+def _settle(request: _Request) -> bool:
+    """Whether the bucket is there and ours; the end of a creation that was cut short is done first.
+
+    A bucket without any tag is ours if our note is there and the bucket is empty. What remains: a neighbour who
+    makes a bucket of that very name, by hand and without tags, after our note and before our next call, which
+    failed to make it, and has put nothing in by then. He would find his empty bucket adopted, with his access
+    unchanged; a claim's bucket is never adopted, since claims stamp theirs.
+
+    Raises:
+        BucketExists: it is there, and not ours.
+    """
+    tags = request.storage.find_tags(request.bucket)
+    if tags is None:
+        return False
+    if request.owner.is_stamped_on(tags):
+        return True
+    if tags or not request.identity.has_declared_intent(request.bucket) or not request.storage.is_empty(request.bucket):
+        raise _not_ours(request.bucket)
+    request.storage.stamp(request.bucket, request.owner.stamp())
+    return True
+
+
+def _is_ours(request: _Request) -> bool:
+    return request.owner.is_stamped_on(request.storage.find_tags(request.bucket) or {})
+
+
+def _not_ours(bucket: str) -> BucketExists:
+    return BucketExists(f"bucket {bucket} exists and was not made for this claim: it stays as it is")
+
+
+def _ensure_access(request: _Request, held: Authentication | None) -> AccessKeys:
+    """The claim's user, with its policy and keys that work: those that the claim holds, or new ones."""
+    identity = request.identity
+    identity.ensure_policy(request.bucket, object_locking=request.parameters.object_locking)
+    keys = held.access_keys if held is not None else None
+    if keys is not None and keys.access_key_id == identity.user and identity.exists():
+        identity.attach()
+        if request.storage.accepts(keys, request.bucket):
+            return keys
+    new = identity.create_keys()
+    identity.attach()
+    if not _wait(lambda: request.storage.accepts(new, request.bucket)):
+        raise NotReady(f"the new credentials of user {identity.user} do not work yet", delay=1)
+    return new
+
+
+def _purge(request: _Request) -> None:
+    removed, deadline = 0, time.monotonic() + _PURGE_SECONDS
+    while batch := request.storage.purge_batch(request.bucket):
+        removed += batch
+        if time.monotonic() > deadline:
+            raise NotReady(f"bucket {request.bucket} is being emptied: {removed} objects removed just now", delay=1)
+
+
+def _wait(is_so: Callable[[], bool]) -> bool:
+    """Whether it became so within the bound."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _answer(request: _Request, keys: AccessKeys, *, warnings: tuple[str, ...]) -> ObjectBucket:
+    public = request.parameters.public
+    extra = {"BUCKET_SSL": "true" if public.secure else "false", "BUCKET_ENDPOINT": public.url}
+    if public.secure and request.ca_bundle:
+        extra["BUCKET_CA_CERT"] = request.ca_bundle
+    endpoint = Endpoint(
+        bucket_host=public.host,
+        bucket_port=public.port,
+        bucket_name=request.bucket,
+        region=request.parameters.region,
+        additional_config=extra,
+    )
+    return ObjectBucket(
+        connection=Connection(
+            endpoint=endpoint,
+            authentication=Authentication(access_keys=keys),
+            additional_state={"UserName": request.identity.user, "PolicyName": request.identity.policy},
+        ),
+        warnings=warnings,
+    )
