@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from libbucket.errors import BucketExists
+from libbucket.errors import BucketExists, InvalidClaim
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_works
 
@@ -84,6 +84,14 @@ class Ownership(Promises):
         request = world.request(bucket=world.foreign_bucket())
         with pytest.raises(BucketExists):
             world.greenfield(request)
+        assert_works(world.greenfield(replace(request, bucket_name=world.new_name())))
+
+    def test_a_name_that_no_store_takes_is_refused_and_its_claim_can_be_deleted(self, world: World) -> None:
+        request = world.request(bucket="../No_Bucket/Has..This Name")
+        with pytest.raises(InvalidClaim):
+            world.greenfield(request)
+        world.delete(builders.intent(request))
+        assert not world.administrator.identity_exists(builders.intent(request))
         assert_works(world.greenfield(replace(request, bucket_name=world.new_name())))
 
 

@@ -1,0 +1,147 @@
+"""A complete provisioner for a directory on disk, in one file: the contract of libbucket by example.
+
+A bucket is a directory below the class parameter `root`; an identity is a file with its credentials:
+
+    <root>/<bucket>/                      what the application stores
+    <root>/.stamps/<bucket>.json          whose bucket it is
+    <root>/.credentials/<user id>.json    who may use which bucket; whatever serves the directory reads these
+
+Start it with `python provisioner.py --kubeconfig ...`; `--help` shows what libbucket adds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import libbucket
+from libbucket import AccessKeys, Authentication, Connection, Endpoint, ObjectBucket, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Names become paths: this form leaves no room for "..", "/" or a hidden file.
+SAFE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
+
+
+class DirectoryProvisioner(libbucket.Provisioner):
+    """The four verbs. One object serves all workers at once: it keeps nothing of a request."""
+
+    def __init__(self, services: libbucket.Services) -> None:
+        self.services = services  # .read_secret(namespace, name) reads an administrator's Secret: a disk has none
+
+    def provision(self, options: libbucket.BucketOptions) -> ObjectBucket:
+        """A claim wants a new bucket. The call may come again, so look before creating."""
+        store = Store(options.parameters)
+        bucket = store.bucket(options.bucket_name)
+        stamp = store.stamp(options.bucket_name)
+        if bucket.exists() and not options.owner.is_stamped_on(read(stamp)):
+            raise libbucket.BucketExists(f"bucket {options.bucket_name} exists and is not this claim's")
+        # The stamp before the bucket: a crash in between leaves a bucket that is known to be ours. Only one of two
+        # claims that want the same name gets it.
+        if not write(stamp, options.owner.stamp(), overwrite=False) and not options.owner.is_stamped_on(read(stamp)):
+            raise libbucket.BucketExists(f"bucket {options.bucket_name} is being made for another claim")
+        bucket.mkdir(exist_ok=True)
+        return store.let_in(options)
+
+    def grant(self, options: libbucket.BucketOptions) -> ObjectBucket:
+        """The class names an existing bucket: a new identity, and nothing else is changed."""
+        store = Store(options.parameters)
+        if not store.bucket(options.bucket_name).is_dir():
+            raise libbucket.BucketNotFound(f"bucket {options.bucket_name}, which the class names, does not exist")
+        return store.let_in(options)
+
+    def revoke(self, ob: ObjectBucket) -> None:
+        """The claim ends and the bucket stays. Gone already is success."""
+        Store(ob.parameters).credentials(ob.user_id).unlink(missing_ok=True)
+
+    def delete(self, ob: ObjectBucket) -> None:
+        """The claim ends and the bucket goes: credentials first, proof of ownership next, the stamp last."""
+        self.revoke(ob)
+        if not SAFE_NAME.fullmatch(ob.bucket_name):
+            return  # provision refused this name, so there is nothing: a claim must never be stuck for good
+        store = Store(ob.parameters)
+        bucket, stamp = store.bucket(ob.bucket_name), store.stamp(ob.bucket_name)
+        if not ob.owner.is_stamped_on(read(stamp)):
+            if bucket.exists():
+                raise libbucket.BucketExists(f"bucket {ob.bucket_name} is not this claim's and stays")
+            return
+        if bucket.exists():
+            shutil.rmtree(bucket)
+        stamp.unlink(missing_ok=True)
+
+
+class Store:
+    """The directory that a class names. All parameters come from a StorageClass, or from the record of one."""
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        reader = libbucket.ParameterReader(parameters)
+        self.root = Path(reader.text("root", required=True))
+        if not self.root.is_absolute() or not self.root.is_dir():
+            reader.mistake("root", f"must be the absolute path of an existing directory, not {str(self.root)!r}")
+        reader.finish()  # raises, with every mistake at once
+        self.warnings = reader.unknown()
+
+    def bucket(self, name: str) -> Path:
+        if not SAFE_NAME.fullmatch(name):
+            raise libbucket.InvalidClaim(f"bucketName {name!r} must be lower-case letters, digits and inner dashes")
+        return self.root / name
+
+    def stamp(self, bucket: str) -> Path:
+        return self.root / ".stamps" / f"{self.bucket(bucket).name}.json"
+
+    def credentials(self, user_id: str) -> Path:
+        return self.root / ".credentials" / f"{self.bucket(user_id).name}.json"
+
+    def let_in(self, options: libbucket.BucketOptions) -> ObjectBucket:
+        """Writes the credentials file, and tells the core what the application needs."""
+        bucket = self.bucket(options.bucket_name)
+        keys = self.working_keys(options)
+        if keys is None:  # new ones; the old ones, if there were any, stop working
+            key_id, secret = secrets.token_hex(10), secrets.token_urlsafe(30)
+            write(self.credentials(options.user_id), {"bucket": bucket.name, "id": key_id, "key": secret})
+            keys = AccessKeys(access_key_id=key_id, secret_access_key=SecretStr(secret))
+        endpoint = Endpoint(
+            bucket_host="localhost",
+            bucket_port=0,
+            bucket_name=bucket.name,
+            additional_config={"BUCKET_PATH": str(bucket)},  # one more key in the claim's ConfigMap
+        )
+        connection = Connection(endpoint=endpoint, authentication=Authentication(access_keys=keys))
+        return ObjectBucket(connection=connection, warnings=self.warnings)
+
+    def working_keys(self, options: libbucket.BucketOptions) -> AccessKeys | None:
+        """The keys in the claim's Secret, if they work: nothing rotates by accident."""
+        held = options.credentials.access_keys if options.credentials else None
+        if held is None:
+            return None
+        wanted = {"bucket": options.bucket_name, "id": held.access_key_id, "key": held.secret_access_key.reveal()}
+        return held if read(self.credentials(options.user_id)) == wanted else None
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write(path: Path, content: Mapping[str, str], *, overwrite: bool = True) -> bool:
+    """Writes a file whole or not at all; False if it is there and may not be overwritten."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:  # readable by its owner only
+        (Path(scratch) / "new").write_text(json.dumps(content))
+        try:
+            (os.replace if overwrite else os.link)(Path(scratch) / "new", path)
+        except FileExistsError:
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    name = "directory.example/bucket"
+    sys.exit(libbucket.run(DirectoryProvisioner, program="provisioner.py", provisioner_name=name, version="1"))
