@@ -48,13 +48,17 @@ class Storage:
         Raises:
             ProvisionerError: MinIO did not say.
         """
-        with translated(self._call("s3:GetBucketTagging")):
+        # Existence is asked for separately: MinIO answers "no tags" for a bucket that is not there. And by listing,
+        # since the answer to HEAD has no body, so that a wrong password would look like a missing permission.
+        with translated(self._call("s3:ListBucket")):
             try:
-                return dict(self.clients.s3.get_bucket_tags(bucket) or {})
+                list(self.clients.s3.list_objects(bucket, prefix=_PROBE_PREFIX))
             except S3Error as error:
                 if code_of(error) != "NoSuchBucket":
                     raise
-        return None
+                return None
+        with translated(self._call("s3:GetBucketTagging")):
+            return dict(self.clients.s3.get_bucket_tags(bucket) or {})
 
     def create(self, bucket: str, *, object_locking: bool) -> bool:
         """Makes the bucket: False where somebody made one of that name since we looked."""
