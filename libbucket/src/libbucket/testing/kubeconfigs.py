@@ -1,0 +1,96 @@
+"""Kubeconfig files: written for a test's own control plane, or cut out of somebody's file for one context.
+
+Used by `controlplane`. Knows the file format; makes no request.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from libbucket.testing.problems import SetupFailed
+
+_PATH_KEYS: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """How somebody proves who they are: a bearer token, or a certificate with its key (PEM)."""
+
+    token: str = ""
+    certificate: bytes = b""
+    key: bytes = b""
+
+    def as_entry(self) -> dict[str, str]:
+        """The user as a kubeconfig spells it."""
+        if self.token:
+            return {"token": self.token}
+        return {"client-certificate-data": _base64(self.certificate), "client-key-data": _base64(self.key)}
+
+
+def write_kubeconfig(path: Path, *, url: str, ca: bytes, user: User, namespace: str = "default") -> Path:
+    """Writes a kubeconfig with one cluster, one user and one context, readable by its owner only."""
+    cluster = {"server": url, "certificate-authority-data": _base64(ca)}
+    context = {"cluster": "test", "user": "test", "namespace": namespace}
+    return _write(path, cluster, user.as_entry(), context)
+
+
+def cut_out(source: Path, context: str, target: Path) -> Path:
+    """Writes a kubeconfig that has one context of another file and nothing else.
+
+    Raises:
+        SetupFailed: the file can't be read, or has no such context.
+    """
+    try:
+        whole = yaml.safe_load(source.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise SetupFailed(f"{source} can't be read as a kubeconfig: {error}") from error
+    chosen = _entry(whole, "contexts", context, source)["context"]
+    cluster = _entry(whole, "clusters", chosen["cluster"], source)["cluster"]
+    user = _entry(whole, "users", chosen["user"], source)["user"]
+    here = source.resolve().parent
+    names = {**chosen, "cluster": "test", "user": "test"}
+    return _write(target, _absolute(cluster, here), _absolute(user, here), names)
+
+
+def cluster_of(kubeconfig: Path) -> tuple[str, bytes]:
+    """Address and authority of a file that `write_kubeconfig` or `cut_out` wrote."""
+    cluster = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]
+    if "certificate-authority" in cluster:
+        return cluster["server"], Path(cluster["certificate-authority"]).read_bytes()
+    return cluster["server"], base64.b64decode(cluster.get("certificate-authority-data", ""))
+
+
+def _entry(whole: dict[str, Any], kind: str, name: str, source: Path) -> dict[str, Any]:
+    found: list[dict[str, Any]] = whole.get(kind) or []
+    for each in found:
+        if each["name"] == name:
+            return each
+    known = ", ".join(sorted(each["name"] for each in found)) or "none"
+    raise SetupFailed(f"{source} has no {kind[:-1]} {name!r}; it has: {known}")
+
+
+def _absolute(entry: dict[str, Any], base: Path) -> dict[str, Any]:
+    return {key: str(base / value) if key in _PATH_KEYS else value for key, value in entry.items()}
+
+
+def _write(path: Path, cluster: dict[str, Any], user: dict[str, Any], context: dict[str, Any]) -> Path:
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "test", "user": user}],
+        "contexts": [{"name": "test", "context": context}],
+        "current-context": "test",
+    }
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
