@@ -228,7 +228,7 @@ def has_go() -> bool:
 def check(session: nox.Session, *command: str) -> None:
     """Runs a tool that says by its exit code whether all is well, and counts it."""
     ROWS[-1].checks += 1
-    session.run(*command)
+    session.run(*command, external=True)
 
 
 def pytest(session: nox.Session, *paths: Path) -> None:
@@ -275,10 +275,10 @@ def try_alone(session: nox.Session, distribution: Path, scripts: list[str]) -> N
     """Installs one wheel or sdist into an empty environment, as a user would, and starts what it brings."""
     empty = session.cache_dir / "empty"
     binaries = empty / Path(session.bin).name
-    check(session, "uv", "venv", "--quiet", "--clear", "--python", f"{session.bin}/python", str(empty))
+    session.run("uv", "venv", "--quiet", "--clear", "--python", f"{session.bin}/python", str(empty))
     constraints = ["--constraints", requirements("dev"), "--build-constraints", requirements("build")]
     where = ["--python", str(binaries / "python"), "--find-links", str(distribution.parent)]
-    check(session, "uv", "pip", "install", "--quiet", *where, *constraints, str(distribution))
+    session.run("uv", "pip", "install", "--quiet", *where, *constraints, str(distribution))
     # Isolated: without that, the folder of the same name in this directory could stand in for the package.
     check(session, str(binaries / "python"), "-I", "-c", "import libbucket; libbucket.run")
     for script in scripts:

@@ -1,0 +1,73 @@
+"""The pages: links lead somewhere, and what must be explained is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from libbucket import Reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES = ["writing-a-provisioner.md", "operating.md", "testing.md", "decisions"]
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors that a page's headings get where it is shown."""
+    headings = re.findall(r"(?m)^#+ (.+)$", text)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Those relative links of a page that lead to no file, or to no heading of one."""
+    broken = []
+    for link in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        is_there = target.exists() and (not anchor or anchor in anchors_of(target.read_text()))
+        broken += [] if is_there else [link]
+    return broken
+
+
+def test_every_link_between_pages_leads_somewhere(root: Path, texts: dict[Path, str]) -> None:
+    found = {path: broken_links(root / path, text) for path, text in texts.items() if path.suffix == ".md"}
+
+    assert {path: links for path, links in found.items() if links} == {}
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A heading\n")
+
+    assert broken_links(page, "[a](page.md) [b](gone.md) [c](#a-heading) [d](#gone)") == ["gone.md", "#gone"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_readme_leads_to(name: str, root: Path) -> None:
+    assert f"(docs/{name})" in (root / "README.md").read_text()
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_operating_explains_every_reason_in_a_row(reason: Reason, root: Path) -> None:
+    rows = [line for line in (root / "docs/operating.md").read_text().splitlines() if line.startswith("|")]
+
+    assert any(f"`{reason}`" in row for row in rows)
+
+
+def test_decisions_are_numbered_without_gaps(root: Path) -> None:
+    numbers = sorted(int(path.name.partition("-")[0]) for path in (root / "docs/decisions").glob("[0-9]*.md"))
+
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers
+
+
+def test_every_package_is_in_the_table_of_the_readme(root: Path) -> None:
+    readme = (root / "README.md").read_text()
+    packages = [path.parent.relative_to(root) for path in root.glob("packages/*/pyproject.toml")]
+
+    assert [package for package in packages if f"({package}/README.md)" not in readme] == []
