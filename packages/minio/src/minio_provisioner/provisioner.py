@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from libbucket import Owner
 
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_RESERVED: Final = "minio"
 _IP_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 _WAIT_SECONDS: Final = 5.0
@@ -95,7 +96,8 @@ class MinioProvisioner(Provisioner):
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
         with self._request(ob) as request:
-            if not _settle(request):
+            # A name that no bucket can have is of a claim that was refused: there is nothing to remove.
+            if not _is_name(ob.bucket_name) or not _settle(request):
                 request.identity.withdraw()
                 return
             request.storage.check_unlocked(request.bucket)
@@ -106,7 +108,7 @@ class MinioProvisioner(Provisioner):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
         with self._request(options) as request:
-            if request.storage.find_tags(request.bucket) is None:
+            if not _is_name(request.bucket) or request.storage.find_tags(request.bucket) is None:
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
             keys = _ensure_access(request, options.credentials)
             unmanaged = tuple(
@@ -145,15 +147,17 @@ def _identity(clients: Clients, user_id: str, state: Mapping[str, str]) -> Ident
     return Identity(clients=clients, user=user, policy=state.get("PolicyName") or user)
 
 
+def _is_name(bucket: str) -> bool:
+    has_form = _BUCKET_NAME.fullmatch(bucket) is not None and not _IP_ADDRESS.fullmatch(bucket)
+    return has_form and bucket != _RESERVED and not any(pair in bucket for pair in ("..", ".-", "-."))
+
+
 def _check_name(bucket: str) -> None:
-    is_name = _BUCKET_NAME.fullmatch(bucket) and not _IP_ADDRESS.fullmatch(bucket)
-    if not is_name or any(pair in bucket for pair in ("..", ".-", "-.")):
+    if not _is_name(bucket):
         raise InvalidClaim(
             f"spec.bucketName {bucket!r} is not a name that MinIO takes: 3 to 63 lower-case letters, digits, hyphens "
-            "and single dots, beginning and ending with a letter or digit, and no IP address"
+            "and single dots, beginning and ending with a letter or digit, no IP address, and not 'minio'"
         )
-    if bucket == "minio":
-        raise InvalidClaim("spec.bucketName 'minio' is reserved by MinIO")
 
 
 def _settings(options: BucketOptions, parameters: Parameters) -> list[Callable[[Storage], None]]:

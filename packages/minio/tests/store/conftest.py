@@ -1,0 +1,39 @@
+"""The real MinIO: one server for all tests of this folder, one with TLS for those that need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from minio_backend import MinioBackend
+from minio_server import MinioServer, minio_binary, minio_server
+
+from libbucket.testing.conformance.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[MinioServer]:
+    with minio_server(minio_binary()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_server() -> Iterator[MinioServer]:
+    with minio_server(minio_binary(), tls=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def backend(server: MinioServer) -> MinioBackend:
+    return MinioBackend(server)
+
+
+@pytest.fixture
+def world(backend: MinioBackend) -> Iterator[World]:
+    """Claims and buckets of one test."""
+    world = World(backend)
+    yield world
+    world.clean_up()
