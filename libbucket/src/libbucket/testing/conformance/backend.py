@@ -39,11 +39,14 @@ class Capabilities:
         cannot: abilities that are missing, each with the reason that the report shows.
         config: for each key of `additionalConfig` that the provisioner supports, at least two values: as a claim writes
             it, and as `Administrator.config` finds it.
+        reset: what `Administrator.config` finds after a key has left the claim, for the keys where that is not None:
+            settings that a store can't take back to where they never were.
         public_data: keys of the claim's Secret that are no secret, such as the name of an account.
     """
 
     cannot: Mapping[Ability, str] = field(default_factory=dict)
     config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    reset: Mapping[str, str] = field(default_factory=dict)
     public_data: frozenset[str] = frozenset()
 
 

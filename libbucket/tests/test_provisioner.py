@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from libbucket import Claim, Provisioner
+from libbucket.testing import builders
+from libbucket.testing.memory import MemoryProvisioner
+
+
+def user_id(namespace: str = "shop", name: str = "photos", uid: str = "uid-1") -> str:
+    return MemoryProvisioner().generate_user_id(Claim(namespace=namespace, name=name, uid=uid), None)
+
+
+def test_a_user_id_is_readable_and_always_the_same() -> None:
+    assert user_id().startswith("obc-shop-photos-")
+    assert user_id() == user_id()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [user_id(namespace="shop2"), user_id(name="photos2"), user_id(uid="uid-2"), user_id("shop-photos", "")],
+)
+def test_another_claim_has_another_user_id(other: str) -> None:
+    assert other != user_id()
+
+
+def test_claims_whose_names_run_together_have_different_user_ids() -> None:
+    assert user_id("a-b", "c") != user_id("a", "b-c")
+    assert user_id("a" * 40, "b") != user_id("a" * 41, "b")
+
+
+@pytest.mark.parametrize(("namespace", "name"), [("n" * 63, "m" * 253), ("a.b", "c..d.e"), ("x", "y")])
+def test_a_user_id_has_a_form_that_every_store_can_take(namespace: str, name: str) -> None:
+    assert re.fullmatch("[a-z][a-z0-9-]{0,63}", user_id(namespace, name))
+
+
+def test_a_user_id_that_is_recorded_stays_whatever_its_form() -> None:
+    claim = Claim(namespace="shop", name="photos", uid="uid-1")
+    recorded = replace(builders.intent(builders.options()), user_id="photos-x7d2p")
+    assert MemoryProvisioner().generate_user_id(claim, recorded) == "photos-x7d2p"
+    assert MemoryProvisioner().generate_user_id(claim, replace(recorded, user_id="")) == user_id()
+
+
+@pytest.mark.parametrize("verb", ["provision", "delete", "grant", "revoke"])
+def test_a_provisioner_without_one_of_the_verbs_cannot_be_made(verb: str) -> None:
+    three = {name: lambda *_: None for name in {"provision", "delete", "grant", "revoke"} - {verb}}
+    with pytest.raises(TypeError, match=verb):
+        type("Unfinished", (Provisioner,), three)()
+    type("Finished", (Provisioner,), {**three, verb: lambda *_: None})()
