@@ -39,8 +39,8 @@ def test_no_file_names(what: str, texts: dict[Path, str]) -> None:
     ("what", "example"),
     [
         ("the host of a package registry", "see https://" + "pypi" + ".org/simple"),
-        ("a path of somebody's machine", "in " + "/ho" + "me/somebody/x"),
-        ("a path of somebody's machine", "in " + "/ro" + "ot/x"),
+        ("a path of somebody's machine", "in /{}/somebody/x".format("home")),
+        ("a path of somebody's machine", "in /{}/x".format("root")),
         ("an index to install from", "--" + "index-url https://mirror"),
         ("a credential in a URL", "http://me:" + "secret@host/"),
     ],
