@@ -10,8 +10,11 @@ directory; nothing is left at the end. There are no nodes: pods can be created, 
 from __future__ import annotations
 
 import secrets
+import signal
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,12 +23,12 @@ from libbucket.testing.admin import KubeAdmin
 from libbucket.testing.binaries import ControlPlaneBinaries, control_plane_binaries
 from libbucket.testing.certificates import Authority, write_signing_key
 from libbucket.testing.kubeconfigs import User, cluster_of, cut_out, write_kubeconfig
+from libbucket.testing.problems import SetupFailed
 from libbucket.testing.processes import HOST, Program, RunningProcess, free_ports, fresh_directory, http_ready, start
 from libbucket.testing.progress import console, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _READY_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 2.0  # it holds nothing that has to be saved
@@ -329,3 +332,21 @@ def _controller_manager(settings: _Settings, binary: Path, kubeconfig: Path) -> 
 
 def _as_flags(flags: dict[str, object]) -> list[str]:
     return [f"--{name}={value}" for name, value in flags.items()]
+
+
+def main() -> int:
+    """Runs a control plane until Ctrl-C, for work by hand. Arguments: directories with CRDs."""
+    try:
+        with control_plane(crds=[Path(each) for each in sys.argv[1:]]) as cluster:
+            console.print(f"\nThe control plane runs; Ctrl-C ends it.\n\n  export KUBECONFIG={cluster.kubeconfig}\n")
+            signal.pause()
+    except SetupFailed as error:
+        console.print(f"{error}", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nstopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
