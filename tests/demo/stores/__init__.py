@@ -1,0 +1,18 @@
+"""The stores that the demo can show, by the name that the command line takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stores.base import Store
+from stores.minio import minio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+    from stores.base import StoreStarter
+
+__all__ = ["STORES", "Store"]
+
+STORES: Final[Mapping[str, StoreStarter]] = {"minio": minio}

@@ -1,0 +1,81 @@
+"""The real MinIO server for the demo."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minio import MinioAdmin
+from minio.credentials.providers import StaticProvider
+from minio.error import MinioAdminException
+
+from stores.base import Bound, Store
+from stores.s3 import S3Application
+
+# The server is started as that package's own tests start it.
+sys.path.append(str(Path(__file__).parents[3] / "packages/minio/tests"))
+from minio_server import MinioServer, minio_binary, minio_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class MinioStore(Store):
+    title = "MinIO"
+    program = "minio-provisioner"
+    provisioner_name = "minio.io/bucket"
+    brownfield_bucket = "reports"
+
+    def __init__(self, server: MinioServer) -> None:
+        self._server = server
+        self.address = server.url
+        self.parameters = {"endpoint": server.url}
+        self.admin_secret = {"MINIO_ROOT_USER": server.user, "MINIO_ROOT_PASSWORD": server.password}
+        netloc = server.url.partition("://")[2]
+        self._admin = MinioAdmin(
+            endpoint=netloc, credentials=StaticProvider(server.user, server.password), secure=False
+        )
+
+    def application(self, bound: Bound) -> S3Application:
+        return S3Application(
+            endpoint=bound.environment["BUCKET_ENDPOINT"],
+            access_key=bound.environment["AWS_ACCESS_KEY_ID"],
+            secret_key=bound.environment["AWS_SECRET_ACCESS_KEY"],
+            region=bound.environment["BUCKET_REGION"],
+        )
+
+    def administrator(self) -> S3Application:
+        return S3Application(
+            endpoint=self.address, access_key=self._server.user, secret_key=self._server.password, region=""
+        )
+
+    def make_bucket(self, name: str) -> None:
+        self.administrator().client.create_bucket(Bucket=name)
+
+    def what_is_there(self, bound: Bound) -> list[str]:
+        buckets = self.administrator().client.list_buckets()["Buckets"]
+        found = {
+            "bucket": any(each["Name"] == bound.bucket for each in buckets),
+            "user": _knows(self._admin.user_info, bound.state["UserName"]),
+            "policy": _knows(self._admin.policy_info, bound.state["PolicyName"]),
+        }
+        return [name for name, is_there in found.items() if is_there]
+
+
+def _knows(ask: Callable[[str], str], name: str) -> bool:
+    try:
+        ask(name)
+    except MinioAdminException as error:
+        if "NoSuch" not in str(error):
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def minio() -> Iterator[MinioStore]:
+    """Starts a server on a free port, in a fresh directory."""
+    with minio_server(minio_binary()) as server:
+        yield MinioStore(server)
