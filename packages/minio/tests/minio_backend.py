@@ -177,8 +177,23 @@ class MinioAdministrator(Administrator):
         try:
             self.s3._execute("DELETE", name, headers={"x-minio-force-delete": "true"})
         except S3Error as error:
-            if error.code != "NoSuchBucket":
+            if error.code == "MethodNotAllowed":
+                self._purge_with_locks(name)
+            elif error.code != "NoSuchBucket":
                 raise
+
+    def unlock(self, bucket: str) -> None:
+        """Ends all legal holds and removes what is under retention in governance mode."""
+        bypass: Any = {"x-amz-bypass-governance-retention": "true"}
+        for found in list(self.s3.list_objects(bucket, recursive=True, include_version=True)):
+            name, version = found.object_name or "", found.version_id or ""
+            if not found.is_delete_marker:
+                self.s3.disable_object_legal_hold(bucket, name, version)
+            self.s3._execute("DELETE", bucket, name, headers=bypass, query_params={"versionId": version})
+
+    def _purge_with_locks(self, bucket: str) -> None:
+        self.unlock(bucket)
+        self.s3.remove_bucket(bucket)
 
     def bucket_exists(self, name: str) -> bool:
         try:

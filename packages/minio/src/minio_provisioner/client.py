@@ -51,10 +51,17 @@ class CheckedPool(urllib3.PoolManager):
         self._url = url
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]  # noqa: FBT001, FBT002 - urllib3's signature
-        """Sends a request, and refuses an answer that is not MinIO's or asks to wait."""
-        response = super().urlopen(method, url, redirect=redirect, **kw)
+        """Sends a request, and refuses an answer that is not MinIO's or asks to wait.
+
+        The answer is looked at before its body is read: a server that hangs up early cuts only the body off.
+        """
+        wants_content = kw.pop("preload_content", True)
+        response = super().urlopen(method, url, redirect=redirect, preload_content=False, **kw)
         try:
             check_response(response, self._url)
+            if wants_content:
+                response.read(cache_content=True)
+                response.release_conn()
         except Exception:
             response.close()
             raise

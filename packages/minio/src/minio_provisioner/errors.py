@@ -22,6 +22,7 @@ from urllib3.exceptions import (
     HTTPError,
     MaxRetryError,
     NameResolutionError,
+    NewConnectionError,
     ReadTimeoutError,
 )
 from urllib3.exceptions import SSLError as WrappedSSLError
@@ -58,6 +59,8 @@ _DOWN = "MinIO at {url} can't answer now ({code})"
 _FULL = "a limit of MinIO at {url} is reached ({code})"
 _IN_USE = "a policy of this claim was attached to others by hand: detach it from them first ({code})"
 _REFILLED = "something was written into the bucket while it was being emptied ({code})"
+
+_OTHER = "MinIO at {url} answers {permission} with {code}"
 
 _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
     **dict.fromkeys(BAD_CREDENTIALS, (AccessDenied, _BAD_KEY)),
@@ -128,8 +131,10 @@ def check_response(response: BaseHTTPResponse, url: str) -> None:
 
     Raises:
         Throttled: 429 or 503; with the delay that the server asks for.
-        RetrySlowly: an HTML page: whatever answers there is not MinIO's API.
+        RetrySlowly: an HTML page, or the bare 400 with which a TLS port of MinIO's answers plain HTTP.
     """
+    if response.status == 400 and not response.headers:
+        raise RetrySlowly(f"{url} refuses plain HTTP: it speaks TLS, so say https:// in parameter endpoint")
     if response.status in {429, 503}:
         raise Throttled(
             f"MinIO at {url} asks for fewer requests or is starting (HTTP {response.status})",
@@ -139,14 +144,21 @@ def check_response(response: BaseHTTPResponse, url: str) -> None:
         raise RetrySlowly(_not_minio(url, "a web page"))
 
 
+def refused_in_batch(code: str, call: Call) -> ProvisionerError:
+    """The core's error for one refusal in an answer to a request about several objects."""
+    return _answer_for(code, call)
+
+
 def _from_code(error: S3Error | MinioAdminException, call: Call) -> ProvisionerError:
     code, status = code_of(error), _status_of(error)
-    if code in _ANSWERS:
-        kind, sentence = _ANSWERS[code]
-        return kind(sentence.format(url=call.url, permission=call.permission, code=code))
     if not code and status < 500:
         return RetrySlowly(_not_minio(call.url, f"HTTP {status} without a code of MinIO's"))
-    return StoreUnavailable(f"MinIO at {call.url} answers {call.permission} with {code or 'a failure'} (HTTP {status})")
+    return _answer_for(code or f"HTTP {status}", call)
+
+
+def _answer_for(code: str, call: Call) -> ProvisionerError:
+    kind, sentence = _ANSWERS.get(code, (StoreUnavailable, _OTHER))
+    return kind(sentence.format(url=call.url, permission=call.permission, code=code))
 
 
 def _from_transport(error: Exception, call: Call) -> ProvisionerError:
@@ -165,18 +177,17 @@ def _from_transport(error: Exception, call: Call) -> ProvisionerError:
 
 
 def _transport_fault(error: Exception) -> str:
-    faults: tuple[tuple[type[Exception], str], ...] = (
+    faults: tuple[tuple[type[Exception], str], ...] = (  # the first that fits: some are kinds of others
         (NameResolutionError, "its name can't be resolved"),
+        (NewConnectionError, "the connection is refused"),
         (ConnectTimeoutError, "no connection within the time limit"),
         (ReadTimeoutError, "no answer within the time limit"),
     )
-    return next((text for kind, text in faults if isinstance(error, kind)), "the connection is refused or was cut")
+    return next((text for kind, text in faults if isinstance(error, kind)), "the connection was cut")
 
 
 def _from_foreign_answer(error: InvalidResponseError, call: Call) -> ProvisionerError:
     status, content_type, _body = _arguments(error)
-    if status == 400 and call.url.startswith("http://"):
-        return RetrySlowly(f"{call.url} refuses plain HTTP: if it speaks TLS, say https:// in parameter endpoint")
     if status >= 500:
         return StoreUnavailable(f"MinIO at {call.url}, or what stands before it, answers with HTTP {status}")
     return RetrySlowly(_not_minio(call.url, f"HTTP {status} {content_type or ''}".strip()))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from minio_backend import MinioBackend
-from minio_server import MinioServer
 
 from libbucket.testing.conformance import Conformance
-from libbucket.testing.conformance.world import World
+
+if TYPE_CHECKING:
+    from minio_server import MinioServer
+
+    from libbucket.testing.conformance.world import World
 
 
 class TestMinio(Conformance):

@@ -1,0 +1,133 @@
+"""How MinIO is reached: TLS with an authority of one's own, public endpoints, and every way to get it wrong."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from minio_backend import MinioBackend, a_provisioner
+
+from libbucket import (
+    AccessDenied,
+    InvalidAdminSecret,
+    ProvisionerError,
+    RetrySlowly,
+    StoreUnavailable,
+)
+from libbucket.testing import builders
+from libbucket.testing.certificates import Authority
+from libbucket.testing.conformance.world import World, assert_works
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minio_server import MinioServer
+
+ADMIN = {"secretName": "admin", "secretNamespace": "minio"}
+
+
+@pytest.fixture
+def tls_world(tls_server: MinioServer) -> Iterator[World]:
+    world = World(MinioBackend(tls_server))
+    yield world
+    world.clean_up()
+
+
+def test_an_authority_in_the_class_is_trusted_and_told_to_applications(
+    tls_world: World, tls_server: MinioServer
+) -> None:
+    tenant = tls_world.greenfield(tls_world.request(parameters={"caBundle": tls_server.ca_bundle}))
+    config = tenant.answer.connection.endpoint.additional_config
+    assert config["BUCKET_SSL"] == "true"
+    assert config["BUCKET_ENDPOINT"] == tls_server.url
+    assert config["BUCKET_CA_CERT"] == tls_server.ca_bundle.strip()
+    assert_works(tenant)
+    tls_world.delete(tenant.record)
+    assert not tls_world.administrator.bucket_exists(tenant.bucket)
+
+
+def test_an_authority_in_the_administrators_secret_is_trusted(tls_world: World, tls_server: MinioServer) -> None:
+    secret = {"AWS_ACCESS_KEY_ID": tls_server.user, "AWS_SECRET_ACCESS_KEY": tls_server.password}
+    with_ca = a_provisioner(tls_server, **secret, **{"ca.crt": tls_server.ca_bundle})
+    assert_works(tls_world.bind(tls_world.request(), greenfield=True, by=with_ca))
+
+
+@pytest.mark.parametrize("ca_bundle", ["", Authority().certificate_pem.decode()], ids=["none", "another"])
+def test_a_certificate_of_another_authority_is_refused_with_a_word_on_ca_bundle(
+    tls_server: MinioServer, ca_bundle: str
+) -> None:
+    error = _refused(tls_server, endpoint=tls_server.url, caBundle=ca_bundle)
+    assert isinstance(error, RetrySlowly)
+    assert "caBundle" in error.message
+
+
+def test_tls_to_a_plain_port_says_so(server: MinioServer) -> None:
+    error = _refused(server, endpoint=f"https://{server.netloc}")
+    assert isinstance(error, RetrySlowly)
+    assert "does not speak TLS" in error.message
+
+
+def test_plain_http_to_a_tls_port_says_so(tls_server: MinioServer) -> None:
+    error = _refused(tls_server, endpoint=f"http://{tls_server.netloc}")
+    assert isinstance(error, RetrySlowly)
+    assert "refuses plain HTTP" in error.message
+
+
+def test_the_address_of_the_console_is_told_from_that_of_the_api(server: MinioServer) -> None:
+    error = _refused(server, endpoint=server.console_url)
+    assert isinstance(error, RetrySlowly)
+    assert "console" in error.message
+
+
+def test_nobody_listening_is_the_stores_failure(server: MinioServer) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        error = _refused(server, endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}")
+    assert isinstance(error, StoreUnavailable)
+    assert "refused" in error.message
+
+
+@pytest.mark.parametrize(
+    ("user", "password"), [("root-of-the-tests", "wrong-password"), ("nobody-at-all", "only-for-the-tests")]
+)
+def test_wrong_credentials_of_the_administrator_are_named(server: MinioServer, user: str, password: str) -> None:
+    error = _refused(server, {"MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password}, endpoint=server.url)
+    assert isinstance(error, AccessDenied)
+    assert "secretName" in error.message
+    assert password not in error.message
+
+
+def test_a_secret_without_a_password_is_named(server: MinioServer) -> None:
+    error = _refused(server, {"MINIO_ROOT_USER": "root"}, endpoint=server.url)
+    assert isinstance(error, InvalidAdminSecret)
+    assert "MINIO_ROOT_PASSWORD" in error.message
+
+
+def test_applications_are_told_the_public_endpoint(world: World) -> None:
+    request = world.request(parameters={"publicEndpoint": "https://s3.example.com", "region": "us-east-1"})
+    endpoint = world.provisioner.provision(request).connection.endpoint
+    assert (endpoint.bucket_host, endpoint.bucket_port, endpoint.region) == ("s3.example.com", 443, "us-east-1")
+    assert endpoint.additional_config == {"BUCKET_SSL": "true", "BUCKET_ENDPOINT": "https://s3.example.com:443"}
+
+
+@pytest.mark.parametrize("secure", ["false", "no", ""])
+def test_an_endpoint_may_be_host_and_port(world: World, server: MinioServer, secure: str) -> None:
+    endpoint = server.netloc if secure else server.url
+    assert_works(world.greenfield(world.request(parameters={"endpoint": endpoint, "secure": secure})))
+
+
+def test_a_long_user_id_is_taken(world: World) -> None:
+    request = replace(world.request(), user_id="obc-" + "u" * 60)
+    tenant = world.greenfield(request)
+    assert_works(tenant)
+    world.delete(tenant.record)
+    assert not world.administrator.identity_exists(tenant.record)
+
+
+def _refused(server: MinioServer, secret: dict[str, str] | None = None, **parameters: str) -> ProvisionerError:
+    request = builders.options(parameters={**ADMIN, **parameters})
+    with pytest.raises(ProvisionerError) as refused:
+        a_provisioner(server, **(secret or {})).provision(request)
+    return refused.value

@@ -1,0 +1,145 @@
+"""A crash between any two steps: the next call goes on, and never takes what is not ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from minio_backend import MinioBackend, a_provisioner
+
+from libbucket import BucketExists, StoreUnavailable
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import World, assert_works
+from minio_provisioner.identity import Identity
+from minio_provisioner.storage import Storage
+
+if TYPE_CHECKING:
+    from minio_server import MinioServer
+
+STEPS = [
+    (Identity, "declare_intent"),
+    (Storage, "create"),
+    (Storage, "stamp"),
+    (Storage, "set_quota"),
+    (Storage, "set_versioning"),
+    (Identity, "ensure_policy"),
+    (Identity, "create_keys"),
+    (Identity, "attach"),
+    (Storage, "accepts"),
+]
+both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+each_step = pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
+CONFIG = {"maxSize": "1Gi", "bucketVersioning": "Enabled"}
+
+
+@both_sides
+@each_step
+def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
+    world: World, backend: MinioBackend, owner: type, step: str, done: bool
+) -> None:
+    request = world.request(config=CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        _cut(patch, owner, step, done=done)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.provision(request)
+    tenant = world.greenfield(request)
+    assert_works(tenant)
+    assert backend.administrator.config(tenant.bucket, "maxSize") == str(2**30)
+    assert request.owner.is_stamped_on(backend.administrator.s3.get_bucket_tags(tenant.bucket) or {})
+
+
+@both_sides
+@each_step
+def test_a_creation_that_was_cut_off_is_removed_by_delete(
+    world: World, backend: MinioBackend, owner: type, step: str, done: bool
+) -> None:
+    request = world.request(config=CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        _cut(patch, owner, step, done=done)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.provision(request)
+    world.delete(builders.intent(request))
+    assert not backend.administrator.bucket_exists(request.bucket_name)
+    assert not backend.administrator.identity_exists(builders.intent(request))
+
+
+@both_sides
+@pytest.mark.parametrize(
+    ("owner", "step"), [(Identity, "withdraw"), (Storage, "purge_batch"), (Storage, "remove")], ids=str
+)
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
+    world: World, backend: MinioBackend, owner: type, step: str, done: bool
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    with pytest.MonkeyPatch.context() as patch:
+        _cut(patch, owner, step, done=done)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.delete(tenant.record)
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+    assert not backend.administrator.identity_exists(tenant.record)
+
+
+def test_an_unstamped_bucket_is_not_taken_after_a_crash_if_something_is_in_it(
+    world: World, backend: MinioBackend
+) -> None:
+    request = world.request()
+    with pytest.MonkeyPatch.context() as patch:
+        _cut(patch, Identity, "declare_intent", done=True)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.provision(request)
+    backend.administrator.make_bucket(request.bucket_name)
+    backend.administrator.application().put(request.bucket_name, "neighbours", b"data")
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(request)
+    with pytest.raises(BucketExists):
+        world.provisioner.delete(builders.intent(request))
+    assert backend.administrator.application().get(request.bucket_name, "neighbours") == b"data"
+    assert backend.administrator.settings(request.bucket_name)["tags"] == {}
+
+
+def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(
+    world: World, backend: MinioBackend
+) -> None:
+    request = world.request()
+    declare = Identity.declare_intent
+
+    def then_the_neighbour(self: Identity, bucket: str) -> None:
+        declare(self, bucket)
+        backend.administrator.make_bucket(bucket)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Identity, "declare_intent", then_the_neighbour)
+        patch.setattr("minio_provisioner.provisioner._WAIT_SECONDS", 0.2)
+        with pytest.raises(BucketExists):
+            world.provisioner.provision(request)
+    assert not backend.administrator.identity_exists(builders.intent(request))
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(request)
+    assert backend.administrator.settings(request.bucket_name)["tags"] == {}
+
+
+def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(world: World, server: MinioServer) -> None:
+    request = world.request()
+    declare, other = Identity.declare_intent, a_provisioner(server)
+
+    def then_the_other(self: Identity, bucket: str) -> None:
+        declare(self, bucket)
+        patch.undo()
+        other.provision(request)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Identity, "declare_intent", then_the_other)
+    assert_works(world.greenfield(request))
+
+
+def _cut(patch: pytest.MonkeyPatch, owner: type, step: str, *, done: bool) -> None:
+    """Lets a step fail, before or after it was done."""
+    real = getattr(owner, step)
+
+    def cut_off(self: object, *args: object, **kw: object) -> object:
+        if done:
+            real(self, *args, **kw)
+        raise StoreUnavailable("the process died here")
+
+    patch.setattr(owner, step, cut_off)

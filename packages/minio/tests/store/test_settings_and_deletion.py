@@ -1,0 +1,132 @@
+"""What MinIO has beyond the suite: two quota keys at once, class-wide versioning, object locking, bounded purges."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from minio.commonconfig import GOVERNANCE
+from minio.error import S3Error
+from minio.retention import Retention
+
+from libbucket import BucketNotEmpty, InvalidConfig, NotReady
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+
+if TYPE_CHECKING:
+    from minio_backend import MinioBackend
+
+
+def test_the_smaller_of_both_sizes_is_the_quota(world: World, backend: MinioBackend) -> None:
+    tenant = world.greenfield(world.request(config={"maxSize": "2Gi", "bucketMaxSize": "1Gi"}))
+    assert backend.administrator.config(tenant.bucket, "maxSize") == str(2**30)
+    world.again(tenant, config={"maxSize": "2Gi"})
+    assert backend.administrator.config(tenant.bucket, "maxSize") == str(2 * 2**30)
+    world.again(tenant, config={"maxSize": "0"})
+    assert backend.administrator.config(tenant.bucket, "maxSize") is None
+
+
+def test_a_class_with_versioning_makes_buckets_that_keep_versions_and_a_claim_may_suspend_it(
+    world: World, backend: MinioBackend
+) -> None:
+    first = world.greenfield(world.request(parameters={"versioning": "true"}))
+    assert backend.administrator.config(first.bucket, "bucketVersioning") == "Enabled"
+    world.again(first, config={"bucketVersioning": "Suspended"})
+    assert backend.administrator.config(first.bucket, "bucketVersioning") == "Suspended"
+
+
+def test_a_grant_warns_that_settings_of_the_claim_are_not_applied(world: World) -> None:
+    bucket = world.foreign_bucket()
+    request = world.request(bucket=bucket, config={"maxSize": "1Gi", "bucketVersioning": "Enabled"})
+    warnings = world.bind(request, greenfield=False).answer.warnings
+    assert [text for text in warnings if "maxSize" in text or "bucketVersioning" in text] == list(warnings)
+    assert len(warnings) == 2
+
+
+@pytest.mark.parametrize("kind", ["retention", "legal hold"])
+def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touched(
+    world: World, backend: MinioBackend, kind: str
+) -> None:
+    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
+    tenant.application.put(tenant.bucket, "free", b"x")
+    if kind == "retention":
+        until = datetime.now(UTC) + timedelta(days=1)
+        _put_locked(tenant.application, tenant.bucket, retention=Retention(GOVERNANCE, until))
+    else:
+        _put_locked(tenant.application, tenant.bucket, legal_hold=True)
+    with pytest.raises(BucketNotEmpty, match="locked"):
+        world.provisioner.delete(tenant.record)
+    assert tenant.application.list_keys(tenant.bucket) == ["free", "locked"], "the application is still in"
+    backend.administrator.unlock(tenant.bucket)
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
+    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
+    _put_locked(tenant.application, tenant.bucket, legal_hold=True)
+    monkeypatch.setattr("minio_provisioner.storage._LOCK_SCAN", 0)
+    with pytest.raises(BucketNotEmpty, match="locked"):
+        world.provisioner.delete(tenant.record)
+    assert backend.administrator.stored_versions(tenant.bucket) == 1
+    assert_shut_out(tenant)
+
+
+def test_a_claim_without_object_locking_can_not_set_locks(world: World, backend: MinioBackend) -> None:
+    bucket = world.new_name()
+    backend.administrator.s3.make_bucket(bucket, object_lock=True)
+    tenant = world.brownfield(bucket)
+    assert_works(tenant)
+    with pytest.raises(S3Error) as refused:
+        _put_locked(tenant.application, bucket, legal_hold=True)
+    assert refused.value.code == "AccessDenied"
+    _put_locked(backend.administrator.application(), bucket, legal_hold=True)
+
+
+def test_versioning_of_a_bucket_with_object_locking_can_not_be_suspended(world: World) -> None:
+    request = world.request(parameters={"objectLocking": "true"}, config={"bucketVersioning": "Suspended"})
+    with pytest.raises(InvalidConfig, match="bucketVersioning"):
+        world.greenfield(request)
+    assert_works(world.greenfield(replace(request, claim=replace(request.claim, additional_config={}))))
+
+
+def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
+    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = world.greenfield(world.request(config={"bucketVersioning": "Enabled"}))
+    world.fill(tenant.bucket, 1200)
+    backend.administrator.application().batch_delete(tenant.bucket, [f"{n % 7}/{n:05}" for n in range(1000)])
+    for key in ("one", "two"):
+        backend.administrator.application().start_multipart(tenant.bucket, key)
+    assert backend.administrator.stored_versions(tenant.bucket) == 2200
+    monkeypatch.setattr("minio_provisioner.provisioner._PURGE_SECONDS", 0.0)
+    seen = []
+    while backend.administrator.bucket_exists(tenant.bucket):
+        try:
+            world.provisioner.delete(tenant.record)
+        except NotReady as pause:
+            seen.append(pause.message)
+            assert_refused("writing during the purge", lambda: tenant.application.put(tenant.bucket, "late", b"x"))
+    assert len(seen) >= 3
+    assert "1002 objects" in seen[0]
+
+
+def test_a_deletion_needs_nothing_but_the_record(world: World, backend: MinioBackend) -> None:
+    tenant = world.tenant(greenfield=True)
+    state = {"UserName": tenant.request.user_id, "PolicyName": tenant.request.user_id}
+    assert tenant.answer.additional_state == state
+    renamed = replace(tenant.record, user_id="derived-by-a-later-release")
+    world.delete(renamed)
+    assert not backend.administrator.identity_exists(builders.intent(tenant.request))
+
+
+def _put_locked(application: object, bucket: str, **lock: object) -> None:
+    from minio_backend import MinioApplication
+
+    assert isinstance(application, MinioApplication)
+    application.client.put_object(bucket, "locked", io.BytesIO(b"x"), 1, **lock)  # type: ignore[arg-type]
