@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import nox
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -290,7 +291,7 @@ def show_table() -> None:
     """Draws the table, after everything that nox itself has to say."""
     if not ROWS:
         return
-    table = Table("session", "", title="What ran", show_footer=True)
+    table = Table("session", "", title="What ran", show_footer=True, box=SIMPLE)  # fits 80 columns
     for name in ("passed", "failed", "skipped", "checks", "time"):
         table.add_column(name, justify="right")
     for row in ROWS:
