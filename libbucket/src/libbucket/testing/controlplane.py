@@ -56,7 +56,7 @@ class Cluster:
         self.kubeconfig = kubeconfig
         self.url, authority = cluster_of(kubeconfig)
         self.ca_path = directory / "ca.crt"
-        self.ca_path.write_bytes(authority)
+        self.ca_path.write_bytes(authority)  # empty where the system's own authorities are trusted
         self.admin = KubeAdmin(kubeconfig)
 
     def install_crds(self, directory: Path) -> None:

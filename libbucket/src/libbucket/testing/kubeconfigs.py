@@ -1,5 +1,8 @@
 """Kubeconfig files: written for a test's own control plane, or cut out of somebody's file for one context.
 
+Certificates and keys go into files beside the kubeconfig, not into it: the Python client would write them into
+temporary files of its own, and leave those behind when it is killed.
+
 Used by `controlplane`. Knows the file format; makes no request.
 """
 
@@ -15,6 +18,7 @@ import yaml
 from libbucket.testing.problems import SetupFailed
 
 _PATH_KEYS: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+_DATA: Final = "-data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +64,8 @@ def cut_out(source: Path, context: str, target: Path) -> Path:
 def cluster_of(kubeconfig: Path) -> tuple[str, bytes]:
     """Address and authority of a file that `write_kubeconfig` or `cut_out` wrote."""
     cluster = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]
-    if "certificate-authority" in cluster:
-        return cluster["server"], Path(cluster["certificate-authority"]).read_bytes()
-    return cluster["server"], base64.b64decode(cluster.get("certificate-authority-data", ""))
+    authority = cluster.get("certificate-authority")
+    return cluster["server"], Path(authority).read_bytes() if authority else b""
 
 
 def _entry(whole: dict[str, Any], kind: str, name: str, source: Path) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def _absolute(entry: dict[str, Any], base: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, cluster: dict[str, Any], user: dict[str, Any], context: dict[str, Any]) -> Path:
+    cluster, user = _with_files(cluster, path), _with_files(user, path)
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -87,8 +91,22 @@ def _write(path: Path, cluster: dict[str, Any], user: dict[str, Any], context: d
         "contexts": [{"name": "test", "context": context}],
         "current-context": "test",
     }
+    return _write_private(path, yaml.safe_dump(content, sort_keys=False).encode())
+
+
+def _with_files(entry: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
+    """The entry with a file in place of everything that it holds as data."""
+    result = dict(entry)
+    for key in [key for key in entry if key.endswith(_DATA) and entry[key]]:
+        name = key.removesuffix(_DATA)
+        content = base64.b64decode(result.pop(key))
+        result[name] = str(_write_private(kubeconfig.with_name(f"{kubeconfig.name}.{name}"), content))
+    return result
+
+
+def _write_private(path: Path, content: bytes) -> Path:
     path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_bytes(content)
     return path
 
 
