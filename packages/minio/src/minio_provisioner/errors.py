@@ -60,6 +60,7 @@ _FULL = "a limit of MinIO at {url} is reached ({code})"
 _IN_USE = "a policy of this claim was attached to others by hand: detach it from them first ({code})"
 _REFILLED = "something was written into the bucket while it was being emptied ({code})"
 
+_VANISHED = "the bucket was removed by somebody while this was going on ({code})"
 _OTHER = "MinIO at {url} answers {permission} with {code}"
 
 _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
@@ -74,6 +75,7 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
     ),
     **dict.fromkeys(("TooManyBuckets", "XMinioStorageFull"), (QuotaExceeded, _FULL)),
     "BucketNotEmpty": (NotReady, _REFILLED),
+    "NoSuchBucket": (NotReady, _VANISHED),
     "ObjectLocked": (BucketNotEmpty, _LOCKED),
     "XMinioAdminPolicyInUse": (RetrySlowly, _IN_USE),
 }
@@ -204,9 +206,10 @@ def _tls_error(error: BaseException) -> ssl.SSLError | None:
 def _from_tls(error: ssl.SSLError, call: Call) -> ProvisionerError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return RetrySlowly(_about_certificate(error, call), reason=Reason.INVALID_PARAMETERS)
-    if error.reason in _NOT_TLS:
+    reason = getattr(error, "reason", None)  # absent where Python itself made the error
+    if reason in _NOT_TLS:
         return RetrySlowly(f"{call.url} does not speak TLS: if it speaks plain HTTP, say http:// in parameter endpoint")
-    return StoreUnavailable(f"no TLS connection with MinIO at {call.url} ({error.reason or 'unknown cause'})")
+    return StoreUnavailable(f"no TLS connection with MinIO at {call.url} ({reason or 'unknown cause'})")
 
 
 def _about_certificate(error: ssl.SSLCertVerificationError, call: Call) -> str:

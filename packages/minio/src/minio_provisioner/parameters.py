@@ -23,6 +23,7 @@ VERSIONING_KEY: Final = "bucketVersioning"
 _ADMIN_KEYS: Final = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
 _CA_KEY: Final = "ca.crt"
 _REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
+_LARGEST_SIZE: Final = 2**63 - 1
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -182,9 +183,12 @@ def parse_versioning(config: Mapping[str, str], *, object_locking: bool) -> str 
 
 def _parse_size(key: str, value: str) -> int:
     try:
-        return parse_quantity(value)
+        size = parse_quantity(value)
     except ValueError as error:
         raise InvalidConfig(f"additionalConfig.{key} must be a quantity such as 10Gi, not {value!r}") from error
+    if size > _LARGEST_SIZE:
+        raise InvalidConfig(f"additionalConfig.{key} is more than MinIO can count: {value!r}")
+    return size
 
 
 def _with_schemes(given: Mapping[str, str]) -> dict[str, str]:

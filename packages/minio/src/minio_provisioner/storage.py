@@ -64,7 +64,10 @@ class Storage:
 
     def create(self, bucket: str, *, object_locking: bool) -> bool:
         """Makes the bucket: False where somebody made one of that name since we looked."""
-        with translated(self._call("s3:CreateBucket")):
+        needed = "s3:CreateBucket"
+        if object_locking:
+            needed += ", s3:PutBucketObjectLockConfiguration and s3:PutBucketVersioning"
+        with translated(self._call(needed)):
             try:
                 self.clients.s3.make_bucket(bucket, object_lock=object_locking)
             except S3Error as error:
@@ -111,8 +114,7 @@ class Storage:
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no version, no delete marker and no unfinished upload."""
-        with translated(self._call("s3:ListBucketVersions")):
-            return not self._first_versions(bucket, 1) and not self._uploads(bucket)
+        return not self._first_versions(bucket, 1) and not self._uploads(bucket)
 
     def check_unlocked(self, bucket: str) -> None:
         """Looks for objects that are locked, as far as a bounded look goes.
@@ -131,18 +133,13 @@ class Storage:
         """Removes at most `BATCH` versions and delete markers, and the unfinished uploads.
 
         Returns:
-            How many were removed: 0 when the bucket, which may be gone, has nothing left.
+            How many were removed: 0 when the bucket has nothing left.
 
         Raises:
+            NotReady: somebody else removed the bucket meanwhile.
             BucketNotEmpty: an object is locked.
         """
-        with translated(self._call("s3:DeleteObjectVersion")):
-            try:
-                return self._remove(bucket, self._first_versions(bucket, BATCH)) + self._abort_uploads(bucket)
-            except S3Error as error:
-                if code_of(error) != "NoSuchBucket":
-                    raise
-        return 0
+        return self._remove(bucket, self._first_versions(bucket, BATCH)) + self._abort_uploads(bucket)
 
     def remove(self, bucket: str) -> None:
         """Removes the empty bucket; one that is gone is fine."""
@@ -161,29 +158,34 @@ class Storage:
         return found
 
     def _first_versions(self, bucket: str, limit: int) -> list[Object]:
-        return list(islice(self._versions(bucket), limit))
+        with translated(self._call("s3:ListBucketVersions")):
+            return list(islice(self._versions(bucket), limit))
 
     def _remove(self, bucket: str, versions: Iterable[Object]) -> int:
         doomed = [DeleteObject(found.object_name or "", found.version_id) for found in versions]
-        for refused in self.clients.s3.remove_objects(bucket, doomed):
-            if refused.code in _LOCKED:
-                raise _locked(bucket, refused.name or "")
-            raise refused_in_batch(refused.code, self._call("s3:DeleteObject"))
+        call = self._call("s3:DeleteObject")
+        with translated(call):
+            for refused in self.clients.s3.remove_objects(bucket, doomed):
+                if refused.code in _LOCKED:
+                    raise _locked(bucket, refused.name or "")
+                raise refused_in_batch(refused.code, call)
         return len(doomed)
 
     def _uploads(self, bucket: str) -> list[tuple[str, str]]:
         # MinIO's client has no public call for it since 7.0; without a prefix the server answers with all of them.
-        found = self.clients.s3._list_multipart_uploads(bucket)  # noqa: SLF001
+        with translated(self._call("s3:ListBucketMultipartUploads")):
+            found = self.clients.s3._list_multipart_uploads(bucket)  # noqa: SLF001
         return [(upload.object_name, upload.upload_id or "") for upload in found.uploads]
 
     def _abort_uploads(self, bucket: str) -> int:
         uploads = self._uploads(bucket)[:BATCH]
         for name, upload_id in uploads:
-            try:
-                self.clients.s3._abort_multipart_upload(bucket, name, upload_id)  # noqa: SLF001
-            except S3Error as error:
-                if code_of(error) != "NoSuchUpload":
-                    raise
+            with translated(self._call("s3:AbortMultipartUpload")):
+                try:
+                    self.clients.s3._abort_multipart_upload(bucket, name, upload_id)  # noqa: SLF001
+                except S3Error as error:
+                    if code_of(error) != "NoSuchUpload":
+                        raise
         return len(uploads)
 
     def _has_object_lock(self, bucket: str) -> bool:
@@ -202,6 +204,7 @@ class Storage:
             retention = self.clients.s3.get_object_retention(bucket, name, version)
             if retention is not None and retention.retain_until_date > datetime.now(UTC):
                 return True
+        with translated(self._call("s3:GetObjectLegalHold")):
             return self.clients.s3.is_object_legal_hold_enabled(bucket, name, version)
 
 

@@ -1,0 +1,103 @@
+"""The policy in the README is enough for every verb, and every line of it is needed."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from minio_backend import MinioBackend, a_provisioner
+
+from libbucket import AccessDenied, Provisioner, StoreUnavailable
+from libbucket.testing import builders
+from minio_provisioner.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minio_server import MinioServer
+
+    from libbucket.testing.conformance.world import World
+
+README = Path(__file__).parents[2] / "README.md"
+DOCUMENT: dict[str, Any] = json.loads(re.findall("```json\n(.*?)```", README.read_text(), re.DOTALL)[0])
+ACTIONS: list[str] = [action for statement in DOCUMENT["Statement"] for action in statement["Action"]]
+USER, PASSWORD = "provisioner-of-the-test", "its-own-password"
+
+NEEDED_BY_OTHERS = {
+    # MinIO takes the one for the other; AWS's names are kept apart, so that other servers take them as well.
+    "s3:ListBucketVersions",
+}
+
+
+@dataclass(frozen=True)
+class Steward:
+    """An administrator of its own for the provisioner, whose policy a test can cut."""
+
+    backend: MinioBackend
+    provisioner: Provisioner
+
+    def may_everything_but(self, *without: str) -> None:
+        statements = [
+            {**statement, "Action": [action for action in statement["Action"] if action not in without]}
+            for statement in DOCUMENT["Statement"]
+        ]
+        self.backend.administrator.admin.policy_add(USER, policy={**DOCUMENT, "Statement": statements})
+
+
+@pytest.fixture
+def steward(server: MinioServer, backend: MinioBackend) -> Iterator[Steward]:
+    admin = backend.administrator.admin
+    found = Steward(backend, a_provisioner(server, AWS_ACCESS_KEY_ID=USER, AWS_SECRET_ACCESS_KEY=PASSWORD))
+    found.may_everything_but()
+    admin.user_add(USER, PASSWORD)
+    admin.attach_policy([USER], user=USER)
+    yield found
+    admin.user_remove(USER)
+    admin.policy_remove(USER)
+
+
+def test_every_verb_works_with_the_policy_of_the_readme(world: World, steward: Steward) -> None:
+    _live_a_whole_life(world, steward.provisioner)
+
+
+@pytest.mark.parametrize("action", sorted(set(ACTIONS) - NEEDED_BY_OTHERS))
+def test_a_missing_permission_is_named(world: World, steward: Steward, action: str) -> None:
+    steward.may_everything_but(action)
+    with pytest.raises(AccessDenied, match=action):
+        _live_a_whole_life(world, steward.provisioner)
+    steward.may_everything_but()
+
+
+def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
+    """Everything that needs a permission: a crash, both kinds, settings, locks, versions, uploads, a repeated call."""
+    _begin_and_crash(world, provisioner)
+    locking = world.request(config={"maxSize": "1Gi"}, parameters={"objectLocking": "true"})
+    tenant = world.bind(locking, greenfield=True, by=provisioner)
+    world.again(tenant, by=provisioner)
+    tenant.application.put(tenant.bucket, "key", b"x")
+    tenant.application.delete(tenant.bucket, "key")
+    provisioner.delete(tenant.record)
+    plain = world.bind(world.request(parameters={"versioning": "true"}), greenfield=True, by=provisioner)
+    plain.application.start_multipart(plain.bucket, "key")
+    guest = world.bind(world.request(bucket=plain.bucket), greenfield=False, by=provisioner)
+    provisioner.revoke(guest.record)
+    provisioner.delete(plain.record)
+    provisioner.delete(builders.intent(plain.request))
+
+
+def _begin_and_crash(world: World, provisioner: Provisioner) -> None:
+    request = world.request()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Storage, "stamp", _die)
+        with pytest.raises(StoreUnavailable):
+            provisioner.provision(request)
+    provisioner.delete(builders.intent(request))
+    assert not world.administrator.bucket_exists(request.bucket_name)
+
+
+def _die(*_: object) -> None:
+    raise StoreUnavailable("the process died here")
