@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MINIMUM: Final = (1, 26)
 _LIMIT_SECONDS: Final = 3600
+_FULL_BYTES: Final = 2**20
 _LINKER: Final = "-ldflags=-s -w"
 
 # What go prints is all that it tells of a failure: it always exits with 1.
@@ -120,14 +121,12 @@ def run_go(toolchain: GoToolchain, arguments: Sequence[str], *, what: str, direc
     go = start(Program(name="go", command=command, directory=scratch, environment=environment))
     try:
         with waiting(what, detail=lambda: _last_line(go.log())):
-            code = go.wait(_LIMIT_SECONDS)
+            if go.wait(_LIMIT_SECONDS) != 0:
+                raise SetupFailed(f"{what} failed: {_cause(go.log(), scratch)}")
     except TimeoutError as error:
         raise SetupFailed(f"{what} failed: {error}") from None
     finally:
-        log = go.log()
         go.kill()
-    if code != 0:
-        raise SetupFailed(f"{what} failed: {_cause(log)}")
 
 
 def _last_line(log: str) -> str:
@@ -135,7 +134,10 @@ def _last_line(log: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _cause(log: str) -> str:
+def _cause(log: str, scratch: Path) -> str:
+    # On a full disk go's own words did not fit into its log either.
+    if shutil.disk_usage(scratch).free < _FULL_BYTES:
+        return f"the disk that {scratch.parent.parent} is on is full"
     for sign, sentence in _CAUSES.items():
         if sign in log:
             return f"{sentence} (go says: {_line_with(log, sign)})"

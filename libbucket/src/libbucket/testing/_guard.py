@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 _PATIENCE = 2.0
 
@@ -24,7 +25,15 @@ def _is_alive(group: int) -> bool:
         os.killpg(group, 0)
     except OSError:
         return False
-    return True
+    return not _is_zombie(group)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended and only waits to be waited for, which in a container may never happen."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
 
 
 def _kill(groups: set[int]) -> None:

@@ -51,10 +51,17 @@ class ControlPlaneBinaries:
 
 
 def cache_directory() -> Path:
-    """Where everything that is built is kept; created if need be."""
+    """Where everything that is built is kept; created if need be.
+
+    Raises:
+        SetupFailed: it can't be created.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     path = Path(home) / "libbucket"
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupFailed(f"what is built is kept in {path}, but that can't be made: {error.strerror}") from error
     return path
 
 
