@@ -199,10 +199,13 @@ def _ensure_bucket(request: _Request) -> None:
 def _settle(request: _Request) -> bool:
     """Whether the bucket is there and ours; the end of a creation that was cut short is done first.
 
-    A bucket without any tag is ours if our note is there and the bucket is empty. What remains: a neighbour who
-    makes a bucket of that very name, by hand and without tags, after our note and before our next call, which
-    failed to make it, and has put nothing in by then. He would find his empty bucket adopted, with his access
-    unchanged; a claim's bucket is never adopted, since claims stamp theirs.
+    A bucket without any tag is ours if our note is there and the bucket is empty. The note goes as soon as the
+    bucket is found to be somebody else's, so that it is not taken when it happens to be empty later. What remains:
+
+    * a neighbour who makes a bucket of that very name, by hand and without tags, after our note and before our next
+      call, and has put nothing in by then, finds it adopted;
+    * two claims that asked for one name at once, and both died between their note and the stamp, may both find it
+      empty and unstamped: the one that stamps last has it.
 
     Raises:
         BucketExists: it is there, and not ours.
@@ -213,6 +216,7 @@ def _settle(request: _Request) -> bool:
     if request.owner.is_stamped_on(tags):
         return True
     if tags or not request.identity.has_declared_intent(request.bucket) or not request.storage.is_empty(request.bucket):
+        request.identity.withdraw_intent(request.bucket)
         raise _not_ours(request.bucket)
     request.storage.stamp(request.bucket, request.owner.stamp())
     return True

@@ -84,7 +84,10 @@ class Storage:
             self.clients.s3.set_bucket_tags(bucket, tags)
 
     def set_versioning(self, bucket: str, status: str) -> None:
-        """Sets versioning to `Enabled` or `Suspended`, if it is not that already."""
+        """Sets versioning to `Enabled` or `Suspended`, if it is not that already.
+
+        A bucket that never had versions is left so when they are to be suspended: it already keeps none.
+        """
         with translated(self._call("s3:GetBucketVersioning")):
             found = self.clients.s3.get_bucket_versioning(bucket).status
         if found == status or (found != ENABLED and status == "Suspended"):

@@ -96,6 +96,10 @@ def test_an_unstamped_bucket_is_not_taken_after_a_crash_if_something_is_in_it(
         world.provisioner.delete(builders.intent(request))
     assert backend.administrator.application().get(request.bucket_name, "neighbours") == b"data"
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}
+    backend.administrator.application().delete(request.bucket_name, "neighbours")
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(request)
+    assert backend.administrator.settings(request.bucket_name)["tags"] == {}, "not taken when it is empty later either"
 
 
 def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(
