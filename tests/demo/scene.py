@@ -53,7 +53,10 @@ class Scene:
         classes = "/apis/storage.k8s.io/v1/storageclasses"
         for found in self.admin.items(classes, label_selector=f"app.kubernetes.io/part-of={NAMESPACE}"):
             self.admin.delete(f"{classes}/{found['metadata']['name']}")
-        self.admin.delete(f"/api/v1/namespaces/{NAMESPACE}")
+        namespace = f"/api/v1/namespaces/{NAMESPACE}"
+        self.admin.delete(namespace)
+        # Waited for, so that the next demo does not meet it.
+        self._wait(namespace, lambda found: found is None, f"waiting for namespace {NAMESPACE} to go")
 
     def apply_class(self, file: str, provisioner: str, parameters: Mapping[str, str]) -> None:
         """Applies a class of the examples with what the file can't know, and shows each change."""
