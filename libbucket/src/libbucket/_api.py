@@ -1,0 +1,261 @@
+"""The Kubernetes objects that we read, as typed structs, and the fixed names of the API. Pure data.
+
+Bottom layer. Decoded straight from the API server's bytes by msgspec: fields that nobody reads are never
+built, which is what keeps the caches small. Reading is lenient, because other programs and other CRDs write
+these objects too: `null` maps, missing fields, numbers in `additionalConfig`, legacy spellings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+GROUP: Final = "objectbucket.io"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+CLAIM_KIND: Final = "ObjectBucketClaim"
+BUCKET_KIND: Final = "ObjectBucket"
+
+FINALIZER: Final = "objectbucket.io/finalizer"
+PROVISIONER_LABEL: Final = "bucket-provisioner"
+
+# Ownership and the record of intent live in annotations, because no CRD schema prunes those.
+CLAIM_NAMESPACE: Final = "objectbucket.io/claim-namespace"
+CLAIM_NAME: Final = "objectbucket.io/claim-name"
+CLAIM_UID: Final = "objectbucket.io/claim-uid"
+RECORD: Final = "objectbucket.io/record"
+OBSERVED: Final = "objectbucket.io/observed"
+
+
+class Phase:
+    """The phases of the wire contract; other CRDs enforce them as an enum."""
+
+    PENDING: Final = "Pending"
+    BOUND: Final = "Bound"
+    RELEASED: Final = "Released"
+    FAILED: Final = "Failed"
+
+
+class Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
+    """Base of what we read: immutable, and without reference cycles for the garbage collector to look for."""
+
+
+class OwnerReference(Wire, frozen=True):
+    """One entry of `metadata.ownerReferences`."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+
+
+class Meta(Wire, frozen=True):
+    """`metadata`, as far as it is read."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    finalizers: list[str] | None = None
+    owner_references: list[OwnerReference] | None = None
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, or the name alone for objects of the cluster."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    def annotation(self, name: str) -> str:
+        """An annotation's value; "" where it is absent."""
+        return (self.annotations or {}).get(name, "")
+
+    def label(self, name: str) -> str:
+        """A label's value; "" where it is absent."""
+        return (self.labels or {}).get(name, "")
+
+    @property
+    def is_being_deleted(self) -> bool:
+        """Whether a deletion was asked for and waits for finalizers."""
+        return self.deletion_timestamp is not None
+
+    def has_finalizer(self) -> bool:
+        """Whether our finalizer is on it."""
+        return FINALIZER in (self.finalizers or ())
+
+    def is_controlled_by(self, uid: str) -> bool:
+        """Whether the object with this uid is its controller."""
+        return any(owner.controller and owner.uid == uid for owner in self.owner_references or ())
+
+
+class Object(Wire, frozen=True):
+    """Base of everything that has `metadata`."""
+
+    metadata: Meta = Meta()
+
+
+class Condition(Wire, frozen=True):
+    """One entry of `status.conditions`."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    observed_generation: int | None = None
+    last_transition_time: str | None = None
+
+
+class ClaimSpec(Wire, frozen=True):
+    """`spec` of an ObjectBucketClaim."""
+
+    storage_class_name: str | None = None
+    bucket_name: str | None = None
+    generate_bucket_name: str | None = None
+    object_bucket_name: str | None = None
+    legacy_object_bucket_name: str | None = msgspec.field(default=None, name="ObjectBucketName")
+    additional_config: Any = None
+
+
+class ClaimStatus(Wire, frozen=True):
+    """`status` of an ObjectBucketClaim or ObjectBucket."""
+
+    phase: str | None = None
+    conditions: list[Condition] | None = None
+    observed_generation: int | None = None
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of this type, if it is there."""
+        return next((one for one in self.conditions or () if one.type == kind), None)
+
+
+class ObjectBucketClaim(Object, frozen=True):
+    """A claim as it is in the cluster."""
+
+    spec: ClaimSpec | None = None
+    status: ClaimStatus | None = None
+
+    @property
+    def wanted(self) -> ClaimSpec:
+        """`spec`, or an empty one."""
+        return self.spec or ClaimSpec()
+
+    @property
+    def seen(self) -> ClaimStatus:
+        """`status`, or an empty one."""
+        return self.status or ClaimStatus()
+
+    @property
+    def object_bucket_name(self) -> str:
+        """Name of its ObjectBucket, in either spelling; "" before it has one."""
+        return self.wanted.object_bucket_name or self.wanted.legacy_object_bucket_name or ""
+
+    @property
+    def class_name(self) -> str:
+        """Name of its StorageClass; "" where none is given."""
+        return self.wanted.storage_class_name or ""
+
+
+class ClaimRef(Wire, frozen=True):
+    """`spec.claimRef` of an ObjectBucket; some CRDs prune what is in it."""
+
+    kind: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    uid: str | None = None
+
+
+class EndpointSpec(Wire, frozen=True):
+    """`spec.endpoint` of an ObjectBucket."""
+
+    bucket_host: str | None = None
+    bucket_port: int | None = None
+    bucket_name: str | None = None
+    region: str | None = None
+    sub_region: str | None = None
+    additional_config: Any = None
+
+
+class BucketSpec(Wire, frozen=True):
+    """`spec` of an ObjectBucket."""
+
+    storage_class_name: str | None = None
+    reclaim_policy: str | None = None
+    claim_ref: ClaimRef | None = None
+    endpoint: EndpointSpec | None = None
+    additional_state: Any = None
+
+
+class ObjectBucketObject(Object, frozen=True):
+    """An ObjectBucket as it is in the cluster. `libbucket.ObjectBucket` is what a provisioner sees of it."""
+
+    spec: BucketSpec | None = None
+    status: ClaimStatus | None = None
+
+    @property
+    def wanted(self) -> BucketSpec:
+        """`spec`, or an empty one."""
+        return self.spec or BucketSpec()
+
+    @property
+    def endpoint(self) -> EndpointSpec:
+        """`spec.endpoint`, or an empty one."""
+        return self.wanted.endpoint or EndpointSpec()
+
+    @property
+    def phase(self) -> str:
+        """`status.phase`, or ""."""
+        return (self.status.phase if self.status else None) or ""
+
+
+class StorageClass(Object, frozen=True):
+    """A StorageClass."""
+
+    provisioner: str = ""
+    parameters: dict[str, str] | None = None
+    reclaim_policy: str | None = None
+
+
+class Metadata(Object, frozen=True):
+    """A `PartialObjectMetadata`: what is cached of a Secret or ConfigMap."""
+
+
+class Secret(Object, frozen=True):
+    """A Secret, read one at a time and never cached. Values are base64 text."""
+
+    data: dict[str, str] | None = None
+
+
+class ConfigMap(Object, frozen=True):
+    """A ConfigMap, read one at a time and never cached."""
+
+    data: dict[str, str] | None = None
+
+
+def strings(value: Any) -> dict[str, str]:
+    """A map of strings out of what other programs write there.
+
+    Numbers and booleans become their JSON text; `null` maps and `null` values, the empty key that an old
+    provisioner writes, and nested values are left out: see `unusable_keys`.
+    """
+    if not isinstance(value, dict):
+        return {}
+    return {key: _text(item) for key, item in value.items() if key and _is_scalar(item)}
+
+
+def unusable_keys(value: Any) -> list[str]:
+    """The keys that `strings` had to leave out because their value is no scalar."""
+    if not isinstance(value, dict):
+        return []
+    return sorted(key for key, item in value.items() if key and item is not None and not _is_scalar(item))
+
+
+def _is_scalar(item: Any) -> bool:
+    return isinstance(item, (str, int, float, bool))
+
+
+def _text(item: Any) -> str:
+    return item if isinstance(item, str) else msgspec.json.encode(item).decode()

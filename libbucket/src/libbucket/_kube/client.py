@@ -1,0 +1,194 @@
+"""Requests to the API server: bytes out, typed objects in, errors typed.
+
+Rides on the `kubernetes` client for configuration, authentication, TLS and connections, and leaves out its
+models, which cost more time than everything else we do. Knows HTTP and the API's conventions; knows nothing
+of caches, claims or who may write when: for that it asks a `fence` before each write.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import urllib3
+from kubernetes.client import ApiClient
+from kubernetes.client.exceptions import ApiException
+
+from libbucket._kube.errors import from_status, from_transport, parse_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kubernetes.client import Configuration
+
+    from libbucket import _api
+    from libbucket._kube.resources import Resource
+
+T = TypeVar("T", bound="_api.Object")
+
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 30.0
+FIELD_MANAGER: Final = "libbucket"
+_MERGE_PATCH: Final = "application/merge-patch+json"
+_JSON: Final = "application/json"
+
+
+def no_fence() -> None:
+    """The fence of a process that does not share its work with others: every write may go."""
+
+
+class KubeClient:
+    """One connection pool to one API server. Safe for threads.
+
+    Args:
+        configuration: of the `kubernetes` client.
+        fence: called before each write; raises `LeadershipLost` to hold it back.
+        pool_size: connections kept open; about one per thread that makes requests.
+    """
+
+    def __init__(
+        self, configuration: Configuration, *, fence: Callable[[], None] = no_fence, pool_size: int = 32
+    ) -> None:
+        configuration.connection_pool_maxsize = pool_size
+        # Retries stay small and blind to Retry-After here, because the callers back off with the whole picture.
+        configuration.retries = urllib3.Retry(
+            total=2, connect=2, read=1, status=0, redirect=0, backoff_factor=0.2, respect_retry_after_header=False
+        )
+        self._api = ApiClient(configuration)
+        self._api.user_agent = "libbucket"
+        self._fence = fence
+        self.host: str = configuration.host
+
+    def fenced(self, fence: Callable[[], None]) -> KubeClient:
+        """The same connections with a fence before each write."""
+        twin = object.__new__(KubeClient)
+        twin.__dict__.update(self.__dict__)
+        twin._fence = fence
+        return twin
+
+    def read(self, resource: Resource[T], name: str, *, namespace: str = "") -> T:
+        """Reads one object.
+
+        Raises:
+            NotFound: it does not exist.
+            KubeError: any other refusal, or no answer.
+        """
+        return msgspec.json.decode(self.get(resource.path(name, namespace=namespace)), type=resource.type)
+
+    def get(self, path: str, *, params: Mapping[str, str] | None = None, accept: str = _JSON) -> bytes:
+        """The body of a GET.
+
+        Raises:
+            KubeError: a refusal, or no answer.
+        """
+        return self._body(self._send("GET", _with(path, params), {"Accept": accept}, None, READ_SECONDS))
+
+    def create(self, resource: Resource[T], body: dict[str, Any], *, namespace: str = "") -> T:
+        """Creates an object.
+
+        Raises:
+            AlreadyExists: one of that name is there.
+            NamespaceTerminating: its namespace is being deleted.
+            KubeError: any other refusal, or no answer.
+        """
+        path = _with(resource.path(namespace=namespace), {"fieldManager": FIELD_MANAGER})
+        return msgspec.json.decode(self._write("POST", path, _JSON, body), type=resource.type)
+
+    def replace(self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "") -> T:
+        """Replaces an object; `body` carries the resource version that it was read with.
+
+        Raises:
+            Conflict: it changed since.
+            KubeError: any other refusal, or no answer.
+        """
+        path = _with(resource.path(name, namespace=namespace), {"fieldManager": FIELD_MANAGER})
+        return msgspec.json.decode(self._write("PUT", path, _JSON, body), type=resource.type)
+
+    def patch(
+        self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "", subresource: str = ""
+    ) -> T:
+        """Merges `body` into an object: fields that it does not name stay as they are.
+
+        A `metadata.resourceVersion` in `body` makes it conditional, which every list in it needs, because a
+        merge replaces lists whole.
+
+        Raises:
+            NotFound: the object, or its subresource, does not exist.
+            Conflict: it changed since.
+            KubeError: any other refusal, or no answer.
+        """
+        path = resource.path(name, namespace=namespace, subresource=subresource)
+        body_bytes = self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body)
+        return msgspec.json.decode(body_bytes, type=resource.type)
+
+    def delete(self, resource: Resource[T], name: str, *, uid: str, namespace: str = "") -> None:
+        """Deletes the object with this uid, and no other that took its name.
+
+        Raises:
+            NotFound: it is gone already.
+            Conflict: the name belongs to another object now.
+            KubeError: any other refusal, or no answer.
+        """
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        self._write("DELETE", resource.path(name, namespace=namespace), _JSON, body)
+
+    def open_stream(
+        self, path: str, *, params: Mapping[str, str], accept: str, silence: float
+    ) -> urllib3.BaseHTTPResponse:
+        """Opens a response that goes on; whoever reads it closes it.
+
+        Args:
+            path: of the collection.
+            params: of the query.
+            accept: content type.
+            silence: seconds without a byte after which the stream counts as dead.
+
+        Raises:
+            KubeError: a refusal, or no answer.
+        """
+        response = self._send("GET", _with(path, params), {"Accept": accept}, None, silence)
+        if response.status >= 400:
+            self._body(response)
+        return response
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        self._api.close()
+
+    def _write(self, method: str, path: str, content_type: str, body: dict[str, Any]) -> bytes:
+        self._fence()
+        headers = {"Accept": _JSON, "Content-Type": content_type}
+        return self._body(self._send(method, path, headers, body, READ_SECONDS))
+
+    def _send(
+        self, method: str, path: str, headers: dict[str, str], body: dict[str, Any] | None, seconds: float
+    ) -> urllib3.BaseHTTPResponse:
+        headers["User-Agent"] = self._api.user_agent
+        # Asks the configuration for the token each time, which is how a rotated one is picked up.
+        self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        try:
+            answer = self._api.rest_client.request(
+                method, self.host + path, headers=headers, body=body, _request_timeout=(CONNECT_SECONDS, seconds)
+            )
+        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
+            raise from_transport(error, self.host) from error
+        response: urllib3.BaseHTTPResponse = answer.response
+        return response
+
+    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        try:
+            with closing(response):
+                body = response.read()
+                response.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise from_transport(error, self.host) from error
+        if response.status >= 400:
+            request = urllib3.util.parse_url(response.url or "").path or ""
+            raise from_status(parse_status(body, response.status), response.headers, request)
+        return body
+
+
+def _with(path: str, params: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
