@@ -1,0 +1,249 @@
+"""Leader election: of several replicas one works, the others stand by.
+
+Between the Lease in the cluster and everything that writes: `fence` is asked before each write and raises as
+soon as this replica may no longer be the leader. What keeps two from working at once:
+
+- The leader counts from *before* it sent its last successful renewal, and stops itself after the renew
+  deadline. Others wait for the whole lease duration, which is longer, counted from *after* they first saw
+  the record unchanged. So the leader stops before another may start, whatever their wall clocks say.
+- The clock goes on while the machine is suspended.
+- Every write of the Lease is on condition that it is as it was read.
+
+Writes of the Lease itself go through a client without a fence. Knows nothing of claims.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from libbucket._kube.errors import AlreadyExists, Conflict, KubeError, LeadershipLost, NotFound
+from libbucket._kube.lease import Lease, LeaseSpec, create_lease, find_lease, micro_time, replace_lease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libbucket._kube.client import KubeClient
+
+_STOP_SECONDS: Final = 5.0
+_JITTER: Final = 0.2
+
+
+def boot_clock() -> float:
+    """Seconds on a clock that never jumps back and counts while the machine is suspended, where there is one."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseSettings:
+    """Which Lease, and how patient.
+
+    Attributes:
+        name: of the Lease.
+        namespace: of the Lease.
+        identity: of this process, different from every other, also from its own earlier life.
+        lease_seconds: others wait this long after the last sign of life.
+        renew_deadline: seconds after which the leader stops itself; less than `lease_seconds`.
+        retry_seconds: between two attempts to acquire or renew; a little more or less each time.
+    """
+
+    name: str
+    namespace: str
+    identity: str
+    lease_seconds: float = 15.0
+    renew_deadline: float = 10.0
+    retry_seconds: float = 2.0
+
+
+class LeaderElector:
+    """One replica's part in the election. `run` it in a thread of its own.
+
+    Args:
+        client: without a fence.
+        settings: which Lease, and how patient.
+        clock: in seconds, never jumping back.
+
+    Attributes:
+        acquired: set while this replica is the leader. For waiting; before a write ask `fence`.
+    """
+
+    def __init__(self, client: KubeClient, settings: LeaseSettings, *, clock: Callable[[], float] = boot_clock) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._on_acquired: list[Callable[[], None]] = []
+        self._on_lost: list[Callable[[], None]] = []
+        self.acquired = threading.Event()
+        self._log = structlog.get_logger().bind(lease=f"{settings.namespace}/{settings.name}")
+        self._random = Random()  # noqa: S311 - jitter, not a secret
+        self._lock = threading.RLock()
+        self._renewed_at: float | None = None
+        self._lease: Lease | None = None
+        self._seen: LeaseSpec | None = None
+        self._seen_at = 0.0
+        self._failing = False
+        self._stop = threading.Event()
+        self._release = True
+        self._ended = threading.Event()
+        self._ended.set()
+
+    def subscribe(self, *, on_acquired: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        """Has both called at every change, in order. They must be quick; call it before `run`."""
+        self._on_acquired.append(on_acquired)
+        self._on_lost.append(on_lost)
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this replica may write now."""
+        renewed_at = self._renewed_at
+        return renewed_at is not None and self._clock() - renewed_at < self._settings.renew_deadline
+
+    def fence(self) -> None:
+        """Lets the leader pass.
+
+        Raises:
+            LeadershipLost: this replica is not, or may no longer be, the leader.
+        """
+        if not self.is_leader:
+            raise LeadershipLost(f"{self._settings.identity} is not the leader (any more)")
+
+    def run(self) -> None:
+        """Acquires and renews until `stop`; then releases."""
+        self._ended.clear()
+        watchdog = threading.Thread(target=self._watch_deadline, name="lease-deadline", daemon=True)
+        watchdog.start()
+        try:
+            while not self._stop.is_set():
+                self.attempt()
+                spread = 1 + _JITTER * (2 * self._random.random() - 1)
+                self._stop.wait(self._settings.retry_seconds * spread)
+            self._give_up()
+        finally:
+            self._ended.set()
+
+    def stop(self, *, release: bool = True) -> None:
+        """Ends `run` and waits for it, for some seconds at most.
+
+        Args:
+            release: lets another replica take over at once. Say False while work of this process still
+                goes on: then the others wait until the lease is over.
+        """
+        self._release = release
+        self._stop.set()
+        if not self._ended.wait(_STOP_SECONDS):
+            self._log.warning("could not release the lease in time: others wait until it is over")
+
+    def attempt(self) -> None:
+        """Tries once to acquire or renew; a failure is logged once, until the next success."""
+        try:
+            self._renew_or_acquire()
+            self._failing = False
+        except (Conflict, AlreadyExists):
+            self._lease = None  # somebody was faster; look again at the next attempt
+        except KubeError as error:
+            self._lease = None
+            if not self._failing:
+                self._log.warning("can't acquire or renew the lease; trying again", error=str(error))
+            self._failing = True
+        self.expire()
+
+    def expire(self) -> None:
+        """Notes the loss if the last renewal is too long ago."""
+        with self._lock:
+            if self._renewed_at is not None and not self.is_leader:
+                self._lost("not renewed in time")
+
+    def _renew_or_acquire(self) -> None:
+        if self._lease is not None and self.is_leader and self._renewed(self._lease):
+            return
+        lease = find_lease(self._client, self._settings.namespace, self._settings.name)
+        if lease is None:
+            started = self._clock()
+            made = create_lease(self._client, self._settings.namespace, self._settings.name, self._taken(LeaseSpec()))
+            self._won(made, started)
+            return
+        self._observe(lease)
+        if self._may_take(lease):
+            started = self._clock()
+            self._won(replace_lease(self._client, lease, self._taken(lease.record)), started)
+        elif self._renewed_at is not None:
+            self._lost(f"{lease.holder} holds it")
+
+    def _renewed(self, lease: Lease) -> bool:
+        """The usual case, in one request: the record is as we left it."""
+        started = self._clock()
+        try:
+            self._won(replace_lease(self._client, lease, self._taken(lease.record)), started)
+        except (Conflict, NotFound):
+            return False  # edited, removed, or taken: read it
+        return True
+
+    def _observe(self, lease: Lease) -> None:
+        if lease.record != self._seen:
+            self._seen, self._seen_at = lease.record, self._clock()
+
+    def _may_take(self, lease: Lease) -> bool:
+        if lease.holder in {"", self._settings.identity}:
+            return True
+        patience = max(self._settings.lease_seconds, float(lease.record.lease_duration_seconds or 0))
+        return self._clock() - self._seen_at > patience
+
+    def _taken(self, old: LeaseSpec) -> LeaseSpec:
+        now, is_ours = micro_time(), old.holder_identity == self._settings.identity
+        return LeaseSpec(
+            holder_identity=self._settings.identity,
+            lease_duration_seconds=round(self._settings.lease_seconds),
+            acquire_time=(old.acquire_time if is_ours else None) or now,
+            renew_time=now,
+            lease_transitions=(old.lease_transitions or 0) + (0 if is_ours else 1),
+        )
+
+    def _won(self, lease: Lease, started: float) -> None:
+        with self._lock:
+            self._lease, self._renewed_at = lease, started
+            if self.acquired.is_set() or not self.is_leader:
+                return  # an answer that came after the deadline does not count
+            self.acquired.set()
+            self._log.info("is the leader", identity=self._settings.identity)
+            for call in self._on_acquired:
+                call()
+
+    def _lost(self, why: str) -> None:
+        with self._lock:
+            self._renewed_at = None
+            if not self.acquired.is_set():
+                return
+            self.acquired.clear()
+            self._log.warning("is no longer the leader", why=why)
+            for call in self._on_lost:
+                call()
+
+    def _give_up(self) -> None:
+        lease, was_leader = self._lease, self._renewed_at is not None
+        self._lost("stops")  # first: nothing is written once another may start
+        if not (self._release and was_leader and lease is not None):
+            return
+        now, old = micro_time(), lease.record
+        released = LeaseSpec(
+            holder_identity="",
+            lease_duration_seconds=1,
+            acquire_time=now,
+            renew_time=now,
+            lease_transitions=old.lease_transitions,
+        )
+        try:
+            replace_lease(self._client, lease, released)
+        except KubeError as error:
+            self._log.warning("could not release the lease: others wait until it is over", error=str(error))
+
+    def _watch_deadline(self) -> None:
+        """Notes a loss on time even while a renewal waits for its answer."""
+        while not self._stop.wait(min(self._settings.retry_seconds, 1.0)):
+            self.expire()

@@ -1,0 +1,90 @@
+"""Finds out what the installed CRDs keep of what we write: somebody else's chart may have replaced ours.
+
+Read once at start, from the API server's own OpenAPI documents, which every authenticated account may read
+and which show a schema as it is enforced. Writes nothing. Does not decide what to do about a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from libbucket import _api
+
+if TYPE_CHECKING:
+    from libbucket._kube.client import KubeClient
+
+_PATH: Final = f"/openapi/v3/apis/{_api.API_VERSION}"
+_KEEPS_UNKNOWN: Final = "x-kubernetes-preserve-unknown-fields"
+_CLAIM_STATUS: Final = f"/apis/{_api.API_VERSION}/namespaces/{{namespace}}/objectbucketclaims/{{name}}/status"
+_BUCKET_STATUS: Final = f"/apis/{_api.API_VERSION}/objectbuckets/{{name}}/status"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrdFeatures:
+    """What survives a write to the CRDs that are installed.
+
+    Attributes:
+        conditions: `status.conditions` of a claim.
+        claim_ref: name, namespace and uid in an ObjectBucket's `spec.claimRef`.
+        claim_status: claims have the status subresource.
+        bucket_status: ObjectBuckets have the status subresource.
+    """
+
+    conditions: bool = True
+    claim_ref: bool = True
+    claim_status: bool = True
+    bucket_status: bool = True
+
+    def losses(self) -> list[str]:
+        """What is lost, one phrase each, for the operator; empty with our own CRDs."""
+        said = {
+            "conditions of claims are not kept (only phases and Events tell why a claim waits)": self.conditions,
+            "claimRef of ObjectBuckets is not kept (annotations stand in for it)": self.claim_ref,
+            "claims have no status subresource": self.claim_status,
+            "ObjectBuckets have no status subresource": self.bucket_status,
+        }
+        return [phrase for phrase, is_kept in said.items() if not is_kept]
+
+
+def read_crd_features(client: KubeClient) -> CrdFeatures | None:
+    """What the installed CRDs keep.
+
+    Returns:
+        None while the API server has not yet published the schemas of both kinds, which it does some
+        moments after the CRDs can be used.
+
+    Raises:
+        KubeError: a refusal, or no answer.
+    """
+    document = msgspec.json.decode(client.get(_PATH))
+    claim, bucket = _schema(document, _api.CLAIM_KIND), _schema(document, _api.BUCKET_KIND)
+    if not claim or not bucket:
+        return None
+    paths = document.get("paths", {})
+    return CrdFeatures(
+        conditions=_keeps(claim, "status", "conditions", "reason"),
+        claim_ref=all(_keeps(bucket, "spec", "claimRef", name) for name in ("namespace", "name", "uid")),
+        claim_status=_CLAIM_STATUS in paths,
+        bucket_status=_BUCKET_STATUS in paths,
+    )
+
+
+def _schema(document: dict[str, Any], kind: str) -> dict[str, Any]:
+    wanted = {"group": _api.GROUP, "version": _api.VERSION, "kind": kind}
+    schemas: dict[str, dict[str, Any]] = document.get("components", {}).get("schemas", {})
+    return next((one for one in schemas.values() if wanted in one.get("x-kubernetes-group-version-kind", ())), {})
+
+
+def _keeps(schema: dict[str, Any], *path: str) -> bool:
+    """Whether a value at this path survives: declared, or below something that keeps what it does not know."""
+    for name in path:
+        if schema.get(_KEEPS_UNKNOWN):
+            return True
+        schema = schema.get("items", schema)
+        if name not in schema.get("properties", {}):
+            return bool(schema.get("additionalProperties") or schema.get(_KEEPS_UNKNOWN))
+        schema = schema["properties"][name]
+    return True

@@ -1,0 +1,100 @@
+"""A Lease, the record by which replicas agree who works: read, created, replaced on condition.
+
+Under the leader election, which decides; this knows only how the record looks and travels. Every write is
+conditional: a resource version, or that there is none yet. Its times are for people to read: nothing
+compares them, because clocks of machines differ.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from libbucket import _api
+from libbucket._kube.errors import NotFound
+from libbucket._kube.resources import Resource
+
+if TYPE_CHECKING:
+    from libbucket._kube.client import KubeClient
+
+_API_VERSION: Final = "coordination.k8s.io/v1"
+
+
+class LeaseSpec(_api.Wire, frozen=True, omit_defaults=True):
+    """`spec` of a Lease.
+
+    Attributes:
+        holder_identity: who holds it; empty when it was released.
+    """
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class Lease(_api.Object, frozen=True):
+    """A Lease as it is in the cluster."""
+
+    spec: LeaseSpec | None = None
+
+    @property
+    def record(self) -> LeaseSpec:
+        """`spec`, or an empty one."""
+        return self.spec or LeaseSpec()
+
+    @property
+    def holder(self) -> str:
+        """Who holds it; "" if nobody does."""
+        return self.record.holder_identity or ""
+
+
+LEASES: Final = Resource(base=f"/apis/{_API_VERSION}", plural="leases", type=Lease)
+
+
+def micro_time() -> str:
+    """Now, as a `metav1.MicroTime`."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def find_lease(client: KubeClient, namespace: str, name: str) -> Lease | None:
+    """The Lease; None if there is none.
+
+    Raises:
+        KubeError: a refusal, or no answer.
+    """
+    try:
+        return client.read(LEASES, name, namespace=namespace)
+    except NotFound:
+        return None
+
+
+def create_lease(client: KubeClient, namespace: str, name: str, spec: LeaseSpec) -> Lease:
+    """Creates the Lease.
+
+    Raises:
+        AlreadyExists: somebody was faster.
+        KubeError: any other refusal, or no answer.
+    """
+    return client.create(LEASES, _body({"name": name, "namespace": namespace}, spec), namespace=namespace)
+
+
+def replace_lease(client: KubeClient, lease: Lease, spec: LeaseSpec) -> Lease:
+    """Replaces the record in a Lease, if it is still as it was read.
+
+    Raises:
+        Conflict: it changed since.
+        KubeError: any other refusal, or no answer.
+    """
+    meta = lease.metadata
+    metadata = {"name": meta.name, "namespace": meta.namespace, "resourceVersion": meta.resource_version}
+    kept = {"labels": meta.labels, "annotations": meta.annotations, "finalizers": meta.finalizers}
+    body = _body(metadata | {key: value for key, value in kept.items() if value}, spec)
+    return client.replace(LEASES, meta.name, body, namespace=meta.namespace)
+
+
+def _body(metadata: dict[str, Any], spec: LeaseSpec) -> dict[str, Any]:
+    return {"apiVersion": _API_VERSION, "kind": "Lease", "metadata": metadata, "spec": msgspec.to_builtins(spec)}

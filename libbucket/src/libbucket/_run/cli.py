@@ -1,0 +1,249 @@
+"""The command line of every provisioner: flags first, then environment variables, then defaults.
+
+Between the process's arguments and `Settings`. Understands the spellings of the Go provisioners, so that a
+manifest made for one of them starts ours. Opens nothing, prints nothing and never exits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from libbucket._run import settings as to
+from libbucket._run.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class UsageError(Exception):
+    """The command line or the environment is wrong: one sentence that names the flag or the variable."""
+
+
+class Answered(Exception):
+    """`--help` or `--version` was asked for; the text is the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Option:
+    """One setting.
+
+    Attributes:
+        target: name of the field of `Settings`.
+        flags: spellings; the first is the one that is documented.
+        default: as text, like the value of a flag or variable.
+        parse: from text to value.
+        help: one line.
+        metavar: what stands for the value in `--help`; "" for a switch.
+        aliases: further environment variables.
+        is_list: may be repeated; parts are joined with commas.
+        takes_empty: "" in the environment is a value, not its absence.
+    """
+
+    target: str
+    flags: tuple[str, ...]
+    default: str
+    parse: Callable[[str], Any]
+    help: str
+    metavar: str = ""
+    aliases: tuple[str, ...] = ()
+    is_list: bool = False
+    takes_empty: bool = False
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables, in the order in which they count."""
+        return (f"LIBBUCKET_{self.flags[0].lstrip('-').replace('-', '_').upper()}", *self.aliases)
+
+
+def _options(provisioner_name: str) -> list[_Option]:
+    return [
+        _Option(
+            target="provisioner_name",
+            flags=("--provisioner-name",),
+            default=provisioner_name,
+            parse=to.parse_provisioner_name,
+            metavar="NAME",
+            help="serve the StorageClasses that have this under provisioner",
+        ),
+        _Option(
+            target="kubeconfig",
+            flags=("--kubeconfig", "-kubeconfig"),
+            default="",
+            parse=to.parse_text,
+            metavar="PATH",
+            help="way to the cluster; without it the pod's service account, then $KUBECONFIG, then ~/.kube/config",
+        ),
+        _Option(
+            target="master",
+            flags=("--master", "-master"),
+            default="",
+            parse=to.parse_url,
+            metavar="URL",
+            help="address of the API server, instead of the kubeconfig's",
+        ),
+        _Option(
+            target="namespaces",
+            flags=("--namespace",),
+            default="",
+            parse=to.parse_namespaces,
+            metavar="NS",
+            is_list=True,
+            help="serve claims of this namespace only; can be repeated; without it all namespaces",
+        ),
+        _Option(
+            target="workers",
+            flags=("--workers",),
+            default="8",
+            parse=to.parse_count,
+            metavar="N",
+            aliases=("LIB_BUCKET_PROVISIONER_THREADS",),
+            help="claims worked on at once",
+        ),
+        _Option(
+            target="leader_elect",
+            flags=("--leader-elect",),
+            default="false",
+            parse=to.parse_truth,
+            help="let one replica work and the others stand by",
+        ),
+        _Option(
+            target="leader_elect_namespace",
+            flags=("--leader-elect-namespace",),
+            default="",
+            parse=to.parse_namespace,
+            metavar="NS",
+            help="namespace of the Lease; without it the pod's own",
+        ),
+        _Option(
+            target="bind_address",
+            flags=("--bind-address",),
+            default=":8080",
+            parse=to.parse_address,
+            metavar="HOST:PORT",
+            takes_empty=True,
+            help="where /healthz, /readyz and /metrics answer; empty turns them off",
+        ),
+        _Option(
+            target="allowed_config",
+            flags=("--allow-additional-config",),
+            default="maxObjects,maxSize",
+            parse=to.parse_keys,
+            metavar="KEY,...",
+            is_list=True,
+            takes_empty=True,
+            help="keys that claims may use in additionalConfig",
+        ),
+        _Option(
+            target="resync_interval",
+            flags=("--resync-interval",),
+            default="30m",
+            parse=to.parse_duration,
+            metavar="DURATION",
+            help="how often every claim is looked at again, to find drift",
+        ),
+        _Option(
+            target="log_format",
+            flags=("--log-format",),
+            default="text",
+            parse=to.parse_log_format,
+            metavar="text|json",
+            help="form of the log on standard error",
+        ),
+        _Option(
+            target="verbosity",
+            flags=("-v", "--v"),
+            default="0",
+            parse=to.parse_verbosity,
+            metavar="N",
+            help="detail of the log; from 4 on it also says why",
+        ),
+    ]
+
+
+_EPILOG: Final = (
+    "A flag counts before its environment variable. Exit codes: 0 stopped by a signal, 1 failed at run time, "
+    "2 wrong usage. -logtostderr and -alsologtostderr are accepted and change nothing: the log goes to standard error."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where its base would print and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002 - the base's signature
+        raise Answered(self.format_help())
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        raise Answered(f"{self.const}\n")
+
+
+def parse_command_line(
+    argv: Sequence[str], environ: Mapping[str, str], *, program: str, provisioner_name: str, version: str
+) -> Settings:
+    """The settings of this process.
+
+    Args:
+        argv: the arguments without the program's name.
+        environ: the environment variables.
+        program: name of the command.
+        provisioner_name: the default of `--provisioner-name`.
+        version: for `--version`.
+
+    Raises:
+        UsageError: a flag or a variable is unknown or can't be read; says which.
+        Answered: `--help` or `--version`.
+    """
+    options = _options(provisioner_name)
+    given = vars(_parser(options, program, version).parse_args(list(argv)))
+    return Settings(**{option.target: _value(option, given.get(option.target), environ) for option in options})
+
+
+def _parser(options: Sequence[_Option], program: str, version: str) -> _Parser:
+    parser = _Parser(
+        prog=program,
+        description="Makes buckets for the ObjectBucketClaims of a Kubernetes cluster.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, const=f"{program} {version}", help="print the version and exit"
+    )
+    for option in options:
+        _add(parser, option)
+    for ignored in ("logtostderr", "alsologtostderr"):
+        parser.add_argument(f"-{ignored}", f"--{ignored}", nargs="?", help=argparse.SUPPRESS)
+    return parser
+
+
+def _add(parser: _Parser, option: _Option) -> None:
+    text = f"{option.help} [{', '.join(option.variables)}; default {option.default or 'empty'}]".replace("%", "%%")
+    if not option.metavar:
+        parser.add_argument(*option.flags, dest=option.target, nargs="?", const="true", metavar="true|false", help=text)
+    elif option.is_list:
+        parser.add_argument(*option.flags, dest=option.target, action="append", metavar=option.metavar, help=text)
+    else:
+        parser.add_argument(*option.flags, dest=option.target, metavar=option.metavar, help=text)
+
+
+def _value(option: _Option, given: str | list[str] | None, environ: Mapping[str, str]) -> Any:
+    where, text = _find(option, given, environ)
+    try:
+        return option.parse(text)
+    except ValueError as problem:
+        raise UsageError(f"{where}: {text!r} {problem}") from None
+
+
+def _find(option: _Option, given: str | list[str] | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    if given is not None:
+        return option.flags[0], ",".join(given) if isinstance(given, list) else given
+    for variable in option.variables:
+        text = environ.get(variable)
+        if text or (text is not None and option.takes_empty):
+            return variable, text
+    return option.flags[0], option.default

@@ -1,0 +1,199 @@
+"""The life of the process: settings, log, cluster, controller, a signal, the end.
+
+Reads top-down as what happens. Everything that an operator can mend ends in one line and an exit code; only a
+mistake of ours shows a traceback, in the log.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from libbucket._controller.controller import Controller, ControllerSettings
+from libbucket._controller.leader import LeaderElector, LeaseSettings
+from libbucket._kube.client import KubeClient
+from libbucket._kube.config import load_configuration
+from libbucket._kube.errors import KubeError
+from libbucket._metrics import Metrics
+from libbucket._run.cli import Answered, UsageError, parse_command_line
+from libbucket._run.http import HealthServer
+from libbucket._run.logging import logging_to
+from libbucket._run.preflight import ClusterFacts, check_cluster
+from libbucket._run.problems import StartFailed
+from libbucket._run.signals import Interrupted, Signals, caught_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from libbucket._run.settings import Settings
+    from libbucket.provisioner import ProvisionerFactory
+
+STOPPED: Final = 0
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+
+STOP_SECONDS: Final = 25.0  # Kubernetes kills after 30
+_POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_LONGEST_NAME: Final = 253
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What a provisioner's entry point says of itself."""
+
+    factory: ProvisionerFactory
+    name: str
+    provisioner_name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What was built and not yet started."""
+
+    client: KubeClient
+    metrics: Metrics
+    elector: LeaderElector | None
+    controller: Controller
+
+
+def main(program: Program, argv: Sequence[str] | None) -> int:
+    """Runs a provisioner until a signal stops it; gives the exit code."""
+    try:
+        settings = parse_command_line(
+            sys.argv[1:] if argv is None else argv,
+            os.environ,
+            program=program.name,
+            provisioner_name=program.provisioner_name,
+            version=program.version,
+        )
+    except Answered as answer:
+        sys.stdout.write(str(answer))
+        return STOPPED
+    except UsageError as error:
+        sys.stderr.write(f"{program.name}: {error}; see --help\n")
+        return WRONG_USAGE
+    with logging_to(sys.stderr, log_format=settings.log_format, verbosity=settings.verbosity):
+        return _run(program, settings)
+
+
+def _run(program: Program, settings: Settings) -> int:
+    log = structlog.get_logger()
+    log.info("starts", program=program.name, version=program.version, provisioner=settings.provisioner_name)
+    try:
+        with caught_signals() as signals:
+            _live(program, settings, signals)
+    except (StartFailed, KubeError) as error:
+        log.error(_one_line(str(error)))  # noqa: TRY400 - an operator can mend it; a traceback only hides that
+        return FAILED
+    except Interrupted:
+        log.info("stopped while it was starting")
+    except Exception:
+        log.exception("a mistake in this program")
+        return FAILED
+    return STOPPED
+
+
+def _live(program: Program, settings: Settings, signals: Signals) -> None:
+    with ExitStack() as stack:
+        # In another thread, so that a signal does not have to wait for an API server that doesn't answer.
+        parts = signals.run(lambda: _build(program, settings))
+        stack.callback(parts.client.close)
+        if settings.bind_address is not None:
+            server = HealthServer(settings.bind_address, parts.metrics.registry, parts.controller.not_ready)
+            stack.callback(server.stop)
+            server.start()
+        parts.controller.start()
+        if parts.elector is not None:
+            threading.Thread(target=parts.elector.run, name="leader-election", daemon=True).start()
+        signals.wait()
+        _stop(parts, signals)
+
+
+def _stop(parts: _Parts, signals: Signals) -> None:
+    log = structlog.get_logger()
+    log.info("stops: no new work is taken", at_most_seconds=STOP_SECONDS)
+    try:
+        in_time = signals.run(lambda: parts.controller.stop(STOP_SECONDS))
+    except Interrupted:
+        in_time = False
+    if parts.elector is not None:
+        # The lease is kept while a call to the store may still be under way, so that no other replica meets it.
+        parts.elector.stop(release=in_time)
+    if in_time:
+        log.info("stopped")
+    else:
+        log.warning("stopped before all work was done; it goes on where it was at the next start")
+
+
+def _build(program: Program, settings: Settings) -> _Parts:
+    configuration = load_configuration(kubeconfig=settings.kubeconfig, master=settings.master)
+    client = KubeClient(configuration, pool_size=settings.workers + 8)
+    lease = _lease(settings)
+    facts = check_cluster(
+        client, namespaces=settings.namespaces, lease=(lease.namespace, lease.name) if lease else None
+    )
+    metrics = Metrics()
+    elector = _elector(client, lease, metrics)
+    fenced = client.fenced(elector.fence) if elector else client
+    wiring = _wiring(program, settings, facts)
+    try:
+        controller = Controller(fenced, program.factory, wiring, metrics, elector)
+    except Exception as error:
+        structlog.get_logger().debug("the provisioner can't be built", exc_info=True)
+        raise StartFailed(f"the provisioner can't be built: {type(error).__name__}: {error}") from error
+    return _Parts(client=client, metrics=metrics, elector=elector, controller=controller)
+
+
+def _lease(settings: Settings) -> LeaseSettings | None:
+    if not settings.leader_elect:
+        return None
+    return LeaseSettings(
+        name=f"libbucket-{settings.provisioner_name.replace('/', '-')}".lower()[:_LONGEST_NAME],
+        namespace=settings.leader_elect_namespace or _pod_namespace(),
+        identity=f"{socket.gethostname()}_{uuid.uuid4()}",
+    )
+
+
+def _pod_namespace() -> str:
+    try:
+        return _POD_NAMESPACE.read_text().strip() or "default"
+    except OSError:
+        return "default"
+
+
+def _elector(client: KubeClient, lease: LeaseSettings | None, metrics: Metrics) -> LeaderElector | None:
+    metrics.leader(is_leader=lease is None)
+    if lease is None:
+        return None
+    elector = LeaderElector(client, lease)
+    elector.subscribe(
+        on_acquired=lambda: metrics.leader(is_leader=True), on_lost=lambda: metrics.leader(is_leader=False)
+    )
+    return elector
+
+
+def _wiring(program: Program, settings: Settings, facts: ClusterFacts) -> ControllerSettings:
+    return ControllerSettings(
+        provisioner_name=settings.provisioner_name,
+        version=program.version,
+        cluster_id=facts.cluster_id,
+        namespaces=settings.namespaces,
+        workers=settings.workers,
+        allowed_config=settings.allowed_config,
+        resync_interval=settings.resync_interval,
+        features=facts.features,
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

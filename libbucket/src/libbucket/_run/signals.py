@@ -1,0 +1,78 @@
+"""SIGTERM and SIGINT as something to wait for: the main thread waits here while others work.
+
+A queue and no Event, because only the queue may be filled by a handler that interrupts the very thread that
+waits on it. Handlers are set in the main thread only, and put back at the end.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+
+class Interrupted(Exception):
+    """A signal came: before the work was done, or at last."""
+
+
+class Signals:
+    """What the main thread waits on."""
+
+    def __init__(self) -> None:
+        self._happened: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+
+    def wait(self) -> None:
+        """Waits for a signal."""
+        self._happened.get()
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Does some work in another thread, and gives its result or raises its error.
+
+        Raises:
+            Interrupted: a signal came first. The thread is left to itself.
+        """
+        threading.Thread(target=self._work, args=(work,), name="main-work", daemon=True).start()
+        outcome = self._happened.get()
+        if outcome is None:
+            raise Interrupted
+        result: T = outcome()
+        return result
+
+    def notice(self, *_: object) -> None:
+        """The signal handler."""
+        self._happened.put(None)
+
+    def _work(self, work: Callable[[], T]) -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            failure = error
+            self._happened.put(lambda: _throw(failure))
+        else:
+            self._happened.put(lambda: result)
+
+
+def _throw(error: BaseException) -> None:
+    raise error
+
+
+@contextmanager
+def caught_signals() -> Iterator[Signals]:
+    """Catches SIGTERM and SIGINT until the block ends, if this is the main thread."""
+    signals = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    before = {number: signal.signal(number, signals.notice) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
