@@ -1,0 +1,134 @@
+"""The page for operators: its rights are enough and its tables complete, shown on a provisioner that runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from libbucket.testing import builders
+from libbucket.testing.provisioner_process import provisioner_process
+
+from .conftest import ROOT, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from libbucket.testing.controlplane import ControlPlane
+    from libbucket.testing.provisioner_process import ProvisionerProcess
+
+PAGE = ROOT / "docs" / "operating.md"
+PROVISIONER = [sys.executable, "-m", "libbucket.testing.memory"]
+ACCOUNT = {"kind": "ServiceAccount", "name": "bucket-provisioner", "namespace": "bucket-provisioner"}
+
+Manifest = dict[str, Any]
+
+
+def manifests(name: str) -> list[Manifest]:
+    """The documents of the page's YAML file of that name."""
+    (text,) = [block for block in blocks(PAGE, "yaml") if block.startswith(f"# {name}\n")]
+    return list(yaml.safe_load_all(text))
+
+
+def a_binding(role: Manifest) -> Manifest:
+    """The binding that the page leaves to its reader."""
+    return {
+        "apiVersion": role["apiVersion"],
+        "kind": f"{role['kind']}Binding",
+        "metadata": role["metadata"],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["metadata"]["name"]},
+        "subjects": [ACCOUNT],
+    }
+
+
+@pytest.fixture
+def kubeconfig(request: pytest.FixtureRequest, control_plane: ControlPlane, namespace: str) -> Iterator[Path]:
+    """The way to the cluster of an account with the rights of one section of the page."""
+    admin, section = control_plane.admin, request.param
+    granted = manifests("rights.yaml")
+    if section == "namespaced":
+        roles = manifests("rights-namespaced.yaml")
+        (own,) = [role for role in roles if role["kind"] == "Role"]
+        own["metadata"]["namespace"] = namespace
+        granted = [each for each in granted if not each["kind"].startswith("ClusterRole")]
+        granted += [*roles, *(a_binding(role) for role in roles)]
+    for each in granted:
+        admin.apply(each)
+    yield control_plane.service_account_kubeconfig("bucket-provisioner", "bucket-provisioner")
+    for each in granted:
+        if each["kind"] != "Namespace":
+            admin.delete(admin.path_of(each))
+
+
+def bind_and_release(control_plane: ControlPlane, namespace: str) -> None:
+    """Sees a claim become ready, and go again."""
+    admin = control_plane.admin
+    storage_class = builders.a_class(name=f"class-of-{namespace}")
+    claim = builders.a_claim(namespace=namespace, storage_class=storage_class["metadata"]["name"])
+    path = admin.path_of(claim)
+    admin.apply(storage_class)
+    try:
+        admin.apply(claim)
+        admin.wait_for(path, lambda found: (found or {}).get("status", {}).get("phase") == "Bound")
+        assert admin.find(f"/api/v1/namespaces/{namespace}/secrets/photos") is not None
+        admin.delete(path)
+        admin.wait_gone(path)
+    finally:
+        admin.delete(admin.path_of(storage_class))
+
+
+def metrics_on_the_page() -> set[str]:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `libbucket_")]
+    return {re.match(r"\| `(\w+)`", row)[1] for row in rows}  # type: ignore[index]
+
+
+def families(process: ProvisionerProcess) -> set[str]:
+    """Names of our metrics as the process describes them; counters are described without what they end in."""
+    return set(re.findall(r"(?m)^# TYPE (libbucket_\w+)", process.metrics()))
+
+
+@pytest.mark.parametrize("kubeconfig", ["everywhere"], indirect=True)
+def test_the_rights_of_the_page_are_enough(kubeconfig: Path, control_plane: ControlPlane, namespace: str) -> None:
+    command = [*PROVISIONER, "--leader-elect", "--leader-elect-namespace", "bucket-provisioner"]
+    with provisioner_process(command, kubeconfig=kubeconfig) as process:
+        bind_and_release(control_plane, namespace)
+
+        shown = {name for name in families(process) if not name.endswith("_created")}
+        assert shown == metrics_on_the_page()
+        assert "forbidden" not in process.log()
+
+
+@pytest.mark.parametrize("kubeconfig", ["namespaced"], indirect=True)
+def test_the_rights_for_some_namespaces_are_enough(
+    kubeconfig: Path, control_plane: ControlPlane, namespace: str
+) -> None:
+    with provisioner_process([*PROVISIONER, "--namespace", namespace], kubeconfig=kubeconfig) as process:
+        bind_and_release(control_plane, namespace)
+
+        assert "forbidden" not in process.log()
+
+
+def test_every_flag_and_variable_is_in_the_table() -> None:
+    shown = subprocess.run([*PROVISIONER, "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    text = re.sub(r"\s+", " ", shown)
+    flags = set(re.findall(r"(?<![\w-])(--?[a-z][a-z-]+|-v)\b", text)) - {"-h", "-logtostderr", "-alsologtostderr"}
+    rows = [line for line in PAGE.read_text().splitlines() if re.match(r"\| `--?\w", line)]
+    mentioned = PAGE.read_text()
+
+    assert [flag for flag in flags if f"`{flag}" not in mentioned and flag != "--v"] == []
+    assert [
+        name for name in re.findall(r"LIBBUCKET_[A-Z_]+|LIB_BUCKET_[A-Z_]+", text) if name not in "".join(rows)
+    ] == []
+
+
+def test_every_row_of_bad_input_says_how_it_ends() -> None:
+    section = PAGE.read_text().partition("## Bad input")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+
+    assert len(rows) >= 25
+    assert [row for row in rows if row.count(" | ") != 3 or not row.rstrip("| ").strip()] == []
