@@ -68,6 +68,10 @@ class KubeClient:
         twin._fence = fence
         return twin
 
+    def check_fence(self) -> None:
+        """Raises `LeadershipLost` where a write would be held back now; for calls that go elsewhere."""
+        self._fence()
+
     def read(self, resource: Resource[T], name: str, *, namespace: str = "") -> T:
         """Reads one object.
 

@@ -102,7 +102,7 @@ class Informer(Generic[T]):
         settings: WatchSettings | None = None,
     ) -> None:
         self._client = client
-        self._resource = resource
+        self.resource = resource
         self.cache = cache
         self._on_change = on_change
         self._namespace = namespace
@@ -256,13 +256,13 @@ class Informer(Generic[T]):
 
     def _decode_object(self, raw: msgspec.Raw) -> T | None:
         try:
-            return msgspec.json.decode(raw, type=self._resource.type)
+            return msgspec.json.decode(raw, type=self.resource.type)
         except msgspec.ValidationError as error:
             self._log.warning("left out an object that can't be read", error=str(error), object=_name_of(raw))
             return None
 
     def _accept(self, suffix: str) -> str:
-        return _PARTIAL.format(suffix) if self._resource.metadata_only else "application/json"
+        return _PARTIAL.format(suffix) if self.resource.metadata_only else "application/json"
 
 
 def _name_of(raw: msgspec.Raw) -> str:

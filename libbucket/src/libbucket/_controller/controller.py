@@ -1,0 +1,276 @@
+"""Wires it together: informers fill the caches and the queue, workers empty it, a timer looks for drift.
+
+Between the entry point, which starts and stops it, and the reconciler, which does the work. Decides nothing
+about a claim: it knows which key an object's change concerns, and when a key comes again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from libbucket import _api
+from libbucket._backoff import Backoff
+from libbucket._controller.services import AdminSecrets
+from libbucket._kube.cache import Cache
+from libbucket._kube.informer import Informer
+from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
+from libbucket._queue import WorkQueue
+from libbucket._reconcile.decide import Retry
+from libbucket._reconcile.gather import Caches, Identity
+from libbucket._reconcile.names import provisioner_label
+from libbucket._reconcile.reconciler import Outcome, Reconciler
+from libbucket._reconcile.record import owner_of
+from libbucket._reconcile.store import Store
+from libbucket.provisioner import Services
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from libbucket._controller.leader import LeaderElector
+    from libbucket._kube.client import KubeClient
+    from libbucket._kube.discovery import CrdFeatures
+    from libbucket._metrics import Metrics
+    from libbucket.provisioner import ProvisionerFactory
+
+SOON: Final = Backoff(base=1.0, ceiling=300.0)
+SLOWLY: Final = Backoff(base=30.0, ceiling=600.0)
+_RECHECK_SPREAD: Final = 0.1
+"""A recheck of all claims is spread over this share of the interval, plus what the interval itself is jittered by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerSettings:
+    """What a controller is told.
+
+    Attributes:
+        provisioner_name: which StorageClasses are served.
+        version: of the provisioner's distribution.
+        cluster_id: uid of the namespace kube-system.
+        namespaces: to watch; empty for all.
+        workers: claims worked on at once.
+        allowed_config: `additionalConfig` keys that the operator allows.
+        resync_interval: seconds between two looks for drift; 0 for never.
+        features: what the installed CRDs keep of what is written.
+    """
+
+    provisioner_name: str
+    version: str
+    cluster_id: str
+    namespaces: tuple[str, ...]
+    workers: int
+    allowed_config: frozenset[str]
+    resync_interval: float
+    features: CrdFeatures
+
+
+class Controller:
+    """Serves the claims of one provisioner until it is stopped.
+
+    Args:
+        client: fenced, where there is more than one replica.
+        factory: builds the provisioner.
+        settings: what to serve, and how.
+        metrics: told of everything that happens.
+        elector: None where this process is the only one.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        factory: ProvisionerFactory,
+        settings: ControllerSettings,
+        metrics: Metrics,
+        elector: LeaderElector | None,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._elector = elector
+        self._log = structlog.get_logger()
+        self._queue = WorkQueue()
+        self._rechecks: set[str] = set()
+        self._stopping = threading.Event()
+        self._random = Random()  # noqa: S311 - jitter, not a secret
+        self._caches = Caches(claims=Cache(), buckets=Cache(), classes=Cache(), secrets=Cache(), config_maps=Cache())
+        provisioner = factory(Services(read_secret=AdminSecrets(client)))
+        identity = Identity(
+            provisioner_name=settings.provisioner_name,
+            version=settings.version,
+            cluster_id=settings.cluster_id,
+            allowed_config=settings.allowed_config,
+            supported_config=provisioner.supported_config,
+            features=settings.features,
+        )
+        self._reconciler = Reconciler(client, self._caches, identity, Store(provisioner, metrics, client.check_fence))
+        self._informers = self._make_informers(client)
+        self._threads: list[threading.Thread] = []
+        metrics.watch_queue(self._queue.state)
+        metrics.watch_claims(self._phases)
+
+    def start(self) -> None:
+        """Starts the threads and returns."""
+        for informer in self._informers:
+            self._start(informer.run, f"informer-{informer.resource.plural}")
+        for number in range(self._settings.workers):
+            self._start(self._work, f"worker-{number}")
+        if self._settings.resync_interval > 0:
+            self._start(self._recheck_all_again_and_again, "resync")
+
+    def not_ready(self) -> str:
+        """What it waits for before it can work; "" when it can."""
+        waiting = sorted({one.resource.plural for one in self._informers if not one.synced.is_set()})
+        return f"waiting for the first list of {', '.join(waiting)}" if waiting else ""
+
+    def stop(self, seconds: float) -> bool:
+        """Takes no new claim up, waits for those in work, and gives up after the time.
+
+        Giving up is safe: what was begun is recorded in the cluster, and is gone on with after a restart.
+
+        Returns:
+            Whether all work ended in time.
+        """
+        deadline = time.monotonic() + seconds
+        self._stopping.set()
+        self._queue.close()
+        for informer in self._informers:
+            informer.stop()
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _start(self, target: Any, name: str) -> None:
+        # Daemons, so that a store's call that hangs for longer than anybody waits can't keep the process.
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _make_informers(self, client: KubeClient) -> list[Informer[Any]]:
+        selector = f"{_api.PROVISIONER_LABEL}={provisioner_label(self._settings.provisioner_name)}"
+        caches = self._caches
+        informers: list[Informer[Any]] = [
+            Informer(client, CLASSES, cache=caches.classes, on_change=self._on_class),
+            Informer(client, BUCKETS, cache=caches.buckets, on_change=self._on_bucket),
+        ]
+        for namespace in self._settings.namespaces or ("",):
+            informers += [
+                Informer(client, CLAIMS, cache=caches.claims, on_change=self._on_claim, namespace=namespace),
+                Informer(
+                    client,
+                    SECRET_METADATA,
+                    cache=caches.secrets,
+                    on_change=self._on_owned,
+                    namespace=namespace,
+                    selector=selector,
+                ),
+                Informer(
+                    client,
+                    CONFIG_MAP_METADATA,
+                    cache=caches.config_maps,
+                    on_change=self._on_owned,
+                    namespace=namespace,
+                    selector=selector,
+                ),
+            ]
+        return informers
+
+    def _on_claim(self, old: _api.ObjectBucketClaim | None, new: _api.ObjectBucketClaim | None) -> None:
+        if new is not None:
+            if old is None or old.metadata.generation != new.metadata.generation:
+                self._queue.forget(new.metadata.key)  # an edit deserves a quick answer, whatever failed before
+            self._queue.add(new.metadata.key)
+        elif old is not None:
+            self._queue.forget(old.metadata.key)
+            self._reconciler.forget(old.metadata.key, old.metadata.uid)
+
+    def _on_bucket(self, old: _api.ObjectBucketObject | None, new: _api.ObjectBucketObject | None) -> None:
+        bucket = new or old
+        if bucket is None:
+            return
+        owner = owner_of(bucket, "")
+        if owner.name and self._is_watched(owner.namespace):
+            self._queue.add(f"{owner.namespace}/{owner.name}")
+
+    def _on_class(self, old: _api.StorageClass | None, new: _api.StorageClass | None) -> None:
+        storage_class = new or old
+        if storage_class is None or self._settings.provisioner_name not in _provisioners(old, new):
+            return
+        for claim in self._caches.claims.all():
+            if claim.class_name == storage_class.metadata.name:
+                self._queue.add(claim.metadata.key)
+
+    def _on_owned(self, old: _api.Metadata | None, new: _api.Metadata | None) -> None:
+        either = new or old
+        if either is not None:
+            self._queue.add(either.metadata.key)  # named as its claim; the claim's worker finds out whose it is
+
+    def _is_watched(self, namespace: str) -> bool:
+        return not self._settings.namespaces or namespace in self._settings.namespaces
+
+    def _work(self) -> None:
+        for informer in self._informers:
+            while not informer.synced.wait(0.5):
+                if self._stopping.is_set():
+                    return
+        while self._may_work():
+            key = self._queue.get()
+            if key is None:
+                return
+            try:
+                self._work_on(key)
+            finally:
+                self._queue.done(key)
+
+    def _may_work(self) -> bool:
+        """Waits until this replica leads; False when it is stopped."""
+        while not self._stopping.is_set():
+            if self._elector is None or self._elector.acquired.wait(0.5):
+                return not self._stopping.is_set()
+        return False
+
+    def _work_on(self, key: str) -> None:
+        namespace, _, name = key.partition("/")
+        with structlog.contextvars.bound_contextvars(namespace=namespace, name=name, reconcile=uuid.uuid4().hex[:8]):
+            recheck = key in self._rechecks
+            self._rechecks.discard(key)
+            started = time.monotonic()
+            outcome = self._reconciler.reconcile(key, recheck=recheck)
+            self._metrics.reconciled(outcome.result, time.monotonic() - started)
+            self._plan_next(key, outcome)
+
+    def _plan_next(self, key: str, outcome: Outcome) -> None:
+        if outcome.retry is Retry.SOON:
+            delay = self._queue.retry(key, SOON, at_least=outcome.delay)
+        elif outcome.retry is Retry.SLOWLY:
+            delay = self._queue.retry(key, SLOWLY, at_least=outcome.delay)
+        else:
+            self._queue.forget(key)
+            return
+        self._log.debug("comes again", result=outcome.result, seconds=round(delay, 1))
+
+    def _recheck_all_again_and_again(self) -> None:
+        interval = self._settings.resync_interval
+        while not self._stopping.wait(interval * (1 + self._random.random() * _RECHECK_SPREAD)):
+            for claim in self._caches.claims.all():
+                if claim.metadata.label(_api.PROVISIONER_LABEL) == provisioner_label(self._settings.provisioner_name):
+                    self._rechecks.add(claim.metadata.key)
+                    self._queue.add_after(claim.metadata.key, self._random.random() * interval * _RECHECK_SPREAD)
+
+    def _phases(self) -> Iterable[tuple[str, str]]:
+        label = provisioner_label(self._settings.provisioner_name)
+        for claim in self._caches.claims.all():
+            if claim.metadata.label(_api.PROVISIONER_LABEL) == label or self._serves(claim.class_name):
+                yield claim.seen.phase or _api.Phase.PENDING, claim.class_name
+
+    def _serves(self, class_name: str) -> bool:
+        storage_class = self._caches.classes.get(class_name)
+        return storage_class is not None and storage_class.provisioner == self._settings.provisioner_name
+
+
+def _provisioners(*classes: _api.StorageClass | None) -> set[str]:
+    return {one.provisioner for one in classes if one is not None}

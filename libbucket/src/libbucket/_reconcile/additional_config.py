@@ -1,0 +1,65 @@
+"""Which keys of `spec.additionalConfig` reach the provisioner, and a warning for each that doesn't. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from libbucket import _api
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KNOWN_KEYS: Final = frozenset(
+    {
+        "maxObjects",
+        "maxSize",
+        "bucketMaxObjects",
+        "bucketMaxSize",
+        "bucketPolicy",
+        "bucketLifecycle",
+        "bucketOwner",
+        "bucketVersioning",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectedConfig:
+    """What a claim asked for, sorted.
+
+    Attributes:
+        applied: keys that the operator allows and the store can do.
+        warnings: one sentence for each other key.
+    """
+
+    applied: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+def select_config(raw: Any, *, allowed: frozenset[str], supported: frozenset[str]) -> SelectedConfig:
+    """Sorts the keys of a claim's `additionalConfig`.
+
+    Args:
+        raw: as it is on the wire: any JSON.
+        allowed: by the operator (`--allow-additional-config`).
+        supported: by the store.
+    """
+    values = _api.strings(raw)
+    warnings = [f"spec.additionalConfig.{key} is ignored: its value is no string" for key in _api.unusable_keys(raw)]
+    warnings += [
+        f"spec.additionalConfig.{key} is ignored: {_why_not(key, supported)}"
+        for key in sorted(values)
+        if key not in allowed & supported
+    ]
+    return SelectedConfig(
+        applied={key: value for key, value in values.items() if key in allowed & supported}, warnings=tuple(warnings)
+    )
+
+
+def _why_not(key: str, supported: frozenset[str]) -> str:
+    if key in supported:
+        return "the operator does not allow it (--allow-additional-config)"
+    if key in KNOWN_KEYS:
+        return "this store cannot do it"
+    return "the key is unknown"

@@ -1,0 +1,298 @@
+"""Brings a claim to Bound, step by step in the order of the wire contract. Each step may come again.
+
+    claim: finalizer, label, names -> ObjectBucket: the intent -> the store -> Secret -> ConfigMap
+    -> ObjectBucket: endpoint and state, Bound -> claim: Bound
+
+The intent holds everything that a deletion needs, so from the first call to the store on, nothing that the
+store holds is unknown to the cluster. Acts only; what to do was decided before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from libbucket import _api
+from libbucket._api import Phase
+from libbucket._kube.errors import AlreadyExists, Conflict, NotFound
+from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
+from libbucket._reconcile import objects
+from libbucket._reconcile.decide import foreign_object
+from libbucket._reconcile.gather import version_of
+from libbucket._reconcile.names import generated_bucket_name
+from libbucket._reconcile.record import (
+    Observed,
+    Record,
+    encode,
+    for_provisioner,
+    owner_of,
+    reclaim_policy_of,
+    secret_hash,
+)
+from libbucket._reconcile.snapshot import ObjectState
+from libbucket.errors import Reason, RetrySoon
+from libbucket.types import BucketOptions, Claim, ReclaimPolicy
+
+if TYPE_CHECKING:
+    from libbucket._api import ConfigMap, ObjectBucketClaim, ObjectBucketObject, Secret
+    from libbucket._kube.client import KubeClient
+    from libbucket._kube.resources import Resource
+    from libbucket._reconcile.decide import Bind
+    from libbucket._reconcile.gather import Caches, Identity
+    from libbucket._reconcile.report import Reporter
+    from libbucket._reconcile.snapshot import Snapshot
+    from libbucket._reconcile.store import Store
+    from libbucket.types import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What the store's side came to: the connection, and the Secret's data (None: leave the Secret as it is)."""
+
+    connection: Connection
+    secret_data: dict[str, str] | None
+
+
+class Binder:
+    """Carries out `Bind`."""
+
+    def __init__(
+        self, client: KubeClient, caches: Caches, identity: Identity, store: Store, reporter: Reporter
+    ) -> None:
+        self._client = client
+        self._caches = caches
+        self._identity = identity
+        self._store = store
+        self._reporter = reporter
+
+    def bind(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind) -> None:
+        """Brings the claim to Bound.
+
+        Raises:
+            ProvisionerError: the store's side failed, or an object is in the way.
+            KubeError: the cluster's side failed.
+        """
+        claim = self._prepare_claim(world, claim)
+        claim = self._reporter.pending(claim)
+        ob, record = self.record_intent(world, claim)
+        answer = self._call_store(world, claim, ob, record) if action.calls_store else self._as_recorded(ob, record)
+        observed = self._ensure_objects(world, claim, answer)
+        self._finish_bucket_object(world, ob, record, answer, observed)
+        self._reporter.bound(claim, invalid_update=action.invalid_update)
+
+    def record_intent(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Record]:
+        """Writes the ObjectBucket with everything that a deletion needs, or completes the one that is there.
+
+        Raises:
+            KubeError: it could not be written.
+        """
+        record = self._record(world, claim)
+        known = world.bucket
+        if known is not None and known.metadata.is_being_deleted:
+            return self._replace_bucket_object(known, claim, record), record
+        if known is None:
+            return self._create_bucket_object(world, claim, record), record
+        patch = objects.intent_patch(known, claim, label=world.label, record=encode(record))
+        return (self._patch_bucket_object(known.metadata.name, patch) if patch else known), record
+
+    def _prepare_claim(self, world: Snapshot, claim: ObjectBucketClaim) -> ObjectBucketClaim:
+        patch = objects.claim_patch(
+            claim,
+            label=world.label,
+            bucket_name=_bucket_name(world, claim),
+            object_bucket_name=world.bucket_object_name,
+        )
+        if not patch:
+            return claim
+        meta = claim.metadata
+        claim = self._client.patch(CLAIMS, meta.name, patch, namespace=meta.namespace)
+        self._caches.claims.observe(claim)
+        return claim
+
+    def _record(self, world: Snapshot, claim: ObjectBucketClaim) -> Record:
+        known, previous = world.bucket, world.record
+        who = Claim(namespace=claim.metadata.namespace, name=claim.metadata.name, uid=claim.metadata.uid)
+        draft = previous or Record(provisioner=world.provisioner_name, user_id="", greenfield=world.is_greenfield)
+        seen = for_provisioner(known, draft, self._identity.cluster_id) if known is not None else None
+        return Record(
+            provisioner=world.provisioner_name,
+            user_id=draft.user_id or self._store.provisioner.generate_user_id(who, seen),
+            greenfield=draft.greenfield,
+            parameters=world.parameters,
+            generate_bucket_name=draft.generate_bucket_name or claim.wanted.generate_bucket_name or "",
+            config=draft.config,
+        )
+
+    def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, record: Record) -> ObjectBucketObject:
+        policy = (world.storage_class.reclaim_policy if world.storage_class is not None else None) or "Delete"
+        body = objects.new_bucket_object(
+            claim,
+            name=world.bucket_object_name,
+            label=world.label,
+            record=encode(record),
+            bucket_name=_bucket_name(world, claim),
+            reclaim_policy=ReclaimPolicy(policy),
+        )
+        return self._create_in_turn(body)
+
+    def _replace_bucket_object(
+        self, known: ObjectBucketObject, claim: ObjectBucketClaim, record: Record
+    ) -> ObjectBucketObject:
+        """Somebody deleted the ObjectBucket of a living claim: lets it go, and writes it again."""
+        body = objects.new_bucket_object(
+            claim,
+            name=known.metadata.name,
+            label=self._identity.label,
+            record=encode(record),
+            bucket_name=known.endpoint.bucket_name or "",
+            reclaim_policy=reclaim_policy_of(known),
+        )
+        body["spec"]["additionalState"] = _api.strings(known.wanted.additional_state)
+        try:
+            patch = objects.finalizer_patch(known.metadata, objects.without_finalizer(known.metadata))
+            self._client.patch(BUCKETS, known.metadata.name, patch)
+        except NotFound:
+            pass  # gone already, which is what was wanted
+        return self._create_in_turn(body)
+
+    def _create_in_turn(self, body: dict[str, Any]) -> ObjectBucketObject:
+        try:
+            created = self._client.create(BUCKETS, body)
+        except AlreadyExists as error:
+            raise Conflict(str(error)) from error  # the cache was behind: look again before deciding whose it is
+        self._caches.buckets.observe(created)
+        return created
+
+    def _patch_bucket_object(self, name: str, patch: dict[str, Any]) -> ObjectBucketObject:
+        written = self._client.patch(BUCKETS, name, patch)
+        self._caches.buckets.observe(written)
+        return written
+
+    def _call_store(self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record) -> _Answer:
+        options = self._options(world, claim, ob, record)
+        verb = self._store.provision if record.greenfield else self._store.grant
+        answer = verb(options)
+        self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, world.config.warnings)
+        self._reporter.warn(claim, Reason.PROVISIONER_WARNING, answer.warnings)
+        connection = answer.connection
+        return _Answer(connection=connection, secret_data=objects.secret_data(connection.authentication))
+
+    def _options(
+        self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record
+    ) -> BucketOptions:
+        meta = claim.metadata
+        return BucketOptions(
+            reclaim_policy=reclaim_policy_of(ob),
+            bucket_name=ob.endpoint.bucket_name or _bucket_name(world, claim),
+            user_id=record.user_id,
+            claim=Claim(
+                namespace=meta.namespace,
+                name=meta.name,
+                uid=meta.uid,
+                labels=meta.labels or {},
+                annotations=meta.annotations or {},
+                additional_config=world.config.applied,
+            ),
+            parameters=record.parameters,
+            owner=owner_of(ob, self._identity.cluster_id),
+            credentials=self._credentials(world, claim),
+            additional_state=_api.strings(ob.wanted.additional_state),
+            previous_config=record.config,
+        )
+
+    def _credentials(self, world: Snapshot, claim: ObjectBucketClaim) -> Any:
+        """What the Secret holds, read now if its version alone was enough for the decision."""
+        if world.secret is not ObjectState.INTACT or world.credentials is not None:
+            return world.credentials
+        try:
+            secret = self._client.read(SECRETS, claim.metadata.name, namespace=claim.metadata.namespace)
+        except NotFound:
+            return None
+        is_ours = secret.metadata.is_controlled_by(claim.metadata.uid)
+        return objects.credentials_in(secret.data) if is_ours else None
+
+    def _as_recorded(self, ob: ObjectBucketObject, record: Record) -> _Answer:
+        connection = for_provisioner(ob, record, self._identity.cluster_id).connection
+        return _Answer(connection=connection, secret_data=None)
+
+    def _ensure_objects(self, world: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> Observed:
+        known = world.observed
+        secret_version, content = (known.secret, known.secret_hash) if known else ("", "")
+        if answer.secret_data is not None:
+            secret = self._ensure_owned(SECRETS, "Secret", world, claim, answer.secret_data)
+            self._caches.secrets.observe(_api.Metadata(metadata=secret.metadata))
+            secret_version = version_of(secret.metadata)
+            content = secret_hash(answer.secret_data, claim.metadata.uid)
+        wanted = objects.config_map_data(answer.connection.endpoint)
+        config_map = self._ensure_owned(CONFIG_MAPS, "ConfigMap", world, claim, wanted)
+        self._caches.config_maps.observe(_api.Metadata(metadata=config_map.metadata))
+        return Observed(
+            fingerprint=world.fingerprint,
+            secret=secret_version,
+            config_map=version_of(config_map.metadata),
+            secret_hash=content,
+        )
+
+    def _ensure_owned(
+        self,
+        resource: Resource[Any],
+        kind: str,
+        world: Snapshot,
+        claim: ObjectBucketClaim,
+        data: dict[str, str],
+    ) -> Secret | ConfigMap:
+        state = world.secret if kind == "Secret" else world.config_map
+        meta = claim.metadata
+        if state is ObjectState.ABSENT:
+            body = objects.owned_object(claim, kind=kind, label=world.label, data=data)
+            try:
+                created: Secret | ConfigMap = self._client.create(resource, body, namespace=meta.namespace)
+            except AlreadyExists:
+                pass  # somebody's, or ours from a creation whose answer was lost: look
+            else:
+                return created
+        found: Secret | ConfigMap = self._client.read(resource, meta.name, namespace=meta.namespace)
+        if not found.metadata.is_controlled_by(meta.uid):
+            reason = Reason.SECRET_CONFLICT if kind == "Secret" else Reason.CONFIG_MAP_CONFLICT
+            raise RetrySoon(foreign_object(kind, reason, meta.key).message, reason=reason)
+        patch = objects.owned_patch(found.metadata, label=world.label, was=found.data or {}, data=data)
+        if not patch:
+            return found
+        patched: Secret | ConfigMap = self._client.patch(resource, meta.name, patch, namespace=meta.namespace)
+        return patched
+
+    def _finish_bucket_object(
+        self, world: Snapshot, ob: ObjectBucketObject, record: Record, answer: _Answer, observed: Observed
+    ) -> None:
+        if answer.secret_data is not None:  # the store was called, and has applied what was asked
+            record = _with_config(record, dict(world.config.applied))
+        patch = objects.bound_patch(
+            ob,
+            endpoint=answer.connection.endpoint,
+            state=answer.connection.additional_state,
+            record=encode(record),
+            observed=encode(observed),
+        )
+        if patch:
+            ob = self._patch_bucket_object(ob.metadata.name, patch)
+        self._reporter.bucket_phase(ob, Phase.BOUND)
+
+
+def _with_config(record: Record, config: dict[str, str]) -> Record:
+    return Record(
+        provisioner=record.provisioner,
+        user_id=record.user_id,
+        greenfield=record.greenfield,
+        parameters=record.parameters,
+        generate_bucket_name=record.generate_bucket_name,
+        config=config,
+    )
+
+
+def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:
+    """The recorded bucket; or the class's, for brownfield; or the claim's own choice; or a fresh one."""
+    if world.bucket is not None and world.bucket.endpoint.bucket_name:
+        return world.bucket.endpoint.bucket_name
+    if not world.is_greenfield:
+        return world.parameters["bucketName"]
+    return claim.wanted.bucket_name or generated_bucket_name(claim.wanted.generate_bucket_name or "")

@@ -1,0 +1,259 @@
+"""Decides what to do about a claim: a Snapshot in, one Action out. Pure: no I/O, no clock, no chance.
+
+Read it from the top: the first line that applies wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from libbucket import _api
+from libbucket._api import Phase
+from libbucket._reconcile.snapshot import ObjectState
+from libbucket.errors import Reason
+
+if TYPE_CHECKING:
+    from libbucket._api import ObjectBucketClaim, ObjectBucketObject
+    from libbucket._reconcile.snapshot import Snapshot
+
+
+class Retry(Enum):
+    """When a claim that is not done comes again."""
+
+    SOON = auto()
+    SLOWLY = auto()
+    NEVER = auto()
+    """Not before it, or its class, is edited."""
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """Somebody else's claim, or gone: nothing may be written."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Bound, and everything is in place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocked:
+    """Somebody has to do something first; the claim says what."""
+
+    reason: Reason
+    message: str
+    retry: Retry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bind:
+    """Bring the claim to Bound, or back to it.
+
+    Attributes:
+        calls_store: False where only objects in the cluster have to be put right.
+        invalid_update: names an edit that can't be followed; the bound bucket keeps serving.
+    """
+
+    calls_store: bool
+    invalid_update: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """The claim is being deleted: give everything back.
+
+    Attributes:
+        records_first: whether the ObjectBucket is missing and has to be written again before the store is called.
+    """
+
+    records_first: bool = False
+
+
+@dataclass(frozen=True)
+class LetGo:
+    """The claim is being deleted and nothing was ever made for it: only our finalizer goes."""
+
+
+@dataclass(frozen=True)
+class ReleaseOrphan:
+    """An ObjectBucket whose claim no longer exists is being deleted by hand: give back what it stands for."""
+
+
+Action = Ignore | Settled | Blocked | Bind | Release | LetGo | ReleaseOrphan
+
+
+def decide(world: Snapshot) -> Action:
+    """The one thing to do next."""
+    if world.orphan is not None:
+        return ReleaseOrphan()
+    claim = world.claim
+    if claim is None:
+        return Ignore("the claim is gone")
+    if stranger := _belongs_to_others(world, claim):
+        return Ignore(stranger)
+    if claim.metadata.is_being_deleted:
+        return _decide_deletion(world, claim)
+    if not world.bucket_object_name:
+        return _bucket_object_conflict(claim)
+    if world.storage_class is None and world.record is None:
+        return _class_missing(claim)
+    if world.is_greenfield and not (claim.wanted.bucket_name or claim.wanted.generate_bucket_name):
+        return _nameless()
+    if conflict := _foreign_object(world, claim):
+        return conflict
+    return _decide_binding(world, claim)
+
+
+def _belongs_to_others(world: Snapshot, claim: ObjectBucketClaim) -> str:
+    """Why this claim is none of ours; "" if it is ours."""
+    if world.record is not None:
+        ours = world.record.provisioner == world.provisioner_name
+        return "" if ours else f"its ObjectBucket was made by {world.record.provisioner}"
+    if world.storage_class is not None:
+        ours = world.storage_class.provisioner == world.provisioner_name
+        return "" if ours else f"its StorageClass is served by {world.storage_class.provisioner}"
+    if claim.metadata.label(_api.PROVISIONER_LABEL) == world.label:
+        return ""
+    # Any provisioner's, once the class appears. A status written now would stay on somebody else's claim.
+    return f"its StorageClass {claim.class_name!r} does not exist"
+
+
+def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
+    if not claim.metadata.has_finalizer():
+        return Ignore("we let it go already")
+    if world.bucket is not None:
+        return Release()
+    # No ObjectBucket: either the store was never called, since that is written first, or it was removed by hand.
+    if world.storage_class is not None and world.bucket_object_name and _may_have_a_bucket(world, claim):
+        return Release(records_first=True)
+    if world.storage_class is not None or claim.seen.phase != Phase.BOUND:
+        return LetGo()
+    return Blocked(
+        reason=Reason.DELETION_BLOCKED,
+        message=(
+            "its ObjectBucket and its StorageClass are both gone, so that nobody knows which store holds the bucket: "
+            f"create StorageClass {claim.class_name!r} again, "
+            f"or remove the finalizer {_api.FINALIZER} and clean up by hand"
+        ),
+        retry=Retry.SLOWLY,
+    )
+
+
+def _may_have_a_bucket(world: Snapshot, claim: ObjectBucketClaim) -> bool:
+    return bool(claim.wanted.bucket_name) or not world.is_greenfield
+
+
+def _bucket_object_conflict(claim: ObjectBucketClaim) -> Blocked:
+    return Blocked(
+        reason=Reason.OBJECT_BUCKET_CONFLICT,
+        message=(
+            f"the ObjectBuckets that claim {claim.metadata.key} could have belong to other claims, or to an earlier "
+            "claim of this name; the claim binds when one of them is gone"
+        ),
+        retry=Retry.SLOWLY,
+    )
+
+
+def _class_missing(claim: ObjectBucketClaim) -> Blocked:
+    return Blocked(
+        reason=Reason.STORAGE_CLASS_MISSING,
+        message=f"spec.storageClassName: StorageClass {claim.class_name!r} does not exist; the claim waits for it",
+        retry=Retry.SLOWLY,
+    )
+
+
+def _nameless() -> Blocked:
+    return Blocked(
+        reason=Reason.INVALID_CLAIM,
+        message="set spec.bucketName or spec.generateBucketName: the class makes new buckets, and they need a name",
+        retry=Retry.NEVER,
+    )
+
+
+def _foreign_object(world: Snapshot, claim: ObjectBucketClaim) -> Blocked | None:
+    for state, kind, reason in (
+        (world.secret, "Secret", Reason.SECRET_CONFLICT),
+        (world.config_map, "ConfigMap", Reason.CONFIG_MAP_CONFLICT),
+    ):
+        if state is ObjectState.FOREIGN:
+            return foreign_object(kind, reason, claim.metadata.key)
+    return None
+
+
+def foreign_object(kind: str, reason: Reason, key: str) -> Blocked:
+    """Says that an object of that name is somebody else's."""
+    message = (
+        f"a {kind} {key} exists that this claim does not own; it is not touched, and the claim binds when it is gone"
+    )
+    return Blocked(reason=reason, message=message, retry=Retry.SOON)
+
+
+def _decide_binding(world: Snapshot, claim: ObjectBucketClaim) -> Action:
+    edit = invalid_update(world, claim)
+    calls_store = _needs_store(world)
+    if calls_store or not _is_in_order(world, claim, edit):
+        return Bind(calls_store=calls_store, invalid_update=edit)
+    return Settled()
+
+
+def invalid_update(world: Snapshot, claim: ObjectBucketClaim) -> str:
+    """A sentence about an edit that a bound claim can't follow; "" if there was none."""
+    if world.observed is None or world.bucket is None or world.record is None:
+        return ""
+    wanted, bound = claim.wanted, world.bucket
+    bucket_name = bound.endpoint.bucket_name if world.record.greenfield else wanted.bucket_name
+    for field, now, then in (
+        ("storageClassName", wanted.storage_class_name, bound.wanted.storage_class_name),
+        ("bucketName", wanted.bucket_name, bucket_name),
+        ("generateBucketName", wanted.generate_bucket_name, world.record.generate_bucket_name),
+    ):
+        if now and then and now != then:
+            return f"spec.{field} can't be changed from {then!r} to {now!r}: the claim is bound, and keeps its bucket"
+    return ""
+
+
+def _needs_store(world: Snapshot) -> bool:
+    return (
+        world.recheck
+        or world.observed is None
+        or world.observed.fingerprint != world.fingerprint
+        or world.secret is not ObjectState.INTACT
+        or (world.bucket is not None and world.bucket.metadata.is_being_deleted)
+    )
+
+
+def _is_in_order(world: Snapshot, claim: ObjectBucketClaim, edit: str) -> bool:
+    return (
+        world.config_map is ObjectState.INTACT
+        and world.bucket is not None
+        and _bucket_object_is_in_order(world, world.bucket)
+        and claim.metadata.has_finalizer()
+        and claim.metadata.label(_api.PROVISIONER_LABEL) == world.label
+        and claim.wanted.object_bucket_name == world.bucket.metadata.name
+        and bool(claim.wanted.bucket_name)
+        and claim.seen.phase == Phase.BOUND
+        and (not world.features.conditions or _conditions_are_in_order(claim, edit))
+    )
+
+
+def _bucket_object_is_in_order(world: Snapshot, bucket: ObjectBucketObject) -> bool:
+    return (
+        bucket.phase == Phase.BOUND
+        and bucket.metadata.has_finalizer()
+        and bucket.metadata.label(_api.PROVISIONER_LABEL) == world.label
+    )
+
+
+def _conditions_are_in_order(claim: ObjectBucketClaim, edit: str) -> bool:
+    ready, stalled = claim.seen.condition("Ready"), claim.seen.condition("Stalled")
+    says_edit = stalled.message if stalled is not None else ""
+    return (
+        ready is not None
+        and ready.status == "True"
+        and says_edit == edit
+        and claim.seen.observed_generation == claim.metadata.generation
+    )

@@ -1,0 +1,274 @@
+"""Gathers the world around one claim into a Snapshot: from the caches, and from the API server where needed.
+
+First step of a reconcile. Reads and never writes; decides nothing. Secrets are read one at a time and only
+when their version is not the one that was seen intact, so that a bound claim costs no request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from libbucket import _api
+from libbucket._kube.errors import NotFound
+from libbucket._kube.resources import CONFIG_MAPS, SECRETS
+from libbucket._reconcile.additional_config import SelectedConfig, select_config
+from libbucket._reconcile.names import bucket_object_names, provisioner_label
+from libbucket._reconcile.objects import config_map_data, credentials_in
+from libbucket._reconcile.record import (
+    Observed,
+    Record,
+    fingerprint,
+    for_provisioner,
+    observed_of,
+    owner_of,
+    record_of,
+    secret_hash,
+)
+from libbucket._reconcile.snapshot import ObjectState, Snapshot
+
+if TYPE_CHECKING:
+    from libbucket._kube.cache import Cache
+    from libbucket._kube.client import KubeClient
+    from libbucket._kube.discovery import CrdFeatures
+    from libbucket.types import Authentication
+
+_NO_CONFIG = SelectedConfig(applied={}, warnings=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caches:
+    """What the informers keep up to date."""
+
+    claims: Cache[_api.ObjectBucketClaim]
+    buckets: Cache[_api.ObjectBucketObject]
+    classes: Cache[_api.StorageClass]
+    secrets: Cache[_api.Metadata]
+    config_maps: Cache[_api.Metadata]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who we are.
+
+    Attributes:
+        provisioner_name: which classes are served.
+        version: of the provisioner; another one goes through the store's side of every claim once.
+        cluster_id: uid of the namespace kube-system.
+        allowed_config: `additionalConfig` keys that the operator allows.
+        supported_config: those that the store can do.
+        features: what the installed CRDs keep.
+    """
+
+    provisioner_name: str
+    version: str
+    cluster_id: str
+    allowed_config: frozenset[str]
+    supported_config: frozenset[str]
+    features: CrdFeatures
+
+    @property
+    def label(self) -> str:
+        """The value of the label `bucket-provisioner`."""
+        return provisioner_label(self.provisioner_name)
+
+
+class Gatherer:
+    """Makes Snapshots."""
+
+    def __init__(self, client: KubeClient, caches: Caches, identity: Identity) -> None:
+        self._client = client
+        self._caches = caches
+        self._identity = identity
+        self._intact: dict[str, tuple[str, str]] = {}
+
+    def gather(self, key: str, *, recheck: bool = False) -> Snapshot:
+        """The world around one claim.
+
+        Args:
+            key: `namespace/name`.
+            recheck: read what could be believed, and have the store's side gone through.
+
+        Raises:
+            KubeError: the Secret or ConfigMap could not be read.
+        """
+        claim = self._caches.claims.get(key)
+        bucket = self._proven_bucket(claim) if claim is not None else None
+        record, observed = (record_of(bucket), observed_of(bucket)) if bucket is not None else (None, None)
+        config = self._config(claim)
+        storage_class = self._storage_class(claim, bucket)
+        secret, credentials = self._secret(claim, bucket, observed, recheck=recheck)
+        return Snapshot(
+            key=key,
+            provisioner_name=self._identity.provisioner_name,
+            label=self._identity.label,
+            features=self._identity.features,
+            claim=claim,
+            storage_class=storage_class,
+            bucket=bucket,
+            record=record,
+            observed=observed,
+            bucket_object_name=self._bucket_object_name(claim, bucket),
+            orphan=self._orphan(key, claim),
+            secret=secret,
+            config_map=self._config_map(claim, bucket, observed, recheck=recheck),
+            credentials=credentials,
+            config=config,
+            fingerprint=self._fingerprint(claim, storage_class, record, config),
+            recheck=recheck,
+        )
+
+    def forget(self, key: str) -> None:
+        """Drops what is remembered about a claim that is gone."""
+        self._intact.pop(key, None)
+
+    def _proven_bucket(self, claim: _api.ObjectBucketClaim) -> _api.ObjectBucketObject | None:
+        meta = claim.metadata
+        names = (claim.object_bucket_name, *bucket_object_names(meta.namespace, meta.name))
+        for name in dict.fromkeys(name for name in names if name):
+            bucket = self._caches.buckets.get(name)
+            if bucket is not None and self._is_proven(bucket, claim):
+                return bucket
+        return None
+
+    def _is_proven(self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim) -> bool:
+        owner, meta = owner_of(bucket, ""), claim.metadata
+        return (owner.namespace, owner.name, owner.uid) == (meta.namespace, meta.name, meta.uid)
+
+    def _bucket_object_name(self, claim: _api.ObjectBucketClaim | None, bucket: _api.ObjectBucketObject | None) -> str:
+        if claim is None or bucket is not None:
+            return bucket.metadata.name if bucket is not None else ""
+        names = bucket_object_names(claim.metadata.namespace, claim.metadata.name)
+        return next((name for name in names if self._caches.buckets.get(name) is None), "")
+
+    def _orphan(self, key: str, claim: _api.ObjectBucketClaim | None) -> _api.ObjectBucketObject | None:
+        namespace, _, name = key.partition("/")
+        for candidate in bucket_object_names(namespace, name):
+            bucket = self._caches.buckets.get(candidate)
+            if bucket is not None and self._is_orphan(bucket, claim, (namespace, name)):
+                return bucket
+        return None
+
+    def _is_orphan(
+        self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim | None, key: tuple[str, str]
+    ) -> bool:
+        owner, record = owner_of(bucket, ""), record_of(bucket)
+        return (
+            record is not None
+            and record.provisioner == self._identity.provisioner_name
+            and bucket.metadata.is_being_deleted
+            and bucket.metadata.has_finalizer()
+            and (owner.namespace, owner.name) == key
+            and (claim is None or claim.metadata.uid != owner.uid)
+        )
+
+    def _storage_class(
+        self, claim: _api.ObjectBucketClaim | None, bucket: _api.ObjectBucketObject | None
+    ) -> _api.StorageClass | None:
+        recorded = (bucket.wanted.storage_class_name if bucket is not None else None) or ""
+        name = recorded or (claim.class_name if claim is not None else "")
+        return self._caches.classes.get(name) if name else None
+
+    def _config(self, claim: _api.ObjectBucketClaim | None) -> SelectedConfig:
+        if claim is None:
+            return _NO_CONFIG
+        who = self._identity
+        return select_config(claim.wanted.additional_config, allowed=who.allowed_config, supported=who.supported_config)
+
+    def _fingerprint(
+        self,
+        claim: _api.ObjectBucketClaim | None,
+        storage_class: _api.StorageClass | None,
+        record: Record | None,
+        config: SelectedConfig,
+    ) -> str:
+        who = self._identity
+        is_ours = storage_class is not None and storage_class.provisioner == who.provisioner_name
+        current = storage_class.parameters if storage_class is not None and is_ours else None
+        parameters = current if is_ours else record.parameters if record else None
+        # All of additionalConfig and not only what is applied, so that a new key is warned about once.
+        raw = claim.wanted.additional_config if claim is not None else None
+        return fingerprint(who.provisioner_name, who.version, parameters or {}, dict(config.applied), _api.strings(raw))
+
+    def _secret(
+        self,
+        claim: _api.ObjectBucketClaim | None,
+        bucket: _api.ObjectBucketObject | None,
+        observed: Observed | None,
+        *,
+        recheck: bool,
+    ) -> tuple[ObjectState, Authentication | None]:
+        if claim is None or claim.metadata.is_being_deleted:
+            return ObjectState.ABSENT, None
+        cached = self._caches.secrets.get(claim.metadata.key)
+        if not recheck and self._is_known_intact(cached, observed.secret if observed else "", claim, slot=0):
+            return ObjectState.INTACT, None
+        if cached is None and _is_new(claim, bucket):
+            return ObjectState.ABSENT, None
+        try:
+            secret = self._client.read(SECRETS, claim.metadata.name, namespace=claim.metadata.namespace)
+        except NotFound:
+            return ObjectState.ABSENT, None
+        if not secret.metadata.is_controlled_by(claim.metadata.uid):
+            return ObjectState.FOREIGN, None
+        wanted = observed.secret_hash if observed else ""
+        if secret_hash(secret.data or {}, claim.metadata.uid) != wanted or not self._is_labelled(secret.metadata):
+            return ObjectState.CHANGED, credentials_in(secret.data)
+        self._remember_intact(claim, secret.metadata, slot=0)
+        return ObjectState.INTACT, credentials_in(secret.data)
+
+    def _config_map(
+        self,
+        claim: _api.ObjectBucketClaim | None,
+        bucket: _api.ObjectBucketObject | None,
+        observed: Observed | None,
+        *,
+        recheck: bool,
+    ) -> ObjectState:
+        if claim is None or claim.metadata.is_being_deleted:
+            return ObjectState.ABSENT
+        cached = self._caches.config_maps.get(claim.metadata.key)
+        if not recheck and self._is_known_intact(cached, observed.config_map if observed else "", claim, slot=1):
+            return ObjectState.INTACT
+        if cached is None and _is_new(claim, bucket):
+            return ObjectState.ABSENT
+        try:
+            found = self._client.read(CONFIG_MAPS, claim.metadata.name, namespace=claim.metadata.namespace)
+        except NotFound:
+            return ObjectState.ABSENT
+        if not found.metadata.is_controlled_by(claim.metadata.uid):
+            return ObjectState.FOREIGN
+        if bucket is None or observed is None or not self._is_labelled(found.metadata):
+            return ObjectState.CHANGED
+        record = Record(provisioner="", user_id="", greenfield=False)
+        endpoint = for_provisioner(bucket, record, "").connection.endpoint
+        if (found.data or {}) != config_map_data(endpoint):
+            return ObjectState.CHANGED
+        self._remember_intact(claim, found.metadata, slot=1)
+        return ObjectState.INTACT
+
+    def _is_labelled(self, meta: _api.Meta) -> bool:
+        return meta.label(_api.PROVISIONER_LABEL) == self._identity.label
+
+    def _is_known_intact(
+        self, cached: _api.Metadata | None, observed: str, claim: _api.ObjectBucketClaim, *, slot: int
+    ) -> bool:
+        if cached is None or not cached.metadata.is_controlled_by(claim.metadata.uid):
+            return False
+        remembered = self._intact.get(claim.metadata.key, ("", ""))[slot]
+        return version_of(cached.metadata) in {observed, remembered}
+
+    def _remember_intact(self, claim: _api.ObjectBucketClaim, meta: _api.Meta, *, slot: int) -> None:
+        both = list(self._intact.get(claim.metadata.key, ("", "")))
+        both[slot] = version_of(meta)
+        self._intact[claim.metadata.key] = (both[0], both[1])
+
+
+def version_of(meta: _api.Meta) -> str:
+    """One text that changes with every write of an object, and when it is made anew."""
+    return f"{meta.uid}/{meta.resource_version}"
+
+
+def _is_new(claim: _api.ObjectBucketClaim, bucket: _api.ObjectBucketObject | None) -> bool:
+    """Whether nothing was ever made for this claim: then there is nothing of ours to look for."""
+    return bucket is None and not claim.metadata.has_finalizer()

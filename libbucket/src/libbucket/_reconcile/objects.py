@@ -1,0 +1,254 @@
+"""The Kubernetes objects that we write, as JSON values: builders and the differences to what is there. Pure.
+
+Writes are creations and merge patches that name only our own fields, so that labels, annotations and
+finalizers of others stay. A list in a patch (finalizers, conditions) replaces the whole list: such patches
+carry the resource version that they were made from. Maps are written as `{}`, never as `null`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Any, Final
+
+from libbucket import _api
+from libbucket.types import AccessKeys, Authentication, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from libbucket._api import Meta, ObjectBucketClaim, ObjectBucketObject
+    from libbucket.types import Endpoint, ReclaimPolicy
+
+Json = dict[str, Any]
+
+ACCESS_KEY_ID: Final = "AWS_ACCESS_KEY_ID"
+SECRET_ACCESS_KEY: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the key's name, not its value
+
+
+def with_finalizer(meta: Meta) -> list[str]:
+    """Its finalizers and ours."""
+    return [*(meta.finalizers or ()), *([] if meta.has_finalizer() else [_api.FINALIZER])]
+
+
+def without_finalizer(meta: Meta) -> list[str]:
+    """Its finalizers without ours."""
+    return [one for one in meta.finalizers or () if one != _api.FINALIZER]
+
+
+def claim_patch(claim: ObjectBucketClaim, *, label: str, bucket_name: str, object_bucket_name: str) -> Json:
+    """What is missing on a claim before anything is made for it; {} if nothing is."""
+    meta, spec, patch = claim.metadata, Json(), Json()
+    if not claim.wanted.bucket_name and bucket_name:
+        spec["bucketName"] = bucket_name
+    if claim.wanted.object_bucket_name != object_bucket_name:
+        spec["objectBucketName"] = object_bucket_name
+    if not meta.has_finalizer():
+        patch["finalizers"] = with_finalizer(meta)
+    if meta.label(_api.PROVISIONER_LABEL) != label:
+        patch["labels"] = {_api.PROVISIONER_LABEL: label}
+    if not patch and not spec:
+        return {}
+    patch["resourceVersion"] = meta.resource_version
+    return {"metadata": patch} | ({"spec": spec} if spec else {})
+
+
+def ownership(claim: ObjectBucketClaim) -> dict[str, str]:
+    """The annotations that prove whose an ObjectBucket is."""
+    meta = claim.metadata
+    return {_api.CLAIM_NAMESPACE: meta.namespace, _api.CLAIM_NAME: meta.name, _api.CLAIM_UID: meta.uid}
+
+
+def claim_ref(claim: ObjectBucketClaim) -> Json:
+    """`spec.claimRef` of its ObjectBucket."""
+    meta = claim.metadata
+    return {
+        "apiVersion": _api.API_VERSION,
+        "kind": _api.CLAIM_KIND,
+        "namespace": meta.namespace,
+        "name": meta.name,
+        "uid": meta.uid,
+    }
+
+
+def new_bucket_object(  # noqa: PLR0913 - the fields of an ObjectBucket
+    claim: ObjectBucketClaim, *, name: str, label: str, record: str, bucket_name: str, reclaim_policy: ReclaimPolicy
+) -> Json:
+    """An ObjectBucket as a record of intent. Without status: the enum of some CRDs refuses an empty phase."""
+    return {
+        "apiVersion": _api.API_VERSION,
+        "kind": _api.BUCKET_KIND,
+        "metadata": {
+            "name": name,
+            "finalizers": [_api.FINALIZER],
+            "labels": {_api.PROVISIONER_LABEL: label},
+            "annotations": {**ownership(claim), _api.RECORD: record},
+        },
+        "spec": {
+            "storageClassName": claim.class_name,
+            "reclaimPolicy": str(reclaim_policy),
+            "claimRef": claim_ref(claim),
+            "endpoint": {
+                "bucketHost": "",
+                "bucketPort": 0,
+                "bucketName": bucket_name,
+                "region": "",
+                "subRegion": "",
+                "additionalConfig": {},
+            },
+            "additionalState": {},
+        },
+    }
+
+
+def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str, record: str) -> Json:
+    """What is missing on an ObjectBucket that exists, be it ours or the Go library's; {} if nothing is."""
+    meta, patch = ob.metadata, Json()
+    wanted = {**ownership(claim), _api.RECORD: record}
+    annotations = {key: value for key, value in wanted.items() if meta.annotation(key) != value}
+    if annotations:
+        patch["annotations"] = annotations
+    if meta.label(_api.PROVISIONER_LABEL) != label:
+        patch["labels"] = {_api.PROVISIONER_LABEL: label}
+    if not meta.has_finalizer():
+        patch["finalizers"] = with_finalizer(meta)
+    return {"metadata": {**patch, "resourceVersion": meta.resource_version}} if patch else {}
+
+
+def bound_patch(
+    ob: ObjectBucketObject, *, endpoint: Endpoint, state: Mapping[str, str], record: str, observed: str
+) -> Json:
+    """The endpoint and state of a bound claim's ObjectBucket; {} if they are there already."""
+    meta, spec = ob.metadata, Json()
+    wanted = endpoint_json(endpoint, was=_api.strings(ob.endpoint.additional_config))
+    if wanted != _endpoint_now(ob):
+        spec["endpoint"] = wanted
+    if _api.strings(ob.wanted.additional_state) != state:
+        spec["additionalState"] = merged(_api.strings(ob.wanted.additional_state), state)
+    notes = {_api.RECORD: record, _api.OBSERVED: observed}
+    annotations = {key: value for key, value in notes.items() if meta.annotation(key) != value}
+    if not spec and not annotations:
+        return {}
+    patch: Json = {"metadata": {"resourceVersion": meta.resource_version}}
+    if annotations:
+        patch["metadata"]["annotations"] = annotations
+    return patch | ({"spec": spec} if spec else {})
+
+
+def endpoint_json(endpoint: Endpoint, *, was: Mapping[str, str]) -> Json:
+    """`spec.endpoint`, as a merge over what `was` in its additionalConfig."""
+    return {
+        "bucketHost": endpoint.bucket_host,
+        "bucketPort": endpoint.bucket_port,
+        "bucketName": endpoint.bucket_name,
+        "region": endpoint.region,
+        "subRegion": endpoint.sub_region,
+        "additionalConfig": merged(was, endpoint.additional_config),
+    }
+
+
+def _endpoint_now(ob: ObjectBucketObject) -> Json:
+    now = ob.endpoint
+    return {
+        "bucketHost": now.bucket_host,
+        "bucketPort": now.bucket_port,
+        "bucketName": now.bucket_name,
+        "region": now.region,
+        "subRegion": now.sub_region,
+        "additionalConfig": _api.strings(now.additional_config),
+    }
+
+
+def merged(was: Mapping[str, str], wanted: Mapping[str, str]) -> Json:
+    """A merge patch that turns one map into the other: keys that go are null in the patch, and so not in the result."""
+    return {**dict.fromkeys(sorted(was.keys() - wanted.keys())), **wanted}
+
+
+def secret_data(authentication: Authentication | None) -> dict[str, str]:
+    """The `data` of the claim's Secret: base64 text."""
+    plain: dict[str, str] = {}
+    if authentication is not None:
+        if authentication.access_keys is not None:
+            plain[ACCESS_KEY_ID] = authentication.access_keys.access_key_id
+            plain[SECRET_ACCESS_KEY] = authentication.access_keys.secret_access_key.reveal()
+        plain |= {key: value.reveal() for key, value in authentication.additional_secret_data.items()}
+    return {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+
+
+def decode_data(data: Mapping[str, str] | None) -> dict[str, SecretStr]:
+    """The values of a Secret. What is no text becomes empty: nobody can log in with it."""
+    return {key: SecretStr(_decode(value)) for key, value in (data or {}).items()}
+
+
+def _decode(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def credentials_in(data: Mapping[str, str] | None) -> Authentication | None:
+    """What the claim's Secret holds, as a provisioner gets it back; None if that is nothing."""
+    values = decode_data(data)
+    if not values:
+        return None
+    key_id, key = values.pop(ACCESS_KEY_ID, None), values.pop(SECRET_ACCESS_KEY, None)
+    pair = AccessKeys(access_key_id=key_id.reveal(), secret_access_key=key) if key_id and key else None
+    return Authentication(access_keys=pair, additional_secret_data=values)
+
+
+def config_map_data(endpoint: Endpoint) -> dict[str, str]:
+    """The `data` of the claim's ConfigMap: always the five, then what the provisioner adds."""
+    return {
+        **endpoint.additional_config,
+        "BUCKET_NAME": endpoint.bucket_name,
+        "BUCKET_HOST": endpoint.bucket_host,
+        "BUCKET_PORT": str(endpoint.bucket_port),
+        "BUCKET_REGION": endpoint.region,
+        "BUCKET_SUBREGION": endpoint.sub_region,
+    }
+
+
+def owned_object(claim: ObjectBucketClaim, *, kind: str, label: str, data: Mapping[str, str]) -> Json:
+    """A Secret or ConfigMap of the claim, named as the claim. No finalizer: it would wedge the namespace's deletion."""
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {
+            "name": claim.metadata.name,
+            "labels": {_api.PROVISIONER_LABEL: label},
+            "ownerReferences": [owner_reference(claim)],
+        },
+        **({"type": "Opaque"} if kind == "Secret" else {}),
+        "data": dict(data),
+    }
+
+
+def owner_reference(claim: ObjectBucketClaim) -> Json:
+    """The claim as controller of its Secret and ConfigMap."""
+    return {
+        "apiVersion": _api.API_VERSION,
+        "kind": _api.CLAIM_KIND,
+        "name": claim.metadata.name,
+        "uid": claim.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def owned_patch(meta: Meta, *, label: str, was: Mapping[str, str], data: Mapping[str, str]) -> Json:
+    """What is wrong on our own Secret or ConfigMap; {} if nothing is. Takes the Go library's finalizer off."""
+    patch: Json = {}
+    if meta.label(_api.PROVISIONER_LABEL) != label:
+        patch["labels"] = {_api.PROVISIONER_LABEL: label}
+    if meta.has_finalizer():
+        patch["finalizers"] = without_finalizer(meta)
+    body: Json = {} if dict(was) == dict(data) else {"data": merged(was, data)}
+    if not patch and not body:
+        return {}
+    return {"metadata": {**patch, "resourceVersion": meta.resource_version}, **body}
+
+
+def finalizer_patch(meta: Meta, finalizers: Sequence[str]) -> Json:
+    """Replaces the finalizers of exactly this version."""
+    return {"metadata": {"finalizers": list(finalizers), "resourceVersion": meta.resource_version}}

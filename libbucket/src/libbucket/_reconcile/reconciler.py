@@ -1,0 +1,166 @@
+"""One reconcile: gather, decide, act, report; and what each kind of failure means for the next try.
+
+Called by a worker with a key; answers when to come again. The only place where errors become decisions.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from libbucket._kube.errors import (
+    ClusterUnavailable,
+    Conflict,
+    Forbidden,
+    KubeError,
+    LeadershipLost,
+    NamespaceTerminating,
+    NotFound,
+    Rejected,
+)
+from libbucket._reconcile.bind import Binder
+from libbucket._reconcile.decide import Bind, Blocked, Ignore, LetGo, Release, ReleaseOrphan, Retry, Settled, decide
+from libbucket._reconcile.gather import Gatherer
+from libbucket._reconcile.release import Releaser
+from libbucket._reconcile.report import Reporter, Trouble
+from libbucket.errors import ProvisionerError, Reason, RetrySlowly, RetrySoon
+
+if TYPE_CHECKING:
+    from libbucket._api import ObjectBucketClaim
+    from libbucket._kube.client import KubeClient
+    from libbucket._reconcile.decide import Action
+    from libbucket._reconcile.gather import Caches, Identity
+    from libbucket._reconcile.snapshot import Snapshot
+    from libbucket._reconcile.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a reconcile.
+
+    Attributes:
+        result: one word, for the metric.
+        retry: None if there is nothing more to do.
+        delay: seconds that somebody asked to wait at least.
+    """
+
+    result: str
+    retry: Retry | None = None
+    delay: float = 0.0
+
+
+class Reconciler:
+    """Brings one claim at a time to where it should be. Serves all workers at once."""
+
+    def __init__(self, client: KubeClient, caches: Caches, identity: Identity, store: Store) -> None:
+        self._gatherer = Gatherer(client, caches, identity)
+        self._reporter = Reporter(client, caches, identity)
+        self._binder = Binder(client, caches, identity, store, self._reporter)
+        self._releaser = Releaser(client, caches, identity, store, self._reporter)
+        self._caches = caches
+        self._log = structlog.get_logger()
+
+    def reconcile(self, key: str, *, recheck: bool = False) -> Outcome:
+        """Looks at one claim and does what is next.
+
+        Args:
+            key: `namespace/name`.
+            recheck: go through the store's side although nothing seems to have changed.
+
+        Returns:
+            When to come again. Raises nothing.
+        """
+        try:
+            world = self._gatherer.gather(key, recheck=recheck)
+        except KubeError as error:
+            return self._cluster_trouble(error)
+        return self._carry_out(world, decide(world))
+
+    def forget(self, key: str, uid: str) -> None:
+        """Drops what is remembered about a claim that is gone."""
+        self._gatherer.forget(key)
+        self._reporter.forget(uid)
+
+    def _carry_out(self, world: Snapshot, action: Action) -> Outcome:
+        try:
+            return self._act(world, action)
+        except ProvisionerError as error:
+            return self._fail(world, _trouble(error))
+        except NamespaceTerminating as error:
+            return self._fail(
+                world, Trouble(reason=Reason.NAMESPACE_TERMINATING, message=str(error), retry=Retry.SLOWLY)
+            )
+        except (Rejected, Forbidden) as error:
+            reason = Reason.REJECTED_BY_CLUSTER
+            return self._fail(world, Trouble(reason=reason, message=str(error), retry=Retry.SLOWLY))
+        except KubeError as error:
+            return self._cluster_trouble(error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end the worker; it is logged and shown
+            return self._fail(world, self._bug(error))
+
+    def _act(self, world: Snapshot, action: Action) -> Outcome:
+        if isinstance(action, Blocked):
+            return self._fail(world, Trouble(reason=action.reason, message=action.message, retry=action.retry))
+        if isinstance(action, ReleaseOrphan) and world.orphan is not None:
+            self._releaser.release_orphan(world.orphan)
+            return Outcome(result="released", retry=Retry.SOON)  # the claim that has this name now comes next
+        if world.claim is None or isinstance(action, Ignore):
+            self._log.debug("left alone", why=action.why if isinstance(action, Ignore) else "the claim is gone")
+            return Outcome(result="ignored")
+        return self._act_on_claim(world, world.claim, action)
+
+    def _act_on_claim(self, world: Snapshot, claim: ObjectBucketClaim, action: Action) -> Outcome:
+        if isinstance(action, Bind):
+            self._binder.bind(world, claim, action)
+            return Outcome(result="bound")
+        if isinstance(action, Release):
+            ob = world.bucket or self._binder.record_intent(world, claim)[0]
+            self._releaser.release(claim, ob)
+            return Outcome(result="released")
+        if isinstance(action, LetGo):
+            self._releaser.let_go(claim)
+            return Outcome(result="released")
+        assert isinstance(action, Settled)  # noqa: S101 - all others are above
+        return Outcome(result="settled")
+
+    def _fail(self, world: Snapshot, trouble: Trouble) -> Outcome:
+        self._log.debug("not done", reason=str(trouble.reason), message=trouble.message, retry=trouble.retry.name)
+        # What was written in this reconcile is in the cache: report on that version, not on the one it began with.
+        claim = self._caches.claims.get(world.key) or world.claim
+        try:
+            if claim is not None:
+                self._reporter.failed(world, claim, trouble)
+        except KubeError as error:
+            return self._cluster_trouble(error)
+        retry = trouble.retry
+        if retry is Retry.NEVER and claim is not None and claim.metadata.is_being_deleted:
+            retry = Retry.SLOWLY  # a deletion is never given up
+        return Outcome(result=str(trouble.reason), retry=retry, delay=trouble.delay)
+
+    def _cluster_trouble(self, error: KubeError) -> Outcome:
+        if isinstance(error, (Conflict, NotFound)):
+            self._log.debug("the cluster moved on; looking again", error=str(error))
+            return Outcome(result="conflict", retry=Retry.SOON)
+        if isinstance(error, LeadershipLost):
+            return Outcome(result="fenced", retry=Retry.SOON)
+        delay = error.delay if isinstance(error, ClusterUnavailable) and error.delay else 0.0
+        self._log.warning("the API server did not do what was asked", error=str(error))
+        retry = Retry.SOON if isinstance(error, ClusterUnavailable) else Retry.SLOWLY
+        return Outcome(result=str(Reason.CLUSTER_UNAVAILABLE), retry=retry, delay=delay)
+
+    def _bug(self, error: Exception) -> Trouble:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        self._log.error("libbucket has a bug", error=type(error).__name__, where=where)
+        message = f"an unexpected {type(error).__name__}; the provisioner's log says where"
+        return Trouble(reason=Reason.INTERNAL_ERROR, message=message, retry=Retry.SOON)
+
+
+def _trouble(error: ProvisionerError) -> Trouble:
+    if isinstance(error, RetrySoon):
+        return Trouble(reason=error.reason, message=error.message, retry=Retry.SOON, delay=error.delay or 0.0)
+    retry = Retry.SLOWLY if isinstance(error, RetrySlowly) else Retry.NEVER
+    return Trouble(reason=error.reason, message=error.message, retry=retry)

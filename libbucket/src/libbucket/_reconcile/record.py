@@ -1,0 +1,136 @@
+"""What we remember about a claim, in two annotations of its ObjectBucket. Pure.
+
+`Record` is the intent: written before the first call to the store, and all that a deletion needs, so that
+neither the class nor the claim has to be there. `Observed` is the result: what was true when the claim was
+bound last, so that a restart sees in one comparison that there is nothing to do. Both are in annotations,
+because no schema of anybody's CRD prunes those, and tenants can't edit objects of the cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from libbucket import _api
+from libbucket.types import Connection, Endpoint, ObjectBucket, Owner, ReclaimPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from libbucket._api import ObjectBucketObject
+
+
+class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """The intent.
+
+    Attributes:
+        provisioner: whose ObjectBucket it is.
+        user_id: of the claim's identity in the store.
+        greenfield: True if the bucket is made for the claim, False if the class names it.
+        parameters: of the class, when it was read last.
+        generate_bucket_name: of the claim, to notice an edit of it.
+        config: the `additionalConfig` that was applied last.
+    """
+
+    provisioner: str
+    user_id: str
+    greenfield: bool
+    parameters: dict[str, str] = {}
+    generate_bucket_name: str = ""
+    config: dict[str, str] = {}
+
+
+class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """The result.
+
+    Attributes:
+        fingerprint: of everything that the store's side depends on.
+        secret: version of the Secret that was written (`uid/resourceVersion`).
+        config_map: version of the ConfigMap that was written.
+        secret_hash: of the Secret's data, to tell an edit of it from an edit of its labels.
+    """
+
+    fingerprint: str
+    secret: str
+    config_map: str
+    secret_hash: str
+
+
+S = TypeVar("S", Record, Observed)
+
+
+def encode(value: Record | Observed) -> str:
+    """The annotation's text."""
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def record_of(ob: ObjectBucketObject) -> Record | None:
+    """The intent recorded on an ObjectBucket; None where another program made it."""
+    return _decode(ob.metadata.annotation(_api.RECORD), Record)
+
+
+def observed_of(ob: ObjectBucketObject) -> Observed | None:
+    """The result recorded on an ObjectBucket; None before the claim was bound."""
+    return _decode(ob.metadata.annotation(_api.OBSERVED), Observed)
+
+
+def _decode(text: str, kind: type[S]) -> S | None:
+    try:
+        return msgspec.json.decode(text, type=kind) if text else None
+    except msgspec.DecodeError:
+        return None  # edited by hand: as good as absent, and rebuilt from the claim and its class
+
+
+def fingerprint(*parts: object) -> str:
+    """One short text that differs when any of the parts does."""
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:32]
+
+
+def secret_hash(data: Mapping[str, str], uid: str) -> str:
+    """Of a Secret's data as it is on the wire, salted with the claim's uid so that equal Secrets don't show."""
+    return fingerprint(uid, dict(data))
+
+
+def owner_of(ob: ObjectBucketObject, cluster_id: str) -> Owner:
+    """Whose bucket it is, by our annotations, or by the claimRef that the Go library writes."""
+    ref, meta = ob.wanted.claim_ref or _api.ClaimRef(), ob.metadata
+    return Owner(
+        cluster_id=cluster_id,
+        namespace=meta.annotation(_api.CLAIM_NAMESPACE) or ref.namespace or "",
+        name=meta.annotation(_api.CLAIM_NAME) or ref.name or "",
+        uid=meta.annotation(_api.CLAIM_UID) or ref.uid or "",
+    )
+
+
+def reclaim_policy_of(ob: ObjectBucketObject) -> ReclaimPolicy:
+    """What the ObjectBucket says; Retain where it says nothing, since kept data can still be deleted by hand."""
+    try:
+        return ReclaimPolicy(ob.wanted.reclaim_policy or ReclaimPolicy.RETAIN)
+    except ValueError:
+        return ReclaimPolicy.RETAIN
+
+
+def for_provisioner(ob: ObjectBucketObject, record: Record, cluster_id: str) -> ObjectBucket:
+    """The ObjectBucket as `delete` and `revoke` get it: everything that is recorded, no credentials."""
+    endpoint = ob.endpoint
+    return ObjectBucket(
+        name=ob.metadata.name,
+        connection=Connection(
+            endpoint=Endpoint(
+                bucket_host=endpoint.bucket_host or "",
+                bucket_port=endpoint.bucket_port or 0,
+                bucket_name=endpoint.bucket_name or "",
+                region=endpoint.region or "",
+                sub_region=endpoint.sub_region or "",
+                additional_config=_api.strings(endpoint.additional_config),
+            ),
+            additional_state=_api.strings(ob.wanted.additional_state),
+        ),
+        user_id=record.user_id,
+        reclaim_policy=reclaim_policy_of(ob),
+        parameters=record.parameters,
+        owner=owner_of(ob, cluster_id),
+        greenfield=record.greenfield,
+    )

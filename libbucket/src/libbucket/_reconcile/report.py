@@ -1,0 +1,247 @@
+"""Tells the claim's author how it stands: phase, conditions, and one Event for each change of that.
+
+The only place that writes a claim's status. Last step of a reconcile, and the first write for a new claim.
+Writes only what differs: a claim that keeps failing in the same way is written once, whatever the retries.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from libbucket import _api
+from libbucket._api import Phase
+from libbucket._kube.errors import KubeError, NamespaceTerminating, NotFound
+from libbucket._kube.resources import BUCKETS, CLAIMS, EVENTS
+from libbucket._reconcile.decide import Retry
+from libbucket.errors import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libbucket._api import ObjectBucketClaim, ObjectBucketObject
+    from libbucket._kube.client import KubeClient
+    from libbucket._reconcile.gather import Caches, Identity
+    from libbucket._reconcile.snapshot import Snapshot
+
+_MESSAGE_LENGTH = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Why a claim is not done.
+
+    Attributes:
+        reason: one of the fixed list.
+        message: for the claim's author; no secrets.
+        retry: when it comes again.
+        delay: seconds that the store asked for, if it did.
+    """
+
+    reason: Reason
+    message: str
+    retry: Retry
+    delay: float = 0.0
+
+
+def now() -> str:
+    """The time as Kubernetes writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Reporter:
+    """Writes status and Events.
+
+    Args:
+        client: to write with.
+        caches: told of what was written.
+        identity: who we are, and what the CRDs keep.
+        clock: gives the time as Kubernetes writes it.
+    """
+
+    def __init__(
+        self, client: KubeClient, caches: Caches, identity: Identity, *, clock: Callable[[], str] = now
+    ) -> None:
+        self._client = client
+        self._caches = caches
+        self._identity = identity
+        self._clock = clock
+        self._log = structlog.get_logger()
+        self._said: dict[str, tuple[str, str]] = {}
+
+    def pending(self, claim: ObjectBucketClaim) -> ObjectBucketClaim:
+        """The first status: without `Ready=False`, Flux calls a new claim done."""
+        if claim.seen.phase in {Phase.PENDING, Phase.BOUND}:
+            return claim
+        ready = self._condition(claim, "Ready", "False", Reason.PROVISIONING, "The bucket is being made")
+        return self._write_status(claim, Phase.PENDING, [ready])
+
+    def bound(self, claim: ObjectBucketClaim, *, invalid_update: str = "") -> None:
+        """The claim can be used. Says so once."""
+        was_ready = self._said_last(claim)[0] == Reason.BOUND
+        message = "Bucket, Secret and ConfigMap are in place"
+        conditions = [self._condition(claim, "Ready", "True", Reason.BOUND, message)]
+        if invalid_update:
+            stalled = self._condition(claim, "Stalled", "True", Reason.INVALID_UPDATE, invalid_update)
+            conditions.append(stalled)
+            self._warn_of_edit(claim, invalid_update)
+        written = self._write_status(claim, Phase.BOUND, conditions)
+        self._said[claim.metadata.uid] = (Reason.BOUND, message)
+        if not was_ready:
+            self.event(written, "Normal", Reason.BOUND, f"Bound to bucket {claim.wanted.bucket_name or ''}".rstrip())
+
+    def failed(self, world: Snapshot, claim: ObjectBucketClaim, trouble: Trouble) -> None:
+        """The claim is not done: says why, in status and, when that changed, in an Event."""
+        is_bound = world.observed is not None
+        is_final = trouble.retry is Retry.NEVER and not claim.metadata.is_being_deleted
+        ready = self._condition(claim, "Ready", "False", trouble.reason, trouble.message)
+        if is_bound and world.is_serving and not claim.metadata.is_being_deleted:
+            ready = self._condition(claim, "Ready", "True", Reason.BOUND, "Bucket, Secret and ConfigMap are in place")
+        conditions = [ready]
+        if is_final:
+            conditions.append(self._condition(claim, "Stalled", "True", trouble.reason, trouble.message))
+        said = self._said_last(claim)
+        phase = Phase.BOUND if is_bound else Phase.FAILED if is_final else Phase.PENDING
+        # A claim that is going keeps the phase that it had: tools read Pending as "being made".
+        phase = (claim.seen.phase or phase) if claim.metadata.is_being_deleted else phase
+        self._write_status(claim, phase, conditions)
+        self._said[claim.metadata.uid] = (trouble.reason, trouble.message)
+        if said[0] != trouble.reason or (said[1] != trouble.message and trouble.retry is not Retry.SOON):
+            self.event(claim, "Warning", trouble.reason, trouble.message)
+
+    def warn(self, claim: ObjectBucketClaim, reason: Reason, messages: tuple[str, ...]) -> None:
+        """A Warning Event for each message."""
+        for message in messages:
+            self.event(claim, "Warning", reason, message)
+
+    def bucket_phase(self, ob: ObjectBucketObject, phase: str) -> ObjectBucketObject:
+        """Writes the phase of an ObjectBucket, if it is not that already."""
+        if ob.phase == phase:
+            return ob
+        body = {"status": {"phase": phase}}
+        subresource = "status" if self._identity.features.bucket_status else ""
+        written = self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource)
+        self._caches.buckets.observe(written)
+        return written
+
+    def event(self, claim: ObjectBucketClaim, kind: str, reason: Reason, message: str) -> None:
+        """Writes an Event about a claim. An Event that can't be written is logged: it must not stop the work."""
+        meta = claim.metadata
+        log = self._log.warning if kind == "Warning" else self._log.info
+        log(message, reason=str(reason))
+        body = _event_body(claim, kind, reason, message[:_MESSAGE_LENGTH], self._clock(), self._identity)
+        try:
+            self._client.create(EVENTS, body, namespace=meta.namespace)
+        except NamespaceTerminating:
+            self._log.debug("no Event in a namespace that is going", reason=str(reason))
+        except KubeError as error:
+            self._log.warning("an Event could not be written", reason=str(reason), error=str(error))
+
+    def forget(self, uid: str) -> None:
+        """Drops what is remembered about a claim that is gone."""
+        self._said.pop(uid, None)
+
+    def _warn_of_edit(self, claim: ObjectBucketClaim, message: str) -> None:
+        stalled = claim.seen.condition("Stalled")
+        known = stalled.message if stalled is not None else self._said.get(claim.metadata.uid + "/edit", ("", ""))[1]
+        self._said[claim.metadata.uid + "/edit"] = (Reason.INVALID_UPDATE, message)
+        if known != message:
+            self.event(claim, "Warning", Reason.INVALID_UPDATE, message)
+
+    def _said_last(self, claim: ObjectBucketClaim) -> tuple[str, str]:
+        """Reason and message that the claim shows now; from memory where the CRD prunes conditions."""
+        for kind in ("Stalled", "Ready"):
+            condition = claim.seen.condition(kind)
+            if (condition is not None and condition.status == "True") or (condition is not None and kind == "Ready"):
+                return condition.reason, condition.message
+        return self._said.get(claim.metadata.uid, ("", ""))
+
+    def _condition(
+        self, claim: ObjectBucketClaim, kind: str, status: str, reason: Reason, message: str
+    ) -> dict[str, Any]:
+        known = claim.seen.condition(kind)
+        has_turned = known is None or known.status != status
+        since = self._clock() if has_turned or known is None else known.last_transition_time
+        return {
+            "type": kind,
+            "status": status,
+            "reason": str(reason),
+            "message": message[:_MESSAGE_LENGTH],
+            "observedGeneration": claim.metadata.generation,
+            "lastTransitionTime": since or self._clock(),
+        }
+
+    def _write_status(
+        self, claim: ObjectBucketClaim, phase: str, conditions: list[dict[str, Any]]
+    ) -> ObjectBucketClaim:
+        status: dict[str, Any] = {"phase": phase}
+        if self._identity.features.conditions:
+            foreign = [_plain(one) for one in claim.seen.conditions or () if one.type not in {"Ready", "Stalled"}]
+            status |= {"conditions": foreign + conditions, "observedGeneration": claim.metadata.generation}
+        if _shows(claim, status):
+            return claim
+        meta = claim.metadata
+        body = {"metadata": {"resourceVersion": meta.resource_version}, "status": status}
+        subresource = "status" if self._identity.features.claim_status else ""
+        try:
+            written = self._client.patch(CLAIMS, meta.name, body, namespace=meta.namespace, subresource=subresource)
+        except NotFound:
+            return claim  # gone meanwhile, and its status with it
+        self._caches.claims.observe(written)
+        return written
+
+
+def _shows(claim: ObjectBucketClaim, status: dict[str, Any]) -> bool:
+    seen = claim.seen
+    if seen.phase != status["phase"]:
+        return False
+    if "conditions" not in status:
+        return True
+    shown = [_plain(one) for one in seen.conditions or ()]
+    return bool(seen.observed_generation == status["observedGeneration"] and shown == status["conditions"])
+
+
+def _plain(condition: _api.Condition) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+    }
+    if condition.observed_generation is not None:
+        plain["observedGeneration"] = condition.observed_generation
+    if condition.last_transition_time is not None:
+        plain["lastTransitionTime"] = condition.last_transition_time
+    return plain
+
+
+def _event_body(  # noqa: PLR0913, PLR0917 - the fields of an Event
+    claim: ObjectBucketClaim, kind: str, reason: Reason, message: str, time: str, identity: Identity
+) -> dict[str, Any]:
+    meta = claim.metadata
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta.name[:220]}.{uuid.uuid4().hex[:16]}", "namespace": meta.namespace},
+        "involvedObject": {
+            "apiVersion": _api.API_VERSION,
+            "kind": _api.CLAIM_KIND,
+            "namespace": meta.namespace,
+            "name": meta.name,
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
+        },
+        "type": kind,
+        "reason": str(reason),
+        "message": message,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+        "source": {"component": identity.provisioner_name},
+        "reportingComponent": identity.provisioner_name,
+        "reportingInstance": "",
+    }

@@ -1,0 +1,86 @@
+"""The world around one claim at one moment: what `gather` makes and `decide` looks at. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from libbucket import _api
+    from libbucket._kube.discovery import CrdFeatures
+    from libbucket._reconcile.additional_config import SelectedConfig
+    from libbucket._reconcile.record import Observed, Record
+    from libbucket.types import Authentication
+
+
+class ObjectState(Enum):
+    """How the Secret or ConfigMap of a claim stands."""
+
+    ABSENT = auto()
+    INTACT = auto()
+    """Ours, and as we wrote it."""
+    CHANGED = auto()
+    """Ours, and edited by somebody, or never finished."""
+    FOREIGN = auto()
+    """Of that name, and not ours: never touched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Everything that a decision depends on.
+
+    Attributes:
+        key: `namespace/name` of the claim.
+        provisioner_name: ours.
+        label: ours, as the value of `bucket-provisioner`.
+        features: what the installed CRDs keep of what is written.
+        claim: None once it is gone.
+        storage_class: None where it does not exist.
+        bucket: the ObjectBucket that is proven to be this claim's.
+        record: the intent recorded on it.
+        observed: the result recorded on it.
+        bucket_object_name: the name for its ObjectBucket; "" when both possible names belong to others.
+        orphan: an ObjectBucket of ours that somebody is deleting, whose claim no longer exists.
+        secret: state of the Secret.
+        config_map: state of the ConfigMap.
+        credentials: what the Secret holds, where it was read.
+        config: the claim's `additionalConfig`, sorted.
+        fingerprint: of everything that the store's side depends on.
+        recheck: whether the store's side is to be gone through although nothing seems to have changed.
+    """
+
+    key: str
+    provisioner_name: str
+    label: str
+    features: CrdFeatures
+    claim: _api.ObjectBucketClaim | None
+    storage_class: _api.StorageClass | None
+    bucket: _api.ObjectBucketObject | None
+    record: Record | None
+    observed: Observed | None
+    bucket_object_name: str
+    orphan: _api.ObjectBucketObject | None
+    secret: ObjectState
+    config_map: ObjectState
+    credentials: Authentication | None
+    config: SelectedConfig
+    fingerprint: str
+    recheck: bool = False
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Of the class as it is now, or as it was when it was seen last."""
+        if self.storage_class is not None and self.storage_class.provisioner == self.provisioner_name:
+            return self.storage_class.parameters or {}
+        return self.record.parameters if self.record else {}
+
+    @property
+    def is_greenfield(self) -> bool:
+        """Whether the bucket is made for this claim: once recorded, that never changes."""
+        return self.record.greenfield if self.record else not self.parameters.get("bucketName")
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether an application can work: bound once, and Secret and ConfigMap are in place."""
+        return self.observed is not None and self.secret is self.config_map is ObjectState.INTACT
