@@ -1,0 +1,75 @@
+"""Runs the core in this process, against a real API server: for tests that look into their provisioner.
+
+    store = MemoryStore()
+    with core_in_process(cluster.kubeconfig, lambda services: MemoryProvisioner(services, store=store), settings):
+        ...
+
+The other way, a process of its own, is `libbucket.testing.provisioner_process`. Knows the core's parts; knows no
+test.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from libbucket._controller.controller import Controller, ControllerSettings
+from libbucket._kube.client import KubeClient
+from libbucket._kube.config import load_configuration
+from libbucket._kube.discovery import CrdFeatures
+from libbucket._kube.resources import NAMESPACES
+from libbucket._metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from libbucket.provisioner import ProvisionerFactory
+
+_STOP_SECONDS: Final = 10.0
+
+
+@contextmanager
+def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be about
+    kubeconfig: Path,
+    factory: ProvisionerFactory,
+    *,
+    provisioner_name: str,
+    version: str = "1",
+    namespaces: tuple[str, ...] = (),
+    workers: int = 4,
+    allowed_config: frozenset[str] = frozenset({"maxObjects", "maxSize"}),
+    resync_interval: float = 0.0,
+    features: CrdFeatures | None = None,
+) -> Iterator[Controller]:
+    """A controller that serves the claims of `provisioner_name` until the block ends.
+
+    Args:
+        kubeconfig: of the cluster.
+        factory: builds the provisioner.
+        provisioner_name: which classes are served; give each test its own.
+        version: of the provisioner; another one makes the core go through every claim's store side once.
+        namespaces: to watch; empty for all.
+        workers: claims worked on at once.
+        allowed_config: `additionalConfig` keys that the operator allows.
+        resync_interval: seconds between two looks for drift; 0 for never.
+        features: what the installed CRDs keep; all, unless it is given.
+    """
+    client = KubeClient(load_configuration(kubeconfig=str(kubeconfig)))
+    settings = ControllerSettings(
+        provisioner_name=provisioner_name,
+        version=version,
+        cluster_id=client.read(NAMESPACES, "kube-system").metadata.uid,
+        namespaces=namespaces,
+        workers=workers,
+        allowed_config=allowed_config,
+        resync_interval=resync_interval,
+        features=features or CrdFeatures(),
+    )
+    controller = Controller(client, factory, settings, Metrics(), None)
+    controller.start()
+    try:
+        yield controller
+    finally:
+        controller.stop(_STOP_SECONDS)
+        client.close()
