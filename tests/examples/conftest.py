@@ -26,10 +26,10 @@ def crd_directories() -> Sequence[Path]:
 
 def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of one language, in the order in which they stand on the page."""
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", page.read_text())
+    return re.findall(rf"(?ms)^ *```{language}\n(.*?)^ *```$", page.read_text())
 
 
 def commands(page: Path, program: str) -> list[str]:
     """The lines of a page's console blocks that call a program, without the prompt."""
-    lines = [line.removeprefix("$ ") for block in blocks(page, "console") for line in block.splitlines()]
+    lines = [line.strip().removeprefix("$ ") for block in blocks(page, "console") for line in block.splitlines()]
     return [line for line in lines if line.split(" ")[0] == program]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import pytest
 import yaml
 
 from libbucket.testing import builders
+from libbucket.testing.binaries import kubectl_binary
 from libbucket.testing.provisioner_process import provisioner_process
 
-from .conftest import ROOT, blocks
+from .conftest import ROOT, blocks, commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +126,72 @@ def test_every_flag_and_variable_is_in_the_table() -> None:
     assert [
         name for name in re.findall(r"LIBBUCKET_[A-Z_]+|LIB_BUCKET_[A-Z_]+", text) if name not in "".join(rows)
     ] == []
+
+
+def enter(line: str, directory: Path, kubeconfig: Path) -> None:
+    """Runs a line of the page in a shell, as its reader would."""
+    path = f"{kubectl_binary().parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": path}
+    subprocess.run(["bash", "-c", line], cwd=directory, env=environment, check=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def shop_namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """The namespace of the page's examples; for all tests, because a deleted one takes some seconds to go."""
+    control_plane.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+    yield "shop"
+    control_plane.admin.delete("/api/v1/namespaces/shop")
+
+
+@pytest.fixture
+def shop(control_plane: ControlPlane, shop_namespace: str) -> Iterator[tuple[str, str]]:
+    """A claim and its ObjectBucket, named as on the page, whose provisioner is gone for good; gives their paths."""
+    admin, held = control_plane.admin, ["objectbucket.io/finalizer"]
+    claim = admin.apply(builders.a_claim(namespace=shop_namespace, finalizers=held))
+    bucket = admin.apply(builders.an_object_bucket(claim=claim, finalizers=held))
+    paths = admin.path_of(claim), admin.path_of(bucket)
+    yield paths
+    for path in paths:
+        if admin.find(path) is not None:
+            admin.patch(path, {"metadata": {"finalizers": None}})
+            admin.delete(path)
+
+
+def lines_with(word: str) -> list[str]:
+    return [line for line in commands(PAGE, "kubectl") if word in line]
+
+
+def test_the_rescue_by_hand_frees_a_claim_and_keeps_what_is_left_behind(
+    control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+) -> None:
+    admin, (claim, bucket) = control_plane.admin, shop
+    admin.delete(claim)
+    assert admin.find(claim) is not None
+
+    for line in [*lines_with("photos-before.yaml"), *lines_with('"op":"remove"'), *lines_with("delete ob/")]:
+        enter(line, tmp_path, control_plane.kubeconfig)
+
+    assert (admin.find(claim), admin.find(bucket)) == (None, None)
+    kept = yaml.safe_load((tmp_path / "photos-before.yaml").read_text())
+    assert kept["spec"]["endpoint"]["bucketName"]
+
+
+def test_a_bucket_is_kept_by_an_edit_of_its_object_bucket(
+    control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+) -> None:
+    for line in lines_with("Retain"):
+        enter(line, tmp_path, control_plane.kubeconfig)
+
+    assert control_plane.admin.get(shop[1])["spec"]["reclaimPolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("line", ["get obc --", "describe obc/", "get storageclass", "get lease"])
+def test_what_the_page_has_one_look_at_can_be_looked_at(
+    line: str, control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+) -> None:
+    assert all(control_plane.admin.find(path) for path in shop)
+    (command,) = lines_with(line)
+    enter(command, tmp_path, control_plane.kubeconfig)
 
 
 def test_every_row_of_bad_input_says_how_it_ends() -> None:
