@@ -1,0 +1,154 @@
+"""The command line: both spellings, flags before environment before defaults, one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from libbucket._run.cli import Answered, UsageError, parse_command_line
+from libbucket._run.settings import Address, Settings
+
+
+def parse(*argv: str, **environ: str) -> Settings:
+    return parse_command_line(
+        argv, environ, program="a-provisioner", provisioner_name="example.com/bucket", version="1.2.3"
+    )
+
+
+def problem(*argv: str, **environ: str) -> str:
+    with pytest.raises(UsageError) as raised:
+        parse(*argv, **environ)
+    return str(raised.value)
+
+
+def help_text() -> str:
+    with pytest.raises(Answered) as answered:
+        parse("--help")
+    return " ".join(str(answered.value).split())
+
+
+def test_without_arguments_the_defaults_count() -> None:
+    assert parse() == Settings(
+        provisioner_name="example.com/bucket",
+        kubeconfig="",
+        master="",
+        namespaces=(),
+        workers=8,
+        leader_elect=False,
+        leader_elect_namespace="",
+        bind_address=Address(host="", port=8080),
+        allowed_config=frozenset({"maxObjects", "maxSize"}),
+        resync_interval=1800.0,
+        log_format="text",
+        verbosity=0,
+    )
+
+
+@pytest.mark.parametrize("spelling", ["--master", "-master"])
+def test_the_master_can_be_spelled_as_in_go(spelling: str) -> None:
+    assert parse(spelling, "https://a:6443").master == "https://a:6443"
+    assert parse(f"{spelling}=https://a:6443").master == "https://a:6443"
+
+
+@pytest.mark.parametrize("spelling", ["--kubeconfig", "-kubeconfig"])
+def test_the_kubeconfig_can_be_spelled_as_in_go(spelling: str) -> None:
+    assert parse(spelling, "/a/file").kubeconfig == "/a/file"
+    assert parse(f"{spelling}=/a/file").kubeconfig == "/a/file"
+
+
+@pytest.mark.parametrize("argv", [["-v", "2"], ["-v=2"], ["--v=2"], ["--v", "2"], ["-v2"]])
+def test_verbosity_can_be_spelled_as_in_go(argv: list[str]) -> None:
+    assert parse(*argv).verbosity == 2
+
+
+def test_a_manifest_for_a_go_provisioner_starts_ours() -> None:
+    settings = parse("-master=https://a", "-kubeconfig=", "-alsologtostderr", "-logtostderr=true", "-v=2")
+    assert (settings.master, settings.verbosity) == ("https://a", 2)
+
+
+def test_a_flag_counts_before_its_variable_and_the_variable_before_the_default() -> None:
+    assert parse("--workers", "3", LIBBUCKET_WORKERS="5").workers == 3
+    assert parse(LIBBUCKET_WORKERS="5").workers == 5
+
+
+def test_the_variable_of_the_go_library_counts_after_ours() -> None:
+    assert parse(LIB_BUCKET_PROVISIONER_THREADS="7").workers == 7
+    assert parse(LIB_BUCKET_PROVISIONER_THREADS="7", LIBBUCKET_WORKERS="5").workers == 5
+
+
+def test_namespaces_are_repeated_as_flags_and_separated_by_commas_in_the_variable() -> None:
+    assert parse("--namespace", "b", "--namespace=a", "--namespace", "b").namespaces == ("b", "a")
+    assert parse(LIBBUCKET_NAMESPACE="b, a").namespaces == ("b", "a")
+
+
+def test_leader_election_is_a_switch_that_can_also_be_turned_off() -> None:
+    assert parse("--leader-elect").leader_elect
+    assert parse("--leader-elect", "-v=2").leader_elect
+    assert not parse("--leader-elect=false", LIBBUCKET_LEADER_ELECT="true").leader_elect
+    assert parse(LIBBUCKET_LEADER_ELECT="true").leader_elect
+
+
+def test_an_empty_address_turns_the_endpoint_off() -> None:
+    assert parse("--bind-address", "").bind_address is None
+    assert parse("--bind-address=").bind_address is None
+    assert parse(LIBBUCKET_BIND_ADDRESS="").bind_address is None
+
+
+def test_an_empty_variable_is_no_value_where_empty_means_nothing() -> None:
+    assert parse(LIBBUCKET_WORKERS="", LIBBUCKET_LOG_FORMAT="").workers == 8
+
+
+def test_no_additional_config_at_all_can_be_allowed() -> None:
+    assert parse("--allow-additional-config=").allowed_config == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--workers", "many"], "--workers: 'many'"),
+        (["--workers", "0"], "--workers: '0'"),
+        (["--resync-interval", "soon"], "--resync-interval: 'soon'"),
+        (["--bind-address", "here"], "--bind-address: 'here'"),
+        (["--namespace", "No_Namespace"], "--namespace: 'No_Namespace'"),
+        (["--log-format", "xml"], "--log-format: 'xml'"),
+        (["-v", "loud"], "-v: 'loud'"),
+        (["--master", "nowhere"], "--master: 'nowhere'"),
+        (["--provisioner-name", ""], "--provisioner-name: ''"),
+        (["--leader-elect=perhaps"], "--leader-elect: 'perhaps'"),
+        (["--no-such-flag"], "--no-such-flag"),
+        (["--worker", "1"], "--worker"),
+        (["stray"], "stray"),
+        (["--workers"], "--workers"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_that_names_the_flag(argv: list[str], named: str) -> None:
+    said = problem(*argv)
+    assert named in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("variable", ["LIBBUCKET_WORKERS", "LIB_BUCKET_PROVISIONER_THREADS"])
+def test_a_wrong_variable_is_named_and_not_its_flag(variable: str) -> None:
+    assert problem(**{variable: "x"}) == f"{variable}: 'x' must be a whole number"
+
+
+def test_the_help_says_every_flag_with_its_variable_and_default() -> None:
+    said = help_text()
+    for flag in (
+        *("--provisioner-name", "--kubeconfig", "--master", "--namespace", "--workers", "--leader-elect"),
+        *("--leader-elect-namespace", "--bind-address", "--allow-additional-config", "--resync-interval"),
+        "--log-format",
+    ):
+        assert flag in said
+        assert f"LIBBUCKET_{flag[2:].replace('-', '_').upper()}" in said
+    for part in ("LIB_BUCKET_PROVISIONER_THREADS; default 8", "default :8080", "default 30m", "example.com/bucket"):
+        assert part in said
+
+
+def test_the_help_is_given_even_beside_a_mistake_that_follows() -> None:
+    with pytest.raises(Answered):
+        parse("--help", "--no-such-flag")
+
+
+def test_the_version_is_that_of_the_provisioner() -> None:
+    with pytest.raises(Answered, match=r"^a-provisioner 1\.2\.3\n$"):
+        parse("--version")

@@ -1,0 +1,437 @@
+"""Leader election against an API server that behaves like one, on clocks that only the tests move."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libbucket._controller.leader import LeaderElector, LeaseSettings, boot_clock
+from libbucket._kube.client import KubeClient
+from libbucket._kube.errors import AlreadyExists, ClusterUnavailable, Conflict, LeadershipLost, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libbucket import _api
+    from libbucket._kube.resources import Resource
+
+    T = TypeVar("T", bound=_api.Object)
+
+
+@dataclass
+class FakeApi(KubeClient):
+    """One Lease, with the resource versions of a real API server."""
+
+    body: dict[str, Any] | None = None
+    version: int = 0
+    requests: list[str] = field(default_factory=list)
+    before: Callable[[str], None] = lambda _: None
+    """Called before each request with its verb; may raise, wait, or move a clock."""
+    after: Callable[[str], None] = lambda _: None
+    """The same after it took effect: an answer that is late, or lost."""
+
+    def read(self, resource: Resource[T], name: str, *, namespace: str = "") -> T:
+        self._begin("get")
+        if self.body is None:
+            raise NotFound(f"{namespace}/{name}")
+        return self._answer("get", resource)
+
+    def create(self, resource: Resource[T], body: dict[str, Any], *, namespace: str = "") -> T:
+        self._begin("create")
+        if self.body is not None:
+            raise AlreadyExists(namespace)
+        return self._store("create", resource, body)
+
+    def replace(self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "") -> T:
+        self._begin("update")
+        if self.body is None:
+            raise NotFound(f"{namespace}/{name}")
+        if body["metadata"]["resourceVersion"] != str(self.version):
+            raise Conflict(name)
+        return self._store("update", resource, body)
+
+    @property
+    def holder(self) -> str:
+        return str(self.body["spec"].get("holderIdentity", "")) if self.body else ""
+
+    def edit(self, **spec: object) -> None:
+        """Somebody else changes the record."""
+        assert self.body is not None
+        self.body["spec"].update(spec)
+        self._bump(self.body)
+
+    def _begin(self, verb: str) -> None:
+        self.requests.append(verb)
+        self.before(verb)
+
+    def _store(self, verb: str, resource: Resource[T], body: dict[str, Any]) -> T:
+        self._bump(body)
+        return self._answer(verb, resource)
+
+    def _bump(self, body: dict[str, Any]) -> None:
+        self.version += 1
+        metadata = {**body["metadata"], "resourceVersion": str(self.version)}
+        self.body = {**body, "metadata": metadata}
+
+    def _answer(self, verb: str, resource: Resource[T]) -> T:
+        answer = msgspec.json.encode(self.body)
+        self.after(verb)
+        return msgspec.json.decode(answer, type=resource.type)
+
+
+class Clock:
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def elector(api: FakeApi, clock: Callable[[], float], identity: str = "a", **changes: float) -> LeaderElector:
+    lease = LeaseSettings(name="lease", namespace="default", identity=identity, **changes)
+    return LeaderElector(api, lease, clock=clock)
+
+
+def leading(api: FakeApi, clock: Clock, identity: str = "a") -> LeaderElector:
+    one = elector(api, clock, identity)
+    one.attempt()
+    assert one.is_leader
+    return one
+
+
+def failing(verbs: str = "get create update") -> Callable[[str], None]:
+    def fail(verb: str) -> None:
+        if verb in verbs.split():
+            raise ClusterUnavailable("the API server is down")
+
+    return fail
+
+
+def test_the_first_replica_becomes_the_leader() -> None:
+    api, clock = FakeApi(), Clock()
+    one = elector(api, clock)
+    with pytest.raises(LeadershipLost):
+        one.fence()
+    one.attempt()
+    one.fence()
+    assert one.acquired.is_set()
+    assert api.holder == "a"
+
+
+def test_the_second_replica_stands_by_while_the_first_renews() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = leading(api, clock), elector(api, clock, "b")
+    for _ in range(20):
+        clock.advance(2)
+        one.attempt()
+        two.attempt()
+        assert one.is_leader
+        assert not two.is_leader
+        assert not two.acquired.is_set()
+
+
+def test_a_renewal_is_one_request() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    api.requests.clear()
+    clock.advance(2)
+    one.attempt()
+    assert api.requests == ["update"]
+
+
+def test_the_fence_counts_from_before_the_renewal_was_sent() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    api.after = lambda _: clock.advance(4)  # the answer takes four seconds
+    one.attempt()
+    clock.advance(5.9)
+    one.fence()
+    clock.advance(0.2)
+    with pytest.raises(LeadershipLost):
+        one.fence()
+
+
+def test_a_renewal_that_is_answered_after_the_deadline_does_not_count() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    api.after = lambda _: clock.advance(11)
+    one.attempt()
+    assert not one.is_leader
+    assert not one.acquired.is_set()
+
+
+def test_a_renewal_whose_answer_is_lost_does_not_count_and_is_found_by_the_next() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    clock.advance(9)
+    api.after = failing("update")
+    one.attempt()
+    clock.advance(2)
+    assert not one.is_leader
+    api.after = lambda _: None
+    one.attempt()
+    assert one.is_leader
+
+
+def test_a_leader_that_cannot_renew_stops_before_another_may_start() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = leading(api, clock), elector(api, clock, "b")
+    two.attempt()
+    for second in range(1, 17):
+        clock.advance(1)
+        two.attempt()
+        assert not (one.is_leader and two.is_leader)
+        assert one.is_leader == (second < 10)
+        assert two.is_leader == (second > 15)
+
+
+def test_who_takes_over_has_seen_the_record_unchanged_for_the_whole_duration_itself() -> None:
+    api, clock = FakeApi(), Clock()
+    leading(api, clock)
+    clock.advance(3600)  # nobody has renewed for an hour, but the newcomer has not watched it
+    two = elector(api, clock, "b")
+    two.attempt()
+    clock.advance(14.9)
+    two.attempt()
+    assert not two.is_leader
+    clock.advance(0.2)
+    two.attempt()
+    assert two.is_leader
+
+
+def test_wall_clocks_are_never_compared() -> None:
+    api, clock = FakeApi(), Clock()
+    leading(api, clock)
+    api.edit(renewTime="1999-01-01T00:00:00.000000Z", acquireTime="1999-01-01T00:00:00.000000Z")
+    two = elector(api, clock, "b")
+    two.attempt()
+    clock.advance(10)
+    two.attempt()
+    assert not two.is_leader
+    api.edit(renewTime="1998-01-01T00:00:00.000000Z")  # a renewal, by a clock that goes backwards
+    clock.advance(10)
+    two.attempt()
+    assert not two.is_leader
+
+
+def test_a_longer_duration_in_the_record_is_respected() -> None:
+    api, clock = FakeApi(), Clock()
+    leading(api, clock)
+    api.edit(leaseDurationSeconds=60)
+    two = elector(api, clock, "b")
+    two.attempt()
+    clock.advance(30)
+    two.attempt()
+    assert not two.is_leader
+
+
+def test_a_machine_that_was_suspended_is_no_leader_when_it_wakes() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    clock.advance(7200)
+    with pytest.raises(LeadershipLost):
+        one.fence()
+
+
+def test_the_default_clock_goes_on() -> None:
+    assert boot_clock() <= boot_clock()
+
+
+def test_who_lost_the_lease_stands_by_and_may_win_again() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = leading(api, clock), elector(api, clock, "b")
+    two.attempt()
+    clock.advance(16)
+    two.attempt()
+    assert two.is_leader
+    one.attempt()
+    assert not one.is_leader
+    clock.advance(16)
+    one.attempt()
+    assert one.is_leader
+
+
+def test_an_edit_by_hand_that_takes_the_lease_away_is_noticed_at_the_next_renewal() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    api.edit(holderIdentity="somebody")
+    one.attempt()
+    assert not one.is_leader
+    assert not one.acquired.is_set()
+
+
+def test_a_lease_that_was_removed_is_made_again() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    api.body = None
+    one.attempt()
+    assert one.is_leader
+    assert api.holder == "a"
+
+
+def test_of_two_that_create_the_lease_at_once_one_wins() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = elector(api, clock), elector(api, clock, "b")
+
+    def faster(verb: str) -> None:
+        if verb == "create":
+            api.before = lambda _: None
+            two.attempt()
+
+    api.before = faster
+    one.attempt()
+    assert two.is_leader
+    assert not one.is_leader
+
+
+def test_labels_of_others_stay_on_the_lease() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    assert api.body is not None
+    api.body["metadata"]["labels"] = {"team": "storage"}
+    api.edit()
+    one.attempt()
+    assert one.is_leader
+    assert api.body["metadata"]["labels"] == {"team": "storage"}
+
+
+def test_each_change_is_told_and_logged_once() -> None:
+    api, clock = FakeApi(), Clock()
+    with structlog.testing.capture_logs() as log:
+        one = elector(api, clock)
+        told: list[str] = []
+        one.subscribe(on_acquired=lambda: told.append("acquired"), on_lost=lambda: told.append("lost"))
+        for _ in range(3):
+            one.attempt()
+        api.before = failing()
+        for _ in range(12):
+            clock.advance(1)
+            one.attempt()
+        api.before = lambda _: None
+        one.attempt()
+    assert told == ["acquired", "lost", "acquired"]
+    assert [line["event"] for line in log] == [
+        "is the leader",
+        "can't acquire or renew the lease; trying again",
+        "is no longer the leader",
+        "is the leader",
+    ]
+
+
+def test_a_loss_is_noticed_while_a_renewal_waits_for_its_answer() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+
+    def hang(_: str) -> None:
+        clock.advance(11)
+        one.expire()  # as the watchdog does
+        assert not one.acquired.is_set()
+
+    api.before = hang
+    one.attempt()
+
+
+def running(one: LeaderElector) -> threading.Thread:
+    acquired = threading.Event()
+    one.subscribe(on_acquired=acquired.set, on_lost=acquired.clear)
+    thread = threading.Thread(target=one.run, daemon=True)
+    thread.start()
+    assert acquired.wait(10)
+    return thread
+
+
+def test_stopping_releases_the_lease_so_that_another_takes_over_at_once() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = elector(api, clock, retry_seconds=0.01), elector(api, clock, "b")
+    thread = running(one)
+    two.attempt()
+    assert not two.is_leader
+    one.stop()
+    thread.join(10)
+    assert not one.is_leader
+    assert api.holder == ""
+    two.attempt()
+    assert two.is_leader
+
+
+def test_stopping_while_work_goes_on_keeps_the_others_waiting() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = elector(api, clock, retry_seconds=0.01), elector(api, clock, "b")
+    thread = running(one)
+    one.stop(release=False)
+    thread.join(10)
+    assert not one.is_leader
+    two.attempt()
+    assert not two.is_leader
+
+
+def test_nothing_may_be_written_any_more_when_the_release_is_sent() -> None:
+    api, clock = FakeApi(), Clock()
+    one = elector(api, clock, retry_seconds=0.01)
+    thread = running(one)
+    seen: list[bool] = []
+
+    def look(_: str) -> None:
+        if one._stop.is_set():
+            seen.append(one.is_leader)
+
+    api.before = look
+    one.stop()
+    thread.join(10)
+    assert not seen[-1]
+
+
+def test_who_never_led_leaves_the_lease_alone_when_it_stops() -> None:
+    api, clock = FakeApi(), Clock()
+    leading(api, clock)
+    two = elector(api, clock, "b")
+    two.stop()
+    two.run()
+    assert api.holder == "a"
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.floats(0, 8),
+        st.sampled_from(["well", "well", "well", "refused", "answer lost", "slow"]),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(steps=STEPS)
+def test_there_are_never_two_leaders_whatever_fails_and_whenever(steps: list[tuple[str, float, str]]) -> None:
+    api, world = FakeApi(), Clock()
+    # Each machine's clock shows another time; only their speed is the same.
+    replicas = {
+        name: elector(api, lambda offset=offset: world.now + offset, name)  # type: ignore[misc]
+        for name, offset in (("a", 0.0), ("b", 1e6), ("c", -900.0))
+    }
+
+    def check(_: str = "") -> None:
+        assert sum(one.is_leader for one in replicas.values()) <= 1
+
+    def slow(_: str) -> None:
+        check()
+        world.advance(6)
+        check()
+
+    ways = {"well": check, "refused": check, "answer lost": failing("update create"), "slow": slow}
+    for name, pause, way in steps:
+        world.advance(pause)
+        api.before = failing() if way == "refused" else slow if way == "slow" else check
+        api.after = ways[way]
+        replicas[name].attempt()
+        check()
