@@ -1,0 +1,484 @@
+"""Every row of the contract's "Meaning", and every branch of the decision, as a table of worlds and actions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
+from libbucket._kube.discovery import CrdFeatures
+from libbucket._reconcile.additional_config import SelectedConfig
+from libbucket._reconcile.decide import (
+    Bind,
+    Blocked,
+    Ignore,
+    LetGo,
+    Release,
+    ReleaseOrphan,
+    Retry,
+    Settled,
+    decide,
+)
+from libbucket._reconcile.record import Observed, Record
+from libbucket._reconcile.snapshot import ObjectState, Snapshot
+from libbucket.errors import Reason
+from libbucket.testing import builders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OURS = "memory.libbucket.io/bucket"
+THEIRS = "other.example.com/bucket"
+LABEL = "memory.libbucket.io-bucket"
+OB_NAME = "obc-shop-photos"
+FINALIZERS = ["objectbucket.io/finalizer"]
+DELETED = "2026-01-01T00:00:00Z"
+READY = {"type": "Ready", "status": "True", "reason": "Bound", "message": "bound"}
+
+ABSENT, INTACT, CHANGED, FOREIGN = ObjectState
+
+
+def a_claim(spec: builders.Wire | None = None, status: builders.Wire | None = None, **rest: Any) -> ObjectBucketClaim:
+    """A claim that nobody has seen yet."""
+    metadata = {"uid": "uid-1", "generation": 1, "resourceVersion": "7", **rest}
+    return msgspec.convert(builders.a_claim(spec=spec, status=status, **metadata), ObjectBucketClaim)
+
+
+def a_bound_claim(*, spec: builders.Wire | None = None, **rest: Any) -> ObjectBucketClaim:
+    """A claim that was brought to Bound; `spec` is laid over what it says."""
+    wanted = {"generateBucketName": "photos", "bucketName": "photos-1", "objectBucketName": OB_NAME, **(spec or {})}
+    status = {"phase": "Bound", "conditions": [READY], "observedGeneration": 1}
+    metadata = {"labels": {"bucket-provisioner": LABEL}, "finalizers": FINALIZERS}
+    return a_claim(wanted, rest.pop("status", status), **{**metadata, **rest})
+
+
+def a_class(**rest: Any) -> StorageClass:
+    return msgspec.convert(builders.a_class(**{"provisioner": OURS, **rest}), StorageClass)
+
+
+def a_bucket(**rest: Any) -> ObjectBucketObject:
+    """The ObjectBucket of the bound claim."""
+    metadata = {"labels": {"bucket-provisioner": LABEL}, "finalizers": FINALIZERS, "status": {"phase": "Bound"}}
+    return msgspec.convert(builders.an_object_bucket(**{**metadata, **rest}), ObjectBucketObject)
+
+
+def a_record(**rest: Any) -> Record:
+    what = {"provisioner": OURS, "user_id": "user-1", "greenfield": True, "generate_bucket_name": "photos"}
+    return Record(**{**what, **rest})
+
+
+OBSERVED = Observed(fingerprint="print-1", secret="s/1", config_map="c/1", secret_hash="hash")
+
+
+def a_new_world(**rest: Any) -> Snapshot:
+    """A greenfield claim that nobody has seen yet, and the class that it names."""
+    world = Snapshot(
+        key="shop/photos",
+        provisioner_name=OURS,
+        label=LABEL,
+        features=CrdFeatures(),
+        claim=a_claim(),
+        storage_class=a_class(),
+        bucket=None,
+        record=None,
+        observed=None,
+        bucket_object_name=OB_NAME,
+        orphan=None,
+        secret=ABSENT,
+        config_map=ABSENT,
+        credentials=None,
+        config=SelectedConfig(applied={}, warnings=()),
+        fingerprint="print-1",
+    )
+    return replace(world, **rest)
+
+
+def a_bound_world(**rest: Any) -> Snapshot:
+    """The same claim, bound, with everything in place."""
+    bound: dict[str, Any] = {
+        "claim": a_bound_claim(),
+        "bucket": a_bucket(),
+        "record": a_record(),
+        "observed": OBSERVED,
+        "secret": INTACT,
+        "config_map": INTACT,
+    }
+    return a_new_world(**{**bound, **rest})
+
+
+def a_deleted_world(*, spec: builders.Wire | None = None, phase: str = "Bound", **rest: Any) -> Snapshot:
+    """The bound claim, while it is being deleted."""
+    claim = a_bound_claim(spec=spec, status={"phase": phase}, deletionTimestamp=DELETED)
+    return a_bound_world(**{"claim": claim, "secret": ABSENT, "config_map": ABSENT, **rest})
+
+
+BROWNFIELD = {"bucketName": "archive"}
+THE_STORE = Bind(calls_store=True)
+THE_CLUSTER = Bind(calls_store=False)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(a_new_world(), id="a new claim of a class without bucketName"),
+        pytest.param(a_new_world(storage_class=a_class(parameters=BROWNFIELD)), id="a new claim of a brownfield class"),
+        pytest.param(
+            a_new_world(claim=a_claim({}), storage_class=a_class(parameters=BROWNFIELD)),
+            id="a nameless claim of a brownfield class, which needs no name",
+        ),
+        pytest.param(
+            a_new_world(
+                claim=a_claim({"bucketName": "mine", "generateBucketName": "other"}),
+                storage_class=a_class(parameters=BROWNFIELD),
+            ),
+            id="a claim with names of a brownfield class, which ignores them",
+        ),
+        pytest.param(a_new_world(claim=a_claim({"bucketName": "mine"})), id="a new claim with bucketName"),
+        pytest.param(
+            a_new_world(claim=a_claim({"bucketName": "mine", "generateBucketName": "other"})),
+            id="a new claim with both names",
+        ),
+        pytest.param(
+            a_new_world(claim=a_claim(finalizers=FINALIZERS, status={"phase": "Pending"}), bucket=a_bucket()),
+            id="a claim whose ObjectBucket the Go library wrote",
+        ),
+        pytest.param(
+            a_new_world(claim=a_claim(status={"phase": "Failed"}), bucket=a_bucket(status=None), record=a_record()),
+            id="a claim that failed, looked at again",
+        ),
+        pytest.param(a_bound_world(observed=None), id="intent recorded, and never finished"),
+        pytest.param(a_bound_world(observed=None, storage_class=None), id="intent recorded, and the class gone since"),
+        pytest.param(a_bound_world(fingerprint="print-2"), id="additionalConfig or the parameters of the class edited"),
+        pytest.param(a_bound_world(secret=ABSENT), id="the Secret removed"),
+        pytest.param(a_bound_world(secret=CHANGED), id="the Secret edited"),
+        pytest.param(a_bound_world(secret=ABSENT, config_map=ABSENT), id="both removed"),
+        pytest.param(a_bound_world(bucket=None, record=None, observed=None), id="the ObjectBucket removed"),
+        pytest.param(
+            a_bound_world(bucket=a_bucket(deletionTimestamp=DELETED)), id="the ObjectBucket being deleted by hand"
+        ),
+        pytest.param(a_bound_world(recheck=True), id="the time to look for drift has come"),
+        pytest.param(a_bound_world(recheck=True, storage_class=None), id="drift of a claim whose class is gone"),
+    ],
+)
+def test_the_store_is_called_when_its_side_may_not_be_as_wanted(world: Snapshot) -> None:
+    assert decide(world) == THE_STORE
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(a_bound_world(config_map=ABSENT), id="the ConfigMap removed"),
+        pytest.param(a_bound_world(config_map=CHANGED), id="the ConfigMap edited"),
+        pytest.param(a_bound_world(claim=a_bound_claim(finalizers=[])), id="our finalizer gone from the claim"),
+        pytest.param(a_bound_world(claim=a_bound_claim(labels=None)), id="our label gone from the claim"),
+        pytest.param(
+            a_bound_world(claim=a_bound_claim(spec={"objectBucketName": None})), id="objectBucketName removed"
+        ),
+        pytest.param(
+            a_bound_world(claim=a_bound_claim(spec={"objectBucketName": None, "ObjectBucketName": OB_NAME})),
+            id="objectBucketName in the legacy spelling only",
+        ),
+        pytest.param(a_bound_world(claim=a_bound_claim(spec={"bucketName": None})), id="bucketName removed"),
+        pytest.param(a_bound_world(claim=a_bound_claim(status={"phase": "Pending"})), id="the phase lost"),
+        pytest.param(a_bound_world(claim=a_bound_claim(status=None)), id="the whole status lost"),
+        pytest.param(
+            a_bound_world(claim=a_bound_claim(status={"phase": "Bound", "observedGeneration": 1})),
+            id="Bound without the condition Ready",
+        ),
+        pytest.param(
+            a_bound_world(
+                claim=a_bound_claim(
+                    status={"phase": "Bound", "conditions": [READY | {"status": "False"}], "observedGeneration": 1}
+                )
+            ),
+            id="Ready is still False after a failure that is over",
+        ),
+        pytest.param(a_bound_world(claim=a_bound_claim(generation=2)), id="an edit that is not yet observed"),
+        pytest.param(
+            a_bound_world(
+                claim=a_bound_claim(
+                    status={
+                        "phase": "Bound",
+                        "conditions": [READY, {"type": "Stalled", "status": "True", "message": "an old edit"}],
+                        "observedGeneration": 1,
+                    }
+                )
+            ),
+            id="an invalid edit was taken back",
+        ),
+        pytest.param(a_bound_world(bucket=a_bucket(status={"phase": "Released"})), id="phase of the ObjectBucket"),
+        pytest.param(a_bound_world(bucket=a_bucket(finalizers=[])), id="finalizer of the ObjectBucket"),
+        pytest.param(a_bound_world(bucket=a_bucket(labels={})), id="label of the ObjectBucket"),
+    ],
+)
+def test_what_is_wrong_in_the_cluster_only_is_put_right_without_the_store(world: Snapshot) -> None:
+    assert decide(world) == THE_CLUSTER
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(a_bound_world(), id="greenfield"),
+        pytest.param(
+            a_bound_world(
+                storage_class=a_class(parameters=BROWNFIELD),
+                record=a_record(greenfield=False, generate_bucket_name=""),
+                bucket=a_bucket(bucket="archive"),
+            ),
+            id="brownfield, whatever bucketName says",
+        ),
+        pytest.param(a_bound_world(storage_class=None), id="the class gone since"),
+        pytest.param(a_bound_world(claim=a_bound_claim(spec={"generateBucketName": None})), id="without a prefix"),
+        pytest.param(
+            a_bound_world(
+                claim=a_bound_claim(status={"phase": "Bound"}, generation=9), features=CrdFeatures(conditions=False)
+            ),
+            id="CRDs that keep no conditions: the phase says all",
+        ),
+    ],
+)
+def test_a_bound_claim_with_everything_in_place_is_settled(world: Snapshot) -> None:
+    assert decide(world) == Settled()
+
+
+@pytest.mark.parametrize(
+    ("world", "why"),
+    [
+        pytest.param(a_new_world(claim=None), "the claim is gone", id="gone"),
+        pytest.param(
+            a_new_world(storage_class=a_class(provisioner=THEIRS)), f"served by {THEIRS}", id="class of another"
+        ),
+        pytest.param(
+            a_bound_world(record=a_record(provisioner=THEIRS)), f"made by {THEIRS}", id="ObjectBucket of another"
+        ),
+        pytest.param(a_new_world(storage_class=None), "'buckets' does not exist", id="class missing, not our label"),
+        pytest.param(
+            a_new_world(storage_class=None, claim=a_claim(labels={"bucket-provisioner": "other"})),
+            "'buckets' does not exist",
+            id="class missing, label of another",
+        ),
+        pytest.param(
+            a_deleted_world(record=a_record(provisioner=THEIRS)), f"made by {THEIRS}", id="another's, being deleted"
+        ),
+        pytest.param(
+            a_new_world(claim=a_claim(finalizers=["other/finalizer"], deletionTimestamp=DELETED)),
+            "let it go",
+            id="being deleted, and waiting for others only",
+        ),
+    ],
+)
+def test_what_is_none_of_our_business_is_ignored(world: Snapshot, why: str) -> None:
+    action = decide(world)
+
+    assert isinstance(action, Ignore)
+    assert why in action.why
+
+
+@pytest.mark.parametrize(
+    ("world", "reason", "names", "retry"),
+    [
+        pytest.param(
+            a_new_world(claim=a_claim({})),
+            Reason.INVALID_CLAIM,
+            ["spec.bucketName", "spec.generateBucketName"],
+            Retry.NEVER,
+            id="neither name",
+        ),
+        pytest.param(
+            a_new_world(claim=a_claim({"bucketName": "", "generateBucketName": ""})),
+            Reason.INVALID_CLAIM,
+            ["spec.bucketName"],
+            Retry.NEVER,
+            id="both names empty",
+        ),
+        pytest.param(
+            a_new_world(storage_class=None, claim=a_claim(labels={"bucket-provisioner": LABEL})),
+            Reason.STORAGE_CLASS_MISSING,
+            ["spec.storageClassName", "'buckets'"],
+            Retry.SLOWLY,
+            id="class missing",
+        ),
+        pytest.param(
+            a_bound_world(storage_class=None, record=None, observed=None),
+            Reason.STORAGE_CLASS_MISSING,
+            ["'buckets'"],
+            Retry.SLOWLY,
+            id="class missing, and the Go library's ObjectBucket does not say what it said",
+        ),
+        pytest.param(
+            a_new_world(bucket_object_name=""),
+            Reason.OBJECT_BUCKET_CONFLICT,
+            ["shop/photos"],
+            Retry.SLOWLY,
+            id="both names of the ObjectBucket taken",
+        ),
+        pytest.param(
+            a_new_world(secret=FOREIGN), Reason.SECRET_CONFLICT, ["Secret shop/photos"], Retry.SOON, id="Secret"
+        ),
+        pytest.param(
+            a_new_world(config_map=FOREIGN),
+            Reason.CONFIG_MAP_CONFLICT,
+            ["ConfigMap shop/photos"],
+            Retry.SOON,
+            id="ConfigMap",
+        ),
+        pytest.param(
+            a_new_world(secret=FOREIGN, config_map=FOREIGN),
+            Reason.SECRET_CONFLICT,
+            ["Secret shop/photos"],
+            Retry.SOON,
+            id="both: one at a time",
+        ),
+        pytest.param(
+            a_bound_world(secret=FOREIGN),
+            Reason.SECRET_CONFLICT,
+            ["not touched"],
+            Retry.SOON,
+            id="our Secret replaced by somebody's",
+        ),
+        pytest.param(
+            a_deleted_world(bucket=None, record=None, observed=None, storage_class=None),
+            Reason.DELETION_BLOCKED,
+            ["'buckets'", "objectbucket.io/finalizer"],
+            Retry.SLOWLY,
+            id="deleted, and nobody knows where the bucket is",
+        ),
+    ],
+)
+def test_a_claim_in_whose_way_something_is_says_what(
+    world: Snapshot, reason: Reason, names: list[str], retry: Retry
+) -> None:
+    action = decide(world)
+
+    assert isinstance(action, Blocked)
+    assert (action.reason, action.retry) == (reason, retry)
+    for name in names:
+        assert name in action.message
+
+
+@pytest.mark.parametrize(
+    ("field", "then", "now"),
+    [
+        ("storageClassName", "buckets", "faster"),
+        ("bucketName", "photos-1", "photos-2"),
+        ("generateBucketName", "photos", "videos"),
+    ],
+)
+@pytest.mark.parametrize("reported", [False, True])
+def test_an_edit_that_cant_be_followed_is_named_once_and_the_bucket_keeps_serving(
+    field: str, then: str, now: str, *, reported: bool
+) -> None:
+    sentence = f"spec.{field} can't be changed from {then!r} to {now!r}: the claim is bound, and keeps its bucket"
+    conditions = [READY, *([{"type": "Stalled", "status": "True", "message": sentence}] if reported else [])]
+    status = {"phase": "Bound", "conditions": conditions, "observedGeneration": 2}
+    world = a_bound_world(claim=a_bound_claim(spec={field: now}, generation=2, status=status))
+
+    assert decide(world) == (Settled() if reported else Bind(calls_store=False, invalid_update=sentence))
+
+
+def test_an_edit_that_cant_be_followed_does_not_hold_up_one_that_can() -> None:
+    world = a_bound_world(claim=a_bound_claim(spec={"bucketName": "photos-2"}), fingerprint="print-2")
+
+    action = decide(world)
+
+    assert isinstance(action, Bind)
+    assert action.calls_store
+    assert "spec.bucketName" in action.invalid_update
+
+
+@pytest.mark.parametrize("field", ["bucketName", "generateBucketName"])
+def test_before_a_claim_is_bound_its_names_may_still_change(field: str) -> None:
+    world = a_bound_world(claim=a_bound_claim(spec={field: "another"}), observed=None)
+
+    assert decide(world) == THE_STORE
+
+
+def test_names_in_a_brownfield_claim_mean_nothing_also_when_they_change() -> None:
+    world = a_bound_world(
+        claim=a_bound_claim(spec={"bucketName": "whatever"}),
+        storage_class=a_class(parameters=BROWNFIELD),
+        record=a_record(greenfield=False),
+        bucket=a_bucket(bucket="archive"),
+    )
+
+    assert decide(world) == Settled()
+
+
+def _without_bucket(**rest: Any) -> Snapshot:
+    return a_deleted_world(**{"bucket": None, "record": None, "observed": None, **rest})
+
+
+@pytest.mark.parametrize(
+    ("world", "action"),
+    [
+        pytest.param(a_deleted_world(), Release(), id="bound"),
+        pytest.param(a_deleted_world(storage_class=None), Release(), id="bound, class gone: never needed"),
+        pytest.param(
+            a_deleted_world(record=a_record(greenfield=False), storage_class=None), Release(), id="brownfield"
+        ),
+        pytest.param(a_deleted_world(record=None, observed=None), Release(), id="ObjectBucket of the Go library"),
+        pytest.param(a_deleted_world(observed=None, phase="Pending"), Release(), id="intent recorded, never bound"),
+        pytest.param(
+            a_deleted_world(bucket=a_bucket(deletionTimestamp=DELETED)), Release(), id="ObjectBucket deleted as well"
+        ),
+        pytest.param(
+            a_deleted_world(secret=FOREIGN, config_map=FOREIGN), Release(), id="objects of others are not in the way"
+        ),
+        pytest.param(_without_bucket(), Release(records_first=True), id="ObjectBucket removed by hand"),
+        pytest.param(
+            _without_bucket(phase="Pending"), Release(records_first=True), id="ObjectBucket removed before it was bound"
+        ),
+        pytest.param(
+            _without_bucket(spec={"bucketName": None}, storage_class=a_class(parameters=BROWNFIELD)),
+            Release(records_first=True),
+            id="brownfield, ObjectBucket removed by hand",
+        ),
+        pytest.param(_without_bucket(spec={"bucketName": None}), LetGo(), id="no name, so no bucket was made"),
+        pytest.param(_without_bucket(bucket_object_name=""), LetGo(), id="it never got an ObjectBucket"),
+        pytest.param(_without_bucket(storage_class=None, phase="Pending"), LetGo(), id="it waited for its class"),
+        pytest.param(_without_bucket(storage_class=None, phase="Failed"), LetGo(), id="it failed, and its class went"),
+    ],
+)
+def test_a_deleted_claim_gives_back_what_was_made_for_it(world: Snapshot, action: object) -> None:
+    assert decide(world) == action
+
+
+@pytest.mark.parametrize("make", [lambda: None, a_claim], ids=["claim gone", "claim of that name made again"])
+def test_an_orphan_that_is_being_deleted_comes_first(make: Callable[[], ObjectBucketClaim | None]) -> None:
+    world = a_new_world(claim=make(), orphan=a_bucket(deletionTimestamp=DELETED))
+
+    assert decide(world) == ReleaseOrphan()
+
+
+def test_the_parameters_of_a_class_that_is_gone_or_no_longer_ours_are_the_recorded_ones() -> None:
+    recorded = a_record(parameters={"region": "north"})
+    current = a_class(parameters={"region": "south"})
+    stranger = a_class(provisioner=THEIRS, parameters={"region": "east"})
+
+    assert a_bound_world(record=recorded, storage_class=None).parameters == {"region": "north"}
+    assert a_bound_world(record=recorded, storage_class=stranger).parameters == {"region": "north"}
+    assert a_bound_world(record=recorded, storage_class=current).parameters == {"region": "south"}
+    assert a_new_world(storage_class=None).parameters == {}
+
+
+def test_whether_a_bucket_is_greenfield_never_changes_once_recorded() -> None:
+    turned_brownfield = a_class(parameters=BROWNFIELD)
+
+    assert a_bound_world(storage_class=turned_brownfield).is_greenfield
+    assert not a_bound_world(record=a_record(greenfield=False)).is_greenfield
+
+
+@pytest.mark.parametrize(
+    ("world", "serves"),
+    [
+        (a_bound_world(), True),
+        (a_bound_world(observed=None), False),
+        (a_bound_world(secret=CHANGED), False),
+        (a_bound_world(config_map=ABSENT), False),
+    ],
+)
+def test_a_claim_serves_while_secret_and_config_map_are_in_place(world: Snapshot, *, serves: bool) -> None:
+    assert world.is_serving is serves
