@@ -24,11 +24,11 @@ def bucket_object_names(namespace: str, name: str) -> tuple[str, str]:
     """
     usual = f"obc-{namespace}-{name}"
     digest = hashlib.sha256(f"{namespace}/{name}".encode()).hexdigest()[:12]
-    return _fit(usual, digest), f"{usual[: _NAME_LENGTH - 13]}-{digest}"
+    return (usual if len(usual) <= _NAME_LENGTH else _cut(usual, f"-{digest}0")), _cut(usual, f"-{digest}")
 
 
-def _fit(usual: str, digest: str) -> str:
-    return usual if len(usual) <= _NAME_LENGTH else f"{usual[: _NAME_LENGTH - 14]}-{digest}0"
+def _cut(usual: str, end: str) -> str:
+    return usual[: _NAME_LENGTH - len(end)].rstrip("-.") + end  # a "-" right after a "." is no legal name
 
 
 def generated_bucket_name(prefix: str) -> str:
