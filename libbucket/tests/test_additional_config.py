@@ -1,0 +1,75 @@
+"""Which keys of a claim's additionalConfig reach the provisioner, and what is said about the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from libbucket._reconcile.additional_config import SelectedConfig, select_config
+
+QUOTA = frozenset({"maxObjects", "maxSize"})
+POLICY = frozenset({"bucketPolicy"})
+
+
+def select(raw: Any, allowed: frozenset[str] = QUOTA, supported: frozenset[str] = QUOTA) -> SelectedConfig:
+    return select_config(raw, allowed=allowed, supported=supported)
+
+
+def test_what_the_operator_allows_and_the_store_can_do_is_applied() -> None:
+    assert select({"maxObjects": "10", "maxSize": "1Gi"}) == SelectedConfig(
+        applied={"maxObjects": "10", "maxSize": "1Gi"}, warnings=()
+    )
+
+
+@pytest.mark.parametrize("raw", [None, {}, [], "maxObjects", 5])
+def test_nothing_asked_for_is_nothing_applied(raw: Any) -> None:
+    assert select(raw) == SelectedConfig(applied={}, warnings=())
+
+
+@pytest.mark.parametrize(
+    ("written", "applied"), [(1000, "1000"), (1.5, "1.5"), (True, "true"), ("", ""), ("1e3", "1e3")]
+)
+def test_a_value_that_is_no_string_is_read_as_its_json_text(written: Any, applied: str) -> None:
+    assert select({"maxObjects": written}).applied == {"maxObjects": applied}
+
+
+@pytest.mark.parametrize("raw", [{"maxObjects": None}, {"": "x"}, {"": None}])
+def test_null_values_and_the_empty_key_are_absent_without_a_word(raw: Any) -> None:
+    assert select(raw) == SelectedConfig(applied={}, warnings=())
+
+
+@pytest.mark.parametrize(
+    ("raw", "warning"),
+    [
+        (
+            {"bucketPolicy": "{}"},
+            "spec.additionalConfig.bucketPolicy is ignored: the operator does not allow it (--allow-additional-config)",
+        ),
+        ({"bucketOwner": "me"}, "spec.additionalConfig.bucketOwner is ignored: this store cannot do it"),
+        ({"maxObject": "1"}, "spec.additionalConfig.maxObject is ignored: the key is unknown"),
+        ({"maxSize": {"bytes": 1}}, "spec.additionalConfig.maxSize is ignored: its value is no string"),
+        ({"maxSize": [1]}, "spec.additionalConfig.maxSize is ignored: its value is no string"),
+    ],
+)
+def test_what_is_left_out_is_said_in_one_sentence(raw: Any, warning: str) -> None:
+    assert select(raw, supported=QUOTA | POLICY) == SelectedConfig(applied={}, warnings=(warning,))
+
+
+def test_a_key_that_is_allowed_and_that_the_store_cannot_do_is_not_applied() -> None:
+    selected = select({"bucketPolicy": "{}", "maxSize": "1Gi"}, allowed=QUOTA | POLICY)
+
+    assert selected.applied == {"maxSize": "1Gi"}
+    assert "this store cannot do it" in selected.warnings[0]
+
+
+def test_every_key_gets_its_own_warning_in_a_fixed_order() -> None:
+    first = select({"zebra": "1", "ape": "2", "cat": []})
+    second = select({"cat": [], "ape": "2", "zebra": "1"})
+
+    assert len(first.warnings) == 3
+    assert first.warnings == second.warnings
+
+
+def test_the_operator_can_allow_nothing() -> None:
+    assert select({"maxSize": "1Gi"}, allowed=frozenset()).applied == {}
