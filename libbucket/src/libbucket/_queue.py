@@ -67,7 +67,7 @@ class WorkQueue:
         """Has the key looked at in `delay` seconds, or earlier if something else asks for it."""
         with self._changed:
             due = self._clock() + max(delay, 0.0)
-            if key in self._ready_since or self._due.get(key, due + 1) <= due:
+            if key in self._ready_since or key in self._again or self._due.get(key, due + 1) <= due:
                 return
             self._due[key] = due
             heapq.heappush(self._timers, (due, key))
