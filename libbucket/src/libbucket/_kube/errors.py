@@ -132,7 +132,7 @@ def from_transport(error: Exception, host: str) -> ClusterUnavailable:
         return ClusterUnavailable(f"{host}: TLS handshake failed; is this an https port? ({cause})")
     if isinstance(cause, transport.NameResolutionError):
         return ClusterUnavailable(f"{host}: the host name is not known to DNS")
-    if isinstance(cause, transport.TimeoutError):
+    if isinstance(cause, (transport.TimeoutError, TimeoutError)):  # of urllib3, or of the socket below it
         return ClusterUnavailable(f"{host}: no answer in time")
     return ClusterUnavailable(f"{host}: cannot be reached ({_brief(cause)})")
 
