@@ -2,14 +2,14 @@
 
 Filled by the informer and, ahead of the watch, by our own writes (`observe`): a worker that comes back to a
 claim a millisecond later must not decide on what it has itself changed. Resource versions are compared as
-numbers, which Kubernetes promises since 1.35 and etcd has always given; where they are no numbers, the
-watch alone fills the cache, and the preconditions of our writes catch what is stale.
+numbers, which Kubernetes promises since 1.35 and etcd has always given; where they are no numbers, what
+arrives last wins, and the preconditions of our writes catch what is stale.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from libbucket import _api
@@ -22,6 +22,9 @@ class _HasMetadata(Protocol):
 
 T = TypeVar("T", bound=_HasMetadata)
 
+_REMEMBERED: Final = 1000
+"""Deletions kept in mind: many more than can happen between the answer to a write and its `observe`."""
+
 
 class Cache(Generic[T]):
     """Objects by their key (`namespace/name`, or the name alone)."""
@@ -29,6 +32,7 @@ class Cache(Generic[T]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._objects: dict[str, T] = {}
+        self._removed: dict[str, str] = {}
 
     def get(self, key: str) -> T | None:
         """The object, if it exists as far as we know."""
@@ -42,22 +46,25 @@ class Cache(Generic[T]):
 
     def observe(self, new: T) -> tuple[bool, T | None]:
         """Takes a version in; gives whether it was news, and what was known before."""
-        key = new.metadata.key
+        key, version = new.metadata.key, new.metadata.resource_version
         with self._lock:
             old = self._objects.get(key)
-            if old is not None and not _is_newer(new.metadata.resource_version, old.metadata.resource_version):
+            known = old.metadata.resource_version if old is not None else self._removed.get(key)
+            if known is not None and (version == known or _is_newer(known, version)):
                 return False, old
             self._objects[key] = new
+            self._removed.pop(key, None)
             return True, old
 
     def remove(self, gone: T) -> T | None:
         """Takes an object out, unless a newer one has its name; gives what was known before."""
-        key = gone.metadata.key
+        key, version = gone.metadata.key, gone.metadata.resource_version
         with self._lock:
             old = self._objects.get(key)
-            if old is None or _is_newer(old.metadata.resource_version, gone.metadata.resource_version):
+            if old is not None and _is_newer(old.metadata.resource_version, version):
                 return None
-            return self._objects.pop(key)
+            self._forget(key, version)
+            return old
 
     def retain(self, keys: set[str], resource_version: str, *, namespace: str) -> list[T]:
         """Takes out what a fresh list no longer has; gives what went.
@@ -71,8 +78,16 @@ class Cache(Generic[T]):
             gone = [one for key, one in self._objects.items() if key not in keys and _was_listed(one, namespace)]
             gone = [one for one in gone if not _is_newer(one.metadata.resource_version, resource_version)]
             for one in gone:
-                del self._objects[one.metadata.key]
+                self._forget(one.metadata.key, resource_version)
             return gone
+
+    def _forget(self, key: str, version: str) -> None:
+        # The answer to our own last write may arrive after the deletion: it must not bring the object back.
+        self._objects.pop(key, None)
+        self._removed.pop(key, None)
+        self._removed[key] = version
+        if len(self._removed) > _REMEMBERED:
+            del self._removed[next(iter(self._removed))]
 
 
 def _was_listed(one: _HasMetadata, namespace: str) -> bool:
@@ -80,6 +95,4 @@ def _was_listed(one: _HasMetadata, namespace: str) -> bool:
 
 
 def _is_newer(left: str, right: str) -> bool:
-    if left.isdigit() and right.isdigit():
-        return int(left) > int(right)
-    return left != right
+    return left.isdigit() and right.isdigit() and int(left) > int(right)
