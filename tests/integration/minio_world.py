@@ -66,17 +66,23 @@ class MinioWorld:
     def make_class(self, *, reclaim_policy: str = "Delete", **parameters: str) -> str:
         """A StorageClass of our provisioner; `parameters` are laid over those for this server."""
         name = f"class-{secrets.token_hex(4)}"
-        self.admin.create(
-            _CLASSES,
-            a_class(
-                name=name,
-                provisioner=self.provisioner_name,
-                reclaim_policy=reclaim_policy,
-                parameters={**self.parameters, **parameters},
-            ),
-        )
+        self._create_class(name, reclaim_policy, parameters)
         self._classes.append(name)
         return name
+
+    def make_class_again(self, name: str, *, reclaim_policy: str = "Delete", **parameters: str) -> None:
+        """Its parameters can't be edited: what an administrator does to mend them."""
+        self.admin.delete(f"{_CLASSES}/{name}")
+        self._create_class(name, reclaim_policy, parameters)
+
+    def _create_class(self, name: str, reclaim_policy: str, parameters: Mapping[str, str]) -> None:
+        body = a_class(
+            name=name,
+            provisioner=self.provisioner_name,
+            reclaim_policy=reclaim_policy,
+            parameters={**self.parameters, **parameters},
+        )
+        self.admin.create(_CLASSES, body)
 
     def delete_classes(self) -> None:
         for name in self._classes:
@@ -100,6 +106,10 @@ class MinioWorld:
         """Makes a claim."""
         body = a_claim(name=name, namespace=self.namespace, storage_class=storage_class, spec=spec or None)
         return self.admin.create(f"{OBC}/namespaces/{self.namespace}/objectbucketclaims", body)
+
+    def claims(self) -> list[Wire]:
+        """All claims of the namespace."""
+        return self.admin.items(f"{OBC}/namespaces/{self.namespace}/objectbucketclaims")
 
     def claim_path(self, name: str) -> str:
         return f"{OBC}/namespaces/{self.namespace}/objectbucketclaims/{name}"
@@ -129,6 +139,25 @@ class MinioWorld:
             )
 
         return self.wait_claim(name, is_bound)
+
+    def wait_event(self, name: str, kind: str, reason: str, message: str) -> None:
+        """Waits for an Event about a claim whose message begins so, and sees that there is only one."""
+
+        def fits(event: Wire) -> bool:
+            return (
+                event["involvedObject"]["name"] == name
+                and (event["type"], event["reason"]) == (kind, reason)
+                and event["message"].startswith(message)
+            )
+
+        collection = f"/api/v1/namespaces/{self.namespace}/events"
+        found = self.admin.get(collection)
+        count = sum(fits(event) for event in found["items"])
+        if not count:
+            version = found["metadata"]["resourceVersion"]
+            watched = self.admin.watch(collection, resource_version=version, timeout=_SECONDS)
+            count = next((1 for one in watched if one["type"] == "ADDED" and fits(one["object"])), 0)
+        assert count == 1, f"{count} Events {kind} {reason} {message!r}"
 
     def delete_claim(self, name: str, *, wait: bool = True) -> None:
         self.admin.delete(self.claim_path(name))

@@ -1,0 +1,378 @@
+"""Bad input, on a real API server and a real MinIO: one clear sentence on the claim, and nothing lost or touched.
+
+Every refusal is followed by the mend that its sentence asks for, after which the same claim binds (or, where a
+name can't be edited, another one beside it).
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from minio_world import MinioServer, MinioWorld, minio_binary, minio_server
+from world import condition
+
+from libbucket.testing.in_process import core_in_process
+from libbucket.testing.processes import HOST, free_ports
+from minio_provisioner.provisioner import MinioProvisioner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from world import Wire, World
+
+    from libbucket.testing.controlplane import Cluster
+
+_EVERYTHING = frozenset({"maxObjects", "maxSize", "bucketMaxSize", "bucketVersioning"})
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MinioServer]:
+    with minio_server(minio_binary()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tls_server() -> Iterator[MinioServer]:
+    with minio_server(minio_binary(), tls=True) as running:
+        yield running
+
+
+@pytest.fixture
+def shop(cluster: Cluster, namespace: str, server: MinioServer) -> Iterator[MinioWorld]:
+    """A namespace with a provisioner for MinIO that runs in this process."""
+    made = MinioWorld(cluster, namespace, server)
+    with core_in_process(
+        cluster.kubeconfig, MinioProvisioner, provisioner_name=made.provisioner_name, allowed_config=_EVERYTHING
+    ):
+        yield made
+        for claim in made.claims():
+            made.delete_claim(claim["metadata"]["name"])
+    made.delete_classes()
+
+
+@contextmanager
+def a_web_server() -> Iterator[str]:
+    """Something that answers every request with a page, as a console or a login in front of a store does."""
+
+    class Page(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            page = b"<html><body>Sign in</body></html>"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(page)
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815 - what http.server looks for
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer((HOST, 0), Page) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            yield f"http://{HOST}:{web.server_port}"
+        finally:
+            web.shutdown()
+            thread.join()
+
+
+def wait_reason(shop: MinioWorld, reason: str, name: str = "photos") -> Wire:
+    """The claim, once it shows this reason; checks what every claim that waits or failed has in common."""
+    claim = shop.wait_claim(name, lambda found: condition(found).get("reason") == reason)
+    assert condition(claim)["status"] == "False"
+    shop.wait_event(name, "Warning", reason, condition(claim)["message"])
+    assert shop.admin.find(shop.path("secrets", name)) is None
+    assert shop.admin.find(shop.path("configmaps", name)) is None
+    return claim
+
+
+def check_waits(claim: Wire) -> str:
+    """It is tried again by itself; gives its sentence."""
+    assert claim["status"]["phase"] == "Pending"
+    assert not condition(claim, "Stalled")
+    return str(condition(claim)["message"])
+
+
+def check_failed(claim: Wire) -> str:
+    """It is not tried again before an edit; gives its sentence."""
+    assert claim["status"]["phase"] == "Failed"
+    assert condition(claim, "Stalled")["status"] == "True"
+    assert condition(claim, "Stalled")["reason"] == condition(claim)["reason"]
+    return str(condition(claim)["message"])
+
+
+def use(shop: MinioWorld, name: str = "photos") -> None:
+    """Waits for the claim, and uses its bucket."""
+    shop.wait_bound(name)
+    shop.application(name).put(shop.bucket(name), "key", b"data")
+
+
+def wake(shop: MinioWorld, name: str = "photos") -> None:
+    """What a person does who doesn't want to wait for the next retry."""
+    shop.admin.patch(shop.claim_path(name), {"metadata": {"annotations": {"example.com/mended": "yes"}}})
+
+
+# The class.
+
+
+def test_an_unknown_parameter_is_a_warning_and_the_claim_binds(shop: MinioWorld) -> None:
+    shop.make_admin_secret()
+    shop.claim("photos", shop.make_class(regoin="here"))
+    use(shop)
+
+    shop.wait_event("photos", "Warning", "ProvisionerWarning", "StorageClass parameter 'regoin' is unknown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadClass:
+    """A class that no claim can be bound with.
+
+    Attributes:
+        parameters: laid over the good ones.
+        reason: that the claim shows.
+        message: parts of its sentence.
+    """
+
+    parameters: Mapping[str, str]
+    reason: str = "InvalidParameters"
+    message: tuple[str, ...] = field(default=())
+
+
+def check_mended_by_another_class(shop: MinioWorld, bad: BadClass) -> None:
+    """The claim says what is wrong, MinIO is left alone, and the claim binds when the class is made again."""
+    shop.make_admin_secret()
+    before = (shop.buckets(), shop.users(), shop.policies())
+    class_name = shop.make_class(**bad.parameters)
+    shop.claim("photos", class_name)
+    said = check_waits(wait_reason(shop, bad.reason))
+    for part in bad.message:
+        assert part in said
+    assert (shop.buckets(), shop.users(), shop.policies()) == before
+
+    shop.make_class_again(class_name)
+    use(shop)
+
+
+def test_all_mistakes_of_a_class_are_named_at_once(shop: MinioWorld) -> None:
+    bad = {"endpoint": "ftp://minio", "region": "?", "versioning": "perhaps", "caBundle": "none"}
+    check_mended_by_another_class(shop, BadClass(parameters=bad, message=tuple(bad)))
+
+
+def test_an_endpoint_that_is_down_is_waited_for(shop: MinioWorld) -> None:
+    down = {"endpoint": f"http://{HOST}:{free_ports(1)[0]}"}
+    bad = BadClass(parameters=down, reason="StoreUnavailable", message=(down["endpoint"], "the connection is refused"))
+    check_mended_by_another_class(shop, bad)
+
+
+def test_an_endpoint_that_answers_with_a_web_page_is_told_from_a_store(shop: MinioWorld) -> None:
+    with a_web_server() as url:
+        bad = BadClass(parameters={"endpoint": url}, message=(url, "answers with a web page"))
+        check_mended_by_another_class(shop, bad)
+
+
+def test_tls_where_plain_http_is_spoken_says_so(shop: MinioWorld) -> None:
+    url = shop.server.url.replace("http:", "https:")
+    bad = BadClass(parameters={"endpoint": url}, message=(url, "say http:// in parameter endpoint"))
+    check_mended_by_another_class(shop, bad)
+
+
+def test_plain_http_where_tls_is_spoken_says_so(shop: MinioWorld, tls_server: MinioServer) -> None:
+    url = tls_server.url.replace("https:", "http:")
+    bad = BadClass(parameters={"endpoint": url}, message=(url, "say https:// in parameter endpoint"))
+    check_mended_by_another_class(shop, bad)
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(shop: MinioWorld, tls_server: MinioServer) -> None:
+    bad = BadClass(parameters={"endpoint": tls_server.url}, message=(tls_server.url, "give its PEM in parameter"))
+    check_mended_by_another_class(shop, bad)
+
+
+# The administrator's Secret.
+
+
+def test_a_missing_admin_secret_is_waited_for(shop: MinioWorld) -> None:
+    shop.claim("photos", shop.make_class())
+    said = check_waits(wait_reason(shop, "AdminSecretMissing"))
+    assert f"Secret {shop.namespace}/minio-admin" in said
+
+    shop.make_admin_secret()
+    wake(shop)
+    use(shop)
+
+
+@pytest.mark.parametrize(
+    ("held", "reason", "part"),
+    [
+        pytest.param(
+            {"MINIO_ROOT_USER": "somebody"}, "InvalidAdminSecret", "key MINIO_ROOT_PASSWORD is missing", id="no-key"
+        ),
+        pytest.param({"user": "somebody"}, "InvalidAdminSecret", "needs the keys MINIO_ROOT_USER", id="other-keys"),
+        pytest.param(
+            {"MINIO_ROOT_USER": "somebody", "MINIO_ROOT_PASSWORD": "not-the-password"},
+            "AccessDenied",
+            "does not accept the administrator's credentials",
+            id="wrong-credentials",
+        ),
+    ],
+)
+def test_an_admin_secret_that_is_of_no_use_says_why_and_can_be_mended(
+    shop: MinioWorld, held: dict[str, str], reason: str, part: str
+) -> None:
+    shop.make_admin_secret(**held)
+    shop.claim("photos", shop.make_class())
+    said = check_waits(wait_reason(shop, reason))
+    assert part in said
+    assert "not-the-password" not in said
+
+    shop.admin.delete(shop.path("secrets", "minio-admin"))
+    shop.make_admin_secret()
+    wake(shop)
+    use(shop)
+
+
+# The claim.
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Photos_2026", "a", "photos..2026", "127.0.0.1", "a" * 64],
+    ids=lambda name: name if name[1:2] != "a" else "64",
+)
+def test_a_name_that_the_store_refuses_fails_and_a_name_that_it_takes_binds(shop: MinioWorld, name: str) -> None:
+    shop.make_admin_secret()
+    before = shop.buckets()
+    storage_class = shop.make_class()
+    shop.claim("photos", storage_class, bucketName=name)
+    said = check_failed(wait_reason(shop, "InvalidClaim"))
+    assert f"spec.bucketName {name!r}" in said
+    assert shop.buckets() == before
+
+    shop.claim("better", storage_class, bucketName=f"better-{shop.namespace}")
+    use(shop, "better")
+
+
+def test_a_claim_that_is_itself_named_with_64_characters_binds(shop: MinioWorld) -> None:
+    name = "p" * 64
+    shop.make_admin_secret()
+    shop.claim(name, shop.make_class(), generateBucketName=name)
+    use(shop, name)
+
+    assert len(shop.bucket(name)) <= 63
+
+
+def test_config_keys_that_nobody_knows_or_that_are_no_strings_are_warnings(shop: MinioWorld) -> None:
+    shop.make_admin_secret()
+    config = {"colour": "red", "maxObjects": "10", "maxSize": 1048576, "bucketMaxSize": {"much": True}}
+    shop.claim("photos", shop.make_class(), generateBucketName="photos", additionalConfig=config)
+    use(shop)
+
+    for part in (
+        "spec.additionalConfig.colour is ignored: the key is unknown",
+        "spec.additionalConfig.maxObjects is ignored: this store cannot do it",
+        "spec.additionalConfig.bucketMaxSize is ignored: its value is no string",
+    ):
+        shop.wait_event("photos", "Warning", "UnmanagedConfig", part)
+    assert shop.minio.settings(shop.bucket("photos"))["quota"] == 1048576
+
+
+def test_a_config_value_that_makes_no_sense_fails_until_it_is_edited(shop: MinioWorld) -> None:
+    shop.make_admin_secret()
+    storage_class = shop.make_class()
+    shop.claim("photos", storage_class, generateBucketName="photos", additionalConfig={"maxSize": "big"})
+    said = check_failed(wait_reason(shop, "InvalidConfig"))
+    assert "additionalConfig.maxSize must be a quantity" in said
+
+    shop.admin.patch(shop.claim_path("photos"), {"spec": {"additionalConfig": {"maxSize": "1Mi"}}})
+    use(shop)
+    assert not condition(shop.admin.get(shop.claim_path("photos")), "Stalled")
+
+
+def test_a_claim_with_neither_name_fails_until_it_gets_one(world: World) -> None:
+    with world.core():
+        world.claim(spec={})
+        claim = world.wait_reason("InvalidClaim")
+        assert "spec.bucketName or spec.generateBucketName" in check_failed(claim)
+        assert world.calls == {}
+        assert world.admin.find(world.ob_path()) is None
+
+        world.patch_claim({"spec": {"generateBucketName": "photos"}})
+        world.wait_bound()
+    assert ("Warning", "InvalidClaim") in world.events()
+
+
+# What is in the way in the cluster.
+
+
+@pytest.mark.parametrize(
+    ("plural", "reason", "data"),
+    [
+        ("secrets", "SecretConflict", {"password": base64.b64encode(b"of somebody else").decode()}),
+        ("configmaps", "ConfigMapConflict", {"motd": "of somebody else"}),
+    ],
+)
+def test_an_object_of_that_name_is_not_touched_and_the_claim_binds_when_it_is_gone(
+    world: World, plural: str, reason: str, data: dict[str, str]
+) -> None:
+    collection = world.path(plural).rpartition("/")[0]
+    foreign = world.admin.create(collection, {"metadata": {"name": "photos"}, "data": data})
+    with world.core():
+        world.claim()
+        claim = world.wait_reason(reason)
+        assert f"{world.namespace}/photos exists that this claim does not own" in check_waits(claim)
+        assert world.admin.get(world.path(plural)) == foreign
+        world.claim("neighbour")
+        world.wait_bound("neighbour")
+
+        world.admin.delete(world.path(plural))
+        world.wait_bound()
+    assert ("Warning", reason) in world.events()
+    for one in ("secrets", "configmaps"):
+        assert world.admin.get(world.path(one))["metadata"]["ownerReferences"][0]["uid"] == claim["metadata"]["uid"]
+
+
+def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(world: World) -> None:
+    collection = world.path("secrets").rpartition("/")[0]
+    foreign = world.admin.create(collection, {"metadata": {"name": "photos"}})
+    with world.core():
+        world.claim()
+        world.wait_reason("SecretConflict")
+        world.delete_claim()
+
+    assert world.admin.get(world.path("secrets")) == foreign
+    assert not world.store.buckets
+    assert not world.store.identities
+
+
+def test_a_claim_whose_namespace_goes_while_it_is_being_bound_leaves_nothing(world: World) -> None:
+    """What was made in the store before the namespace began to go is given back, and the namespace can go."""
+    path = f"/api/v1/namespaces/{world.namespace}"
+    seen: list[Any] = []
+
+    def is_going(found: Wire | None) -> bool:
+        return found is not None and found["status"]["phase"] == "Terminating"
+
+    def look(verb: str, _request: object) -> None:
+        if verb == "provision":
+            world.admin.delete(path)
+            world.admin.wait_for(path, is_going, timeout=20)
+        else:
+            seen.append((verb, len(world.store.buckets), len(world.store.identities)))
+
+    world.hook = look
+    with world.core():
+        world.claim()
+        world.admin.wait_gone(path, timeout=60)
+
+    assert seen[-1] == ("delete", 1, 1)
+    assert not world.store.buckets
+    assert not world.store.identities
+    assert world.admin.find(world.ob_path()) is None
