@@ -6,10 +6,13 @@ Used by this package's tests, and importable by whatever else needs a MinIO. Kno
 from __future__ import annotations
 
 import shutil
+import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import urllib3
 
 from libbucket.testing.binaries import go_binary
 from libbucket.testing.certificates import Authority
@@ -77,8 +80,15 @@ def minio_server(binary: Path, *, tls: bool = False) -> Iterator[MinioServer]:
         }
         program = Program(name="minio", command=command, directory=home, environment=environment)
         ready = http_ready(f"{server.url}/minio/health/ready", ca_path=home / "certs" / "ca.pem" if tls else None)
-        with running(program, ready=ready):
+        with running(program, ready=lambda: ready() and _knows_its_users(server)):
             yield server
+
+
+def _knows_its_users(server: MinioServer) -> bool:
+    """Whether the admin API refuses a stranger: it answers 503 for a moment after the server calls itself ready."""
+    context = ssl.create_default_context(cadata=server.ca_bundle) if server.ca_bundle else None
+    with urllib3.PoolManager(ssl_context=context, retries=False, timeout=2.0) as pool:
+        return pool.request("GET", f"{server.url}/minio/admin/v3/list-users").status == 403
 
 
 def _write_certificates(directory: Path) -> str:
