@@ -90,6 +90,7 @@ def a_new_world(**rest: Any) -> Snapshot:
         secret=ABSENT,
         config_map=ABSENT,
         credentials=None,
+        has_objects=False,
         config=SelectedConfig(applied={}, warnings=()),
         fingerprint="print-1",
     )
@@ -340,7 +341,7 @@ def test_what_is_none_of_our_business_is_ignored(world: Snapshot, why: str) -> N
             id="our Secret replaced by somebody's",
         ),
         pytest.param(
-            a_deleted_world(bucket=None, record=None, observed=None, storage_class=None),
+            a_deleted_world(bucket=None, record=None, observed=None, storage_class=None, has_objects=True),
             Reason.DELETION_BLOCKED,
             ["'buckets'", "objectbucket.io/finalizer"],
             Retry.SLOWLY,
@@ -427,16 +428,14 @@ def _without_bucket(**rest: Any) -> Snapshot:
         pytest.param(
             a_deleted_world(secret=FOREIGN, config_map=FOREIGN), Release(), id="objects of others are not in the way"
         ),
-        pytest.param(_without_bucket(), Release(records_first=True), id="ObjectBucket removed by hand"),
+        pytest.param(_without_bucket(has_objects=True), Release(records_first=True), id="ObjectBucket removed by hand"),
         pytest.param(
-            _without_bucket(phase="Pending"), Release(records_first=True), id="ObjectBucket removed before it was bound"
-        ),
-        pytest.param(
-            _without_bucket(spec={"bucketName": None}, storage_class=a_class(parameters=BROWNFIELD)),
+            _without_bucket(has_objects=True, spec={"bucketName": None}, storage_class=a_class(parameters=BROWNFIELD)),
             Release(records_first=True),
             id="brownfield, ObjectBucket removed by hand",
         ),
-        pytest.param(_without_bucket(spec={"bucketName": None}), LetGo(), id="no name, so no bucket was made"),
+        pytest.param(_without_bucket(), LetGo(), id="all given back, and killed before the last write"),
+        pytest.param(_without_bucket(phase="Pending"), LetGo(), id="killed before anything was made"),
         pytest.param(_without_bucket(bucket_object_name=""), LetGo(), id="it never got an ObjectBucket"),
         pytest.param(_without_bucket(storage_class=None, phase="Pending"), LetGo(), id="it waited for its class"),
         pytest.param(_without_bucket(storage_class=None, phase="Failed"), LetGo(), id="it failed, and its class went"),

@@ -35,10 +35,8 @@ class Reason(StrEnum):
     """
 
     # Normal progress.
-    PENDING = "Pending"
     PROVISIONING = "Provisioning"
     BOUND = "Bound"
-    RELEASING = "Releasing"
     RELEASED = "Released"
     RESTORED = "Restored"
     # The claim, or an edit of it.

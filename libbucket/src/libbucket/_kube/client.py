@@ -8,6 +8,7 @@ of caches, claims or who may write when: for that it asks a `fence` before each 
 from __future__ import annotations
 
 from contextlib import closing
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -59,13 +60,19 @@ class KubeClient:
         self._api = ApiClient(configuration)
         self._api.user_agent = "libbucket"
         self._fence = fence
+        self._seconds = READ_SECONDS
         self.host: str = configuration.host
 
     def fenced(self, fence: Callable[[], None]) -> KubeClient:
         """The same connections with a fence before each write."""
-        twin = object.__new__(KubeClient)
-        twin.__dict__.update(self.__dict__)
-        twin._fence = fence
+        twin = copy(self)
+        twin._fence = fence  # noqa: SLF001 - a twin of ourselves
+        return twin
+
+    def impatient(self, seconds: float) -> KubeClient:
+        """The same connections with another time limit for each answer: for what is useless when it comes late."""
+        twin = copy(self)
+        twin._seconds = seconds  # noqa: SLF001 - a twin of ourselves
         return twin
 
     def check_fence(self) -> None:
@@ -87,7 +94,7 @@ class KubeClient:
         Raises:
             KubeError: a refusal, or no answer.
         """
-        return self._body(self._send("GET", _with(path, params), {"Accept": accept}, None, READ_SECONDS))
+        return self._body(self._send("GET", _with(path, params), {"Accept": accept}, None, self._seconds))
 
     def create(self, resource: Resource[T], body: dict[str, Any], *, namespace: str = "") -> T:
         """Creates an object.
@@ -164,7 +171,7 @@ class KubeClient:
     def _write(self, method: str, path: str, content_type: str, body: dict[str, Any]) -> bytes:
         self._fence()
         headers = {"Accept": _JSON, "Content-Type": content_type}
-        return self._body(self._send(method, path, headers, body, READ_SECONDS))
+        return self._body(self._send(method, path, headers, body, self._seconds))
 
     def _send(
         self, method: str, path: str, headers: dict[str, str], body: dict[str, Any] | None, seconds: float

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from libbucket import _api
 from libbucket._api import Phase
 from libbucket._kube.errors import AlreadyExists, Conflict, NotFound
@@ -79,6 +81,7 @@ class Binder:
         observed = self._ensure_objects(world, claim, answer)
         self._finish_bucket_object(world, ob, record, answer, observed)
         self._reporter.bound(claim, invalid_update=action.invalid_update)
+        self._say_restored(world, claim)
 
     def record_intent(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Record]:
         """Writes the ObjectBucket with everything that a deletion needs, or completes the one that is there.
@@ -94,6 +97,15 @@ class Binder:
             return self._create_bucket_object(world, claim, record), record
         patch = objects.intent_patch(known, claim, label=world.label, record=encode(record))
         return (self._patch_bucket_object(known.metadata.name, patch) if patch else known), record
+
+    def _say_restored(self, world: Snapshot, claim: ObjectBucketClaim) -> None:
+        if world.observed is None:
+            return
+        kinds = [("Secret", world.secret), ("ConfigMap", world.config_map)]
+        mended = [kind for kind, state in kinds if state is not ObjectState.INTACT]
+        if mended:
+            message = f"{' and '.join(mended)} had been removed or edited, and are as they should be again"
+            self._reporter.event(claim, "Normal", Reason.RESTORED, message)
 
     def _prepare_claim(self, world: Snapshot, claim: ObjectBucketClaim) -> ObjectBucketClaim:
         patch = objects.claim_patch(
@@ -124,14 +136,13 @@ class Binder:
         )
 
     def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, record: Record) -> ObjectBucketObject:
-        policy = (world.storage_class.reclaim_policy if world.storage_class is not None else None) or "Delete"
         body = objects.new_bucket_object(
             claim,
             name=world.bucket_object_name,
             label=world.label,
             record=encode(record),
             bucket_name=_bucket_name(world, claim),
-            reclaim_policy=ReclaimPolicy(policy),
+            reclaim_policy=_class_policy(world),
         )
         return self._create_in_turn(body)
 
@@ -265,7 +276,7 @@ class Binder:
         self, world: Snapshot, ob: ObjectBucketObject, record: Record, answer: _Answer, observed: Observed
     ) -> None:
         if answer.secret_data is not None:  # the store was called, and has applied what was asked
-            record = _with_config(record, dict(world.config.applied))
+            record = replace(record, config=dict(world.config.applied))
         patch = objects.bound_patch(
             ob,
             endpoint=answer.connection.endpoint,
@@ -278,17 +289,6 @@ class Binder:
         self._reporter.bucket_phase(ob, Phase.BOUND)
 
 
-def _with_config(record: Record, config: dict[str, str]) -> Record:
-    return Record(
-        provisioner=record.provisioner,
-        user_id=record.user_id,
-        greenfield=record.greenfield,
-        parameters=record.parameters,
-        generate_bucket_name=record.generate_bucket_name,
-        config=config,
-    )
-
-
 def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:
     """The recorded bucket; or the class's, for brownfield; or the claim's own choice; or a fresh one."""
     if world.bucket is not None and world.bucket.endpoint.bucket_name:
@@ -296,3 +296,10 @@ def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:
     if not world.is_greenfield:
         return world.parameters["bucketName"]
     return claim.wanted.bucket_name or generated_bucket_name(claim.wanted.generate_bucket_name or "")
+
+
+def _class_policy(world: Snapshot) -> ReclaimPolicy:
+    """The class's; Delete where it gives none, as Kubernetes defaults it; Retain where it can't be known any more."""
+    if world.storage_class is None:
+        return ReclaimPolicy.RETAIN
+    return ReclaimPolicy(world.storage_class.reclaim_policy or ReclaimPolicy.DELETE)

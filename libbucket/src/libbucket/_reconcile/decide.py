@@ -127,11 +127,13 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
         return Ignore("we let it go already")
     if world.bucket is not None:
         return Release()
-    # No ObjectBucket: either the store was never called, since that is written first, or it was removed by hand.
-    if world.storage_class is not None and world.bucket_object_name and _may_have_a_bucket(world, claim):
-        return Release(records_first=True)
-    if world.storage_class is not None or claim.seen.phase != Phase.BOUND:
+    if not world.has_objects:
+        # The ObjectBucket is written before the store is called, and deleted after Secret and ConfigMap: without
+        # all three, either nothing was made yet, or everything is given back already.
         return LetGo()
+    # Somebody removed the ObjectBucket of a bound claim by hand.
+    if world.storage_class is not None and world.bucket_object_name:
+        return Release(records_first=True)
     return Blocked(
         reason=Reason.DELETION_BLOCKED,
         message=(
@@ -141,10 +143,6 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
         ),
         retry=Retry.SLOWLY,
     )
-
-
-def _may_have_a_bucket(world: Snapshot, claim: ObjectBucketClaim) -> bool:
-    return bool(claim.wanted.bucket_name) or not world.is_greenfield
 
 
 def _bucket_object_conflict(claim: ObjectBucketClaim) -> Blocked:

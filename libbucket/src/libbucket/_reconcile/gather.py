@@ -7,11 +7,11 @@ when their version is not the one that was seen intact, so that a bound claim co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from libbucket import _api
 from libbucket._kube.errors import NotFound
-from libbucket._kube.resources import CONFIG_MAPS, SECRETS
+from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from libbucket._reconcile.additional_config import SelectedConfig, select_config
 from libbucket._reconcile.names import bucket_object_names, provisioner_label
 from libbucket._reconcile.objects import config_map_data, credentials_in
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
     from libbucket._kube.discovery import CrdFeatures
     from libbucket.types import Authentication
+
+T = TypeVar("T", bound=_api.Object)
 
 _NO_CONFIG = SelectedConfig(applied={}, warnings=())
 
@@ -94,6 +96,10 @@ class Gatherer:
         """
         claim = self._caches.claims.get(key)
         bucket = self._proven_bucket(claim) if claim is not None else None
+        has_objects = False
+        if claim is not None and bucket is None and claim.metadata.is_being_deleted and claim.metadata.has_finalizer():
+            # Letting a claim go, or deleting by what its class says today, can't be undone: no cache is asked.
+            claim, bucket, has_objects = self._read_afresh(claim)
         record, observed = (record_of(bucket), observed_of(bucket)) if bucket is not None else (None, None)
         config = self._config(claim)
         storage_class = self._storage_class(claim, bucket)
@@ -113,6 +119,7 @@ class Gatherer:
             secret=secret,
             config_map=self._config_map(claim, bucket, observed, recheck=recheck),
             credentials=credentials,
+            has_objects=has_objects,
             config=config,
             fingerprint=self._fingerprint(claim, storage_class, record, config),
             recheck=recheck,
@@ -134,6 +141,27 @@ class Gatherer:
     def _is_proven(self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim) -> bool:
         owner, meta = owner_of(bucket, ""), claim.metadata
         return (owner.namespace, owner.name, owner.uid) == (meta.namespace, meta.name, meta.uid)
+
+    def _read_afresh(
+        self, claim: _api.ObjectBucketClaim
+    ) -> tuple[_api.ObjectBucketClaim | None, _api.ObjectBucketObject | None, bool]:
+        meta = claim.metadata
+        now = self._find(CLAIMS, meta.name, namespace=meta.namespace)
+        if now is None or now.metadata.uid != meta.uid:
+            return None, None, False
+        names = (now.object_bucket_name, *bucket_object_names(meta.namespace, meta.name))
+        found = (self._find(BUCKETS, name) for name in dict.fromkeys(name for name in names if name))
+        bucket = next((one for one in found if one is not None and self._is_proven(one, now)), None)
+        secret = self._find(SECRETS, meta.name, namespace=meta.namespace)
+        config_map = self._find(CONFIG_MAPS, meta.name, namespace=meta.namespace)
+        owned = (one is not None and one.metadata.is_controlled_by(meta.uid) for one in (secret, config_map))
+        return now, bucket, any(owned)
+
+    def _find(self, resource: Resource[T], name: str, *, namespace: str = "") -> T | None:
+        try:
+            return self._client.read(resource, name, namespace=namespace)
+        except NotFound:
+            return None
 
     def _bucket_object_name(self, claim: _api.ObjectBucketClaim | None, bucket: _api.ObjectBucketObject | None) -> str:
         if claim is None or bucket is not None:
@@ -205,9 +233,8 @@ class Gatherer:
             return ObjectState.INTACT, None
         if cached is None and _is_new(claim, bucket):
             return ObjectState.ABSENT, None
-        try:
-            secret = self._client.read(SECRETS, claim.metadata.name, namespace=claim.metadata.namespace)
-        except NotFound:
+        secret = self._find(SECRETS, claim.metadata.name, namespace=claim.metadata.namespace)
+        if secret is None:
             return ObjectState.ABSENT, None
         if not secret.metadata.is_controlled_by(claim.metadata.uid):
             return ObjectState.FOREIGN, None
@@ -232,9 +259,8 @@ class Gatherer:
             return ObjectState.INTACT
         if cached is None and _is_new(claim, bucket):
             return ObjectState.ABSENT
-        try:
-            found = self._client.read(CONFIG_MAPS, claim.metadata.name, namespace=claim.metadata.namespace)
-        except NotFound:
+        found = self._find(CONFIG_MAPS, claim.metadata.name, namespace=claim.metadata.namespace)
+        if found is None:
             return ObjectState.ABSENT
         if not found.metadata.is_controlled_by(claim.metadata.uid):
             return ObjectState.FOREIGN

@@ -35,7 +35,7 @@ def generated_bucket_name(prefix: str) -> str:
     """A fresh bucket name that begins with what the claim asked for, made fit for every store.
 
     At most 26 characters of the prefix and a UUIDv4, which is 63 together. Lower case, digits and single
-    hyphens only: S3 takes no capitals and no "_", Azure no "--".
+    hyphens only: some stores take no capitals and no "_", some no "--".
     """
     readable = re.sub("[^a-z0-9]+", "-", prefix.lower()).lstrip("-")[:_PREFIX_LENGTH].rstrip("-")
     unique = str(uuid.uuid4())

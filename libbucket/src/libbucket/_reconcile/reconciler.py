@@ -77,6 +77,8 @@ class Reconciler:
             world = self._gatherer.gather(key, recheck=recheck)
         except KubeError as error:
             return self._cluster_trouble(error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end the worker; it is logged
+            return Outcome(result=str(self._bug(error).reason), retry=Retry.SOON)
         return self._carry_out(world, decide(world))
 
     def forget(self, key: str, uid: str) -> None:
@@ -117,7 +119,8 @@ class Reconciler:
             self._binder.bind(world, claim, action)
             return Outcome(result="bound")
         if isinstance(action, Release):
-            ob = world.bucket or self._binder.record_intent(world, claim)[0]
+            ob = self._binder.record_intent(world, claim)[0] if action.records_first else world.bucket
+            assert ob is not None  # noqa: S101 - decide answers so only where there is one
             self._releaser.release(claim, ob)
             return Outcome(result="released")
         if isinstance(action, LetGo):

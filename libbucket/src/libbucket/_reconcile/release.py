@@ -84,7 +84,12 @@ class Releaser:
         patch = objects.finalizer_patch(meta, objects.without_finalizer(meta))
         with suppress(NotFound):
             written = self._client.patch(CLAIMS, meta.name, patch, namespace=meta.namespace)
-            self._caches.claims.observe(written)
+            if written.metadata.finalizers:
+                self._caches.claims.observe(written)
+                return
+        # That was the last finalizer, and the answer carries no newer version: take the claim out of the cache
+        # ourselves, or a change of its ObjectBucket would have it looked at as if it were still there.
+        self._caches.claims.remove(claim)
 
     def _give_back(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject) -> None:
         # Without a record the ObjectBucket is another program's, taken over while its class was gone already:

@@ -96,7 +96,7 @@ class Reporter:
 
     def failed(self, world: Snapshot, claim: ObjectBucketClaim, trouble: Trouble) -> None:
         """The claim is not done: says why, in status and, when that changed, in an Event."""
-        is_bound = world.observed is not None
+        is_bound = world.is_bound
         is_final = trouble.retry is Retry.NEVER and not claim.metadata.is_being_deleted
         ready = self._condition(claim, "Ready", "False", trouble.reason, trouble.message)
         if is_bound and world.is_serving and not claim.metadata.is_being_deleted:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from libbucket._api import Phase
+
 if TYPE_CHECKING:
     from libbucket import _api
     from libbucket._kube.discovery import CrdFeatures
@@ -45,6 +47,8 @@ class Snapshot:
         secret: state of the Secret.
         config_map: state of the ConfigMap.
         credentials: what the Secret holds, where it was read.
+        has_objects: whether a claim that is being deleted and has no ObjectBucket still has its Secret or
+            ConfigMap: those go before the ObjectBucket does.
         config: the claim's `additionalConfig`, sorted.
         fingerprint: of everything that the store's side depends on.
         recheck: whether the store's side is to be gone through although nothing seems to have changed.
@@ -64,6 +68,7 @@ class Snapshot:
     secret: ObjectState
     config_map: ObjectState
     credentials: Authentication | None
+    has_objects: bool
     config: SelectedConfig
     fingerprint: str
     recheck: bool = False
@@ -79,6 +84,12 @@ class Snapshot:
     def is_greenfield(self) -> bool:
         """Whether the bucket is made for this claim: once recorded, that never changes."""
         return self.record.greenfield if self.record else not self.parameters.get("bucketName")
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it was bound once, by us or, before a takeover, by another program."""
+        taken_over = self.bucket is not None and self.claim is not None and self.record is None
+        return self.observed is not None or (taken_over and self.claim.seen.phase == Phase.BOUND)  # type: ignore[union-attr]
 
     @property
     def is_serving(self) -> bool:

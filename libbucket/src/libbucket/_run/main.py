@@ -41,6 +41,7 @@ STOPPED: Final = 0
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
 
+LEASE_SECONDS: Final = 5.0  # half the renew deadline: a dead connection leaves time for another try
 STOP_SECONDS: Final = 25.0  # Kubernetes kills after 30
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _LONGEST_NAME: Final = 253
@@ -175,7 +176,7 @@ def _elector(client: KubeClient, lease: LeaseSettings | None, metrics: Metrics) 
     metrics.leader(is_leader=lease is None)
     if lease is None:
         return None
-    elector = LeaderElector(client, lease)
+    elector = LeaderElector(client.impatient(LEASE_SECONDS), lease)
     elector.subscribe(
         on_acquired=lambda: metrics.leader(is_leader=True), on_lost=lambda: metrics.leader(is_leader=False)
     )

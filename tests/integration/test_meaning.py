@@ -1,0 +1,427 @@
+"""Every row of the contract's "Meaning", on a real API server: what happens on each event."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+from world import OBC, condition
+
+from libbucket.testing.binaries import kubectl_binary
+from libbucket.testing.builders import a_class
+from libbucket.testing.memory_store import Bucket
+
+if TYPE_CHECKING:
+    from world import World
+
+
+def test_a_class_with_a_bucket_name_grants_access_to_that_bucket(world: World) -> None:
+    world.store.buckets["archive"] = Bucket(stamp={})
+    brownfield = world.make_class(f"{world.class_name}-b", parameters={"bucketName": "archive"})
+    with world.core():
+        world.claim(storage_class=brownfield, spec={})
+        claim = world.wait_bound()
+        assert world.calls == {"grant": 1}
+        assert claim["spec"]["bucketName"] == "archive"
+        world.delete_claim()
+        assert world.calls == {"grant": 1, "revoke": 1}
+
+    assert set(world.store.buckets) == {"archive"}
+    assert not world.store.identities
+    world.delete_class(brownfield)
+
+
+def test_names_in_a_brownfield_claim_are_ignored(world: World) -> None:
+    world.store.buckets["archive"] = Bucket(stamp={})
+    brownfield = world.make_class(f"{world.class_name}-b", parameters={"bucketName": "archive"})
+    with world.core():
+        world.claim(storage_class=brownfield, spec={"bucketName": "mine", "generateBucketName": "other"})
+        world.wait_bound()
+
+    assert world.admin.get(world.path("configmaps"))["data"]["BUCKET_NAME"] == "archive"
+    assert set(world.store.buckets) == {"archive"}
+    world.delete_class(brownfield)
+
+
+def test_a_claim_without_a_name_fails_and_binds_after_an_edit(world: World) -> None:
+    with world.core():
+        world.claim(spec={})
+        claim = world.wait_reason("InvalidClaim")
+        assert claim["status"]["phase"] == "Failed"
+        assert condition(claim, "Stalled")["status"] == "True"
+        assert not world.calls
+
+        world.patch_claim({"spec": {"generateBucketName": "now"}})
+        bound = world.wait_bound()
+
+    assert bound["spec"]["bucketName"].startswith("now-")
+    assert condition(bound, "Stalled") == {}
+
+
+def test_of_two_names_the_bucket_name_wins(world: World) -> None:
+    with world.core():
+        world.claim(spec={"bucketName": "exactly-this", "generateBucketName": "other"})
+        world.wait_bound()
+
+    assert set(world.store.buckets) == {"exactly-this"}
+
+
+def test_with_retain_the_credentials_go_and_the_bucket_stays(world: World) -> None:
+    retaining = world.make_class(f"{world.class_name}-r", reclaim_policy="Retain")
+    with world.core():
+        world.claim(storage_class=retaining)
+        claim = world.wait_bound()
+        world.delete_claim()
+
+    assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
+    assert not world.store.identities
+    world.delete_class(retaining)
+
+
+def test_what_the_object_bucket_says_decides_at_deletion(world: World) -> None:
+    with world.core():
+        world.claim()
+        claim = world.wait_bound()
+        world.admin.patch(world.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
+        world.delete_claim()
+
+    assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
+
+
+def test_an_edited_additional_config_is_applied_and_the_credentials_stay(world: World) -> None:
+    with world.core():
+        world.claim()
+        bucket = world.store.buckets[world.wait_bound()["spec"]["bucketName"]]
+        before = world.secret()
+        for wanted, expected in (("7", 7), ("9", 9), (None, None)):
+            generation = world.patch_claim({"spec": {"additionalConfig": {"maxObjects": wanted}}})["metadata"][
+                "generation"
+            ]
+            world.wait_claim(lambda c, g=generation: c["status"].get("observedGeneration", 0) >= g)  # type: ignore[misc]
+            assert bucket.max_objects == expected
+
+        assert world.secret() == before
+
+
+def test_a_key_that_was_never_in_the_claim_leaves_the_bucket_alone(world: World) -> None:
+    with world.core():
+        world.claim()
+        bucket = world.store.buckets[world.wait_bound()["spec"]["bucketName"]]
+        bucket.max_objects = 5  # set by somebody at the store
+        generation = world.patch_claim({"spec": {"additionalConfig": {"unheard": "of"}}})["metadata"]["generation"]
+        world.wait_claim(lambda c: c["status"].get("observedGeneration", 0) >= generation)
+
+    assert bucket.max_objects == 5
+    assert ("Warning", "UnmanagedConfig") in world.events()
+
+
+@pytest.mark.parametrize("field", ["bucketName", "generateBucketName", "storageClassName"])
+def test_an_edit_of_a_name_is_refused_by_the_crd(world: World, field: str) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        with pytest.raises(ApiException) as refused:
+            world.patch_claim({"spec": {field: "another"}})
+
+    assert refused.value.status == 422
+    assert field in str(refused.value.body)
+
+
+def test_a_claim_waits_for_its_class_without_a_write_and_binds_when_it_appears(world: World) -> None:
+    late = f"{world.class_name}-late"
+    with world.core():
+        world.claim(storage_class=late)
+        world.claim("other")  # served after the first one was looked at
+        world.wait_bound("other")
+        assert "status" not in world.get_claim()
+
+        world.make_class(late)
+        world.wait_bound()
+    world.delete_class(late)
+
+
+def test_a_claim_that_was_ours_says_that_its_class_is_missing(world: World) -> None:
+    late = f"{world.class_name}-late"
+    with world.core():
+        world.claim(storage_class=late, labels={"bucket-provisioner": world.label})
+        claim = world.wait_reason("StorageClassMissing")
+        assert claim["status"]["phase"] == "Pending"
+        world.make_class(late)
+        world.wait_bound()
+    world.delete_class(late)
+
+
+def test_a_bound_claim_is_deleted_although_its_class_is_gone(world: World) -> None:
+    gone = world.make_class(f"{world.class_name}-gone")
+    with world.core():
+        world.claim(storage_class=gone)
+        world.wait_bound()
+        world.delete_class(gone)
+        world.delete_claim()
+
+    assert not world.store.buckets
+    assert not world.store.identities
+
+
+def test_a_removed_secret_is_restored_with_a_new_key_and_the_old_one_is_gone(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        before = world.secret()
+        world.admin.delete(world.path("secrets"))
+        world.admin.wait_for(world.path("secrets"), lambda found: found is not None)
+        world.wait_bound()
+
+    after = world.secret()
+    assert after["AWS_ACCESS_KEY_ID"] != before["AWS_ACCESS_KEY_ID"]
+    (identity,) = world.store.identities.values()
+    assert list(identity.keys) == [after["AWS_ACCESS_KEY_ID"]]
+
+
+def test_an_edited_secret_is_put_right(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        world.admin.patch(world.path("secrets"), {"data": {"AWS_ACCESS_KEY_ID": "bWluZQ==", "MORE": "bW9yZQ=="}})
+        world.admin.wait_for(
+            world.path("secrets"),
+            lambda found: (
+                found is not None
+                and set(found["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+                and found["data"]["AWS_ACCESS_KEY_ID"] != "bWluZQ=="
+            ),
+        )
+    (identity,) = world.store.identities.values()
+    assert list(identity.keys) == [world.secret()["AWS_ACCESS_KEY_ID"]]
+
+
+@pytest.mark.parametrize("edit", [{"data": {"BUCKET_HOST": "elsewhere"}}, {"data": {"MORE": "x"}}, None])
+def test_a_config_map_that_was_edited_or_removed_is_restored_without_a_call_to_the_store(
+    world: World, edit: dict[str, object] | None
+) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        wanted, calls = world.admin.get(world.path("configmaps"))["data"], world.calls
+        if edit is None:
+            world.admin.delete(world.path("configmaps"))
+        else:
+            world.admin.patch(world.path("configmaps"), edit)
+        world.admin.wait_for(
+            world.path("configmaps"), lambda found: found is not None and found["data"] == wanted, timeout=20
+        )
+        assert world.calls == calls
+
+
+def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        calls = world.calls
+        paths = {world.path("secrets"): False, world.path("configmaps"): False}
+        for path, keeps_finalizer in (paths | {world.claim_path(): True, world.ob_path(): True}).items():
+            world.admin.patch(path, {"metadata": {"labels": {"team": "shop"}, "finalizers": None}})
+            world.admin.wait_for(
+                path,
+                lambda found, wanted=keeps_finalizer: (
+                    found is not None  # type: ignore[misc]
+                    and found["metadata"]["labels"].get("team") == "shop"
+                    and wanted is ("objectbucket.io/finalizer" in found["metadata"].get("finalizers", []))
+                ),
+            )
+        assert world.calls == calls
+
+
+def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        before, keys = world.admin.get(world.ob_path()), world.secret()
+        world.admin.delete(world.ob_path())
+        after = world.admin.wait_for(
+            world.ob_path(),
+            lambda found: (
+                found is not None
+                and found["metadata"]["uid"] != before["metadata"]["uid"]
+                and found.get("status", {}).get("phase") == "Bound"
+            ),
+        )
+
+    assert after is not None
+    assert after["spec"] == before["spec"]
+    assert world.secret() == keys
+    assert len(world.store.buckets) == 1
+
+
+def test_an_object_bucket_that_vanished_while_we_were_away_is_rebuilt(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        keys = world.secret()
+    world.admin.patch(world.ob_path(), {"metadata": {"finalizers": None}})
+    world.admin.delete(world.ob_path())
+    world.admin.wait_gone(world.ob_path())
+
+    with world.core():
+        world.admin.wait_for(
+            world.ob_path(), lambda found: found is not None and found.get("status", {}).get("phase") == "Bound"
+        )
+        world.wait_bound()
+        assert world.secret() == keys
+        world.delete_claim()
+    assert not world.store.buckets
+
+
+def test_a_bucket_and_user_that_are_gone_already_do_not_hold_a_deletion_up(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        world.store.buckets.clear()
+        world.store.identities.clear()
+        world.delete_claim()
+
+
+def test_claims_of_other_provisioners_are_never_written_to(world: World) -> None:
+    theirs = f"{world.class_name}-theirs"
+    world.admin.create("/apis/storage.k8s.io/v1/storageclasses", a_class(name=theirs, provisioner="other.io/bucket"))
+    with world.core():
+        before = world.claim("theirs", storage_class=theirs)
+        world.claim()
+        world.wait_bound()
+        assert world.get_claim("theirs")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert world.events("theirs") == []
+    world.delete_class(theirs)
+
+
+def test_a_restart_with_bound_claims_calls_no_store_and_writes_nothing(world: World) -> None:
+    with world.core():
+        for number in range(5):
+            world.claim(f"claim-{number}")
+        for number in range(5):
+            world.wait_bound(f"claim-{number}")
+    paths = [world.claim_path(f"claim-{number}") for number in range(5)]
+    before = [world.admin.get(path)["metadata"]["resourceVersion"] for path in paths]
+
+    with world.core():
+        world.claim("last")
+        world.wait_bound("last")
+        assert world.calls == {"provision": 1}
+
+    assert [world.admin.get(path)["metadata"]["resourceVersion"] for path in paths] == before
+
+
+def test_another_version_of_the_provisioner_goes_through_the_store_once(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        keys = world.secret()
+    with world.core(version="2"):
+        world.claim("other")
+        world.wait_bound("other")
+        world.admin.wait_for(world.claim_path(), lambda _claim: world.calls["provision"] == 2)
+    with world.core(version="2"):
+        world.claim("third")
+        world.wait_bound("third")
+        assert world.calls == {"provision": 1}
+    assert world.secret() == keys
+
+
+def test_other_finalizers_labels_and_annotations_are_kept_to_the_end(world: World) -> None:
+    extra: dict[str, Any] = {"finalizers": ["example.com/hold"], "labels": {"team": "shop"}, "annotations": {"note": "mine"}}
+    with world.core():
+        world.claim(**extra)
+        claim = world.wait_bound()
+        assert claim["metadata"]["finalizers"] == ["example.com/hold", "objectbucket.io/finalizer"]
+        assert claim["metadata"]["labels"]["team"] == "shop"
+        assert claim["metadata"]["annotations"]["note"] == "mine"
+        world.delete_claim(wait=False)
+        held = world.admin.wait_for(
+            world.claim_path(),
+            lambda found: found is not None and found["metadata"]["finalizers"] == ["example.com/hold"],
+        )
+    assert held is not None
+    assert not world.store.buckets
+    world.patch_claim({"metadata": {"finalizers": None}})
+
+
+def test_an_orphaned_object_bucket_is_released_when_it_is_deleted(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+    world.patch_claim({"metadata": {"finalizers": None}})
+    world.delete_claim()
+    with world.core():
+        world.claim("other")
+        world.wait_bound("other")
+        assert len(world.store.buckets) == 2, "an ObjectBucket whose claim vanished is nobody's wish to delete data"
+        world.admin.delete(world.ob_path())
+        world.admin.wait_gone(world.ob_path())
+        assert len(world.store.buckets) == 1
+
+
+def test_a_namespace_full_of_claims_can_be_deleted(world: World) -> None:
+    with world.core():
+        for number in range(3):
+            world.claim(f"claim-{number}")
+            world.wait_bound(f"claim-{number}")
+        world.claim("nameless", spec={})
+        world.wait_reason("InvalidClaim", "nameless")
+        world.admin.delete(f"/api/v1/namespaces/{world.namespace}")
+        world.admin.wait_gone(f"/api/v1/namespaces/{world.namespace}", timeout=30)
+    assert not world.store.buckets
+    world.admin.create("/api/v1/namespaces", {"metadata": {"name": world.namespace}})  # for the fixture to delete
+
+
+def test_kubectl_wait_works_on_phase_and_condition(world: World) -> None:
+    with world.core():
+        world.claim()
+        for what in ("jsonpath={.status.phase}=Bound", "condition=Ready"):
+            command = [str(kubectl_binary()), "--kubeconfig", str(world.cluster.kubeconfig), "wait", "obc/photos"]
+            command += ["-n", world.namespace, f"--for={what}", "--timeout=15s"]
+            answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+            assert answer.returncode == 0, answer.stderr
+
+
+def test_the_list_of_object_buckets_holds_no_credentials(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        keys = world.secret()
+    everything = [world.admin.get(world.ob_path()), world.get_claim(), world.admin.get(world.path("configmaps"))]
+    everything += world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")
+    assert keys["AWS_SECRET_ACCESS_KEY"] not in str(everything)
+    assert world.admin.items(f"{OBC}/objectbuckets")
+
+
+def test_an_object_bucket_that_vanished_before_its_claim_was_deleted_leaves_nothing_behind(world: World) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+    world.admin.patch(world.ob_path(), {"metadata": {"finalizers": None}})
+    world.admin.delete(world.ob_path())
+    world.delete_claim(wait=False)
+
+    with world.core():
+        world.admin.wait_gone(world.claim_path())
+    assert not world.store.buckets
+    assert not world.store.identities
+
+
+def test_a_deletion_that_was_cut_off_after_the_object_bucket_went_does_not_start_again(world: World) -> None:
+    with world.core():
+        world.claim()
+        claim = world.wait_bound()
+        world.admin.patch(world.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
+    # What a release leaves that is killed before its last write: the finalizer, and nothing else.
+    for path in (world.path("secrets"), world.path("configmaps")):
+        world.admin.delete(path)
+    world.admin.patch(world.ob_path(), {"metadata": {"finalizers": None}})
+    world.admin.delete(world.ob_path())
+    world.delete_claim(wait=False)
+
+    with world.core():
+        world.admin.wait_gone(world.claim_path())
+        assert not world.calls
+    assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
