@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -126,8 +126,6 @@ class Informer(Generic[T]):
             try:
                 self._list_if_needed()
                 self._watch()
-            except Expired:
-                self._version = ""
             except KubeError as error:
                 self._wait_after(error)
 
@@ -136,20 +134,26 @@ class Informer(Generic[T]):
         self._stop.set()
         stream = self._stream
         if stream is not None:
-            stream.shutdown()
+            with suppress(OSError, RuntimeError, ValueError):  # the watch has just ended by itself
+                stream.shutdown()
 
     def _wait_after(self, error: KubeError) -> None:
+        if self._stop.is_set():
+            return
         self._failures += 1
         delay = _RELIST.delay(self._failures, self._random)
         if isinstance(error, ClusterUnavailable) and error.delay is not None:
             delay = max(delay, error.delay)
         if not isinstance(error, ClusterUnavailable):
             self._version = ""
-        if self._failures in {1, 10} or self._failures % 100 == 0:  # says it at once, then seldom
+        is_usual = isinstance(error, Expired) and self._failures == 1  # after a pause, a version may well be too old
+        if (self._failures in {1, 10} and not is_usual) or self._failures % 100 == 0:  # says it at once, then seldom
             self._log.warning("can't list or watch; trying again", error=str(error), attempt=self._failures)
         self._stop.wait(delay)
 
     def _succeeded(self) -> None:
+        # Only a watch that works is a success: a list that works before each watch that fails must not end the
+        # backing off, or an account that may list and not watch lists for ever.
         if self._failures:
             self._log.info("lists and watches again", after_attempts=self._failures)
         self._failures = 0
@@ -166,7 +170,6 @@ class Informer(Generic[T]):
         for gone in self.cache.retain(seen, version, namespace=self._namespace):
             self._on_change(gone, None)
         self._version = version
-        self._succeeded()
         self.synced.set()
 
     def _pages(self) -> Iterator[tuple[list[T], str]]:
@@ -196,6 +199,8 @@ class Informer(Generic[T]):
         self._stream = stream
         try:
             with closing(stream):
+                if self._stop.is_set():  # `stop` came while the stream was being opened, and did not see it
+                    return
                 for line in _lines(stream, self._client.host):
                     self._take_event(line)
         finally:
@@ -208,6 +213,7 @@ class Informer(Generic[T]):
         if self._stop.is_set():
             return
         kind, one = self._decode_event(line)
+        self._succeeded()
         if one is None:
             return
         if kind == "DELETED":
@@ -225,30 +231,38 @@ class Informer(Generic[T]):
 
     def _decode_list(self, body: bytes) -> tuple[_ListMeta, list[T]]:
         try:
-            page = self._list_decoder.decode(body)
-        except msgspec.ValidationError:
-            return self._decode_list_one_by_one(body)
+            return self._read_list(body)
         except msgspec.DecodeError as error:
             raise ClusterUnavailable(f"{self._path}: the answer is no JSON list; is this an API server?") from error
+
+    def _read_list(self, body: bytes) -> tuple[_ListMeta, list[T]]:
+        try:
+            page = self._list_decoder.decode(body)
+        except msgspec.ValidationError:
+            return self._read_list_one_by_one(body)
         return page.metadata, page.items or []
 
-    def _decode_list_one_by_one(self, body: bytes) -> tuple[_ListMeta, list[T]]:
+    def _read_list_one_by_one(self, body: bytes) -> tuple[_ListMeta, list[T]]:
         page = msgspec.json.decode(body, type=_RawList)
         decoded = (self._decode_object(raw) for raw in page.items or ())
         return page.metadata, [one for one in decoded if one is not None]
 
     def _decode_event(self, line: bytes) -> tuple[str, T | None]:
         try:
-            event = self._event_decoder.decode(line)
-        except msgspec.ValidationError:
-            return self._decode_odd_event(line)
+            return self._read_event(line)
         except msgspec.DecodeError as error:
             raise ClusterUnavailable(f"{self._path}: the watch broke off in the middle of an event") from error
+
+    def _read_event(self, line: bytes) -> tuple[str, T | None]:
+        try:
+            event = self._event_decoder.decode(line)
+        except msgspec.ValidationError:
+            return self._read_odd_event(line)
         if event.type == "ERROR":
-            return self._decode_odd_event(line)
+            return self._read_odd_event(line)
         return event.type, event.object
 
-    def _decode_odd_event(self, line: bytes) -> tuple[str, T | None]:
+    def _read_odd_event(self, line: bytes) -> tuple[str, T | None]:
         event = msgspec.json.decode(line, type=_RawEvent)
         if event.type == "ERROR":
             raise from_status(msgspec.json.decode(event.object, type=Status), {}, self._path)
