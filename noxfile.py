@@ -158,6 +158,15 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+@timed
+def bench(session: nox.Session) -> None:
+    """Measures what the core takes and what it costs the API server: `nox -s bench -- --json PATH`."""
+    install(session, "test", ours=True)
+    install_toolchains(session)
+    run_servers(session, "tests/bench/bench.py", *session.posargs)
+
+
+@nox.session(default=False)
 def controlplane(session: nox.Session) -> None:
     """Starts a real Kubernetes control plane and stays, for work by hand."""
     install(session, "test", ours=True)

@@ -15,7 +15,7 @@ INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q --require-hashes -r
 DEMO = f"{INSTALL} && .venv/bin/nox -s demo -- minio"
 TESTS = f"{INSTALL} && .venv/bin/nox"
 REQUIRED = ["lint", "types", "tests", "integration", "examples", "build"]
-HELPERS = ["demo", "lock", "dev", "controlplane"]
+HELPERS = ["demo", "bench", "lock", "dev", "controlplane"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,91 @@
+"""What a claim costs the API server, counted by the API server itself. Counts, no times."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+
+from api_requests import settled_requests
+from load import Load, metric, wait_idle
+
+from libbucket.testing.controlplane import control_plane
+from libbucket.testing.provisioner_process import provisioner_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from libbucket.testing.controlplane import ControlPlane
+    from libbucket.testing.provisioner_process import ProvisionerProcess
+
+CLAIMS = 20
+MOST = 9
+
+
+@pytest.fixture(scope="module")
+def quiet(crd_directories: Sequence[Path]) -> Iterator[ControlPlane]:
+    """A control plane on which nobody else works, garbage collector included: the count does not say who asked."""
+    if os.environ.get("LIBBUCKET_TEST_CONTEXT"):
+        pytest.skip("needs a control plane of its own")
+    with control_plane(crds=crd_directories, controllers=False) as plane:
+        yield plane
+
+
+@pytest.fixture
+def provisioner(quiet: ControlPlane) -> Iterator[ProvisionerProcess]:
+    command = [sys.executable, "-m", "libbucket.testing.memory"]
+    with provisioner_process(command, kubeconfig=quiet.kubeconfig) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def load(quiet: ControlPlane) -> Load:
+    return Load(quiet)
+
+
+def test_a_claim_costs_the_api_server_these_writes_and_no_reads(load: Load, provisioner: ProvisionerProcess) -> None:
+    bound = load.bind(provisioner, CLAIMS)
+    deleted = load.delete(provisioner, CLAIMS)
+
+    assert bound.requests == {
+        ("PATCH", "objectbucketclaims"): CLAIMS,  # finalizer, label, names
+        ("PATCH", "objectbucketclaims/status"): 2 * CLAIMS,  # Pending, then Bound
+        ("POST", "objectbuckets"): CLAIMS,  # the intent
+        ("PATCH", "objectbuckets"): CLAIMS,  # what the store answered
+        ("PATCH", "objectbuckets/status"): CLAIMS,
+        ("POST", "secrets"): CLAIMS,
+        ("POST", "configmaps"): CLAIMS,
+        ("POST", "events"): CLAIMS,
+    }
+    assert bound.requests_per_claim <= MOST
+    assert deleted.requests == {
+        ("PATCH", "objectbuckets/status"): CLAIMS,  # Released
+        ("DELETE", "secrets"): CLAIMS,
+        ("DELETE", "configmaps"): CLAIMS,
+        ("DELETE", "objectbuckets"): CLAIMS,
+        ("PATCH", "objectbuckets"): CLAIMS,  # its finalizer
+        ("PATCH", "objectbucketclaims"): CLAIMS,  # its finalizer
+    }
+
+
+def test_a_bound_claim_costs_nothing_at_a_restart(
+    quiet: ControlPlane, load: Load, provisioner: ProvisionerProcess
+) -> None:
+    load.bind(provisioner, CLAIMS)
+    provisioner.stop()
+    before = settled_requests(quiet)
+
+    provisioner.start()
+    wait_idle(provisioner, looks=CLAIMS)
+
+    # The new process's store is empty, too: whoever asked it for a bound claim's bucket would make one.
+    assert metric(provisioner.metrics(), "libbucket_backend_call_duration_seconds_count") == 0
+    asked = settled_requests(quiet) - before
+    assert {verb for verb, _ in asked} == {"LIST"}
+    assert asked.total() < CLAIMS
+    load.delete(provisioner, CLAIMS)
