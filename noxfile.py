@@ -20,9 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import nox
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
+
+try:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"this nox lacks {missing.name}: install it with 'pip install -r requirements/nox.txt', as the README shows"
+    ) from None
 
 if TYPE_CHECKING:
     from collections.abc import Callable

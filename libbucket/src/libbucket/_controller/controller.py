@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from libbucket.provisioner import ProvisionerFactory
 
 SOON: Final = Backoff(base=1.0, ceiling=300.0)
-SLOWLY: Final = Backoff(base=30.0, ceiling=600.0)
+SLOWLY: Final = Backoff(base=30.0, ceiling=300.0)
 _RECHECK_SPREAD: Final = 0.1
 """A recheck of all claims is spread over this share of the interval, plus what the interval itself is jittered by."""
 

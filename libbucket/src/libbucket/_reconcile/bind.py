@@ -75,7 +75,8 @@ class Binder:
             KubeError: the cluster's side failed.
         """
         claim = self._prepare_claim(world, claim)
-        claim = self._reporter.pending(claim)
+        what = "The bucket is being made" if world.is_greenfield else "Access to the bucket is being granted"
+        claim = self._reporter.pending(claim, what)
         ob, record = self.record_intent(world, claim)
         answer = self._call_store(world, claim, ob, record) if action.calls_store else self._as_recorded(ob, record)
         observed = self._ensure_objects(world, claim, answer)

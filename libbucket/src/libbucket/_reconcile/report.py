@@ -73,11 +73,11 @@ class Reporter:
         self._log = structlog.get_logger()
         self._said: dict[str, tuple[str, str]] = {}
 
-    def pending(self, claim: ObjectBucketClaim) -> ObjectBucketClaim:
+    def pending(self, claim: ObjectBucketClaim, message: str) -> ObjectBucketClaim:
         """The first status: without `Ready=False`, Flux calls a new claim done."""
         if claim.seen.phase in {Phase.PENDING, Phase.BOUND}:
             return claim
-        ready = self._condition(claim, "Ready", "False", Reason.PROVISIONING, "The bucket is being made")
+        ready = self._condition(claim, "Ready", "False", Reason.PROVISIONING, message)
         return self._write_status(claim, Phase.PENDING, [ready])
 
     def bound(self, claim: ObjectBucketClaim, *, invalid_update: str = "") -> None:
