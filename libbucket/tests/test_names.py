@@ -6,7 +6,7 @@ import re
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libbucket._reconcile.names import bucket_object_names, generated_bucket_name, provisioner_label
@@ -34,6 +34,7 @@ def test_the_label_is_the_provisioner_name_as_a_label_value(name: str, label: st
     assert provisioner_label(name) == label
 
 
+@settings(deadline=None)  # on a busy machine, time says nothing
 @given(domain=DNS_NAME, name=DNS_NAME)
 def test_every_provisioner_name_gives_a_legal_label(domain: str, name: str) -> None:
     label = provisioner_label(f"{domain}/{name}")
@@ -58,6 +59,7 @@ def test_the_names_of_a_claim_never_change() -> None:
     assert bucket_object_names("a-b", "c") == ("obc-a-b-c", "obc-a-b-c-4e84717d75bd")
 
 
+@settings(deadline=None)  # on a busy machine, time says nothing
 @given(namespace=DNS_LABEL, name=DNS_NAME)
 def test_both_names_are_legal_and_differ_whatever_the_claim_is_called(namespace: str, name: str) -> None:
     usual, fallback = bucket_object_names(namespace, name)
@@ -112,6 +114,7 @@ def test_a_generated_name_is_legal_in_every_store(prefix: str) -> None:
     assert _is_legal(generated_bucket_name(prefix))
 
 
+@settings(deadline=None)  # on a busy machine, time says nothing
 @given(prefix=st.text(max_size=80))
 def test_a_generated_name_is_legal_for_every_prefix(prefix: str) -> None:
     name = generated_bucket_name(prefix)
@@ -120,6 +123,7 @@ def test_a_generated_name_is_legal_for_every_prefix(prefix: str) -> None:
     assert uuid.UUID(name[-36:]).version == 4
 
 
+@settings(deadline=None)  # on a busy machine, time says nothing
 @given(prefix=DNS_LABEL.filter(lambda one: "--" not in one and len(one) <= 26))
 def test_a_prefix_that_is_legal_is_kept_as_it_is(prefix: str) -> None:
     assert generated_bucket_name(prefix)[:-37] == prefix

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libbucket._api import Meta, ObjectBucketClaim, ObjectBucketObject
@@ -232,11 +232,13 @@ def test_a_result_alone_touches_the_annotations_alone() -> None:
     assert patch == {"metadata": {"resourceVersion": "9", "annotations": {"objectbucket.io/observed": "later"}}}
 
 
+@settings(deadline=None)  # on a busy machine, time says nothing
 @given(was=MAPS, wanted=MAPS)
 def test_a_merge_turns_one_map_into_the_other_and_leaves_no_null(was: dict[str, str], wanted: dict[str, str]) -> None:
     assert merge(was, objects.merged(was, wanted)) == wanted
 
 
+@settings(deadline=None)  # on a busy machine, time says nothing
 @given(was=MAPS, config=MAPS, state=MAPS)
 def test_an_object_bucket_that_was_patched_needs_no_second_patch(
     was: dict[str, str], config: dict[str, str], state: dict[str, str]
@@ -270,6 +272,7 @@ def test_the_secret_has_the_s3_names_and_what_the_provisioner_adds() -> None:
     }
 
 
+@settings(deadline=None)  # on a busy machine, time says nothing
 @given(
     key_id=st.text(min_size=1),
     key=st.text(min_size=1),
@@ -372,6 +375,7 @@ def test_edited_data_are_put_right_and_added_keys_removed() -> None:
     assert patch == {"metadata": {"resourceVersion": "3"}, "data": {"a": "2", "b": "3", "extra": None}}
 
 
+@settings(deadline=None)  # on a busy machine, time says nothing
 @given(was=MAPS, data=MAPS)
 def test_a_secret_that_was_patched_needs_no_second_patch(was: dict[str, str], data: dict[str, str]) -> None:
     after = merge({"data": was}, owned_patch(Meta(labels=LABELS), was, data))
