@@ -149,7 +149,6 @@ def test_a_provisioner_killed_around_any_write_loses_nothing_and_leaves_nothing(
     town: Town, flow: Flow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with town.provisioner("-v", "4") as successor:
-        successor.kill()
         writes = _live_through(town, flow, successor, kill_at="")
         assert len(writes) >= 5, writes
         points = [("before", 1), *(("after", number) for number in range(1, len(writes) + 1))]
@@ -165,14 +164,19 @@ def test_a_provisioner_killed_around_any_write_loses_nothing_and_leaves_nothing(
 
 
 def _live_through(town: Town, flow: Flow, successor: ProvisionerProcess, *, kill_at: str) -> list[str]:
-    """One claim from its creation to its end; gives what the killer wrote until it died, or was stopped."""
+    """One claim from its creation to its end; gives what the killer wrote until it died, or was stopped.
+
+    The successor, which runs before and after, is killed, too: it has nothing to do then.
+    """
     kept = ""
-    town.make_claim(flow)
     if flow.deletes:
-        successor.start(wait=False)
+        town.make_claim(flow)
         kept = _see_it_bound(town, flow)
         successor.kill()
         town.delete_claim(_CLAIM, wait=False)
+    else:
+        successor.kill()
+        town.make_claim(flow)
     writes = _run_killer(town, flow, kill_at)
     if flow.changes_mind:
         town.delete_claim(_CLAIM, wait=False)
@@ -181,7 +185,6 @@ def _live_through(town: Town, flow: Flow, successor: ProvisionerProcess, *, kill
         kept = _see_it_bound(town, flow)
         town.delete_claim(_CLAIM, wait=False)
     town.wait_gone(_CLAIM)
-    successor.kill()
     town.check_gone(kept)
     town.check_neighbour()
     town.remove_kept(kept)
