@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `world`, which the tests import, too
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # what the tests import, too
 
 # Imported, not named in pytest_plugins, which pytest takes only from the conftest at the root.
 from world import World

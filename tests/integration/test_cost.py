@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from api_requests import settled_requests
-from load import Load, metric, wait_idle
+from load import STORE_CALLS, Load, metric, wait_idle
 
 from libbucket.testing.controlplane import control_plane
 from libbucket.testing.provisioner_process import provisioner_process
@@ -84,7 +84,7 @@ def test_a_bound_claim_costs_nothing_at_a_restart(
     wait_idle(provisioner, looks=CLAIMS)
 
     # The new process's store is empty, too: whoever asked it for a bound claim's bucket would make one.
-    assert metric(provisioner.metrics(), "libbucket_backend_call_duration_seconds_count") == 0
+    assert metric(provisioner.metrics(), STORE_CALLS) == 0
     asked = settled_requests(quiet) - before
     assert {verb for verb, _ in asked} == {"LIST"}
     assert asked.total() < CLAIMS

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from libbucket.testing.controlplane import Cluster
     from libbucket.testing.provisioner_process import ProvisionerProcess
 
-_KILLER = Path(__file__).with_name("killer.py")
+_KILLER = Path(__file__).with_name("support") / "killer.py"
 _NEIGHBOUR, _CLAIM, _REPORTS = "neighbour", "photos", "reports"
 _KEY, _DATA = "kept", b"of the neighbour"
 

@@ -329,7 +329,8 @@ def test_another_version_of_the_provisioner_goes_through_the_store_once(world: W
 
 
 def test_other_finalizers_labels_and_annotations_are_kept_to_the_end(world: World) -> None:
-    extra: dict[str, Any] = {"finalizers": ["example.com/hold"], "labels": {"team": "shop"}, "annotations": {"note": "mine"}}
+    extra: dict[str, Any] = {"finalizers": ["example.com/hold"]}
+    extra |= {"labels": {"team": "shop"}, "annotations": {"note": "mine"}}
     with world.core():
         world.claim(**extra)
         claim = world.wait_bound()
