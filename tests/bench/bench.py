@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api_requests import settled_requests
-from load import Load, Run, Size, metric, size_of, wait_idle
+from load import STORE_CALLS, Load, Run, Size, metric, size_of, wait_idle
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -128,7 +128,7 @@ def _restart(cluster: ControlPlane, provisioner: ProvisionerProcess, claims: int
         claims=claims,
         ready_seconds=ready_seconds,
         idle_seconds=idle_seconds,
-        store_calls=int(metric(provisioner.metrics(), "libbucket_backend_call_duration_seconds_count")),
+        store_calls=int(metric(provisioner.metrics(), STORE_CALLS)),
         requests=settled_requests(cluster) - before,
         size=size_of(provisioner.pid),
     )
@@ -151,12 +151,14 @@ def _figures(results: Results) -> Iterator[tuple[str, str]]:
         yield f"{run.claims} claims {verb}", f"{run.rate:.1f} claims/s"
         yield "  all were asked for after", f"{run.asking_seconds:.1f} s of {run.seconds:.1f} s"
         yield "  requests to the API server", f"{run.requests_per_claim:.2f} per claim"
+        yield "  looks at a claim", f"{run.looks / run.claims:.2f} per claim"
+        yield "  processor time of the provisioner", f"{run.cpu_seconds / run.claims * 1000:.1f} ms per claim"
     yield "memory, idle", _size(results.idle)
     yield f"memory, {restart.claims} claims bound", f"{_size(results.many)}; {per_claim:.1f} KiB per claim"
     yield f"restart with {restart.claims} claims bound", f"{restart.store_calls} calls to the store"
     yield "  requests to the API server", str(restart.requests.total())
-    yield "  ready", f"{restart.ready_seconds:.1f} s"
-    yield "  every claim looked at", f"{restart.idle_seconds:.1f} s"
+    yield "  ready", f"{restart.ready_seconds:.2f} s"
+    yield "  every claim looked at", f"{restart.idle_seconds:.2f} s"
     yield "  memory", _size(restart.size)
     yield f"{_FEW} worker, {few.claims} claims bound", f"{few.rate:.1f} claims/s"
     yield f"{_MANY} workers, {many_workers.claims} claims bound", f"{many_workers.rate:.1f} claims/s"
@@ -173,9 +175,9 @@ def _requests_table(results: Results) -> Table:
     table = Table("verb", "resource", title="Requests to the API server", box=SIMPLE, show_footer=True)
     rows = sorted({*bound.requests, *deleted.requests, *restart.requests}, key=lambda kind: (kind[1], kind[0]))
     for name, requests, share in (
-        ("a claim bound", bound.requests, bound.claims),
-        ("a claim deleted", deleted.requests, deleted.claims),
-        ("a restart", restart.requests, 1),
+        ("a claim\nbound", bound.requests, bound.claims),
+        ("a claim\ndeleted", deleted.requests, deleted.claims),
+        ("a\nrestart", restart.requests, 1),
     ):
         table.add_column(name, _count(requests.total(), share), justify="right")
     for kind in rows:

@@ -23,6 +23,9 @@ Event = dict[str, Any]
 
 NAMESPACE: Final = "bench"
 CLASS: Final = "bench"
+LOOKS: Final = "libbucket_reconcile_duration_seconds_count"
+STORE_CALLS: Final = "libbucket_backend_call_duration_seconds_count"
+_CPU: Final = "process_cpu_seconds_total"
 _CLAIMS: Final = f"/apis/objectbucket.io/v1alpha1/namespaces/{NAMESPACE}/objectbucketclaims"
 _HANDS: Final = 4  # how many claims are asked for at once: faster than they are served
 _LIMIT_SECONDS: Final = 600.0
@@ -38,12 +41,16 @@ class Run:
         seconds: from the first request for one to the last one done.
         asking_seconds: how much of that the requests for them took.
         requests: of the provisioner, to the API server.
+        looks: of the provisioner, at a claim; those that find nothing to do included.
+        cpu_seconds: of the provisioner: what is left of the speed when others use the processors, too.
     """
 
     claims: int
     seconds: float
     asking_seconds: float
     requests: Requests
+    looks: int
+    cpu_seconds: float
 
     @property
     def rate(self) -> float:
@@ -95,7 +102,7 @@ class Load:
     ) -> Run:
         names = [f"claim-{number}" for number in range(count)]
         version = self._admin.get(f"{_CLAIMS}?limit=1")["metadata"]["resourceVersion"]
-        before = settled_requests(self._cluster)
+        before, metrics_before = settled_requests(self._cluster), provisioner.metrics()
         # A watch is counted when it ends: this one with this function, after the counting.
         events = self._admin.watch(_CLAIMS, resource_version=version, timeout=_LIMIT_SECONDS)
         started = time.monotonic()
@@ -112,9 +119,17 @@ class Load:
             raise TimeoutError(f"{len(waiting)} of {count} claims were not done within {_LIMIT_SECONDS:.0f} s")
         asking_seconds = max(each.result() for each in asked) - started
         wait_idle(provisioner)
+        metrics = provisioner.metrics()
         requests = settled_requests(self._cluster) - before
         requests[verb, "objectbucketclaims"] -= count  # ours
-        return Run(claims=count, seconds=seconds, asking_seconds=asking_seconds, requests=+requests)
+        return Run(
+            claims=count,
+            seconds=seconds,
+            asking_seconds=asking_seconds,
+            requests=+requests,
+            looks=int(metric(metrics, LOOKS) - metric(metrics_before, LOOKS)),
+            cpu_seconds=metric(metrics, _CPU) - metric(metrics_before, _CPU),
+        )
 
 
 def _is_bound(event: Event) -> bool:
@@ -134,7 +149,7 @@ def wait_idle(provisioner: ProvisionerProcess, *, looks: int = 0) -> None:
     deadline = time.monotonic() + _LIMIT_SECONDS
     while time.monotonic() < deadline:
         text = provisioner.metrics()
-        looked = metric(text, "libbucket_reconcile_duration_seconds_count")
+        looked = metric(text, LOOKS)
         if looked >= looks and not metric(text, "libbucket_queue_keys"):
             return
         time.sleep(_POLL)
