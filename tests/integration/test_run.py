@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 import yaml
+from crd_generations import crds, generation
 
 from libbucket.testing.certificates import Authority
 from libbucket.testing.processes import HOST, free_ports
@@ -170,34 +171,6 @@ def test_rights_in_one_namespace_are_enough_to_serve_it(control_plane: ControlPl
 
 
 # The CRDs
-
-
-@contextmanager
-def crds(admin: KubeAdmin, change: str) -> Iterator[None]:
-    """The cluster with other CRDs, until the end of the block."""
-    names = [f"objectbucketclaims.{OBC}", f"objectbuckets.{OBC}"]
-    try:
-        for name in names:
-            admin.delete(f"{CRDS}/{name}")
-            admin.wait_gone(f"{CRDS}/{name}")
-        if change:
-            other = Path(change)
-            admin.install_crds(other)
-        yield
-    finally:
-        for name in names:
-            admin.delete(f"{CRDS}/{name}")
-            admin.wait_gone(f"{CRDS}/{name}")
-        admin.install_crds(ROOT / "crds")
-
-
-def generation(directory: Path, file: str, *, without_status: bool = False) -> str:
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all((GENERATIONS / file).read_text()))
-    for crd in documents:
-        if without_status:
-            del crd["spec"]["versions"][0]["subresources"]
-    (directory / "crds.yaml").write_text(yaml.safe_dump_all(documents))
-    return str(directory)
 
 
 def test_missing_crds_are_named_with_what_to_do(control_plane: ControlPlane, kube_admin: KubeAdmin) -> None:
