@@ -272,7 +272,7 @@ def test_an_odd_bucket_is_taken_as_it_is_and_can_be_let_go(
 
 
 @pytest.mark.parametrize(("generation", "claim"), [("rook", FROM_ROOK), ("noobaa", FROM_NOOBAA)])
-def test_an_object_made_under_others_crds_is_kept_and_can_be_let_go_under_ours(  # noqa: PLR0917 - fixtures
+def test_an_object_made_under_others_crds_is_kept_and_can_be_let_go_under_ours(
     kube_admin: KubeAdmin,
     claims: str,
     namespace: str,

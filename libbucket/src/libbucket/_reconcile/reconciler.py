@@ -79,16 +79,16 @@ class Reconciler:
             return self._cluster_trouble(error)
         except Exception as error:  # noqa: BLE001 - a bug of ours must not end the worker; it is logged
             return Outcome(result=str(self._bug(error).reason), retry=Retry.SOON)
-        return self._carry_out(world, decide(world))
+        return self._carry_out(world)
 
     def forget(self, key: str, uid: str) -> None:
         """Drops what is remembered about a claim that is gone."""
         self._gatherer.forget(key)
         self._reporter.forget(uid)
 
-    def _carry_out(self, world: Snapshot, action: Action) -> Outcome:
+    def _carry_out(self, world: Snapshot) -> Outcome:
         try:
-            return self._act(world, action)
+            return self._act(world, decide(world))
         except ProvisionerError as error:
             return self._fail(world, _trouble(error))
         except NamespaceTerminating as error:
