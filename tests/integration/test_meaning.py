@@ -9,6 +9,7 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 from world import OBC, condition
 
+from libbucket import StoreUnavailable
 from libbucket.testing.binaries import kubectl_binary
 from libbucket.testing.builders import a_class
 from libbucket.testing.memory_store import Bucket
@@ -426,3 +427,55 @@ def test_a_deletion_that_was_cut_off_after_the_object_bucket_went_does_not_start
         world.admin.wait_gone(world.claim_path())
         assert not world.calls
     assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
+
+
+def test_a_bound_claim_whose_edit_must_wait_goes_on_serving_and_says_what_it_waits_for(world: World) -> None:
+    def fail(_verb: object, _request: object) -> None:
+        raise StoreUnavailable("the store is away", delay=0.2)
+
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        world.hook = fail
+        world.patch_claim({"spec": {"additionalConfig": {"maxObjects": "3"}}})
+        claim = world.wait_reason("StoreUnavailable")
+        assert claim["status"]["phase"] == "Bound"
+        assert condition(claim)["status"] == "True"
+        assert condition(claim, "Reconciling")["message"] == "the store is away"
+
+        world.hook = lambda _verb, _request: None
+        claim = world.wait_claim(lambda one: not condition(one, "Reconciling"))
+        assert world.store.buckets[claim["spec"]["bucketName"]].max_objects == 3
+    assert world.events().count(("Warning", "StoreUnavailable")) == 1
+    assert world.events().count(("Normal", "Bound")) == 1
+
+
+def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retries(world: World) -> None:
+    tries: list[int] = []
+
+    def fail(_verb: object, _request: object) -> None:
+        tries.append(1)
+        if len(tries) < 4:
+            raise StoreUnavailable("the store is away")
+
+    world.hook = fail
+    with world.core():
+        world.claim()
+        waiting = world.wait_reason("StoreUnavailable")
+        assert waiting["status"]["phase"] == "Pending"
+        world.wait_bound()
+    assert len(tries) == 4
+    assert sorted(world.events()) == [("Normal", "Bound"), ("Warning", "StoreUnavailable")]
+
+
+def test_a_bug_of_a_provisioner_shows_no_text_of_it(world: World) -> None:
+    def leak(_verb: object, _request: object) -> None:
+        raise RuntimeError("password=hunter2")
+
+    world.hook = leak
+    with world.core():
+        world.claim()
+        claim = world.wait_reason("InternalError")
+    everything = [claim, *world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")]
+    assert "hunter2" not in str(everything)
+    assert "RuntimeError" in condition(claim)["message"]

@@ -253,5 +253,6 @@ def _conditions_are_in_order(claim: ObjectBucketClaim, edit: str) -> bool:
         ready is not None
         and ready.status == "True"
         and says_edit == edit
+        and claim.seen.condition("Reconciling") is None
         and claim.seen.observed_generation == claim.metadata.generation
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from libbucket._reconcile.gather import Caches, Identity
     from libbucket._reconcile.snapshot import Snapshot
 
-_MESSAGE_LENGTH = 1024
+OUR_CONDITIONS: Final = frozenset({"Ready", "Stalled", "Reconciling"})
+IN_PLACE: Final = "Bucket, Secret and ConfigMap are in place"
+_MESSAGE_LENGTH: Final = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +84,14 @@ class Reporter:
 
     def bound(self, claim: ObjectBucketClaim, *, invalid_update: str = "") -> None:
         """The claim can be used. Says so once."""
-        was_ready = self._said_last(claim)[0] == Reason.BOUND
-        message = "Bucket, Secret and ConfigMap are in place"
-        conditions = [self._condition(claim, "Ready", "True", Reason.BOUND, message)]
+        was_ready = self._was_ready(claim)
+        conditions = [self._condition(claim, "Ready", "True", Reason.BOUND, IN_PLACE)]
         if invalid_update:
             stalled = self._condition(claim, "Stalled", "True", Reason.INVALID_UPDATE, invalid_update)
             conditions.append(stalled)
             self._warn_of_edit(claim, invalid_update)
         written = self._write_status(claim, Phase.BOUND, conditions)
-        self._said[claim.metadata.uid] = (Reason.BOUND, message)
+        self._said[claim.metadata.uid] = (Reason.BOUND, IN_PLACE)
         if not was_ready:
             self.event(written, "Normal", Reason.BOUND, f"Bound to bucket {claim.wanted.bucket_name or ''}".rstrip())
 
@@ -99,11 +100,14 @@ class Reporter:
         is_bound = world.is_bound
         is_final = trouble.retry is Retry.NEVER and not claim.metadata.is_being_deleted
         ready = self._condition(claim, "Ready", "False", trouble.reason, trouble.message)
-        if is_bound and world.is_serving and not claim.metadata.is_being_deleted:
-            ready = self._condition(claim, "Ready", "True", Reason.BOUND, "Bucket, Secret and ConfigMap are in place")
         conditions = [ready]
         if is_final:
             conditions.append(self._condition(claim, "Stalled", "True", trouble.reason, trouble.message))
+        if is_bound and world.is_serving and not claim.metadata.is_being_deleted:
+            # What is there goes on serving; that an edit or a repair is not done yet is said beside it.
+            conditions[0] = self._condition(claim, "Ready", "True", Reason.BOUND, IN_PLACE)
+            if not is_final:
+                conditions.append(self._condition(claim, "Reconciling", "True", trouble.reason, trouble.message))
         said = self._said_last(claim)
         phase = Phase.BOUND if is_bound else Phase.FAILED if is_final else Phase.PENDING
         # A claim that is going keeps the phase that it had: tools read Pending as "being made".
@@ -144,21 +148,27 @@ class Reporter:
     def forget(self, uid: str) -> None:
         """Drops what is remembered about a claim that is gone."""
         self._said.pop(uid, None)
+        self._said.pop(_about_edits(uid), None)
 
     def _warn_of_edit(self, claim: ObjectBucketClaim, message: str) -> None:
         stalled = claim.seen.condition("Stalled")
-        known = stalled.message if stalled is not None else self._said.get(claim.metadata.uid + "/edit", ("", ""))[1]
-        self._said[claim.metadata.uid + "/edit"] = (Reason.INVALID_UPDATE, message)
+        known = (
+            stalled.message if stalled is not None else self._said.get(_about_edits(claim.metadata.uid), ("", ""))[1]
+        )
+        self._said[_about_edits(claim.metadata.uid)] = (Reason.INVALID_UPDATE, message)
         if known != message:
             self.event(claim, "Warning", Reason.INVALID_UPDATE, message)
 
+    def _was_ready(self, claim: ObjectBucketClaim) -> bool:
+        ready = claim.seen.condition("Ready")
+        said = ready.reason if ready is not None else self._said.get(claim.metadata.uid, ("", ""))[0]
+        return said == Reason.BOUND
+
     def _said_last(self, claim: ObjectBucketClaim) -> tuple[str, str]:
         """Reason and message that the claim shows now; from memory where the CRD prunes conditions."""
-        for kind in ("Stalled", "Ready"):
-            condition = claim.seen.condition(kind)
-            if (condition is not None and condition.status == "True") or (condition is not None and kind == "Ready"):
-                return condition.reason, condition.message
-        return self._said.get(claim.metadata.uid, ("", ""))
+        shown = (claim.seen.condition(kind) for kind in ("Stalled", "Reconciling", "Ready"))
+        first = next((one for one in shown if one is not None), None)
+        return (first.reason, first.message) if first else self._said.get(claim.metadata.uid, ("", ""))
 
     def _condition(
         self, claim: ObjectBucketClaim, kind: str, status: str, reason: Reason, message: str
@@ -180,7 +190,7 @@ class Reporter:
     ) -> ObjectBucketClaim:
         status: dict[str, Any] = {"phase": phase}
         if self._identity.features.conditions:
-            foreign = [_plain(one) for one in claim.seen.conditions or () if one.type not in {"Ready", "Stalled"}]
+            foreign = [_plain(one) for one in claim.seen.conditions or () if one.type not in OUR_CONDITIONS]
             status |= {"conditions": foreign + conditions, "observedGeneration": claim.metadata.generation}
         if _shows(claim, status):
             return claim
@@ -193,6 +203,10 @@ class Reporter:
             return claim  # gone meanwhile, and its status with it
         self._caches.claims.observe(written)
         return written
+
+
+def _about_edits(uid: str) -> str:
+    return f"{uid}/edit"
 
 
 def _shows(claim: ObjectBucketClaim, status: dict[str, Any]) -> bool:
