@@ -28,7 +28,8 @@ STORE_CALLS: Final = "libbucket_backend_call_duration_seconds_count"
 _CPU: Final = "process_cpu_seconds_total"
 _CLAIMS: Final = f"/apis/objectbucket.io/v1alpha1/namespaces/{NAMESPACE}/objectbucketclaims"
 _HANDS: Final = 4  # how many claims are asked for at once: faster than they are served
-_LIMIT_SECONDS: Final = 600.0
+_LIMIT_SECONDS: Final = 60.0
+_SLOWEST: Final = 0.2  # seconds for each claim, beyond that: something is wrong
 _POLL: Final = 0.02
 
 
@@ -104,7 +105,8 @@ class Load:
         version = self._admin.get(f"{_CLAIMS}?limit=1")["metadata"]["resourceVersion"]
         before, metrics_before = settled_requests(self._cluster), provisioner.metrics()
         # A watch is counted when it ends: this one with this function, after the counting.
-        events = self._admin.watch(_CLAIMS, resource_version=version, timeout=_LIMIT_SECONDS)
+        limit = _LIMIT_SECONDS + count * _SLOWEST
+        events = self._admin.watch(_CLAIMS, resource_version=version, timeout=limit)
         started = time.monotonic()
         with ThreadPoolExecutor(_HANDS) as pool:
             asked = [pool.submit(ask, name) for name in names]
@@ -115,9 +117,14 @@ class Load:
                 if not waiting:
                     break
             seconds = time.monotonic() - started
-        if waiting:
-            raise TimeoutError(f"{len(waiting)} of {count} claims were not done within {_LIMIT_SECONDS:.0f} s")
         asking_seconds = max(each.result() for each in asked) - started
+        if waiting:
+            one = min(waiting)
+            status = (self._admin.find(f"{_CLAIMS}/{one}") or {}).get("status")
+            raise TimeoutError(
+                f"{len(waiting)} of {count} claims were not done within {limit:.0f} s; {one} says {status}; "
+                f"the provisioner's last lines:\n{provisioner.log()[-2000:]}"
+            )
         wait_idle(provisioner)
         metrics = provisioner.metrics()
         requests = settled_requests(self._cluster) - before
