@@ -1,0 +1,226 @@
+"""Many claims, random edits by everybody, and a core that dies after a random number of writes, again and again.
+
+What must hold once it is quiet is counted over the whole cluster and the whole store. The seed is in the name of the
+test: the same seed makes the same steps (their interleaving with the core is the scheduler's).
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+from world import OBC, World, condition
+
+from libbucket._controller.controller import Controller, ControllerSettings
+from libbucket._kube.client import KubeClient
+from libbucket._kube.config import load_configuration
+from libbucket._kube.discovery import CrdFeatures
+from libbucket._kube.errors import LeadershipLost
+from libbucket._kube.resources import NAMESPACES
+from libbucket._metrics import Metrics
+from libbucket.testing.memory import MemoryProvisioner
+from libbucket.testing.memory_store import Bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from libbucket.testing.controlplane import Cluster
+
+STEPS = 60
+NAMES = ("c", "b-c", "photos")
+
+
+class Mortal:
+    """Counts the core's writes and its calls to the store, and lets none through after the last one."""
+
+    def __init__(self, lives: int) -> None:
+        self.left = lives
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise LeadershipLost("this core is dead")
+
+
+class Town(World):
+    """A world with three classes and two namespaces whose claims want the same names for their ObjectBuckets."""
+
+    def __init__(self, cluster: Cluster, namespace: str, seed: int) -> None:
+        super().__init__(cluster, namespace)
+        self.random = random.Random(seed)
+        self.namespaces = [namespace, f"{namespace}-b"]
+        self.retained: set[str] = set()
+        self.perhaps_retained: set[str] = set()  # deleted before they were bound: made already, or not yet
+        self.store.buckets["archive"] = Bucket(stamp={})
+        self.classes = {
+            "Delete": self.make_class(),
+            "Retain": self.make_class(f"{self.class_name}-r", reclaim_policy="Retain"),
+            "Grant": self.make_class(f"{self.class_name}-g", parameters={"bucketName": "archive"}),
+        }
+
+    @contextmanager
+    def mortal_core(self, lives: int) -> Iterator[None]:
+        plain = KubeClient(load_configuration(kubeconfig=str(self.cluster.kubeconfig)))
+        settings = ControllerSettings(
+            provisioner_name=self.provisioner_name,
+            version="1",
+            cluster_id=plain.read(NAMESPACES, "kube-system").metadata.uid,
+            namespaces=(),
+            workers=4,
+            allowed_config=frozenset({"maxObjects"}),
+            resync_interval=0,
+            features=CrdFeatures(),
+        )
+        client = plain.fenced(Mortal(lives))
+        controller = Controller(
+            client, lambda services: MemoryProvisioner(services, store=self.store), settings, Metrics(), None
+        )
+        controller.start()
+        try:
+            yield
+        finally:
+            assert controller.stop(10)
+            plain.close()
+
+    def step(self) -> None:
+        """Somebody does something."""
+        weights: list[tuple[int, Callable[[str, str], None]]] = [
+            (6, self._create),
+            (3, self._delete),
+            (2, self._edit),
+            (1, self._remove_secret),
+            (1, self._spoil_config_map),
+            (1, self._remove_object_bucket),
+        ]
+        act = self.random.choices([one for _, one in weights], [weight for weight, _ in weights])[0]
+        with suppress(ApiException):  # what is not there, or there already: as with people
+            act(self.random.choice(self.namespaces), self.random.choice(NAMES))
+
+    def _create(self, namespace: str, name: str) -> None:
+        self.claim(name, namespace=namespace, storage_class=self.random.choice(list(self.classes.values())))
+
+    def _delete(self, namespace: str, name: str) -> None:
+        claim = self.admin.get(self.claim_path(name, namespace))
+        if claim["spec"]["storageClassName"] == self.classes["Retain"] and claim["spec"].get("bucketName"):
+            is_bound = claim.get("status", {}).get("phase") == "Bound"
+            (self.retained if is_bound else self.perhaps_retained).add(claim["spec"]["bucketName"])
+        self.admin.delete(self.claim_path(name, namespace))
+
+    def _edit(self, namespace: str, name: str) -> None:
+        value = self.random.choice(["3", "4", None])
+        self.admin.patch(self.claim_path(name, namespace), {"spec": {"additionalConfig": {"maxObjects": value}}})
+
+    def _remove_secret(self, namespace: str, name: str) -> None:
+        self.admin.delete(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+
+    def _spoil_config_map(self, namespace: str, name: str) -> None:
+        self.admin.patch(f"/api/v1/namespaces/{namespace}/configmaps/{name}", {"data": {"BUCKET_HOST": "wrong"}})
+
+    def _remove_object_bucket(self, namespace: str, name: str) -> None:
+        claim = self.admin.get(self.claim_path(name, namespace))
+        if claim["spec"].get("objectBucketName"):
+            self.admin.delete(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
+
+    def claims(self) -> list[dict[str, Any]]:
+        found = (self.admin.items(f"{OBC}/namespaces/{one}/objectbucketclaims") for one in self.namespaces)
+        return [claim for claims in found for claim in claims]
+
+    def wait_quiet(self) -> list[dict[str, Any]]:
+        """All claims, once each is either bound for good or gone."""
+        for claim in self.claims():
+            meta = claim["metadata"]
+            self.admin.wait_for(self.claim_path(meta["name"], meta["namespace"]), self._is_done, timeout=60)
+        return self.claims()
+
+    def _is_done(self, claim: dict[str, Any] | None) -> bool:
+        if claim is None:
+            return True
+        if "deletionTimestamp" in claim["metadata"] or condition(claim).get("status") != "True":
+            return False
+        status = claim["status"]
+        return bool(status["phase"] == "Bound" and status["observedGeneration"] == claim["metadata"]["generation"])
+
+
+@pytest.fixture
+def town(cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> Iterator[Town]:
+    made = Town(cluster, namespace, request.getfixturevalue("seed"))
+    made.admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespaces[1]}})
+    yield made
+    for name in made.classes.values():
+        made.delete_class(name)
+    made.admin.delete(f"/api/v1/namespaces/{made.namespaces[1]}")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: Town, seed: int) -> None:
+    assert seed  # the town's chance begins with it
+    steps = 0
+    while steps < STEPS:
+        with town.mortal_core(lives=town.random.randrange(1, 25)):
+            for _ in range(town.random.randrange(1, 8)):
+                town.step()
+                steps += 1
+            time.sleep(town.random.random() / 2)  # some time to live, which is the point here
+    with town.mortal_core(lives=100_000):
+        claims = town.wait_quiet()
+        wait_for_objects_to_settle(town)
+
+        assert_all_is_known_and_works(town, claims)
+        for claim in claims:
+            town._delete(claim["metadata"]["namespace"], claim["metadata"]["name"])
+        for claim in claims:
+            town.admin.wait_gone(town.claim_path(claim["metadata"]["name"], claim["metadata"]["namespace"]))
+
+    assert set(town.store.buckets) - town.perhaps_retained == town.retained | {"archive"}
+    assert not town.store.identities
+    assert not ours(town, f"{OBC}/objectbuckets")
+
+
+def wait_for_objects_to_settle(town: Town) -> None:
+    """Until no ConfigMap is spoilt and no ObjectBucket is going."""
+    for claim in town.claims():
+        meta, names = claim["metadata"], claim["spec"]["objectBucketName"]
+        town.admin.wait_for(
+            f"{OBC}/objectbuckets/{names}",
+            lambda ob: ob is not None and "deletionTimestamp" not in ob["metadata"] and "status" in ob,
+        )
+        path = f"/api/v1/namespaces/{meta['namespace']}/configmaps/{meta['name']}"
+        town.admin.wait_for(path, lambda found: found is not None and found["data"]["BUCKET_HOST"] != "wrong")
+        path = f"/api/v1/namespaces/{meta['namespace']}/secrets/{meta['name']}"
+        town.admin.wait_for(path, lambda found: found is not None)
+
+
+def assert_all_is_known_and_works(town: Town, claims: list[dict[str, Any]]) -> None:
+    granted = {town.classes["Grant"]}
+    made = {one["spec"]["bucketName"] for one in claims if one["spec"]["storageClassName"] not in granted}
+    assert set(town.store.buckets) - town.perhaps_retained == made | town.retained | {"archive"}
+    assert len(town.store.identities) == len(claims)
+    names = {one["spec"]["objectBucketName"] for one in claims}
+    assert {one["metadata"]["name"] for one in ours(town, f"{OBC}/objectbuckets")} == names
+    for plural in ("secrets", "configmaps"):
+        left = [one for space in town.namespaces for one in ours(town, f"/api/v1/namespaces/{space}/{plural}")]
+        assert len(left) == len(claims)
+    for claim in claims:
+        assert_credentials_work(town, claim)
+
+
+def assert_credentials_work(town: Town, claim: dict[str, Any]) -> None:
+    space, name = claim["metadata"]["namespace"], claim["metadata"]["name"]
+    town.namespace, before = space, town.namespace
+    keys = town.secret(name)
+    bucket = town.admin.get(f"/api/v1/namespaces/{space}/configmaps/{name}")["data"]["BUCKET_NAME"]
+    town.namespace = before
+    holder = [one for one in town.store.identities.values() if keys["AWS_ACCESS_KEY_ID"] in one.keys]
+    assert [one.grants for one in holder] == [{bucket}]
+    assert holder[0].keys == {keys["AWS_ACCESS_KEY_ID"]: keys["AWS_SECRET_ACCESS_KEY"]}
+    object_name = secrets.token_hex(4)
+    town.store.buckets[bucket].write(object_name, b"x")
+
+
+def ours(town: Town, path: str) -> list[dict[str, Any]]:
+    return town.admin.items(path, label_selector=f"bucket-provisioner={town.label}")
