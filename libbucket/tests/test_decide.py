@@ -83,6 +83,7 @@ def a_new_world(**rest: Any) -> Snapshot:
         claim=a_claim(),
         storage_class=a_class(),
         bucket=None,
+        twin=None,
         record=None,
         observed=None,
         bucket_object_name=OB_NAME,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from world import OBC, condition
+from world import OBC, Mortal, condition
 
 from libbucket import StoreUnavailable
 from libbucket.testing.binaries import kubectl_binary
@@ -479,3 +479,36 @@ def test_a_bug_of_a_provisioner_shows_no_text_of_it(world: World) -> None:
     everything = [claim, *world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")]
     assert "hunter2" not in str(everything)
     assert "RuntimeError" in condition(claim)["message"]
+
+
+@pytest.mark.parametrize("writes", range(7))
+def test_an_object_bucket_deleted_by_hand_is_never_forgotten_whenever_the_core_dies(world: World, writes: int) -> None:
+    with world.core():
+        world.claim()
+        world.wait_bound()
+        world.admin.patch(world.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
+        keys = world.secret()
+    world.admin.delete(world.ob_path())
+    fence = Mortal(writes)
+    with world.core(fence=fence):
+        assert fence.died.wait(20)
+
+    with world.core():
+        world.until(lambda: is_in_place(object_bucket_of(world, world.get_claim())))
+        claim = world.get_claim()
+        ob = object_bucket_of(world, claim)
+        assert ob is not None
+        assert ob["spec"]["reclaimPolicy"] == "Retain"
+        assert world.secret() == keys
+        world.delete_claim()
+    assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
+    assert not world.store.identities
+    assert not world.admin.items(f"{OBC}/objectbuckets", label_selector=f"bucket-provisioner={world.label}")
+
+
+def object_bucket_of(world: World, claim: dict[str, Any]) -> dict[str, Any] | None:
+    return world.admin.find(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
+
+
+def is_in_place(ob: dict[str, Any] | None) -> bool:
+    return ob is not None and "deletionTimestamp" not in ob["metadata"] and "status" in ob

@@ -9,21 +9,13 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from world import OBC, World, condition
+from world import OBC, Mortal, World, condition
 
-from libbucket._controller.controller import Controller, ControllerSettings
-from libbucket._kube.client import KubeClient
-from libbucket._kube.config import load_configuration
-from libbucket._kube.discovery import CrdFeatures
-from libbucket._kube.errors import LeadershipLost
-from libbucket._kube.resources import NAMESPACES
-from libbucket._metrics import Metrics
-from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_store import Bucket
 
 if TYPE_CHECKING:
@@ -33,18 +25,6 @@ if TYPE_CHECKING:
 
 STEPS = 60
 NAMES = ("c", "b-c", "photos")
-
-
-class Mortal:
-    """Counts the core's writes and its calls to the store, and lets none through after the last one."""
-
-    def __init__(self, lives: int) -> None:
-        self.left = lives
-
-    def __call__(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise LeadershipLost("this core is dead")
 
 
 class Town(World):
@@ -62,30 +42,6 @@ class Town(World):
             "Retain": self.make_class(f"{self.class_name}-r", reclaim_policy="Retain"),
             "Grant": self.make_class(f"{self.class_name}-g", parameters={"bucketName": "archive"}),
         }
-
-    @contextmanager
-    def mortal_core(self, lives: int) -> Iterator[None]:
-        plain = KubeClient(load_configuration(kubeconfig=str(self.cluster.kubeconfig)))
-        settings = ControllerSettings(
-            provisioner_name=self.provisioner_name,
-            version="1",
-            cluster_id=plain.read(NAMESPACES, "kube-system").metadata.uid,
-            namespaces=(),
-            workers=4,
-            allowed_config=frozenset({"maxObjects"}),
-            resync_interval=0,
-            features=CrdFeatures(),
-        )
-        client = plain.fenced(Mortal(lives))
-        controller = Controller(
-            client, lambda services: MemoryProvisioner(services, store=self.store), settings, Metrics(), None
-        )
-        controller.start()
-        try:
-            yield
-        finally:
-            assert controller.stop(10)
-            plain.close()
 
     def step(self) -> None:
         """Somebody does something."""
@@ -161,12 +117,12 @@ def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: Town, 
     assert seed  # the town's chance begins with it
     steps = 0
     while steps < STEPS:
-        with town.mortal_core(lives=town.random.randrange(1, 25)):
+        with town.core(fence=Mortal(town.random.randrange(1, 25))):
             for _ in range(town.random.randrange(1, 8)):
                 town.step()
                 steps += 1
             time.sleep(town.random.random() / 2)  # some time to live, which is the point here
-    with town.mortal_core(lives=100_000):
+    with town.core():
         claims = town.wait_quiet()
         wait_for_objects_to_settle(town)
 

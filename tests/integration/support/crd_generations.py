@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from kubernetes.client.exceptions import ApiException
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,21 +22,31 @@ OBC = "objectbucket.io"
 
 @contextmanager
 def crds(admin: KubeAdmin, change: str) -> Iterator[None]:
-    """The cluster with other CRDs, until the end of the block."""
-    names = [f"objectbucketclaims.{OBC}", f"objectbuckets.{OBC}"]
+    """The cluster with other CRDs, until the end of the block; without any if `change` is empty."""
     try:
-        for name in names:
-            admin.delete(f"{CRDS}/{name}")
-            admin.wait_gone(f"{CRDS}/{name}")
+        _remove_crds(admin)
         if change:
-            other = Path(change)
-            admin.install_crds(other)
+            admin.install_crds(Path(change))
         yield
     finally:
-        for name in names:
-            admin.delete(f"{CRDS}/{name}")
-            admin.wait_gone(f"{CRDS}/{name}")
+        _remove_crds(admin)
         admin.install_crds(ROOT / "crds")
+
+
+def _remove_crds(admin: KubeAdmin) -> None:
+    """Removes the CRDs, and what earlier tests left behind: a claim with a finalizer would hold them for ever."""
+    for kind in ("objectbucketclaims", "objectbuckets"):
+        name = f"{kind}.{OBC}"
+        if admin.find(f"{CRDS}/{name}") is None:
+            continue
+        for left in admin.items(f"/apis/{OBC}/v1alpha1/{kind}"):
+            space = left["metadata"].get("namespace")
+            where = f"namespaces/{space}/{kind}" if space else kind
+            path = f"/apis/{OBC}/v1alpha1/{where}/{left['metadata']['name']}"
+            with suppress(ApiException):  # going by itself, meanwhile
+                admin.patch(path, {"metadata": {"finalizers": None}})
+        admin.delete(f"{CRDS}/{name}")
+        admin.wait_gone(f"{CRDS}/{name}")
 
 
 def generation(directory: Path, file: str, *, without_status: bool = False) -> str:

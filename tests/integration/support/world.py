@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import secrets
+import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from libbucket._kube.errors import LeadershipLost
 from libbucket.testing.builders import a_claim, a_class
 from libbucket.testing.in_process import core_in_process
 from libbucket.testing.memory import MemoryProvisioner
@@ -27,6 +30,20 @@ def condition(found: Wire | None, kind: str = "Ready") -> Wire:
     """A condition of a claim; {} where it has none of this type."""
     every = (found or {}).get("status", {}).get("conditions", [])
     return next((one for one in every if one["type"] == kind), {})
+
+
+class Mortal:
+    """A core's fence: counts its writes and its calls to the store, and lets none through after the last one."""
+
+    def __init__(self, lives: int) -> None:
+        self.left = lives
+        self.died = threading.Event()
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            self.died.set()
+            raise LeadershipLost("this core is dead")
 
 
 class World:
@@ -112,6 +129,13 @@ class World:
         )
         assert found is not None
         return found
+
+    def until(self, is_so: Callable[[], bool], *, timeout: float = 20.0) -> None:
+        """Looks again and again: for what no single object's watch tells."""
+        deadline = time.monotonic() + timeout
+        while not is_so():
+            assert time.monotonic() < deadline, "it did not become so"
+            time.sleep(0.05)
 
     def delete_claim(self, name: str = "photos", *, wait: bool = True, namespace: str = "") -> None:
         self.admin.delete(self.claim_path(name, namespace))

@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._kube.errors import AlreadyExists, Conflict, NotFound
-from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
+from libbucket._kube.errors import AlreadyExists, NotFound
+from libbucket._kube.resources import CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._reconcile import objects
+from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.decide import foreign_object
 from libbucket._reconcile.gather import version_of
 from libbucket._reconcile.names import generated_bucket_name
@@ -66,6 +67,7 @@ class Binder:
         self._identity = identity
         self._store = store
         self._reporter = reporter
+        self._buckets = BucketObjects(client, caches)
 
     def bind(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind) -> None:
         """Brings the claim to Bound.
@@ -91,13 +93,15 @@ class Binder:
             KubeError: it could not be written.
         """
         record = self._record(world, claim)
+        if world.twin is not None:
+            self._buckets.discard(world.twin)  # of a replacement that was cut off
         known = world.bucket
-        if known is not None and known.metadata.is_being_deleted:
-            return self._replace_bucket_object(known, claim, record), record
         if known is None:
             return self._create_bucket_object(world, claim, record), record
+        if known.metadata.is_being_deleted:
+            known = self._buckets.replace(known, claim)
         patch = objects.intent_patch(known, claim, label=world.label, record=encode(record))
-        return (self._patch_bucket_object(known.metadata.name, patch) if patch else known), record
+        return self._buckets.patch(known, patch), record
 
     def _say_restored(self, world: Snapshot, claim: ObjectBucketClaim) -> None:
         if world.observed is None:
@@ -145,40 +149,7 @@ class Binder:
             bucket_name=_bucket_name(world, claim),
             reclaim_policy=_class_policy(world),
         )
-        return self._create_in_turn(body)
-
-    def _replace_bucket_object(
-        self, known: ObjectBucketObject, claim: ObjectBucketClaim, record: Record
-    ) -> ObjectBucketObject:
-        """Somebody deleted the ObjectBucket of a living claim: lets it go, and writes it again."""
-        body = objects.new_bucket_object(
-            claim,
-            name=known.metadata.name,
-            label=self._identity.label,
-            record=encode(record),
-            bucket_name=known.endpoint.bucket_name or "",
-            reclaim_policy=reclaim_policy_of(known),
-        )
-        body["spec"]["additionalState"] = _api.strings(known.wanted.additional_state)
-        try:
-            patch = objects.finalizer_patch(known.metadata, objects.without_finalizer(known.metadata))
-            self._client.patch(BUCKETS, known.metadata.name, patch)
-        except NotFound:
-            pass  # gone already, which is what was wanted
-        return self._create_in_turn(body)
-
-    def _create_in_turn(self, body: dict[str, Any]) -> ObjectBucketObject:
-        try:
-            created = self._client.create(BUCKETS, body)
-        except AlreadyExists as error:
-            raise Conflict(str(error)) from error  # the cache was behind: look again before deciding whose it is
-        self._caches.buckets.observe(created)
-        return created
-
-    def _patch_bucket_object(self, name: str, patch: dict[str, Any]) -> ObjectBucketObject:
-        written = self._client.patch(BUCKETS, name, patch)
-        self._caches.buckets.observe(written)
-        return written
+        return self._buckets.create(body)
 
     def _call_store(self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record) -> _Answer:
         options = self._options(world, claim, ob, record)
@@ -285,9 +256,7 @@ class Binder:
             record=encode(record),
             observed=encode(observed),
         )
-        if patch:
-            ob = self._patch_bucket_object(ob.metadata.name, patch)
-        self._reporter.bucket_phase(ob, Phase.BOUND)
+        self._reporter.bucket_phase(self._buckets.patch(ob, patch), Phase.BOUND)
 
 
 def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:

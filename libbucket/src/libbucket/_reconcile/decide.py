@@ -228,6 +228,7 @@ def _is_in_order(world: Snapshot, claim: ObjectBucketClaim, edit: str) -> bool:
     return (
         world.config_map is ObjectState.INTACT
         and world.bucket is not None
+        and world.twin is None
         and _bucket_object_is_in_order(world, world.bucket)
         and claim.metadata.has_finalizer()
         and claim.metadata.label(_api.PROVISIONER_LABEL) == world.label

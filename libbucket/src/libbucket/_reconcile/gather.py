@@ -28,6 +28,8 @@ from libbucket._reconcile.record import (
 from libbucket._reconcile.snapshot import ObjectState, Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libbucket._kube.cache import Cache
     from libbucket._kube.client import KubeClient
     from libbucket._kube.discovery import CrdFeatures
@@ -95,11 +97,12 @@ class Gatherer:
             KubeError: the Secret or ConfigMap could not be read.
         """
         claim = self._caches.claims.get(key)
-        bucket = self._proven_bucket(claim) if claim is not None else None
+        buckets = self._proven_buckets(claim, self._caches.buckets.get) if claim is not None else []
         has_objects = False
-        if claim is not None and bucket is None and claim.metadata.is_being_deleted and claim.metadata.has_finalizer():
+        if claim is not None and not buckets and claim.metadata.is_being_deleted and claim.metadata.has_finalizer():
             # Letting a claim go, or deleting by what its class says today, can't be undone: no cache is asked.
-            claim, bucket, has_objects = self._read_afresh(claim)
+            claim, buckets, has_objects = self._read_afresh(claim)
+        bucket, twin = [*buckets, None, None][:2]
         record, observed = (record_of(bucket), observed_of(bucket)) if bucket is not None else (None, None)
         config = self._config(claim)
         storage_class = self._storage_class(claim, bucket)
@@ -112,6 +115,7 @@ class Gatherer:
             claim=claim,
             storage_class=storage_class,
             bucket=bucket,
+            twin=twin,
             record=record,
             observed=observed,
             bucket_object_name=self._bucket_object_name(claim, bucket),
@@ -129,14 +133,14 @@ class Gatherer:
         """Drops what is remembered about a claim that is gone."""
         self._intact.pop(key, None)
 
-    def _proven_bucket(self, claim: _api.ObjectBucketClaim) -> _api.ObjectBucketObject | None:
-        meta = claim.metadata
-        names = (claim.object_bucket_name, *bucket_object_names(meta.namespace, meta.name))
-        for name in dict.fromkeys(name for name in names if name):
-            bucket = self._caches.buckets.get(name)
-            if bucket is not None and self._is_proven(bucket, claim):
-                return bucket
-        return None
+    def _proven_buckets(
+        self, claim: _api.ObjectBucketClaim, find: Callable[[str], _api.ObjectBucketObject | None]
+    ) -> list[_api.ObjectBucketObject]:
+        """This claim's ObjectBuckets: one, unless a replacement was cut off; one that stays comes first."""
+        names = (claim.object_bucket_name, *bucket_object_names(claim.metadata.namespace, claim.metadata.name))
+        found = (find(name) for name in dict.fromkeys(name for name in names if name))
+        proven = [one for one in found if one is not None and self._is_proven(one, claim)]
+        return sorted(proven, key=lambda one: one.metadata.is_being_deleted)
 
     def _is_proven(self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim) -> bool:
         owner, meta = owner_of(bucket, ""), claim.metadata
@@ -144,18 +148,16 @@ class Gatherer:
 
     def _read_afresh(
         self, claim: _api.ObjectBucketClaim
-    ) -> tuple[_api.ObjectBucketClaim | None, _api.ObjectBucketObject | None, bool]:
+    ) -> tuple[_api.ObjectBucketClaim | None, list[_api.ObjectBucketObject], bool]:
         meta = claim.metadata
         now = self._find(CLAIMS, meta.name, namespace=meta.namespace)
         if now is None or now.metadata.uid != meta.uid:
-            return None, None, False
-        names = (now.object_bucket_name, *bucket_object_names(meta.namespace, meta.name))
-        found = (self._find(BUCKETS, name) for name in dict.fromkeys(name for name in names if name))
-        bucket = next((one for one in found if one is not None and self._is_proven(one, now)), None)
+            return None, [], False
+        buckets = self._proven_buckets(now, lambda name: self._find(BUCKETS, name))
         secret = self._find(SECRETS, meta.name, namespace=meta.namespace)
         config_map = self._find(CONFIG_MAPS, meta.name, namespace=meta.namespace)
         owned = (one is not None and one.metadata.is_controlled_by(meta.uid) for one in (secret, config_map))
-        return now, bucket, any(owned)
+        return now, buckets, any(owned)
 
     def _find(self, resource: Resource[T], name: str, *, namespace: str = "") -> T | None:
         try:

@@ -121,7 +121,7 @@ class Reconciler:
         if isinstance(action, Release):
             ob = self._binder.record_intent(world, claim)[0] if action.records_first else world.bucket
             assert ob is not None  # noqa: S101 - decide answers so only where there is one
-            self._releaser.release(claim, ob)
+            self._releaser.release(claim, ob, twin=world.twin)
             return Outcome(result="released")
         if isinstance(action, LetGo):
             self._releaser.let_go(claim)

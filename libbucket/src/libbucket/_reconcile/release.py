@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from libbucket._api import Phase
-from libbucket._kube.errors import Conflict, NotFound
-from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
+from libbucket._kube.errors import NotFound
+from libbucket._kube.resources import CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._reconcile import objects
+from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.record import Record, for_provisioner, observed_of, record_of
 from libbucket.errors import BucketExists, Reason
 from libbucket.types import ReclaimPolicy
@@ -44,10 +45,18 @@ class Releaser:
         self._identity = identity
         self._store = store
         self._reporter = reporter
+        self._buckets = BucketObjects(client, caches)
         self._log = structlog.get_logger()
 
-    def release(self, claim: ObjectBucketClaim, ob: ObjectBucketObject) -> None:
+    def release(
+        self, claim: ObjectBucketClaim, ob: ObjectBucketObject, *, twin: ObjectBucketObject | None = None
+    ) -> None:
         """Gives back what the claim had, and lets it go.
+
+        Args:
+            claim: being deleted.
+            ob: its ObjectBucket.
+            twin: another one of its, left by a replacement that was cut off.
 
         Raises:
             ProvisionerError: the store's side failed; nothing after it was done.
@@ -57,7 +66,9 @@ class Releaser:
         self._give_back(claim, ob)
         self._delete_owned(SECRETS, self._caches.secrets, claim)
         self._delete_owned(CONFIG_MAPS, self._caches.config_maps, claim)
-        self._delete_bucket_object(ob)
+        if twin is not None:
+            self._buckets.discard(twin)
+        self._buckets.discard(ob)
         self.let_go(claim)
 
     def release_orphan(self, ob: ObjectBucketObject) -> None:
@@ -69,7 +80,7 @@ class Releaser:
         """
         ob = self._reporter.bucket_phase(ob, Phase.RELEASED)
         self._give_back(None, ob)
-        self._delete_bucket_object(ob)
+        self._buckets.discard(ob)
         self._log.info("released an ObjectBucket whose claim no longer exists", object_bucket=ob.metadata.name)
 
     def let_go(self, claim: ObjectBucketClaim) -> None:
@@ -123,14 +134,3 @@ class Releaser:
                 patch = objects.finalizer_patch(meta, objects.without_finalizer(meta))
                 self._client.patch(resource, meta.name, patch, namespace=meta.namespace)
             self._client.delete(resource, meta.name, uid=meta.uid, namespace=meta.namespace)
-
-    def _delete_bucket_object(self, ob: ObjectBucketObject) -> None:
-        meta = ob.metadata
-        with suppress(NotFound):
-            if not meta.is_being_deleted:
-                self._client.delete(BUCKETS, meta.name, uid=meta.uid)
-            # The deletion made a new version, which nobody but a neighbour in a race could have made otherwise:
-            # naming the uid is enough to be sure that it is still the same object.
-            patch = {"metadata": {"uid": meta.uid, "finalizers": objects.without_finalizer(meta)}}
-            with suppress(Conflict):
-                self._client.patch(BUCKETS, meta.name, patch)

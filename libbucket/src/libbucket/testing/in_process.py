@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from libbucket._controller.controller import Controller, ControllerSettings
-from libbucket._kube.client import KubeClient
+from libbucket._kube.client import KubeClient, no_fence
 from libbucket._kube.config import load_configuration
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._kube.resources import NAMESPACES
 from libbucket._metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from libbucket.provisioner import ProvisionerFactory
@@ -41,6 +41,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
     allowed_config: frozenset[str] = frozenset({"maxObjects", "maxSize"}),
     resync_interval: float = 0.0,
     features: CrdFeatures | None = None,
+    fence: Callable[[], None] = no_fence,
 ) -> Iterator[Controller]:
     """A controller that serves the claims of `provisioner_name` until the block ends.
 
@@ -54,8 +55,10 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two looks for drift; 0 for never.
         features: what the installed CRDs keep; all, unless it is given.
+        fence: called before each write and each call of the provisioner; raise `LeadershipLost` in it to let the core
+            die there.
     """
-    client = KubeClient(load_configuration(kubeconfig=str(kubeconfig)))
+    client = KubeClient(load_configuration(kubeconfig=str(kubeconfig)), fence=fence)
     settings = ControllerSettings(
         provisioner_name=provisioner_name,
         version=version,
