@@ -35,7 +35,7 @@ class Town(World):
         self.random = random.Random(seed)
         self.namespaces = [namespace, f"{namespace}-b"]
         self.retained: set[str] = set()
-        self.perhaps_retained: set[str] = set()  # deleted before they were bound: made already, or not yet
+        self.let_go_uids: set[str] = set()  # of claims with Retain: if they got a bucket before they went, it stays
         self.store.buckets["archive"] = Bucket(stamp={})
         self.classes = {
             "Delete": self.make_class(),
@@ -62,9 +62,10 @@ class Town(World):
 
     def _delete(self, namespace: str, name: str) -> None:
         claim = self.admin.get(self.claim_path(name, namespace))
-        if claim["spec"]["storageClassName"] == self.classes["Retain"] and claim["spec"].get("bucketName"):
-            is_bound = claim.get("status", {}).get("phase") == "Bound"
-            (self.retained if is_bound else self.perhaps_retained).add(claim["spec"]["bucketName"])
+        if claim["spec"]["storageClassName"] == self.classes["Retain"]:
+            self.let_go_uids.add(claim["metadata"]["uid"])
+            if claim.get("status", {}).get("phase") == "Bound":
+                self.retained.add(claim["spec"]["bucketName"])
         self.admin.delete(self.claim_path(name, namespace))
 
     def _edit(self, namespace: str, name: str) -> None:
@@ -81,6 +82,13 @@ class Town(World):
         claim = self.admin.get(self.claim_path(name, namespace))
         if claim["spec"].get("objectBucketName"):
             self.admin.delete(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
+
+    def assert_buckets_are(self, needed: set[str]) -> None:
+        """All that are needed are there, and no other but those that a claim with Retain left behind."""
+        found = self.store.buckets
+        assert needed <= set(found)
+        others = {name: bucket.stamp["objectbucket_claim_uid"] for name, bucket in found.items() if name not in needed}
+        assert {name for name, uid in others.items() if uid not in self.let_go_uids} == set()
 
     def claims(self) -> list[dict[str, Any]]:
         found = (self.admin.items(f"{OBC}/namespaces/{one}/objectbucketclaims") for one in self.namespaces)
@@ -132,7 +140,7 @@ def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: Town, 
         for claim in claims:
             town.admin.wait_gone(town.claim_path(claim["metadata"]["name"], claim["metadata"]["namespace"]))
 
-    assert set(town.store.buckets) - town.perhaps_retained == town.retained | {"archive"}
+    town.assert_buckets_are(town.retained | {"archive"})
     assert not town.store.identities
     assert not ours(town, f"{OBC}/objectbuckets")
 
@@ -154,7 +162,7 @@ def wait_for_objects_to_settle(town: Town) -> None:
 def assert_all_is_known_and_works(town: Town, claims: list[dict[str, Any]]) -> None:
     granted = {town.classes["Grant"]}
     made = {one["spec"]["bucketName"] for one in claims if one["spec"]["storageClassName"] not in granted}
-    assert set(town.store.buckets) - town.perhaps_retained == made | town.retained | {"archive"}
+    town.assert_buckets_are(made | town.retained | {"archive"})
     assert len(town.store.identities) == len(claims)
     names = {one["spec"]["objectBucketName"] for one in claims}
     assert {one["metadata"]["name"] for one in ours(town, f"{OBC}/objectbuckets")} == names
