@@ -294,7 +294,10 @@ def try_alone(session: nox.Session, distribution: Path, scripts: list[str]) -> N
     session.run("uv", "venv", "--quiet", "--clear", "--python", f"{session.bin}/python", str(empty))
     constraints = ["--constraints", requirements("dev"), "--build-constraints", requirements("build")]
     where = ["--python", str(binaries / "python"), "--find-links", str(distribution.parent)]
-    session.run("uv", "pip", "install", "--quiet", *where, *constraints, str(distribution))
+    # Else uv may take a wheel of this name and version from its cache that an earlier commit built.
+    names = sorted({path.name.partition("-")[0] for path in distributions(distribution.parent)})
+    fresh = [option for name in names for option in ("--refresh-package", name)]
+    session.run("uv", "pip", "install", "--quiet", *where, *constraints, *fresh, str(distribution))
     # Isolated: without that, the folder of the same name in this directory could stand in for the package.
     check(session, str(binaries / "python"), "-I", "-c", "import libbucket; libbucket.run")
     for script in scripts:
