@@ -202,6 +202,7 @@ def lock(session: nox.Session) -> None:
     for name, path in STORES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)
     compile_requirements(session, "go")
+    compile_requirements(session, "aws-servers")
     # Only the archive inside is used; what the package depends on is a hundred megabytes of something else.
     compile_requirements(session, "kubectl", "--no-deps")
 

@@ -20,6 +20,7 @@ SURFACE = [
     "Claim",
     "Connection",
     "Endpoint",
+    "Inspector",
     "InvalidAdminSecret",
     "InvalidClaim",
     "InvalidConfig",

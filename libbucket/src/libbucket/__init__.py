@@ -26,7 +26,7 @@ from libbucket.errors import (
     Throttled,
 )
 from libbucket.parameters import ParameterReader
-from libbucket.provisioner import Provisioner, ProvisionerFactory, SecretReader, Services
+from libbucket.provisioner import Inspector, Provisioner, ProvisionerFactory, SecretReader, Services
 from libbucket.run import run
 from libbucket.types import (
     AccessKeys,
@@ -53,6 +53,7 @@ __all__ = [
     "Claim",
     "Connection",
     "Endpoint",
+    "Inspector",
     "InvalidAdminSecret",
     "InvalidClaim",
     "InvalidConfig",

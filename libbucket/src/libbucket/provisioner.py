@@ -31,10 +31,11 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from libbucket.types import BucketOptions, Claim, ObjectBucket, SecretStr
 
@@ -133,6 +134,35 @@ class Provisioner(ABC):
         return f"obc-{readable[0]}-{readable[1]}-{digest}"
 
 
+class Inspector(ABC):
+    """A further ability: telling cheaply that a bound claim is still as it should be.
+
+    The core finds it with isinstance. Where it is there, the regular look for drift (`--resync-interval`) costs the
+    store this one call for each bound claim, and `provision` or `grant` is called only where it answers False.
+    """
+
+    @abstractmethod
+    def is_intact(self, options: BucketOptions) -> bool:
+        """Whether what an earlier call gave still stands, as far as one request to the store can tell.
+
+        The best single request is one that the claim's own credentials make to its bucket: it fails when the bucket,
+        the identity, its permission or its key is gone.
+
+        Args:
+            options: as `provision` or `grant` would get it; `credentials` are what the Secret holds.
+
+        Returns:
+            False where the verb has to be called to mend or to find out.
+
+        Raises:
+            ProvisionerError: the store did not say.
+        """
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class SecretReader(Protocol):
     """Reads a Secret of an administrator: the core's service to a provisioner."""
 
@@ -151,9 +181,11 @@ class Services:
 
     Attributes:
         read_secret: reads the Secret that a class names.
+        now: the core's clock, aware and in UTC: for credentials that end by themselves. Tests turn it.
     """
 
     read_secret: SecretReader
+    now: Callable[[], datetime] = _utc_now
 
 
 class ProvisionerFactory(Protocol):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 
 class SecretStr:
@@ -73,10 +74,14 @@ class Authentication:
     Attributes:
         access_keys: the S3 key pair; None where the store speaks no S3.
         additional_secret_data: further keys of the Secret, strictly additive.
+        renew_at: for credentials that end by themselves: when the core calls the verb again, so that new
+            ones are in the Secret well before these end. Aware, in UTC; None for those that do not end.
+            Not part of what the Secret holds: `BucketOptions.credentials` never has it.
     """
 
     access_keys: AccessKeys | None = None
     additional_secret_data: Mapping[str, SecretStr] = field(default_factory=dict)
+    renew_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +192,7 @@ class ObjectBucket:
         parameters: of the StorageClass, recorded before the first call; the class may be gone.
         owner: whose bucket it is.
         greenfield: True if the bucket was made for this claim, False if the class named it.
+        taken_over: see `BucketOptions.taken_over`.
     """
 
     connection: Connection
@@ -197,6 +203,7 @@ class ObjectBucket:
     parameters: Mapping[str, str] = field(default_factory=dict)
     owner: Owner = field(default_factory=lambda: Owner(cluster_id="", namespace="", name="", uid=""))
     greenfield: bool = False
+    taken_over: bool = False
 
     @property
     def bucket_name(self) -> str:
@@ -226,6 +233,10 @@ class BucketOptions:
             for identity names.
         previous_config: the `additional_config` of the last successful call: a key that is here and no
             longer in `claim.additional_config` was ours, and is to be reset.
+        taken_over: True where another program (the Go library) bound the claim before us, and the cluster's
+            record of it proves that the bucket is this claim's. Such a bucket carries nobody's stamp: stamp it,
+            and go on with the identity that `additional_state` names and the credentials that the Secret holds.
+            A bucket with somebody else's stamp is `BucketExists` nevertheless.
     """
 
     reclaim_policy: ReclaimPolicy
@@ -237,3 +248,4 @@ class BucketOptions:
     credentials: Authentication | None = None
     additional_state: Mapping[str, str] = field(default_factory=dict)
     previous_config: Mapping[str, str] = field(default_factory=dict)
+    taken_over: bool = False

@@ -15,7 +15,7 @@ from stores.base import Bound, Store
 from stores.s3 import S3Application
 
 # The server is started as that package's own tests start it.
-sys.path.append(str(Path(__file__).parents[3] / "packages/minio/tests"))
+sys.path.append(str(Path(__file__).parents[3] / "packages/minio/tests/support"))
 from minio_server import MinioServer, minio_binary, minio_server
 
 if TYPE_CHECKING:

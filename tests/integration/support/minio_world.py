@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "packages" / "minio" / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "packages" / "minio" / "tests" / "support"))
 
 from minio_backend import MinioAdministrator, MinioApplication
 from minio_server import MinioServer, minio_binary, minio_server

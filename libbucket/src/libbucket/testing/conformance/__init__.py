@@ -25,7 +25,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance.access import Access
-from libbucket.testing.conformance.backend import Ability, Administrator, Backend, Capabilities
+from libbucket.testing.conformance.backend import Ability, Administrator, Backend, Capabilities, Check
 from libbucket.testing.conformance.binding import Binding
 from libbucket.testing.conformance.concurrency import Concurrency
 from libbucket.testing.conformance.ownership import Ownership
@@ -37,4 +37,4 @@ class Conformance(Binding, Access, Withdrawal, Ownership, Settings, Concurrency)
     """All promises. Subclass it with a fixture `backend`."""
 
 
-__all__ = ["Ability", "Administrator", "Application", "Backend", "Capabilities", "Conformance", "Refused"]
+__all__ = ["Ability", "Administrator", "Application", "Backend", "Capabilities", "Check", "Conformance", "Refused"]

@@ -25,23 +25,25 @@ class Access(Promises):
     ) -> None:
         world.needs(operation.ability)
         owner, neighbour = world.tenant(greenfield=greenfield), world.tenant(greenfield=greenfield)
-        assert_refused(
+        operation.attempt(neighbour.application, neighbour.bucket, neighbour.bucket)
+        world.assert_refused(
             f"{operation} in another's bucket",
             lambda: operation.attempt(neighbour.application, owner.bucket, neighbour.bucket),
+            operation.check,
         )
         assert world.administrator.application().get(owner.bucket, OBJECT) == CONTENT
-        operation.attempt(neighbour.application, neighbour.bucket, neighbour.bucket)
         operation.attempt(owner.application, owner.bucket, owner.bucket)
 
     @each_operation
     def test_a_bucket_that_no_claim_has_is_closed_to_every_claim(self, world: World, operation: Operation) -> None:
         world.needs(operation.ability)
-        foreign, tenant = world.foreign_bucket(), world.tenant(greenfield=True)
-        assert_refused(
+        foreign, tenant, other = world.foreign_bucket(), world.tenant(greenfield=True), world.foreign_bucket()
+        operation.attempt(world.administrator.application(), other, other)
+        world.assert_refused(
             f"{operation} in a bucket without a claim",
             lambda: operation.attempt(tenant.application, foreign, tenant.bucket),
+            operation.check,
         )
-        operation.attempt(world.administrator.application(), foreign, foreign)
 
     def test_a_bucket_whose_name_begins_like_ones_own_is_closed(self, world: World) -> None:
         tenant = world.tenant(greenfield=True)

@@ -31,6 +31,12 @@ class Ability(StrEnum):
     REUSED_NAMES = "give a bucket the name of one that was just removed"
 
 
+class Check(StrEnum):
+    """What every store checks, and some servers that stand in for one in tests don't."""
+
+    COPY_SOURCE = "that who has an object copied may read its source"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What a backend can do, as far as stores differ.
@@ -42,9 +48,12 @@ class Capabilities:
         reset: what `Administrator.config` finds after a key has left the claim, for the keys where that is not None:
             settings that a store can't take back to where they never were.
         public_data: keys of the claim's Secret that are no secret, such as the name of an account.
+        unchecked: what the server that stands in for the store doesn't check, though the store itself does, each
+            with the reason: promises that depend on it are expected to fail here, and strictly so.
     """
 
     cannot: Mapping[Ability, str] = field(default_factory=dict)
+    unchecked: Mapping[Check, str] = field(default_factory=dict)
     config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     reset: Mapping[str, str] = field(default_factory=dict)
     public_data: frozenset[str] = frozenset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from libbucket.testing.conformance.backend import Ability
+from libbucket.testing.conformance.backend import Ability, Check
 from libbucket.testing.conformance.world import CONTENT, OBJECT
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ class Operation:
         sentence: what it is, for the report.
         attempt: makes it: who asks, on which bucket, and the bucket that is certainly the asker's own.
         ability: what the store must be able to do.
+        check: what a server that stands in for the store must check, so that a refusal can be seen on it.
     """
 
     sentence: str
     attempt: Callable[[Application, str, str], object]
     ability: Ability | None = None
+    check: Check | None = None
 
     def __str__(self) -> str:
         return self.sentence
@@ -44,7 +46,12 @@ OPERATIONS: Final = (
     Operation(
         "deleting objects in a batch", lambda app, bucket, _: app.batch_delete(bucket, [OBJECT]), Ability.BATCH_DELETE
     ),
-    Operation("copying from it", lambda app, bucket, own: app.copy(bucket, OBJECT, own, "copied"), Ability.COPY),
+    Operation(
+        "copying from it",
+        lambda app, bucket, own: app.copy(bucket, OBJECT, own, "copied"),
+        Ability.COPY,
+        Check.COPY_SOURCE,
+    ),
     Operation("copying into it", lambda app, bucket, own: app.copy(own, OBJECT, bucket, "copied"), Ability.COPY),
     Operation("uploading in parts", lambda app, bucket, _: app.multipart(bucket, "parts", _PARTS), Ability.MULTIPART),
     Operation("beginning an upload", lambda app, bucket, _: app.start_multipart(bucket, "begun"), Ability.MULTIPART),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from libbucket.provisioner import Provisioner
     from libbucket.testing.application import Application
-    from libbucket.testing.conformance.backend import Ability, Administrator, Backend
+    from libbucket.testing.conformance.backend import Ability, Administrator, Backend, Check
     from libbucket.types import Authentication, BucketOptions, ObjectBucket
 
 Argument = TypeVar("Argument")
@@ -90,6 +90,22 @@ class World:
     def can(self, ability: Ability) -> bool:
         """Whether the store has this ability."""
         return ability not in self.backend.capabilities.cannot
+
+    def assert_refused(self, what: str, request: Callable[[], object], check: Check | None = None) -> None:
+        """Fails, saying `what` was let through, unless the store refuses `request`.
+
+        Where the server at hand is declared not to make this `check`, the test ends here as expected to fail, and fails
+        if the server does make it: make it the last step of a test.
+        """
+        reason = self.backend.capabilities.unchecked.get(check) if check is not None else None
+        if reason is None:
+            assert_refused(what, request)
+            return
+        try:
+            request()
+        except Refused:
+            pytest.fail(f"{what} is refused, so this server checks it: take it out of Capabilities.unchecked")
+        pytest.xfail(f"this server lets it through: {reason}")
 
     def new_name(self, *, beginning: str = "conformance") -> str:
         """A bucket name that nobody has used; its bucket is removed at the end."""

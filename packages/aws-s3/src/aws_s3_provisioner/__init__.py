@@ -1,0 +1,1 @@
+"""Buckets in AWS S3 for Kubernetes ObjectBucketClaims."""

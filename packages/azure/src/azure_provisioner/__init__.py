@@ -1,0 +1,1 @@
+"""Buckets in Azure Blob Storage for Kubernetes ObjectBucketClaims."""

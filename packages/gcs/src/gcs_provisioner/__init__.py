@@ -1,0 +1,1 @@
+"""Buckets in Google Cloud Storage for Kubernetes ObjectBucketClaims."""
