@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import urllib3
 
+from libbucket.testing.offline import guarded_environment
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.processes import HOST, Program, RunningProcess, free_ports, fresh_directory, http_ready, start
 from libbucket.testing.progress import waiting
@@ -137,7 +138,9 @@ def provisioner_process(
     address = f"{HOST}:{free_ports(1)[0]}"
     with fresh_directory() as directory:
         whole = [*command, "--kubeconfig", kubeconfig, "--bind-address", address]
-        program = Program(name=name, command=whole, directory=directory, environment=environment or {})
+        program = Program(
+            name=name, command=whole, directory=directory, environment={**guarded_environment(), **(environment or {})}
+        )
         process = ProvisionerProcess(program, f"http://{address}")
         try:
             process.start(wait=ready)

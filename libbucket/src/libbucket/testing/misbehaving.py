@@ -1,0 +1,148 @@
+"""Servers that don't do what a server should: for tests of time limits, retries and the reading of answers.
+
+    with silent_server() as server:                       # takes requests and never answers
+        ...; assert server.connections == 1
+
+    with scripted_server(Answer(status=503, headers={"Retry-After": "7"})) as server:
+        ...; assert server.requests == ["GET /bucket"]
+
+On 127.0.0.1, on a free port, gone at the end of the block. Know no store and no provisioner.
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_HOST: Final = "127.0.0.1"
+_SECONDS: Final = 30.0
+"""No connection of a test is held longer than this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a scripted server says to a request.
+
+    Attributes:
+        status: HTTP status.
+        headers: besides Content-Length and Connection.
+        body: as it is sent.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Misbehaving:
+    """A running one.
+
+    Attributes:
+        url: `http://127.0.0.1:PORT`.
+        connections: how many were opened so far.
+        requests: "METHOD /path?query" of each one that was read so far.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://{_HOST}:{port}"
+        self.connections = 0
+        self.requests: list[str] = []
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, handler: type[socketserver.BaseRequestHandler]) -> None:
+        super().__init__((_HOST, 0), handler)
+        self.seen = Misbehaving(self.server_address[1])
+        self.ending = threading.Event()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is what these servers are for."""
+
+
+class _Silent(socketserver.BaseRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        self.server.seen.connections += 1
+        self.request.settimeout(_SECONDS)
+        while not self.server.ending.is_set() and self.request.recv(65536):
+            pass
+
+
+@contextmanager
+def silent_server() -> Iterator[Misbehaving]:
+    """Takes connections and requests, and never answers."""
+    with _running(_Server(_Silent)) as seen:
+        yield seen
+
+
+@contextmanager
+def scripted_server(*answers: Answer) -> Iterator[Misbehaving]:
+    """Gives these answers one after another, and the last of them from then on."""
+    remaining = list(answers)
+    lock = threading.Lock()
+
+    class Scripted(BaseHTTPRequestHandler):
+        timeout = _SECONDS
+        server: _Server
+
+        def handle(self) -> None:
+            self.server.seen.connections += 1
+            super().handle()
+
+        def handle_one_request(self) -> None:
+            self.raw_requestline = self.rfile.readline(65537)
+            if self.raw_requestline and self.parse_request():
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self._answer()
+            self.close_connection = True
+
+        def _answer(self) -> None:
+            with lock:
+                self.server.seen.requests.append(f"{self.command} {self.path}")
+                answer = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            self.send_response_only(answer.status)
+            for name, value in {
+                **answer.headers,
+                "Content-Length": str(len(answer.body)),
+                "Connection": "close",
+            }.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.body)
+
+    with _running(_Server(Scripted)) as seen:
+        yield seen
+
+
+@contextmanager
+def _running(server: _Server) -> Iterator[Misbehaving]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server.seen
+    finally:
+        server.ending.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(_SECONDS)
+
+
+def closed_port_url() -> str:
+    """`http://127.0.0.1:PORT` of a port where nobody listens."""
+    with socket.socket() as free:
+        free.bind((_HOST, 0))
+        return f"http://{_HOST}:{free.getsockname()[1]}"
