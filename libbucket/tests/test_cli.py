@@ -38,6 +38,7 @@ def test_without_arguments_the_defaults_count() -> None:
         bind_address=Address(host="", port=8080),
         allowed_config=frozenset({"maxObjects", "maxSize"}),
         resync_interval=1800.0,
+        repair_interval=86400.0,
         log_format="text",
         verbosity=0,
     )
@@ -135,7 +136,13 @@ def test_the_help_says_every_flag_with_its_variable_and_default() -> None:
     said = help_text()
     for flag in (
         *("--provisioner-name", "--kubeconfig", "--master", "--namespace", "--workers", "--leader-elect"),
-        *("--leader-elect-namespace", "--bind-address", "--allow-additional-config", "--resync-interval"),
+        *(
+            "--leader-elect-namespace",
+            "--bind-address",
+            "--allow-additional-config",
+            "--resync-interval",
+            "--repair-interval",
+        ),
         "--log-format",
     ):
         assert flag in said

@@ -23,7 +23,7 @@ from libbucket._reconcile.decide import (
     decide,
 )
 from libbucket._reconcile.record import Observed, Record
-from libbucket._reconcile.snapshot import ObjectState, Snapshot
+from libbucket._reconcile.snapshot import ObjectState, Recheck, Snapshot
 from libbucket.errors import Reason
 from libbucket.testing import builders
 
@@ -161,12 +161,28 @@ THE_CLUSTER = Bind(calls_store=False)
         pytest.param(
             a_bound_world(bucket=a_bucket(deletionTimestamp=DELETED)), id="the ObjectBucket being deleted by hand"
         ),
-        pytest.param(a_bound_world(recheck=True), id="the time to look for drift has come"),
-        pytest.param(a_bound_world(recheck=True, storage_class=None), id="drift of a claim whose class is gone"),
+        pytest.param(a_bound_world(recheck=Recheck.REPAIR), id="the time to look for drift has come"),
+        pytest.param(
+            a_bound_world(recheck=Recheck.REPAIR, storage_class=None), id="drift of a claim whose class is gone"
+        ),
+        pytest.param(a_bound_world(needs_renewal=True), id="the credentials are about to end"),
+        pytest.param(a_bound_world(needs_renewal=True, recheck=Recheck.LOOK), id="both at once"),
     ],
 )
 def test_the_store_is_called_when_its_side_may_not_be_as_wanted(world: Snapshot) -> None:
     assert decide(world) == THE_STORE
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(a_bound_world(recheck=Recheck.LOOK), id="in order"),
+        pytest.param(a_bound_world(recheck=Recheck.LOOK, config_map=ABSENT), id="wrong in the cluster only"),
+        pytest.param(a_bound_world(recheck=Recheck.LOOK, storage_class=None), id="its class gone"),
+    ],
+)
+def test_the_regular_look_for_drift_is_a_look_first(world: Snapshot) -> None:
+    assert decide(world) == Bind(calls_store=True, looks_first=True)
 
 
 @pytest.mark.parametrize(
@@ -421,7 +437,16 @@ def _without_bucket(**rest: Any) -> Snapshot:
         pytest.param(
             a_deleted_world(record=a_record(greenfield=False), storage_class=None), Release(), id="brownfield"
         ),
-        pytest.param(a_deleted_world(record=None, observed=None), Release(), id="ObjectBucket of the Go library"),
+        pytest.param(
+            a_deleted_world(record=None, observed=None),
+            Release(records_first=True),
+            id="ObjectBucket of the Go library: its class says what it made",
+        ),
+        pytest.param(
+            a_deleted_world(record=None, observed=None, storage_class=None),
+            Release(),
+            id="ObjectBucket of the Go library, class gone",
+        ),
         pytest.param(a_deleted_world(observed=None, phase="Pending"), Release(), id="intent recorded, never bound"),
         pytest.param(
             a_deleted_world(bucket=a_bucket(deletionTimestamp=DELETED)), Release(), id="ObjectBucket deleted as well"

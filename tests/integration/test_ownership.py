@@ -191,6 +191,59 @@ def test_a_claim_of_the_go_library_is_adopted_with_its_keys(world: World) -> Non
     assert not world.store.buckets
 
 
+@pytest.mark.parametrize("stamp", [{}, None], ids=["without a stamp", "gone since"])
+def test_a_bucket_of_the_go_library_carries_no_stamp_and_gets_one(world: World, stamp: dict[str, str] | None) -> None:
+    claim = a_claim_of_the_go_library(world)
+    if stamp is not None:
+        world.store.buckets["photos-go"] = Bucket(stamp=stamp)
+    with world.core():
+        world.wait_bound()
+        assert world.store.buckets["photos-go"].stamp["objectbucket_claim_uid"] == claim["metadata"]["uid"]
+        world.delete_claim()
+    assert not world.store.buckets
+
+
+def test_a_bucket_that_another_owner_stamped_is_not_taken_over(world: World) -> None:
+    a_claim_of_the_go_library(world)
+    theirs = {"objectbucket_cluster_id": "another", "objectbucket_claim_uid": "another"}
+    world.store.buckets["photos-go"] = Bucket(stamp=dict(theirs))
+    with world.core():
+        claim = world.wait_reason("BucketExists")
+        assert claim["status"]["phase"] == "Bound", "applications go on with what they have"
+        assert world.secret() == OWN_KEYS
+        world.delete_claim()
+    assert world.store.buckets["photos-go"].stamp == theirs
+
+
+def test_a_bucket_is_taken_over_once_and_later_a_lost_stamp_is_not_written_again(world: World) -> None:
+    a_claim_of_the_go_library(world)
+    world.store.buckets["photos-go"] = Bucket()
+    with world.core():
+        world.wait_bound()
+    world.store.buckets["photos-go"].stamp.clear()
+    with world.core(version="2"):
+        world.wait_reason("BucketExists")
+        assert not world.store.buckets["photos-go"].stamp
+        world.store.buckets.clear()
+        world.delete_claim()
+
+
+@pytest.mark.parametrize(
+    ("policy", "left"), [("Delete", set[str]()), ("Retain", {"photos-go"})], ids=["Delete", "Retain"]
+)
+def test_a_claim_of_the_go_library_that_is_deleted_before_it_was_adopted_is_given_back(
+    world: World, policy: str, left: set[str]
+) -> None:
+    a_claim_of_the_go_library(world)
+    world.admin.patch(world.ob_path(), {"spec": {"reclaimPolicy": policy}})
+    world.store.buckets["photos-go"] = Bucket()
+    world.admin.delete(world.claim_path())
+    with world.core():
+        world.admin.wait_gone(world.claim_path(), timeout=20)
+        world.admin.wait_gone(world.ob_path(), timeout=20)
+    assert set(world.store.buckets) == left
+
+
 def test_an_object_bucket_whose_claim_ref_was_pruned_is_not_taken_for_ours(world: World) -> None:
     a_claim_of_the_go_library(world, with_claim_ref=False)
     before = world.admin.get(world.ob_path())["metadata"]["resourceVersion"]

@@ -80,7 +80,7 @@ class Metrics:
         """Counts one call of a verb.
 
         Args:
-            verb: `provision`, `grant`, `delete` or `revoke`.
+            verb: `provision`, `grant`, `delete`, `revoke` or `is_intact`.
             seconds: how long it took.
             error: our reason if it failed, else "".
         """

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     BOUND = "Bound"
     RELEASED = "Released"
     RESTORED = "Restored"
+    CREDENTIALS_ROTATED = "CredentialsRotated"
     # The claim, or an edit of it.
     INVALID_CLAIM = "InvalidClaim"
     INVALID_CONFIG = "InvalidConfig"

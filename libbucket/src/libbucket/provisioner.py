@@ -159,7 +159,8 @@ class Inspector(ABC):
         """
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
+    """The time, aware and in UTC."""
     return datetime.now(UTC)
 
 
@@ -185,7 +186,7 @@ class Services:
     """
 
     read_secret: SecretReader
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = utc_now
 
 
 class ProvisionerFactory(Protocol):

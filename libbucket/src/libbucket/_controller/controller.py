@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,11 +28,13 @@ from libbucket._reconcile.gather import Caches, Identity
 from libbucket._reconcile.names import provisioner_label
 from libbucket._reconcile.reconciler import Outcome, Reconciler
 from libbucket._reconcile.record import owner_of
+from libbucket._reconcile.snapshot import Recheck
 from libbucket._reconcile.store import Store
-from libbucket.provisioner import Services
+from libbucket.provisioner import Services, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from libbucket._controller.leader import LeaderElector
     from libbucket._kube.client import KubeClient
@@ -43,6 +46,10 @@ SOON: Final = Backoff(base=1.0, ceiling=300.0)
 SLOWLY: Final = Backoff(base=30.0, ceiling=300.0)
 _RECHECK_SPREAD: Final = 0.1
 """A recheck of all claims is spread over this share of the interval, plus what the interval itself is jittered by."""
+
+_RENEWAL_STEP: Final = 900.0
+_RENEWAL_FLOOR: Final = 10.0
+"""Seconds between two looks at credentials that end, at most and at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +64,9 @@ class ControllerSettings:
         workers: claims worked on at once.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two looks for drift; 0 for never.
+        repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.
         features: what the installed CRDs keep of what is written.
+        now: the clock, for credentials that end; tests turn it.
     """
 
     provisioner_name: str
@@ -67,7 +76,9 @@ class ControllerSettings:
     workers: int
     allowed_config: frozenset[str]
     resync_interval: float
+    repair_interval: float
     features: CrdFeatures
+    now: Callable[[], datetime] = utc_now
 
 
 class Controller:
@@ -94,11 +105,11 @@ class Controller:
         self._elector = elector
         self._log = structlog.get_logger()
         self._queue = WorkQueue()
-        self._rechecks: set[str] = set()
+        self._rechecks: dict[str, Recheck] = {}
         self._stopping = threading.Event()
         self._random = Random()  # noqa: S311 - jitter, not a secret
         self._caches = Caches(claims=Cache(), buckets=Cache(), classes=Cache(), secrets=Cache(), config_maps=Cache())
-        provisioner = factory(Services(read_secret=AdminSecrets(client)))
+        provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now))
         identity = Identity(
             provisioner_name=settings.provisioner_name,
             version=settings.version,
@@ -106,6 +117,7 @@ class Controller:
             allowed_config=settings.allowed_config,
             supported_config=provisioner.supported_config,
             features=settings.features,
+            now=settings.now,
         )
         self._reconciler = Reconciler(client, self._caches, identity, Store(provisioner, metrics, client.check_fence))
         self._informers = self._make_informers(client)
@@ -119,8 +131,12 @@ class Controller:
             self._start(informer.run, f"informer-{informer.resource.plural}")
         for number in range(self._settings.workers):
             self._start(self._work, f"worker-{number}")
-        if self._settings.resync_interval > 0:
-            self._start(self._recheck_all_again_and_again, "resync")
+        for name, depth, interval in (
+            ("resync", Recheck.LOOK, self._settings.resync_interval),
+            ("repair", Recheck.REPAIR, self._settings.repair_interval),
+        ):
+            if interval > 0:
+                self._start(partial(self._recheck_all_again_and_again, depth, interval), name)
 
     def not_ready(self) -> str:
         """What it waits for before it can work; "" when it can."""
@@ -236,8 +252,7 @@ class Controller:
     def _work_on(self, key: str) -> None:
         namespace, _, name = key.partition("/")
         with structlog.contextvars.bound_contextvars(namespace=namespace, name=name, reconcile=uuid.uuid4().hex[:8]):
-            recheck = key in self._rechecks
-            self._rechecks.discard(key)
+            recheck = self._rechecks.pop(key, Recheck.NONE)
             started = time.monotonic()
             outcome = self._reconciler.reconcile(key, recheck=recheck)
             self._metrics.reconciled(outcome.result, time.monotonic() - started)
@@ -250,16 +265,19 @@ class Controller:
             delay = self._queue.retry(key, SLOWLY, at_least=outcome.delay)
         else:
             self._queue.forget(key)
+            if outcome.renew_in is not None:
+                # In steps, since the queue's clock is another one than that by which credentials end.
+                self._queue.add_after(key, min(max(outcome.renew_in, _RENEWAL_FLOOR), _RENEWAL_STEP))
             return
         self._log.debug("comes again", result=outcome.result, seconds=round(delay, 1))
 
-    def _recheck_all_again_and_again(self) -> None:
-        interval = self._settings.resync_interval
+    def _recheck_all_again_and_again(self, depth: Recheck, interval: float) -> None:
         while not self._stopping.wait(interval * (1 + self._random.random() * _RECHECK_SPREAD)):
             for claim in self._caches.claims.all():
                 if claim.metadata.label(_api.PROVISIONER_LABEL) == provisioner_label(self._settings.provisioner_name):
-                    self._rechecks.add(claim.metadata.key)
-                    self._queue.add_after(claim.metadata.key, self._random.random() * interval * _RECHECK_SPREAD)
+                    key = claim.metadata.key
+                    self._rechecks[key] = max(depth, self._rechecks.get(key, Recheck.NONE))
+                    self._queue.add_after(key, self._random.random() * interval * _RECHECK_SPREAD)
 
     def _phases(self) -> Iterable[tuple[str, str]]:
         label = provisioner_label(self._settings.provisioner_name)

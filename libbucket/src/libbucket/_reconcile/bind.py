@@ -10,6 +10,7 @@ store holds is unknown to the cluster. Acts only; what to do was decided before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -55,6 +56,13 @@ class _Answer:
     connection: Connection
     secret_data: dict[str, str] | None
 
+    @property
+    def renew_at(self) -> str:
+        """When the credentials are to be renewed, as it is recorded."""
+        authentication = self.connection.authentication
+        renew_at = authentication.renew_at if authentication is not None else None
+        return renew_at.astimezone(UTC).isoformat() if renew_at is not None else ""
+
 
 class Binder:
     """Carries out `Bind`."""
@@ -69,8 +77,8 @@ class Binder:
         self._reporter = reporter
         self._buckets = BucketObjects(client, caches)
 
-    def bind(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind) -> None:
-        """Brings the claim to Bound.
+    def bind(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind) -> Observed:
+        """Brings the claim to Bound, and gives what is recorded about it now.
 
         Raises:
             ProvisionerError: the store's side failed, or an object is in the way.
@@ -80,11 +88,13 @@ class Binder:
         what = "The bucket is being made" if world.is_greenfield else "Access to the bucket is being granted"
         claim = self._reporter.pending(claim, what)
         ob, record = self.record_intent(world, claim)
-        answer = self._call_store(world, claim, ob, record) if action.calls_store else self._as_recorded(ob, record)
+        answer = self._ask_store(world, claim, ob, record, action)
         observed = self._ensure_objects(world, claim, answer)
         self._finish_bucket_object(world, ob, record, answer, observed)
         self._reporter.bound(claim, invalid_update=action.invalid_update)
         self._say_restored(world, claim)
+        self._say_rotated(world, claim, observed)
+        return observed
 
     def record_intent(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Record]:
         """Writes the ObjectBucket with everything that a deletion needs, or completes the one that is there.
@@ -112,6 +122,12 @@ class Binder:
             message = f"{' and '.join(mended)} had been removed or edited, and are as they should be again"
             self._reporter.event(claim, "Normal", Reason.RESTORED, message)
 
+    def _say_rotated(self, world: Snapshot, claim: ObjectBucketClaim, observed: Observed) -> None:
+        was = world.observed
+        if was is not None and world.secret is ObjectState.INTACT and was.secret_hash != observed.secret_hash:
+            message = "The Secret holds new credentials: the old ones had stopped working, or were about to"
+            self._reporter.event(claim, "Normal", Reason.CREDENTIALS_ROTATED, message)
+
     def _prepare_claim(self, world: Snapshot, claim: ObjectBucketClaim) -> ObjectBucketClaim:
         patch = objects.claim_patch(
             claim,
@@ -138,6 +154,7 @@ class Binder:
             parameters=world.parameters,
             generate_bucket_name=draft.generate_bucket_name or claim.wanted.generate_bucket_name or "",
             config=draft.config,
+            taken_over=draft.taken_over if previous is not None else _was_bound_by_others(known),
         )
 
     def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, record: Record) -> ObjectBucketObject:
@@ -151,8 +168,17 @@ class Binder:
         )
         return self._buckets.create(body)
 
-    def _call_store(self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record) -> _Answer:
+    def _ask_store(
+        self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record, action: Bind
+    ) -> _Answer:
+        if not action.calls_store:
+            return self._as_recorded(ob, record)
         options = self._options(world, claim, ob, record)
+        if action.looks_first and self._store.is_intact(options):
+            return self._as_recorded(ob, record)
+        return self._call_store(world, claim, record, options)
+
+    def _call_store(self, world: Snapshot, claim: ObjectBucketClaim, record: Record, options: BucketOptions) -> _Answer:
         verb = self._store.provision if record.greenfield else self._store.grant
         answer = verb(options)
         self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, world.config.warnings)
@@ -181,6 +207,7 @@ class Binder:
             credentials=self._credentials(world, claim),
             additional_state=_api.strings(ob.wanted.additional_state),
             previous_config=record.config,
+            taken_over=record.taken_over,
         )
 
     def _credentials(self, world: Snapshot, claim: ObjectBucketClaim) -> Any:
@@ -201,6 +228,7 @@ class Binder:
     def _ensure_objects(self, world: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> Observed:
         known = world.observed
         secret_version, content = (known.secret, known.secret_hash) if known else ("", "")
+        renew_at = known.renew_at if known is not None and answer.secret_data is None else answer.renew_at
         if answer.secret_data is not None:
             secret = self._ensure_owned(SECRETS, "Secret", world, claim, answer.secret_data)
             self._caches.secrets.observe(_api.Metadata(metadata=secret.metadata))
@@ -214,6 +242,7 @@ class Binder:
             secret=secret_version,
             config_map=version_of(config_map.metadata),
             secret_hash=content,
+            renew_at=renew_at,
         )
 
     def _ensure_owned(
@@ -248,7 +277,7 @@ class Binder:
         self, world: Snapshot, ob: ObjectBucketObject, record: Record, answer: _Answer, observed: Observed
     ) -> None:
         if answer.secret_data is not None:  # the store was called, and has applied what was asked
-            record = replace(record, config=dict(world.config.applied))
+            record = replace(record, config=dict(world.config.applied), taken_over=False)
         patch = objects.bound_patch(
             ob,
             endpoint=answer.connection.endpoint,
@@ -257,6 +286,11 @@ class Binder:
             observed=encode(observed),
         )
         self._reporter.bucket_phase(self._buckets.patch(ob, patch), Phase.BOUND)
+
+
+def _was_bound_by_others(known: ObjectBucketObject | None) -> bool:
+    """Whether another program finished this: it writes an ObjectBucket with an address, and none of our records."""
+    return known is not None and bool(known.endpoint.bucket_host)
 
 
 def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:

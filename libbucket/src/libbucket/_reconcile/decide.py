@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._reconcile.snapshot import ObjectState
+from libbucket._reconcile.snapshot import ObjectState, Recheck
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ class Bind:
 
     Attributes:
         calls_store: False where only objects in the cluster have to be put right.
+        looks_first: whether nothing but the regular look for drift asks for that call, so that one cheap look is
+            enough where the provisioner can give one.
         invalid_update: names an edit that can't be followed; the bound bucket keeps serving.
     """
 
     calls_store: bool
+    looks_first: bool = False
     invalid_update: str = ""
 
 
@@ -67,7 +70,8 @@ class Release:
     """The claim is being deleted: give everything back.
 
     Attributes:
-        records_first: whether the ObjectBucket is missing and has to be written again before the store is called.
+        records_first: whether the ObjectBucket, or what we record on it, is missing and has to be written before
+            the store is called.
     """
 
     records_first: bool = False
@@ -126,7 +130,8 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
     if not claim.metadata.has_finalizer():
         return Ignore("we let it go already")
     if world.bucket is not None:
-        return Release()
+        # What another program made has no record: whether it made the bucket is told by the class, if that is there.
+        return Release(records_first=world.record is None and world.storage_class is not None)
     if not world.has_objects:
         # The ObjectBucket is written before the store is called, and deleted after Secret and ConfigMap: without
         # all three, either nothing was made yet, or everything is given back already.
@@ -192,9 +197,9 @@ def foreign_object(kind: str, reason: Reason, key: str) -> Blocked:
 
 def _decide_binding(world: Snapshot, claim: ObjectBucketClaim) -> Action:
     edit = invalid_update(world, claim)
-    calls_store = _needs_store(world)
-    if calls_store or not _is_in_order(world, claim, edit):
-        return Bind(calls_store=calls_store, invalid_update=edit)
+    must_call, may_look = _needs_store(world), world.recheck is Recheck.LOOK
+    if must_call or may_look or not _is_in_order(world, claim, edit):
+        return Bind(calls_store=must_call or may_look, looks_first=may_look and not must_call, invalid_update=edit)
     return Settled()
 
 
@@ -216,7 +221,8 @@ def invalid_update(world: Snapshot, claim: ObjectBucketClaim) -> str:
 
 def _needs_store(world: Snapshot) -> bool:
     return (
-        world.recheck
+        world.recheck is Recheck.REPAIR
+        or world.needs_renewal
         or world.observed is None
         or world.observed.fingerprint != world.fingerprint
         or world.secret is not ObjectState.INTACT

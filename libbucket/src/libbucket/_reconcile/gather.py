@@ -23,12 +23,14 @@ from libbucket._reconcile.record import (
     observed_of,
     owner_of,
     record_of,
+    seconds_to_renewal,
     secret_hash,
 )
-from libbucket._reconcile.snapshot import ObjectState, Snapshot
+from libbucket._reconcile.snapshot import ObjectState, Recheck, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from libbucket._kube.cache import Cache
     from libbucket._kube.client import KubeClient
@@ -62,6 +64,7 @@ class Identity:
         allowed_config: `additionalConfig` keys that the operator allows.
         supported_config: those that the store can do.
         features: what the installed CRDs keep.
+        now: the clock: for credentials that end.
     """
 
     provisioner_name: str
@@ -70,6 +73,7 @@ class Identity:
     allowed_config: frozenset[str]
     supported_config: frozenset[str]
     features: CrdFeatures
+    now: Callable[[], datetime]
 
     @property
     def label(self) -> str:
@@ -86,12 +90,12 @@ class Gatherer:
         self._identity = identity
         self._intact: dict[str, tuple[str, str]] = {}
 
-    def gather(self, key: str, *, recheck: bool = False) -> Snapshot:
+    def gather(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Snapshot:
         """The world around one claim.
 
         Args:
             key: `namespace/name`.
-            recheck: read what could be believed, and have the store's side gone through.
+            recheck: other than NONE, read what could be believed, and have the store's side gone through.
 
         Raises:
             KubeError: the Secret or ConfigMap could not be read.
@@ -106,7 +110,9 @@ class Gatherer:
         record, observed = (record_of(bucket), observed_of(bucket)) if bucket is not None else (None, None)
         config = self._config(claim)
         storage_class = self._storage_class(claim, bucket)
-        secret, credentials = self._secret(claim, bucket, observed, recheck=recheck)
+        reads_all = recheck is not Recheck.NONE
+        secret, credentials = self._secret(claim, bucket, observed, recheck=reads_all)
+        renewal = seconds_to_renewal(observed, self._identity.now())
         return Snapshot(
             key=key,
             provisioner_name=self._identity.provisioner_name,
@@ -121,12 +127,13 @@ class Gatherer:
             bucket_object_name=self._bucket_object_name(claim, bucket),
             orphan=self._orphan(key, claim),
             secret=secret,
-            config_map=self._config_map(claim, bucket, observed, recheck=recheck),
+            config_map=self._config_map(claim, bucket, observed, recheck=reads_all),
             credentials=credentials,
             has_objects=has_objects,
             config=config,
             fingerprint=self._fingerprint(claim, storage_class, record, config),
             recheck=recheck,
+            needs_renewal=renewal is not None and renewal <= 0,
         )
 
     def forget(self, key: str) -> None:

@@ -24,8 +24,10 @@ from libbucket._kube.errors import (
 from libbucket._reconcile.bind import Binder
 from libbucket._reconcile.decide import Bind, Blocked, Ignore, LetGo, Release, ReleaseOrphan, Retry, Settled, decide
 from libbucket._reconcile.gather import Gatherer
+from libbucket._reconcile.record import seconds_to_renewal
 from libbucket._reconcile.release import Releaser
 from libbucket._reconcile.report import Reporter, Trouble
+from libbucket._reconcile.snapshot import Recheck
 from libbucket.errors import ProvisionerError, Reason, RetrySlowly, RetrySoon
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
     from libbucket._reconcile.decide import Action
     from libbucket._reconcile.gather import Caches, Identity
+    from libbucket._reconcile.record import Observed
     from libbucket._reconcile.snapshot import Snapshot
     from libbucket._reconcile.store import Store
 
@@ -45,11 +48,13 @@ class Outcome:
         result: one word, for the metric.
         retry: None if there is nothing more to do.
         delay: seconds that somebody asked to wait at least.
+        renew_in: seconds until its credentials are to be renewed; None where they do not end.
     """
 
     result: str
     retry: Retry | None = None
     delay: float = 0.0
+    renew_in: float | None = None
 
 
 class Reconciler:
@@ -61,14 +66,15 @@ class Reconciler:
         self._binder = Binder(client, caches, identity, store, self._reporter)
         self._releaser = Releaser(client, caches, identity, store, self._reporter)
         self._caches = caches
+        self._identity = identity
         self._log = structlog.get_logger()
 
-    def reconcile(self, key: str, *, recheck: bool = False) -> Outcome:
+    def reconcile(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Outcome:
         """Looks at one claim and does what is next.
 
         Args:
             key: `namespace/name`.
-            recheck: go through the store's side although nothing seems to have changed.
+            recheck: how thoroughly to go through the store's side although nothing seems to have changed.
 
         Returns:
             When to come again. Raises nothing.
@@ -116,8 +122,7 @@ class Reconciler:
 
     def _act_on_claim(self, world: Snapshot, claim: ObjectBucketClaim, action: Action) -> Outcome:
         if isinstance(action, Bind):
-            self._binder.bind(world, claim, action)
-            return Outcome(result="bound")
+            return Outcome(result="bound", renew_in=self._renew_in(self._binder.bind(world, claim, action)))
         if isinstance(action, Release):
             ob = self._binder.record_intent(world, claim)[0] if action.records_first else world.bucket
             assert ob is not None  # noqa: S101 - decide answers so only where there is one
@@ -127,7 +132,10 @@ class Reconciler:
             self._releaser.let_go(claim)
             return Outcome(result="released")
         assert isinstance(action, Settled)  # noqa: S101 - all others are above
-        return Outcome(result="settled")
+        return Outcome(result="settled", renew_in=self._renew_in(world.observed))
+
+    def _renew_in(self, observed: Observed | None) -> float | None:
+        return seconds_to_renewal(observed, self._identity.now())
 
     def _fail(self, world: Snapshot, trouble: Trouble) -> Outcome:
         self._log.debug("not done", reason=str(trouble.reason), message=trouble.message, retry=trouble.retry.name)

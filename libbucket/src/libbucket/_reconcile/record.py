@@ -9,6 +9,7 @@ because no schema of anybody's CRD prunes those, and tenants can't edit objects 
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -32,6 +33,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         parameters: of the class, when it was read last.
         generate_bucket_name: of the claim, to notice an edit of it.
         config: the `additionalConfig` that was applied last.
+        taken_over: another program bound the claim, and the store's side of it was never gone through by us.
     """
 
     provisioner: str
@@ -40,6 +42,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     parameters: dict[str, str] = {}
     generate_bucket_name: str = ""
     config: dict[str, str] = {}
+    taken_over: bool = False
 
 
 class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -50,12 +53,14 @@ class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         secret: version of the Secret that was written (`uid/resourceVersion`).
         config_map: version of the ConfigMap that was written.
         secret_hash: of the Secret's data, to tell an edit of it from an edit of its labels.
+        renew_at: when credentials that end are to be renewed, as ISO 8601 in UTC; "" for those that do not end.
     """
 
     fingerprint: str
     secret: str
     config_map: str
     secret_hash: str
+    renew_at: str = ""
 
 
 S = TypeVar("S", Record, Observed)
@@ -81,6 +86,16 @@ def _decode(text: str, kind: type[S]) -> S | None:
         return msgspec.json.decode(text, type=kind) if text else None
     except msgspec.DecodeError:
         return None  # edited by hand: as good as absent, and rebuilt from the claim and its class
+
+
+def seconds_to_renewal(observed: Observed | None, now: datetime) -> float | None:
+    """Seconds until the credentials are to be renewed, 0 or less once it is time; None where they do not end."""
+    if observed is None or not observed.renew_at:
+        return None
+    try:
+        return (datetime.fromisoformat(observed.renew_at) - now).total_seconds()
+    except (TypeError, ValueError):
+        return 0.0  # edited by hand: the next answer of the provisioner says it anew
 
 
 def fingerprint(*parts: object) -> str:
@@ -133,4 +148,5 @@ def for_provisioner(ob: ObjectBucketObject, record: Record, cluster_id: str) -> 
         parameters=record.parameters,
         owner=owner_of(ob, cluster_id),
         greenfield=record.greenfield,
+        taken_over=record.taken_over,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING
 
 from libbucket._api import Phase
@@ -26,6 +26,16 @@ class ObjectState(Enum):
     """Ours, and edited by somebody, or never finished."""
     FOREIGN = auto()
     """Of that name, and not ours: never touched."""
+
+
+class Recheck(IntEnum):
+    """How thoroughly the store's side is to be gone through although nothing seems to have changed."""
+
+    NONE = 0
+    LOOK = 1
+    """One cheap look, where the provisioner can give one; more only if that finds something wrong."""
+    REPAIR = 2
+    """The whole verb."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,7 @@ class Snapshot:
         config: the claim's `additionalConfig`, sorted.
         fingerprint: of everything that the store's side depends on.
         recheck: whether the store's side is to be gone through although nothing seems to have changed.
+        needs_renewal: whether it is time to replace credentials that end by themselves.
     """
 
     key: str
@@ -73,7 +84,8 @@ class Snapshot:
     has_objects: bool
     config: SelectedConfig
     fingerprint: str
-    recheck: bool = False
+    recheck: Recheck = Recheck.NONE
+    needs_renewal: bool = False
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from libbucket.errors import ProvisionerError, Reason, RetrySoon
+from libbucket.provisioner import Inspector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,13 @@ class Store:
     def revoke(self, ob: ObjectBucket) -> None:
         """`Provisioner.revoke`."""
         self._call("revoke", lambda: self.provisioner.revoke(ob))
+
+    def is_intact(self, options: BucketOptions) -> bool:
+        """`Inspector.is_intact`; False where the provisioner has no such ability."""
+        provisioner = self.provisioner
+        if not isinstance(provisioner, Inspector):
+            return False
+        return self._call("is_intact", lambda: provisioner.is_intact(options))
 
     def _call(self, verb: str, act: Callable[[], T]) -> T:
         self._fence()

@@ -141,7 +141,15 @@ def _options(provisioner_name: str) -> list[_Option]:
             default="30m",
             parse=to.parse_duration,
             metavar="DURATION",
-            help="how often every claim is looked at again, to find drift",
+            help="how often every bound claim is looked at, to find drift",
+        ),
+        _Option(
+            target="repair_interval",
+            flags=("--repair-interval",),
+            default="24h",
+            parse=to.parse_duration,
+            metavar="DURATION",
+            help="how often the store's side of every bound claim is gone through in full",
         ),
         _Option(
             target="log_format",

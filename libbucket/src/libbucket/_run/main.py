@@ -192,6 +192,7 @@ def _wiring(program: Program, settings: Settings, facts: ClusterFacts) -> Contro
         workers=settings.workers,
         allowed_config=settings.allowed_config,
         resync_interval=settings.resync_interval,
+        repair_interval=settings.repair_interval,
         features=facts.features,
     )
 

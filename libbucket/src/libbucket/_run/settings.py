@@ -54,6 +54,7 @@ class Settings:
         bind_address: of `/healthz`, `/readyz` and `/metrics`; None turns them off.
         allowed_config: `additionalConfig` keys that claims may use.
         resync_interval: seconds between two looks for drift.
+        repair_interval: seconds between two times that the store's side is gone through in full.
         log_format: `text` or `json`.
         verbosity: from 4 on, the log also says why.
     """
@@ -68,6 +69,7 @@ class Settings:
     bind_address: Address | None
     allowed_config: frozenset[str]
     resync_interval: float
+    repair_interval: float
     log_format: str
     verbosity: int
 

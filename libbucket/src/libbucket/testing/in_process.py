@@ -19,9 +19,11 @@ from libbucket._kube.config import load_configuration
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._kube.resources import NAMESPACES
 from libbucket._metrics import Metrics
+from libbucket.provisioner import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from libbucket.provisioner import ProvisionerFactory
@@ -40,6 +42,8 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
     workers: int = 4,
     allowed_config: frozenset[str] = frozenset({"maxObjects", "maxSize"}),
     resync_interval: float = 0.0,
+    repair_interval: float = 0.0,
+    now: Callable[[], datetime] = utc_now,
     features: CrdFeatures | None = None,
     fence: Callable[[], None] = no_fence,
 ) -> Iterator[Controller]:
@@ -54,6 +58,8 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         workers: claims worked on at once.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two looks for drift; 0 for never.
+        repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.
+        now: the clock, for credentials that end.
         features: what the installed CRDs keep; all, unless it is given.
         fence: called before each write and each call of the provisioner; raise `LeadershipLost` in it to let the core
             die there.
@@ -67,7 +73,9 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         workers=workers,
         allowed_config=allowed_config,
         resync_interval=resync_interval,
+        repair_interval=repair_interval,
         features=features or CrdFeatures(),
+        now=now,
     )
     controller = Controller(client, factory, settings, Metrics(), None)
     controller.start()

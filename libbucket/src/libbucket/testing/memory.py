@@ -12,12 +12,13 @@ import re
 import sys
 import threading
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from libbucket._kube.quantity import parse_quantity
 from libbucket.errors import BucketExists, BucketNotFound, InvalidAdminSecret, InvalidClaim, InvalidConfig
 from libbucket.parameters import ParameterReader
-from libbucket.provisioner import Provisioner, Services
+from libbucket.provisioner import Inspector, Provisioner, Services, utc_now
 from libbucket.run import run
 from libbucket.testing.memory_store import Bucket, Identity, MemoryStore
 from libbucket.types import Authentication, Connection, Endpoint, ObjectBucket
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 PROVISIONER_NAME = "memory.libbucket.io/bucket"
 ADMIN_KEY = "MEMORY_PASSWORD"
 
-Verb = Literal["provision", "delete", "grant", "revoke"]
-"""The four verbs, as hook and counter name them."""
+Verb = Literal["provision", "delete", "grant", "revoke", "is_intact"]
+"""The verbs, as hook and counter name them."""
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
@@ -40,10 +41,11 @@ def _no_hook(_verb: Verb, _request: BucketOptions | ObjectBucket) -> None:
     """Lets every call pass."""
 
 
-class MemoryProvisioner(Provisioner):
+class MemoryProvisioner(Provisioner, Inspector):
     """Provisions from a `MemoryStore`.
 
-    Class parameters: `host`, `region`, `versioning` (true or false), and `secretName` with `secretNamespace`, for a
+    Class parameters: `host`, `region`, `versioning` (true or false), `lifetime` (seconds after which keys are replaced;
+    0, the default, for never), and `secretName` with `secretNamespace`, for a
     Secret that must hold the key `MEMORY_PASSWORD`: its value is of no use, but a mistake shows as in a real store.
 
     Args:
@@ -86,6 +88,8 @@ class MemoryProvisioner(Provisioner):
             if bucket is None:
                 bucket = Bucket(stamp=options.owner.stamp(), versioned=settings.versioned)
                 self.store.buckets[options.bucket_name] = bucket
+            if options.taken_over and not bucket.stamp:
+                bucket.stamp = options.owner.stamp()
             if not options.owner.is_stamped_on(bucket.stamp):
                 raise BucketExists(f"bucket {options.bucket_name} exists already and belongs to somebody else")
             if max_objects is not None or "maxObjects" in options.previous_config:
@@ -109,7 +113,8 @@ class MemoryProvisioner(Provisioner):
             bucket = self.store.buckets.get(ob.bucket_name)
             if bucket is None:
                 return
-            if not ob.owner.is_stamped_on(bucket.stamp):
+            is_taken_over = ob.taken_over and not bucket.stamp
+            if not is_taken_over and not ob.owner.is_stamped_on(bucket.stamp):
                 raise BucketExists(f"bucket {ob.bucket_name} is not this claim's: it is left as it is")
             del self.store.buckets[ob.bucket_name]
 
@@ -118,6 +123,19 @@ class MemoryProvisioner(Provisioner):
         self._begin("revoke", ob)
         with self.store.lock:
             self.store.identities.pop(ob.user_id, None)
+
+    def is_intact(self, options: BucketOptions) -> bool:
+        """Whether the claim's keys reach its bucket."""
+        self._begin("is_intact", options)
+        with self.store.lock:
+            identity = self.store.identities.get(options.user_id, Identity())
+            held = options.credentials.access_keys if options.credentials else None
+            return (
+                options.bucket_name in self.store.buckets
+                and options.bucket_name in identity.grants
+                and held is not None
+                and identity.keys.get(held.access_key_id) == held.secret_access_key.reveal()
+            )
 
     def _begin(self, verb: Verb, request: BucketOptions | ObjectBucket) -> None:
         with self._calls_lock:
@@ -139,10 +157,15 @@ class MemoryProvisioner(Provisioner):
         endpoint = Endpoint(
             bucket_host=settings.host, bucket_port=443, bucket_name=options.bucket_name, region=settings.region
         )
+        keys, state = self._keys(options), {"UserName": options.user_id}
+        renew_at = None
+        if settings.lifetime:
+            keys, renew_at = self._keys_that_end(options, keys, timedelta(seconds=settings.lifetime))
+            state["RenewAt"] = renew_at.isoformat()
         connection = Connection(
             endpoint=endpoint,
-            authentication=Authentication(access_keys=self._keys(options)),
-            additional_state={"UserName": options.user_id},
+            authentication=Authentication(access_keys=keys, renew_at=renew_at),
+            additional_state=state,
         )
         return ObjectBucket(connection=connection, warnings=settings.warnings)
 
@@ -156,6 +179,19 @@ class MemoryProvisioner(Provisioner):
         identity.keys.clear()
         return self.store.issue_keys(options.user_id)
 
+    def _keys_that_end(
+        self, options: BucketOptions, keys: AccessKeys, lifetime: timedelta
+    ) -> tuple[AccessKeys, datetime]:
+        now = self._services.now() if self._services is not None else utc_now()
+        known = options.additional_state.get("RenewAt")
+        is_held = options.credentials is not None and options.credentials.access_keys == keys
+        if known and is_held and datetime.fromisoformat(known) > now:
+            return keys, datetime.fromisoformat(known)
+        if is_held:
+            self.store.identities[options.user_id].keys.clear()
+            keys = self.store.issue_keys(options.user_id)
+        return keys, now + lifetime
+
 
 class _Settings:
     """The class's parameters, read and checked."""
@@ -165,6 +201,7 @@ class _Settings:
         self.host = reader.text("host", default="memory.invalid")
         self.region = reader.text("region")
         self.versioned = reader.flag("versioning", default=False)
+        self.lifetime = reader.number("lifetime", default=0)
         self.secret_name = reader.text("secretName")
         self.secret_namespace = reader.text("secretNamespace", required=bool(self.secret_name))
         reader.finish()

@@ -1,0 +1,153 @@
+"""Drift in the store is found by a cheap look and repaired; credentials that end are replaced in time."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from world import World
+
+SOON = 0.3
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+
+class Calls:
+    """Notes the verbs that are called, and lets a test wait until one was called some times more."""
+
+    def __init__(self, world: World) -> None:
+        self._changed = threading.Condition()
+        self.verbs: list[str] = []
+        world.hook = self._note
+
+    def _note(self, verb: str, _request: Any) -> None:
+        with self._changed:
+            self.verbs.append(verb)
+            self._changed.notify_all()
+
+    def wait(self, verb: str, count: int) -> None:
+        with self._changed:
+            wanted = self.verbs.count(verb) + count
+            assert self._changed.wait_for(lambda: self.verbs.count(verb) >= wanted, timeout=20)
+
+
+def test_looking_for_drift_costs_one_look_for_each_bound_claim_and_writes_nothing(world: World) -> None:
+    world.claim()
+    with world.core():
+        world.wait_bound()
+    before = _versions(world)
+    calls = Calls(world)
+    with world.core(resync_interval=SOON):
+        calls.wait("is_intact", 3)
+    assert set(calls.verbs) == {"is_intact"}
+    assert _versions(world) == before
+    world.hook = lambda _verb, _request: None
+    with world.core():
+        world.delete_claim()
+
+
+def _remove_user(world: World) -> None:
+    world.store.identities.clear()
+
+
+def _remove_bucket(world: World) -> None:
+    world.store.buckets.clear()
+
+
+def _remove_permission(world: World) -> None:
+    next(iter(world.store.identities.values())).grants.clear()
+
+
+@pytest.mark.parametrize("harm", [_remove_user, _remove_bucket, _remove_permission])
+def test_what_a_look_finds_broken_is_repaired(world: World, harm: Callable[[World], None]) -> None:
+    with world.core(resync_interval=SOON):
+        world.claim()
+        world.wait_bound()
+        harm(world)
+        world.until(lambda: _works(world))
+        world.delete_claim()
+
+
+def test_what_one_look_can_not_see_is_repaired_too_only_less_often(world: World) -> None:
+    with world.core(resync_interval=SOON):
+        world.claim(spec={"additionalConfig": {"maxObjects": "5"}, "generateBucketName": "photos"})
+        world.wait_bound()
+    bucket = next(iter(world.store.buckets.values()))
+    bucket.max_objects = None
+    calls = Calls(world)
+    with world.core(resync_interval=SOON):
+        calls.wait("is_intact", 2)
+        assert bucket.max_objects is None
+    with world.core(repair_interval=SOON):
+        world.until(lambda: bucket.max_objects == 5)
+        world.delete_claim()
+
+
+def test_credentials_that_end_are_replaced_when_it_is_time_and_not_before(world: World) -> None:
+    clock = Clock()
+    name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
+    with world.core(now=clock):
+        world.claim(storage_class=name)
+        world.wait_bound()
+        first = world.secret()
+    clock.time += HOUR - timedelta(seconds=1)
+    calls = Calls(world)
+    with world.core(now=clock, resync_interval=SOON):
+        calls.wait("is_intact", 2)
+        assert world.secret() == first
+        clock.time += timedelta(seconds=1)
+        world.until(lambda: world.secret() != first)
+        world.until(lambda: _works(world))
+        second = world.secret()
+        calls.wait("is_intact", 2)
+        assert world.secret() == second, "replaced once"
+        events = world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")
+        assert [event["reason"] for event in events].count("CredentialsRotated") == 1
+        world.delete_claim()
+    world.delete_class(name)
+
+
+def test_credentials_that_ended_while_we_were_away_are_replaced_at_the_start(world: World) -> None:
+    clock = Clock()
+    name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
+    with world.core(now=clock):
+        world.claim(storage_class=name)
+        world.wait_bound()
+        first = world.secret()
+    clock.time += 24 * HOUR
+    with world.core(now=clock):
+        world.until(lambda: world.secret() != first)
+        world.delete_claim()
+    world.delete_class(name)
+
+
+def _works(world: World) -> bool:
+    """Whether what the Secret holds reaches the claim's bucket."""
+    bucket = world.admin.get(world.path("configmaps"))["data"]["BUCKET_NAME"]
+    held = world.secret()
+    return any(
+        bucket in world.store.buckets
+        and bucket in identity.grants
+        and identity.keys.get(held["AWS_ACCESS_KEY_ID"]) == held["AWS_SECRET_ACCESS_KEY"]
+        for identity in list(world.store.identities.values())
+    )
+
+
+def _versions(world: World) -> list[str]:
+    paths = [world.claim_path(), world.ob_path(), world.path("secrets"), world.path("configmaps")]
+    return [world.admin.get(path)["metadata"]["resourceVersion"] for path in paths]
