@@ -20,6 +20,7 @@ from libbucket import (
     BucketOptions,
     Connection,
     Endpoint,
+    Inspector,
     InvalidClaim,
     NotReady,
     ObjectBucket,
@@ -68,9 +69,10 @@ class _Request:
     identity: Identity
     bucket: str
     owner: Owner
+    taken_over: bool
 
 
-class MinioProvisioner(Provisioner):
+class MinioProvisioner(Provisioner, Inspector):
     """Buckets in MinIO, each with a user and a policy of its own.
 
     Args:
@@ -122,6 +124,13 @@ class MinioProvisioner(Provisioner):
         with self._request(ob) as request:
             request.identity.withdraw()
 
+    def is_intact(self, options: BucketOptions) -> bool:
+        """Whether the claim's own keys reach its bucket, in one request; see `Inspector.is_intact`."""
+        keys = options.credentials.access_keys if options.credentials is not None else None
+        with self._request(options) as request:
+            is_own = keys is not None and keys.access_key_id == request.identity.user
+            return is_own and keys is not None and request.storage.accepts(keys, request.bucket)
+
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
         parameters = parse_parameters(of.parameters)
@@ -134,6 +143,7 @@ class MinioProvisioner(Provisioner):
                 identity=_identity(clients, of.user_id, of.additional_state),
                 bucket=of.bucket_name,
                 owner=of.owner,
+                taken_over=of.taken_over,
             )
 
     def _admin(self, parameters: Parameters) -> Admin:
@@ -215,11 +225,18 @@ def _settle(request: _Request) -> bool:
         return False
     if request.owner.is_stamped_on(tags):
         return True
+    if request.taken_over and not _is_stamped(tags):
+        request.storage.stamp(request.bucket, {**tags, **request.owner.stamp()})
+        return True
     if tags or not request.identity.has_declared_intent(request.bucket) or not request.storage.is_empty(request.bucket):
         request.identity.withdraw_intent(request.bucket)
         raise _not_ours(request.bucket)
     request.storage.stamp(request.bucket, request.owner.stamp())
     return True
+
+
+def _is_stamped(tags: Mapping[str, str]) -> bool:
+    return any(key in tags for key in ("objectbucket_cluster_id", "objectbucket_claim_uid"))
 
 
 def _is_ours(request: _Request) -> bool:

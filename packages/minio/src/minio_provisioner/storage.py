@@ -110,7 +110,7 @@ class Storage:
             try:
                 list(self.clients.s3_as(keys).list_objects(bucket, prefix=_PROBE_PREFIX))
             except S3Error as error:
-                if code_of(error) not in BAD_CREDENTIALS | {"AccessDenied"}:
+                if code_of(error) not in BAD_CREDENTIALS | {"AccessDenied", "NoSuchBucket"}:
                     raise
                 return False
         return True

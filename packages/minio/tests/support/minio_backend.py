@@ -270,7 +270,8 @@ class MinioBackend(Backend):
             "maxSize": {"1Gi": str(2**30), "2G": str(2 * 10**9)},
             "bucketMaxSize": {"1Mi": str(2**20), "5k": "5000"},
             "bucketVersioning": {"Enabled": "Enabled", "Suspended": "Suspended"},
-        }
+        },
+        reset={"bucketVersioning": "Suspended"},  # S3 can't take it back to never-was
     )
 
     def __init__(self, server: MinioServer) -> None:

@@ -170,6 +170,31 @@ class Binding(Promises):
         assert generate(request.claim, builders.intent(request)) == request.user_id
         assert generate(recreated, None) != request.user_id
 
+    @both_kinds
+    def test_a_look_at_a_bound_claim_finds_it_intact(self, world: World, greenfield: bool) -> None:
+        tenant = world.tenant(greenfield=greenfield)
+        assert world.looks_intact(tenant)
+        assert world.looks_intact(world.again(tenant))
+
+    @both_kinds
+    @pytest.mark.parametrize("harm", ["identity", "bucket", "credentials"])
+    def test_a_look_finds_what_is_broken(self, world: World, greenfield: bool, harm: str) -> None:
+        tenant = world.tenant(greenfield=greenfield)
+        assert world.looks_intact(tenant)
+        credentials = tenant.credentials
+        if harm == "identity":
+            world.administrator.remove_identity(tenant.record)
+        elif harm == "bucket":
+            world.administrator.purge_bucket(tenant.bucket)
+        else:
+            credentials = _with_secrets_spoilt(credentials)
+        assert not world.looks_intact(tenant, credentials)
+
+    def test_a_look_never_takes_anothers_credentials_for_the_claims_own(self, world: World) -> None:
+        first, second = world.tenant(greenfield=True), world.tenant(greenfield=True)
+        assert not world.looks_intact(first, second.credentials)
+        assert world.looks_intact(second)
+
 
 def _secrets(credentials: Authentication) -> dict[str, str]:
     found = {name: value.reveal() for name, value in credentials.additional_secret_data.items()}

@@ -10,6 +10,7 @@ import pytest
 
 from libbucket.errors import BucketExists, InvalidClaim
 from libbucket.testing import builders
+from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_works
 
 
@@ -85,6 +86,34 @@ class Ownership(Promises):
         with pytest.raises(BucketExists):
             world.greenfield(request)
         assert_works(world.greenfield(replace(request, bucket_name=world.new_name())))
+
+    def test_a_bucket_that_another_program_made_for_the_claim_is_taken_over_and_stamped(self, world: World) -> None:
+        world.needs(Ability.TAKEOVER)
+        request = replace(world.request(bucket=world.foreign_bucket()), taken_over=True)
+        first = world.greenfield(request)
+        assert first.application.get(first.bucket, OBJECT) == CONTENT
+        later = world.bind(replace(request, taken_over=False), greenfield=True)
+        assert_works(later)
+        world.delete(later.record)
+        assert not world.administrator.bucket_exists(later.bucket)
+
+    def test_a_bucket_of_another_claim_is_never_taken_over(self, world: World) -> None:
+        owner = world.tenant(greenfield=True)
+        before = _everything(world, owner.bucket)
+        thief = replace(world.request(bucket=owner.bucket), taken_over=True)
+        with pytest.raises(BucketExists):
+            world.greenfield(thief)
+        with pytest.raises(BucketExists):
+            world.delete(replace(builders.intent(thief), taken_over=True))
+        assert _everything(world, owner.bucket) == before
+        assert_works(world.again(owner))
+
+    def test_a_bucket_that_was_to_be_taken_over_is_deleted_with_its_claim(self, world: World) -> None:
+        world.needs(Ability.TAKEOVER)
+        request = world.request(bucket=world.foreign_bucket())
+        world.delete(replace(builders.intent(request), taken_over=True))
+        assert not world.administrator.bucket_exists(request.bucket_name)
+        world.delete(replace(builders.intent(request), taken_over=True))
 
     def test_a_name_that_no_store_takes_is_refused_and_its_claim_can_be_deleted(self, world: World) -> None:
         request = world.request(bucket="../No_Bucket/Has..This Name")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from libbucket.errors import RetrySoon
+from libbucket.provisioner import Inspector
 from libbucket.testing import builders
 from libbucket.testing.application import Refused
 
@@ -178,6 +179,19 @@ class World:
         if config is not None:
             request = replace(request, claim=replace(request.claim, additional_config=config))
         return self.bind(request, greenfield=tenant.greenfield, by=by)
+
+    def looks_intact(self, tenant: Tenant, credentials: Authentication | None = None) -> bool:
+        """What the provisioner's own look says of a bound claim; skips the test where it has no such ability.
+
+        Args:
+            tenant: who was bound.
+            credentials: what the Secret holds instead of what it should.
+        """
+        if not isinstance(self.provisioner, Inspector):
+            pytest.skip("this provisioner is no Inspector")
+        request = builders.again(tenant.request, tenant.answer)
+        held = credentials or tenant.credentials
+        return self.provisioner.is_intact(replace(request, credentials=held))
 
     def delete(self, record: ObjectBucket) -> None:
         """Calls `delete` until it returns, as the core does."""
