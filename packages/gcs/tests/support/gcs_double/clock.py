@@ -1,0 +1,27 @@
+"""The double's clock: the wall's, plus what a test turned it by."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+
+class Clock:
+    """Tells the time. What the double dates itself goes by it: states of keys, ends of tokens.
+
+    Requests are dated by the wall clock of whoever sends them, so their dates are checked against that.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turned = timedelta()
+
+    def now(self) -> datetime:
+        """Aware, in UTC."""
+        with self._lock:
+            return datetime.now(UTC) + self._turned
+
+    def turn(self, seconds: float) -> None:
+        """Lets time pass."""
+        with self._lock:
+            self._turned += timedelta(seconds=seconds)

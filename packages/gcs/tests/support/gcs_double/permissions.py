@@ -1,0 +1,211 @@
+"""Who may do what: roles, allow policies with conditions, and the check that every API goes through.
+
+Written from
+https://cloud.google.com/storage/docs/access-control/iam-roles (what a role contains)
+https://cloud.google.com/storage/docs/access-control/iam-permissions
+https://cloud.google.com/iam/docs/reference/rest/v1/Policy (versions, etags, deleted members)
+https://cloud.google.com/storage/docs/access-control/iam#conditions (conditions need uniform bucket-level access)
+https://cloud.google.com/storage/docs/public-access-prevention
+https://cloud.google.com/storage/docs/json_api/v1/buckets/setIamPolicy (412 where the etag is another one)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gcs_double.model import Account, Bucket, Json, Policy, Store
+from gcs_double.wire import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OBJECTS = "create delete get getIamPolicy list move overrideUnlockedRetention restore setIamPolicy setRetention update"
+_UPLOADS = "abort create list listParts"
+_OBJECT_ADMIN = frozenset(
+    {f"storage.objects.{each}" for each in _OBJECTS.split()}
+    | {f"storage.multipartUploads.{each}" for each in _UPLOADS.split()}
+)
+_LEGACY_READER = frozenset({"storage.buckets.get", "storage.objects.list", "storage.multipartUploads.list"})
+ROLES: Final = {
+    "roles/storage.objectAdmin": _OBJECT_ADMIN,
+    "roles/storage.objectViewer": frozenset({"storage.objects.get", "storage.objects.list"}),
+    "roles/storage.legacyBucketReader": _LEGACY_READER,
+    "roles/storage.legacyBucketOwner": _LEGACY_READER
+    | {"storage.buckets.update", "storage.buckets.getIamPolicy", "storage.buckets.setIamPolicy"}
+    | {"storage.objects.create", "storage.objects.delete"},
+    "roles/storage.admin": _OBJECT_ADMIN
+    | {f"storage.buckets.{each}" for each in "create delete get getIamPolicy list setIamPolicy update".split()},
+    "roles/storage.hmacKeyAdmin": frozenset(f"storage.hmacKeys.{each}" for each in "create delete get list update".split()),
+    "roles/iam.serviceAccountAdmin": frozenset(
+        f"iam.serviceAccounts.{each}" for each in "create delete get getIamPolicy list setIamPolicy update".split()
+    ),
+    "roles/iam.serviceAccountKeyAdmin": frozenset(
+        f"iam.serviceAccountKeys.{each}" for each in "create delete get list".split()
+    ),
+    "roles/iam.workloadIdentityUser": frozenset({"iam.serviceAccounts.getAccessToken"}),
+}
+_PUBLIC = frozenset({"allUsers", "allAuthenticatedUsers"})
+_CONDITION = re.compile(r'resource\.name\.startsWith\("([^"]*)"\)')
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks: a service account, or nobody."""
+
+    email: str = ""
+    uid: str = ""
+
+    @property
+    def is_anonymous(self) -> bool:
+        return not self.email
+
+    @property
+    def stored(self) -> str:
+        return f"serviceAccount:{self.email}#{self.uid}"
+
+
+ANONYMOUS: Final = Principal()
+
+
+def is_allowed(store: Store, who: Principal, permission: str, bucket: Bucket | None = None, name: str = "") -> bool:
+    """Whether `who` has `permission` in the project, or on the bucket."""
+    account = store.account_of(who.email, who.uid)
+    if account is not None and permission in account.permissions:
+        return bucket is None or bucket.project == store.project
+    if bucket is None:
+        return False
+    resource = f"projects/_/buckets/{bucket.name}" + (f"/objects/{name}" if name else "")
+    members = {who.stored, "allAuthenticatedUsers", "allUsers"} if account is not None else {"allUsers"}
+    return any(members & set(each["members"]) for each in _granting(bucket.policy, permission, resource))
+
+
+def require(store: Store, who: Principal, permission: str, bucket: Bucket | None = None, name: str = "") -> None:
+    """Raises 401 for nobody, 403 for somebody, where `is_allowed` says no."""
+    if is_allowed(store, who, permission, bucket, name):
+        return
+    if who.is_anonymous:
+        text = f"Anonymous caller does not have {permission} access"
+        raise ApiError(401, "required", text, code="AccessDenied")
+    where = f"bucket {bucket.name}" if bucket else "the project"
+    text = f"{who.email} does not have {permission} access to {where} (or it may not exist)."
+    raise ApiError(403, "forbidden", text)
+
+
+def require_bucket(store: Store, who: Principal, permission: str, bucket_name: str, name: str = "") -> Bucket:
+    """The bucket; one that does not exist is 404 only for who may ask for any bucket of the project."""
+    bucket = store.buckets.get(bucket_name)
+    if bucket is None:
+        require(store, who, permission)
+        raise ApiError(404, "notFound", "The specified bucket does not exist.", code="NoSuchBucket")
+    require(store, who, permission, bucket, name)
+    return bucket
+
+
+def write_policy(store: Store, old: Policy, body: Json, *, conflict: ApiError, bucket: Bucket | None = None) -> None:
+    """Replaces a policy as setIamPolicy does.
+
+    Raises:
+        ApiError: `conflict` where the etag is another one; 400 for what makes no policy; 412 for what the bucket forbids.
+    """
+    store.policy_writes += 1
+    if store.knobs.conflicting_policy_writes and store.policy_writes % 2 == 1:
+        old.generation += 1
+    if body.get("etag") and body["etag"] != old.etag:
+        raise conflict
+    bindings = [each for each in body.get("bindings", []) if each.get("members")]
+    if not bindings and bucket is not None:
+        raise ApiError(400, "required", "A policy to update must be provided.")
+    has_conditions = any("condition" in each for each in [*bindings, *old.bindings])
+    if has_conditions and body.get("version") != 3:
+        raise ApiError(400, "invalid", "Policies with conditions must be read and written with version 3.")
+    if bucket is not None:
+        _check_for_bucket(bucket, bindings)
+    old.bindings = [{**each, "members": [_resolve(store, m) for m in each["members"]]} for each in bindings]
+    old.generation += 1
+
+
+def show_policy(store: Store, policy: Policy, *, version: int) -> Json:
+    """A policy as getIamPolicy shows it: whoever asks for less than version 3 sees no condition."""
+    bindings = []
+    for binding in policy.bindings:
+        shown = {**binding, "members": [_show(store, member) for member in binding["members"]]}
+        if "condition" in shown and version < 3:
+            shown["role"] += "_withcond_0123456789abcdef0123"
+            del shown["condition"]
+        bindings.append(shown)
+    has_conditions = any("condition" in each for each in bindings)
+    return {"kind": "storage#policy", "version": 3 if has_conditions else 1, "etag": policy.etag, "bindings": bindings}
+
+
+def default_policy(project: str) -> Policy:
+    """What a new bucket has: the project's own people."""
+    owners = [f"projectEditor:{project}", f"projectOwner:{project}"]
+    return Policy(
+        [
+            {"role": "roles/storage.legacyBucketOwner", "members": owners},
+            {"role": "roles/storage.legacyBucketReader", "members": [f"projectViewer:{project}"]},
+        ]
+    )
+
+
+def find_known(store: Store, email: str) -> Account | None:
+    """The account as others than its maker see it: a fresh one is unknown for some calls."""
+    account = store.accounts.get(email)
+    if account is None:
+        return None
+    if account.unknown_calls > 0:
+        account.unknown_calls -= 1
+        return None
+    return account
+
+
+def _granting(policy: Policy, permission: str, resource: str) -> Iterator[Json]:
+    for binding in policy.bindings:
+        if permission in ROLES.get(binding["role"], ()) and _is_met(binding.get("condition"), resource):
+            yield binding
+
+
+def _is_met(condition: Json | None, resource: str) -> bool:
+    if condition is None:
+        return True
+    found = _CONDITION.fullmatch(condition["expression"])
+    return found is not None and resource.startswith(found[1])
+
+
+def _check_for_bucket(bucket: Bucket, bindings: list[Json]) -> None:
+    if any("condition" in each for each in bindings) and not bucket.is_uniform:
+        text = "To set IAM conditions, enable uniform bucket-level access on the bucket."
+        raise ApiError(412, "conditionNotMet", text)
+    if bucket.prevents_public_access and any(_PUBLIC & set(each["members"]) for each in bindings):
+        text = "The member bindings allUsers and allAuthenticatedUsers are not allowed: public access prevention."
+        raise ApiError(412, "conditionNotMet", text)
+    for each in bindings:
+        if each["role"] not in ROLES:
+            raise ApiError(400, "invalid", f"Role {each['role']} is not supported for this resource.")
+
+
+def _resolve(store: Store, member: str) -> str:
+    kind, _, rest = member.partition(":")
+    if kind == "deleted":
+        email, _, uid = rest.partition(":")[2].partition("?uid=")
+        return f"serviceAccount:{email}#{uid}"
+    if kind != "serviceAccount":
+        return member
+    if "[" in rest:
+        if not store.knobs.workload_pool:
+            raise ApiError(400, "invalid", f"Identity Pool does not exist ({rest.partition('[')[0]}).")
+        return member
+    account = find_known(store, rest)
+    if account is None:
+        raise ApiError(400, "invalid", f"Service account {rest} does not exist.")
+    return f"serviceAccount:{rest}#{account.uid}"
+
+
+def _show(store: Store, member: str) -> str:
+    name, is_account, uid = member.partition("#")
+    if not is_account:
+        return member
+    email = name.partition(":")[2]
+    return name if store.account_of(email, uid) else f"deleted:serviceAccount:{email}?uid={uid}"
