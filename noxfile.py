@@ -31,7 +31,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 P = ParamSpec("P")
 
@@ -45,6 +45,7 @@ PACKAGES = {CORE: Path(CORE), **STORES}
 SOURCES = [str(path / "src") for path in PACKAGES.values()]
 UNIT_TESTS = {name: path / "tests" / ("" if name == CORE else "unit") for name, path in PACKAGES.items()}
 UNIT_TESTS["repo"] = Path("tests/repo")
+CONFORMANCE = "test_conformance*.py"
 GO_MINIMUM = (1, 26)
 # A session that has servers running gets this long to stop them after Ctrl-C; nox's own limit is half a second.
 STOPPING = 60.0
@@ -118,11 +119,26 @@ def tests(session: nox.Session, package: str) -> None:
 
 @nox.session
 @timed
+def conformance(session: nox.Session) -> None:
+    """Holds every store to the one suite, and shows its promises as a table: `nox -s conformance -- -k minio`."""
+    install(session, "test", ours=True)
+    install_toolchains(session)
+    stores = sorted(Path("packages").glob(f"*/tests/store/{CONFORMANCE}"))
+    unreal = [
+        Path("libbucket/tests/test_conformance_memory.py"),
+        Path("libbucket/tests/test_example_custom_backend.py"),
+    ]
+    pytest(session, *stores, *unreal, options=["-p", "libbucket.testing.conformance.report"])
+
+
+@nox.session
+@timed
 def integration(session: nox.Session) -> None:
     """Runs the tests on a real API server and on the real stores."""
     install(session, "test", ours=True)
     install_toolchains(session)
-    pytest(session, Path("tests/integration"), *(path for path in sorted(Path("packages").glob("*/tests/store"))))
+    stores = sorted(Path("packages").glob("*/tests/store"))
+    pytest(session, Path("tests/integration"), *stores, options=[f"--ignore-glob=*/tests/store/{CONFORMANCE}"])
 
 
 @nox.session
@@ -248,12 +264,12 @@ def check(session: nox.Session, *command: str) -> None:
     session.run(*command, external=True)
 
 
-def pytest(session: nox.Session, *paths: Path) -> None:
+def pytest(session: nox.Session, *paths: Path, options: Sequence[str] = ()) -> None:
     """Runs pytest, takes its counts over into the table, and fails if not one test passed."""
     report = session.cache_dir / f"{re.sub('[^a-z]+', '-', session.name)}.xml"
     report.unlink(missing_ok=True)
     try:
-        run_servers(session, "-m", "pytest", f"--junit-xml={report}", *map(str, paths), *session.posargs)
+        run_servers(session, "-m", "pytest", f"--junit-xml={report}", *options, *map(str, paths), *session.posargs)
     finally:
         if report.is_file():
             take_counts(ROWS[-1], report)

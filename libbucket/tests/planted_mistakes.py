@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import ObjectBucket, StoreUnavailable
+from libbucket import BucketExists, ObjectBucket, StoreUnavailable
 from libbucket.testing.conformance import Backend, Conformance
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_backend import MemoryBackend
 from libbucket.testing.memory_store import Bucket
 
 if TYPE_CHECKING:
-    from libbucket import BucketOptions
+    from libbucket import AccessKeys, BucketOptions
 
 
 class NoMistake(MemoryProvisioner):
@@ -182,6 +182,66 @@ class DeleteTakesOthersIdentities(MemoryProvisioner):
     def delete(self, ob: ObjectBucket) -> None:
         super().delete(ob)
         self.store.identities.clear()
+
+
+class CopySourceIsOpen(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        with self.store.lock:
+            answer = super().provision(options)
+            for identity in self.store.identities.values():
+                identity.copies_from = set(self.store.buckets)
+            return answer
+
+
+class ListingOfAllBucketsIsAllowed(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        answer = super().provision(options)
+        self.store.identities[options.user_id].lists_all = True
+        return answer
+
+
+class AdministratorsKeysAreReturned(MemoryProvisioner):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        super()._keys(options)
+        return self.store.root
+
+
+class VersionsAreLeftBehind(MemoryProvisioner):
+    """Empties the bucket by keys: what is older stays, and the bucket with it."""
+
+    def delete(self, ob: ObjectBucket) -> None:
+        with self.store.lock:
+            bucket = self.store.buckets.get(ob.bucket_name)
+            super().delete(ob)
+            if bucket is not None and any(len(versions) > 1 for versions in bucket.objects.values()):
+                self.store.buckets[ob.bucket_name] = bucket
+
+
+class RegionIsIgnored(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        return super().provision(replace(options, parameters={**options.parameters, "region": ""}))
+
+
+class SecretInAnErrorText(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        try:
+            return super().provision(options)
+        except BucketExists as error:
+            held = options.credentials.access_keys if options.credentials else None
+            raise BucketExists(f"{error}: {held and held.secret_access_key.reveal()}") from error
+
+
+class LookSeesNothing(MemoryProvisioner):
+    def is_intact(self, options: BucketOptions) -> bool:  # noqa: ARG002 - the mistake
+        return True
+
+
+class TakesOverAnothersBucket(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        with self.store.lock:
+            if options.taken_over and options.bucket_name in self.store.buckets:
+                self.store.buckets[options.bucket_name].stamp.clear()
+            return super().provision(options)
 
 
 class QuickBackend(MemoryBackend):

@@ -86,7 +86,7 @@ class MemoryProvisioner(Provisioner, Inspector):
         with self.store.lock:
             bucket = self.store.buckets.get(options.bucket_name)
             if bucket is None:
-                bucket = Bucket(stamp=options.owner.stamp(), versioned=settings.versioned)
+                bucket = Bucket(stamp=options.owner.stamp(), region=settings.region, versioned=settings.versioned)
                 self.store.buckets[options.bucket_name] = bucket
             if options.taken_over and not bucket.stamp:
                 bucket.stamp = options.owner.stamp()

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from libbucket.errors import StoreUnavailable
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_store import Bucket, MemoryStore
@@ -50,6 +51,7 @@ class MemoryAdministrator(Administrator):
         found = self._store.buckets[bucket]
         return {
             "stamp": dict(found.stamp),
+            "region": found.region,
             "versioned": found.versioned,
             "public": found.public,
             "limit": found.max_objects,
@@ -63,6 +65,9 @@ class MemoryAdministrator(Administrator):
 
     def unfinished_uploads(self, bucket: str) -> int:
         return len(self._store.buckets[bucket].uploads)
+
+    def region(self, bucket: str) -> str:
+        return self._store.buckets[bucket].region
 
     def config(self, bucket: str, key: str) -> str | None:
         assert key == "maxObjects"
@@ -86,6 +91,8 @@ class MemoryBackend(Backend):
         config={"maxObjects": {"5": "5", "1k": "1000"}},
     )
 
+    regions: ClassVar[Mapping[str, str]] = {"north-1": "north-1", "south-1": "south-1"}
+
     def __init__(self, provisioner: type[MemoryProvisioner] = MemoryProvisioner) -> None:
         self._store = MemoryStore()
         self._provisioner = provisioner
@@ -101,6 +108,16 @@ class MemoryBackend(Backend):
 
     def provisioner(self) -> Provisioner:
         return self._provisioner(store=self._store)
+
+    @property
+    def secrets(self) -> list[str]:
+        return [self._store.root.secret_access_key.reveal()]
+
+    def broken_provisioners(self) -> Mapping[str, Provisioner]:
+        def away(_verb: object, _request: object) -> None:
+            raise StoreUnavailable("the store is away")
+
+        return {"away": self._provisioner(store=self._store, hook=away)}
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
         assert endpoint.bucket_host == "memory.invalid"

@@ -30,6 +30,7 @@ class Bucket:
         stamp: who made it; empty where an administrator did by hand.
         objects: for each key its versions, oldest first; None is a delete marker.
         uploads: keys of unfinished uploads.
+        region: where it was made.
         versioned: whether older versions are kept.
         public: whether everybody may read.
         max_objects: the quota; None where there is none.
@@ -38,6 +39,7 @@ class Bucket:
     stamp: dict[str, str] = field(default_factory=dict)
     objects: defaultdict[str, list[bytes | None]] = field(default_factory=lambda: defaultdict(list))
     uploads: list[str] = field(default_factory=list)
+    region: str = ""
     versioned: bool = False
     public: bool = False
     max_objects: int | None = None
@@ -56,10 +58,19 @@ class Bucket:
 
 @dataclass
 class Identity:
-    """A user: its keys (id to secret), and the buckets that it may use."""
+    """A user.
+
+    Attributes:
+        keys: id to secret.
+        grants: buckets that it may use.
+        copies_from: buckets that it may not use, but have copied.
+        lists_all: whether it sees every bucket in a listing.
+    """
 
     keys: dict[str, str] = field(default_factory=dict)
     grants: set[str] = field(default_factory=set)
+    copies_from: set[str] = field(default_factory=set)
+    lists_all: bool = False
 
 
 class MemoryStore:
@@ -69,12 +80,14 @@ class MemoryStore:
         lock: hold it for several steps that belong together.
         buckets: by name; empty at first.
         identities: by user id; empty at first.
+        root: the administrator's keys.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.buckets: dict[str, Bucket] = {}
         self.identities: dict[str, Identity] = {}
+        self.root = AccessKeys(access_key_id="root", secret_access_key=SecretStr(secrets.token_urlsafe(30)))
 
     def issue_keys(self, user_id: str) -> AccessKeys:
         """Gives an identity one more key pair."""
@@ -85,7 +98,7 @@ class MemoryStore:
 
     def client(self, keys: AccessKeys) -> MemoryClient:
         """An application with these keys, whether they work or not."""
-        return MemoryClient(self, keys)
+        return MemoryClient(self, None if keys == self.root else keys)
 
     def administrator(self) -> MemoryClient:
         """An application that may do everything."""
@@ -153,7 +166,9 @@ class MemoryClient(Application):
 
     def copy(self, source_bucket: str, source_key: str, bucket: str, key: str) -> None:
         with self._store.lock:
-            self.put(bucket, key, self.get(source_bucket, source_key))
+            may_copy = self._keys is not None and source_bucket in self._store.identity_of(self._keys).copies_from
+            source = MemoryClient(self._store, None) if may_copy else self
+            self.put(bucket, key, source.get(source_bucket, source_key))
 
     def multipart(self, bucket: str, key: str, parts: Sequence[bytes]) -> None:
         self.put(bucket, key, b"".join(parts))
@@ -170,9 +185,8 @@ class MemoryClient(Application):
 
     def list_all(self) -> list[str]:
         with self._store.lock:
-            if self._keys is not None:
-                return sorted(self._store.identity_of(self._keys).grants & self._store.buckets.keys())
-            return sorted(self._store.buckets)
+            identity = self._store.identity_of(self._keys) if self._keys is not None else Identity(lists_all=True)
+            return sorted(name for name in self._store.buckets if identity.lists_all or name in identity.grants)
 
     def make_public(self, bucket: str) -> None:
         with self._store.lock:

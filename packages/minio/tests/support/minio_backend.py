@@ -289,6 +289,14 @@ class MinioBackend(Backend):
     def provisioner(self) -> Provisioner:
         return a_provisioner(self._server)
 
+    @property
+    def secrets(self) -> list[str]:
+        return [self._server.password]
+
+    def broken_provisioners(self) -> Mapping[str, Provisioner]:
+        wrong = {"MINIO_ROOT_USER": self._server.user, "MINIO_ROOT_PASSWORD": self._server.password[::-1]}
+        return {"wrong password": a_provisioner(self._server, **wrong)}
+
     def application(self, endpoint: Endpoint, credentials: Authentication) -> MinioApplication:
         keys = credentials.access_keys
         assert keys is not None

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from libbucket.provisioner import Provisioner
     from libbucket.testing.application import Application
@@ -110,6 +110,10 @@ class Administrator(ABC):
         """How many uploads in parts were begun in the bucket and never completed."""
         raise NotImplementedError
 
+    def region(self, bucket: str) -> str:
+        """Where the bucket is, as the store says it."""
+        raise NotImplementedError
+
     def config(self, bucket: str, key: str) -> str | None:
         """What is in force for a key of `additionalConfig`; None where there is no such setting on the bucket."""
         raise NotImplementedError
@@ -126,10 +130,13 @@ class Backend(ABC):
         capabilities: what it can't do.
         parameters: of a StorageClass for this store, without `bucketName`.
         many_objects: with how many objects a bucket must still be deleted; more than one page of a listing.
+        regions: values of the class parameter `region` that a bucket can be made in, each with what
+            `Administrator.region` then finds; empty where a class has no choice.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities()
     many_objects: ClassVar[int] = 2500
+    regions: ClassVar[Mapping[str, str]] = {}
 
     @property
     @abstractmethod
@@ -148,6 +155,15 @@ class Backend(ABC):
     @abstractmethod
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
         """An application that knows what its pod is told: the endpoint and what the Secret holds."""
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """Every secret of the administrator's: no error and no log line may hold one."""
+        return ()
+
+    def broken_provisioners(self) -> Mapping[str, Provisioner]:
+        """Provisioners that can't do anything, by what is wrong: wrong credentials, nobody listening, ..."""
+        return {}
 
     def pause(self, delay: float | None) -> None:  # noqa: B027 - most stores need none
         """Lets time pass before a call that asked for it comes again: turn a clock, or do nothing.

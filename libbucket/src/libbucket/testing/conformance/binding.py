@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from libbucket.errors import BucketNotFound
+from libbucket.errors import BucketNotFound, ProvisionerError
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import (
     CONTENT,
@@ -20,6 +22,9 @@ from libbucket.testing.conformance.world import (
     assert_works,
 )
 from libbucket.types import Authentication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
 
@@ -46,6 +51,37 @@ class Binding(Promises):
         hidden = {name: value for name, value in secrets.items() if name not in world.backend.capabilities.public_data}
         assert hidden, "the answer has a secret that could leak"
         assert not [name for name, value in hidden.items() if value in repr(tenant.answer)]
+
+    def test_no_error_and_no_log_line_holds_a_secret(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        tenant = world.tenant(greenfield=True)
+        secrets = [*world.backend.secrets, *_secrets(tenant.credentials).values()]
+        secrets = [each for each in secrets if each not in _public_values(world, tenant.credentials)]
+        request = replace(world.request(bucket=tenant.bucket), credentials=tenant.credentials)
+        nameless = replace(request, bucket_name="../No_Bucket/Has..This Name")
+        broken = world.backend.broken_provisioners().values()
+        attempts: list[tuple[Callable[[Any], object], object]] = [
+            (world.provisioner.provision, request),
+            (world.provisioner.provision, nameless),
+            (world.provisioner.grant, nameless),
+            (world.provisioner.delete, builders.intent(request)),
+            *((each.provision, replace(tenant.request, credentials=tenant.credentials)) for each in broken),
+            *((each.delete, tenant.record) for each in broken),
+        ]
+        with caplog.at_level("WARNING"):
+            errors = [_error_of(verb, argument) for verb, argument in attempts]
+        told = "\n".join([*errors, caplog.text])
+        assert not [secret for secret in secrets if secret in told]
+
+    def test_the_region_of_the_class_is_where_the_bucket_is_and_what_an_application_is_told(self, world: World) -> None:
+        if not world.backend.regions:
+            pytest.skip("this store's classes have no choice of a region")
+        for region, found in world.backend.regions.items():
+            tenant = world.greenfield(world.request(parameters={"region": region}))
+            assert world.administrator.region(tenant.bucket) == found
+            assert tenant.answer.connection.endpoint.region == region
+            assert_works(tenant)
+            world.delete(tenant.record)
+            assert not world.administrator.bucket_exists(tenant.bucket)
 
     @both_kinds
     def test_the_same_call_again_leaves_credentials_and_data_unchanged(self, world: World, greenfield: bool) -> None:
@@ -194,6 +230,18 @@ class Binding(Promises):
         first, second = world.tenant(greenfield=True), world.tenant(greenfield=True)
         assert not world.looks_intact(first, second.credentials)
         assert world.looks_intact(second)
+
+
+def _error_of(verb: Callable[[Any], object], argument: object) -> str:
+    """Everything that could be shown about the error that this call must end with."""
+    with pytest.raises(ProvisionerError) as caught:
+        verb(argument)
+    return "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+
+def _public_values(world: World, credentials: Authentication) -> set[str]:
+    names = world.backend.capabilities.public_data
+    return {value.reveal() for name, value in credentials.additional_secret_data.items() if name in names}
 
 
 def _secrets(credentials: Authentication) -> dict[str, str]:

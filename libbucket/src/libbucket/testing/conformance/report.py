@@ -1,0 +1,128 @@
+"""Shows what the suite found as a table of sentences: one row for each promise, one column for each store.
+
+A pytest plugin, loaded with `-p libbucket.testing.conformance.report`. Between pytest, whose reports it collects, and
+whoever reads the end of a run. Knows the suite's classes by the form of their names only, and no store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pytest
+
+_ITEM: Final = re.compile(r"::Test(?P<store>\w+)::test_(?P<promise>\w+)")
+
+
+class Result(IntEnum):
+    """What came of a promise; of several cases of one promise the largest counts."""
+
+    KEPT = 0
+    CANNOT = 1
+    UNCHECKED = 2
+    BROKEN = 3
+
+    @property
+    def mark(self) -> str:
+        """As the table shows it."""
+        return ("kept", "can't", "unseen", "BROKEN")[self]
+
+
+@dataclass
+class Findings:
+    """What was found so far.
+
+    Attributes:
+        results: by store and promise: the result of each of its cases.
+        reasons: by store: why it can't do something, or why something is not seen on its test server.
+    """
+
+    results: dict[str, dict[str, list[Result]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    reasons: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, report: pytest.TestReport) -> None:
+        """Takes one report of pytest's over, if it is about a promise."""
+        item = _ITEM.search(report.nodeid)
+        result = _result(report)
+        if item is None or result is None:
+            return
+        self.results[item["store"]][item["promise"]].append(result)
+        if result in {Result.CANNOT, Result.UNCHECKED}:
+            self.reasons[item["store"]].add(_reason(report))
+
+    def promises(self) -> list[str]:
+        """All promises, in the order in which they were tried first."""
+        return list(dict.fromkeys(promise for found in self.results.values() for promise in found))
+
+
+def _result(report: pytest.TestReport) -> Result | None:
+    if report.failed:
+        return Result.BROKEN
+    if report.skipped:
+        return Result.UNCHECKED if hasattr(report, "wasxfail") else Result.CANNOT
+    return Result.KEPT if report.when == "call" else None
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return report.wasxfail.removeprefix("reason: ")
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begins to collect."""
+    config.pluginmanager.register(_Reporter(), "promises")
+
+
+class _Reporter:
+    def __init__(self) -> None:
+        self._findings = Findings()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._findings.add(report)
+
+    def pytest_terminal_summary(self) -> None:
+        if self._findings.results:
+            show(self._findings, Console())
+
+
+def show(findings: Findings, console: Console) -> None:
+    """Prints the table, what is missing where and why, and the sums."""
+    stores = list(findings.results)
+    table = Table("promise", *stores, title="What every store promises", box=SIMPLE, pad_edge=False)
+    for promise in findings.promises():
+        marks = [_mark(findings.results[store].get(promise, [])) for store in stores]
+        table.add_row(promise.replace("_", " "), *marks)
+    console.print(table)
+    for store in stores:
+        for reason in sorted(findings.reasons[store]):
+            console.print(f"{store}: {reason}", highlight=False, soft_wrap=True)
+    for store in stores:
+        console.print(f"{store}: {_sum(findings.results[store])}", highlight=False, soft_wrap=True)
+
+
+def _mark(results: list[Result]) -> str:
+    if not results:
+        return "-"
+    worst = max(results)
+    kept = results.count(Result.KEPT)
+    if worst in {Result.CANNOT, Result.UNCHECKED} and kept:
+        return f"{worst.mark} {len(results) - kept}/{len(results)}"
+    return f"[bold red]{worst.mark}[/]" if worst is Result.BROKEN else worst.mark
+
+
+def _sum(results: dict[str, list[Result]]) -> str:
+    worst = [max(cases) for cases in results.values()]
+    cases = sum(map(len, results.values()))
+    parts = [f"{sum(Result.KEPT in each for each in results.values())} promises kept", f"{cases} cases"]
+    parts += [f"{worst.count(result)} {result.mark}" for result in list(Result)[1:] if result in worst]
+    return ", ".join(parts)
