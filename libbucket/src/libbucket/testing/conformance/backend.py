@@ -30,6 +30,7 @@ class Ability(StrEnum):
     VERSIONS = "keep older versions of objects"
     TAKEOVER = "take over a bucket that another program made for a claim"
     REUSED_NAMES = "give a bucket the name of one that was just removed"
+    IDENTITY_APART = "keep a claim's identity when its bucket is gone"
 
 
 class Check(StrEnum):
