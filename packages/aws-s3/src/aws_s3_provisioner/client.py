@@ -1,0 +1,259 @@
+"""Connections to AWS: clients with the administrator's and with a claim's credentials, time limits, no SDK retries.
+
+Opened once per verb by `provisioner` and closed after it, so that no state of a request outlives it. What is kept
+between verbs is what costs: the SDK's data files, and the pod's own identity with its tokens. Knows nothing of buckets
+and identities.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.config import Config
+from botocore.exceptions import NoCredentialsError, UnknownRegionError
+from botocore.loaders import Loader, create_loader
+from botocore.session import Session
+
+from aws_s3_provisioner.errors import Call, translated
+from aws_s3_provisioner.parameters import Address
+from libbucket import RetrySlowly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from botocore.credentials import Credentials
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_s3 import S3Client
+
+    from aws_s3_provisioner.parameters import Admin, Parameters
+    from libbucket import AccessKeys
+
+_ELSEWHERE: Final = frozenset({301, 302, 307})
+_ELSEWHERE_CODES: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a request may take, in seconds."""
+
+    connect: float = 5.0
+    read: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """What one verb works with.
+
+    Attributes:
+        s3: bucket calls, as the administrator.
+        iam: identity calls, as the administrator.
+        where: who is asked, for messages.
+        source: where the administrator's credentials come from, for messages.
+        partition: `aws`, `aws-cn`, ...: the second part of an ARN.
+        public: what applications are told.
+    """
+
+    s3: S3Client
+    iam: IAMClient
+    where: str
+    source: str
+    partition: str
+    public: Address
+    _maker: _Maker
+    _stack: ExitStack
+
+    def bucket_arn(self, bucket: str) -> str:
+        """The bucket's ARN."""
+        return f"arn:{self.partition}:s3:::{bucket}"
+
+    def call(self, permission: str) -> Call:
+        """What is being done, for messages."""
+        return Call(where=self.where, permission=permission, source=self.source)
+
+    def s3_as(self, keys: AccessKeys) -> S3Client:
+        """An S3 client with a claim's own keys."""
+        credentials = _Keys(keys.access_key_id, keys.secret_access_key.reveal(), "")
+        return self._stack.enter_context(closing(self._maker.s3(credentials)))
+
+
+class Connector:
+    """Makes the clients of a verb. One per process; its methods may be called from several threads.
+
+    Args:
+        limits: of every request.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        # Reading the SDK's data takes 100 ms; with it at hand a client takes 4.
+        self._loader = create_loader()
+        self._ambient: dict[tuple[str, str], Credentials] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def connect(self, parameters: Parameters, admin: Admin | None) -> Iterator[Clients]:
+        """Clients for one verb; their connections are closed at the end, whatever happens.
+
+        Args:
+            parameters: where to connect to.
+            admin: who connects; None for the pod's own identity.
+
+        Raises:
+            RetrySlowly: the region is unknown, or there are no credentials.
+            StoreUnavailable: the pod's identity can't be asked for now.
+        """
+        source = "the Secret that secretName names" if admin else "the pod's own identity"
+        with ExitStack() as stack:
+            with translated(Call(where="AWS", permission="sts:AssumeRoleWithWebIdentity", source=source)):
+                session = _session(self._loader)
+                credentials = _from_secret(admin) if admin else self._from_pod(parameters)
+                maker = _Maker(session, parameters, self._limits)
+                partition, public = _partition(session, parameters), _public(session, parameters)
+                s3 = stack.enter_context(closing(maker.s3(credentials)))
+                iam = stack.enter_context(closing(maker.iam(credentials)))
+            yield Clients(
+                s3=s3,
+                iam=iam,
+                where=public.url if parameters.s3_endpoint else f"AWS in {parameters.region}",
+                source=source,
+                partition=partition,
+                public=public,
+                _maker=maker,
+                _stack=stack,
+            )
+
+    def _from_pod(self, parameters: Parameters) -> _Keys:
+        """The pod's own identity through the SDK's chain: IRSA, EKS Pod Identity, or what else is there.
+
+        Its tokens are kept and renewed by the SDK, because each costs a request.
+        """
+        which = (parameters.region, parameters.sts_endpoint)
+        with self._lock:
+            found = self._ambient.get(which)
+            if found is None:
+                session = _PodSession(self._loader, *which, self._limits)
+                found = session.get_credentials()
+                if found is None:
+                    raise NoCredentialsError
+                self._ambient[which] = found
+        frozen = found.get_frozen_credentials()
+        return _Keys(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Credentials as the SDK's clients take them; never printed."""
+
+    access_key: str
+    secret_key: str
+    token: str
+
+    def __repr__(self) -> str:
+        return "_Keys(**********)"
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes clients of one class."""
+
+    session: Session
+    parameters: Parameters
+    limits: Limits
+
+    def s3(self, credentials: _Keys) -> S3Client:
+        style = "path" if self.parameters.path_style else "auto"
+        options: Any = {"addressing_style": style, "us_east_1_regional_endpoint": "regional"}
+        client: S3Client = self._client("s3", credentials, self.parameters.s3_endpoint, Config(s3=options))
+        client.meta.events.register_first("needs-retry.s3", _refuse_other_region)
+        return client
+
+    def iam(self, credentials: _Keys) -> IAMClient:
+        client: IAMClient = self._client("iam", credentials, self.parameters.iam_endpoint, Config())
+        return client
+
+    def _client(self, service: Any, credentials: _Keys, url: str, more: Config) -> Any:
+        return self.session.create_client(
+            service,
+            region_name=self.parameters.region,
+            endpoint_url=url or None,
+            aws_access_key_id=credentials.access_key,
+            aws_secret_access_key=credentials.secret_key,
+            aws_session_token=credentials.token or None,
+            config=_config(self.limits).merge(more),
+        )
+
+
+class _PodSession(Session):
+    """A session whose own calls, which fetch credentials, have our time limits and the class's endpoint."""
+
+    def __init__(self, loader: Loader, region: str, sts_endpoint: str, limits: Limits) -> None:
+        super().__init__()
+        self.register_component("data_loader", loader)
+        self._region, self._sts_endpoint, self._limits = region, sts_endpoint, limits
+
+    def create_client(self, service_name: str, *args: Any, **kwargs: Any) -> Any:
+        """As the SDK's own."""
+        kwargs["config"] = _config(self._limits).merge(kwargs.get("config") or Config())
+        kwargs["region_name"] = kwargs.get("region_name") or self._region
+        if service_name == "sts" and self._sts_endpoint:
+            kwargs["endpoint_url"] = self._sts_endpoint
+        return super().create_client(service_name, *args, **kwargs)
+
+
+def _session(loader: Loader) -> Session:
+    session = Session()
+    session.register_component("data_loader", loader)
+    return session
+
+
+def _config(limits: Limits) -> Config:
+    options: Any = {
+        "connect_timeout": limits.connect,
+        "read_timeout": limits.read,
+        # The core tries again, and looks first: a request that was sent may have been carried out.
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        # The class says where to go, not the environment that the provisioner happens to run in.
+        "ignore_configured_endpoint_urls": True,
+        # S3-compatible stores know fewer checksums than AWS.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+    }
+    return Config(**options)
+
+
+def _from_secret(admin: Admin) -> _Keys:
+    return _Keys(admin.access_key, admin.secret_key.reveal(), admin.token.reveal())
+
+
+def _partition(session: Session, parameters: Parameters) -> str:
+    try:
+        return str(session.get_partition_for_region(parameters.region))
+    except UnknownRegionError:
+        # An S3-compatible store has regions of its own.
+        if parameters.stamps_on_creation:
+            raise
+        return "aws"
+
+
+def _public(session: Session, parameters: Parameters) -> Address:
+    if parameters.s3_endpoint:
+        return Address.from_url(parameters.s3_endpoint)
+    suffix = session.get_component("endpoint_resolver").get_partition_dns_suffix(_partition(session, parameters))
+    return Address(scheme="https", host=f"s3.{parameters.region}.{suffix}", port=443)
+
+
+def _refuse_other_region(response: Any, **_: object) -> None:
+    """Refuses what the SDK would follow to another region by itself.
+
+    The claim would be told the wrong region, and what is done would be done elsewhere than the class says.
+    """
+    if response is None:
+        return
+    http, parsed = response
+    code, headers = parsed.get("Error", {}).get("Code"), parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if http.status_code in _ELSEWHERE or code in _ELSEWHERE_CODES:
+        region = parsed.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "another region"
+        raise RetrySlowly(f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})")

@@ -1,0 +1,321 @@
+"""Everything that AWS, its SDK and the network raise, translated into the core's errors: once, here.
+
+`storage`, `settings` and `identity` wrap every call in `translated`; nothing passes through it untranslated. Decides by
+codes, types and status, never by message text; and no message of ours repeats one of AWS's or the SDK's, which could
+hold a credential.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore import exceptions as sdk
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from libbucket import (
+    AccessDenied,
+    BucketExists,
+    BucketNotEmpty,
+    InvalidClaim,
+    NotReady,
+    ProvisionerError,
+    QuotaExceeded,
+    RetrySlowly,
+    RetrySoon,
+    StoreUnavailable,
+    Throttled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+BAD_KEY: Final = frozenset(
+    {
+        "AccessKeyDisabled",
+        "AuthFailure",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "NotSignedUp",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""Codes that say: this access key does not exist, is disabled, or its secret is another one."""
+
+DENIED: Final = frozenset({"403", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess"})
+"""Codes that say: whoever this is may not do this."""
+
+_Answer = tuple[type[ProvisionerError], str]
+
+_DENIED_TEXT: Final = "the administrator's credentials lack the permission {permission} at {where} ({code})"
+_BAD_KEY_TEXT: Final = "{where} does not accept the administrator's credentials ({code}): mend {source}"
+_EXPIRED: Final = "the administrator's credentials have ended ({code}): renew {source}"
+_CLOCK: Final = "{where} refuses the request's time: a clock is wrong, there or here ({code})"
+_ACCOUNT: Final = "the AWS account can't be used for this: its owner has to ask AWS why ({code})"
+_REGION: Final = "the bucket is in another region than parameter region says: nothing was changed ({code})"
+_OPT_IN: Final = "the region in parameter region is not enabled for this account, or does not exist ({code})"
+_BUSY: Final = "{where} asks for fewer requests ({code})"
+_DOWN: Final = "{where} can't answer now ({code})"
+_UNSETTLED: Final = "{where} is still busy with an earlier change of the same thing ({code})"
+_FULL: Final = (
+    "a limit of the AWS account is reached at {permission} ({code}): ask AWS to raise it, or remove something"
+)
+_TAKEN: Final = "the bucket's name is taken in the whole of AWS: another name is needed ({code})"
+_NAME: Final = "AWS takes no bucket of that name: 3 to 63 lower-case letters, digits, dots and hyphens ({code})"
+_LOCKED: Final = "an object is locked, archived or under a hold ({code})"
+_VANISHED: Final = "the bucket was removed by somebody while this was going on ({code})"
+_REFILLED: Final = "something was written into the bucket while it was being emptied ({code})"
+_IDENTITY: Final = "the user, its key or its policy was changed by somebody while this was going on ({code})"
+_IN_USE: Final = "something that was added by hand stands in the way of {permission}: remove it first ({code})"
+_REFUSED: Final = "{where} refuses what parameters or additionalConfig ask for at {permission} ({code})"
+_KEY: Final = "the key in parameter kmsKeyId can't be used: it must exist, be enabled, and allow it ({code})"
+_MISSING: Final = "{where} can't do {permission} ({code})"
+_WEB_IDENTITY: Final = "AWS does not accept the pod's own identity: mend its role's trust policy ({code})"
+_OTHER: Final = "{where} answers {permission} with {code}"
+
+
+def _all(codes: str, answer: _Answer) -> dict[str, _Answer]:
+    return dict.fromkeys(codes.split(), answer)
+
+
+# Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html,
+# https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html, and the SDK's own models.
+_ANSWERS: Final[Mapping[str, _Answer]] = {
+    **dict.fromkeys(DENIED, (AccessDenied, _DENIED_TEXT)),
+    **dict.fromkeys(BAD_KEY, (AccessDenied, _BAD_KEY_TEXT)),
+    **_all(
+        "CredentialsNotSupported InvalidSecurity MissingAuthenticationToken MissingSecurityHeader "
+        "MissingAuthenticationTokenException",
+        (AccessDenied, _BAD_KEY_TEXT),
+    ),
+    **_all(
+        "ExpiredToken ExpiredTokenException ExpiredTradeInTokenException InvalidToken TokenRefreshRequired",
+        (AccessDenied, _EXPIRED),
+    ),
+    **_all("RequestExpired RequestTimeTooSkewed", (AccessDenied, _CLOCK)),
+    **_all("AccountProblem AllAccessDisabled InvalidPayer OptInRequired", (AccessDenied, _ACCOUNT)),
+    **_all(
+        "AccountNotManagementOrDelegatedAdministratorException CallerIsNotManagementAccountException "
+        "InvalidAuthenticationCode OrganizationNotFoundException OrganizationNotInAllFeaturesModeException "
+        "OutboundWebIdentityFederationDisabledException PasswordPolicyViolation ServiceAccessNotEnabledException "
+        "SessionDurationEscalationException",
+        (AccessDenied, _DENIED_TEXT),
+    ),
+    **_all(
+        "IDPRejectedClaim InvalidIdentityToken JWTPayloadSizeExceededException PackedPolicyTooLarge",
+        (AccessDenied, _WEB_IDENTITY),
+    ),
+    **_all(
+        "AuthorizationHeaderMalformed IncorrectEndpoint InvalidRegion PermanentRedirect Redirect TemporaryRedirect "
+        "301 302 307",
+        (RetrySlowly, _REGION),
+    ),
+    **_all(
+        "IllegalLocationConstraintException InvalidLocationConstraint RegionDisabledException", (RetrySlowly, _OPT_IN)
+    ),
+    **_all(
+        "BandwidthLimitExceeded PriorRequestNotComplete RequestLimitExceeded RequestThrottled "
+        "RequestThrottledException SlowDown ThrottledException Throttling ThrottlingException TooManyRequests "
+        "TooManyRequestsException 429 503",
+        (Throttled, _BUSY),
+    ),
+    **_all(
+        "IDPCommunicationError InternalError InternalFailure InternalServerError KMS.KMSInternalException "
+        "OpenIdIdpCommunicationError RequestTimeout RequestTimeoutException ServiceFailure ServiceUnavailable "
+        "500 502 504",
+        (StoreUnavailable, _DOWN),
+    ),
+    **_all(
+        "ConcurrentModification ConcurrentModificationException ConditionalRequestConflict "
+        "EntityTemporarilyUnmodifiable IdempotencyParameterMismatch OperationAborted ReportInProgress",
+        (NotReady, _UNSETTLED),
+    ),
+    **_all(
+        "AnnotationLimitExceeded LimitExceeded LimitExceededException ReportGenerationLimitExceeded TooManyBuckets "
+        "TooManyParts",
+        (QuotaExceeded, _FULL),
+    ),
+    "BucketAlreadyExists": (BucketExists, _TAKEN),
+    "InvalidBucketName": (InvalidClaim, _NAME),
+    "BucketAlreadyOwnedByYou": (NotReady, _UNSETTLED),
+    **_all(
+        "InvalidObjectState InvalidRetentionPeriod ObjectAlreadyInActiveTierError ObjectLocked "
+        "ObjectNotInActiveTierError",
+        (BucketNotEmpty, _LOCKED),
+    ),
+    **_all("NoSuchAnnotation NoSuchBucket NoSuchKey NoSuchUpload NoSuchVersion 404", (NotReady, _VANISHED)),
+    "BucketNotEmpty": (NotReady, _REFILLED),
+    **_all("EntityAlreadyExists NameConflict NoSuchEntity RoleModified", (NotReady, _IDENTITY)),
+    **_all("DeleteConflict UnmodifiableEntity", (RetrySlowly, _IN_USE)),
+    **_all(
+        "AnnotationNameTooLong DuplicateCertificate DuplicateSSHPublicKey EncryptionTypeMismatch "
+        "InvalidAnnotationName InvalidArgument InvalidAuthorizationMessageException InvalidCertificate InvalidInput "
+        "InvalidParameterValue InvalidPolicyDocument InvalidPrefix InvalidPublicKey InvalidRequest InvalidTag "
+        "InvalidUserType InvalidWriteOffset KeyPairMismatch MalformedCertificate MalformedPolicy "
+        "MalformedPolicyDocument MalformedXML PolicyEvaluation PolicyNotAttachable RoleTemplateDisabled "
+        "UnrecognizedPublicKeyEncoding UnsupportedMediaType ValidationError",
+        (RetrySlowly, _REFUSED),
+    ),
+    **_all(
+        "KMS.DisabledException KMS.InvalidStateException KMS.KMSInvalidStateException KMS.NotFoundException",
+        (RetrySlowly, _KEY),
+    ),
+    **_all(
+        "FeatureDisabled FeatureEnabled MethodNotAllowed NotImplemented NotSupportedService ReportExpired "
+        "ReportNotPresent InvalidAction",
+        (RetrySlowly, _MISSING),
+    ),
+}
+"""What each code of S3, IAM and STS means to a claim; for any other the status decides."""
+
+_NO_IDENTITY: Final = (
+    "there are no credentials for AWS: name a Secret in parameters secretName and secretNamespace, or give the pod an "
+    "identity (IRSA or EKS Pod Identity)"
+)
+_ENVIRONMENT: Final = "the provisioner's own AWS settings (environment, ~/.aws) can't be used ({kind})"
+_NOT_S3: Final = (
+    "{where} answers with something that is not AWS's: parameters s3Endpoint and iamEndpoint must be addresses of APIs"
+)
+
+# The first that fits counts: some are kinds of others.
+_TYPES: Final[tuple[tuple[tuple[type[BaseException], ...], _Answer], ...]] = (
+    ((sdk.NoCredentialsError, sdk.NoAuthTokenError), (RetrySlowly, _NO_IDENTITY)),
+    (
+        (sdk.CredentialRetrievalError, sdk.MetadataRetrievalError, sdk.TokenRetrievalError),
+        (StoreUnavailable, "the pod's own identity can't be asked for now ({kind})"),
+    ),
+    (
+        (sdk.SSLError,),
+        (RetrySlowly, "no TLS connection with {where}: its certificate is not trusted, or it speaks no TLS ({kind})"),
+    ),
+    ((sdk.EndpointConnectionError,), (StoreUnavailable, "{where} does not answer: no connection ({kind})")),
+    ((sdk.ProxyConnectionError,), (StoreUnavailable, "{where} can't be reached through the proxy ({kind})")),
+    ((sdk.ConnectTimeoutError,), (StoreUnavailable, "no connection with {where} within the time limit")),
+    ((sdk.ReadTimeoutError,), (StoreUnavailable, "no answer from {where} within the time limit")),
+    ((sdk.InvalidProxiesConfigError,), (RetrySlowly, _ENVIRONMENT)),
+    (
+        (sdk.HTTPClientError, sdk.IncompleteReadError, sdk.ChecksumError, sdk.FlexibleChecksumError, HTTPError),
+        (StoreUnavailable, "the connection with {where} was cut ({kind})"),
+    ),
+    (
+        (sdk.UnknownRegionError, sdk.InvalidRegionError, sdk.BaseEndpointResolverError, sdk.ServiceNotInRegionError),
+        (RetrySlowly, "parameter region names no region that AWS has, or one without this service ({kind})"),
+    ),
+    (
+        (sdk.EndpointProviderError, sdk.InvalidEndpointConfigurationError, sdk.InvalidHostLabelError),
+        (RetrySlowly, "parameters region and s3Endpoint don't go together ({kind})"),
+    ),
+    ((sdk.ParamValidationError, sdk.ValidationError), (RetrySlowly, _REFUSED)),
+    ((ResponseParserError,), (RetrySlowly, _NOT_S3)),
+    ((BotoCoreError, sdk.UndefinedModelAttributeError), (RetrySlowly, _ENVIRONMENT)),
+    ((OSError,), (StoreUnavailable, "{where} can't be reached ({kind})")),
+    ((ValueError,), (RetrySlowly, _NOT_S3)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What was being done, for messages.
+
+    Attributes:
+        where: who was asked.
+        permission: what AWS calls the permission that the call needs.
+        source: where the administrator's credentials come from.
+    """
+
+    where: str
+    permission: str
+    source: str = "the Secret that secretName names"
+
+
+@contextmanager
+def translated(call: Call) -> Iterator[None]:
+    """Turns whatever a call of the SDK raises into the core's errors.
+
+    Raises:
+        ProvisionerError: never anything else of the SDK's, the network's or the parser's.
+    """
+    try:
+        yield
+    except ProvisionerError:
+        raise
+    except ClientError as error:
+        raise _from_code(error, call) from error
+    except (
+        BotoCoreError,
+        sdk.UndefinedModelAttributeError,
+        ResponseParserError,
+        HTTPError,
+        OSError,
+        ValueError,
+    ) as error:
+        raise _from_type(error, call) from error
+
+
+@contextmanager
+def tolerated(*codes: str) -> Iterator[None]:
+    """Lets a call of the SDK fail with one of these codes: what it should bring about is so already."""
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) not in codes:
+            raise
+
+
+def code_of(error: ClientError) -> str:
+    """AWS's own code for `error` (`NoSuchBucket`); for an answer without a body its status."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def refused_in_batch(code: str, call: Call) -> ProvisionerError:
+    """The core's error for one refusal in an answer to a request about several objects."""
+    return _answer(_ANSWERS.get(code, (StoreUnavailable, _OTHER)), call, code=code, delay=None)
+
+
+def _from_code(error: ClientError, call: Call) -> ProvisionerError:
+    code, metadata = code_of(error), error.response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
+    delay = _retry_after(metadata.get("HTTPHeaders", {}).get("retry-after"))
+    answer = _ANSWERS.get(code) or _from_status(status)
+    if status in {429, 503} and issubclass(answer[0], RetrySoon):
+        answer = (Throttled, _BUSY)
+    return _answer(answer, call, code=code or f"HTTP {status}", delay=delay)
+
+
+def _from_status(status: int) -> _Answer:
+    if status in {429, 503}:
+        return Throttled, _BUSY
+    if status in {401, 403}:
+        return AccessDenied, _DENIED_TEXT
+    return (StoreUnavailable if status >= 500 or status == 0 else RetrySlowly), _OTHER
+
+
+def _from_type(error: Exception, call: Call) -> ProvisionerError:
+    answer = next(answer for kinds, answer in _TYPES if isinstance(error, kinds))
+    return _answer(answer, call, kind=type(error).__name__, delay=None)
+
+
+def _answer(answer: _Answer, call: Call, *, delay: float | None, **told: str) -> ProvisionerError:
+    kind, text = answer
+    message = text.format(where=call.where, permission=call.permission, source=call.source, **told)
+    extra: dict[str, Any] = {"delay": delay} if issubclass(kind, RetrySoon) else {}
+    return kind(message, **extra)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either form of the header; None where it says nothing that can be read."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,241 @@
+"""The IAM user of one claim: its tags, its inline policy, its access keys.
+
+Used by `provisioner`, as the administrator. Knows nothing of buckets but their ARNs in policy documents. Every call may
+come again: what is there already is replaced, what is gone already is success. A user that does not carry the claim's
+stamp is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from aws_s3_provisioner.errors import code_of, tolerated, translated
+from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aws_s3_provisioner.client import Clients
+    from aws_s3_provisioner.policy import Document
+    from libbucket import Owner
+
+_GONE: Final = "NoSuchEntity"
+_POLICY_NAME: Final = "objectbucket"
+_INTENT: Final = "objectbucket_being_made"
+"""Tag of a user whose claim's bucket was about to be made, with the bucket's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A user as IAM has it.
+
+    Attributes:
+        arn: its ARN.
+        tags: on it.
+    """
+
+    arn: str
+    tags: Mapping[str, str]
+
+    @property
+    def account(self) -> str:
+        """Number of the account."""
+        return self.arn.split(":")[4]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """The user of one claim.
+
+    Attributes:
+        clients: of this verb.
+        name: of the user.
+        owner: whose user it is: what it is stamped with.
+        path: of a user that is made.
+        boundary: ARN of a managed policy; empty for none.
+        tags: further tags of a user that is made.
+        managed_policy: ARN of the policy that the Go provisioner made for this claim; empty for none.
+        taken_over: a user without any stamp is this claim's: the Go provisioner made it.
+    """
+
+    clients: Clients
+    name: str
+    owner: Owner
+    path: str
+    boundary: str
+    tags: Mapping[str, str]
+    managed_policy: str
+    taken_over: bool
+
+    def ensure(self) -> User:
+        """The user is there, and is this claim's.
+
+        Raises:
+            RetrySlowly: there is one of that name, and it is not this claim's.
+        """
+        found = self._find() or self._create()
+        if found.tags.get("objectbucket_claim_uid") is None and self.taken_over:
+            self._tag(self.owner.stamp())
+        elif not self.owner.is_stamped_on(found.tags):
+            raise RetrySlowly(
+                f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it by hand",
+                reason=Reason.ACCESS_DENIED,
+            )
+        return found
+
+    def limit(self, document: Document) -> None:
+        """Writes the one policy of the user; replaces what was there."""
+        with translated(self.clients.call("iam:PutUserPolicy")):
+            self.clients.iam.put_user_policy(
+                UserName=self.name, PolicyName=_POLICY_NAME, PolicyDocument=json.dumps(document)
+            )
+
+    def has_only(self, access_key_id: str) -> bool:
+        """Whether this key is an active one of the user's; every other key of the user is removed.
+
+        A key that nobody knows is left by a crash between making it and storing it, and by two replicas at once.
+        """
+        keys = self._keys()
+        if keys.get(access_key_id) != "Active":
+            return False
+        for other in keys.keys() - {access_key_id}:
+            self._delete_key(other)
+        return True
+
+    def create_keys(self) -> AccessKeys:
+        """Makes a key, and removes all others first: a user can have two.
+
+        Raises:
+            NotReady: another replica was making one at the same time.
+        """
+        for key in self._keys():
+            self._delete_key(key)
+        with translated(self.clients.call("iam:CreateAccessKey")):
+            try:
+                made = self.clients.iam.create_access_key(UserName=self.name)["AccessKey"]
+            except ClientError as error:
+                if code_of(error) != "LimitExceeded":
+                    raise
+                raise NotReady(f"user {self.name} got other keys at the same time", delay=1) from error
+        return AccessKeys(access_key_id=made["AccessKeyId"], secret_access_key=SecretStr(made["SecretAccessKey"]))
+
+    def declare_intent(self, bucket: str) -> None:
+        """Notes on the user that this claim is about to make `bucket`."""
+        self._tag({_INTENT: bucket})
+
+    def has_declared_intent(self, bucket: str) -> bool:
+        """Whether that note is there: a creation began and did not end."""
+        found = self._find()
+        return found is not None and self.owner.is_stamped_on(found.tags) and found.tags.get(_INTENT) == bucket
+
+    def withdraw_intent(self) -> None:
+        """Removes the note; a user that is gone has none."""
+        with translated(self.clients.call("iam:UntagUser")), tolerated(_GONE):
+            self.clients.iam.untag_user(UserName=self.name, TagKeys=[_INTENT])
+
+    def withdraw(self) -> None:
+        """Removes the keys, then the policies, then the user.
+
+        Raises:
+            NotReady: IAM still knows the user.
+            RetrySlowly: something that was added to the user by hand has to be removed by hand.
+        """
+        if self._is_ours(self._find()):
+            for key in self._keys():
+                self._delete_key(key)
+            self._delete_policy(_POLICY_NAME)
+            if self.managed_policy:
+                self._detach(self.managed_policy)
+            self._delete_user()
+            if self._is_ours(self._find()):
+                raise NotReady(f"IAM still knows user {self.name}, which was removed", delay=1)
+        if self.managed_policy:
+            self._remove_managed_policy()
+
+    def _is_ours(self, found: User | None) -> bool:
+        if found is None:
+            return False
+        is_unstamped = found.tags.get("objectbucket_claim_uid") is None
+        return self.owner.is_stamped_on(found.tags) or (self.taken_over and is_unstamped)
+
+    def _find(self) -> User | None:
+        with translated(self.clients.call("iam:GetUser")):
+            try:
+                return _user(self.clients.iam.get_user(UserName=self.name)["User"])
+            except ClientError as error:
+                if code_of(error) != _GONE:
+                    raise
+                return None
+
+    def _create(self) -> User:
+        tags: Any = [{"Key": key, "Value": value} for key, value in {**self.tags, **self.owner.stamp()}.items()]
+        boundary: Any = {"PermissionsBoundary": self.boundary} if self.boundary else {}
+        with translated(self.clients.call("iam:CreateUser and iam:TagUser")):
+            made = self.clients.iam.create_user(Path=self.path, UserName=self.name, Tags=tags, **boundary)["User"]
+        return User(arn=made["Arn"], tags={tag["Key"]: tag["Value"] for tag in tags})
+
+    def _tag(self, tags: Mapping[str, str]) -> None:
+        with translated(self.clients.call("iam:TagUser")):
+            self.clients.iam.tag_user(UserName=self.name, Tags=[{"Key": k, "Value": v} for k, v in tags.items()])
+
+    def _keys(self) -> dict[str, str]:
+        """Ids of all keys of the user, each with its status."""
+        with translated(self.clients.call("iam:ListAccessKeys")):
+            try:
+                found = self.clients.iam.list_access_keys(UserName=self.name)["AccessKeyMetadata"]
+            except ClientError as error:
+                if code_of(error) != _GONE:
+                    raise
+                return {}
+        return {key["AccessKeyId"]: key["Status"] for key in found}
+
+    def _delete_key(self, access_key_id: str) -> None:
+        with translated(self.clients.call("iam:DeleteAccessKey")), tolerated(_GONE):
+            self.clients.iam.delete_access_key(UserName=self.name, AccessKeyId=access_key_id)
+
+    def _delete_policy(self, name: str) -> None:
+        with translated(self.clients.call("iam:DeleteUserPolicy")), tolerated(_GONE):
+            self.clients.iam.delete_user_policy(UserName=self.name, PolicyName=name)
+
+    def _delete_user(self) -> None:
+        with translated(self.clients.call("iam:DeleteUser")), tolerated(_GONE):
+            try:
+                self.clients.iam.delete_user(UserName=self.name)
+            except ClientError as error:
+                if code_of(error) != "DeleteConflict":
+                    raise
+                self._remove_additions()
+                self.clients.iam.delete_user(UserName=self.name)
+
+    def _remove_additions(self) -> None:
+        """Removes the policies that were added to the user by hand, and keys that were made meanwhile."""
+        for key in self._keys():
+            self._delete_key(key)
+        with translated(self.clients.call("iam:ListUserPolicies")):
+            inline = self.clients.iam.list_user_policies(UserName=self.name)["PolicyNames"]
+        for name in inline:
+            self._delete_policy(name)
+        with translated(self.clients.call("iam:ListAttachedUserPolicies")):
+            attached = self.clients.iam.list_attached_user_policies(UserName=self.name)["AttachedPolicies"]
+        for policy in attached:
+            self._detach(policy["PolicyArn"])
+
+    def _remove_managed_policy(self) -> None:
+        """Removes the policy that the Go provisioner made for this claim.
+
+        IAM removes no policy that somebody else has been given too: then an administrator decides.
+        """
+        with translated(self.clients.call("iam:DeletePolicy")), tolerated(_GONE):
+            self.clients.iam.delete_policy(PolicyArn=self.managed_policy)
+
+    def _detach(self, arn: str) -> None:
+        with translated(self.clients.call("iam:DetachUserPolicy")), tolerated(_GONE):
+            self.clients.iam.detach_user_policy(UserName=self.name, PolicyArn=arn)
+
+
+def _user(found: Any) -> User:
+    return User(arn=found["Arn"], tags={tag["Key"]: tag["Value"] for tag in found.get("Tags", [])})

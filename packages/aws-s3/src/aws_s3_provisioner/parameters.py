@@ -1,0 +1,292 @@
+"""StorageClass parameters, `additionalConfig` and the administrator's Secret, as typed values.
+
+First step of every verb: what cannot be right is refused here, all mistakes at once, before AWS hears of it. Knows no
+client and makes no call. Policy documents are read by `policy`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from aws_s3_provisioner.policy import Document, mistakes_in_template
+from libbucket import InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+POLICY_KEY: Final = "bucketPolicy"
+LIFECYCLE_KEY: Final = "bucketLifecycle"
+VERSIONING_KEY: Final = "bucketVersioning"
+
+DEFAULT_REGION: Final = "us-west-1"
+"""What the Go provisioner took, so that classes which name no region go on working."""
+
+_URLS: Final = ("s3Endpoint", "iamEndpoint", "stsEndpoint")
+_OWNERSHIP: Final = frozenset({"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"})
+_REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
+_AWS_HOST: Final = re.compile(r".*\.(amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)")
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateUser.html
+_IAM_PATH: Final = re.compile(r"/|/[\x21-\x7e]{1,510}/")
+_KMS_KEY: Final = re.compile(r"(arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/)?(mrk-[0-9a-f]{32}|[0-9a-f-]{36})")
+_BOUNDARY: Final = re.compile(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[\w+=,.@/-]+")
+# The characters that both S3 and IAM take: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
+_TAG: Final = re.compile(r"[\w .:/=+@-]*")
+_MOST_TAGS: Final = 40
+_RESERVED_TAGS: Final = ("aws:", "objectbucket_")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """One endpoint, taken apart.
+
+    Attributes:
+        scheme: http or https.
+        host: bare host name or IP address, without brackets.
+        port: TCP port; the scheme's own where the URL names none.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def from_url(cls, url: str) -> Address:
+        """Takes a URL apart that `ParameterReader.url` found to be one."""
+        parts = urlsplit(url)
+        return cls(
+            scheme=parts.scheme, host=parts.hostname or "", port=parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        )
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.scheme == "https"
+
+    @property
+    def url(self) -> str:
+        """The URL, with its port where that is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """The parameters of one class.
+
+    Attributes:
+        region: of the buckets; what requests to S3 are signed for.
+        secret_name: name of the administrator's Secret; empty for the pod's own identity.
+        secret_namespace: namespace of the administrator's Secret.
+        create_user: False hands the administrator's own keys to claims.
+        s3_endpoint: URL; empty for AWS's own.
+        iam_endpoint: URL; empty for AWS's own.
+        sts_endpoint: URL; empty for AWS's own.
+        path_style: the bucket stands in the path of a request, not in its host name.
+        iam_path: of the users that are made.
+        permissions_boundary: ARN of a managed policy that no user of this class gets beyond; empty for none.
+        tags: further tags of new buckets and users.
+        kms_key_id: new objects are encrypted with this key by default; empty leaves AWS's default.
+        versioning: new buckets keep versions.
+        object_ownership: of new buckets; empty leaves AWS's default.
+        iam_policy: what users of this class may do, without resources; None for the usual.
+        warnings: what the author of the class should hear.
+    """
+
+    region: str
+    secret_name: str
+    secret_namespace: str
+    create_user: bool
+    s3_endpoint: str
+    iam_endpoint: str
+    sts_endpoint: str
+    path_style: bool
+    iam_path: str
+    permissions_boundary: str
+    tags: Mapping[str, str]
+    kms_key_id: str
+    versioning: bool
+    object_ownership: str
+    iam_policy: Document | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def stamps_on_creation(self) -> bool:
+        """Whether the store is known to take tags in the call that makes a bucket: AWS does, others may not."""
+        return not self.s3_endpoint or _is_aws(self.s3_endpoint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admin:
+    """The administrator's credentials from a Secret.
+
+    Attributes:
+        access_key: its id.
+        secret_key: its secret.
+        token: of credentials that end by themselves; empty for those that don't.
+    """
+
+    access_key: str
+    secret_key: SecretStr
+    token: SecretStr
+
+
+def parse_parameters(given: Mapping[str, str]) -> Parameters:
+    """Reads the parameters of a class.
+
+    Raises:
+        InvalidParameters: with every mistake at once.
+    """
+    reader = ParameterReader(_with_schemes(given))
+    create_user = reader.flag("createBucketUser", default=True)
+    parsed = Parameters(
+        region=reader.text("region", default=DEFAULT_REGION),
+        secret_name=reader.text("secretName"),
+        secret_namespace=reader.text("secretNamespace"),
+        create_user=create_user,
+        s3_endpoint=reader.url("s3Endpoint"),
+        iam_endpoint=reader.url("iamEndpoint"),
+        sts_endpoint=reader.url("stsEndpoint"),
+        path_style=reader.flag("pathStyle", default=bool(given.get("s3Endpoint", "").strip())),
+        iam_path=_checked(reader, "iamPath", _IAM_PATH, "must begin and end with a slash", default="/objectbucket/"),
+        permissions_boundary=_checked(
+            reader, "permissionsBoundary", _BOUNDARY, "must be the ARN of a managed policy, arn:...:iam::...:policy/..."
+        ),
+        tags=_tags(reader),
+        kms_key_id=_checked(reader, "kmsKeyId", _KMS_KEY, "must be the id or the ARN of a key, and no alias"),
+        versioning=reader.flag("versioning", default=False),
+        object_ownership=reader.choice("objectOwnership", _OWNERSHIP, default=""),
+        iam_policy=_iam_policy(reader),
+        warnings=reader.unknown() + (() if create_user else (_DANGER,)),
+    )
+    _check_together(reader, parsed)
+    reader.finish()
+    return parsed
+
+
+_DANGER: Final = (
+    "StorageClass parameter createBucketUser is no: this claim holds the administrator's own keys, which reach every "
+    "bucket and are not withdrawn when the claim is deleted"
+)
+
+
+def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
+    """Reads the administrator's Secret.
+
+    Args:
+        secret: the Secret's decoded data.
+        named: `namespace/name`, for messages.
+
+    Raises:
+        InvalidAdminSecret: a key is missing or empty.
+    """
+    values = {key: value.reveal().strip() for key, value in secret.items()}
+    missing = [key for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not values.get(key)]
+    if missing:
+        raise InvalidAdminSecret(f"Secret {named}: {' and '.join(missing)} must be there and not empty")
+    return Admin(
+        access_key=values["AWS_ACCESS_KEY_ID"],
+        secret_key=SecretStr(values["AWS_SECRET_ACCESS_KEY"]),
+        token=SecretStr(values.get("AWS_SESSION_TOKEN", "")),
+    )
+
+
+def parse_versioning(config: Mapping[str, str]) -> str | None:
+    """`Enabled` or `Suspended` as the claim asks for it; None where it doesn't say.
+
+    Raises:
+        InvalidConfig: another value.
+    """
+    value = config.get(VERSIONING_KEY)
+    if value not in {None, "Enabled", "Suspended"}:
+        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {value!r}")
+    return value
+
+
+def parse_json(config: Mapping[str, str], key: str) -> dict[str, Any] | None:
+    """A JSON object that the claim gives; None where it doesn't.
+
+    Raises:
+        InvalidConfig: it is something else.
+    """
+    if key not in config:
+        return None
+    try:
+        found = json.loads(config[key])
+    except ValueError as error:
+        raise InvalidConfig(f"additionalConfig.{key} must be JSON") from error
+    if not isinstance(found, dict):
+        raise InvalidConfig(f"additionalConfig.{key} must be a JSON object")
+    return found
+
+
+def _is_aws(url: str) -> bool:
+    return _AWS_HOST.fullmatch(Address.from_url(url).host) is not None
+
+
+def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
+    if not _REGION.fullmatch(parsed.region):
+        reader.mistake("region", f"must be letters, digits and hyphens, not {parsed.region!r}")
+    if bool(parsed.secret_name) != bool(parsed.secret_namespace):
+        lacking = "secretNamespace" if parsed.secret_name else "secretName"
+        reader.mistake(lacking, "is required where the other of secretName and secretNamespace is given")
+    if not parsed.create_user and not parsed.secret_name:
+        reader.mistake("createBucketUser", "can be no only where secretName says whose keys claims get")
+    # Or else users of an S3-compatible store would be looked for at AWS, with that store's keys.
+    if parsed.create_user and not parsed.stamps_on_creation and not parsed.iam_endpoint:
+        reader.mistake("iamEndpoint", "is required where s3Endpoint is not AWS's, unless createBucketUser is no")
+
+
+def _with_schemes(given: Mapping[str, str]) -> dict[str, str]:
+    """A bare host becomes a URL, as other provisioners take it."""
+    urls = {key: given.get(key, "").strip() for key in _URLS}
+    return {**given, **{key: f"https://{url}" for key, url in urls.items() if url and "://" not in url}}
+
+
+def _checked(reader: ParameterReader, name: str, form: re.Pattern[str], problem: str, *, default: str = "") -> str:
+    value = reader.text(name, default=default)
+    if value and not form.fullmatch(value):
+        reader.mistake(name, f"{problem}, not {value!r}")
+    return value
+
+
+def _tags(reader: ParameterReader) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in reader.text("tags").split(","))):
+        key, sign, value = (part.strip() for part in pair.partition("="))
+        problem = _problem_with_tag(key, sign, value)
+        if problem or key in found:
+            reader.mistake("tags", f"must look like key=value,key=value: {pair!r} {problem or 'is there twice'}")
+        found[key] = value
+    if len(found) > _MOST_TAGS:
+        reader.mistake("tags", f"must be at most {_MOST_TAGS}")
+    return found
+
+
+def _problem_with_tag(key: str, sign: str, value: str) -> str:
+    if not sign or not key:
+        return "has no key or no ="
+    if key.lower().startswith(_RESERVED_TAGS):
+        return "has a key that is reserved"
+    if len(key) > 128 or len(value) > 256:
+        return "is too long (128 for a key, 256 for a value)"
+    return "" if _TAG.fullmatch(key) and _TAG.fullmatch(value) else "has a character that AWS takes in no tag"
+
+
+def _iam_policy(reader: ParameterReader) -> Document | None:
+    text = reader.text("iamPolicy")
+    if not text:
+        return None
+    try:
+        document = json.loads(text)
+    except ValueError:
+        reader.mistake("iamPolicy", "must be JSON")
+        return None
+    mistakes = mistakes_in_template(document)
+    for mistake in mistakes:
+        reader.mistake("iamPolicy", mistake)
+    return None if mistakes else document

@@ -1,0 +1,182 @@
+"""Policy documents: what a claim's user may do, and which policies of a claim are let onto its bucket.
+
+Pure builders and checks, used by `identity`, `parameters` and `settings`. Knows no client; everything that a claim may
+do stands on this page.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Document = dict[str, Any]
+
+BUCKET_ACTIONS: Final = (
+    "s3:GetBucketLocation",
+    "s3:ListBucket",
+    "s3:ListBucketMultipartUploads",
+    "s3:ListBucketVersions",
+)
+OBJECT_ACTIONS: Final = (
+    "s3:AbortMultipartUpload",
+    "s3:DeleteObject",
+    "s3:DeleteObjectTagging",
+    "s3:DeleteObjectVersion",
+    "s3:DeleteObjectVersionTagging",
+    "s3:GetObject",
+    "s3:GetObjectAttributes",
+    "s3:GetObjectTagging",
+    "s3:GetObjectVersion",
+    "s3:GetObjectVersionAttributes",
+    "s3:GetObjectVersionTagging",
+    "s3:ListMultipartUploadParts",
+    "s3:PutObject",
+    "s3:PutObjectTagging",
+    "s3:PutObjectVersionTagging",
+)
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html: reading, writing, uploading in parts.
+_KEY_ACTIONS: Final = ("kms:Decrypt", "kms:GenerateDataKey")
+
+_VERSION: Final = "2012-10-17"
+_MEMBERS: Final = frozenset({"Sid", "Effect", "Action", "Condition"})
+_PRINCIPAL: Final = re.compile(
+    r"arn:[a-z-]+:(iam::\d{12}:(user|role)/[\w+=,.@/-]+|sts::\d{12}:assumed-role/[\w+=,.@/-]+)"
+)
+_ABOUT_PRINCIPAL: Final = (
+    'must have in each Statement a Principal of the form {"AWS": [...]} with ARNs of users or roles: neither "*" nor a '
+    "whole account, which would open the bucket to everybody or lock its administrator out"
+)
+
+
+def build_access(bucket_arn: str, *, template: Document | None, key_arn: str) -> Document:
+    """What a claim's user may do: the usual, or what the class says, on this bucket and nothing else.
+
+    Args:
+        bucket_arn: ARN of the bucket.
+        template: of the class, checked by `mistakes_in_template`; None for the usual.
+        key_arn: ARN of the KMS key that objects are encrypted with; empty for none.
+    """
+    if template is None:
+        statements = [
+            _allow("Bucket", BUCKET_ACTIONS, bucket_arn),
+            _allow("Objects", OBJECT_ACTIONS, f"{bucket_arn}/*"),
+        ]
+    else:
+        statements = [{**statement, "Resource": _both(bucket_arn)} for statement in _listed(template["Statement"])]
+    if key_arn:
+        statements.append(_allow("Key", _KEY_ACTIONS, key_arn))
+    return {"Version": _VERSION, "Statement": statements}
+
+
+def may_list(template: Document | None) -> bool:
+    """Whether a user with `build_access` can certainly list the bucket: then that is how credentials are tried."""
+    if template is None:
+        return True
+    statements = _listed(template["Statement"])
+    denied = any(_names_listing(each) for each in statements if each["Effect"] == "Deny")
+    allowed = any(
+        _names_listing(each) and not each.get("Condition") for each in statements if each["Effect"] == "Allow"
+    )
+    return allowed and not denied
+
+
+def mistakes_in_template(document: object) -> list[str]:
+    """What is wrong with a class's policy; nothing for one that `build_access` can fill in."""
+    if not isinstance(document, dict) or not _listed(document.get("Statement")):
+        return ["must be a policy document with at least one Statement"]
+    found = []
+    if document.get("Version", _VERSION) != _VERSION:
+        found.append(f"must have Version {_VERSION}")
+    for statement in _listed(document["Statement"]):
+        found += [f"must not have {name}: {why}" for name, why in _foreign_members(statement)]
+        if _lacks_form(statement, "s3:"):
+            found.append("must have in each Statement Effect Allow or Deny, and Action with names such as s3:GetObject")
+    return found
+
+
+def mistakes_in_bucket_policy(document: Mapping[str, Any], bucket_arn: str) -> list[str]:
+    """What is wrong with a policy that a claim asks for; nothing for one that does no harm to others.
+
+    A claim's author may let others use the objects, or shut single identities out. They may not open the bucket to
+    everybody, let anybody at its settings, reach for another bucket, or lock the administrator out: so each action is
+    named, is one that the claim itself has, and each principal is a user or role.
+    """
+    statements = _listed(document.get("Statement"))
+    if not statements:
+        return ["must be a policy document with at least one Statement"]
+    found = []
+    for statement in statements:
+        if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
+            found.append("must have Effect Allow or Deny in each Statement")
+            continue
+        found += _mistakes_about_principal(statement)
+        found += _mistakes_about_reach(statement, bucket_arn)
+    return found
+
+
+def fill_bucket_policy(document: Mapping[str, Any], bucket_arn: str) -> Document:
+    """The claim's policy with the bucket and its objects as Resource where it names none.
+
+    The author of a claim can't know a generated name.
+    """
+    statements = [{"Resource": _both(bucket_arn), **statement} for statement in _listed(document["Statement"])]
+    return {**document, "Version": document.get("Version", _VERSION), "Statement": statements}
+
+
+def _mistakes_about_principal(statement: Mapping[str, Any]) -> list[str]:
+    principal = statement.get("Principal")
+    arns = _listed(principal.get("AWS")) if isinstance(principal, dict) and set(principal) == {"AWS"} else []
+    if not arns or not all(isinstance(arn, str) and _PRINCIPAL.fullmatch(arn) for arn in arns):
+        return [_ABOUT_PRINCIPAL]
+    return []
+
+
+def _mistakes_about_reach(statement: Mapping[str, Any], bucket_arn: str) -> list[str]:
+    found = [f"must not have {name}" for name in ("NotPrincipal", "NotAction", "NotResource") if name in statement]
+    known = {action.lower() for action in BUCKET_ACTIONS + OBJECT_ACTIONS}
+    actions = _listed(statement.get("Action"))
+    if not actions or not all(isinstance(action, str) and action.lower() in known for action in actions):
+        found.append(f"must have as Action only these, each by its name: {', '.join(BUCKET_ACTIONS + OBJECT_ACTIONS)}")
+    resources = _listed(statement.get("Resource", bucket_arn))
+    if not all(isinstance(one, str) and f"{one}/".startswith(f"{bucket_arn}/") for one in resources):
+        found.append(f"must have as Resource only {bucket_arn} and what begins with {bucket_arn}/")
+    return found
+
+
+def _foreign_members(statement: object) -> Iterable[tuple[str, str]]:
+    members = sorted(set(statement) - _MEMBERS) if isinstance(statement, dict) else []
+    for name in members:
+        yield (
+            name,
+            "it is filled in" if name == "Resource" else "a user's policy has only Sid, Effect, Action, Condition",
+        )
+
+
+def _lacks_form(statement: object, prefix: str) -> bool:
+    if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
+        return True
+    actions = _listed(statement.get("Action"))
+    return not actions or not all(isinstance(one, str) and one.startswith(prefix) for one in actions)
+
+
+def _names_listing(statement: Mapping[str, Any]) -> bool:
+    return any(fnmatchcase("s3:listbucket", action.lower()) for action in _listed(statement["Action"]))
+
+
+def _listed(value: object) -> list[Any]:
+    """A policy's "one or several" as a list; nothing for nothing."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _both(bucket_arn: str) -> list[str]:
+    return [bucket_arn, f"{bucket_arn}/*"]
+
+
+def _allow(sid: str, actions: Iterable[str], resource: str) -> Document:
+    return {"Sid": sid, "Effect": "Allow", "Action": sorted(actions), "Resource": [resource]}

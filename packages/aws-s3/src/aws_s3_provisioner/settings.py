@@ -1,0 +1,154 @@
+"""What the class and the claim want set on a bucket: read and checked as a whole, then applied one by one.
+
+Used by `provisioner` for buckets that were made for a claim. What a claim doesn't mention stays as it is; what it
+mentioned before and no longer does is taken back.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
+
+from aws_s3_provisioner.errors import code_of, tolerated, translated
+from aws_s3_provisioner.parameters import LIFECYCLE_KEY, POLICY_KEY, VERSIONING_KEY, parse_json, parse_versioning
+from aws_s3_provisioner.policy import fill_bucket_policy, mistakes_in_bucket_policy
+from libbucket import InvalidConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aws_s3_provisioner.client import Clients
+    from aws_s3_provisioner.parameters import Parameters
+    from aws_s3_provisioner.policy import Document
+    from libbucket import BucketOptions
+
+_REFUSED_BY_AWS = frozenset(
+    {"InvalidArgument", "InvalidPolicyDocument", "InvalidRequest", "MalformedPolicy", "MalformedXML"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is to be set; None for what stays as it is, and empty for what is taken back.
+
+    Attributes:
+        versioning: `Enabled` or `Suspended`.
+        policy: the bucket's own.
+        lifecycle: its rules.
+        kms_key_id: what new objects are encrypted with; empty leaves it as it is.
+    """
+
+    versioning: str | None
+    policy: Document | None
+    lifecycle: Document | None
+    kms_key_id: str
+
+    def apply(self, clients: Clients, bucket: str) -> None:
+        """Sets all of it.
+
+        Raises:
+            InvalidConfig: AWS refuses the claim's policy or rules.
+            ProvisionerError: AWS did not do it.
+        """
+        if self.kms_key_id:
+            _encrypt(clients, bucket, self.kms_key_id)
+        if self.versioning is not None:
+            _set_versioning(clients, bucket, self.versioning)
+        if self.policy is not None:
+            _set_policy(clients, bucket, self.policy)
+        if self.lifecycle is not None:
+            _set_lifecycle(clients, bucket, self.lifecycle)
+
+
+def parse_settings(options: BucketOptions, parameters: Parameters, clients: Clients) -> Settings:
+    """What this request wants set; makes no call.
+
+    Raises:
+        InvalidConfig: a value can't be used; its key is named.
+    """
+    config, before = options.claim.additional_config, options.previous_config
+    asked = parse_versioning(config)
+    by_class = "Enabled" if parameters.versioning else None
+    taken_back = "Suspended" if VERSIONING_KEY in before else None
+    return Settings(
+        versioning=asked or by_class or taken_back,
+        policy=_policy(config, before, clients.bucket_arn(options.bucket_name)),
+        lifecycle=_lifecycle(config, before, clients),
+        kms_key_id=parameters.kms_key_id,
+    )
+
+
+def _policy(config: Mapping[str, str], before: Mapping[str, str], bucket_arn: str) -> Document | None:
+    document = parse_json(config, POLICY_KEY)
+    if document is None:
+        return {} if POLICY_KEY in before else None
+    mistakes = mistakes_in_bucket_policy(document, bucket_arn)
+    if mistakes:
+        raise InvalidConfig(f"additionalConfig.{POLICY_KEY} " + "; ".join(dict.fromkeys(mistakes)))
+    return fill_bucket_policy(document, bucket_arn)
+
+
+def _lifecycle(config: Mapping[str, str], before: Mapping[str, str], clients: Clients) -> Document | None:
+    document = parse_json(config, LIFECYCLE_KEY)
+    if document is None:
+        return {} if LIFECYCLE_KEY in before else None
+    shape = clients.s3.meta.service_model.shape_for("BucketLifecycleConfiguration")
+    report = ParamValidator().validate(document, shape)
+    unknown = sorted(set(document) - {"Rules"})
+    if report.has_errors() or unknown or not document["Rules"]:
+        why = report.generate_report() or f"has {', '.join(unknown)}" if unknown else "has no Rules"
+        raise InvalidConfig(f'additionalConfig.{LIFECYCLE_KEY} must be S3\'s JSON, {{"Rules": [...]}}: {why}')
+    return document
+
+
+def _encrypt(clients: Clients, bucket: str, key: str) -> None:
+    default: Any = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    rules: Any = {"Rules": [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]}
+    with translated(clients.call("s3:PutEncryptionConfiguration")):
+        clients.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=rules)
+
+
+def _set_versioning(clients: Clients, bucket: str, status: Any) -> None:
+    """Sets versioning if it is not that already; a bucket that never had versions is left so."""
+    with translated(clients.call("s3:GetBucketVersioning")):
+        answer: Any = clients.s3.get_bucket_versioning(Bucket=bucket)
+    found = answer.get("Status")  # absent where versions were never kept
+    if found == status or (found is None and status == "Suspended"):
+        return
+    with translated(clients.call("s3:PutBucketVersioning")):
+        clients.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+
+
+def _set_policy(clients: Clients, bucket: str, document: Document) -> None:
+    if not document:
+        with translated(clients.call("s3:DeleteBucketPolicy")), tolerated("NoSuchBucketPolicy"):
+            clients.s3.delete_bucket_policy(Bucket=bucket)
+        return
+    with translated(clients.call("s3:PutBucketPolicy")):
+        try:
+            clients.s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(document))
+        except ClientError as error:
+            raise _refused(error, POLICY_KEY) from error
+
+
+def _set_lifecycle(clients: Clients, bucket: str, document: Any) -> None:
+    if not document:
+        with translated(clients.call("s3:PutLifecycleConfiguration")), tolerated("NoSuchLifecycleConfiguration"):
+            clients.s3.delete_bucket_lifecycle(Bucket=bucket)
+        return
+    with translated(clients.call("s3:PutLifecycleConfiguration")):
+        try:
+            clients.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=document)
+        except ClientError as error:
+            raise _refused(error, LIFECYCLE_KEY) from error
+
+
+def _refused(error: ClientError, key: str) -> Exception:
+    """The claim's fault, where AWS says so; anything else is left to `translated`."""
+    if code_of(error) not in _REFUSED_BY_AWS:
+        return error
+    return InvalidConfig(f"AWS does not take additionalConfig.{key} ({code_of(error)})")

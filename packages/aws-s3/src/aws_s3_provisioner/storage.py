@@ -1,0 +1,255 @@
+"""Bucket calls: look, make, stamp, try, purge, remove. Almost one function of the SDK each.
+
+Used by `provisioner`, as the administrator. Knows nothing of users. Each call names the permission that it needs, for
+the message if AWS refuses it. What is set on a bucket is in `settings`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from aws_s3_provisioner.errors import BAD_KEY, DENIED, code_of, refused_in_batch, tolerated, translated
+from libbucket import BucketExists, BucketNotEmpty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from mypy_boto3_s3.type_defs import CreateBucketRequestTypeDef, ObjectIdentifierTypeDef
+
+    from aws_s3_provisioner.client import Clients
+    from libbucket import AccessKeys
+
+BATCH: Final = 1000
+"""What S3 takes in one deletion."""
+
+_LOCK_SCAN: Final = 1000
+_PROBE_PREFIX: Final = "objectbucket-probe/"
+_LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked"})
+"""What a batch says of a locked object: AWS, and others."""
+
+
+class Trial(Enum):
+    """What came of trying a claim's credentials on its bucket."""
+
+    WORKS = "works"
+    DENIED = "known, and denied"
+    UNKNOWN = "not known, or not yet"
+    NO_BUCKET = "there is no bucket"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewBucket:
+    """What a bucket is made with.
+
+    Attributes:
+        region: where.
+        tags: the owner's stamp and the class's tags.
+        object_ownership: empty for AWS's default.
+    """
+
+    region: str
+    tags: Mapping[str, str]
+    object_ownership: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """The buckets of one account, for one verb.
+
+    Attributes:
+        clients: of this verb.
+        now: the time.
+    """
+
+    clients: Clients
+    now: Callable[[], datetime]
+
+    def find_tags(self, bucket: str) -> Mapping[str, str] | None:
+        """The bucket's tags, which may be none; None where there is no such bucket.
+
+        Raises:
+            BucketExists: there is one, and it is another account's.
+            ProvisionerError: AWS did not say.
+        """
+        with translated(self.clients.call("s3:GetBucketTagging")):
+            try:
+                found = self.clients.s3.get_bucket_tagging(Bucket=bucket)
+            except ClientError as error:
+                code = code_of(error)
+                if code == "NoSuchBucket":
+                    return None
+                if code in DENIED and not self._is_in_account(bucket):
+                    raise BucketExists(f"bucket {bucket} exists in another AWS account: choose another name") from error
+                if code not in {"NoSuchTagSet", "NoSuchTagSetError"}:
+                    raise
+                return {} if self._exists(bucket) else None
+        return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+
+    def create(self, bucket: str, new: NewBucket) -> bool:
+        """Makes the bucket with its tags: False where somebody made one of that name since we looked."""
+        with translated(self.clients.call("s3:CreateBucket and s3:TagResource")):
+            try:
+                self.clients.s3.create_bucket(**_creation(bucket, new))
+            except ClientError as error:
+                if code_of(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                    raise
+                return False
+        return True
+
+    def stamp(self, bucket: str, tags: Mapping[str, str]) -> None:
+        """Replaces the bucket's tags."""
+        with translated(self.clients.call("s3:PutBucketTagging")):
+            self.clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tag_set(tags)})
+
+    def attempt(self, keys: AccessKeys, bucket: str) -> Trial:
+        """Tries a claim's own keys on its bucket, in one request.
+
+        Raises:
+            ProvisionerError: AWS did not say.
+        """
+        with translated(self.clients.call("s3:ListBucket")):
+            try:
+                self.clients.s3_as(keys).list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=_PROBE_PREFIX)
+            except ClientError as error:
+                if code_of(error) in BAD_KEY:
+                    return Trial.UNKNOWN
+                if code_of(error) in DENIED:
+                    return Trial.DENIED
+                if code_of(error) == "NoSuchBucket":
+                    return Trial.NO_BUCKET
+                raise
+        return Trial.WORKS
+
+    def is_empty(self, bucket: str) -> bool:
+        """Whether the bucket holds no version, no delete marker and no unfinished upload."""
+        return not self._versions(bucket, 1) and not self._uploads(bucket)
+
+    def check_unlocked(self, bucket: str) -> None:
+        """Looks for objects that are locked, as far as a bounded look goes.
+
+        Raises:
+            BucketNotEmpty: one is.
+        """
+        if not self._has_object_lock(bucket):
+            return
+        for key, version in islice(self._all_versions(bucket), _LOCK_SCAN):
+            if self._is_locked(bucket, key, version):
+                raise _locked(bucket, key)
+
+    def purge_batch(self, bucket: str) -> int:
+        """Removes at most `BATCH` versions and delete markers, and as many unfinished uploads.
+
+        Returns:
+            How many were removed: 0 when the bucket has nothing left.
+
+        Raises:
+            NotReady: somebody else removed the bucket meanwhile.
+            BucketNotEmpty: an object is locked.
+        """
+        return self._remove(bucket, self._versions(bucket, BATCH)) + self._abort_uploads(bucket)
+
+    def remove(self, bucket: str) -> None:
+        """Removes the empty bucket; one that is gone is fine."""
+        with translated(self.clients.call("s3:DeleteBucket")), tolerated("NoSuchBucket"):
+            self.clients.s3.delete_bucket(Bucket=bucket)
+
+    def _is_in_account(self, bucket: str) -> bool:
+        """Whether a bucket whose tags may not be read is ours at all: names are shared by all AWS accounts."""
+        with translated(self.clients.call("s3:GetBucketTagging or s3:ListAllMyBuckets")):
+            found = self.clients.s3.list_buckets(Prefix=bucket)
+        return any(each.get("Name") == bucket for each in found.get("Buckets", []))
+
+    def _exists(self, bucket: str) -> bool:
+        """Whether a bucket without tags is there: S3-compatible stores say "no tags" of one that is not."""
+        with translated(self.clients.call("s3:ListBucket")):
+            try:
+                self.clients.s3.list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=_PROBE_PREFIX)
+            except ClientError as error:
+                if code_of(error) != "NoSuchBucket":
+                    raise
+                return False
+        return True
+
+    def _versions(self, bucket: str, limit: int) -> list[tuple[str, str]]:
+        with translated(self.clients.call("s3:ListBucketVersions")):
+            return _names(self.clients.s3.list_object_versions(Bucket=bucket, MaxKeys=limit))
+
+    def _all_versions(self, bucket: str) -> Iterator[tuple[str, str]]:
+        with translated(self.clients.call("s3:ListBucketVersions")):
+            for page in self.clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                yield from _names(page, markers=False)
+
+    def _remove(self, bucket: str, versions: list[tuple[str, str]]) -> int:
+        if not versions:
+            return 0
+        doomed: list[ObjectIdentifierTypeDef] = [{"Key": key, "VersionId": version} for key, version in versions]
+        call = self.clients.call("s3:DeleteObject and s3:DeleteObjectVersion")
+        with translated(call):
+            answer = self.clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+        for refused in answer.get("Errors", []):
+            if refused.get("Code") in _LOCKED and self._has_object_lock(bucket):
+                raise _locked(bucket, refused.get("Key", ""))
+            raise refused_in_batch(refused.get("Code", ""), call)
+        return len(doomed)
+
+    def _uploads(self, bucket: str) -> list[tuple[str, str]]:
+        with translated(self.clients.call("s3:ListBucketMultipartUploads")):
+            found = self.clients.s3.list_multipart_uploads(Bucket=bucket, MaxUploads=BATCH)
+        return [(upload["Key"], upload["UploadId"]) for upload in found.get("Uploads", [])]
+
+    def _abort_uploads(self, bucket: str) -> int:
+        uploads = self._uploads(bucket)
+        for key, upload in uploads:
+            with translated(self.clients.call("s3:AbortMultipartUpload")), tolerated("NoSuchUpload"):
+                self.clients.s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+        return len(uploads)
+
+    def _has_object_lock(self, bucket: str) -> bool:
+        with translated(self.clients.call("s3:GetBucketObjectLockConfiguration")):
+            try:
+                found = self.clients.s3.get_object_lock_configuration(Bucket=bucket)
+            except ClientError as error:
+                if code_of(error) not in {"ObjectLockConfigurationNotFoundError", "NoSuchBucket", "NotImplemented"}:
+                    raise
+                return False
+        return found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+
+    def _is_locked(self, bucket: str, key: str, version: str) -> bool:
+        permission = "s3:GetObjectVersion, s3:GetObjectRetention and s3:GetObjectLegalHold"
+        with translated(self.clients.call(permission)):
+            found: Any = self.clients.s3.head_object(Bucket=bucket, Key=key, VersionId=version)
+        until = found.get("ObjectLockRetainUntilDate")
+        return found.get("ObjectLockLegalHoldStatus") == "ON" or (until is not None and until > self.now())
+
+
+def _creation(bucket: str, new: NewBucket) -> CreateBucketRequestTypeDef:
+    configuration: Any = {"Tags": _tag_set(new.tags)}
+    if new.region != "us-east-1":  # which is where a bucket goes that names no location, and takes no name of its own
+        configuration["LocationConstraint"] = new.region
+    request: CreateBucketRequestTypeDef = {"Bucket": bucket, "CreateBucketConfiguration": configuration}
+    if new.object_ownership:
+        ownership: Any = new.object_ownership
+        request["ObjectOwnership"] = ownership
+    return request
+
+
+def _tag_set(tags: Mapping[str, str]) -> list[Any]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _names(page: Any, *, markers: bool = True) -> list[tuple[str, str]]:
+    found = page.get("Versions", []) + (page.get("DeleteMarkers", []) if markers else [])
+    return [(each["Key"], each["VersionId"]) for each in found]
+
+
+def _locked(bucket: str, key: str) -> BucketNotEmpty:
+    return BucketNotEmpty(
+        f"bucket {bucket} holds objects that are locked (retention or legal hold), such as {key[:100]!r}: "
+        "it can be deleted when the locks have ended"
+    )
