@@ -124,10 +124,7 @@ def conformance(session: nox.Session) -> None:
     install(session, "test", ours=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob(f"*/tests/store/{CONFORMANCE}"))
-    unreal = [
-        Path("libbucket/tests/test_conformance_memory.py"),
-        Path("libbucket/tests/test_example_custom_backend.py"),
-    ]
+    unreal = [Path("libbucket/tests", f"test_{name}.py") for name in ("conformance_memory", "example_custom_backend")]
     pytest(session, *stores, *unreal, options=["-p", "libbucket.testing.conformance.report"])
 
 

@@ -46,12 +46,12 @@ def build_table(stores: Mapping[str, Capabilities]) -> str:
     """The table, its notes numbered below it."""
     notes: list[str] = []
     rows = [["", *stores], ["---"] * (len(stores) + 1)]
-    for ability in Ability:
-        rows.append([str(ability), *(_cell(one.cannot.get(ability), "no", "yes", notes) for one in stores.values())])
-    for key in sorted({key for one in stores.values() for key in one.config}):
-        rows.append([f"`additionalConfig.{key}`", *("yes" if key in one.config else "no" for one in stores.values())])
+    every = list(stores.values())
+    rows += [[str(what), *(_cell(one.cannot.get(what), "no", "yes", notes) for one in every)] for what in Ability]
+    keys = sorted({key for one in every for key in one.config})
+    rows += [[f"`additionalConfig.{key}`", *("yes" if key in one.config else "no" for one in every)] for key in keys]
     for check in Check:
-        cells = (_cell(one.unchecked.get(check), "not seen in tests", "tested", notes) for one in stores.values())
+        cells = (_cell(one.unchecked.get(check), "not seen in tests", "tested", notes) for one in every)
         rows.append([f"checks {check}", *cells])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return "\n".join([table, "", *_numbered(notes)])

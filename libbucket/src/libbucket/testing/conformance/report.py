@@ -42,10 +42,12 @@ class Findings:
 
     Attributes:
         results: by store and promise: the result of each of its cases.
+        costs: by store: how many requests each verb took.
         reasons: by store: why it can't do something, or why something is not seen on its test server.
     """
 
     results: dict[str, dict[str, list[Result]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    costs: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, report: pytest.TestReport) -> None:
@@ -55,6 +57,8 @@ class Findings:
         if item is None or result is None:
             return
         self.results[item["store"]][item["promise"]].append(result)
+        if costs := dict(report.user_properties).get("requests"):
+            self.costs[item["store"]] = str(costs)
         if result in {Result.CANNOT, Result.UNCHECKED}:
             self.reasons[item["store"]].add(_reason(report))
 
@@ -106,6 +110,8 @@ def show(findings: Findings, console: Console) -> None:
     for store in stores:
         for reason in sorted(findings.reasons[store]):
             console.print(f"{store}: {reason}", highlight=False, soft_wrap=True)
+    for store, cost in findings.costs.items():
+        console.print(f"{store}: requests to the store: {cost}", highlight=False, soft_wrap=True)
     for store in stores:
         console.print(f"{store}: {_sum(findings.results[store])}", highlight=False, soft_wrap=True)
 

@@ -1,0 +1,50 @@
+# ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
+
+"""Promises about what the verbs cost the store, counted in HTTP requests; the counts are in the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from libbucket.testing.conformance.world import Promises, World
+from libbucket.testing.requests_counted import counted_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Answer = TypeVar("Answer")
+
+
+class Cost(Promises):
+    """Requests, not seconds."""
+
+    @pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
+    def test_a_look_at_a_bound_claim_costs_one_request_at_most(self, world: World, greenfield: bool) -> None:
+        tenant = world.tenant(greenfield=greenfield)
+        assert world.looks_intact(tenant)
+        with counted_requests() as sent:
+            assert world.looks_intact(tenant)
+        assert len(sent) <= 1, sent
+
+    def test_a_call_that_finds_everything_done_costs_no_more_than_the_first(
+        self, world: World, record_property: Callable[[str, object], None]
+    ) -> None:
+        bucket = world.foreign_bucket()
+        owner, provision = _counted(world.greenfield)
+        guest, grant = _counted(lambda: world.brownfield(bucket))
+        again = _counted(lambda: world.again(owner))[1]
+        revoke, revoke_again = (_counted(lambda: world.revoke(guest.record))[1] for _ in range(2))
+        delete, delete_again = (_counted(lambda: world.delete(owner.record))[1] for _ in range(2))
+        costs = f"provision {provision}, again {again}; grant {grant}; revoke {revoke}; delete {delete}"
+        record_property("requests", costs)
+        assert again <= provision
+        assert revoke_again <= revoke
+        assert delete_again <= delete
+
+
+def _counted(call: Callable[[], Answer]) -> tuple[Answer, int]:
+    with counted_requests() as sent:
+        answer = call()
+    return answer, len(sent)
