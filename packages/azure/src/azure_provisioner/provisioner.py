@@ -1,28 +1,238 @@
-"""The four verbs, as recipes to be read from top to bottom."""
+"""The four verbs for Azure Blob Storage, as recipes to be read from top to bottom.
+
+Called by the core, from several threads; holds configuration and no state of a request. The steps are in `storage`
+(containers) and `identity` (access policies and signatures); what they are made of is in `policy`.
+"""
 
 from __future__ import annotations
 
-from libbucket import BucketOptions, NotReady, ObjectBucket, Provisioner, Services
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Final
+from urllib.parse import urlsplit
+
+from azure_provisioner.client import Network, connect
+from azure_provisioner.identity import (
+    EXPIRY_STATE,
+    POLICY_STATE,
+    Delegation,
+    Granted,
+    StoredPolicies,
+    check_ended,
+)
+from azure_provisioner.parameters import Admin, Parameters, parse_admin, parse_parameters
+from azure_provisioner.policy import build_prefix, build_secret, parse_held, parse_time
+from azure_provisioner.storage import Storage, accepts, check_deletable
+from libbucket import (
+    Authentication,
+    BucketExists,
+    BucketNotFound,
+    BucketOptions,
+    Connection,
+    Endpoint,
+    Inspector,
+    InvalidAdminSecret,
+    InvalidClaim,
+    ObjectBucket,
+    Provisioner,
+    Services,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from azure_provisioner.client import Clients
+    from azure_provisioner.storage import Found
+
+_CONTAINER_NAME: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")
+_SHORTEST_NAME, _LONGEST_NAME = 3, 63
+_STAMP: Final = "objectbucket_"
 
 
-class AzureProvisioner(Provisioner):
-    """To be written."""
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """One verb's view of Azure: who, what and where."""
 
-    def __init__(self, services: Services) -> None:
+    of: BucketOptions | ObjectBucket
+    clients: Clients
+    storage: Storage
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.clients.parameters
+
+    @property
+    def container(self) -> str:
+        return self.of.bucket_name
+
+    @property
+    def policies(self) -> StoredPolicies:
+        prefix = build_prefix(self.of.user_id)
+        return StoredPolicies(clients=self.clients, prefix=prefix, accepts=self.storage.accepts)
+
+    @property
+    def delegation(self) -> Delegation:
+        return Delegation(clients=self.clients, accepts=self.storage.accepts)
+
+    def owns(self, found: Found) -> bool:
+        """Whether the container is the claim's: by its stamp; or, taken over from another program, without any."""
+        if self.of.owner.is_stamped_on(found.metadata):
+            return True
+        return self.of.taken_over and not any(key.startswith(_STAMP) for key in found.metadata)
+
+
+class AzureProvisioner(Provisioner, Inspector):
+    """Containers in Azure Blob Storage, each with a SAS of its own for its claim.
+
+    Args:
+        services: of the core: reads the administrator's Secret, and knows the time.
+        network: how connections are made.
+    """
+
+    supported_config: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, services: Services, network: Network | None = None) -> None:
         self._services = services
+        self._network = network or Network()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
-        """See `Provisioner.provision`."""
-        raise NotReady(f"{options.bucket_name} can't be made yet")
+        """Makes the container and a SAS for it; see `Provisioner.provision`."""
+        _check_name(options.bucket_name)
+        with self._request(options) as request:
+            _ensure_container(request)
+            return self._give_access(request, options)
 
     def delete(self, ob: ObjectBucket) -> None:
-        """See `Provisioner.delete`."""
-        raise NotReady(f"{ob.bucket_name} can't be removed yet")
+        """Removes the container with everything in it; see `Provisioner.delete`.
+
+        That is one call of Azure's, and it ends all access at once: policies are part of the container, and a
+        user-delegation SAS finds nothing any more. So nothing is withdrawn before, and where Azure refuses the call,
+        nothing has changed.
+        """
+        with self._request(ob) as request:
+            # A name that no container can have is of a claim that was refused: there is nothing to remove.
+            found = request.storage.find(request.container) if _is_name(request.container) else None
+            if found is None:
+                return
+            if not request.owns(found):
+                raise _not_ours(request.container)
+            check_deletable(request.container, found)
+            request.storage.remove(request.container, found)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
-        """See `Provisioner.grant`."""
-        raise NotReady(f"{options.bucket_name} can't be granted yet")
+        """Lets the claim into the container that the class names; see `Provisioner.grant`."""
+        with self._request(options) as request:
+            if not _is_name(request.container) or request.storage.find(request.container) is None:
+                raise BucketNotFound(f"container {request.container}, which the StorageClass names, does not exist")
+            return self._give_access(request, options)
 
     def revoke(self, ob: ObjectBucket) -> None:
-        """See `Provisioner.revoke`."""
-        raise NotReady(f"{ob.bucket_name} can't be revoked yet")
+        """Withdraws the credentials and leaves the container as it is; see `Provisioner.revoke`.
+
+        A user-delegation SAS can't be withdrawn: then this raises NotReady until the last one has ended.
+        """
+        if _is_name(ob.bucket_name):
+            parameters = parse_parameters(ob.parameters)
+            if not parameters.delegated or POLICY_STATE in ob.additional_state:
+                self._withdraw_policy(ob, parameters)
+        check_ended(ob.additional_state, self._services.now())
+
+    def is_intact(self, options: BucketOptions) -> bool:
+        """Tries the claim's own SAS once; see `Inspector.is_intact`."""
+        parameters = parse_parameters(options.parameters)
+        held = parse_held(options.credentials)
+        if held is None or options.credentials is None or not _is_name(options.bucket_name):
+            return False
+        is_of_its_kind = held.policy == ("" if parameters.delegated else options.additional_state.get(POLICY_STATE))
+        wanted = build_secret(parameters, options.bucket_name, held.token)
+        if not is_of_its_kind or dict(options.credentials.additional_secret_data) != wanted:
+            return False
+        return accepts(parameters, options.bucket_name, held.token, self._network)
+
+    def _give_access(self, request: _Request, options: BucketOptions) -> ObjectBucket:
+        held, state, now = parse_held(options.credentials), options.additional_state, self._services.now()
+        if request.parameters.delegated:
+            granted = request.delegation.ensure(request.container, held, state, now)
+            if POLICY_STATE in state:  # the class was another when the claim was bound
+                self._withdraw_policy(options, request.parameters)
+        else:
+            granted = request.policies.ensure(request.container, held, now)
+            ends = parse_time(state.get(EXPIRY_STATE))
+            if ends is not None and ends > now:  # the same, the other way round: `revoke` has to wait for it
+                granted = replace(granted, state={**granted.state, EXPIRY_STATE: state[EXPIRY_STATE]})
+        return _answer(request, granted)
+
+    def _withdraw_policy(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> None:
+        recorded = of.additional_state.get(POLICY_STATE, "")
+        if not parameters.secret_name:
+            raise InvalidAdminSecret(
+                f"stored access policy {recorded} of container {of.bucket_name} was made when the class said so: to "
+                "remove it, name a Secret with AZURE_STORAGE_KEY by secretName"
+            )
+        with self._connected(of, replace(parameters, delegated=False)) as request:
+            request.policies.withdraw(request.container, recorded)
+
+    @contextmanager
+    def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
+        with self._connected(of, parse_parameters(of.parameters)) as request:
+            yield request
+
+    @contextmanager
+    def _connected(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> Iterator[_Request]:
+        with connect(parameters, self._admin(parameters), self._network) as clients:
+            yield _Request(of=of, clients=clients, storage=Storage(clients=clients))
+
+    def _admin(self, parameters: Parameters) -> Admin:
+        if not parameters.secret_name:
+            return Admin()
+        secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)
+        return parse_admin(secret, parameters)
+
+
+def _is_name(container: str) -> bool:
+    return _CONTAINER_NAME.fullmatch(container) is not None and _SHORTEST_NAME <= len(container) <= _LONGEST_NAME
+
+
+def _check_name(container: str) -> None:
+    if not _is_name(container):
+        raise InvalidClaim(
+            f"spec.bucketName {container!r} is not a name that Azure takes for a container: 3 to 63 lower-case "
+            "letters, digits and single hyphens, beginning and ending with a letter or digit"
+        )
+
+
+def _ensure_container(request: _Request) -> None:
+    """The claim's container is there and stamped: Azure stamps it in the call that makes it."""
+    found = request.storage.find(request.container)
+    if found is None:
+        if request.storage.create(request.container, request.of.owner.stamp()):
+            return
+        # Somebody made it since we looked: a neighbour, or another worker of ours.
+        found = request.storage.find(request.container)
+    if found is None or not request.owns(found):
+        raise _not_ours(request.container)
+    if not request.of.owner.is_stamped_on(found.metadata):
+        request.storage.stamp(request.container, {**found.metadata, **request.of.owner.stamp()})
+
+
+def _not_ours(container: str) -> BucketExists:
+    return BucketExists(f"container {container} exists and was not made for this claim: it stays as it is")
+
+
+def _answer(request: _Request, granted: Granted) -> ObjectBucket:
+    parameters = request.parameters
+    address = urlsplit(parameters.url)
+    endpoint = Endpoint(
+        bucket_host=address.hostname or "",
+        bucket_port=address.port or (443 if parameters.secure else 80),
+        bucket_name=request.container,
+        additional_config={"AZURE_STORAGE_BLOB_ENDPOINT": parameters.url},
+    )
+    authentication = Authentication(
+        additional_secret_data=build_secret(parameters, request.container, granted.sas), renew_at=granted.renew_at
+    )
+    return ObjectBucket(
+        connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=granted.state),
+        warnings=parameters.warnings,
+    )

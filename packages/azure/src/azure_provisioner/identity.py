@@ -1,0 +1,339 @@
+"""What lets a claim in: a stored access policy and the SAS bound to it, or a user-delegation SAS.
+
+Used by `provisioner`, as the administrator. Knows nothing of stamps. Every call may come again: what is there already
+is kept, what is gone already is success.
+
+Azure writes a container's access policies and its public access as a whole, so that two who edit at once would lose
+one of the edits. For this operation it honours no If-Match ("Set Container ACL" and "Specifying conditional headers for
+Blob service operations", REST reference: only If-Modified-Since and If-Unmodified-Since, in whole seconds). So whoever
+edits holds the container's lease meanwhile, and writes with the lease's id, which Azure checks in the same step; and
+with If-Unmodified-Since, for the edits of others, who know nothing of the lease. What remains: an edit by somebody else
+within the same second, between our reading and our writing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import AccessPolicy, generate_container_sas
+
+from azure_provisioner.errors import check_response, code_of, translated
+from azure_provisioner.policy import Acl, Sas, StoredPolicy, decide_policy, format_time, parse_time, renewal_of
+from libbucket import NotReady, Reason, RetrySlowly, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from azure.storage.blob import BlobLeaseClient
+
+    from azure_provisioner.client import Clients
+    from azure_provisioner.parameters import Parameters
+
+POLICY_STATE: Final = "AccessPolicy"
+EXPIRY_STATE: Final = "SasExpiry"
+
+LEASE_SECONDS: Final = 15
+"""The shortest lease that Azure gives: who dies holding one keeps others waiting no longer than this."""
+
+_WAIT_SECONDS: Final = 5.0
+"""How long a verb waits for a lease, or for what it made to work, before it says NotReady."""
+
+_POLL_SECONDS: Final = (0.05, 0.3)
+_SKEW: Final = timedelta(minutes=5)
+_LONGEST_KEY: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Granted:
+    """What a claim holds.
+
+    Attributes:
+        sas: the token.
+        renew_at: when the verb is to come again, before it ends.
+        state: what to remember about it.
+    """
+
+    sas: SecretStr
+    renew_at: datetime
+    state: Mapping[str, str]
+
+
+class _AsItIs(AccessPolicy):
+    """A policy that Azure's client writes as it was read.
+
+    The client writes the times of every policy anew, drops fractions of a second and refuses mere dates; but not of one
+    that is false.
+    """
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """An ACL and when its container was last changed."""
+
+    acl: Acl
+    modified: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPolicies:
+    """The stored access policy of one claim, and the SAS that is bound to it.
+
+    Attributes:
+        clients: of this verb.
+        prefix: what ids of this claim's policies begin with.
+        accepts: whether a SAS reaches a container now.
+    """
+
+    clients: Clients
+    prefix: str
+    accepts: Callable[[SecretStr, str], bool]
+    _wait: tuple[float, float] = field(default=_POLL_SECONDS)
+
+    def ensure(self, container: str, held: Sas | None, now: datetime) -> Granted:
+        """The claim's policy is there, and its SAS works: the one that it holds, or one signed anew.
+
+        Raises:
+            QuotaExceeded: the container has five policies of others.
+            NotReady: the SAS does not work yet: Azure may take 30 seconds to know a new policy.
+        """
+        parameters = self.clients.parameters
+        policy, missing = decide_policy(self._read(container).acl, self.prefix, parameters, now)
+        if missing is not None:
+            policy = self._write_policy(container, now)
+        sas = held.token if held is not None and held.policy == policy.id else None
+        if sas is None or not self.accepts(sas, container):
+            sas = self._sign(container, policy.id)
+            if not self._becomes(lambda: self.accepts(sas, container)):
+                raise NotReady(f"stored access policy {policy.id} does not work yet", delay=5)
+        expiry = parse_time(policy.expiry)
+        assert expiry is not None, "decide_policy gives none without"  # noqa: S101 - narrows a type
+        return Granted(sas=sas, renew_at=renewal_of(expiry, parameters), state={POLICY_STATE: policy.id})
+
+    def withdraw(self, container: str, recorded: str) -> None:
+        """Removes the claim's policy; the container and others' policies stay. A container that is gone is fine.
+
+        Args:
+            container: where.
+            recorded: id of the claim's policy as far as it was recorded; empty where it was not.
+
+        Raises:
+            NotReady: Azure still lets the SAS in.
+        """
+        try:
+            removed = {policy.id for policy in self._read(container).acl.of_claim(self.prefix)}
+            if removed:
+                self._edit(container, lambda acl: acl.without_claim(self.prefix))
+        except _NoContainer:
+            return
+        for policy in sorted(removed | ({recorded} if recorded else set())):
+            sas = self._sign(container, policy)
+            if not self._becomes(lambda sas=sas: not self.accepts(sas, container)):  # type: ignore[misc]
+                raise NotReady(f"Azure still lets in who holds a SAS of stored access policy {policy}", delay=5)
+
+    def _write_policy(self, container: str, now: datetime) -> StoredPolicy:
+        decided: list[StoredPolicy] = []
+
+        def decide(acl: Acl) -> Acl | None:
+            policy, changed = decide_policy(acl, self.prefix, self.clients.parameters, now)
+            decided.append(policy)
+            return changed
+
+        self._edit(container, decide)
+        return decided[-1]
+
+    def _edit(self, container: str, change: Callable[[Acl], Acl | None]) -> None:
+        """Reads, changes and writes the container's ACL while holding its lease."""
+        with self._leased(container) as lease:
+            found = self._read(container)
+            changed = change(found.acl)
+            if changed is not None:
+                self._write(container, changed, lease, found.modified)
+
+    def _read(self, container: str) -> _Read:
+        modified: list[str] = []
+
+        def note(response: Any) -> None:
+            check_response(response, self.clients.parameters.url)
+            modified.append(response.http_response.headers.get("Last-Modified"))
+
+        with translated(self.clients.call("containers/getAcl/action")):
+            try:
+                found: Mapping[str, Any] = self.clients.container(container).get_container_access_policy(
+                    raw_response_hook=note
+                )
+            except ResourceNotFoundError as error:
+                raise _NoContainer(container) from error
+        acl = Acl(
+            public_access=found["public_access"],
+            policies=tuple(_stored_policy(each) for each in found["signed_identifiers"]),
+        )
+        return _Read(acl=acl, modified=parsedate_to_datetime(modified[-1]))
+
+    def _write(self, container: str, acl: Acl, lease: BlobLeaseClient, modified: datetime) -> None:
+        policies: dict[str, AccessPolicy] = {
+            policy.id: _AsItIs(permission=policy.permission, expiry=policy.expiry, start=policy.start)
+            for policy in acl.policies
+        }
+        with translated(self.clients.call("containers/setAcl/action")):
+            self.clients.container(container).set_container_access_policy(
+                policies, public_access=acl.public_access, lease=lease, if_unmodified_since=modified
+            )
+
+    @contextmanager
+    def _leased(self, container: str) -> Iterator[BlobLeaseClient]:
+        lease = self._acquire(container)
+        try:
+            yield lease
+        finally:
+            # It ends by itself soon; and an error of the block is the one that counts.
+            with suppress(AzureError):
+                lease.release()
+
+    def _acquire(self, container: str) -> BlobLeaseClient:
+        deadline = time.monotonic() + _WAIT_SECONDS
+        with translated(self.clients.call("containers/write")):
+            while True:
+                try:
+                    return self.clients.container(container).acquire_lease(LEASE_SECONDS)
+                except ResourceNotFoundError as error:
+                    raise _NoContainer(container) from error
+                except HttpResponseError as error:
+                    if not isinstance(error, ResourceExistsError) or not code_of(error).startswith("Lease"):
+                        raise
+                    if time.monotonic() > deadline:
+                        raise self._lease_taken(container) from error
+                time.sleep(random.uniform(*self._wait))  # noqa: S311 - spreads those who wait, hides nothing
+
+    def _lease_taken(self, container: str) -> Exception:
+        lease = self.clients.container(container).get_container_properties().lease
+        if lease.duration == "infinite":
+            return RetrySlowly(
+                f"container {container} has a lease without end, so its policies can't be edited safely: break it",
+                reason=Reason.NOT_READY,
+            )
+        return NotReady(f"somebody else holds the lease of container {container}", delay=LEASE_SECONDS / 3)
+
+    def _sign(self, container: str, policy: str) -> SecretStr:
+        parameters, key = self.clients.parameters, self.clients.admin.key
+        assert key is not None, "parse_admin refuses a Secret without one"  # noqa: S101 - narrows a type
+        return SecretStr(
+            generate_container_sas(
+                parameters.account,
+                container,
+                account_key=key.reveal(),
+                policy_id=policy,
+                protocol=_protocol(parameters),
+            )
+        )
+
+    def _becomes(self, is_so: Callable[[], bool]) -> bool:
+        """Whether it became so within the bound."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while not is_so():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(self._wait[1])
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delegation:
+    """User-delegation SAS, which the administrator's identity signs with a key that ends within days.
+
+    Nobody can withdraw a single one of them: they stop with their end, or with their container.
+
+    Attributes:
+        clients: of this verb.
+        accepts: whether a SAS reaches a container now.
+    """
+
+    clients: Clients
+    accepts: Callable[[SecretStr, str], bool]
+
+    def ensure(self, container: str, held: Sas | None, state: Mapping[str, str], now: datetime) -> Granted:
+        """A SAS that works and is young: the one that the claim holds, or a new one.
+
+        Args:
+            container: where.
+            held: what the claim's Secret holds.
+            state: what was remembered of earlier ones.
+            now: by the core's clock.
+
+        Raises:
+            NotReady: the new one does not work yet.
+        """
+        parameters, recorded = self.clients.parameters, parse_time(state.get(EXPIRY_STATE))
+        if held is not None and held.expiry is not None and recorded is not None:
+            renew_at = renewal_of(held.expiry, parameters)
+            is_young = now < renew_at and held.expiry <= recorded and held.permission == parameters.permissions
+            if is_young and self.accepts(held.token, container):
+                return Granted(sas=held.token, renew_at=renew_at, state={EXPIRY_STATE: format_time(recorded)})
+        start = now - _SKEW
+        expiry = min(now + parameters.lifetime, start + _LONGEST_KEY).replace(microsecond=0)
+        sas = self._sign(container, start, expiry)
+        if not self.accepts(sas, container):
+            raise NotReady(f"the new user-delegation SAS does not reach container {container} yet", delay=5)
+        ends = max(expiry, recorded or expiry)
+        return Granted(sas=sas, renew_at=renewal_of(expiry, parameters), state={EXPIRY_STATE: format_time(ends)})
+
+    def _sign(self, container: str, start: datetime, expiry: datetime) -> SecretStr:
+        parameters = self.clients.parameters
+        with translated(self.clients.call("generateUserDelegationKey/action")):
+            key = self.clients.service.get_user_delegation_key(start, expiry)
+            return SecretStr(
+                generate_container_sas(
+                    parameters.account,
+                    container,
+                    user_delegation_key=key,
+                    permission=parameters.permissions,
+                    expiry=expiry,
+                    protocol=_protocol(parameters),
+                )
+            )
+
+
+def check_ended(state: Mapping[str, str], now: datetime) -> None:
+    """Waits for the end of user-delegation SAS, which nobody can withdraw singly.
+
+    Raises:
+        NotReady: the last one that was issued still works; `delay` is the time left.
+    """
+    ends = parse_time(state.get(EXPIRY_STATE))
+    if ends is not None and ends > now:
+        raise NotReady(
+            f"a user-delegation SAS can't be withdrawn singly: the last one of this claim ends at {format_time(ends)}",
+            delay=(ends - now).total_seconds(),
+        )
+
+
+class _NoContainer(NotReady):
+    """There is no such container (any more)."""
+
+    def __init__(self, container: str) -> None:
+        super().__init__(f"container {container} was removed by somebody while this was going on")
+
+
+def _stored_policy(found: Any) -> StoredPolicy:
+    policy = found.access_policy
+    return StoredPolicy(
+        id=found.id,
+        start=policy.start if policy is not None else None,
+        expiry=policy.expiry if policy is not None else None,
+        permission=policy.permission if policy is not None else None,
+    )
+
+
+def _protocol(parameters: Parameters) -> str | None:
+    """A SAS never travels in the clear where TLS is spoken."""
+    return "https" if parameters.secure else None

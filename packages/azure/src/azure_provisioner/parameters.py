@@ -1,0 +1,257 @@
+"""StorageClass parameters and the administrator's Secret, as typed values.
+
+First step of every verb: what cannot be right is refused here, all mistakes at once, before the store hears of it.
+Knows no client and makes no call.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from libbucket import InvalidAdminSecret, ParameterReader, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STORED_POLICY: Final = "stored-access-policy"
+USER_DELEGATION: Final = "user-delegation-sas"
+
+KEY: Final = "AZURE_STORAGE_KEY"
+CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
+CLIENT_KEYS: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+
+PERMISSIONS: Final = "racwdxltfmei"
+"""What a class may let its claims do, in the order in which Azure wants the letters.
+
+Left out of all that a container's SAS could carry: ownership and access control (o, p), which are settings, and the
+removal of soft-deleted data for good (y). Letters and order: "Create a service SAS", REST reference of Azure Storage.
+"""
+
+_DEFAULT_PERMISSIONS: Final = "racwdxltf"
+_ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([dhm])")
+_UNITS: Final[Mapping[str, timedelta]] = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+}
+_SHORTEST: Final = timedelta(hours=1)
+_LONGEST: Final = timedelta(days=36500)
+_POLICY_LIFETIME: Final = timedelta(days=3650)
+_DELEGATION_LIFETIME: Final = timedelta(hours=24)
+_LONGEST_DELEGATION: Final = timedelta(days=7)
+"""Azure's limit: "Create a user delegation SAS", REST reference of Azure Storage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """The parameters of one class.
+
+    Attributes:
+        account: name of the storage account.
+        url: of the account's blob service, without a slash at the end.
+        secret_name: name of the administrator's Secret; empty for the pod's own identity.
+        secret_namespace: namespace of the administrator's Secret.
+        authority_host: URL of the token authority; empty for the public one, or what the pod's environment says.
+        delegated: claims get a user-delegation SAS rather than one that is bound to a stored access policy.
+        permissions: letters of what claims may do, in Azure's order.
+        lifetime: how long a SAS, or the stored access policy that it is bound to, lasts before it is renewed.
+        warnings: what the author of the class should hear.
+    """
+
+    account: str
+    url: str
+    secret_name: str
+    secret_namespace: str
+    authority_host: str
+    delegated: bool
+    permissions: str
+    lifetime: timedelta
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.url.startswith("https://")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSecret:
+    """An application of Entra ID, with its secret."""
+
+    tenant: str
+    client: str
+    secret: SecretStr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admin:
+    """The administrator's credentials. They are never handed to a claim.
+
+    Attributes:
+        key: of the storage account.
+        client: an application of Entra ID.
+        named: what messages call the source of these: the Secret, or the pod's own identity.
+    """
+
+    key: SecretStr | None = None
+    client: ClientSecret | None = None
+    named: str = "the pod's own identity"
+
+
+def parse_parameters(given: Mapping[str, str]) -> Parameters:
+    """Reads the parameters of a class.
+
+    Raises:
+        InvalidParameters: with every mistake at once.
+    """
+    reader = ParameterReader(given)
+    account = reader.text("storageAccount", required=True)
+    if account and not _ACCOUNT.fullmatch(account):
+        reader.mistake("storageAccount", f"must be 3 to 24 lower-case letters and digits, not {account!r}")
+    delegated = reader.choice("credentials", frozenset({STORED_POLICY, USER_DELEGATION}), default=STORED_POLICY)
+    parsed = Parameters(
+        account=account,
+        url=_account_url(reader, account),
+        secret_name=reader.text("secretName"),
+        secret_namespace=reader.text("secretNamespace"),
+        authority_host=reader.url("authorityHost"),
+        delegated=delegated == USER_DELEGATION,
+        permissions=_permissions(reader),
+        lifetime=_lifetime(reader, delegated=delegated == USER_DELEGATION),
+        warnings=reader.unknown(),
+    )
+    _check_together(reader, parsed)
+    reader.finish()
+    return parsed
+
+
+def parse_admin(secret: Mapping[str, SecretStr], parameters: Parameters) -> Admin:
+    """Reads the administrator's Secret: the account's key, a connection string that holds it, or a client's secret.
+
+    Raises:
+        InvalidAdminSecret: a key is missing, or is not what the class's `credentials` need.
+    """
+    named = f"Secret {parameters.secret_namespace}/{parameters.secret_name}"
+    admin = Admin(key=_account_key(secret, parameters, named), client=_client(secret, named), named=named)
+    if parameters.delegated and admin.client is None:
+        raise InvalidAdminSecret(
+            f"{named}: needs the keys {', '.join(CLIENT_KEYS)}, because the class says credentials: {USER_DELEGATION}, "
+            "which no account key can issue"
+        )
+    if not parameters.delegated and admin.key is None:
+        raise InvalidAdminSecret(
+            f"{named}: needs the key {KEY} or {CONNECTION_STRING}, because a SAS that is bound to a stored access "
+            f"policy is signed with the account's key; without it, let the class say credentials: {USER_DELEGATION}"
+        )
+    return admin
+
+
+def _account_url(reader: ParameterReader, account: str) -> str:
+    """Azure's own address of the account, or the given one, with the account in its path where that is the style."""
+    url = reader.url("endpoint")
+    path_style = reader.flag("pathStyle", default=_is_bare_address(url))
+    if not url:
+        return f"https://{account}.blob.core.windows.net"
+    return f"{url}/{account}" if path_style else url
+
+
+def _is_bare_address(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
+
+
+def _permissions(reader: ParameterReader) -> str:
+    given = reader.text("permissions", default=_DEFAULT_PERMISSIONS)
+    unknown = sorted(set(given) - set(PERMISSIONS))
+    if unknown:
+        reader.mistake("permissions", f"may hold the letters {PERMISSIONS}, not {''.join(unknown)!r}")
+    if not set(given) & {"r", "l"}:
+        reader.mistake("permissions", "must hold r or l: credentials are tried before a claim gets them")
+    return "".join(letter for letter in PERMISSIONS if letter in given)
+
+
+def _lifetime(reader: ParameterReader, *, delegated: bool) -> timedelta:
+    default, longest = (_DELEGATION_LIFETIME, _LONGEST_DELEGATION) if delegated else (_POLICY_LIFETIME, _LONGEST)
+    given = reader.text("expiry")
+    if not given:
+        return default
+    found = _DURATION.fullmatch(given)
+    if found is None:
+        reader.mistake("expiry", f"must be a duration such as 90d, 12h or 90m, not {given!r}")
+        return default
+    lifetime = int(found[1]) * _UNITS[found[2]]
+    if not _SHORTEST <= lifetime <= longest:
+        reader.mistake("expiry", f"must be between 1h and {longest.days}d, not {given!r}")
+        return default
+    return lifetime
+
+
+def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
+    if bool(parsed.secret_name) != bool(parsed.secret_namespace):
+        missing = "secretNamespace" if parsed.secret_name else "secretName"
+        reader.mistake(missing, "is required where the other one of secretName and secretNamespace is given")
+    if not parsed.delegated and not parsed.secret_name and not parsed.secret_namespace:
+        reader.mistake(
+            "secretName",
+            "is required, because a SAS that is bound to a stored access policy is signed with the account's key; "
+            f"with the pod's own identity, say credentials: {USER_DELEGATION}",
+        )
+    if parsed.delegated and not parsed.secure:
+        reader.mistake("endpoint", f"must be https where credentials is {USER_DELEGATION}: tokens travel with TLS only")
+    if parsed.authority_host.startswith("http:"):
+        reader.mistake("authorityHost", "must be https")
+
+
+def _account_key(secret: Mapping[str, SecretStr], parameters: Parameters, named: str) -> SecretStr | None:
+    for name in (KEY, CONNECTION_STRING):
+        if secret.get(name):
+            value = secret[name].reveal().strip()
+            key = value if name == KEY else _key_in(value, parameters.account, named)
+            if not _is_base64(key):
+                raise InvalidAdminSecret(f"{named}: key {name} holds no account key, which is base64 text")
+            return SecretStr(key)
+    return None
+
+
+def _key_in(connection_string: str, account: str, named: str) -> str:
+    pairs = (part.partition("=") for part in connection_string.split(";"))
+    found = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    if not found.get("accountkey"):
+        raise InvalidAdminSecret(
+            f"{named}: key {CONNECTION_STRING} holds no AccountKey; one with a shared access signature is not enough"
+        )
+    if found.get("accountname", account) != account:
+        raise InvalidAdminSecret(
+            f"{named}: key {CONNECTION_STRING} is of another account than parameter storageAccount says"
+        )
+    return found["accountkey"]
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _client(secret: Mapping[str, SecretStr], named: str) -> ClientSecret | None:
+    values = {name: secret[name].reveal().strip() for name in CLIENT_KEYS if secret.get(name)}
+    if not values:
+        return None
+    missing = [name for name in CLIENT_KEYS if not values.get(name)]
+    if missing:
+        raise InvalidAdminSecret(f"{named}: key {missing[0]} is missing or empty")
+    tenant, client, password = (values[name] for name in CLIENT_KEYS)
+    return ClientSecret(tenant=tenant, client=client, secret=SecretStr(password))

@@ -1,0 +1,177 @@
+"""Access as data: stored access policies, shared access signatures, and what a claim's Secret holds of them.
+
+Pure builders and decisions, used by `identity` and `provisioner`. Knows no client and makes no call; what a claim is
+given stands on this page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
+
+from libbucket import Authentication, QuotaExceeded, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from azure_provisioner.parameters import Parameters
+
+MOST_POLICIES: Final = 5
+"""Azure's limit per container: "Define a stored access policy", REST reference of Azure Storage."""
+
+ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
+SAS_TOKEN: Final = "AZURE_STORAGE_SAS_TOKEN"  # noqa: S105 - the name of a key
+CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
+CONTAINER_URL: Final = "AZURE_STORAGE_CONTAINER_URL"
+
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPolicy:
+    """One stored access policy as the container has it: Azure's own text, so that it is written back as it was read.
+
+    Attributes:
+        id: at most 64 characters.
+        start: when it begins; None where it always did.
+        expiry: when it ends; None where every SAS says so for itself.
+        permission: letters; None where every SAS says so for itself.
+    """
+
+    id: str
+    start: str | None = None
+    expiry: str | None = None
+    permission: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acl:
+    """What one call of Azure reads and another writes, always as a whole.
+
+    Attributes:
+        public_access: `container`, `blob`, or None for a private container.
+        policies: in their order.
+    """
+
+    public_access: str | None
+    policies: tuple[StoredPolicy, ...]
+
+    def of_claim(self, prefix: str) -> tuple[StoredPolicy, ...]:
+        """The claim's own policies: one, or none."""
+        return tuple(policy for policy in self.policies if policy.id.startswith(prefix))
+
+    def without_claim(self, prefix: str) -> Acl | None:
+        """The same without the claim's policies; None where it had none, so that nothing is written."""
+        rest = tuple(policy for policy in self.policies if not policy.id.startswith(prefix))
+        return None if rest == self.policies else replace(self, policies=rest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sas:
+    """A shared access signature, as far as it can be read without the key that signed it.
+
+    Attributes:
+        token: the query string.
+        policy: id of the stored access policy that it is bound to; empty where it is bound to none.
+        permission: letters; empty where a policy says so.
+        expiry: when it ends; None where a policy says so.
+    """
+
+    token: SecretStr
+    policy: str
+    permission: str
+    expiry: datetime | None
+
+
+def build_prefix(user_id: str) -> str:
+    """What ids of a claim's stored access policies begin with.
+
+    A hash, because a user id may have 64 characters, which is all that an id may have.
+    """
+    return f"obc-{hashlib.sha256(user_id.encode()).hexdigest()[:32]}-"
+
+
+def build_id(prefix: str) -> str:
+    """A policy id that was never given before: else a SAS of a policy that was removed would work again."""
+    return prefix + secrets.token_hex(8)
+
+
+def decide_policy(acl: Acl, prefix: str, parameters: Parameters, now: datetime) -> tuple[StoredPolicy, Acl | None]:
+    """What the claim's policy is to be, and what to write for it: None where it is so already.
+
+    The end of a policy is moved in place when less than half of its time is left: no SAS changes by that.
+
+    Raises:
+        QuotaExceeded: the container has no room for another policy.
+    """
+    own = acl.of_claim(prefix)
+    if own and own[0].permission == parameters.permissions and _is_young(own[0].expiry, parameters.lifetime, now):
+        return own[0], None
+    wanted = StoredPolicy(
+        id=own[0].id if own else build_id(prefix),
+        expiry=format_time(now + parameters.lifetime),
+        permission=parameters.permissions,
+    )
+    if own:
+        kept = (wanted if policy is own[0] else policy for policy in acl.policies if policy not in own[1:])
+        return wanted, replace(acl, policies=tuple(kept))
+    if len(acl.policies) >= MOST_POLICIES:
+        raise QuotaExceeded(
+            f"the container has {MOST_POLICIES} stored access policies already, and Azure allows no more: delete "
+            "another claim on it, or have the StorageClass say credentials: user-delegation-sas"
+        )
+    return wanted, replace(acl, policies=(*acl.policies, wanted))
+
+
+def renewal_of(expiry: datetime, parameters: Parameters) -> datetime:
+    """When to renew what ends at `expiry`: when half of its time is left."""
+    return expiry - parameters.lifetime / 2
+
+
+def parse_held(held: Authentication | None) -> Sas | None:
+    """The SAS that a claim's Secret holds; None where it holds none that can be read."""
+    token = held.additional_secret_data.get(SAS_TOKEN) if held is not None else None
+    if not token:
+        return None
+    fields = {name: values[0] for name, values in parse_qs(token.reveal()).items()}
+    return Sas(
+        token=token,
+        policy=fields.get("si", ""),
+        permission=fields.get("sp", ""),
+        expiry=parse_time(fields.get("se")),
+    )
+
+
+def build_secret(parameters: Parameters, container: str, sas: SecretStr) -> Mapping[str, SecretStr]:
+    """What the claim's Secret holds: everything of it but the account's name gives access. Never the account's key."""
+    token = sas.reveal()
+    return {
+        ACCOUNT: SecretStr(parameters.account),
+        SAS_TOKEN: sas,
+        CONNECTION_STRING: SecretStr(f"BlobEndpoint={parameters.url}/;SharedAccessSignature={token}"),
+        CONTAINER_URL: SecretStr(f"{parameters.url}/{container}?{token}"),
+    }
+
+
+def format_time(time: datetime) -> str:
+    """A time as Azure writes it, in whole seconds."""
+    return time.astimezone(UTC).strftime(_TIME)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A time as Azure writes it, with or without fractions of a second; None where there is none to be read."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _is_young(expiry: str | None, lifetime: timedelta, now: datetime) -> bool:
+    """Whether more than half of its time is left, and not more than the class allows."""
+    ends = parse_time(expiry)
+    return ends is not None and lifetime / 2 < ends - now <= lifetime

@@ -1,0 +1,157 @@
+"""Container calls: look, make, stamp, try, remove. One function of Azure's client each.
+
+Used by `provisioner`, as the administrator. Knows nothing of access policies and signatures. Each call names the action
+that it needs, for the message if Azure refuses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+
+from azure_provisioner.client import connect_as_claim
+from azure_provisioner.errors import Call, code_of, is_refusal, translated
+from libbucket import BucketNotEmpty, Reason, RetrySlowly
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from azure_provisioner.client import Clients, Network
+    from azure_provisioner.parameters import Parameters
+    from libbucket import SecretStr
+
+_PROBE: Final = "objectbucket-probe/"
+_NO_CONTAINER: Final = "ContainerNotFound"
+_BEING_DELETED: Final = "ContainerBeingDeleted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A container that exists.
+
+    Attributes:
+        metadata: as it is written there, stamp included.
+        modified: when it was last changed, its objects aside.
+        is_kept: an immutability policy or a legal hold keeps it from deletion.
+        is_leased_without_end: somebody guards it against deletion.
+    """
+
+    metadata: Mapping[str, str]
+    modified: datetime
+    is_kept: bool
+    is_leased_without_end: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """The containers of one account, for one verb."""
+
+    clients: Clients
+
+    def find(self, container: str) -> Found | None:
+        """The container; None where there is none of that name.
+
+        Raises:
+            ProvisionerError: Azure did not say.
+        """
+        with translated(self.clients.call("containers/read")):
+            try:
+                found = self.clients.container(container).get_container_properties()
+            except ResourceNotFoundError as error:
+                if code_of(error) != _NO_CONTAINER:
+                    raise
+                return None
+        return Found(
+            metadata=dict(found.metadata or {}),
+            modified=found.last_modified,
+            is_kept=bool(found.has_immutability_policy or found.has_legal_hold),
+            is_leased_without_end=found.lease.duration == "infinite",
+        )
+
+    def create(self, container: str, stamp: Mapping[str, str]) -> bool:
+        """Makes the container with its stamp: False where somebody made one of that name since we looked.
+
+        Raises:
+            NotReady: one of that name is still being deleted.
+        """
+        with translated(self.clients.call("containers/write")):
+            try:
+                self.clients.container(container).create_container(metadata=dict(stamp))
+            except ResourceExistsError as error:
+                if code_of(error) != "ContainerAlreadyExists":
+                    raise
+                return False
+        return True
+
+    def stamp(self, container: str, metadata: Mapping[str, str]) -> None:
+        """Writes the container's metadata, all of it: Azure replaces what was there."""
+        with translated(self.clients.call("containers/write")):
+            self.clients.container(container).set_container_metadata(dict(metadata))
+
+    def accepts(self, sas: SecretStr, container: str) -> bool:
+        """Whether a claim's own SAS reaches its container now.
+
+        Raises:
+            ProvisionerError: Azure did not say.
+        """
+        return accepts(self.clients.parameters, container, sas, self.clients.network)
+
+    def remove(self, container: str, found: Found) -> None:
+        """Removes the container with everything in it, at once; one that is gone, or going, is fine.
+
+        Raises:
+            BucketNotEmpty: a policy or a hold keeps what is in it.
+            RetrySlowly: it is leased without end.
+            NotReady: it is leased for the moment, or was changed since it was found.
+        """
+        with translated(self.clients.call("containers/delete")):
+            try:
+                # Not one that somebody made under this name since.
+                self.clients.container(container).delete_container(if_unmodified_since=found.modified)
+            except HttpResponseError as error:
+                code = code_of(error)
+                if code == "LeaseIdMissing" and found.is_leased_without_end:
+                    raise RetrySlowly(
+                        f"container {container} is guarded by a lease without end: break it, and it is deleted",
+                        reason=Reason.BUCKET_NOT_EMPTY,
+                    ) from error
+                if code not in {_NO_CONTAINER, _BEING_DELETED}:
+                    raise
+
+
+def accepts(parameters: Parameters, container: str, sas: SecretStr, network: Network) -> bool:
+    """Whether a SAS reaches a container now: one request, with nothing but the SAS.
+
+    Lists where the SAS may list, and otherwise reads what is not there.
+
+    Raises:
+        ProvisionerError: Azure did not say.
+    """
+    call = Call(url=parameters.url, action="the claim's own access", source="the claim")
+    with translated(call), connect_as_claim(parameters, container, sas, network) as client:
+        try:
+            if "l" in parameters.permissions:
+                next(client.list_blobs(name_starts_with=_PROBE, results_per_page=1).by_page(), None)
+            else:
+                client.get_blob_client(_PROBE).get_blob_properties()
+        except HttpResponseError as error:
+            if is_refusal(error) or code_of(error) == _NO_CONTAINER or code_of(error) == _BEING_DELETED:
+                return False
+            if code_of(error) != "BlobNotFound":
+                raise
+    return True
+
+
+def check_deletable(container: str, found: Found) -> None:
+    """Refuses what Azure would refuse to delete, before anything of it is touched.
+
+    Raises:
+        BucketNotEmpty: a policy or a hold keeps it.
+    """
+    if found.is_kept:
+        raise BucketNotEmpty(
+            f"container {container} has an immutability policy or a legal hold: it can be deleted when that has ended"
+        )

@@ -1,0 +1,23 @@
+"""Azure Blob Storage keeps every promise of the conformance suite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from azure_backend import AzureBackend
+
+from libbucket.testing.conformance import Conformance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from azurite_server import AzuriteServer
+
+
+class TestAzure(Conformance):
+    @pytest.fixture
+    def backend(self, server: AzuriteServer) -> Iterator[AzureBackend]:
+        backend = AzureBackend(server)
+        yield backend
+        backend.close()
