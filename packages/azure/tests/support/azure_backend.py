@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import (
     AccessPolicy,
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
 SOON = timedelta(minutes=10)
 
 
+def client_settings(ca_file: str) -> dict[str, Any]:
+    """No retries, and time limits that suit a test."""
+    verify = {"connection_verify": ca_file} if ca_file else {}
+    return {"retry_total": 0, "connection_timeout": 5, "read_timeout": 20, **verify}
+
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """The server's refusals, and only those, become `Refused`."""
@@ -51,20 +58,31 @@ def refusals() -> Iterator[None]:
 
 
 class AzureApplication(Application):
-    """An application with Azure's own client, made from a connection string; which is how it gets its credentials."""
+    """An application with Azure's own client.
 
-    def __init__(
-        self, connection_string: str, *, ca_file: str = "", sign: Callable[[str, str], str] | None = None
-    ) -> None:
-        verify = {"connection_verify": ca_file} if ca_file else {}
-        self.service = BlobServiceClient.from_connection_string(
-            connection_string, retry_total=0, connection_timeout=5, read_timeout=20, **verify
-        )
+    Args:
+        service: which has its credentials.
+        ca_file: of the authority to trust.
+        sign: gives what makes the address of an object a signed URL.
+    """
+
+    def __init__(self, service: BlobServiceClient, *, ca_file: str, sign: Callable[[str, str], str]) -> None:
+        self.service = service
         self._pool = urllib3.PoolManager(timeout=20, retries=False, ca_certs=ca_file or None)
-        fields = dict(part.split("=", 1) for part in connection_string.split(";") if part)
-        sas = fields.get("SharedAccessSignature", "")
-        # Who holds only a SAS signs nothing: the address with the SAS is the signed URL.
-        self._sign = sign or (lambda _container, _blob: sas)
+        self._sign = sign
+
+    @classmethod
+    def with_connection_string(cls, text: str, *, ca_file: str = "") -> AzureApplication:
+        """As the claim's Secret has it, with a SAS; who holds no more signs nothing: the SAS does for every object."""
+        sas = dict(part.split("=", 1) for part in text.split(";"))["SharedAccessSignature"]
+        service = BlobServiceClient.from_connection_string(text, **client_settings(ca_file))
+        return cls(service, ca_file=ca_file, sign=lambda _container, _blob: sas)
+
+    @classmethod
+    def with_sas(cls, endpoint: str, sas: str, *, ca_file: str = "") -> AzureApplication:
+        """The same from the two parts."""
+        service = BlobServiceClient(endpoint, credential=AzureSasCredential(sas), **client_settings(ca_file))
+        return cls(service, ca_file=ca_file, sign=lambda _container, _blob: sas)
 
     def blob(self, bucket: str, key: str) -> Any:
         return self.service.get_blob_client(bucket, key)
@@ -156,12 +174,9 @@ class AzureAdministrator(Administrator):
 
     def __init__(self, server: AzuriteServer) -> None:
         self._server = server
-        connection_string = (
-            f"DefaultEndpointsProtocol={server.url.partition(':')[0]};AccountName={server.account};"
-            f"AccountKey={server.key};BlobEndpoint={server.url};"
-        )
-        self._application = AzureApplication(connection_string, ca_file=server.ca_file, sign=self._signature)
-        self.service = self._application.service
+        key = {"account_name": server.account, "account_key": server.key}
+        self.service = BlobServiceClient(server.url, credential=key, **client_settings(server.ca_file))
+        self._application = AzureApplication(self.service, ca_file=server.ca_file, sign=self._signature)
 
     def application(self) -> AzureApplication:
         return self._application
@@ -199,10 +214,10 @@ class AzureAdministrator(Administrator):
                 for name, policy in self.policies(record.bucket_name).items()
                 if not name.startswith(prefix)
             }
-            public = self.settings(record.bucket_name)["public access"]
+            public: Any = self.settings(record.bucket_name)["public access"]
             self.service.get_container_client(record.bucket_name).set_container_access_policy(
                 kept, public_access=public
-            )  # type: ignore[arg-type]
+            )
 
     def settings(self, bucket: str) -> Mapping[str, object]:
         found = self.service.get_container_client(bucket).get_container_properties()
@@ -286,10 +301,9 @@ def application_with(server: AzuriteServer, credentials: Authentication) -> Azur
     """An application with what the Secret holds: the connection string, or the SAS where that can't be read."""
     held = {name: value.reveal() for name, value in credentials.additional_secret_data.items()}
     try:
-        return AzureApplication(held["AZURE_STORAGE_CONNECTION_STRING"], ca_file=server.ca_file)
-    except ValueError:
-        bare = f"BlobEndpoint={server.url};SharedAccessSignature={held['AZURE_STORAGE_SAS_TOKEN']}"
-        return AzureApplication(bare, ca_file=server.ca_file)
+        return AzureApplication.with_connection_string(held["AZURE_STORAGE_CONNECTION_STRING"], ca_file=server.ca_file)
+    except (KeyError, ValueError):
+        return AzureApplication.with_sas(server.url, held["AZURE_STORAGE_SAS_TOKEN"], ca_file=server.ca_file)
 
 
 def parameters_for(server: AzuriteServer) -> dict[str, str]:
