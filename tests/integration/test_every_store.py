@@ -1,0 +1,123 @@
+"""What every store has to do on a real API server, by its own real provisioner: one set of tests, no store named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from store_shop import STORES, Shop, secret_texts
+
+from libbucket.testing.application import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store_shop import Store
+
+    from libbucket.testing.controlplane import Cluster
+
+
+@pytest.fixture(scope="module", params=sorted(STORES))
+def named_store(request: pytest.FixtureRequest) -> Iterator[tuple[str, Store]]:
+    """Each store of the demo in turn, running."""
+    with STORES[request.param]() as store:
+        yield request.param, store
+
+
+@pytest.fixture
+def shop(cluster: Cluster, namespace: str, named_store: tuple[str, Store]) -> Iterator[Shop]:
+    name, store = named_store
+    made = Shop(cluster, namespace, name, store)
+    made.open()
+    yield made
+    made.close()
+
+
+def test_a_claim_gets_a_bucket_of_its_own_and_gives_it_back(shop: Shop) -> None:
+    storage_class = shop.make_class()
+    with shop.provisioner():
+        shop.claim("photos", storage_class, generateBucketName="photos")
+        shop.claim("neighbour", storage_class, generateBucketName="photos")
+        mine, theirs = shop.wait_bound("photos"), shop.wait_bound("neighbour")
+        shop.store.application(mine).put(mine.bucket, "a.txt", b"mine")
+        assert shop.store.application(mine).get(mine.bucket, "a.txt") == b"mine"
+        with pytest.raises(Refused):
+            shop.store.application(theirs).get(mine.bucket, "a.txt")
+        assert shop.store.what_is_there(mine)
+        shop.delete_claim("photos")
+        assert shop.store.what_is_there(mine) == []
+        assert shop.store.what_is_there(theirs)
+        shop.delete_claim("neighbour")
+
+
+def test_a_claim_on_a_bucket_that_exists_gets_in_and_leaves_it_as_it_is(shop: Shop) -> None:
+    bucket = shop.namespace + "-old"
+    shop.store.make_bucket(bucket)
+    shop.store.administrator().put(bucket, "2019.txt", b"written long ago")
+    storage_class = shop.make_class("brownfield-class.yaml", bucketName=bucket)
+    with shop.provisioner():
+        shop.claim("archive", storage_class)
+        bound = shop.wait_bound("archive")
+        assert shop.store.application(bound).get(bucket, "2019.txt") == b"written long ago"
+        shop.delete_claim("archive")
+    with pytest.raises(Refused):
+        shop.store.application(bound).get(bucket, "2019.txt")
+    assert shop.store.administrator().get(bucket, "2019.txt") == b"written long ago"
+
+
+def test_a_restart_and_a_look_for_drift_cost_a_bound_claim_nothing_and_one_look(shop: Shop) -> None:
+    storage_class = shop.make_class()
+    with shop.provisioner():
+        shop.claim("photos", storage_class)
+        first = shop.wait_bound("photos")
+    with shop.provisioner("--resync-interval", "1s") as provisioner:
+        wanted = 'libbucket_backend_call_duration_seconds_count{verb="is_intact"}'
+        while not (seen := _counts(provisioner.metrics())).get(wanted):
+            assert provisioner.is_running
+        assert set(seen) == {wanted}
+        assert shop.wait_bound("photos") == first
+        shop.delete_claim("photos")
+
+
+def _counts(metrics: str) -> dict[str, float]:
+    lines = [
+        line.rsplit(" ", 1)
+        for line in metrics.splitlines()
+        if line.startswith("libbucket_backend_call_duration_seconds_count")
+    ]
+    return {name: float(value) for name, value in lines if float(value)}
+
+
+def test_no_secret_is_in_a_log_line_an_event_a_condition_a_metric_or_an_object(shop: Shop) -> None:
+    usual = shop.make_class()
+    shop.make_admin_secret("wrong", {key: value[::-1] for key, value in shop.store.admin_secret.items()})
+    wrong = shop.make_class(secretName="wrong")
+    hidden = [*secret_texts(shop.store.admin_secret), *(text[::-1] for text in secret_texts(shop.store.admin_secret))]
+    with shop.provisioner("-v", "10", "--resync-interval", "1s") as provisioner:
+        shop.claim("photos", usual)
+        first = shop.wait_bound("photos")
+        hidden += secret_texts(shop.secret("photos"))
+        shop.claim("thief", usual, bucketName=first.bucket)
+        shop.wait_reason("thief", "BucketExists")
+        shop.claim("refused", wrong)
+        shop.wait_claim("refused", _has_failed)
+        shop.admin.delete(f"/api/v1/namespaces/{shop.namespace}/secrets/photos")
+        shop.admin.wait_for(
+            f"/api/v1/namespaces/{shop.namespace}/secrets/photos",
+            lambda found: found is not None and "data" in found,
+            timeout=60,
+        )
+        shop.wait_bound("photos")
+        hidden += secret_texts(shop.secret("photos"))
+        shown = shop.everything_shown() + provisioner.metrics()
+        for name in ("photos", "thief"):
+            shop.delete_claim(name)
+        shop.admin.delete(shop.claim_path("refused"))
+        shown += shop.everything_shown() + provisioner.metrics() + provisioner.log()
+        shop.admin.patch(shop.claim_path("refused"), {"metadata": {"finalizers": None}})
+    assert len(hidden) > 4
+    assert not [text for text in hidden if text in shown]
+
+
+def _has_failed(claim: dict[str, object]) -> bool:
+    return "Provisioning" not in str(claim.get("status", "Provisioning"))
