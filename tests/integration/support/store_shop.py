@@ -81,9 +81,7 @@ class Shop:
         self._classes.append(name)
         return name
 
-    def provisioner(
-        self, *flags: str, environment: Mapping[str, str] | None = None
-    ) -> AbstractContextManager[ProvisionerProcess]:
+    def provisioner(self, *flags: str) -> AbstractContextManager[ProvisionerProcess]:
         """The real provisioner as a process of its own."""
         program = Path(sys.executable).with_name(self.store.program)
         command: list[str | Path] = [program, "--provisioner-name", self.provisioner_name, *flags]

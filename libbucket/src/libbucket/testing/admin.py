@@ -262,7 +262,7 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> ApiException:
 
 
 def _is_established(crd: Object | None) -> bool:
-    conditions = (crd or {}).get("status", {}).get("conditions", [])
+    conditions = (crd or {}).get("status", {}).get("conditions") or []  # null for a moment after it was made
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
