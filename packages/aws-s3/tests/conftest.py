@@ -1,8 +1,66 @@
-"""Fixtures of all tests of this package; makes the helpers in support importable."""
+"""Fixtures of all tests of this package; makes the helpers in support importable.
+
+Here and not in a folder below: for mypy two files of one name are two of one module, in a package with a hyphen. A server
+is started by the first test that asks for it.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from aws_backend import AwsBackend
+from aws_servers import ministack, moto
+
+from libbucket.testing.conformance.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws_servers import AwsServer
+
+pytest_plugins = ["libbucket.testing.offline"]
+
+OF_THE_MACHINE = ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[AwsServer]:
+    with ministack() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def lenient_server() -> Iterator[AwsServer]:
+    """Knows IAM's limits, checks no permission, and takes no tags when a bucket is made."""
+    with moto() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def backend(server: AwsServer) -> AwsBackend:
+    return AwsBackend(server)
+
+
+@pytest.fixture
+def world(backend: AwsBackend) -> Iterator[World]:
+    """Claims and buckets of one test."""
+    world = World(backend)
+    yield world
+    world.clean_up()
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No credentials and no settings but a test's own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in OF_THE_MACHINE:
+        monkeypatch.delenv(name, raising=False)

@@ -6,8 +6,10 @@ Used by this package's tests. Everything goes to the server through boto3, past 
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
 import urllib3
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 REGION = "us-west-2"
 REFUSALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403"})
+README = Path(__file__).parents[2] / "README.md"
+README_POLICY = re.findall("```json\n(.*?)```", README.read_text(), re.DOTALL)[0]
 USER = "arn:aws:iam::000000000000:user/auditor"
 QUICK = Patience(credentials=2.0, poll=0.05)
 
@@ -55,7 +59,9 @@ def a_client(service: Any, *, url: str, access_key: str, secret_key: str, region
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         aws_session_token=token or None,
-        config=config.merge(Config(s3={"addressing_style": "path"}, signature_version="v4" if service != "s3" else "s3v4")),
+        config=config.merge(
+            Config(s3={"addressing_style": "path"}, signature_version="v4" if service != "s3" else "s3v4")
+        ),
     )
 
 
@@ -136,7 +142,12 @@ class AwsApplication(Application):
             return [bucket["Name"] for bucket in self.client.list_buckets()["Buckets"]]
 
     def make_public(self, bucket: str) -> None:
-        everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+        everybody = {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"arn:aws:s3:::{bucket}/*",
+        }
         with refusals():
             self.client.delete_public_access_block(Bucket=bucket)
             document = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
@@ -207,6 +218,18 @@ class AwsAdministrator(Administrator):
             self.iam.detach_user_policy(UserName=name, PolicyArn=attached["PolicyArn"])
         self.iam.delete_user(UserName=name)
 
+    def make_user(self, name: str, policy: str) -> dict[str, str]:
+        """Makes a user with this policy and a key, which is given as a Secret holds it."""
+        self.remove_user(name)
+        self.iam.create_user(UserName=name)
+        self.iam.put_user_policy(UserName=name, PolicyName="its-own", PolicyDocument=policy)
+        key = self.iam.create_access_key(UserName=name)["AccessKey"]
+        return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    def region(self, bucket: str) -> str:
+        found: str | None = self.s3.get_bucket_location(Bucket=bucket).get("LocationConstraint")
+        return found or "us-east-1"
+
     def keys(self, user: str) -> list[str]:
         """Ids of the user's access keys."""
         return [key["AccessKeyId"] for key in self.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]]
@@ -269,7 +292,13 @@ class AwsAdministrator(Administrator):
 
 
 class AwsBackend(Backend):
-    """A running server, ready for the suite."""
+    """A running server, ready for the suite: the provisioner may do what its README says, and nothing else."""
+
+    regions: ClassVar[Mapping[str, str]] = {
+        "us-east-1": "us-east-1",
+        "us-west-2": "us-west-2",
+        "eu-central-1": "eu-central-1",
+    }
 
     capabilities = Capabilities(
         config={
@@ -283,6 +312,15 @@ class AwsBackend(Backend):
     def __init__(self, server: AwsServer) -> None:
         self.server = server
         self._administrator = AwsAdministrator(server)
+        self._steward = self._administrator.make_user("steward", README_POLICY)
+
+    @property
+    def secrets(self) -> list[str]:
+        return [self.server.secret_key, self._steward["AWS_SECRET_ACCESS_KEY"]]
+
+    def broken_provisioners(self) -> Mapping[str, AwsS3Provisioner]:
+        spoilt = {**self._steward, "AWS_SECRET_ACCESS_KEY": self._steward["AWS_SECRET_ACCESS_KEY"][::-1]}
+        return {"wrong secret": a_provisioner(self.server, **spoilt)}
 
     @property
     def parameters(self) -> Mapping[str, str]:
@@ -299,7 +337,7 @@ class AwsBackend(Backend):
         return self._administrator
 
     def provisioner(self) -> AwsS3Provisioner:
-        return a_provisioner(self.server)
+        return a_provisioner(self.server, **self._steward)
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> AwsApplication:
         keys = credentials.access_keys

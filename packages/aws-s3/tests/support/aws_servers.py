@@ -1,8 +1,8 @@
 """Starts the servers that stand in for AWS: on 127.0.0.1 only, in a fresh directory, and leaves nothing behind.
 
-Two: ministack, which checks every request against IAM; and moto, which checks the order of deletions and IAM's limits.
-They live in an environment of their own, made once per machine from `requirements/aws-servers.txt`. Used by this package's
-tests, and importable by whatever else needs an AWS. Knows nothing of the provisioner.
+Two: ministack, which checks every request against IAM; and moto, which knows the limits of IAM.
+They live in an environment of their own, made once per machine from `requirements/aws-servers.txt`. Used by this
+package's tests, and importable by whatever else needs an AWS. Knows nothing of the provisioner.
 """
 
 from __future__ import annotations
