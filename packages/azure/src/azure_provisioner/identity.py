@@ -100,15 +100,22 @@ class StoredPolicies:
     accepts: Callable[[SecretStr, str], bool]
     _wait: tuple[float, float] = field(default=_POLL_SECONDS)
 
-    def ensure(self, container: str, held: Sas | None, now: datetime) -> Granted:
+    def ensure(self, container: str, held: Sas | None, now: datetime, *, is_new: bool = False) -> Granted:
         """The claim's policy is there, and its SAS works: the one that it holds, or one signed anew.
+
+        Args:
+            container: where.
+            held: what the claim's Secret holds.
+            now: by the core's clock.
+            is_new: the container was just made, so that there can't be a policy yet.
 
         Raises:
             QuotaExceeded: the container has five policies of others.
             NotReady: the SAS does not work yet: Azure may take 30 seconds to know a new policy.
         """
         parameters = self.clients.parameters
-        policy, missing = decide_policy(self._read(container).acl, self.prefix, parameters, now)
+        acl = Acl(public_access=None, policies=()) if is_new else self._read(container).acl
+        policy, missing = decide_policy(acl, self.prefix, parameters, now)
         if missing is not None:
             policy = self._write_policy(container, now)
         sas = held.token if held is not None and held.policy == policy.id else None

@@ -100,8 +100,8 @@ class AzureProvisioner(Provisioner, Inspector):
         """Makes the container and a SAS for it; see `Provisioner.provision`."""
         _check_name(options.bucket_name)
         with self._request(options) as request:
-            _ensure_container(request)
-            return self._give_access(request, options)
+            is_new = _ensure_container(request)
+            return self._give_access(request, options, is_new=is_new)
 
     def delete(self, ob: ObjectBucket) -> None:
         """Removes the container with everything in it; see `Provisioner.delete`.
@@ -150,14 +150,14 @@ class AzureProvisioner(Provisioner, Inspector):
             return False
         return accepts(parameters, options.bucket_name, held.token, self._network)
 
-    def _give_access(self, request: _Request, options: BucketOptions) -> ObjectBucket:
+    def _give_access(self, request: _Request, options: BucketOptions, *, is_new: bool = False) -> ObjectBucket:
         held, state, now = parse_held(options.credentials), options.additional_state, self._services.now()
         if request.parameters.delegated:
             granted = request.delegation.ensure(request.container, held, state, now)
             if POLICY_STATE in state:  # the class was another when the claim was bound
                 self._withdraw_policy(options, request.parameters)
         else:
-            granted = request.policies.ensure(request.container, held, now)
+            granted = request.policies.ensure(request.container, held, now, is_new=is_new)
             ends = parse_time(state.get(EXPIRY_STATE))
             if ends is not None and ends > now:  # the same, the other way round: `revoke` has to wait for it
                 granted = replace(granted, state={**granted.state, EXPIRY_STATE: state[EXPIRY_STATE]})
@@ -202,18 +202,26 @@ def _check_name(container: str) -> None:
         )
 
 
-def _ensure_container(request: _Request) -> None:
-    """The claim's container is there and stamped: Azure stamps it in the call that makes it."""
+def _ensure_container(request: _Request) -> bool:
+    """The claim's container is there and stamped: Azure stamps it in the call that makes it.
+
+    Returns:
+        Whether it was made just now.
+
+    Raises:
+        BucketExists: it is somebody else's.
+    """
     found = request.storage.find(request.container)
     if found is None:
         if request.storage.create(request.container, request.of.owner.stamp()):
-            return
+            return True
         # Somebody made it since we looked: a neighbour, or another worker of ours.
         found = request.storage.find(request.container)
     if found is None or not request.owns(found):
         raise _not_ours(request.container)
     if not request.of.owner.is_stamped_on(found.metadata):
         request.storage.stamp(request.container, {**found.metadata, **request.of.owner.stamp()})
+    return False
 
 
 def _not_ours(container: str) -> BucketExists:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -246,6 +247,17 @@ class AzureAdministrator(Administrator):
         lease = self.service.get_container_client(bucket)
         with suppress(ResourceExistsError, ResourceNotFoundError):
             BlobLeaseClient(lease).break_lease(lease_break_period=0)
+
+    def wait_for_the_next_second(self, bucket: str) -> None:
+        """Until the server's clock is in a later second than the container's last change: conditions count those."""
+        dates: list[str] = []
+        container = self.service.get_container_client(bucket)
+        while True:
+            found = container.get_container_properties(
+                raw_response_hook=lambda response: dates.append(response.http_response.headers["Date"])
+            )
+            if parsedate_to_datetime(dates[-1]) > found.last_modified:
+                return
 
     def _signature(self, container: str, blob: str) -> str:
         return generate_blob_sas(

@@ -1,0 +1,193 @@
+"""A crash between any two requests: the next call goes on, and never takes what is not ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from azure_requests import before_request, cut_off_at, recorded_requests
+
+from libbucket import BucketExists, NotReady, StoreUnavailable
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import OBJECT, World, assert_shut_out, assert_works
+
+if TYPE_CHECKING:
+    from azure_backend import AzureBackend
+
+PROVISION = ["GET container", "PUT container", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
+GRANT = ["GET container", "GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
+REVOKE = ["GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
+DELETE = ["GET container", "DELETE container"]
+AGAIN = ["GET container", "GET acl", "GET list"]
+
+both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+
+
+def each_of(requests: list[str]) -> pytest.MarkDecorator:
+    names = [f"{number} {name}" for number, name in enumerate(requests)]
+    return pytest.mark.parametrize("number", range(len(requests)), ids=names)
+
+
+def test_these_are_the_requests_of_each_verb(world: World) -> None:
+    with recorded_requests() as made:
+        tenant = world.greenfield()
+    assert made == PROVISION
+    with recorded_requests() as made:
+        guest = world.brownfield(tenant.bucket)
+    assert made == GRANT
+    for bound in (tenant, guest):
+        with recorded_requests() as made:
+            world.again(bound)
+        assert made == AGAIN
+    with recorded_requests() as made:
+        world.revoke(guest.record)
+    assert made == REVOKE
+    with recorded_requests() as made:
+        world.delete(tenant.record)
+    assert made == DELETE
+
+
+@both_sides
+@each_of(PROVISION)
+def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
+    world: World, backend: AzureBackend, number: int, done: bool
+) -> None:
+    request = world.request()
+    with cut_off_at(number, done=done), pytest.raises(StoreUnavailable):
+        world.provisioner.provision(request)
+    backend.administrator.break_lease(request.bucket_name)
+    tenant = world.greenfield(request)
+    assert_works(tenant)
+    assert request.owner.is_stamped_on(_metadata(backend, tenant.bucket))
+    assert len(backend.administrator.policies(tenant.bucket)) == 1
+
+
+@both_sides
+@each_of(PROVISION)
+def test_a_creation_that_was_cut_off_is_removed_by_delete(
+    world: World, backend: AzureBackend, number: int, done: bool
+) -> None:
+    request = world.request()
+    with cut_off_at(number, done=done), pytest.raises(StoreUnavailable):
+        world.provisioner.provision(request)
+    backend.administrator.break_lease(request.bucket_name)
+    world.delete(builders.intent(request))
+    assert not backend.administrator.bucket_exists(request.bucket_name)
+
+
+@both_sides
+@each_of(GRANT)
+def test_a_grant_that_was_cut_off_is_undone_by_revoke_or_finished_by_the_next_call(
+    world: World, backend: AzureBackend, number: int, done: bool
+) -> None:
+    bucket = world.foreign_bucket()
+    first, second = (world.request(bucket=bucket, parameters={"bucketName": bucket}) for _ in range(2))
+    for request in (first, second):
+        with cut_off_at(number, done=done), pytest.raises(StoreUnavailable):
+            world.provisioner.grant(request)
+        backend.administrator.break_lease(bucket)
+    world.revoke(builders.intent(first, greenfield=False))
+    assert not backend.administrator.identity_exists(builders.intent(first))
+    assert_works(world.bind(second, greenfield=False))
+
+
+@both_sides
+@each_of(REVOKE)
+def test_a_revocation_that_was_cut_off_is_finished_by_the_next_call(
+    world: World, backend: AzureBackend, number: int, done: bool
+) -> None:
+    tenant = world.tenant(greenfield=False)
+    with cut_off_at(number, done=done), pytest.raises(StoreUnavailable):
+        world.provisioner.revoke(tenant.record)
+    backend.administrator.break_lease(tenant.bucket)
+    world.revoke(tenant.record)
+    assert not backend.administrator.identity_exists(tenant.record)
+    assert_shut_out(tenant)
+
+
+@both_sides
+@each_of(DELETE)
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
+    world: World, backend: AzureBackend, number: int, done: bool
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    with cut_off_at(number, done=done), pytest.raises(StoreUnavailable):
+        world.provisioner.delete(tenant.record)
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+    assert_shut_out(tenant)
+
+
+def test_who_died_holding_the_lease_keeps_others_waiting_and_no_longer(
+    world: World, backend: AzureBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.1)
+    request = world.request()
+    with cut_off_at(PROVISION.index("PUT lease"), done=True), pytest.raises(StoreUnavailable):
+        world.provisioner.provision(request)
+    with pytest.raises(NotReady, match="lease") as waiting:
+        world.provisioner.provision(request)
+    assert waiting.value.delay == 5
+    backend.administrator.break_lease(request.bucket_name)
+    assert_works(world.greenfield(request))
+
+
+def test_a_neighbour_who_makes_the_container_between_our_look_and_ours_keeps_it(
+    world: World, backend: AzureBackend
+) -> None:
+    request = world.request()
+    with (
+        before_request("PUT container", lambda: backend.administrator.make_bucket(request.bucket_name)),
+        pytest.raises(BucketExists),
+    ):
+        world.provisioner.provision(request)
+    assert _metadata(backend, request.bucket_name) == {}
+
+
+def test_another_worker_of_ours_that_makes_the_container_first_is_joined(world: World, backend: AzureBackend) -> None:
+    request, other = world.request(), backend.provisioner()
+    with before_request("PUT container", lambda: other.provision(request)):
+        tenant = world.greenfield(request)
+    assert_works(tenant)
+    assert len(backend.administrator.policies(tenant.bucket)) == 1
+
+
+def test_a_container_that_was_changed_since_it_was_looked_at_is_looked_at_again_before_it_goes(
+    world: World, backend: AzureBackend
+) -> None:
+    """On Azure the name of a container is busy for 30 seconds after its deletion: a new one is never as old."""
+    tenant = world.tenant(greenfield=True)
+    backend.administrator.wait_for_the_next_second(tenant.bucket)
+
+    def swap() -> None:
+        backend.administrator.purge_bucket(tenant.bucket)
+        backend.administrator.make_bucket(tenant.bucket)
+        backend.administrator.application().put(tenant.bucket, OBJECT, b"of somebody else")
+
+    with before_request("DELETE container", swap), pytest.raises(NotReady):
+        world.provisioner.delete(tenant.record)
+    with pytest.raises(BucketExists):
+        world.provisioner.delete(tenant.record)
+    assert backend.administrator.application().get(tenant.bucket, OBJECT) == b"of somebody else"
+
+
+def test_a_container_that_goes_while_it_is_being_granted_is_tried_again(world: World, backend: AzureBackend) -> None:
+    bucket = world.foreign_bucket()
+    request = world.request(bucket=bucket)
+    with before_request("PUT lease", lambda: backend.administrator.purge_bucket(bucket)), pytest.raises(NotReady):
+        world.provisioner.grant(request)
+    backend.administrator.make_bucket(bucket)
+    assert_works(world.bind(request, greenfield=False))
+
+
+def test_a_user_id_of_any_length_is_taken(world: World) -> None:
+    tenant = world.greenfield(replace(world.request(), user_id="obc-" + "u" * 60))
+    assert_works(tenant)
+    world.delete(tenant.record)
+
+
+def _metadata(backend: AzureBackend, bucket: str) -> dict[str, str]:
+    found = backend.administrator.settings(bucket)["metadata"]
+    assert isinstance(found, dict)
+    return found
