@@ -1,0 +1,190 @@
+"""Several claims on one container: room for five, edits at once, and everything of others left as it is."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from azure.storage.blob import AccessPolicy
+from azure_backend import a_provisioner
+from azure_requests import before_request, recorded_requests
+
+from azure_provisioner.policy import parse_time
+from libbucket import NotReady, QuotaExceeded, RetrySlowly
+from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from azure_backend import AzureBackend
+    from azurite_server import AzuriteServer
+
+    from libbucket.testing.conformance.world import Tenant
+
+RAW = """<?xml version="1.0" encoding="utf-8"?><SignedIdentifiers>
+<SignedIdentifier><Id>with fractions</Id><AccessPolicy><Start>2020-01-01T00:00:00.1234567Z</Start>
+<Expiry>2040-01-01T10:00:00.7654321Z</Expiry><Permission>rl</Permission></AccessPolicy></SignedIdentifier>
+<SignedIdentifier><Id>a date</Id><AccessPolicy><Expiry>2040-01-01</Expiry><Permission>r</Permission></AccessPolicy>
+</SignedIdentifier>
+<SignedIdentifier><Id>only a permission</Id><AccessPolicy><Permission>lr</Permission></AccessPolicy></SignedIdentifier>
+</SignedIdentifiers>"""
+
+
+def test_the_sixth_claim_waits_for_one_to_leave_and_is_told_what_else_would_help(world: World) -> None:
+    bucket = world.foreign_bucket()
+    tenants = [world.brownfield(bucket) for _ in range(5)]
+    sixth = world.request(bucket=bucket)
+    with pytest.raises(QuotaExceeded, match="credentials: user-delegation-sas") as refused:
+        world.provisioner.grant(sixth)
+    assert isinstance(refused.value, RetrySlowly)
+    assert "5 stored access policies" in refused.value.message
+    for tenant in tenants:
+        assert_works(tenant)
+    world.revoke(tenants[2].record)
+    assert_works(world.bind(sixth, greenfield=False))
+    assert_shut_out(tenants[2])
+
+
+def test_two_claims_bound_at_once_on_one_container_both_get_in_twenty_times(
+    world: World, backend: AzureBackend
+) -> None:
+    for _ in range(20):
+        bucket = world.foreign_bucket()
+        tenants = _both_at_once(world, bucket)
+        assert len(backend.administrator.policies(bucket)) == 2
+        for tenant in tenants:
+            assert tenant.application.list_keys(bucket)
+        backend.administrator.purge_bucket(bucket)
+
+
+def test_policies_of_others_and_public_access_are_written_back_as_they_were(
+    world: World, backend: AzureBackend
+) -> None:
+    bucket = world.foreign_bucket()
+    backend.administrator.write_policies(bucket, RAW, public_access="blob")
+    before = _as_text(backend.administrator.policies(bucket))
+    assert before["with fractions"] == ("2020-01-01T00:00:00.1234567Z", "2040-01-01T10:00:00.7654321Z", "rl")
+    assert before["a date"] == (None, "2040-01-01", "r")
+    tenant = world.brownfield(bucket)
+    with_ours = _as_text(backend.administrator.policies(bucket))
+    assert {name: with_ours[name] for name in before} == before
+    assert len(with_ours) == 4
+    assert backend.administrator.settings(bucket)["public access"] == "blob"
+    world.revoke(tenant.record)
+    assert _as_text(backend.administrator.policies(bucket)) == before
+    assert backend.administrator.settings(bucket)["public access"] == "blob"
+    assert_refused("listing with withdrawn credentials", lambda: tenant.application.list_keys(bucket))
+
+
+def test_an_edit_by_hand_between_our_reading_and_our_writing_is_not_lost(world: World, backend: AzureBackend) -> None:
+    bucket = world.foreign_bucket()
+    request = world.request(bucket=bucket)
+    backend.administrator.wait_for_the_next_second(bucket)
+    by_hand = {"by hand": AccessPolicy(permission="r", expiry="2040-01-01T00:00:00Z")}
+    container = backend.administrator.service.get_container_client(bucket)
+    with (
+        before_request("PUT acl", lambda: container.set_container_access_policy(by_hand)),
+        pytest.raises(NotReady),
+    ):
+        # The edit by hand is a PUT acl too: the helper lets it pass.
+        world.provisioner.grant(request)
+    assert set(backend.administrator.policies(bucket)) == {"by hand"}
+    tenant = world.bind(request, greenfield=False)
+    assert "by hand" in backend.administrator.policies(bucket)
+    assert_works(tenant)
+
+
+def test_whose_lease_was_broken_does_not_write(world: World, backend: AzureBackend) -> None:
+    bucket = world.foreign_bucket()
+    request = world.request(bucket=bucket)
+
+    def somebody_else_takes_over() -> None:
+        backend.administrator.break_lease(bucket)
+        backend.administrator.service.get_container_client(bucket).acquire_lease(15)
+
+    with before_request("PUT acl", somebody_else_takes_over), pytest.raises(NotReady, match="lease"):
+        world.provisioner.grant(request)
+    assert backend.administrator.policies(bucket) == {}
+    backend.administrator.break_lease(bucket)
+    assert_works(world.bind(request, greenfield=False))
+
+
+def test_a_lease_without_end_is_named_and_nothing_is_written(
+    world: World, backend: AzureBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
+    bucket = world.foreign_bucket()
+    request = world.request(bucket=bucket)
+    backend.administrator.service.get_container_client(bucket).acquire_lease(-1)
+    with pytest.raises(RetrySlowly, match="lease without end"):
+        world.provisioner.grant(request)
+    assert backend.administrator.policies(bucket) == {}
+    backend.administrator.break_lease(bucket)
+    assert_works(world.bind(request, greenfield=False))
+
+
+def test_a_policy_of_this_claim_without_a_permission_is_put_right_with_the_same_sas(
+    world: World, backend: AzureBackend
+) -> None:
+    first = world.tenant(greenfield=True)
+    (name,) = backend.administrator.policies(first.bucket)
+    edited = {name: AccessPolicy(permission="r", expiry="2040-01-01T00:00:00Z")}
+    backend.administrator.service.get_container_client(first.bucket).set_container_access_policy(edited)
+    second = world.again(first)
+    assert second.credentials.additional_secret_data == first.credentials.additional_secret_data
+    assert_works(first)
+
+
+def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
+    world: World, backend: AzureBackend, server: AzuriteServer
+) -> None:
+    real = datetime.now(UTC).replace(microsecond=0)
+    request = world.request(parameters={"expiry": "30d"})
+    first = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real - timedelta(days=20)))
+    assert first.credentials.renew_at == real - timedelta(days=5)
+    (before,) = backend.administrator.policies(first.bucket).values()
+    assert parse_time(_text(before.expiry)) == real + timedelta(days=10)
+    second = world.again(first, by=a_provisioner(server, now=lambda: real))
+    (after,) = backend.administrator.policies(first.bucket).values()
+    assert parse_time(_text(after.expiry)) == real + timedelta(days=30)
+    assert second.credentials.renew_at == real + timedelta(days=15)
+    assert second.credentials.additional_secret_data == first.credentials.additional_secret_data
+    with recorded_requests() as made:
+        world.again(second, by=a_provisioner(server, now=lambda: real + timedelta(days=14)))
+    assert "PUT acl" not in made
+    assert_works(first)
+
+
+def test_a_policy_that_ended_shuts_out_until_it_is_renewed(
+    world: World, server: AzuriteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
+    real = datetime.now(UTC)
+    request = world.request(parameters={"expiry": "1h"})
+    with pytest.raises(NotReady, match="does not work yet"):
+        a_provisioner(server, now=lambda: real - timedelta(hours=2)).provision(request)
+    tenant = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real))
+    assert_works(tenant)
+
+
+def _both_at_once(world: World, bucket: str) -> list[Tenant]:
+    start = threading.Barrier(2)
+
+    def bind() -> Tenant:
+        start.wait(30)
+        return world.brownfield(bucket)
+
+    with ThreadPoolExecutor(2) as pool:
+        return [each.result(60) for each in [pool.submit(bind) for _ in range(2)]]
+
+
+def _as_text(policies: Mapping[str, AccessPolicy]) -> dict[str, tuple[object, object, object]]:
+    return {name: (policy.start, policy.expiry, policy.permission) for name, policy in policies.items()}
+
+
+def _text(value: object) -> str:
+    assert isinstance(value, str)
+    return value
