@@ -15,12 +15,13 @@ from azure.core.credentials import AzureSasCredential
 from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from azure_provisioner.errors import Call, check_response
+from azure_provisioner.errors import Call, check_authority, check_response
+from libbucket import AccessDenied, InvalidAdminSecret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from azure_provisioner.parameters import Admin, Parameters
+    from azure_provisioner.parameters import Admin, ClientSecret, Parameters
     from libbucket import SecretStr
 
 _TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
@@ -117,13 +118,28 @@ def _key(parameters: Parameters, admin: Admin) -> dict[str, str]:
 
 def _identity(parameters: Parameters, admin: Admin, network: Network) -> _Identity:
     """An application of Entra ID; or the pod's own identity, only where the class names no Secret."""
-    settings: dict[str, Any] = dict(_limits(network))
+    settings: dict[str, Any] = {**_limits(network), "raw_response_hook": check_authority}
     if parameters.authority_host:
         # An authority of one's own is not asked about at the public one.
         settings |= {"authority": parameters.authority_host, "disable_instance_discovery": True}
     if admin.client is not None:
-        client = admin.client
-        return ClientSecretCredential(client.tenant, client.client, client.secret.reveal(), **settings)
+        return _client(admin.client, admin.named, settings)
     if os.environ.get(_TOKEN_FILE):
+        return _workload(settings)
+    return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID") or None, **settings)
+
+
+def _client(client: ClientSecret, named: str, settings: dict[str, Any]) -> ClientSecretCredential:
+    try:
+        return ClientSecretCredential(client.tenant, client.client, client.secret.reveal(), **settings)
+    except ValueError as error:
+        raise InvalidAdminSecret(f"{named}: key AZURE_TENANT_ID holds no id or domain of a tenant") from error
+
+
+def _workload(settings: dict[str, Any]) -> WorkloadIdentityCredential:
+    try:
         return WorkloadIdentityCredential(**settings)
-    return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID") or None, **_limits(network))
+    except ValueError as error:
+        raise AccessDenied(
+            "the pod's workload identity is not complete: AZURE_TENANT_ID and AZURE_CLIENT_ID belong in the environment too"
+        ) from error

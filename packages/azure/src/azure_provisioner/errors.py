@@ -20,8 +20,7 @@ from azure.core.exceptions import (
     DecodeError,
     HttpResponseError,
     ServiceRequestError,
-    ServiceRequestTimeoutError,
-    ServiceResponseTimeoutError,
+    ServiceResponseError,
 )
 from azure.identity import CredentialUnavailableError
 
@@ -195,7 +194,22 @@ def check_response(response: Any, url: str) -> None:
     raise _not_azure(url, f"HTTP {status} without any header of Azure's")
 
 
+def check_authority(response: Any) -> None:
+    """Tells a busy or broken authority from one that refuses: azure-identity says the same of both.
+
+    Raises:
+        Throttled: it asks for fewer requests.
+        StoreUnavailable: it fails.
+    """
+    status = response.http_response.status_code
+    if status == 429 or status >= 500:
+        raise _from_status(status, response.http_response.headers, "the authority that issues tokens")
+
+
 def _translate(error: Exception, call: Call) -> ProvisionerError:
+    own = next((each for each in _chain(error) if isinstance(each, ProvisionerError)), None)
+    if own is not None:
+        return own  # of `check_authority`, wrapped by azure-identity
     if isinstance(error, CredentialUnavailableError):
         return AccessDenied(
             f"{call.source} can't be used: this pod has neither workload identity (AZURE_CLIENT_ID, AZURE_TENANT_ID, "
@@ -241,21 +255,17 @@ def _from_status(status: int, headers: Mapping[str, str], who: str) -> Provision
 
 
 def _from_authority(error: ClientAuthenticationError, call: Call) -> ProvisionerError:
-    """From whoever issues tokens: refused, busy, or never reached, which azure-identity wraps all the same."""
-    if error.response is not None:
-        status = error.status_code or 0
-        if status == 429 or status >= 500:
-            return _from_status(status, _headers_of(error), "the authority that issues tokens")
-    elif isinstance(error.__cause__, ServiceRequestError | OSError) or _is_timeout(error):
+    """From whoever issues tokens: refused, or never reached, which azure-identity wraps all the same."""
+    if any(isinstance(each, FileNotFoundError | PermissionError) for each in _chain(error)):
+        return AccessDenied(
+            f"{call.source} can't be used: the file that AZURE_FEDERATED_TOKEN_FILE names can't be read"
+        )
+    if any(isinstance(each, ServiceRequestError | ServiceResponseError | OSError) for each in _chain(error)):
         return StoreUnavailable(f"the authority that issues tokens does not answer: {_transport_fault(error)}")
     return AccessDenied(
         f"Entra ID issues no token to {call.source}: look at tenant, client and secret (or the federated credential), "
         "and at parameter authorityHost"
     )
-
-
-def _is_timeout(error: BaseException) -> bool:
-    return any(isinstance(each, ServiceResponseTimeoutError | ServiceRequestTimeoutError) for each in _chain(error))
 
 
 def _transport_fault(error: BaseException) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from azure_backend import AzureBackend
 from azurite_server import AzuriteServer, azurite_server
+from entra_double import EntraDouble, entra_double
 
+from azure_provisioner.client import Network
 from libbucket.testing.conformance.world import World
 
 if TYPE_CHECKING:
@@ -37,5 +40,33 @@ def backend(server: AzuriteServer) -> Iterator[AzureBackend]:
 def world(backend: AzureBackend) -> Iterator[World]:
     """Claims and containers of one test."""
     world = World(backend)
+    yield world
+    world.clean_up()
+
+
+@pytest.fixture(scope="session")
+def entra() -> Iterator[EntraDouble]:
+    with entra_double() as running:
+        yield running
+
+
+@pytest.fixture
+def trusting(tls_server: AzuriteServer, entra: EntraDouble, tmp_path: Path) -> Network:
+    """Connections that trust the authorities of azurite and of whoever plays Entra ID."""
+    both = tmp_path / "authorities.pem"
+    both.write_bytes(Path(tls_server.ca_file).read_bytes() + entra.authority_pem)
+    return Network(ca_file=str(both))
+
+
+@pytest.fixture
+def tls_backend(tls_server: AzuriteServer) -> Iterator[AzureBackend]:
+    backend = AzureBackend(tls_server)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def tls_world(tls_backend: AzureBackend) -> Iterator[World]:
+    world = World(tls_backend)
     yield world
     world.clean_up()

@@ -339,10 +339,13 @@ def parameters_for(server: AzuriteServer) -> dict[str, str]:
 
 
 def a_provisioner(
-    server: AzuriteServer, *, now: Callable[[], datetime] | None = None, **secret: str
+    server: AzuriteServer,
+    secret: Mapping[str, str] | None = None,
+    *,
+    now: Callable[[], datetime] | None = None,
+    network: Network | None = None,
 ) -> AzureProvisioner:
     """A provisioner whose administrator's Secret holds the account's key, or what is given."""
     data = {key: SecretStr(value) for key, value in (secret or {"AZURE_STORAGE_KEY": server.key}).items()}
-    clock = {"now": now} if now is not None else {}
-    services = Services(read_secret=lambda _namespace, _name: data, **clock)
-    return AzureProvisioner(services, Network(ca_file=server.ca_file))
+    services = Services(read_secret=lambda _namespace, _name: data, now=now or (lambda: datetime.now(UTC)))
+    return AzureProvisioner(services, network or Network(ca_file=server.ca_file))
