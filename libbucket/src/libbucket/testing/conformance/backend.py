@@ -166,6 +166,9 @@ class Backend(ABC):
         """Provisioners that can't do anything, by what is wrong: wrong credentials, nobody listening, ..."""
         return {}
 
+    def after_crash(self) -> None:  # noqa: B027 - most stores need nothing
+        """Lets pass what a process that died leaves behind for some time, such as a lease on a bucket."""
+
     def pause(self, delay: float | None) -> None:  # noqa: B027 - most stores need none
         """Lets time pass before a call that asked for it comes again: turn a clock, or do nothing.
 

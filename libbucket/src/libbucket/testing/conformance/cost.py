@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from libbucket.testing.conformance.world import Promises, World
-from libbucket.testing.requests_counted import counted_requests
+from libbucket.testing.requests_watched import counted_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable

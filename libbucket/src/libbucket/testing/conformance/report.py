@@ -42,23 +42,28 @@ class Findings:
 
     Attributes:
         results: by store and promise: the result of each of its cases.
+        crashes: by store: how often a verb died at one of its requests.
         costs: by store: how many requests each verb took.
         reasons: by store: why it can't do something, or why something is not seen on its test server.
     """
 
     results: dict[str, dict[str, list[Result]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    crashes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     costs: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, report: pytest.TestReport) -> None:
         """Takes one report of pytest's over, if it is about a promise."""
         item = _ITEM.search(report.nodeid)
+        if item is not None and report.when == "teardown":
+            self.crashes[item["store"]] += int(str(dict(report.user_properties).get("crashes", 0)))
         result = _result(report)
         if item is None or result is None:
             return
         self.results[item["store"]][item["promise"]].append(result)
-        if costs := dict(report.user_properties).get("requests"):
-            self.costs[item["store"]] = str(costs)
+        notes = dict(report.user_properties)
+        if "requests" in notes:
+            self.costs[item["store"]] = str(notes["requests"])
         if result in {Result.CANNOT, Result.UNCHECKED}:
             self.reasons[item["store"]].add(_reason(report))
 
@@ -111,7 +116,9 @@ def show(findings: Findings, console: Console) -> None:
         for reason in sorted(findings.reasons[store]):
             console.print(f"{store}: {reason}", highlight=False, soft_wrap=True)
     for store, cost in findings.costs.items():
-        console.print(f"{store}: requests to the store: {cost}", highlight=False, soft_wrap=True)
+        died = findings.crashes[store]
+        text = f"{store}: requests to the store: {cost}; died {died} times at one of them"
+        console.print(text, highlight=False, soft_wrap=True)
     for store in stores:
         console.print(f"{store}: {_sum(findings.results[store])}", highlight=False, soft_wrap=True)
 

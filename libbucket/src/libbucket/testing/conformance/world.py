@@ -16,6 +16,7 @@ from libbucket.errors import RetrySoon
 from libbucket.provisioner import Inspector
 from libbucket.testing import builders
 from libbucket.testing.application import Refused
+from libbucket.testing.requests_watched import Killed, killed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from libbucket.provisioner import Provisioner
     from libbucket.testing.application import Application
     from libbucket.testing.conformance.backend import Ability, Administrator, Backend, Check
+    from libbucket.testing.requests_watched import When
     from libbucket.types import Authentication, BucketOptions, ObjectBucket
 
 Argument = TypeVar("Argument")
@@ -69,11 +71,18 @@ class Tenant:
 
 
 class World:
-    """Makes claims and buckets, and remembers them."""
+    """Makes claims and buckets, and remembers them.
+
+    Attributes:
+        survived: whether the last verb that was to die had no request left to die at.
+        crashes: how often a verb died.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.provisioner: Provisioner = backend.provisioner()
+        self.survived = False
+        self.crashes = 0
         self._requests: list[BucketOptions] = []
         self._buckets: set[str] = set()
 
@@ -192,6 +201,17 @@ class World:
         request = builders.again(tenant.request, tenant.answer)
         held = credentials or tenant.credentials
         return self.provisioner.is_intact(replace(request, credentials=held))
+
+    def dies(self, number: int, when: When, verb: Callable[[], object]) -> None:
+        """Calls a verb in a process that dies at its HTTP request of this number; notes in `survived` if it did not."""
+        try:
+            with killed_at(number, when):
+                self._patiently(lambda _: verb(), None)
+        except Killed:
+            self.crashes += 1
+            self.backend.after_crash()
+        else:
+            self.survived = True
 
     def delete(self, record: ObjectBucket) -> None:
         """Calls `delete` until it returns, as the core does."""
