@@ -141,5 +141,5 @@ def _workload(settings: dict[str, Any]) -> WorkloadIdentityCredential:
         return WorkloadIdentityCredential(**settings)
     except ValueError as error:
         raise AccessDenied(
-            "the pod's workload identity is not complete: AZURE_TENANT_ID and AZURE_CLIENT_ID belong in the environment too"
+            "the pod's workload identity is not complete: AZURE_TENANT_ID and AZURE_CLIENT_ID belong in its environment"
         ) from error

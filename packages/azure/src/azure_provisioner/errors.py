@@ -215,6 +215,10 @@ def _translate(error: Exception, call: Call) -> ProvisionerError:
             f"{call.source} can't be used: this pod has neither workload identity (AZURE_CLIENT_ID, AZURE_TENANT_ID, "
             "AZURE_FEDERATED_TOKEN_FILE) nor managed identity; or let the class name a Secret with secretName"
         )
+    if any(isinstance(each, FileNotFoundError | PermissionError) for each in _chain(error)):
+        return AccessDenied(
+            f"{call.source} can't be used: the file that AZURE_FEDERATED_TOKEN_FILE names can't be read"
+        )
     tls = _tls_error(error)
     if tls is not None:
         return _from_tls(tls, call)
@@ -256,10 +260,6 @@ def _from_status(status: int, headers: Mapping[str, str], who: str) -> Provision
 
 def _from_authority(error: ClientAuthenticationError, call: Call) -> ProvisionerError:
     """From whoever issues tokens: refused, or never reached, which azure-identity wraps all the same."""
-    if any(isinstance(each, FileNotFoundError | PermissionError) for each in _chain(error)):
-        return AccessDenied(
-            f"{call.source} can't be used: the file that AZURE_FEDERATED_TOKEN_FILE names can't be read"
-        )
     if any(isinstance(each, ServiceRequestError | ServiceResponseError | OSError) for each in _chain(error)):
         return StoreUnavailable(f"the authority that issues tokens does not answer: {_transport_fault(error)}")
     return AccessDenied(
