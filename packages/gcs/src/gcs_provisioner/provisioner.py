@@ -1,28 +1,398 @@
-"""The four verbs, as recipes to be read from top to bottom."""
+"""The four verbs for Google Cloud Storage, as recipes to be read from top to bottom.
+
+Called by the core, from several threads; holds configuration and no state of a request. The steps are in `storage`
+(buckets and their policies), `identity` (service accounts) and `keys` (what the Secret holds); what may be granted is
+in `policy`.
+"""
 
 from __future__ import annotations
 
-from libbucket import BucketOptions, NotReady, ObjectBucket, Provisioner, Services
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from gcs_provisioner.client import Patience, Verdict, connect
+from gcs_provisioner.identity import Identity, build_account_id, build_email
+from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, Keys, own_key, remembered
+from gcs_provisioner.parameters import (
+    KUBERNETES_KEY,
+    VERSIONING_KEY,
+    Kind,
+    Parameters,
+    parse_admin,
+    parse_kubernetes_account,
+    parse_parameters,
+    parse_versioning,
+)
+from gcs_provisioner.policy import grant, grant_shared, is_same, withdraw, withdraw_shared, workload_member
+from gcs_provisioner.storage import Storage, UnknownMember, build_stamp, has_stamp
+from libbucket import (
+    AccessDenied,
+    Authentication,
+    BucketExists,
+    BucketNotFound,
+    BucketOptions,
+    Connection,
+    Endpoint,
+    Inspector,
+    InvalidClaim,
+    NotReady,
+    ObjectBucket,
+    Provisioner,
+    RetrySlowly,
+    SecretStr,
+    Services,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from google.cloud.storage import Bucket
+
+    from gcs_provisioner.client import Clients
+    from gcs_provisioner.parameters import Admin
+    from libbucket import Claim, Owner
+
+# https://cloud.google.com/storage/docs/buckets#naming; names with dots need a domain that is proven to be one's own.
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
+_ACCOUNT_STATE: Final = "ServiceAccount"
 
 
-class GcsProvisioner(Provisioner):
-    """To be written."""
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """One verb's view of Google: who, what and where."""
 
-    def __init__(self, services: Services) -> None:
+    parameters: Parameters
+    clients: Clients
+    storage: Storage
+    identity: Identity
+    bucket: str
+    owner: Owner
+    taken_over: bool
+
+
+class GcsProvisioner(Provisioner, Inspector):
+    """Buckets in Google Cloud Storage, each with a service account of its own.
+
+    Args:
+        services: of the core: reads the administrator's Secret, tells the time.
+        patience: how long a verb waits for Google.
+    """
+
+    supported_config: ClassVar[frozenset[str]] = frozenset({VERSIONING_KEY, KUBERNETES_KEY})
+
+    def __init__(self, services: Services, *, patience: Patience | None = None) -> None:
         self._services = services
+        self._patience = patience or Patience()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
-        """See `Provisioner.provision`."""
-        raise NotReady(f"{options.bucket_name} can't be made yet")
+        """Makes the bucket, a service account and its keys; see `Provisioner.provision`."""
+        _check_name(options.bucket_name)
+        parse_kubernetes_account(options.claim.additional_config)
+        with self._request(options) as request:
+            versioning = _decide_versioning(options, request.parameters)
+            found = _ensure_bucket(request, versioning=bool(versioning))
+            if versioning is not None:
+                request.storage.set_versioning(found, enabled=versioning)
+            authentication = _ensure_access(request, found, options)
+            return _answer(request, found, authentication)
 
     def delete(self, ob: ObjectBucket) -> None:
-        """See `Provisioner.delete`."""
-        raise NotReady(f"{ob.bucket_name} can't be removed yet")
+        """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
+        with self._request(ob) as request:
+            # A name that no bucket can have is of a claim that was refused: there is nothing to remove.
+            found = request.storage.find(request.bucket) if _is_name(request.bucket) else None
+            if found is None:
+                self._withdraw(request, ob)
+                return
+            _check_ours(request, found)
+            request.storage.check_unlocked(request.bucket)
+            self._withdraw(request, ob)
+            _purge(request, seconds=self._patience.purge)
+            request.storage.remove(request.bucket)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
-        """See `Provisioner.grant`."""
-        raise NotReady(f"{options.bucket_name} can't be granted yet")
+        """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
+        parse_kubernetes_account(options.claim.additional_config)
+        with self._request(options) as request:
+            found = request.storage.find(request.bucket) if _is_name(request.bucket, dots=True) else None
+            if found is None:
+                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
+            authentication = _ensure_access(request, found, options)
+            return _answer(request, found, authentication, _warn_unmanaged(options))
 
     def revoke(self, ob: ObjectBucket) -> None:
-        """See `Provisioner.revoke`."""
-        raise NotReady(f"{ob.bucket_name} can't be revoked yet")
+        """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
+        with self._request(ob) as request:
+            self._withdraw(request, ob)
+
+    def is_intact(self, options: BucketOptions) -> bool:
+        """One request by the claim's own key, or a look at the bucket's policy where it has none."""
+        with self._request(options) as request:
+            if options.credentials is None:
+                return False
+            return _is_intact(request, options.credentials)
+
+    def generate_user_id(self, claim: Claim, ob: ObjectBucket | None) -> str:
+        """A name that Google takes for a service account; see `Provisioner.generate_user_id`."""
+        if ob is not None and ob.user_id:
+            return ob.user_id
+        return build_account_id(f"{claim.namespace}/{claim.name}/{claim.uid}")
+
+    @contextmanager
+    def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
+        parameters = parse_parameters(of.parameters)
+        with connect(parameters, self._admin(parameters), self._patience) as clients:
+            yield _Request(
+                parameters=parameters,
+                clients=clients,
+                storage=Storage(clients=clients),
+                identity=_identity(clients, of),
+                bucket=of.bucket_name,
+                owner=of.owner,
+                taken_over=of.taken_over,
+            )
+
+    def _admin(self, parameters: Parameters) -> Admin | None:
+        """The key that the class names; None where it names none, and only then."""
+        if not parameters.secret_name:
+            return None
+        secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)
+        return parse_admin(secret, named=f"{parameters.secret_namespace}/{parameters.secret_name}")
+
+    def _withdraw(self, request: _Request, ob: ObjectBucket) -> None:
+        """The claim is out, in an order that leaves no door open: permission, keys, account.
+
+        The permission goes first, because tokens that were minted outlive their key by up to an hour.
+        """
+        _close_bucket(request, was_bound=bool(ob.additional_state))
+        if request.identity.is_shared:
+            self._withdraw_from_shared(request, ob.additional_state)
+            return
+        if request.identity.is_anothers():
+            return
+        for key_id in request.identity.key_ids():
+            request.identity.delete_key(key_id)
+        self._stop_hmac(request, None)
+        request.identity.remove()
+
+    def _withdraw_from_shared(self, request: _Request, state: Mapping[str, str]) -> None:
+        if not request.identity.is_there():
+            return
+        request.identity.let_act(())
+        if KEY_STATE in state:
+            request.identity.delete_key(state[KEY_STATE])
+        if HMAC_STATE in state:
+            self._stop_hmac(request, state[HMAC_STATE])
+
+    def _stop_hmac(self, request: _Request, only: str | None) -> None:
+        keys = [each for each in request.identity.hmac_keys() if only in {None, each.access_id}]
+        pending = request.identity.withdraw_hmac(keys, self._services.now())
+        if pending:
+            raise NotReady(
+                f"the HMAC key of service account {request.identity.email} is inactive, and Google may take "
+                f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
+                delay=pending,
+            )
+
+
+def _identity(clients: Clients, of: BucketOptions | ObjectBucket) -> Identity:
+    """Recorded names win over derived ones: how they are derived may change between releases."""
+    shared = clients.parameters.service_account
+    own = of.additional_state.get(_ACCOUNT_STATE) or build_email(of.user_id, clients.project)
+    title = f"objectbucket-{of.user_id}" if shared else ""
+    return Identity(clients=clients, email=shared or own, owner=of.owner, title=title)
+
+
+def _is_name(bucket: str, *, dots: bool = False) -> bool:
+    if dots and "." in bucket:  # an existing bucket may be called for a domain
+        return all(_BUCKET_NAME.fullmatch(each) or len(each) == 1 for each in bucket.split("."))
+    return _BUCKET_NAME.fullmatch(bucket) is not None and not bucket.startswith("goog") and "google" not in bucket
+
+
+def _check_name(bucket: str) -> None:
+    if not _is_name(bucket):
+        raise InvalidClaim(
+            f"spec.bucketName {bucket!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case letters, "
+            "digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning with 'goog' "
+            "and without 'google'"
+        )
+
+
+def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool | None:
+    """What to set on the bucket; None leaves it as it is."""
+    asked = parse_versioning(options.claim.additional_config)
+    if asked is not None:
+        return asked
+    if parameters.versioning:
+        return True
+    return False if VERSIONING_KEY in options.previous_config else None
+
+
+def _ensure_bucket(request: _Request, *, versioning: bool) -> Bucket:
+    """The claim's bucket is there and stamped: by the very call that makes it, so that no crash leaves one without."""
+    try:
+        found = request.storage.find(request.bucket)
+    except AccessDenied:
+        # So Google answers for a bucket of somebody else's project. Making it harms nothing, and tells.
+        found = None
+    if found is None:
+        made = request.storage.create(request.bucket, build_stamp(request.owner), versioning=versioning)
+        if made is not None:
+            return made
+        found = _find_taken(request)
+    _check_ours(request, found)
+    if not has_stamp(found.labels):
+        request.storage.stamp(found, build_stamp(request.owner))
+    return found
+
+
+def _find_taken(request: _Request) -> Bucket:
+    """The bucket that somebody made since we looked: it may be another worker of ours."""
+    try:
+        found = request.storage.find(request.bucket)
+    except AccessDenied as refusal:
+        raise BucketExists(
+            f"bucket {request.bucket} exists and is somebody else's: names are shared by all users of Google Cloud "
+            "Storage (or the administrator lacks storage.buckets.get on it)"
+        ) from refusal
+    if found is None:
+        raise NotReady(f"bucket {request.bucket} exists and can't be seen yet", delay=2)
+    return found
+
+
+def _check_ours(request: _Request, found: Bucket) -> None:
+    """A bucket without any stamp is ours only where another program made it for this claim."""
+    is_ours = request.owner.is_stamped_on(found.labels)
+    if not is_ours and not (request.taken_over and not has_stamp(found.labels)):
+        raise BucketExists(f"bucket {request.bucket} exists and was not made for this claim: it stays as it is")
+
+
+def _ensure_access(request: _Request, found: Bucket, options: BucketOptions) -> Authentication:
+    """The claim's account, with its permission and keys that work: those that the claim holds, or new ones."""
+    if request.identity.is_shared and not found.iam_configuration.uniform_bucket_level_access_enabled:
+        raise RetrySlowly(
+            f"bucket {request.bucket} has no uniform bucket-level access, which parameter serviceAccount needs: "
+            "without it Google takes no conditions, by which claims that share an account are told apart"
+        )
+    request.identity.ensure()
+    _open_bucket(request)
+    members = _decide_workload(request, options)
+    if members is not None:
+        request.identity.let_act(members)
+    keys = Keys(
+        clients=request.clients,
+        identity=request.identity,
+        bucket=request.bucket,
+        held=options.credentials,
+        state=options.additional_state,
+    )
+    return keys.ensure()
+
+
+def _open_bucket(request: _Request) -> None:
+    """The claim's account may use the bucket; a fresh account is waited for until Google knows it."""
+    email, title = request.identity.email, request.identity.title
+    edit = (
+        partial(grant_shared, email=email, title=title, bucket=request.bucket) if title else partial(grant, email=email)
+    )
+
+    def is_open() -> bool:
+        try:
+            is_there = request.storage.edit_policy(request.bucket, edit)
+        except UnknownMember:
+            return False
+        if not is_there:
+            raise NotReady(f"bucket {request.bucket} was removed by somebody while this was going on")
+        return True
+
+    if not request.clients.patience.until(is_open, request.clients.patience.account):
+        raise NotReady(f"Google does not know the new service account {email} everywhere yet", delay=5)
+
+
+def _close_bucket(request: _Request, *, was_bound: bool) -> None:
+    email, title = request.identity.email, request.identity.title
+    if not _is_name(request.bucket, dots=True):
+        return
+    edit = partial(withdraw_shared, email=email, title=title) if title else partial(withdraw, email=email)
+    try:
+        request.storage.edit_policy(request.bucket, edit)
+    except AccessDenied:
+        # A claim that asked for a bucket of somebody else's project never got in, and must be able to go.
+        if was_bound:
+            raise
+
+
+def _decide_workload(request: _Request, options: BucketOptions) -> list[str] | None:
+    """Which Kubernetes service accounts may act as the claim's; None leaves that as it is.
+
+    The namespace is always the claim's own: a claim can't let another namespace in.
+    """
+    asked = parse_kubernetes_account(options.claim.additional_config)
+    if asked is None and request.parameters.kind is Kind.WORKLOAD_IDENTITY:
+        asked = "default"
+    if asked is None:
+        return [] if KUBERNETES_KEY in options.previous_config else None
+    pool = request.parameters.workload_pool or f"{request.clients.project}.svc.id.goog"
+    return [workload_member(pool, options.claim.namespace, asked)]
+
+
+def _is_intact(request: _Request, held: Authentication) -> bool:
+    kind, clients, email = request.parameters.kind, request.clients, request.identity.email
+    if kind.has_hmac:
+        keys = held.access_keys
+        return keys is not None and clients.try_hmac(request.bucket, keys) is Verdict.WORKS
+    if kind.has_json_key:
+        fields = own_key(held.additional_secret_data.get(FILE_KEY), email, clients.token_uri)
+        key = SecretStr((fields or {}).get("private_key", ""))
+        return fields is not None and clients.try_signed(request.bucket, email, key) is Verdict.WORKS
+    bindings = request.storage.find_bindings(request.bucket)
+    if bindings is None:
+        return False
+    title = request.identity.title
+    wanted = grant_shared(bindings, email, title=title, bucket=request.bucket) if title else grant(bindings, email)
+    return is_same(wanted, bindings)
+
+
+def _purge(request: _Request, *, seconds: float) -> None:
+    removed, deadline = request.storage.abort_uploads(request.bucket), time.monotonic() + seconds
+    while True:
+        before = removed
+        for batch in request.storage.purge_page(request.bucket):
+            removed += batch
+            if time.monotonic() > deadline:
+                raise NotReady(f"bucket {request.bucket} is being emptied: {removed} objects removed just now", delay=1)
+        if removed == before:
+            return
+
+
+def _warn_unmanaged(options: BucketOptions) -> tuple[str, ...]:
+    if VERSIONING_KEY not in options.claim.additional_config:
+        return ()
+    return (f"additionalConfig.{VERSIONING_KEY} is not applied: the bucket was not made for this claim",)
+
+
+def _answer(
+    request: _Request, found: Bucket, authentication: Authentication, warnings: tuple[str, ...] = ()
+) -> ObjectBucket:
+    parameters = request.parameters
+    endpoint = Endpoint(
+        bucket_host=parameters.host,
+        bucket_port=parameters.port,
+        bucket_name=request.bucket,
+        region=(found.location or "").lower(),
+        additional_config={
+            "BUCKET_SSL": "true" if parameters.is_secure else "false",
+            "BUCKET_ENDPOINT": parameters.endpoint,
+        },
+    )
+    state = {_ACCOUNT_STATE: request.identity.email}
+    if request.identity.is_shared:
+        state |= remembered(authentication)
+    return ObjectBucket(
+        connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=state),
+        warnings=parameters.warnings + warnings,
+    )

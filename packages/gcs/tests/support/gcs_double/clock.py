@@ -25,3 +25,8 @@ class Clock:
         """Lets time pass."""
         with self._lock:
             self._turned += timedelta(seconds=seconds)
+
+
+def spell(moment: datetime) -> str:
+    """As Google's APIs spell a moment: RFC 3339, in UTC, with a `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

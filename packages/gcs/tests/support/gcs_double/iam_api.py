@@ -133,8 +133,9 @@ def _keys(
     demand("iam.serviceAccountKeys.list")
     named = f"projects/{account.project}/serviceAccounts/{account.email}/keys/"
     shown = [{"name": named + each, "keyType": "USER_MANAGED"} for each in account.keys]
-    system = [] if request.query.get("keyTypes") == "USER_MANAGED" else [{"name": named + "0", "keyType": "SYSTEM_MANAGED"}]
-    return json_answer({"keys": shown + system} if shown or system else {})
+    if request.query.get("keyTypes") != "USER_MANAGED":
+        shown.append({"name": named + "0", "keyType": "SYSTEM_MANAGED"})
+    return json_answer({"keys": shown} if shown else {})
 
 
 def _made(store: Store, account: Account, token_uri: str) -> Json:
@@ -153,7 +154,7 @@ def _policy(store: Store, request: Request, account: Account, verb: str, demand:
     body = request.json()
     if verb == "getIamPolicy":
         demand("iam.serviceAccounts.getIamPolicy")
-        asked = body.get("options", {}).get("requestedPolicyVersion") or request.query.get("options.requestedPolicyVersion", 1)
+        asked = body.get("options", {}).get("requestedPolicyVersion", 1)
         return json_answer(show_policy(store, account.policy, version=int(asked)))
     if verb != "setIamPolicy":
         raise ApiError(404, "notFound", "Not found.")

@@ -16,10 +16,11 @@ import base64
 import re
 import secrets
 from email.parser import BytesParser
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from gcs_double import objects, uploads
+from gcs_double.clock import spell
 from gcs_double.model import Bucket, HmacKey, Json, Store, Version
 from gcs_double.permissions import (
     Principal,
@@ -32,9 +33,6 @@ from gcs_double.permissions import (
 )
 from gcs_double.tokens import authenticate
 from gcs_double.wire import Answer, ApiError, Request, json_answer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BATCH_LIMIT: Final = 100
 HMAC_LIMIT: Final = 10
@@ -81,9 +79,9 @@ def show(bucket: Bucket, version: Version) -> Json:
         "md5Hash": base64.b64encode(version.md5).decode(),
         "crc32c": version.crc32c,
         "etag": f"{version.generation}/1",
-        "timeCreated": version.created.isoformat(),
+        "timeCreated": spell(version.created),
         **version.extra,
-        **({"retentionExpirationTime": ends.isoformat()} if ends else {}),
+        **({"retentionExpirationTime": spell(ends)} if ends else {}),
     }
 
 
@@ -99,7 +97,7 @@ def _route(store: Store, request: Request, who: Principal, parts: list[str]) -> 
             return _patch(store, request, who, name)
         case "DELETE", ["b", name]:
             return delete_bucket(store, who, name)
-        case ("GET" | "PUT"), ["b", name, "iam"]:
+        case (("GET" | "PUT"), ["b", name, "iam"]):
             return _policy(store, request, who, name)
         case "GET", ["b", name, "o"]:
             return _list_objects(store, request, who, name)
@@ -116,7 +114,8 @@ def _insert(store: Store, request: Request, who: Principal) -> Answer:
     if name in store.buckets:
         text = "Your previous request to create the named bucket succeeded and you already own it."
         raise ApiError(409, "conflict", text, code="BucketAlreadyOwnedByYou")
-    resource = {"location": "US", "storageClass": "STANDARD", "softDeletePolicy": {"retentionDurationSeconds": str(7 * _DAY)}}
+    soft_delete = {"retentionDurationSeconds": str(7 * _DAY)}
+    resource = {"location": "US", "storageClass": "STANDARD", "softDeletePolicy": soft_delete}
     bucket = Bucket(name, store.project, {**resource, "metageneration": 1}, default_policy(store.project))
     _apply(bucket, body)
     store.buckets[name] = bucket
@@ -142,7 +141,7 @@ def _apply(bucket: Bucket, body: Json) -> None:
         merged = {**old, **new} if isinstance(old, dict) and isinstance(new, dict) else new
         if isinstance(merged, dict):
             merged = {each: value for each, value in merged.items() if value is not None}
-        bucket.resource[key] = merged.upper() if key == "location" else merged
+        bucket.resource[key] = str(merged).upper() if key == "location" else merged
 
 
 def _check_settings(body: Json) -> None:
@@ -183,7 +182,7 @@ def _policy(store: Store, request: Request, who: Principal, name: str) -> Answer
 
 def _list_objects(store: Store, request: Request, who: Principal, name: str) -> Answer:
     bucket = require_bucket(store, who, "storage.objects.list", name)
-    with_versions = request.query.get("versions") == "true"
+    with_versions = request.query.get("versions", "").lower() == "true"
     found, prefixes, token = objects.page(store, bucket, request.query, lambda each: each.live or with_versions)
     body: Json = {"kind": "storage#objects", "items": [show(bucket, each) for each in found], "prefixes": prefixes}
     return json_answer({**body, **({"nextPageToken": token} if token else {})})
@@ -266,7 +265,7 @@ def _create_hmac(store: Store, email: str) -> Json:
 
 
 def _list_hmac(store: Store, query: dict[str, str]) -> list[Json]:
-    email, with_deleted = query.get("serviceAccountEmail"), query.get("showDeletedKeys") == "true"
+    email, with_deleted = query.get("serviceAccountEmail"), query.get("showDeletedKeys", "").lower() == "true"
     keys = [each for each in store.hmac_keys.values() if email in {None, each.email}]
     keys = [each for each in keys if store.account_of(each.email, each.uid)]
     return [_show_hmac(store, each) for each in keys if with_deleted or each.state != "DELETED"]
@@ -304,8 +303,8 @@ def _show_hmac(store: Store, key: HmacKey) -> Json:
         "projectId": store.project,
         "serviceAccountEmail": key.email,
         "state": key.state,
-        "timeCreated": key.created.isoformat(),
-        "updated": key.updated.isoformat(),
+        "timeCreated": spell(key.created),
+        "updated": spell(key.updated),
         "etag": key.etag,
     }
 

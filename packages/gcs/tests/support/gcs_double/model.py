@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
+
 from gcs_double.clock import Clock
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Account:
     permissions: frozenset[str] = frozenset()
     """What it may do in the whole project: for administrators."""
     keys: dict[str, AccountKey] = field(default_factory=dict)
-    policy: Policy = field(default_factory=lambda: Policy())
+    policy: Policy = field(default_factory=lambda: Policy())  # noqa: PLW0108 - defined below
     unknown_calls: int = 0
 
 

@@ -21,29 +21,28 @@ from gcs_double.wire import ApiError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OBJECTS = "create delete get getIamPolicy list move overrideUnlockedRetention restore setIamPolicy setRetention update"
-_UPLOADS = "abort create list listParts"
-_OBJECT_ADMIN = frozenset(
-    {f"storage.objects.{each}" for each in _OBJECTS.split()}
-    | {f"storage.multipartUploads.{each}" for each in _UPLOADS.split()}
-)
+
+def _all(prefix: str, verbs: str) -> frozenset[str]:
+    return frozenset(f"{prefix}.{each}" for each in verbs.split())
+
+
+_EVERY_VERB = "create delete get getIamPolicy list setIamPolicy update"
+_OBJECT_ADMIN = _all(
+    "storage.objects",
+    "create delete get getIamPolicy list move overrideUnlockedRetention restore setIamPolicy setRetention update",
+) | _all("storage.multipartUploads", "abort create list listParts")
 _LEGACY_READER = frozenset({"storage.buckets.get", "storage.objects.list", "storage.multipartUploads.list"})
 ROLES: Final = {
     "roles/storage.objectAdmin": _OBJECT_ADMIN,
-    "roles/storage.objectViewer": frozenset({"storage.objects.get", "storage.objects.list"}),
+    "roles/storage.objectViewer": _all("storage.objects", "get list"),
     "roles/storage.legacyBucketReader": _LEGACY_READER,
     "roles/storage.legacyBucketOwner": _LEGACY_READER
-    | {"storage.buckets.update", "storage.buckets.getIamPolicy", "storage.buckets.setIamPolicy"}
-    | {"storage.objects.create", "storage.objects.delete"},
-    "roles/storage.admin": _OBJECT_ADMIN
-    | {f"storage.buckets.{each}" for each in "create delete get getIamPolicy list setIamPolicy update".split()},
-    "roles/storage.hmacKeyAdmin": frozenset(f"storage.hmacKeys.{each}" for each in "create delete get list update".split()),
-    "roles/iam.serviceAccountAdmin": frozenset(
-        f"iam.serviceAccounts.{each}" for each in "create delete get getIamPolicy list setIamPolicy update".split()
-    ),
-    "roles/iam.serviceAccountKeyAdmin": frozenset(
-        f"iam.serviceAccountKeys.{each}" for each in "create delete get list".split()
-    ),
+    | _all("storage.buckets", "getIamPolicy setIamPolicy update")
+    | _all("storage.objects", "create delete"),
+    "roles/storage.admin": _OBJECT_ADMIN | _all("storage.buckets", _EVERY_VERB),
+    "roles/storage.hmacKeyAdmin": _all("storage.hmacKeys", "create delete get list update"),
+    "roles/iam.serviceAccountAdmin": _all("iam.serviceAccounts", _EVERY_VERB),
+    "roles/iam.serviceAccountKeyAdmin": _all("iam.serviceAccountKeys", "create delete get list"),
     "roles/iam.workloadIdentityUser": frozenset({"iam.serviceAccounts.getAccessToken"}),
 }
 _PUBLIC = frozenset({"allUsers", "allAuthenticatedUsers"})
@@ -107,7 +106,8 @@ def write_policy(store: Store, old: Policy, body: Json, *, conflict: ApiError, b
     """Replaces a policy as setIamPolicy does.
 
     Raises:
-        ApiError: `conflict` where the etag is another one; 400 for what makes no policy; 412 for what the bucket forbids.
+        ApiError: `conflict` where the etag is another one; 400 for what makes no policy; 412 for what the bucket
+            forbids.
     """
     store.policy_writes += 1
     if store.knobs.conflicting_policy_writes and store.policy_writes % 2 == 1:

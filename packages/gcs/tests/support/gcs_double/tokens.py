@@ -133,5 +133,5 @@ def _bytes(part: str) -> bytes:
 def _decode(part: str) -> dict[str, Any]:
     found = json.loads(_bytes(part))
     if not isinstance(found, dict):
-        raise ValueError("no object")
+        raise ValueError("no object")  # noqa: TRY004 - as for what is no JSON
     return found

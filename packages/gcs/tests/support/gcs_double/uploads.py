@@ -52,7 +52,8 @@ def go_on(store: Store, request: Request, show: Callable[[Bucket, Version], Json
     session = store.sessions.get(request.query["upload_id"])
     if session is None or session.bucket not in store.buckets:
         raise ApiError(404, "notFound", "No such upload.")
-    found = _RANGE.fullmatch(request.headers.get("content-range", f"bytes 0-{len(request.body) - 1}/{len(request.body)}"))
+    size = len(request.body)
+    found = _RANGE.fullmatch(request.headers.get("content-range", f"bytes 0-{size - 1}/{size}"))
     if found is None:
         raise ApiError(400, "invalid", "Invalid Content-Range.")
     if found[1] is not None and int(found[1]) == len(session.data):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from gcs_double import objects
+from gcs_double.clock import spell
 from gcs_double.json_api import delete_bucket
 from gcs_double.model import Bucket, MultipartUpload, Store, Version
 from gcs_double.permissions import Principal, require, require_bucket
@@ -70,7 +71,7 @@ def _bucket(store: Store, request: Request, who: Principal, name: str) -> Answer
             return xml_answer(element("VersioningConfiguration", *status))
         case "GET" if not {"acl", "cors", "lifecycle", "location", "policy", "logging"} & query.keys():
             return _list_objects(store, query, require_bucket(store, who, "storage.objects.list", name))
-    raise ApiError(501, "notImplemented", "A header or query you provided requested a function that is not implemented.")
+    raise ApiError(501, "notImplemented", "A header or query requested a function that is not implemented.")
 
 
 def _list_objects(store: Store, query: dict[str, str], bucket: Bucket) -> Answer:
@@ -127,7 +128,7 @@ def _put(store: Store, request: Request, who: Principal, name: str, key: str) ->
     if source:
         source_bucket, _, source_key = unquote(source).lstrip("/").partition("/")
         version = objects.copy(store, who, (source_bucket, source_key), (name, key))
-        facts = element("ETag", f'"{version.md5.hex()}"'), element("LastModified", version.created.isoformat())
+        facts = element("ETag", f'"{version.md5.hex()}"'), element("LastModified", spell(version.created))
         return xml_answer(element("CopyObjectResult", *(Markup(each) for each in facts)))
     if any(each.startswith(("x-amz-checksum-", "x-amz-sdk-checksum")) for each in request.headers):
         raise ApiError(400, "invalid", "Checksum headers of Amazon's are not understood.", code="ExcessHeaderValues")

@@ -1,0 +1,293 @@
+"""Connections to Google for one verb: Cloud Storage and IAM as the administrator, and probes with a claim's own keys.
+
+Opened by `provisioner` and closed after the verb, so that no state of a request outlives it. Every request has a time
+limit, and nothing is tried again here: the core does that. Knows nothing of buckets' settings and identities.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree as ET
+
+import google.auth
+import requests
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.auth.credentials import Credentials
+from google.auth.transport.requests import AuthorizedSession, Request
+from google.cloud import storage
+from google.oauth2 import service_account
+
+from gcs_provisioner.errors import Call, check_token_answer, from_response, translated
+from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
+from gcs_provisioner.signing import presign_listing
+from libbucket import InvalidParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gcs_provisioner.parameters import Admin, Parameters
+    from libbucket import AccessKeys, SecretStr
+
+SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
+_READ_SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_only",)
+_LISTING: Final = {"list-type": "2", "max-keys": "1"}
+_UNKNOWN_KEY: Final = frozenset({"InvalidAccessKeyId", "InvalidSecurity", "SignatureDoesNotMatch"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a verb waits; all in seconds.
+
+    Attributes:
+        connect: for a connection.
+        read: for the next bytes of an answer.
+        account: for a service account that was just made to be known everywhere.
+        key: for a key that was just made to be known; Google says up to a minute.
+        permission: for a permission that was just granted to count. It has no bound at Google (minutes are usual), so
+            the core calls again after this; the permission ages meanwhile.
+        purge: for removing objects, before the core calls again.
+        poll: between two looks, at first; it doubles, up to two seconds.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    account: float = 10.0
+    key: float = 60.0
+    permission: float = 20.0
+    purge: float = 20.0
+    poll: float = 0.2
+
+    def until(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Whether it became so within `seconds`; looks once at least."""
+        deadline, pause = time.monotonic() + seconds, self.poll
+        while not is_so():
+            if time.monotonic() + pause > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
+        return True
+
+    def step_back(self, attempt: int) -> None:
+        """Waits a random while, longer with each attempt: for two that got into each other's way."""
+        time.sleep(random.uniform(0, min(self.poll * 2**attempt, 2.0)))  # noqa: S311 - no secret hangs on it
+
+
+class Verdict(Enum):
+    """What a claim's own key can do with its bucket."""
+
+    WORKS = auto()
+    UNKNOWN = auto()
+    """Google does not know the key (yet, or any more), or its secret is another one."""
+    DENIED = auto()
+    """Google knows the key, and lets it not into the bucket (yet)."""
+
+
+class BoundedRequest(Request):  # type: ignore[misc,no-untyped-call,unused-ignore]
+    """How google-auth asks for tokens: within our time limits (its own is two minutes), and without its own waiting."""
+
+    def __init__(self, session: requests.Session, timeout: tuple[float, float]) -> None:
+        super().__init__(session)
+        self._timeout = timeout
+
+    def __call__(  # the signature of google-auth's
+        self, url: str, method: str = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **kw: Any
+    ) -> Any:
+        """Sends a request; google-auth may ask for less time, not for more."""
+        limit = timeout if isinstance(timeout, int | float) and timeout < self._timeout[1] else self._timeout
+        answer = super().__call__(url, method=method, body=body, headers=headers, timeout=limit, **kw)
+        check_token_answer(answer.status, answer.headers, url)
+        return answer
+
+
+class TokensOnly(Credentials):  # type: ignore[misc,no-untyped-call,unused-ignore]
+    """The administrator's credentials, as far as they are asked for tokens.
+
+    google-auth's own classes look something up in the background as well (regional access boundaries): with the
+    administrator's token, at an address that no parameter of a class can change, in a thread that outlives the verb.
+    """
+
+    def __init__(self, source: Credentials) -> None:
+        super().__init__()
+        self._source = source
+
+    def refresh(self, request: Request) -> None:
+        """Gets a token."""
+        self._source.refresh(request)
+        self.token, self.expiry = self._source.token, self._source.expiry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """What one verb works with.
+
+    Attributes:
+        storage: Cloud Storage, as the administrator.
+        session: any API of Google's, as the administrator.
+        plain: requests without the administrator's token.
+        parameters: of the class.
+        project: where buckets and accounts are made.
+        token_uri: where tokens are asked for.
+        patience: how long to wait.
+    """
+
+    storage: storage.Client
+    session: AuthorizedSession
+    plain: requests.Session
+    parameters: Parameters
+    project: str
+    token_uri: str
+    patience: Patience
+
+    @property
+    def timeout(self) -> tuple[float, float]:
+        """Of each request: to connect, to read."""
+        return self.patience.connect, self.patience.read
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """What every call of the storage client is given."""
+        return {"timeout": self.timeout, "retry": None}
+
+    def try_hmac(self, bucket: str, keys: AccessKeys) -> Verdict:
+        """Lists the bucket by an HMAC key: one request."""
+        url = presign_listing(self.parameters.endpoint, bucket, keys, query=_LISTING)
+        return self._try_url(url)
+
+    def try_signed(self, bucket: str, email: str, private_key: SecretStr) -> Verdict:
+        """Lists the bucket by a URL that a service-account key signs: one request, and no token."""
+        credentials = self._credentials_of(email, private_key)
+        if credentials is None:
+            return Verdict.UNKNOWN
+        url = self.storage.bucket(bucket).generate_signed_url(
+            version="v4",
+            expiration=timedelta(minutes=5),
+            credentials=credentials,
+            api_access_endpoint=self.parameters.endpoint,
+            query_parameters=_LISTING,
+        )
+        return self._try_url(url)
+
+    def try_key(self, bucket: str, email: str, private_key: SecretStr) -> Verdict:
+        """Gets a token by a service-account key and lists the bucket with it, as applications do: two requests."""
+        credentials = self._credentials_of(email, private_key)
+        if credentials is None:
+            return Verdict.UNKNOWN
+        with translated(self._call()):
+            try:
+                credentials.refresh(BoundedRequest(self.plain, self.timeout))
+            except auth.RefreshError:
+                return Verdict.UNKNOWN
+        headers = {"Authorization": f"Bearer {credentials.token}"}
+        return self._try_url(f"{self.parameters.endpoint}/{bucket}?list-type=2&max-keys=1", headers)
+
+    def _credentials_of(self, email: str, private_key: SecretStr) -> service_account.Credentials | None:
+        """Of a claim; where tokens come from is never taken from what a claim's Secret says."""
+        info = {"client_email": email, "private_key": private_key.reveal(), "token_uri": self.token_uri}
+        try:
+            return service_account.Credentials.from_service_account_info(info, scopes=_READ_SCOPES)
+        except (ValueError, auth.GoogleAuthError):
+            return None
+
+    def _try_url(self, url: str, headers: dict[str, str] | None = None) -> Verdict:
+        with translated(self._call()):
+            response = self.plain.get(url, headers=headers, timeout=self.timeout)
+            if response.ok:
+                return Verdict.WORKS
+            code = ET.fromstring(response.content).findtext("Code") if response.content else ""  # noqa: S314
+            if response.status_code == 401 or code in _UNKNOWN_KEY:
+                return Verdict.UNKNOWN
+            if response.status_code in {403, 404}:
+                return Verdict.DENIED
+            raise from_response(response, self._call())
+
+    def _call(self) -> Call:
+        return Call(url=self.parameters.endpoint, permission="storage.objects.list")
+
+
+@contextmanager
+def connect(parameters: Parameters, admin: Admin | None, patience: Patience) -> Iterator[Clients]:
+    """Clients for one verb; their connections are closed at the end, whatever happens.
+
+    Args:
+        parameters: of the class.
+        admin: None for the pod's own identity.
+        patience: how long to wait.
+    """
+    with requests.Session() as plain:
+        plain.max_redirects = 0  # whoever sends a request of ours elsewhere is not Google
+        request = BoundedRequest(plain, (patience.connect, patience.read))
+        with translated(Call(url=DEFAULT_TOKEN_URI, permission="a token")):
+            credentials, project = _administrator(parameters, admin, request)
+        with AuthorizedSession(credentials, auth_request=request) as session:
+            session.max_redirects = 0
+            yield Clients(
+                # The endpoint is always named: STORAGE_EMULATOR_HOST then neither moves a request nor drops its token.
+                storage=storage.Client(
+                    project=project,
+                    credentials=credentials,
+                    _http=session,
+                    client_options={"api_endpoint": parameters.endpoint},
+                ),
+                session=session,
+                plain=plain,
+                parameters=parameters,
+                project=project,
+                token_uri=admin.token_uri if admin else DEFAULT_TOKEN_URI,
+                patience=patience,
+            )
+
+
+def ask_iam(clients: Clients, method: str, path: str, *, permission: str, body: object = None) -> dict[str, Any]:
+    """One request to IAM; its answer.
+
+    Raises:
+        google.api_core.exceptions.GoogleAPICallError: IAM refuses; inside `translated` of the caller, who may know
+            what a refusal means.
+    """
+    url = f"{clients.parameters.iam_endpoint}/v1/{path}"
+    with translated_but_refusals(Call(url=clients.parameters.iam_endpoint, permission=permission)):
+        response = clients.session.request(method, url, json=body, timeout=clients.timeout)
+        if not response.ok:
+            raise api.from_http_response(response)
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+@contextmanager
+def translated_but_refusals(call: Call) -> Iterator[None]:
+    """As `translated`, but lets through what an API answered."""
+    try:
+        with translated(call):
+            try:
+                yield
+            except api.GoogleAPICallError as refusal:
+                raise _Through(refusal) from refusal
+    except _Through as through:
+        raise through.refusal from None
+
+
+class _Through(BaseException):
+    """Carries a refusal past `translated`."""
+
+    def __init__(self, refusal: api.GoogleAPICallError) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+def _administrator(parameters: Parameters, admin: Admin | None, request: Request) -> tuple[Credentials, str]:
+    if admin is None:
+        credentials, project = google.auth.default(scopes=SCOPES, request=request)
+    else:
+        credentials = service_account.Credentials.from_service_account_info(admin.reveal(), scopes=SCOPES)
+        project = admin.project
+    found = parameters.project or project
+    if not found:
+        raise InvalidParameters(["project is required: the administrator's credentials name none"])
+    return TokensOnly(credentials), found

@@ -1,0 +1,275 @@
+"""StorageClass parameters, `additionalConfig` and the administrator's Secret, as typed values.
+
+First step of every verb: what cannot be right is refused here, all mistakes at once, before Google hears of it. Knows
+no client and makes no call.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from libbucket import InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSIONING_KEY: Final = "bucketVersioning"
+KUBERNETES_KEY: Final = "kubernetesServiceAccount"
+
+DEFAULT_ENDPOINT: Final = "https://storage.googleapis.com"
+DEFAULT_IAM_ENDPOINT: Final = "https://iam.googleapis.com"
+DEFAULT_TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no token
+
+_ADMIN_KEYS: Final = ("GOOGLE_APPLICATION_CREDENTIALS_JSON", "key.json", "credentials.json", "service-account.json")
+_KEY_FIELDS: Final = ("client_email", "private_key", "token_uri")
+
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects: some projects belong to a domain.
+_PROJECT: Final = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_LOCATION: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{1,40}")
+_ACCOUNT: Final = re.compile(r"[a-z0-9][-a-z0-9.]*@[a-z0-9.-]+")
+_KMS_KEY: Final = re.compile(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+")
+_POOL: Final = re.compile(r"[a-z0-9.:-]+")
+_KUBERNETES_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+# https://cloud.google.com/storage/docs/tags-and-labels#bucket-labels
+_LABEL_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE: Final = re.compile(r"[a-z0-9_-]{0,63}")
+_MOST_LABELS: Final = 60  # 64, less the four of the stamp
+_STAMP_PREFIX: Final = "objectbucket_"
+
+# https://cloud.google.com/storage/docs/soft-delete
+_SHORTEST_SOFT_DELETE: Final = 7 * 86400
+_LONGEST_SOFT_DELETE: Final = 90 * 86400
+
+# https://cloud.google.com/storage/docs/authentication/managing-hmackeys: a change of state takes up to three minutes.
+_REVOCATION_SECONDS: Final = 180
+
+_STORAGE_CLASSES: Final = frozenset({"STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"})
+
+
+class Kind(StrEnum):
+    """What a claim gets: the values of parameter `credentials`."""
+
+    HMAC = "hmac"
+    JSON_KEY = "json-key"
+    BOTH = "both"
+    WORKLOAD_IDENTITY = "workload-identity"
+
+    @property
+    def has_hmac(self) -> bool:
+        """Whether an HMAC key belongs to it."""
+        return self in {Kind.HMAC, Kind.BOTH}
+
+    @property
+    def has_json_key(self) -> bool:
+        """Whether a service-account key belongs to it."""
+        return self in {Kind.JSON_KEY, Kind.BOTH}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """The parameters of one class.
+
+    Attributes:
+        project: where buckets and service accounts are made; empty for the administrator's own.
+        location: of new buckets; empty for Google's default (`US`).
+        secret_name: name of the administrator's Secret; empty for the pod's own identity.
+        secret_namespace: its namespace.
+        storage_class: of new buckets; empty for Google's default (`STANDARD`).
+        kms_key_name: the Cloud KMS key that encrypts what is written into new buckets.
+        labels: of new buckets, besides the stamp.
+        versioning: new buckets keep older generations of objects.
+        soft_delete_seconds: for how long new buckets keep what was deleted; None for Google's default.
+        endpoint: of Cloud Storage, without a slash at the end.
+        iam_endpoint: of IAM.
+        service_account: e-mail address of the one account that all claims of the class use; empty for one per claim.
+        kind: what a claim gets.
+        workload_pool: the workload identity pool; empty for the project's own.
+        revocation_seconds: how long an HMAC key may go on working after it was made inactive.
+        warnings: what the author of the class should hear.
+    """
+
+    project: str = ""
+    location: str = ""
+    secret_name: str = ""
+    secret_namespace: str = ""
+    storage_class: str = ""
+    kms_key_name: str = ""
+    labels: Mapping[str, str]
+    versioning: bool = False
+    soft_delete_seconds: int | None = None
+    endpoint: str = DEFAULT_ENDPOINT
+    iam_endpoint: str = DEFAULT_IAM_ENDPOINT
+    service_account: str = ""
+    kind: Kind = Kind.HMAC
+    workload_pool: str = ""
+    revocation_seconds: int = _REVOCATION_SECONDS
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """What `BUCKET_HOST` says."""
+        return urlsplit(self.endpoint).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """What `BUCKET_PORT` says."""
+        parts = urlsplit(self.endpoint)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.endpoint.startswith("https:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admin:
+    """The administrator's service-account key. It is never handed to a claim.
+
+    Attributes:
+        key: the key file, parsed; do not print it.
+        project: the project that it names; may be empty.
+        token_uri: where tokens are asked for.
+    """
+
+    key: Mapping[str, SecretStr]
+    project: str
+    token_uri: str
+
+    def reveal(self) -> dict[str, str]:
+        """The key file as google-auth takes it."""
+        return {name: value.reveal() for name, value in self.key.items()}
+
+
+def parse_parameters(given: Mapping[str, str]) -> Parameters:
+    """Reads the parameters of a class.
+
+    Raises:
+        InvalidParameters: with every mistake at once.
+    """
+    reader = ParameterReader(given)
+    kind = reader.choice("credentials", frozenset(Kind), default=Kind.HMAC)
+    parsed = Parameters(
+        project=_matching(reader, "project", _PROJECT, "the id of a project, such as my-project-123"),
+        location=_matching(reader, "region", _LOCATION, "a location, such as europe-west3 or EU"),
+        secret_name=reader.text("secretName"),
+        secret_namespace=reader.text("secretNamespace"),
+        storage_class=reader.choice("storageClass", _STORAGE_CLASSES, default=""),
+        kms_key_name=_matching(reader, "kmsKeyName", _KMS_KEY, "projects/P/locations/L/keyRings/R/cryptoKeys/K"),
+        labels=_labels(reader),
+        versioning=reader.flag("versioning", default=False),
+        soft_delete_seconds=_soft_delete(reader),
+        endpoint=reader.url("endpoint") or DEFAULT_ENDPOINT,
+        iam_endpoint=reader.url("iamEndpoint") or DEFAULT_IAM_ENDPOINT,
+        service_account=_matching(reader, "serviceAccount", _ACCOUNT, "the e-mail address of a service account"),
+        kind=Kind(kind),
+        workload_pool=_matching(reader, "workloadIdentityPool", _POOL, "a pool, such as my-project-123.svc.id.goog"),
+        revocation_seconds=reader.number("revocationSeconds", default=_REVOCATION_SECONDS),
+        warnings=reader.unknown(),
+    )
+    if bool(parsed.secret_name) != bool(parsed.secret_namespace):
+        missing = "secretNamespace" if parsed.secret_name else "secretName"
+        reader.mistake(missing, "is required where the other one of secretName and secretNamespace is given")
+    reader.finish()
+    return parsed
+
+
+def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
+    """Reads the administrator's Secret: one key of it holds a service-account key file.
+
+    Args:
+        secret: the Secret's decoded data.
+        named: `namespace/name`, for messages.
+
+    Raises:
+        InvalidAdminSecret: no such key, or what it holds is no key of a service account.
+    """
+    name = next((each for each in _ADMIN_KEYS if secret.get(each)), None)
+    if name is None:
+        raise InvalidAdminSecret(f"Secret {named}: needs one of the keys {', '.join(_ADMIN_KEYS)}")
+    key = parse_key(secret[name])
+    if key is None or key.get("type") != "service_account":
+        # Not any other kind: such a file may name programs to run and addresses to ask.
+        raise InvalidAdminSecret(f"Secret {named}: {name} must hold the JSON key of a service account")
+    missing = [each for each in _KEY_FIELDS if not key.get(each)]
+    if missing:
+        raise InvalidAdminSecret(f"Secret {named}: {name} lacks the field {missing[0]}")
+    return Admin(
+        key={field: SecretStr(value) for field, value in key.items()},
+        project=key.get("project_id", ""),
+        token_uri=key["token_uri"],
+    )
+
+
+def parse_key(text: SecretStr) -> dict[str, str] | None:
+    """The fields of a service-account key file that are text; None where it is no JSON object."""
+    try:
+        found: Any = json.loads(text.reveal())
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def parse_versioning(config: Mapping[str, str]) -> bool | None:
+    """Whether the claim asks for versions; None where it doesn't say.
+
+    Raises:
+        InvalidConfig: another value than Enabled and Suspended.
+    """
+    value = config.get(VERSIONING_KEY)
+    if value not in {None, "Enabled", "Suspended"}:
+        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {value!r}")
+    return None if value is None else value == "Enabled"
+
+
+def parse_kubernetes_account(config: Mapping[str, str]) -> str | None:
+    """The Kubernetes service account that the claim names; None where it names none.
+
+    Raises:
+        InvalidConfig: no service account can have that name.
+    """
+    value = config.get(KUBERNETES_KEY)
+    if value is not None and not _KUBERNETES_NAME.fullmatch(value):
+        raise InvalidConfig(f"additionalConfig.{KUBERNETES_KEY} must be the name of a service account, not {value!r}")
+    return value
+
+
+def _matching(reader: ParameterReader, name: str, form: re.Pattern[str], meant: str) -> str:
+    value = reader.text(name)
+    if value and not form.fullmatch(value):
+        reader.mistake(name, f"must be {meant}, not {value!r}")
+        return ""
+    return value
+
+
+def _soft_delete(reader: ParameterReader) -> int | None:
+    if not reader.text("softDeleteSeconds"):
+        return None
+    seconds = reader.number("softDeleteSeconds", default=0)
+    if seconds and not _SHORTEST_SOFT_DELETE <= seconds <= _LONGEST_SOFT_DELETE:
+        reader.mistake("softDeleteSeconds", "must be 0, or between 604800 (7 days) and 7776000 (90 days)")
+    return seconds
+
+
+def _labels(reader: ParameterReader) -> dict[str, str]:
+    """`team=shop,cost-centre=12` as labels."""
+    found: dict[str, str] = {}
+    for pair in filter(None, (each.strip() for each in reader.text("labels").split(","))):
+        key, is_pair, value = (each.strip() for each in pair.partition("="))
+        if not is_pair or not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            form = "key=value pairs of lower-case letters, digits, _ and -, separated by commas"
+            reader.mistake("labels", f"must be {form}, not {pair!r}")
+        elif key.startswith(_STAMP_PREFIX):
+            reader.mistake("labels", f"must not begin with {_STAMP_PREFIX}, as {key!r} does")
+        found[key] = value
+    if len(found) > _MOST_LABELS:
+        reader.mistake("labels", f"can be {_MOST_LABELS} at most: Google allows 64, and four say whose the bucket is")
+    return found

@@ -1,0 +1,266 @@
+"""Bucket calls: look, make, set, edit the policy, empty, remove. One function of Google's client each.
+
+Used by `provisioner`, as the administrator. Knows nothing of service accounts but what an edit of a policy is given.
+Each call names the permission that it needs, for the message if Google refuses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from google.api_core import exceptions as api
+from google.api_core.iam import Policy
+from google.cloud.storage.constants import PUBLIC_ACCESS_PREVENTION_ENFORCED
+
+from gcs_provisioner.errors import Call, from_response, translated
+from gcs_provisioner.policy import is_same
+from libbucket import BucketNotEmpty, NotReady
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
+
+    import requests
+    from google.cloud.storage import Blob, Bucket
+
+    from gcs_provisioner.client import Clients
+    from gcs_provisioner.policy import Binding
+    from libbucket import Owner
+
+BATCH: Final = 100
+"""What Google takes in one batch: https://cloud.google.com/storage/docs/batch."""
+
+_PAGE: Final = 1000
+_LOCK_SCAN: Final = 10_000
+_POLICY_ATTEMPTS: Final = 8
+_VERSION_FIELDS: Final = (
+    "items(name,generation,temporaryHold,eventBasedHold,retentionExpirationTime,retention),nextPageToken"
+)
+_LABEL_VALUE: Final = re.compile(r"[a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """The buckets of one project, for one verb."""
+
+    clients: Clients
+
+    def find(self, bucket: str) -> Bucket | None:
+        """The bucket; None where there is none of that name in all of Google.
+
+        Raises:
+            AccessDenied: it is somebody else's, or the administrator may not look.
+        """
+        with translated(self._call("storage.buckets.get")):
+            try:
+                return self.clients.storage.get_bucket(bucket, **self.clients.bounds)
+            except api.NotFound:
+                return None
+
+    def create(self, bucket: str, stamp: Mapping[str, str], *, versioning: bool) -> Bucket | None:
+        """Makes the bucket, stamped by the very call; None where somebody has one of that name."""
+        new, wanted = self.clients.storage.bucket(bucket), self.clients.parameters
+        new.labels = {**wanted.labels, **stamp}
+        new.iam_configuration.uniform_bucket_level_access_enabled = True
+        new.iam_configuration.public_access_prevention = PUBLIC_ACCESS_PREVENTION_ENFORCED
+        if versioning:
+            new.versioning_enabled = True
+        if wanted.storage_class:
+            new.storage_class = wanted.storage_class
+        if wanted.kms_key_name:
+            new.default_kms_key_name = wanted.kms_key_name
+        if wanted.soft_delete_seconds is not None:
+            new.soft_delete_policy.retention_duration_seconds = wanted.soft_delete_seconds
+        with translated(self._call("storage.buckets.create")):
+            try:
+                return self.clients.storage.create_bucket(
+                    new, project=self.clients.project, location=wanted.location or None, **self.clients.bounds
+                )
+            except api.Conflict:
+                return None
+
+    def stamp(self, bucket: Bucket, stamp: Mapping[str, str]) -> None:
+        """Writes the owner's stamp on a bucket that carries none; other labels stay."""
+        bucket.labels = {**bucket.labels, **stamp}
+        with translated(self._call("storage.buckets.update")):
+            bucket.patch(if_metageneration_match=bucket.metageneration, **self.clients.bounds)
+
+    def set_versioning(self, bucket: Bucket, *, enabled: bool) -> None:
+        """Has the bucket keep older generations or not, if it is not that way already."""
+        if bool(bucket.versioning_enabled) == enabled:
+            return
+        bucket.versioning_enabled = enabled
+        with translated(self._call("storage.buckets.update")):
+            bucket.patch(**self.clients.bounds)
+
+    def edit_policy(self, bucket: str, edit: Callable[[Iterable[Mapping[str, Any]]], list[Binding]]) -> bool:
+        """Reads the bucket's policy, changes it, and writes it if that changed anything; False if there is no bucket.
+
+        Another's write in between is seen by the etag (412): then all is read again, some times. Conditions of others
+        survive, because the policy is read and written as version 3.
+
+        Raises:
+            NotReady: others wrote too often.
+            UnknownMember: Google does not know the account yet.
+        """
+        for attempt in range(_POLICY_ATTEMPTS):
+            policy = self._read_policy(bucket)
+            if policy is None:
+                return False
+            wanted = edit(policy.bindings)
+            if is_same(wanted, policy.bindings) or self._write_policy(bucket, policy, wanted):
+                return True
+            self.clients.patience.step_back(attempt)
+        raise NotReady(f"the policy of bucket {bucket} is being written by others all the time", delay=2)
+
+    def find_bindings(self, bucket: str) -> list[Mapping[str, Any]] | None:
+        """The bindings of the bucket's policy; None where there is no bucket."""
+        policy = self._read_policy(bucket)
+        return None if policy is None else list(policy.bindings)
+
+    def check_unlocked(self, bucket: str) -> None:
+        """Looks for objects that are held or retained, as far as a bounded look goes.
+
+        Raises:
+            BucketNotEmpty: one is.
+        """
+        now = datetime.now(UTC)
+        with translated(self._call("storage.objects.list")):
+            for found in self._versions(bucket, _LOCK_SCAN):
+                if _is_locked(found, now):
+                    raise _locked(bucket, found.name)
+
+    def purge_page(self, bucket: str) -> Iterator[int]:
+        """Removes a page of object generations, batch by batch; yields how many went with each.
+
+        Raises:
+            BucketNotEmpty: an object is held or retained.
+        """
+        with translated(self._call("storage.objects.list")):
+            doomed = list(self._versions(bucket, _PAGE))
+        for start in range(0, len(doomed), BATCH):
+            yield self._delete_batch(bucket, doomed[start : start + BATCH])
+
+    def abort_uploads(self, bucket: str) -> int:
+        """Ends the unfinished uploads in parts, at most one page of them; how many there were.
+
+        Only the XML API has them. Resumable uploads of the JSON API can't be listed, and end with their bucket.
+        """
+        call = self._call("storage.multipartUploads.list")
+        with translated(call):
+            answer = self._xml("GET", f"/{bucket}?uploads", call)
+            uploads = [_facts(each) for each in ET.fromstring(answer.content) if _tag(each) == "Upload"]  # noqa: S314
+        for upload in uploads:
+            abort = self._call("storage.multipartUploads.abort")
+            with translated(abort):
+                path = f"/{bucket}/{quote(upload['Key'], safe='')}?uploadId={quote(upload['UploadId'], safe='')}"
+                self._xml("DELETE", path, abort)
+        return len(uploads)
+
+    def remove(self, bucket: str) -> None:
+        """Removes the empty bucket; one that is gone is fine.
+
+        Raises:
+            NotReady: something was written into it meanwhile.
+        """
+        with translated(self._call("storage.buckets.delete")):
+            try:
+                self.clients.storage.bucket(bucket).delete(**self.clients.bounds)
+            except api.NotFound:
+                return
+
+    def _read_policy(self, bucket: str) -> Policy | None:
+        with translated(self._call("storage.buckets.getIamPolicy")):
+            found = self.clients.storage.bucket(bucket)
+            try:
+                return found.get_iam_policy(requested_policy_version=3, **self.clients.bounds)
+            except api.NotFound:
+                return None
+
+    def _write_policy(self, bucket: str, read: Policy, wanted: list[Binding]) -> bool:
+        """False where somebody else wrote since, or Google does not know the account yet."""
+        policy = Policy(etag=read.etag, version=3)
+        policy.bindings = wanted
+        with translated(self._call("storage.buckets.setIamPolicy")):
+            try:
+                self.clients.storage.bucket(bucket).set_iam_policy(policy, **self.clients.bounds)
+            except (api.PreconditionFailed, api.Conflict):
+                return False
+            except api.BadRequest as refusal:
+                # What a fresh account is answered with: nobody but its maker knows it for some seconds.
+                raise UnknownMember(f"Google does not take the new policy of bucket {bucket} yet", delay=5) from refusal
+        return True
+
+    def _versions(self, bucket: str, limit: int) -> Iterator[Blob]:
+        found: Iterator[Blob] = self.clients.storage.list_blobs(
+            bucket, versions=True, fields=_VERSION_FIELDS, max_results=limit, page_size=_PAGE, **self.clients.bounds
+        )
+        return found
+
+    def _delete_batch(self, bucket: str, doomed: list[Blob]) -> int:
+        call = self._call("storage.objects.delete")
+        with translated(call):
+            target = self.clients.storage.bucket(bucket)
+            with self.clients.storage.batch(raise_exception=False) as batch:
+                for each in doomed:
+                    target.delete_blob(each.name, generation=each.generation, **self.clients.bounds)
+            for one in batch._responses:  # noqa: SLF001 - the only place where each answer is found
+                if one.status_code >= 300 and one.status_code != 404:
+                    raise from_response(one, call)
+        return len(doomed)
+
+    def _xml(self, method: str, path: str, call: Call) -> requests.Response:
+        url = self.clients.parameters.endpoint + path
+        response = self.clients.session.request(method, url, timeout=self.clients.timeout)
+        if not response.ok and not (method == "DELETE" and response.status_code == 404):
+            raise from_response(response, call)
+        return response
+
+    def _call(self, permission: str) -> Call:
+        return Call(url=self.clients.parameters.endpoint, permission=permission)
+
+
+class UnknownMember(NotReady):
+    """A policy names an account that Google does not know: for a fresh one, that passes."""
+
+
+def build_stamp(owner: Owner) -> dict[str, str]:
+    """The owner's stamp as labels. Cluster and uid, which decide, fit as they are; a name is made to fit."""
+    return {key: value if _LABEL_VALUE.fullmatch(value) else _fit(value) for key, value in owner.stamp().items()}
+
+
+def has_stamp(labels: Mapping[str, str]) -> bool:
+    """Whether any claim of any cluster has stamped it."""
+    return any(key.startswith("objectbucket_claim") for key in labels)
+
+
+def _fit(value: str) -> str:
+    """The beginning, for people, and a hash, for certainty."""
+    digest = hashlib.sha256(value.encode()).hexdigest()[:12]
+    return f"{re.sub('[^a-z0-9-]', '_', value.lower())[:50]}-{digest}"
+
+
+def _is_locked(found: Blob, now: datetime) -> bool:
+    ends = [found.retention_expiration_time, found.retention.retain_until_time]
+    return bool(found.temporary_hold or found.event_based_hold or any(each and each > now for each in ends))
+
+
+def _locked(bucket: str, name: str) -> BucketNotEmpty:
+    return BucketNotEmpty(
+        f"bucket {bucket} holds objects that are held or retained, such as {name[:100]!r}: it can be deleted when that "
+        "has ended"
+    )
+
+
+def _tag(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _facts(element: ET.Element) -> dict[str, str]:
+    return {_tag(each): each.text or "" for each in element}

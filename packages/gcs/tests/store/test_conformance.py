@@ -1,0 +1,29 @@
+"""Google Cloud Storage keeps every promise of the conformance suite, with either kind of key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from gcs_backend import GcsBackend
+
+from libbucket.testing.conformance import Conformance
+
+if TYPE_CHECKING:
+    from gcs_double import GcsDouble
+
+
+class TestGcsHmac(Conformance):
+    """Applications with an HMAC key and boto3."""
+
+    @pytest.fixture
+    def backend(self, double: GcsDouble) -> GcsBackend:
+        return GcsBackend(double, credentials="hmac")
+
+
+class TestGcsJsonKey(Conformance):
+    """Applications with a service-account key and google-cloud-storage."""
+
+    @pytest.fixture
+    def backend(self, double: GcsDouble) -> GcsBackend:
+        return GcsBackend(double, credentials="json-key")
