@@ -1,7 +1,7 @@
 """Fixtures of all tests of this package; makes the helpers in support importable.
 
-Here and not in a folder below: for mypy two files of one name are two of one module, in a package with a hyphen. A server
-is started by the first test that asks for it.
+All in one file: the folder's name has a hyphen, so mypy would take a second conftest.py for the same module. A
+server is started by the first test that asks for it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aws_servers import AwsServer
-
-pytest_plugins = ["libbucket.testing.offline"]
 
 OF_THE_MACHINE = ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE")
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aws_s3_provisioner.parameters import Admin, Parameters
     from libbucket import AccessKeys
 
+_WEB_PAGE: Final = (b"<html", b"<!doctype html")
 _ELSEWHERE: Final = frozenset({301, 302, 307})
 _ELSEWHERE_CODES: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
 
@@ -111,7 +112,8 @@ class Connector:
                 session = _session(self._loader)
                 credentials = _from_secret(admin) if admin else self._from_pod(parameters)
                 maker = _Maker(session, parameters, self._limits)
-                partition, public = _partition(session, parameters), _public(session, parameters)
+                partition = _partition(session, parameters)
+                public = self._public(parameters, partition)
                 s3 = stack.enter_context(closing(maker.s3(credentials)))
                 iam = stack.enter_context(closing(maker.iam(credentials)))
             yield Clients(
@@ -124,6 +126,13 @@ class Connector:
                 _maker=maker,
                 _stack=stack,
             )
+
+    def _public(self, parameters: Parameters, partition: str) -> Address:
+        if parameters.s3_endpoint:
+            return Address.from_url(parameters.s3_endpoint)
+        known = self._loader.load_data("partitions")["partitions"]
+        suffix = next(each["outputs"]["dnsSuffix"] for each in known if each["id"] == partition)
+        return Address(scheme="https", host=f"s3.{parameters.region}.{suffix}", port=443)
 
     def _from_pod(self, parameters: Parameters) -> _Keys:
         """The pod's own identity through the SDK's chain: IRSA, EKS Pod Identity, or what else is there.
@@ -167,7 +176,7 @@ class _Maker:
         style = "path" if self.parameters.path_style else "auto"
         options: Any = {"addressing_style": style, "us_east_1_regional_endpoint": "regional"}
         client: S3Client = self._client("s3", credentials, self.parameters.s3_endpoint, Config(s3=options))
-        client.meta.events.register_first("needs-retry.s3", _refuse_other_region)
+        client.meta.events.register_first("needs-retry.s3", _refuse_foreign_answer)
         return client
 
     def iam(self, credentials: _Keys) -> IAMClient:
@@ -238,17 +247,11 @@ def _partition(session: Session, parameters: Parameters) -> str:
         return "aws"
 
 
-def _public(session: Session, parameters: Parameters) -> Address:
-    if parameters.s3_endpoint:
-        return Address.from_url(parameters.s3_endpoint)
-    suffix = session.get_component("endpoint_resolver").get_partition_dns_suffix(_partition(session, parameters))
-    return Address(scheme="https", host=f"s3.{parameters.region}.{suffix}", port=443)
+def _refuse_foreign_answer(response: Any, **_: object) -> None:
+    """Refuses two answers that the SDK would take for something else.
 
-
-def _refuse_other_region(response: Any, **_: object) -> None:
-    """Refuses what the SDK would follow to another region by itself.
-
-    The claim would be told the wrong region, and what is done would be done elsewhere than the class says.
+    It follows a bucket to another region by itself: the claim would be told the wrong one, and what is done would be
+    done elsewhere than the class says. And it takes a web page for a failure that passes.
     """
     if response is None:
         return
@@ -257,3 +260,7 @@ def _refuse_other_region(response: Any, **_: object) -> None:
     if http.status_code in _ELSEWHERE or code in _ELSEWHERE_CODES:
         region = parsed.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "another region"
         raise RetrySlowly(f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})")
+    if http.status_code < 500 and http.content.lstrip()[:20].lower().startswith(_WEB_PAGE):
+        raise RetrySlowly(
+            "a web page answers instead of AWS: parameter s3Endpoint must be the address of an API, not of a console"
+        )

@@ -179,7 +179,7 @@ _NO_IDENTITY: Final = (
     "there are no credentials for AWS: name a Secret in parameters secretName and secretNamespace, or give the pod an "
     "identity (IRSA or EKS Pod Identity)"
 )
-_ENVIRONMENT: Final = "the provisioner's own AWS settings (environment, ~/.aws) can't be used ({kind})"
+_ENVIRONMENT: Final = "the provisioner's own AWS settings (environment, ~/.aws) can't be used ({code})"
 _NOT_S3: Final = (
     "{where} answers with something that is not AWS's: parameters s3Endpoint and iamEndpoint must be addresses of APIs"
 )
@@ -189,33 +189,33 @@ _TYPES: Final[tuple[tuple[tuple[type[BaseException], ...], _Answer], ...]] = (
     ((sdk.NoCredentialsError, sdk.NoAuthTokenError), (RetrySlowly, _NO_IDENTITY)),
     (
         (sdk.CredentialRetrievalError, sdk.MetadataRetrievalError, sdk.TokenRetrievalError),
-        (StoreUnavailable, "the pod's own identity can't be asked for now ({kind})"),
+        (StoreUnavailable, "the pod's own identity can't be asked for now ({code})"),
     ),
     (
         (sdk.SSLError,),
-        (RetrySlowly, "no TLS connection with {where}: its certificate is not trusted, or it speaks no TLS ({kind})"),
+        (RetrySlowly, "no TLS connection with {where}: its certificate is not trusted, or it speaks no TLS ({code})"),
     ),
-    ((sdk.EndpointConnectionError,), (StoreUnavailable, "{where} does not answer: no connection ({kind})")),
-    ((sdk.ProxyConnectionError,), (StoreUnavailable, "{where} can't be reached through the proxy ({kind})")),
+    ((sdk.EndpointConnectionError,), (StoreUnavailable, "{where} does not answer: no connection ({code})")),
+    ((sdk.ProxyConnectionError,), (StoreUnavailable, "{where} can't be reached through the proxy ({code})")),
     ((sdk.ConnectTimeoutError,), (StoreUnavailable, "no connection with {where} within the time limit")),
     ((sdk.ReadTimeoutError,), (StoreUnavailable, "no answer from {where} within the time limit")),
     ((sdk.InvalidProxiesConfigError,), (RetrySlowly, _ENVIRONMENT)),
     (
         (sdk.HTTPClientError, sdk.IncompleteReadError, sdk.ChecksumError, sdk.FlexibleChecksumError, HTTPError),
-        (StoreUnavailable, "the connection with {where} was cut ({kind})"),
+        (StoreUnavailable, "the connection with {where} was cut ({code})"),
     ),
     (
         (sdk.UnknownRegionError, sdk.InvalidRegionError, sdk.BaseEndpointResolverError, sdk.ServiceNotInRegionError),
-        (RetrySlowly, "parameter region names no region that AWS has, or one without this service ({kind})"),
+        (RetrySlowly, "parameter region names no region that AWS has, or one without this service ({code})"),
     ),
     (
         (sdk.EndpointProviderError, sdk.InvalidEndpointConfigurationError, sdk.InvalidHostLabelError),
-        (RetrySlowly, "parameters region and s3Endpoint don't go together ({kind})"),
+        (RetrySlowly, "parameters region and s3Endpoint don't go together ({code})"),
     ),
     ((sdk.ParamValidationError, sdk.ValidationError), (RetrySlowly, _REFUSED)),
     ((ResponseParserError,), (RetrySlowly, _NOT_S3)),
     ((BotoCoreError, sdk.UndefinedModelAttributeError), (RetrySlowly, _ENVIRONMENT)),
-    ((OSError,), (StoreUnavailable, "{where} can't be reached ({kind})")),
+    ((OSError,), (StoreUnavailable, "{where} can't be reached ({code})")),
     ((ValueError,), (RetrySlowly, _NOT_S3)),
 )
 
@@ -299,7 +299,7 @@ def _from_status(status: int) -> _Answer:
 
 def _from_type(error: Exception, call: Call) -> ProvisionerError:
     answer = next(answer for kinds, answer in _TYPES if isinstance(error, kinds))
-    return _answer(answer, call, kind=type(error).__name__, delay=None)
+    return _answer(answer, call, code=type(error).__name__, delay=None)
 
 
 def _answer(answer: _Answer, call: Call, *, delay: float | None, **told: str) -> ProvisionerError:

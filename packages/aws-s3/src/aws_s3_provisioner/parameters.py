@@ -28,7 +28,9 @@ DEFAULT_REGION: Final = "us-west-1"
 _URLS: Final = ("s3Endpoint", "iamEndpoint", "stsEndpoint")
 _OWNERSHIP: Final = frozenset({"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"})
 _REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
-_AWS_HOST: Final = re.compile(r".*\.(amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov)")
+_AWS_HOST: Final = re.compile(
+    r".*\.(amazonaws\.com(\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|csp\.hci\.ic\.gov|cloud\.adc-e\.uk|api\.aws)"
+)
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateUser.html
 _IAM_PATH: Final = re.compile(r"/|/[\x21-\x7e]{1,510}/")
 _KMS_KEY: Final = re.compile(r"(arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/)?(mrk-[0-9a-f]{32}|[0-9a-f-]{36})")

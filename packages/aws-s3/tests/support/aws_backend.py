@@ -320,7 +320,7 @@ class AwsBackend(Backend):
 
     def broken_provisioners(self) -> Mapping[str, AwsS3Provisioner]:
         spoilt = {**self._steward, "AWS_SECRET_ACCESS_KEY": self._steward["AWS_SECRET_ACCESS_KEY"][::-1]}
-        return {"wrong secret": a_provisioner(self.server, **spoilt)}
+        return {"wrong secret": a_provisioner(self.server, secret=spoilt)}
 
     @property
     def parameters(self) -> Mapping[str, str]:
@@ -336,8 +336,12 @@ class AwsBackend(Backend):
     def administrator(self) -> AwsAdministrator:
         return self._administrator
 
+    def client(self, service: str, *, access_key: str, secret_key: str, token: str = "") -> Any:
+        """A client of boto3's with these credentials."""
+        return a_client(service, url=self.server.url, access_key=access_key, secret_key=secret_key, token=token)
+
     def provisioner(self) -> AwsS3Provisioner:
-        return a_provisioner(self.server, **self._steward)
+        return a_provisioner(self.server, secret=self._steward)
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> AwsApplication:
         keys = credentials.access_keys
@@ -351,7 +355,11 @@ class AwsBackend(Backend):
 
 
 def a_provisioner(
-    server: AwsServer, *, limits: Limits | None = None, patience: Patience = QUICK, **secret: str
+    server: AwsServer,
+    *,
+    limits: Limits | None = None,
+    patience: Patience = QUICK,
+    secret: Mapping[str, str] | None = None,
 ) -> AwsS3Provisioner:
     """A provisioner whose administrator's Secret is root's, or what is given."""
     held = secret or {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}

@@ -64,7 +64,7 @@ def ministack() -> Iterator[AwsServer]:
             "AWS_ACCESS_KEY_ID": server.access_key,
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
         }
-        command = [servers_python(), "-m", "ministack"]
+        command: list[str | Path] = [servers_python(), "-m", "ministack"]
         program = Program(name="ministack", command=command, directory=home, environment=environment)
         with running(program, ready=http_ready(f"{server.url}/_ministack/health")):
             yield server
@@ -77,7 +77,7 @@ def moto() -> Iterator[AwsServer]:
         (port,) = free_ports(1)
         server = AwsServer(url=f"http://{HOST}:{port}", account="123456789012")
         environment = {"HOME": str(home), "TMPDIR": str(home), "INITIAL_NO_AUTH_ACTION_COUNT": "inf"}
-        command = [servers_python(), "-m", "moto.server", "-H", HOST, "-p", str(port)]
+        command: list[str | Path] = [servers_python(), "-m", "moto.server", "-H", HOST, "-p", str(port)]
         program = Program(name="moto", command=command, directory=home, environment=environment)
         with running(program, ready=http_ready(f"{server.url}/moto-api/data.json")):
             yield server

@@ -1,0 +1,237 @@
+"""A crash between any two steps: the next call goes on, and never takes what is not ours.
+
+On two servers: one that takes the stamp in the call that makes a bucket, as AWS does, and one that does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from aws_backend import AwsBackend
+
+from aws_s3_provisioner.identity import Identity
+from aws_s3_provisioner.parameters import Parameters
+from aws_s3_provisioner.settings import Settings
+from aws_s3_provisioner.storage import Storage
+from libbucket import BucketExists, StoreUnavailable
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import World, assert_works
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws_servers import AwsServer
+
+    from libbucket import BucketOptions
+
+STEPS = [
+    (Storage, "find_tags"),
+    (Storage, "create"),
+    (Settings, "apply"),
+    (Identity, "ensure"),
+    (Identity, "_create"),
+    (Identity, "limit"),
+    (Identity, "create_keys"),
+    (Storage, "attempt"),
+]
+STEPS_WITHOUT_STAMP = [*STEPS, (Identity, "declare_intent"), (Storage, "stamp"), (Identity, "withdraw_intent")]
+LAST_STEPS = [
+    (Storage, "check_unlocked"),
+    (Identity, "_delete_key"),
+    (Identity, "_delete_policy"),
+    (Identity, "_delete_user"),
+    (Storage, "purge_batch"),
+    (Storage, "remove"),
+]
+CONFIG = {"bucketVersioning": "Enabled"}
+both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+each_step = pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
+each_step_without_stamp = pytest.mark.parametrize(
+    ("owner", "step"), STEPS_WITHOUT_STAMP, ids=[step for _, step in STEPS_WITHOUT_STAMP]
+)
+each_last_step = pytest.mark.parametrize(("owner", "step"), LAST_STEPS, ids=[step for _, step in LAST_STEPS])
+
+
+@pytest.fixture
+def lenient_world(lenient_server: AwsServer) -> Iterator[World]:
+    world = World(AwsBackend(lenient_server))
+    yield world
+    world.clean_up()
+
+
+@both_sides
+@each_step
+def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
+    world: World, backend: AwsBackend, owner: type, step: str, done: bool
+) -> None:
+    request = world.request(config=CONFIG)
+    _die_at(world, request, owner, step, done=done)
+    tenant = world.greenfield(request)
+    assert_works(tenant)
+    assert backend.administrator.config(tenant.bucket, "bucketVersioning") == "Enabled"
+    assert request.owner.is_stamped_on(backend.administrator.tags(tenant.bucket))
+    assert len(backend.administrator.keys(request.user_id)) == 1, "a key that nobody knows was left"
+
+
+@both_sides
+@each_step
+def test_a_creation_that_was_cut_off_is_removed_by_delete(
+    world: World, backend: AwsBackend, owner: type, step: str, done: bool
+) -> None:
+    request = world.request(config=CONFIG)
+    _die_at(world, request, owner, step, done=done)
+    world.delete(builders.intent(request))
+    assert not backend.administrator.bucket_exists(request.bucket_name)
+    assert not backend.administrator.identity_exists(builders.intent(request))
+
+
+@both_sides
+@each_step_without_stamp
+def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_finished_too(
+    lenient_world: World, owner: type, step: str, done: bool
+) -> None:
+    request = lenient_world.request()
+    administrator = lenient_world.administrator
+    _die_at(lenient_world, request, owner, step, done=done)
+    tenant = lenient_world.greenfield(request)
+    assert isinstance(lenient_world.backend, AwsBackend)
+    assert request.owner.is_stamped_on(lenient_world.backend.administrator.tags(tenant.bucket))
+    user = lenient_world.backend.administrator.iam.get_user(UserName=request.user_id)["User"]
+    assert not [tag for tag in user["Tags"] if tag["Key"] == "objectbucket_being_made"], "the note was left"
+    assert administrator.bucket_exists(tenant.bucket)
+
+
+@both_sides
+@each_step_without_stamp
+def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_removed_too(
+    lenient_world: World, owner: type, step: str, done: bool
+) -> None:
+    request = lenient_world.request()
+    _die_at(lenient_world, request, owner, step, done=done)
+    lenient_world.delete(builders.intent(request))
+    assert not lenient_world.administrator.bucket_exists(request.bucket_name)
+    assert not lenient_world.administrator.identity_exists(builders.intent(request))
+
+
+@both_sides
+@each_last_step
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
+    world: World, backend: AwsBackend, owner: type, step: str, done: bool
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    with pytest.MonkeyPatch.context() as patch:
+        _cut(patch, owner, step, done=done)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.delete(tenant.record)
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+    assert not backend.administrator.identity_exists(tenant.record)
+
+
+def test_a_bucket_without_a_stamp_is_not_taken_after_a_crash_if_something_is_in_it(lenient_world: World) -> None:
+    request = lenient_world.request()
+    _die_at(lenient_world, request, Identity, "declare_intent", done=True)
+    administrator = lenient_world.administrator
+    administrator.make_bucket(request.bucket_name)
+    administrator.application().put(request.bucket_name, "neighbours", b"data")
+    with pytest.raises(BucketExists):
+        lenient_world.greenfield(request)
+    with pytest.raises(BucketExists):
+        lenient_world.delete(builders.intent(request))
+    assert administrator.application().get(request.bucket_name, "neighbours") == b"data"
+    administrator.application().delete(request.bucket_name, "neighbours")
+    with pytest.raises(BucketExists):
+        lenient_world.greenfield(request)
+    assert administrator.settings(request.bucket_name)["tags"] == {}, "not taken when it is empty later either"
+
+
+def test_an_empty_bucket_without_a_stamp_is_never_taken_where_a_bucket_is_stamped_when_it_is_made(
+    world: World, backend: AwsBackend
+) -> None:
+    request = world.request()
+    backend.administrator.make_bucket(request.bucket_name)
+    with pytest.MonkeyPatch.context() as patch:
+        _pretend_aws(patch)
+        with pytest.raises(BucketExists):
+            world.provisioner.provision(request)
+        with pytest.raises(BucketExists):
+            world.provisioner.delete(builders.intent(request))
+    assert backend.administrator.bucket_exists(request.bucket_name)
+
+
+@both_sides
+@each_step
+def test_at_aws_itself_a_creation_that_was_cut_off_is_finished_by_the_next_call(
+    world: World, owner: type, step: str, done: bool
+) -> None:
+    request = world.request()
+    with pytest.MonkeyPatch.context() as aws:
+        _pretend_aws(aws)
+        aws.setattr(Identity, "declare_intent", _never)
+        aws.setattr(Storage, "stamp", _never)
+        _die_at(world, request, owner, step, done=done)
+        assert_works(world.greenfield(request))
+
+
+def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(world: World, backend: AwsBackend) -> None:
+    request = world.request()
+    find = Storage.find_tags
+
+    def then_the_neighbour(self: Storage, bucket: str) -> object:
+        found = find(self, bucket)
+        if not backend.administrator.bucket_exists(bucket):
+            backend.administrator.make_bucket(bucket)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Storage, "find_tags", then_the_neighbour)
+        with pytest.raises(BucketExists):
+            world.provisioner.provision(request)
+    assert backend.administrator.tags(request.bucket_name) == {}
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(request)
+
+
+def test_a_bucket_of_another_account_is_told_from_a_missing_permission(world: World, backend: AwsBackend) -> None:
+    request = world.request()
+    another = backend.client("s3", access_key="111111111111", secret_key="x")
+    another.create_bucket(
+        Bucket=request.bucket_name, CreateBucketConfiguration={"LocationConstraint": request.parameters["region"]}
+    )
+    try:
+        for verb in (world.provisioner.provision, world.provisioner.grant):
+            with pytest.raises(BucketExists, match="another AWS account"):
+                verb(request)
+    finally:
+        another.delete_bucket(Bucket=request.bucket_name)
+    assert_works(world.greenfield(request))
+
+
+def _pretend_aws(patch: pytest.MonkeyPatch) -> None:
+    """The server is taken for AWS itself, which stamps a bucket in the call that makes it."""
+    patch.setattr(Parameters, "stamps_on_creation", True)
+
+
+def _never(*_: object) -> None:
+    pytest.fail("AWS needs no such step")
+
+
+def _die_at(world: World, request: BucketOptions, owner: type, step: str, *, done: bool) -> None:
+    """Provisions with a step that fails, before or after it was done."""
+    with pytest.MonkeyPatch.context() as patch:
+        _cut(patch, owner, step, done=done)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.provision(request)
+
+
+def _cut(patch: pytest.MonkeyPatch, owner: type, step: str, *, done: bool) -> None:
+    """Lets a step fail, before or after it was done."""
+    real = getattr(owner, step)
+
+    def cut_off(self: object, *args: object, **kw: object) -> object:
+        if done:
+            real(self, *args, **kw)
+        raise StoreUnavailable("the process died here")
+
+    patch.setattr(owner, step, cut_off)

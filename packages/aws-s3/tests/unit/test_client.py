@@ -1,0 +1,217 @@
+"""Where requests go, what applications are told, and what becomes of servers that don't do what they should."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aws_s3_provisioner.client import Connector, Limits
+from aws_s3_provisioner.identity import Identity
+from aws_s3_provisioner.parameters import Admin, parse_parameters
+from aws_s3_provisioner.provisioner import AwsS3Provisioner
+from aws_s3_provisioner.storage import Storage
+from libbucket import (
+    AdminSecretMissing,
+    ProvisionerError,
+    RetrySlowly,
+    SecretStr,
+    Services,
+    StoreUnavailable,
+    Throttled,
+)
+from libbucket.testing import builders
+from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aws_s3_provisioner.client import Clients
+
+ADMIN = Admin(access_key="AKIA", secret_key=SecretStr("s3cr3t"), token=SecretStr(""))
+SECRET = {"secretName": "admin", "secretNamespace": "aws"}
+HELD = {"AWS_ACCESS_KEY_ID": SecretStr("AKIA"), "AWS_SECRET_ACCESS_KEY": SecretStr("s3cr3t")}
+SHORT = Limits(connect=0.5, read=0.3)
+ELSEWHERE = b"<Error><Code>%b</Code><Message>m</Message><Region>eu-central-1</Region></Error>"
+
+
+def connected(look: Callable[[Clients], Any], **parameters: str) -> Any:
+    with Connector(Limits()).connect(parse_parameters(parameters), ADMIN) as clients:
+        return look(clients)
+
+
+def a_provisioner(secret: Mapping[str, SecretStr] | None = None) -> AwsS3Provisioner:
+    return AwsS3Provisioner(Services(read_secret=lambda _namespace, _name: secret or HELD), limits=SHORT)
+
+
+def verbs(provisioner: AwsS3Provisioner, url: str) -> dict[str, Callable[[], object]]:
+    """Every verb, with a request for a store at `url`."""
+    parameters = {**SECRET, "s3Endpoint": url, "iamEndpoint": url}
+    request = builders.options(parameters=parameters, credentials=builders.access_keys())
+    record = builders.intent(request)
+    return {
+        "provision": lambda: provisioner.provision(request),
+        "grant": lambda: provisioner.grant(request),
+        "delete": lambda: provisioner.delete(record),
+        "revoke": lambda: provisioner.revoke(record),
+        "is_intact": lambda: provisioner.is_intact(request),
+    }
+
+
+each_verb = pytest.mark.parametrize("verb", ["provision", "grant", "delete", "revoke", "is_intact"])
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "host"),
+    [
+        ("us-east-1", "aws", "s3.us-east-1.amazonaws.com"),
+        ("us-west-1", "aws", "s3.us-west-1.amazonaws.com"),
+        ("eu-central-1", "aws", "s3.eu-central-1.amazonaws.com"),
+        ("cn-north-1", "aws-cn", "s3.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "aws-us-gov", "s3.us-gov-west-1.amazonaws.com"),
+        ("us-iso-east-1", "aws-iso", "s3.us-iso-east-1.c2s.ic.gov"),
+        ("eu-north-9", "aws", "s3.eu-north-9.amazonaws.com"),
+    ],
+)
+def test_every_region_and_partition_has_its_host_and_its_arns(region: str, partition: str, host: str) -> None:
+    def look(clients: Clients) -> tuple[str, ...]:
+        return clients.partition, clients.public.url, clients.s3.meta.endpoint_url, clients.bucket_arn("b")
+
+    found = connected(look, region=region)
+    assert found == (partition, f"https://{host}", f"https://{host}", f"arn:{partition}:s3:::b")
+
+
+def test_users_are_looked_for_where_their_partition_has_them() -> None:
+    def iam(clients: Clients) -> str:
+        return clients.iam.meta.endpoint_url
+
+    assert connected(iam, region="us-west-1") == "https://iam.amazonaws.com"
+    assert connected(iam, region="cn-north-1") == "https://iam.cn-north-1.amazonaws.com.cn"
+    assert connected(iam, region="us-gov-west-1") == "https://iam.us-gov.amazonaws.com"
+
+
+def test_a_region_that_aws_does_not_have_is_refused_but_another_store_may_have_it() -> None:
+    with pytest.raises(RetrySlowly, match="region"):
+        connected(lambda clients: clients.partition, region="garage")
+    own = {"s3Endpoint": "https://s3.example.com:3900", "iamEndpoint": "https://iam.example.com"}
+    assert connected(lambda clients: clients.public, region="garage", **own).url == "https://s3.example.com:3900"
+
+
+def test_a_bucket_stands_in_the_path_where_the_class_says_so() -> None:
+    def signed(clients: Clients) -> str:
+        return clients.s3.generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "k"})
+
+    assert connected(signed, region="eu-west-1").startswith("https://photos.s3.")
+    path = connected(signed, region="eu-west-1", pathStyle="true")
+    assert path.startswith("https://s3.")
+    assert "amazonaws.com/photos/k?" in path
+
+
+def test_the_class_says_where_to_go_and_not_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere.invalid")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    found = connected(lambda clients: (clients.s3.meta.endpoint_url, clients.s3.meta.region_name))
+    assert found == ("https://s3.us-west-1.amazonaws.com", "us-west-1")
+
+
+def test_requests_have_the_limits_of_the_contract_and_the_sdk_tries_once() -> None:
+    def look(clients: Clients) -> list[tuple[object, ...]]:
+        configs: list[Any] = [clients.s3.meta.config, clients.iam.meta.config]
+        return [(one.connect_timeout, one.read_timeout, one.retries["total_max_attempts"]) for one in configs]
+
+    assert connected(look) == [(5.0, 30.0, 1)] * 2
+
+
+@each_verb
+def test_a_server_that_never_answers_is_given_up_within_the_limit(verb: str) -> None:
+    with silent_server() as server:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="time limit"):
+            verbs(a_provisioner(), server.url)[verb]()
+        assert time.monotonic() - began < 5
+        assert server.connections == 1
+
+
+@each_verb
+def test_nobody_listening_is_the_stores_failure(verb: str) -> None:
+    with pytest.raises(StoreUnavailable, match="no connection"):
+        verbs(a_provisioner(), closed_port_url())[verb]()
+
+
+@each_verb
+@pytest.mark.parametrize("code", [b"SlowDown", b"ServiceUnavailable", b"Throttling"])
+def test_a_busy_server_is_not_asked_again_but_its_delay_handed_on(verb: str, code: bytes) -> None:
+    body = b"<Error><Code>%b</Code></Error>" % code
+    with scripted_server(Answer(status=503, headers={"Retry-After": "7"}, body=body)) as server:
+        with pytest.raises(Throttled) as refused:
+            verbs(a_provisioner(), server.url)[verb]()
+        assert refused.value.delay == 7
+        assert len(server.requests) == 1
+
+
+@each_verb
+def test_a_web_page_is_told_from_aws(verb: str) -> None:
+    page = Answer(headers={"Content-Type": "text/html"}, body=b"<html>Welcome<br></html>")
+    with scripted_server(page) as server, pytest.raises(RetrySlowly, match="s3Endpoint"):
+        verbs(a_provisioner(), server.url)[verb]()
+
+
+@pytest.mark.parametrize("verb", ["provision", "grant", "delete", "is_intact"])
+@pytest.mark.parametrize(
+    ("status", "code", "headers"),
+    [
+        # As S3 answers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html
+        (301, b"PermanentRedirect", {"x-amz-bucket-region": "eu-central-1"}),
+        (307, b"TemporaryRedirect", {"Location": "https://b.s3.eu-central-1.amazonaws.com/"}),
+        (400, b"AuthorizationHeaderMalformed", {}),
+    ],
+)
+def test_a_bucket_in_another_region_is_named_and_nothing_is_done(
+    verb: str, status: int, code: bytes, headers: dict[str, str]
+) -> None:
+    with scripted_server(Answer(status=status, headers=headers, body=ELSEWHERE % code)) as server:
+        with pytest.raises(RetrySlowly, match="eu-central-1") as refused:
+            verbs(a_provisioner(), server.url)[verb]()
+        assert "region" in refused.value.message
+        assert len(server.requests) == 1
+        assert server.requests[0].startswith("GET ")
+
+
+def test_a_secret_that_is_named_and_missing_is_no_reason_to_look_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAAMBIENT")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ambient")
+
+    def missing(namespace: str, name: str) -> Mapping[str, SecretStr]:
+        raise AdminSecretMissing(f"Secret {namespace}/{name} does not exist")
+
+    provisioner = AwsS3Provisioner(Services(read_secret=missing), limits=SHORT)
+    with silent_server() as server:
+        for call in verbs(provisioner, server.url).values():
+            with pytest.raises(AdminSecretMissing):
+                call()
+        assert server.connections == 0
+
+
+def test_a_pod_without_an_identity_is_told_what_to_do() -> None:
+    provisioner = AwsS3Provisioner(Services(read_secret=lambda _namespace, _name: HELD), limits=SHORT)
+    with pytest.raises(RetrySlowly, match=r"secretName.*IRSA"):
+        provisioner.provision(builders.options(parameters={"region": "eu-west-1"}))
+
+
+def test_connections_are_closed_and_nothing_is_printed_of_a_secret() -> None:
+    with silent_server() as server:
+        parameters = parse_parameters({"s3Endpoint": server.url, "iamEndpoint": server.url})
+        with Connector(SHORT).connect(parameters, ADMIN) as clients:
+            assert "s3cr3t" not in repr(clients)
+            storage = Storage(clients=clients, now=Services(read_secret=lambda *_: HELD).now)
+            with pytest.raises(ProvisionerError) as refused:
+                storage.find_tags("bucket")
+            assert "s3cr3t" not in repr(refused.value) + repr(Identity)
+
+
+def test_a_look_without_credentials_asks_nobody() -> None:
+    with silent_server() as server:
+        parameters = {**SECRET, "s3Endpoint": server.url, "iamEndpoint": server.url}
+        assert not a_provisioner().is_intact(builders.options(parameters=parameters))
+        assert server.connections == 0
