@@ -293,7 +293,7 @@ class AzureBackend(Backend):
     )
 
     def __init__(self, server: AzuriteServer) -> None:
-        self._server = server
+        self.server = self._server = server
         self._administrator = AzureAdministrator(server)
         self._applications: list[AzureApplication] = [self._administrator.application()]
 

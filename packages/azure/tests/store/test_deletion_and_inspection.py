@@ -1,0 +1,254 @@
+"""What Azure has beyond the suite: containers that may not go, leases, names that are busy, and the cheap look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure_backend import a_provisioner
+from azure_requests import recorded_requests
+
+from libbucket import BucketExists, BucketNotEmpty, NotReady, RetrySlowly, SecretStr
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import OBJECT, World, assert_shut_out, assert_works
+from libbucket.testing.misbehaving import Answer, scripted_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from azure_backend import AzureBackend
+    from azurite_server import AzuriteServer
+
+    from libbucket import Authentication, BucketOptions
+
+STAMPED = builders.options(user_id="obc-claim")
+REQUEST_ID = {"x-ms-request-id": "1", "Last-Modified": "Tue, 03 Nov 2026 10:00:00 GMT", "ETag": '"1"'}
+
+
+def an_error(status: int, code: str) -> Answer:
+    return Answer(status=status, headers={**REQUEST_ID, "x-ms-error-code": code})
+
+
+def a_container(**headers: str) -> Answer:
+    metadata = {f"x-ms-meta-{key}": value for key, value in STAMPED.owner.stamp().items()}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(headers={**REQUEST_ID, **metadata, "x-ms-lease-state": "available", **named})
+
+
+def asked_of(server: AzuriteServer, url: str) -> BucketOptions:
+    parameters = {"storageAccount": server.account, "endpoint": url, "secretName": "a", "secretNamespace": "b"}
+    return replace(STAMPED, parameters=parameters)
+
+
+@pytest.mark.parametrize("kept_by", ["x-ms-has-immutability-policy", "x-ms-has-legal-hold"])
+def test_a_container_under_a_policy_or_a_hold_is_not_touched(server: AzuriteServer, kept_by: str) -> None:
+    with scripted_server(a_container(**{kept_by: "true"})) as azure:
+        with pytest.raises(BucketNotEmpty, match="immutability policy or a legal hold"):
+            a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
+        assert [request.split()[0] for request in azure.requests] == ["GET"], "only looked at"
+    with scripted_server(a_container(), Answer(status=202, headers=REQUEST_ID)) as azure:
+        a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
+        assert [request.split()[0] for request in azure.requests] == ["GET", "DELETE"]
+
+
+@pytest.mark.parametrize("code", ["BlobImmutableDueToPolicy", "ContainerProtectedFromDeletion"])
+def test_a_hold_that_azure_finds_itself_is_told_the_same_way(server: AzuriteServer, code: str) -> None:
+    with (
+        scripted_server(a_container(), an_error(409, code)) as azure,
+        pytest.raises(BucketNotEmpty, match="keeps from deletion"),
+    ):
+        a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
+
+
+def test_a_name_that_is_still_busy_is_tried_again_half_a_minute_later(server: AzuriteServer) -> None:
+    gone, busy = an_error(404, "ContainerNotFound"), an_error(409, "ContainerBeingDeleted")
+    with scripted_server(gone, busy) as azure, pytest.raises(NotReady, match="still being deleted") as waiting:
+        a_provisioner(server).provision(asked_of(server, azure.url))
+    assert waiting.value.delay == 30
+
+
+@pytest.mark.parametrize("verb", ["provision", "grant"])
+def test_a_container_that_is_going_is_waited_for(server: AzuriteServer, verb: str) -> None:
+    with scripted_server(an_error(409, "ContainerBeingDeleted")) as azure, pytest.raises(NotReady) as waiting:
+        getattr(a_provisioner(server), verb)(asked_of(server, azure.url))
+    assert waiting.value.delay == 30
+
+
+@pytest.mark.parametrize("answer", [an_error(409, "ContainerBeingDeleted"), an_error(404, "ContainerNotFound")])
+def test_a_container_that_is_going_or_gone_already_is_deleted(server: AzuriteServer, answer: Answer) -> None:
+    with scripted_server(a_container(), answer) as azure:
+        a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
+        assert len(azure.requests) == 2
+
+
+def test_revoking_waits_until_azure_stops_letting_the_sas_in(
+    server: AzuriteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Azure may go on for some seconds with a policy that is gone; azurite does not."""
+    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
+    no_policies = Answer(headers={**REQUEST_ID, "Content-Type": "application/xml"}, body=b"<SignedIdentifiers />")
+    still_in = Answer(
+        headers={**REQUEST_ID, "Content-Type": "application/xml"},
+        body=b'<EnumerationResults ServiceEndpoint="http://x/" ContainerName="x"><Blobs /><NextMarker /></EnumerationResults>',
+    )
+    with scripted_server(no_policies, still_in, still_in, no_policies, an_error(403, "AuthenticationFailed")) as azure:
+        record = builders.intent(asked_of(server, azure.url))
+        state = {"AccessPolicy": "obc-policy-1"}
+        record = replace(record, connection=replace(record.connection, additional_state=state))
+        with pytest.raises(NotReady, match="still lets in") as waiting:
+            a_provisioner(server).revoke(record)
+        assert waiting.value.delay == 5
+        a_provisioner(server).revoke(record)
+
+
+def test_a_new_policy_that_azure_does_not_know_yet_is_kept_for_the_next_call(
+    world: World, backend: AzureBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
+    request = world.request()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("azure_provisioner.storage.Storage.accepts", lambda *_: False)
+        with pytest.raises(NotReady, match="does not work yet") as waiting:
+            world.provisioner.provision(request)
+    assert waiting.value.delay == 5
+    before = set(backend.administrator.policies(request.bucket_name))
+    assert_works(world.greenfield(request))
+    assert set(backend.administrator.policies(request.bucket_name)) == before
+
+
+def test_a_container_that_is_leased_without_end_is_not_deleted_and_the_lease_is_named(
+    world: World, backend: AzureBackend
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    backend.administrator.service.get_container_client(tenant.bucket).acquire_lease(-1)
+    with pytest.raises(RetrySlowly, match="lease without end"):
+        world.provisioner.delete(tenant.record)
+    assert tenant.application.list_keys(tenant.bucket) == [OBJECT]
+    backend.administrator.break_lease(tenant.bucket)
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_a_container_whose_policies_are_just_being_edited_is_deleted_a_moment_later(
+    world: World, backend: AzureBackend
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    lease = backend.administrator.service.get_container_client(tenant.bucket).acquire_lease(15)
+    with pytest.raises(NotReady, match="lease"):
+        world.provisioner.delete(tenant.record)
+    lease.release()
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_leases_and_snapshots_of_its_objects_do_not_keep_a_container(world: World, backend: AzureBackend) -> None:
+    tenant = world.tenant(greenfield=True)
+    blob: Any = backend.administrator.application().blob(tenant.bucket, OBJECT)
+    blob.create_snapshot()
+    blob.acquire_lease(-1)
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_policies_of_a_guest_go_with_the_container_and_the_guest_is_revoked_all_the_same(world: World) -> None:
+    owner = world.tenant(greenfield=True)
+    guest = world.brownfield(owner.bucket)
+    world.delete(owner.record)
+    assert_shut_out(guest)
+    world.revoke(guest.record)
+
+
+def test_metadata_that_somebody_added_stays_beside_the_stamp(world: World, backend: AzureBackend) -> None:
+    tenant = world.greenfield()
+    container = backend.administrator.service.get_container_client(tenant.bucket)
+    container.set_container_metadata({**tenant.request.owner.stamp(), "cost_centre": "42"})
+    world.again(tenant)
+    assert container.get_container_properties().metadata["cost_centre"] == "42"
+
+
+def test_a_container_that_another_program_made_is_stamped_and_its_metadata_kept(
+    world: World, backend: AzureBackend
+) -> None:
+    bucket = world.foreign_bucket()
+    container = backend.administrator.service.get_container_client(bucket)
+    container.set_container_metadata({"cost_centre": "42"})
+    tenant = world.greenfield(replace(world.request(bucket=bucket), taken_over=True))
+    assert container.get_container_properties().metadata == {**tenant.request.owner.stamp(), "cost_centre": "42"}
+    thief = replace(world.request(bucket=bucket), taken_over=True)
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(thief)
+    with pytest.raises(BucketExists):
+        world.provisioner.delete(replace(builders.intent(thief), taken_over=True))
+
+
+def test_a_look_at_a_bound_claim_is_one_request_with_its_own_sas(world: World, server: AzuriteServer) -> None:
+    def nobody_reads_it(namespace: str, name: str) -> Any:
+        raise AssertionError(f"{namespace}/{name} is of no use for a look")
+
+    tenant = world.tenant(greenfield=True)
+    looker = a_provisioner(server)
+    object.__setattr__(looker._services, "read_secret", nobody_reads_it)
+    with recorded_requests() as made:
+        assert looker.is_intact(builders.again(tenant.request, tenant.answer))
+    assert made == ["GET list"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda backend, tenant: backend.administrator.remove_identity(tenant.record),
+        lambda backend, tenant: backend.administrator.purge_bucket(tenant.bucket),
+    ],
+    ids=["policy", "container"],
+)
+def test_a_look_finds_what_was_removed(world: World, backend: AzureBackend, spoil: Callable[[Any, Any], None]) -> None:
+    tenant = world.tenant(greenfield=True)
+    request = builders.again(tenant.request, tenant.answer)
+    looker = a_provisioner(backend.server)
+    assert looker.is_intact(request)
+    spoil(backend, tenant)
+    assert not looker.is_intact(request)
+    assert_works(world.bind(request, greenfield=True))
+
+
+def test_a_look_finds_what_is_wrong_with_the_secret_without_asking_azure(world: World, server: AzuriteServer) -> None:
+    tenant, neighbour = world.tenant(greenfield=True), world.tenant(greenfield=True)
+    request = builders.again(tenant.request, tenant.answer)
+    looker = a_provisioner(server)
+    assert looker.is_intact(request)
+    delegated = {**request.parameters, "credentials": "user-delegation-sas", "endpoint": "https://127.0.0.1:1"}
+    with recorded_requests() as made:
+        assert not looker.is_intact(replace(request, credentials=None))
+        assert not looker.is_intact(replace(request, credentials=neighbour.credentials))
+        assert not looker.is_intact(replace(request, credentials=_with_an_edited_url(tenant.credentials)))
+        assert not looker.is_intact(replace(request, parameters=delegated))
+        assert not looker.is_intact(replace(request, bucket_name="Not A Name"))
+    assert made == []
+
+
+def test_an_edit_of_one_key_of_the_secret_is_mended_with_the_same_sas(world: World) -> None:
+    tenant = world.tenant(greenfield=True)
+    edited = replace(tenant.request, credentials=_with_an_edited_url(tenant.credentials))
+    assert world.bind(edited, greenfield=True).credentials == tenant.credentials
+
+
+def test_a_sas_of_this_claim_does_not_set_its_own_permissions(world: World, server: AzuriteServer) -> None:
+    """What a SAS that is bound to a policy may do stands in the policy: its holder adds nothing."""
+    tenant = world.greenfield(world.request(parameters={"permissions": "rl"}))
+    token = tenant.credentials.additional_secret_data["AZURE_STORAGE_SAS_TOKEN"].reveal()
+    assert "sp=" not in token
+    assert "se=" not in token
+    from azure_backend import AzureApplication
+
+    wider = AzureApplication.with_sas(server.url, f"{token}&sp=racwdl&se=2040-01-01")
+    with pytest.raises(HttpResponseError) as refused:
+        wider.blob(tenant.bucket, "new").upload_blob(b"x")
+    assert refused.value.status_code == 403
+    wider.close()
+
+
+def _with_an_edited_url(credentials: Authentication) -> Authentication:
+    data = {**credentials.additional_secret_data, "AZURE_STORAGE_CONTAINER_URL": SecretStr("https://elsewhere")}
+    return replace(credentials, additional_secret_data=data)
