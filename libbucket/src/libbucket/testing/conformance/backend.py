@@ -28,6 +28,7 @@ class Ability(StrEnum):
     ANONYMOUS = "serve a bucket to everybody once an administrator says so"
     LIST_BUCKETS = "list buckets"
     VERSIONS = "keep older versions of objects"
+    DELETE_MARKERS = "keep a deletion as a version of its own"
     TAKEOVER = "take over a bucket that another program made for a claim"
     REUSED_NAMES = "give a bucket the name of one that was just removed"
     IDENTITY_APART = "keep a claim's identity when its bucket is gone"
