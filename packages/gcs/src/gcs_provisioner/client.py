@@ -123,6 +123,18 @@ class TokensOnly(Credentials):  # type: ignore[misc,no-untyped-call,unused-ignor
         self.token, self.expiry = self._source.token, self._source.expiry
 
 
+class _QuietClient(storage.Client):  # type: ignore[misc,unused-ignore]
+    """A client that sends what it is told to, and nothing else.
+
+    Google's own looks at every bucket that it meets once more, for labels of traces, whether there are any or not: in
+    threads that outlive the verb, with time limits and retries of their own.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._bucket_metadata_cache = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clients:
     """What one verb works with.
@@ -229,7 +241,7 @@ def connect(parameters: Parameters, admin: Admin | None, patience: Patience) -> 
             session.max_redirects = 0
             yield Clients(
                 # The endpoint is always named: STORAGE_EMULATOR_HOST then neither moves a request nor drops its token.
-                storage=storage.Client(
+                storage=_QuietClient(
                     project=project,
                     credentials=credentials,
                     _http=session,

@@ -173,6 +173,7 @@ class JsonApplication(Application):
         self.client = storage.Client(
             project=project, credentials=self.credentials, client_options={"api_endpoint": endpoint}
         )
+        self.client._bucket_metadata_cache = None  # it sends requests of its own, from threads
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
         with json_refusals():
@@ -378,6 +379,9 @@ class GcsBackend(Backend):
     """A running double, ready for the suite; what claims get is as `credentials` says."""
 
     capabilities = Capabilities(
+        cannot={
+            Ability.DELETE_MARKERS: "a deleted object becomes noncurrent, and nothing else is kept of the deletion"
+        },
         config={
             "bucketVersioning": {"Enabled": "Enabled", "Suspended": "Suspended"},
             "kubernetesServiceAccount": {"uploader": "uploader", "viewer": "viewer"},
