@@ -310,7 +310,7 @@ def _from_tls(error: ssl.SSLError, call: Call) -> ProvisionerError:
         else:
             problem = "is not valid"
         return RetrySlowly(f"the certificate at {call.url}, or at the authority that issues tokens, {problem}")
-    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
+    if getattr(error, "reason", None) in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
         return RetrySlowly(f"{call.url} does not speak TLS: say http:// in parameter endpoint")
     return StoreUnavailable(f"Azure at {call.url} does not answer: TLS failed")
 

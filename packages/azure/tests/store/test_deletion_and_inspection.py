@@ -88,19 +88,25 @@ def test_revoking_waits_until_azure_stops_letting_the_sas_in(
 ) -> None:
     """Azure may go on for some seconds with a policy that is gone; azurite does not."""
     monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
-    no_policies = Answer(headers={**REQUEST_ID, "Content-Type": "application/xml"}, body=b"<SignedIdentifiers />")
-    still_in = Answer(
-        headers={**REQUEST_ID, "Content-Type": "application/xml"},
-        body=b'<EnumerationResults ServiceEndpoint="http://x/" ContainerName="x"><Blobs /><NextMarker /></EnumerationResults>',
-    )
-    with scripted_server(no_policies, still_in, still_in, no_policies, an_error(403, "AuthenticationFailed")) as azure:
-        record = builders.intent(asked_of(server, azure.url))
+    xml = {**REQUEST_ID, "Content-Type": "application/xml"}
+    no_policies = Answer(headers=xml, body=b"<SignedIdentifiers />")
+    still_in = Answer(headers=xml, body=b"<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>")
+
+    def revoke(url: str) -> None:
+        record = builders.intent(asked_of(server, url))
         state = {"AccessPolicy": "obc-policy-1"}
         record = replace(record, connection=replace(record.connection, additional_state=state))
-        with pytest.raises(NotReady, match="still lets in") as waiting:
-            a_provisioner(server).revoke(record)
-        assert waiting.value.delay == 5
         a_provisioner(server).revoke(record)
+
+    with (
+        scripted_server(no_policies, still_in) as azure,
+        pytest.raises(NotReady, match="still lets in") as waiting,
+    ):
+        revoke(azure.url)
+    assert waiting.value.delay == 5
+    with scripted_server(no_policies, an_error(403, "AuthenticationFailed")) as azure:
+        revoke(azure.url)
+        assert len(azure.requests) == 2
 
 
 def test_a_new_policy_that_azure_does_not_know_yet_is_kept_for_the_next_call(

@@ -1,0 +1,119 @@
+"""Stored access policies and signatures as data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from azure_provisioner.parameters import parse_parameters
+from azure_provisioner.policy import (
+    MOST_POLICIES,
+    Acl,
+    StoredPolicy,
+    build_id,
+    build_prefix,
+    build_secret,
+    decide_policy,
+    parse_held,
+    parse_time,
+    renewal_of,
+)
+from libbucket import Authentication, QuotaExceeded, SecretStr
+
+NOW = datetime(2026, 11, 3, 10, 0, 0, tzinfo=UTC)
+PARAMETERS = parse_parameters({"storageAccount": "account", "secretName": "a", "secretNamespace": "b", "expiry": "10d"})
+PREFIX = build_prefix("obc-claim")
+OTHER = StoredPolicy(id="by hand", permission="r", expiry="2040-01-01")
+NOBODY = Acl(public_access="blob", policies=())
+
+
+def ours(days: float, permission: str = "racwdxltf") -> StoredPolicy:
+    expiry = (NOW + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return StoredPolicy(id=PREFIX + "1", permission=permission, expiry=expiry)
+
+
+def test_a_new_policy_comes_last_and_leaves_everything_else() -> None:
+    policy, changed = decide_policy(replace(NOBODY, policies=(OTHER,)), PREFIX, PARAMETERS, NOW)
+    assert changed == Acl(public_access="blob", policies=(OTHER, policy))
+    assert policy.id.startswith(PREFIX)
+    assert len(policy.id) <= 64
+    assert (policy.start, policy.permission, policy.expiry) == (None, "racwdxltf", "2026-11-13T10:00:00Z")
+
+
+def test_a_policy_that_is_right_is_not_written_again() -> None:
+    acl = replace(NOBODY, policies=(ours(6), OTHER))
+    assert decide_policy(acl, PREFIX, PARAMETERS, NOW) == (ours(6), None)
+
+
+@pytest.mark.parametrize("wrong", [ours(5), ours(-1), ours(11), ours(6, "rl"), replace(ours(6), expiry=None)])
+def test_a_policy_that_is_old_or_not_what_the_class_says_is_mended_where_it_stands(wrong: StoredPolicy) -> None:
+    policy, changed = decide_policy(replace(NOBODY, policies=(wrong, OTHER)), PREFIX, PARAMETERS, NOW)
+    assert policy == ours(10)
+    assert changed == replace(NOBODY, policies=(ours(10), OTHER))
+
+
+def test_a_second_policy_of_the_same_claim_goes() -> None:
+    second = replace(ours(3), id=PREFIX + "2")
+    acl = replace(NOBODY, policies=(ours(3), OTHER, second))
+    assert decide_policy(acl, PREFIX, PARAMETERS, NOW)[1] == replace(NOBODY, policies=(ours(10), OTHER))
+
+
+def test_a_full_container_takes_no_sixth_policy_but_keeps_its_five() -> None:
+    others = tuple(replace(OTHER, id=str(number)) for number in range(MOST_POLICIES))
+    with pytest.raises(QuotaExceeded, match="user-delegation-sas"):
+        decide_policy(replace(NOBODY, policies=others), PREFIX, PARAMETERS, NOW)
+    own = replace(NOBODY, policies=(*others[1:], ours(1)))
+    assert decide_policy(own, PREFIX, PARAMETERS, NOW)[0] == ours(10)
+
+
+def test_policies_of_others_stay_when_a_claim_leaves() -> None:
+    acl = replace(NOBODY, policies=(OTHER, ours(3)))
+    assert acl.without_claim(PREFIX) == replace(NOBODY, policies=(OTHER,))
+    assert acl.without_claim(build_prefix("another")) is None
+
+
+def test_a_policy_that_was_removed_never_comes_back_under_its_old_name() -> None:
+    assert build_id(PREFIX) != build_id(PREFIX)
+    assert build_prefix("obc-claim") != build_prefix("obc-claim-2")
+
+
+def test_what_a_secret_holds_is_read_back() -> None:
+    token = "se=2026-11-04T10%3A00%3A00Z&sp=rl&sv=2026-10-06&sr=c&skoid=x&sig=a%2Fb%3D"
+    held = parse_held(Authentication(additional_secret_data=build_secret(PARAMETERS, "photos", SecretStr(token))))
+    assert held is not None
+    assert (held.token.reveal(), held.policy, held.permission) == (token, "", "rl")
+    assert held.expiry == NOW + timedelta(days=1)
+    assert renewal_of(NOW, PARAMETERS) == NOW - timedelta(days=5)
+
+
+@pytest.mark.parametrize("held", [None, Authentication()])
+def test_nothing_held_is_nothing(held: Authentication | None) -> None:
+    assert parse_held(held) is None
+
+
+def test_a_secret_has_the_four_forms_in_which_tools_take_a_sas() -> None:
+    data = {name: value.reveal() for name, value in build_secret(PARAMETERS, "photos", SecretStr("sig=x")).items()}
+    assert data == {
+        "AZURE_STORAGE_ACCOUNT": "account",
+        "AZURE_STORAGE_SAS_TOKEN": "sig=x",
+        "AZURE_STORAGE_CONNECTION_STRING": "BlobEndpoint=https://account.blob.core.windows.net/;SharedAccessSignature=sig=x",
+        "AZURE_STORAGE_CONTAINER_URL": "https://account.blob.core.windows.net/photos?sig=x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-03T10:00:00Z", NOW),
+        ("2026-11-03T10:00:00.0000000Z", NOW),
+        ("2026-11-03T12:00:00+02:00", NOW),
+        ("2026-11-03", datetime(2026, 11, 3, tzinfo=UTC)),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_times_are_read_as_azure_and_others_write_them(text: str | None, time: datetime | None) -> None:
+    assert parse_time(text) == time
