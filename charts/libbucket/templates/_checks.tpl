@@ -1,0 +1,98 @@
+{{/* Values that contradict each other: one sentence each. What a single value may be is in values.schema.json. */}}
+{{- define "libbucket.checks" -}}
+{{- include "libbucket.checkImage" . -}}
+{{- include "libbucket.checkReplicas" . -}}
+{{- include "libbucket.checkRights" . -}}
+{{- include "libbucket.checkIdentity" . -}}
+{{- include "libbucket.checkArguments" . -}}
+{{- include "libbucket.checkClass" . -}}
+{{- include "libbucket.checkCrds" . -}}
+{{- end }}
+
+{{- define "libbucket.checkImage" -}}
+{{- if not .Values.image.registry }}
+{{- fail "image.registry is required: where the images are, such as registry.example.com/buckets" }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkReplicas" -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection) }}
+{{- fail (printf "leaderElection: false goes with replicas: 1 only, not with %d: several would work on one claim at once" (int .Values.replicas)) }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkRights" -}}
+{{- if and .Values.adminSecrets (not .Values.namespaces) }}
+{{- fail "adminSecrets limits nothing without namespaces: a release for the whole cluster reads every Secret; set namespaces, or leave adminSecrets out" }}
+{{- end }}
+{{- if and .Values.rbac.create (not .Values.rbac.clusterScope) (not .Values.namespaces) }}
+{{- fail "rbac.clusterScope: false needs namespaces: claims of the whole cluster can't be served with Roles alone" }}
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+{{- fail "serviceAccount.create: false needs serviceAccount.name: else the namespace's default account would get the rights" }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkIdentity" -}}
+{{- $identity := .Values.workloadIdentity }}
+{{- $given := list
+  (list "workloadIdentity.aws.roleArn" "aws-s3" $identity.aws.roleArn)
+  (list "workloadIdentity.gcp.serviceAccount" "gcs" $identity.gcp.serviceAccount)
+  (list "workloadIdentity.azure.clientId" "azure" $identity.azure.clientId)
+  (list "workloadIdentity.azure.tenantId" "azure" $identity.azure.tenantId) }}
+{{- $account := .Values.serviceAccount }}
+{{- range $given }}
+{{- if and (last .) (ne (index . 1) $.Values.backend) }}
+{{- fail (printf "%s is for backend %s, and the backend is %s" (first .) (index . 1) $.Values.backend) }}
+{{- end }}
+{{- if and (last .) (not $account.create) }}
+{{- fail (printf "%s needs serviceAccount.create: true: service account %s is not this chart's to annotate" (first .) $account.name) }}
+{{- end }}
+{{- end }}
+{{- if and $identity.azure.tenantId (not $identity.azure.clientId) }}
+{{- fail "workloadIdentity.azure.tenantId needs workloadIdentity.azure.clientId: a tenant alone is nobody" }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkArguments" -}}
+{{- $values := dict
+  "--provisioner-name" "provisionerName" "--namespace" "namespaces" "--workers" "workers"
+  "--leader-elect" "leaderElection" "--allow-additional-config" "allowAdditionalConfig"
+  "--resync-interval" "resyncInterval" "--repair-interval" "repairInterval" "--log-format" "logFormat"
+  "-v" "verbosity" "--v" "verbosity" }}
+{{- range .Values.extraArgs }}
+{{- $flag := first (splitList "=" .) }}
+{{- with get $values $flag }}
+{{- fail (printf "extraArgs must not have %s: set value %s instead" $flag .) }}
+{{- end }}
+{{- if eq $flag "--bind-address" }}
+{{- fail "extraArgs must not have --bind-address: probes and metrics need the port that the chart sets" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkClass" -}}
+{{- if and .Values.exampleClass.create (eq .Values.backend "minio") }}
+{{- range list "endpoint" "secretName" "secretNamespace" }}
+{{- if not (get $.Values.exampleClass.parameters .) }}
+{{- fail (printf "exampleClass.parameters.%s is required for backend minio" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Finds something only when a cluster is asked: not in a plain rendering. */}}
+{{- define "libbucket.checkCrds" -}}
+{{- if .Values.crds.install }}
+{{- range $path, $_ := .Files.Glob "files/crds/*.yaml" }}
+{{- $name := ($.Files.Get $path | fromYaml).metadata.name }}
+{{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" $name }}
+{{- $annotations := .metadata.annotations | default dict }}
+{{- $owner := printf "%s/%s" (get $annotations "meta.helm.sh/release-namespace") (get $annotations "meta.helm.sh/release-name") }}
+{{- if ne $owner (printf "%s/%s" $.Release.Namespace $.Release.Name) }}
+{{- fail (printf "the CRD %s is there already and is not this release's: set crds.install: false to leave it alone" $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
