@@ -210,7 +210,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", *bound)
-    for name in ("nox", "lint", "build"):
+    for name in ("nox", "lint", "build", "pip", "image"):
         compile_requirements(session, name, *bound)
     for name, path in STORES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)
