@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stores.azure import azure
 from stores.base import Store
 from stores.minio import minio
 
@@ -15,4 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["STORES", "Store"]
 
-STORES: Final[Mapping[str, StoreStarter]] = {"minio": minio}
+STORES: Final[Mapping[str, StoreStarter]] = {"azure": azure, "minio": minio}

@@ -1,0 +1,112 @@
+"""Azurite, which plays Azure Blob Storage, for the demo."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from azure.core.credentials import AzureSasCredential
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient
+
+from libbucket.testing.application import Application, Refused
+from stores.base import Bound, Store
+
+# The server is started as that package's own tests start it.
+sys.path.append(str(Path(__file__).parents[3] / "packages/azure/tests/support"))
+from azurite_server import AzuriteServer, azurite_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LIMITS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
+
+
+class AzureApplication(Application):
+    """Talks to an account with Azure's own client; where it has several, with each of them in turn."""
+
+    def __init__(self, *services: BlobServiceClient) -> None:
+        self._services = list(services)
+
+    @classmethod
+    def of(cls, environment: dict[str, str]) -> AzureApplication:
+        """As a pod has it: once with the connection string, once with the SAS and the endpoint."""
+        sas = AzureSasCredential(environment["AZURE_STORAGE_SAS_TOKEN"])
+        by_sas = BlobServiceClient(environment["AZURE_STORAGE_BLOB_ENDPOINT"], credential=sas, **_LIMITS)
+        text = environment["AZURE_STORAGE_CONNECTION_STRING"]
+        return cls(BlobServiceClient.from_connection_string(text, **_LIMITS), by_sas)
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        with _refusals():
+            self._next().get_blob_client(bucket, key).upload_blob(data, overwrite=True)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        with _refusals():
+            data: bytes = self._next().get_blob_client(bucket, key).download_blob().readall()
+            return data
+
+    def list_keys(self, bucket: str) -> list[str]:
+        with _refusals():
+            return sorted(found.name for found in self._next().get_container_client(bucket).list_blobs())
+
+    def delete(self, bucket: str, key: str) -> None:
+        with _refusals():
+            self._next().get_blob_client(bucket, key).delete_blob()
+
+    def remove_bucket(self, bucket: str) -> None:
+        with _refusals():
+            self._next().get_container_client(bucket).delete_container()
+
+    def _next(self) -> BlobServiceClient:
+        self._services.append(self._services.pop(0))
+        return self._services[-1]
+
+
+class AzureStore(Store):
+    title = "Azure Blob Storage (azurite)"
+    program = "azure-provisioner"
+    provisioner_name = "azure-blob.io/bucket"
+    brownfield_bucket = "reports"
+
+    def __init__(self, server: AzuriteServer) -> None:
+        self.address = server.url
+        self.parameters = {"storageAccount": server.account, "endpoint": server.endpoint}
+        self.admin_secret = {"AZURE_STORAGE_KEY": server.key}
+        key = {"account_name": server.account, "account_key": server.key}
+        self._service = BlobServiceClient(server.url, credential=key, **_LIMITS)
+
+    def application(self, bound: Bound) -> AzureApplication:
+        return AzureApplication.of(dict(bound.environment))
+
+    def administrator(self) -> AzureApplication:
+        return AzureApplication(self._service)
+
+    def make_bucket(self, name: str) -> None:
+        self._service.create_container(name)
+
+    def what_is_there(self, bound: Bound) -> list[str]:
+        try:
+            found = self._service.get_container_client(bound.bucket).get_container_access_policy()
+        except ResourceNotFoundError:
+            return []
+        ids = [each.id for each in found["signed_identifiers"]]
+        return ["bucket", *(["stored access policy"] if bound.state["AccessPolicy"] in ids else [])]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except HttpResponseError as error:
+        if error.status_code in {401, 403}:
+            raise Refused(f"HTTP {error.status_code}") from error
+        raise
+
+
+@contextmanager
+def azure() -> Iterator[AzureStore]:
+    """Starts a server on a free port, in memory."""
+    with azurite_server() as server:
+        yield AzureStore(server)
