@@ -210,9 +210,9 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", *bound)
-    for name in ("nox", "lint", "build", "pip", "image"):
+    for name in ("nox", "lint", "build", "release", "pip", "image"):
         compile_requirements(session, name, *bound)
-    for name, path in STORES.items():
+    for name, path in PACKAGES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)
     compile_requirements(session, "go")
     compile_requirements(session, "aws-servers")
