@@ -260,7 +260,8 @@ def _refuse_foreign_answer(response: Any, **_: object) -> None:
     if http.status_code in _ELSEWHERE or code in _ELSEWHERE_CODES:
         region = parsed.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "another region"
         raise RetrySlowly(f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})")
-    if http.status_code < 500 and http.content.lstrip()[:20].lower().startswith(_WEB_PAGE):
+    # The SDK has turned the status of a page into 500 by now; the connection knows what it was.
+    if http.raw.status < 500 and http.content.lstrip()[:20].lower().startswith(_WEB_PAGE):
         raise RetrySlowly(
             "a web page answers instead of AWS: parameter s3Endpoint must be the address of an API, not of a console"
         )

@@ -72,7 +72,7 @@ class Identity:
     taken_over: bool
 
     def ensure(self) -> User:
-        """The user is there, and is this claim's.
+        """The user is there, and is this claim's; a note that a bucket is being made, from a call before, is removed.
 
         Raises:
             RetrySlowly: there is one of that name, and it is not this claim's.
@@ -85,6 +85,8 @@ class Identity:
                 f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it by hand",
                 reason=Reason.ACCESS_DENIED,
             )
+        if _INTENT in found.tags:
+            self.withdraw_intent()
         return found
 
     def limit(self, document: Document) -> None:
@@ -144,21 +146,22 @@ class Identity:
             NotReady: IAM still knows the user.
             RetrySlowly: something that was added to the user by hand has to be removed by hand.
         """
-        if self._is_ours(self._find()):
+        found = self._find()
+        if found is not None and not self._is_ours(found):
+            return
+        if found is not None:
             for key in self._keys():
                 self._delete_key(key)
             self._delete_policy(_POLICY_NAME)
             if self.managed_policy:
                 self._detach(self.managed_policy)
             self._delete_user()
-            if self._is_ours(self._find()):
+            if self._find() is not None:
                 raise NotReady(f"IAM still knows user {self.name}, which was removed", delay=1)
         if self.managed_policy:
             self._remove_managed_policy()
 
-    def _is_ours(self, found: User | None) -> bool:
-        if found is None:
-            return False
+    def _is_ours(self, found: User) -> bool:
         is_unstamped = found.tags.get("objectbucket_claim_uid") is None
         return self.owner.is_stamped_on(found.tags) or (self.taken_over and is_unstamped)
 

@@ -1,0 +1,211 @@
+"""Claims that the Go provisioner made: a user with a managed policy and no tags, a bucket without tags.
+
+Written as its source has it: `createIAMUser`, `createUserPolicy`, `attachPolicyToUser` and `rtnObjectBkt` of
+yard-turkey/aws-s3-provisioner, `cmd/iam.go` and `cmd/aws-s3-provisioner.go`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from aws_backend import README_POLICY, REGION, a_provisioner
+
+from libbucket import AccessKeys, Authentication, BucketExists, ObjectBucket, RetrySlowly, SecretStr
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import CONTENT, OBJECT, assert_shut_out, assert_works
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws_backend import AwsBackend
+
+    from libbucket import BucketOptions
+    from libbucket.testing.conformance.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legacy:
+    """What the Go provisioner left of one claim.
+
+    Attributes:
+        request: as the core makes it when it takes the claim over.
+        user: name of the IAM user: the bucket's and five random characters.
+        policy_arn: of the managed policy, which has the user's name.
+        greenfield: whether the bucket was made for the claim.
+    """
+
+    request: BucketOptions
+    user: str
+    policy_arn: str
+    greenfield: bool
+
+    @property
+    def record(self) -> ObjectBucket:
+        """What `delete` and `revoke` get before anything of it was taken over."""
+        intent = builders.intent(self.request, greenfield=self.greenfield)
+        connection = replace(intent.connection, additional_state=self.request.additional_state)
+        return replace(intent, connection=connection, taken_over=True)
+
+
+@pytest.fixture(params=[True, False], ids=["greenfield", "brownfield"])
+def legacy(request: pytest.FixtureRequest, world: World, backend: AwsBackend) -> Iterator[Legacy]:
+    world.provisioner = a_provisioner(backend.server)  # the README says what it may do besides, for a takeover
+    made = make(world, backend, greenfield=request.param)
+    yield made
+    backend.administrator.remove_user(made.user)
+    if policy_exists(backend, made.policy_arn):
+        backend.administrator.iam.delete_policy(PolicyArn=made.policy_arn)
+
+
+def make(world: World, backend: AwsBackend, *, greenfield: bool, policy_named_for_the_bucket: bool = False) -> Legacy:
+    bucket, iam = world.foreign_bucket(), backend.administrator.iam
+    user = f"{bucket}-aB3xZ"
+    iam.create_user(UserName=user)
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    arns = [f"arn:aws:s3:::{bucket}/*", f"arn:aws:s3:::{bucket}"]
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "s3Read", "Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": arns},
+            {"Sid": "s3Write", "Effect": "Allow", "Action": ["s3:DeleteObject", "s3:Put*"], "Resource": arns},
+        ],
+    }
+    name = bucket if policy_named_for_the_bucket else user
+    arn = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]["Arn"]
+    iam.attach_user_policy(UserName=user, PolicyArn=arn)
+    held = AccessKeys(access_key_id=key["AccessKeyId"], secret_access_key=SecretStr(key["SecretAccessKey"]))
+    parameters = {"region": REGION} if greenfield else {"region": REGION, "bucketName": bucket}
+    request = replace(
+        world.request(bucket=bucket, parameters=parameters, credentials=Authentication(access_keys=held)),
+        additional_state={"ARN": arn, "UserName": user},
+        taken_over=True,
+    )
+    return Legacy(request=request, user=user, policy_arn=arn, greenfield=greenfield)
+
+
+def policy_exists(backend: AwsBackend, arn: str) -> bool:
+    return any(each["Arn"] == arn for each in backend.administrator.iam.list_policies(Scope="Local")["Policies"])
+
+
+def test_a_claim_is_adopted_without_a_new_key(world: World, backend: AwsBackend, legacy: Legacy) -> None:
+    tenant = world.bind(legacy.request, greenfield=legacy.greenfield)
+    assert tenant.credentials == legacy.request.credentials
+    assert tenant.answer.additional_state == {"ARN": legacy.policy_arn, "UserName": legacy.user}
+    assert backend.administrator.keys(legacy.user) == [tenant.credentials.access_keys.access_key_id]  # type: ignore[union-attr]
+    assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
+    assert_works(tenant)
+    stamped = legacy.request.owner.is_stamped_on(backend.administrator.tags(tenant.bucket))
+    assert stamped == legacy.greenfield, "a bucket that a class names is not changed"
+    assert not backend.administrator.user_exists(legacy.request.user_id), "no second user"
+
+
+def test_an_adopted_claim_is_known_by_its_tags_from_then_on(world: World, legacy: Legacy) -> None:
+    first = world.bind(legacy.request, greenfield=legacy.greenfield)
+    later = replace(builders.again(legacy.request, first.answer), taken_over=False)
+    second = world.bind(later, greenfield=legacy.greenfield)
+    assert second.answer.connection == first.answer.connection
+    assert world.looks_intact(second)
+
+
+def test_tags_that_were_on_the_bucket_stay(world: World, backend: AwsBackend) -> None:
+    legacy = make(world, backend, greenfield=True)
+    world.provisioner = a_provisioner(backend.server)
+    bucket = legacy.request.bucket_name
+    backend.administrator.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "shop"}]})
+    world.bind(legacy.request, greenfield=True)
+    assert backend.administrator.tags(bucket)["team"] == "shop"
+    assert legacy.request.owner.is_stamped_on(backend.administrator.tags(bucket))
+    world.delete(legacy.record)
+
+
+@pytest.mark.parametrize("adopted", [True, False], ids=["adopted-before", "at-once"])
+def test_its_end_removes_managed_policy_keys_and_user(
+    world: World, backend: AwsBackend, legacy: Legacy, adopted: bool
+) -> None:
+    record, tenant = legacy.record, world.bind(legacy.request, greenfield=legacy.greenfield) if adopted else None
+    if tenant is not None:
+        record = tenant.record
+        assert not record.taken_over
+    world.provisioner.delete(record) if legacy.greenfield else world.provisioner.revoke(record)
+    assert not backend.administrator.user_exists(legacy.user)
+    assert not policy_exists(backend, legacy.policy_arn)
+    assert backend.administrator.bucket_exists(legacy.request.bucket_name) is not legacy.greenfield
+    if tenant is not None and not legacy.greenfield:
+        assert_shut_out(tenant)
+    world.delete(record) if legacy.greenfield else world.revoke(record)
+
+
+def test_a_managed_policy_that_outlived_its_user_is_removed_too(
+    world: World, backend: AwsBackend, legacy: Legacy
+) -> None:
+    backend.administrator.remove_user(legacy.user)
+    assert policy_exists(backend, legacy.policy_arn)
+    world.revoke(legacy.record)
+    assert not policy_exists(backend, legacy.policy_arn)
+
+
+def test_a_managed_policy_that_others_were_given_too_is_left_to_an_administrator(
+    world: World, backend: AwsBackend, legacy: Legacy
+) -> None:
+    backend.administrator.make_user("somebody-else", README_POLICY)
+    backend.administrator.iam.attach_user_policy(UserName="somebody-else", PolicyArn=legacy.policy_arn)
+    with pytest.raises(RetrySlowly, match="by hand"):
+        world.provisioner.revoke(legacy.record)
+    assert not backend.administrator.user_exists(legacy.user), "the claim is out nevertheless"
+    backend.administrator.remove_user("somebody-else")
+    world.revoke(legacy.record)
+    assert not policy_exists(backend, legacy.policy_arn)
+
+
+def test_a_policy_that_is_not_named_for_the_claim_is_never_removed(world: World, backend: AwsBackend) -> None:
+    legacy = make(world, backend, greenfield=False)
+    world.provisioner = a_provisioner(backend.server)
+    document = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'
+    other = backend.administrator.iam.create_policy(PolicyName="everybodys", PolicyDocument=document)["Policy"]["Arn"]
+    state = {**legacy.request.additional_state, "ARN": other}
+    forged = replace(legacy.record, connection=replace(legacy.record.connection, additional_state=state))
+    world.revoke(forged)
+    assert policy_exists(backend, other)
+    backend.administrator.iam.delete_policy(PolicyArn=other)
+    backend.administrator.iam.delete_policy(PolicyArn=legacy.policy_arn)
+
+
+def test_a_policy_named_for_the_bucket_as_early_releases_did_is_removed(world: World, backend: AwsBackend) -> None:
+    legacy = make(world, backend, greenfield=True, policy_named_for_the_bucket=True)
+    world.provisioner = a_provisioner(backend.server)
+    world.delete(legacy.record)
+    assert not policy_exists(backend, legacy.policy_arn)
+    assert not backend.administrator.user_exists(legacy.user)
+
+
+def test_a_user_without_tags_is_not_taken_where_nothing_was_taken_over(
+    world: World, backend: AwsBackend, legacy: Legacy
+) -> None:
+    claimed = replace(legacy.request, taken_over=False)
+    with pytest.raises((RetrySlowly, BucketExists)):
+        world.bind(claimed, greenfield=legacy.greenfield)
+    world.revoke(replace(legacy.record, taken_over=False))
+    assert backend.administrator.user_exists(legacy.user)
+    assert len(backend.administrator.keys(legacy.user)) == 1
+    assert_works(world.bind(legacy.request, greenfield=legacy.greenfield))
+
+
+def test_a_claim_that_got_the_administrators_keys_gets_a_user_of_its_own(
+    world: World, backend: AwsBackend, legacy: Legacy
+) -> None:
+    """The Go provisioner did so when something failed: it logged the error and went on."""
+    administrators = AccessKeys(
+        access_key_id=backend.server.access_key, secret_access_key=SecretStr(backend.server.secret_key)
+    )
+    request = replace(
+        legacy.request,
+        credentials=Authentication(access_keys=administrators),
+        additional_state={"ARN": f"arn:aws:s3:::{legacy.request.bucket_name}", "UserName": ""},
+    )
+    tenant = world.bind(request, greenfield=legacy.greenfield)
+    assert tenant.credentials.access_keys != administrators
+    assert tenant.answer.additional_state["UserName"] == request.user_id
+    assert_works(tenant)
