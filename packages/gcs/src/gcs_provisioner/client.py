@@ -101,7 +101,9 @@ class BoundedRequest(Request):  # type: ignore[misc,no-untyped-call,unused-ignor
     ) -> Any:
         """Sends a request; google-auth may ask for less time, not for more."""
         limit = timeout if isinstance(timeout, int | float) and timeout < self._timeout[1] else self._timeout
-        answer = super().__call__(url, method=method, body=body, headers=headers, timeout=limit, **kw)
+        answer = super().__call__(  # type: ignore[no-untyped-call]
+            url, method=method, body=body, headers=headers, timeout=limit, **kw
+        )
         check_token_answer(answer.status, answer.headers, url)
         return answer
 
@@ -114,7 +116,7 @@ class TokensOnly(Credentials):  # type: ignore[misc,no-untyped-call,unused-ignor
     """
 
     def __init__(self, source: Credentials) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._source = source
 
     def refresh(self, request: Request) -> None:
@@ -203,9 +205,12 @@ class Clients:
         """Of a claim; where tokens come from is never taken from what a claim's Secret says."""
         info = {"client_email": email, "private_key": private_key.reveal(), "token_uri": self.token_uri}
         try:
-            return service_account.Credentials.from_service_account_info(info, scopes=_READ_SCOPES)
+            found: service_account.Credentials = service_account.Credentials.from_service_account_info(
+                info, scopes=_READ_SCOPES
+            )
         except (ValueError, auth.GoogleAuthError):
             return None
+        return found
 
     def _try_url(self, url: str, headers: dict[str, str] | None = None) -> Verdict:
         with translated(self._call()):

@@ -179,9 +179,10 @@ class Storage:
         with translated(self._call("storage.buckets.getIamPolicy")):
             found = self.clients.storage.bucket(bucket)
             try:
-                return found.get_iam_policy(requested_policy_version=3, **self.clients.bounds)
+                policy: Policy = found.get_iam_policy(requested_policy_version=3, **self.clients.bounds)
             except api.NotFound:
                 return None
+        return policy
 
     def _write_policy(self, bucket: str, read: Policy, wanted: list[Binding]) -> bool:
         """False where somebody else wrote since, or Google does not know the account yet."""
@@ -217,7 +218,7 @@ class Storage:
 
     def _xml(self, method: str, path: str, call: Call) -> requests.Response:
         url = self.clients.parameters.endpoint + path
-        response = self.clients.session.request(method, url, timeout=self.clients.timeout)
+        response: requests.Response = self.clients.session.request(method, url, timeout=self.clients.timeout)
         if not response.ok and not (method == "DELETE" and response.status_code == 404):
             raise from_response(response, call)
         return response

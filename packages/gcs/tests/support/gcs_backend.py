@@ -273,16 +273,17 @@ class OfflineCredentials(service_account.Credentials):
 
     def before_request(self, request: Any, method: str, url: str, headers: Any) -> None:  # noqa: ARG002 - google-auth's
         if not self.valid:
-            self.refresh(request)
-        self.apply(headers)
+            self.refresh(request)  # type: ignore[no-untyped-call]
+        self.apply(headers)  # type: ignore[no-untyped-call]
 
 
 def _credentials(key: str) -> google.auth.credentials.Credentials:
     """What an application makes of its Secret; one that holds no key sends what it has, and Google refuses that."""
     try:
-        return OfflineCredentials.from_service_account_info(json.loads(key))
+        found: OfflineCredentials = OfflineCredentials.from_service_account_info(json.loads(key))  # type: ignore[no-untyped-call]
     except ValueError:
         return oauth.Credentials(token="no-token")
+    return found
 
 
 class GcsAdministrator(Administrator):
