@@ -30,10 +30,10 @@ from gcs_provisioner.signing import presign_listing
 from libbucket import InvalidParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from gcs_provisioner.parameters import Admin, Parameters
-    from libbucket import AccessKeys, SecretStr
+    from libbucket import AccessKeys
 
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 _READ_SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_only",)
@@ -174,9 +174,9 @@ class Clients:
         url = presign_listing(self.parameters.endpoint, bucket, keys, query=_LISTING)
         return self._try_url(url)
 
-    def try_signed(self, bucket: str, email: str, private_key: SecretStr) -> Verdict:
+    def try_signed(self, bucket: str, email: str, key: Mapping[str, str]) -> Verdict:
         """Lists the bucket by a URL that a service-account key signs: one request, and no token."""
-        credentials = self._credentials_of(email, private_key)
+        credentials = self._credentials_of(email, key)
         if credentials is None:
             return Verdict.UNKNOWN
         url = self.storage.bucket(bucket).generate_signed_url(
@@ -188,9 +188,9 @@ class Clients:
         )
         return self._try_url(url)
 
-    def try_key(self, bucket: str, email: str, private_key: SecretStr) -> Verdict:
+    def try_key(self, bucket: str, email: str, key: Mapping[str, str]) -> Verdict:
         """Gets a token by a service-account key and lists the bucket with it, as applications do: two requests."""
-        credentials = self._credentials_of(email, private_key)
+        credentials = self._credentials_of(email, key)
         if credentials is None:
             return Verdict.UNKNOWN
         with translated(self._call()):
@@ -201,9 +201,10 @@ class Clients:
         headers = {"Authorization": f"Bearer {credentials.token}"}
         return self._try_url(f"{self.parameters.endpoint}/{bucket}?list-type=2&max-keys=1", headers)
 
-    def _credentials_of(self, email: str, private_key: SecretStr) -> service_account.Credentials | None:
+    def _credentials_of(self, email: str, key: Mapping[str, str]) -> service_account.Credentials | None:
         """Of a claim; where tokens come from is never taken from what a claim's Secret says."""
-        info = {"client_email": email, "private_key": private_key.reveal(), "token_uri": self.token_uri}
+        own = {name: key.get(name, "") for name in ("private_key", "private_key_id")}
+        info = {**own, "client_email": email, "token_uri": self.token_uri}
         try:
             found: service_account.Credentials = service_account.Credentials.from_service_account_info(
                 info, scopes=_READ_SCOPES

@@ -98,7 +98,7 @@ class Keys:
         return new
 
     def _try_file(self, fields: Mapping[str, str]) -> Verdict:
-        return self.clients.try_key(self.bucket, self.identity.email, SecretStr(fields.get("private_key", "")))
+        return self.clients.try_key(self.bucket, self.identity.email, fields)
 
     def _is_to_go(self, key_id: str, state: str) -> bool:
         """Of a shared account only the key that was this claim's: the others may be other claims'."""

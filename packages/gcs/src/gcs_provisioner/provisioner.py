@@ -43,7 +43,6 @@ from libbucket import (
     ObjectBucket,
     Provisioner,
     RetrySlowly,
-    SecretStr,
     Services,
 )
 
@@ -347,8 +346,7 @@ def _is_intact(request: _Request, held: Authentication) -> bool:
         return keys is not None and clients.try_hmac(request.bucket, keys) is Verdict.WORKS
     if kind.has_json_key:
         fields = own_key(held.additional_secret_data.get(FILE_KEY), email, clients.token_uri)
-        key = SecretStr((fields or {}).get("private_key", ""))
-        return fields is not None and clients.try_signed(request.bucket, email, key) is Verdict.WORKS
+        return fields is not None and clients.try_signed(request.bucket, email, fields) is Verdict.WORKS
     bindings = request.storage.find_bindings(request.bucket)
     if bindings is None:
         return False

@@ -26,11 +26,8 @@ KEY = {
 
 def test_a_class_may_say_nothing_at_all() -> None:
     parsed = parse_parameters({})
-    assert (parsed.endpoint, parsed.host, parsed.port) == (
-        "https://storage.googleapis.com",
-        "storage.googleapis.com",
-        443,
-    )
+    assert parsed.endpoint == "https://storage.googleapis.com"
+    assert (parsed.host, parsed.port, parsed.is_secure) == ("storage.googleapis.com", 443, True)
     assert (parsed.kind, parsed.secret_name, parsed.soft_delete_seconds) == (Kind.HMAC, "", None)
     assert parsed.revocation_seconds == 180
     assert parsed.warnings == ()

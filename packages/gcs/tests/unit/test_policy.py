@@ -40,7 +40,7 @@ def test_a_grant_adds_two_roles_and_leaves_the_others_bindings() -> None:
     assert members(granted, METADATA_ROLE) == {MEMBER}
     assert is_same(withdraw(granted, OURS), OTHERS)
     assert [each for each in granted if each.get("condition")] == [OTHERS[2]], (
-        "nobody is let in under another's condition"
+        "nobody gets in under another's condition"
     )
 
 
