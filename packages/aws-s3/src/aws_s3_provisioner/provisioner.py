@@ -122,6 +122,7 @@ class AwsS3Provisioner(Provisioner, Inspector):
         _check_name(options.bucket_name)
         with self._request(options) as request:
             settings = parse_settings(options, request.parameters, request.clients)
+            _check_handed_out(request)
             _ensure_bucket(request)
             settings.apply(request.clients, request.bucket)
             return _ensure_access(request, options.credentials, warnings=request.parameters.warnings)
@@ -141,6 +142,7 @@ class AwsS3Provisioner(Provisioner, Inspector):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
         with self._request(options) as request:
+            _check_handed_out(request)
             if not _is_name(request.bucket) or request.storage.find_tags(request.bucket) is None:
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
             unmanaged = tuple(
@@ -334,6 +336,11 @@ def _new_keys(request: _Request) -> AccessKeys:
 def _accepted(parameters: Parameters) -> frozenset[Trial]:
     """What a trial by listing has to show: where the class lets nobody list, that S3 knows the key is all."""
     return frozenset({Trial.WORKS} if may_list(parameters.iam_policy) else {Trial.WORKS, Trial.DENIED})
+
+
+def _check_handed_out(request: _Request) -> None:
+    if not request.parameters.create_user:
+        _admins_own(request)
 
 
 def _admins_own(request: _Request) -> AccessKeys:

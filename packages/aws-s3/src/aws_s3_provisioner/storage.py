@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BATCH: Final = 1000
 """What S3 takes in one deletion."""
 
-_LOCK_SCAN: Final = 1000
+_LOCK_SCAN: Final = 500
 _PROBE_PREFIX: Final = "objectbucket-probe/"
 _LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked"})
 """What a batch says of a locked object: AWS, and others."""
@@ -84,7 +84,7 @@ class Storage:
                 code = code_of(error)
                 if code == "NoSuchBucket":
                     return None
-                if code in DENIED and not self._is_in_account(bucket):
+                if code in DENIED and self._is_anothers(bucket):
                     raise BucketExists(f"bucket {bucket} exists in another AWS account: choose another name") from error
                 if code not in {"NoSuchTagSet", "NoSuchTagSetError"}:
                     raise
@@ -159,11 +159,23 @@ class Storage:
         with translated(self.clients.call("s3:DeleteBucket")), tolerated("NoSuchBucket"):
             self.clients.s3.delete_bucket(Bucket=bucket)
 
-    def _is_in_account(self, bucket: str) -> bool:
-        """Whether a bucket whose tags may not be read is ours at all: names are shared by all AWS accounts."""
+    def _is_anothers(self, bucket: str) -> bool:
+        """Whether a bucket whose tags may not be read is another account's: all of AWS shares the names.
+
+        What is refused may also be ours, or not there at all, and only a permission be missing.
+        """
         with translated(self.clients.call("s3:GetBucketTagging or s3:ListAllMyBuckets")):
             found = self.clients.s3.list_buckets(Prefix=bucket)
-        return any(each.get("Name") == bucket for each in found.get("Buckets", []))
+        if any(each.get("Name") == bucket for each in found.get("Buckets", [])):
+            return False
+        with translated(self.clients.call("s3:GetBucketTagging or s3:ListBucket")):
+            try:
+                self.clients.s3.head_bucket(Bucket=bucket)
+            except ClientError as error:
+                if code_of(error) not in DENIED | {"404"}:
+                    raise
+                return code_of(error) != "404"
+        return True
 
     def _exists(self, bucket: str) -> bool:
         """Whether a bucket without tags is there: S3-compatible stores say "no tags" of one that is not."""
@@ -221,11 +233,22 @@ class Storage:
         return found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
 
     def _is_locked(self, bucket: str, key: str, version: str) -> bool:
-        permission = "s3:GetObjectVersion, s3:GetObjectRetention and s3:GetObjectLegalHold"
+        # Asked for by name: in the answer to HEAD, locks are left out for whoever may not read them.
+        until = self._lock_of("s3:GetObjectRetention", "get_object_retention", bucket, key, version)
+        if until.get("RetainUntilDate", self.now()) > self.now():
+            return True
+        hold = self._lock_of("s3:GetObjectLegalHold", "get_object_legal_hold", bucket, key, version)
+        return bool(hold.get("Status") == "ON")
+
+    def _lock_of(self, permission: str, look: str, bucket: str, key: str, version: str) -> dict[str, Any]:
         with translated(self.clients.call(permission)):
-            found: Any = self.clients.s3.head_object(Bucket=bucket, Key=key, VersionId=version)
-        until = found.get("ObjectLockRetainUntilDate")
-        return found.get("ObjectLockLegalHoldStatus") == "ON" or (until is not None and until > self.now())
+            try:
+                found = getattr(self.clients.s3, look)(Bucket=bucket, Key=key, VersionId=version)
+            except ClientError as error:
+                if code_of(error) != "NoSuchObjectLockConfiguration":
+                    raise
+                return {}
+        return dict(found.get("Retention") or found.get("LegalHold") or {})
 
 
 def _creation(bucket: str, new: NewBucket) -> CreateBucketRequestTypeDef:

@@ -50,9 +50,23 @@ class Legacy:
         return replace(intent, connection=connection, taken_over=True)
 
 
+@pytest.fixture(autouse=True)
+def may_take_over(world: World, backend: AwsBackend) -> Iterator[None]:
+    """The provisioner may do what the README says that taking over needs besides."""
+    document = json.loads(README_POLICY)
+    (users,) = [each for each in document["Statement"] if each["Sid"] == "Users"]
+    document["Statement"] += [
+        {"Effect": "Allow", "Action": users["Action"], "Resource": "arn:aws:iam::*:user/*"},
+        {"Effect": "Allow", "Action": "iam:DeletePolicy", "Resource": "arn:aws:iam::*:policy/*"},
+    ]
+    secret = backend.administrator.make_user("taker-over", json.dumps(document))
+    world.provisioner = a_provisioner(backend.server, secret=secret)
+    yield
+    backend.administrator.remove_user("taker-over")
+
+
 @pytest.fixture(params=[True, False], ids=["greenfield", "brownfield"])
 def legacy(request: pytest.FixtureRequest, world: World, backend: AwsBackend) -> Iterator[Legacy]:
-    world.provisioner = a_provisioner(backend.server)  # the README says what it may do besides, for a takeover
     made = make(world, backend, greenfield=request.param)
     yield made
     backend.administrator.remove_user(made.user)
@@ -112,7 +126,6 @@ def test_an_adopted_claim_is_known_by_its_tags_from_then_on(world: World, legacy
 
 def test_tags_that_were_on_the_bucket_stay(world: World, backend: AwsBackend) -> None:
     legacy = make(world, backend, greenfield=True)
-    world.provisioner = a_provisioner(backend.server)
     bucket = legacy.request.bucket_name
     backend.administrator.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "shop"}]})
     world.bind(legacy.request, greenfield=True)
@@ -162,7 +175,6 @@ def test_a_managed_policy_that_others_were_given_too_is_left_to_an_administrator
 
 def test_a_policy_that_is_not_named_for_the_claim_is_never_removed(world: World, backend: AwsBackend) -> None:
     legacy = make(world, backend, greenfield=False)
-    world.provisioner = a_provisioner(backend.server)
     document = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'
     other = backend.administrator.iam.create_policy(PolicyName="everybodys", PolicyDocument=document)["Policy"]["Arn"]
     state = {**legacy.request.additional_state, "ARN": other}
@@ -175,7 +187,6 @@ def test_a_policy_that_is_not_named_for_the_claim_is_never_removed(world: World,
 
 def test_a_policy_named_for_the_bucket_as_early_releases_did_is_removed(world: World, backend: AwsBackend) -> None:
     legacy = make(world, backend, greenfield=True, policy_named_for_the_bucket=True)
-    world.provisioner = a_provisioner(backend.server)
     world.delete(legacy.record)
     assert not policy_exists(backend, legacy.policy_arn)
     assert not backend.administrator.user_exists(legacy.user)

@@ -1,0 +1,139 @@
+"""The policy in the README is enough for every verb, and every line of it is needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aws_backend import README_POLICY, AwsBackend, a_policy, a_provisioner, rules
+
+from aws_s3_provisioner.storage import Storage
+from libbucket import AccessDenied, BucketExists, Provisioner, StoreUnavailable
+from libbucket.testing import builders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws_servers import AwsServer
+
+    from libbucket.testing.conformance.world import World
+
+DOCUMENT: dict[str, Any] = json.loads(README_POLICY)
+ACTIONS = [action for statement in DOCUMENT["Statement"] for action in statement["Action"]]
+USER = "steward-of-the-test"
+
+NOT_SEEN = {
+    "s3:TagResource": "ministack asks for it on no request; AWS does for CreateBucket with tags",
+    "s3:PutBucketOwnershipControls": "ministack asks for it on no request; AWS does for CreateBucket with an ownership",
+    "iam:ListUserPolicies": "only after DeleteConflict, which ministack never answers for inline policies",
+    "iam:ListAttachedUserPolicies": "only after DeleteConflict",
+    "iam:DetachUserPolicy": "only after DeleteConflict, and for claims of the Go provisioner",
+    "s3:DeleteObjectVersion": "ministack asks for s3:DeleteObject where a batch names versions; AWS does for both",
+}
+"""Actions whose lack shows in no request to ministack, each with the reason."""
+
+
+@dataclass(frozen=True)
+class Steward:
+    """A user of its own for the provisioner, whose policy a test can cut."""
+
+    backend: AwsBackend
+    provisioner: Provisioner
+
+    def may_everything_but(self, *without: str) -> None:
+        statements = [
+            {**statement, "Action": [action for action in statement["Action"] if action not in without]}
+            for statement in DOCUMENT["Statement"]
+        ]
+        self.backend.administrator.iam.put_user_policy(
+            UserName=USER, PolicyName="its-own", PolicyDocument=json.dumps({**DOCUMENT, "Statement": statements})
+        )
+
+
+@pytest.fixture
+def steward(server: AwsServer, backend: AwsBackend) -> Iterator[Steward]:
+    secret = backend.administrator.make_user(USER, README_POLICY)
+    yield Steward(backend, a_provisioner(server, secret=secret))
+    backend.administrator.remove_user(USER)
+
+
+def test_every_verb_works_with_the_policy_of_the_readme(world: World, steward: Steward) -> None:
+    _live_a_whole_life(world, steward.provisioner)
+
+
+@pytest.mark.parametrize("action", sorted(set(ACTIONS) - NOT_SEEN.keys()))
+def test_a_missing_permission_is_named(world: World, steward: Steward, action: str) -> None:
+    steward.may_everything_but(action)
+    with pytest.raises(AccessDenied, match=action):
+        _live_a_whole_life(world, steward.provisioner)
+    steward.may_everything_but()
+
+
+def test_the_policy_lets_nobody_reach_users_elsewhere(world: World, steward: Steward, backend: AwsBackend) -> None:
+    request = replace(world.request(), user_id="somebody")
+    backend.administrator.iam.create_user(UserName="somebody")
+    with pytest.raises(AccessDenied):
+        steward.provisioner.provision(request)
+    assert steward.provisioner.provision(world.request()).connection.authentication
+    backend.administrator.remove_user("somebody")
+
+
+def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
+    """Everything that needs a permission: crashes, both kinds, settings, locks, versions, uploads, repeated calls."""
+    _crash(world, provisioner)
+    _meet_a_neighbour(world, provisioner)
+    config = {"bucketVersioning": "Enabled", "bucketPolicy": a_policy("Allow"), "bucketLifecycle": rules(3)}
+    parameters = {
+        "kmsKeyId": "mrk-" + "0" * 32,
+        "objectOwnership": "BucketOwnerPreferred",
+        "tags": "team=shop",
+    }
+    tenant = world.bind(world.request(config=config, parameters=parameters), greenfield=True, by=provisioner)
+    tenant.application.put(tenant.bucket, "key", b"x")
+    tenant = world.again(tenant, by=provisioner, config={})
+    tenant = world.again(tenant, by=provisioner, with_credentials=False)
+    tenant.application.start_multipart(tenant.bucket, "key")
+    guest = world.bind(world.request(bucket=tenant.bucket), greenfield=False, by=provisioner)
+    provisioner.revoke(guest.record)
+    _lock(world, tenant.bucket)
+    provisioner.delete(tenant.record)
+    provisioner.delete(builders.intent(tenant.request))
+
+
+def _crash(world: World, provisioner: Provisioner) -> None:
+    """Where a store took no stamp with the bucket."""
+    request = world.request()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aws_s3_provisioner.storage._tag_set", lambda _tags: [])
+        patch.setattr(Storage, "stamp", _die)
+        with pytest.raises(StoreUnavailable):
+            provisioner.provision(request)
+    provisioner.delete(builders.intent(request))
+    assert not world.administrator.bucket_exists(request.bucket_name)
+
+
+def _meet_a_neighbour(world: World, provisioner: Provisioner) -> None:
+    """Who has the bucket in another account."""
+    request = world.request()
+    assert isinstance(world.backend, AwsBackend)
+    another = world.backend.client("s3", access_key="111111111111", secret_key="x")
+    where: Any = {"LocationConstraint": request.parameters["region"]}
+    another.create_bucket(Bucket=request.bucket_name, CreateBucketConfiguration=where)
+    try:
+        with pytest.raises(BucketExists):
+            provisioner.provision(request)
+    finally:
+        another.delete_bucket(Bucket=request.bucket_name)
+
+
+def _lock(world: World, bucket: str) -> None:
+    administrator: Any = world.administrator
+    administrator.enable_versioning(bucket)
+    lock: Any = {"ObjectLockEnabled": "Enabled"}
+    administrator.s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
+
+
+def _die(*_: object) -> None:
+    raise StoreUnavailable("the process died here")

@@ -1,0 +1,90 @@
+"""A store that speaks S3 and has no IAM API: the real MinIO, whose one user every claim of the class gets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aws_backend import AwsApplication, a_provisioner
+from aws_servers import AwsServer
+
+from libbucket import BucketExists, BucketNotFound
+from libbucket.testing import builders
+
+# The server is started as that package's own tests start it.
+sys.path.append(str(Path(__file__).parents[3] / "minio/tests/support"))
+from minio_server import minio_binary, minio_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws_s3_provisioner.provisioner import AwsS3Provisioner
+    from libbucket import BucketOptions
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[AwsServer]:
+    with minio_server(minio_binary()) as running:
+        yield AwsServer(url=running.url, access_key=running.user, secret_key=running.password)
+
+
+@pytest.fixture
+def provisioner(store: AwsServer) -> AwsS3Provisioner:
+    return a_provisioner(store)
+
+
+@pytest.fixture
+def administrator(store: AwsServer) -> AwsApplication:
+    return AwsApplication(url=store.url, access_key=store.access_key, secret_key=store.secret_key, region="us-east-1")
+
+
+def a_request(store: AwsServer, bucket: str, **config: str) -> BucketOptions:
+    parameters = {"s3Endpoint": store.url, "region": "us-east-1", "createBucketUser": "no"}
+    parameters |= {"secretName": "admin", "secretNamespace": "minio"}
+    return builders.options(bucket_name=bucket, parameters=parameters, config=config)
+
+
+def test_a_claim_lives_its_whole_life(
+    store: AwsServer, provisioner: AwsS3Provisioner, administrator: AwsApplication
+) -> None:
+    request = a_request(store, "whole-life", bucketVersioning="Enabled")
+    answer = provisioner.provision(request)
+    endpoint, authentication = answer.connection.endpoint, answer.connection.authentication
+    assert authentication is not None
+    assert authentication.access_keys is not None
+    assert f"http://{endpoint.bucket_host}:{endpoint.bucket_port}" == store.url
+    assert endpoint.additional_config == {"BUCKET_SSL": "false", "BUCKET_ENDPOINT": store.url}
+    assert authentication.access_keys.access_key_id == store.access_key
+    tags = administrator.client.get_bucket_tagging(Bucket="whole-life")["TagSet"]
+    assert request.owner.is_stamped_on({tag["Key"]: tag["Value"] for tag in tags})
+    again = builders.again(request, answer)
+    assert provisioner.is_intact(again)
+    assert provisioner.provision(again).connection == answer.connection
+    for content in (b"one", b"two"):
+        administrator.put("whole-life", "key", content)
+    administrator.delete("whole-life", "key")
+    administrator.start_multipart("whole-life", "begun")
+    provisioner.delete(builders.recorded(answer, request))
+    assert administrator.list_all() == []
+    provisioner.delete(builders.recorded(answer, request))
+
+
+def test_a_bucket_of_somebody_else_is_not_touched(
+    store: AwsServer, provisioner: AwsS3Provisioner, administrator: AwsApplication
+) -> None:
+    administrator.client.create_bucket(Bucket="somebodys")
+    request = a_request(store, "somebodys")
+    with pytest.raises(BucketExists):
+        provisioner.provision(request)
+    with pytest.raises(BucketExists):
+        provisioner.delete(builders.intent(request))
+    assert administrator.list_all() == ["somebodys"]
+    granted = provisioner.grant(request)
+    assert granted.connection.authentication
+    provisioner.revoke(builders.recorded(granted, request, greenfield=False))
+    assert administrator.list_all() == ["somebodys"]
+    administrator.remove_bucket("somebodys")
+    with pytest.raises(BucketNotFound):
+        provisioner.grant(request)
