@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from release.artifacts import CHECKSUMS, why_no_image
+from release.artifacts import CHECKSUMS, sbom_name, wheel_name, why_no_image
 from release.decide import Plan, World, decide
 from release.git import MAIN, Git
 from release.packages import CORE, read_packages
@@ -97,8 +97,9 @@ def _gather(checkout: Git) -> World:
 
 
 def _describe(plan: Plan, no_image: str, news: str) -> str:
-    package, stem = plan.package, plan.package.file_stem(plan.version)
-    files = [f"{stem}-py3-none-any.whl", f"{stem}.tar.gz", f"{package.distribution}-{plan.version}.cdx.json", CHECKSUMS]
+    package = plan.package
+    wheel, sbom = wheel_name(package, plan.version), sbom_name(package, plan.version)
+    files = [wheel, f"{package.file_stem(plan.version)}.tar.gz", sbom, CHECKSUMS]
     image = f"no image: {no_image}" if no_image else f"what `nox -s 'image({package.name})'` makes"
     lines = [
         f"would release {package.distribution} {plan.version}:",

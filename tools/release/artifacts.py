@@ -19,6 +19,8 @@ from release.refusal import Refused
 from release.tools import Tools
 
 if TYPE_CHECKING:
+    from packaging.version import Version
+
     from release.git import Git
 
 BUILDERS: Final = ("docker", "podman", "buildah")
@@ -82,6 +84,16 @@ def build(tools: Tools, directory: str | Path, folder: Path, *options: str) -> N
     tools.python("uv", "build", "--quiet", "--no-create-gitignore", "--out-dir", folder, *pins, *options, directory)
 
 
+def wheel_name(package: Package, version: Version) -> str:
+    """The wheel's file name: all of ours are for every platform."""
+    return f"{package.file_stem(version)}-py3-none-any.whl"
+
+
+def sbom_name(package: Package, version: Version) -> str:
+    """The file name of the wheel's SBOM; that of the image is another one."""
+    return f"{wheel_name(package, version)}.cdx.json"
+
+
 def build_sbom(order: Order, folder: Path) -> None:
     """A CycloneDX list of everything that the wheel runs with, from the pins, with licences.
 
@@ -100,9 +112,15 @@ def build_sbom(order: Order, folder: Path) -> None:
         names = dict.fromkeys((CORE, package.distribution))
         tools.python(*install, "--no-index", "--no-deps", "--no-cache", "--find-links", str(wheels), *names)
         _check_programs(order, binaries)
-        name = f"{package.distribution}-{package.version}.cdx.json"
         described = ["--pyproject", f"{package.directory}/pyproject.toml", "--output-reproducible"]
-        tools.python("cyclonedx_py", "environment", *described, "-o", folder / name, binaries / "python")
+        tools.python(
+            "cyclonedx_py",
+            "environment",
+            *described,
+            "-o",
+            folder / sbom_name(package, package.version),
+            binaries / "python",
+        )
 
 
 def _check_programs(order: Order, binaries: Path) -> None:

@@ -43,13 +43,7 @@ class Tools:
         """
         words = [str(word) for word in command]
         done = subprocess.run(
-            words,
-            cwd=self.directory,
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
+            words, cwd=self.directory, env=self._everything(), capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise Refused(f"`{' '.join(words)}` failed:\n{done.stdout}{done.stderr}".rstrip())
@@ -62,6 +56,11 @@ class Tools:
             Refused: it failed.
         """
         command = [sys.executable, "-m", module, *arguments]
-        done = subprocess.run(command, cwd=self.directory, env={**os.environ, **self.environment}, check=False)
+        done = subprocess.run(command, cwd=self.directory, env=self._everything(), check=False)
         if done.returncode:
             raise Refused(f"`{' '.join(command)}` failed; what it said stands above")
+
+    def _everything(self) -> dict[str, str]:
+        # Where these modules are found is nothing that a program of the release should know.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return {**inherited, **self.environment}

@@ -1,0 +1,181 @@
+"""Builds the images of provisioners: `nox -s image`, or `nox -s "image(minio)"` for one.
+
+The command line and the exit codes: 0 built, 1 something failed (one sentence says what), 2 wrong usage. For each image
+it leaves an archive, its list of parts (`.cdx.json`) and its sizes in the folder of `--out`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from archive import ImageArchive
+from builders import Build, Builder, find_builder
+from contents import Contents, ContentsError, read_contents
+from context import DOCKER, ROOT, Provisioner, make_context, read_provisioner, stores
+from rich.box import SIMPLE
+from rich.table import Table
+from rootfs import newest_pins, pinned_packages, read_pins, write_rootfs
+from sbom import write_sbom
+
+from libbucket.testing.problems import SetupFailed
+from libbucket.testing.progress import console
+
+BASE: Final = "localhost/libbucket-base"
+PINS: Final = DOCKER / "debian.txt"
+OUT: Final = ROOT / ".nox/.cache/images"
+_PINS_HEAD: Final = "# The packages of the default base. Written by `nox -s lock -- --upgrade`.\n"
+MEGABYTE: Final = 1_000_000
+LIMITS: Final = {"minio": 90}  # megabytes, unpacked
+LIMIT: Final = 130
+_LARGEST: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be built, with what.
+
+    Attributes:
+        builder: docker, podman or buildah.
+        out: where archives and contexts go.
+        base: an image that has Python; "" makes the default one.
+        python: the version of its Python.
+        epoch: the date of everything that is ours.
+    """
+
+    builder: Builder
+    out: Path
+    base: str
+    python: str
+    epoch: int
+
+
+def main() -> int:
+    """Builds what was asked for."""
+    arguments = _parse()
+    contents = read_contents(DOCKER / "contents.toml")
+    try:
+        if arguments.pin_base:
+            PINS.write_text(_PINS_HEAD + "".join(f"{pin}\n" for pin in newest_pins(contents)))
+            return 0
+        order = Order(
+            builder=find_builder(arguments.builder),
+            out=arguments.out,
+            base=arguments.base,
+            python=arguments.python or contents.python,
+            epoch=date(),
+        )
+        base = order.base or build_base(order, contents)
+        for store in arguments.stores or stores():
+            build_image(order, read_provisioner(store), base)
+    except (SetupFailed, ContentsError) as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="images.py", description="Builds the images of provisioners.")
+    parser.add_argument("stores", nargs="*", metavar="STORE", help="folders of packages/; without any, all")
+    parser.add_argument("--builder", default="", choices=["docker", "podman", "buildah"], help="the one to use")
+    parser.add_argument("--base", default="", metavar="IMAGE", help="an image with python3 instead of our own base")
+    parser.add_argument("--python", default="", metavar="X.Y", help="the version of that image's Python")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results go")
+    parser.add_argument("--pin-base", action="store_true", help="write docker/debian.txt anew, and build nothing")
+    return parser.parse_args()
+
+
+def date() -> int:
+    """The date of what is built: `SOURCE_DATE_EPOCH`, else that of the commit, else that of the sources' first one."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not given:
+        command = ["git", "log", "-1", "--format=%ct"]
+        given = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    if not given.isdigit():
+        raise SetupFailed("the images have no date: set SOURCE_DATE_EPOCH to a number of seconds, or build in a clone")
+    return int(given)
+
+
+def build_base(order: Order, contents: Contents) -> str:
+    """Builds the default base."""
+    folder = order.out / "base"
+    folder.mkdir(parents=True, exist_ok=True)
+    packages = pinned_packages(contents, read_pins(PINS))
+    newest = write_rootfs(packages, contents, folder / "rootfs.tar")
+    (folder / "Dockerfile").write_bytes((DOCKER / "Dockerfile").read_bytes())
+    order.builder.build(Build(context=folder, target="debian", tag=BASE, epoch=newest))
+    return BASE
+
+
+def build_image(order: Order, provisioner: Provisioner, base: str) -> ImageArchive:
+    """Builds one image, writes what belongs to it, and shows its sizes."""
+    began = time.monotonic()
+    folder = order.out / provisioner.store
+    context = make_context(provisioner, folder / "context", python=order.python, epoch=order.epoch)
+    order.builder.build(_build(order, provisioner, context, base))
+    archive = folder / f"{provisioner.name}-{provisioner.version}.oci.tar"
+    order.builder.save(provisioner.tag, archive)
+    image = ImageArchive(archive)
+    pins = {} if order.base else {pin.name: pin.sha256 for pin in read_pins(PINS)}
+    write_sbom(image, provisioner, context, pins, folder / f"{provisioner.name}-{provisioner.version}.cdx.json")
+    show(image, provisioner, time.monotonic() - began)
+    return image
+
+
+def _build(order: Order, provisioner: Provisioner, context: Path, base: str) -> Build:
+    return Build(
+        context=context,
+        target=provisioner.store,
+        tag=provisioner.tag,
+        epoch=order.epoch,
+        arguments={
+            "BASE": base,
+            "STORE": provisioner.store,
+            "MODULE": provisioner.module,
+            "SCRIPT": provisioner.script,
+        },
+        labels=labels(provisioner),
+    )
+
+
+def labels(provisioner: Provisioner) -> dict[str, str]:
+    """What the image says about itself. Nothing of where it is published: who publishes it knows that."""
+    command = ["git", "rev-parse", "HEAD"]
+    revision = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    known = {
+        "title": provisioner.name,
+        "description": provisioner.title,
+        "version": provisioner.version,
+        "revision": revision,
+        "licenses": "Apache-2.0",
+        "authors": "The libbucket authors",
+    }
+    return {f"org.opencontainers.image.{name}": value for name, value in known.items() if value}
+
+
+def show(image: ImageArchive, provisioner: Provisioner, seconds: float) -> None:
+    """Prints the sizes, and ends if the image is larger than is allowed.
+
+    Raises:
+        SetupFailed: it is.
+    """
+    limit = LIMITS.get(provisioner.store, LIMIT)
+    title = f"{provisioner.tag}, {len(image.layers)} layers, {seconds:.1f} s"
+    table = Table("part", "", title=title, title_justify="left", box=SIMPLE)
+    for part, size in image.parts()[:_LARGEST]:
+        table.add_row(part, f"{size / MEGABYTE:.1f} MB")
+    table.add_row("all, unpacked", f"{image.unpacked / MEGABYTE:.1f} MB of at most {limit} MB")
+    table.add_row("all, compressed", f"{image.compressed / MEGABYTE:.1f} MB")
+    console.print(table)
+    if image.unpacked > limit * MEGABYTE:
+        raise SetupFailed(f"the image of {provisioner.store} is larger than {limit} MB unpacked")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
