@@ -216,14 +216,16 @@ class Clients:
     def _try_url(self, url: str, headers: dict[str, str] | None = None) -> Verdict:
         with translated(self._call()):
             response = self.plain.get(url, headers=headers, timeout=self.timeout)
+            if not response.ok and response.status_code not in {400, 401, 403, 404}:
+                raise from_response(response, self._call())
+            answer = ET.fromstring(response.content)  # noqa: S314 - what is no XML is not Google's
             if response.ok:
                 return Verdict.WORKS
-            code = ET.fromstring(response.content).findtext("Code") if response.content else ""  # noqa: S314
-            if response.status_code == 401 or code in _UNKNOWN_KEY:
+            if response.status_code == 401 or answer.findtext("Code") in _UNKNOWN_KEY:
                 return Verdict.UNKNOWN
-            if response.status_code in {403, 404}:
-                return Verdict.DENIED
-            raise from_response(response, self._call())
+            if response.status_code == 400:
+                raise from_response(response, self._call())
+            return Verdict.DENIED
 
     def _call(self) -> Call:
         return Call(url=self.parameters.endpoint, permission="storage.objects.list")

@@ -174,7 +174,7 @@ class Identity:
             self.stop_hmac(key)
             since = key.updated or now
             left = (since + limit - now).total_seconds()
-            if left > 0:
+            if limit and left > 0:
                 pending = max(pending, left)
             else:
                 self.delete_hmac(key)

@@ -62,6 +62,17 @@ class Keys:
             data = {EMAIL_KEY: SecretStr(self.identity.email), PROJECT_KEY: SecretStr(self.clients.project)}
         return Authentication(access_keys=access_keys, additional_secret_data=data)
 
+    def has_lost_file(self) -> bool:
+        """Whether the claim's own account has a service-account key that is not in the Secret.
+
+        Tokens that were minted by it go on for up to an hour when it is deleted. Only with their account they end.
+        """
+        if self.identity.is_shared or not self.clients.parameters.kind.has_json_key:
+            return False
+        held = self.held.additional_secret_data.get(FILE_KEY) if self.held else None
+        fields = own_key(held, self.identity.email, self.clients.token_uri) or {}
+        return any(each != fields.get("private_key_id") for each in self.identity.key_ids())
+
     def _ensure_hmac(self) -> AccessKeys:
         held = self.held.access_keys if self.held else None
         found = self.identity.hmac_keys()

@@ -277,11 +277,6 @@ def _ensure_access(request: _Request, found: Bucket, options: BucketOptions) -> 
             f"bucket {request.bucket} has no uniform bucket-level access, which parameter serviceAccount needs: "
             "without it Google takes no conditions, by which claims that share an account are told apart"
         )
-    request.identity.ensure()
-    _open_bucket(request)
-    members = _decide_workload(request, options)
-    if members is not None:
-        request.identity.let_act(members)
     keys = Keys(
         clients=request.clients,
         identity=request.identity,
@@ -289,6 +284,14 @@ def _ensure_access(request: _Request, found: Bucket, options: BucketOptions) -> 
         held=options.credentials,
         state=options.additional_state,
     )
+    is_new = request.identity.ensure()
+    if not is_new and keys.has_lost_file():
+        request.identity.remove()
+        request.identity.ensure()
+    _open_bucket(request)
+    members = _decide_workload(request, options)
+    if members is not None:
+        request.identity.let_act(members)
     return keys.ensure()
 
 

@@ -305,6 +305,8 @@ class GcsAdministrator(Administrator):
     def purge_bucket(self, name: str) -> None:
         with self.double.store.lock:
             self.double.store.buckets.pop(name, None)
+            for each in [key for key, found in self.double.store.sessions.items() if found.bucket == name]:
+                del self.double.store.sessions[each]
 
     def bucket_exists(self, name: str) -> bool:
         return name in self.double.store.buckets

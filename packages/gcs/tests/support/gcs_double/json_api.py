@@ -166,6 +166,7 @@ def delete_bucket(store: Store, who: Principal, name: str) -> Answer:
     if bucket.versions or bucket.uploads:
         raise ApiError(409, "conflict", "The bucket you tried to delete is not empty.", code="BucketNotEmpty")
     del store.buckets[name]
+    store.sessions = {key: each for key, each in store.sessions.items() if each.bucket != name}
     return Answer(204)
 
 

@@ -1,0 +1,199 @@
+"""What takes time at Google, what others do meanwhile, and what there is only so much of. The double's knobs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from gcs_backend import QUICK, GcsBackend, JsonApplication, a_provisioner
+
+from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, Throttled
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import OBJECT, World, assert_refused, assert_shut_out, assert_works
+
+if TYPE_CHECKING:
+    from gcs_double import GcsDouble
+
+
+def test_a_fresh_account_that_google_does_not_know_yet_is_waited_for(world: World, double: GcsDouble) -> None:
+    double.knobs.unknown_account_calls = 4
+    assert_works(world.bind(world.request(), greenfield=True))
+
+
+def test_a_fresh_account_that_stays_unknown_is_not_waited_for_for_ever(
+    world: World, backend: GcsBackend, double: GcsDouble
+) -> None:
+    double.knobs.unknown_account_calls = 10**6
+    hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, account=0.05))
+    request = world.request()
+    with pytest.raises(NotReady, match="service account") as refused:
+        hasty.provision(request)
+    assert refused.value.delay
+    for account in double.store.accounts.values():
+        account.unknown_calls = 0
+    assert_works(world.greenfield(request))
+
+
+def test_somebody_who_writes_every_policy_first_is_got_past(world: World, double: GcsDouble) -> None:
+    double.knobs.conflicting_policy_writes = True
+    tenant = world.greenfield(world.request(config={"kubernetesServiceAccount": "app"}))
+    assert_works(tenant)
+    world.revoke(tenant.record)
+    assert_shut_out(tenant)
+
+
+def test_conditions_of_others_survive_every_edit(world: World, double: GcsDouble) -> None:
+    tenant = world.greenfield()
+    policy = double.store.buckets[tenant.bucket].policy
+    condition = {"title": "until monday", "expression": "request.time < timestamp('2030-01-01T00:00:00Z')"}
+    binding = {"role": "roles/storage.objectViewer", "members": ["user:jane@example.com"], "condition": condition}
+    policy.bindings.append(binding)
+    guest = world.brownfield(tenant.bucket)
+    assert_works(guest)
+    world.revoke(guest.record)
+    assert binding in policy.bindings
+    world.revoke(tenant.record)
+    assert binding in policy.bindings
+
+
+def test_google_asks_for_fewer_requests_and_its_delay_is_handed_on(world: World, double: GcsDouble) -> None:
+    request, tenant = world.request(), world.greenfield()
+    for verb in (
+        lambda: world.provisioner.provision(request),
+        lambda: world.provisioner.revoke(tenant.record),
+        lambda: world.provisioner.delete(tenant.record),
+    ):
+        double.knobs.throttled_calls = 1
+        with pytest.raises(Throttled) as refused:
+            verb()
+        assert refused.value.delay == 7
+    assert_works(world.greenfield(request))
+
+
+def test_an_hmac_key_that_google_does_not_know_yet_is_waited_for(
+    world: World, backend: GcsBackend, double: GcsDouble
+) -> None:
+    double.knobs.hmac_start_seconds = 30
+    hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, key=0.05))
+    request = world.request()
+    with pytest.raises(NotReady):
+        hasty.provision(request)
+    double.knobs.hmac_start_seconds = 0
+    assert_works(world.greenfield(request))
+    assert [each.state for each in double.store.hmac_keys.values()].count("ACTIVE") == 1
+
+
+def test_a_new_key_that_the_token_endpoint_does_not_know_yet_is_waited_for(
+    world: World, backend: GcsBackend, double: GcsDouble
+) -> None:
+    request = world.request(parameters={"credentials": "json-key"})
+    hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, key=0.05))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gcs_double.tokens.find_key", _only_of("provisioner"))
+        with pytest.raises(NotReady):
+            hasty.provision(request)
+    tenant = world.greenfield(request)
+    assert_works(tenant)
+    assert len(double.store.accounts[tenant.answer.additional_state["ServiceAccount"]].keys) == 1
+
+
+def _only_of(beginning: str) -> object:
+    from gcs_double import tokens
+
+    real = tokens.find_key
+    return lambda store, email, key_id=None: real(store, email, key_id) if email.startswith(beginning) else []
+
+
+def test_revoking_waits_until_the_hmac_key_has_stopped_for_certain(world: World, double: GcsDouble) -> None:
+    double.knobs.hmac_stop_seconds = 170
+    tenant = world.tenant(greenfield=True)
+    with pytest.raises(NotReady, match="inactive") as pending:
+        world.provisioner.revoke(tenant.record)
+    assert pending.value.delay == pytest.approx(180, abs=5)
+    assert_shut_out(tenant)  # the permission is gone already
+    double.clock.turn(60)
+    with pytest.raises(NotReady) as later:
+        world.provisioner.revoke(tenant.record)
+    assert later.value.delay == pytest.approx(120, abs=5)
+    double.clock.turn(121)
+    world.provisioner.revoke(tenant.record)
+    assert {each.state for each in double.store.hmac_keys.values()} == {"DELETED"}
+
+
+def test_a_class_says_how_long_to_wait(world: World) -> None:
+    tenant = world.greenfield(world.request(parameters={"revocationSeconds": "0"}))
+    world.provisioner.revoke(tenant.record)
+    assert not world.administrator.identity_exists(tenant.record)
+
+
+def test_a_token_that_outlives_its_key_opens_nothing_after_revoking(
+    world: World, backend: GcsBackend, double: GcsDouble
+) -> None:
+    tenant = world.greenfield(world.request(parameters={"credentials": "json-key"}))
+    backend.administrator.application().put(tenant.bucket, OBJECT, b"x")
+    assert isinstance(tenant.application, JsonApplication)
+    assert tenant.application.get(tenant.bucket, OBJECT) == b"x"
+    account = double.store.accounts[tenant.answer.additional_state["ServiceAccount"]]
+    account.keys.clear()
+    assert tenant.application.get(tenant.bucket, OBJECT) == b"x", "so it is at Google: the token lives on"
+    world.revoke(tenant.record)
+    assert_refused("a token that outlived its key", lambda: tenant.application.get(tenant.bucket, OBJECT))
+
+
+def test_the_quota_of_accounts_names_the_parameter_that_helps(world: World, double: GcsDouble) -> None:
+    double.knobs.account_limit = len(double.store.accounts)
+    bound = [world.greenfield() for _ in range(2)]
+    double.knobs.account_limit = 2
+    with pytest.raises(QuotaExceeded, match="serviceAccount"):
+        world.greenfield()
+    world.delete(bound[0].record)
+    assert_works(world.greenfield())
+
+
+def test_a_policy_that_forbids_keys_is_told(world: World, double: GcsDouble) -> None:
+    double.knobs.keys_forbidden = True
+    with pytest.raises(RetrySlowly, match="organisation policy"):
+        world.greenfield(world.request(parameters={"credentials": "json-key"}))
+    assert_works(world.greenfield(world.request(parameters={"credentials": "hmac"})))
+
+
+def test_keys_that_nobody_knows_go_before_a_new_one_is_made(world: World, double: GcsDouble) -> None:
+    request = world.request()
+    for _ in range(12):  # more than an account may have
+        tenant = world.bind(request, greenfield=True)
+    states = [each.state for each in double.store.hmac_keys.values()]
+    assert (states.count("ACTIVE"), states.count("DELETED")) == (1, 11)
+    assert_works(tenant)
+
+
+def test_an_account_of_that_name_that_is_not_ours_is_never_used(world: World, double: GcsDouble) -> None:
+    request = world.request()
+    key = json.loads(double.add_admin(request.user_id, ()))
+    with pytest.raises(RetrySlowly, match="was not made for this claim"):
+        world.provisioner.provision(request)
+    world.delete(builders.intent(request))
+    assert list(double.store.accounts[key["client_email"]].keys) == [key["private_key_id"]], "and it stays as it is"
+
+
+def test_what_is_left_of_a_removed_account_in_a_policy_is_tidied_up(world: World, double: GcsDouble) -> None:
+    tenant = world.tenant(greenfield=True)
+    before = repr(double.store.buckets[tenant.bucket].policy.bindings)
+    world.administrator.remove_identity(tenant.record)
+    assert_works(world.again(tenant))
+    account = tenant.answer.additional_state["ServiceAccount"]
+    assert repr(double.store.buckets[tenant.bucket].policy.bindings).count(account) == before.count(account)
+
+
+def test_a_bucket_of_another_project_is_somebody_elses(world: World, double: GcsDouble) -> None:
+    from libbucket import BucketExists
+
+    request = world.request()
+    double.add_foreign_bucket(request.bucket_name)
+    with pytest.raises(BucketExists, match="somebody else's"):
+        world.provisioner.provision(request)
+    with pytest.raises(AccessDenied, match=r"storage\.buckets\.get"):
+        world.provisioner.grant(request)
+    world.revoke(builders.intent(request))
+    assert not world.administrator.identity_exists(builders.intent(request))

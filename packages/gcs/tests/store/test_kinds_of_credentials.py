@@ -1,0 +1,184 @@
+"""What else a claim can get than one kind of key: both, none, or a part of an account that its class shares."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from gcs_backend import FILE_KEY, GcsBackend, HmacApplication, JsonApplication
+
+from libbucket import Authentication, BucketOptions, ObjectBucket, QuotaExceeded, RetrySlowly
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import CONTENT, OBJECT, Tenant, World, assert_refused
+
+if TYPE_CHECKING:
+    from gcs_double import GcsDouble
+
+WORKLOAD = {"credentials": "workload-identity"}
+
+
+def bind(world: World, request: BucketOptions) -> ObjectBucket:
+    return world._patiently(world.provisioner.provision, request)
+
+
+def kubernetes_members(double: GcsDouble, email: str) -> list[str]:
+    return [each for binding in double.store.accounts[email].policy.bindings for each in binding["members"]]
+
+
+@pytest.fixture
+def shared(double: GcsDouble) -> str:
+    """An account that all claims of a class use."""
+    email: str = json.loads(double.add_admin("shared-by-all", ()))["client_email"]
+    double.store.accounts[email].keys.clear()
+    return email
+
+
+def test_both_kinds_of_key_work_side_by_side(world: World, double: GcsDouble) -> None:
+    request = world.request(parameters={"credentials": "both"})
+    answer = bind(world, request)
+    held = answer.connection.authentication
+    assert held is not None
+    assert held.access_keys is not None
+    keys, key = held.access_keys, held.additional_secret_data[FILE_KEY].reveal()
+    by_hmac = HmacApplication(
+        endpoint=double.url, access_key=keys.access_key_id, secret_key=keys.secret_access_key.reveal()
+    )
+    by_key = JsonApplication(endpoint=double.url, key=key, project=double.project)
+    by_hmac.put(answer.bucket_name, "one", b"1")
+    assert by_key.get(answer.bucket_name, "one") == b"1"
+    assert bind(world, builders.again(request, answer)).connection == answer.connection
+    world.revoke(builders.recorded(answer, request))
+    assert_refused("an HMAC key", lambda: by_hmac.get(answer.bucket_name, "one"))
+    assert_refused("a service-account key", lambda: by_key.get(answer.bucket_name, "one"))
+
+
+def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(world: World, double: GcsDouble) -> None:
+    request = world.request(parameters={"credentials": "both"})
+    answer = bind(world, request)
+    held = answer.connection.authentication
+    assert held is not None
+    before = double.store.accounts[answer.additional_state["ServiceAccount"]].uid
+    halved = replace(request, credentials=Authentication(access_keys=held.access_keys))
+    second = bind(world, halved).connection.authentication
+    assert second is not None
+    assert second.access_keys != held.access_keys
+    assert second.additional_secret_data[FILE_KEY] != held.additional_secret_data[FILE_KEY]
+    assert double.store.accounts[answer.additional_state["ServiceAccount"]].uid != before, (
+        "another account by that name"
+    )
+
+
+def test_a_lost_hmac_key_leaves_the_other_key_as_it_is(world: World) -> None:
+    request = world.request(parameters={"credentials": "both"})
+    answer = bind(world, request)
+    held = answer.connection.authentication
+    assert held is not None
+    halved = replace(request, credentials=Authentication(additional_secret_data=held.additional_secret_data))
+    second = bind(world, halved).connection.authentication
+    assert second is not None
+    assert second.access_keys != held.access_keys
+    assert second.additional_secret_data == held.additional_secret_data
+
+
+def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_account(
+    world: World, double: GcsDouble
+) -> None:
+    request = world.request(parameters=WORKLOAD)
+    answer = bind(world, request)
+    held = answer.connection.authentication
+    assert held is not None
+    email = answer.additional_state["ServiceAccount"]
+    assert held.access_keys is None
+    assert {name: value.reveal() for name, value in held.additional_secret_data.items()} == {
+        "GOOGLE_SERVICE_ACCOUNT_EMAIL": email,
+        "GOOGLE_CLOUD_PROJECT": double.project,
+    }
+    assert kubernetes_members(double, email) == [f"serviceAccount:{double.project}.svc.id.goog[conformance/default]"]
+    assert double.store.accounts[email].keys == {}
+    assert double.store.hmac_keys == {}
+    assert bind(world, builders.again(request, answer)).connection == answer.connection
+    world.delete(builders.recorded(answer, request))
+    assert email not in double.store.accounts
+
+
+def test_a_claim_names_its_kubernetes_service_account(world: World, double: GcsDouble) -> None:
+    request = world.request(parameters=WORKLOAD, config={"kubernetesServiceAccount": "uploader"})
+    answer = bind(world, request)
+    (member,) = kubernetes_members(double, answer.additional_state["ServiceAccount"])
+    assert member.endswith("[conformance/uploader]")
+
+
+def test_a_look_at_a_claim_without_keys_sees_whether_its_permission_stands(world: World, double: GcsDouble) -> None:
+    request = world.request(parameters=WORKLOAD)
+    answer = bind(world, request)
+    again = builders.again(request, answer)
+    assert world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    double.store.buckets[answer.bucket_name].policy.bindings.pop()
+    assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    world.administrator.purge_bucket(answer.bucket_name)
+    assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+
+
+def test_a_project_without_a_workload_pool_is_told(world: World, double: GcsDouble) -> None:
+    double.knobs.workload_pool = False
+    with pytest.raises(RetrySlowly, match="workloadIdentityPool"):
+        bind(world, world.request(parameters=WORKLOAD))
+
+
+def _tenant(world: World, backend: GcsBackend, parameters: dict[str, str], bucket: str) -> Tenant:
+    request = world.request(bucket=bucket, parameters={**parameters, "bucketName": bucket})
+    answer = world._patiently(world.provisioner.grant, request)
+    assert answer.connection.authentication is not None
+    application = backend.application(answer.connection.endpoint, answer.connection.authentication)
+    return Tenant(request=request, answer=answer, application=application, greenfield=False)
+
+
+def test_claims_of_a_shared_account_come_and_go_one_by_one(
+    world: World, backend: GcsBackend, double: GcsDouble, shared: str
+) -> None:
+    bucket = world.foreign_bucket()
+    uniform = backend.administrator.client.bucket(bucket)
+    uniform.iam_configuration.uniform_bucket_level_access_enabled = True
+    uniform.patch(retry=None)
+    before = [dict(each) for each in double.store.buckets[bucket].policy.bindings]
+    first, second = (_tenant(world, backend, {"serviceAccount": shared}, bucket) for _ in range(2))
+    world.revoke(first.record)
+    assert second.application.get(bucket, OBJECT) == CONTENT
+    assert_refused("a withdrawn key of a shared account", lambda: first.application.get(bucket, OBJECT))
+    world.revoke(second.record)
+    assert double.store.buckets[bucket].policy.bindings == before
+    assert shared in double.store.accounts, "the account is its owner's"
+    assert_refused("the last withdrawn key", lambda: second.application.get(bucket, OBJECT))
+
+
+def test_a_shared_account_leaves_each_claim_its_own_keys(world: World, backend: GcsBackend, shared: str) -> None:
+    parameters = {"serviceAccount": shared}
+    first, second = (world.greenfield(world.request(parameters=parameters)) for _ in range(2))
+    backend.administrator.application().put(second.bucket, OBJECT, CONTENT)
+    lost = world.again(first, with_credentials=False)
+    assert lost.credentials != first.credentials
+    assert second.application.get(second.bucket, OBJECT) == CONTENT
+    world.delete(lost.record)
+    assert second.application.get(second.bucket, OBJECT) == CONTENT
+
+
+def test_a_shared_account_needs_uniform_access_on_an_existing_bucket(world: World, shared: str) -> None:
+    bucket = world.foreign_bucket()
+    with pytest.raises(RetrySlowly, match="uniform bucket-level access"):
+        world.provisioner.grant(world.request(bucket=bucket, parameters={"serviceAccount": shared}))
+
+
+def test_a_shared_account_that_is_not_there_is_named(world: World) -> None:
+    missing = "nobody@project-of-the-tests.iam.gserviceaccount.com"
+    with pytest.raises(RetrySlowly, match=missing):
+        bind(world, world.request(parameters={"serviceAccount": missing}))
+
+
+def test_the_eleventh_key_of_a_shared_account_is_refused_with_what_helps(world: World, shared: str) -> None:
+    for _ in range(10):
+        bind(world, world.request(parameters={"serviceAccount": shared}))
+    with pytest.raises(QuotaExceeded, match="workload-identity"):
+        bind(world, world.request(parameters={"serviceAccount": shared}))
+    bind(world, world.request(parameters={"serviceAccount": shared, **WORKLOAD}))

@@ -1,0 +1,164 @@
+"""What a class says about new buckets, and how a bucket is emptied: in bounded batches, not at all where it is locked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from gcs_backend import QUICK, GcsBackend, HmacApplication, a_provisioner
+
+from libbucket import BucketNotEmpty, InvalidClaim, NotReady
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+
+if TYPE_CHECKING:
+    from gcs_double import GcsDouble
+
+KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+
+
+def test_a_new_bucket_is_as_its_class_says(world: World, backend: GcsBackend) -> None:
+    parameters = {
+        "region": "europe-west3",
+        "storageClass": "NEARLINE",
+        "kmsKeyName": KMS,
+        "labels": "team=shop",
+        "versioning": "true",
+        "softDeleteSeconds": "604800",
+    }
+    tenant = world.greenfield(world.request(parameters=parameters))
+    found = backend.administrator.client.get_bucket(tenant.bucket)
+    assert (found.location, found.storage_class, found.default_kms_key_name) == ("EUROPE-WEST3", "NEARLINE", KMS)
+    assert found.versioning_enabled
+    assert found.soft_delete_policy.retention_duration_seconds == 604800
+    assert found.labels["team"] == "shop"
+    assert_works(tenant)
+
+
+def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(world: World, double: GcsDouble) -> None:
+    tenant = world.greenfield()
+    resource = double.store.buckets[tenant.bucket].resource
+    assert resource["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"]
+    assert resource["iamConfiguration"]["publicAccessPrevention"] == "enforced"
+    assert tenant.request.owner.is_stamped_on(resource["labels"])
+    assert resource["metageneration"] == 1, "all of it was said when it was made"
+
+
+def test_soft_deletion_can_be_turned_off(world: World, double: GcsDouble) -> None:
+    tenant = world.greenfield(world.request(parameters={"softDeleteSeconds": "0"}))
+    policy = double.store.buckets[tenant.bucket].resource["softDeletePolicy"]
+    assert int(policy["retentionDurationSeconds"]) == 0
+
+
+def test_names_that_labels_do_not_take_are_made_to_fit(world: World, double: GcsDouble) -> None:
+    request = world.request()
+    owner = replace(request.owner, name="photos.v2." + "x" * 200)
+    tenant = world.greenfield(replace(request, owner=owner))
+    labels = double.store.buckets[tenant.bucket].resource["labels"]
+    assert labels["objectbucket_claim_name"].startswith("photos_v2_xxx")
+    assert owner.is_stamped_on(labels)
+    world.delete(replace(tenant.record, owner=owner))
+    assert not world.administrator.bucket_exists(tenant.bucket)
+
+
+@pytest.mark.parametrize("name", ["ab", "Photos", "goog-photos", "my-google-photos", "photos.example.com", "-photos"])
+def test_a_name_that_google_does_not_take_is_refused(world: World, name: str) -> None:
+    with pytest.raises(InvalidClaim, match="bucketName"):
+        world.provisioner.provision(world.request(bucket=name))
+
+
+@pytest.mark.parametrize("lock", ["temporaryHold", "eventBasedHold", "retention", "bucket"])
+def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touched(
+    world: World, double: GcsDouble, lock: str
+) -> None:
+    tenant = world.greenfield()
+    tenant.application.put(tenant.bucket, "free", b"x")
+    tenant.application.put(tenant.bucket, "locked", b"x")
+    bucket = double.store.buckets[tenant.bucket]
+    version = bucket.live("locked")
+    assert version is not None
+    later = (datetime.now(UTC) + timedelta(days=1)).isoformat().replace("+00:00", "Z")
+    if lock == "bucket":
+        bucket.resource["retentionPolicy"] = {"retentionPeriod": "86400"}
+    else:
+        version.extra[lock] = {"mode": "Locked", "retainUntilTime": later} if lock == "retention" else True
+    with pytest.raises(BucketNotEmpty, match="held or retained"):
+        world.provisioner.delete(tenant.record)
+    assert tenant.application.list_keys(tenant.bucket) == ["free", "locked"], "the application is still in"
+    version.extra.clear()
+    bucket.resource.pop("retentionPolicy", None)
+    world.delete(tenant.record)
+    assert not world.administrator.bucket_exists(tenant.bucket)
+
+
+def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
+    world: World, double: GcsDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = world.greenfield()
+    tenant.application.put(tenant.bucket, "locked", b"x")
+    version = double.store.buckets[tenant.bucket].live("locked")
+    assert version is not None
+    version.extra["temporaryHold"] = True
+    monkeypatch.setattr("gcs_provisioner.storage._LOCK_SCAN", 1)
+    monkeypatch.setattr("gcs_provisioner.storage._is_locked", lambda *_: False)
+    with pytest.raises(BucketNotEmpty):
+        world.delete(tenant.record)
+    assert world.administrator.bucket_exists(tenant.bucket)
+    assert_shut_out(tenant)
+
+
+def test_objects_go_in_batches_of_a_hundred(world: World, double: GcsDouble) -> None:
+    tenant = world.greenfield()
+    world.fill(tenant.bucket, 250)
+    with pytest.raises(NotReady):
+        world.provisioner.delete(tenant.record)
+    double.clock.turn(200)
+    double.calls()
+    world.provisioner.delete(tenant.record)
+    calls = double.calls()
+    assert len([each for each in calls if each.startswith("POST /batch/storage/v1")]) == 3
+    assert not [each for each in calls if each.startswith("DELETE") and "/o/" in each]
+
+
+def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
+    world: World, backend: GcsBackend, double: GcsDouble
+) -> None:
+    tenant = world.greenfield(
+        world.request(config={"bucketVersioning": "Enabled"}, parameters={"revocationSeconds": "0"})
+    )
+    world.fill(tenant.bucket, 250)
+    hurried = a_provisioner(double, backend.admin_key, patience=replace(QUICK, purge=0.0))
+    seen = []
+    while world.administrator.bucket_exists(tenant.bucket):
+        try:
+            hurried.delete(tenant.record)
+        except NotReady as pause:
+            seen.append(pause.message)
+            assert_refused("writing during the purge", lambda: tenant.application.put(tenant.bucket, "late", b"x"))
+    assert len(seen) == 3
+    assert "100 objects" in seen[0]
+
+
+def test_unfinished_uploads_in_parts_are_aborted(world: World, backend: GcsBackend, double: GcsDouble) -> None:
+    tenant = world.greenfield()
+    assert isinstance(tenant.application, HmacApplication)
+    for key in ("one/ü +&", "two"):
+        tenant.application.start_multipart(tenant.bucket, key)
+    assert len(double.store.buckets[tenant.bucket].uploads) == 2
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_a_grant_warns_that_settings_of_the_bucket_are_not_applied(world: World) -> None:
+    request = world.request(bucket=world.foreign_bucket(), config={"bucketVersioning": "Enabled"})
+    warnings = world.bind(request, greenfield=False).answer.warnings
+    assert ["bucketVersioning" in each for each in warnings] == [True]
+
+
+def test_a_deletion_needs_nothing_but_the_record(world: World, backend: GcsBackend) -> None:
+    tenant = world.tenant(greenfield=True)
+    assert list(tenant.answer.additional_state) == ["ServiceAccount"]
+    world.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
+    assert not backend.administrator.identity_exists(builders.intent(tenant.request))
