@@ -103,8 +103,10 @@ def build_sbom(order: Order, folder: Path) -> None:
     with TemporaryDirectory(prefix="libbucket-sbom-") as scratch:
         wheels, environment = Path(scratch) / "wheels", Path(scratch) / "environment"
         binaries = environment / Path(sys.executable).parent.name
-        for directory in dict.fromkeys((CORE, package.directory)):
-            build(tools, directory, wheels, "--wheel")
+        wheels.mkdir()
+        shutil.copy(folder / wheel_name(package, package.version), wheels)
+        if package.name != CORE:
+            build(tools, CORE, wheels, "--wheel")
         tools.python("uv", "venv", "--quiet", "--python", sys.executable, environment)
         install = ["uv", "pip", "install", "--quiet", "--python", str(binaries / "python")]
         tools.python(*install, "--require-hashes", "--requirements", f"requirements/{package.name}.txt")
