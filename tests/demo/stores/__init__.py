@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stores.aws_s3 import aws_s3
 from stores.azure import azure
 from stores.base import Store
 from stores.minio import minio
@@ -16,4 +17,4 @@ if TYPE_CHECKING:
 
 __all__ = ["STORES", "Store"]
 
-STORES: Final[Mapping[str, StoreStarter]] = {"azure": azure, "minio": minio}
+STORES: Final[Mapping[str, StoreStarter]] = {"aws-s3": aws_s3, "azure": azure, "minio": minio}

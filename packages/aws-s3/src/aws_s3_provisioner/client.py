@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aws_s3_provisioner.parameters import Admin, Parameters
     from libbucket import AccessKeys
 
+_TO_BE_ONESELF: Final = "sts:AssumeRoleWithWebIdentity, by the trust policy of the pod's role,"
 _WEB_PAGE: Final = (b"<html", b"<!doctype html")
 _ELSEWHERE: Final = frozenset({301, 302, 307})
 _ELSEWHERE_CODES: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
@@ -108,7 +109,7 @@ class Connector:
         """
         source = "the Secret that secretName names" if admin else "the pod's own identity"
         with ExitStack() as stack:
-            with translated(Call(where="AWS", permission="sts:AssumeRoleWithWebIdentity", source=source)):
+            with translated(Call(where="AWS", permission=_TO_BE_ONESELF, source=source)):
                 session = _session(self._loader)
                 credentials = _from_secret(admin) if admin else self._from_pod(parameters)
                 maker = _Maker(session, parameters, self._limits)

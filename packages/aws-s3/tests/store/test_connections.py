@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aws_backend import README_POLICY, AwsBackend, a_provisioner
+from botocore.endpoint import Endpoint
 
 from aws_s3_provisioner.client import Limits
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
     from libbucket import SecretStr
 
 ROLE = "provisioner"
+SERVICE_ACCOUNT = "system:serviceaccount:buckets:aws-s3-provisioner"
+
+
+def a_token(subject: str) -> str:
+    """A token of a service account. The server looks at who issued it and for whom, not at its signature."""
+    claims = {"iss": "https://oidc.example.com", "sub": subject, "aud": ["sts.amazonaws.com"]}
+    parts = ({"alg": "RS256", "typ": "JWT"}, claims)
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*encoded, "c2lnbmF0dXJl"])
 
 
 def no_secret(namespace: str, name: str) -> Mapping[str, SecretStr]:
@@ -36,6 +47,7 @@ def role(backend: AwsBackend) -> Iterator[str]:
         "Effect": "Allow",
         "Principal": {"Federated": "arn:aws:iam::000000000000:oidc-provider/oidc.example.com"},
         "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {"oidc.example.com:sub": SERVICE_ACCOUNT}},
     }
     own = {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust, own]})
@@ -50,7 +62,7 @@ def role(backend: AwsBackend) -> Iterator[str]:
 def irsa(role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What EKS puts into a pod whose service account names a role; the file is the token."""
     token = tmp_path / "token"
-    token.write_text("a-token-of-the-cluster")
+    token.write_text(a_token(SERVICE_ACCOUNT))
     monkeypatch.setenv("AWS_ROLE_ARN", role)
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
@@ -69,8 +81,6 @@ def parameters_of(backend: AwsBackend, **more: str) -> dict[str, str]:
 
 
 def calls_to_sts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    from botocore.endpoint import Endpoint
-
     seen: list[str] = []
     send = Endpoint.make_request
 
@@ -105,7 +115,10 @@ def test_a_pod_with_a_role_of_its_service_account_needs_no_secret(
 def test_the_role_that_the_pod_has_is_the_one_that_counts(
     world: World, backend: AwsBackend, irsa: Path, provisioner: AwsS3Provisioner
 ) -> None:
-    assert irsa.exists()
+    irsa.write_text(a_token("system:serviceaccount:elsewhere:default"))
+    with pytest.raises(AccessDenied, match="trust policy"):
+        provisioner.provision(world.request(parameters=parameters_of(backend)))
+    irsa.write_text(a_token(SERVICE_ACCOUNT))
     iam = backend.administrator.iam
     iam.put_role_policy(RoleName=ROLE, PolicyName="its-own", PolicyDocument=_without("s3:CreateBucket"))
     with pytest.raises(AccessDenied, match="s3:CreateBucket"):
@@ -138,7 +151,7 @@ def test_a_token_file_that_is_not_there_is_said(
     irsa.unlink()
     with pytest.raises(StoreUnavailable):
         provisioner.provision(world.request(parameters=parameters_of(backend)))
-    irsa.write_text("a-token-of-the-cluster")
+    irsa.write_text(a_token(SERVICE_ACCOUNT))
     assert_works(world.bind(world.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner))
 
 
@@ -193,7 +206,7 @@ def test_the_secret_of_a_class_counts_before_the_pods_identity(
 
 
 def test_a_secret_may_hold_credentials_that_end(world: World, backend: AwsBackend, role: str) -> None:
-    held = backend.administrator.sts.assume_role(RoleArn=role, RoleSessionName="x")["Credentials"]
+    held = backend.administrator.sts.assume_role(RoleArn=role, RoleSessionName="pod")["Credentials"]
     secret = {
         "AWS_ACCESS_KEY_ID": held["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": held["SecretAccessKey"],
