@@ -219,6 +219,8 @@ class Clients:
             if not response.ok and response.status_code not in {400, 401, 403, 404}:
                 raise from_response(response, self._call())
             answer = ET.fromstring(response.content)  # noqa: S314 - what is no XML is not Google's
+            if not answer.tag.endswith("ListBucketResult" if response.ok else "Error"):
+                raise ValueError("not Google's")
             if response.ok:
                 return Verdict.WORKS
             if response.status_code == 401 or answer.findtext("Code") in _UNKNOWN_KEY:

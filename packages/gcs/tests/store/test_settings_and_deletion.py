@@ -1,4 +1,4 @@
-"""What a class says about new buckets, and how a bucket is emptied: in bounded batches, not at all where it is locked."""
+"""What a class says about new buckets, and how one is emptied: in bounded batches, not at all where it is locked."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 from google.cloud import storage
+from google.cloud.storage.exceptions import InvalidResponse
 from google.oauth2 import credentials as oauth
 from google.oauth2 import service_account
 
@@ -66,6 +67,10 @@ def json_refusals() -> Iterator[None]:
         yield
     except (api.Unauthorized, api.Forbidden, auth.RefreshError) as error:
         raise Refused(type(error).__name__) from error
+    except InvalidResponse as error:  # of an upload in chunks
+        if error.response.status_code not in {401, 403}:
+            raise
+        raise Refused(f"HTTP {error.response.status_code}") from error
 
 
 class HmacApplication(Application):
