@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stores.base import Bound, Store
 from stores.s3 import S3Application
@@ -18,7 +18,7 @@ from aws_servers import AwsServer, ministack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REGION = "eu-central-1"
+_REGION: Final = "eu-central-1"
 
 
 class AwsStore(Store):
@@ -52,9 +52,7 @@ class AwsStore(Store):
         )
 
     def make_bucket(self, name: str) -> None:
-        self.administrator().client.create_bucket(
-            Bucket=name, CreateBucketConfiguration={"LocationConstraint": _REGION}
-        )
+        self._admin.make_bucket(name, region=_REGION)
 
     def what_is_there(self, bound: Bound) -> list[str]:
         found = {
