@@ -146,4 +146,7 @@ def secret_texts(data: Mapping[str, str]) -> Iterator[str]:
         yield from (part for part in re.findall(r"[A-Za-z0-9+/=%_-]{30,}", value) if "/" not in part.strip("/"))
 
 
-_PUBLIC = {"AWS_ACCESS_KEY_ID", "MINIO_ROOT_USER", "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_BLOB_ENDPOINT"}
+_PUBLIC = {
+    *("AWS_ACCESS_KEY_ID", "MINIO_ROOT_USER", "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_BLOB_ENDPOINT"),
+    *("GOOGLE_CLOUD_PROJECT", "GOOGLE_SERVICE_ACCOUNT_EMAIL"),
+}
