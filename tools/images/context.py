@@ -48,7 +48,7 @@ class Provisioner:
 
     @property
     def tag(self) -> str:
-        """What its image is called on this machine."""
+        """What its image is called on the machine that built it, unless somebody says otherwise."""
         return f"localhost/{self.name}:{self.version}"
 
 

@@ -27,7 +27,7 @@ from sbom import write_sbom
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.progress import console
 
-BASE: Final = "localhost/libbucket-base"
+PREFIX: Final = "localhost"
 PINS: Final = DOCKER / "debian.txt"
 OUT: Final = ROOT / ".nox/.cache/images"
 _PINS_HEAD: Final = "# The packages of the default base. Written by `nox -s lock -- --upgrade`.\n"
@@ -44,6 +44,7 @@ class Order:
     Attributes:
         builder: docker, podman or buildah.
         out: where archives and contexts go.
+        prefix: what names of images begin with.
         base: an image that has Python; "" makes the default one.
         python: the version of its Python.
         epoch: the date of everything that is ours.
@@ -51,6 +52,7 @@ class Order:
 
     builder: Builder
     out: Path
+    prefix: str
     base: str
     python: str
     epoch: int
@@ -66,7 +68,8 @@ def main() -> int:
             return 0
         order = Order(
             builder=find_builder(arguments.builder),
-            out=arguments.out,
+            out=arguments.out.resolve(),
+            prefix=arguments.prefix,
             base=arguments.base,
             python=arguments.python or contents.python,
             epoch=date(),
@@ -86,6 +89,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--builder", default="", choices=["docker", "podman", "buildah"], help="the one to use")
     parser.add_argument("--base", default="", metavar="IMAGE", help="an image with python3 instead of our own base")
     parser.add_argument("--python", default="", metavar="X.Y", help="the version of that image's Python")
+    parser.add_argument("--prefix", default=PREFIX, help="what the images' names begin with, without the last /")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results go")
     parser.add_argument("--pin-base", action="store_true", help="write docker/debian.txt anew, and build nothing")
     return parser.parse_args()
@@ -103,14 +107,15 @@ def date() -> int:
 
 
 def build_base(order: Order, contents: Contents) -> str:
-    """Builds the default base."""
+    """Builds the default base; gives its name."""
+    tag = f"{order.prefix}/libbucket-base"
     folder = order.out / "base"
     folder.mkdir(parents=True, exist_ok=True)
     packages = pinned_packages(contents, read_pins(PINS))
     newest = write_rootfs(packages, contents, folder / "rootfs.tar")
     (folder / "Dockerfile").write_bytes((DOCKER / "Dockerfile").read_bytes())
-    order.builder.build(Build(context=folder, target="debian", tag=BASE, epoch=newest))
-    return BASE
+    order.builder.build(Build(context=folder, target="debian", tag=tag, epoch=newest))
+    return tag
 
 
 def build_image(order: Order, provisioner: Provisioner, base: str) -> ImageArchive:
@@ -118,9 +123,10 @@ def build_image(order: Order, provisioner: Provisioner, base: str) -> ImageArchi
     began = time.monotonic()
     folder = order.out / provisioner.store
     context = make_context(provisioner, folder / "context", python=order.python, epoch=order.epoch)
-    order.builder.build(_build(order, provisioner, context, base))
+    build = _build(order, provisioner, context, base)
+    order.builder.build(build)
     archive = folder / f"{provisioner.name}-{provisioner.version}.oci.tar"
-    order.builder.save(provisioner.tag, archive)
+    order.builder.save(build.tag, archive)
     image = ImageArchive(archive)
     pins = {} if order.base else {pin.name: pin.sha256 for pin in read_pins(PINS)}
     write_sbom(image, provisioner, context, pins, folder / f"{provisioner.name}-{provisioner.version}.cdx.json")
@@ -132,7 +138,7 @@ def _build(order: Order, provisioner: Provisioner, context: Path, base: str) -> 
     return Build(
         context=context,
         target=provisioner.store,
-        tag=provisioner.tag,
+        tag=f"{order.prefix}/{provisioner.name}:{provisioner.version}",
         epoch=order.epoch,
         arguments={
             "BASE": base,
@@ -166,7 +172,7 @@ def show(image: ImageArchive, provisioner: Provisioner, seconds: float) -> None:
         SetupFailed: it is.
     """
     limit = LIMITS.get(provisioner.store, LIMIT)
-    title = f"{provisioner.tag}, {len(image.layers)} layers, {seconds:.1f} s"
+    title = f"{provisioner.name} {provisioner.version}, {len(image.layers)} layers, {seconds:.1f} s"
     table = Table("part", "", title=title, title_justify="left", box=SIMPLE)
     for part, size in image.parts()[:_LARGEST]:
         table.add_row(part, f"{size / MEGABYTE:.1f} MB")

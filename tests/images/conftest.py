@@ -1,0 +1,61 @@
+"""What all tests of images share: which were built, and what runs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+for _folder in ("tests/images/support", "tools/images"):
+    sys.path.insert(0, str(_ROOT / _folder))
+
+from archive import ImageArchive
+from builders import Builder, find_builder
+from context import Provisioner, read_provisioner, stores
+from images import OUT
+
+from libbucket.testing.fixtures import cluster, control_plane, kube_admin, namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["cluster", "control_plane", "crd_directories", "kube_admin", "namespace"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", action="append", default=[], choices=stores(), help="whose image; all without it")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "provisioner" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--store") or stores()
+        metafunc.parametrize("provisioner", [read_provisioner(name) for name in chosen], ids=chosen, scope="session")
+
+
+@pytest.fixture(scope="session")
+def crd_directories() -> Sequence[Path]:
+    return (_ROOT / "crds",)
+
+
+@pytest.fixture(scope="session")
+def folder(provisioner: Provisioner) -> Path:
+    """Where `nox -s image` left everything about one image."""
+    return OUT / provisioner.store
+
+
+@pytest.fixture(scope="session")
+def image(provisioner: Provisioner, folder: Path) -> ImageArchive:
+    """The image as it was built."""
+    return ImageArchive(folder / f"{provisioner.name}-{provisioner.version}.oci.tar")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Builder:
+    """What runs images: podman or docker. buildah alone can't."""
+    found = find_builder()
+    if found.name == "buildah":
+        pytest.skip("buildah builds images and can't run them: install podman or docker")
+    return found
