@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from stores.aws_s3 import aws_s3
 from stores.azure import azure
 from stores.base import Store
+from stores.gcs import gcs
 from stores.minio import minio
 
 if TYPE_CHECKING:
@@ -17,4 +18,4 @@ if TYPE_CHECKING:
 
 __all__ = ["STORES", "Store"]
 
-STORES: Final[Mapping[str, StoreStarter]] = {"aws-s3": aws_s3, "azure": azure, "minio": minio}
+STORES: Final[Mapping[str, StoreStarter]] = {"aws-s3": aws_s3, "azure": azure, "gcs": gcs, "minio": minio}

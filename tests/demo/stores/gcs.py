@@ -1,0 +1,130 @@
+"""The double of Google Cloud Storage for the demo: there is no server of Google's that runs on one's own machine."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from libbucket.testing.application import Application, Refused
+from stores.base import Bound, Store
+
+# The double, and the clients as Google's documentation has them, are those of that package's own tests.
+sys.path.append(str(Path(__file__).parents[3] / "packages/gcs/tests/support"))
+from gcs_backend import HmacApplication, JsonApplication
+from gcs_double import GcsDouble, gcs_double
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Answer = TypeVar("Answer")
+
+
+class BothApplications(Application):
+    """Does everything twice: google-cloud-storage with the service-account key, boto3 with the HMAC key.
+
+    It is refused only where both are; where they disagree, the demo fails.
+    """
+
+    def __init__(self, by_key: JsonApplication, by_hmac: HmacApplication) -> None:
+        self._by_key, self._by_hmac = by_key, by_hmac
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        _both(lambda: self._by_key.put(bucket, key, data), lambda: self._by_hmac.put(bucket, key, data))
+
+    def get(self, bucket: str, key: str) -> bytes:
+        one, other = _both(lambda: self._by_key.get(bucket, key), lambda: self._by_hmac.get(bucket, key))
+        assert one == other
+        return one
+
+    def list_keys(self, bucket: str) -> list[str]:
+        one, other = _both(lambda: self._by_key.list_keys(bucket), lambda: self._by_hmac.list_keys(bucket))
+        assert one == other
+        return one
+
+    def delete(self, bucket: str, key: str) -> None:
+        content = self._by_hmac.get(bucket, key) if key in _listed(self._by_hmac, bucket) else b""
+
+        def again() -> None:
+            self._by_key.put(bucket, key, content)
+            self._by_key.delete(bucket, key)
+
+        _both(lambda: self._by_hmac.delete(bucket, key), again)
+
+    def remove_bucket(self, bucket: str) -> None:
+        _both(lambda: self._by_key.remove_bucket(bucket), lambda: self._by_hmac.remove_bucket(bucket))
+
+
+def _listed(application: Application, bucket: str) -> list[str]:
+    try:
+        return application.list_keys(bucket)
+    except Refused:
+        return []
+
+
+def _both(one: Callable[[], Answer], other: Callable[[], Answer]) -> list[Answer]:
+    answers, refusals = [], []
+    for ask in (one, other):
+        try:
+            answers.append(ask())
+        except Refused as refused:
+            refusals.append(str(refused))
+    if refusals:
+        assert len(refusals) == 2, f"one of two keys was refused: {refusals}"
+        raise Refused(" and ".join(refusals))
+    return answers
+
+
+class GcsStore(Store):
+    title = "Google Cloud Storage (a double of it)"
+    program = "gcs-provisioner"
+    provisioner_name = "gcs.io/bucket"
+    brownfield_bucket = "reports"
+
+    def __init__(self, double: GcsDouble) -> None:
+        self._double = double
+        self.address = double.url
+        # At Google a deactivated HMAC key may work for three minutes, which is waited for. The double stops it at once.
+        self.parameters = {"endpoint": double.url, "iamEndpoint": double.url, "revocationSeconds": "0"}
+        self.admin_secret = {"key.json": double.add_admin("provisioner")}
+        self._administrator = JsonApplication(
+            endpoint=double.url, key=double.add_admin("administrator"), project=double.project
+        )
+
+    def application(self, bound: Bound) -> BothApplications:
+        environment = bound.environment
+        by_key = JsonApplication(
+            endpoint=environment["BUCKET_ENDPOINT"],
+            key=environment["GOOGLE_APPLICATION_CREDENTIALS_JSON"],
+            project=environment["GOOGLE_CLOUD_PROJECT"],
+        )
+        by_hmac = HmacApplication(
+            endpoint=environment["BUCKET_ENDPOINT"],
+            access_key=environment["AWS_ACCESS_KEY_ID"],
+            secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )
+        return BothApplications(by_key, by_hmac)
+
+    def administrator(self) -> JsonApplication:
+        return self._administrator
+
+    def make_bucket(self, name: str) -> None:
+        self._administrator.client.create_bucket(name, retry=None)
+
+    def what_is_there(self, bound: Bound) -> list[str]:
+        store, email = self._double.store, bound.state["ServiceAccount"]
+        found = {
+            "bucket": bound.bucket in store.buckets,
+            "service account": email in store.accounts,
+            "key": email in store.accounts and bool(store.accounts[email].keys),
+            "HMAC key": any(each.email == email and each.state != "DELETED" for each in store.hmac_keys.values()),
+        }
+        return [name for name, is_there in found.items() if is_there]
+
+
+@contextmanager
+def gcs() -> Iterator[GcsStore]:
+    """Starts a double on a free port."""
+    with gcs_double() as double:
+        yield GcsStore(double)
