@@ -71,6 +71,7 @@ class _Request:
     bucket: str
     owner: Owner
     taken_over: bool
+    was_bound: bool
 
 
 class GcsProvisioner(Provisioner, Inspector):
@@ -153,6 +154,7 @@ class GcsProvisioner(Provisioner, Inspector):
                 bucket=of.bucket_name,
                 owner=of.owner,
                 taken_over=of.taken_over,
+                was_bound=bool(of.additional_state),
             )
 
     def _admin(self, parameters: Parameters) -> Admin | None:
@@ -167,7 +169,7 @@ class GcsProvisioner(Provisioner, Inspector):
 
         The permission goes first, because tokens that were minted outlive their key by up to an hour.
         """
-        _close_bucket(request, was_bound=bool(ob.additional_state))
+        _close_bucket(request)
         if request.identity.is_shared:
             self._withdraw_from_shared(request, ob.additional_state)
             return
@@ -236,7 +238,9 @@ def _ensure_bucket(request: _Request, *, versioning: bool) -> Bucket:
     try:
         found = request.storage.find(request.bucket)
     except AccessDenied:
-        # So Google answers for a bucket of somebody else's project. Making it harms nothing, and tells.
+        # So Google answers for a bucket of somebody else's project too. Making it harms nothing, and tells.
+        if request.was_bound:
+            raise
         found = None
     if found is None:
         made = request.storage.create(request.bucket, build_stamp(request.owner), versioning=versioning)
@@ -315,7 +319,7 @@ def _open_bucket(request: _Request) -> None:
         raise NotReady(f"Google does not know the new service account {email} everywhere yet", delay=5)
 
 
-def _close_bucket(request: _Request, *, was_bound: bool) -> None:
+def _close_bucket(request: _Request) -> None:
     email, title = request.identity.email, request.identity.title
     if not _is_name(request.bucket, dots=True):
         return
@@ -324,7 +328,7 @@ def _close_bucket(request: _Request, *, was_bound: bool) -> None:
         request.storage.edit_policy(request.bucket, edit)
     except AccessDenied:
         # A claim that asked for a bucket of somebody else's project never got in, and must be able to go.
-        if was_bound:
+        if request.was_bound:
             raise
 
 

@@ -26,7 +26,7 @@ from libbucket.testing.conformance.world import World, assert_works
 from libbucket.testing.misbehaving import Answer, scripted_server, silent_server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gcs_double import GcsDouble
 
@@ -40,13 +40,15 @@ def refused_by_all(provisioner: GcsProvisioner, *, looks: bool = True, **paramet
     request = builders.options(parameters={**ADMIN, **parameters}, credentials=builders.access_keys())
     record = builders.intent(request)
     errors = []
-    for verb in (
+    verbs: list[Callable[[], object]] = [
         lambda: provisioner.provision(request),
         lambda: provisioner.grant(request),
         lambda: provisioner.delete(record),
         lambda: provisioner.revoke(record),
-        *([lambda: provisioner.is_intact(request)] if looks else []),
-    ):
+    ]
+    if looks:
+        verbs.append(lambda: provisioner.is_intact(request))
+    for verb in verbs:
         with pytest.raises(ProvisionerError) as refused:
             verb()
         errors.append(refused.value)

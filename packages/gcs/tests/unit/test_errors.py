@@ -81,7 +81,7 @@ def test_the_clients_list_as_many_errors_as_they_did() -> None:
     assert len(names) > 80
 
 
-@pytest.mark.parametrize("kind", sorted(set(every_class()), key=lambda each: (each.__module__, each.__name__)))
+@pytest.mark.parametrize("kind", sorted(set(every_class()), key=repr))
 def test_no_error_of_a_client_falls_through(kind: type[BaseException]) -> None:
     error = told(make(kind))
     assert type(error) is not ProvisionerError

@@ -1,0 +1,82 @@
+"""The role in the README is enough for every verb, and every line of it is needed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from gcs_backend import HmacApplication, a_provisioner
+
+from libbucket import AccessDenied
+from libbucket.testing import builders
+
+if TYPE_CHECKING:
+    from gcs_double import GcsDouble
+
+    from libbucket import Provisioner
+    from libbucket.testing.conformance.world import World
+
+README = Path(__file__).parents[2] / "README.md"
+PERMISSIONS = sorted(set(re.findall(r"^  - ((?:iam|storage)\.\S+)$", README.read_text(), re.MULTILINE)))
+STEWARD = "steward-of-the-test"
+
+
+@dataclass(frozen=True)
+class Steward:
+    """An administrator of its own for the provisioner, whose permissions a test can cut."""
+
+    double: GcsDouble
+    provisioner: Provisioner
+
+    def may_everything_but(self, *without: str) -> None:
+        self.double.allow(STEWARD, set(PERMISSIONS) - set(without))
+
+
+@pytest.fixture
+def steward(double: GcsDouble) -> Steward:
+    key = double.add_admin(STEWARD, PERMISSIONS)
+    return Steward(double, a_provisioner(double, key))
+
+
+def test_the_readme_lists_permissions() -> None:
+    assert len(PERMISSIONS) == 22
+
+
+def test_every_verb_works_with_the_role_of_the_readme(world: World, steward: Steward) -> None:
+    _live_a_whole_life(world, steward.provisioner)
+
+
+@pytest.mark.parametrize("permission", PERMISSIONS)
+def test_a_missing_permission_is_named(world: World, steward: Steward, permission: str) -> None:
+    steward.may_everything_but(permission)
+    with pytest.raises(AccessDenied, match=re.escape(permission)):
+        _live_a_whole_life(world, steward.provisioner)
+
+
+def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
+    """Everything that needs a permission: both kinds, both keys, settings, uploads, a lost Secret, deletion."""
+    parameters = {"credentials": "both", "revocationSeconds": "0"}
+    request = world.request(config={"kubernetesServiceAccount": "app"}, parameters=parameters)
+    bound = provisioner.provision(request)
+    provisioner.provision(builders.again(request, bound, with_credentials=False))
+    held = provisioner.provision(world.request(parameters=parameters)).connection.authentication
+    assert held is not None
+    shared = {"serviceAccount": bound.additional_state["ServiceAccount"], "credentials": "json-key"}
+    other = world.request(bucket=request.bucket_name, parameters=shared)
+    provisioner.revoke(builders.recorded(provisioner.grant(other), other, greenfield=False))
+    plain = world.request(parameters={"revocationSeconds": "0"}, config={"bucketVersioning": "Suspended"})
+    answer = provisioner.provision(plain)
+    again = builders.again(plain, answer)
+    versions = replace(again.claim, additional_config={"bucketVersioning": "Enabled"})
+    provisioner.provision(replace(again, claim=versions))
+    keys = answer.connection.authentication
+    assert keys is not None
+    application = world.backend.application(answer.connection.endpoint, keys)
+    assert isinstance(application, HmacApplication)
+    application.put(answer.bucket_name, "key", b"x")
+    application.start_multipart(answer.bucket_name, "begun")
+    provisioner.delete(builders.recorded(answer, plain))
+    provisioner.delete(builders.recorded(bound, request))
