@@ -56,6 +56,9 @@ _RESERVED_STARTS: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
 _MANAGED_POLICY: Final = re.compile(r"arn:[a-z-]+:iam::\d{12}:policy/(?P<name>[\w+=,.@-]+)")
 
+_TOLERANT_REGION: Final = "us-east-1"
+"""Where making a bucket that is the account's already is no error."""
+
 _STATE_USER: Final = "UserName"
 _STATE_ARN: Final = "ARN"
 
@@ -66,6 +69,7 @@ class Patience:
 
     Attributes:
         credentials: for new credentials to work: IAM needs seconds to tell all of S3 about them.
+        replica: for another replica that is making the same bucket.
         poll: between two looks.
         purge: removing objects.
         sleep: waits.
@@ -73,6 +77,7 @@ class Patience:
     """
 
     credentials: float = 30.0
+    replica: float = 5.0
     poll: float = 0.5
     purge: float = 20.0
     sleep: Callable[[float], None] = time.sleep
@@ -130,8 +135,7 @@ class AwsS3Provisioner(Provisioner, Inspector):
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
         with self._request(ob) as request:
-            # A name that no bucket can have is of a claim that was refused: there is nothing to remove.
-            if not _is_name(ob.bucket_name) or not _settle(request):
+            if not _has_bucket(request):
                 _withdraw(request)
                 return
             request.storage.check_unlocked(request.bucket)
@@ -143,7 +147,7 @@ class AwsS3Provisioner(Provisioner, Inspector):
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
         with self._request(options) as request:
             _check_handed_out(request)
-            if not _is_name(request.bucket) or request.storage.find_tags(request.bucket) is None:
+            if not _is_name(request.bucket) or not request.storage.exists(request.bucket):
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
             unmanaged = tuple(
                 f"additionalConfig.{key} is not applied: the bucket was not made for this claim"
@@ -226,33 +230,44 @@ def _check_name(bucket: str) -> None:
 def _ensure_bucket(request: _Request) -> None:
     """The claim's bucket is there and stamped.
 
-    AWS stamps a bucket in the call that makes it. A store that only speaks S3 may leave the stamp out, so that a crash
+    AWS stamps a bucket in the call that makes it, and where it would take a bucket for made that was there, the stamp
+    is read. A store that only speaks S3 may leave the stamp out, so that a crash
     before the next call leaves a bucket without one; to know it again, a note is left on the user before it is made.
     """
     if _settle(request):
         return
     tags = {**request.parameters.tags, **request.owner.stamp()}
     new = NewBucket(region=request.parameters.region, tags=tags, object_ownership=request.parameters.object_ownership)
-    if request.parameters.stamps_on_creation:
-        made = request.storage.create(request.bucket, new)
-    else:
-        made = _create_with_note(request, new)
-    # Somebody made it since we looked: a neighbour, or another worker of ours.
-    if not made and not _is_ours(request):
+    if not request.parameters.stamps_on_creation:
+        _create_with_note(request, new)
+        return
+    made = request.storage.create(request.bucket, new)
+    if not (made and new.region != _TOLERANT_REGION) and not _is_ours(request):
         raise _not_ours(request.bucket)
 
 
-def _create_with_note(request: _Request, new: NewBucket) -> bool:
-    """Makes the bucket at a store that may leave the stamp out: False where somebody made it since we looked."""
+def _create_with_note(request: _Request, new: NewBucket) -> None:
+    """Makes the bucket at a store that may leave the stamp out.
+
+    Raises:
+        BucketExists: somebody made it since we looked.
+    """
     if request.parameters.create_user:
         request.identity.ensure()
         request.identity.declare_intent(request.bucket)
     made = request.storage.create(request.bucket, new)
-    if made and not _is_ours(request):
+    found = request.storage.find_tags(request.bucket)
+    if made and found == {} and request.storage.is_empty(request.bucket):
         request.storage.stamp(request.bucket, new.tags)
+        found = new.tags
+    # Without any tag, another worker of ours may have made it, and be about to stamp it.
+    is_ours = request.owner.is_stamped_on(found or {}) or (
+        not found and _wait(request.patience, request.patience.replica, lambda: _is_ours(request))
+    )
     if request.parameters.create_user:
         request.identity.withdraw_intent()
-    return made
+    if not is_ours:
+        raise _not_ours(request.bucket)
 
 
 def _settle(request: _Request) -> bool:
@@ -270,6 +285,21 @@ def _settle(request: _Request) -> bool:
         raise _not_ours(request.bucket)
     request.storage.stamp(request.bucket, {**tags, **request.parameters.tags, **request.owner.stamp()})
     return True
+
+
+def _has_bucket(request: _Request) -> bool:
+    """Whether there is a bucket of this claim to remove.
+
+    Raises:
+        BucketExists: there is one, and it is not ours; the claim's own credentials are withdrawn by then.
+    """
+    if not _is_name(request.bucket):  # of a claim that was refused
+        return False
+    try:
+        return _settle(request)
+    except BucketExists:
+        _withdraw(request)
+        raise
 
 
 def _may_stamp(request: _Request, tags: Mapping[str, str]) -> bool:
@@ -321,16 +351,24 @@ def _working(request: _Request, keys: AccessKeys | None) -> AccessKeys | None:
 
 
 def _new_keys(request: _Request) -> AccessKeys:
-    new = request.identity.create_keys()
-    patience, accepted = request.patience, _accepted(request.parameters)
-    deadline = patience.clock() + patience.credentials
-    while (outcome := request.storage.attempt(new, request.bucket)) not in accepted:
-        if patience.clock() > deadline:
-            raise NotReady(
-                f"the new credentials of user {request.identity.name} do not work yet: {outcome.value}", delay=5
-            )
-        patience.sleep(patience.poll)
+    new, accepted, patience = request.identity.create_keys(), _accepted(request.parameters), request.patience
+    if not _wait(patience, patience.credentials, lambda: request.storage.attempt(new, request.bucket) in accepted):
+        raise NotReady(
+            f"the new credentials of user {request.identity.name} do not work yet; if this stays so, the bucket's own "
+            "policy may keep them out",
+            delay=5,
+        )
     return new
+
+
+def _wait(patience: Patience, seconds: float, is_so: Callable[[], bool]) -> bool:
+    """Whether it became so within the bound."""
+    deadline = patience.clock() + seconds
+    while not is_so():
+        if patience.clock() > deadline:
+            return False
+        patience.sleep(patience.poll)
+    return True
 
 
 def _accepted(parameters: Parameters) -> frozenset[Trial]:

@@ -88,11 +88,30 @@ class Storage:
                     raise BucketExists(f"bucket {bucket} exists in another AWS account: choose another name") from error
                 if code not in {"NoSuchTagSet", "NoSuchTagSetError"}:
                     raise
-                return {} if self._exists(bucket) else None
+                # Stores that only speak S3 say so of a bucket that is not there, too.
+                return {} if self.exists(bucket) else None
         return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
 
+    def exists(self, bucket: str) -> bool:
+        """Whether the bucket is there.
+
+        Raises:
+            ProvisionerError: AWS did not say; or it is another account's, and not open to this one.
+        """
+        with translated(self.clients.call("s3:ListBucket")):
+            try:
+                self.clients.s3.list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=_PROBE_PREFIX)
+            except ClientError as error:
+                if code_of(error) != "NoSuchBucket":
+                    raise
+                return False
+        return True
+
     def create(self, bucket: str, new: NewBucket) -> bool:
-        """Makes the bucket with its tags: False where somebody made one of that name since we looked."""
+        """Makes the bucket with its tags: False where somebody made one of that name since we looked.
+
+        In us-east-1, and elsewhere than at AWS, a bucket that is the account's already is no error: True says less.
+        """
         with translated(self.clients.call("s3:CreateBucket and s3:TagResource")):
             try:
                 self.clients.s3.create_bucket(**_creation(bucket, new))
@@ -175,17 +194,6 @@ class Storage:
                 if code_of(error) not in DENIED | {"404"}:
                     raise
                 return code_of(error) != "404"
-        return True
-
-    def _exists(self, bucket: str) -> bool:
-        """Whether a bucket without tags is there: S3-compatible stores say "no tags" of one that is not."""
-        with translated(self.clients.call("s3:ListBucket")):
-            try:
-                self.clients.s3.list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=_PROBE_PREFIX)
-            except ClientError as error:
-                if code_of(error) != "NoSuchBucket":
-                    raise
-                return False
         return True
 
     def _versions(self, bucket: str, limit: int) -> list[tuple[str, str]]:

@@ -5,16 +5,17 @@ On two servers: one that takes the stamp in the call that makes a bucket, as AWS
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_backend import AwsBackend
+from aws_backend import AwsBackend, a_provisioner
 
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
+from aws_s3_provisioner.provisioner import Patience
 from aws_s3_provisioner.settings import Settings
-from aws_s3_provisioner.storage import Storage
-from libbucket import BucketExists, StoreUnavailable
+from aws_s3_provisioner.storage import NewBucket, Storage
+from libbucket import AccessDenied, BucketExists, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_works
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from aws_servers import AwsServer
 
     from libbucket import BucketOptions
+    from libbucket.testing.conformance.world import Tenant
 
 STEPS = [
     (Storage, "find_tags"),
@@ -193,6 +195,63 @@ def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(wor
         world.provisioner.provision(request)
 
 
+@pytest.mark.parametrize("at_aws", [True, False], ids=["aws", "elsewhere"])
+def test_a_claim_that_makes_the_bucket_between_anothers_look_and_its_call_keeps_it_in_the_region_that_says_no_word(
+    world: World, backend: AwsBackend, monkeypatch: pytest.MonkeyPatch, at_aws: bool
+) -> None:
+    monkeypatch.setattr(Parameters, "stamps_on_creation", at_aws)
+    first = world.request(parameters={"region": "us-east-1"})
+    second = world.request(bucket=first.bucket_name, parameters={"region": "us-east-1"})
+    create = Storage.create
+    bound: list[Tenant] = []
+
+    def after_the_other(self: Storage, bucket: str, new: NewBucket) -> bool:
+        patch.undo()
+        bound.append(world.greenfield(first))
+        return create(self, bucket, new)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Storage, "create", after_the_other)
+    with pytest.raises(BucketExists):
+        a_provisioner(backend.server, patience=Patience(replica=0.2, poll=0.05)).provision(second)
+    assert first.owner.is_stamped_on(backend.administrator.tags(first.bucket_name))
+    assert_works(world.again(bound[0]))
+
+
+def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenient_world: World) -> None:
+    request, create = lenient_world.request(), Storage.create
+    stamped: list[str] = []
+
+    def after_the_other(self: Storage, bucket: str, new: NewBucket) -> bool:
+        create(self, bucket, new)
+        return False
+
+    def then_it_stamps(seconds: float) -> None:
+        tags = [{"Key": key, "Value": value} for key, value in request.owner.stamp().items()]
+        administrator: Any = lenient_world.administrator
+        administrator.s3.put_bucket_tagging(Bucket=request.bucket_name, Tagging={"TagSet": tags})
+        stamped.append(f"after {seconds}")
+
+    patient = Patience(sleep=then_it_stamps)
+    assert isinstance(lenient_world.backend, AwsBackend)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Storage, "create", after_the_other)
+        a_provisioner(lenient_world.backend.server, patience=patient).provision(request)
+    assert len(stamped) == 1
+
+
+def test_a_bucket_that_somebody_made_again_is_left_and_the_claims_own_user_goes(
+    world: World, backend: AwsBackend
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    backend.administrator.purge_bucket(tenant.bucket)
+    backend.administrator.make_bucket(tenant.bucket)
+    with pytest.raises(BucketExists):
+        world.provisioner.delete(tenant.record)
+    assert backend.administrator.bucket_exists(tenant.bucket)
+    assert not backend.administrator.identity_exists(tenant.record)
+
+
 def test_a_bucket_of_another_account_is_told_from_a_missing_permission(world: World, backend: AwsBackend) -> None:
     request = world.request()
     another = backend.client("s3", access_key="111111111111", secret_key="x")
@@ -200,9 +259,10 @@ def test_a_bucket_of_another_account_is_told_from_a_missing_permission(world: Wo
         Bucket=request.bucket_name, CreateBucketConfiguration={"LocationConstraint": request.parameters["region"]}
     )
     try:
-        for verb in (world.provisioner.provision, world.provisioner.grant):
-            with pytest.raises(BucketExists, match="another AWS account"):
-                verb(request)
+        with pytest.raises(BucketExists, match="another AWS account"):
+            world.provisioner.provision(request)
+        with pytest.raises(AccessDenied, match="s3:ListBucket"):
+            world.provisioner.grant(request)
     finally:
         another.delete_bucket(Bucket=request.bucket_name)
     assert_works(world.greenfield(request))

@@ -333,8 +333,7 @@ def test_each_verb_takes_no_more_requests_than_it_needs(
     owner, counts = _counted(world.greenfield)
     guest, granted = _counted(lambda: world.brownfield(bucket))
     assert sum(counts.values()) == provision, counts
-    # Two of them say that a bucket without tags is there, which tags of its own would say in one.
-    assert sum(granted.values()) == 8, granted
+    assert sum(granted.values()) == 7, granted
     for calls, call in (
         (5, lambda: world.again(owner)),
         (1, lambda: world.looks_intact(owner)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,7 +34,7 @@ REFUSALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMat
 README = Path(__file__).parents[2] / "README.md"
 README_POLICY = re.findall("```json\n(.*?)```", README.read_text(), re.DOTALL)[0]
 USER = "arn:aws:iam::000000000000:user/auditor"
-QUICK = Patience(credentials=2.0, poll=0.05)
+QUICK = Patience(credentials=2.0, replica=1.0, poll=0.05)
 
 
 def a_policy(effect: str) -> str:
@@ -172,8 +172,12 @@ class AwsAdministrator(Administrator):
     def application(self) -> AwsApplication:
         return self._application
 
-    def make_bucket(self, name: str) -> None:
-        self.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    def make_bucket(self, name: str, *, region: str = REGION) -> None:
+        server = self.server
+        keys = {"access_key": server.access_key, "secret_key": server.secret_key}
+        with closing(a_client("s3", url=server.url, region=region, **keys)) as s3:
+            where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            s3.create_bucket(Bucket=name, **where)
 
     def purge_bucket(self, name: str) -> None:
         if not self.bucket_exists(name):
