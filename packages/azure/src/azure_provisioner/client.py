@@ -36,11 +36,13 @@ class Network:
     Attributes:
         connect_seconds: time limit for a connection.
         read_seconds: time limit for an answer.
+        wait_seconds: how long a verb waits for a lease, or for what it made to work, before it says NotReady.
         ca_file: PEM of the authorities to trust; empty for the machine's, or those that REQUESTS_CA_BUNDLE names.
     """
 
     connect_seconds: float = 5.0
     read_seconds: float = 30.0
+    wait_seconds: float = 5.0
     ca_file: str = ""
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -42,9 +42,6 @@ EXPIRY_STATE: Final = "SasExpiry"
 
 LEASE_SECONDS: Final = 15
 """The shortest lease that Azure gives: who dies holding one keeps others waiting no longer than this."""
-
-_WAIT_SECONDS: Final = 5.0
-"""How long a verb waits for a lease, or for what it made to work, before it says NotReady."""
 
 _POLL_SECONDS: Final = (0.05, 0.3)
 _SKEW: Final = timedelta(minutes=5)
@@ -98,7 +95,6 @@ class StoredPolicies:
     clients: Clients
     prefix: str
     accepts: Callable[[SecretStr, str], bool]
-    _wait: tuple[float, float] = field(default=_POLL_SECONDS)
 
     def ensure(self, container: str, held: Sas | None, now: datetime, *, is_new: bool = False) -> Granted:
         """The claim's policy is there, and its SAS works: the one that it holds, or one signed anew.
@@ -208,7 +204,7 @@ class StoredPolicies:
                 lease.release()
 
     def _acquire(self, container: str) -> BlobLeaseClient:
-        deadline = time.monotonic() + _WAIT_SECONDS
+        deadline = time.monotonic() + self.clients.network.wait_seconds
         with translated(self.clients.call("containers/write")):
             while True:
                 try:
@@ -220,7 +216,7 @@ class StoredPolicies:
                         raise
                     if time.monotonic() > deadline:
                         raise self._lease_taken(container) from error
-                time.sleep(random.uniform(*self._wait))  # noqa: S311 - spreads those who wait, hides nothing
+                time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - spreads those who wait, hides nothing
 
     def _lease_taken(self, container: str) -> Exception:
         lease = self.clients.container(container).get_container_properties().lease
@@ -246,11 +242,11 @@ class StoredPolicies:
 
     def _becomes(self, is_so: Callable[[], bool]) -> bool:
         """Whether it became so within the bound."""
-        deadline = time.monotonic() + _WAIT_SECONDS
+        deadline = time.monotonic() + self.clients.network.wait_seconds
         while not is_so():
             if time.monotonic() > deadline:
                 return False
-            time.sleep(self._wait[1])
+            time.sleep(_POLL_SECONDS[1])
         return True
 
 
@@ -291,7 +287,9 @@ class Delegation:
         sas = self._sign(container, start, expiry)
         if not self.accepts(sas, container):
             raise NotReady(f"the new user-delegation SAS does not reach container {container} yet", delay=5)
-        ends = max(expiry, recorded or expiry)
+        # What the Secret holds may have been issued by a call whose answer was recorded nowhere else.
+        unrecorded = min(held.expiry, now + _LONGEST_KEY) if held is not None and held.expiry is not None else expiry
+        ends = max(expiry, recorded or expiry, unrecorded)
         return Granted(sas=sas, renew_at=renewal_of(expiry, parameters), state={EXPIRY_STATE: format_time(ends)})
 
     def _sign(self, container: str, start: datetime, expiry: datetime) -> SecretStr:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from azure_backend import impatient
 from azure_requests import before_request, cut_off_at, recorded_requests
 
 from libbucket import BucketExists, NotReady, StoreUnavailable
@@ -119,15 +120,12 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
     assert_shut_out(tenant)
 
 
-def test_who_died_holding_the_lease_keeps_others_waiting_and_no_longer(
-    world: World, backend: AzureBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.1)
+def test_who_died_holding_the_lease_keeps_others_waiting_and_no_longer(world: World, backend: AzureBackend) -> None:
     request = world.request()
     with cut_off_at(PROVISION.index("PUT lease"), done=True), pytest.raises(StoreUnavailable):
         world.provisioner.provision(request)
     with pytest.raises(NotReady, match="lease") as waiting:
-        world.provisioner.provision(request)
+        impatient(backend.server).provision(request)
     assert waiting.value.delay == 5
     backend.administrator.break_lease(request.bucket_name)
     assert_works(world.greenfield(request))

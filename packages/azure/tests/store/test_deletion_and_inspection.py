@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure_backend import a_provisioner
+from azure_backend import AzureApplication, a_provisioner, impatient
 from azure_requests import recorded_requests
 
 from libbucket import BucketExists, BucketNotEmpty, NotReady, RetrySlowly, SecretStr
@@ -84,10 +84,9 @@ def test_a_container_that_is_going_or_gone_already_is_deleted(server: AzuriteSer
 
 
 def test_revoking_waits_until_azure_stops_letting_the_sas_in(
-    server: AzuriteServer, monkeypatch: pytest.MonkeyPatch
+    server: AzuriteServer,
 ) -> None:
     """Azure may go on for some seconds with a policy that is gone; azurite does not."""
-    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
     xml = {**REQUEST_ID, "Content-Type": "application/xml"}
     no_policies = Answer(headers=xml, body=b"<SignedIdentifiers />")
     still_in = Answer(headers=xml, body=b"<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>")
@@ -96,7 +95,7 @@ def test_revoking_waits_until_azure_stops_letting_the_sas_in(
         record = builders.intent(asked_of(server, url))
         state = {"AccessPolicy": "obc-policy-1"}
         record = replace(record, connection=replace(record.connection, additional_state=state))
-        a_provisioner(server).revoke(record)
+        impatient(server).revoke(record)
 
     with (
         scripted_server(no_policies, still_in) as azure,
@@ -110,14 +109,13 @@ def test_revoking_waits_until_azure_stops_letting_the_sas_in(
 
 
 def test_a_new_policy_that_azure_does_not_know_yet_is_kept_for_the_next_call(
-    world: World, backend: AzureBackend, monkeypatch: pytest.MonkeyPatch
+    world: World, backend: AzureBackend
 ) -> None:
-    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
     request = world.request()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("azure_provisioner.storage.Storage.accepts", lambda *_: False)
         with pytest.raises(NotReady, match="does not work yet") as waiting:
-            world.provisioner.provision(request)
+            impatient(backend.server).provision(request)
     assert waiting.value.delay == 5
     before = set(backend.administrator.policies(request.bucket_name))
     assert_works(world.greenfield(request))
@@ -246,8 +244,6 @@ def test_a_sas_of_this_claim_does_not_set_its_own_permissions(world: World, serv
     token = tenant.credentials.additional_secret_data["AZURE_STORAGE_SAS_TOKEN"].reveal()
     assert "sp=" not in token
     assert "se=" not in token
-    from azure_backend import AzureApplication
-
     wider = AzureApplication.with_sas(server.url, f"{token}&sp=racwdl&se=2040-01-01")
     with pytest.raises(HttpResponseError) as refused:
         wider.blob(tenant.bucket, "new").upload_blob(b"x")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from azure.storage.blob import AccessPolicy
-from azure_backend import a_provisioner
+from azure_backend import a_provisioner, impatient
 from azure_requests import before_request, recorded_requests
 
 from azure_provisioner.policy import parse_time
@@ -112,15 +112,12 @@ def test_whose_lease_was_broken_does_not_write(world: World, backend: AzureBacke
     assert_works(world.bind(request, greenfield=False))
 
 
-def test_a_lease_without_end_is_named_and_nothing_is_written(
-    world: World, backend: AzureBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
+def test_a_lease_without_end_is_named_and_nothing_is_written(world: World, backend: AzureBackend) -> None:
     bucket = world.foreign_bucket()
     request = world.request(bucket=bucket)
     backend.administrator.service.get_container_client(bucket).acquire_lease(-1)
     with pytest.raises(RetrySlowly, match="lease without end"):
-        world.provisioner.grant(request)
+        impatient(backend.server).grant(request)
     assert backend.administrator.policies(bucket) == {}
     backend.administrator.break_lease(bucket)
     assert_works(world.bind(request, greenfield=False))
@@ -158,14 +155,11 @@ def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
     assert_works(first)
 
 
-def test_a_policy_that_ended_shuts_out_until_it_is_renewed(
-    world: World, server: AzuriteServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("azure_provisioner.identity._WAIT_SECONDS", 0.0)
+def test_a_policy_that_ended_shuts_out_until_it_is_renewed(world: World, server: AzuriteServer) -> None:
     real = datetime.now(UTC)
     request = world.request(parameters={"expiry": "1h"})
     with pytest.raises(NotReady, match="does not work yet"):
-        a_provisioner(server, now=lambda: real - timedelta(hours=2)).provision(request)
+        impatient(server, now=lambda: real - timedelta(hours=2)).provision(request)
     tenant = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real))
     assert_works(tenant)
 

@@ -252,6 +252,12 @@ class AzureAdministrator(Administrator):
         answer = container._pipeline.run(request)
         assert answer.http_response.status_code == 200, answer.http_response.text()
 
+    def break_leases(self) -> None:
+        """Ends the leases of all containers that do not last for ever."""
+        for found in self.service.list_containers():
+            if found.lease.duration == "fixed":
+                self.break_lease(found.name)
+
     def break_lease(self, bucket: str) -> None:
         """Ends whatever lease is on the container: plays the seconds after which it ends by itself."""
         lease = self.service.get_container_client(bucket)
@@ -308,6 +314,11 @@ class AzureBackend(Backend):
     def provisioner(self) -> Provisioner:
         return a_provisioner(self._server)
 
+    def pause(self, delay: float | None) -> None:
+        """Plays the seconds after which the lease of a writer that died ends by itself."""
+        del delay
+        self._administrator.break_leases()
+
     def application(self, endpoint: Endpoint, credentials: Authentication) -> AzureApplication:
         assert endpoint.additional_config["AZURE_STORAGE_BLOB_ENDPOINT"] == self._server.url
         made = application_with(self._server, credentials)
@@ -338,6 +349,11 @@ def parameters_for(server: AzuriteServer) -> dict[str, str]:
     }
 
 
+def impatient(server: AzuriteServer, *, now: Callable[[], datetime] | None = None) -> AzureProvisioner:
+    """One that waits for nothing."""
+    return a_provisioner(server, now=now, network=Network(ca_file=server.ca_file, wait_seconds=0))
+
+
 def a_provisioner(
     server: AzuriteServer,
     secret: Mapping[str, str] | None = None,
@@ -348,4 +364,4 @@ def a_provisioner(
     """A provisioner whose administrator's Secret holds the account's key, or what is given."""
     data = {key: SecretStr(value) for key, value in (secret or {"AZURE_STORAGE_KEY": server.key}).items()}
     services = Services(read_secret=lambda _namespace, _name: data, now=now or (lambda: datetime.now(UTC)))
-    return AzureProvisioner(services, network or Network(ca_file=server.ca_file))
+    return AzureProvisioner(services, network or Network(ca_file=server.ca_file, wait_seconds=1))
