@@ -1,0 +1,60 @@
+"""What the tests of the chart share: a control plane without CRDs, which the chart brings, and a real MinIO."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # what the tests import, too
+sys.path.append(str(Path(__file__).parents[2] / "packages/minio/tests/support"))
+
+from chart_world import Tools
+from minio_server import MinioServer, minio_binary, minio_server
+
+from libbucket.testing.controlplane import ControlPlane, control_plane
+from libbucket.testing.fixtures import namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libbucket.testing.admin import KubeAdmin
+
+__all__ = ["namespace"]
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """A control plane of our own, never somebody's cluster: CRDs come and go here.
+
+    The plugin is what OpenShift has on: whoever makes an object that blocks the deletion of another must be allowed to.
+    """
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    made = control_plane(admission_plugins=["OwnerReferencesPermissionEnforcement"])
+    with capture.global_and_fixture_disabled():
+        running = made.__enter__()
+    try:
+        yield running
+    finally:
+        made.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def kube_admin(cluster: ControlPlane) -> KubeAdmin:
+    """Reads and writes the cluster as its administrator."""
+    return cluster.admin
+
+
+@pytest.fixture(scope="session")
+def tools(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    """helm and kubectl against the cluster."""
+    return Tools(cluster.kubeconfig, tmp_path_factory.mktemp("tools"))
+
+
+@pytest.fixture(scope="session")
+def minio() -> Iterator[MinioServer]:
+    """A real MinIO."""
+    with minio_server(minio_binary()) as running:
+        yield running

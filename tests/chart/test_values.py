@@ -1,0 +1,321 @@
+"""What the chart takes and what it refuses, and that its pages and files are current. Needs no cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+from chart_world import BACKENDS, CHART, REGISTRY, ROOT, ChartRefused, Tools, a_release, one, render
+from render import documented_values, files
+
+SETS = sorted((CHART / "ci").glob("*.yaml"))
+PACKAGES = {path.parent.name: path for path in sorted((ROOT / "packages").glob("*/pyproject.toml"))}
+
+MINIO_CLASS = {"endpoint": "http://minio", "secretName": "admin", "secretNamespace": "minio"}
+
+CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "no image": ({"backend": "minio"}, "image.registry is required"),
+    "replicas that don't agree on one": (
+        a_release(leaderElection=False),
+        "leaderElection: false goes with replicas: 1 only, not with 2",
+    ),
+    "secrets limited in a cluster that isn't": (
+        a_release(adminSecrets=[{"namespace": "minio", "name": "admin"}]),
+        "adminSecrets limits nothing without namespaces",
+    ),
+    "the whole cluster with Roles": (
+        a_release(rbac={"clusterScope": False}),
+        "rbac.clusterScope: false needs namespaces",
+    ),
+    "an account that nobody names": (
+        a_release(serviceAccount={"create": False}),
+        "serviceAccount.create: false needs serviceAccount.name",
+    ),
+    "a role of AWS for MinIO": (
+        a_release(workloadIdentity={"aws": {"roleArn": "arn:aws:iam::111122223333:role/r"}}),
+        "workloadIdentity.aws.roleArn is for backend aws-s3, and the backend is minio",
+    ),
+    "an account of Google for AWS": (
+        a_release("aws-s3", workloadIdentity={"gcp": {"serviceAccount": "a@p.iam.gserviceaccount.com"}}),
+        "workloadIdentity.gcp.serviceAccount is for backend gcs, and the backend is aws-s3",
+    ),
+    "a client of Azure for Google": (
+        a_release("gcs", workloadIdentity={"azure": {"clientId": "11111111-2222-3333-4444-555555555555"}}),
+        "workloadIdentity.azure.clientId is for backend azure, and the backend is gcs",
+    ),
+    "a tenant without a client": (
+        a_release("azure", workloadIdentity={"azure": {"tenantId": "11111111-2222-3333-4444-555555555555"}}),
+        "workloadIdentity.azure.tenantId needs workloadIdentity.azure.clientId",
+    ),
+    "an identity for somebody's account": (
+        a_release(
+            "aws-s3",
+            workloadIdentity={"aws": {"roleArn": "arn:aws:iam::111122223333:role/r"}},
+            serviceAccount={"create": False, "name": "given"},
+        ),
+        "workloadIdentity.aws.roleArn needs serviceAccount.create: true",
+    ),
+    "a flag that a value sets": (
+        a_release(extraArgs=["--workers=9"]),
+        "extraArgs must not have --workers: set value workers instead",
+    ),
+    "another port": (a_release(extraArgs=["--bind-address=:9090"]), "extraArgs must not have --bind-address"),
+    "a class without its store": (
+        a_release(exampleClass={"create": True}),
+        "exampleClass.parameters.endpoint is required for backend minio",
+    ),
+}
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no backend": ({"image": {"registry": REGISTRY}}, "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'"),
+    "an unknown backend": (a_release("ceph"), "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'"),
+    "a value that nobody knows": (a_release(replica=3), "additional properties 'replica' not allowed"),
+    "such a value further down": (
+        a_release(crds={"instal": True}),
+        "'/crds': additional properties 'instal' not allowed",
+    ),
+    "a number as text": (a_release(replicas="two"), "'/replicas': got string, want integer"),
+    "too many workers": (a_release(workers=1000), "'/workers': maximum: got 1,000, want 256"),
+    "a duration without a unit": (a_release(resyncInterval="30"), "'/resyncInterval': '30' does not match pattern"),
+    "no namespace's name": (a_release(namespaces=["Shop"]), "'/namespaces/0': 'Shop' does not match pattern"),
+    "a namespace twice": (a_release(namespaces=["shop", "shop"]), "'/namespaces': items at 0 and 1 are equal"),
+    "a Secret without a namespace": (
+        a_release(namespaces=["shop"], adminSecrets=[{"name": "admin"}]),
+        "'/adminSecrets/0': missing property 'namespace'",
+    ),
+    "a digest that is none": (
+        {"backend": "minio", "image": {"registry": REGISTRY, "digest": "latest"}},
+        "'/image/digest': 'latest' does not match pattern",
+    ),
+    "another form of log": (a_release(logFormat="xml"), "'/logFormat': value must be one of 'text', 'json'"),
+    "too little time to stop": (
+        a_release(terminationGracePeriodSeconds=5),
+        "'/terminationGracePeriodSeconds': minimum: got 5, want 30",
+    ),
+}
+
+
+def refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(ChartRefused) as refused:
+        render(values)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_values_that_contradict_each_other_are_one_sentence(what: str) -> None:
+    values, sentence = CONTRADICTIONS[what]
+
+    said = refusal(values)
+
+    assert sentence in said
+    assert len(said.strip().splitlines()) <= 3, said
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_value_that_can_t_be_right_is_named_with_what_it_must_be(what: str) -> None:
+    values, sentence = WRONG[what]
+
+    said = refusal(values)
+
+    assert sentence in said
+    assert len([line for line in said.splitlines() if line.startswith("- at")]) == 1, said
+
+
+@pytest.mark.parametrize("path", SETS, ids=lambda path: path.stem)
+def test_what_is_right_is_rendered_and_passes_helm_s_own_linter(path: Any, tmp_path: Any) -> None:
+    assert one(render(path), "Deployment")
+
+    Tools(tmp_path / "none", tmp_path).helm("lint", "--strict", "--quiet", str(CHART), "--values", str(path))
+
+
+def test_every_value_is_used_by_one_of_the_sets() -> None:
+    # What no set sets is rendered with its default only, and nobody sees whether it does anything.
+    used = {path for file in SETS for path in leaves(yaml.safe_load(file.read_text()))}
+    unused = {path for path in leaves(yaml.safe_load((CHART / "values.yaml").read_text())) if not is_in(path, used)}
+
+    assert unused == set(STANDARD)
+
+
+STANDARD = (
+    # Objects of Kubernetes that are passed on as they are, shown by their defaults.
+    "resources.requests.cpu",
+    "resources.requests.memory",
+    "resources.limits.memory",
+    "podSecurityContext.runAsNonRoot",
+    "podSecurityContext.runAsUser",
+    "podSecurityContext.runAsGroup",
+    "podSecurityContext.seccompProfile.type",
+    "securityContext.allowPrivilegeEscalation",
+    "securityContext.readOnlyRootFilesystem",
+    "securityContext.capabilities.drop",
+    "metrics.dashboard.labels.grafana_dashboard",
+)
+
+
+def leaves(values: dict[str, Any], parent: str = "") -> set[str]:
+    found: set[str] = set()
+    for name, value in values.items():
+        found |= leaves(value, f"{parent}{name}.") if isinstance(value, dict) and value else {f"{parent}{name}"}
+    return found
+
+
+def is_in(path: str, used: set[str]) -> bool:
+    return any(each == path or each.startswith(f"{path}.") for each in used)
+
+
+def test_the_schema_knows_every_value_and_no_others() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) - {"global"} == set(yaml.safe_load((CHART / "values.yaml").read_text()))
+
+
+def test_every_value_is_explained_or_part_of_one_that_is() -> None:
+    said = {path for path, _, comment in documented_values() if comment}
+    every = {path for path, _, _ in documented_values()}
+
+    assert {path for path in every if not any(path == one or path.startswith(f"{one}.") for one in said)} == set()
+
+
+def test_everything_that_is_made_from_the_chart_is_current() -> None:
+    stale = [str(path.relative_to(ROOT)) for path, text in files().items() if path.read_text() != text]
+
+    assert stale == [], "run: python tools/chart/render.py"
+
+
+def test_the_chart_has_all_the_definitions_and_no_others() -> None:
+    copies = {path.name: path.read_text() for path in (CHART / "files/crds").iterdir()}
+
+    assert copies == {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
+
+
+def test_a_release_of_every_backend_is_the_package_s_program_and_name() -> None:
+    known = yaml.safe_load((CHART / "files/backends.yaml").read_text())
+
+    assert set(known) == set(BACKENDS) == set(PACKAGES)
+    for backend, path in PACKAGES.items():
+        project = tomllib.loads(path.read_text())["project"]
+        (entry,) = (path.parent / "src").glob("*/__main__.py")
+        assert list(project["scripts"]) == [f"{backend}-provisioner"]
+        assert f'"{known[backend]["provisionerName"]}"' in entry.read_text()
+
+
+def test_the_chart_names_no_image_that_is_not_there_yet() -> None:
+    for backend, known in yaml.safe_load((CHART / "files/backends.yaml").read_text()).items():
+        released = tomllib.loads(PACKAGES[backend].read_text())["project"]["version"]
+
+        assert numbers(known["tag"]) <= numbers(released)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+@pytest.mark.parametrize(
+    ("image", "whole"),
+    [
+        ({}, f"{REGISTRY}/minio-provisioner:0.1.0"),
+        ({"tag": "edge"}, f"{REGISTRY}/minio-provisioner:edge"),
+        ({"repository": "mine"}, f"{REGISTRY}/mine:0.1.0"),
+        ({"digest": f"sha256:{'0' * 64}"}, f"{REGISTRY}/minio-provisioner@sha256:{'0' * 64}"),
+    ],
+)
+def test_an_image_is_named_by_its_parts(image: dict[str, str], whole: str) -> None:
+    deployment = one(render({"backend": "minio", "image": {"registry": REGISTRY, **image}}), "Deployment")
+
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert re.sub(r":\d+\.\d+\.\d+$", ":0.1.0", container["image"]) == whole
+
+
+def test_a_single_replica_without_election_is_never_two_for_a_moment() -> None:
+    alone, agreed = (
+        one(render(a_release(replicas=1, leaderElection=election)), "Deployment") for election in (False, True)
+    )
+
+    assert alone["spec"]["strategy"] == {"type": "Recreate"}
+    assert "strategy" not in agreed["spec"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "identity", "annotations"),
+    [
+        (
+            "aws-s3",
+            {"aws": {"roleArn": "arn:aws:iam::111122223333:role/r"}},
+            {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/r"},
+        ),
+        (
+            "gcs",
+            {"gcp": {"serviceAccount": "a@p.iam.gserviceaccount.com"}},
+            {"iam.gke.io/gcp-service-account": "a@p.iam.gserviceaccount.com"},
+        ),
+        (
+            "azure",
+            {"azure": {"clientId": "11111111-2222-3333-4444-555555555555"}},
+            {"azure.workload.identity/client-id": "11111111-2222-3333-4444-555555555555"},
+        ),
+    ],
+)
+def test_the_account_carries_the_identity_of_its_cloud(
+    backend: str, identity: dict[str, Any], annotations: dict[str, str]
+) -> None:
+    with_it, without = (render(a_release(backend, workloadIdentity=each)) for each in (identity, {}))
+
+    assert one(with_it, "ServiceAccount")["metadata"]["annotations"] == annotations
+    assert "annotations" not in one(without, "ServiceAccount")["metadata"]
+    labels = one(with_it, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert ("azure.workload.identity/use" in labels) == (backend == "azure")
+
+
+def test_a_release_for_some_namespaces_has_the_rules_of_one_for_all_and_no_others() -> None:
+    everywhere = one(render(a_release()), "ClusterRole")["rules"]
+    some = render(a_release(namespaces=["shop", "blog"]))
+    inside = [each["rules"] for each in some if each["kind"] == "Role" and each["metadata"]["namespace"] != "libbucket"]
+
+    assert [*one(some, "ClusterRole")["rules"], *inside[0]] == everywhere
+    assert inside[0] == inside[1]
+    assert not any("secrets" in rule["resources"] for rule in one(some, "ClusterRole")["rules"])
+
+
+def test_without_cluster_scope_nothing_of_the_cluster_is_made() -> None:
+    made = render(a_release(namespaces=["shop"], rbac={"clusterScope": False}, crds={"install": False}))
+
+    assert {each["kind"] for each in made} & {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"} == set()
+    assert all("namespace" in each["metadata"] for each in made)
+
+
+def test_exactly_the_named_administrators_secrets_can_be_read() -> None:
+    secrets = [
+        {"namespace": "minio", "name": "admin"},
+        {"namespace": "minio", "name": "archive"},
+        {"namespace": "shop", "name": "served-there-anyway"},
+    ]
+    roles = [each for each in render(a_release(namespaces=["shop"], adminSecrets=secrets)) if each["kind"] == "Role"]
+    (found,) = [role for role in roles if role["metadata"]["namespace"] == "minio"]
+
+    wanted = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["admin", "archive"], "verbs": ["get"]}
+    assert found["rules"] == [wanted]
+    assert len([role for role in roles if role["metadata"]["namespace"] == "shop"]) == 1
+
+
+def test_the_definitions_are_left_alone_where_that_is_asked_for_and_kept_where_not() -> None:
+    with_them, without = (render(a_release(crds={"install": each})) for each in (True, False))
+    found = [each for each in with_them if each["kind"] == "CustomResourceDefinition"]
+
+    assert len(found) == 2
+    assert all(each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for each in found)
+    assert [each for each in without if each["kind"] == "CustomResourceDefinition"] == []
+
+
+def test_a_class_of_the_chart_is_served_by_its_provisioner() -> None:
+    values = a_release(provisionerName="example.com/x", exampleClass={"create": True, "parameters": MINIO_CLASS})
+    found = one(render(values), "StorageClass")
+
+    assert found["provisioner"] == "example.com/x"
+    assert found["parameters"] == MINIO_CLASS
+    flags = one(render(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--provisioner-name=example.com/x" in flags
