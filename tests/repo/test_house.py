@@ -19,7 +19,10 @@ UNWANTED = {
     "a path of somebody's machine": r"(?<![\w.~-])/(root|Users|work)/\w|(?<![\w.~-])/home/[a-z]",
     "an index to install from": r"(?m)^\s*(--)?(extra-)?(index-url|find-links|trusted-host)\b",
 }
-STORES = ("minio", "boto", "google", "azure", "gcs", "s3_client", "ceph", "rook")
+STORES = (
+    *("minio", "boto", "google", "azure", "gcs", "s3_client", "ceph", "rook"),
+    *("amazon", "azurite", "gcp", "ministack", "moto", "noobaa"),
+)
 
 
 @pytest.mark.parametrize("what", UNWANTED)
