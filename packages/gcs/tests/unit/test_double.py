@@ -1,0 +1,389 @@
+"""The double is no kinder than Google: each test names the page of Google's reference that its behaviour is from."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from gcs_backend import HmacApplication, JsonApplication
+from gcs_double import GcsDouble, gcs_double
+from google.auth import crypt, jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AUDIENCE = "https://oauth2.googleapis.com/token"
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+BUCKET = "a-bucket"
+PLAIN = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
+
+
+@pytest.fixture
+def double() -> Iterator[GcsDouble]:
+    with gcs_double() as running:
+        yield running
+
+
+class Caller:
+    """Raw requests with one token."""
+
+    def __init__(self, double: GcsDouble, key: str) -> None:
+        self.double, self.key = double, json.loads(key)
+        self.email: str = self.key["client_email"]
+        self.token = mint(double, self.key).json().get("access_token", "")
+
+    def ask(self, method: str, path: str, body: object = None, **query: str) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        url = self.double.url + path
+        return requests.request(method, url, params=query, json=body, headers=headers, timeout=10)
+
+    def accounts(self, path: str = "", method: str = "GET", body: object = None) -> requests.Response:
+        return self.ask(method, f"/v1/projects/{self.double.project}/serviceAccounts{path}", body)
+
+    def hmac(self, path: str = "", method: str = "GET", body: object = None, **query: str) -> requests.Response:
+        return self.ask(method, f"/storage/v1/projects/{self.double.project}/hmacKeys{path}", body, **query)
+
+    def iam(self, body: object = None, **query: str) -> requests.Response:
+        return self.ask("PUT" if body else "GET", f"/storage/v1/b/{BUCKET}/iam", body, **query)
+
+
+@pytest.fixture
+def admin(double: GcsDouble) -> Caller:
+    return Caller(double, double.add_admin("admin"))
+
+
+@pytest.fixture
+def stranger(double: GcsDouble) -> Caller:
+    return Caller(double, double.add_admin("stranger", ()))
+
+
+@pytest.fixture
+def bucket(admin: Caller) -> dict[str, Any]:
+    uniform = {"uniformBucketLevelAccess": {"enabled": True}, "publicAccessPrevention": "enforced"}
+    answer = admin.ask("POST", "/storage/v1/b", {"name": BUCKET, "iamConfiguration": uniform})
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.fixture
+def hmac_key(admin: Caller) -> dict[str, Any]:
+    found: dict[str, Any] = admin.hmac("", "POST", serviceAccountEmail=admin.email).json()
+    return found
+
+
+def mint(double: GcsDouble, key: dict[str, str], **claims: object) -> requests.Response:
+    now = int(time.time())
+    payload = {"iss": key["client_email"], "aud": AUDIENCE, "iat": now, "exp": now + 3600, "scope": SCOPE, **claims}
+    signer = crypt.RSASigner.from_service_account_info(key)  # type: ignore[no-untyped-call]
+    assertion = jwt.encode(signer, payload)  # type: ignore[no-untyped-call]
+    grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    return requests.post(double.token_uri, {"grant_type": grant, "assertion": assertion}, timeout=10)
+
+
+def s3(double: GcsDouble, key: dict[str, Any], **options: Any) -> Any:
+    options = {"request_checksum_calculation": "when_required", **options}
+    return boto3.client(
+        "s3",
+        endpoint_url=double.url,
+        aws_access_key_id=key["metadata"]["accessId"],
+        aws_secret_access_key=options.pop("secret", key["secret"]),
+        region_name="auto",
+        config=PLAIN.merge(Config(**options)),
+    )
+
+
+class TestTokens:
+    """https://developers.google.com/identity/protocols/oauth2/service-account and RFC 7523, section 3."""
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"aud": "https://example.com"},
+            {"exp": 1, "iat": 0},
+            {"exp": int(time.time()) + 7200},
+            {"iat": int(time.time()) + 1800, "exp": int(time.time()) + 3600},
+            {"iss": "nobody@example.com"},
+            {"scope": ""},
+        ],
+        ids=["audience", "expired", "too long", "future", "issuer", "scope"],
+    )
+    def test_every_claim_of_an_assertion_is_checked(self, double: GcsDouble, claims: dict[str, object]) -> None:
+        key = json.loads(double.add_admin("somebody"))
+        assert mint(double, key).status_code == 200
+        refused = mint(double, key, **claims)
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+
+    def test_the_signature_is_checked_with_the_key_that_is_registered(self, double: GcsDouble) -> None:
+        key, other = (json.loads(double.add_admin(name)) for name in ("one", "other"))
+        assert mint(double, {**key, "private_key": other["private_key"]}).status_code == 400
+        del double.store.accounts[key["client_email"]].keys[key["private_key_id"]]
+        assert mint(double, key).status_code == 400
+
+    def test_a_token_ends_after_its_time(self, double: GcsDouble, admin: Caller) -> None:
+        assert admin.ask("GET", "/storage/v1/b").status_code == 200
+        double.clock.turn(3601)
+        assert admin.ask("GET", "/storage/v1/b").status_code == 401
+
+    def test_a_token_outlives_its_key_unless_it_is_told_not_to_but_not_its_account(
+        self, double: GcsDouble, admin: Caller
+    ) -> None:
+        """https://cloud.google.com/iam/docs/service-account-creds"""
+        double.store.accounts[admin.email].keys.clear()
+        assert admin.ask("GET", "/storage/v1/b").status_code == 200
+        double.knobs.tokens_outlive_keys = False
+        assert admin.ask("GET", "/storage/v1/b").status_code == 401
+        double.knobs.tokens_outlive_keys = True
+        double.add_admin("admin")  # again, under the same name
+        assert admin.ask("GET", "/storage/v1/b").status_code == 401
+
+
+class TestAccounts:
+    """https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts"""
+
+    @pytest.mark.parametrize("name", ["short", "Upper-case", "a" * 31, "1-begins-with-a-digit", "ends-with-"])
+    def test_names_have_a_form(self, admin: Caller, name: str) -> None:
+        assert admin.accounts("", "POST", {"accountId": name}).status_code == 400
+
+    def test_a_name_is_given_once_and_a_key_file_shown_once(self, admin: Caller, double: GcsDouble) -> None:
+        made = admin.accounts("", "POST", {"accountId": "an-account"})
+        assert made.status_code == 200
+        again = admin.accounts("", "POST", {"accountId": "an-account"})
+        assert (again.status_code, again.json()["error"]["status"]) == (409, "ALREADY_EXISTS")
+        path = f"/{made.json()['email']}/keys"
+        assert "privateKeyData" in admin.accounts(path, "POST", {}).json()
+        (listed,) = admin.accounts(path + "?keyTypes=USER_MANAGED").json()["keys"]
+        assert set(listed) == {"name", "keyType"}
+        assert double.store.accounts[made.json()["email"]].keys
+
+    def test_there_are_ten_keys_at_most(self, admin: Caller) -> None:
+        """https://cloud.google.com/iam/quotas"""
+        answers = [admin.accounts(f"/{admin.email}/keys", "POST", {}).status_code for _ in range(10)]
+        assert answers == [200] * 9 + [429]
+
+    def test_who_may_nothing_is_refused_whether_it_exists_or_not(self, admin: Caller, stranger: Caller) -> None:
+        assert admin.accounts("/nobody@example.com").status_code == 404
+        assert stranger.accounts("/nobody@example.com").status_code == 403
+        assert stranger.accounts(f"/{admin.email}").status_code == 403
+        assert stranger.accounts("", "POST", {"accountId": "an-account"}).status_code == 403
+        assert requests.get(f"{admin.double.url}/v1/projects/p/serviceAccounts/x", timeout=10).status_code == 401
+
+    def test_a_policy_with_an_old_etag_is_a_conflict(self, admin: Caller) -> None:
+        """https://cloud.google.com/iam/docs/retry-strategy"""
+        policy = admin.accounts(f"/{admin.email}:getIamPolicy", "POST", {}).json()
+        member = f"serviceAccount:{admin.double.project}.svc.id.goog[shop/default]"
+        policy["bindings"] = [{"role": "roles/iam.workloadIdentityUser", "members": [member]}]
+        first, second = (
+            admin.accounts(f"/{admin.email}:setIamPolicy", "POST", {"policy": policy}).status_code for _ in range(2)
+        )
+        assert (first, second) == (200, 409)
+
+
+@pytest.mark.usefixtures("bucket")
+class TestBuckets:
+    """https://cloud.google.com/storage/docs/json_api/v1/buckets"""
+
+    def test_a_bucket_that_is_not_there_is_404_only_for_who_may_look(self, admin: Caller, stranger: Caller) -> None:
+        assert admin.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 404
+        assert stranger.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 403
+        assert stranger.ask("GET", f"/storage/v1/b/{BUCKET}").status_code == 403
+        assert requests.get(f"{admin.double.url}/storage/v1/b/{BUCKET}", timeout=10).status_code == 401
+
+    @pytest.mark.parametrize("labels", [{"Team": "x"}, {"team": "The Shop"}, {"team": "x" * 64}, {"a.b": "x"}])
+    def test_labels_have_a_form(self, admin: Caller, labels: dict[str, str]) -> None:
+        """https://cloud.google.com/storage/docs/tags-and-labels"""
+        assert admin.ask("PATCH", f"/storage/v1/b/{BUCKET}", {"labels": {"team": "shop"}}).status_code == 200
+        assert admin.ask("PATCH", f"/storage/v1/b/{BUCKET}", {"labels": labels}).status_code == 400
+
+    def test_a_name_is_taken_once_and_freed_by_an_empty_bucket(self, admin: Caller) -> None:
+        assert admin.ask("POST", "/storage/v1/b", {"name": BUCKET}).status_code == 409
+        application = JsonApplication(endpoint=admin.double.url, key=json.dumps(admin.key), project="p")
+        application.put(BUCKET, "key", b"x")
+        assert admin.ask("DELETE", f"/storage/v1/b/{BUCKET}").status_code == 409
+        application.delete(BUCKET, "key")
+        assert admin.ask("DELETE", f"/storage/v1/b/{BUCKET}").status_code == 204
+
+    def test_a_policy_with_an_old_etag_fails_its_precondition(self, admin: Caller) -> None:
+        """https://cloud.google.com/storage/docs/json_api/v1/buckets/setIamPolicy"""
+        policy = admin.iam().json()
+        assert [admin.iam(policy).status_code for _ in range(2)] == [200, 412]
+        assert admin.iam({**policy, "etag": None}).status_code == 200, "without one it is written blindly"
+
+    def test_a_policy_names_only_who_exists_and_never_nobody(self, admin: Caller) -> None:
+        policy = {"bindings": [{"role": "roles/storage.objectViewer", "members": ["serviceAccount:x@example.com"]}]}
+        assert admin.iam(policy).status_code == 400
+        assert admin.iam({"bindings": []}).status_code == 400
+
+    def test_a_fresh_account_is_unknown_to_policies_for_some_calls(self, admin: Caller, double: GcsDouble) -> None:
+        """https://cloud.google.com/iam/docs/service-accounts-create (eventual consistency)"""
+        double.knobs.unknown_account_calls = 1
+        email = admin.accounts("", "POST", {"accountId": "an-account"}).json()["email"]
+        policy = {"bindings": [{"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{email}"]}]}
+        assert [admin.iam(policy).status_code for _ in range(2)] == [400, 200]
+
+    def test_a_removed_account_shows_as_deleted_and_its_successor_inherits_nothing(self, admin: Caller) -> None:
+        """https://cloud.google.com/iam/docs/reference/rest/v1/Policy#Binding"""
+        email = admin.accounts("", "POST", {"accountId": "an-account"}).json()["email"]
+        admin.iam({"bindings": [{"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{email}"]}]})
+        admin.accounts(f"/{email}", "DELETE")
+        admin.accounts("", "POST", {"accountId": "an-account"})
+        (member,) = admin.iam().json()["bindings"][0]["members"]
+        assert member.startswith(f"deleted:serviceAccount:{email}?uid=")
+
+    def test_conditions_need_version_3_and_uniform_access(self, admin: Caller, double: GcsDouble) -> None:
+        """https://cloud.google.com/storage/docs/access-control/iam#conditions"""
+        member = f"serviceAccount:{admin.email}"
+        condition = {"title": "t", "expression": "true"}
+        binding = {"role": "roles/storage.objectViewer", "members": [member], "condition": condition}
+        assert admin.iam({"bindings": [binding]}).status_code == 400
+        assert admin.iam({"bindings": [binding], "version": 3}).status_code == 200
+        assert "condition" in admin.iam(optionsRequestedPolicyVersion="3").json()["bindings"][0]
+        assert "_withcond_" in admin.iam().json()["bindings"][0]["role"]
+        double.store.buckets[BUCKET].resource["iamConfiguration"] = {}
+        assert admin.iam({"bindings": [binding], "version": 3}).status_code == 412
+
+    def test_public_access_prevention_keeps_everybody_out(self, admin: Caller) -> None:
+        """https://cloud.google.com/storage/docs/public-access-prevention"""
+        public = {"bindings": [{"role": "roles/storage.objectViewer", "members": ["allUsers"]}]}
+        assert admin.iam(public).status_code == 412
+        inherited = {"iamConfiguration": {"publicAccessPrevention": "inherited"}}
+        assert admin.ask("PATCH", f"/storage/v1/b/{BUCKET}", inherited).status_code == 200
+        assert admin.iam(public).status_code == 200
+
+    def test_a_batch_has_a_hundred_calls_at_most(self, admin: Caller) -> None:
+        """https://cloud.google.com/storage/docs/batch"""
+
+        def batch(calls: int) -> int:
+            part = f"Content-Type: application/http\r\n\r\nDELETE /storage/v1/b/{BUCKET}/o/x HTTP/1.1\r\n\r\n\r\n"
+            body = f"--x\r\n{part}" * calls + "--x--"
+            headers = {"Authorization": f"Bearer {admin.token}", "Content-Type": "multipart/mixed; boundary=x"}
+            return requests.post(f"{admin.double.url}/batch/storage/v1", body, headers=headers, timeout=10).status_code
+
+        assert (batch(100), batch(101)) == (200, 400)
+
+
+@pytest.mark.usefixtures("bucket")
+class TestHmacKeys:
+    """https://cloud.google.com/storage/docs/authentication/hmackeys"""
+
+    def test_an_active_key_can_not_be_deleted(self, admin: Caller, hmac_key: dict[str, Any]) -> None:
+        """https://cloud.google.com/storage/docs/json_api/v1/projects/hmacKeys/delete"""
+        path = f"/{hmac_key['metadata']['accessId']}"
+        assert admin.hmac(path, "DELETE").status_code == 400
+        assert admin.hmac(path, "PUT", {"state": "INACTIVE", "etag": "old"}).status_code == 412
+        assert admin.hmac(path, "PUT", {"state": "INACTIVE"}).status_code == 200
+        assert admin.hmac(path, "DELETE").status_code == 204
+        assert admin.hmac(path).status_code == 404
+        assert "secret" not in json.dumps(admin.hmac(showDeletedKeys="true").json())
+
+    def test_there_are_ten_keys_at_most_and_deleted_ones_do_not_count(self, admin: Caller) -> None:
+        made = [admin.hmac("", "POST", serviceAccountEmail=admin.email) for _ in range(11)]
+        assert [each.status_code for each in made] == [200] * 10 + [429]
+        path = f"/{made[0].json()['metadata']['accessId']}"
+        admin.hmac(path, "PUT", {"state": "INACTIVE"})
+        admin.hmac(path, "DELETE")
+        assert admin.hmac("", "POST", serviceAccountEmail=admin.email).status_code == 200
+
+    def test_a_change_of_state_takes_its_time(self, admin: Caller, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+        double.knobs.hmac_stop_seconds = 180
+        admin.hmac(f"/{hmac_key['metadata']['accessId']}", "PUT", {"state": "INACTIVE"})
+        s3(double, hmac_key).list_objects_v2(Bucket=BUCKET)
+        double.clock.turn(181)
+        with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+            s3(double, hmac_key).list_objects_v2(Bucket=BUCKET)
+
+    def test_it_is_no_key_for_the_json_api(self, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+        url = s3(double, hmac_key).generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET})
+        assert requests.get(url, timeout=10).status_code == 200
+        query = url.partition("?")[2]
+        assert requests.get(f"{double.url}/storage/v1/b/{BUCKET}/o?{query}", timeout=10).status_code == 401
+
+
+@pytest.mark.usefixtures("bucket")
+class TestSignatures:
+    """https://cloud.google.com/storage/docs/authentication/signatures"""
+
+    def test_another_secret_is_refused(self, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+            s3(double, hmac_key, secret=hmac_key["secret"][::-1]).list_objects_v2(Bucket=BUCKET)
+
+    def test_a_url_is_good_for_what_was_signed_and_no_longer_than_it_says(
+        self, double: GcsDouble, hmac_key: dict[str, Any]
+    ) -> None:
+        client = s3(double, hmac_key)
+        client.put_object(Bucket=BUCKET, Key="key", Body=b"x")
+        url = client.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "key"})
+        assert requests.get(url, timeout=10).content == b"x"
+        assert requests.put(url, b"y", timeout=10).status_code == 403
+        assert requests.get(url.replace("/key", "/other"), timeout=10).status_code == 403
+        assert requests.get(url.replace("Expires=3600", "Expires=36000"), timeout=10).status_code == 403
+        assert requests.get(url.replace("Signature=", "Signature=0"), timeout=10).status_code == 403
+
+    def test_checksums_of_newer_clients_are_not_understood(self, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+        """https://cloud.google.com/storage/docs/aws-simple-migration"""
+        with pytest.raises(ClientError, match="ExcessHeaderValues"):
+            s3(double, hmac_key, request_checksum_calculation="when_supported").put_object(
+                Bucket=BUCKET, Key="key", Body=b"x"
+            )
+        s3(double, hmac_key).put_object(Bucket=BUCKET, Key="key", Body=b"x")
+
+    def test_deleting_many_needs_a_digest(self, double: GcsDouble, admin: Caller) -> None:
+        """https://cloud.google.com/storage/docs/xml-api/post-bucket"""
+        body = b"<Delete><Object><Key>x</Key></Object></Delete>"
+        headers = {"Authorization": f"Bearer {admin.token}"}
+        refused = requests.post(f"{double.url}/{BUCKET}?delete", body, headers=headers, timeout=10)
+        assert refused.status_code == 400
+        assert b"Content-MD5" in refused.content
+
+    def test_the_source_of_a_copy_is_read_with_the_same_credentials(
+        self, double: GcsDouble, admin: Caller, hmac_key: dict[str, Any]
+    ) -> None:
+        """https://cloud.google.com/storage/docs/access-control/iam-xml"""
+        s3(double, hmac_key).put_object(Bucket=BUCKET, Key="key", Body=b"x")
+        admin.ask("POST", "/storage/v1/b", {"name": "own-bucket"})
+        email = admin.accounts("", "POST", {"accountId": "an-account"}).json()["email"]
+        own = {"bindings": [{"role": "roles/storage.objectAdmin", "members": [f"serviceAccount:{email}"]}]}
+        assert admin.ask("PUT", "/storage/v1/b/own-bucket/iam", own).status_code == 200
+        other = s3(double, admin.hmac("", "POST", serviceAccountEmail=email).json())
+        other.put_object(Bucket="own-bucket", Key="mine", Body=b"y")
+        other.copy_object(Bucket="own-bucket", Key="copy", CopySource={"Bucket": "own-bucket", "Key": "mine"})
+        with pytest.raises(ClientError, match="AccessDenied"):
+            other.copy_object(Bucket="own-bucket", Key="copy", CopySource={"Bucket": BUCKET, "Key": "key"})
+
+    def test_parts_are_five_mebibytes_but_the_last(self, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+        """https://cloud.google.com/storage/docs/multipart-uploads"""
+        keys = {"access_key": hmac_key["metadata"]["accessId"], "secret_key": hmac_key["secret"]}
+        application = HmacApplication(endpoint=double.url, **keys)
+        application.multipart(BUCKET, "large", [b"a" * 5 * 1024 * 1024, b"b"])
+        with pytest.raises(ClientError, match="EntityTooSmall"):
+            application.multipart(BUCKET, "large", [b"a", b"b"])
+
+
+def test_too_many_requests_say_how_long_to_wait(double: GcsDouble, admin: Caller) -> None:
+    """https://cloud.google.com/storage/docs/retry-strategy"""
+    double.knobs.throttled_calls = 1
+    busy = admin.ask("GET", "/storage/v1/b")
+    assert (busy.status_code, busy.headers["Retry-After"]) == (429, "7")
+    assert admin.ask("GET", "/storage/v1/b").status_code == 200
+
+
+def test_a_listing_has_pages(double: GcsDouble, admin: Caller) -> None:
+    """https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
+    double.knobs.page_size = 3
+    application = JsonApplication(endpoint=double.url, key=json.dumps(admin.key), project=double.project)
+    application.client.create_bucket(BUCKET)
+    names = [f"{number:02}" for number in range(7)]
+    for name in names:
+        application.put(BUCKET, name, b"x")
+    assert application.list_keys(BUCKET) == names
+    key = admin.hmac("", "POST", serviceAccountEmail=admin.email).json()
+    pages = s3(double, key).get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    assert [each["Key"] for page in pages for each in page["Contents"]] == names
+    pages = s3(double, key).get_paginator("list_objects").paginate(Bucket=BUCKET)
+    assert [each["Key"] for page in pages for each in page["Contents"]] == names
