@@ -31,7 +31,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 P = ParamSpec("P")
 
@@ -47,6 +47,9 @@ UNIT_TESTS = {name: path / "tests" / ("" if name == CORE else "unit") for name, 
 UNIT_TESTS["repo"] = Path("tests/repo")
 CONFORMANCE = "test_conformance*.py"
 GO_MINIMUM = (1, 26)
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+# Where the programs that sessions call have their modules.
+TOOLS = {"PYTHONPATH": str(Path("tools").resolve())}
 # A session that has servers running gets this long to stop them after Ctrl-C; nox's own limit is half a second.
 STOPPING = 60.0
 
@@ -88,7 +91,7 @@ def timed(function: Callable[Concatenate[nox.Session, P], None]) -> Callable[Con
 @nox.session
 @timed
 def lint(session: nox.Session) -> None:
-    """Checks style, the layers between modules, spelling and YAML."""
+    """Checks style, the layers between modules, spelling, YAML and workflows."""
     install(session, "lint")
     # The layers are read from the sources, so nothing of ours needs to be installed.
     session.env["PYTHONPATH"] = os.pathsep.join(SOURCES)
@@ -97,6 +100,10 @@ def lint(session: nox.Session) -> None:
     check(session, "lint-imports", "--no-cache")
     check(session, "codespell")
     check(session, "yamllint", "--strict", ".")
+    check(session, "zizmor", "--offline", "--quiet", "--persona=pedantic", ".github")
+    if not has_go():
+        session.install("--quiet", "--require-hashes", "--requirements", requirements("go"))
+    check(session, "go", "run", ACTIONLINT, "-shellcheck=", "-pyflakes=")
 
 
 @nox.session
@@ -105,7 +112,7 @@ def types(session: nox.Session) -> None:
     """Checks types with mypy strict: sources, tests, examples, and this file."""
     install(session, "dev", ours=True)
     tests = [str(path / "tests") for path in PACKAGES.values() if (path / "tests").is_dir()]
-    check(session, "mypy", "noxfile.py", *SOURCES, *tests, "tests", "examples", *session.posargs)
+    check(session, "mypy", "noxfile.py", *SOURCES, *tests, "tests", "tools", "examples", *session.posargs)
 
 
 @nox.session
@@ -150,8 +157,8 @@ def examples(session: nox.Session) -> None:
 @nox.session
 @timed
 def build(session: nox.Session) -> None:
-    """Builds wheels and sdists, and runs each one alone in an empty environment."""
-    install(session, "build")
+    """Builds wheels and sdists, runs each one alone in an empty environment, and rehearses a release."""
+    install(session, "dev", ours=True)
     dist = session.cache_dir / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     backend = ["--build-constraints", requirements("build"), "--require-hashes"]
@@ -162,6 +169,25 @@ def build(session: nox.Session) -> None:
         project = nox.project.load_toml(path / "pyproject.toml")["project"]
         for distribution in distributions(dist, f"{project['name'].replace('-', '_')}-{project['version']}"):
             try_alone(session, distribution, [*project.get("scripts", ())])
+    pytest(session, Path("tests/release"))
+
+
+@nox.session
+@nox.parametrize("package", list(STORES), ids=list(STORES))
+@timed
+def compatibility(session: nox.Session, package: str) -> None:
+    """Tries each provisioner's wheel with the oldest and the newest libbucket that it says it works with."""
+    install(session, "release")
+    folder = session.cache_dir / "compatibility"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "release.compatibility", package, str(folder), env=TOOLS)
+    project = nox.project.load_toml(STORES[package] / "pyproject.toml")["project"]
+    for wheels in (folder / name for name in ("oldest", "newest") if (folder / name).is_dir()):
+        own = distributions(wheels, project["name"].replace("-", "_"))
+        python = try_alone(session, own[0], [*project["scripts"]], *distributions(wheels, CORE))
+        pins = ["--require-hashes", "--requirements", requirements("test")]
+        session.run("uv", "pip", "install", "--quiet", "--python", python, *pins)
+        pytest(session, UNIT_TESTS[package], python=python)
 
 
 # What helps with the work --------------------------------------------------------------------------------------------
@@ -183,6 +209,13 @@ def bench(session: nox.Session) -> None:
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "tests/bench/bench.py", *session.posargs)
+
+
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Releases one package: `nox -s release -- minio 0.2.0`, with `--dry-run` to see what it would do."""
+    install(session, "release")
+    run_servers(session, "-m", "release", *session.posargs, env=TOOLS)
 
 
 @nox.session(default=False)
@@ -261,12 +294,13 @@ def check(session: nox.Session, *command: str) -> None:
     session.run(*command, external=True)
 
 
-def pytest(session: nox.Session, *paths: Path, options: Sequence[str] = ()) -> None:
+def pytest(session: nox.Session, *paths: Path, options: Sequence[str] = (), python: str = "python") -> None:
     """Runs pytest, takes its counts over into the table, and fails if not one test passed."""
     report = session.cache_dir / f"{re.sub('[^a-z]+', '-', session.name)}.xml"
     report.unlink(missing_ok=True)
     try:
-        run_servers(session, "-m", "pytest", f"--junit-xml={report}", *options, *map(str, paths), *session.posargs)
+        arguments = [f"--junit-xml={report}", *options, *map(str, paths), *session.posargs]
+        run_servers(session, "-m", "pytest", *arguments, python=python)
     finally:
         if report.is_file():
             take_counts(ROWS[-1], report)
@@ -283,9 +317,13 @@ def take_counts(row: Row, report: Path) -> None:
         row.counts["passed"] += found["tests"] - found["failures"] - found["errors"] - found["skipped"]
 
 
-def run_servers(session: nox.Session, *arguments: str) -> None:
+def run_servers(
+    session: nox.Session, *arguments: str, python: str = "python", env: Mapping[str, str] | None = None
+) -> None:
     """Runs Python on something that may have servers running, and leaves it time to stop them."""
-    session.run("python", *arguments, interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
+    is_elsewhere = python != "python"
+    command = [python, *arguments]
+    session.run(*command, env=env, external=is_elsewhere, interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
 
 
 def compile_requirements(session: nox.Session, name: str, *arguments: str, group: bool = True) -> None:
@@ -301,8 +339,11 @@ def distributions(dist: Path, prefix: str = "") -> list[Path]:
     return sorted(path for path in dist.glob(f"{prefix}*") if path.suffix in {".whl", ".gz"})
 
 
-def try_alone(session: nox.Session, distribution: Path, scripts: list[str]) -> None:
-    """Installs one wheel or sdist into an empty environment, as a user would, and starts what it brings."""
+def try_alone(session: nox.Session, distribution: Path, scripts: list[str], *others: Path) -> str:
+    """Installs one wheel or sdist into an empty environment, as a user would, and starts what it brings.
+
+    Others are installed with it, and not looked for. Gives the environment's Python.
+    """
     empty = session.cache_dir / "empty"
     binaries = empty / Path(session.bin).name
     session.run("uv", "venv", "--quiet", "--clear", "--python", f"{session.bin}/python", str(empty))
@@ -311,12 +352,13 @@ def try_alone(session: nox.Session, distribution: Path, scripts: list[str]) -> N
     # Else uv may take a wheel of this name and version from its cache that an earlier commit built.
     names = sorted({path.name.partition("-")[0] for path in distributions(distribution.parent)})
     fresh = [option for name in names for option in ("--refresh-package", name)]
-    session.run("uv", "pip", "install", "--quiet", *where, *constraints, *fresh, str(distribution))
+    session.run("uv", "pip", "install", "--quiet", *where, *constraints, *fresh, *map(str, (distribution, *others)))
     # Isolated: without that, the folder of the same name in this directory could stand in for the package.
     check(session, str(binaries / "python"), "-I", "-c", "import libbucket; libbucket.run")
     for script in scripts:
         check(session, str(binaries / script), "--version")
         check(session, str(binaries / script), "--help")
+    return str(binaries / "python")
 
 
 def show_table() -> None:

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q --require-hashes -r requirements/nox.txt"
 DEMO = f"{INSTALL} && .venv/bin/nox -s demo -- minio"
 TESTS = f"{INSTALL} && .venv/bin/nox"
-REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "build"]
-HELPERS = ["demo", "bench", "lock", "dev", "controlplane"]
+REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "build", "compatibility"]
+HELPERS = ["demo", "bench", "release", "lock", "dev", "controlplane"]
 
 
 @dataclass(frozen=True, kw_only=True)

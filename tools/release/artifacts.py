@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BUILDERS: Final = ("docker", "podman", "buildah")
 CHECKSUMS: Final = "SHA256SUMS"
+IMAGES: Final = ".nox/.cache/images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +134,13 @@ def _check_programs(order: Order, binaries: Path) -> None:
 
 
 def build_image(order: Order, folder: Path) -> None:
-    """What the session `image` of that commit leaves in its `dist/`."""
+    """What the session `image` of that commit leaves: an archive, and its own SBOM."""
     order.tools.show("nox", "--session", f"image({order.package.name})")
-    made = [path for path in (order.clone.directory / "dist").rglob("*") if path.is_file()]
-    if not made:
-        raise Refused("the session `image` left nothing in dist/")
-    for path in made:
+    made = order.clone.directory / IMAGES / order.package.name
+    files = [path for path in made.glob("*") if path.is_file()]
+    if not files:
+        raise Refused(f"the session `image` left nothing in {IMAGES}/{order.package.name}")
+    for path in files:
         shutil.move(path, folder / path.name)
 
 
