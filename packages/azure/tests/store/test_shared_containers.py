@@ -135,6 +135,16 @@ def test_a_policy_of_this_claim_without_a_permission_is_put_right_with_the_same_
     assert_works(first)
 
 
+def test_a_sas_that_leaked_is_replaced_by_removing_its_policy_and_not_by_removing_the_secret(world: World) -> None:
+    leaked = world.tenant(greenfield=True)
+    assert world.again(leaked, with_credentials=False).credentials == leaked.credentials
+    world.administrator.remove_identity(leaked.record)
+    replaced = world.again(leaked)
+    assert replaced.credentials != leaked.credentials
+    assert_works(replaced)
+    assert_shut_out(leaked)
+
+
 def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
     world: World, backend: AzureBackend, server: AzuriteServer
 ) -> None:
