@@ -81,8 +81,8 @@ def hmac_key(admin: Caller) -> dict[str, Any]:
 def mint(double: GcsDouble, key: dict[str, str], **claims: object) -> requests.Response:
     now = int(time.time())
     payload = {"iss": key["client_email"], "aud": AUDIENCE, "iat": now, "exp": now + 3600, "scope": SCOPE, **claims}
-    signer = crypt.RSASigner.from_service_account_info(key)  # type: ignore[no-untyped-call]
-    assertion = jwt.encode(signer, payload)  # type: ignore[no-untyped-call]
+    signer = crypt.RSASigner.from_service_account_info(key)
+    assertion = jwt.encode(signer, payload)
     grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
     return requests.post(double.token_uri, {"grant_type": grant, "assertion": assertion}, timeout=10)
 
