@@ -71,7 +71,10 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "no backend": ({"image": {"registry": REGISTRY}}, "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'"),
+    "no backend": (
+        {"image": {"registry": REGISTRY}},
+        "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'",
+    ),
     "an unknown backend": (a_release("ceph"), "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'"),
     "a value that nobody knows": (a_release(replica=3), "additional properties 'replica' not allowed"),
     "such a value further down": (

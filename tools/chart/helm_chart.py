@@ -30,7 +30,11 @@ class ChartRefused(Exception):
 
 
 def render(
-    values: Mapping[str, Any] | Path, *, release: str = "buckets", namespace: str = "libbucket", extra: tuple[str, ...] = ()
+    values: Mapping[str, Any] | Path,
+    *,
+    release: str = "buckets",
+    namespace: str = "libbucket",
+    extra: tuple[str, ...] = (),
 ) -> list[Manifest]:
     """The manifests of a release.
 

@@ -1,0 +1,216 @@
+"""A release from its installation to its end, on a real API server: what runs as the manifest says serves claims."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from chart_world import Refused, Tools, a_release, one, rendered_provisioner
+from helm_chart import CHART
+from minio_backend import MinioAdministrator
+from tenant import Tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chart_world import Manifest
+    from minio_server import MinioServer
+
+    from libbucket.testing.controlplane import ControlPlane
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+CLAIMS = f"{CRDS}/objectbucketclaims.objectbucket.io"
+
+
+class Release:
+    """A release in a namespace of its own."""
+
+    def __init__(self, tools: Tools, name: str, namespace: str) -> None:
+        self._tools = tools
+        self.name = name
+        self.namespace = namespace
+
+    def install(self, **values: Any) -> None:
+        self._do("install", values, "--create-namespace")
+
+    def upgrade(self, **values: Any) -> None:
+        self._do("upgrade", values)
+
+    def uninstall(self) -> str:
+        return self._tools.helm("uninstall", self.name, "--namespace", self.namespace, "--wait")
+
+    def deployment(self) -> Manifest:
+        """The Deployment that it has now."""
+        shown = self._tools.helm("get", "manifest", self.name, "--namespace", self.namespace)
+        return one([each for each in yaml.safe_load_all(shown) if each], "Deployment")
+
+    def _do(self, verb: str, values: dict[str, Any], *more: str) -> None:
+        where = ["--namespace", self.namespace, *more]
+        self._tools.helm(verb, self.name, str(CHART), *where, values=a_release(**values))
+
+
+@pytest.fixture
+def release(tools: Tools, cluster: ControlPlane, namespace: str) -> Iterator[Release]:
+    """One that is not installed yet; whatever it leaves is taken away afterwards."""
+    made = Release(tools, f"r-{namespace}", f"of-{namespace}")
+    yield made
+    tools.helm("uninstall", made.name, "--namespace", made.namespace, "--ignore-not-found")
+    for crd in cluster.admin.items(CRDS):
+        cluster.admin.delete(f"{CRDS}/{crd['metadata']['name']}")
+        cluster.admin.wait_gone(f"{CRDS}/{crd['metadata']['name']}")
+    cluster.admin.delete(f"/api/v1/namespaces/{made.namespace}")
+
+
+@pytest.fixture
+def tenant(cluster: ControlPlane, namespace: str, minio: MinioServer) -> Iterator[Tenant]:
+    made = Tenant(cluster.admin, namespace, minio, provisioner_name="minio.io/bucket")
+    made.open()
+    yield made
+    made.close()
+
+
+def established(cluster: ControlPlane) -> None:
+    """Waits until claims can be made, as `helm install --wait` does."""
+    for name in ("objectbucketclaims", "objectbuckets"):
+        cluster.admin._wait_usable(f"{name}.objectbucket.io")
+
+
+def buckets(minio: MinioServer) -> set[str]:
+    return set(MinioAdministrator(minio).application().list_all())
+
+
+def test_a_claim_lives_from_the_release_to_its_end_and_the_bucket_outlives_the_release(
+    release: Release, tenant: Tenant, cluster: ControlPlane, minio: MinioServer
+) -> None:
+    before = buckets(minio)
+    release.install()
+    established(cluster)
+    with rendered_provisioner(cluster, release.deployment()) as process:
+        for name in ("first", "second"):
+            tenant.claim(name)
+            tenant.wait_bound(name)
+        tenant.delete("first")
+        assert "forbidden" not in process.log()
+        lease = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/libbucket-minio.io-bucket"
+        assert cluster.admin.get(lease.format(release.namespace))["spec"]["holderIdentity"]
+        assert memory_of(process.metrics()) < mebibytes(release.deployment(), "requests")
+
+    release.upgrade(workers=3, logFormat="json")
+    assert "--workers=3" in release.deployment()["spec"]["template"]["spec"]["containers"][0]["args"]
+    with rendered_provisioner(cluster, release.deployment()):
+        tenant.claim("third")
+        tenant.wait_bound("third")
+        assert tenant.is_bound("second")
+
+    kept = release.uninstall()
+    assert "CustomResourceDefinition" in kept
+    assert cluster.admin.find(CLAIMS) is not None
+    assert cluster.admin.find(f"/api/v1/namespaces/{release.namespace}/serviceaccounts/{release.name}") is None
+    assert {tenant.config(name)["BUCKET_NAME"] for name in ("second", "third")} == buckets(minio) - before
+
+    release.install()
+    with rendered_provisioner(cluster, release.deployment()):
+        for name in ("second", "third"):
+            assert tenant.is_bound(name)
+            tenant.delete(name)
+    assert buckets(minio) == before
+
+
+def memory_of(metrics: str) -> float:
+    (found,) = re.findall(r"(?m)^process_resident_memory_bytes (\S+)$", metrics)
+    return float(found) / 2**20
+
+
+def mebibytes(deployment: Manifest, which: str) -> int:
+    resources = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]
+    return int(resources[which]["memory"].removesuffix("Mi"))
+
+
+def test_definitions_that_are_there_already_are_named_and_left_alone_where_that_is_asked_for(
+    release: Release, cluster: ControlPlane, tools: Tools, namespace: str
+) -> None:
+    release.install()
+    other = Release(tools, f"other-{namespace}", release.namespace)
+    before = cluster.admin.get(CLAIMS)["metadata"]
+
+    with pytest.raises(Refused, match=r"is there already and is not this release's: set crds.install: false"):
+        other.install()
+    other.install(crds={"install": False})
+
+    other.uninstall()
+    assert cluster.admin.get(CLAIMS)["metadata"]["resourceVersion"] == before["resourceVersion"]
+
+
+def test_definitions_stay_when_an_upgrade_no_longer_installs_them(release: Release, cluster: ControlPlane) -> None:
+    release.install()
+    release.upgrade(crds={"install": False})
+
+    assert cluster.admin.find(CLAIMS) is not None
+
+
+def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
+    release: Release, cluster: ControlPlane, minio: MinioServer, namespace: str, tenant: Tenant
+) -> None:
+    vault, neighbour = f"vault-{namespace}", f"next-{namespace}"
+    for name in (vault, neighbour):
+        cluster.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    served = Tenant(cluster.admin, namespace, minio, provisioner_name="minio.io/bucket", secret_namespace=vault)
+    served.open()
+    others = Tenant(cluster.admin, neighbour, minio, provisioner_name="minio.io/bucket")
+    try:
+        release.install(namespaces=[namespace], adminSecrets=[{"namespace": vault, "name": "minio-admin"}])
+        established(cluster)
+        with rendered_provisioner(cluster, release.deployment()) as process:
+            others.claim("ignored", storage_class=served.storage_class)
+            served.claim("photos")
+            served.wait_bound("photos")
+            assert "status" not in cluster.admin.get(others.claim_path("ignored"))
+            served.delete("photos")
+            assert "forbidden" not in process.log()
+
+        # The twin: without adminSecrets the same class can't work, and the claim says why.
+        release.upgrade(namespaces=[namespace])
+        with rendered_provisioner(cluster, release.deployment()):
+            served.claim("photos")
+            claim = served.wait_claim("photos", lambda one: "may not be read" in str(one.get("status")))
+            assert f"Secret {vault}/minio-admin" in str(claim["status"])
+            cluster.admin.delete(served.claim_path("photos"))
+            release.upgrade(namespaces=[namespace], adminSecrets=[{"namespace": vault, "name": "minio-admin"}])
+            cluster.admin.patch(served.claim_path("photos"), {"metadata": {"annotations": {"example.com/try": "1"}}})
+            cluster.admin.wait_gone(served.claim_path("photos"))
+    finally:
+        served.close()
+        for name in (vault, neighbour):
+            cluster.admin.delete(f"/api/v1/namespaces/{name}")
+
+
+def test_a_release_without_a_cluster_role_works_once_an_administrator_granted_the_rest(
+    release: Release, cluster: ControlPlane, tenant: Tenant, tools: Tools, namespace: str
+) -> None:
+    values = {"namespaces": [namespace], "rbac": {"clusterScope": False}, "crds": {"install": False}}
+    for directory in (CHART / "files/crds",):
+        cluster.admin.install_crds(directory)
+    release.install(**values)
+    with rendered_provisioner(cluster, release.deployment(), ready=False) as refused:
+        assert refused.wait_exit() == 1
+        assert "RBAC does not let this account get namespaces named kube-system" in refused.log()
+        assert "list objectbuckets.objectbucket.io in the whole cluster" in refused.log()
+
+    asked = ["template", release.name, str(CHART), "--namespace", release.namespace]
+    shown = tools.helm(
+        *asked,
+        "--set=rbac.clusterScope=true",
+        "--show-only=templates/clusterscope.yaml",
+        values=a_release(**values),
+    )
+    granted = [each for each in yaml.safe_load_all(shown) if each]
+    tools.kubectl("apply", "--filename", "-", manifests=granted)
+    try:
+        with rendered_provisioner(cluster, release.deployment()):
+            tenant.claim("photos")
+            tenant.wait_bound("photos")
+            tenant.delete("photos")
+    finally:
+        tools.kubectl("delete", "--filename", "-", manifests=granted)
