@@ -12,7 +12,7 @@ from aws_backend import AwsBackend, a_provisioner
 
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
-from aws_s3_provisioner.provisioner import Patience
+from aws_s3_provisioner.request import Patience
 from aws_s3_provisioner.settings import Settings
 from aws_s3_provisioner.storage import NewBucket, Storage
 from libbucket import AccessDenied, BucketExists, StoreUnavailable
@@ -102,6 +102,17 @@ def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_finished_too
     user = lenient_world.backend.administrator.iam.get_user(UserName=request.user_id)["User"]
     assert not [tag for tag in user["Tags"] if tag["Key"] == "objectbucket_being_made"], "the note was left"
     assert administrator.bucket_exists(tenant.bucket)
+
+
+@both_sides
+@pytest.mark.parametrize("step", ["has_declared_intent", "withdraw_intent", "stamp"])
+def test_a_second_crash_while_the_first_is_mended_is_mended_too(lenient_world: World, step: str, done: bool) -> None:
+    request = lenient_world.request()
+    _die_at(lenient_world, request, Storage, "stamp", done=False)
+    _die_at(lenient_world, request, Storage if step == "stamp" else Identity, step, done=done)
+    tenant = lenient_world.greenfield(request)
+    assert isinstance(lenient_world.backend, AwsBackend)
+    assert request.owner.is_stamped_on(lenient_world.backend.administrator.tags(tenant.bucket))
 
 
 @both_sides

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
-from aws_s3_provisioner.provisioner import Patience
+from aws_s3_provisioner.request import Patience
 from aws_s3_provisioner.storage import Storage, Trial
 from libbucket import NotReady, RetrySlowly
 from libbucket.testing import builders

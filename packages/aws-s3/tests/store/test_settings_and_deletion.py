@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_backend import AwsBackend, a_policy, a_provisioner, rules
 
-from aws_s3_provisioner.provisioner import Patience
+from aws_s3_provisioner.request import Patience
 from libbucket import BucketNotEmpty, InvalidConfig, NotReady, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works

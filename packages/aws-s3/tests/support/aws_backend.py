@@ -16,7 +16,8 @@ import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from aws_s3_provisioner.provisioner import AwsS3Provisioner, Patience
+from aws_s3_provisioner.provisioner import AwsS3Provisioner
+from aws_s3_provisioner.request import Patience
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities

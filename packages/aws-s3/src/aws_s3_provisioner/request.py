@@ -1,0 +1,85 @@
+"""What one verb works with: who asks, what it may touch, and how long it may take.
+
+Made by `provisioner`, used by it and by `ownership`. Decides nothing about buckets.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aws_s3_provisioner.client import Clients
+    from aws_s3_provisioner.identity import Identity
+    from aws_s3_provisioner.parameters import Admin, Parameters
+    from aws_s3_provisioner.storage import Storage
+    from libbucket import Owner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a verb works or waits, in seconds, before it lets the core call again.
+
+    Attributes:
+        credentials: for new credentials to work: IAM needs seconds to tell all of S3 about them.
+        replica: for another replica that is making the same bucket.
+        poll: between two looks.
+        purge: removing objects.
+        sleep: waits.
+        clock: seconds that never run backwards.
+    """
+
+    credentials: float = 30.0
+    replica: float = 5.0
+    poll: float = 0.5
+    purge: float = 20.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One verb's view of AWS.
+
+    Attributes:
+        parameters: of the class.
+        admin: the administrator; None for the pod's own identity.
+        clients: of this verb.
+        storage: its buckets.
+        identity: the claim's user.
+        bucket: name of the claim's bucket.
+        owner: whose it is.
+        taken_over: whether a bucket without any stamp is this claim's.
+        has_user: whether the claim has a user of its own.
+        patience: of this verb.
+    """
+
+    parameters: Parameters
+    admin: Admin | None
+    clients: Clients
+    storage: Storage
+    identity: Identity
+    bucket: str
+    owner: Owner
+    taken_over: bool
+    has_user: bool
+    patience: Patience
+
+
+def wait(patience: Patience, seconds: float, is_so: Callable[[], bool]) -> bool:
+    """Whether it became so within the bound."""
+    deadline = patience.clock() + seconds
+    while not is_so():
+        if patience.clock() > deadline:
+            return False
+        patience.sleep(patience.poll)
+    return True
+
+
+def withdraw(request: Request) -> None:
+    """Withdraws what the claim got; where that was the administrator's own key, there is nothing to withdraw."""
+    if request.has_user:
+        request.identity.withdraw()
