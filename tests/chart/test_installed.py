@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from chart_world import Refused, Tools, a_release, one, rendered_provisioner
-from helm_chart import CHART
 from minio_backend import MinioAdministrator
 from tenant import Tenant
+
+from helm_chart import CHART
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +152,7 @@ def test_definitions_stay_when_an_upgrade_no_longer_installs_them(release: Relea
 
 
 def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
-    release: Release, cluster: ControlPlane, minio: MinioServer, namespace: str, tenant: Tenant
+    release: Release, cluster: ControlPlane, minio: MinioServer, namespace: str
 ) -> None:
     vault, neighbour = f"vault-{namespace}", f"next-{namespace}"
     for name in (vault, neighbour):
@@ -189,9 +190,8 @@ def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
 def test_a_release_without_a_cluster_role_works_once_an_administrator_granted_the_rest(
     release: Release, cluster: ControlPlane, tenant: Tenant, tools: Tools, namespace: str
 ) -> None:
-    values = {"namespaces": [namespace], "rbac": {"clusterScope": False}, "crds": {"install": False}}
-    for directory in (CHART / "files/crds",):
-        cluster.admin.install_crds(directory)
+    values: dict[str, Any] = {"namespaces": [namespace], "rbac": {"clusterScope": False}, "crds": {"install": False}}
+    cluster.admin.install_crds(CHART / "files/crds")
     release.install(**values)
     with rendered_provisioner(cluster, release.deployment(), ready=False) as refused:
         assert refused.wait_exit() == 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from chart_world import BACKENDS, CHART, REGISTRY, ROOT, ChartRefused, Tools, a_release, one, render
+
 from render import documented_values, files
 
 SETS = sorted((CHART / "ci").glob("*.yaml"))

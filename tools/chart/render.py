@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+
 from helm_chart import BACKENDS, CHART, REGISTRY, ROOT, render
 
 if TYPE_CHECKING:

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-ROOT = Path(__file__).parents[3]
-sys.path.append(str(ROOT / "tools" / "chart"))
+sys.path.append(str(Path(__file__).parents[3] / "tools" / "chart"))
 
-from helm_chart import BACKENDS, CHART, REGISTRY, ChartRefused, Manifest, one, render
-
+from helm_chart import BACKENDS, CHART, REGISTRY, ROOT, ChartRefused, Manifest, one, render
 from libbucket.testing.binaries import helm_binary, kubectl_binary
 from libbucket.testing.provisioner_process import ProvisionerProcess, provisioner_process
 
