@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from world import Mortal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +133,29 @@ def test_credentials_that_ended_while_we_were_away_are_replaced_at_the_start(wor
     clock.time += 24 * HOUR
     with world.core(now=clock):
         world.until(lambda: world.secret() != first)
+        world.delete_claim()
+    world.delete_class(name)
+
+
+@pytest.mark.parametrize("writes", range(1, 8))
+def test_when_credentials_end_is_recorded_before_they_can_be_read_whenever_the_core_dies(
+    world: World, writes: int
+) -> None:
+    clock = Clock()
+    name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
+    with world.core(now=clock):
+        world.claim(storage_class=name)
+        world.wait_bound()
+        first = world.secret()
+    clock.time += 2 * HOUR
+    fence = Mortal(writes)
+    with world.core(now=clock, fence=fence):
+        world.until(lambda: fence.died.is_set() or world.secret() != first)
+    recorded = world.admin.get(world.ob_path())["spec"]["additionalState"]["RenewAt"]
+    if world.secret() != first:
+        assert recorded == (clock.time + HOUR).isoformat()
+    with world.core(now=clock):
+        world.until(lambda: world.secret() != first and _works(world))
         world.delete_claim()
     world.delete_class(name)
 

@@ -89,6 +89,9 @@ class Binder:
         claim = self._reporter.pending(claim, what)
         ob, record = self.record_intent(world, claim)
         answer = self._ask_store(world, claim, ob, record, action)
+        if answer.renew_at:
+            # Nobody can take such credentials back, so when they end is recorded before anybody can read them.
+            ob = self._buckets.patch(ob, objects.state_patch(ob, answer.connection.additional_state))
         observed = self._ensure_objects(world, claim, answer)
         self._finish_bucket_object(world, ob, record, answer, observed)
         self._reporter.bound(claim, invalid_update=action.invalid_update)

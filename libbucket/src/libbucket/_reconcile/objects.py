@@ -115,6 +115,17 @@ def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str
     return {"metadata": {**patch, "resourceVersion": meta.resource_version}} if patch else {}
 
 
+def state_patch(ob: ObjectBucketObject, state: Mapping[str, str]) -> Json:
+    """Only what the provisioner asked to remember; {} if it is there already."""
+    was = _api.strings(ob.wanted.additional_state)
+    if was == state:
+        return {}
+    return {
+        "metadata": {"resourceVersion": ob.metadata.resource_version},
+        "spec": {"additionalState": merged(was, state)},
+    }
+
+
 def bound_patch(
     ob: ObjectBucketObject, *, endpoint: Endpoint, state: Mapping[str, str], record: str, observed: str
 ) -> Json:
