@@ -1,0 +1,33 @@
+"""Runs inside an image, with its Python and its packages: the conformance suite of one store.
+
+    python inside.py MODULE FOLDER_OF_PYTEST SUPPORT_FOLDER TEST...
+
+What the suite needs and an image lacks comes last in the path, so that everything which an image has is the image's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Runs pytest; gives its exit code."""
+    module, tools, support, *tests = sys.argv[1:]
+    sys.path[:] = [path for path in sys.path if Path(path) != Path(__file__).parent]
+    place = str(importlib.import_module(module).__file__)
+    if not place.startswith("/opt/libbucket/"):
+        print(f"{module} is {place}, which is not the image's")
+        return 1
+    sys.path += [tools, support, str(Path(__file__).parent)]
+    import pytest
+    from outside import use_server_outside
+
+    use_server_outside(os.environ.get("SERVER_OUTSIDE", ""))
+    return int(pytest.main(["-p", "no:cacheprovider", "-q", *tests]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
