@@ -80,9 +80,9 @@ def build_distributions(order: Order, folder: Path) -> None:
 
 
 def build(tools: Tools, directory: str | Path, folder: Path, *options: str) -> None:
-    """Lets uv build one package."""
+    """Lets uv build one package; what it says is shown if it fails."""
     pins = ["--build-constraints", "requirements/build.txt", "--require-hashes"]
-    tools.python("uv", "build", "--quiet", "--no-create-gitignore", "--out-dir", folder, *pins, *options, directory)
+    tools.python("uv", "build", "--no-create-gitignore", "--out-dir", folder, *pins, *options, directory)
 
 
 def wheel_name(package: Package, version: Version) -> str:

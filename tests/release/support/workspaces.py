@@ -48,6 +48,8 @@ def main() -> None:
     print("minio-provisioner", version("minio-provisioner"), "with", libbucket.NAME)
 """
 
+TEST = "import minio_provisioner\n\n\ndef test_it_has_a_program():\n    assert minio_provisioner.main\n"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
@@ -114,6 +116,7 @@ def make_workspace(directory: Path) -> Workspace:
     made.write("libbucket/src/libbucket/__init__.py", 'NAME = "first"\n\n\ndef run() -> None: ...\n')
     write_package(made, "packages/minio", distribution="minio-provisioner")
     made.write("packages/minio/src/minio_provisioner/__init__.py", MAIN)
+    made.write("packages/minio/tests/unit/test_main.py", TEST)
     made.commit("Begin")
     made.tag("libbucket-v0.1.0")
     made.write("libbucket/changes/+more.feature.md", "Another thing of the core.\n")
