@@ -212,6 +212,30 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+@nox.parametrize("package", list(STORES), ids=list(STORES))
+@timed
+def image(session: nox.Session, package: str) -> None:
+    """Builds the image of a provisioner, and tries it, also from inside: `nox -s "image(minio)"`."""
+    install(session, "image")
+    install(session, "test", ours=True)
+    install_toolchains(session)
+    run_servers(session, "tools/images/images.py", package)
+    pytest(session, Path("tests/images"), options=["--store", package])
+
+
+@nox.session(default=False)
+@timed
+def e2e(session: nox.Session) -> None:
+    """Builds all images, and runs each as the chart says, on a real API server: `nox -s e2e -- --store minio`."""
+    install(session, "image")
+    install(session, "test", ours=True)
+    install_toolchains(session)
+    stores = [name for name in session.posargs if name in STORES]
+    run_servers(session, "tools/images/images.py", *stores)
+    pytest(session, Path("tests/e2e"))
+
+
+@nox.session(default=False)
 def release(session: nox.Session) -> None:
     """Releases one package: `nox -s release -- minio 0.2.0`, with `--dry-run` to see what it would do."""
     install(session, "release")

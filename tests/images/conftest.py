@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-_ROOT = Path(__file__).parents[2]
-for _folder in ("tests/images/support", "tools/images"):
-    sys.path.insert(0, str(_ROOT / _folder))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests/images/support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools/images"))
 
 from archive import ImageArchive
 from builders import Builder, find_builder
 from context import Provisioner, read_provisioner, stores
 from images import OUT
-
 from libbucket.testing.fixtures import cluster, control_plane, kube_admin, namespace
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def crd_directories() -> Sequence[Path]:
-    return (_ROOT / "crds",)
+    return (Path(__file__).parents[2] / "crds",)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from builders import Builder
     from context import Provisioner
-
     from libbucket.testing.controlplane import Cluster
 
 RIGHTS = [
@@ -67,7 +66,7 @@ def test_without_a_cluster(engine: Builder, container: Container) -> None:
     assert "Traceback" not in ended.output
 
 
-def test_with_a_cluster_that_does_not_answer(engine: Builder, container: Container, allowed: Container) -> None:
+def test_with_a_cluster_that_does_not_answer(engine: Builder, allowed: Container) -> None:
     ended = run_to_end(engine, replace(allowed, environment={**allowed.environment, "KUBERNETES_SERVICE_PORT": "9"}))
 
     assert ended.code == 1

@@ -6,16 +6,17 @@ import re
 import subprocess
 import sys
 from importlib.metadata import PathDistribution
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from outside import ROOT, server_outside
 from pods import Container, run_to_end
+
 from contents import read_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from archive import ImageArchive
     from builders import Builder

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archive import ImageArchive
-from builders import Builder
 from images import date
 
 if TYPE_CHECKING:
+    from builders import Builder
     from context import Provisioner
 
 ROOT = Path(__file__).parents[2]

@@ -75,9 +75,7 @@ def test_no_other_store_is_in_it(image: ImageArchive, provisioner: Provisioner) 
 
 
 def test_its_labels_say_what_it_is(image: ImageArchive, provisioner: Provisioner) -> None:
-    labels = {
-        name.removeprefix("org.opencontainers.image."): value for name, value in image.config["Labels"].items()
-    }
+    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in image.config["Labels"].items()}
 
     assert labels["title"] == provisioner.name
     assert labels["version"] == provisioner.version

@@ -15,7 +15,7 @@ INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q --require-hashes -r
 DEMO = f"{INSTALL} && .venv/bin/nox -s demo -- minio"
 TESTS = f"{INSTALL} && .venv/bin/nox"
 REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "build", "compatibility"]
-HELPERS = ["demo", "bench", "release", "lock", "dev", "controlplane"]
+HELPERS = ["demo", "bench", "image", "e2e", "release", "lock", "dev", "controlplane"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,9 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert os.access(script, os.X_OK)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/operating.md", "docs/testing.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/operating.md", "docs/releasing.md", "docs/testing.md"]
+)
 def test_every_session_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text()
     named = set(re.findall(r"nox -s \"?([a-z]+)", text))

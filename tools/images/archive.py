@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from libbucket.testing.problems import SetupFailed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -125,13 +127,16 @@ def _is_description(name: str) -> bool:
 
 
 def _blob(archive: tarfile.TarFile, digest: str) -> bytes:
-    found = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
-    assert found is not None
-    return found.read()
+    return _content(archive, f"blobs/{digest.replace(':', '/')}")
 
 
 def _json(archive: tarfile.TarFile, name: str) -> dict[str, Any]:
-    found = archive.extractfile(name)
-    assert found is not None
-    parsed: dict[str, Any] = json.loads(found.read())
+    parsed: dict[str, Any] = json.loads(_content(archive, name))
     return parsed
+
+
+def _content(archive: tarfile.TarFile, name: str) -> bytes:
+    found = archive.extractfile(name)
+    if found is None:
+        raise SetupFailed(f"{name} is no file in the archive, which is then no image in the layout of OCI")
+    return found.read()

@@ -47,9 +47,17 @@ def install(context: Path) -> Path:
     """Makes an environment of the wheels alone; every one that is not ours is checked against its hash once more."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", HOME], check=True)
     pip = next((context / "pip").glob("pip-*.whl"))
-    command = [HOME / "bin" / "python", "-B", pip / "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    command: list[str | Path] = [
+        HOME / "bin" / "python",
+        "-B",
+        pip / "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+    ]
     command += ["--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--root-user-action=ignore"]
-    wheels = ["--find-links", context / "wheels"]
+    wheels: list[str | Path] = ["--find-links", context / "wheels"]
     subprocess.run([*command, *wheels, "--require-hashes", "-r", context / "requirements.txt"], check=True)
     subprocess.run([*command, *sorted((context / "ours").glob("*.whl"))], check=True)
     return next((HOME / "lib").glob("python3.*/site-packages"))
@@ -65,7 +73,7 @@ def keep_programs(directory: Path, names: set[str]) -> None:
 def loaded_files(module: str) -> list[Path]:
     """The sources of all modules that a start imports, ours and the standard library's."""
     modules = [f"{module}.__main__", "libbucket._run.main"]
-    command = [HOME / "bin" / "python", "-B", "-I", "-c", _LOADED, *modules]
+    command: list[str | Path] = [HOME / "bin" / "python", "-B", "-I", "-c", _LOADED, *modules]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     return [Path(path) for path in found]
 

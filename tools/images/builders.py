@@ -76,10 +76,6 @@ class Builder(ABC):
     def save(self, tag: str, path: Path) -> None:
         """Writes an image as an archive in the layout of OCI, from which all three and Kubernetes' runtimes load it."""
 
-    @abstractmethod
-    def has(self, tag: str) -> bool:
-        """Whether an image of that name is here."""
-
     def run(self, *arguments: str, doing: str) -> str:
         """Runs the program; gives what it printed.
 
@@ -115,9 +111,6 @@ class Docker(Builder):
     def save(self, tag: str, path: Path) -> None:
         self.run("save", "--output", str(path), tag, doing=f"writing {path.name}")
 
-    def has(self, tag: str) -> bool:
-        return self.succeeds("image", "inspect", tag)
-
 
 class Podman(Builder):
     """Podman, which needs no daemon."""
@@ -140,9 +133,6 @@ class Podman(Builder):
         path.unlink(missing_ok=True)  # it would add to the one that is there
         self.run("save", "--format", "oci-archive", "--output", str(path), tag, doing=f"writing {path.name}")
 
-    def has(self, tag: str) -> bool:
-        return self.succeeds("image", "exists", tag)
-
 
 class Buildah(Podman):
     """Buildah: what podman builds with, alone. It can't run what it has built."""
@@ -156,9 +146,6 @@ class Buildah(Podman):
     def save(self, tag: str, path: Path) -> None:
         path.unlink(missing_ok=True)
         self.run("push", tag, f"oci-archive:{path}:{tag}", doing=f"writing {path.name}")
-
-    def has(self, tag: str) -> bool:
-        return self.succeeds("inspect", "--type", "image", tag)
 
 
 def find_builder(name: str = "") -> Builder:

@@ -106,7 +106,17 @@ def _download(pins: Path, folder: Path, python: str) -> None:
     """Wheels for the base, whatever machine and Python this is."""
     where = folder.with_suffix(".new")
     shutil.rmtree(where, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps", "--dest", where]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--require-hashes",
+        "--no-deps",
+        "--dest",
+        where,
+    ]
     command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
     for minor in (34, 28, 27, 17, 12, 5):
         command += ["--platform", f"manylinux_2_{minor}_{_MACHINE}"]
@@ -119,7 +129,7 @@ def _download(pins: Path, folder: Path, python: str) -> None:
 
 
 def _build(project: Path, folder: Path, epoch: int) -> None:
-    command = ["uv", "build", "--quiet", "--wheel", "--out-dir", folder, project]
+    command: list[str | Path] = ["uv", "build", "--quiet", "--wheel", "--out-dir", folder, project]
     command += ["--build-constraints", ROOT / "requirements/build.txt", "--require-hashes"]
     _run(command, f"building the wheel of {project.name}", SOURCE_DATE_EPOCH=str(epoch))
     (folder / ".gitignore").unlink(missing_ok=True)

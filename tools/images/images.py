@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rich.box import SIMPLE
+from rich.table import Table
+
 from archive import ImageArchive
 from builders import Build, Builder, find_builder
 from contents import Contents, ContentsError, read_contents
 from context import DOCKER, ROOT, Provisioner, make_context, read_provisioner, stores
-from rich.box import SIMPLE
-from rich.table import Table
-from rootfs import newest_pins, pinned_packages, read_pins, write_rootfs
-from sbom import write_sbom
-
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.progress import console
+from rootfs import newest_pins, pinned_packages, read_pins, write_rootfs
+from sbom import write_sbom
 
 PREFIX: Final = "localhost"
 PINS: Final = DOCKER / "debian.txt"

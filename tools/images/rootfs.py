@@ -13,11 +13,9 @@ import subprocess
 import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from contents import leave_out
-
 from libbucket.testing.binaries import cache_directory
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.processes import fresh_directory
@@ -25,17 +23,18 @@ from libbucket.testing.progress import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from contents import Contents
 
 USER: Final = 65532
 _LINE: Final = re.compile(r"(?P<name>\S+)=(?P<version>\S+) sha256:(?P<sha256>[0-9a-f]{64})")
 _ACCOUNTS: Final = {
-    "etc/passwd": "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:{0}:{0}:nonroot:/home/nonroot:/sbin/nologin\n",
+    "etc/passwd": "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{0}:{0}:nonroot:/:/sbin/nologin\n",
     "etc/group": "root:x:0:\nnonroot:x:{0}:\n",
 }
 _NAMES: Final = "hosts: files dns\n"  # without it glibc asks for more than there is
-_FOLDERS: Final = ("dev", "etc", "proc", "sys", "tmp", "run", "home/nonroot", "var/run", "var/lib/dpkg/status.d")
+_FOLDERS: Final = ("dev", "etc", "proc", "sys", "tmp", "run", "var/run", "var/lib/dpkg/status.d")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ and packages that were pinned. Writes nothing that does not keep to the schema.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import uuid
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from cyclonedx.model.license import DisjunctiveLicense
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from debian.copyright import Copyright, MachineReadableFormatError, NotMachineReadableError
 from debian.deb822 import Deb822
 from packageurl import PackageURL
 
@@ -34,12 +32,12 @@ if TYPE_CHECKING:
     from email.message import Message
     from pathlib import Path
 
-    from archive import ImageArchive
-    from context import Provisioner
     from cyclonedx.model.license import License
 
+    from archive import ImageArchive
+    from context import Provisioner
+
 _CLASSIFIER: Final = "License :: "
-logging.getLogger("debian.copyright").setLevel(logging.ERROR)  # it mends old files, and says so
 _LONGEST_NAME: Final = 80  # some put the whole text of their licence where its name belongs
 
 
@@ -80,7 +78,9 @@ def write_sbom(
     parts = [*python_parts(image, context), *debian_parts(image, pins)]
     nameless = [part.name for part in parts if not part.licenses]
     if nameless:
-        raise SetupFailed(f"no licence is known of {', '.join(nameless)}, which are in the image of {provisioner.store}")
+        raise SetupFailed(
+            f"no licence is known of {', '.join(nameless)}, which are in the image of {provisioner.store}"
+        )
     text = JsonV1Dot6(_bom(image, provisioner, parts)).output_as_string(indent=2)
     problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if problem is not None:
@@ -190,11 +190,10 @@ def _debian_part(control: Deb822, copyright_text: str, sha256: str) -> Part:
 
 
 def _debian_licenses(text: str) -> list[str]:
-    try:
-        paragraphs = Copyright(text.splitlines(keepends=True), strict=False).all_paragraphs()
-        found = {each.license.synopsis for each in paragraphs if getattr(each, "license", None)}
-    except (NotMachineReadableError, MachineReadableFormatError):
-        # An older kind of file, of plain words; those who wrote it named the texts that Debian ships.
-        found = set(re.findall(r"/usr/share/common-licenses/([A-Za-z0-9.-]*[A-Za-z0-9])", text))
-        return [*sorted(found), "what its copyright file says"] if text else []
-    return sorted(name for name in found if name)
+    paragraphs = list(Deb822.iter_paragraphs(text.splitlines()))
+    if paragraphs and "Format" in paragraphs[0]:
+        said = [str(paragraph.get("License", "")) for paragraph in paragraphs]
+        return sorted({each.strip().partition("\n")[0] for each in said} - {""})  # below the name is the text
+    # An older kind of file, of plain words; those who wrote it named the texts that Debian ships.
+    found = set(re.findall(r"/usr/share/common-licenses/([A-Za-z0-9.-]*[A-Za-z0-9])", text))
+    return [*sorted(found), "what its copyright file says"] if text else []

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builders import Builder
-
     from libbucket.testing.controlplane import Cluster
 
 ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -69,9 +68,7 @@ class Container:
         """The same with a service account's folder, and told where the API server is."""
         address = urlsplit(cluster.url)
         where = {"KUBERNETES_SERVICE_HOST": str(address.hostname), "KUBERNETES_SERVICE_PORT": str(address.port)}
-        return replace(
-            self, environment={**where, **self.environment}, mounts={**self.mounts, ACCOUNT: folder}
-        )
+        return replace(self, environment={**where, **self.environment}, mounts={**self.mounts, ACCOUNT: folder})
 
     def options(self, builder: Builder) -> list[str]:
         """For `run`."""
@@ -210,4 +207,3 @@ def _name() -> str:
 def _remove(builder: Builder, name: str) -> None:
     """Also the one whose client was killed."""
     subprocess.run([*builder.command, "rm", "--force", name], check=False, capture_output=True)
-

@@ -1,0 +1,61 @@
+"""Every store's image, run as the chart says, on a real API server: from a claim to its bucket and back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from libbucket.testing.application import Refused
+
+if TYPE_CHECKING:
+    from installation import Installation
+    from store_shop import Shop
+
+
+def holder(installation: Installation) -> str:
+    """Who holds the lease; nobody before the first election, and after one that left in order."""
+    lease = installation.cluster.admin.find(installation.lease_path) or {}
+    return str(lease.get("spec", {}).get("holderIdentity") or "")
+
+
+def test_a_claim_is_bound_used_and_deleted(shop: Shop, installation: Installation) -> None:
+    storage_class = shop.make_class()
+    with installation.pod() as pod:
+        shop.claim("photos", storage_class, generateBucketName="photos")
+        shop.claim("neighbour", storage_class, generateBucketName="photos")
+        mine, theirs = shop.wait_bound("photos"), shop.wait_bound("neighbour")
+        shop.store.application(mine).put(mine.bucket, "a.txt", b"mine")
+        assert shop.store.application(mine).get(mine.bucket, "a.txt") == b"mine"
+        with pytest.raises(Refused):
+            shop.store.application(theirs).get(mine.bucket, "a.txt")
+        shop.delete_claim("photos")
+        shop.delete_claim("neighbour")
+        assert shop.store.what_is_there(mine) == []
+        pod.stop(installation.grace_seconds)
+
+
+def test_told_to_end_it_gives_the_lease_back_within_the_grace_period(installation: Installation) -> None:
+    with installation.pod() as pod:
+        installation.cluster.admin.wait_for(installation.lease_path, lambda lease: lease is not None, timeout=60)
+        assert holder(installation)
+        began = time.monotonic()
+        pod.stop(installation.grace_seconds)
+        assert time.monotonic() - began < installation.grace_seconds
+    assert not holder(installation)
+
+
+def test_when_the_one_that_works_goes_the_other_goes_on(shop: Shop, installation: Installation) -> None:
+    storage_class = shop.make_class()
+    with installation.pod() as first:
+        installation.cluster.admin.wait_for(installation.lease_path, lambda lease: lease is not None, timeout=60)
+        with installation.pod(ready=False) as second:
+            shop.claim("photos", storage_class, generateBucketName="photos")
+            shop.wait_bound("photos")
+            first.stop(installation.grace_seconds)
+            shop.claim("later", storage_class, generateBucketName="photos")
+            shop.wait_bound("later")
+            for name in ("photos", "later"):
+                shop.delete_claim(name)
+            second.stop(installation.grace_seconds)
