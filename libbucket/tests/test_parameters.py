@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from libbucket import InvalidParameters, ParameterReader
+from libbucket import Address, InvalidParameters, ParameterReader
 
 
 def finish_mistakes(reader: ParameterReader) -> tuple[str, ...]:
@@ -143,3 +143,16 @@ def test_what_nobody_asked_for_is_unknown_but_for_the_cores_own() -> None:
     reader = ParameterReader({"regoin": "x", "region": "y", "bucketName": "z", "another": ""})
     reader.text("region")
     assert [text.split("'")[1] for text in reader.unknown()] == ["another", "regoin"]
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "again"),
+    [
+        ("https://s3.example.com", "s3.example.com", 443, "https://s3.example.com"),
+        ("http://127.0.0.1:9000", "127.0.0.1", 9000, "http://127.0.0.1:9000"),
+        ("http://[::1]:80", "::1", 80, "http://[::1]"),
+    ],
+)
+def test_an_address_is_taken_apart(url: str, host: str, port: int, again: str) -> None:
+    address = Address.from_url(url)
+    assert (address.host, address.port, address.url) == (host, port, again)

@@ -11,6 +11,7 @@ import libbucket
 SURFACE = [
     "AccessDenied",
     "AccessKeys",
+    "Address",
     "AdminSecretMissing",
     "Authentication",
     "BucketExists",
@@ -44,6 +45,7 @@ SURFACE = [
     "Terminal",
     "Throttled",
     "parse_quantity",
+    "parse_retry_after",
     "run",
 ]
 

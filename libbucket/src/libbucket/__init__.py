@@ -25,7 +25,8 @@ from libbucket.errors import (
     Terminal,
     Throttled,
 )
-from libbucket.parameters import ParameterReader
+from libbucket.headers import parse_retry_after
+from libbucket.parameters import Address, ParameterReader
 from libbucket.provisioner import Inspector, Provisioner, ProvisionerFactory, SecretReader, Services
 from libbucket.run import run
 from libbucket.types import (
@@ -44,6 +45,7 @@ from libbucket.types import (
 __all__ = [
     "AccessDenied",
     "AccessKeys",
+    "Address",
     "AdminSecretMissing",
     "Authentication",
     "BucketExists",
@@ -77,5 +79,6 @@ __all__ = [
     "Terminal",
     "Throttled",
     "parse_quantity",
+    "parse_retry_after",
     "run",
 ]

@@ -11,6 +11,7 @@ no, number, URL); knows no parameter of any store.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -21,7 +22,50 @@ if TYPE_CHECKING:
 
 _YES: Final = frozenset({"true", "yes", "1", "on"})
 _NO: Final = frozenset({"false", "no", "0", "off"})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _CORE: Final = frozenset({"bucketName"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """One endpoint, taken apart.
+
+    Attributes:
+        scheme: http or https.
+        host: bare host name or IP address, without brackets.
+        port: TCP port; the scheme's own where the URL names none.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def from_url(cls, url: str) -> Address:
+        """Takes a URL apart that `ParameterReader.url` found to be one."""
+        parts = urlsplit(url)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        return cls(scheme=parts.scheme, host=parts.hostname or "", port=port)
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.scheme == "https"
+
+    @property
+    def netloc(self) -> str:
+        """`host:port`; an IPv6 address in brackets."""
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL, with its port where that is not the scheme's own."""
+        is_usual = self.port == _DEFAULT_PORTS.get(self.scheme)
+        return f"{self.scheme}://{self._bracketed if is_usual else self.netloc}"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 class ParameterReader:

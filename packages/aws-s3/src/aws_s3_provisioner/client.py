@@ -18,8 +18,7 @@ from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
 from aws_s3_provisioner.errors import Call, translated
-from aws_s3_provisioner.parameters import Address
-from libbucket import RetrySlowly
+from libbucket import Address, RetrySlowly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

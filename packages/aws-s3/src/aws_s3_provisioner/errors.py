@@ -7,10 +7,8 @@ hold a credential.
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore import exceptions as sdk
@@ -30,6 +28,7 @@ from libbucket import (
     RetrySoon,
     StoreUnavailable,
     Throttled,
+    parse_retry_after,
 )
 
 if TYPE_CHECKING:
@@ -282,7 +281,7 @@ def refused_in_batch(code: str, call: Call) -> ProvisionerError:
 def _from_code(error: ClientError, call: Call) -> ProvisionerError:
     code, metadata = code_of(error), error.response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode", 0))
-    delay = _retry_after(metadata.get("HTTPHeaders", {}).get("retry-after"))
+    delay = parse_retry_after(metadata.get("HTTPHeaders", {}).get("retry-after"))
     answer = _ANSWERS.get(code) or _from_status(status)
     if status in {429, 503} and issubclass(answer[0], RetrySoon):
         answer = (Throttled, _BUSY)
@@ -307,15 +306,3 @@ def _answer(answer: _Answer, call: Call, *, delay: float | None, **told: str) ->
     message = text.format(where=call.where, permission=call.permission, source=call.source, **told)
     extra: dict[str, Any] = {"delay": delay} if issubclass(kind, RetrySoon) else {}
     return kind(message, **extra)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds, from either form of the header; None where it says nothing that can be read."""
-    if value is None:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None

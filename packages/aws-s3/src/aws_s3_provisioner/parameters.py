@@ -10,10 +10,9 @@ import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from aws_s3_provisioner.policy import Document, mistakes_in_template
-from libbucket import InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
+from libbucket import Address, InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,41 +38,6 @@ _BOUNDARY: Final = re.compile(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[\w+=,.@/-]
 _TAG: Final = re.compile(r"[\w .:/=+@-]*")
 _MOST_TAGS: Final = 40
 _RESERVED_TAGS: Final = ("aws:", "objectbucket_")
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """One endpoint, taken apart.
-
-    Attributes:
-        scheme: http or https.
-        host: bare host name or IP address, without brackets.
-        port: TCP port; the scheme's own where the URL names none.
-    """
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def from_url(cls, url: str) -> Address:
-        """Takes a URL apart that `ParameterReader.url` found to be one."""
-        parts = urlsplit(url)
-        return cls(
-            scheme=parts.scheme, host=parts.hostname or "", port=parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-        )
-
-    @property
-    def secure(self) -> bool:
-        """Whether TLS is spoken there."""
-        return self.scheme == "https"
-
-    @property
-    def url(self) -> str:
-        """The URL, with its port where that is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from aws_s3_provisioner.parameters import (
-    Address,
     parse_admin,
     parse_json,
     parse_parameters,
@@ -162,16 +161,3 @@ def test_json_is_an_object(value: str) -> None:
         parse_json({"bucketPolicy": value}, "bucketPolicy")
     assert parse_json({"bucketPolicy": '{"a": 1}'}, "bucketPolicy") == {"a": 1}
     assert parse_json({}, "bucketPolicy") is None
-
-
-@pytest.mark.parametrize(
-    ("url", "host", "port", "again"),
-    [
-        ("https://s3.example.com", "s3.example.com", 443, "https://s3.example.com"),
-        ("http://127.0.0.1:9000", "127.0.0.1", 9000, "http://127.0.0.1:9000"),
-        ("http://[::1]:80", "::1", 80, "http://[::1]"),
-    ],
-)
-def test_an_address_is_taken_apart(url: str, host: str, port: int, again: str) -> None:
-    address = Address.from_url(url)
-    assert (address.host, address.port, address.url) == (host, port, again)

@@ -8,10 +8,8 @@ statuses and types, never by message text; and no message of ours repeats what c
 from __future__ import annotations
 
 import ssl
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import (
@@ -34,6 +32,7 @@ from libbucket import (
     RetrySlowly,
     StoreUnavailable,
     Throttled,
+    parse_retry_after,
 )
 
 if TYPE_CHECKING:
@@ -324,12 +323,4 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     own = headers.get("x-ms-retry-after-ms") or headers.get("retry-after-ms")
     if own and own.isascii() and own.isdigit():
         return int(own) / 1000
-    value = headers.get("Retry-After")
-    if not value:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+    return parse_retry_after(headers.get("Retry-After"))

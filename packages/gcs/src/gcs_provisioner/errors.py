@@ -8,10 +8,8 @@ could hold a secret.
 from __future__ import annotations
 
 import json
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import ParseError
 
@@ -30,6 +28,7 @@ from libbucket import (
     RetrySlowly,
     StoreUnavailable,
     Throttled,
+    parse_retry_after,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def check_token_answer(status: int, headers: Mapping[str, str], url: str) -> Non
         StoreUnavailable: another 5xx.
     """
     if status in {429, 503}:
-        raise Throttled(_BUSY.format(status=status, url=url), delay=_retry_after(headers))
+        raise Throttled(_BUSY.format(status=status, url=url), delay=parse_retry_after(headers.get("Retry-After")))
     if status >= 500:
         raise StoreUnavailable(_DOWN.format(status=status, url=url))
 
@@ -177,7 +176,7 @@ def _by_status(status: int, reason: str, headers: Mapping[str, str], call: Call)
     kind, sentence = _BY_REASON.get(reason) or _BY_STATUS.get(status) or _by_class(status)
     text = sentence.format(url=call.url, permission=call.permission, status=status, reason=reason or "no reason given")
     if issubclass(kind, Throttled):
-        return kind(text, delay=_retry_after(headers))
+        return kind(text, delay=parse_retry_after(headers.get("Retry-After")))
     return kind(text)
 
 
@@ -204,16 +203,3 @@ def _not_google(call: Call) -> RetrySlowly:
     return RetrySlowly(
         f"{call.url} answers with something that is not Google's: check parameters endpoint and iamEndpoint"
     )
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from either form of the header; None where it says nothing that can be read."""
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import ParseError
 
@@ -37,6 +35,7 @@ from libbucket import (
     RetrySlowly,
     StoreUnavailable,
     Throttled,
+    parse_retry_after,
 )
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def check_response(response: BaseHTTPResponse, url: str) -> None:
     if response.status in {429, 503}:
         raise Throttled(
             f"MinIO at {url} asks for fewer requests or is starting (HTTP {response.status})",
-            delay=_retry_after(response.headers.get("Retry-After")),
+            delay=parse_retry_after(response.headers.get("Retry-After")),
         )
     if response.headers.get("Content-Type", "").startswith("text/html"):
         raise RetrySlowly(_not_minio(url, "a web page"))
@@ -247,15 +246,3 @@ def _status_of(error: S3Error | MinioAdminException) -> int:
         return error.response.status
     status, _body = _arguments(error)
     return int(status)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds, from either form of the header; None where it says nothing that can be read."""
-    if value is None:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None

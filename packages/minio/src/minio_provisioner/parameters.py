@@ -10,9 +10,8 @@ import re
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from libbucket import InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr, parse_quantity
+from libbucket import Address, InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr, parse_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,45 +23,6 @@ _ADMIN_KEYS: Final = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("AWS_ACCESS_K
 _CA_KEY: Final = "ca.crt"
 _REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
 _LARGEST_SIZE: Final = 2**63 - 1
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """One endpoint, taken apart.
-
-    Attributes:
-        scheme: http or https.
-        host: bare host name or IP address, without brackets.
-        port: TCP port; the scheme's own where the URL names none.
-    """
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def from_url(cls, url: str) -> Address:
-        """Takes a URL apart that `ParameterReader.url` found to be one."""
-        parts = urlsplit(url)
-        return cls(
-            scheme=parts.scheme, host=parts.hostname or "", port=parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-        )
-
-    @property
-    def secure(self) -> bool:
-        """Whether TLS is spoken there."""
-        return self.scheme == "https"
-
-    @property
-    def netloc(self) -> str:
-        """`host:port` as MinIO's clients take it; an IPv6 address in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """The whole URL, always with its port."""
-        return f"{self.scheme}://{self.netloc}"
 
 
 @dataclass(frozen=True, kw_only=True)

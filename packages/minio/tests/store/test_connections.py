@@ -109,7 +109,7 @@ def test_applications_are_told_the_public_endpoint(world: World) -> None:
     request = world.request(parameters={"publicEndpoint": "https://s3.example.com", "region": "us-east-1"})
     endpoint = world.provisioner.provision(request).connection.endpoint
     assert (endpoint.bucket_host, endpoint.bucket_port, endpoint.region) == ("s3.example.com", 443, "us-east-1")
-    assert endpoint.additional_config == {"BUCKET_SSL": "true", "BUCKET_ENDPOINT": "https://s3.example.com:443"}
+    assert endpoint.additional_config == {"BUCKET_SSL": "true", "BUCKET_ENDPOINT": "https://s3.example.com"}
 
 
 @pytest.mark.parametrize("secure", ["false", "no", ""])

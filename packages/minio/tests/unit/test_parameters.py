@@ -18,8 +18,8 @@ def _secret(**data: str) -> dict[str, SecretStr]:
 @pytest.mark.parametrize(
     ("given", "url"),
     [
-        ({"endpoint": "https://minio.example.com"}, "https://minio.example.com:443"),
-        ({"endpoint": "http://minio.example.com"}, "http://minio.example.com:80"),
+        ({"endpoint": "https://minio.example.com"}, "https://minio.example.com"),
+        ({"endpoint": "http://minio.example.com"}, "http://minio.example.com"),
         ({"endpoint": "http://minio.example.com:9000/"}, "http://minio.example.com:9000"),
         ({"endpoint": "minio.example.com:9000", "secure": "true"}, "https://minio.example.com:9000"),
         ({"endpoint": "minio.example.com:9000", "secure": "no"}, "http://minio.example.com:9000"),

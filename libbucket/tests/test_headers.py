@@ -1,0 +1,31 @@
+"""Retry-After in both of its forms."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+import pytest
+
+from libbucket import parse_retry_after
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("0", 0.0), ("120", 120.0)])
+def test_a_number_is_seconds(value: str, seconds: float) -> None:
+    assert parse_retry_after(value) == seconds
+
+
+def test_a_date_is_the_time_until_then() -> None:
+    seconds = parse_retry_after(formatdate(time.time() + 60, usegmt=True))
+
+    assert seconds is not None
+    assert 50 < seconds <= 60
+
+
+def test_a_date_that_is_past_means_now() -> None:
+    assert parse_retry_after(formatdate(time.time() - 60, usegmt=True)) == 0.0
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", "-1", "1.5", "²"])
+def test_what_can_not_be_read_says_nothing(value: str | None) -> None:
+    assert parse_retry_after(value) is None
