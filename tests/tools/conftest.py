@@ -1,0 +1,8 @@
+"""Makes the tools that build images importable."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools/images"))
