@@ -160,7 +160,7 @@ def examples(session: nox.Session) -> None:
 @nox.session
 @timed
 def chart(session: nox.Session) -> None:
-    """Renders, installs and removes the chart, and takes every right of it away in turn: `nox -s chart -- -k rights`."""
+    """Renders, installs and removes the chart, and takes each of its rights away in turn."""
     install(session, "test", ours=True)
     install_toolchains(session, "promtool")
     pytest(session, Path("tests/chart"))

@@ -12,7 +12,7 @@ from libbucket import Reason
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGES = ["writing-a-provisioner.md", "operating.md", "testing.md", "releasing.md", "decisions"]
+PAGES = ["writing-a-provisioner.md", "deploying.md", "operating.md", "testing.md", "releasing.md", "decisions"]
 
 
 def anchors_of(text: str) -> set[str]:

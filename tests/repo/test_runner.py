@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q --require-hashes -r requirements/nox.txt"
 DEMO = f"{INSTALL} && .venv/bin/nox -s demo -- minio"
 TESTS = f"{INSTALL} && .venv/bin/nox"
-REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "build", "compatibility"]
+REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "chart", "build", "compatibility"]
 HELPERS = ["demo", "bench", "image", "e2e", "release", "lock", "dev", "controlplane"]
 
 

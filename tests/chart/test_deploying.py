@@ -1,0 +1,200 @@
+"""The page on deploying: every command on it runs, in the order in which it stands there, section by section.
+
+The address of MinIO and its password are those of a test. Nothing runs pods there: a Deployment is said to be ready by
+the test, and its provisioner runs beside.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from chart_world import ROOT, Tools, rendered_provisioner
+from minio_backend import MinioAdministrator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from minio_server import MinioServer
+
+    from libbucket.testing.controlplane import ControlPlane
+
+PAGE = (ROOT / "docs" / "deploying.md").read_text()
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/libbucket/deployments"
+NAMESPACES = ("minio", "shop")  # that the page makes, and that are not there before
+LONGEST = 10
+
+
+def commands(section: str) -> list[list[str]]:
+    """The commands of each console block of a section; lines that go on on the next are one."""
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?ms)^```console\n(.*?)^```$", text)
+    return [[each.replace("\\\n", " ") for each in re.split(r"(?m)^\$ ", block) if each.strip()] for block in blocks]
+
+
+class Reader:
+    """Somebody who enters what the page says.
+
+    Args:
+        tools: with which.
+        cluster: where.
+        minio: the one that stands for theirs.
+    """
+
+    def __init__(self, tools: Tools, cluster: ControlPlane, minio: MinioServer) -> None:
+        self._tools = tools
+        self._cluster = cluster
+        self._minio = minio
+        self._running = ExitStack()
+
+    def enter(self, line: str) -> str:
+        for theirs, ours in (
+            ("https://minio.minio.svc:9000", self._minio.url),
+            ("MINIO_ROOT_USER=admin", f"MINIO_ROOT_USER={self._minio.user}"),
+            ("MINIO_ROOT_PASSWORD=change-me", f"MINIO_ROOT_PASSWORD={self._minio.password}"),
+        ):
+            line = line.replace(theirs, ours)
+        if "rollout status" in line:
+            self.play_kubelet()
+        return self._tools.shell(line, ROOT)
+
+    def play_kubelet(self) -> None:
+        """Says that all pods of all Deployments run."""
+        for deployment in self._cluster.admin.items(DEPLOYMENTS):
+            count, generation = deployment["spec"]["replicas"], deployment["metadata"]["generation"]
+            counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count)
+            status = {"status": {**counts, "observedGeneration": generation}}
+            self._cluster.admin.patch(f"{DEPLOYMENTS}/{deployment['metadata']['name']}/status", status)
+
+    def run_provisioner(self, name: str) -> None:
+        """Runs a Deployment's provisioner until the reader leaves."""
+        deployment = self._cluster.admin.get(f"{DEPLOYMENTS}/{name}")
+        self._running.enter_context(rendered_provisioner(self._cluster, deployment))
+
+    def leave(self) -> None:
+        self._running.close()
+
+
+@pytest.fixture
+def reader(tools: Tools, cluster: ControlPlane, minio: MinioServer) -> Iterator[Reader]:
+    """A reader with a cluster that has nothing of ours; all that they make goes again."""
+    made, admin = Reader(tools, cluster, minio), cluster.admin
+    remove_everything(tools, cluster)
+    yield made
+    made.leave()
+    remove_everything(tools, cluster)
+    for name in NAMESPACES:
+        admin.delete(f"/api/v1/namespaces/{name}")
+        admin.wait_gone(f"/api/v1/namespaces/{name}", timeout=60)
+
+
+def remove_everything(tools: Tools, cluster: ControlPlane) -> None:
+    admin = cluster.admin
+    for release in tools.helm("list", "--namespace", "libbucket", "--short").split():
+        tools.helm("uninstall", release, "--namespace", "libbucket")
+    for storage_class in admin.items("/apis/storage.k8s.io/v1/storageclasses"):
+        admin.delete(admin.path_of({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", **storage_class}))
+    for crd in admin.items(CRDS):
+        admin.delete(f"{CRDS}/{crd['metadata']['name']}")
+        admin.wait_gone(f"{CRDS}/{crd['metadata']['name']}")
+
+
+def test_a_bucket_in_minio_and_the_way_back(reader: Reader, cluster: ControlPlane, minio: MinioServer) -> None:
+    (install,) = commands("MinIO")
+    (upgrade,) = commands("Upgrading, and back")
+    uninstall, everything = commands("Removing")
+    before = set(MinioAdministrator(minio).application().list_all())
+
+    for line in install:
+        if "rollout status" in line:
+            reader.run_provisioner("minio-provisioner")
+        reader.enter(line)
+    for line in upgrade:
+        reader.enter(line)
+    workers = cluster.admin.get(f"{DEPLOYMENTS}/minio-provisioner")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "--workers=8" in workers
+
+    for line in uninstall:
+        reader.enter(line)
+    assert cluster.admin.find(f"{DEPLOYMENTS}/minio-provisioner") is None
+    claim = cluster.admin.get("/apis/objectbucket.io/v1alpha1/namespaces/default/objectbucketclaims/photos")
+    assert claim["spec"]["bucketName"] in set(MinioAdministrator(minio).application().list_all())
+
+    (again,) = [line for line in install if line.startswith("helm install")]
+    reader.enter(again)
+    for line in everything:
+        reader.enter(line)
+    assert cluster.admin.items(CRDS) == []
+    assert set(MinioAdministrator(minio).application().list_all()) == before
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "annotation"),
+    [
+        ("AWS S3", "aws-s3", "eks.amazonaws.com/role-arn"),
+        ("Google Cloud Storage", "gcs", "iam.gke.io/gcp-service-account"),
+        ("Azure Blob Storage", "azure", "azure.workload.identity/client-id"),
+    ],
+)
+def test_a_provisioner_for_a_cloud(
+    section: str, name: str, annotation: str, reader: Reader, cluster: ControlPlane
+) -> None:
+    (install,) = commands(section)
+
+    for line in install:
+        reader.enter(line)
+
+    account = cluster.admin.get(f"/api/v1/namespaces/libbucket/serviceaccounts/{name}-provisioner")
+    assert annotation in account["metadata"]["annotations"]
+    assert f"system:serviceaccount:libbucket:{name}-provisioner" in PAGE or f"libbucket/{name}-provisioner" in PAGE
+    assert cluster.admin.find(f"/apis/storage.k8s.io/v1/storageclasses/{name}-bucket") is not None
+
+
+def test_a_second_store_beside_the_first(reader: Reader, cluster: ControlPlane) -> None:
+    (first,) = commands("AWS S3")
+    (second,) = commands("Several stores in one cluster")
+
+    for line in [*first, *second]:
+        reader.enter(line)
+
+    assert {each["metadata"]["name"] for each in cluster.admin.items(DEPLOYMENTS)} == {
+        "aws-s3-provisioner",
+        "second-store",
+    }
+
+
+def test_some_namespaces_only_with_a_cluster_role_and_without(
+    reader: Reader, cluster: ControlPlane, tools: Tools
+) -> None:
+    whole, without = commands("Some namespaces only")
+    cluster.admin.create("/api/v1/namespaces", {"metadata": {"name": "minio"}})
+
+    for line in whole:
+        reader.enter(line)
+    reader.run_provisioner("shop-buckets")
+    reader.leave()
+    tools.helm("uninstall", "shop-buckets", "--namespace", "libbucket")
+
+    for line in without:
+        reader.enter(line)
+    reader.run_provisioner("shop-buckets")
+    reader.leave()
+    cluster.admin.delete("/apis/rbac.authorization.k8s.io/v1/clusterroles/shop-buckets-libbucket")
+    cluster.admin.delete("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/shop-buckets-libbucket")
+
+
+@pytest.mark.parametrize("section", ["MinIO", "AWS S3", "Google Cloud Storage", "Azure Blob Storage"])
+def test_a_store_takes_ten_lines(section: str) -> None:
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("```console\n")[2].partition("```")[0]
+
+    assert 0 < len(text.splitlines()) <= LONGEST
+
+
+def test_no_command_of_these_sections_is_left_out() -> None:
+    here = {"MinIO", "AWS S3", "Google Cloud Storage", "Azure Blob Storage", "Several stores in one cluster"}
+    here |= {"Some namespaces only", "Upgrading, and back", "Removing"}
+
+    assert {section for section in re.findall(r"(?m)^## (.+)$", PAGE) if commands(section)} == here
