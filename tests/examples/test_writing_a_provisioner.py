@@ -175,6 +175,7 @@ class ShelfBackend(Backend):
             Ability.ANONYMOUS: "a file has no URLs",
             Ability.LIST_BUCKETS: "a user knows one bucket",
             Ability.VERSIONS: "an object has one version",
+            Ability.TAKEOVER: "no other program ever made one",
         },
         config={"maxObjects": {"5": "5", "1k": "1000"}},
     )

@@ -29,7 +29,7 @@ class Cost(Promises):
         assert len(sent) <= 1, sent
 
     def test_a_call_that_finds_everything_done_costs_no_more_than_the_first(
-        self, world: World, record_property: Callable[[str, object], None]
+        self, world: World, request: pytest.FixtureRequest
     ) -> None:
         bucket = world.foreign_bucket()
         owner, provision = _counted(world.greenfield)
@@ -38,7 +38,7 @@ class Cost(Promises):
         revoke, revoke_again = (_counted(lambda: world.revoke(guest.record))[1] for _ in range(2))
         delete, delete_again = (_counted(lambda: world.delete(owner.record))[1] for _ in range(2))
         costs = f"provision {provision}, again {again}; grant {grant}; revoke {revoke}; delete {delete}"
-        record_property("requests", costs)
+        request.node.user_properties.append(("requests", costs))  # for the report
         assert again <= provision
         assert revoke_again <= revoke
         assert delete_again <= delete

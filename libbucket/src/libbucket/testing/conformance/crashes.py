@@ -17,7 +17,7 @@ from libbucket.testing import builders
 from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_shut_out, assert_works
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from libbucket.testing.requests_watched import When
 
@@ -32,9 +32,9 @@ class Crashes(Promises):
     """Whatever is called next finishes or undoes what was cut off."""
 
     @pytest.fixture(autouse=True)
-    def _count(self, world: World, record_property: Callable[[str, object], None]) -> Iterator[None]:
+    def _count(self, world: World, request: pytest.FixtureRequest) -> Iterator[None]:
         yield
-        record_property("crashes", world.crashes)
+        request.node.user_properties.append(("crashes", world.crashes))  # for the report
 
     @both_sides
     @both_kinds
