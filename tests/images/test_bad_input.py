@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from pods import Container, account_folder, account_token, run_to_end, running_pod
 
+from libbucket.testing.builders import a_claim, a_class
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from builders import Builder
     from context import Provisioner
     from libbucket.testing.controlplane import Cluster
+    from libbucket.testing.provisioner_process import ProvisionerProcess
 
 RIGHTS = [
     {"apiGroups": ["objectbucket.io"], "resources": ["*"], "verbs": ["*"]},
@@ -58,6 +63,15 @@ def with_rights(
     return container.with_account(account_folder(folder, cluster, token, namespace), cluster)
 
 
+def wait_until(pod: ProvisionerProcess, is_so: Callable[[], bool]) -> None:
+    """Looks again and again, while the pod runs: what it logs, nothing else tells."""
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert pod.is_running, pod.log()
+        assert time.monotonic() < deadline, pod.log()
+        time.sleep(0.1)
+
+
 def test_without_a_cluster(engine: Builder, container: Container) -> None:
     ended = run_to_end(engine, container)
 
@@ -79,11 +93,34 @@ def test_with_a_token_that_may_read_and_nothing_else(
 ) -> None:
     reading = [{**rule, "verbs": ["get", "list", "watch"]} for rule in RIGHTS]
     poor = with_rights(cluster, namespace, container, tmp_path / "account", reading)
-    ended = run_to_end(engine, poor)
+    storage_class = a_class(name=namespace, provisioner=f"{namespace}.test/bucket")
+    with running_pod(engine, replace(poor, arguments=("--provisioner-name", f"{namespace}.test/bucket"))) as pod:
+        cluster.admin.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
+        claims = f"/apis/objectbucket.io/v1alpha1/namespaces/{namespace}/objectbucketclaims"
+        cluster.admin.create(claims, a_claim(name="photos", namespace=namespace, storage_class=namespace))
+        wait_until(pod, lambda: "forbidden" in pod.log())
+        log = pod.log()
+        cluster.admin.delete(f"/apis/storage.k8s.io/v1/storageclasses/{namespace}")
 
-    assert ended.code == 1
-    assert "RBAC does not let this account" in ended.last_line
-    assert "Traceback" not in ended.output
+    said = next(line for line in log.splitlines() if "forbidden" in line)
+    account = f"system:serviceaccount:{namespace}:tried"
+    assert f'User "{account}" cannot patch resource "objectbucketclaims' in said
+    assert "Traceback" not in log
+
+
+def test_with_a_token_that_may_read_and_nothing_else_none_of_several_replicas_leads(
+    engine: Builder, cluster: Cluster, namespace: str, container: Container, tmp_path: Path
+) -> None:
+    reading = [{**rule, "verbs": ["get", "list", "watch"]} for rule in RIGHTS]
+    poor = with_rights(cluster, namespace, container, tmp_path / "account", reading)
+    with running_pod(engine, replace(poor, arguments=("--leader-elect",)), ready=False) as pod:
+        wait_until(pod, lambda: "forbidden" in pod.log())
+        log = pod.log()
+    said = next(line for line in log.splitlines() if "forbidden" in line)
+
+    assert "can't acquire or renew the lease" in said
+    assert 'cannot create resource "leases"' in said
+    assert "Traceback" not in log
 
 
 def test_with_an_unknown_flag(engine: Builder, container: Container, provisioner: Provisioner) -> None:

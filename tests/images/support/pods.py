@@ -145,6 +145,7 @@ def running_pod(builder: Builder, container: Container, *, ready: bool = True) -
         command: list[str | Path] = [*whole, *others, f"{_ADDRESS}={address}"]
         pod = ProvisionerProcess(Program(name=name, command=command, directory=folder), f"http://{address}")
         stack.callback(_remove, builder, name)
+        stack.callback(pod._end)  # at the end of a block that failed, how it stops no longer matters
         pod.start(wait=ready)
         yield pod
 
