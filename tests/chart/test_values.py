@@ -79,8 +79,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown backend": (a_release("ceph"), "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'"),
     "a value that nobody knows": (a_release(replica=3), "additional properties 'replica' not allowed"),
     "such a value further down": (
-        a_release(crds={"instal": True}),
-        "'/crds': additional properties 'instal' not allowed",
+        a_release(crds={"enabled": True}),
+        "'/crds': additional properties 'enabled' not allowed",
     ),
     "a number as text": (a_release(replicas="two"), "'/replicas': got string, want integer"),
     "too many workers": (a_release(workers=1000), "'/workers': maximum: got 1,000, want 256"),
