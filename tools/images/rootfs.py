@@ -78,7 +78,10 @@ def pinned_packages(contents: Contents, pins: Sequence[Pin]) -> list[Path]:
         SetupFailed: pins and contents name different packages, or Debian has other versions by now.
     """
     if tuple(sorted(pin.name for pin in pins)) != contents.packages:
-        raise SetupFailed("docker/debian.txt pins other packages than docker/contents.toml names: run `nox -s lock`")
+        raise SetupFailed(
+            "docker/debian.txt pins other packages than docker/contents.toml names: "
+            "`nox -s lock -- --upgrade` pins what it names"
+        )
     kept = cache_directory() / "debian"
     if not all((kept / pin.sha256).is_file() for pin in pins):
         with _downloaded(contents.suite, [f"{pin.name}={pin.version}" for pin in pins]) as found:
