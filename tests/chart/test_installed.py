@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from chart_world import Refused, Tools, a_release, one, rendered_provisioner
+from chart_world import BACKENDS, Refused, Tools, a_release, one, rendered_provisioner
 from minio_backend import MinioAdministrator
 from tenant import Tenant
 
@@ -214,3 +214,18 @@ def test_a_release_without_a_cluster_role_works_once_an_administrator_granted_th
             tenant.delete("photos")
     finally:
         tools.kubectl("delete", "--filename", "-", manifests=granted)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_provisioner_of_every_backend_starts_as_its_manifest_says_and_fits_into_its_memory(
+    backend: str, release: Release, cluster: ControlPlane
+) -> None:
+    release.install(backend=backend)
+    established(cluster)
+
+    with rendered_provisioner(cluster, release.deployment()) as process:
+        used = memory_of(process.metrics())
+        print(f"{backend}: {used:.1f} MiB idle")
+
+        assert used < mebibytes(release.deployment(), "requests")
+        assert "forbidden" not in process.log()
