@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from libbucket.testing.controlplane import ControlPlane
 
 PAGE = (ROOT / "docs" / "deploying.md").read_text()
+WITHOUT_HELM = (ROOT / "deploy" / "README.md").read_text()
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/libbucket/deployments"
 NAMESPACES = ("minio", "shop")  # that the page makes, and that are not there before
@@ -30,7 +31,10 @@ LONGEST = 10
 
 def commands(section: str) -> list[list[str]]:
     """The commands of each console block of a section; lines that go on on the next are one."""
-    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return blocks_of(PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0])
+
+
+def blocks_of(text: str) -> list[list[str]]:
     blocks = re.findall(r"(?ms)^```console\n(.*?)^```$", text)
     return [[each.replace("\\\n", " ") for each in re.split(r"(?m)^\$ ", block) if each.strip()] for block in blocks]
 
@@ -184,6 +188,22 @@ def test_some_namespaces_only_with_a_cluster_role_and_without(
     reader.leave()
     cluster.admin.delete("/apis/rbac.authorization.k8s.io/v1/clusterroles/shop-buckets-libbucket")
     cluster.admin.delete("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/shop-buckets-libbucket")
+
+
+def test_without_helm_it_comes_and_goes_and_leaves_the_definitions(reader: Reader, cluster: ControlPlane) -> None:
+    admin, where = cluster.admin, "/apis/apps/v1/namespaces/libbucket-minio/deployments/minio-provisioner"
+    (install,) = blocks_of(WITHOUT_HELM)
+    (remove,) = re.findall(r"`(kubectl delete [^`]+)`", WITHOUT_HELM)
+
+    for line in install:
+        reader.enter(line)
+    deployment = admin.get(where)
+    with rendered_provisioner(cluster, deployment) as process:
+        assert "forbidden" not in process.log()
+    reader.enter(remove)
+
+    assert admin.find(where) is None
+    assert len(admin.items(CRDS)) == 2
 
 
 @pytest.mark.parametrize("section", ["MinIO", "AWS S3", "Google Cloud Storage", "Azure Blob Storage"])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from chart_world import BACKENDS, CHART, REGISTRY, ROOT, ChartRefused, Tools, a_release, one, render
 
 from render import documented_values, files
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SETS = sorted((CHART / "ci").glob("*.yaml"))
 PACKAGES = {path.parent.name: path for path in sorted((ROOT / "packages").glob("*/pyproject.toml"))}
@@ -130,10 +133,20 @@ def test_a_value_that_can_t_be_right_is_named_with_what_it_must_be(what: str) ->
 
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: path.stem)
-def test_what_is_right_is_rendered_and_passes_helm_s_own_linter(path: Any, tmp_path: Any) -> None:
+def test_what_is_right_is_rendered_and_passes_helm_s_own_linter(path: Path, tmp_path: Path) -> None:
     assert one(render(path), "Deployment")
 
     Tools(tmp_path / "none", tmp_path).helm("lint", "--strict", "--quiet", str(CHART), "--values", str(path))
+
+
+def test_the_packed_chart_renders_the_same(tmp_path: Path) -> None:
+    tools = Tools(tmp_path / "none", tmp_path)
+    tools.helm("package", str(CHART), "--destination", str(tmp_path))
+    (packed,) = tmp_path.glob("libbucket-*.tgz")
+
+    shown = tools.helm("template", "buckets", str(packed), "--namespace", "libbucket", values=a_release())
+
+    assert [each for each in yaml.safe_load_all(shown) if each] == render(a_release())
 
 
 def test_every_value_is_used_by_one_of_the_sets() -> None:
