@@ -46,6 +46,7 @@ SOURCES = [str(path / "src") for path in PACKAGES.values()]
 UNIT_TESTS = {name: path / "tests" / ("" if name == CORE else "unit") for name, path in PACKAGES.items()}
 UNIT_TESTS["repo"] = Path("tests/repo")
 UNIT_TESTS["tools"] = Path("tests/tools")
+WORKERS = max(2, min(4, os.cpu_count() or 2))
 CONFORMANCE = "test_conformance*.py"
 GO_MINIMUM = (1, 26)
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
@@ -135,7 +136,7 @@ def conformance(session: nox.Session) -> None:
     install_toolchains(session)
     stores = sorted(Path("packages").glob(f"*/tests/store/{CONFORMANCE}"))
     unreal = [Path("libbucket/tests", f"test_{name}.py") for name in ("conformance_memory", "example_custom_backend")]
-    pytest(session, *stores, *unreal, options=["-p", "libbucket.testing.conformance.report"])
+    pytest(session, *stores, *unreal, options=[*in_parallel(session), "-p", "libbucket.testing.conformance.report"])
 
 
 @nox.session
@@ -145,7 +146,8 @@ def integration(session: nox.Session) -> None:
     install(session, "test", ours=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob("*/tests/store"))
-    pytest(session, Path("tests/integration"), *stores, options=[f"--ignore-glob=*/tests/store/{CONFORMANCE}"])
+    options = [*in_parallel(session), f"--ignore-glob=*/tests/store/{CONFORMANCE}"]
+    pytest(session, Path("tests/integration"), *stores, options=options)
 
 
 @nox.session
@@ -349,6 +351,15 @@ def pytest(session: nox.Session, *paths: Path, options: Sequence[str] = (), pyth
             take_counts(ROWS[-1], report)
     if not ROWS[-1].counts["passed"]:
         session.error("no test ran")
+
+
+def in_parallel(session: nox.Session) -> list[str]:
+    """Options that share the files of tests out between workers, each with servers of its own.
+
+    The programs of the servers are got first: a worker that builds one would keep the others waiting in silence.
+    """
+    session.run("python", "tests/servers.py", interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
+    return [f"--numprocesses={WORKERS}", "--dist=loadfile"]
 
 
 def take_counts(row: Row, report: Path) -> None:
