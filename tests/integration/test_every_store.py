@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from store_shop import STORES, Shop, secret_texts
@@ -63,6 +64,36 @@ def test_a_claim_on_a_bucket_that_exists_gets_in_and_leaves_it_as_it_is(shop: Sh
     with pytest.raises(Refused):
         shop.store.application(bound).get(bucket, "2019.txt")
     assert shop.store.administrator().get(bucket, "2019.txt") == b"written long ago"
+
+
+@pytest.mark.parametrize(
+    ("storage_class", "claim"), [("class.yaml", "claim.yaml"), ("brownfield-class.yaml", "brownfield-claim.yaml")]
+)
+def test_the_example_becomes_bound_and_its_pod_finds_every_variable_that_it_uses(
+    shop: Shop, storage_class: str, claim: str
+) -> None:
+    bucket = shop.namespace + "-old"
+    is_brownfield = "bucketName" in shop.example(storage_class)["parameters"]
+    if is_brownfield:
+        shop.store.make_bucket(bucket)
+    name = shop.make_class(storage_class, **({"bucketName": bucket} if is_brownfield else {}))
+    asked = shop.example(claim)
+    del asked["spec"]["storageClassName"]
+    with shop.provisioner():
+        shop.claim(asked["metadata"]["name"], **{**asked["spec"], "storage_class": name})
+        bound = shop.wait_bound(asked["metadata"]["name"])
+        if not is_brownfield:
+            assert variables_of(shop.example("pod.yaml"), claim=bound.name) <= set(bound.environment)
+        shop.delete_claim(bound.name)
+
+
+def variables_of(pod: dict[str, Any], *, claim: str) -> set[str]:
+    """Names of the variables that a pod's command reads, as far as they come from the claim's Secret and ConfigMap."""
+    (container,) = pod["spec"]["containers"]
+    assert {source["name"] for each in container["envFrom"] for source in each.values()} == {claim}
+    used = set(re.findall(r"\$([A-Z][A-Z0-9_]+)", " ".join(container["args"])))
+    assert used, "the example uses what it gets"
+    return used - {each["name"] for each in container.get("env", [])}
 
 
 def test_a_restart_and_a_look_for_drift_cost_a_bound_claim_nothing_and_one_look(shop: Shop) -> None:

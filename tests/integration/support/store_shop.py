@@ -71,7 +71,7 @@ class Shop:
 
     def make_class(self, file: str = "class.yaml", **parameters: str) -> str:
         """A class of the examples, for this store and provisioner; `parameters` are laid over the file's."""
-        body: Wire = yaml.safe_load((self._examples / file).read_text())
+        body = self.example(file)
         name = f"class-{secrets.token_hex(4)}"
         body["metadata"] = {"name": name}
         body["provisioner"] = self.provisioner_name
@@ -92,6 +92,11 @@ class Shop:
         """Makes a claim."""
         body = a_claim(name=name, namespace=self.namespace, storage_class=storage_class, spec=spec or None)
         return self.admin.create(f"{OBC}/namespaces/{self.namespace}/objectbucketclaims", body)
+
+    def example(self, file: str) -> Wire:
+        """What a file of the store's examples says."""
+        body: Wire = yaml.safe_load((self._examples / file).read_text())
+        return body
 
     def claim_path(self, name: str) -> str:
         return f"{OBC}/namespaces/{self.namespace}/objectbucketclaims/{name}"
