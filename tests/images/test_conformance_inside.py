@@ -93,7 +93,6 @@ def test_the_conformance_suite_passes_inside(
 
     assert ended.code == 0, ended.output[-4000:]
     assert re.search(r"\d\d passed", ended.last_line)
-    assert "failed" not in ended.last_line
 
 
 def test_a_package_that_the_suite_brings_does_not_stand_in_for_one_that_was_left_out(tools: Path) -> None:

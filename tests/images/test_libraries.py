@@ -1,0 +1,33 @@
+"""Every library that an image has can be loaded in it: nothing that one of them is linked with was left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pods import Container, run_to_end
+
+if TYPE_CHECKING:
+    from builders import Builder
+    from context import Provisioner
+
+LOAD_ALL = """
+import ctypes, pathlib
+places = ["/opt/libbucket", "/usr/lib/python3.13/lib-dynload", "/usr/lib/x86_64-linux-gnu"]
+found = [path for place in places for path in pathlib.Path(place).rglob("*.so*") if not path.is_symlink()]
+for path in found:
+    try:
+        ctypes.CDLL(str(path))
+    except OSError as error:
+        print(error)
+print(len(found), "libraries")
+"""
+
+
+def test_every_library_can_be_loaded(engine: Builder, provisioner: Provisioner) -> None:
+    container = Container(
+        image=provisioner.tag, entry_point="/opt/libbucket/bin/python", arguments=("-c", LOAD_ALL), network="none"
+    )
+    ended = run_to_end(engine, container)
+
+    assert ended.output.count("\n") == 1, ended.output
+    assert int(ended.output.split()[0]) > 30
