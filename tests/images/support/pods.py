@@ -178,7 +178,7 @@ def container_of(pod: Mapping[str, Any], *, namespace: str) -> Container:
 
 # What a scheduler, a kubelet's probes and a registry see to.
 _ELSEWHERE_POD: Final = (
-    "automountServiceAccountToken", "terminationGracePeriodSeconds", "topologySpreadConstraints",
+    "automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds", "topologySpreadConstraints",
 )  # fmt: skip
 _ELSEWHERE_CONTAINER: Final = ("imagePullPolicy", "ports", "startupProbe", "livenessProbe", "readinessProbe")
 
