@@ -43,6 +43,8 @@ def test_built_again_from_a_copy_of_the_tree_it_has_the_same_layers(
         text=True,
         env={**os.environ, "SOURCE_DATE_EPOCH": str(image.created or date())},
     )
+    tags = [f"localhost/again/{provisioner.name}:{provisioner.version}", "localhost/again/libbucket-base"]
+    subprocess.run([*engine.command, "rmi", "--force", *tags], check=False, capture_output=True)
     assert done.returncode == 0, done.stderr
     again = ImageArchive(out / provisioner.store / f"{provisioner.name}-{provisioner.version}.oci.tar")
 
