@@ -69,6 +69,8 @@ class AzureStore(Store):
     program = "azure-provisioner"
     provisioner_name = "azure-blob.io/bucket"
     brownfield_bucket = "reports"
+    module = "azure_provisioner"
+    config = ("maxSize", "1Gi", "2Gi")
 
     def __init__(self, server: AzuriteServer) -> None:
         self.address = server.url
@@ -93,6 +95,20 @@ class AzureStore(Store):
             return []
         ids = [each.id for each in found["signed_identifiers"]]
         return ["bucket", *(["stored access policy"] if bound.state["AccessPolicy"] in ids else [])]
+
+    def census(self) -> frozenset[str]:
+        found = set()
+        for container in self._service.list_containers():
+            policies = self._service.get_container_client(container.name).get_container_access_policy()
+            found |= {f"bucket {container.name}"}
+            found |= {f"policy {each.id} of {container.name}" for each in policies["signed_identifiers"]}
+        return frozenset(found)
+
+    def setting(self, bucket: str) -> str:  # noqa: ARG002 - Azure has no such setting
+        return ""
+
+    def unstamp(self, bound: Bound) -> None:
+        self._service.get_container_client(bound.bucket).set_container_metadata({})
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""A running store as the demo sees it. One subclass per store beside this file; nothing else of the demo knows one."""
+"""A running store as the demo sees it, and the tests of every store. One subclass per store beside this file.
+
+Nothing else of either knows a store.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,8 @@ class Store(ABC):
         parameters: of a StorageClass that the examples can't know: they replace what the files say.
         admin_secret: data of the administrator's Secret.
         brownfield_bucket: the bucket that `brownfield-class.yaml` names.
+        module: the provisioner's package.
+        config: a key of `additionalConfig` and two values of it; one that the store can't do where it can do none.
     """
 
     title: str
@@ -52,6 +57,8 @@ class Store(ABC):
     parameters: Mapping[str, str]
     admin_secret: Mapping[str, str]
     brownfield_bucket: str
+    module: str
+    config: tuple[str, str, str]
 
     @abstractmethod
     def application(self, bound: Bound) -> Application:
@@ -68,6 +75,18 @@ class Store(ABC):
     @abstractmethod
     def what_is_there(self, bound: Bound) -> list[str]:
         """Which of the claim's bucket and identity exist now, asked as the administrator: "bucket", "user" ..."""
+
+    @abstractmethod
+    def census(self) -> frozenset[str]:
+        """Everything that the store holds but objects: "bucket photos", "key AKIA.. of user x", one line a thing."""
+
+    @abstractmethod
+    def setting(self, bucket: str) -> str:
+        """What is in force on a bucket for the key of `config`; empty where nothing is."""
+
+    @abstractmethod
+    def unstamp(self, bound: Bound) -> None:
+        """Takes our marks off a claim's bucket and identity, as if another program had made them."""
 
 
 class StoreStarter(Protocol):

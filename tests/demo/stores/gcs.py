@@ -81,6 +81,8 @@ class GcsStore(Store):
     program = "gcs-provisioner"
     provisioner_name = "gcs.io/bucket"
     brownfield_bucket = "reports"
+    module = "gcs_provisioner"
+    config = ("bucketVersioning", "Enabled", "Suspended")
 
     def __init__(self, double: GcsDouble) -> None:
         self._double = double
@@ -121,6 +123,27 @@ class GcsStore(Store):
             "HMAC key": any(each.email == email and each.state != "DELETED" for each in store.hmac_keys.values()),
         }
         return [name for name, is_there in found.items() if is_there]
+
+    def census(self) -> frozenset[str]:
+        store, found = self._double.store, set[str]()
+        with store.lock:
+            for email, account in store.accounts.items():
+                found |= {f"account {email}", *(f"key {key} of {email}" for key in account.keys)}
+            alive = [each for each in store.hmac_keys.values() if each.state != "DELETED"]
+            found |= {f"HMAC key {each.access_id} of {each.email}" for each in alive}
+            for name, bucket in store.buckets.items():
+                found |= {f"bucket {name}"}
+                pairs = ((each["role"], member) for each in bucket.policy.bindings for member in each["members"])
+                found |= {f"binding of {role} to {member} on {name}" for role, member in pairs}
+        return frozenset(found)
+
+    def setting(self, bucket: str) -> str:
+        is_on = self._double.store.buckets[bucket].resource.get("versioning", {}).get("enabled")
+        return {True: "Enabled", False: "Suspended", None: ""}[is_on]
+
+    def unstamp(self, bound: Bound) -> None:
+        with self._double.store.lock:
+            self._double.store.buckets[bound.bucket].resource["labels"] = {}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ class MinioStore(Store):
     program = "minio-provisioner"
     provisioner_name = "minio.io/bucket"
     brownfield_bucket = "reports"
+    module = "minio_provisioner"
+    config = ("maxSize", "1Gi", "2Gi")
 
     def __init__(self, server: MinioServer) -> None:
         self._server = server
@@ -62,6 +65,23 @@ class MinioStore(Store):
             "policy": _knows(self._admin.policy_info, bound.state["PolicyName"]),
         }
         return [name for name, is_there in found.items() if is_there]
+
+    def census(self) -> frozenset[str]:
+        buckets = self.administrator().client.list_buckets()["Buckets"]
+        users, policies = json.loads(self._admin.user_list()), json.loads(self._admin.policy_list())
+        found = {f"bucket {each['Name']}" for each in buckets} | {f"policy {name}" for name in policies}
+        for name, user in users.items():
+            found |= {f"user {name}", f"policies of user {name}: {user.get('policyName', '')}"}
+        return frozenset(found)
+
+    def setting(self, bucket: str) -> str:
+        quota = json.loads(self._admin.bucket_quota_get(bucket)).get("quota", 0)
+        return f"{quota // 2**30}Gi" if quota else ""
+
+    def unstamp(self, bound: Bound) -> None:
+        client = self.administrator().client
+        client.delete_bucket_tagging(Bucket=bound.bucket)
+        client.delete_bucket_policy(Bucket=bound.bucket)
 
 
 def _knows(ask: Callable[[str], str], name: str) -> bool:

@@ -69,9 +69,10 @@ class Shop:
         for name in self._classes:
             self.admin.delete(f"{_CLASSES}/{name}")
 
-    def make_class(self, file: str = "class.yaml", **parameters: str) -> str:
-        """A class of the examples, for this store and provisioner; `parameters` are laid over the file's."""
+    def make_class(self, file: str = "class.yaml", *, reclaim_policy: str = "", **parameters: str) -> str:
+        """A class of the examples, for this store and provisioner; what is given is laid over the file's."""
         body = self.example(file)
+        body |= {"reclaimPolicy": reclaim_policy} if reclaim_policy else {}
         name = f"class-{secrets.token_hex(4)}"
         body["metadata"] = {"name": name}
         body["provisioner"] = self.provisioner_name

@@ -1,0 +1,139 @@
+"""What chaos is made of: trials, each with a seed that names exactly its steps; parts, which have many of them.
+
+Between `chaos.py`, which runs trials and draws the table, and the parts, which know what to try. Knows neither.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+
+class Violation(AssertionError):
+    """A promise was broken. The message says which, and what was seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One thing to try.
+
+    Attributes:
+        seed: names it, in words: `crash/minio/bind/kill@7`. The same seed makes the same steps again.
+        expected: what must be seen, in one short sentence.
+        run: does it, and gives in one short sentence what was seen. Raises `Violation`, or any other error.
+    """
+
+    seed: str
+    expected: str
+    run: Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which trials are wanted.
+
+    Attributes:
+        replay: only the trial with this seed; empty for all.
+        stores: only these stores; empty for all.
+        sample: how many points of each sweep are tried; 0 for all.
+        chance: what samples are drawn by; told with the table, so that the same can be drawn again.
+        minutes: of whatever goes on until it is stopped.
+    """
+
+    replay: str = ""
+    stores: Sequence[str] = ()
+    sample: int = 0
+    chance: int = 0
+    minutes: float = 0.0
+
+    def wants(self, prefix: str) -> bool:
+        """Whether any trial whose seed begins so is wanted."""
+        return not self.replay or self.replay.startswith(prefix) or prefix == self.replay
+
+    def draw(self, sweep: str, points: Sequence[int]) -> list[int]:
+        """The points of a sweep that are tried: all, or a sample that depends on its name."""
+        if not self.sample or self.replay or len(points) <= self.sample:
+            return list(points)
+        return sorted(random.Random(f"{self.chance}/{sweep}").sample(list(points), self.sample))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """Trials that share servers, and so come one after another. Lanes of a part may run at the same time.
+
+    Attributes:
+        name: a store's, or what the lane is about.
+        open: starts what the trials need; gives them, and ends all at the end of the block.
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[Iterable[Trial]]]
+
+
+class Part(Protocol):
+    """One kind of chaos.
+
+    Attributes:
+        name: the first word of its seeds.
+        promise: what it tries to break, in one sentence.
+    """
+
+    name: str
+    promise: str
+
+    def lanes(self, choice: Choice) -> Sequence[Lane]:
+        """Those that are wanted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of a trial.
+
+    Attributes:
+        trial: it.
+        lane: whose it was.
+        seen: what it saw.
+        violation: why it failed; empty if it did not.
+        seconds: how long it took.
+    """
+
+    trial: Trial
+    lane: str
+    seen: str = ""
+    violation: str = ""
+    seconds: float = field(default=0.0)
+
+
+def carry_out(trial: Trial, lane: str) -> Result:
+    """Runs one trial."""
+    started = time.monotonic()
+    try:
+        seen, violation = trial.run(), ""
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong is what is looked for
+        notes = "\n".join(getattr(error, "__notes__", []))
+        seen, violation = "", f"{type(error).__name__}: {error}\n{notes}".strip()
+    return Result(trial=trial, lane=lane, seen=seen, violation=violation, seconds=time.monotonic() - started)
+
+
+def eventually(check: Callable[[], None], *, seconds: float = 60.0, pause: float = 0.1) -> None:
+    """Runs a check again and again until it passes.
+
+    Raises:
+        Violation: it never did; with what it said last.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            check()
+        except AssertionError as error:
+            if time.monotonic() > deadline:
+                raise Violation(f"still after {seconds:.0f} s: {error}") from error
+            time.sleep(pause)
+        else:
+            return
