@@ -218,6 +218,16 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False)
 @timed
+def chaos(session: nox.Session) -> None:
+    """Tries everything that could lose a bucket or let a neighbour in: `nox -s chaos -- crash --store minio`."""
+    install(session, "test", ours=True)
+    install_toolchains(session)
+    run_servers(session, "tests/servers.py")
+    run_servers(session, "tests/chaos/chaos.py", *session.posargs)
+
+
+@nox.session(default=False)
+@timed
 def bench(session: nox.Session) -> None:
     """Measures what the core takes and what it costs the API server: `nox -s bench -- --json PATH`."""
     install(session, "test", ours=True)
