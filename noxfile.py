@@ -228,6 +228,17 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(default=False)
 @timed
+def soak(session: nox.Session) -> None:
+    """Lets claims, edits, deletions, faults and restarts happen for a while: `nox -s soak -- --minutes 60`."""
+    install(session, "test", ours=True)
+    install(session, "soak")
+    install_toolchains(session)
+    run_servers(session, "tests/servers.py")
+    run_servers(session, "tests/chaos/soak.py", *session.posargs)
+
+
+@nox.session(default=False)
+@timed
 def bench(session: nox.Session) -> None:
     """Measures what the core takes and what it costs the API server: `nox -s bench -- --json PATH`."""
     install(session, "test", ours=True)
@@ -291,7 +302,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", *bound)
-    for name in ("nox", "lint", "build", "release", "pip", "image"):
+    for name in ("nox", "lint", "build", "release", "pip", "image", "soak"):
         compile_requirements(session, name, *bound)
     for name, path in PACKAGES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)

@@ -5,6 +5,7 @@ A flow prepares a claim, starts something with it, and says what must be so in t
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from trial import Violation, eventually
 from world import OBC, condition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from arena import Arena, Snapshot
     from stores.base import Bound
@@ -73,7 +74,7 @@ class Flow:
     keeps = False
 
     def __init__(self) -> None:
-        self.things: Mapping[str, int] | None = None
+        self.things: Counter[str] | None = None
 
     def prepare(self, life: Life) -> None:
         """Before anything is counted, with a provisioner running."""
@@ -91,7 +92,7 @@ class Flow:
 
     def is_over(self, life: Life) -> bool:
         """Whether the provisioner has nothing more to do."""
-        return _is_settled(life)
+        return is_settled(life.arena, life.name)
 
     def check(self, life: Life) -> None:
         """Fails unless everything is as it has to be, now that it is quiet."""
@@ -104,7 +105,7 @@ class Flow:
         now = life.arena.snapshot()
         lost = life.before.store - now.store
         assert not lost, f"the store lost {sorted(lost)}"
-        new = _by_kind(now.store - life.before.store)
+        new = kinds_of(now.store - life.before.store)
         if self.things is None:
             self.things = new
         assert new == self.things, f"the store holds {new} for the claim, and not {self.things}"
@@ -196,7 +197,7 @@ class Restore(Flow):
 
     def is_over(self, life: Life) -> bool:
         path = f"/api/v1/namespaces/{life.arena.namespace}/secrets/{life.name}"
-        return life.arena.admin.find(path) is not None and _is_settled(life)
+        return life.arena.admin.find(path) is not None and is_settled(life.arena, life.name)
 
     def check(self, life: Life) -> None:
         super().check(life)
@@ -253,7 +254,7 @@ class ChangeOfMind(Flow):
     name = "undo"
 
     def is_past(self, life: Life) -> bool:
-        return life.is_gone() or _is_settled(life)
+        return life.is_gone() or is_settled(life.arena, life.name)
 
     def was_cut_off(self, life: Life) -> None:
         life.delete()
@@ -285,7 +286,7 @@ class TakeOver(Flow):
     def is_over(self, life: Life) -> bool:
         claim = life.arena.admin.get(life.arena.claim_path(life.name))
         ob = life.arena.admin.get(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
-        return "annotations" in ob["metadata"] and _is_settled(life)
+        return "annotations" in ob["metadata"] and is_settled(life.arena, life.name)
 
     def check(self, life: Life) -> None:
         super().check(life)
@@ -312,8 +313,9 @@ def _assert_gone(life: Life) -> None:
         raise Violation(f"the claim is still there: {claim.get('status')}")
 
 
-def _is_settled(life: Life) -> bool:
-    claim = life.arena.admin.find(life.arena.claim_path(life.name))
+def is_settled(arena: Arena, name: str) -> bool:
+    """Whether a claim is bound, and nothing about it is older than its last edit."""
+    claim = arena.admin.find(arena.claim_path(name))
     if claim is None:
         return False
     status = claim.get("status", {})
@@ -325,12 +327,9 @@ def _is_settled(life: Life) -> bool:
     )
 
 
-def _by_kind(things: frozenset[str]) -> dict[str, int]:
-    kinds: dict[str, int] = {}
-    for each in things:
-        kind = each.partition(" ")[0]
-        kinds[kind] = kinds.get(kind, 0) + 1
-    return dict(sorted(kinds.items()))
+def kinds_of(things: Iterable[str]) -> Counter[str]:
+    """How many there are of each kind: the first word of each line of a census."""
+    return Counter(each.partition(" ")[0] for each in things)
 
 
 def _make_it_the_go_librarys(life: Life, bound: Bound) -> None:
