@@ -73,3 +73,15 @@ def test_every_key_gets_its_own_warning_in_a_fixed_order() -> None:
 
 def test_the_operator_can_allow_nothing() -> None:
     assert select({"maxSize": "1Gi"}, allowed=frozenset()).applied == {}
+
+
+def test_of_a_thousand_unknown_keys_a_few_are_named_and_all_are_counted() -> None:
+    warnings = select({f"key-{number:04}": "x" for number in range(1000)}).warnings
+    assert len(warnings) == 11
+    assert warnings[0] == "spec.additionalConfig.key-0000 is ignored: the key is unknown"
+    assert warnings[-1] == "spec.additionalConfig has 990 more keys that are ignored"
+
+
+def test_a_key_as_long_as_a_book_is_named_by_its_beginning() -> None:
+    (warning,) = select({"k" * 100_000: "x"}).warnings
+    assert warning == f"spec.additionalConfig.{'k' * 63}... is ignored: the key is unknown"

@@ -139,3 +139,21 @@ def test_the_newest_version_is_kept_whatever_the_order(arrivals: list[int]) -> N
         cache.observe(version(number))
 
     assert cache.get("shop/photos") == version(max(arrivals))
+
+
+def owned(name: str, owner: str, number: int) -> Metadata:
+    return Metadata(metadata=Meta(name=name, resource_version=str(number), annotations={"owner": owner}))
+
+
+def test_objects_are_found_by_their_group_which_may_change() -> None:
+    cache: Cache[Metadata] = Cache(group=lambda one: one.metadata.annotation("owner"))
+    for number, (name, owner) in enumerate([("b", "shop"), ("a", "shop"), ("c", "bank")], start=1):
+        cache.observe(owned(name, owner, number))
+    assert [one.metadata.name for one in cache.grouped("shop")] == ["a", "b"]
+
+    cache.observe(owned("a", "bank", 7))
+    assert [one.metadata.name for one in cache.grouped("shop")] == ["b"]
+    assert [one.metadata.name for one in cache.grouped("bank")] == ["a", "c"]
+
+    cache.remove(owned("b", "shop", 8))
+    assert cache.grouped("shop") == cache.grouped("nobody") == []

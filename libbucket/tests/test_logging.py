@@ -130,3 +130,23 @@ def test_what_was_set_is_put_back() -> None:
     with logging_to(io.StringIO(), log_format="json", verbosity=0):
         assert structlog.is_configured()
     assert (root.level, list(root.handlers), structlog.is_configured()) == before
+
+
+BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[31m", "\u202e", "\x00", "\ud800"]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("broken", BREAKS, ids=ascii)
+def test_a_line_stays_one_line_whatever_a_tenant_writes(log_format: str, broken: str) -> None:
+    forged = f"photos{broken}2026-01-01 [info] all is well"
+    stream = io.StringIO()
+    with logging_to(stream, log_format=log_format, verbosity=0):
+        structlog.get_logger().warning(f"spec.{forged} is ignored", key=forged, deep=[forged], why={forged: forged})
+        logging.getLogger("library").warning("of a library: %s", forged)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() and "all is well" in line for line in lines)
+
+
+def test_what_can_be_printed_is_printed_as_it_is() -> None:
+    assert "bücket='x' café" in logged("text", name="bücket='x' café")

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libbucket._reconcile.names import bucket_object_names, generated_bucket_name, provisioner_label
+from libbucket._reconcile.names import (
+    bucket_object_names,
+    generated_bucket_name,
+    is_object_name,
+    provisioner_label,
+)
 
 DNS_LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 DNS_NAME = st.lists(DNS_LABEL, min_size=1, max_size=5).map(".".join).filter(lambda name: len(name) <= 253)
@@ -44,42 +49,64 @@ def test_every_provisioner_name_gives_a_legal_label(domain: str, name: str) -> N
 
 
 def test_an_object_bucket_is_named_after_namespace_and_claim() -> None:
-    assert bucket_object_names("shop", "photos")[0] == "obc-shop-photos"
+    assert bucket_object_names("shop", "photos", "u-1")[0] == "obc-shop-photos"
 
 
 def test_two_claims_that_share_the_usual_name_have_different_names_to_fall_back_on() -> None:
-    one, other = bucket_object_names("a-b", "c"), bucket_object_names("a", "b-c")
+    one, other = bucket_object_names("a-b", "c", "u-1"), bucket_object_names("a", "b-c", "u-2")
 
     assert one[0] == other[0] == "obc-a-b-c"
     assert one[1] != other[1]
     assert one[1].startswith("obc-a-b-c-")
 
 
+def test_a_neighbour_who_takes_both_names_that_can_be_told_in_advance_can_not_take_the_third() -> None:
+    victim = bucket_object_names("a-b", "c", "u-1")
+    thief = [bucket_object_names("a", name, "u-2")[0] for name in ("b-c", victim[1].removeprefix("obc-a-"))]
+
+    assert [*victim[:2]] == thief
+    assert victim[2] not in thief
+    assert victim[2] != bucket_object_names("a-b", "c", "u-3")[2]
+
+
 def test_the_names_of_a_claim_never_change() -> None:
-    assert bucket_object_names("a-b", "c") == ("obc-a-b-c", "obc-a-b-c-4e84717d75bd")
+    assert bucket_object_names("a-b", "c", "u-1") == (
+        "obc-a-b-c",
+        "obc-a-b-c-4e84717d75bd",
+        "obc-a-b-c-42264aa802d3",
+    )
 
 
 @settings(deadline=None)  # on a busy machine, time says nothing
 @given(namespace=DNS_LABEL, name=DNS_NAME)
-def test_both_names_are_legal_and_differ_whatever_the_claim_is_called(namespace: str, name: str) -> None:
-    usual, fallback = bucket_object_names(namespace, name)
+def test_all_names_are_legal_and_differ_whatever_the_claim_is_called(namespace: str, name: str) -> None:
+    names = bucket_object_names(namespace, name, "u-1")
 
-    assert usual != fallback
-    for one in (usual, fallback):
+    assert len(set(names)) == 3
+    for one in names:
         assert len(one) <= 253
         assert SUBDOMAIN.fullmatch(one)
+        assert is_object_name(one)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "../secrets/x", "a%2fb", "Photos", "photos\n", "a..b", "x" * 254, "phötos"]
+)
+def test_what_no_object_can_be_called_is_no_name(name: str) -> None:
+    assert not is_object_name(name)
 
 
 @pytest.mark.parametrize("length", range(160, 180))
 def test_a_name_that_is_cut_at_a_dot_is_still_legal(length: int) -> None:
-    for one in bucket_object_names("n" * 63, f"{'c' * length}.{'d' * (252 - length)}"):
+    for one in bucket_object_names("n" * 63, f"{'c' * length}.{'d' * (252 - length)}", "u-1"):
         assert SUBDOMAIN.fullmatch(one)
 
 
 def test_long_names_that_begin_alike_stay_apart() -> None:
-    names = [*bucket_object_names("n" * 63, "c" * 253), *bucket_object_names("n" * 63, "c" * 252 + "d")]
+    longest = ("c" * 253, "c" * 252 + "d")
+    names = [one for name in longest for one in bucket_object_names("n" * 63, name, "u-1")]
 
-    assert len(set(names)) == 4
+    assert len(set(names)) == 6
     assert {len(name) for name in names} <= {252, 253}
 
 

@@ -6,6 +6,7 @@ worker reads the world again. Knows nothing of Kubernetes, except that a key is 
 - A key is on at most one worker. Added while it is worked on, it comes again afterwards.
 - Added many times, it waits once; added with a delay, the earliest time wins.
 - Namespaces take turns, so that five hundred claims of one tenant don't hold up the one of another.
+- Lanes take turns too, and each has a limit, so that a store that hangs doesn't hold up another (`Lanes`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from libbucket._lanes import Lanes, LaneSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from libbucket._backoff import Backoff
+
+_Turns = OrderedDict[str, deque[str]]
+"""Ready keys by namespace; the one whose turn is next comes first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +48,24 @@ class QueueState:
 
 
 class WorkQueue:
-    """A de-duplicating, delaying queue that is fair between namespaces. Safe for threads."""
+    """A de-duplicating, delaying queue that is fair between lanes, and in each between namespaces. Safe for threads."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        random: Random | None = None,
+        lanes: LaneSettings | None = None,
+    ) -> None:
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._changed = threading.Condition()
-        self._turns: OrderedDict[str, deque[str]] = OrderedDict()
+        self._lanes = Lanes(lanes or LaneSettings())
+        self._turns: OrderedDict[str, _Turns] = OrderedDict()
         self._ready_since: dict[str, float] = {}
         self._due: dict[str, float] = {}
         self._timers: list[tuple[float, str]] = []
-        self._working: set[str] = set()
+        self._working: dict[str, str] = {}
         self._again: set[str] = set()
         self._failures: dict[str, int] = {}
         self._closed = False
@@ -96,18 +109,35 @@ class WorkQueue:
         with self._changed:
             while not self._closed:
                 self._promote_due()
-                if self._turns:
-                    return self._take()
+                key = self._take()
+                if key is not None:
+                    return key
                 self._changed.wait(self._seconds_to_next_timer())
             return None
 
     def done(self, key: str) -> None:
         """Gives the key back; if it was added meanwhile it becomes ready again."""
         with self._changed:
-            self._working.discard(key)
+            lane = self._working.pop(key, None)
+            if lane is not None:
+                self._lanes.end(lane)
+                self._changed.notify()  # the lane may have been at its limit
             if key in self._again:
                 self._again.discard(key)
                 self._make_ready(key)
+
+    def note(self, key: str, *, answers: bool) -> str | None:
+        """Notes of a key on a worker whether its store answered.
+
+        Returns:
+            Its lane where that is news; None where it is not.
+        """
+        with self._changed:
+            lane = self._working.get(key)
+            if lane is None or not self._lanes.note(lane, answers=answers):
+                return None
+            self._changed.notify_all()
+            return lane
 
     def close(self) -> None:
         """Wakes every waiting worker with None. Keys that are left are dropped: a restart lists them again."""
@@ -131,16 +161,22 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._ready_since:
             self._ready_since[key] = self._clock()
-            self._turns.setdefault(key.partition("/")[0], deque()).append(key)
+            lane = self._turns.setdefault(self._lanes.of(key), OrderedDict())
+            lane.setdefault(key.partition("/")[0], deque()).append(key)
             self._changed.notify()
 
-    def _take(self) -> str:
-        namespace, keys = self._turns.popitem(last=False)
-        key = keys.popleft()
-        if keys:
-            self._turns[namespace] = keys  # to the end: the other namespaces come first
+    def _take(self) -> str | None:
+        """The next key of the first lane that may have one more worker; None where none may."""
+        lane = next((each for each in self._turns if self._lanes.may_start(each)), None)
+        if lane is None:
+            return None
+        turns = self._turns.pop(lane)
+        key = _next_of(turns)
+        if turns:
+            self._turns[lane] = turns  # to the end: the other lanes come first
         del self._ready_since[key]
-        self._working.add(key)
+        self._working[key] = lane
+        self._lanes.start(lane)
         return key
 
     def _promote_due(self) -> None:
@@ -153,3 +189,11 @@ class WorkQueue:
 
     def _seconds_to_next_timer(self) -> float | None:
         return max(self._timers[0][0] - self._clock(), 0.0) if self._timers else None
+
+
+def _next_of(turns: _Turns) -> str:
+    namespace, keys = turns.popitem(last=False)
+    key = keys.popleft()
+    if keys:
+        turns[namespace] = keys  # to the end: the other namespaces come first
+    return key

@@ -22,12 +22,13 @@ from libbucket._controller.services import AdminSecrets
 from libbucket._kube.cache import Cache
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
+from libbucket._lanes import LaneSettings
 from libbucket._queue import WorkQueue
 from libbucket._reconcile.decide import Retry
 from libbucket._reconcile.gather import Caches, Identity
 from libbucket._reconcile.names import provisioner_label
 from libbucket._reconcile.reconciler import Outcome, Reconciler
-from libbucket._reconcile.record import owner_of
+from libbucket._reconcile.record import claim_key_of, owner_of
 from libbucket._reconcile.snapshot import Recheck
 from libbucket._reconcile.store import Store
 from libbucket.provisioner import Services, utc_now
@@ -104,11 +105,18 @@ class Controller:
         self._metrics = metrics
         self._elector = elector
         self._log = structlog.get_logger()
-        self._queue = WorkQueue()
+        lanes = LaneSettings(workers=settings.workers, lane_of=self._class_of, count=self._count_classes)
+        self._queue = WorkQueue(lanes=lanes)
         self._rechecks: dict[str, Recheck] = {}
         self._stopping = threading.Event()
         self._random = Random()  # noqa: S311 - jitter, not a secret
-        self._caches = Caches(claims=Cache(), buckets=Cache(), classes=Cache(), secrets=Cache(), config_maps=Cache())
+        self._caches = Caches(
+            claims=Cache(),
+            buckets=Cache(group=claim_key_of),
+            classes=Cache(),
+            secrets=Cache(),
+            config_maps=Cache(),
+        )
         provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now))
         identity = Identity(
             provisioner_name=settings.provisioner_name,
@@ -210,7 +218,7 @@ class Controller:
             return
         owner = owner_of(bucket, "")
         if owner.name and self._is_watched(owner.namespace):
-            self._queue.add(f"{owner.namespace}/{owner.name}")
+            self._queue.add(claim_key_of(bucket))
 
     def _on_class(self, old: _api.StorageClass | None, new: _api.StorageClass | None) -> None:
         storage_class = new or old
@@ -256,7 +264,21 @@ class Controller:
             started = time.monotonic()
             outcome = self._reconciler.reconcile(key, recheck=recheck)
             self._metrics.reconciled(outcome.result, time.monotonic() - started)
+            self._note_store(key, outcome)
             self._plan_next(key, outcome)
+
+    def _note_store(self, key: str, outcome: Outcome) -> None:
+        """Says once that a class's store does not answer, and once that it does again."""
+        if outcome.store_answers is None:
+            return
+        storage_class = self._queue.note(key, answers=outcome.store_answers)
+        if storage_class is None:
+            return
+        if outcome.store_answers:
+            self._log.info("the store answers again", storage_class=storage_class)
+        else:
+            message = "the store does not answer; until it does, one claim of its class is worked on at a time"
+            self._log.warning(message, storage_class=storage_class)
 
     def _plan_next(self, key: str, outcome: Outcome) -> None:
         if outcome.retry is Retry.SOON:
@@ -278,6 +300,15 @@ class Controller:
                     key = claim.metadata.key
                     self._rechecks[key] = max(depth, self._rechecks.get(key, Recheck.NONE))
                     self._queue.add_after(key, self._random.random() * interval * _RECHECK_SPREAD)
+
+    def _class_of(self, key: str) -> str:
+        """The class whose store a claim's work waits for; "" where we serve none of that name."""
+        claim = self._caches.claims.get(key)
+        name = claim.class_name if claim is not None else ""
+        return name if self._serves(name) else ""
+
+    def _count_classes(self) -> int:
+        return sum(one.provisioner == self._settings.provisioner_name for one in self._caches.classes.all())
 
     def _phases(self) -> Iterable[tuple[str, str]]:
         label = provisioner_label(self._settings.provisioner_name)

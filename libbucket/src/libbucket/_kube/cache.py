@@ -12,6 +12,8 @@ import threading
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libbucket import _api
 
 
@@ -27,10 +29,16 @@ _REMEMBERED: Final = 1000
 
 
 class Cache(Generic[T]):
-    """Objects by their key (`namespace/name`, or the name alone)."""
+    """Objects by their key (`namespace/name`, or the name alone).
 
-    def __init__(self) -> None:
+    Args:
+        group: what `grouped` finds an object by; by default nothing is.
+    """
+
+    def __init__(self, group: Callable[[T], str] | None = None) -> None:
         self._lock = threading.Lock()
+        self._group = group
+        self._groups: dict[str, set[str]] = {}
         self._objects: dict[str, T] = {}
         self._removed: dict[str, str] = {}
 
@@ -44,6 +52,11 @@ class Cache(Generic[T]):
         with self._lock:
             return list(self._objects.values())
 
+    def grouped(self, group: str) -> list[T]:
+        """The objects of one group, by their keys' order."""
+        with self._lock:
+            return [self._objects[key] for key in sorted(self._groups.get(group, ()))]
+
     def observe(self, new: T) -> tuple[bool, T | None]:
         """Takes a version in; gives whether it was news, and what was known before."""
         key, version = new.metadata.key, new.metadata.resource_version
@@ -52,7 +65,7 @@ class Cache(Generic[T]):
             known = old.metadata.resource_version if old is not None else self._removed.get(key)
             if known is not None and (version == known or _is_newer(known, version)):
                 return False, old
-            self._objects[key] = new
+            self._put(key, new)
             self._removed.pop(key, None)
             return True, old
 
@@ -83,11 +96,25 @@ class Cache(Generic[T]):
 
     def _forget(self, key: str, version: str) -> None:
         # The answer to our own last write may arrive after the deletion: it must not bring the object back.
-        self._objects.pop(key, None)
+        self._put(key, None)
         self._removed.pop(key, None)
         self._removed[key] = version
         if len(self._removed) > _REMEMBERED:
             del self._removed[next(iter(self._removed))]
+
+    def _put(self, key: str, new: T | None) -> None:
+        old = self._objects.pop(key, None)
+        if new is not None:
+            self._objects[key] = new
+        if self._group is None:
+            return
+        if old is not None:
+            keys = self._groups[self._group(old)]
+            keys.discard(key)
+            if not keys:
+                del self._groups[self._group(old)]
+        if new is not None:
+            self._groups.setdefault(self._group(new), set()).add(key)
 
 
 def _was_listed(one: _HasMetadata, namespace: str) -> bool:

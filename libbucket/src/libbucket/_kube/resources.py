@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+from urllib.parse import quote
 
 from libbucket import _api
 
@@ -27,11 +28,14 @@ class Resource(Generic[T]):
     metadata_only: bool = False
 
     def path(self, name: str = "", *, namespace: str = "", subresource: str = "") -> str:
-        """The path of one object, or of the collection where no name is given."""
+        """The path of one object, or of the collection where no name is given.
+
+        A name may be what somebody wrote into a claim: whatever is in it, it stays one name.
+        """
         parts = [self.base]
         if namespace:
             parts += ["namespaces", namespace]
-        parts += [part for part in (self.plural, name, subresource) if part]
+        parts += [part for part in (self.plural, quote(name, safe=""), subresource) if part]
         return "/".join(parts)
 
 

@@ -23,6 +23,10 @@ KNOWN_KEYS: Final = frozenset(
     }
 )
 
+_MOST_WARNINGS: Final = 10
+"""Each becomes an Event: a claim may have a thousand keys."""
+_LONGEST_KEY: Final = 63
+
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedConfig:
@@ -30,7 +34,7 @@ class SelectedConfig:
 
     Attributes:
         applied: keys that the operator allows and the store can do.
-        warnings: one sentence for each other key.
+        warnings: one sentence for each other key; for those above a bound, one for all.
     """
 
     applied: Mapping[str, str]
@@ -46,15 +50,23 @@ def select_config(raw: Any, *, allowed: frozenset[str], supported: frozenset[str
         supported: by the store.
     """
     values = _api.strings(raw)
-    warnings = [f"spec.additionalConfig.{key} is ignored: its value is no string" for key in _api.unusable_keys(raw)]
-    warnings += [
-        f"spec.additionalConfig.{key} is ignored: {_why_not(key, supported)}"
-        for key in sorted(values)
-        if key not in allowed & supported
-    ]
+    why = dict.fromkeys(_api.unusable_keys(raw), "its value is no string")
+    why |= {key: _why_not(key, supported) for key in sorted(values) if key not in allowed & supported}
     return SelectedConfig(
-        applied={key: value for key, value in values.items() if key in allowed & supported}, warnings=tuple(warnings)
+        applied={key: value for key, value in values.items() if key in allowed & supported}, warnings=_warnings(why)
     )
+
+
+def _warnings(why: Mapping[str, str]) -> tuple[str, ...]:
+    said = list(why.items())[:_MOST_WARNINGS]
+    sentences = [f"spec.additionalConfig.{_shown(key)} is ignored: {reason}" for key, reason in said]
+    if len(why) > len(said):
+        sentences.append(f"spec.additionalConfig has {len(why) - len(said)} more keys that are ignored")
+    return tuple(sentences)
+
+
+def _shown(key: str) -> str:
+    return key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}..."
 
 
 def _why_not(key: str, supported: frozenset[str]) -> str:

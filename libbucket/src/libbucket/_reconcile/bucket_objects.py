@@ -1,7 +1,7 @@
 """Writes ObjectBuckets: creates, completes, replaces and removes them. Used by the recipes `bind` and `release`.
 
 Knows that the record on an ObjectBucket must never be nowhere: one that somebody deletes is replaced by way of a
-stand-in under the other name that it may have. Knows nothing of the store, Secrets or ConfigMaps.
+stand-in under another name that it may have. Knows nothing of the store, Secrets or ConfigMaps.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ class BucketObjects:
                 self._client.patch(BUCKETS, meta.name, patch)
 
     def _stand_in(self, ob: ObjectBucketObject, claim: ObjectBucketClaim) -> ObjectBucketObject | None:
-        names = bucket_object_names(claim.metadata.namespace, claim.metadata.name)
-        name = next(one for one in names if one != ob.metadata.name)
-        try:
-            return self.create(_copy(ob, name))
-        except Conflict:
-            return None  # that name is somebody's: do without, rather than never
+        meta = claim.metadata
+        for name in bucket_object_names(meta.namespace, meta.name, meta.uid):
+            with suppress(Conflict):
+                if name != ob.metadata.name:
+                    return self.create(_copy(ob, name))
+        return None  # all those names are somebody's: do without, rather than never
 
 
 def _copy(ob: ObjectBucketObject, name: str) -> dict[str, Any]:

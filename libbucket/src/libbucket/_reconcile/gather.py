@@ -13,7 +13,7 @@ from libbucket import _api
 from libbucket._kube.errors import NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from libbucket._reconcile.additional_config import SelectedConfig, select_config
-from libbucket._reconcile.names import bucket_object_names, provisioner_label
+from libbucket._reconcile.names import bucket_object_names, is_object_name, provisioner_label
 from libbucket._reconcile.objects import config_map_data, credentials_in
 from libbucket._reconcile.record import (
     Observed,
@@ -29,7 +29,7 @@ from libbucket._reconcile.record import (
 from libbucket._reconcile.snapshot import ObjectState, Recheck, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from libbucket._kube.cache import Cache
@@ -101,7 +101,7 @@ class Gatherer:
             KubeError: the Secret or ConfigMap could not be read.
         """
         claim = self._caches.claims.get(key)
-        buckets = self._proven_buckets(claim, self._caches.buckets.get) if claim is not None else []
+        buckets = self._proven(claim, self._caches.buckets.grouped(key)) if claim is not None else []
         has_objects = False
         if claim is not None and not buckets and claim.metadata.is_being_deleted and claim.metadata.has_finalizer():
             # Letting a claim go, or deleting by what its class says today, can't be undone: no cache is asked.
@@ -140,13 +140,11 @@ class Gatherer:
         """Drops what is remembered about a claim that is gone."""
         self._intact.pop(key, None)
 
-    def _proven_buckets(
-        self, claim: _api.ObjectBucketClaim, find: Callable[[str], _api.ObjectBucketObject | None]
+    def _proven(
+        self, claim: _api.ObjectBucketClaim, found: Iterable[_api.ObjectBucketObject]
     ) -> list[_api.ObjectBucketObject]:
         """This claim's ObjectBuckets: one, unless a replacement was cut off; one that stays comes first."""
-        names = (claim.object_bucket_name, *bucket_object_names(claim.metadata.namespace, claim.metadata.name))
-        found = (find(name) for name in dict.fromkeys(name for name in names if name))
-        proven = [one for one in found if one is not None and self._is_proven(one, claim)]
+        proven = (one for one in found if self._is_proven(one, claim))
         return sorted(proven, key=lambda one: one.metadata.is_being_deleted)
 
     def _is_proven(self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim) -> bool:
@@ -160,7 +158,8 @@ class Gatherer:
         now = self._find(CLAIMS, meta.name, namespace=meta.namespace)
         if now is None or now.metadata.uid != meta.uid:
             return None, [], False
-        buckets = self._proven_buckets(now, lambda name: self._find(BUCKETS, name))
+        found = [self._find(BUCKETS, name) for name in _names_to_look_up(now)]
+        buckets = self._proven(now, [one for one in found if one is not None])
         secret = self._find(SECRETS, meta.name, namespace=meta.namespace)
         config_map = self._find(CONFIG_MAPS, meta.name, namespace=meta.namespace)
         owned = (one is not None and one.metadata.is_controlled_by(meta.uid) for one in (secret, config_map))
@@ -175,27 +174,20 @@ class Gatherer:
     def _bucket_object_name(self, claim: _api.ObjectBucketClaim | None, bucket: _api.ObjectBucketObject | None) -> str:
         if claim is None or bucket is not None:
             return bucket.metadata.name if bucket is not None else ""
-        names = bucket_object_names(claim.metadata.namespace, claim.metadata.name)
+        names = bucket_object_names(claim.metadata.namespace, claim.metadata.name, claim.metadata.uid)
         return next((name for name in names if self._caches.buckets.get(name) is None), "")
 
     def _orphan(self, key: str, claim: _api.ObjectBucketClaim | None) -> _api.ObjectBucketObject | None:
-        namespace, _, name = key.partition("/")
-        for candidate in bucket_object_names(namespace, name):
-            bucket = self._caches.buckets.get(candidate)
-            if bucket is not None and self._is_orphan(bucket, claim, (namespace, name)):
-                return bucket
-        return None
+        buckets = self._caches.buckets.grouped(key)
+        return next((one for one in buckets if self._is_orphan(one, claim)), None)
 
-    def _is_orphan(
-        self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim | None, key: tuple[str, str]
-    ) -> bool:
+    def _is_orphan(self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim | None) -> bool:
         owner, record = owner_of(bucket, ""), record_of(bucket)
         return (
             record is not None
             and record.provisioner == self._identity.provisioner_name
             and bucket.metadata.is_being_deleted
             and bucket.metadata.has_finalizer()
-            and (owner.namespace, owner.name) == key
             and (claim is None or claim.metadata.uid != owner.uid)
         )
 
@@ -302,6 +294,13 @@ class Gatherer:
 def version_of(meta: _api.Meta) -> str:
     """One text that changes with every write of an object, and when it is made anew."""
     return f"{meta.uid}/{meta.resource_version}"
+
+
+def _names_to_look_up(claim: _api.ObjectBucketClaim) -> Iterable[str]:
+    """What the ObjectBucket of a claim may be called: what its author wrote there, too, if that can be a name."""
+    meta = claim.metadata
+    names = (claim.object_bucket_name, *bucket_object_names(meta.namespace, meta.name, meta.uid))
+    return (name for name in dict.fromkeys(names) if is_object_name(name))
 
 
 def _is_new(claim: _api.ObjectBucketClaim, bucket: _api.ObjectBucketObject | None) -> bool:

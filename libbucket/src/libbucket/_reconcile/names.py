@@ -10,6 +10,7 @@ from typing import Final
 _LABEL_LENGTH: Final = 63
 _NAME_LENGTH: Final = 253
 _PREFIX_LENGTH: Final = 26
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 def provisioner_label(provisioner_name: str) -> str:
@@ -17,14 +18,26 @@ def provisioner_label(provisioner_name: str) -> str:
     return provisioner_name.replace("/", "-")[:_LABEL_LENGTH].rstrip("-._")
 
 
-def bucket_object_names(namespace: str, name: str) -> tuple[str, str]:
-    """The names that the ObjectBucket of a claim may have: the usual one, and the one for when that is taken.
+def is_object_name(name: str) -> bool:
+    """Whether an object of the cluster can have this name: nothing else of what tenants write is looked up."""
+    return len(name) <= _NAME_LENGTH and _OBJECT_NAME.fullmatch(name) is not None
 
-    The usual one is ambiguous (`a-b`/`c` and `a`/`b-c` share it), and must stay, because others rely on it.
+
+def bucket_object_names(namespace: str, name: str, uid: str) -> tuple[str, str, str]:
+    """The names that the ObjectBucket of a claim may have: the usual one, and two for when that is taken.
+
+    The usual one is ambiguous (`a-b`/`c` and `a`/`b-c` share it), and must stay, because others rely on it. The
+    second differs for every claim, but a neighbour may call a claim so that its usual name is the same. The third
+    holds the uid, which nobody knows before the claim is there.
     """
     usual = f"obc-{namespace}-{name}"
-    digest = hashlib.sha256(f"{namespace}/{name}".encode()).hexdigest()[:12]
-    return (usual if len(usual) <= _NAME_LENGTH else _cut(usual, f"-{digest}0")), _cut(usual, f"-{digest}")
+    by_name, by_uid = _digest(f"{namespace}/{name}"), _digest(f"{namespace}/{name}/{uid}")
+    first = usual if len(usual) <= _NAME_LENGTH else _cut(usual, f"-{by_name}0")
+    return first, _cut(usual, f"-{by_name}"), _cut(usual, f"-{by_uid}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _cut(usual: str, end: str) -> str:

@@ -6,8 +6,8 @@ Called by a worker with a key; answers when to come again. The only place where 
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -40,6 +40,20 @@ if TYPE_CHECKING:
     from libbucket._reconcile.store import Store
 
 
+_ANSWERS: Final = frozenset(
+    {
+        Reason.ACCESS_DENIED,
+        Reason.BUCKET_EXISTS,
+        Reason.BUCKET_NOT_EMPTY,
+        Reason.BUCKET_NOT_FOUND,
+        Reason.NOT_READY,
+        Reason.QUOTA_EXCEEDED,
+        Reason.THROTTLED,
+    }
+)
+"""What only a store can have said. The others may have been found before it was asked."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What came of a reconcile.
@@ -49,12 +63,14 @@ class Outcome:
         retry: None if there is nothing more to do.
         delay: seconds that somebody asked to wait at least.
         renew_in: seconds until its credentials are to be renewed; None where they do not end.
+        store_answers: whether the claim's store answered; None where it was not asked, or that is not known.
     """
 
     result: str
     retry: Retry | None = None
     delay: float = 0.0
     renew_in: float | None = None
+    store_answers: bool | None = None
 
 
 class Reconciler:
@@ -96,7 +112,7 @@ class Reconciler:
         try:
             return self._act(world, decide(world))
         except ProvisionerError as error:
-            return self._fail(world, _trouble(error))
+            return replace(self._fail(world, _trouble(error)), store_answers=_store_answers(error))
         except NamespaceTerminating as error:
             return self._fail(
                 world, Trouble(reason=Reason.NAMESPACE_TERMINATING, message=str(error), retry=Retry.SLOWLY)
@@ -122,12 +138,13 @@ class Reconciler:
 
     def _act_on_claim(self, world: Snapshot, claim: ObjectBucketClaim, action: Action) -> Outcome:
         if isinstance(action, Bind):
-            return Outcome(result="bound", renew_in=self._renew_in(self._binder.bind(world, claim, action)))
+            renew_in = self._renew_in(self._binder.bind(world, claim, action))
+            return Outcome(result="bound", renew_in=renew_in, store_answers=action.calls_store or None)
         if isinstance(action, Release):
             ob = self._binder.record_intent(world, claim)[0] if action.records_first else world.bucket
             assert ob is not None  # noqa: S101 - decide answers so only where there is one
             self._releaser.release(claim, ob, twin=world.twin)
-            return Outcome(result="released")
+            return Outcome(result="released", store_answers=True)
         if isinstance(action, LetGo):
             self._releaser.let_go(claim)
             return Outcome(result="released")
@@ -168,6 +185,12 @@ class Reconciler:
         self._log.error("libbucket has a bug", error=type(error).__name__, where=where)
         message = f"an unexpected {type(error).__name__}; the provisioner's log says where"
         return Trouble(reason=Reason.INTERNAL_ERROR, message=message, retry=Retry.SOON)
+
+
+def _store_answers(error: ProvisionerError) -> bool | None:
+    if error.reason is Reason.STORE_UNAVAILABLE:
+        return False
+    return True if error.reason in _ANSWERS else None
 
 
 def _trouble(error: ProvisionerError) -> Trouble:

@@ -119,6 +119,12 @@ def owner_of(ob: ObjectBucketObject, cluster_id: str) -> Owner:
     )
 
 
+def claim_key_of(ob: ObjectBucketObject) -> str:
+    """`namespace/name` of the claim that an ObjectBucket says it is of."""
+    owner = owner_of(ob, "")
+    return f"{owner.namespace}/{owner.name}"
+
+
 def reclaim_policy_of(ob: ObjectBucketObject) -> ReclaimPolicy:
     """What the ObjectBucket says; Retain where it says nothing, since kept data can still be deleted by hand."""
     try:

@@ -74,7 +74,7 @@ def _rendering(log_format: str, *, colors: bool) -> Sequence[Processor]:
     if log_format == "json":
         transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         return [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer(default=repr)]
-    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+    return [printable, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
 
 
 def _library_handler(stream: TextIO, rendering: Sequence[Processor]) -> logging.Handler:
@@ -92,6 +92,21 @@ def _library_handler(stream: TextIO, rendering: Sequence[Processor]) -> logging.
 def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The processor that puts asterisks in the place of every `SecretStr`, however deep."""
     return {key: _hidden(value, _DEPTH) for key, value in event.items()}
+
+
+def printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The processor that keeps a line of text one line, whatever is in it: tenants choose some of the words.
+
+    Line breaks of every kind, colours and what turns the direction of writing are escaped, as Python writes them.
+    Tracebacks are not: they have lines, and are ours.
+    """
+    return {key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _hidden(value: Any, depth: int) -> Any:

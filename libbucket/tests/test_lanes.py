@@ -1,0 +1,106 @@
+"""One store that hangs takes some workers and never all, and then one; the queue on a clock that stands still."""
+
+from __future__ import annotations
+
+import pytest
+
+from libbucket._lanes import Lanes, LaneSettings
+from libbucket._queue import WorkQueue
+
+
+def lanes(workers: int, count: int = 2) -> Lanes:
+    return Lanes(LaneSettings(workers=workers, count=lambda: count))
+
+
+def started(asked: Lanes, lane: str) -> int:
+    """Takes up all that may be taken up of a lane; gives how many."""
+    number = 0
+    while asked.may_start(lane):
+        asked.start(lane)
+        number += 1
+    return number
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 1), (2, 1), (3, 2), (4, 3), (8, 6), (16, 12)])
+def test_a_lane_takes_three_quarters_of_the_workers_and_the_only_one_takes_all(workers: int, most: int) -> None:
+    assert started(lanes(workers), "hanging") == most
+    assert started(lanes(workers, count=1), "only") == workers
+
+
+def test_a_lane_whose_store_is_silent_has_one_worker_until_it_answers() -> None:
+    asked = lanes(8)
+    assert asked.note("hanging", answers=False)
+    assert started(asked, "hanging") == 1
+    assert not asked.note("hanging", answers=False), "it is said once"
+    asked.end("hanging")
+    assert asked.note("hanging", answers=True)
+    assert started(asked, "hanging") == 6
+
+
+def test_however_many_stores_are_silent_a_quarter_of_the_workers_is_for_the_others() -> None:
+    asked = lanes(8, count=21)
+    silent = [f"silent-{number}" for number in range(20)]
+    for lane in silent:
+        asked.note(lane, answers=False)
+    assert sum(started(asked, lane) for lane in silent) == 6
+    assert started(asked, "healthy") >= 2
+
+
+def test_an_answer_of_a_lane_that_always_answered_is_no_news() -> None:
+    assert not lanes(8).note("healthy", answers=True)
+
+
+def a_queue(workers: int = 4) -> WorkQueue:
+    """Claims of the class that their name begins with, of two classes."""
+    by_class = LaneSettings(workers=workers, lane_of=lambda key: key.partition("/")[2][0], count=lambda: 2)
+    return WorkQueue(clock=lambda: 0.0, lanes=by_class)
+
+
+def take(queue: WorkQueue, number: int) -> list[str | None]:
+    return [queue.get() for _ in range(number)]
+
+
+def test_claims_of_a_class_that_hangs_leave_a_worker_for_another_class() -> None:
+    queue = a_queue()
+    for number in range(50):
+        queue.add(f"shop/x{number}")
+    assert take(queue, 3) == ["shop/x0", "shop/x1", "shop/x2"]
+    queue.add("shop/y0")
+    assert take(queue, 1) == ["shop/y0"], "the fourth worker was kept for it"
+
+
+def test_classes_take_turns_and_in_each_class_namespaces() -> None:
+    queue = a_queue(workers=8)
+    for key in ("big/x0", "big/x1", "big/x2", "small/x0", "big/y0"):
+        queue.add(key)
+    assert take(queue, 5) == ["big/x0", "big/y0", "small/x0", "big/x1", "big/x2"]
+
+
+def test_a_worker_that_is_given_back_goes_to_the_class_that_was_at_its_limit() -> None:
+    queue = a_queue()
+    for number in range(5):
+        queue.add(f"shop/x{number}")
+    take(queue, 3)
+    queue.done("shop/x1")
+    assert take(queue, 1) == ["shop/x3"]
+
+
+def test_of_a_class_whose_store_is_silent_one_claim_at_a_time_is_taken_up() -> None:
+    queue = a_queue()
+    for number in range(5):
+        queue.add(f"shop/x{number}")
+    take(queue, 3)
+    assert queue.note("shop/x0", answers=False) == "x"
+    assert queue.note("shop/x1", answers=False) is None
+    for number in range(3):
+        queue.done(f"shop/x{number}")
+    assert take(queue, 1) == ["shop/x3"]
+    queue.add("shop/y0")
+    queue.add("shop/y1")
+    assert take(queue, 2) == ["shop/y0", "shop/y1"], "and no other of x"
+    assert queue.note("shop/x3", answers=True) == "x"
+    assert take(queue, 1) == ["shop/x4"]
+
+
+def test_what_is_noted_of_a_key_that_is_on_no_worker_is_not_believed() -> None:
+    assert a_queue().note("shop/x0", answers=False) is None
