@@ -156,3 +156,27 @@ def test_what_nobody_asked_for_is_unknown_but_for_the_cores_own() -> None:
 def test_an_address_is_taken_apart(url: str, host: str, port: int, again: str) -> None:
     address = Address.from_url(url)
     assert (address.host, address.port, address.url) == (host, port, again)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_the_administrators_secret_is_named_by_both(required: bool) -> None:
+    reader = ParameterReader({"secretName": "admin", "secretNamespace": "store"})
+    assert reader.secret(required=required) == ("admin", "store")
+    reader.finish()
+
+
+@pytest.mark.parametrize(("given", "lacking"), [("secretName", "secretNamespace"), ("secretNamespace", "secretName")])
+@pytest.mark.parametrize("required", [True, False])
+def test_half_the_name_of_a_secret_is_a_mistake(given: str, lacking: str, required: bool) -> None:
+    reader = ParameterReader({given: "x"})
+    reader.secret(required=required)
+    (mistake,) = finish_mistakes(reader)
+    assert mistake.startswith(f"{lacking} is required")
+
+
+def test_no_secret_is_a_mistake_only_where_one_is_required() -> None:
+    optional, required = ParameterReader({}), ParameterReader({})
+    assert optional.secret() == ("", "")
+    optional.finish()
+    required.secret(required=True)
+    assert len(finish_mistakes(required)) == 2

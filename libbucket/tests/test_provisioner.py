@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from libbucket import Claim, Provisioner
+from libbucket import Claim, Provisioner, warn_unapplied
 from libbucket.testing import builders
 from libbucket.testing.memory import MemoryProvisioner
 
@@ -50,3 +50,12 @@ def test_a_provisioner_without_one_of_the_verbs_cannot_be_made(verb: str) -> Non
     with pytest.raises(TypeError, match=verb):
         type("Unfinished", (Provisioner,), three)()
     type("Finished", (Provisioner,), {**three, verb: lambda *_: None})()
+
+
+def test_settings_that_a_grant_leaves_alone_are_warned_about_one_by_one() -> None:
+    claim = builders.options(config={"b": "2", "a": "1", "c": "3"}).claim
+    assert [text.split(" ")[0] for text in warn_unapplied(claim, ["b", "a", "d"])] == [
+        "additionalConfig.a",
+        "additionalConfig.b",
+    ]
+    assert warn_unapplied(claim, ()) == ()

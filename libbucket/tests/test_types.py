@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from libbucket import AccessKeys, Authentication, Owner, SecretStr
+from libbucket import AccessKeys, Authentication, Owner, SecretStr, is_stamped
 from libbucket.testing import builders
 
 SECRET = "do-not-print-me"
@@ -84,3 +84,23 @@ def test_a_request_cannot_be_changed_on_its_way() -> None:
 def test_a_record_gives_its_bucket_and_state_directly() -> None:
     record = builders.intent(builders.options(bucket_name="photos-1"))
     assert (record.bucket_name, record.additional_state) == ("photos-1", {})
+
+
+@pytest.mark.parametrize("key", list(builders.owner().stamp()))
+def test_what_carries_a_part_of_any_stamp_is_stamped(key: str) -> None:
+    assert is_stamped({key: "x"})
+    assert not is_stamped({"team": "shop"})
+
+
+def test_what_nobody_stamped_is_the_owners_only_where_it_was_taken_over() -> None:
+    owner = builders.owner()
+    assert owner.owns({"team": "shop"}, taken_over=True)
+    assert not owner.owns({"team": "shop"}, taken_over=False)
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_what_somebody_stamped_is_that_owners_whatever_was_taken_over(taken_over: bool) -> None:
+    owner = builders.owner()
+    other = dataclasses.replace(owner, uid="another")
+    assert owner.owns(owner.stamp(), taken_over=taken_over)
+    assert not owner.owns(other.stamp(), taken_over=taken_over)

@@ -44,9 +44,13 @@ SURFACE = [
     "StoreUnavailable",
     "Terminal",
     "Throttled",
+    "drain",
+    "is_stamped",
     "parse_quantity",
     "parse_retry_after",
     "run",
+    "wait_until",
+    "warn_unapplied",
 ]
 
 

@@ -5,6 +5,7 @@ Import from here: this is the whole public surface. A backend subclasses `Provis
 """
 
 from libbucket._kube.quantity import parse_quantity
+from libbucket.bounds import drain, wait_until
 from libbucket.errors import (
     AccessDenied,
     AdminSecretMissing,
@@ -27,7 +28,14 @@ from libbucket.errors import (
 )
 from libbucket.headers import parse_retry_after
 from libbucket.parameters import Address, ParameterReader
-from libbucket.provisioner import Inspector, Provisioner, ProvisionerFactory, SecretReader, Services
+from libbucket.provisioner import (
+    Inspector,
+    Provisioner,
+    ProvisionerFactory,
+    SecretReader,
+    Services,
+    warn_unapplied,
+)
 from libbucket.run import run
 from libbucket.types import (
     AccessKeys,
@@ -40,6 +48,7 @@ from libbucket.types import (
     Owner,
     ReclaimPolicy,
     SecretStr,
+    is_stamped,
 )
 
 __all__ = [
@@ -78,7 +87,11 @@ __all__ = [
     "StoreUnavailable",
     "Terminal",
     "Throttled",
+    "drain",
+    "is_stamped",
     "parse_quantity",
     "parse_retry_after",
     "run",
+    "wait_until",
+    "warn_unapplied",
 ]

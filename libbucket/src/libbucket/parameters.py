@@ -121,6 +121,14 @@ class ParameterReader:
             return ""
         return value
 
+    def secret(self, *, required: bool = False) -> tuple[str, str]:
+        """Name and namespace of the Secret with the administrator's credentials; both, or two empty texts."""
+        name, namespace = self.text("secretName", required=required), self.text("secretNamespace", required=required)
+        if not required and bool(name) != bool(namespace):
+            lacking = "secretNamespace" if name else "secretName"
+            self.mistake(lacking, "is required where the other one of secretName and secretNamespace is given")
+        return name, namespace
+
     def mistake(self, name: str, problem: str) -> None:
         """Adds a mistake of the caller's own finding, such as two parameters that contradict each other."""
         self._mistakes.append(f"{name} {problem}")

@@ -35,7 +35,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from libbucket.types import BucketOptions, Claim, ObjectBucket, SecretStr
 
@@ -157,6 +157,22 @@ class Inspector(ABC):
         Raises:
             ProvisionerError: the store did not say.
         """
+
+
+def warn_unapplied(claim: Claim, keys: Iterable[str]) -> tuple[str, ...]:
+    """What `grant` says of settings that it leaves alone: they are the bucket's, and that is not the claim's.
+
+    Args:
+        claim: who asks.
+        keys: of `additionalConfig`, that would be applied to a bucket of the claim's own.
+
+    Returns:
+        A warning for each of these keys that the claim has: for `ObjectBucket.warnings`.
+    """
+    return tuple(
+        f"additionalConfig.{key} is not applied: the bucket was not made for this claim"
+        for key in sorted(set(keys) & claim.additional_config.keys())
+    )
 
 
 def utc_now() -> datetime:

@@ -159,6 +159,22 @@ class Owner:
             found.get("objectbucket_cluster_id") == self.cluster_id and found.get("objectbucket_claim_uid") == self.uid
         )
 
+    def owns(self, found: Mapping[str, str], *, taken_over: bool) -> bool:
+        """Whether what carries `found` is this owner's.
+
+        It is by its stamp; or without anybody's, where another program made it for this claim.
+
+        Args:
+            found: tags, labels or metadata, as read from the store.
+            taken_over: see `BucketOptions.taken_over`.
+        """
+        return self.is_stamped_on(found) or (taken_over and not is_stamped(found))
+
+
+def is_stamped(found: Mapping[str, str]) -> bool:
+    """Whether any owner, of any cluster, has put its stamp there, or a part of it is left."""
+    return any(key in found for key in Owner(cluster_id="", namespace="", name="", uid="").stamp())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:

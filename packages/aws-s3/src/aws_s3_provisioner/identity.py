@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from aws_s3_provisioner.errors import code_of, tolerated, translated
-from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr
+from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr, is_stamped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,13 +78,13 @@ class Identity:
             RetrySlowly: there is one of that name, and it is not this claim's.
         """
         found = self._find() or self._create()
-        if found.tags.get("objectbucket_claim_uid") is None and self.taken_over:
-            self._tag(self.owner.stamp())
-        elif not self.owner.is_stamped_on(found.tags):
+        if not self._is_ours(found):
             raise RetrySlowly(
                 f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it by hand",
                 reason=Reason.ACCESS_DENIED,
             )
+        if not is_stamped(found.tags):
+            self._tag(self.owner.stamp())
         if _INTENT in found.tags:
             self.withdraw_intent()
         return found
@@ -162,8 +162,7 @@ class Identity:
             self._remove_managed_policy()
 
     def _is_ours(self, found: User) -> bool:
-        is_unstamped = found.tags.get("objectbucket_claim_uid") is None
-        return self.owner.is_stamped_on(found.tags) or (self.taken_over and is_unstamped)
+        return self.owner.owns(found.tags, taken_over=self.taken_over)
 
     def _find(self) -> User | None:
         with translated(self.clients.call("iam:GetUser")):

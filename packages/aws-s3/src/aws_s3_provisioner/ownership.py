@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from aws_s3_provisioner.request import wait, withdraw
+from aws_s3_provisioner.request import withdraw
 from aws_s3_provisioner.storage import NewBucket
 from libbucket import BucketExists
 
@@ -73,7 +73,7 @@ def _create_with_note(request: Request, new: NewBucket) -> None:
         found = new.tags
     # Without any tag, another worker of ours may have made it, and be about to stamp it.
     is_ours = request.owner.is_stamped_on(found or {}) or (
-        not found and wait(request.patience, request.patience.replica, lambda: _is_ours(request))
+        not found and request.patience.until(lambda: _is_ours(request), request.patience.replica)
     )
     if request.parameters.create_user:
         request.identity.withdraw_intent()
@@ -115,9 +115,7 @@ def has_bucket(request: Request) -> bool:
 
 def _may_stamp(request: Request, tags: Mapping[str, str]) -> bool:
     """Whether a bucket that is not stamped as ours is so nevertheless."""
-    if "objectbucket_claim_uid" in tags:
-        return False
-    if request.taken_over:
+    if request.owner.owns(tags, taken_over=request.taken_over):
         return True
     if tags or request.parameters.stamps_on_creation or not request.parameters.create_user:
         return False

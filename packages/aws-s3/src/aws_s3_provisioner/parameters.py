@@ -109,10 +109,11 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     """
     reader = ParameterReader(_with_schemes(given))
     create_user = reader.flag("createBucketUser", default=True)
+    secret_name, secret_namespace = reader.secret()
     parsed = Parameters(
         region=reader.text("region", default=DEFAULT_REGION),
-        secret_name=reader.text("secretName"),
-        secret_namespace=reader.text("secretNamespace"),
+        secret_name=secret_name,
+        secret_namespace=secret_namespace,
         create_user=create_user,
         s3_endpoint=reader.url("s3Endpoint"),
         iam_endpoint=reader.url("iamEndpoint"),
@@ -197,9 +198,6 @@ def _is_aws(url: str) -> bool:
 def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
     if not _REGION.fullmatch(parsed.region):
         reader.mistake("region", f"must be letters, digits and hyphens, not {parsed.region!r}")
-    if bool(parsed.secret_name) != bool(parsed.secret_namespace):
-        lacking = "secretNamespace" if parsed.secret_name else "secretName"
-        reader.mistake(lacking, "is required where the other of secretName and secretNamespace is given")
     if not parsed.create_user and not parsed.secret_name:
         reader.mistake("createBucketUser", "can be no only where secretName says whose keys claims get")
     # Or else users of an S3-compatible store would be looked for at AWS, with that store's keys.

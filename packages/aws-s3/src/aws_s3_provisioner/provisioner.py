@@ -23,7 +23,7 @@ from aws_s3_provisioner.parameters import (
     parse_parameters,
 )
 from aws_s3_provisioner.policy import build_access, may_list
-from aws_s3_provisioner.request import Patience, Request, wait, withdraw
+from aws_s3_provisioner.request import Patience, Request, withdraw
 from aws_s3_provisioner.settings import parse_settings
 from aws_s3_provisioner.storage import Storage, Trial
 from libbucket import (
@@ -40,6 +40,8 @@ from libbucket import (
     ObjectBucket,
     Provisioner,
     Services,
+    drain,
+    warn_unapplied,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +95,8 @@ class AwsS3Provisioner(Provisioner, Inspector):
                 return
             request.storage.check_unlocked(request.bucket)
             withdraw(request)
-            _purge(request)
+            batches = iter(lambda: request.storage.purge_batch(request.bucket), 0)
+            drain(batches, request.bucket, self._patience.purge, clock=self._patience.clock)
             request.storage.remove(request.bucket)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
@@ -102,11 +105,8 @@ class AwsS3Provisioner(Provisioner, Inspector):
             _check_handed_out(request)
             if not is_name(request.bucket) or not request.storage.exists(request.bucket):
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
-            unmanaged = tuple(
-                f"additionalConfig.{key} is not applied: the bucket was not made for this claim"
-                for key in sorted(self.supported_config & options.claim.additional_config.keys())
-            )
-            return _ensure_access(request, options.credentials, warnings=request.parameters.warnings + unmanaged)
+            unapplied = warn_unapplied(options.claim, self.supported_config)
+            return _ensure_access(request, options.credentials, warnings=request.parameters.warnings + unapplied)
 
     def revoke(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
@@ -202,7 +202,7 @@ def _working(request: Request, keys: AccessKeys | None) -> AccessKeys | None:
 
 def _new_keys(request: Request) -> AccessKeys:
     new, accepted, patience = request.identity.create_keys(), _accepted(request.parameters), request.patience
-    if not wait(patience, patience.credentials, lambda: request.storage.attempt(new, request.bucket) in accepted):
+    if not patience.until(lambda: request.storage.attempt(new, request.bucket) in accepted, patience.credentials):
         raise NotReady(
             f"the new credentials of user {request.identity.name} do not work yet; if this stays so, the bucket's own "
             "policy may keep them out",
@@ -230,14 +230,6 @@ def _admins_own(request: Request) -> AccessKeys:
             "so without AWS_SESSION_TOKEN"
         )
     return AccessKeys(access_key_id=admin.access_key, secret_access_key=admin.secret_key)
-
-
-def _purge(request: Request) -> None:
-    removed, deadline = 0, request.patience.clock() + request.patience.purge
-    while batch := request.storage.purge_batch(request.bucket):
-        removed += batch
-        if request.patience.clock() > deadline:
-            raise NotReady(f"bucket {request.bucket} is being emptied: {removed} objects removed just now", delay=1)
 
 
 def _key_arn(request: Request, user: User) -> str:

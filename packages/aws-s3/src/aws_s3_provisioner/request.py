@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from libbucket import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,7 +28,7 @@ class Patience:
     Attributes:
         credentials: for new credentials to work: IAM needs seconds to tell all of S3 about them.
         replica: for another replica that is making the same bucket.
-        poll: between two looks.
+        poll: between two looks, at first; it doubles, up to two seconds.
         purge: removing objects.
         sleep: waits.
         clock: seconds that never run backwards.
@@ -38,6 +40,10 @@ class Patience:
     purge: float = 20.0
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+
+    def until(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Whether it became so within `seconds`."""
+        return wait_until(is_so, seconds, pause=self.poll, sleep=self.sleep, clock=self.clock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +73,6 @@ class Request:
     taken_over: bool
     has_user: bool
     patience: Patience
-
-
-def wait(patience: Patience, seconds: float, is_so: Callable[[], bool]) -> bool:
-    """Whether it became so within the bound."""
-    deadline = patience.clock() + seconds
-    while not is_so():
-        if patience.clock() > deadline:
-            return False
-        patience.sleep(patience.poll)
-    return True
 
 
 def withdraw(request: Request) -> None:

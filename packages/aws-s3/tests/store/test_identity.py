@@ -179,7 +179,7 @@ def test_new_credentials_are_waited_for_and_not_longer_than_the_bound(world: Wor
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "attempt", lambda *_: next(answers))
         provisioner.provision(request)
-    assert slept == [0.5, 0.5]
+    assert slept == [0.5, 1.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "attempt", lambda *_: Trial.UNKNOWN)
         with pytest.raises(NotReady, match="do not work yet") as refused:

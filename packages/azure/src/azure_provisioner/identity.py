@@ -26,7 +26,7 @@ from azure.storage.blob import AccessPolicy, generate_container_sas
 
 from azure_provisioner.errors import check_response, code_of, translated
 from azure_provisioner.policy import Acl, Sas, StoredPolicy, decide_policy, format_time, parse_time, renewal_of
-from libbucket import NotReady, Reason, RetrySlowly, SecretStr
+from libbucket import NotReady, Reason, RetrySlowly, SecretStr, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -242,12 +242,7 @@ class StoredPolicies:
 
     def _becomes(self, is_so: Callable[[], bool]) -> bool:
         """Whether it became so within the bound."""
-        deadline = time.monotonic() + self.clients.network.wait_seconds
-        while not is_so():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_POLL_SECONDS[1])
-        return True
+        return wait_until(is_so, self.clients.network.wait_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

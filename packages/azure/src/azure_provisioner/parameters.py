@@ -116,12 +116,13 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     account = reader.text("storageAccount", required=True)
     if account and not _ACCOUNT.fullmatch(account):
         reader.mistake("storageAccount", f"must be 3 to 24 lower-case letters and digits, not {account!r}")
+    secret_name, secret_namespace = reader.secret()
     delegated = reader.choice("credentials", frozenset({STORED_POLICY, USER_DELEGATION}), default=STORED_POLICY)
     parsed = Parameters(
         account=account,
         url=_account_url(reader, account),
-        secret_name=reader.text("secretName"),
-        secret_namespace=reader.text("secretNamespace"),
+        secret_name=secret_name,
+        secret_namespace=secret_namespace,
         authority_host=reader.url("authorityHost"),
         delegated=delegated == USER_DELEGATION,
         permissions=_permissions(reader),
@@ -199,9 +200,6 @@ def _lifetime(reader: ParameterReader, *, delegated: bool) -> timedelta:
 
 
 def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
-    if bool(parsed.secret_name) != bool(parsed.secret_namespace):
-        missing = "secretNamespace" if parsed.secret_name else "secretName"
-        reader.mistake(missing, "is required where the other one of secretName and secretNamespace is given")
     if not parsed.delegated and not parsed.secret_name and not parsed.secret_namespace:
         reader.mistake(
             "secretName",

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 _CONTAINER_NAME: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")
 _SHORTEST_NAME, _LONGEST_NAME = 3, 63
-_STAMP: Final = "objectbucket_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +75,8 @@ class _Request:
         return Delegation(clients=self.clients, accepts=self.storage.accepts)
 
     def owns(self, found: Found) -> bool:
-        """Whether the container is the claim's: by its stamp; or, taken over from another program, without any."""
-        if self.of.owner.is_stamped_on(found.metadata):
-            return True
-        return self.of.taken_over and not any(key.startswith(_STAMP) for key in found.metadata)
+        """Whether the container is the claim's."""
+        return self.of.owner.owns(found.metadata, taken_over=self.of.taken_over)
 
 
 class AzureProvisioner(Provisioner, Inspector):

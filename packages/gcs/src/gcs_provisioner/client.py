@@ -27,7 +27,7 @@ from google.oauth2 import service_account
 from gcs_provisioner.errors import Call, check_token_answer, from_response, translated
 from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
 from gcs_provisioner.signing import presign_listing
-from libbucket import InvalidParameters
+from libbucket import InvalidParameters, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -66,13 +66,7 @@ class Patience:
 
     def until(self, is_so: Callable[[], bool], seconds: float) -> bool:
         """Whether it became so within `seconds`; looks once at least."""
-        deadline, pause = time.monotonic() + seconds, self.poll
-        while not is_so():
-            if time.monotonic() + pause > deadline:
-                return False
-            time.sleep(pause)
-            pause = min(2 * pause, 2.0)
-        return True
+        return wait_until(is_so, seconds, pause=self.poll)
 
     def step_back(self, attempt: int) -> None:
         """Waits a random while, longer with each attempt: for two that got into each other's way."""

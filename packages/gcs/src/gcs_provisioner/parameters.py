@@ -155,11 +155,12 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     """
     reader = ParameterReader(given)
     kind = reader.choice("credentials", frozenset(Kind), default=Kind.HMAC)
+    secret_name, secret_namespace = reader.secret()
     parsed = Parameters(
         project=_matching(reader, "project", _PROJECT, "the id of a project, such as my-project-123"),
         location=_matching(reader, "region", _LOCATION, "a location, such as europe-west3 or EU"),
-        secret_name=reader.text("secretName"),
-        secret_namespace=reader.text("secretNamespace"),
+        secret_name=secret_name,
+        secret_namespace=secret_namespace,
         storage_class=reader.choice("storageClass", _STORAGE_CLASSES, default=""),
         kms_key_name=_matching(reader, "kmsKeyName", _KMS_KEY, "projects/P/locations/L/keyRings/R/cryptoKeys/K"),
         labels=_labels(reader),
@@ -173,9 +174,6 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         revocation_seconds=reader.number("revocationSeconds", default=_REVOCATION_SECONDS),
         warnings=reader.unknown(),
     )
-    if bool(parsed.secret_name) != bool(parsed.secret_namespace):
-        missing = "secretNamespace" if parsed.secret_name else "secretName"
-        reader.mistake(missing, "is required where the other one of secretName and secretNamespace is given")
     reader.finish()
     return parsed
 

@@ -8,7 +8,6 @@ in `policy`.
 from __future__ import annotations
 
 import re
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from gcs_provisioner.parameters import (
     parse_versioning,
 )
 from gcs_provisioner.policy import grant, grant_shared, is_same, withdraw, withdraw_shared, workload_member
-from gcs_provisioner.storage import Storage, UnknownMember, build_stamp, has_stamp
+from gcs_provisioner.storage import Storage, UnknownMember, build_stamp
 from libbucket import (
     AccessDenied,
     Authentication,
@@ -44,6 +43,9 @@ from libbucket import (
     Provisioner,
     RetrySlowly,
     Services,
+    drain,
+    is_stamped,
+    warn_unapplied,
 )
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class GcsProvisioner(Provisioner, Inspector):
             _check_ours(request, found)
             request.storage.check_unlocked(request.bucket)
             self._withdraw(request, ob)
-            _purge(request, seconds=self._patience.purge)
+            drain(request.storage.purge(request.bucket), request.bucket, self._patience.purge)
             request.storage.remove(request.bucket)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
@@ -122,7 +124,7 @@ class GcsProvisioner(Provisioner, Inspector):
             if found is None:
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
             authentication = _ensure_access(request, found, options)
-            return _answer(request, found, authentication, _warn_unmanaged(options))
+            return _answer(request, found, authentication, warn_unapplied(options.claim, {VERSIONING_KEY}))
 
     def revoke(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
@@ -248,7 +250,7 @@ def _ensure_bucket(request: _Request, *, versioning: bool) -> Bucket:
             return made
         found = _find_taken(request)
     _check_ours(request, found)
-    if not has_stamp(found.labels):
+    if not is_stamped(found.labels):
         request.storage.stamp(found, build_stamp(request.owner))
     return found
 
@@ -268,9 +270,7 @@ def _find_taken(request: _Request) -> Bucket:
 
 
 def _check_ours(request: _Request, found: Bucket) -> None:
-    """A bucket without any stamp is ours only where another program made it for this claim."""
-    is_ours = request.owner.is_stamped_on(found.labels)
-    if not is_ours and not (request.taken_over and not has_stamp(found.labels)):
+    if not request.owner.owns(found.labels, taken_over=request.taken_over):
         raise BucketExists(f"bucket {request.bucket} exists and was not made for this claim: it stays as it is")
 
 
@@ -360,24 +360,6 @@ def _is_intact(request: _Request, held: Authentication) -> bool:
     title = request.identity.title
     wanted = grant_shared(bindings, email, title=title, bucket=request.bucket) if title else grant(bindings, email)
     return is_same(wanted, bindings)
-
-
-def _purge(request: _Request, *, seconds: float) -> None:
-    removed, deadline = request.storage.abort_uploads(request.bucket), time.monotonic() + seconds
-    while True:
-        before = removed
-        for batch in request.storage.purge_page(request.bucket):
-            removed += batch
-            if time.monotonic() > deadline:
-                raise NotReady(f"bucket {request.bucket} is being emptied: {removed} objects removed just now", delay=1)
-        if removed == before:
-            return
-
-
-def _warn_unmanaged(options: BucketOptions) -> tuple[str, ...]:
-    if VERSIONING_KEY not in options.claim.additional_config:
-        return ()
-    return (f"additionalConfig.{VERSIONING_KEY} is not applied: the bucket was not made for this claim",)
 
 
 def _answer(

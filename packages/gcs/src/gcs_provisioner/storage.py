@@ -136,16 +136,16 @@ class Storage:
                 if _is_locked(found, now):
                     raise _locked(bucket, found.name)
 
-    def purge_page(self, bucket: str) -> Iterator[int]:
-        """Removes a page of object generations, batch by batch; yields how many went with each.
+    def purge(self, bucket: str) -> Iterator[int]:
+        """Removes everything, step by step, until nothing is left; yields how many objects or uploads went with each.
 
         Raises:
             BucketNotEmpty: an object is held or retained.
         """
-        with translated(self._call("storage.objects.list")):
-            doomed = list(self._versions(bucket, _PAGE))
-        for start in range(0, len(doomed), BATCH):
-            yield self._delete_batch(bucket, doomed[start : start + BATCH])
+        yield self.abort_uploads(bucket)
+        while doomed := self._page_of_versions(bucket):
+            for start in range(0, len(doomed), BATCH):
+                yield self._delete_batch(bucket, doomed[start : start + BATCH])
 
     def abort_uploads(self, bucket: str) -> int:
         """Ends the unfinished uploads in parts, at most one page of them; how many there were.
@@ -198,6 +198,10 @@ class Storage:
                 raise UnknownMember(f"Google does not take the new policy of bucket {bucket} yet", delay=5) from refusal
         return True
 
+    def _page_of_versions(self, bucket: str) -> list[Blob]:
+        with translated(self._call("storage.objects.list")):
+            return list(self._versions(bucket, _PAGE))
+
     def _versions(self, bucket: str, limit: int) -> Iterator[Blob]:
         found: Iterator[Blob] = self.clients.storage.list_blobs(
             bucket, versions=True, fields=_VERSION_FIELDS, max_results=limit, page_size=_PAGE, **self.clients.bounds
@@ -234,11 +238,6 @@ class UnknownMember(NotReady):
 def build_stamp(owner: Owner) -> dict[str, str]:
     """The owner's stamp as labels. Cluster and uid, which decide, fit as they are; a name is made to fit."""
     return {key: value if _LABEL_VALUE.fullmatch(value) else _fit(value) for key, value in owner.stamp().items()}
-
-
-def has_stamp(labels: Mapping[str, str]) -> bool:
-    """Whether any claim of any cluster has stamped it."""
-    return any(key.startswith("objectbucket_claim") for key in labels)
 
 
 def _fit(value: str) -> str:

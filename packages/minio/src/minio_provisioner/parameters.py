@@ -72,13 +72,14 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     endpoint = Address.from_url(_endpoint_url(reader, given, secure=secure))
     public = reader.url("publicEndpoint")
     object_locking = reader.flag("objectLocking", default=False)
+    secret_name, secret_namespace = reader.secret(required=True)
     parsed = Parameters(
         endpoint=endpoint,
         public=Address.from_url(public) if public else endpoint,
         region=reader.text("region", default="us-east-1"),
         ca_bundle=_ca_bundle(reader),
-        secret_name=reader.text("secretName", required=True),
-        secret_namespace=reader.text("secretNamespace", required=True),
+        secret_name=secret_name,
+        secret_namespace=secret_namespace,
         object_locking=object_locking,
         versioning=reader.flag("versioning", default=object_locking),
         warnings=reader.unknown(),

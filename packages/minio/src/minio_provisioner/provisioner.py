@@ -7,7 +7,6 @@ Called by the core, from several threads; holds configuration and no state of a 
 from __future__ import annotations
 
 import re
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -26,6 +25,9 @@ from libbucket import (
     ObjectBucket,
     Provisioner,
     Services,
+    drain,
+    wait_until,
+    warn_unapplied,
 )
 from minio_provisioner.client import Clients, connect
 from minio_provisioner.identity import Identity
@@ -52,8 +54,6 @@ _IP_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 _WAIT_SECONDS: Final = 5.0
 """How long a verb waits for what it made to work, before it says NotReady."""
-
-_POLL_SECONDS: Final = 0.1
 
 _PURGE_SECONDS: Final = 20.0
 """How long one call of `delete` removes objects, before it lets the core call again."""
@@ -104,7 +104,7 @@ class MinioProvisioner(Provisioner, Inspector):
                 return
             request.storage.check_unlocked(request.bucket)
             request.identity.withdraw()
-            _purge(request)
+            drain(iter(lambda: request.storage.purge_batch(request.bucket), 0), request.bucket, _PURGE_SECONDS)
             request.storage.remove(request.bucket)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
@@ -113,11 +113,8 @@ class MinioProvisioner(Provisioner, Inspector):
             if not _is_name(request.bucket) or request.storage.find_tags(request.bucket) is None:
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
             keys = _ensure_access(request, options.credentials)
-            unmanaged = tuple(
-                f"additionalConfig.{key} is not applied: the bucket was not made for this claim"
-                for key in sorted(self.supported_config & options.claim.additional_config.keys())
-            )
-            return _answer(request, keys, warnings=request.parameters.warnings + unmanaged)
+            unapplied = warn_unapplied(options.claim, self.supported_config)
+            return _answer(request, keys, warnings=request.parameters.warnings + unapplied)
 
     def revoke(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
@@ -200,7 +197,7 @@ def _ensure_bucket(request: _Request) -> None:
         request.storage.stamp(request.bucket, request.owner.stamp())
         return
     # Somebody made it since we looked: a neighbour, or another worker of ours that is about to stamp it.
-    if _wait(lambda: _is_ours(request)):
+    if wait_until(lambda: _is_ours(request), _WAIT_SECONDS):
         return
     request.identity.withdraw_intent(request.bucket)
     raise _not_ours(request.bucket)
@@ -225,7 +222,7 @@ def _settle(request: _Request) -> bool:
         return False
     if request.owner.is_stamped_on(tags):
         return True
-    if request.taken_over and not _is_stamped(tags):
+    if request.owner.owns(tags, taken_over=request.taken_over):
         request.storage.stamp(request.bucket, {**tags, **request.owner.stamp()})
         return True
     if tags or not request.identity.has_declared_intent(request.bucket) or not request.storage.is_empty(request.bucket):
@@ -233,10 +230,6 @@ def _settle(request: _Request) -> bool:
         raise _not_ours(request.bucket)
     request.storage.stamp(request.bucket, request.owner.stamp())
     return True
-
-
-def _is_stamped(tags: Mapping[str, str]) -> bool:
-    return any(key in tags for key in ("objectbucket_cluster_id", "objectbucket_claim_uid"))
 
 
 def _is_ours(request: _Request) -> bool:
@@ -258,27 +251,9 @@ def _ensure_access(request: _Request, held: Authentication | None) -> AccessKeys
             return keys
     new = identity.create_keys()
     identity.attach()
-    if not _wait(lambda: request.storage.accepts(new, request.bucket)):
+    if not wait_until(lambda: request.storage.accepts(new, request.bucket), _WAIT_SECONDS):
         raise NotReady(f"the new credentials of user {identity.user} do not work yet", delay=1)
     return new
-
-
-def _purge(request: _Request) -> None:
-    removed, deadline = 0, time.monotonic() + _PURGE_SECONDS
-    while batch := request.storage.purge_batch(request.bucket):
-        removed += batch
-        if time.monotonic() > deadline:
-            raise NotReady(f"bucket {request.bucket} is being emptied: {removed} objects removed just now", delay=1)
-
-
-def _wait(is_so: Callable[[], bool]) -> bool:
-    """Whether it became so within the bound."""
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _answer(request: _Request, keys: AccessKeys, *, warnings: tuple[str, ...]) -> ObjectBucket:

@@ -1,0 +1,61 @@
+"""Loops with a bound: waiting for what a store was told to do, and removing more than one call has time for.
+
+Used by provisioner packages, so that no verb goes on for ever and all of them stop in the same way. Knows no store.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from libbucket.errors import NotReady
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_LONGEST_PAUSE: Final = 2.0
+
+
+def wait_until(
+    is_so: Callable[[], bool],
+    seconds: float,
+    *,
+    pause: float = 0.1,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Whether it became so within the bound; looks once at least.
+
+    Args:
+        is_so: looks.
+        seconds: the bound: no look begins later than this.
+        pause: seconds between the first two looks; it doubles, up to two seconds.
+        sleep: waits.
+        clock: seconds that never run backwards.
+    """
+    deadline = clock() + seconds
+    while not is_so():
+        if clock() + pause > deadline:
+            return False
+        sleep(pause)
+        pause = min(2 * pause, max(pause, _LONGEST_PAUSE))
+    return True
+
+
+def drain(batches: Iterable[int], bucket: str, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    """Lets batches of objects be removed until there are no more, or the time of this call is over.
+
+    Args:
+        batches: removes one batch per step, and gives how many objects that were; ends with the bucket's emptiness.
+        bucket: for the message.
+        seconds: no batch begins later than this; but something is removed first, so that every call gets on.
+        clock: seconds that never run backwards.
+
+    Raises:
+        NotReady: there may be more: says how far it is, and is to be called again at once.
+    """
+    removed, deadline = 0, clock() + seconds
+    for batch in batches:
+        removed += batch
+        if removed and clock() > deadline:
+            raise NotReady(f"bucket {bucket} is being emptied: {removed} objects removed just now", delay=1)
