@@ -18,6 +18,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 SAFE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
 
 
-class DirectoryProvisioner(libbucket.Provisioner):
-    """The four verbs. One object serves all workers at once: it keeps nothing of a request."""
+class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
+    """The four verbs, and one ability. One object serves all workers at once: it keeps nothing of a request."""
 
     def __init__(self, services: libbucket.Services) -> None:
         self.services = services  # .read_secret(namespace, name) reads an administrator's Secret: a disk has none
@@ -40,14 +41,14 @@ class DirectoryProvisioner(libbucket.Provisioner):
     def provision(self, options: libbucket.BucketOptions) -> ObjectBucket:
         """A claim wants a new bucket. The call may come again, so look before creating."""
         store = Store(options.parameters)
-        bucket = store.bucket(options.bucket_name)
-        stamp = store.stamp(options.bucket_name)
-        if bucket.exists() and not options.owner.is_stamped_on(read(stamp)):
-            raise libbucket.BucketExists(f"bucket {options.bucket_name} exists and is not this claim's")
+        bucket, stamp = store.bucket(options.bucket_name), store.stamp(options.bucket_name)
         # The stamp before the bucket: a crash in between leaves a bucket that is known to be ours. Only one of two
-        # claims that want the same name gets it.
-        if not write(stamp, options.owner.stamp(), overwrite=False) and not options.owner.is_stamped_on(read(stamp)):
-            raise libbucket.BucketExists(f"bucket {options.bucket_name} is being made for another claim")
+        # claims that want the same name gets it. An earlier claim's is replaced where the cluster's record proves it.
+        given_back = options.owner.was_stamped_on(read(stamp))
+        if given_back or not bucket.exists():
+            write(stamp, options.owner.stamp(), overwrite=given_back)
+        if not options.owner.is_stamped_on(read(stamp)):
+            raise libbucket.BucketExists(f"bucket {options.bucket_name} exists and is not this claim's")
         bucket.mkdir(exist_ok=True)
         return store.let_in(options)
 
@@ -65,17 +66,26 @@ class DirectoryProvisioner(libbucket.Provisioner):
     def delete(self, ob: ObjectBucket) -> None:
         """The claim ends and the bucket goes: credentials first, proof of ownership next, the stamp last."""
         self.revoke(ob)
+        if bucket := self.own_bucket(ob):
+            shutil.rmtree(bucket, ignore_errors=not bucket.exists())
+            Store(ob.parameters).stamp(ob.bucket_name).unlink(missing_ok=True)
+
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        """The same where a class says deletionPolicy IfEmpty: where there is something, nothing is touched."""
+        bucket = self.own_bucket(ob)
+        if bucket and any(path.is_file() for path in bucket.rglob("*")):
+            raise libbucket.BucketNotEmpty(f"bucket {ob.bucket_name} holds files")
+        self.delete(ob)
+
+    def own_bucket(self, ob: ObjectBucket) -> Path | None:
+        """The claim's directory, there or gone; None where it never had one."""
         if not SAFE_NAME.fullmatch(ob.bucket_name):
-            return  # provision refused this name, so there is nothing: a claim must never be stuck for good
-        store = Store(ob.parameters)
-        bucket, stamp = store.bucket(ob.bucket_name), store.stamp(ob.bucket_name)
-        if not ob.owner.is_stamped_on(read(stamp)):
-            if bucket.exists():
-                raise libbucket.BucketExists(f"bucket {ob.bucket_name} is not this claim's and stays")
-            return
-        if bucket.exists():
-            shutil.rmtree(bucket)
-        stamp.unlink(missing_ok=True)
+            return None  # provision refused this name, so there is nothing: a claim must never be stuck for good
+        bucket, stamp = Store(ob.parameters).bucket(ob.bucket_name), read(Store(ob.parameters).stamp(ob.bucket_name))
+        is_own = ob.owner.is_stamped_on(stamp) or ob.owner.was_stamped_on(stamp)
+        if bucket.exists() and not is_own:
+            raise libbucket.BucketExists(f"bucket {ob.bucket_name} is not this claim's and stays")
+        return bucket if is_own else None
 
 
 class Store:
@@ -108,12 +118,8 @@ class Store:
             key_id, secret = secrets.token_hex(10), secrets.token_urlsafe(30)
             write(self.credentials(options.user_id), {"bucket": bucket.name, "id": key_id, "key": secret})
             keys = AccessKeys(access_key_id=key_id, secret_access_key=SecretStr(secret))
-        endpoint = Endpoint(
-            bucket_host="localhost",
-            bucket_port=0,
-            bucket_name=bucket.name,
-            additional_config={"BUCKET_PATH": str(bucket)},  # one more key in the claim's ConfigMap
-        )
+        more = {"BUCKET_PATH": str(bucket)}  # one more key in the claim's ConfigMap
+        endpoint = Endpoint(bucket_host="localhost", bucket_port=0, bucket_name=bucket.name, additional_config=more)
         connection = Connection(endpoint=endpoint, authentication=Authentication(access_keys=keys))
         return ObjectBucket(connection=connection, warnings=self.warnings)
 
@@ -130,16 +136,13 @@ def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def write(path: Path, content: Mapping[str, str], *, overwrite: bool = True) -> bool:
-    """Writes a file whole or not at all; False if it is there and may not be overwritten."""
+def write(path: Path, content: Mapping[str, str], *, overwrite: bool = True) -> None:
+    """Writes a file whole or not at all; leaves one that is there and may not be overwritten."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:  # readable by its owner only
         (Path(scratch) / "new").write_text(json.dumps(content))
-        try:
+        with suppress(FileExistsError):
             (os.replace if overwrite else os.link)(Path(scratch) / "new", path)
-        except FileExistsError:
-            return False
-    return True
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import BucketExists, ObjectBucket, StoreUnavailable
+from libbucket import BucketExists, ObjectBucket, PurgeUnfinished, StoreUnavailable
 from libbucket.testing.conformance import Backend, Conformance
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_backend import MemoryBackend
@@ -212,8 +212,9 @@ class VersionsAreLeftBehind(MemoryProvisioner):
     def delete(self, ob: ObjectBucket) -> None:
         with self.store.lock:
             bucket = self.store.buckets.get(ob.bucket_name)
+            has_older = bucket is not None and any(len(versions) > 1 for versions in bucket.objects.values())
             super().delete(ob)
-            if bucket is not None and any(len(versions) > 1 for versions in bucket.objects.values()):
+            if bucket is not None and has_older:
                 self.store.buckets[ob.bucket_name] = bucket
 
 
@@ -242,6 +243,75 @@ class TakesOverAnothersBucket(MemoryProvisioner):
             if options.taken_over and options.bucket_name in self.store.buckets:
                 self.store.buckets[options.bucket_name].stamp.clear()
             return super().provision(options)
+
+
+class PurgesWhatIsNotEmpty(MemoryProvisioner):
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        self.delete(ob)
+
+
+class TakesCredentialsThenLooks(MemoryProvisioner):
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        self.revoke(ob)
+        super().delete_empty(ob)
+
+
+class VersionsAreNothing(MemoryProvisioner):
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        bucket = self.store.buckets.get(ob.bucket_name)
+        if bucket is not None and not bucket.keys() and not bucket.uploads:
+            bucket.objects.clear()
+        super().delete_empty(ob)
+
+
+class UploadsAreNothing(MemoryProvisioner):
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        if ob.bucket_name in self.store.buckets:
+            self.store.buckets[ob.bucket_name].uploads.clear()
+        super().delete_empty(ob)
+
+
+class IdentityStaysWithWhatWasEmpty(MemoryProvisioner):
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        with self.store.lock:
+            identity = self.store.identities.get(ob.user_id)
+            super().delete_empty(ob)
+            if identity is not None:
+                self.store.identities[ob.user_id] = identity
+
+
+class AnythingMayBeHadBack(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        with self.store.lock:
+            bucket = self.store.buckets.get(options.bucket_name)
+            if bucket is not None and options.owner.earlier_uids:
+                bucket.stamp = options.owner.stamp()
+            return super().provision(options)
+
+
+class NothingIsGivenBack(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        return super().provision(replace(options, owner=replace(options.owner, earlier_uids=())))
+
+
+class EarlierStampStays(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        with self.store.lock:
+            bucket = self.store.buckets.get(options.bucket_name)
+            before = dict(bucket.stamp) if bucket is not None else {}
+            answer = super().provision(options)
+            if options.owner.was_stamped_on(before):
+                self.store.buckets[options.bucket_name].stamp = before
+            return answer
+
+
+class StepsBeginAnew(MemoryProvisioner):
+    """Says that it removed something, and did not."""
+
+    def delete(self, ob: ObjectBucket) -> None:
+        if self._batch and not self.store.buckets[ob.bucket_name].is_empty:
+            raise PurgeUnfinished(self._batch)
+        super().delete(ob)
 
 
 class QuickBackend(MemoryBackend):

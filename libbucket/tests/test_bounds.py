@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import NotReady, drain, wait_until
+from libbucket import PurgeUnfinished, drain, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,22 +49,23 @@ def test_no_look_begins_after_the_bound() -> None:
 
 def test_all_batches_are_removed_where_there_is_time() -> None:
     left = [1000, 1000, 500]
-    drain(_batches(left), "photos", 20.0)
+    drain(_batches(left), 20.0)
     assert left == []
 
 
 def test_a_large_removal_pauses_after_at_least_one_batch_and_says_how_far_it_is() -> None:
     clock, left = Clock(), [1000, 1000, 500]
-    with pytest.raises(NotReady, match=r"photos .* 1000 objects") as pause:
-        drain(_batches(left, clock), "photos", 0.0, clock=clock)
-    assert pause.value.delay == 1
+    with pytest.raises(PurgeUnfinished) as pause:
+        drain(_batches(left, clock), 0.0, clock=clock)
+    assert pause.value.removed == 1000
     assert left == [1000, 500]
 
 
 def test_a_step_that_removed_nothing_is_no_reason_to_pause() -> None:
     clock, left = Clock(), [0, 0, 7, 1]
-    with pytest.raises(NotReady, match=" 7 objects"):
-        drain(_batches(left, clock), "photos", 0.0, clock=clock)
+    with pytest.raises(PurgeUnfinished) as pause:
+        drain(_batches(left, clock), 0.0, clock=clock)
+    assert pause.value.removed == 7
     assert left == [1]
 
 

@@ -40,6 +40,15 @@ BROKEN_PROMISES = {
     "SecretInAnErrorText": "test_no_error_and_no_log_line_holds_a_secret",
     "LookSeesNothing": "test_a_look_finds_what_is_broken[identity-greenfield]",
     "TakesOverAnothersBucket": "test_a_bucket_of_another_claim_is_never_taken_over",
+    "PurgesWhatIsNotEmpty": "test_deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone",
+    "TakesCredentialsThenLooks": "test_deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone",
+    "VersionsAreNothing": "test_older_versions_are_not_nothing",
+    "UploadsAreNothing": "test_unfinished_uploads_are_not_nothing",
+    "IdentityStaysWithWhatWasEmpty": "test_deleting_what_is_empty_removes_bucket_and_identity",
+    "AnythingMayBeHadBack": "test_a_bucket_is_given_back_to_no_claim_whose_record_does_not_prove_it",
+    "NothingIsGivenBack": "test_a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_nobody_elses_keys",
+    "EarlierStampStays": "test_a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_nobody_elses_keys",
+    "StepsBeginAnew": "test_a_purge_is_done_in_steps_and_goes_on_where_it_was",
 }
 
 

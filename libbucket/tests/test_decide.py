@@ -12,9 +12,11 @@ from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._reconcile.additional_config import SelectedConfig
 from libbucket._reconcile.decide import (
+    BeginPurge,
     Bind,
     Blocked,
     Ignore,
+    Keep,
     LetGo,
     Release,
     ReleaseOrphan,
@@ -22,7 +24,8 @@ from libbucket._reconcile.decide import (
     Settled,
     decide,
 )
-from libbucket._reconcile.record import Observed, Record
+from libbucket._reconcile.deletion import DeletionPolicy
+from libbucket._reconcile.record import Observed, Record, encode
 from libbucket._reconcile.snapshot import ObjectState, Recheck, Snapshot
 from libbucket.errors import Reason
 from libbucket.testing import builders
@@ -167,6 +170,22 @@ THE_CLUSTER = Bind(calls_store=False)
         ),
         pytest.param(a_bound_world(needs_renewal=True), id="the credentials are about to end"),
         pytest.param(a_bound_world(needs_renewal=True, recheck=Recheck.LOOK), id="both at once"),
+        pytest.param(
+            a_new_world(claim=a_claim({}), bucket=a_bucket(), record=a_record(), earlier_uid="uid-0"),
+            id="a nameless claim that gets the bucket of an earlier one back",
+        ),
+        pytest.param(
+            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "IfEmpty", "purgeAfter": "72h"})),
+            id="a class that protects",
+        ),
+        pytest.param(
+            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "Purge"}), keeps_data=False),
+            id="a class that says what a provisioner without that ability does anyway",
+        ),
+        pytest.param(
+            a_new_world(storage_class=a_class(parameters={**BROWNFIELD, "deletionPolicy": "?"})),
+            id="a brownfield class, whose bucket is never deleted",
+        ),
     ],
 )
 def test_the_store_is_called_when_its_side_may_not_be_as_wanted(world: Snapshot) -> None:
@@ -358,6 +377,20 @@ def test_what_is_none_of_our_business_is_ignored(world: Snapshot, why: str) -> N
             id="our Secret replaced by somebody's",
         ),
         pytest.param(
+            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "purge", "purgeAfter": "soon"})),
+            Reason.INVALID_PARAMETERS,
+            ["deletionPolicy", "'purge'", "purgeAfter", "'soon'"],
+            Retry.SLOWLY,
+            id="what the class says of deletions can't be read",
+        ),
+        pytest.param(
+            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "IfEmpty"}), keeps_data=False),
+            Reason.INVALID_PARAMETERS,
+            ["deletionPolicy"],
+            Retry.SLOWLY,
+            id="the class asks for what this provisioner can't",
+        ),
+        pytest.param(
             a_deleted_world(bucket=None, record=None, observed=None, storage_class=None, has_objects=True),
             Reason.DELETION_BLOCKED,
             ["'buckets'", "objectbucket.io/finalizer"],
@@ -469,6 +502,94 @@ def _without_bucket(**rest: Any) -> Snapshot:
 )
 def test_a_deleted_claim_gives_back_what_was_made_for_it(world: Snapshot, action: object) -> None:
     assert decide(world) == action
+
+
+def _deleted_by(annotation: str = "", *, on_bucket: str = "", parameters: dict[str, str], **rest: Any) -> Snapshot:
+    key = "objectbucket.io/deletion-policy"
+    claim = a_bound_claim(deletionTimestamp=DELETED, annotations={key: annotation} if annotation else {})
+    bucket = a_bucket(annotations={key: on_bucket} if on_bucket else {})
+    record = a_record(parameters=parameters, **rest.pop("record", {}))
+    return a_deleted_world(claim=claim, bucket=bucket, record=record, **rest)
+
+
+PROTECTS = {"deletionPolicy": "IfEmpty"}
+FORBIDS = {"deletionPolicy": "IfEmpty", "purgeByAnnotation": "false"}
+WAITS = {"purgeAfter": "72h"}
+
+
+@pytest.mark.parametrize(
+    ("world", "policy"),
+    [
+        pytest.param(_deleted_by(parameters={}), "Purge", id="nobody says anything"),
+        pytest.param(_deleted_by(parameters=PROTECTS), "IfEmpty", id="the class protects"),
+        pytest.param(_deleted_by("IfEmpty", parameters={}), "IfEmpty", id="the claim protects itself"),
+        pytest.param(_deleted_by("Purge", parameters=PROTECTS), "Purge", id="the claim allows its own purge"),
+        pytest.param(_deleted_by("Purge", parameters=FORBIDS), "IfEmpty", id="the class does not let the claim"),
+        pytest.param(_deleted_by("purge!", parameters={}), "IfEmpty", id="what nobody can read protects"),
+        pytest.param(_deleted_by(parameters={"deletionPolicy": "?"}), "IfEmpty", id="in the class, too"),
+        pytest.param(
+            _deleted_by(on_bucket="Purge", parameters=FORBIDS), "Purge", id="an administrator allows it all the same"
+        ),
+        pytest.param(
+            _deleted_by("Purge", on_bucket="IfEmpty", parameters={}), "IfEmpty", id="an administrator protects"
+        ),
+        pytest.param(
+            _deleted_by(parameters=PROTECTS, storage_class=a_class(parameters={})),
+            "IfEmpty",
+            id="what was recorded counts, not what the class says by now",
+        ),
+    ],
+)
+def test_whether_a_bucket_may_be_purged_is_decided_by_who_may_decide_it(world: Snapshot, policy: str) -> None:
+    action = decide(world)
+
+    assert isinstance(action, Release)
+    assert action.plan.policy == DeletionPolicy(policy)
+    assert bool(action.plan.mend) is (policy == "IfEmpty")
+
+
+@pytest.mark.parametrize(
+    ("world", "waits"),
+    [
+        pytest.param(_deleted_by(parameters=WAITS), True, id="bound once"),
+        pytest.param(_deleted_by(parameters=WAITS, observed=None), False, id="never bound: nobody wrote to it"),
+        pytest.param(
+            _deleted_by(parameters=WAITS, observed=None, record={"earlier_uids": ("uid-0",)}),
+            True,
+            id="given back, and not bound again: it holds an earlier claim's data",
+        ),
+        pytest.param(_deleted_by(parameters={}), False, id="the class has no grace period"),
+        pytest.param(_deleted_by("IfEmpty", parameters=WAITS), False, id="what is empty goes at once"),
+        pytest.param(_deleted_by("Purge", parameters={**PROTECTS, **WAITS}), True, id="told so, and waits"),
+    ],
+)
+def test_a_bucket_that_was_used_waits_for_its_purge_where_the_class_says_so(world: Snapshot, *, waits: bool) -> None:
+    action = decide(world)
+
+    assert isinstance(action, Release)
+    assert action.waits is waits
+
+
+@pytest.mark.parametrize("claim", [None, a_claim()], ids=["claim gone", "another claim of that name"])
+def test_what_earlier_claims_left_comes_before_the_claim(claim: ObjectBucketClaim | None) -> None:
+    released = a_bucket(status={"phase": "Released"})
+
+    assert decide(a_new_world(claim=claim, due=released)) == BeginPurge()
+    assert decide(a_new_world(claim=claim, undone=released)) == Keep()
+
+
+def test_an_orphan_goes_by_its_record_and_by_what_an_administrator_says_of_it() -> None:
+    key = "objectbucket.io/deletion-policy"
+
+    def orphan(**annotations: str) -> ObjectBucketObject:
+        record = encode(a_record(parameters=PROTECTS))
+        return a_bucket(deletionTimestamp=DELETED, annotations={"objectbucket.io/record": record, **annotations})
+
+    kept, purged = (decide(a_new_world(claim=None, orphan=one)) for one in (orphan(), orphan(**{key: "Purge"})))
+
+    assert isinstance(kept, ReleaseOrphan)
+    assert kept.plan.policy is DeletionPolicy.IF_EMPTY
+    assert purged == ReleaseOrphan()
 
 
 @pytest.mark.parametrize("make", [lambda: None, a_claim], ids=["claim gone", "claim of that name made again"])

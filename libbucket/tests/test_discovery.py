@@ -40,9 +40,16 @@ class FakeApi(KubeClient):
 
 
 def features(
-    *, status: Any = FULL_STATUS, claim_ref: Any = FULL_REF, paths: tuple[str, ...] = (CLAIM_STATUS, BUCKET_STATUS)
+    *,
+    status: Any = FULL_STATUS,
+    bucket_status: Any = FULL_STATUS,
+    claim_ref: Any = FULL_REF,
+    paths: tuple[str, ...] = (CLAIM_STATUS, BUCKET_STATUS),
 ) -> CrdFeatures | None:
-    kinds = {"ObjectBucketClaim": closed(status=status), "ObjectBucket": closed(spec=closed(claimRef=claim_ref))}
+    kinds = {
+        "ObjectBucketClaim": closed(status=status),
+        "ObjectBucket": closed(spec=closed(claimRef=claim_ref), status=bucket_status),
+    }
     schemas = {
         kind: {**schema, "x-kubernetes-group-version-kind": [_group_version(kind)]} for kind, schema in kinds.items()
     }
@@ -51,6 +58,10 @@ def features(
 
 def _group_version(kind: str) -> dict[str, str]:
     return {"group": "objectbucket.io", "version": "v1alpha1", "kind": kind}
+
+
+def test_conditions_of_object_buckets_are_looked_for_too() -> None:
+    assert features(bucket_status=closed(phase=TEXT)) == CrdFeatures(bucket_conditions=False)
 
 
 def test_everything_survives_where_it_is_declared() -> None:
@@ -85,8 +96,10 @@ def test_status_subresources_are_known_by_their_paths() -> None:
 
 
 def test_every_loss_is_said() -> None:
-    nothing = CrdFeatures(conditions=False, claim_ref=False, claim_status=False, bucket_status=False)
-    assert len(nothing.losses()) == 4
+    nothing = CrdFeatures(
+        conditions=False, claim_ref=False, claim_status=False, bucket_status=False, bucket_conditions=False
+    )
+    assert len(nothing.losses()) == 5
 
 
 def test_schemas_that_are_not_published_yet_are_no_answer() -> None:

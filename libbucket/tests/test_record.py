@@ -58,6 +58,7 @@ def test_a_record_is_spelled_as_kubernetes_spells_things_and_always_the_same() -
         "parameters",
         "generateBucketName",
         "config",
+        "earlierUids",
         "takenOver",
     }
     assert encode(same) == encode(other_order)

@@ -68,7 +68,7 @@ def a_provisioner(secret: Mapping[str, str] | None = None) -> Provisioner:
             raise AdminSecretMissing(f"no Secret {namespace}/{name}")
         return {key: SecretStr(value) for key, value in held.items()}
 
-    made = SHELF["LookingShelfProvisioner"](Services(read_secret=read_secret))
+    made = SHELF["CarefulShelfProvisioner"](Services(read_secret=read_secret))
     assert isinstance(made, Provisioner)
     return made
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     ("file", "without_status", "features"),
     [
         ("rook.yaml", False, CrdFeatures()),
-        ("noobaa.yaml", False, CrdFeatures(conditions=False, claim_ref=False)),
+        ("noobaa.yaml", False, CrdFeatures(conditions=False, claim_ref=False, bucket_conditions=False)),
         ("rook.yaml", True, CrdFeatures(claim_status=False, bucket_status=False)),
     ],
 )

@@ -18,6 +18,7 @@ from libbucket.errors import (
     InvalidParameters,
     NotReady,
     ProvisionerError,
+    PurgeUnfinished,
     QuotaExceeded,
     Reason,
     RetrySlowly,
@@ -29,6 +30,7 @@ from libbucket.errors import (
 from libbucket.headers import parse_retry_after
 from libbucket.parameters import Address, ParameterReader
 from libbucket.provisioner import (
+    EmptyBucketDeleter,
     Inspector,
     Provisioner,
     ProvisionerFactory,
@@ -63,6 +65,7 @@ __all__ = [
     "BucketOptions",
     "Claim",
     "Connection",
+    "EmptyBucketDeleter",
     "Endpoint",
     "Inspector",
     "InvalidAdminSecret",
@@ -76,6 +79,7 @@ __all__ = [
     "Provisioner",
     "ProvisionerError",
     "ProvisionerFactory",
+    "PurgeUnfinished",
     "QuotaExceeded",
     "Reason",
     "ReclaimPolicy",

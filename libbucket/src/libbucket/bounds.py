@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from libbucket.errors import NotReady
+from libbucket.errors import PurgeUnfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,20 +42,19 @@ def wait_until(
     return True
 
 
-def drain(batches: Iterable[int], bucket: str, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+def drain(batches: Iterable[int], seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
     """Lets batches of objects be removed until there are no more, or the time of this call is over.
 
     Args:
         batches: removes one batch per step, and gives how many objects that were; ends with the bucket's emptiness.
-        bucket: for the message.
         seconds: no batch begins later than this; but something is removed first, so that every call gets on.
         clock: seconds that never run backwards.
 
     Raises:
-        NotReady: there may be more: says how far it is, and is to be called again at once.
+        PurgeUnfinished: there may be more: says how much went, and is to be called again when others had their turn.
     """
     removed, deadline = 0, clock() + seconds
     for batch in batches:
         removed += batch
         if removed and clock() > deadline:
-            raise NotReady(f"bucket {bucket} is being emptied: {removed} objects removed just now", delay=1)
+            raise PurgeUnfinished(removed)

@@ -38,6 +38,8 @@ class Reason(StrEnum):
     PROVISIONING = "Provisioning"
     BOUND = "Bound"
     RELEASED = "Released"
+    RECLAIMED = "Reclaimed"
+    PURGING = "Purging"
     RESTORED = "Restored"
     CREDENTIALS_ROTATED = "CredentialsRotated"
     # The claim, or an edit of it.
@@ -132,6 +134,23 @@ class NotReady(RetrySoon):
     default_reason = Reason.NOT_READY
 
 
+class PurgeUnfinished(RetrySoon):
+    """`delete`: this call removed what it may at a time, and there is more.
+
+    Not a failure: nothing backs off. Other claims have their turn, then `delete` comes again and goes on where it was.
+    The claim shows how much was removed so far.
+
+    Args:
+        removed: objects, versions, delete markers and unfinished uploads that this call removed.
+    """
+
+    default_reason = Reason.PURGING
+
+    def __init__(self, removed: int) -> None:
+        super().__init__(f"the bucket is being emptied: {removed:,} objects removed just now")
+        self.removed = removed
+
+
 class AccessDenied(RetrySlowly):
     """The store refuses the administrator's credentials, or lacks a permission: name which."""
 
@@ -177,7 +196,10 @@ class BucketNotFound(RetrySlowly):
 
 
 class BucketNotEmpty(RetrySlowly):
-    """`delete`: something in the bucket may not be removed (object lock, retention): nothing was touched."""
+    """Nothing was touched: the bucket holds what may not be removed.
+
+    `delete`: objects that are locked (object lock, retention, a hold). `delete_empty`: anything at all.
+    """
 
     default_reason = Reason.BUCKET_NOT_EMPTY
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _YES: Final = frozenset({"true", "yes", "1", "on"})
 _NO: Final = frozenset({"false", "no", "0", "off"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_CORE: Final = frozenset({"bucketName"})
+_CORE: Final = frozenset({"bucketName", "deletionPolicy", "purgeByAnnotation", "purgeAfter"})
+"""What the core reads of every class."""
 
 
 @dataclass(frozen=True, kw_only=True)

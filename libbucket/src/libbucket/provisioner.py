@@ -80,9 +80,11 @@ class Provisioner(ABC):
 
         Credentials first: from the moment this starts, the application is out. Remove all versions,
         delete markers and unfinished uploads in bounded batches; a call that is cut off goes on where it
-        was. Refuse a bucket without the owner's stamp (`BucketExists`); a bucket or identity that is
-        gone already is success. `ob` may be the record of a `provision` that never finished: then
-        `additional_state` is empty, and names follow from `ob.user_id` and `ob.bucket_name`.
+        was. After some seconds raise `PurgeUnfinished` with what was removed, so that other claims have
+        their turn. What is locked is `BucketNotEmpty`, before anything is touched. Refuse a bucket without
+        the owner's stamp (`BucketExists`); a bucket or identity that is gone already is success. `ob` may be
+        the record of a `provision` that never finished: then `additional_state` is empty, and names follow
+        from `ob.user_id` and `ob.bucket_name`.
 
         Raises:
             ProvisionerError: see the table at the top of this module.
@@ -132,6 +134,27 @@ class Provisioner(ABC):
         digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
         readable = [re.sub("[^a-z0-9]+", "-", part.lower())[:_USER_ID_PART] for part in (claim.namespace, claim.name)]
         return f"obc-{readable[0]}-{readable[1]}-{digest}"
+
+
+class EmptyBucketDeleter(ABC):
+    """A further ability: removing a bucket only if it holds nothing, for classes with `deletionPolicy: IfEmpty`.
+
+    The core finds it with isinstance. Without it such a class is refused (`InvalidParameters`) before anything is made.
+    """
+
+    @abstractmethod
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        """As `Provisioner.delete`, but never removes data.
+
+        What counts is whatever holds data or keeps its history: objects, older versions, delete markers, the parts of
+        unfinished uploads. Look first; where there is something, touch nothing, not even the credentials, so that
+        their owner can empty the bucket. Where there is nothing, withdraw the credentials, then remove the bucket by a
+        call that the store refuses for a bucket that is not empty, if it has one; if not, look once more in between.
+
+        Raises:
+            BucketNotEmpty: it holds something.
+            ProvisionerError: see the table at the top of this module.
+        """
 
 
 class Inspector(ABC):

@@ -131,12 +131,15 @@ class Owner:
         namespace: namespace of the claim.
         name: name of the claim.
         uid: uid of the claim: a claim that is made again under the same name is another owner.
+        earlier_uids: of claims of the same namespace and name that had this bucket before, and whose record in the
+            cluster proves that it is this claim's now. Their stamp is replaced by this one: see `was_stamped_on`.
     """
 
     cluster_id: str
     namespace: str
     name: str
     uid: str
+    earlier_uids: tuple[str, ...] = ()
 
     def stamp(self) -> dict[str, str]:
         """The four facts under their standard keys, as tags, labels or metadata of a bucket.
@@ -155,20 +158,31 @@ class Owner:
 
         Cluster and uid decide: a uid is never given twice, and names can be too long for some stores.
         """
-        return (
-            found.get("objectbucket_cluster_id") == self.cluster_id and found.get("objectbucket_claim_uid") == self.uid
-        )
+        return self._is_stamp_of(found, (self.uid,))
+
+    def was_stamped_on(self, found: Mapping[str, str]) -> bool:
+        """Whether `found`, read from a bucket, is the stamp of an earlier claim that this bucket is taken over from.
+
+        Such a bucket is this claim's: `provision` replaces the stamp, `delete` and `delete_empty` take it as their own.
+        """
+        return self._is_stamp_of(found, self.earlier_uids)
+
+    def _is_stamp_of(self, found: Mapping[str, str], uids: tuple[str, ...]) -> bool:
+        same_cluster = found.get("objectbucket_cluster_id") == self.cluster_id
+        return same_cluster and found.get("objectbucket_claim_uid") in uids
 
     def owns(self, found: Mapping[str, str], *, taken_over: bool) -> bool:
         """Whether what carries `found` is this owner's.
 
-        It is by its stamp; or without anybody's, where another program made it for this claim.
+        It is by its stamp, or by an earlier claim's (`was_stamped_on`); or without anybody's, where another program
+        made it for this claim.
 
         Args:
             found: tags, labels or metadata, as read from the store.
             taken_over: see `BucketOptions.taken_over`.
         """
-        return self.is_stamped_on(found) or (taken_over and not is_stamped(found))
+        is_known = self.is_stamped_on(found) or self.was_stamped_on(found)
+        return is_known or (taken_over and not is_stamped(found))
 
 
 def is_stamped(found: Mapping[str, str]) -> bool:

@@ -25,13 +25,13 @@ from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METAD
 from libbucket._lanes import LaneSettings
 from libbucket._queue import WorkQueue
 from libbucket._reconcile.decide import Retry
-from libbucket._reconcile.gather import Caches, Identity
 from libbucket._reconcile.names import provisioner_label
 from libbucket._reconcile.reconciler import Outcome, Reconciler
 from libbucket._reconcile.record import claim_key_of, owner_of
 from libbucket._reconcile.snapshot import Recheck
 from libbucket._reconcile.store import Store
-from libbucket.provisioner import Services, utc_now
+from libbucket._reconcile.surroundings import Caches, Identity
+from libbucket.provisioner import EmptyBucketDeleter, Services, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,9 +48,9 @@ SLOWLY: Final = Backoff(base=30.0, ceiling=300.0)
 _RECHECK_SPREAD: Final = 0.1
 """A recheck of all claims is spread over this share of the interval, plus what the interval itself is jittered by."""
 
-_RENEWAL_STEP: Final = 900.0
-_RENEWAL_FLOOR: Final = 10.0
-"""Seconds between two looks at credentials that end, at most and at least."""
+_LOOK_STEP: Final = 900.0
+_LOOK_FLOOR: Final = 10.0
+"""Seconds until a claim that waits for a time is looked at again, at most and at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class ControllerSettings:
         resync_interval: seconds between two looks for drift; 0 for never.
         repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.
         features: what the installed CRDs keep of what is written.
-        now: the clock, for credentials that end; tests turn it.
+        now: the clock, for credentials that end and for purges; tests turn it.
     """
 
     provisioner_name: str
@@ -126,6 +126,7 @@ class Controller:
             supported_config=provisioner.supported_config,
             features=settings.features,
             now=settings.now,
+            keeps_data=isinstance(provisioner, EmptyBucketDeleter),
         )
         self._reconciler = Reconciler(client, self._caches, identity, Store(provisioner, metrics, client.check_fence))
         self._informers = self._make_informers(client)
@@ -287,9 +288,11 @@ class Controller:
             delay = self._queue.retry(key, SLOWLY, at_least=outcome.delay)
         else:
             self._queue.forget(key)
-            if outcome.renew_in is not None:
-                # In steps, since the queue's clock is another one than that by which credentials end.
-                self._queue.add_after(key, min(max(outcome.renew_in, _RENEWAL_FLOOR), _RENEWAL_STEP))
+            if outcome.retry is Retry.NEXT_TURN:
+                self._queue.add(key)
+            elif outcome.look_in is not None:
+                # In steps, since the queue's clock is another one than that by which credentials and buckets end.
+                self._queue.add_after(key, min(max(outcome.look_in, _LOOK_FLOOR), _LOOK_STEP))
             return
         self._log.debug("comes again", result=outcome.result, seconds=round(delay, 1))
 

@@ -134,15 +134,20 @@ class KubeClient:
         body_bytes = self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body)
         return msgspec.json.decode(body_bytes, type=resource.type)
 
-    def delete(self, resource: Resource[T], name: str, *, uid: str, namespace: str = "") -> None:
+    def delete(
+        self, resource: Resource[T], name: str, *, uid: str, namespace: str = "", resource_version: str = ""
+    ) -> None:
         """Deletes the object with this uid, and no other that took its name.
+
+        A resource version makes it conditional on that nobody has changed the object since.
 
         Raises:
             NotFound: it is gone already.
-            Conflict: the name belongs to another object now.
+            Conflict: the name belongs to another object now, or it has changed.
             KubeError: any other refusal, or no answer.
         """
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        conditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions}
         self._write("DELETE", resource.path(name, namespace=namespace), _JSON, body)
 
     def open_stream(

@@ -31,12 +31,14 @@ class CrdFeatures:
         claim_ref: name, namespace and uid in an ObjectBucket's `spec.claimRef`.
         claim_status: claims have the status subresource.
         bucket_status: ObjectBuckets have the status subresource.
+        bucket_conditions: `status.conditions` of an ObjectBucket.
     """
 
     conditions: bool = True
     claim_ref: bool = True
     claim_status: bool = True
     bucket_status: bool = True
+    bucket_conditions: bool = True
 
     def losses(self) -> list[str]:
         """What is lost, one phrase each, for the operator; empty with our own CRDs."""
@@ -45,6 +47,7 @@ class CrdFeatures:
             "claimRef of ObjectBuckets is not kept (annotations stand in for it)": self.claim_ref,
             "claims have no status subresource": self.claim_status,
             "ObjectBuckets have no status subresource": self.bucket_status,
+            "conditions of ObjectBuckets are not kept (only the log tells why one waits)": self.bucket_conditions,
         }
         return [phrase for phrase, is_kept in said.items() if not is_kept]
 
@@ -69,6 +72,7 @@ def read_crd_features(client: KubeClient) -> CrdFeatures | None:
         claim_ref=all(_keeps(bucket, "spec", "claimRef", name) for name in ("namespace", "name", "uid")),
         claim_status=_CLAIM_STATUS in paths,
         bucket_status=_BUCKET_STATUS in paths,
+        bucket_conditions=_keeps(bucket, "status", "conditions", "reason"),
     )
 
 

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
     from libbucket._reconcile.decide import Bind
-    from libbucket._reconcile.gather import Caches, Identity
     from libbucket._reconcile.report import Reporter
     from libbucket._reconcile.snapshot import Snapshot
     from libbucket._reconcile.store import Store
+    from libbucket._reconcile.surroundings import Caches, Identity
     from libbucket.types import Connection
 
 
@@ -113,6 +113,13 @@ class Binder:
             return self._create_bucket_object(world, claim, record), record
         if known.metadata.is_being_deleted:
             known = self._buckets.replace(known, claim)
+        if world.earlier_uid:
+            policy = _class_policy(world)
+            known = self._buckets.patch(
+                known, objects.reclaim_patch(known, claim, record=encode(record), reclaim_policy=policy)
+            )
+            message = f"Bucket {known.endpoint.bucket_name} of the earlier claim of this name is this claim's again"
+            self._reporter.event(claim, "Normal", Reason.RECLAIMED, message)
         patch = objects.intent_patch(known, claim, label=world.label, record=encode(record))
         return self._buckets.patch(known, patch), record
 
@@ -149,6 +156,10 @@ class Binder:
         known, previous = world.bucket, world.record
         who = Claim(namespace=claim.metadata.namespace, name=claim.metadata.name, uid=claim.metadata.uid)
         draft = previous or Record(provisioner=world.provisioner_name, user_id="", greenfield=world.is_greenfield)
+        if world.earlier_uid:
+            earlier = tuple(dict.fromkeys((*draft.earlier_uids, world.earlier_uid)))
+            names = {"user_id": "", "generate_bucket_name": ""}  # an identity of its own, never the earlier claim's
+            draft, known = replace(draft, earlier_uids=earlier, **names), None
         seen = for_provisioner(known, draft, self._identity.cluster_id) if known is not None else None
         return Record(
             provisioner=world.provisioner_name,
@@ -158,6 +169,7 @@ class Binder:
             generate_bucket_name=draft.generate_bucket_name or claim.wanted.generate_bucket_name or "",
             config=draft.config,
             taken_over=draft.taken_over if previous is not None else _was_bound_by_others(known),
+            earlier_uids=draft.earlier_uids,
         )
 
     def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, record: Record) -> ObjectBucketObject:
@@ -206,7 +218,7 @@ class Binder:
                 additional_config=world.config.applied,
             ),
             parameters=record.parameters,
-            owner=owner_of(ob, self._identity.cluster_id),
+            owner=owner_of(ob, self._identity.cluster_id, earlier_uids=record.earlier_uids),
             credentials=self._credentials(world, claim),
             additional_state=_api.strings(ob.wanted.additional_state),
             previous_config=record.config,
@@ -280,7 +292,7 @@ class Binder:
         self, world: Snapshot, ob: ObjectBucketObject, record: Record, answer: _Answer, observed: Observed
     ) -> None:
         if answer.secret_data is not None:  # the store was called, and has applied what was asked
-            record = replace(record, config=dict(world.config.applied), taken_over=False)
+            record = replace(record, config=dict(world.config.applied), taken_over=False, earlier_uids=())
         patch = objects.bound_patch(
             ob,
             endpoint=answer.connection.endpoint,

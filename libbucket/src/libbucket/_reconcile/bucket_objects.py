@@ -18,7 +18,7 @@ from libbucket._reconcile.names import bucket_object_names
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.gather import Caches
+    from libbucket._reconcile.surroundings import Caches
 
 
 class BucketObjects:
@@ -63,6 +63,17 @@ class BucketObjects:
             self.discard(stand_in)
         return again
 
+    def begin_deletion(self, ob: ObjectBucketObject) -> None:
+        """Asks for its deletion, which our finalizer holds up: from then on the purge can't be called back.
+
+        Raises:
+            Conflict: somebody changed it since it was looked at.
+            KubeError: any other refusal, or no answer.
+        """
+        meta = ob.metadata
+        with suppress(NotFound):
+            self._client.delete(BUCKETS, meta.name, uid=meta.uid, resource_version=meta.resource_version)
+
     def discard(self, ob: ObjectBucketObject) -> None:
         """Removes one, with our finalizer; one that is gone is fine."""
         meta = ob.metadata
@@ -87,7 +98,14 @@ def _copy(ob: ObjectBucketObject, name: str) -> dict[str, Any]:
     meta, spec = ob.metadata, ob.wanted
     ref = spec.claim_ref or _api.ClaimRef()
     endpoint = ob.endpoint
-    keys = (_api.CLAIM_NAMESPACE, _api.CLAIM_NAME, _api.CLAIM_UID, _api.RECORD, _api.OBSERVED)
+    keys = (
+        _api.CLAIM_NAMESPACE,
+        _api.CLAIM_NAME,
+        _api.CLAIM_UID,
+        _api.RECORD,
+        _api.OBSERVED,
+        _api.DELETION_POLICY,
+    )
     return {
         "apiVersion": _api.API_VERSION,
         "kind": _api.BUCKET_KIND,

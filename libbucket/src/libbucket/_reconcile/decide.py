@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from libbucket import _api
 from libbucket._api import Phase
+from libbucket._reconcile.deletion import PURGE, DeletionPlan, DeletionPolicy, parse_rules, plan_deletion
+from libbucket._reconcile.record import record_of
 from libbucket._reconcile.snapshot import ObjectState, Recheck
-from libbucket.errors import Reason
+from libbucket.errors import InvalidParameters, Reason
 
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
@@ -26,6 +28,8 @@ class Retry(Enum):
     SLOWLY = auto()
     NEVER = auto()
     """Not before it, or its class, is edited."""
+    NEXT_TURN = auto()
+    """Nothing failed, and there is more to do: after the others."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,13 @@ class Release:
     Attributes:
         records_first: whether the ObjectBucket, or what we record on it, is missing and has to be written before
             the store is called.
+        plan: what is to be done with the bucket, where it was made for the claim and goes with it.
+        waits: whether the bucket is purged later, and may be had back until then.
     """
 
     records_first: bool = False
+    plan: DeletionPlan = PURGE
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,18 +90,34 @@ class LetGo:
     """The claim is being deleted and nothing was ever made for it: only our finalizer goes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReleaseOrphan:
-    """An ObjectBucket whose claim no longer exists is being deleted by hand: give back what it stands for."""
+    """An ObjectBucket whose claim no longer exists is being deleted: give back what it stands for.
+
+    Attributes:
+        plan: what is to be done with the bucket.
+    """
+
+    plan: DeletionPlan = PURGE
 
 
-Action = Ignore | Settled | Blocked | Bind | Release | LetGo | ReleaseOrphan
+@dataclass(frozen=True)
+class BeginPurge:
+    """A released bucket's time has come: from now on its purge can't be called off."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Somebody has called the purge of a released bucket off: it stays for good."""
+
+
+Action = Ignore | Settled | Blocked | Bind | Release | LetGo | ReleaseOrphan | BeginPurge | Keep
 
 
 def decide(world: Snapshot) -> Action:
     """The one thing to do next."""
-    if world.orphan is not None:
-        return ReleaseOrphan()
+    if left := _decide_leftovers(world):
+        return left
     claim = world.claim
     if claim is None:
         return Ignore("the claim is gone")
@@ -101,15 +125,16 @@ def decide(world: Snapshot) -> Action:
         return Ignore(stranger)
     if claim.metadata.is_being_deleted:
         return _decide_deletion(world, claim)
-    if not world.bucket_object_name:
-        return _bucket_object_conflict(claim)
-    if world.storage_class is None and world.record is None:
-        return _class_missing(claim)
-    if world.is_greenfield and not (claim.wanted.bucket_name or claim.wanted.generate_bucket_name):
-        return _nameless()
-    if conflict := _foreign_object(world, claim):
-        return conflict
-    return _decide_binding(world, claim)
+    return _find_obstacle(world, claim) or _decide_binding(world, claim)
+
+
+def _decide_leftovers(world: Snapshot) -> Action | None:
+    """What earlier claims of this name have left comes first: it may stand in the way of the one that is there."""
+    if world.orphan is not None:
+        return ReleaseOrphan(plan=_plan_for_orphan(world.orphan))
+    if world.due is not None:
+        return BeginPurge()
+    return Keep() if world.undone is not None else None
 
 
 def _belongs_to_others(world: Snapshot, claim: ObjectBucketClaim) -> str:
@@ -126,19 +151,32 @@ def _belongs_to_others(world: Snapshot, claim: ObjectBucketClaim) -> str:
     return f"its StorageClass {claim.class_name!r} does not exist"
 
 
+def _find_obstacle(world: Snapshot, claim: ObjectBucketClaim) -> Blocked | None:
+    if not world.bucket_object_name:
+        return _bucket_object_conflict(claim)
+    if world.storage_class is None and world.record is None:
+        return _class_missing(claim)
+    if mistakes := _wrong_rules(world):
+        return mistakes
+    has_name = bool(claim.wanted.bucket_name or claim.wanted.generate_bucket_name or world.earlier_uid)
+    if world.is_greenfield and not has_name:
+        return _nameless()
+    return _foreign_object(world, claim)
+
+
 def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
     if not claim.metadata.has_finalizer():
         return Ignore("we let it go already")
     if world.bucket is not None:
         # What another program made has no record: whether it made the bucket is told by the class, if that is there.
-        return Release(records_first=world.record is None and world.storage_class is not None)
+        return _release(world, claim, records_first=world.record is None and world.storage_class is not None)
     if not world.has_objects:
         # The ObjectBucket is written before the store is called, and deleted after Secret and ConfigMap: without
         # all three, either nothing was made yet, or everything is given back already.
         return LetGo()
     # Somebody removed the ObjectBucket of a bound claim by hand.
     if world.storage_class is not None and world.bucket_object_name:
-        return Release(records_first=True)
+        return _release(world, claim, records_first=True)
     return Blocked(
         reason=Reason.DELETION_BLOCKED,
         message=(
@@ -148,6 +186,38 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
         ),
         retry=Retry.SLOWLY,
     )
+
+
+def _release(world: Snapshot, claim: ObjectBucketClaim, *, records_first: bool) -> Release:
+    on_bucket = world.bucket.metadata.annotation(_api.DELETION_POLICY) if world.bucket is not None else ""
+    plan = plan_deletion(
+        world.record.parameters if world.record else world.parameters,
+        on_claim=claim.metadata.annotation(_api.DELETION_POLICY),
+        on_bucket=on_bucket,
+    )
+    # What was never handed to anybody holds nothing to wait for, unless it was an earlier claim's.
+    was_used = world.is_bound or bool(world.record and world.record.earlier_uids)
+    return Release(records_first=records_first, plan=plan, waits=was_used and bool(plan.purge_after))
+
+
+def _plan_for_orphan(bucket: ObjectBucketObject) -> DeletionPlan:
+    record = record_of(bucket)
+    on_bucket = bucket.metadata.annotation(_api.DELETION_POLICY)
+    return plan_deletion(record.parameters if record else {}, on_bucket=on_bucket)
+
+
+def _wrong_rules(world: Snapshot) -> Blocked | None:
+    """What the class says of deletions is read before anything is made that may have to be deleted by it."""
+    if not world.is_greenfield:
+        return None
+    try:
+        rules = parse_rules(world.parameters)
+    except InvalidParameters as error:
+        return Blocked(reason=error.reason, message=error.message, retry=Retry.SLOWLY)
+    if rules.policy is DeletionPolicy.PURGE or world.keeps_data:
+        return None
+    message = "StorageClass parameters: deletionPolicy IfEmpty is nothing that this provisioner can do"
+    return Blocked(reason=Reason.INVALID_PARAMETERS, message=message, retry=Retry.SLOWLY)
 
 
 def _bucket_object_conflict(claim: ObjectBucketClaim) -> Blocked:

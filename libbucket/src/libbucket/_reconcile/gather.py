@@ -6,14 +6,14 @@ when their version is not the one that was seen intact, so that a bound claim co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from libbucket import _api
 from libbucket._kube.errors import NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from libbucket._reconcile.additional_config import SelectedConfig, select_config
-from libbucket._reconcile.names import bucket_object_names, is_object_name, provisioner_label
+from libbucket._reconcile.leftovers import Leftovers
+from libbucket._reconcile.names import bucket_object_names, is_object_name
 from libbucket._reconcile.objects import config_map_data, credentials_in
 from libbucket._reconcile.record import (
     Observed,
@@ -29,56 +29,15 @@ from libbucket._reconcile.record import (
 from libbucket._reconcile.snapshot import ObjectState, Recheck, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from datetime import datetime
+    from collections.abc import Iterable
 
-    from libbucket._kube.cache import Cache
     from libbucket._kube.client import KubeClient
-    from libbucket._kube.discovery import CrdFeatures
+    from libbucket._reconcile.surroundings import Caches, Identity
     from libbucket.types import Authentication
 
 T = TypeVar("T", bound=_api.Object)
 
 _NO_CONFIG = SelectedConfig(applied={}, warnings=())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caches:
-    """What the informers keep up to date."""
-
-    claims: Cache[_api.ObjectBucketClaim]
-    buckets: Cache[_api.ObjectBucketObject]
-    classes: Cache[_api.StorageClass]
-    secrets: Cache[_api.Metadata]
-    config_maps: Cache[_api.Metadata]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Who we are.
-
-    Attributes:
-        provisioner_name: which classes are served.
-        version: of the provisioner; another one goes through the store's side of every claim once.
-        cluster_id: uid of the namespace kube-system.
-        allowed_config: `additionalConfig` keys that the operator allows.
-        supported_config: those that the store can do.
-        features: what the installed CRDs keep.
-        now: the clock: for credentials that end.
-    """
-
-    provisioner_name: str
-    version: str
-    cluster_id: str
-    allowed_config: frozenset[str]
-    supported_config: frozenset[str]
-    features: CrdFeatures
-    now: Callable[[], datetime]
-
-    @property
-    def label(self) -> str:
-        """The value of the label `bucket-provisioner`."""
-        return provisioner_label(self.provisioner_name)
 
 
 class Gatherer:
@@ -88,6 +47,7 @@ class Gatherer:
         self._client = client
         self._caches = caches
         self._identity = identity
+        self._leftovers = Leftovers(client, caches, identity)
         self._intact: dict[str, tuple[str, str]] = {}
 
     def gather(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Snapshot:
@@ -107,11 +67,16 @@ class Gatherer:
             # Letting a claim go, or deleting by what its class says today, can't be undone: no cache is asked.
             claim, buckets, has_objects = self._read_afresh(claim)
         bucket, twin = [*buckets, None, None][:2]
+        left = self._leftovers.find(key, claim)
+        reclaimed = left.given_back if bucket is None else None
+        bucket = bucket or reclaimed
         record, observed = (record_of(bucket), observed_of(bucket)) if bucket is not None else (None, None)
         config = self._config(claim)
         storage_class = self._storage_class(claim, bucket)
         reads_all = recheck is not Recheck.NONE
         secret, credentials = self._secret(claim, bucket, observed, recheck=reads_all)
+        if reclaimed is not None:
+            observed = None  # whatever an earlier claim was given, this one has nothing yet
         renewal = seconds_to_renewal(observed, self._identity.now())
         return Snapshot(
             key=key,
@@ -125,7 +90,7 @@ class Gatherer:
             record=record,
             observed=observed,
             bucket_object_name=self._bucket_object_name(claim, bucket),
-            orphan=self._orphan(key, claim),
+            orphan=left.orphan,
             secret=secret,
             config_map=self._config_map(claim, bucket, observed, recheck=reads_all),
             credentials=credentials,
@@ -134,6 +99,11 @@ class Gatherer:
             fingerprint=self._fingerprint(claim, storage_class, record, config),
             recheck=recheck,
             needs_renewal=renewal is not None and renewal <= 0,
+            due=left.due,
+            undone=left.undone,
+            purge_in=left.purge_in,
+            earlier_uid=owner_of(reclaimed, "").uid if reclaimed is not None else "",
+            keeps_data=self._identity.keeps_data,
         )
 
     def forget(self, key: str) -> None:
@@ -176,20 +146,6 @@ class Gatherer:
             return bucket.metadata.name if bucket is not None else ""
         names = bucket_object_names(claim.metadata.namespace, claim.metadata.name, claim.metadata.uid)
         return next((name for name in names if self._caches.buckets.get(name) is None), "")
-
-    def _orphan(self, key: str, claim: _api.ObjectBucketClaim | None) -> _api.ObjectBucketObject | None:
-        buckets = self._caches.buckets.grouped(key)
-        return next((one for one in buckets if self._is_orphan(one, claim)), None)
-
-    def _is_orphan(self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim | None) -> bool:
-        owner, record = owner_of(bucket, ""), record_of(bucket)
-        return (
-            record is not None
-            and record.provisioner == self._identity.provisioner_name
-            and bucket.metadata.is_being_deleted
-            and bucket.metadata.has_finalizer()
-            and (claim is None or claim.metadata.uid != owner.uid)
-        )
 
     def _storage_class(
         self, claim: _api.ObjectBucketClaim | None, bucket: _api.ObjectBucketObject | None

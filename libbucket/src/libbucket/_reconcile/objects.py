@@ -115,6 +115,43 @@ def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str
     return {"metadata": {**patch, "resourceVersion": meta.resource_version}} if patch else {}
 
 
+def reclaim_patch(
+    ob: ObjectBucketObject, claim: ObjectBucketClaim, *, record: str, reclaim_policy: ReclaimPolicy
+) -> Json:
+    """Makes an ObjectBucket that an earlier claim of this name left behind this claim's; nobody's purge is planned."""
+    gone = (_api.OBSERVED, _api.PURGE_AT, _api.PURGED, _api.DELETION_POLICY)
+    return {
+        "metadata": {
+            "annotations": {**ownership(claim), _api.RECORD: record, **dict.fromkeys(gone)},
+            "resourceVersion": ob.metadata.resource_version,
+        },
+        "spec": {
+            "claimRef": claim_ref(claim),
+            "reclaimPolicy": str(reclaim_policy),
+            "additionalState": merged(_api.strings(ob.wanted.additional_state), {}),
+        },
+    }
+
+
+def purge_patch(ob: ObjectBucketObject, *, at: str, policy: str) -> Json:
+    """When a released bucket is to be purged, and that this was allowed; {} if a time is set already."""
+    if ob.metadata.annotation(_api.PURGE_AT):
+        return {}
+    annotations = {_api.PURGE_AT: at, _api.DELETION_POLICY: policy}
+    return {"metadata": {"annotations": annotations, "resourceVersion": ob.metadata.resource_version}}
+
+
+def keep_patch(ob: ObjectBucketObject, *, policy: ReclaimPolicy) -> Json:
+    """A released bucket stays for good: nothing that happens to its ObjectBucket removes it."""
+    return {
+        "metadata": {
+            "annotations": {_api.DELETION_POLICY: None},
+            "resourceVersion": ob.metadata.resource_version,
+        },
+        "spec": {"reclaimPolicy": str(policy)},
+    }
+
+
 def state_patch(ob: ObjectBucketObject, state: Mapping[str, str]) -> Json:
     """Only what the provisioner asked to remember; {} if it is there already."""
     was = _api.strings(ob.wanted.additional_state)

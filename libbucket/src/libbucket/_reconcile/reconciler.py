@@ -22,22 +22,34 @@ from libbucket._kube.errors import (
     Rejected,
 )
 from libbucket._reconcile.bind import Binder
-from libbucket._reconcile.decide import Bind, Blocked, Ignore, LetGo, Release, ReleaseOrphan, Retry, Settled, decide
+from libbucket._reconcile.decide import (
+    BeginPurge,
+    Bind,
+    Blocked,
+    Ignore,
+    Keep,
+    LetGo,
+    Release,
+    ReleaseOrphan,
+    Retry,
+    Settled,
+    decide,
+)
 from libbucket._reconcile.gather import Gatherer
 from libbucket._reconcile.record import seconds_to_renewal
 from libbucket._reconcile.release import Releaser
 from libbucket._reconcile.report import Reporter, Trouble
 from libbucket._reconcile.snapshot import Recheck
-from libbucket.errors import ProvisionerError, Reason, RetrySlowly, RetrySoon
+from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySlowly, RetrySoon
 
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim
     from libbucket._kube.client import KubeClient
     from libbucket._reconcile.decide import Action
-    from libbucket._reconcile.gather import Caches, Identity
     from libbucket._reconcile.record import Observed
     from libbucket._reconcile.snapshot import Snapshot
     from libbucket._reconcile.store import Store
+    from libbucket._reconcile.surroundings import Caches, Identity
 
 
 _ANSWERS: Final = frozenset(
@@ -62,14 +74,15 @@ class Outcome:
         result: one word, for the metric.
         retry: None if there is nothing more to do.
         delay: seconds that somebody asked to wait at least.
-        renew_in: seconds until its credentials are to be renewed; None where they do not end.
+        look_in: seconds until something is to be done although nothing changes: credentials to be renewed, a bucket to
+            be purged; None where nothing is.
         store_answers: whether the claim's store answered; None where it was not asked, or that is not known.
     """
 
     result: str
     retry: Retry | None = None
     delay: float = 0.0
-    renew_in: float | None = None
+    look_in: float | None = None
     store_answers: bool | None = None
 
 
@@ -110,7 +123,10 @@ class Reconciler:
 
     def _carry_out(self, world: Snapshot) -> Outcome:
         try:
-            return self._act(world, decide(world))
+            outcome = self._act(world, decide(world))
+            return replace(outcome, look_in=_earlier(outcome.look_in, world.purge_in))
+        except PurgeUnfinished as error:
+            return replace(self._go_on_purging(world, error), store_answers=True)
         except ProvisionerError as error:
             return replace(self._fail(world, _trouble(error)), store_answers=_store_answers(error))
         except NamespaceTerminating as error:
@@ -129,8 +145,14 @@ class Reconciler:
         if isinstance(action, Blocked):
             return self._fail(world, Trouble(reason=action.reason, message=action.message, retry=action.retry))
         if isinstance(action, ReleaseOrphan) and world.orphan is not None:
-            self._releaser.release_orphan(world.orphan)
-            return Outcome(result="released", retry=Retry.SOON)  # the claim that has this name now comes next
+            self._releaser.release_orphan(world.orphan, action.plan)
+            return Outcome(result="released", retry=Retry.NEXT_TURN)  # the claim that has this name now comes next
+        if isinstance(action, BeginPurge) and world.due is not None:
+            self._releaser.begin_purge(world.due)
+            return Outcome(result="released", retry=Retry.NEXT_TURN)
+        if isinstance(action, Keep) and world.undone is not None:
+            self._releaser.keep(world.undone)
+            return Outcome(result="released", retry=Retry.NEXT_TURN)
         if world.claim is None or isinstance(action, Ignore):
             self._log.debug("left alone", why=action.why if isinstance(action, Ignore) else "the claim is gone")
             return Outcome(result="ignored")
@@ -138,33 +160,46 @@ class Reconciler:
 
     def _act_on_claim(self, world: Snapshot, claim: ObjectBucketClaim, action: Action) -> Outcome:
         if isinstance(action, Bind):
-            renew_in = self._renew_in(self._binder.bind(world, claim, action))
-            return Outcome(result="bound", renew_in=renew_in, store_answers=action.calls_store or None)
+            look_in = self._renew_in(self._binder.bind(world, claim, action))
+            return Outcome(result="bound", look_in=look_in, store_answers=action.calls_store or None)
         if isinstance(action, Release):
             ob = self._binder.record_intent(world, claim)[0] if action.records_first else world.bucket
             assert ob is not None  # noqa: S101 - decide answers so only where there is one
-            self._releaser.release(claim, ob, twin=world.twin)
+            self._releaser.release(claim, ob, action, twin=world.twin)
             return Outcome(result="released", store_answers=True)
         if isinstance(action, LetGo):
             self._releaser.let_go(claim)
             return Outcome(result="released")
         assert isinstance(action, Settled)  # noqa: S101 - all others are above
-        return Outcome(result="settled", renew_in=self._renew_in(world.observed))
+        return Outcome(result="settled", look_in=self._renew_in(world.observed))
 
     def _renew_in(self, observed: Observed | None) -> float | None:
         return seconds_to_renewal(observed, self._identity.now())
+
+    def _go_on_purging(self, world: Snapshot, error: PurgeUnfinished) -> Outcome:
+        ob = world.orphan or world.bucket
+        assert ob is not None  # noqa: S101 - what is purged has an ObjectBucket
+        try:
+            removed = self._releaser.count_purged(ob, error.removed)
+        except KubeError as trouble:
+            return self._cluster_trouble(trouble)
+        message = f"bucket {ob.endpoint.bucket_name} is being emptied: {removed:,} objects removed so far"
+        return self._fail(world, Trouble(reason=error.reason, message=message, retry=Retry.NEXT_TURN))
 
     def _fail(self, world: Snapshot, trouble: Trouble) -> Outcome:
         self._log.debug("not done", reason=str(trouble.reason), message=trouble.message, retry=trouble.retry.name)
         # What was written in this reconcile is in the cache: report on that version, not on the one it began with.
         claim = self._caches.claims.get(world.key) or world.claim
         try:
-            if claim is not None:
+            if world.orphan is not None:
+                self._reporter.bucket_failed(self._caches.buckets.get(world.orphan.metadata.name), trouble)
+            elif claim is not None:
                 self._reporter.failed(world, claim, trouble)
         except KubeError as error:
             return self._cluster_trouble(error)
         retry = trouble.retry
-        if retry is Retry.NEVER and claim is not None and claim.metadata.is_being_deleted:
+        is_deletion = world.orphan is not None or (claim is not None and claim.metadata.is_being_deleted)
+        if retry is Retry.NEVER and is_deletion:
             retry = Retry.SLOWLY  # a deletion is never given up
         return Outcome(result=str(trouble.reason), retry=retry, delay=trouble.delay)
 
@@ -191,6 +226,10 @@ def _store_answers(error: ProvisionerError) -> bool | None:
     if error.reason is Reason.STORE_UNAVAILABLE:
         return False
     return True if error.reason in _ANSWERS else None
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _trouble(error: ProvisionerError) -> Trouble:

@@ -34,6 +34,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         generate_bucket_name: of the claim, to notice an edit of it.
         config: the `additionalConfig` that was applied last.
         taken_over: another program bound the claim, and the store's side of it was never gone through by us.
+        earlier_uids: of claims whose bucket this was, and whose stamp may still be on it.
     """
 
     provisioner: str
@@ -43,6 +44,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     generate_bucket_name: str = ""
     config: dict[str, str] = {}
     taken_over: bool = False
+    earlier_uids: tuple[str, ...] = ()
 
 
 class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -108,7 +110,7 @@ def secret_hash(data: Mapping[str, str], uid: str) -> str:
     return fingerprint(uid, dict(data))
 
 
-def owner_of(ob: ObjectBucketObject, cluster_id: str) -> Owner:
+def owner_of(ob: ObjectBucketObject, cluster_id: str, *, earlier_uids: tuple[str, ...] = ()) -> Owner:
     """Whose bucket it is, by our annotations, or by the claimRef that the Go library writes."""
     ref, meta = ob.wanted.claim_ref or _api.ClaimRef(), ob.metadata
     return Owner(
@@ -116,6 +118,7 @@ def owner_of(ob: ObjectBucketObject, cluster_id: str) -> Owner:
         namespace=meta.annotation(_api.CLAIM_NAMESPACE) or ref.namespace or "",
         name=meta.annotation(_api.CLAIM_NAME) or ref.name or "",
         uid=meta.annotation(_api.CLAIM_UID) or ref.uid or "",
+        earlier_uids=earlier_uids,
     )
 
 
@@ -152,7 +155,7 @@ def for_provisioner(ob: ObjectBucketObject, record: Record, cluster_id: str) -> 
         user_id=record.user_id,
         reclaim_policy=reclaim_policy_of(ob),
         parameters=record.parameters,
-        owner=owner_of(ob, cluster_id),
+        owner=owner_of(ob, cluster_id, earlier_uids=record.earlier_uids),
         greenfield=record.greenfield,
         taken_over=record.taken_over,
     )

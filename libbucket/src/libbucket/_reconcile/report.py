@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.gather import Caches, Identity
     from libbucket._reconcile.snapshot import Snapshot
+    from libbucket._reconcile.surroundings import Caches, Identity
 
 OUR_CONDITIONS: Final = frozenset({"Ready", "Stalled", "Reconciling"})
 IN_PLACE: Final = "Bucket, Secret and ConfigMap are in place"
@@ -114,8 +114,9 @@ class Reporter:
         phase = (claim.seen.phase or phase) if claim.metadata.is_being_deleted else phase
         self._write_status(claim, phase, conditions)
         self._said[claim.metadata.uid] = (trouble.reason, trouble.message)
-        if said[0] != trouble.reason or (said[1] != trouble.message and trouble.retry is not Retry.SOON):
-            self.event(claim, "Warning", trouble.reason, trouble.message)
+        says_more = said[1] != trouble.message and trouble.retry not in {Retry.SOON, Retry.NEXT_TURN}
+        if said[0] != trouble.reason or says_more:
+            self.event(claim, _severity(trouble), trouble.reason, trouble.message)
 
     def warn(self, claim: ObjectBucketClaim, reason: Reason, messages: tuple[str, ...]) -> None:
         """A Warning Event for each message."""
@@ -131,6 +132,29 @@ class Reporter:
         written = self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource)
         self._caches.buckets.observe(written)
         return written
+
+    def bucket_failed(self, ob: ObjectBucketObject | None, trouble: Trouble) -> None:
+        """Says on an ObjectBucket without a claim why it is still there; in the log, too, when that changed."""
+        if ob is None:
+            return
+        known = ob.status.condition("Ready") if ob.status is not None else None
+        said = known.reason if known is not None else self._said.get(ob.metadata.uid, ("", ""))[0]
+        self._said[ob.metadata.uid] = (trouble.reason, trouble.message)
+        if said != trouble.reason:
+            log = self._log.info if trouble.retry is Retry.NEXT_TURN else self._log.warning
+            log(trouble.message, reason=str(trouble.reason), object_bucket=ob.metadata.name)
+        if not self._identity.features.bucket_conditions:
+            return
+        ready = _condition(known, "Ready", "False", trouble, generation=ob.metadata.generation, now=self._clock())
+        if known is not None and _plain(known) == ready:
+            return
+        others = [_plain(one) for one in (ob.status.conditions if ob.status else None) or () if one.type != "Ready"]
+        body = {
+            "metadata": {"resourceVersion": ob.metadata.resource_version},
+            "status": {"phase": ob.phase, "conditions": [*others, ready]},
+        }
+        subresource = "status" if self._identity.features.bucket_status else ""
+        self._caches.buckets.observe(self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource))
 
     def event(self, claim: ObjectBucketClaim, kind: str, reason: Reason, message: str) -> None:
         """Writes an Event about a claim. An Event that can't be written is logged: it must not stop the work."""
@@ -173,17 +197,9 @@ class Reporter:
     def _condition(
         self, claim: ObjectBucketClaim, kind: str, status: str, reason: Reason, message: str
     ) -> dict[str, Any]:
-        known = claim.seen.condition(kind)
-        has_turned = known is None or known.status != status
-        since = self._clock() if has_turned or known is None else known.last_transition_time
-        return {
-            "type": kind,
-            "status": status,
-            "reason": str(reason),
-            "message": message[:_MESSAGE_LENGTH],
-            "observedGeneration": claim.metadata.generation,
-            "lastTransitionTime": since or self._clock(),
-        }
+        what = Trouble(reason=reason, message=message, retry=Retry.SOON)
+        known, generation = claim.seen.condition(kind), claim.metadata.generation
+        return _condition(known, kind, status, what, generation=generation, now=self._clock())
 
     def _write_status(
         self, claim: ObjectBucketClaim, phase: str, conditions: list[dict[str, Any]]
@@ -207,6 +223,24 @@ class Reporter:
 
 def _about_edits(uid: str) -> str:
     return f"{uid}/edit"
+
+
+def _severity(trouble: Trouble) -> str:
+    return "Normal" if trouble.retry is Retry.NEXT_TURN else "Warning"
+
+
+def _condition(  # noqa: PLR0913 - the fields of a condition
+    known: _api.Condition | None, kind: str, status: str, what: Trouble, *, generation: int, now: str
+) -> dict[str, Any]:
+    since = known.last_transition_time if known is not None and known.status == status else None
+    return {
+        "type": kind,
+        "status": status,
+        "reason": str(what.reason),
+        "message": what.message[:_MESSAGE_LENGTH],
+        "observedGeneration": generation,
+        "lastTransitionTime": since or now,
+    }
 
 
 def _shows(claim: ObjectBucketClaim, status: dict[str, Any]) -> bool:

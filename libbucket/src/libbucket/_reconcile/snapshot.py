@@ -54,7 +54,11 @@ class Snapshot:
         record: the intent recorded on it.
         observed: the result recorded on it.
         bucket_object_name: the name for its ObjectBucket; "" when both possible names belong to others.
-        orphan: an ObjectBucket of ours that somebody is deleting, whose claim no longer exists.
+        orphan: an ObjectBucket of ours that is being deleted, whose claim no longer exists.
+        due: an ObjectBucket of ours that was released, whose claim no longer exists, and whose time has come.
+        undone: the same, but somebody has called its purge off.
+        purge_in: seconds until the next purge of a bucket that was this name's; None where none is planned.
+        earlier_uid: of the claim of this name that had `bucket` before and is gone; "" where it is not given back.
         secret: state of the Secret.
         config_map: state of the ConfigMap.
         credentials: what the Secret holds, where it was read.
@@ -64,6 +68,7 @@ class Snapshot:
         fingerprint: of everything that the store's side depends on.
         recheck: whether the store's side is to be gone through although nothing seems to have changed.
         needs_renewal: whether it is time to replace credentials that end by themselves.
+        keeps_data: whether the provisioner can remove a bucket only if it is empty.
     """
 
     key: str
@@ -86,6 +91,11 @@ class Snapshot:
     fingerprint: str
     recheck: Recheck = Recheck.NONE
     needs_renewal: bool = False
+    due: _api.ObjectBucketObject | None = None
+    undone: _api.ObjectBucketObject | None = None
+    purge_in: float | None = None
+    earlier_uid: str = ""
+    keeps_data: bool = True
 
     @property
     def parameters(self) -> dict[str, str]:

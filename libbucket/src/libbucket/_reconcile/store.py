@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from libbucket.errors import ProvisionerError, Reason, RetrySoon
-from libbucket.provisioner import Inspector
+from libbucket.errors import ProvisionerError, Reason, RetrySlowly, RetrySoon
+from libbucket.provisioner import EmptyBucketDeleter, Inspector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,20 @@ class Store:
     def delete(self, ob: ObjectBucket) -> None:
         """`Provisioner.delete`."""
         self._call("delete", lambda: self.provisioner.delete(ob))
+
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        """`EmptyBucketDeleter.delete_empty`; refuses where the provisioner has no such ability.
+
+        Raises:
+            RetrySlowly: it has not; nothing was touched.
+        """
+        provisioner = self.provisioner
+        if not isinstance(provisioner, EmptyBucketDeleter):
+            raise RetrySlowly(
+                f"this provisioner can't tell whether bucket {ob.bucket_name} is empty, so it stays as it is",
+                reason=Reason.BUCKET_NOT_EMPTY,
+            )
+        self._call("delete_empty", lambda: provisioner.delete_empty(ob))
 
     def revoke(self, ob: ObjectBucket) -> None:
         """`Provisioner.revoke`."""

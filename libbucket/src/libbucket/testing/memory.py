@@ -16,9 +16,17 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from libbucket._kube.quantity import parse_quantity
-from libbucket.errors import BucketExists, BucketNotFound, InvalidAdminSecret, InvalidClaim, InvalidConfig
+from libbucket.errors import (
+    BucketExists,
+    BucketNotEmpty,
+    BucketNotFound,
+    InvalidAdminSecret,
+    InvalidClaim,
+    InvalidConfig,
+    PurgeUnfinished,
+)
 from libbucket.parameters import ParameterReader
-from libbucket.provisioner import Inspector, Provisioner, Services, utc_now
+from libbucket.provisioner import EmptyBucketDeleter, Inspector, Provisioner, Services, utc_now
 from libbucket.run import run
 from libbucket.testing.memory_store import Bucket, Identity, MemoryStore
 from libbucket.types import Authentication, Connection, Endpoint, ObjectBucket
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
 PROVISIONER_NAME = "memory.libbucket.io/bucket"
 ADMIN_KEY = "MEMORY_PASSWORD"
 
-Verb = Literal["provision", "delete", "grant", "revoke", "is_intact"]
+Verb = Literal["provision", "delete", "delete_empty", "grant", "revoke", "is_intact"]
 """The verbs, as hook and counter name them."""
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -41,7 +49,7 @@ def _no_hook(_verb: Verb, _request: BucketOptions | ObjectBucket) -> None:
     """Lets every call pass."""
 
 
-class MemoryProvisioner(Provisioner, Inspector):
+class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """Provisions from a `MemoryStore`.
 
     Class parameters: `host`, `region`, `versioning` (true or false), `lifetime` (seconds after which keys are replaced;
@@ -51,6 +59,7 @@ class MemoryProvisioner(Provisioner, Inspector):
     Args:
         services: of the core; needed only where a class names a Secret.
         store: where the buckets are; a new one by default. Hand the same one to a second provisioner to play a restart.
+        batch: how much one call of `delete` removes before it lets others have their turn; None for everything.
         hook: called at the beginning of every verb with its name and its argument: raise in it to play a fault, wait
             for an event in it to play a slow store.
 
@@ -66,11 +75,13 @@ class MemoryProvisioner(Provisioner, Inspector):
         services: Services | None = None,
         *,
         store: MemoryStore | None = None,
+        batch: int | None = None,
         hook: Callable[[Verb, BucketOptions | ObjectBucket], None] = _no_hook,
     ) -> None:
         self.store = store or MemoryStore()
         self.calls: Counter[Verb] = Counter()
         self._services = services
+        self._batch = batch
         self._hook = hook
         self._calls_lock = threading.Lock()
 
@@ -88,7 +99,7 @@ class MemoryProvisioner(Provisioner, Inspector):
             if bucket is None:
                 bucket = Bucket(stamp=options.owner.stamp(), region=settings.region, versioned=settings.versioned)
                 self.store.buckets[options.bucket_name] = bucket
-            if options.taken_over and not bucket.stamp:
+            if _may_be_stamped_anew(options, bucket.stamp):
                 bucket.stamp = options.owner.stamp()
             if not options.owner.is_stamped_on(bucket.stamp):
                 raise BucketExists(f"bucket {options.bucket_name} exists already and belongs to somebody else")
@@ -110,13 +121,23 @@ class MemoryProvisioner(Provisioner, Inspector):
         self._begin("delete", ob)
         with self.store.lock:
             self.store.identities.pop(ob.user_id, None)
-            bucket = self.store.buckets.get(ob.bucket_name)
+            bucket = self._own_bucket(ob)
             if bucket is None:
                 return
-            is_taken_over = ob.taken_over and not bucket.stamp
-            if not is_taken_over and not ob.owner.is_stamped_on(bucket.stamp):
-                raise BucketExists(f"bucket {ob.bucket_name} is not this claim's: it is left as it is")
+            removed = bucket.purge(self._batch)
+            if not bucket.is_empty:
+                raise PurgeUnfinished(removed)
             del self.store.buckets[ob.bucket_name]
+
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        """Removes the identity and the bucket, if that carries the owner's stamp and holds nothing."""
+        self._begin("delete_empty", ob)
+        with self.store.lock:
+            bucket = self._own_bucket(ob)
+            if bucket is not None and not bucket.is_empty:
+                raise BucketNotEmpty(f"bucket {ob.bucket_name} is not empty")
+            self.store.identities.pop(ob.user_id, None)
+            self.store.buckets.pop(ob.bucket_name, None)
 
     def revoke(self, ob: ObjectBucket) -> None:
         """Removes the identity."""
@@ -136,6 +157,12 @@ class MemoryProvisioner(Provisioner, Inspector):
                 and held is not None
                 and identity.keys.get(held.access_key_id) == held.secret_access_key.reveal()
             )
+
+    def _own_bucket(self, ob: ObjectBucket) -> Bucket | None:
+        bucket = self.store.buckets.get(ob.bucket_name)
+        if bucket is None or ob.owner.is_stamped_on(bucket.stamp) or _may_be_stamped_anew(ob, bucket.stamp):
+            return bucket
+        raise BucketExists(f"bucket {ob.bucket_name} is not this claim's: it is left as it is")
 
     def _begin(self, verb: Verb, request: BucketOptions | ObjectBucket) -> None:
         with self._calls_lock:
@@ -206,6 +233,11 @@ class _Settings:
         self.secret_namespace = reader.text("secretNamespace", required=bool(self.secret_name))
         reader.finish()
         self.warnings = reader.unknown()
+
+
+def _may_be_stamped_anew(of: BucketOptions | ObjectBucket, stamp: Mapping[str, str]) -> bool:
+    """Whether the cluster's record proves that a bucket with nobody's stamp, or an earlier claim's, is this claim's."""
+    return (of.taken_over and not stamp) or of.owner.was_stamped_on(stamp)
 
 
 def _max_objects(options: BucketOptions) -> int | None:

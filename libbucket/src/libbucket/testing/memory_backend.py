@@ -109,6 +109,9 @@ class MemoryBackend(Backend):
     def provisioner(self) -> Provisioner:
         return self._provisioner(store=self._store)
 
+    def stepwise_provisioner(self) -> Provisioner:
+        return self._provisioner(store=self._store, batch=self.many_objects // 3)
+
     @property
     def secrets(self) -> list[str]:
         return [self._store.root.secret_access_key.reveal()]

@@ -48,6 +48,21 @@ class Bucket:
         """Keys of the objects that are there now."""
         return sorted(key for key, versions in self.objects.items() if versions and versions[-1] is not None)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no version, no delete marker and no unfinished upload."""
+        return not self.uploads and not any(self.objects.values())
+
+    def purge(self, limit: int | None) -> int:
+        """Removes versions, delete markers and uploads, at most `limit` of them; gives how many."""
+        uploads = self.uploads[:limit]
+        del self.uploads[:limit]
+        versions = [each for each in self.objects.values() for _ in each]
+        doomed = versions if limit is None else versions[: limit - len(uploads)]
+        for each in doomed:
+            each.pop()
+        return len(uploads) + len(doomed)
+
     def write(self, key: str, data: bytes | None) -> None:
         """Adds a version, or replaces the only one; None deletes."""
         if not self.versioned:

@@ -29,9 +29,11 @@ from aws_s3_provisioner.storage import Storage, Trial
 from libbucket import (
     AccessKeys,
     Authentication,
+    BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
     Connection,
+    EmptyBucketDeleter,
     Endpoint,
     Inspector,
     InvalidAdminSecret,
@@ -55,7 +57,7 @@ _STATE_USER: Final = "UserName"
 _STATE_ARN: Final = "ARN"
 
 
-class AwsS3Provisioner(Provisioner, Inspector):
+class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """Buckets in AWS S3, each with an IAM user of its own.
 
     Args:
@@ -96,8 +98,18 @@ class AwsS3Provisioner(Provisioner, Inspector):
             request.storage.check_unlocked(request.bucket)
             withdraw(request)
             batches = iter(lambda: request.storage.purge_batch(request.bucket), 0)
-            drain(batches, request.bucket, self._patience.purge, clock=self._patience.clock)
+            drain(batches, self._patience.purge, clock=self._patience.clock)
             request.storage.remove(request.bucket)
+
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
+        with self._request(ob) as request:
+            is_there = has_bucket(request)
+            if is_there and not request.storage.is_empty(request.bucket):
+                raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
+            withdraw(request)
+            if is_there:
+                request.storage.remove(request.bucket)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""

@@ -174,7 +174,11 @@ class Storage:
         return self._remove(bucket, self._versions(bucket, BATCH)) + self._abort_uploads(bucket)
 
     def remove(self, bucket: str) -> None:
-        """Removes the empty bucket; one that is gone is fine."""
+        """Removes the empty bucket; one that is gone is fine.
+
+        Raises:
+            NotReady: something was written into it meanwhile.
+        """
         with translated(self.clients.call("s3:DeleteBucket")), tolerated("NoSuchBucket"):
             self.clients.s3.delete_bucket(Bucket=bucket)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -347,6 +348,9 @@ class AwsBackend(Backend):
 
     def provisioner(self) -> AwsS3Provisioner:
         return a_provisioner(self.server, secret=self._steward)
+
+    def stepwise_provisioner(self) -> AwsS3Provisioner:
+        return a_provisioner(self.server, secret=self._steward, patience=replace(QUICK, purge=0.0))
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> AwsApplication:
         keys = credentials.access_keys

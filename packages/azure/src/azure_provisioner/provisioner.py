@@ -27,9 +27,11 @@ from azure_provisioner.storage import Storage, accepts, check_deletable
 from libbucket import (
     Authentication,
     BucketExists,
+    BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
     Connection,
+    EmptyBucketDeleter,
     Endpoint,
     Inspector,
     InvalidAdminSecret,
@@ -79,7 +81,7 @@ class _Request:
         return self.of.owner.owns(found.metadata, taken_over=self.of.taken_over)
 
 
-class AzureProvisioner(Provisioner, Inspector):
+class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """Containers in Azure Blob Storage, each with a SAS of its own for its claim.
 
     Args:
@@ -115,6 +117,26 @@ class AzureProvisioner(Provisioner, Inspector):
             if not request.owns(found):
                 raise _not_ours(request.container)
             check_deletable(request.container, found)
+            request.storage.remove(request.container, found)
+
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        """Removes a container that holds nothing; see `EmptyBucketDeleter.delete_empty`.
+
+        Azure has no call that refuses a container because something is in it. So the claim's SAS goes in between, where
+        it can be withdrawn, and it is looked into once more.
+        """
+        with self._request(ob) as request:
+            found = request.storage.find(request.container) if _is_name(request.container) else None
+            if found is None:
+                return
+            if not request.owns(found):
+                raise _not_ours(request.container)
+            check_deletable(request.container, found)
+            _check_empty(request)
+            if not request.parameters.delegated:
+                request.policies.withdraw(request.container, ob.additional_state.get(POLICY_STATE, ""))
+                _check_empty(request)
+                found = request.storage.find(request.container) or found  # its own change must not be in the way
             request.storage.remove(request.container, found)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
@@ -219,6 +241,11 @@ def _ensure_container(request: _Request) -> bool:
     if not request.of.owner.is_stamped_on(found.metadata):
         request.storage.stamp(request.container, {**found.metadata, **request.of.owner.stamp()})
     return False
+
+
+def _check_empty(request: _Request) -> None:
+    if not request.storage.is_empty(request.container):
+        raise BucketNotEmpty(f"container {request.container} holds blobs, older versions or unfinished uploads")
 
 
 def _not_ours(container: str) -> BucketExists:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from azure_provisioner.parameters import Parameters
     from libbucket import SecretStr
 
+_ANYTHING: Final = ["snapshots", "uncommittedblobs", "versions"]
 _PROBE: Final = "objectbucket-probe/"
 _NO_CONTAINER: Final = "ContainerNotFound"
 _BEING_DELETED: Final = "ContainerBeingDeleted"
@@ -98,6 +99,18 @@ class Storage:
             ProvisionerError: Azure did not say.
         """
         return accepts(self.clients.parameters, container, sas, self.clients.network)
+
+    def is_empty(self, container: str) -> bool:
+        """Whether the container holds no blob, no version or snapshot of one, and no blocks of one to come.
+
+        What was deleted and is kept for some days by the account's own settings does not count.
+
+        Raises:
+            ProvisionerError: Azure did not say.
+        """
+        with translated(self.clients.call("containers/blobs/read")):
+            every = self.clients.container(container).list_blobs(include=_ANYTHING, results_per_page=1)
+            return next(iter(every), None) is None
 
     def remove(self, container: str, found: Found) -> None:
         """Removes the container with everything in it, at once; one that is gone, or going, is fine.

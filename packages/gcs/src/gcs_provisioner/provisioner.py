@@ -32,9 +32,11 @@ from libbucket import (
     AccessDenied,
     Authentication,
     BucketExists,
+    BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
     Connection,
+    EmptyBucketDeleter,
     Endpoint,
     Inspector,
     InvalidClaim,
@@ -44,7 +46,6 @@ from libbucket import (
     RetrySlowly,
     Services,
     drain,
-    is_stamped,
     warn_unapplied,
 )
 
@@ -76,7 +77,7 @@ class _Request:
     was_bound: bool
 
 
-class GcsProvisioner(Provisioner, Inspector):
+class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """Buckets in Google Cloud Storage, each with a service account of its own.
 
     Args:
@@ -113,8 +114,20 @@ class GcsProvisioner(Provisioner, Inspector):
             _check_ours(request, found)
             request.storage.check_unlocked(request.bucket)
             self._withdraw(request, ob)
-            drain(request.storage.purge(request.bucket), request.bucket, self._patience.purge)
+            drain(request.storage.purge(request.bucket), self._patience.purge)
             request.storage.remove(request.bucket)
+
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
+        with self._request(ob) as request:
+            found = request.storage.find(request.bucket) if _is_name(request.bucket) else None
+            if found is not None:
+                _check_ours(request, found)
+                if not request.storage.is_empty(request.bucket):
+                    raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
+            self._withdraw(request, ob)
+            if found is not None:
+                request.storage.remove(request.bucket)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
@@ -250,7 +263,7 @@ def _ensure_bucket(request: _Request, *, versioning: bool) -> Bucket:
             return made
         found = _find_taken(request)
     _check_ours(request, found)
-    if not is_stamped(found.labels):
+    if not request.owner.is_stamped_on(found.labels):
         request.storage.stamp(found, build_stamp(request.owner))
     return found
 

@@ -86,7 +86,7 @@ class Storage:
                 return None
 
     def stamp(self, bucket: Bucket, stamp: Mapping[str, str]) -> None:
-        """Writes the owner's stamp on a bucket that carries none; other labels stay."""
+        """Writes the owner's stamp on a bucket that carries none, or an earlier claim's; other labels stay."""
         bucket.labels = {**bucket.labels, **stamp}
         with translated(self._call("storage.buckets.update")):
             bucket.patch(if_metageneration_match=bucket.metageneration, **self.clients.bounds)
@@ -136,6 +136,13 @@ class Storage:
                 if _is_locked(found, now):
                     raise _locked(bucket, found.name)
 
+    def is_empty(self, bucket: str) -> bool:
+        """Whether the bucket holds no generation of an object and no unfinished upload in parts."""
+        with translated(self._call("storage.objects.list")):
+            if any(True for _ in self._versions(bucket, 1)):
+                return False
+        return not self._uploads(bucket)
+
     def purge(self, bucket: str) -> Iterator[int]:
         """Removes everything, step by step, until nothing is left; yields how many objects or uploads went with each.
 
@@ -148,14 +155,8 @@ class Storage:
                 yield self._delete_batch(bucket, doomed[start : start + BATCH])
 
     def abort_uploads(self, bucket: str) -> int:
-        """Ends the unfinished uploads in parts, at most one page of them; how many there were.
-
-        Only the XML API has them. Resumable uploads of the JSON API can't be listed, and end with their bucket.
-        """
-        call = self._call("storage.multipartUploads.list")
-        with translated(call):
-            answer = self._xml("GET", f"/{bucket}?uploads", call)
-            uploads = [_facts(each) for each in ET.fromstring(answer.content) if _tag(each) == "Upload"]  # noqa: S314
+        """Ends the unfinished uploads in parts, at most one page of them; how many there were."""
+        uploads = self._uploads(bucket)
         for upload in uploads:
             abort = self._call("storage.multipartUploads.abort")
             with translated(abort):
@@ -201,6 +202,16 @@ class Storage:
     def _page_of_versions(self, bucket: str) -> list[Blob]:
         with translated(self._call("storage.objects.list")):
             return list(self._versions(bucket, _PAGE))
+
+    def _uploads(self, bucket: str) -> list[dict[str, str]]:
+        """A page of the unfinished uploads in parts.
+
+        Only the XML API has them. Resumable uploads of the JSON API can't be listed, and end with their bucket.
+        """
+        call = self._call("storage.multipartUploads.list")
+        with translated(call):
+            answer = self._xml("GET", f"/{bucket}?uploads", call)
+            return [_facts(each) for each in ET.fromstring(answer.content) if _tag(each) == "Upload"]  # noqa: S314
 
     def _versions(self, bucket: str, limit: int) -> Iterator[Blob]:
         found: Iterator[Blob] = self.clients.storage.list_blobs(

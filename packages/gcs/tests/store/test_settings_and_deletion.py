@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gcs_backend import QUICK, GcsBackend, HmacApplication, a_provisioner
 
-from libbucket import BucketNotEmpty, InvalidClaim, NotReady
+from libbucket import BucketNotEmpty, InvalidClaim, NotReady, PurgeUnfinished
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
 
@@ -134,11 +134,19 @@ def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
     while world.administrator.bucket_exists(tenant.bucket):
         try:
             hurried.delete(tenant.record)
-        except NotReady as pause:
-            seen.append(pause.message)
+        except PurgeUnfinished as pause:
+            seen.append(pause.removed)
             assert_refused("writing during the purge", lambda: tenant.application.put(tenant.bucket, "late", b"x"))
     assert len(seen) == 3
-    assert "100 objects" in seen[0]
+    assert seen[0] == 100
+
+
+def test_unfinished_uploads_in_parts_are_not_nothing(world: World) -> None:
+    tenant = world.greenfield()
+    tenant.application.start_multipart(tenant.bucket, "begun")
+    with pytest.raises(BucketNotEmpty):
+        world.delete_empty(tenant.record)
+    assert world.administrator.unfinished_uploads(tenant.bucket) == 1
 
 
 def test_unfinished_uploads_in_parts_are_aborted(world: World, backend: GcsBackend, double: GcsDouble) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
@@ -388,7 +389,8 @@ class GcsBackend(Backend):
 
     capabilities = Capabilities(
         cannot={
-            Ability.DELETE_MARKERS: "a deleted object becomes noncurrent, and nothing else is kept of the deletion"
+            Ability.DELETE_MARKERS: "a deleted object becomes noncurrent, and nothing else is kept of the deletion",
+            Ability.LISTED_UPLOADS: "resumable uploads of the JSON API can't be listed; those in parts are",
         },
         config={
             "bucketVersioning": {"Enabled": "Enabled", "Suspended": "Suspended"},
@@ -420,6 +422,9 @@ class GcsBackend(Backend):
 
     def provisioner(self) -> Provisioner:
         return a_provisioner(self.double, self.admin_key)
+
+    def stepwise_provisioner(self) -> Provisioner:
+        return a_provisioner(self.double, self.admin_key, patience=replace(QUICK, purge=0.0))
 
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
         unknown = json.loads(self.double.add_admin("removed-since"))

@@ -15,9 +15,11 @@ from libbucket import (
     AccessKeys,
     Authentication,
     BucketExists,
+    BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
     Connection,
+    EmptyBucketDeleter,
     Endpoint,
     Inspector,
     InvalidClaim,
@@ -56,7 +58,6 @@ _WAIT_SECONDS: Final = 5.0
 """How long a verb waits for what it made to work, before it says NotReady."""
 
 _PURGE_SECONDS: Final = 20.0
-"""How long one call of `delete` removes objects, before it lets the core call again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +73,19 @@ class _Request:
     taken_over: bool
 
 
-class MinioProvisioner(Provisioner, Inspector):
+class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """Buckets in MinIO, each with a user and a policy of its own.
 
     Args:
         services: of the core: reads the administrator's Secret.
+        purge_seconds: how long one call of `delete` removes objects, before it lets the core call again.
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({*SIZE_KEYS, VERSIONING_KEY})
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, purge_seconds: float = _PURGE_SECONDS) -> None:
         self._services = services
+        self._purge_seconds = purge_seconds
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a user and a policy; see `Provisioner.provision`."""
@@ -104,8 +107,19 @@ class MinioProvisioner(Provisioner, Inspector):
                 return
             request.storage.check_unlocked(request.bucket)
             request.identity.withdraw()
-            drain(iter(lambda: request.storage.purge_batch(request.bucket), 0), request.bucket, _PURGE_SECONDS)
+            batches = iter(lambda: request.storage.purge_batch(request.bucket), 0)
+            drain(batches, self._purge_seconds)
             request.storage.remove(request.bucket)
+
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
+        with self._request(ob) as request:
+            is_there = _is_name(ob.bucket_name) and _settle(request)
+            if is_there and not request.storage.is_empty(request.bucket):
+                raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
+            request.identity.withdraw()
+            if is_there:
+                request.storage.remove(request.bucket)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""

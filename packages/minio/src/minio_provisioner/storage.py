@@ -145,7 +145,11 @@ class Storage:
         return self._remove(bucket, self._first_versions(bucket, BATCH)) + self._abort_uploads(bucket)
 
     def remove(self, bucket: str) -> None:
-        """Removes the empty bucket; one that is gone is fine."""
+        """Removes the empty bucket; one that is gone is fine.
+
+        Raises:
+            NotReady: something was written into it meanwhile.
+        """
         with translated(self._call("s3:DeleteBucket")):
             try:
                 self.clients.s3.remove_bucket(bucket)

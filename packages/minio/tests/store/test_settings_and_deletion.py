@@ -12,7 +12,7 @@ from minio.commonconfig import GOVERNANCE
 from minio.error import S3Error
 from minio.retention import Retention
 
-from libbucket import BucketNotEmpty, InvalidConfig, NotReady
+from libbucket import BucketNotEmpty, InvalidConfig, PurgeUnfinished
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
 
@@ -96,7 +96,7 @@ def test_versioning_of_a_bucket_with_object_locking_can_not_be_suspended(world: 
 
 
 def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
-    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+    world: World, backend: MinioBackend
 ) -> None:
     tenant = world.greenfield(world.request(config={"bucketVersioning": "Enabled"}))
     world.fill(tenant.bucket, 1200)
@@ -104,16 +104,15 @@ def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
     for key in ("one", "two"):
         backend.administrator.application().start_multipart(tenant.bucket, key)
     assert backend.administrator.stored_versions(tenant.bucket) == 2200
-    monkeypatch.setattr("minio_provisioner.provisioner._PURGE_SECONDS", 0.0)
-    seen = []
+    stepwise, seen = backend.stepwise_provisioner(), []
     while backend.administrator.bucket_exists(tenant.bucket):
         try:
-            world.provisioner.delete(tenant.record)
-        except NotReady as pause:
-            seen.append(pause.message)
+            stepwise.delete(tenant.record)
+        except PurgeUnfinished as pause:
+            seen.append(pause.removed)
             assert_refused("writing during the purge", lambda: tenant.application.put(tenant.bucket, "late", b"x"))
     assert len(seen) >= 3
-    assert "1002 objects" in seen[0]
+    assert seen[0] == 1002
 
 
 def test_a_deletion_needs_nothing_but_the_record(world: World, backend: MinioBackend) -> None:

@@ -289,6 +289,9 @@ class MinioBackend(Backend):
     def provisioner(self) -> Provisioner:
         return a_provisioner(self._server)
 
+    def stepwise_provisioner(self) -> Provisioner:
+        return MinioProvisioner(_services(self._server), purge_seconds=0.0)
+
     @property
     def secrets(self) -> list[str]:
         return [self._server.password]
@@ -311,6 +314,10 @@ class MinioBackend(Backend):
 
 def a_provisioner(server: MinioServer, **secret: str) -> MinioProvisioner:
     """A provisioner whose administrator's Secret is root's, or what is given."""
+    return MinioProvisioner(_services(server, **secret))
+
+
+def _services(server: MinioServer, **secret: str) -> Services:
     held = secret or {"MINIO_ROOT_USER": server.user, "MINIO_ROOT_PASSWORD": server.password}
     data = {key: SecretStr(value) for key, value in held.items()}
-    return MinioProvisioner(Services(read_secret=lambda _namespace, _name: data))
+    return Services(read_secret=lambda _namespace, _name: data)

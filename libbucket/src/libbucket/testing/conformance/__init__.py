@@ -20,7 +20,18 @@ the same request succeeds for whom it should. The suite knows no store; it needs
 import pytest
 
 # Before they are imported: a failing promise then shows the values that it compared.
-_MODULES = ("world", "binding", "access", "withdrawal", "ownership", "settings", "concurrency", "cost", "crashes")
+_MODULES = (
+    "world",
+    "binding",
+    "access",
+    "withdrawal",
+    "ownership",
+    "deletion",
+    "settings",
+    "concurrency",
+    "cost",
+    "crashes",
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
 from libbucket.testing.application import Application, Refused
@@ -30,12 +41,13 @@ from libbucket.testing.conformance.binding import Binding
 from libbucket.testing.conformance.concurrency import Concurrency
 from libbucket.testing.conformance.cost import Cost
 from libbucket.testing.conformance.crashes import Crashes
+from libbucket.testing.conformance.deletion import Deletion
 from libbucket.testing.conformance.ownership import Ownership
 from libbucket.testing.conformance.settings import Settings
 from libbucket.testing.conformance.withdrawal import Withdrawal
 
 
-class Conformance(Binding, Access, Withdrawal, Ownership, Settings, Concurrency, Cost, Crashes):
+class Conformance(Binding, Access, Withdrawal, Deletion, Ownership, Settings, Concurrency, Cost, Crashes):
     """All promises. Subclass it with a fixture `backend`."""
 
 

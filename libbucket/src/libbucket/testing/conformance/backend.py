@@ -31,6 +31,7 @@ class Ability(StrEnum):
     DELETE_MARKERS = "keep a deletion as a version of its own"
     TAKEOVER = "take over a bucket that another program made for a claim"
     REUSED_NAMES = "give a bucket the name of one that was just removed"
+    LISTED_UPLOADS = "list the uploads that were begun and never completed"
     IDENTITY_APART = "keep a claim's identity when its bucket is gone"
 
 
@@ -166,6 +167,10 @@ class Backend(ABC):
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
         """Provisioners that can't do anything, by what is wrong: wrong credentials, nobody listening, ..."""
         return {}
+
+    def stepwise_provisioner(self) -> Provisioner | None:
+        """A provisioner one call of whose `delete` removes one small batch; None where a store deletes at once."""
+        return None
 
     def after_crash(self) -> None:  # noqa: B027 - most stores need nothing
         """Lets pass what a process that died leaves behind for some time, such as a lease on a bucket."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from libbucket.errors import RetrySoon
-from libbucket.provisioner import Inspector
+from libbucket.errors import PurgeUnfinished, RetrySoon
+from libbucket.provisioner import EmptyBucketDeleter, Inspector
 from libbucket.testing import builders
 from libbucket.testing.application import Refused
 from libbucket.testing.requests_watched import Killed, killed_at
@@ -220,6 +220,30 @@ class World:
     def revoke(self, record: ObjectBucket) -> None:
         """Calls `revoke` until it returns, as the core does."""
         self._patiently(self.provisioner.revoke, record)
+
+    def delete_step(self, record: ObjectBucket, *, by: Provisioner) -> int:
+        """Calls `delete` until it has removed some objects, and gives how many; 0 once it is done."""
+
+        def step(record: ObjectBucket) -> int:
+            try:
+                by.delete(record)
+            except PurgeUnfinished as error:
+                return error.removed
+            return 0
+
+        return self._patiently(step, record)
+
+    def delete_empty(self, record: ObjectBucket) -> None:
+        """Calls `delete_empty` until it returns; skips the test where the provisioner has no such ability."""
+        if not isinstance(self.provisioner, EmptyBucketDeleter):
+            pytest.skip("this provisioner is no EmptyBucketDeleter")
+        self._patiently(self.provisioner.delete_empty, record)
+
+    def later_request(self, tenant: Tenant) -> BucketOptions:
+        """What the core asks for a later claim of the same name, which gets the bucket of the earlier one back."""
+        later = self.request(bucket=tenant.bucket)
+        owner = replace(tenant.request.owner, uid=later.owner.uid, earlier_uids=(tenant.request.owner.uid,))
+        return replace(later, owner=owner)
 
     def foreign_bucket(self) -> str:
         """A bucket that an administrator made by hand, with one object in it."""

@@ -1,0 +1,57 @@
+"""What every step of a reconcile works with: the caches, and who we are. Built by the controller. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from libbucket._reconcile.names import provisioner_label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from libbucket import _api
+    from libbucket._kube.cache import Cache
+    from libbucket._kube.discovery import CrdFeatures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caches:
+    """What the informers keep up to date."""
+
+    claims: Cache[_api.ObjectBucketClaim]
+    buckets: Cache[_api.ObjectBucketObject]
+    classes: Cache[_api.StorageClass]
+    secrets: Cache[_api.Metadata]
+    config_maps: Cache[_api.Metadata]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who we are.
+
+    Attributes:
+        provisioner_name: which classes are served.
+        version: of the provisioner; another one goes through the store's side of every claim once.
+        cluster_id: uid of the namespace kube-system.
+        allowed_config: `additionalConfig` keys that the operator allows.
+        supported_config: those that the store can do.
+        features: what the installed CRDs keep.
+        now: the clock: for credentials that end, and for purges.
+        keeps_data: whether the provisioner can remove a bucket only if it is empty.
+    """
+
+    provisioner_name: str
+    version: str
+    cluster_id: str
+    allowed_config: frozenset[str]
+    supported_config: frozenset[str]
+    features: CrdFeatures
+    now: Callable[[], datetime]
+    keeps_data: bool = True
+
+    @property
+    def label(self) -> str:
+        """The value of the label `bucket-provisioner`."""
+        return provisioner_label(self.provisioner_name)

@@ -1,0 +1,146 @@
+# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+
+"""Promises about deletion that is safe: only what is empty, step by step, and a bucket that is given back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+
+from libbucket.errors import BucketExists, BucketNotEmpty
+from libbucket.testing import builders
+from libbucket.testing.conformance.backend import Ability
+from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_shut_out, assert_works
+
+_STEPS = 100
+_SEVERAL_BATCHES = 1200
+
+
+class Deletion(Promises):
+    """What is not to be lost is not."""
+
+    def test_deleting_what_is_empty_removes_bucket_and_identity(self, world: World) -> None:
+        tenant = world.greenfield()
+        world.delete_empty(tenant.record)
+        assert not world.administrator.bucket_exists(tenant.bucket)
+        assert not world.administrator.identity_exists(tenant.record)
+        world.delete_empty(tenant.record)
+
+    def test_deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone(
+        self, world: World
+    ) -> None:
+        tenant = world.tenant(greenfield=True)
+        before = world.administrator.settings(tenant.bucket)
+        with pytest.raises(BucketNotEmpty):
+            world.delete_empty(tenant.record)
+        assert world.administrator.settings(tenant.bucket) == before
+        assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
+        assert_works(tenant)
+
+    def test_what_its_owner_has_emptied_can_be_deleted(self, world: World) -> None:
+        tenant = world.tenant(greenfield=True)
+        with pytest.raises(BucketNotEmpty):
+            world.delete_empty(tenant.record)
+        tenant.application.delete(tenant.bucket, OBJECT)
+        world.delete_empty(tenant.record)
+        assert not world.administrator.bucket_exists(tenant.bucket)
+        assert not world.administrator.identity_exists(tenant.record)
+
+    def test_older_versions_are_not_nothing(self, world: World) -> None:
+        world.needs(Ability.VERSIONS)
+        tenant = world.greenfield()
+        world.administrator.enable_versioning(tenant.bucket)
+        tenant.application.put(tenant.bucket, OBJECT, CONTENT)
+        tenant.application.delete(tenant.bucket, OBJECT)
+        assert tenant.application.list_keys(tenant.bucket) == []
+        stored = world.administrator.stored_versions(tenant.bucket)
+        with pytest.raises(BucketNotEmpty):
+            world.delete_empty(tenant.record)
+        assert world.administrator.stored_versions(tenant.bucket) == stored > 0
+
+    def test_unfinished_uploads_are_not_nothing(self, world: World) -> None:
+        world.needs(Ability.MULTIPART, Ability.LISTED_UPLOADS)
+        tenant = world.greenfield()
+        tenant.application.start_multipart(tenant.bucket, OBJECT)
+        with pytest.raises(BucketNotEmpty):
+            world.delete_empty(tenant.record)
+        assert world.administrator.unfinished_uploads(tenant.bucket) == 1
+
+    def test_deleting_what_is_empty_after_the_bucket_has_gone_removes_the_identity(self, world: World) -> None:
+        tenant = world.greenfield()
+        world.administrator.purge_bucket(tenant.bucket)
+        world.delete_empty(tenant.record)
+        assert not world.administrator.identity_exists(tenant.record)
+
+    def test_deleting_what_is_empty_by_the_record_of_an_unfinished_call_removes_all_of_it(self, world: World) -> None:
+        tenant, never = world.greenfield(), world.request()
+        world.delete_empty(builders.intent(tenant.request))
+        world.delete_empty(builders.intent(never))
+        assert not world.administrator.bucket_exists(tenant.bucket)
+        assert not world.administrator.identity_exists(tenant.record)
+
+    def test_a_bucket_of_another_claim_is_not_looked_into_before_it_is_refused(self, world: World) -> None:
+        owner, holder = world.greenfield(), world.tenant(greenfield=True)
+        for tenant in (owner, holder):
+            thief = world.request(bucket=tenant.bucket)
+            with pytest.raises(BucketExists):
+                world.delete_empty(builders.intent(thief))
+            assert_works(world.again(tenant))
+
+    def test_a_purge_is_done_in_steps_and_goes_on_where_it_was(self, world: World) -> None:
+        stepwise = world.backend.stepwise_provisioner()
+        if stepwise is None:
+            pytest.skip("this store removes a bucket with everything in it at once")
+        tenant, left = world.greenfield(), min(world.backend.many_objects, _SEVERAL_BATCHES)
+        world.fill(tenant.bucket, left)
+        administrator = world.administrator.application()
+        removed = world.delete_step(tenant.record, by=stepwise)
+        assert 0 < removed < left
+        assert_shut_out(tenant)
+        assert len(administrator.list_keys(tenant.bucket)) == left - removed
+        steps = iter(lambda: world.delete_step(tenant.record, by=stepwise), 0)
+        removed += sum(islice(steps, _STEPS))
+        assert removed <= left
+        assert not world.administrator.bucket_exists(tenant.bucket)
+
+    def test_a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_nobody_elses_keys(
+        self, world: World
+    ) -> None:
+        first = world.tenant(greenfield=True)
+        world.revoke(first.record)
+        request = world.later_request(first)
+        second = world.greenfield(request)
+        assert second.application.get(second.bucket, OBJECT) == CONTENT
+        assert_works(second)
+        assert_shut_out(first)
+        own = replace(request, owner=replace(request.owner, earlier_uids=()))
+        assert_works(world.bind(own, greenfield=True))
+        with pytest.raises(BucketExists):
+            world.delete(first.record)
+        world.delete(builders.recorded(second.answer, own))
+        assert not world.administrator.bucket_exists(second.bucket)
+
+    def test_a_bucket_is_given_back_to_no_claim_whose_record_does_not_prove_it(self, world: World) -> None:
+        first = world.tenant(greenfield=True)
+        world.revoke(first.record)
+        request = world.later_request(first)
+        for owner in (
+            replace(request.owner, earlier_uids=("somebody-else",)),
+            replace(request.owner, cluster_id="another-cluster"),
+        ):
+            with pytest.raises(BucketExists):
+                world.greenfield(replace(request, owner=owner))
+            with pytest.raises(BucketExists):
+                world.delete(builders.intent(replace(request, owner=owner)))
+        assert_works(world.greenfield(request))
+
+    def test_a_bucket_that_was_to_be_given_back_is_deleted_with_its_claim(self, world: World) -> None:
+        first, second = world.tenant(greenfield=True), world.greenfield()
+        for tenant in (first, second):
+            world.revoke(tenant.record)
+        world.delete(builders.intent(world.later_request(first)))
+        assert not world.administrator.bucket_exists(first.bucket)
+        world.delete_empty(builders.intent(world.later_request(second)))
+        assert not world.administrator.bucket_exists(second.bucket)
