@@ -279,6 +279,32 @@ def test_a_lease_that_was_removed_is_made_again() -> None:
     assert api.holder == "a"
 
 
+def test_who_stands_by_leaves_a_lease_that_was_removed_to_its_holder_for_as_long_as_that_may_work() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = leading(api, clock), elector(api, clock, "b")
+    two.attempt()
+    api.body = None
+    two.attempt()
+    clock.advance(9)
+    two.attempt()
+    assert api.holder == ""
+    clock.advance(7)
+    two.attempt()
+    assert [one.is_leader, two.is_leader] == [False, True]
+
+
+def test_who_led_before_does_not_take_a_lease_that_was_removed_from_its_successor() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = leading(api, clock), elector(api, clock, "b")
+    two.attempt()
+    clock.advance(16)
+    two.attempt()
+    api.body = None
+    one.attempt()
+    assert two.is_leader
+    assert not one.is_leader
+
+
 def test_of_two_that_create_the_lease_at_once_one_wins() -> None:
     api, clock = FakeApi(), Clock()
     one, two = elector(api, clock), elector(api, clock, "b")
@@ -404,7 +430,7 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from("abc"),
         st.floats(0, 8),
-        st.sampled_from(["well", "well", "well", "refused", "answer lost", "slow"]),
+        st.sampled_from(["well", "well", "well", "refused", "answer lost", "slow", "removed"]),
     ),
     max_size=60,
 )
@@ -429,9 +455,14 @@ def test_there_are_never_two_leaders_whatever_fails_and_whenever(steps: list[tup
         check()
 
     ways = {"well": check, "refused": check, "answer lost": failing("update create"), "slow": slow}
+    was_removed = False
+    for each in replicas.values():
+        each.attempt()  # who has never seen the Lease can't know that it was removed
     for name, pause, way in steps:
         world.advance(pause)
+        if way == "removed" and not was_removed:  # twice between two looks of a replica, nobody could tell
+            api.body, was_removed = None, True
         api.before = failing() if way == "refused" else slow if way == "slow" else check
-        api.after = ways[way]
+        api.after = ways.get(way, check)
         replicas[name].attempt()
         check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from random import Random
 
 import pytest
@@ -52,6 +53,12 @@ def taken(queue: WorkQueue) -> list[str]:
 
 
 _NUDGE = "nudge/nudge"
+
+
+def test_a_fast_clock_makes_delays_short() -> None:
+    queue = WorkQueue(clock=lambda: time.monotonic() * 1000, pace=1000)
+    queue.add_after("shop/a", 300)
+    assert queue.get() == "shop/a"
 
 
 def test_keys_come_in_the_order_in_which_they_were_added(queue: WorkQueue) -> None:

@@ -47,6 +47,7 @@ SURFACE = [
     "Terminal",
     "Throttled",
     "drain",
+    "fence_requests",
     "is_stamped",
     "parse_quantity",
     "parse_retry_after",

@@ -27,6 +27,7 @@ from libbucket.errors import (
     Terminal,
     Throttled,
 )
+from libbucket.fencing import fence_requests
 from libbucket.headers import parse_retry_after
 from libbucket.parameters import Address, ParameterReader
 from libbucket.provisioner import (
@@ -92,6 +93,7 @@ __all__ = [
     "Terminal",
     "Throttled",
     "drain",
+    "fence_requests",
     "is_stamped",
     "parse_quantity",
     "parse_retry_after",

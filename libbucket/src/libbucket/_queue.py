@@ -48,16 +48,25 @@ class QueueState:
 
 
 class WorkQueue:
-    """A de-duplicating, delaying queue that is fair between lanes, and in each between namespaces. Safe for threads."""
+    """A de-duplicating, delaying queue that is fair between lanes, and in each between namespaces. Safe for threads.
+
+    Args:
+        clock: in seconds.
+        pace: how many of its seconds go by in a real one; tests have a fast clock.
+        random: for jitter.
+        lanes: how keys are told apart, and how many of a kind may be on workers.
+    """
 
     def __init__(
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
+        pace: float = 1.0,
         random: Random | None = None,
         lanes: LaneSettings | None = None,
     ) -> None:
         self._clock = clock
+        self._pace = pace
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._changed = threading.Condition()
         self._lanes = Lanes(lanes or LaneSettings())
@@ -188,7 +197,7 @@ class WorkQueue:
                 self._make_ready(key)
 
     def _seconds_to_next_timer(self) -> float | None:
-        return max(self._timers[0][0] - self._clock(), 0.0) if self._timers else None
+        return max(self._timers[0][0] - self._clock(), 0.0) / self._pace if self._timers else None
 
 
 def _next_of(turns: _Turns) -> str:

@@ -203,6 +203,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def no_fence() -> None:
+    """The fence of a process that does not share its work with others: every request may go."""
+
+
 class SecretReader(Protocol):
     """Reads a Secret of an administrator: the core's service to a provisioner."""
 
@@ -222,10 +226,14 @@ class Services:
     Attributes:
         read_secret: reads the Secret that a class names.
         now: the core's clock, aware and in UTC: for credentials that end by themselves. Tests turn it.
+        fence: call it right before each request to the store, or have `fence_requests` do so. Of several replicas one
+            works; it raises when this one may no longer be that, because it was frozen or cut off. Let what it raises
+            through: the core knows it.
     """
 
     read_secret: SecretReader
     now: Callable[[], datetime] = utc_now
+    fence: Callable[[], None] = no_fence
 
 
 class ProvisionerFactory(Protocol):

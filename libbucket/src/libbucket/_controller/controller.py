@@ -19,6 +19,7 @@ import structlog
 from libbucket import _api
 from libbucket._backoff import Backoff
 from libbucket._controller.services import AdminSecrets
+from libbucket._gate import LONGEST_DELAY, PROBES, Answer, Gate, Held
 from libbucket._kube.cache import Cache
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
@@ -31,6 +32,7 @@ from libbucket._reconcile.record import claim_key_of, owner_of
 from libbucket._reconcile.snapshot import Recheck
 from libbucket._reconcile.store import Store
 from libbucket._reconcile.surroundings import Caches, Identity
+from libbucket.errors import Reason
 from libbucket.provisioner import EmptyBucketDeleter, Services, utc_now
 
 if TYPE_CHECKING:
@@ -44,7 +46,14 @@ if TYPE_CHECKING:
     from libbucket.provisioner import ProvisionerFactory
 
 SOON: Final = Backoff(base=1.0, ceiling=300.0)
+IN_OUTAGE: Final = PROBES
 SLOWLY: Final = Backoff(base=30.0, ceiling=300.0)
+_OUTAGES: Final = frozenset({Reason.STORE_UNAVAILABLE, Reason.THROTTLED, Reason.CLUSTER_UNAVAILABLE})
+"""Results of a reconcile that nobody has to mend: it ends by itself, and then things go on soon."""
+
+_IDLE: Final = frozenset({"ignored", "settled", "fenced"})
+"""Results that may have cost no request, and say nothing about the API server."""
+
 _RECHECK_SPREAD: Final = 0.1
 """A recheck of all claims is spread over this share of the interval, plus what the interval itself is jittered by."""
 
@@ -68,6 +77,7 @@ class ControllerSettings:
         repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.
         features: what the installed CRDs keep of what is written.
         now: the clock, for credentials that end and for purges; tests turn it.
+        pace: how fast time goes by for delays; 1 but in tests.
     """
 
     provisioner_name: str
@@ -80,6 +90,7 @@ class ControllerSettings:
     repair_interval: float
     features: CrdFeatures
     now: Callable[[], datetime] = utc_now
+    pace: float = 1.0
 
 
 class Controller:
@@ -106,7 +117,8 @@ class Controller:
         self._elector = elector
         self._log = structlog.get_logger()
         lanes = LaneSettings(workers=settings.workers, lane_of=self._class_of, count=self._count_classes)
-        self._queue = WorkQueue(lanes=lanes)
+        self._queue = WorkQueue(clock=self._clock, pace=settings.pace, lanes=lanes)
+        self._cluster = self._new_gate(self._say_cluster)
         self._rechecks: dict[str, Recheck] = {}
         self._stopping = threading.Event()
         self._random = Random()  # noqa: S311 - jitter, not a secret
@@ -117,7 +129,7 @@ class Controller:
             secrets=Cache(),
             config_maps=Cache(),
         )
-        provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now))
+        provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now, fence=client.check_fence))
         identity = Identity(
             provisioner_name=settings.provisioner_name,
             version=settings.version,
@@ -128,7 +140,8 @@ class Controller:
             now=settings.now,
             keeps_data=isinstance(provisioner, EmptyBucketDeleter),
         )
-        self._reconciler = Reconciler(client, self._caches, identity, Store(provisioner, metrics, client.check_fence))
+        store = Store(provisioner, metrics, client.check_fence, self._new_gate)
+        self._reconciler = Reconciler(client, self._caches, identity, store)
         self._informers = self._make_informers(client)
         self._threads: list[threading.Thread] = []
         metrics.watch_queue(self._queue.state)
@@ -261,31 +274,38 @@ class Controller:
     def _work_on(self, key: str) -> None:
         namespace, _, name = key.partition("/")
         with structlog.contextvars.bound_contextvars(namespace=namespace, name=name, reconcile=uuid.uuid4().hex[:8]):
-            recheck = self._rechecks.pop(key, Recheck.NONE)
-            started = time.monotonic()
-            outcome = self._reconciler.reconcile(key, recheck=recheck)
-            self._metrics.reconciled(outcome.result, time.monotonic() - started)
-            self._note_store(key, outcome)
-            self._plan_next(key, outcome)
+            try:
+                with self._cluster.passing(key) as call:
+                    outcome = self._reconcile(key)
+                    call.answer, call.delay = _answer_of_cluster(outcome), outcome.delay
+            except Held as held:
+                self._queue.add_after(key, held.seconds)
+            else:
+                self._note_store(key, outcome)
+                self._plan_next(key, outcome)
+
+    def _reconcile(self, key: str) -> Outcome:
+        recheck = self._rechecks.pop(key, Recheck.NONE)
+        started = time.monotonic()
+        outcome = self._reconciler.reconcile(key, recheck=recheck)
+        self._metrics.reconciled(outcome.result, time.monotonic() - started)
+        return outcome
 
     def _note_store(self, key: str, outcome: Outcome) -> None:
-        """Says once that a class's store does not answer, and once that it does again."""
+        """Gives a class whose store does not answer one worker, and takes that back when it does."""
         if outcome.store_answers is None:
             return
         storage_class = self._queue.note(key, answers=outcome.store_answers)
-        if storage_class is None:
-            return
-        if outcome.store_answers:
-            self._log.info("the store answers again", storage_class=storage_class)
-        else:
-            message = "the store does not answer; until it does, one claim of its class is worked on at a time"
-            self._log.warning(message, storage_class=storage_class)
+        if storage_class is not None:  # that a store is down, its gate says
+            self._log.debug("changes the workers of a class", storage_class=storage_class, all=outcome.store_answers)
 
     def _plan_next(self, key: str, outcome: Outcome) -> None:
+        at_least = min(outcome.delay, LONGEST_DELAY)
         if outcome.retry is Retry.SOON:
-            delay = self._queue.retry(key, SOON, at_least=outcome.delay)
+            backoff = IN_OUTAGE if outcome.result in _OUTAGES else SOON
+            delay = self._queue.retry(key, backoff, at_least=at_least)
         elif outcome.retry is Retry.SLOWLY:
-            delay = self._queue.retry(key, SLOWLY, at_least=outcome.delay)
+            delay = self._queue.retry(key, SLOWLY, at_least=at_least)
         else:
             self._queue.forget(key)
             if outcome.retry is Retry.NEXT_TURN:
@@ -303,6 +323,18 @@ class Controller:
                     key = claim.metadata.key
                     self._rechecks[key] = max(depth, self._rechecks.get(key, Recheck.NONE))
                     self._queue.add_after(key, self._random.random() * interval * _RECHECK_SPREAD)
+
+    def _clock(self) -> float:
+        return time.monotonic() * self._settings.pace
+
+    def _new_gate(self, on_change: Callable[[bool], None]) -> Gate:
+        return Gate(self._queue.add, on_change=on_change, clock=self._clock)
+
+    def _say_cluster(self, is_down: bool) -> None:  # noqa: FBT001 - one bit of news
+        if is_down:
+            self._log.warning("the API server does not do what is asked: claims wait, and one of them asks")
+        else:
+            self._log.info("the API server answers again: claims go on")
 
     def _class_of(self, key: str) -> str:
         """The class whose store a claim's work waits for; "" where we serve none of that name."""
@@ -322,6 +354,12 @@ class Controller:
     def _serves(self, class_name: str) -> bool:
         storage_class = self._caches.classes.get(class_name)
         return storage_class is not None and storage_class.provisioner == self._settings.provisioner_name
+
+
+def _answer_of_cluster(outcome: Outcome) -> Answer:
+    if outcome.result == Reason.CLUSTER_UNAVAILABLE:
+        return Answer.MISSING
+    return Answer.UNKNOWN if outcome.result in _IDLE else Answer.GIVEN
 
 
 def _provisioners(*classes: _api.StorageClass | None) -> set[str]:

@@ -8,6 +8,7 @@ soon as this replica may no longer be the leader. What keeps two from working at
   the record unchanged. So the leader stops before another may start, whatever their wall clocks say.
 - The clock goes on while the machine is suspended.
 - Every write of the Lease is on condition that it is as it was read.
+- A Lease that somebody removed is made again by its holder; others, if they have seen it, give it time for that.
 
 Writes of the Lease itself go through a client without a fence. Knows nothing of claims.
 """
@@ -88,6 +89,8 @@ class LeaderElector:
         self._lease: Lease | None = None
         self._seen: LeaseSpec | None = None
         self._seen_at = 0.0
+        self._has_existed = False
+        self._missing_since: float | None = None
         self._failing = False
         self._stop = threading.Event()
         self._release = True
@@ -165,10 +168,13 @@ class LeaderElector:
             return
         lease = find_lease(self._client, self._settings.namespace, self._settings.name)
         if lease is None:
+            if not self._may_create():
+                return
             started = self._clock()
             made = create_lease(self._client, self._settings.namespace, self._settings.name, self._taken(LeaseSpec()))
             self._won(made, started)
             return
+        self._has_existed, self._missing_since = True, None
         self._observe(lease)
         if self._may_take(lease):
             started = self._clock()
@@ -192,8 +198,18 @@ class LeaderElector:
     def _may_take(self, lease: Lease) -> bool:
         if lease.holder in {"", self._settings.identity}:
             return True
-        patience = max(self._settings.lease_seconds, float(lease.record.lease_duration_seconds or 0))
-        return self._clock() - self._seen_at > patience
+        return self._clock() - self._seen_at > self._patience(lease.record)
+
+    def _may_create(self) -> bool:
+        """Who holds a Lease that somebody removed may not have noticed yet, and gets time to make it again."""
+        if self.is_leader or not self._has_existed:
+            return True
+        if self._missing_since is None:
+            self._missing_since = self._clock()
+        return self._clock() - self._missing_since > self._patience(self._seen or LeaseSpec())
+
+    def _patience(self, record: LeaseSpec) -> float:
+        return max(self._settings.lease_seconds, float(record.lease_duration_seconds or 0))
 
     def _taken(self, old: LeaseSpec) -> LeaseSpec:
         now, is_ours = micro_time(), old.holder_identity == self._settings.identity
@@ -208,6 +224,7 @@ class LeaderElector:
     def _won(self, lease: Lease, started: float) -> None:
         with self._lock:
             self._lease, self._renewed_at = lease, started
+            self._has_existed, self._missing_since = True, None
             if self.acquired.is_set() or not self.is_leader:
                 return  # an answer that came after the deadline does not count
             self.acquired.set()

@@ -14,10 +14,11 @@ from urllib.parse import urlencode
 
 import msgspec
 import urllib3
-from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 
+from libbucket._kube.connection import Connection, Request, send
 from libbucket._kube.errors import from_status, from_transport, parse_status
+from libbucket.provisioner import no_fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,43 +26,51 @@ if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
     from libbucket import _api
+    from libbucket._kube.config import Access
     from libbucket._kube.resources import Resource
 
 T = TypeVar("T", bound="_api.Object")
 
-CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 FIELD_MANAGER: Final = "libbucket"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
 
 
-def no_fence() -> None:
-    """The fence of a process that does not share its work with others: every write may go."""
-
-
 class KubeClient:
     """One connection pool to one API server. Safe for threads.
 
     Args:
-        configuration: of the `kubernetes` client.
-        fence: called before each write; raises `LeadershipLost` to hold it back.
+        configuration: of the `kubernetes` client, to begin with.
+        access: where that came from, so that changes of it are followed; None if it never changes.
+        fence: called before each write, and again when its connection is made; raises `LeadershipLost` to hold it back.
         pool_size: connections kept open; about one per thread that makes requests.
     """
 
     def __init__(
-        self, configuration: Configuration, *, fence: Callable[[], None] = no_fence, pool_size: int = 32
+        self,
+        configuration: Configuration,
+        *,
+        access: Access | None = None,
+        fence: Callable[[], None] = no_fence,
+        pool_size: int = 32,
     ) -> None:
-        configuration.connection_pool_maxsize = pool_size
-        # Retries stay small and blind to Retry-After here, because the callers back off with the whole picture.
-        configuration.retries = urllib3.Retry(
-            total=2, connect=2, read=1, status=0, redirect=0, backoff_factor=0.2, respect_retry_after_header=False
-        )
-        self._api = ApiClient(configuration)
-        self._api.user_agent = "libbucket"
+        self._connection = Connection(configuration, access, pool_size)
         self._fence = fence
         self._seconds = READ_SECONDS
-        self.host: str = configuration.host
+
+    @property
+    def host(self) -> str:
+        """Address of the API server."""
+        return self._connection.host
+
+    def stay_at(self, cluster_id: str) -> None:
+        """From now on, no change of the configuration leads to another cluster.
+
+        Args:
+            cluster_id: uid of the namespace kube-system.
+        """
+        self._connection.cluster_id = cluster_id
 
     def fenced(self, fence: Callable[[], None]) -> KubeClient:
         """The same connections with a fence before each write."""
@@ -167,31 +176,29 @@ class KubeClient:
         response = self._send("GET", _with(path, params), {"Accept": accept}, None, silence)
         if response.status >= 400:
             self._body(response)
+        self._connection.keep(response)
         return response
 
     def close(self) -> None:
         """Closes the idle connections."""
-        self._api.close()
+        self._connection.close()
 
     def _write(self, method: str, path: str, content_type: str, body: dict[str, Any]) -> bytes:
         self._fence()
         headers = {"Accept": _JSON, "Content-Type": content_type}
-        return self._body(self._send(method, path, headers, body, self._seconds))
+        with self._connection.fenced(self._fence):
+            response = self._send(method, path, headers, body, self._seconds)
+        return self._body(response)
 
     def _send(
         self, method: str, path: str, headers: dict[str, str], body: dict[str, Any] | None, seconds: float
     ) -> urllib3.BaseHTTPResponse:
-        headers["User-Agent"] = self._api.user_agent
-        # Asks the configuration for the token each time, which is how a rotated one is picked up.
-        self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        api = self._connection.api()
+        request = Request(method=method, path=path, headers=headers, body=body, seconds=seconds)
         try:
-            answer = self._api.rest_client.request(
-                method, self.host + path, headers=headers, body=body, _request_timeout=(CONNECT_SECONDS, seconds)
-            )
+            return send(api, request)
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            raise from_transport(error, self.host) from error
-        response: urllib3.BaseHTTPResponse = answer.response
-        return response
+            raise from_transport(error, api.configuration.host) from error
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         try:
@@ -200,6 +207,8 @@ class KubeClient:
                 response.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise from_transport(error, self.host) from error
+        if response.status == 401:
+            self._connection.doubt()
         if response.status >= 400:
             request = urllib3.util.parse_url(response.url or "").path or ""
             raise from_status(parse_status(body, response.status), response.headers, request)

@@ -210,8 +210,10 @@ class Reconciler:
         if isinstance(error, LeadershipLost):
             return Outcome(result="fenced", retry=Retry.SOON)
         delay = error.delay if isinstance(error, ClusterUnavailable) and error.delay else 0.0
-        self._log.warning("the API server did not do what was asked", error=str(error))
-        retry = Retry.SOON if isinstance(error, ClusterUnavailable) else Retry.SLOWLY
+        is_outage = isinstance(error, ClusterUnavailable)  # of which the informers and the gate tell, once
+        log = self._log.debug if is_outage else self._log.warning
+        log("the API server did not do what was asked", error=str(error))
+        retry = Retry.SOON if is_outage else Retry.SLOWLY
         return Outcome(result=str(Reason.CLUSTER_UNAVAILABLE), retry=retry, delay=delay)
 
     def _bug(self, error: Exception) -> Trouble:

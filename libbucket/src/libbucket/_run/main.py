@@ -21,7 +21,7 @@ import structlog
 from libbucket._controller.controller import Controller, ControllerSettings
 from libbucket._controller.leader import LeaderElector, LeaseSettings
 from libbucket._kube.client import KubeClient
-from libbucket._kube.config import load_configuration
+from libbucket._kube.config import Access
 from libbucket._kube.errors import KubeError
 from libbucket._metrics import Metrics
 from libbucket._run.cli import Answered, UsageError, parse_command_line
@@ -137,12 +137,13 @@ def _stop(parts: _Parts, signals: Signals) -> None:
 
 
 def _build(program: Program, settings: Settings) -> _Parts:
-    configuration = load_configuration(kubeconfig=settings.kubeconfig, master=settings.master)
-    client = KubeClient(configuration, pool_size=settings.workers + 8)
+    access = Access(kubeconfig=settings.kubeconfig, master=settings.master)
+    client = KubeClient(access.load(), access=access, pool_size=settings.workers + 8)
     lease = _lease(settings)
     facts = check_cluster(
         client, namespaces=settings.namespaces, lease=(lease.namespace, lease.name) if lease else None
     )
+    client.stay_at(facts.cluster_id)
     metrics = Metrics()
     elector = _elector(client, lease, metrics)
     fenced = client.fenced(elector.fence) if elector else client

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from libbucket._controller.controller import Controller, ControllerSettings
-from libbucket._kube.client import KubeClient, no_fence
+from libbucket._kube.client import KubeClient
 from libbucket._kube.config import load_configuration
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._kube.resources import NAMESPACES
 from libbucket._metrics import Metrics
-from libbucket.provisioner import utc_now
+from libbucket.provisioner import no_fence, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +46,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
     now: Callable[[], datetime] = utc_now,
     features: CrdFeatures | None = None,
     fence: Callable[[], None] = no_fence,
+    pace: float = 1.0,
 ) -> Iterator[Controller]:
     """A controller that serves the claims of `provisioner_name` until the block ends.
 
@@ -63,6 +64,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         features: what the installed CRDs keep; all, unless it is given.
         fence: called before each write and each call of the provisioner; raise `LeadershipLost` in it to let the core
             die there.
+        pace: how fast time goes by for delays: 60 makes a minute of a second.
     """
     client = KubeClient(load_configuration(kubeconfig=str(kubeconfig)), fence=fence)
     settings = ControllerSettings(
@@ -76,6 +78,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         repair_interval=repair_interval,
         features=features or CrdFeatures(),
         now=now,
+        pace=pace,
     )
     controller = Controller(client, factory, settings, Metrics(), None)
     controller.start()

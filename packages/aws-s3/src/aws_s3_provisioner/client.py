@@ -21,7 +21,7 @@ from aws_s3_provisioner.errors import Call, translated
 from libbucket import Address, RetrySlowly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from botocore.credentials import Credentials
     from mypy_boto3_iam import IAMClient
@@ -85,10 +85,12 @@ class Connector:
 
     Args:
         limits: of every request.
+        fence: asked before each request; see `Services.fence`.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, fence: Callable[[], None]) -> None:
         self._limits = limits
+        self._fence = fence
         # Reading the SDK's data takes 100 ms; with it at hand a client takes 4.
         self._loader = create_loader()
         self._ambient: dict[tuple[str, str], Credentials] = {}
@@ -111,7 +113,7 @@ class Connector:
             with translated(Call(where="AWS", permission=_TO_BE_ONESELF, source=source)):
                 session = _session(self._loader)
                 credentials = _from_secret(admin) if admin else self._from_pod(parameters)
-                maker = _Maker(session, parameters, self._limits)
+                maker = _Maker(session, parameters, self._limits, self._fence)
                 partition = _partition(session, parameters)
                 public = self._public(parameters, partition)
                 s3 = stack.enter_context(closing(maker.s3(credentials)))
@@ -171,6 +173,7 @@ class _Maker:
     session: Session
     parameters: Parameters
     limits: Limits
+    fence: Callable[[], None]
 
     def s3(self, credentials: _Keys) -> S3Client:
         style = "path" if self.parameters.path_style else "auto"
@@ -184,7 +187,7 @@ class _Maker:
         return client
 
     def _client(self, service: Any, credentials: _Keys, url: str, more: Config) -> Any:
-        return self.session.create_client(
+        client = self.session.create_client(
             service,
             region_name=self.parameters.region,
             endpoint_url=url or None,
@@ -193,6 +196,11 @@ class _Maker:
             aws_session_token=credentials.token or None,
             config=_config(self.limits).merge(more),
         )
+        client.meta.events.register_first("before-send", self._ask_fence)
+        return client
+
+    def _ask_fence(self, **_: object) -> None:
+        self.fence()
 
 
 class _PodSession(Session):

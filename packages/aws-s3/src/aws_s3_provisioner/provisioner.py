@@ -76,7 +76,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         patience: Patience | None = None,
     ) -> None:
         self._services = services
-        self._connector = Connector(limits or Limits())
+        self._connector = Connector(limits or Limits(), services.fence)
         self._patience = patience or Patience()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:

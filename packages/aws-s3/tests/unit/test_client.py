@@ -36,8 +36,12 @@ SHORT = Limits(connect=0.5, read=0.3)
 ELSEWHERE = b"<Error><Code>%b</Code><Message>m</Message><Region>eu-central-1</Region></Error>"
 
 
+def no_fence() -> None:
+    """Lets every request go."""
+
+
 def connected(look: Callable[[Clients], Any], **parameters: str) -> Any:
-    with Connector(Limits()).connect(parse_parameters(parameters), ADMIN) as clients:
+    with Connector(Limits(), no_fence).connect(parse_parameters(parameters), ADMIN) as clients:
         return look(clients)
 
 
@@ -202,7 +206,7 @@ def test_a_pod_without_an_identity_is_told_what_to_do() -> None:
 def test_connections_are_closed_and_nothing_is_printed_of_a_secret() -> None:
     with silent_server() as server:
         parameters = parse_parameters({"s3Endpoint": server.url, "iamEndpoint": server.url})
-        with Connector(SHORT).connect(parameters, ADMIN) as clients:
+        with Connector(SHORT, no_fence).connect(parameters, ADMIN) as clients:
             assert "s3cr3t" not in repr(clients)
             storage = Storage(clients=clients, now=Services(read_secret=lambda *_: HELD).now)
             with pytest.raises(ProvisionerError) as refused:

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.credentials import AzureSasCredential
+from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from azure_provisioner.errors import Call, check_authority, check_response
-from libbucket import AccessDenied, InvalidAdminSecret
+from libbucket import AccessDenied, InvalidAdminSecret, fence_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from azure_provisioner.parameters import Admin, ClientSecret, Parameters
     from libbucket import SecretStr
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 _TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
 
 _Identity = ClientSecretCredential | WorkloadIdentityCredential | ManagedIdentityCredential
+
+
+def no_fence() -> None:
+    """Lets every request go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +43,14 @@ class Network:
         read_seconds: time limit for an answer.
         wait_seconds: how long a verb waits for a lease, or for what it made to work, before it says NotReady.
         ca_file: PEM of the authorities to trust; empty for the machine's, or those that REQUESTS_CA_BUNDLE names.
+        fence: asked before each request; see `Services.fence`.
     """
 
     connect_seconds: float = 5.0
     read_seconds: float = 30.0
     wait_seconds: float = 5.0
     ca_file: str = ""
+    fence: Callable[[], None] = no_fence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +111,29 @@ def _settings(parameters: Parameters, network: Network) -> dict[str, Any]:
 
 
 def _limits(network: Network) -> dict[str, Any]:
-    # A request that was sent may have been carried out: the core tries again, looking first.
-    return {
-        "retry_total": 0,
+    connections = {
         "connection_timeout": network.connect_seconds,
         "read_timeout": network.read_seconds,
         **({"connection_verify": network.ca_file} if network.ca_file else {}),
     }
+    # A request that was sent may have been carried out: the core tries again, looking first.
+    return {"retry_total": 0, "transport": _FencedTransport(network.fence, **connections), **connections}
+
+
+class _FencedTransport(RequestsTransport):  # type: ignore[misc,unused-ignore]
+    """The SDK's own, whose connections ask before they send."""
+
+    def __init__(self, fence: Callable[[], None], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._fence = fence
+
+    def open(self) -> None:
+        """As the SDK's own."""
+        is_new = not self.session
+        super().open()
+        if is_new:
+            for adapter in self.session.adapters.values():
+                fence_requests(adapter.poolmanager, self._fence)
 
 
 def _key(parameters: Parameters, admin: Admin) -> dict[str, str]:

@@ -93,7 +93,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def __init__(self, services: Services, network: Network | None = None) -> None:
         self._services = services
-        self._network = network or Network()
+        self._network = replace(network or Network(), fence=services.fence)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the container and a SAS for it; see `Provisioner.provision`."""

@@ -23,11 +23,12 @@ from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
 from google.oauth2 import service_account
+from requests.adapters import HTTPAdapter
 
 from gcs_provisioner.errors import Call, check_token_answer, from_response, translated
 from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
 from gcs_provisioner.signing import presign_listing
-from libbucket import InvalidParameters, wait_until
+from libbucket import InvalidParameters, fence_requests, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -228,21 +229,24 @@ class Clients:
 
 
 @contextmanager
-def connect(parameters: Parameters, admin: Admin | None, patience: Patience) -> Iterator[Clients]:
+def connect(
+    parameters: Parameters, admin: Admin | None, patience: Patience, fence: Callable[[], None]
+) -> Iterator[Clients]:
     """Clients for one verb; their connections are closed at the end, whatever happens.
 
     Args:
         parameters: of the class.
         admin: None for the pod's own identity.
         patience: how long to wait.
+        fence: asked before each request; see `Services.fence`.
     """
     with requests.Session() as plain:
-        plain.max_redirects = 0  # whoever sends a request of ours elsewhere is not Google
+        _prepare(plain, fence)
         request = BoundedRequest(plain, (patience.connect, patience.read))
         with translated(Call(url=DEFAULT_TOKEN_URI, permission="a token")):
             credentials, project = _administrator(parameters, admin, request)
         with AuthorizedSession(credentials, auth_request=request) as session:
-            session.max_redirects = 0
+            _prepare(session, fence)
             yield Clients(
                 # The endpoint is always named: STORAGE_EMULATOR_HOST then neither moves a request nor drops its token.
                 storage=_QuietClient(
@@ -258,6 +262,13 @@ def connect(parameters: Parameters, admin: Admin | None, patience: Patience) -> 
                 token_uri=admin.token_uri if admin else DEFAULT_TOKEN_URI,
                 patience=patience,
             )
+
+
+def _prepare(session: requests.Session, fence: Callable[[], None]) -> None:
+    session.max_redirects = 0  # whoever sends a request of ours elsewhere is not Google
+    for adapter in session.adapters.values():
+        if isinstance(adapter, HTTPAdapter):
+            fence_requests(adapter.poolmanager, fence)
 
 
 def ask_iam(clients: Clients, method: str, path: str, *, permission: str, body: object = None) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
         parameters = parse_parameters(of.parameters)
-        with connect(parameters, self._admin(parameters), self._patience) as clients:
+        with connect(parameters, self._admin(parameters), self._patience, self._services.fence) as clients:
             yield _Request(
                 parameters=parameters,
                 clients=clients,

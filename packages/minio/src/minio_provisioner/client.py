@@ -15,10 +15,11 @@ import urllib3
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 
+from libbucket import fence_requests
 from minio_provisioner.errors import check_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from libbucket import AccessKeys
     from minio_provisioner.parameters import Admin, Parameters
@@ -45,9 +46,12 @@ _RETRIES: Final = urllib3.Retry(
 class CheckedPool(urllib3.PoolManager):
     """A connection pool that lets `errors` see every answer before MinIO's client does."""
 
-    def __init__(self, *, url: str, timeout: urllib3.Timeout, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, *, url: str, timeout: urllib3.Timeout, ssl_context: ssl.SSLContext | None, fence: Callable[[], None]
+    ) -> None:
         extra: dict[str, Any] = {"ssl_context": ssl_context} if ssl_context else {}
         super().__init__(timeout=timeout, retries=_RETRIES, maxsize=1, **extra)
+        fence_requests(self, fence)
         self._url = url
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]  # noqa: FBT001, FBT002 - urllib3's signature
@@ -92,12 +96,21 @@ class Clients:
 
 
 @contextmanager
-def connect(parameters: Parameters, admin: Admin, *, read_seconds: float = READ_SECONDS) -> Iterator[Clients]:
-    """Clients for one verb; their connections are closed at the end, whatever happens."""
+def connect(
+    parameters: Parameters, admin: Admin, *, fence: Callable[[], None], read_seconds: float = READ_SECONDS
+) -> Iterator[Clients]:
+    """Clients for one verb; their connections are closed at the end, whatever happens.
+
+    Args:
+        parameters: where to connect to.
+        admin: who connects.
+        fence: asked before each request; see `Services.fence`.
+        read_seconds: to wait for an answer.
+    """
     endpoint = parameters.endpoint
     context = _tls(parameters.ca_bundle or admin.ca_bundle) if endpoint.secure else None
     timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
-    pool = CheckedPool(url=endpoint.url, timeout=timeout, ssl_context=context)
+    pool = CheckedPool(url=endpoint.url, timeout=timeout, ssl_context=context, fence=fence)
     try:
         yield Clients(
             url=endpoint.url,

@@ -146,7 +146,7 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
         parameters = parse_parameters(of.parameters)
         admin = self._admin(parameters)
-        with connect(parameters, admin) as clients:
+        with connect(parameters, admin, fence=self._services.fence) as clients:
             yield _Request(
                 parameters=parameters,
                 ca_bundle=parameters.ca_bundle or admin.ca_bundle,

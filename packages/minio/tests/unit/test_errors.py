@@ -195,7 +195,7 @@ def _first_calls(url: str, *, read_seconds: float = 5.0) -> list[ProvisionerErro
     parameters = parse_parameters({"endpoint": url, "secretName": "a", "secretNamespace": "b"})
     admin = Admin(access_key="key", secret_key=SecretStr("secret"))
     errors = []
-    with connect(parameters, admin, read_seconds=read_seconds) as clients:
+    with connect(parameters, admin, fence=lambda: None, read_seconds=read_seconds) as clients:
         storage, identity = Storage(clients=clients), Identity(clients=clients, user="user", policy="user")
         for call in (lambda: storage.find_tags("bucket"), identity.exists, lambda: storage.remove("bucket")):
             with pytest.raises(ProvisionerError) as refused:

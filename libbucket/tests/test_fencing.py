@@ -1,0 +1,95 @@
+"""A request asks last whether it may go: with its connection made, at every attempt."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+import urllib3
+
+from libbucket import fence_requests
+from libbucket.testing.certificates import Authority
+from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Shut(Exception):
+    """What a fence raises."""
+
+
+def shut() -> None:
+    raise Shut
+
+
+def test_a_request_that_may_not_go_is_not_sent_and_the_reason_comes_out_as_it_is() -> None:
+    with scripted_server(Answer()) as server, urllib3.PoolManager() as manager:
+        fence_requests(manager, shut)
+        with pytest.raises(Shut):
+            manager.request("PUT", server.url)
+        assert server.requests == []
+
+
+def test_a_request_that_may_go_is_sent() -> None:
+    with scripted_server(Answer()) as server, urllib3.PoolManager() as manager:
+        fence_requests(manager, lambda: None)
+        assert manager.request("PUT", server.url).status == 200
+        assert server.requests == ["PUT /"]
+
+
+def test_each_attempt_asks_again() -> None:
+    asked: list[str] = []
+    with scripted_server(Answer(status=503), Answer()) as server, urllib3.PoolManager() as manager:
+        fence_requests(manager, lambda: asked.append("asked"))
+        retries = urllib3.Retry(total=3, status_forcelist=[503], backoff_factor=0)
+        assert manager.request("GET", server.url, retries=retries).status == 200
+    assert len(asked) == 2
+
+
+def test_nobody_is_asked_before_there_is_a_connection() -> None:
+    with urllib3.PoolManager(retries=False) as manager:
+        fence_requests(manager, shut)
+        with pytest.raises(urllib3.exceptions.NewConnectionError):
+            manager.request("GET", closed_port_url())
+
+
+def test_a_handshake_that_took_too_long_ends_in_no_request(tmp_path: Path) -> None:
+    authority, may = Authority(), threading.Event()
+    may.set()
+
+    def fence() -> None:
+        if not may.is_set():
+            raise Shut
+
+    seen: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            may.clear()  # what happens while the client waits: its lease ends
+            with closing(_serving(authority, tmp_path).wrap_socket(connection, server_side=True)) as wrapped:
+                seen.append(wrapped.recv(65536))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        context = ssl.create_default_context(cadata=authority.certificate_pem.decode())
+        with urllib3.PoolManager(retries=False, ssl_context=context) as manager:
+            fence_requests(manager, fence)
+            with pytest.raises(Shut):
+                manager.request("PUT", f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        thread.join(10)
+    assert seen == [b""]
+
+
+def _serving(authority: Authority, directory: Path) -> ssl.SSLContext:
+    certificate, key = authority.server()
+    (directory / "server.crt").write_bytes(certificate)
+    (directory / "server.key").write_bytes(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.crt", directory / "server.key")
+    return context
