@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
 
@@ -119,6 +119,13 @@ def carry_out(trial: Trial, lane: str) -> Result:
         notes = "\n".join(getattr(error, "__notes__", []))
         seen, violation = "", f"{type(error).__name__}: {error}\n{notes}".strip()
     return Result(trial=trial, lane=lane, seen=seen, violation=violation, seconds=time.monotonic() - started)
+
+
+def results_of(part: Part, choice: Choice) -> Iterator[Result]:
+    """Runs the trials that are wanted, one lane after another."""
+    for lane in part.lanes(choice):
+        with lane.open() as trials:
+            yield from (carry_out(each, lane.name) for each in trials if choice.wants(each.seed))
 
 
 def eventually(check: Callable[[], None], *, seconds: float = 60.0, pause: float = 0.1) -> None:
