@@ -14,6 +14,7 @@ import itertools
 import json
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,8 @@ PARTS: Final[tuple[Part, ...]] = (Crash(),)
 _LANES: Final = 2
 """As many lanes at the same time as there are processors on a small machine."""
 
+_SAY_SECONDS: Final = 20.0
+
 
 class Run:
     """Everything that was asked for, and what came of it.
@@ -51,6 +54,7 @@ class Run:
         self.choice = choice
         self.results: list[Result] = []
         self._console = console
+        self._said = time.monotonic()
         self._lock = threading.Lock()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console, transient=True)
@@ -82,10 +86,18 @@ class Run:
         with self._lock:
             self.results.append(result)
             self._progress.update(self._task, completed=len(self.results))
+            self._say_where_no_line_moves(result)
             if result.violation:
                 self._console.print(f"VIOLATION {result.trial.seed}", style="bold red", highlight=False)
                 self._console.print(f"  expected: {result.trial.expected}", markup=False, highlight=False)
                 self._console.print(f"  {result.violation}", markup=False, highlight=False)
+
+    def _say_where_no_line_moves(self, result: Result) -> None:
+        """Where the output is a file, such as the log of CI, a line now and then stands in for the one that moves."""
+        if not self._console.is_terminal and time.monotonic() - self._said > _SAY_SECONDS:
+            self._said = time.monotonic()
+            line = f"{len(self.results)} trials, {len(self.violations)} violations; now at {result.trial.seed}"
+            self._console.print(line, highlight=False)
 
 
 def table_of(results: Sequence[Result]) -> Table:

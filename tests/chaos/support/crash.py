@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from libbucket.testing.controlplane import Cluster
 
 _SECONDS: Final = 60.0
+_IDLE_SECONDS: Final = 0.4
+"""Without a step: what comes after a claim was bound (an Event) has come."""
 _PAIRS: Final = 6
 """How many pairs of points are drawn for each flow that is cut off twice."""
 
@@ -131,8 +133,17 @@ def _live(arena: Arena, flow: Flow, *meddlers: Steps) -> list[str]:
         if arena.provisioner_process is not None:
             log = arena.provisioner_process.log().splitlines()[-15:]
             error.add_note("the last provisioner's log ends with:\n  " + "\n  ".join(log))
+        _leave_clean(arena, life)
         raise
     return meddlers[-1].seen
+
+
+def _leave_clean(arena: Arena, life: Life) -> None:
+    """After a violation, as far as that goes: the next trial must not see what this one left under way."""
+    arena.ensure_running()
+    life.delete()
+    with suppress(Violation):
+        _wait(life.is_gone, seconds=10.0)
 
 
 def _be_cut_off(arena: Arena, flow: Flow, life: Life, meddlers: tuple[Steps, ...]) -> None:
@@ -145,6 +156,8 @@ def _be_cut_off(arena: Arena, flow: Flow, life: Life, meddlers: tuple[Steps, ...
         with arena.meddling(meddler):
             go_on()
             _wait(partial(_is_done, arena, flow, life, meddler))
+            if isinstance(meddler, Fault):
+                meddler.disarm()
         flow.was_cut_off(life)
         go_on = arena.ensure_running
 
@@ -153,7 +166,7 @@ def _is_done(arena: Arena, flow: Flow, life: Life, meddler: Steps) -> bool:
     """Whether the fault has happened, and the process is dead where that was it; or the flow went past it."""
     if isinstance(meddler, Kill) and meddler.happened.is_set():
         return arena.provisioner_process is None or not arena.provisioner_process.is_running
-    return flow.is_past(life)
+    return meddler.idle_seconds > _IDLE_SECONDS and flow.is_past(life)
 
 
 def _assert_over(flow: Flow, life: Life) -> None:

@@ -7,6 +7,7 @@ are for.
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from arena import is_step
@@ -23,8 +24,14 @@ class Steps(Meddler):
 
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.last = time.monotonic()
         self._lock = threading.Lock()
         self._numbers: dict[int, int] = {}
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since the last step, or since the beginning."""
+        return time.monotonic() - self.last
 
     def before(self, request: Request) -> Fate | Instead:
         if not is_step(request):
@@ -32,6 +39,7 @@ class Steps(Meddler):
         with self._lock:
             self.seen.append(f"{request.proxy}: {request.method} {request.path}")
             number = self._numbers[id(request)] = len(self.seen)
+            self.last = time.monotonic()
         return self.reached(number)
 
     def after(self, request: Request, status: int) -> Fate:  # noqa: ARG002 - not asked
@@ -63,10 +71,21 @@ class Fault(Steps):
         self.at = at
         self.act = act
         self.happened = threading.Event()
+        self._is_armed = True
+        self._acting = threading.Lock()
 
-    def _do(self) -> None:
-        self.act()
-        self.happened.set()
+    def disarm(self) -> None:
+        """It acts no more: a step may still be on its way when the trial goes on."""
+        with self._acting:
+            self._is_armed = False
+
+    def _do(self) -> bool:
+        """Acts; False where it is too late for that."""
+        with self._acting:
+            if self._is_armed:
+                self.act()
+                self.happened.set()
+            return self._is_armed
 
 
 class Kill(Fault):
@@ -77,35 +96,24 @@ class Kill(Fault):
     """
 
     def reached(self, number: int) -> Fate:
-        if self.at == 0 and number == 1:
-            self._do()
-        return Fate.DROP if self.happened.is_set() and self.at == 0 and number == 1 else Fate.PASS
+        return Fate.DROP if self.at == 0 and number == 1 and self._do() else Fate.PASS
 
     def answered(self, number: int) -> Fate:
-        if number != self.at:
-            return Fate.PASS
-        self._do()
-        return Fate.DROP
+        return Fate.DROP if number == self.at and self._do() else Fate.PASS
 
 
 class Lose(Fault):
     """The step arrives, and its answer does not."""
 
     def answered(self, number: int) -> Fate:
-        if number != self.at:
-            return Fate.PASS
-        self._do()
-        return Fate.DROP
+        return Fate.DROP if number == self.at and self._do() else Fate.PASS
 
 
 class Repeat(Fault):
     """The step arrives twice, as when a network sends it again; the second answer is the one that is seen."""
 
     def reached(self, number: int) -> Fate:
-        if number != self.at:
-            return Fate.PASS
-        self._do()
-        return Fate.TWICE
+        return Fate.TWICE if number == self.at and self._do() else Fate.PASS
 
 
 class Interfere(Fault):

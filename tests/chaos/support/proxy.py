@@ -197,9 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.upstream.close()
 
     def handle_one_request(self) -> None:
-        self.close_connection = True
         self.raw_requestline = self.rfile.readline(_CHUNK + 1)
-        if not self.raw_requestline or not self.parse_request():
+        is_one = bool(self.raw_requestline) and self.parse_request()
+        self.close_connection = True  # unless it is answered
+        if not is_one:
             return
         body = self._read_body()
         # The request line, because the parsed path loses a second leading slash, which is part of what is signed.

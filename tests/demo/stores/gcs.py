@@ -129,12 +129,19 @@ class GcsStore(Store):
         with store.lock:
             for email, account in store.accounts.items():
                 found |= {f"account {email}", *(f"key {key} of {email}" for key in account.keys)}
-            alive = [each for each in store.hmac_keys.values() if each.state != "DELETED"]
+            # Those of an account that is gone are gone with it.
+            alive = [
+                each
+                for each in store.hmac_keys.values()
+                if each.state != "DELETED" and store.account_of(each.email, each.uid)
+            ]
             found |= {f"HMAC key {each.access_id} of {each.email}" for each in alive}
             for name, bucket in store.buckets.items():
                 found |= {f"bucket {name}"}
                 pairs = ((each["role"], member) for each in bucket.policy.bindings for member in each["members"])
-                found |= {f"binding of {role} to {member} on {name}" for role, member in pairs}
+                # Those of the project's owners are part of every bucket.
+                own = ((role, member) for role, member in pairs if "serviceAccount:" in member)
+                found |= {f"binding of {role} to {member} on {name}" for role, member in own}
         return frozenset(found)
 
     def setting(self, bucket: str) -> str:
