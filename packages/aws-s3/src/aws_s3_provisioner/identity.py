@@ -123,6 +123,8 @@ class Identity:
                 if code_of(error) != "LimitExceeded":
                     raise
                 raise NotReady(f"user {self.name} got other keys at the same time", delay=1) from error
+        # A request that was sent again because its answer was lost has made two.
+        self.has_only(made["AccessKeyId"])
         return AccessKeys(access_key_id=made["AccessKeyId"], secret_access_key=SecretStr(made["SecretAccessKey"]))
 
     def declare_intent(self, bucket: str) -> None:

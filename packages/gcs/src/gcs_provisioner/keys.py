@@ -15,7 +15,9 @@ from gcs_provisioner.parameters import parse_key
 from libbucket import Authentication, NotReady, QuotaExceeded, SecretStr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from google.cloud.storage.hmac_key import HMACKeyMetadata
 
     from gcs_provisioner.client import Clients
     from gcs_provisioner.identity import Identity
@@ -80,14 +82,14 @@ class Keys:
         is_active = any(each.access_id == held_id and each.state == "ACTIVE" for each in found)
         is_ours = is_active and self.state.get(HMAC_STATE, held_id) == held_id
         kept = held_id if held and is_ours and self._works(lambda: self.clients.try_hmac(self.bucket, held)) else ""
-        for each in found:
-            if each.access_id != kept and self._is_to_go(each.access_id, HMAC_STATE):
-                self.identity.stop_hmac(each)
-                self.identity.delete_hmac(each)
+        self._remove_hmac(found, but=kept)
         if held is not None and kept:
             return held
         self._check_room(sum(not self._is_to_go(each.access_id, HMAC_STATE) for each in found), "HMAC keys")
         new = self.identity.create_hmac()
+        if not self.identity.is_shared:
+            # A request that was sent again because its answer was lost has made two.
+            self._remove_hmac(self.identity.hmac_keys(), but=new.access_key_id)
         self._wait_until_usable(lambda: self.clients.try_hmac(self.bucket, new))
         return new
 
@@ -97,16 +99,27 @@ class Keys:
         fields = own_key(held, self.identity.email, self.clients.token_uri)
         key_id = fields.get("private_key_id", "") if fields else ""
         kept = key_id if fields and key_id in found and self._works(lambda: self._try_file(fields)) else ""
-        for each in found:
-            if each != kept and self._is_to_go(each, KEY_STATE):
-                self.identity.delete_key(each)
+        self._remove_files(found, but=kept)
         if held is not None and kept:
             return held
         self._check_room(sum(not self._is_to_go(each, KEY_STATE) for each in found), "keys")
         new = self.identity.create_key()
         new_fields = parse_key(new) or {}
+        if not self.identity.is_shared:
+            self._remove_files(self.identity.key_ids(), but=new_fields.get("private_key_id", ""))
         self._wait_until_usable(lambda: self._try_file(new_fields))
         return new
+
+    def _remove_hmac(self, found: Iterable[HMACKeyMetadata], *, but: str) -> None:
+        for each in found:
+            if each.access_id != but and self._is_to_go(each.access_id, HMAC_STATE):
+                self.identity.stop_hmac(each)
+                self.identity.delete_hmac(each)
+
+    def _remove_files(self, found: Iterable[str], *, but: str) -> None:
+        for each in found:
+            if each != but and self._is_to_go(each, KEY_STATE):
+                self.identity.delete_key(each)
 
     def _try_file(self, fields: Mapping[str, str]) -> Verdict:
         return self.clients.try_key(self.bucket, self.identity.email, fields)
