@@ -109,23 +109,22 @@ class Identity:
         return True
 
     def create_keys(self) -> AccessKeys:
-        """Makes a key, and removes all others first: a user can have two.
+        """Makes a key, and removes all others.
+
+        Others are left by a crash between making one and storing it, and by a request that was sent again because its
+        answer was lost. A user can have two keys, so that they have to go first only where there are two of them.
 
         Raises:
             NotReady: another replica was making one at the same time.
         """
-        for key in self._keys():
-            self._delete_key(key)
-        with translated(self.clients.call("iam:CreateAccessKey")):
-            try:
-                made = self.clients.iam.create_access_key(UserName=self.name)["AccessKey"]
-            except ClientError as error:
-                if code_of(error) != "LimitExceeded":
-                    raise
-                raise NotReady(f"user {self.name} got other keys at the same time", delay=1) from error
-        # A request that was sent again because its answer was lost has made two.
-        self.has_only(made["AccessKeyId"])
-        return AccessKeys(access_key_id=made["AccessKeyId"], secret_access_key=SecretStr(made["SecretAccessKey"]))
+        made = self._create_key()
+        if made is None:
+            self._remove_keys()
+            made = self._create_key()
+        if made is None:
+            raise NotReady(f"user {self.name} got other keys at the same time", delay=1)
+        self._remove_keys(but=made.access_key_id)
+        return made
 
     def declare_intent(self, bucket: str) -> None:
         """Notes on the user that this claim is about to make `bucket`."""
@@ -152,8 +151,7 @@ class Identity:
         if found is not None and not self._is_ours(found):
             return
         if found is not None:
-            for key in self._keys():
-                self._delete_key(key)
+            self._remove_keys()
             self._delete_policy(_POLICY_NAME)
             if self.managed_policy:
                 self._detach(self.managed_policy)
@@ -197,6 +195,21 @@ class Identity:
                 return {}
         return {key["AccessKeyId"]: key["Status"] for key in found}
 
+    def _create_key(self) -> AccessKeys | None:
+        """A new key; None where the user has as many as it may have."""
+        with translated(self.clients.call("iam:CreateAccessKey")):
+            try:
+                made = self.clients.iam.create_access_key(UserName=self.name)["AccessKey"]
+            except ClientError as error:
+                if code_of(error) != "LimitExceeded":
+                    raise
+                return None
+        return AccessKeys(access_key_id=made["AccessKeyId"], secret_access_key=SecretStr(made["SecretAccessKey"]))
+
+    def _remove_keys(self, *, but: str = "") -> None:
+        for key in self._keys().keys() - {but}:
+            self._delete_key(key)
+
     def _delete_key(self, access_key_id: str) -> None:
         with translated(self.clients.call("iam:DeleteAccessKey")), tolerated(_GONE):
             self.clients.iam.delete_access_key(UserName=self.name, AccessKeyId=access_key_id)
@@ -217,8 +230,7 @@ class Identity:
 
     def _remove_additions(self) -> None:
         """Removes the policies that were added to the user by hand, and keys that were made meanwhile."""
-        for key in self._keys():
-            self._delete_key(key)
+        self._remove_keys()
         with translated(self.clients.call("iam:ListUserPolicies")):
             inline = self.clients.iam.list_user_policies(UserName=self.name)["PolicyNames"]
         for name in inline:

@@ -103,19 +103,19 @@ def test_two_keys_that_nobody_knows_do_not_stop_a_claim_where_a_user_can_have_tw
 
 
 def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_come_again(lenient_world: World) -> None:
-    request = lenient_world.request()
-    list_keys = Identity._keys
-    iam = lenient_world.administrator.iam  # type: ignore[attr-defined]
+    tenant = lenient_world.greenfield()
+    iam, user = lenient_world.administrator.iam, tenant.request.user_id  # type: ignore[attr-defined]
+    iam.create_access_key(UserName=user)
+    remove_keys = Identity._remove_keys
 
-    def then_the_other(self: Identity) -> dict[str, str]:
-        found = list_keys(self)
-        if not found:
-            for _ in range(2):
-                iam.create_access_key(UserName=request.user_id)
-        return found
+    def then_the_other(self: Identity, *, but: str = "") -> None:
+        remove_keys(self, but=but)
+        for _ in range(2):
+            iam.create_access_key(UserName=user)
 
+    request = builders.again(tenant.request, tenant.answer, with_credentials=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Identity, "_keys", then_the_other)
+        patch.setattr(Identity, "_remove_keys", then_the_other)
         with pytest.raises(NotReady):
             lenient_world.provisioner.provision(request)
     assert lenient_world.greenfield(request).credentials.access_keys
