@@ -1,24 +1,42 @@
-"""The suite over a provisioner with one mistake planted in it: `LIBBUCKET_PLANTED` names which.
+"""The suite over provisioners with one mistake planted in each: `TestKeysSurviveRevoke` for `KeysSurviveRevoke`.
 
-No test module of its own: `test_conformance_teeth.py` runs it and wants it to fail.
+No test module of its own: `test_conformance_teeth.py` runs promises of it and wants them to fail. `LIBBUCKET_WIRE` is
+the address of a server that answers anything.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
-from libbucket import BucketExists, ObjectBucket, PurgeUnfinished, StoreUnavailable
+from libbucket import (
+    BucketExists,
+    BucketNotEmpty,
+    InvalidConfig,
+    ObjectBucket,
+    PurgeUnfinished,
+    RetrySlowly,
+    StoreUnavailable,
+    Throttled,
+    parse_retry_after,
+)
 from libbucket.testing.conformance import Backend, Conformance
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_backend import MemoryBackend
-from libbucket.testing.memory_store import Bucket
+from libbucket.testing.memory_store import Bucket, Identity
 
 if TYPE_CHECKING:
-    from libbucket import AccessKeys, BucketOptions
+    from collections.abc import Mapping
+
+    from libbucket import AccessKeys, BucketOptions, Provisioner
 
 
 class NoMistake(MemoryProvisioner):
@@ -314,11 +332,368 @@ class StepsBeginAnew(MemoryProvisioner):
         super().delete(ob)
 
 
+class LooksIntoOthersBuckets(MemoryProvisioner):
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        bucket = self.store.buckets.get(ob.bucket_name)
+        if bucket is not None and not bucket.is_empty:
+            raise BucketNotEmpty("something is in it")
+        super().delete_empty(ob)
+
+
+class DeleteForgetsEarlierClaims(MemoryProvisioner):
+    def delete(self, ob: ObjectBucket) -> None:
+        super().delete(replace(ob, owner=replace(ob.owner, earlier_uids=())))
+
+
+class TakesOverWithoutAStamp(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        answer = super().provision(options)
+        if options.taken_over:
+            self.store.buckets[options.bucket_name].stamp.clear()
+        return answer
+
+
+class BucketIsMadeOnce(MemoryProvisioner):
+    """Takes a claim that has credentials for one that has a bucket."""
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        if options.credentials is not None and options.bucket_name not in self.store.buckets:
+            return self._answer(options, self._settings(options.parameters))
+        return super().provision(options)
+
+
+class IdentityIsMadeOnce(MemoryProvisioner):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        held = options.credentials.access_keys if options.credentials else None
+        if held is not None and not self.store.identities[options.user_id].keys:
+            return held
+        return super()._keys(options)
+
+
+class GrantAppliesSettings(MemoryProvisioner):
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        answer = super().grant(options)
+        self.store.buckets[options.bucket_name].max_objects = None
+        return answer
+
+
+class GrantTurnsAwayTheOwner(MemoryProvisioner):
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        answer = super().grant(options)
+        self.store.buckets[options.bucket_name].stamp.clear()
+        return answer
+
+
+class LetsNobodyIn(MemoryProvisioner):
+    def _answer(self, options: BucketOptions, settings: Any) -> ObjectBucket:
+        answer = super()._answer(options, settings)
+        self.store.identities[options.user_id].grants.clear()
+        return answer
+
+
+class SettingsAreAppliedOnce(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        is_known = options.previous_config == options.claim.additional_config
+        claim = replace(options.claim, additional_config={}) if is_known else options.claim
+        previous = {} if is_known else options.previous_config
+        return super().provision(replace(options, claim=claim, previous_config=previous))
+
+
+class NonsenseIsIgnored(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        try:
+            return super().provision(options)
+        except InvalidConfig:
+            return super().provision(replace(options, claim=replace(options.claim, additional_config={})))
+
+
+class KeyIsNotTried(MemoryProvisioner):
+    supported_config = MemoryProvisioner.supported_config | {"bucketPolicy"}
+
+
+class UnknownParametersAreSilent(MemoryProvisioner):
+    def _answer(self, options: BucketOptions, settings: Any) -> ObjectBucket:
+        return replace(super()._answer(options, settings), warnings=())
+
+
+class EditedSecretIsBelieved(MemoryProvisioner):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        held = options.credentials.access_keys if options.credentials else None
+        known = self.store.identities[options.user_id].keys
+        return held if held is not None and held.access_key_id in known else super()._keys(options)
+
+
+class AnyKeysThatWorkAreTheClaims(MemoryProvisioner):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        held = options.credentials.access_keys if options.credentials else None
+        return held if held is not None and self._works(held) else super()._keys(options)
+
+    def is_intact(self, options: BucketOptions) -> bool:
+        held = options.credentials.access_keys if options.credentials else None
+        return held is not None and self._works(held)
+
+    def _works(self, keys: AccessKeys) -> bool:
+        known = [identity.keys for identity in self.store.identities.values()]
+        return any(each.get(keys.access_key_id) == keys.secret_access_key.reveal() for each in known)
+
+
+class NewKeysBesideTheOld(MemoryProvisioner):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        return self.store.issue_keys(options.user_id)
+
+
+class RevokeWantsTheIdentity(MemoryProvisioner):
+    def revoke(self, ob: ObjectBucket) -> None:
+        if ob.user_id not in self.store.identities:
+            raise StoreUnavailable("no such user")
+        super().revoke(ob)
+
+
+class RevokeGivesTheBucketUp(MemoryProvisioner):
+    def revoke(self, ob: ObjectBucket) -> None:
+        super().revoke(ob)
+        if ob.bucket_name in self.store.buckets:
+            self.store.buckets[ob.bucket_name].stamp.clear()
+
+
+class RevokeEmptiesTheBucket(MemoryProvisioner):
+    def revoke(self, ob: ObjectBucket) -> None:
+        super().revoke(ob)
+        if ob.bucket_name in self.store.buckets:
+            self.store.buckets[ob.bucket_name].objects.clear()
+
+
+class RevokeLooksForTheBucketFirst(MemoryProvisioner):
+    def revoke(self, ob: ObjectBucket) -> None:
+        if ob.bucket_name in self.store.buckets:
+            super().revoke(ob)
+
+
+class RevokeNeedsWhatWasRemembered(MemoryProvisioner):
+    def revoke(self, ob: ObjectBucket) -> None:
+        if "UserName" in ob.additional_state:
+            super().revoke(ob)
+
+
+class DeleteNeedsWhatWasRemembered(MemoryProvisioner):
+    def delete(self, ob: ObjectBucket) -> None:
+        if "UserName" in ob.additional_state:
+            super().delete(ob)
+
+
+class DeleteLooksForTheIdentityFirst(MemoryProvisioner):
+    def delete(self, ob: ObjectBucket) -> None:
+        if ob.user_id in self.store.identities:
+            super().delete(ob)
+
+
+class DeleteStopsAtAPage(MemoryProvisioner):
+    def delete(self, ob: ObjectBucket) -> None:
+        with self.store.lock:
+            bucket = self.store.buckets.get(ob.bucket_name)
+            is_large = bucket is not None and len(bucket.objects) > _PAGE
+            super().delete(ob)
+            if bucket is not None and is_large:
+                self.store.buckets[ob.bucket_name] = bucket
+
+
+class UploadsAreLeftBehind(MemoryProvisioner):
+    def delete(self, ob: ObjectBucket) -> None:
+        with self.store.lock:
+            bucket = self.store.buckets.get(ob.bucket_name)
+            has_uploads = bucket is not None and bool(bucket.uploads)
+            super().delete(ob)
+            if bucket is not None and has_uploads:
+                self.store.buckets[ob.bucket_name] = bucket
+
+
+class UserIdsAreRandom(MemoryProvisioner):
+    def generate_user_id(self, claim: object, ob: object) -> str:  # noqa: ARG002 - the mistake
+        return f"obc-{secrets.token_hex(8)}"
+
+
+class NamesAreMadeToFit(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        fitting = re.sub("[^a-z0-9]+", "-", options.bucket_name.lower()).strip("-")
+        return super().provision(replace(options, bucket_name=fitting))
+
+
+class BucketsHoldOneObject(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        answer = super().provision(options)
+        self.store.buckets[options.bucket_name].max_objects = 1
+        return answer
+
+
+class LookIsNeverContent(MemoryProvisioner):
+    def is_intact(self, options: BucketOptions) -> bool:  # noqa: ARG002 - the mistake
+        return False
+
+
+class OverAWire(MemoryProvisioner):
+    """The twin of those below: each verb is one HTTP request, so that a process can die before and after it."""
+
+    wire = os.environ["LIBBUCKET_WIRE"]
+    seconds = 10.0
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        self.request()
+        return super().provision(options)
+
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        self.request()
+        return super().grant(options)
+
+    def delete(self, ob: ObjectBucket) -> None:
+        self.request()
+        super().delete(ob)
+
+    def revoke(self, ob: ObjectBucket) -> None:
+        self.request()
+        super().revoke(ob)
+
+    def request(self) -> None:
+        """Asks the server at the other end of the wire for nothing."""
+        try:
+            with urlopen(self.wire, timeout=self.seconds) as answer:
+                page = answer.read()
+        except HTTPError as error:
+            error.close()
+            raise self.refused(error.code, error.headers["Retry-After"]) from error
+        except OSError as error:
+            raise StoreUnavailable("nobody answers") from error
+        if page.startswith(b"<"):
+            raise RetrySlowly("a web page answers")
+
+    def refused(self, status: int, delay: str | None) -> Exception:
+        """What an answer that is no success means."""
+        if status in {429, 503}:
+            return Throttled("busy", delay=parse_retry_after(delay))
+        return StoreUnavailable("down")
+
+
+class StampComesLater(OverAWire):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        if options.bucket_name not in self.store.buckets:
+            self.store.buckets[options.bucket_name] = Bucket()
+            self.request()
+            self.store.buckets[options.bucket_name].stamp = options.owner.stamp()
+        return super().provision(options)
+
+
+class KeysOfADeadCallStay(OverAWire):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        old = dict(self.store.identities[options.user_id].keys)
+        keys = super()._keys(options)
+        self.request()
+        self.store.identities[options.user_id].keys.update(old if options.credentials is None else {})
+        return keys
+
+
+class IdentityIsNamedByChance(OverAWire):
+    """Its name is in the answer only: nobody knows it when that never comes."""
+
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        answer = super().grant(options)
+        self.request()
+        return answer
+
+    def revoke(self, ob: ObjectBucket) -> None:
+        self.request()
+        if "UserName" in ob.additional_state:
+            MemoryProvisioner.revoke(self, ob)
+
+
+class DeleteGivesTheStampUpFirst(OverAWire):
+    def delete(self, ob: ObjectBucket) -> None:
+        bucket = self.store.buckets.get(ob.bucket_name, Bucket())
+        if ob.owner.is_stamped_on(bucket.stamp):
+            bucket.stamp.clear()
+            self.request()
+            bucket.stamp = ob.owner.stamp()
+        super().delete(ob)
+
+
+class RevokeTakesItsFirstStepForAll(OverAWire):
+    def revoke(self, ob: ObjectBucket) -> None:
+        identity = self.store.identities.get(ob.user_id, Identity())
+        if identity.keys:
+            identity.keys.clear()
+            super().revoke(ob)
+
+
+class LookAsksTwice(OverAWire):
+    def is_intact(self, options: BucketOptions) -> bool:
+        self.request()
+        self.request()
+        return super().is_intact(options)
+
+
+class DoneIsDoneAgain(OverAWire):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        if options.credentials is not None:
+            self.request()
+        return super().provision(options)
+
+
+class WaitsForEver(OverAWire):
+    def request(self) -> None:
+        self.seconds = 12.0
+        super().request()
+
+
+class GivesUpForGood(OverAWire):
+    def request(self) -> None:
+        try:
+            super().request()
+        except StoreUnavailable as error:
+            raise RetrySlowly("nobody answers") from error
+
+
+class ForgetsTheDelay(OverAWire):
+    def refused(self, status: int, delay: str | None) -> Exception:  # noqa: ARG002 - the mistake
+        return Throttled("busy") if status in {429, 503} else StoreUnavailable("down")
+
+
+class TriesAgainByItself(OverAWire):
+    def request(self) -> None:
+        try:
+            super().request()
+        except StoreUnavailable:
+            super().request()
+
+
+class TakesAPageForAnAnswer(OverAWire):
+    def request(self) -> None:
+        with suppress(RetrySlowly):
+            super().request()
+
+
+_PAGE = 20
+
+
 class QuickBackend(MemoryBackend):
     many_objects = 25
 
+    def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]] | None:
+        provisioner = self.provisioner()
+        if not isinstance(provisioner, OverAWire):
+            return None
+        provisioner.wire, provisioner.seconds = url, seconds
+        return provisioner, self.parameters
 
-class TestPlanted(Conformance):
-    @pytest.fixture
-    def backend(self) -> Backend:
-        return QuickBackend(globals()[os.environ["LIBBUCKET_PLANTED"]])
+
+def suite_over(mistake: type[MemoryProvisioner]) -> type[Conformance]:
+    """The suite, over a provisioner with this mistake."""
+
+    class Planted(Conformance):
+        @pytest.fixture
+        def backend(self) -> Backend:
+            return QuickBackend(mistake)
+
+    return Planted
+
+
+for _name, _found in list(globals().items()):
+    if isinstance(_found, type) and issubclass(_found, MemoryProvisioner) and _found is not MemoryProvisioner:
+        globals()[f"Test{_name}"] = suite_over(_found)

@@ -18,7 +18,7 @@ from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
 from aws_s3_provisioner.errors import Call, translated
-from libbucket import Address, RetrySlowly
+from libbucket import Address, RetrySlowly, Throttled, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,6 +197,7 @@ class _Maker:
             config=_config(self.limits).merge(more),
         )
         client.meta.events.register_first("before-send", self._ask_fence)
+        client.meta.events.register_first("before-parse", _hear_out_a_proxy)
         return client
 
     def _ask_fence(self, **_: object) -> None:
@@ -253,6 +254,18 @@ def _partition(session: Session, parameters: Parameters) -> str:
         if parameters.stamps_on_creation:
             raise
         return "aws"
+
+
+def _hear_out_a_proxy(response_dict: Any, **_: object) -> None:
+    """Reads what stands before AWS and asks for fewer requests without a word of XML: the SDK can't parse that.
+
+    Raises:
+        Throttled: with the delay that was asked for.
+    """
+    status, headers, body = (response_dict[each] for each in ("status_code", "headers", "body"))
+    if status in {429, 503} and isinstance(body, bytes) and not body.lstrip().startswith(b"<"):
+        delay = parse_retry_after(headers.get("Retry-After"))
+        raise Throttled(f"AWS, or what stands before it, asks for fewer requests (HTTP {status})", delay=delay)
 
 
 def _refuse_foreign_answer(response: Any, **_: object) -> None:

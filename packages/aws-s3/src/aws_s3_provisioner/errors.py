@@ -215,7 +215,7 @@ _TYPES: Final[tuple[tuple[tuple[type[BaseException], ...], _Answer], ...]] = (
     ((ResponseParserError,), (RetrySlowly, _NOT_S3)),
     ((BotoCoreError, sdk.UndefinedModelAttributeError), (RetrySlowly, _ENVIRONMENT)),
     ((OSError,), (StoreUnavailable, "{where} can't be reached ({code})")),
-    ((ValueError,), (RetrySlowly, _NOT_S3)),
+    ((LookupError, ValueError), (RetrySlowly, _NOT_S3)),
 )
 
 
@@ -252,6 +252,7 @@ def translated(call: Call) -> Iterator[None]:
         sdk.UndefinedModelAttributeError,
         ResponseParserError,
         HTTPError,
+        LookupError,  # of the SDK's parsers, where something answers that is XML and not AWS's
         OSError,
         ValueError,
     ) as error:

@@ -17,6 +17,7 @@ import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from aws_s3_provisioner.client import Limits
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.request import Patience
 from libbucket import SecretStr, Services
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from aws_servers import AwsServer
 
-    from aws_s3_provisioner.client import Limits
     from libbucket import Authentication, Endpoint, ObjectBucket
 
 REGION = "us-west-2"
@@ -327,6 +327,10 @@ class AwsBackend(Backend):
     def broken_provisioners(self) -> Mapping[str, AwsS3Provisioner]:
         spoilt = {**self._steward, "AWS_SECRET_ACCESS_KEY": self._steward["AWS_SECRET_ACCESS_KEY"][::-1]}
         return {"wrong secret": a_provisioner(self.server, secret=spoilt)}
+
+    def misled(self, url: str, seconds: float) -> tuple[AwsS3Provisioner, Mapping[str, str]]:
+        hasty = a_provisioner(self.server, limits=Limits(connect=seconds, read=seconds))
+        return hasty, {**self.parameters, "s3Endpoint": url, "iamEndpoint": url}
 
     @property
     def parameters(self) -> Mapping[str, str]:

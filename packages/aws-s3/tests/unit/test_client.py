@@ -155,9 +155,20 @@ def test_a_busy_server_is_not_asked_again_but_its_delay_handed_on(verb: str, cod
 
 
 @each_verb
-def test_a_web_page_is_told_from_aws(verb: str) -> None:
-    page = Answer(headers={"Content-Type": "text/html"}, body=b"<html>Welcome<br></html>")
-    with scripted_server(page) as server, pytest.raises(RetrySlowly, match="s3Endpoint"):
+@pytest.mark.parametrize("body", [b"", b"slow down, please"])
+def test_what_stands_before_aws_may_ask_for_fewer_requests_in_its_own_words(verb: str, body: bytes) -> None:
+    with scripted_server(Answer(status=429, headers={"Retry-After": "7"}, body=body)) as server:
+        with pytest.raises(Throttled) as refused:
+            verbs(a_provisioner(), server.url)[verb]()
+        assert refused.value.delay == 7
+        assert len(server.requests) == 1
+
+
+@each_verb
+@pytest.mark.parametrize("page", [b"<html>Welcome<br></html>", b"<!DOCTYPE html><html>Welcome</html>"])
+def test_a_web_page_is_told_from_aws(verb: str, page: bytes) -> None:
+    answer = Answer(headers={"Content-Type": "text/html"}, body=page)
+    with scripted_server(answer) as server, pytest.raises(RetrySlowly, match="s3Endpoint"):
         verbs(a_provisioner(), server.url)[verb]()
 
 

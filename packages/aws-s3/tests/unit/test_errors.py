@@ -137,6 +137,7 @@ def test_every_error_class_of_the_sdk_was_found() -> None:
         (sdk.ParamValidationError(report=CANARY), RetrySlowly, "refuses"),
         (ResponseParserError(CANARY), RetrySlowly, "s3Endpoint"),
         (json.JSONDecodeError(CANARY, "", 0), RetrySlowly, "s3Endpoint"),
+        (KeyError(CANARY), RetrySlowly, "iamEndpoint"),
         (ConnectionResetError(CANARY), StoreUnavailable, "reached"),
         (ProtocolError(CANARY), StoreUnavailable, "cut"),
         (HTTPError(CANARY), StoreUnavailable, "cut"),

@@ -314,6 +314,18 @@ class AzureBackend(Backend):
     def provisioner(self) -> Provisioner:
         return a_provisioner(self._server)
 
+    @property
+    def secrets(self) -> Sequence[str]:
+        return [self._server.key]
+
+    def broken_provisioners(self) -> Mapping[str, Provisioner]:
+        wrong = {"AZURE_STORAGE_KEY": base64.b64encode(b"another key").decode()}
+        return {"another account's key": a_provisioner(self._server, wrong)}
+
+    def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
+        network = Network(connect_seconds=seconds, read_seconds=seconds)
+        return a_provisioner(self._server, network=network), {**self.parameters, "endpoint": url}
+
     def pause(self, delay: float | None) -> None:
         """Plays the seconds after which the lease of a writer that died ends by itself."""
         del delay

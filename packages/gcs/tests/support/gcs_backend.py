@@ -426,6 +426,11 @@ class GcsBackend(Backend):
     def stepwise_provisioner(self) -> Provisioner:
         return a_provisioner(self.double, self.admin_key, patience=replace(QUICK, purge=0.0))
 
+    def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
+        key = json.dumps({**json.loads(self.admin_key), "token_uri": f"{url}/token"})
+        hasty = a_provisioner(self.double, key, patience=replace(QUICK, connect=seconds, read=seconds))
+        return hasty, {**self.parameters, "endpoint": url, "iamEndpoint": url}
+
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
         unknown = json.loads(self.double.add_admin("removed-since"))
         del self.double.store.accounts[unknown["client_email"]]

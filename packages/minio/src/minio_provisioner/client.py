@@ -97,7 +97,7 @@ class Clients:
 
 @contextmanager
 def connect(
-    parameters: Parameters, admin: Admin, *, fence: Callable[[], None], read_seconds: float = READ_SECONDS
+    parameters: Parameters, admin: Admin, *, fence: Callable[[], None], read_seconds: float
 ) -> Iterator[Clients]:
     """Clients for one verb; their connections are closed at the end, whatever happens.
 

@@ -31,7 +31,7 @@ from libbucket import (
     wait_until,
     warn_unapplied,
 )
-from minio_provisioner.client import Clients, connect
+from minio_provisioner.client import READ_SECONDS, Clients, connect
 from minio_provisioner.identity import Identity
 from minio_provisioner.parameters import (
     SIZE_KEYS,
@@ -79,13 +79,17 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     Args:
         services: of the core: reads the administrator's Secret.
         purge_seconds: how long one call of `delete` removes objects, before it lets the core call again.
+        read_seconds: time limit for an answer of MinIO's.
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({*SIZE_KEYS, VERSIONING_KEY})
 
-    def __init__(self, services: Services, *, purge_seconds: float = _PURGE_SECONDS) -> None:
+    def __init__(
+        self, services: Services, *, purge_seconds: float = _PURGE_SECONDS, read_seconds: float = READ_SECONDS
+    ) -> None:
         self._services = services
         self._purge_seconds = purge_seconds
+        self._read_seconds = read_seconds
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a user and a policy; see `Provisioner.provision`."""
@@ -146,7 +150,7 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
         parameters = parse_parameters(of.parameters)
         admin = self._admin(parameters)
-        with connect(parameters, admin, fence=self._services.fence) as clients:
+        with connect(parameters, admin, fence=self._services.fence, read_seconds=self._read_seconds) as clients:
             yield _Request(
                 parameters=parameters,
                 ca_bundle=parameters.ca_bundle or admin.ca_bundle,

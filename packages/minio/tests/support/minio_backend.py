@@ -292,6 +292,9 @@ class MinioBackend(Backend):
     def stepwise_provisioner(self) -> Provisioner:
         return MinioProvisioner(_services(self._server), purge_seconds=0.0)
 
+    def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
+        return MinioProvisioner(_services(self._server), read_seconds=seconds), {**self.parameters, "endpoint": url}
+
     @property
     def secrets(self) -> list[str]:
         return [self._server.password]

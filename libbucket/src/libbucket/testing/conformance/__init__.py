@@ -31,6 +31,7 @@ _MODULES = (
     "concurrency",
     "cost",
     "crashes",
+    "failures",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
@@ -42,12 +43,13 @@ from libbucket.testing.conformance.concurrency import Concurrency
 from libbucket.testing.conformance.cost import Cost
 from libbucket.testing.conformance.crashes import Crashes
 from libbucket.testing.conformance.deletion import Deletion
+from libbucket.testing.conformance.failures import Failures
 from libbucket.testing.conformance.ownership import Ownership
 from libbucket.testing.conformance.settings import Settings
 from libbucket.testing.conformance.withdrawal import Withdrawal
 
 
-class Conformance(Binding, Access, Withdrawal, Deletion, Ownership, Settings, Concurrency, Cost, Crashes):
+class Conformance(Binding, Access, Withdrawal, Deletion, Ownership, Settings, Concurrency, Cost, Crashes, Failures):
     """All promises. Subclass it with a fixture `backend`."""
 
 

@@ -172,6 +172,13 @@ class Backend(ABC):
         """A provisioner one call of whose `delete` removes one small batch; None where a store deletes at once."""
         return None
 
+    def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]] | None:  # noqa: ARG002
+        """A provisioner that gives requests up after `seconds`, and parameters of a class that sends them to `url`.
+
+        None where no request goes over a network.
+        """
+        return None
+
     def after_crash(self) -> None:  # noqa: B027 - most stores need nothing
         """Lets pass what a process that died leaves behind for some time, such as a lease on a bucket."""
 

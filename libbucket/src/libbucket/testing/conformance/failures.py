@@ -1,0 +1,81 @@
+# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+
+"""Promises about a store that hangs, is busy, fails, or is no store at all: verbs end soon, and say what comes next."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from libbucket.errors import RetrySlowly, StoreUnavailable, Throttled
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import Promises, World, assert_works
+from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+each_verb = pytest.mark.parametrize("verb", ["provision", "grant", "delete", "revoke"])
+
+_TIME_LIMIT: Final = 0.3
+_SOON: Final = 10.0
+"""Far more than one request may take, and far less than a few of them with a client's own limits and retries."""
+
+_PAGE: Final = Answer(headers={"Content-Type": "text/html"}, body=b"<!DOCTYPE html><html>Welcome</html>")
+
+
+class Failures(Promises):
+    """What the core is told decides how soon the claim is tried again."""
+
+    @each_verb
+    def test_a_store_that_never_answers_is_given_up_within_the_time_limit(self, world: World, verb: str) -> None:
+        with silent_server() as server:
+            call = _sent_to(server.url, world, verb)
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                call()
+            assert time.monotonic() - began < _SOON
+            assert server.connections == 1, "the core tries again, and the client does not"
+
+    @each_verb
+    def test_a_store_where_nobody_listens_is_tried_again_soon(self, world: World, verb: str) -> None:
+        with pytest.raises(StoreUnavailable):
+            _sent_to(closed_port_url(), world, verb)()
+
+    @each_verb
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_busy_store_is_asked_once_and_its_delay_is_handed_on(self, world: World, verb: str, status: int) -> None:
+        with scripted_server(Answer(status=status, headers={"Retry-After": "7"})) as server:
+            with pytest.raises(Throttled) as refused:
+                _sent_to(server.url, world, verb)()
+            assert refused.value.delay == 7
+            assert len(server.requests) == 1
+
+    @each_verb
+    def test_a_store_that_fails_is_asked_once_and_tried_again_soon(self, world: World, verb: str) -> None:
+        with scripted_server(Answer(status=500)) as server:
+            with pytest.raises(StoreUnavailable):
+                _sent_to(server.url, world, verb)()
+            assert len(server.requests) == 1
+
+    @each_verb
+    def test_what_is_no_store_is_a_mistake_in_the_configuration(self, world: World, verb: str) -> None:
+        with scripted_server(_PAGE) as server, pytest.raises(RetrySlowly):
+            _sent_to(server.url, world, verb)()
+
+
+def _sent_to(url: str, world: World, verb: str) -> Callable[[], object]:
+    """A verb for a claim that is bound, and works, but whose class now says that the store is at `url`."""
+    misled = world.backend.misled(url, _TIME_LIMIT)
+    if misled is None:
+        pytest.skip("this store is not reached over a network, or at one address only")
+    provisioner, parameters = misled
+    tenant = world.tenant(greenfield=verb in {"provision", "delete"})
+    assert_works(tenant)
+    if verb in {"provision", "grant"}:
+        request = builders.again(tenant.request, tenant.answer)
+        return lambda: getattr(provisioner, verb)(replace(request, parameters=parameters))
+    return lambda: getattr(provisioner, verb)(replace(tenant.record, parameters=parameters))
