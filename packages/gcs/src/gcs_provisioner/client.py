@@ -28,7 +28,7 @@ from requests.adapters import HTTPAdapter
 from gcs_provisioner.errors import Call, check_token_answer, from_response, translated
 from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
 from gcs_provisioner.signing import presign_listing
-from libbucket import InvalidParameters, fence_requests, wait_until
+from libbucket import InvalidParameters, RetrySlowly, fence_requests, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -116,8 +116,23 @@ class TokensOnly(Credentials):  # type: ignore[misc,no-untyped-call,unused-ignor
 
     def refresh(self, request: Request) -> None:
         """Gets a token."""
-        self._source.refresh(request)
+        _refresh(self._source, request)
         self.token, self.expiry = self._source.token, self._source.expiry
+
+
+def _refresh(credentials: Credentials, request: Request) -> None:
+    """Gets a token.
+
+    Raises:
+        RetrySlowly: what answers issues no tokens: google-auth falls over a web page that is there in its place.
+    """
+    try:
+        credentials.refresh(request)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise RetrySlowly(
+            "what answers in the place of Google's token endpoint is something else: look at token_uri in the "
+            "administrator's key, and at what stands before the provisioner"
+        ) from error
 
 
 class _QuietClient(storage.Client):  # type: ignore[misc,unused-ignore]
@@ -190,7 +205,7 @@ class Clients:
             return Verdict.UNKNOWN
         with translated(self._call()):
             try:
-                credentials.refresh(BoundedRequest(self.plain, self.timeout))
+                _refresh(credentials, BoundedRequest(self.plain, self.timeout))
             except auth.RefreshError:
                 return Verdict.UNKNOWN
         headers = {"Authorization": f"Bearer {credentials.token}"}
