@@ -25,8 +25,10 @@ sys.path.extend(
 )
 
 from crash import Crash
+from neighbours import Neighbours
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from stores import STORES
@@ -35,7 +37,10 @@ from trial import Choice, Lane, Part, Result, carry_out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PARTS: Final[tuple[Part, ...]] = (Crash(),)
+PARTS: Final[tuple[Part, ...]] = (Crash(), Neighbours())
+_TOLD_ONE_BY_ONE: Final = frozenset({Neighbours.name})
+"""Parts whose trials are each a sentence of their own: what was tried, what was expected, what was seen."""
+
 _LANES: Final = 2
 """As many lanes at the same time as there are processors on a small machine."""
 
@@ -115,6 +120,19 @@ def table_of(results: Sequence[Result]) -> Table:
     return table
 
 
+def table_of_attacks(results: Sequence[Result]) -> Table:
+    """One row for each thing that was tried and seen, with the lanes that saw it."""
+    table = Table("attack", "expected", "seen", "where", box=SIMPLE, title="Attacks", show_lines=True)
+    lanes: dict[tuple[str, str, str, bool], list[str]] = {}
+    for each in results:
+        what = each.trial.seed.rpartition("/")[2]
+        seen = each.violation.partition("\n")[0] or each.seen
+        lanes.setdefault((what, each.trial.expected, seen, bool(each.violation)), []).append(each.lane)
+    for (*cells, is_broken), found in lanes.items():
+        table.add_row(*map(escape, cells), ", ".join(found), style="bold red" if is_broken else None)
+    return table
+
+
 def _group(result: Result) -> tuple[str, str, str]:
     part, *rest = result.trial.seed.split("/")
     *middle, last = rest
@@ -161,6 +179,9 @@ def main(argv: Sequence[str]) -> int:
         run.carry_out(parts)
     except KeyboardInterrupt:
         console.print("stopped; what was tried until then:")
+    told = [each for each in run.results if each.trial.seed.partition("/")[0] in _TOLD_ONE_BY_ONE]
+    if told:
+        console.print(table_of_attacks(told))
     console.print(table_of(run.results))
     if arguments.json:
         arguments.json.write_text(json.dumps([_as_json(each) for each in run.results], indent=1))

@@ -108,11 +108,13 @@ class Proxy:
 
     Attributes:
         url: `http://127.0.0.1:PORT`, always without TLS.
+        upstream: as it was given.
         meddler: decides about every request; set it at any time.
     """
 
     def __init__(self, name: str, upstream: str, *, ca_path: Path | None = None) -> None:
         self.name = name
+        self.upstream = upstream
         self.meddler = Meddler()
         parts = urlsplit(upstream)
         assert parts.hostname

@@ -80,7 +80,8 @@ class Zygote:
             bufsize=1,
             env={**os.environ, **guarded_environment()},
         )
-        threading.Thread(target=self._read, daemon=True, name=f"zygote-{module}").start()
+        self._reader = threading.Thread(target=self._read, daemon=True, name=f"zygote-{module}")
+        self._reader.start()
 
     def start(self, argv: Sequence[str]) -> Child:
         """Forks one that runs with these arguments."""
@@ -100,6 +101,9 @@ class Zygote:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(_SECONDS)
+        self._reader.join(_SECONDS)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -32,7 +32,7 @@ class AwsStore(Store):
     config = ("bucketVersioning", "Enabled", "Suspended")
 
     def __init__(self, server: AwsServer) -> None:
-        self._server = server
+        self.server = server
         self._admin = AwsAdministrator(server)
         self.address = server.url
         self.parameters = {"s3Endpoint": server.url, "iamEndpoint": server.url}
@@ -51,8 +51,8 @@ class AwsStore(Store):
     def administrator(self) -> S3Application:
         return S3Application(
             endpoint=self.address,
-            access_key=self._server.access_key,
-            secret_key=self._server.secret_key,
+            access_key=self.server.access_key,
+            secret_key=self.server.secret_key,
             region=_REGION,
         )
 

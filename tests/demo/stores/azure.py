@@ -85,20 +85,20 @@ class AzureStore(Store):
         self.parameters = {"storageAccount": server.account, "endpoint": server.endpoint}
         self.admin_secret = {"AZURE_STORAGE_KEY": server.key}
         key = {"account_name": server.account, "account_key": server.key}
-        self._service = BlobServiceClient(server.url, credential=key, **_LIMITS)
+        self.service = BlobServiceClient(server.url, credential=key, **_LIMITS)
 
     def application(self, bound: Bound) -> AzureApplication:
         return AzureApplication.of(dict(bound.environment))
 
     def administrator(self) -> AzureApplication:
-        return AzureApplication(self._service)
+        return AzureApplication(self.service)
 
     def make_bucket(self, name: str) -> None:
-        self._service.create_container(name)
+        self.service.create_container(name)
 
     def what_is_there(self, bound: Bound) -> list[str]:
         try:
-            found = self._service.get_container_client(bound.bucket).get_container_access_policy()
+            found = self.service.get_container_client(bound.bucket).get_container_access_policy()
         except ResourceNotFoundError:
             return []
         ids = [each.id for each in found["signed_identifiers"]]
@@ -106,8 +106,8 @@ class AzureStore(Store):
 
     def census(self) -> frozenset[str]:
         found = set()
-        for container in self._service.list_containers():
-            policies = self._service.get_container_client(container.name).get_container_access_policy()
+        for container in self.service.list_containers():
+            policies = self.service.get_container_client(container.name).get_container_access_policy()
             found |= {f"bucket {container.name}"}
             found |= {f"policy {each.id} of {container.name}" for each in policies["signed_identifiers"]}
         return frozenset(found)
@@ -116,7 +116,7 @@ class AzureStore(Store):
         return ""
 
     def unstamp(self, bound: Bound) -> None:
-        self._service.get_container_client(bound.bucket).set_container_metadata({})
+        self.service.get_container_client(bound.bucket).set_container_metadata({})
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class MinioStore(Store):
     config = ("maxSize", "1Gi", "2Gi")
 
     def __init__(self, server: MinioServer) -> None:
-        self._server = server
+        self.server = server
         self.address = server.url
         self.parameters = {"endpoint": server.url}
         self.admin_secret = {"MINIO_ROOT_USER": server.user, "MINIO_ROOT_PASSWORD": server.password}
@@ -51,7 +51,7 @@ class MinioStore(Store):
 
     def administrator(self) -> S3Application:
         return S3Application(
-            endpoint=self.address, access_key=self._server.user, secret_key=self._server.password, region=""
+            endpoint=self.address, access_key=self.server.user, secret_key=self.server.password, region=""
         )
 
     def make_bucket(self, name: str) -> None:

@@ -6,6 +6,7 @@ the message if AWS refuses it. What is set on a bucket is in `settings`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from aws_s3_provisioner.errors import BAD_KEY, DENIED, code_of, refused_in_batch, tolerated, translated
-from libbucket import BucketExists, BucketNotEmpty
+from aws_s3_provisioner.policy import mistakes_in_bucket_policy
+from libbucket import AccessDenied, BucketExists, BucketNotEmpty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -171,7 +173,12 @@ class Storage:
             NotReady: somebody else removed the bucket meanwhile.
             BucketNotEmpty: an object is locked.
         """
-        return self._remove(bucket, self._versions(bucket, BATCH)) + self._abort_uploads(bucket)
+        try:
+            return self._purge(bucket)
+        except AccessDenied:
+            if not self._remove_claims_policy(bucket):
+                raise
+            return self._purge(bucket)
 
     def remove(self, bucket: str) -> None:
         """Removes the empty bucket; one that is gone is fine.
@@ -181,6 +188,28 @@ class Storage:
         """
         with translated(self.clients.call("s3:DeleteBucket")), tolerated("NoSuchBucket"):
             self.clients.s3.delete_bucket(Bucket=bucket)
+
+    def _purge(self, bucket: str) -> int:
+        return self._remove(bucket, self._versions(bucket, BATCH)) + self._abort_uploads(bucket)
+
+    def _remove_claims_policy(self, bucket: str) -> bool:
+        """Removes the bucket's policy if a claim can have written it; gives whether it did.
+
+        A claim may shut single users out of the objects, and so the administrator: out of the policy it can't. What
+        an administrator wrote against deletion stays.
+        """
+        with translated(self.clients.call("s3:GetBucketPolicy")):
+            try:
+                document = json.loads(self.clients.s3.get_bucket_policy(Bucket=bucket)["Policy"])
+            except ClientError as error:
+                if code_of(error) != "NoSuchBucketPolicy":
+                    raise
+                return False
+        if mistakes_in_bucket_policy(document, self.clients.bucket_arn(bucket)):
+            return False
+        with translated(self.clients.call("s3:DeleteBucketPolicy")), tolerated("NoSuchBucketPolicy", "NoSuchBucket"):
+            self.clients.s3.delete_bucket_policy(Bucket=bucket)
+        return True
 
     def _is_anothers(self, bucket: str) -> bool:
         """Whether a bucket whose tags may not be read is another account's: all of AWS shares the names.

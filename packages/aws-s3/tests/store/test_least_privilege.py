@@ -100,6 +100,16 @@ def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
     _lock(world, tenant.bucket)
     provisioner.delete(tenant.record)
     provisioner.delete(builders.intent(tenant.request))
+    _be_shut_out(world, provisioner)
+
+
+def _be_shut_out(world: World, provisioner: Provisioner) -> None:
+    """By a claim's own policy."""
+    denied = {"Principal": {"AWS": f"arn:aws:iam::000000000000:user/{USER}"}, "Action": "s3:ListBucketVersions"}
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", **denied}]}
+    request = world.request(config={"bucketPolicy": json.dumps(document)})
+    tenant = world.bind(request, greenfield=True, by=provisioner)
+    provisioner.delete(tenant.record)
 
 
 def _crash(world: World, provisioner: Provisioner) -> None:

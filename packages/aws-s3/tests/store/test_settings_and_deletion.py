@@ -101,6 +101,20 @@ def test_a_class_that_lets_nobody_list_binds_and_is_found_intact_and_broken(
     assert not world.looks_intact(tenant)
 
 
+def test_a_claim_whose_policy_shuts_the_administrator_out_is_deleted_with_its_bucket(
+    world: World, administrator: AwsAdministrator
+) -> None:
+    steward = "arn:aws:iam::000000000000:user/steward"
+    actions = ["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:DeleteObject"]
+    statement = {"Effect": "Deny", "Principal": {"AWS": steward}, "Action": [*actions, "s3:DeleteObjectVersion"]}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    tenant = world.greenfield(world.request(config={"bucketPolicy": json.dumps(document)}))
+    tenant.application.put(tenant.bucket, "key", b"x")
+    world.delete(tenant.record)
+    assert not administrator.bucket_exists(tenant.bucket)
+    assert_shut_out(tenant)
+
+
 @pytest.mark.parametrize("key", ["bucketPolicy", "bucketLifecycle"])
 def test_nothing_is_made_for_a_claim_whose_settings_can_not_be_used(
     world: World, administrator: AwsAdministrator, key: str

@@ -1,0 +1,48 @@
+"""The quick ones of a neighbour's attacks, on every store: `nox -s chaos -- neighbours` has them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from arena import own_cluster
+from neighbours import ATTACKS, ONCE_ON, ground, trial_of
+from stores import STORES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ground import Attack, Ground
+
+    from libbucket.testing.controlplane import ControlPlane
+
+QUICK = [each for each in ATTACKS if each.quick]
+
+
+@pytest.fixture(scope="module")
+def control_plane() -> Iterator[ControlPlane]:
+    with own_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def made(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """The ground of one store."""
+    with ground(control_plane, request.param) as standing:
+        yield standing
+
+
+def _named(attack: Attack) -> str:
+    return attack.name
+
+
+@pytest.mark.parametrize("made", list(STORES), indirect=True)
+@pytest.mark.parametrize("attack", [each for each in QUICK if not each.once], ids=_named)
+def test_a_neighbour_gets_nowhere_in_any_store(made: Ground, attack: Attack) -> None:
+    assert trial_of(made, attack).run()
+
+
+@pytest.mark.parametrize("made", [ONCE_ON], indirect=True)
+@pytest.mark.parametrize("attack", [each for each in QUICK if each.once], ids=_named)
+def test_a_neighbour_gets_nowhere_in_the_cluster(made: Ground, attack: Attack) -> None:
+    assert trial_of(made, attack).run()
