@@ -126,7 +126,7 @@ def smuggle_parameters(ground: Ground) -> str:
             "createBucketUser": "no",
             "iamPolicy": '{"Statement": []}',
             "serviceAccount": "anybody@example.com",
-            "storageAccount": "anothers",
+            "storageAccount": "elsewhere",
             "credentials": "workload-identity",
             "permissions": "racwdl",
             "region": "elsewhere",

@@ -256,7 +256,7 @@ class Ground:
     # What attacks look at again and again.
 
     def assert_own_only(self, bound: Bound) -> None:
-        """A claim has a bucket of its own that works, is let into no other, and holds nothing of the administrator's."""
+        """A claim has a bucket of its own that works, is let into no other, and has nobody else's credentials."""
         handed_out = set(self.arena.store.admin_secret.values()) & set(bound.environment.values())
         assert not handed_out, "the claim holds the administrator's credentials"
         assert bound.bucket != self.victim.bucket, "the claim got the neighbour's bucket"
