@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from arena import own_cluster
 from neighbours import ATTACKS, ONCE_ON, ground, trial_of
 from stores import STORES
 
@@ -20,15 +19,9 @@ QUICK = [each for each in ATTACKS if each.quick]
 
 
 @pytest.fixture(scope="module")
-def control_plane() -> Iterator[ControlPlane]:
-    with own_cluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def made(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Ground]:
+def made(cluster: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Ground]:
     """The ground of one store."""
-    with ground(control_plane, request.param) as standing:
+    with ground(cluster, request.param) as standing:
         yield standing
 
 

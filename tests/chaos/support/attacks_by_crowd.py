@@ -144,12 +144,10 @@ ATTACKS: Final = (
         name="crowd",
         expected=f"beside {CROWD} claims another waits for at most {2 * _WORKERS} times what a claim takes alone",
         run=come_as_a_crowd,
-        quick=False,
     ),
     Attack(
         name="hanging-store",
         expected=f"{_OTHERS} claims of another class bind as if it were not there",
         run=hang_the_store,
-        quick=False,
     ),
 )

@@ -307,17 +307,33 @@ _OWN: Final = "an ObjectBucket and a bucket of its own"
 
 ATTACKS: Final = (
     Attack(name="rights", expected="forbidden by the API server, to begin with", run=rights, once=True),
-    Attack(name="name-the-bucket", expected="BucketExists; nothing of it touched", run=name_the_bucket),
+    Attack(name="name-the-bucket", expected="BucketExists; nothing of it touched", run=name_the_bucket, quick=True),
     Attack(name="name-an-old-bucket", expected="BucketExists; nothing of it touched", run=name_an_old_bucket),
-    Attack(name="name-the-object-bucket", expected=f"not believed: {_OWN}", run=name_the_object_bucket),
-    Attack(name="lead-the-lookup-away", expected="no path leads out of a name", run=lead_the_lookup_away, once=True),
-    Attack(name="collide-first", expected=f"each has {_OWN}", run=partial(collide, thief_first=True)),
+    Attack(name="name-the-object-bucket", expected=f"not believed: {_OWN}", run=name_the_object_bucket, quick=True),
+    Attack(
+        name="lead-the-lookup-away",
+        expected="no path leads out of a name",
+        run=lead_the_lookup_away,
+        once=True,
+        quick=True,
+    ),
+    Attack(name="collide-first", expected=f"each has {_OWN}", run=partial(collide, thief_first=True), quick=True),
     Attack(name="collide-second", expected=f"each has {_OWN}", run=partial(collide, thief_first=False)),
-    Attack(name="take-both-names", expected="the other's claim binds all the same", run=take_both_names, once=True),
-    Attack(name="forge-marks", expected=f"not believed: {_OWN}", run=forge_marks),
-    Attack(name="mark-a-strangers-claim", expected="never written to", run=mark_a_strangers_claim, once=True),
+    Attack(
+        name="take-both-names",
+        expected="the other's claim binds all the same",
+        run=take_both_names,
+        once=True,
+        quick=True,
+    ),
+    Attack(name="forge-marks", expected=f"not believed: {_OWN}", run=forge_marks, quick=True),
+    Attack(
+        name="mark-a-strangers-claim", expected="never written to", run=mark_a_strangers_claim, once=True, quick=True
+    ),
     Attack(name="take-the-finalizer-off", expected="put back", run=take_the_finalizer_off, once=True),
     Attack(name="vanish", expected="the bucket stays known, and nobody else's", run=vanish),
     Attack(name="make-again-meanwhile", expected="another claim: another bucket", run=make_again_meanwhile),
-    Attack(name="make-again-after-retain", expected="BucketExists; the data stays", run=make_again_after_retain),
+    Attack(
+        name="make-again-after-retain", expected="BucketExists; the data stays", run=make_again_after_retain, quick=True
+    ),
 )

@@ -161,12 +161,18 @@ ATTACKS: Final = (
             expected=f"{reason}; left as it is",
             run=partial(be_there_first, plural=plural, owner=owner),
             once=bool(word),
+            quick=plural == "secrets" and not word,
         )
         for plural, reason in _REASONS.items()
         for word, owner in (("", ""), ("-with-a-lie", _STRANGER), ("-of-the-neighbour", "victim"))
     ),
     Attack(name="secret-truly-owned", expected="the claim's own, and written as such", run=own_it_truly, once=True),
     Attack(name="secret-frozen", expected="the claim waits; no keys pile up", run=own_it_and_freeze_it),
-    Attack(name="secret-with-anothers-credentials", expected="not adopted: restored", run=put_in_anothers_credentials),
+    Attack(
+        name="secret-with-anothers-credentials",
+        expected="not adopted: restored",
+        run=put_in_anothers_credentials,
+        quick=True,
+    ),
     Attack(name="secret-with-an-address", expected="not followed: restored", run=put_in_an_address),
 )

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from libbucket.testing.controlplane import ControlPlane
 
-SECONDS: Final = 60.0
+SECONDS: Final = 120.0
+"""How long anything may take on a machine that has much else to do: what is measured is measured elsewhere."""
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 _EDITS: Final = ["get", "list", "watch", "create", "update", "patch", "delete"]
 _RULES: Final = [
@@ -234,7 +235,7 @@ class Ground:
 
     def _clean_up(self) -> None:
         for tenant in (self.thief, self.other):
-            tenant.clean_up(seconds=2 * SECONDS)
+            tenant.clean_up(seconds=SECONDS)
 
     def _give_up(self, error: BaseException) -> None:
         process = self.arena.provisioner_process
@@ -293,14 +294,14 @@ class Attack:
         expected: what must be seen, in one short sentence.
         run: tries it, and gives in one short sentence what was seen.
         once: whether it is about the cluster only, so that one store is enough.
-        quick: whether it takes a few seconds at most.
+        quick: whether it is of the sample that every run of the tests takes: a few seconds, and much to lose.
     """
 
     name: str
     expected: str
     run: Callable[[Ground], str]
     once: bool = False
-    quick: bool = True
+    quick: bool = False
 
 
 def reasons_of(claim: Wire) -> set[str]:

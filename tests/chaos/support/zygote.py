@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _SECONDS: Final = 30.0
+_FIRST_SECONDS: Final = 120.0
+"""Until it has everything imported, on a machine that has much else to do."""
 
 
 class Child:
@@ -90,7 +92,7 @@ class Zygote:
             self._next_log = self._directory / f"provisioner-{self._count}.log"
             assert self._process.stdin is not None
             self._process.stdin.write(f"start {json.dumps({'argv': list(argv), 'log': str(self._next_log)})}\n")
-            assert self._answered.acquire(timeout=_SECONDS), "the zygote does not answer"
+            assert self._answered.acquire(timeout=_FIRST_SECONDS), "the zygote does not answer"
             assert self._answer is not None
             return self._answer
 
@@ -100,7 +102,11 @@ class Zygote:
             child.kill()
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(_SECONDS)
+        try:
+            self._process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:  # it is importing still
+            self._process.kill()
+            self._process.wait(_SECONDS)
         self._reader.join(_SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
