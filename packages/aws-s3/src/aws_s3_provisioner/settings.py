@@ -100,7 +100,7 @@ def _lifecycle(config: Mapping[str, str], before: Mapping[str, str], clients: Cl
     report = ParamValidator().validate(document, shape)
     unknown = sorted(set(document) - {"Rules"})
     if report.has_errors() or unknown or not document["Rules"]:
-        why = report.generate_report() or f"has {', '.join(unknown)}" if unknown else "has no Rules"
+        why = report.generate_report() or (f"has {', '.join(unknown)}" if unknown else "has no Rules")
         raise InvalidConfig(f'additionalConfig.{LIFECYCLE_KEY} must be S3\'s JSON, {{"Rules": [...]}}: {why}')
     return document
 
