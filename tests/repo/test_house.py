@@ -64,6 +64,14 @@ def test_every_package_has(name: str, package: Package) -> None:
     assert (package.directory / name).exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["__main__", "provisioner", "parameters", "storage", "identity", "policy", "errors", "client"]
+)
+def test_whoever_knows_one_provisioner_finds_the_same_files_in_all(name: str, package: Package) -> None:
+    if package.module != "libbucket":
+        assert (package.source / f"{name}.py").is_file()
+
+
 def test_every_package_says_that_it_is_typed(package: Package) -> None:
     assert (package.source / "py.typed").is_file()
 
