@@ -233,6 +233,11 @@ class Ground:
         self._clean_up()
         eventually(lambda: self._assert_as_before(before), seconds=SECONDS / 2)
 
+    def close(self) -> None:
+        """Ends the tenants' connections."""
+        for tenant in (self.thief, self.other):
+            tenant.admin.close()
+
     def _clean_up(self) -> None:
         for tenant in (self.thief, self.other):
             tenant.clean_up(seconds=SECONDS)

@@ -75,7 +75,11 @@ def ground(cluster: ControlPlane, store: str) -> Iterator[Ground]:
         made.kill()
         made.flags = ["--bind-address", "", "--allow-additional-config", attacks_on_settings.ALLOWED, "-v", "4"]
         made.start()
-        yield Ground(made, cluster)
+        standing = Ground(made, cluster)
+        try:
+            yield standing
+        finally:
+            standing.close()
 
 
 def attacks_on(store: str) -> list[Attack]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gcs_backend import GcsBackend, HmacApplication, JsonApplication
 from google.auth.transport.requests import AuthorizedSession
+from google.cloud import storage
 from google.oauth2 import credentials as oauth
 from stores.gcs import GcsStore
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _HOUR: Final = 3600
+_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _TIMEOUT: Final = 20
 
 
@@ -81,11 +83,11 @@ class GcsStranger(Stranger):
         """What everybody with a key may do: Google gives a token for an hour, which needs no key any more."""
         application = self._by_key
         application.list_keys(self.bound.bucket)  # has the token fetched
-        token: Any = application.credentials.token
         kept = JsonApplication(endpoint=self._url, key="{}", project=self._project)
-        kept.credentials = oauth.Credentials(token=token)
-        kept.client._credentials = kept.credentials
-        kept.client._http_internal = None
+        token: Any = oauth.Credentials(token=application.client._credentials.token)
+        kept.client = storage.Client(
+            project=self._project, credentials=token, client_options={"api_endpoint": self._url}
+        )
         return kept
 
     @property
@@ -117,7 +119,8 @@ class GcsStranger(Stranger):
         return self._ask(self._by_key, "POST", path, body)
 
     def _ask(self, who: JsonApplication, method: str, path: str, body: Any = None) -> Any:
-        session = AuthorizedSession(who.credentials)
+        credentials: Any = who.credentials
+        session = AuthorizedSession(credentials.with_scopes([_SCOPE]))
         answer = session.request(method, self._url + path, json=body, timeout=_TIMEOUT)
         if answer.status_code in {401, 403}:
             raise Refused(f"HTTP {answer.status_code}")
