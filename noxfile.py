@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Row:
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     outcome: str = "failed"
+    why: str = ""
     checks: int = 0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("passed", "failed", "skipped"), 0))
 
@@ -204,6 +206,32 @@ def compatibility(session: nox.Session, package: str) -> None:
         pytest(session, UNIT_TESTS[package], python=python)
 
 
+@nox.session
+@nox.parametrize("package", list(STORES), ids=list(STORES))
+@timed
+def image(session: nox.Session, package: str) -> None:
+    """Builds the image of a provisioner, and tries it, also from inside: `nox -s "image(minio)"`."""
+    install(session, "image")
+    install(session, "test", ours=True)
+    needs_images(session, "build")
+    install_toolchains(session)
+    run_servers(session, "tools/images/images.py", package)
+    pytest(session, Path("tests/images"), options=["--store", package])
+
+
+@nox.session
+@timed
+def e2e(session: nox.Session) -> None:
+    """Builds all images, and runs each as the chart says, on a real API server: `nox -s e2e -- --store minio`."""
+    install(session, "image")
+    install(session, "test", ours=True)
+    needs_images(session, "run")
+    install_toolchains(session)
+    stores = [name for name in session.posargs if name in STORES]
+    run_servers(session, "tools/images/images.py", *stores)
+    pytest(session, Path("tests/e2e"))
+
+
 # What helps with the work --------------------------------------------------------------------------------------------
 
 
@@ -244,30 +272,6 @@ def bench(session: nox.Session) -> None:
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "tests/bench/bench.py", *session.posargs)
-
-
-@nox.session(default=False)
-@nox.parametrize("package", list(STORES), ids=list(STORES))
-@timed
-def image(session: nox.Session, package: str) -> None:
-    """Builds the image of a provisioner, and tries it, also from inside: `nox -s "image(minio)"`."""
-    install(session, "image")
-    install(session, "test", ours=True)
-    install_toolchains(session)
-    run_servers(session, "tools/images/images.py", package)
-    pytest(session, Path("tests/images"), options=["--store", package])
-
-
-@nox.session(default=False)
-@timed
-def e2e(session: nox.Session) -> None:
-    """Builds all images, and runs each as the chart says, on a real API server: `nox -s e2e -- --store minio`."""
-    install(session, "image")
-    install(session, "test", ours=True)
-    install_toolchains(session)
-    stores = [name for name in session.posargs if name in STORES]
-    run_servers(session, "tools/images/images.py", *stores)
-    pytest(session, Path("tests/e2e"))
 
 
 @nox.session(default=False)
@@ -352,6 +356,18 @@ def has_go() -> bool:
     answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
     version = re.match(r"go(\d+)\.(\d+)", answer)
     return version is not None and (int(version[1]), int(version[2])) >= GO_MINIMUM
+
+
+def needs_images(session: nox.Session, to: str) -> None:
+    """Ends a session that can't `build` or `run` images on this machine: skipped, or failed if it was asked for."""
+    command = [f"{session.bin}/python", "tools/images/why_not.py", to]
+    why = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    if not why:
+        return
+    if {"-s", "--session", "--sessions", "-e"} & set(sys.argv) or "NOXSESSION" in os.environ:
+        session.error(why)
+    ROWS[-1].outcome, ROWS[-1].why = "skipped", why
+    session.skip(why)
 
 
 def check(session: nox.Session, *command: str) -> None:
@@ -444,15 +460,17 @@ def show_table() -> None:
     for name in ("passed", "failed", "skipped", "checks", "time"):
         table.add_column(name, justify="right")
     for row in ROWS:
-        style = {"passed": "green", "failed": "bold red"}[row.outcome]
+        style = {"passed": "green", "failed": "bold red", "skipped": "yellow"}[row.outcome]
         numbers = [str(number or "") for number in (*row.counts.values(), row.checks)]
         table.add_row(row.session, f"[{style}]{row.outcome}[/]", *numbers, duration(row.seconds))
-    bad = sum(row.outcome != "passed" for row in ROWS)
+    bad = sum(row.outcome == "failed" for row in ROWS)
     totals = [str(sum(row.counts[name] for row in ROWS)) for name in ("passed", "failed", "skipped")]
     footers = ["all", f"{bad} failed" if bad else "passed", *totals, str(sum(row.checks for row in ROWS))]
     for column, footer in zip(table.columns, [*footers, duration(sum(row.seconds for row in ROWS))], strict=True):
         column.footer = footer
     Console().print(table)
+    for why in dict.fromkeys(row.why for row in ROWS if row.why):
+        print(f"  skipped: {why}")
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/demo"))
 from installation import Installation, installed
 from store_shop import STORES, Shop
 
-from builders import Builder, find_builder
+from choice import find_builder
 from libbucket.testing.fixtures import cluster, control_plane, kube_admin, namespace
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from store_shop import Store
 
+    from builders import Builder
     from libbucket.testing.controlplane import Cluster
 
 __all__ = ["cluster", "control_plane", "crd_directories", "kube_admin", "namespace"]
@@ -47,11 +48,8 @@ def crd_directories() -> Sequence[Path]:
 
 @pytest.fixture(scope="session")
 def engine() -> Builder:
-    """What runs images: podman or docker. buildah alone can't."""
-    found = find_builder()
-    if found.name == "buildah":
-        pytest.skip("buildah builds images and can't run them: install podman or docker")
-    return found
+    """What runs images: podman or docker."""
+    return find_builder(to_run=True)
 
 
 @pytest.fixture(scope="module")

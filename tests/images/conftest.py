@@ -12,13 +12,16 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests/images/support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools/images"))
 
 from archive import ImageArchive
-from builders import Builder, find_builder
+from choice import find_builder
 from context import Provisioner, read_provisioner, stores
 from images import OUT
 from libbucket.testing.fixtures import cluster, control_plane, kube_admin, namespace
+from libbucket.testing.problems import SetupFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from builders import Builder
 
 __all__ = ["cluster", "control_plane", "crd_directories", "kube_admin", "namespace"]
 
@@ -52,8 +55,8 @@ def image(provisioner: Provisioner, folder: Path) -> ImageArchive:
 
 @pytest.fixture(scope="session")
 def engine() -> Builder:
-    """What runs images: podman or docker. buildah alone can't."""
-    found = find_builder()
-    if found.name == "buildah":
-        pytest.skip("buildah builds images and can't run them: install podman or docker")
-    return found
+    """What runs images: podman or docker. buildah alone can't, and what it built can still be looked into."""
+    try:
+        return find_builder(to_run=True)
+    except SetupFailed as problem:
+        pytest.skip(str(problem))

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from stand_ins import calls, stand_in
 
+from builders import Build, Podman
 from context import read_provisioner, stores
-from images import labels
+from images import build_once, labels
 from libbucket.testing.problems import SetupFailed
 
 PROGRAM = Path(__file__).parents[2] / "tools/images/images.py"
@@ -51,4 +53,41 @@ def test_without_a_builder_it_ends_with_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("images are built with docker, podman or buildah, and none that works is on the PATH")
+    assert done.stderr.startswith("images are built with docker, podman or buildah, and none is on the PATH")
+
+
+def a_build(context: Path, **labels: str) -> Build:
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text("FROM scratch\n")
+    return Build(context=context, target="minio", tag="t:1", epoch=0, labels=labels)
+
+
+def builds(programs: Path) -> int:
+    return sum("build" in call for call in calls(programs, "podman"))
+
+
+def test_an_image_that_is_there_is_not_built_again_of_the_same(programs: Path, tmp_path: Path) -> None:
+    stand_in(programs, "podman", images="sha256:one")
+    build, note = a_build(tmp_path / "context"), tmp_path / "note"
+
+    assert [build_once(Podman(), build, note) for _ in range(2)] == [True, False]
+    assert builds(programs) == 1
+
+
+def test_an_image_is_built_again_when_anything_that_it_follows_from_is_another(programs: Path, tmp_path: Path) -> None:
+    stand_in(programs, "podman", images="sha256:one")
+    note = tmp_path / "note"
+    build_once(Podman(), a_build(tmp_path / "context"), note)
+
+    assert build_once(Podman(), a_build(tmp_path / "context", version="2"), note)
+    (tmp_path / "context/more").touch()
+    assert build_once(Podman(), a_build(tmp_path / "context", version="2"), note)
+    assert build_once(Podman(), a_build(tmp_path / "context", version="2"), note, "its-base")
+    assert builds(programs) == 4
+
+
+def test_an_image_that_somebody_removed_or_replaced_is_built_again(programs: Path, tmp_path: Path) -> None:
+    build, note = a_build(tmp_path / "context"), tmp_path / "note"
+    for images in ("sha256:one", "", "sha256:two"):
+        stand_in(programs, "podman", images=images)
+        assert build_once(Podman(), build, note)

@@ -1,12 +1,11 @@
-"""docker, podman or buildah: whichever is there, told the same thing.
+"""docker, podman or buildah, told the same thing.
 
 The one place that knows how their command lines differ. Starts them and reads their answers; knows nothing of what is
-in an image.
+in an image, nor which of them works here: `choice` finds that out.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -20,7 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _UNIFIED: Final = Path("/sys/fs/cgroup/cgroup.controllers")
+# crun, the usual runtime, refuses a machine where both generations of cgroups are mounted; runc does not.
+_OLD_RUNTIME: Final = ("--runtime", "runc")
 _LINES: Final = 30
+_PATIENCE: Final = 120
+# Their defaults ask for more than many a machine allows.
+LIMITS: Final = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,7 @@ class Builder(ABC):
     """One of the three programs."""
 
     name: ClassVar[str]
+    can_run: ClassVar[bool] = True  # what it has built
 
     @property
     @abstractmethod
@@ -65,12 +70,16 @@ class Builder(ABC):
         """The program, with what it needs on this machine."""
 
     @abstractmethod
+    def arguments(self, build: Build) -> list[str]:
+        """What the program is told to build an image."""
+
     def build(self, build: Build) -> None:
         """Builds an image.
 
         Raises:
             SetupFailed: it could not; with the last lines of what was printed.
         """
+        self.run(*self.arguments(build), doing=f"building {build.tag}")
 
     @abstractmethod
     def save(self, tag: str, path: Path) -> None:
@@ -91,9 +100,21 @@ class Builder(ABC):
             raise SetupFailed(f"{self.name} failed {doing}; its last lines:\n    {tail}")
         return done.stdout
 
-    def succeeds(self, *arguments: str) -> bool:
-        """Whether the program ends with exit code 0."""
-        return subprocess.run([*self.command, *arguments], check=False, capture_output=True).returncode == 0
+    def image_id(self, tag: str) -> str:
+        """Which image has this name here; empty if none has."""
+        command = [*self.command, "images", "--quiet", "--no-trunc", tag]
+        return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+
+    def problem(self, *arguments: str) -> str:
+        """What the program says last when it fails, in one line; empty when it doesn't fail."""
+        try:
+            done = subprocess.run(
+                [*self.command, *arguments], check=False, capture_output=True, text=True, timeout=_PATIENCE
+            )
+        except subprocess.TimeoutExpired:
+            return f"it did not answer within {_PATIENCE} seconds"
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        return (said[-1] if said else f"exit code {done.returncode}") if done.returncode else ""
 
 
 class Docker(Builder):
@@ -105,8 +126,8 @@ class Docker(Builder):
     def command(self) -> list[str]:
         return ["docker"]
 
-    def build(self, build: Build) -> None:
-        self.run("build", *build.options, str(build.context), doing=f"building {build.tag}")
+    def arguments(self, build: Build) -> list[str]:
+        return ["build", *build.options, str(build.context)]
 
     def save(self, tag: str, path: Path) -> None:
         self.run("save", "--output", str(path), tag, doing=f"writing {path.name}")
@@ -119,15 +140,20 @@ class Podman(Builder):
 
     @property
     def command(self) -> list[str]:
-        # crun, its usual runtime, refuses a machine where both generations of cgroups are mounted; runc does not.
-        old = ["--runtime", "runc", "--cgroup-manager", "cgroupfs"]
-        return ["podman", *([] if _UNIFIED.exists() else old)]
+        return ["podman", *([] if _UNIFIED.exists() else [*_OLD_RUNTIME, "--cgroup-manager", "cgroupfs"])]
 
-    def build(self, build: Build) -> None:
+    def arguments(self, build: Build) -> list[str]:
         # Else it would keep, and find again, what another date or context made.
         fresh = ["--no-cache", "--layers=false", "--isolation", "oci"]
-        options = [*fresh, "--timestamp", str(build.epoch), "--identity-label=false"]
-        self.run("build", *options, *build.options, str(build.context), doing=f"building {build.tag}")
+        return [
+            "build",
+            *fresh,
+            "--timestamp",
+            str(build.epoch),
+            "--identity-label=false",
+            *build.options,
+            str(build.context),
+        ]
 
     def save(self, tag: str, path: Path) -> None:
         path.unlink(missing_ok=True)  # it would add to the one that is there
@@ -138,28 +164,16 @@ class Buildah(Podman):
     """Buildah: what podman builds with, alone. It can't run what it has built."""
 
     name = "buildah"
+    can_run = False
 
     @property
     def command(self) -> list[str]:
-        return ["buildah"]  # runc is its usual runtime
+        return ["buildah"]
+
+    def arguments(self, build: Build) -> list[str]:
+        build_it, *options = super().arguments(build)
+        return [build_it, *([] if _UNIFIED.exists() else _OLD_RUNTIME), *options]
 
     def save(self, tag: str, path: Path) -> None:
         path.unlink(missing_ok=True)
         self.run("push", tag, f"oci-archive:{path}:{tag}", doing=f"writing {path.name}")
-
-
-def find_builder(name: str = "") -> Builder:
-    """The builder of that name, or the first one that works here: podman, docker, buildah.
-
-    Raises:
-        SetupFailed: there is none.
-    """
-    builders: list[Builder] = [Podman(), Docker(), Buildah()]
-    for builder in builders:
-        if name in {"", builder.name} and shutil.which(builder.name) and builder.succeeds("info"):
-            return builder
-    wanted = name or "docker, podman or buildah"
-    raise SetupFailed(
-        f"images are built with {wanted}, and none that works is on the PATH: install one (on Debian and Ubuntu "
-        f"`apt-get install podman runc`), or start docker's daemon"
-    )

@@ -120,10 +120,9 @@ def _download(pins: Path, folder: Path, python: str) -> None:
     command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
     for minor in (34, 28, 27, 17, 12, 5):
         command += ["--platform", f"manylinux_2_{minor}_{_MACHINE}"]
-    command += ["--platform", f"manylinux2014_{_MACHINE}", "--platform", f"linux_{_MACHINE}"]
-    if folder.is_dir():
-        command += ["--find-links", folder]
-    _run([*command, "-r", pins], f"fetching wheels of {pins.name}")
+    command += ["--platform", f"manylinux2014_{_MACHINE}", "--platform", f"linux_{_MACHINE}", "-r", pins]
+    if not _succeeds([*command, "--no-index", "--find-links", folder]):  # most often all are there from the last time
+        _run(command, f"fetching wheels of {pins.name}")
     shutil.rmtree(folder, ignore_errors=True)
     where.rename(folder)
 
@@ -133,6 +132,10 @@ def _build(project: Path, folder: Path, epoch: int) -> None:
     command += ["--build-constraints", ROOT / "requirements/build.txt", "--require-hashes"]
     _run(command, f"building the wheel of {project.name}", SOURCE_DATE_EPOCH=str(epoch))
     (folder / ".gitignore").unlink(missing_ok=True)
+
+
+def _succeeds(command: list[str | Path]) -> bool:
+    return subprocess.run(list(map(str, command)), check=False, capture_output=True).returncode == 0
 
 
 def _run(command: list[str | Path], doing: str, **environment: str) -> None:

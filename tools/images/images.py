@@ -1,12 +1,15 @@
 """Builds the images of provisioners: `nox -s image`, or `nox -s "image(minio)"` for one.
 
 The command line and the exit codes: 0 built, 1 something failed (one sentence says what), 2 wrong usage. For each image
-it leaves an archive, its list of parts (`.cdx.json`) and its sizes in the folder of `--out`.
+it leaves an archive, its list of parts (`.cdx.json`) and its sizes in the folder of `--out`. An image that was built of
+the same before, and is still there, is not built again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -19,16 +22,16 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from archive import ImageArchive
-from builders import Build, Builder, find_builder
+from builders import Build, Builder
+from choice import find_builder
 from contents import Contents, ContentsError, read_contents
 from context import DOCKER, ROOT, Provisioner, make_context, read_provisioner, stores
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.progress import console
-from rootfs import newest_pins, pinned_packages, read_pins, write_rootfs
+from rootfs import PINS, newest_pins, pinned_packages, read_pins, write_rootfs
 from sbom import write_sbom
 
 PREFIX: Final = "localhost"
-PINS: Final = DOCKER / "debian.txt"
 OUT: Final = ROOT / ".nox/.cache/images"
 _PINS_HEAD: Final = "# The packages of the default base. Written by `nox -s lock -- --upgrade`.\n"
 MEGABYTE: Final = 1_000_000
@@ -114,7 +117,7 @@ def build_base(order: Order, contents: Contents) -> str:
     packages = pinned_packages(contents, read_pins(PINS))
     newest = write_rootfs(packages, contents, folder / "rootfs.tar")
     (folder / "Dockerfile").write_bytes((DOCKER / "Dockerfile").read_bytes())
-    order.builder.build(Build(context=folder, target="debian", tag=tag, epoch=newest))
+    build_once(order.builder, Build(context=folder, target="debian", tag=tag, epoch=newest), order.out / "base.json")
     return tag
 
 
@@ -123,15 +126,45 @@ def build_image(order: Order, provisioner: Provisioner, base: str) -> ImageArchi
     began = time.monotonic()
     folder = order.out / provisioner.store
     context = make_context(provisioner, folder / "context", python=order.python, epoch=order.epoch)
-    build = _build(order, provisioner, context, base)
-    order.builder.build(build)
     archive = folder / f"{provisioner.name}-{provisioner.version}.oci.tar"
-    order.builder.save(build.tag, archive)
+    build = _build(order, provisioner, context, base)
+    if build_once(order.builder, build, folder / "built.json", base) or not archive.is_file():
+        order.builder.save(build.tag, archive)
     image = ImageArchive(archive)
     pins = {} if order.base else {pin.name: pin.sha256 for pin in read_pins(PINS)}
     write_sbom(image, provisioner, context, pins, folder / f"{provisioner.name}-{provisioner.version}.cdx.json")
     show(image, provisioner, time.monotonic() - began)
     return image
+
+
+def build_once(builder: Builder, build: Build, note: Path, *bases: str) -> bool:
+    """Builds an image unless the builder still has the one that `note` says was made of the same; gives whether it did.
+
+    Args:
+        builder: the builder.
+        build: what is built.
+        note: a file that says what the last image was made of, and which it was.
+        bases: the images that it stands on.
+    """
+    made_of = fingerprint(build, *map(builder.image_id, bases))
+    before = builder.image_id(build.tag)
+    if before and note.is_file() and json.loads(note.read_text()) == {"made of": made_of, "image": before}:
+        return False
+    builder.build(build)
+    made = builder.image_id(build.tag)
+    note.write_text(json.dumps({"made of": made_of, "image": made}))
+    if before not in {"", made}:
+        builder.problem("rmi", before)  # which has lost its name; it stays where somebody still uses it
+    return True
+
+
+def fingerprint(build: Build, *bases: str) -> str:
+    """A hash of all that an image follows from."""
+    digest = hashlib.sha256(repr((build.options, bases)).encode())
+    for path in sorted(path for path in build.context.rglob("*") if path.is_file()):
+        digest.update(repr((str(path.relative_to(build.context)), path.stat().st_mode)).encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _build(order: Order, provisioner: Provisioner, context: Path, base: str) -> Build:

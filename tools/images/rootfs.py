@@ -13,6 +13,7 @@ import subprocess
 import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from contents import leave_out
@@ -23,10 +24,10 @@ from libbucket.testing.progress import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from contents import Contents
 
+PINS: Final = Path(__file__).parents[2] / "docker/debian.txt"
 USER: Final = 65532
 _LINE: Final = re.compile(r"(?P<name>\S+)=(?P<version>\S+) sha256:(?P<sha256>[0-9a-f]{64})")
 _ACCOUNTS: Final = {

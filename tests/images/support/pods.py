@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from builders import LIMITS
 from libbucket.testing.processes import HOST, Program, free_ports, fresh_directory
 from libbucket.testing.provisioner_process import ProvisionerProcess
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from libbucket.testing.controlplane import Cluster
 
 ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
-# Their defaults ask for more than many a machine allows.
-_LIMITS: Final = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
 _UNITS: Final = {"Mi": 2**20, "Gi": 2**30}
 _ADDRESS: Final = "--bind-address"
 
@@ -72,7 +71,7 @@ class Container:
 
     def options(self, builder: Builder) -> list[str]:
         """For `run`."""
-        given = ["--rm", "--network", self.network, "--user", self.user, *_LIMITS]
+        given = ["--rm", "--network", self.network, "--user", self.user, *LIMITS]
         given += ["--read-only"] if self.read_only else []
         # podman would mount folders to write to, of which a kubelet knows nothing.
         given += ["--read-only-tmpfs=false"] if self.read_only and builder.name == "podman" else []
