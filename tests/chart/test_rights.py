@@ -10,11 +10,11 @@ import copy
 import re
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from chart_world import CHART, a_release, one, render, rendered_provisioner
+from rights import rights_of
 from tenant import FINALIZER, SECONDS, Tenant
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from chart_world import Manifest
     from minio_server import MinioServer
+    from rights import Right
 
     from libbucket.testing.controlplane import ControlPlane
     from libbucket.testing.provisioner_process import ProvisionerProcess
@@ -31,34 +32,11 @@ PROVISIONER = "rights.test/bucket"
 LABEL = {"bucket-provisioner": "rights.test-bucket"}
 LEASE_NAME = "libbucket-rights.test-bucket"
 LEASE_PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{LEASE_NAME}"
-REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 MANIFESTS = render(a_release(provisionerName=PROVISIONER, crds={"install": False}), namespace=NAMESPACE)
 ROLES = [each for each in MANIFESTS if each["kind"] in {"ClusterRole", "Role"}]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Right:
-    """One verb on one resource, as a role of the chart gives it."""
-
-    verb: str
-    group: str
-    resource: str
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.resource}"
-
-    def is_in(self, rule: Manifest) -> bool:
-        return self.verb in rule["verbs"] and self.resource in rule["resources"] and self.group in rule["apiGroups"]
-
-
-RIGHTS = [
-    Right(verb=verb, group=group, resource=resource)
-    for role in ROLES
-    for rule in role["rules"]
-    for group in rule["apiGroups"]
-    for resource in rule["resources"]
-    for verb in rule["verbs"]
-]
+RIGHTS = [right for role in ROLES for rule in role["rules"] for right in rights_of(rule)]
 # What is asked for when a provisioner starts, and never again; a watch goes on after its right has gone.
 AT_START = [
     each
@@ -128,19 +106,8 @@ def parts_without(rule: Manifest, right: Right) -> list[Manifest]:
 
 
 def is_allowed(cluster: ControlPlane, right: Right) -> bool:
-    resource, _, subresource = right.resource.partition("/")
-    name = {"namespaces": "kube-system", "leases": LEASE_NAME}.get(resource, "")
-    attributes = {
-        "verb": right.verb,
-        "group": right.group,
-        "resource": resource,
-        "subresource": subresource,
-        "namespace": NAMESPACE if resource == "leases" else "",
-        "name": "" if right.verb == "create" else name,
-    }
-    account = f"system:serviceaccount:{NAMESPACE}:buckets"
-    review = cluster.admin.create(REVIEWS, {"spec": {"user": account, "resourceAttributes": attributes}})
-    return bool(review["status"]["allowed"])
+    namespace = NAMESPACE if right.resource == "leases" else ""
+    return right.is_held(cluster.admin, f"{NAMESPACE}:buckets", namespace)
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -149,21 +116,6 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "it did not become so"
         time.sleep(0.05)
-
-
-def is_named(right: Right, log: str) -> bool:
-    """Whether a log says of this right, and of no other, that it is missing."""
-    resource = re.escape(right.resource)
-    said = {
-        rf'cannot {right.verb} resource \\*"{resource}\\*"',
-        # At the start, all that is missing is said at once.
-        rf"RBAC does not let this account (.*; )?{right.verb} {resource}[. ]",
-        # What a claim shows of the administrator's Secret.
-        rf"grant the provisioner '{right.verb}' on it" if right.resource == "secrets" else "(?!)",
-        # What the API server says of the owner reference.
-        r"cannot set blockOwnerDeletion" if right.resource.endswith("/finalizers") else "(?!)",
-    }
-    return any(re.search(pattern, log) for pattern in said)
 
 
 class Life:
@@ -234,7 +186,7 @@ def test_the_chart_s_rights_are_enough_for_a_whole_life(tenant: Tenant, provisio
 
     said = provisioner.log()[before:]
     assert "forbidden" not in said
-    assert not any(is_named(right, said) for right in RIGHTS)
+    assert not any(right.is_missed(said) for right in RIGHTS)
 
 
 @pytest.mark.parametrize("right", LIVE, ids=str)
@@ -245,7 +197,7 @@ def test_a_claim_that_needs_a_right_that_is_missing_has_it_named(
     name = re.sub(r"[^a-z]", "-", str(right))
 
     def is_said() -> bool:
-        return is_named(right, provisioner.log()[before:])
+        return right.is_missed(provisioner.log()[before:])
 
     life = Life(tenant, name, is_said)
     with ExitStack() as afterwards:
@@ -263,10 +215,10 @@ def test_a_provisioner_that_starts_without_a_right_names_it(right: Right, cluste
         rendered_provisioner(cluster, one(MANIFESTS, "Deployment"), ready=False) as process,
     ):
         if right.verb == "watch":
-            wait_until(lambda: is_named(right, process.log()))
+            wait_until(lambda: right.is_missed(process.log()))
         else:
             assert process.wait_exit() == 1
-            assert is_named(right, process.log().splitlines()[-1])
+            assert right.is_missed(process.log().splitlines()[-1])
 
 
 @pytest.mark.parametrize("right", LEASE, ids=str)
@@ -278,7 +230,7 @@ def test_a_replica_that_can_t_write_the_lease_names_what_is_missing(
     with without(cluster, right):
         if right.verb == "create":
             cluster.admin.delete(LEASE_PATH)
-        wait_until(lambda: is_named(right, provisioner.log()[before:]))
+        wait_until(lambda: right.is_missed(provisioner.log()[before:]))
 
 
 def wait_renewed(cluster: ControlPlane) -> None:

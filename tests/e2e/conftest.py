@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/e2e/support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/images/support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests/chart/support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools/images"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/integration/support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/demo"))
@@ -18,17 +20,22 @@ from installation import Installation, installed
 from store_shop import STORES, Shop
 
 from choice import find_builder
-from libbucket.testing.fixtures import cluster, control_plane, kube_admin, namespace
+from libbucket.testing.controlplane import ControlPlane, control_plane
+from libbucket.testing.fixtures import namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from store_shop import Store
 
     from builders import Builder
-    from libbucket.testing.controlplane import Cluster
+    from libbucket.testing.admin import KubeAdmin
 
-__all__ = ["cluster", "control_plane", "crd_directories", "kube_admin", "namespace"]
+__all__ = ["namespace"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "one_store: of all the stores that are chosen, one is enough")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,13 +44,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store_name" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--store") or sorted(STORES)
+        chosen = sorted(metafunc.config.getoption("--store") or STORES)
+        if metafunc.definition.get_closest_marker("one_store"):
+            chosen = chosen[-1:]
         metafunc.parametrize("store_name", chosen, scope="module")
 
 
 @pytest.fixture(scope="session")
-def crd_directories() -> Sequence[Path]:
-    return (Path(__file__).parents[2] / "crds",)
+def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """A control plane of our own, never somebody's cluster: rights are taken away here.
+
+    The plugin is what OpenShift has on: whoever makes an object that blocks the deletion of another must be allowed to.
+    """
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    crds, plugins = [Path(__file__).parents[2] / "crds"], ["OwnerReferencesPermissionEnforcement"]
+    with ExitStack() as stack:
+        with capture.global_and_fixture_disabled():
+            running = stack.enter_context(control_plane(crds=crds, admission_plugins=plugins))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kube_admin(cluster: ControlPlane) -> KubeAdmin:
+    """Reads and writes the cluster as its administrator."""
+    return cluster.admin
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +84,16 @@ def store(store_name: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def installation(cluster: Cluster, engine: Builder, store_name: str) -> Iterator[Installation]:
+def installation(cluster: ControlPlane, engine: Builder, store_name: str) -> Iterator[Installation]:
     """A release of the chart, without the pods: `installation.pod()` runs one."""
     with installed(cluster, engine, store_name) as made:
         yield made
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, store_name: str, store: Store, installation: Installation) -> Iterator[Shop]:
+def shop(
+    cluster: ControlPlane, namespace: str, store_name: str, store: Store, installation: Installation
+) -> Iterator[Shop]:
     """Where claims are made, of classes that the installed provisioner serves."""
     made = Shop(cluster, namespace, store_name, store)
     made.provisioner_name = installation.provisioner_name

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from pods import Container, account_folder, account_token, run_to_end, running_pod
+from pods import Container, account_folder, account_token, run_to_end, running_pod, wait_until
 
 from libbucket.testing.builders import a_claim, a_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from builders import Builder
     from context import Provisioner
     from libbucket.testing.controlplane import Cluster
-    from libbucket.testing.provisioner_process import ProvisionerProcess
 
 RIGHTS = [
     {"apiGroups": ["objectbucket.io"], "resources": ["*"], "verbs": ["*"]},
@@ -63,15 +60,6 @@ def with_rights(
     return container.with_account(account_folder(folder, cluster, token, namespace), cluster)
 
 
-def wait_until(pod: ProvisionerProcess, is_so: Callable[[], bool]) -> None:
-    """Looks again and again, while the pod runs: what it logs, nothing else tells."""
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert pod.is_running, pod.log()
-        assert time.monotonic() < deadline, pod.log()
-        time.sleep(0.1)
-
-
 def test_without_a_cluster(engine: Builder, container: Container) -> None:
     ended = run_to_end(engine, container)
 
@@ -98,7 +86,7 @@ def test_with_a_token_that_may_read_and_nothing_else(
         cluster.admin.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
         claims = f"/apis/objectbucket.io/v1alpha1/namespaces/{namespace}/objectbucketclaims"
         cluster.admin.create(claims, a_claim(name="photos", namespace=namespace, storage_class=namespace))
-        wait_until(pod, lambda: "forbidden" in pod.log())
+        wait_until(lambda: "forbidden" in pod.log())
         log = pod.log()
         cluster.admin.delete(f"/apis/storage.k8s.io/v1/storageclasses/{namespace}")
 
@@ -114,7 +102,7 @@ def test_with_a_token_that_may_read_and_nothing_else_none_of_several_replicas_le
     reading = [{**rule, "verbs": ["get", "list", "watch"]} for rule in RIGHTS]
     poor = with_rights(cluster, namespace, container, tmp_path / "account", reading)
     with running_pod(engine, replace(poor, arguments=("--leader-elect",)), ready=False) as pod:
-        wait_until(pod, lambda: "forbidden" in pod.log())
+        wait_until(lambda: "forbidden" in pod.log())
         log = pod.log()
     said = next(line for line in log.splitlines() if "forbidden" in line)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
-from pods import Container, account_folder, account_token, container_of, running_pod
+from pods import Container, account_folder, account_token, container_of, running_pod, wait_until
+from rights import rights_of
 
 from libbucket.testing.binaries import helm_binary
 from libbucket.testing.processes import fresh_directory
@@ -22,6 +23,8 @@ from libbucket.testing.processes import fresh_directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+
+    from rights import Right
 
     from builders import Builder
     from libbucket.testing.controlplane import Cluster
@@ -90,14 +93,33 @@ class Installation:
         """Runs one replica until the block ends."""
         return running_pod(self.engine, self.container(), ready=ready)
 
-    def rules(self) -> list[tuple[Manifest, int]]:
-        """Every rule: the role it is in, and its number there."""
-        roles = [body for body in self.manifests if body["kind"] in _RIGHTS]
-        return [(role, number) for role in roles for number in range(len(role["rules"]))]
+    def is_held(self, right: Right, role: Manifest) -> bool:
+        """Whether its service account may do what a role of it lets it."""
+        account = self.deployment["spec"]["template"]["spec"]["serviceAccountName"]
+        where = self.namespace if role["kind"] == "Role" else ""
+        return right.is_held(self.cluster.admin, f"{self.namespace}:{account}", where)
 
-    def path(self, body: Manifest) -> str:
-        """Where an object of the release is."""
-        return self.cluster.admin.path_of(body, namespace=self.namespace)
+    @contextmanager
+    def without(self, number: int) -> Iterator[list[Right]]:
+        """The release without one of its rules, from when the API server enforces that until the block ends.
+
+        Args:
+            number: of the rule, as `rules_of` counts them in the manifests.
+        """
+        role, rule = rules_of(self.manifests)[number]
+        path, rights = self.cluster.admin.path_of(role, namespace=self.namespace), rights_of(rule)
+        self.cluster.admin.replace(path, {**role, "rules": [each for each in role["rules"] if each is not rule]})
+        wait_until(lambda: not any(self.is_held(right, role) for right in rights))
+        try:
+            yield rights
+        finally:
+            self.cluster.admin.replace(path, role)
+
+
+def rules_of(manifests: list[Manifest]) -> list[tuple[Manifest, Manifest]]:
+    """Every rule, with the role that it is in."""
+    roles = [body for body in manifests if body["kind"] in _RIGHTS]
+    return [(role, rule) for role in roles for rule in role["rules"]]
 
 
 @contextmanager

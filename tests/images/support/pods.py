@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import subprocess
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ from libbucket.testing.processes import HOST, Program, free_ports, fresh_directo
 from libbucket.testing.provisioner_process import ProvisionerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from builders import Builder
@@ -147,6 +148,14 @@ def running_pod(builder: Builder, container: Container, *, ready: bool = True) -
         stack.callback(pod._end)  # at the end of a block that failed, how it stops no longer matters
         pod.start(wait=ready)
         yield pod
+
+
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
+    """Looks again and again: for what no watch of an object tells, such as a line in a log."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"it did not become so within {seconds} seconds"
+        time.sleep(0.1)
 
 
 def container_of(pod: Mapping[str, Any], *, namespace: str) -> Container:
