@@ -39,6 +39,10 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         a_release(serviceAccount={"create": False}),
         "serviceAccount.create: false needs serviceAccount.name",
     ),
+    "root that may not be root": (
+        a_release(podSecurityContext={"runAsUser": 0}),
+        "podSecurityContext.runAsUser: 0 is root, which runAsNonRoot: true forbids: no pod would start",
+    ),
     "a role of AWS for MinIO": (
         a_release(workloadIdentity={"aws": {"roleArn": "arn:aws:iam::111122223333:role/r"}}),
         "workloadIdentity.aws.roleArn is for backend aws-s3, and the backend is minio",

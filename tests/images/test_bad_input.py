@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pods import Container, account_folder, account_token, run_to_end, running_pod, wait_until
@@ -23,7 +23,12 @@ RIGHTS = [
     {"apiGroups": [""], "resources": ["secrets", "configmaps", "events", "namespaces"], "verbs": ["*"]},
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
 ]
-FULL = {"/tmp": 4096}
+ROOT = "runs as root, which nothing here needs"
+FULL = {"/tmp": 4096}  # no engine makes a smaller one
+WRITES: dict[str, Any] = {
+    "entry_point": "/opt/libbucket/bin/python",
+    "arguments": ("-c", "open('/tmp/file', 'w').write(9999 * 'x')"),
+}
 
 
 @pytest.fixture
@@ -124,22 +129,31 @@ def test_with_the_flags_of_a_go_provisioner(engine: Builder, container: Containe
     assert (ended.code, ended.output) == (0, f"{provisioner.script} {provisioner.version}\n")
 
 
-def test_with_rights_enough_it_is_ready_and_ends_when_told(engine: Builder, allowed: Container) -> None:
-    with running_pod(engine, allowed) as pod:
+def test_with_the_flags_of_a_go_provisioner_it_is_ready_and_ends_when_told(engine: Builder, allowed: Container) -> None:
+    with running_pod(engine, replace(allowed, arguments=("-v=2", "-alsologtostderr"))) as pod:
         pod.stop()
 
 
-def test_as_root_it_works_for_who_insists(engine: Builder, allowed: Container) -> None:
+def test_as_root_it_works_for_who_insists_and_says_that_nobody_has_to(engine: Builder, allowed: Container) -> None:
     # Whether root may be is a matter for the cluster, which can refuse it; nothing in the image needs it or minds.
     with running_pod(engine, replace(allowed, user="0:0")) as pod:
         pod.stop()
+    assert pod.log().count(ROOT) == 1
 
 
-def test_as_any_user_it_works(engine: Builder, allowed: Container) -> None:
+def test_as_any_other_user_it_works_and_says_nothing(engine: Builder, allowed: Container) -> None:
     with running_pod(engine, replace(allowed, user="1000660000:0")) as pod:
         pod.stop()
+    assert ROOT not in pod.log()
 
 
 def test_with_a_full_folder_for_temporary_files_it_works(engine: Builder, allowed: Container) -> None:
+    assert "No space left on device" in run_to_end(engine, replace(allowed, **WRITES, scratch=FULL)).output
     with running_pod(engine, replace(allowed, scratch=FULL)) as pod:
+        pod.stop()
+
+
+def test_where_nothing_can_be_written_to_it_works(engine: Builder, allowed: Container) -> None:
+    assert "Read-only file system" in run_to_end(engine, replace(allowed, **WRITES)).output
+    with running_pod(engine, allowed) as pod:
         pod.stop()

@@ -19,7 +19,9 @@ WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 SESSION = r"\.venv/bin/nox -s (?P<session>[a-z]+)( -- [^;&|`]*)?"
 SIGNS_OR_PUBLISHES = r"(cosign (sign|sign-blob|login)|gh release create) [^;&|`]*"
 PUSHES_THE_IMAGE = r'name=.*\n *skopeo copy .*\n(.*\n)?(echo .* >> "\$GITHUB_OUTPUT"\n?)*'
-MAY_RUN = [r"\.ci/run", re.escape(INSTALL), SESSION, SIGNS_OR_PUBLISHES, PUSHES_THE_IMAGE]
+# What a machine has to have, as docker/README.md says.
+PROGRAMS = "sudo apt-get update -qq && sudo apt-get install -qq --yes mmdebstrap debian-archive-keyring"
+MAY_RUN = [r"\.ci/run", re.escape(PROGRAMS), re.escape(INSTALL), SESSION, SIGNS_OR_PUBLISHES, PUSHES_THE_IMAGE]
 
 
 def jobs() -> dict[str, dict[str, Any]]:
@@ -48,6 +50,14 @@ def test_a_job_runs_sessions_or_signs_and_publishes_and_nothing_else(name: str) 
 @pytest.mark.parametrize("command", ["pytest", "make all", ".venv/bin/nox -s lint; rm -r /", "pip install twine"])
 def test_other_commands_are_noticed(command: str) -> None:
     assert not may_run(command)
+
+
+@pytest.mark.parametrize("name", jobs())
+def test_a_job_that_may_build_images_has_what_their_base_is_made_with(name: str) -> None:
+    run = commands(jobs()[name])
+    builds = [number for number, command in enumerate(run) if command == ".ci/run" or re.fullmatch(SESSION, command)]
+
+    assert all(PROGRAMS in run[:number] for number in builds)
 
 
 def test_every_session_that_a_job_runs_is_there() -> None:
@@ -96,4 +106,4 @@ def test_nothing_is_published_that_has_not_passed_and_been_signed() -> None:
     assert {name: release[name]["needs"] for name in ("python", "image", "page")} == dict.fromkeys(
         ("python", "image", "page"), "sign"
     )
-    assert commands(release["tests"]) == [".ci/run"]
+    assert commands(release["tests"]) == [PROGRAMS, ".ci/run"]

@@ -3,6 +3,7 @@
 {{- include "libbucket.checkImage" . -}}
 {{- include "libbucket.checkReplicas" . -}}
 {{- include "libbucket.checkRights" . -}}
+{{- include "libbucket.checkUser" . -}}
 {{- include "libbucket.checkIdentity" . -}}
 {{- include "libbucket.checkArguments" . -}}
 {{- include "libbucket.checkClass" . -}}
@@ -30,6 +31,13 @@
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
 {{- fail "serviceAccount.create: false needs serviceAccount.name: else the namespace's default account would get the rights" }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkUser" -}}
+{{- $pod := .Values.podSecurityContext }}
+{{- if and $pod.runAsNonRoot (hasKey $pod "runAsUser") (eq (int $pod.runAsUser) 0) }}
+{{- fail "podSecurityContext.runAsUser: 0 is root, which runAsNonRoot: true forbids: no pod would start" }}
 {{- end }}
 {{- end }}
 

@@ -45,6 +45,7 @@ LEASE_SECONDS: Final = 5.0  # half the renew deadline: a dead connection leaves 
 STOP_SECONDS: Final = 25.0  # Kubernetes kills after 30
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _LONGEST_NAME: Final = 253
+_ROOT: Final = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,8 @@ def main(program: Program, argv: Sequence[str] | None) -> int:
 def _run(program: Program, settings: Settings) -> int:
     log = structlog.get_logger()
     log.info("starts", program=program.name, version=program.version, provisioner=settings.provisioner_name)
+    if os.geteuid() == _ROOT:
+        log.warning("runs as root, which nothing here needs: give it another user (runAsUser, runAsNonRoot)")
     try:
         with caught_signals() as signals:
             _live(program, settings, signals)
