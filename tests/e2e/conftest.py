@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store", action="append", default=[], choices=sorted(STORES), help="which; all without it")
+    parser.addoption("--claims", type=int, default=20, help="how many are made where memory is measured")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

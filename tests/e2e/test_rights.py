@@ -10,34 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from installation import rendered, rules_of
+from leftovers import forget_claims
 from pods import wait_until
 from store_shop import STORES
-from world import OBC, condition
+from world import condition
 
 if TYPE_CHECKING:
     from installation import Installation
     from store_shop import Shop
-
-    from libbucket.testing.admin import KubeAdmin
 
 RULES = {
     store: [rule for _, rule in rules_of(rendered("any", "any", f"backend={store}", "image.registry=localhost"))]
     for store in STORES
 }
 NAMES = [" and ".join(f"{'/'.join(rule['verbs'])} {each}" for each in rule["resources"]) for rule in RULES["minio"]]
-
-
-def forget_claims(admin: KubeAdmin, namespace: str) -> None:
-    """Takes away claims that nobody works on any more; their store goes with the tests."""
-    claims = admin.items(f"{OBC}/namespaces/{namespace}/objectbucketclaims")
-    buckets = [
-        each for each in admin.items(f"{OBC}/objectbuckets") if each["spec"]["claimRef"]["namespace"] == namespace
-    ]
-    paths = [f"{OBC}/namespaces/{namespace}/objectbucketclaims/{each['metadata']['name']}" for each in claims]
-    paths += [f"{OBC}/objectbuckets/{each['metadata']['name']}" for each in buckets]
-    for path in paths:
-        admin.patch(path, {"metadata": {"finalizers": None}})
-        admin.delete(path)
 
 
 @pytest.mark.one_store

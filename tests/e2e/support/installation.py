@@ -53,6 +53,7 @@ class Installation:
     Attributes:
         cluster: where it is.
         engine: what runs its image.
+        store: whose provisioner it is.
         folder: for this release's files.
         namespace: of the release.
         provisioner_name: which classes it serves.
@@ -61,6 +62,7 @@ class Installation:
 
     cluster: Cluster
     engine: Builder
+    store: str
     folder: Path
     namespace: str
     provisioner_name: str
@@ -81,6 +83,22 @@ class Installation:
     def grace_seconds(self) -> float:
         """How long a pod may take to end."""
         return float(self.deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"])
+
+    @property
+    def start_seconds(self) -> int:
+        """How long a kubelet waits for a container to answer before it gives it up."""
+        probe = self._container["startupProbe"]
+        return int(probe["periodSeconds"] * probe["failureThreshold"])
+
+    @property
+    def requested_mebibytes(self) -> int:
+        """The memory that a node has to have left for a container."""
+        return int(self._container["resources"]["requests"]["memory"].removesuffix("Mi"))
+
+    @property
+    def _container(self) -> Manifest:
+        (found,) = self.deployment["spec"]["template"]["spec"]["containers"]
+        return dict(found)
 
     def container(self) -> Container:
         """What the Deployment runs, with a fresh token of its service account."""
@@ -138,6 +156,7 @@ def installed(cluster: Cluster, engine: Builder, store: str, *values: str) -> It
             yield Installation(
                 cluster=cluster,
                 engine=engine,
+                store=store,
                 folder=folder,
                 namespace=release,
                 provisioner_name=provisioner_name,

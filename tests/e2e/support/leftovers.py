@@ -1,0 +1,22 @@
+"""Takes away what a provisioner that no longer runs has left in the cluster. Asks no store: those go with the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from world import OBC
+
+if TYPE_CHECKING:
+    from libbucket.testing.admin import KubeAdmin
+
+
+def forget_claims(admin: KubeAdmin, namespace: str) -> None:
+    """Takes away the claims of a namespace, and their ObjectBuckets."""
+    claims = admin.items(f"{OBC}/namespaces/{namespace}/objectbucketclaims")
+    buckets = [
+        each for each in admin.items(f"{OBC}/objectbuckets") if each["spec"]["claimRef"]["namespace"] == namespace
+    ]
+    paths = [f"{OBC}/namespaces/{namespace}/objectbucketclaims/{each['metadata']['name']}" for each in claims]
+    for path in [*paths, *(f"{OBC}/objectbuckets/{each['metadata']['name']}" for each in buckets)]:
+        admin.patch(path, {"metadata": {"finalizers": None}})
+        admin.delete(path)

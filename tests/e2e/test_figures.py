@@ -1,0 +1,58 @@
+"""What a container takes, printed and held to the chart: time until it is ready; memory, idle and with claims.
+
+    nox -s e2e -- -k figures --claims 1000
+
+measures what docker/README.md shows.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from leftovers import forget_claims
+from pods import wait_until
+from prometheus_client.parser import text_string_to_metric_families
+
+if TYPE_CHECKING:
+    import pytest
+    from installation import Installation
+    from store_shop import Shop
+
+MEBIBYTE = 2**20
+
+
+def value(metrics: str, name: str, **labels: str) -> float:
+    """The sum of all samples of that name with these labels."""
+    samples = [each for family in text_string_to_metric_families(metrics) for each in family.samples]
+    return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
+
+
+def mebibytes(metrics: str) -> float:
+    return value(metrics, "process_resident_memory_bytes") / MEBIBYTE
+
+
+def test_a_container_starts_in_time_and_stays_within_the_memory_that_the_chart_asks_for(
+    shop: Shop,
+    installation: Installation,
+    store_name: str,
+    pytestconfig: pytest.Config,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    claims, storage_class = pytestconfig.getoption("--claims"), shop.make_class()
+    began = time.monotonic()
+    with installation.pod() as pod:
+        ready = time.monotonic() - began
+        idle = mebibytes(pod.metrics())
+        for number in range(claims):
+            shop.claim(f"claim-{number}", storage_class, generateBucketName="figures")
+        wait_until(lambda: value(pod.metrics(), "libbucket_claims", phase="Bound") == claims, seconds=60 + claims)
+        bound, loaded = time.monotonic() - began - ready, mebibytes(pod.metrics())
+    forget_claims(shop.admin, shop.namespace)
+
+    with capsys.disabled():
+        print(f"\n{installation.store}: ready after {ready:.1f} s; {idle:.0f} MiB idle,", end=" ")
+        print(f"{loaded:.0f} MiB with {claims} claims, which were bound in {bound:.1f} s")
+    assert ready < installation.start_seconds
+    assert idle < installation.requested_mebibytes
+    assert loaded < installation.requested_mebibytes
