@@ -33,13 +33,9 @@ def mebibytes(metrics: str) -> float:
 
 
 def test_a_container_starts_in_time_and_stays_within_the_memory_that_the_chart_asks_for(
-    shop: Shop,
-    installation: Installation,
-    store_name: str,
-    pytestconfig: pytest.Config,
-    capsys: pytest.CaptureFixture[str],
+    shop: Shop, installation: Installation, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    claims, storage_class = pytestconfig.getoption("--claims"), shop.make_class()
+    claims, storage_class = request.config.getoption("--claims"), shop.make_class()
     began = time.monotonic()
     with installation.pod() as pod:
         ready = time.monotonic() - began
