@@ -6,13 +6,15 @@ nothing of buckets and identities.
 
 from __future__ import annotations
 
+import functools
 import ssl
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
-from minio import Minio, MinioAdmin
+from minio import Minio, MinioAdmin, crypto
 from minio.credentials.providers import StaticProvider
 
 from libbucket import fence_requests
@@ -41,6 +43,33 @@ _RETRIES: Final = urllib3.Retry(
     raise_on_redirect=False,
     raise_on_status=False,
 )
+
+
+_PATCHING: Final = threading.Lock()
+
+
+def derive_one_key_at_a_time() -> None:
+    """Keeps the SDK within the memory of a container.
+
+    What administrators send is encrypted with a key whose derivation takes 64 MiB by design, for a tenth of a second:
+    a few workers at once would take more than a container may have. Only the derivation waits for its turn, and no
+    request: a store that doesn't answer holds up nobody.
+    """
+    sdk: Any = crypto
+    with _PATCHING:
+        if not hasattr(sdk.hash_secret_raw, "__wrapped__"):
+            sdk.hash_secret_raw = _one_at_a_time(sdk.hash_secret_raw)
+
+
+def _one_at_a_time(function: Callable[..., bytes]) -> Callable[..., bytes]:
+    turn = threading.Lock()
+
+    @functools.wraps(function)
+    def waits(*args: Any, **kwargs: Any) -> bytes:
+        with turn:
+            return function(*args, **kwargs)
+
+    return waits
 
 
 class CheckedPool(urllib3.PoolManager):
@@ -107,6 +136,7 @@ def connect(
         fence: asked before each request; see `Services.fence`.
         read_seconds: to wait for an answer.
     """
+    derive_one_key_at_a_time()
     endpoint = parameters.endpoint
     context = _tls(parameters.ca_bundle or admin.ca_bundle) if endpoint.secure else None
     timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)

@@ -1,0 +1,62 @@
+"""The SDK's clients are kept within the memory of a container."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from minio import crypto
+
+from minio_provisioner.client import derive_one_key_at_a_time
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Derivation:
+    """Stands in for the one that takes 64 MiB; counts how many are under way at once."""
+
+    def __init__(self) -> None:
+        self.under_way = self.most = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, **_: object) -> bytes:
+        with self._lock:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        threading.Event().wait(0.02)  # the others' chance to come in between
+        with self._lock:
+            self.under_way -= 1
+        return bytes(32)
+
+
+def encrypt_from_eight_threads() -> set[bytes]:
+    with ThreadPoolExecutor(8) as workers:
+        return set(workers.map(lambda _: crypto.encrypt(b"what is sent", "password"), range(16)))
+
+
+def test_keys_of_many_workers_are_derived_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    derivation = Derivation()
+    monkeypatch.setattr(crypto, "hash_secret_raw", derivation)
+    derive_one_key_at_a_time()
+
+    assert len(encrypt_from_eight_threads()) == 16
+    assert derivation.most == 1
+
+
+def test_the_sdk_by_itself_derives_them_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    derivation = Derivation()
+    monkeypatch.setattr(crypto, "hash_secret_raw", derivation)
+    encrypt_from_eight_threads()
+
+    assert derivation.most > 1
+
+
+def test_it_is_arranged_once_however_often_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crypto, "hash_secret_raw", Derivation())
+    derive_one_key_at_a_time()
+    first = vars(crypto)["hash_secret_raw"]
+    derive_one_key_at_a_time()
+
+    assert vars(crypto)["hash_secret_raw"] is first
