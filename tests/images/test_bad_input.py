@@ -138,13 +138,13 @@ def test_as_root_it_works_for_who_insists_and_says_that_nobody_has_to(engine: Bu
     # Whether root may be is a matter for the cluster, which can refuse it; nothing in the image needs it or minds.
     with running_pod(engine, replace(allowed, user="0:0")) as pod:
         pod.stop()
-    assert pod.log().count(ROOT) == 1
+        assert pod.log().count(ROOT) == 1
 
 
 def test_as_any_other_user_it_works_and_says_nothing(engine: Builder, allowed: Container) -> None:
     with running_pod(engine, replace(allowed, user="1000660000:0")) as pod:
         pod.stop()
-    assert ROOT not in pod.log()
+        assert ROOT not in pod.log()
 
 
 def test_with_a_full_folder_for_temporary_files_it_works(engine: Builder, allowed: Container) -> None:

@@ -126,11 +126,13 @@ def test_every_pin_has_a_hash(texts: dict[Path, str]) -> None:
 
 
 def test_what_is_pinned_in_two_files_is_pinned_alike(root: Path) -> None:
-    versions: dict[str, set[str]] = {}
+    versions: dict[str, set[frozenset[str]]] = {}
     apart = root / "requirements/aws-servers.txt"  # programs in an environment of their own; one pins its own boto3
     for path in sorted({*(root / "requirements").glob("*.txt")} - {apart}):
-        for name, version in re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", path.read_text()):
-            versions.setdefault(name, set()).add(version)
+        pins = re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", path.read_text())
+        for name in {name for name, _ in pins}:
+            # Several in one file are for several Pythons.
+            versions.setdefault(name, set()).add(frozenset(version for each, version in pins if each == name))
 
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
