@@ -206,7 +206,7 @@ def compatibility(session: nox.Session, package: str) -> None:
         pytest(session, UNIT_TESTS[package], python=python)
 
 
-@nox.session
+@nox.session(default=False)
 @nox.parametrize("package", list(STORES), ids=list(STORES))
 @timed
 def image(session: nox.Session, package: str) -> None:
@@ -219,7 +219,7 @@ def image(session: nox.Session, package: str) -> None:
     pytest(session, Path("tests/images"), options=["--store", package])
 
 
-@nox.session
+@nox.session(default=False)
 @timed
 def e2e(session: nox.Session) -> None:
     """Builds all images, and runs each as the chart says, on a real API server: `nox -s e2e -- --store minio`."""

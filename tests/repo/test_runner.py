@@ -15,8 +15,7 @@ INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q --require-hashes -r
 DEMO = f"{INSTALL} && .venv/bin/nox -s demo -- minio"
 TESTS = f"{INSTALL} && .venv/bin/nox"
 REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "chart", "build", "compatibility"]
-REQUIRED += ["image", "e2e"]  # skipped, with the reason, where no builder of images works
-HELPERS = ["demo", "chaos", "soak", "bench", "release", "lock", "dev", "controlplane"]
+HELPERS = ["image", "e2e", "demo", "chaos", "soak", "bench", "release", "lock", "dev", "controlplane"]
 
 
 @dataclass(frozen=True, kw_only=True)
