@@ -13,7 +13,7 @@ from libbucket import _api
 from libbucket._kube.errors import NotFound
 from libbucket._kube.resources import CLAIMS
 from libbucket._reconcile.deletion import seconds_to_purge
-from libbucket._reconcile.record import owner_of, reclaim_policy_of, record_of
+from libbucket._reconcile.record import observed_of, owner_of, reclaim_policy_of, record_of
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Left:
     """What claims of one name that are gone have left behind.
 
     Attributes:
-        orphan: is being deleted: what it stands for is to be given back.
+        orphan: is being deleted, or was never more than an intent: what it stands for is to be given back.
         given_back: what the claim of that name now may have; of several the one that was released last.
         due: its time has come.
         undone: its purge was called off.
@@ -66,7 +66,7 @@ class Leftovers:
         waits = [seconds for one in purged if (seconds := self._seconds(one)) is not None]
         due = [one for one in purged if (seconds := self._seconds(one)) is not None and seconds <= 0]
         return Left(
-            orphan=next((one for one in left if one.metadata.is_being_deleted and one.metadata.has_finalizer()), None),
+            orphan=next((one for one in left if self._is_orphan(one)), None),
             given_back=given_back,
             due=next((one for one in due if self._is_due(one, claim)), None),
             undone=next((one for one in purged if not one.metadata.annotation(_api.PURGE_AT)), None),
@@ -77,6 +77,19 @@ class Leftovers:
         record = record_of(bucket)
         is_ours = record is not None and record.provisioner == self._identity.provisioner_name
         return is_ours and (claim is None or claim.metadata.uid != owner_of(bucket, "").uid)
+
+    def _is_orphan(self, bucket: ObjectBucketObject) -> bool:
+        is_over = bucket.metadata.is_being_deleted or _was_never_bound(bucket)
+        return is_over and bucket.metadata.has_finalizer() and self._is_claim_gone(bucket)
+
+    def _is_claim_gone(self, bucket: ObjectBucketObject) -> bool:
+        """Whether it is so for the API server, too: the cache may know the ObjectBucket before it knows the claim."""
+        owner = owner_of(bucket, "")
+        try:
+            now = self._client.read(CLAIMS, owner.name, namespace=owner.namespace)
+        except NotFound:
+            return True
+        return now.metadata.uid != owner.uid
 
     def _given_back(self, claim: ObjectBucketClaim, released: list[ObjectBucketObject]) -> ObjectBucketObject | None:
         may_have = [one for one in released if self._may_have(claim, one)]
@@ -109,6 +122,15 @@ class Leftovers:
         except NotFound:
             return claim is None
         return claim is not None and now.metadata.uid == claim.metadata.uid and not self._may_have(now, bucket)
+
+
+def _was_never_bound(bucket: ObjectBucketObject) -> bool:
+    """Whether it is an intent and no more.
+
+    Where its claim is gone, a leader wrote it that lost the lease in that moment: its request arrived after the next
+    leader had let the claim go, and nothing else would ever look at it.
+    """
+    return observed_of(bucket) is None and not bucket.endpoint.bucket_host
 
 
 def _is_greenfield(bucket: ObjectBucketObject) -> bool:

@@ -17,8 +17,8 @@ import structlog
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._kube.errors import NotFound
-from libbucket._kube.resources import CLAIMS, CONFIG_MAPS, SECRETS
+from libbucket._kube.errors import Conflict, NotFound
+from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._reconcile import objects
 from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.deletion import DeletionPolicy
@@ -73,7 +73,7 @@ class Releaser:
             ProvisionerError: the store's side failed; nothing after it was done.
             KubeError: the cluster's side failed.
         """
-        ob = self._reporter.bucket_phase(ob, Phase.RELEASED)
+        ob = self._released(ob)
         stays = what.waits and self._is_purged(ob)
         if stays:
             ob = self._plan_purge(claim, ob, what.plan)
@@ -125,7 +125,7 @@ class Releaser:
             ProvisionerError: the store's side failed.
             KubeError: the cluster's side failed.
         """
-        ob = self._reporter.bucket_phase(ob, Phase.RELEASED)
+        ob = self._released(ob)
         self._give_back(None, ob, plan)
         self._buckets.discard(ob)
         self._reporter.forget(ob.metadata.uid)
@@ -149,6 +149,19 @@ class Releaser:
         # That was the last finalizer, and the answer carries no newer version: take the claim out of the cache
         # ourselves, or a change of its ObjectBucket would have it looked at as if it were still there.
         self._caches.claims.remove(claim)
+
+    def _released(self, ob: ObjectBucketObject) -> ObjectBucketObject:
+        """The ObjectBucket, as Released, and as it is now: what it says decides whether data goes.
+
+        Between two tries an administrator may have set it to Retain, and the watch may be late.
+        """
+        if ob.phase != Phase.RELEASED:
+            return self._reporter.bucket_phase(ob, Phase.RELEASED)
+        now = self._client.read(BUCKETS, ob.metadata.name)
+        if now.metadata.uid != ob.metadata.uid:
+            raise Conflict(f"ObjectBucket {ob.metadata.name} is another one now")
+        self._caches.buckets.observe(now)
+        return now
 
     def _known(self, ob: ObjectBucketObject) -> tuple[Record, ObjectBucket]:
         # Without a record the ObjectBucket is another program's, taken over while its class was gone already:
