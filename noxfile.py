@@ -45,6 +45,7 @@ STORES = {path.parent.name: path.parent for path in sorted(Path("packages").glob
 PACKAGES = {CORE: Path(CORE), **STORES}
 SOURCES = [str(path / "src") for path in PACKAGES.values()]
 UNIT_TESTS = {name: path / "tests" / ("" if name == CORE else "unit") for name, path in PACKAGES.items()}
+UNIT_TESTS["model"] = Path("tests/model")
 UNIT_TESTS["repo"] = Path("tests/repo")
 UNIT_TESTS["tools"] = Path("tests/tools")
 WORKERS = max(2, min(4, os.cpu_count() or 2))
