@@ -245,10 +245,12 @@ class ScriptedProvisioner(Provisioner, Inspector):
         self.supported_config = self._real.supported_config  # type: ignore[misc]
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
-        return self._called("provision", options)
+        answer: ObjectBucket = self._called("provision", options)
+        return answer
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
-        return self._called("grant", options)
+        answer: ObjectBucket = self._called("grant", options)
+        return answer
 
     def delete(self, ob: ObjectBucket) -> None:
         self._called("delete", ob)
@@ -333,7 +335,8 @@ def watched_by(view: View, key: str, *, since: View | None = None) -> View:
     """
     raw = (since or view)["objectbucketclaims"].objects.get(key)
     claim = decoded(raw, _api.ObjectBucketClaim) if raw is not None else None
-    named = names.bucket_object_names(*key.split("/"), claim.metadata.uid) if claim is not None else ()
+    namespace, _, name = key.partition("/")
+    named = names.bucket_object_names(namespace, name, claim.metadata.uid) if claim is not None else ()
     return _part(view, key, frozenset(named))
 
 
@@ -435,9 +438,10 @@ def _catch_up(view: View, listed: Frozen[str, tuple[bytes, int]], plural: str) -
     caches = _caches()
     fill(caches, view)
     name, kind = RESOURCES[plural]
-    cache, keys, forgotten = getattr(caches, name), _Keys(), set()
+    cache, keys = getattr(caches, name), _Keys()
+    forgotten: set[str] = set()
     controller = _controller(caches, keys, forgotten)
-    on_change = {
+    on_change: Any = {
         "objectbucketclaims": controller._on_claim,
         "objectbuckets": controller._on_bucket,
         "storageclasses": controller._on_class,

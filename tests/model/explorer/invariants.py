@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from explorer.api_server import Request, bucket_path, plural_of, secret_path
 from explorer.core import CachesChanged, FenceMoved
@@ -180,22 +180,6 @@ def _writes_are_to_own_objects(move: Move) -> str:
     return "" if _key_of(one) == did.run.key else f"{did.wants}, for {did.run.key}"
 
 
-def _records_of_living_claims_stay(move: Move) -> str:
-    did = _write(move)
-    if did is None:
-        return ""
-    for claim in did.before.claims():
-        uid = claim["metadata"]["uid"]
-        before, after = did.before.records_of(uid), did.after.records_of(uid)
-        if before and not after and not is_going(claim) and any(one.made_for == uid for one in _all_of(did.after)):
-            return f"the only ObjectBucket of {_key_of(claim)}, which lives, is gone"
-    return ""
-
-
-def _all_of(world: World) -> list[Any]:
-    return [*world.store.buckets.values(), *world.store.identities.values()]
-
-
 def _write(move: Move) -> Did | None:
     did = move.did
     return did if did is not None and isinstance(did.wants, Request) and did.wants.method != "GET" else None
@@ -273,7 +257,7 @@ def _ends_well(world: World, *, is_quiet: bool) -> str:
 
 def _claim_is_done(world: World, claim: Json) -> str:
     key, status = _key_of(claim), claim.get("status", {})
-    ready = next((one for one in status.get("conditions", ()) if one["type"] == "Ready"), {})
+    ready: Json = next((one for one in status.get("conditions", ()) if one["type"] == "Ready"), {})
     if is_going(claim):
         return f"{key} is stuck in its deletion: {ready.get('reason')}" if has_finalizer(claim) else ""
     if _waits_for_others(world, claim, ready.get("reason", "")):
@@ -297,7 +281,8 @@ def _waits_for_others(world: World, claim: Json, reason: str) -> bool:
         bucket = world.store.buckets.get(claim["spec"].get("bucketName", ""))
         return bucket is not None and bucket.made_for != uid
     if reason == "ObjectBucketConflict":
-        found = [world.cluster.find(bucket_path(name)) for name in bucket_object_names(*key.split("/"), uid)]
+        namespace, _, name = key.partition("/")
+        found = [world.cluster.find(bucket_path(one)) for one in bucket_object_names(namespace, name, uid)]
         return all(one is not None and owner_uid(one) != uid for one in found)
     return False
 
@@ -316,7 +301,13 @@ INVARIANTS: Final = (
             "Every bucket and identity is known to an ObjectBucket whose claim still has our finalizer; "
             "only a bucket that was retained is not."
         ),
-        kept_by=(Binder.record_intent, Gatherer._read_afresh, BucketObjects.replace, Releaser.release),
+        kept_by=(
+            Binder.record_intent,
+            Gatherer._read_afresh,
+            BucketObjects.replace,
+            BucketObjects.discard,
+            Releaser.release,
+        ),
         of_world=_everything_is_known,
     ),
     Invariant(
@@ -336,12 +327,6 @@ INVARIANTS: Final = (
         says="The core writes to no ObjectBucket, Secret, ConfigMap or claim that is not proven to be the claim's.",
         kept_by=(Gatherer._is_proven, Binder._ensure_owned, Releaser._delete_owned, KubeClient.delete),
         of_move=_writes_are_to_own_objects,
-    ),
-    Invariant(
-        name="records stay",
-        says="The last ObjectBucket of a claim that lives is not removed by the core.",
-        kept_by=(BucketObjects.replace, BucketObjects.discard),
-        of_move=_records_of_living_claims_stay,
     ),
     Invariant(
         name="finalizer last",

@@ -82,7 +82,8 @@ def a_world(*, replicas: int = 1, crashes: int = 1, losses: int = 0, handovers: 
 
 
 def _usual_name(key: str) -> str:
-    return bucket_object_names(*key.split("/"), "")[0]
+    namespace, _, name = key.partition("/")
+    return bucket_object_names(namespace, name, "")[0]
 
 
 def must(cluster: Cluster, request: Request) -> Cluster:
@@ -159,8 +160,7 @@ def lived(world: World, *actions: Action) -> World:
         at = settle(at, acted, rules)
         while (way := fair(moves(at, rules))) is not None:
             at = way.after
-    budgets = {"crashes": world.crashes, "losses": world.losses, "handovers": world.handovers}
-    return replace(at, names=Frozen(), **budgets)
+    return replace(at, names=Frozen(), crashes=world.crashes, losses=world.losses, handovers=world.handovers)
 
 
 def done(world: World, *actions: Action) -> World:
@@ -176,7 +176,7 @@ def made_by_go(world: World, key: str, *, policy: str = "Delete") -> World:
     """Adds a claim that the Go library bound, with its objects as it leaves them and a bucket without a stamp."""
     namespace, _, name = key.partition("/")
     label = {"bucket-provisioner": LABEL}
-    about = {"finalizers": [FINALIZER], "labels": label}
+    about: dict[str, Any] = {"finalizers": [FINALIZER], "labels": label}
     ob_name, bucket = f"obc-{namespace}-{name}", f"{name}-go"
     spec = {"bucketName": bucket, "generateBucketName": name, "objectBucketName": ob_name}
     body = builders.a_claim(name=name, namespace=namespace, storage_class=CLASS, spec=spec, **about)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from explorer.core import forget_everything, quietly
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from explorer.api_server import Cluster
     from explorer.invariants import Invariant
-    from explorer.moves import Rules
+    from explorer.moves import Move, Rules
     from explorer.object_store import Store
     from explorer.world import World
 
@@ -49,6 +50,10 @@ class Found:
     seconds: float = 0.0
     is_complete: bool = True
     violations: list[Violation] = field(default_factory=list)
+
+
+def _of_move(way: Move, one: Invariant) -> str:
+    return one.of_move(way)
 
 
 class Search:
@@ -101,7 +106,7 @@ class Search:
             self._seen.add(seen)
             self._check(world, lambda one: one.of_world(world, is_quiet=on is None), "")
         for way in ways:
-            self._check(world, lambda one, way=way: one.of_move(way), way.says)
+            self._check(world, partial(_of_move, way), way.says)
             if way.after not in self._origin:
                 self._origin[way.after] = (world, way.says)
                 yield way.after
