@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from explore import explore, main
+from explore import LIMIT, explore, main
 from explorer.invariants import INVARIANTS
 from explorer.mistakes import MISTAKES
 from explorer.scenarios import LATE_CALLS, SCENARIOS
@@ -27,11 +27,11 @@ FEWEST_STATES = 300
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-"))
 def test_no_order_of_events_breaks_a_promise(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
-    found = explore(scenario)
+    found = explore(scenario, limit=scenario.most or LIMIT)
     with capsys.disabled():
         print(f"\n{scenario.name}: {found.states} states, {found.moves} moves, {found.quiet} quiet ends", end=" ")
     assert not found.violations, str(found.violations[0])
-    assert found.is_complete
+    assert found.is_complete or found.states >= scenario.most > 0
     assert found.states >= FEWEST_STATES
     assert found.quiet > 0
 
