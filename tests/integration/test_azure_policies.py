@@ -1,0 +1,46 @@
+"""Room for five claims on one container of Azure's: the sixth says so, and is bound when one leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from store_shop import STORES, Shop
+from world import condition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libbucket.testing.controlplane import Cluster
+
+
+@pytest.fixture
+def shop(cluster: Cluster, namespace: str) -> Iterator[Shop]:
+    with STORES["azure"]() as store:
+        made = Shop(cluster, namespace, "azure", store)
+        made.open()
+        yield made
+        made.close()
+
+
+def test_the_sixth_claim_on_a_container_says_so_and_is_bound_when_one_leaves(shop: Shop) -> None:
+    bucket = f"{shop.namespace}-shared"
+    shop.store.make_bucket(bucket)
+    storage_class = shop.make_class("brownfield-class.yaml", bucketName=bucket)
+    first_five = [f"guest-{number}" for number in range(5)]
+    with shop.provisioner():
+        for name in first_five:
+            shop.claim(name, storage_class)
+        for name in first_five:
+            shop.wait_bound(name)
+        shop.claim("sixth", storage_class)
+        waiting = shop.wait_reason("sixth", "QuotaExceeded")
+        assert waiting["status"]["phase"] == "Pending"
+        assert "5 stored access policies" in condition(waiting)["message"]
+        assert "user-delegation-sas" in condition(waiting)["message"]
+        shop.delete_claim(first_five[2])
+        sixth = shop.wait_bound("sixth")
+        shop.store.application(sixth).put(bucket, "a.txt", b"at last")
+        assert shop.store.administrator().get(bucket, "a.txt") == b"at last"
+        for name in [*first_five[:2], *first_five[3:], "sixth"]:
+            shop.delete_claim(name)
