@@ -32,7 +32,7 @@ from vitals import Sample, of_process, plot, slope_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ROUND_SECONDS: Final = 150.0
+_ROUND_SECONDS: Final = 90.0
 _SAMPLE_SECONDS: Final = 5.0
 _FAULTY: Final = 0.02
 """Share of the requests that something happens to, in bad weather."""
@@ -134,7 +134,7 @@ class Soak:
                     threads=threads,
                     descriptors=descriptors,
                     claims=town.claims,
-                    things=len(town.arena.store.census()),
+                    things=town.things,
                     cluster_requests=town.weather.requests[CLUSTER],
                     store_requests=town.weather.requests[STORE],
                 )

@@ -85,12 +85,14 @@ class Town:
     Attributes:
         weather: what goes wrong by itself.
         deeds: how often each thing was done.
+        things: how many the store held when it was quiet last.
     """
 
     def __init__(self, arena: Arena, chance: Random) -> None:
         self.arena = arena
         self.weather = Weather(chance, 0.0)
         self.deeds: Counter[str] = Counter()
+        self.things = 0
         self._chance = chance
         self._kinds: dict[str, str] = {}
         self._kept: list[str] = []
@@ -215,7 +217,7 @@ class Town:
             expected += self._needs[kind].living
         for _ in self._kept:
             expected += self._needs["retain"].left
-        found = kinds_of(census)
+        found, self.things = kinds_of(census), len(census)
         assert found == expected, (
             f"{self.arena.name}: more than is known {dict(found - expected)}, lost {dict(expected - found)}"
         )

@@ -22,7 +22,7 @@ class Sample:
         threads: of the process.
         descriptors: open files and sockets.
         claims: in the cluster.
-        things: in the store, but objects.
+        things: in the store, but objects, when it was quiet last.
         cluster_requests: to the API server, since the start.
         store_requests: to the store, since the start.
     """
