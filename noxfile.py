@@ -145,12 +145,12 @@ def conformance(session: nox.Session) -> None:
 @nox.session
 @timed
 def integration(session: nox.Session) -> None:
-    """Runs the tests on a real API server and on the real stores."""
+    """Runs the tests on a real API server and on the real stores, and a sample of every part of chaos."""
     install(session, "test", ours=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob("*/tests/store"))
     options = [*in_parallel(session), f"--ignore-glob=*/tests/store/{CONFORMANCE}"]
-    pytest(session, Path("tests/integration"), *stores, options=options)
+    pytest(session, Path("tests/integration"), Path("tests/chaos"), *stores, options=options)
 
 
 @nox.session

@@ -81,7 +81,7 @@ def test_the_program_shows_the_steps_to_a_violation_and_fails(capsys: pytest.Cap
 
 
 def test_the_program_runs_by_itself_and_knows_its_scenarios() -> None:
-    command = [sys.executable, str(Path(__file__).with_name("explore.py")), "--scenario", "nonsense"]
+    command = [sys.executable, str(Path(__file__).with_name("support") / "explore.py"), "--scenario", "nonsense"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ran.returncode == 2
     assert "comes and goes" in ran.stderr

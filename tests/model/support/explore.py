@@ -1,4 +1,4 @@
-"""Explores the protocol up to a bound, and prints one line with figures: `python tests/model/explore.py --bound 2`.
+"""Explores the protocol up to a bound, and prints one line: `python tests/model/support/explore.py --bound 2`.
 
 Bound 1 is what plain `nox` explores. A higher one lets more go wrong in each scenario: that many times as many deaths,
 lost answers and changes of the leader; and from 2 on every watch may be late.
