@@ -42,8 +42,9 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
         """A claim wants a new bucket. The call may come again, so look before creating."""
         store = Store(options.parameters)
         bucket, stamp = store.bucket(options.bucket_name), store.stamp(options.bucket_name)
-        # The stamp before the bucket: a crash in between leaves a bucket that is known to be ours. Only one of two
-        # claims that want the same name gets it. An earlier claim's is replaced where the cluster's record proves it.
+        if options.was_bound and not bucket.exists():
+            raise libbucket.BucketLost(f"bucket {options.bucket_name} is gone, with everything in it")
+        # The stamp first: a crash leaves no bucket that is nobody's, and of two claims that want it one gets it.
         given_back = options.owner.was_stamped_on(read(stamp))
         if given_back or not bucket.exists():
             write(stamp, options.owner.stamp(), overwrite=given_back)
@@ -72,8 +73,7 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same where a class says deletionPolicy IfEmpty: where there is something, nothing is touched."""
-        bucket = self.own_bucket(ob)
-        if bucket and any(path.is_file() for path in bucket.rglob("*")):
+        if (bucket := self.own_bucket(ob)) and any(path.is_file() for path in bucket.rglob("*")):
             raise libbucket.BucketNotEmpty(f"bucket {ob.bucket_name} holds files")
         self.delete(ob)
 

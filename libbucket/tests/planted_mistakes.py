@@ -672,6 +672,21 @@ class TakesAPageForAnAnswer(OverAWire):
 _PAGE = 20
 
 
+class LostBucketsAreMadeAgain(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        return super().provision(replace(options, was_bound=False))
+
+
+class RepairsAreReportedAlways(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        return replace(super().provision(options), repairs=("policy",))
+
+
+class RepairsAreSilent(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        return replace(super().provision(options), repairs=())
+
+
 class QuickBackend(MemoryBackend):
     many_objects = 25
 

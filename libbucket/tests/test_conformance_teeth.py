@@ -30,7 +30,7 @@ BROKEN_PROMISES = {
         "credentials_of_another_claim_are_never_taken_for_ones_own",
         "a_look_never_takes_anothers_credentials_for_the_claims_own",
     ],
-    "BucketIsMadeOnce": ["a_bucket_that_was_removed_by_hand_is_made_again"],
+    "BucketIsMadeOnce": ["a_bucket_that_was_removed_by_hand_is_reported_as_lost_and_not_made_again"],
     "BucketStaysAfterDelete": [
         "deleting_removes_bucket_objects_and_identity",
         "claims_deleted_at_once_are_all_gone",
@@ -158,6 +158,9 @@ BROKEN_PROMISES = {
     "TakesAPageForAnAnswer": ["what_is_no_store_is_a_mistake_in_the_configuration[provision]"],
     "TriesAgainByItself": ["a_store_that_fails_is_asked_once_and_tried_again_soon[grant]"],
     "WaitsForEver": ["a_store_that_never_answers_is_given_up_within_the_time_limit[delete]"],
+    "LostBucketsAreMadeAgain": ["a_bucket_that_was_removed_by_hand_is_reported_as_lost_and_not_made_again"],
+    "RepairsAreReportedAlways": [f"nothing_is_reported_as_repaired_where_nothing_was_changed{GREENFIELD}"],
+    "RepairsAreSilent": [f"an_identity_that_was_removed_by_hand_is_reported_once{GREENFIELD}"],
 }
 TEETH = [(mistake, promise) for mistake, promises in BROKEN_PROMISES.items() for promise in promises]
 TWINS = {"NoMistake": 140, "OverAWire": 185}

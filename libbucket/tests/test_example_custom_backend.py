@@ -126,6 +126,7 @@ class DirectoryBackend(Backend):
             Ability.PRESIGNED: "a directory has no URLs",
             Ability.ANONYMOUS: "a directory has no URLs",
             Ability.VERSIONS: "a file has one version",
+            Ability.REPORTED_REPAIRS: "the example is short",
             Ability.TAKEOVER: "no other program ever made one",
         }
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from world import Mortal
+from world import Mortal, condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,15 +66,106 @@ def _remove_user(world: World) -> None:
     world.store.identities.clear()
 
 
-def _remove_bucket(world: World) -> None:
-    world.store.buckets.clear()
-
-
 def _remove_permission(world: World) -> None:
     next(iter(world.store.identities.values())).grants.clear()
 
 
-@pytest.mark.parametrize("harm", [_remove_user, _remove_bucket, _remove_permission])
+def _bend_address(world: World) -> None:
+    world.admin.patch(world.ob_path(), {"spec": {"endpoint": {"bucketHost": "evil.invalid", "bucketPort": 1}}})
+
+
+def _change_quota(world: World) -> None:
+    next(iter(world.store.buckets.values())).max_objects = 7
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (_remove_user, ["user"]),
+        (_remove_permission, ["permission"]),
+        (_change_quota, ["quota"]),
+        (_bend_address, ["ObjectBucket spec.endpoint.bucketHost", "ObjectBucket spec.endpoint.bucketPort"]),
+    ],
+)
+def test_what_was_changed_behind_our_back_is_repaired_and_named_once_for_each_field(
+    world: World, harm: Callable[[World], None], named: list[str]
+) -> None:
+    with world.core():
+        world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
+        world.wait_bound()
+        before = world.admin.get(world.ob_path())["spec"]
+    calls = Calls(world)
+    with world.core(repair_interval=SOON):
+        calls.wait("provision", 2)
+        assert _repairs(world) == []
+        harm(world)
+        world.until(lambda: len(_repairs(world)) >= len(named))
+        calls.wait("provision", 2)
+        assert [text.partition(" had been")[0] for text in _repairs(world)] == named
+        assert world.admin.get(world.ob_path())["spec"] == before
+        assert _works(world)
+        assert next(iter(world.store.buckets.values())).max_objects == 5
+        world.delete_claim()
+
+
+def test_an_edit_of_the_claim_is_no_drift(world: World) -> None:
+    with world.core():
+        world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
+        world.wait_bound()
+        world.store.identities.clear()
+        world.patch_claim({"spec": {"additionalConfig": {"maxObjects": "6"}}})
+        world.until(lambda: next(iter(world.store.buckets.values())).max_objects == 6)
+        world.until(lambda: _works(world))
+        assert _repairs(world) == []
+        world.delete_claim()
+
+
+def test_a_bucket_that_is_gone_is_said_to_be_lost_until_it_is_back_and_is_never_made_anew(world: World) -> None:
+    with world.core(resync_interval=SOON):
+        world.claim()
+        name = world.wait_bound()["spec"]["bucketName"]
+        saved = world.store.buckets.pop(name)
+        claim = world.wait_reason("BucketLost")
+        assert claim["status"]["phase"] == "Bound"
+        assert condition(claim)["status"] == "False"
+        assert ("Warning", "BucketLost") in world.events()
+        calls = Calls(world)
+        calls.wait("provision", 1)
+        assert name not in world.store.buckets
+    with world.core():
+        calls.wait("is_intact", 1)
+        assert condition(world.wait_reason("BucketLost"))["status"] == "False", "also after a restart"
+    world.store.buckets[name] = saved
+    with world.core(resync_interval=SOON):
+        world.wait_bound()
+        assert world.events().count(("Warning", "BucketLost")) == 1
+        world.store.buckets.clear()
+        world.wait_reason("BucketLost")
+        world.delete_claim()
+        world.claim()
+        assert world.wait_bound()["spec"]["bucketName"] != name
+        world.delete_claim()
+
+
+def test_fifty_looks_and_ten_repairs_of_an_untouched_claim_write_nothing_and_say_nothing(world: World) -> None:
+    with world.core():
+        world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
+        world.wait_bound()
+    before, said = _versions(world), len(_all_events(world))
+    calls, fence = Calls(world), Mortal(100_000)
+    with world.core(resync_interval=0.05, fence=fence):
+        calls.wait("is_intact", 50)
+    with world.core(repair_interval=0.05, fence=fence):
+        calls.wait("provision", 10)
+    asked = len(calls.verbs)
+    assert fence.left == 100_000 - asked, "nothing but the store was asked: no write to the API server"
+    assert _versions(world) == before
+    assert len(_all_events(world)) == said
+    with world.core():
+        world.delete_claim()
+
+
+@pytest.mark.parametrize("harm", [_remove_user, _remove_permission])
 def test_what_a_look_finds_broken_is_repaired(world: World, harm: Callable[[World], None]) -> None:
     with world.core(resync_interval=SOON):
         world.claim()
@@ -158,6 +249,14 @@ def test_when_credentials_end_is_recorded_before_they_can_be_read_whenever_the_c
         world.until(lambda: world.secret() != first and _works(world))
         world.delete_claim()
     world.delete_class(name)
+
+
+def _all_events(world: World) -> list[dict[str, Any]]:
+    return world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")
+
+
+def _repairs(world: World) -> list[str]:
+    return sorted(event["message"] for event in _all_events(world) if event["reason"] == "DriftRepaired")
 
 
 def _works(world: World) -> bool:

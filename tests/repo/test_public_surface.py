@@ -15,6 +15,7 @@ SURFACE = [
     "AdminSecretMissing",
     "Authentication",
     "BucketExists",
+    "BucketLost",
     "BucketNotEmpty",
     "BucketNotFound",
     "BucketOptions",

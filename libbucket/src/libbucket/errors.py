@@ -42,6 +42,7 @@ class Reason(StrEnum):
     PURGING = "Purging"
     RESTORED = "Restored"
     CREDENTIALS_ROTATED = "CredentialsRotated"
+    DRIFT_REPAIRED = "DriftRepaired"
     # The claim, or an edit of it.
     INVALID_CLAIM = "InvalidClaim"
     INVALID_CONFIG = "InvalidConfig"
@@ -61,6 +62,7 @@ class Reason(StrEnum):
     # The store.
     BUCKET_EXISTS = "BucketExists"
     BUCKET_NOT_FOUND = "BucketNotFound"
+    BUCKET_LOST = "BucketLost"
     BUCKET_NOT_EMPTY = "BucketNotEmpty"
     QUOTA_EXCEEDED = "QuotaExceeded"
     NOT_READY = "NotReady"
@@ -193,6 +195,12 @@ class BucketNotFound(RetrySlowly):
     """`grant`: the bucket that the class names does not exist."""
 
     default_reason = Reason.BUCKET_NOT_FOUND
+
+
+class BucketLost(RetrySlowly):
+    """`provision`: the bucket of a claim that was bound is gone, and its data with it. It is not made again."""
+
+    default_reason = Reason.BUCKET_LOST
 
 
 class BucketNotEmpty(RetrySlowly):

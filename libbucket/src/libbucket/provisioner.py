@@ -62,7 +62,8 @@ class Provisioner(ABC):
 
         Also called to apply an edited `additionalConfig`, and to restore a Secret that was removed:
         `options.credentials` are what the Secret holds. If they are this claim's and still work, return
-        them unchanged; otherwise issue new ones and remove the old.
+        them unchanged; otherwise issue new ones and remove the old. Say in `ObjectBucket.repairs` what had been
+        changed in the store; a bucket that is gone although `options.was_bound` is `BucketLost`.
 
         Args:
             options: the request; everything in it is already recorded in the cluster.

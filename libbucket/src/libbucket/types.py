@@ -216,6 +216,9 @@ class ObjectBucket:
     Attributes:
         connection: endpoint, credentials (only on the way in), state.
         warnings: each becomes one Warning Event on the claim (dangerous or unknown parameters).
+        repairs: what this call found in the store other than an earlier call had left it, and put right: "user",
+            "policy", "quota". Each becomes one Event, if nothing that the claim asks for had changed. New
+            credentials are none: the core sees those by itself.
         name: name of the ObjectBucket object.
         user_id: what `BucketOptions.user_id` was.
         reclaim_policy: recorded when the claim was bound; the class is not asked again.
@@ -227,6 +230,7 @@ class ObjectBucket:
 
     connection: Connection
     warnings: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
     name: str = ""
     user_id: str = ""
     reclaim_policy: ReclaimPolicy = ReclaimPolicy.RETAIN
@@ -267,6 +271,9 @@ class BucketOptions:
             record of it proves that the bucket is this claim's. Such a bucket carries nobody's stamp: stamp it,
             and go on with the identity that `additional_state` names and the credentials that the Secret holds.
             A bucket with somebody else's stamp is `BucketExists` nevertheless.
+        was_bound: whether an earlier call for this claim has answered. A bucket that is not there then is lost:
+            `provision` raises `BucketLost` and makes no other, which would be empty, and in the way of a store that can
+            restore what was deleted.
     """
 
     reclaim_policy: ReclaimPolicy
@@ -279,3 +286,4 @@ class BucketOptions:
     additional_state: Mapping[str, str] = field(default_factory=dict)
     previous_config: Mapping[str, str] = field(default_factory=dict)
     taken_over: bool = False
+    was_bound: bool = False

@@ -58,6 +58,7 @@ class World:
         self.class_name = f"class-{secrets.token_hex(4)}"
         self.store = MemoryStore()
         self.hook: Callable[[Any, Any], None] = lambda _verb, _request: None
+        self.batch: int | None = None
         self.provisioner: MemoryProvisioner | None = None
 
     @contextmanager
@@ -68,7 +69,7 @@ class World:
             yield
 
     def _build(self, services: Services) -> MemoryProvisioner:
-        self.provisioner = MemoryProvisioner(services, store=self.store, hook=self._call_hook)
+        self.provisioner = MemoryProvisioner(services, store=self.store, batch=self.batch, hook=self._call_hook)
         return self.provisioner
 
     def _call_hook(self, verb: Any, request: Any) -> None:

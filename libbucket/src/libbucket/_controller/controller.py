@@ -21,6 +21,7 @@ from libbucket._backoff import Backoff
 from libbucket._controller.services import AdminSecrets
 from libbucket._gate import LONGEST_DELAY, PROBES, Answer, Gate, Held
 from libbucket._kube.cache import Cache
+from libbucket._kube.discovery import InstalledCrds
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
 from libbucket._lanes import LaneSettings
@@ -76,6 +77,7 @@ class ControllerSettings:
         resync_interval: seconds between two looks for drift; 0 for never.
         repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.
         features: what the installed CRDs keep of what is written.
+        crd_interval: seconds between two looks whether the CRDs were replaced.
         now: the clock, for credentials that end and for purges; tests turn it.
         pace: how fast time goes by for delays; 1 but in tests.
     """
@@ -89,6 +91,7 @@ class ControllerSettings:
     resync_interval: float
     repair_interval: float
     features: CrdFeatures
+    crd_interval: float = 60.0
     now: Callable[[], datetime] = utc_now
     pace: float = 1.0
 
@@ -129,6 +132,7 @@ class Controller:
             secrets=Cache(),
             config_maps=Cache(),
         )
+        self._installed = InstalledCrds(client, settings.features)
         provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now, fence=client.check_fence))
         identity = Identity(
             provisioner_name=settings.provisioner_name,
@@ -136,7 +140,7 @@ class Controller:
             cluster_id=settings.cluster_id,
             allowed_config=settings.allowed_config,
             supported_config=provisioner.supported_config,
-            features=settings.features,
+            installed=self._installed,
             now=settings.now,
             keeps_data=isinstance(provisioner, EmptyBucketDeleter),
         )
@@ -151,6 +155,7 @@ class Controller:
         """Starts the threads and returns."""
         for informer in self._informers:
             self._start(informer.run, f"informer-{informer.resource.plural}")
+        self._start(self._watch_crds, "crds")
         for number in range(self._settings.workers):
             self._start(self._work, f"worker-{number}")
         for name, depth, interval in (
@@ -176,6 +181,7 @@ class Controller:
         deadline = time.monotonic() + seconds
         self._stopping.set()
         self._queue.close()
+        self._installed.doubt()  # wakes who waits for that
         for informer in self._informers:
             informer.stop()
         for thread in self._threads:
@@ -289,6 +295,8 @@ class Controller:
         started = time.monotonic()
         outcome = self._reconciler.reconcile(key, recheck=recheck)
         self._metrics.reconciled(outcome.result, time.monotonic() - started)
+        if recheck and outcome.retry in {Retry.SOON, Retry.SLOWLY}:
+            self._rechecks[key] = max(recheck, self._rechecks.get(key, Recheck.NONE))  # it was not finished
         return outcome
 
     def _note_store(self, key: str, outcome: Outcome) -> None:
@@ -315,6 +323,14 @@ class Controller:
                 self._queue.add_after(key, min(max(outcome.look_in, _LOOK_FLOOR), _LOOK_STEP))
             return
         self._log.debug("comes again", result=outcome.result, seconds=round(delay, 1))
+
+    def _watch_crds(self) -> None:
+        while not self._stopping.is_set():
+            self._installed.wait(self._settings.crd_interval)
+            if self._stopping.is_set() or not self._installed.look():
+                continue
+            for claim in self._caches.claims.all():
+                self._queue.add(claim.metadata.key)  # what was lost on it, or can be said on it again
 
     def _recheck_all_again_and_again(self, depth: Recheck, interval: float) -> None:
         while not self._stopping.wait(interval * (1 + self._random.random() * _RECHECK_SPREAD)):

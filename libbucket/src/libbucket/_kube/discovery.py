@@ -1,17 +1,20 @@
 """Finds out what the installed CRDs keep of what we write: somebody else's chart may have replaced ours.
 
-Read once at start, from the API server's own OpenAPI documents, which every authenticated account may read
-and which show a schema as it is enforced. Writes nothing. Does not decide what to do about a gap.
+Read at start and every now and then, from the API server's own OpenAPI documents, which every authenticated account
+may read and which show a schema as it is enforced. Writes nothing. Does not decide what to do about a gap.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import structlog
 
 from libbucket import _api
+from libbucket._kube.errors import KubeError
 
 if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
@@ -50,6 +53,43 @@ class CrdFeatures:
             "conditions of ObjectBuckets are not kept (only the log tells why one waits)": self.bucket_conditions,
         }
         return [phrase for phrase, is_kept in said.items() if not is_kept]
+
+
+class InstalledCrds:
+    """What is installed now: somebody else's chart may replace the CRDs under a running process. Safe for threads.
+
+    Args:
+        client: any.
+        features: as they were found at the start.
+    """
+
+    def __init__(self, client: KubeClient, features: CrdFeatures) -> None:
+        self._client = client
+        self._doubted = threading.Event()
+        self.features = features
+
+    def doubt(self) -> None:
+        """Something that was written is not there: asks for a look soon."""
+        self._doubted.set()
+
+    def wait(self, seconds: float) -> None:
+        """Returns when it is time to look: after these seconds, or once there is doubt."""
+        self._doubted.wait(seconds)
+
+    def look(self) -> bool:
+        """Looks, and gives whether something is otherwise than it was; where the API server does not say, no."""
+        self._doubted.clear()
+        try:
+            found = read_crd_features(self._client)
+        except KubeError:
+            return False
+        if found is None or found == self.features:
+            return False
+        self.features = found
+        structlog.get_logger().warning(
+            "the installed CRDs were replaced", lost="; ".join(found.losses()) or "nothing any more"
+        )
+        return True
 
 
 def read_crd_features(client: KubeClient) -> CrdFeatures | None:

@@ -32,6 +32,7 @@ from libbucket._reconcile.record import (
     owner_of,
     reclaim_policy_of,
     secret_hash,
+    spec_hash,
 )
 from libbucket._reconcile.snapshot import ObjectState
 from libbucket.errors import Reason, RetrySoon
@@ -55,6 +56,7 @@ class _Answer:
 
     connection: Connection
     secret_data: dict[str, str] | None
+    repairs: tuple[str, ...] = ()
 
     @property
     def renew_at(self) -> str:
@@ -96,6 +98,7 @@ class Binder:
         self._finish_bucket_object(world, ob, record, answer, observed)
         self._reporter.bound(claim, invalid_update=action.invalid_update)
         self._say_restored(world, claim)
+        self._say_repaired(world, claim, ob, answer)
         self._say_rotated(world, claim, observed)
         return observed
 
@@ -131,6 +134,18 @@ class Binder:
         if mended:
             message = f"{' and '.join(mended)} had been removed or edited, and are as they should be again"
             self._reporter.event(claim, "Normal", Reason.RESTORED, message)
+
+    def _say_repaired(self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, answer: _Answer) -> None:
+        """One Event for each thing that somebody changed behind our back: in the store, and in the ObjectBucket."""
+        if not world.is_unchanged:
+            return
+        found, connection = list(answer.repairs), answer.connection
+        if world.spec_is_edited:
+            edits = objects.changed_fields(ob, endpoint=connection.endpoint, state=connection.additional_state)
+            found += [f"ObjectBucket {field}" for field in edits]
+        for what in found:
+            message = f"{what} had been changed or removed, and is as it should be again"
+            self._reporter.event(claim, "Normal", Reason.DRIFT_REPAIRED, message)
 
     def _say_rotated(self, world: Snapshot, claim: ObjectBucketClaim, observed: Observed) -> None:
         was = world.observed
@@ -199,7 +214,8 @@ class Binder:
         self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, world.config.warnings)
         self._reporter.warn(claim, Reason.PROVISIONER_WARNING, answer.warnings)
         connection = answer.connection
-        return _Answer(connection=connection, secret_data=objects.secret_data(connection.authentication))
+        secret_data = objects.secret_data(connection.authentication)
+        return _Answer(connection=connection, secret_data=secret_data, repairs=answer.repairs)
 
     def _options(
         self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record
@@ -223,6 +239,7 @@ class Binder:
             additional_state=_api.strings(ob.wanted.additional_state),
             previous_config=record.config,
             taken_over=record.taken_over,
+            was_bound=world.observed is not None,
         )
 
     def _credentials(self, world: Snapshot, claim: ObjectBucketClaim) -> Any:
@@ -258,6 +275,7 @@ class Binder:
             config_map=version_of(config_map.metadata),
             secret_hash=content,
             renew_at=renew_at,
+            spec=_hash_of(answer.connection),
         )
 
     def _ensure_owned(
@@ -300,7 +318,16 @@ class Binder:
             record=encode(record),
             observed=encode(observed),
         )
-        self._reporter.bucket_phase(self._buckets.patch(ob, patch), Phase.BOUND)
+        written = self._buckets.patch(ob, patch)
+        kept = spec_hash(*objects.spec_of(written))
+        if observed.spec and kept != observed.spec:  # somebody's CRD keeps less: that is no edit
+            notes = {_api.OBSERVED: encode(replace(observed, spec=kept))}
+            written = self._buckets.patch(written, {"metadata": {"annotations": notes}})
+        self._reporter.bucket_phase(written, Phase.BOUND)
+
+
+def _hash_of(connection: Connection) -> str:
+    return spec_hash(objects.endpoint_json(connection.endpoint, was={}), connection.additional_state)
 
 
 def _was_bound_by_others(known: ObjectBucketObject | None) -> bool:

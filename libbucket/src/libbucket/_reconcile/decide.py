@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from libbucket import _api
 from libbucket._api import Phase
@@ -19,6 +19,10 @@ from libbucket.errors import InvalidParameters, Reason
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._reconcile.snapshot import Snapshot
+
+
+MISSING: Final = frozenset({Reason.BUCKET_LOST, Reason.BUCKET_NOT_FOUND})
+"""Without a bucket nobody can work, whatever Secret and ConfigMap say."""
 
 
 class Retry(Enum):
@@ -267,7 +271,7 @@ def foreign_object(kind: str, reason: Reason, key: str) -> Blocked:
 
 def _decide_binding(world: Snapshot, claim: ObjectBucketClaim) -> Action:
     edit = invalid_update(world, claim)
-    must_call, may_look = _needs_store(world), world.recheck is Recheck.LOOK
+    must_call, may_look = _needs_store(world), world.recheck is Recheck.LOOK or _misses_bucket(claim)
     if must_call or may_look or not _is_in_order(world, claim, edit):
         return Bind(calls_store=must_call or may_look, looks_first=may_look and not must_call, invalid_update=edit)
     return Settled()
@@ -289,12 +293,19 @@ def invalid_update(world: Snapshot, claim: ObjectBucketClaim) -> str:
     return ""
 
 
+def _misses_bucket(claim: ObjectBucketClaim) -> bool:
+    """Whether the claim says that its bucket is gone: only the store can say that it is back."""
+    ready = claim.seen.condition("Ready")
+    return ready is not None and ready.status == "False" and ready.reason in MISSING
+
+
 def _needs_store(world: Snapshot) -> bool:
     return (
         world.recheck is Recheck.REPAIR
         or world.needs_renewal
         or world.observed is None
         or world.observed.fingerprint != world.fingerprint
+        or world.spec_is_edited
         or world.secret is not ObjectState.INTACT
         or (world.bucket is not None and world.bucket.metadata.is_being_deleted)
     )

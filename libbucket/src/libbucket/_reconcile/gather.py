@@ -14,7 +14,7 @@ from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Res
 from libbucket._reconcile.additional_config import SelectedConfig, select_config
 from libbucket._reconcile.leftovers import Leftovers
 from libbucket._reconcile.names import bucket_object_names, is_object_name
-from libbucket._reconcile.objects import config_map_data, credentials_in
+from libbucket._reconcile.objects import config_map_data, credentials_in, spec_of
 from libbucket._reconcile.record import (
     Observed,
     Record,
@@ -25,6 +25,7 @@ from libbucket._reconcile.record import (
     record_of,
     seconds_to_renewal,
     secret_hash,
+    spec_hash,
 )
 from libbucket._reconcile.snapshot import ObjectState, Recheck, Snapshot
 
@@ -103,6 +104,7 @@ class Gatherer:
             undone=left.undone,
             purge_in=left.purge_in,
             earlier_uid=owner_of(reclaimed, "").uid if reclaimed is not None else "",
+            spec_is_edited=_is_edited(bucket, observed),
             keeps_data=self._identity.keeps_data,
         )
 
@@ -245,6 +247,12 @@ class Gatherer:
         both = list(self._intact.get(claim.metadata.key, ("", "")))
         both[slot] = version_of(meta)
         self._intact[claim.metadata.key] = (both[0], both[1])
+
+
+def _is_edited(bucket: _api.ObjectBucketObject | None, observed: Observed | None) -> bool:
+    if bucket is None or observed is None or not observed.spec:
+        return False
+    return spec_hash(*spec_of(bucket)) != observed.spec
 
 
 def version_of(meta: _api.Meta) -> str:

@@ -195,6 +195,18 @@ def endpoint_json(endpoint: Endpoint, *, was: Mapping[str, str]) -> Json:
     }
 
 
+def spec_of(ob: ObjectBucketObject) -> tuple[Json, dict[str, str]]:
+    """Endpoint and state, as they are."""
+    return _endpoint_now(ob), _api.strings(ob.wanted.additional_state)
+
+
+def changed_fields(ob: ObjectBucketObject, *, endpoint: Endpoint, state: Mapping[str, str]) -> list[str]:
+    """Which fields of an ObjectBucket's spec are not as they should be."""
+    now, wanted = _endpoint_now(ob), endpoint_json(endpoint, was={})
+    fields = [f"spec.endpoint.{name}" for name in wanted if now[name] != wanted[name]]
+    return fields + (["spec.additionalState"] if _api.strings(ob.wanted.additional_state) != dict(state) else [])
+
+
 def _endpoint_now(ob: ObjectBucketObject) -> Json:
     now = ob.endpoint
     return {

@@ -56,6 +56,7 @@ _ANSWERS: Final = frozenset(
     {
         Reason.ACCESS_DENIED,
         Reason.BUCKET_EXISTS,
+        Reason.BUCKET_LOST,
         Reason.BUCKET_NOT_EMPTY,
         Reason.BUCKET_NOT_FOUND,
         Reason.NOT_READY,

@@ -55,6 +55,7 @@ class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         secret: version of the Secret that was written (`uid/resourceVersion`).
         config_map: version of the ConfigMap that was written.
         secret_hash: of the Secret's data, to tell an edit of it from an edit of its labels.
+        spec: a hash of what was written to the ObjectBucket's spec; "" where it is not known.
         renew_at: when credentials that end are to be renewed, as ISO 8601 in UTC; "" for those that do not end.
     """
 
@@ -63,6 +64,7 @@ class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     config_map: str
     secret_hash: str
     renew_at: str = ""
+    spec: str = ""
 
 
 S = TypeVar("S", Record, Observed)
@@ -103,6 +105,11 @@ def seconds_to_renewal(observed: Observed | None, now: datetime) -> float | None
 def fingerprint(*parts: object) -> str:
     """One short text that differs when any of the parts does."""
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:32]
+
+
+def spec_hash(endpoint: Mapping[str, object], state: Mapping[str, str]) -> str:
+    """Of what an ObjectBucket's spec says of its bucket, to tell an edit of it."""
+    return fingerprint(dict(endpoint), dict(state))
 
 
 def secret_hash(data: Mapping[str, str], uid: str) -> str:

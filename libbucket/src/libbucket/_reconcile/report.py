@@ -7,6 +7,7 @@ Writes only what differs: a claim that keeps failing in the same way is written 
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +16,9 @@ import structlog
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._kube.errors import KubeError, NamespaceTerminating, NotFound
+from libbucket._kube.errors import Conflict, KubeError, NamespaceTerminating, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, EVENTS
-from libbucket._reconcile.decide import Retry
+from libbucket._reconcile.decide import MISSING, Retry
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class Reporter:
         conditions = [ready]
         if is_final:
             conditions.append(self._condition(claim, "Stalled", "True", trouble.reason, trouble.message))
-        if is_bound and world.is_serving and not claim.metadata.is_being_deleted:
+        can_work = world.is_serving and trouble.reason not in MISSING
+        if is_bound and can_work and not claim.metadata.is_being_deleted:
             # What is there goes on serving; that an edit or a repair is not done yet is said beside it.
             conditions[0] = self._condition(claim, "Ready", "True", Reason.BOUND, IN_PLACE)
             if not is_final:
@@ -129,7 +131,13 @@ class Reporter:
             return ob
         body = {"status": {"phase": phase}}
         subresource = "status" if self._identity.features.bucket_status else ""
-        written = self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource)
+        try:
+            written = self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource)
+        except NotFound:
+            self._identity.installed.doubt()  # it is gone, or its subresource is
+            raise
+        if written.phase != phase:
+            self._identity.installed.doubt()
         self._caches.buckets.observe(written)
         return written
 
@@ -216,9 +224,20 @@ class Reporter:
         try:
             written = self._client.patch(CLAIMS, meta.name, body, namespace=meta.namespace, subresource=subresource)
         except NotFound:
-            return claim  # gone meanwhile, and its status with it
+            return self._gone(claim, subresource=subresource)
+        if written.seen.phase != phase or ("conditions" in status and not written.seen.conditions):
+            self._identity.installed.doubt()
         self._caches.claims.observe(written)
         return written
+
+    def _gone(self, claim: ObjectBucketClaim, *, subresource: str) -> ObjectBucketClaim:
+        """The claim went meanwhile, and its status with it; unless it is only the subresource that is not there."""
+        if subresource:
+            with suppress(NotFound):
+                self._client.read(CLAIMS, claim.metadata.name, namespace=claim.metadata.namespace)
+                self._identity.installed.doubt()
+                raise Conflict("claims have no status subresource any more")
+        return claim
 
 
 def _about_edits(uid: str) -> str:

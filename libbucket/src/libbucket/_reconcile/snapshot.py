@@ -68,6 +68,7 @@ class Snapshot:
         fingerprint: of everything that the store's side depends on.
         recheck: whether the store's side is to be gone through although nothing seems to have changed.
         needs_renewal: whether it is time to replace credentials that end by themselves.
+        spec_is_edited: whether somebody has changed what we wrote to the spec of `bucket`.
         keeps_data: whether the provisioner can remove a bucket only if it is empty.
     """
 
@@ -95,6 +96,7 @@ class Snapshot:
     undone: _api.ObjectBucketObject | None = None
     purge_in: float | None = None
     earlier_uid: str = ""
+    spec_is_edited: bool = False
     keeps_data: bool = True
 
     @property
@@ -108,6 +110,12 @@ class Snapshot:
     def is_greenfield(self) -> bool:
         """Whether the bucket is made for this claim: once recorded, that never changes."""
         return self.record.greenfield if self.record else not self.parameters.get("bucketName")
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether what was bound once is still what is asked for: what differs then was changed by somebody else."""
+        is_same = self.observed is not None and self.observed.fingerprint == self.fingerprint
+        return is_same and not self.needs_renewal
 
     @property
     def is_bound(self) -> bool:

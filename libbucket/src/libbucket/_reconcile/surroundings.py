@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from libbucket import _api
     from libbucket._kube.cache import Cache
-    from libbucket._kube.discovery import CrdFeatures
+    from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Identity:
         cluster_id: uid of the namespace kube-system.
         allowed_config: `additionalConfig` keys that the operator allows.
         supported_config: those that the store can do.
-        features: what the installed CRDs keep.
+        installed: the CRDs, and what they keep.
         now: the clock: for credentials that end, and for purges.
         keeps_data: whether the provisioner can remove a bucket only if it is empty.
     """
@@ -47,9 +47,14 @@ class Identity:
     cluster_id: str
     allowed_config: frozenset[str]
     supported_config: frozenset[str]
-    features: CrdFeatures
+    installed: InstalledCrds
     now: Callable[[], datetime]
     keeps_data: bool = True
+
+    @property
+    def features(self) -> CrdFeatures:
+        """What the installed CRDs keep, now."""
+        return self.installed.features
 
     @property
     def label(self) -> str:

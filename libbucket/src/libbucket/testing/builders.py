@@ -200,6 +200,7 @@ def again(request: BucketOptions, answer: ObjectBucket, *, with_credentials: boo
         credentials=answer.connection.authentication if with_credentials else None,
         additional_state=answer.additional_state,
         previous_config=request.claim.additional_config,
+        was_bound=True,
     )
 
 

@@ -45,6 +45,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
     repair_interval: float = 0.0,
     now: Callable[[], datetime] = utc_now,
     features: CrdFeatures | None = None,
+    crd_interval: float = 60.0,
     fence: Callable[[], None] = no_fence,
     pace: float = 1.0,
 ) -> Iterator[Controller]:
@@ -61,6 +62,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         resync_interval: seconds between two looks for drift; 0 for never.
         repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.
         now: the clock, for credentials that end.
+        crd_interval: seconds between two looks whether the CRDs were replaced.
         features: what the installed CRDs keep; all, unless it is given.
         fence: called before each write and each call of the provisioner; raise `LeadershipLost` in it to let the core
             die there.
@@ -77,6 +79,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         resync_interval=resync_interval,
         repair_interval=repair_interval,
         features=features or CrdFeatures(),
+        crd_interval=crd_interval,
         now=now,
         pace=pace,
     )

@@ -12,12 +12,14 @@ import re
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from libbucket._kube.quantity import parse_quantity
 from libbucket.errors import (
     BucketExists,
+    BucketLost,
     BucketNotEmpty,
     BucketNotFound,
     InvalidAdminSecret,
@@ -96,6 +98,8 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             )
         with self.store.lock:
             bucket = self.store.buckets.get(options.bucket_name)
+            if bucket is None and options.was_bound:
+                raise BucketLost(f"bucket {options.bucket_name} is gone, and what was in it")
             if bucket is None:
                 bucket = Bucket(stamp=options.owner.stamp(), region=settings.region, versioned=settings.versioned)
                 self.store.buckets[options.bucket_name] = bucket
@@ -103,9 +107,11 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 bucket.stamp = options.owner.stamp()
             if not options.owner.is_stamped_on(bucket.stamp):
                 raise BucketExists(f"bucket {options.bucket_name} exists already and belongs to somebody else")
+            repairs = self._repairs(options)
             if max_objects is not None or "maxObjects" in options.previous_config:
+                repairs += ("quota",) if options.was_bound and bucket.max_objects != max_objects else ()
                 bucket.max_objects = max_objects
-            return self._answer(options, settings)
+            return replace(self._answer(options, settings), repairs=repairs)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Makes an identity that may use the bucket that the class names."""
@@ -114,7 +120,8 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         with self.store.lock:
             if options.bucket_name not in self.store.buckets:
                 raise BucketNotFound(f"bucket {options.bucket_name}, which the class names, does not exist")
-            return self._answer(options, settings)
+            repairs = self._repairs(options)
+            return replace(self._answer(options, settings), repairs=repairs)
 
     def delete(self, ob: ObjectBucket) -> None:
         """Removes the identity, then the bucket if it carries the owner's stamp."""
@@ -177,6 +184,13 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 where = f"{settings.secret_namespace}/{settings.secret_name}"
                 raise InvalidAdminSecret(f"Secret {where} has no key {ADMIN_KEY}")
         return settings
+
+    def _repairs(self, options: BucketOptions) -> tuple[str, ...]:
+        """What is not as an earlier call left it, and is put right by this one."""
+        identity = self.store.identities.get(options.user_id)
+        if identity is None:
+            return ("user",) if options.was_bound else ()
+        return ("permission",) if options.was_bound and identity.grants != {options.bucket_name} else ()
 
     def _answer(self, options: BucketOptions, settings: _Settings) -> ObjectBucket:
         """Lets the identity in, and says how to get there."""

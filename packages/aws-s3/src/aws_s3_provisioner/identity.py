@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
 
@@ -71,13 +72,17 @@ class Identity:
     managed_policy: str
     taken_over: bool
 
-    def ensure(self) -> User:
+    def ensure(self) -> tuple[User, bool]:
         """The user is there, and is this claim's; a note that a bucket is being made, from a call before, is removed.
+
+        Returns:
+            The user, and whether it was made just now.
 
         Raises:
             RetrySlowly: there is one of that name, and it is not this claim's.
         """
-        found = self._find() or self._create()
+        known = self._find()
+        found = known or self._create()
         if not self._is_ours(found):
             raise RetrySlowly(
                 f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it by hand",
@@ -87,7 +92,19 @@ class Identity:
             self._tag(self.owner.stamp())
         if _INTENT in found.tags:
             self.withdraw_intent()
-        return found
+        return found, known is None
+
+    def is_limited(self, document: Document) -> bool:
+        """Whether the one policy of the user is this one."""
+        with translated(self.clients.call("iam:GetUserPolicy")):
+            try:
+                found: Any = self.clients.iam.get_user_policy(UserName=self.name, PolicyName=_POLICY_NAME)
+            except ClientError as error:
+                if code_of(error) != _GONE:
+                    raise
+                return False
+        written = found["PolicyDocument"]
+        return bool((json.loads(unquote(written)) if isinstance(written, str) else written) == document)
 
     def limit(self, document: Document) -> None:
         """Writes the one policy of the user; replaces what was there."""

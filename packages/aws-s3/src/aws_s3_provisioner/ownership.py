@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from aws_s3_provisioner.request import withdraw
 from aws_s3_provisioner.storage import NewBucket
-from libbucket import BucketExists
+from libbucket import BucketExists, BucketLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +47,8 @@ def ensure_bucket(request: Request) -> None:
     """
     if _settle(request):
         return
+    if request.was_bound:
+        raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     tags = {**request.parameters.tags, **request.owner.stamp()}
     new = NewBucket(region=request.parameters.region, tags=tags, object_ownership=request.parameters.object_ownership)
     if not request.parameters.stamps_on_creation:

@@ -86,7 +86,8 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
             settings = parse_settings(options, request.parameters, request.clients)
             _check_handed_out(request)
             ensure_bucket(request)
-            settings.apply(request.clients, request.bucket)
+            for key in settings.apply(request.clients, request.bucket):
+                request.note(key)
             return _ensure_access(request, options.credentials, warnings=request.parameters.warnings)
 
     def delete(self, ob: ObjectBucket) -> None:
@@ -149,6 +150,8 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 taken_over=of.taken_over,
                 # One that a class without users finds recorded is from before the class was changed.
                 has_user=parameters.create_user or bool(of.additional_state.get(_STATE_USER)),
+                was_bound=isinstance(of, BucketOptions) and of.was_bound,
+                repairs=[],
                 patience=self._patience,
             )
 
@@ -193,14 +196,17 @@ def _ensure_access(request: Request, held: Authentication | None, *, warnings: t
         if request.has_user:
             request.identity.withdraw()
         return _answer(request, _admins_own(request), state={_STATE_USER: "", _STATE_ARN: ""}, warnings=warnings)
-    user = request.identity.ensure()
-    request.identity.limit(
-        build_access(
-            request.clients.bucket_arn(request.bucket),
-            template=request.parameters.iam_policy,
-            key_arn=_key_arn(request, user),
-        )
+    user, is_new = request.identity.ensure()
+    if is_new:
+        request.note("user")
+    document = build_access(
+        request.clients.bucket_arn(request.bucket),
+        template=request.parameters.iam_policy,
+        key_arn=_key_arn(request, user),
     )
+    if not is_new and request.was_bound and not request.identity.is_limited(document):
+        request.note("policy of the user")
+    request.identity.limit(document)
     keys = _working(request, held.access_keys if held is not None else None) or _new_keys(request)
     state = {_STATE_USER: request.identity.name, _STATE_ARN: request.identity.managed_policy or user.arn}
     return _answer(request, keys, state=state, warnings=warnings)
@@ -267,4 +273,5 @@ def _answer(request: Request, keys: AccessKeys, *, state: Mapping[str, str], war
             additional_state=state,
         ),
         warnings=warnings,
+        repairs=tuple(request.repairs),
     )

@@ -60,6 +60,8 @@ class Request:
         owner: whose it is.
         taken_over: whether a bucket without any stamp is this claim's.
         has_user: whether the claim has a user of its own.
+        was_bound: whether an earlier call for this claim has answered.
+        repairs: what this call has put right.
         patience: of this verb.
     """
 
@@ -72,7 +74,14 @@ class Request:
     owner: Owner
     taken_over: bool
     has_user: bool
+    was_bound: bool
+    repairs: list[str]
     patience: Patience
+
+    def note(self, what: str) -> None:
+        """Something had been changed by hand, and is put right."""
+        if self.was_bound:
+            self.repairs.append(what)
 
 
 def withdraw(request: Request) -> None:

@@ -47,8 +47,11 @@ class Settings:
     lifecycle: Document | None
     kms_key_id: str
 
-    def apply(self, clients: Clients, bucket: str) -> None:
+    def apply(self, clients: Clients, bucket: str) -> list[str]:
         """Sets all of it.
+
+        Returns:
+            What was seen to be otherwise. The rest is set without a look.
 
         Raises:
             InvalidConfig: AWS refuses the claim's policy or rules.
@@ -56,12 +59,14 @@ class Settings:
         """
         if self.kms_key_id:
             _encrypt(clients, bucket, self.kms_key_id)
-        if self.versioning is not None:
-            _set_versioning(clients, bucket, self.versioning)
+        changed = []
+        if self.versioning is not None and _set_versioning(clients, bucket, self.versioning):
+            changed.append("versioning")
         if self.policy is not None:
             _set_policy(clients, bucket, self.policy)
         if self.lifecycle is not None:
             _set_lifecycle(clients, bucket, self.lifecycle)
+        return changed
 
 
 def parse_settings(options: BucketOptions, parameters: Parameters, clients: Clients) -> Settings:
@@ -112,15 +117,16 @@ def _encrypt(clients: Clients, bucket: str, key: str) -> None:
         clients.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=rules)
 
 
-def _set_versioning(clients: Clients, bucket: str, status: Any) -> None:
-    """Sets versioning if it is not that already; a bucket that never had versions is left so."""
+def _set_versioning(clients: Clients, bucket: str, status: Any) -> bool:
+    """Sets versioning; False where it is that already, or where a bucket never had versions, which is left so."""
     with translated(clients.call("s3:GetBucketVersioning")):
         answer: Any = clients.s3.get_bucket_versioning(Bucket=bucket)
     found = answer.get("Status")  # absent where versions were never kept
     if found == status or (found is None and status == "Suspended"):
-        return
+        return False
     with translated(clients.call("s3:PutBucketVersioning")):
         clients.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+    return True
 
 
 def _set_policy(clients: Clients, bucket: str, document: Document) -> None:

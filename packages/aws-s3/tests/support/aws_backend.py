@@ -312,6 +312,7 @@ class AwsBackend(Backend):
             "bucketLifecycle": {rules(3): rules(3), rules(30): rules(30)},
             "bucketVersioning": {"Enabled": "Enabled", "Suspended": "Suspended"},
         },
+        silent=frozenset({"bucketPolicy", "bucketLifecycle"}),
         reset={"bucketVersioning": "Suspended"},  # S3 can't take it back to never-was
     )
 

@@ -61,6 +61,7 @@ class Granted:
     sas: SecretStr
     renew_at: datetime
     state: Mapping[str, str]
+    is_restored: bool = False
 
 
 class _AsItIs(AccessPolicy):
@@ -121,7 +122,12 @@ class StoredPolicies:
                 raise NotReady(f"stored access policy {policy.id} does not work yet", delay=5)
         expiry = parse_time(policy.expiry)
         assert expiry is not None, "decide_policy gives none without"  # noqa: S101 - narrows a type
-        return Granted(sas=sas, renew_at=renewal_of(expiry, parameters), state={POLICY_STATE: policy.id})
+        return Granted(
+            sas=sas,
+            renew_at=renewal_of(expiry, parameters),
+            state={POLICY_STATE: policy.id},
+            is_restored=missing is not None,
+        )
 
     def withdraw(self, container: str, recorded: str) -> None:
         """Removes the claim's policy; the container and others' policies stay. A container that is gone is fine.

@@ -27,6 +27,7 @@ from azure_provisioner.storage import Storage, accepts, check_deletable
 from libbucket import (
     Authentication,
     BucketExists,
+    BucketLost,
     BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
@@ -99,7 +100,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         """Makes the container and a SAS for it; see `Provisioner.provision`."""
         _check_name(options.bucket_name)
         with self._request(options) as request:
-            is_new = _ensure_container(request)
+            is_new = _ensure_container(request, is_known=options.was_bound)
             return self._give_access(request, options, is_new=is_new)
 
     def delete(self, ob: ObjectBucket) -> None:
@@ -180,7 +181,8 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             ends = parse_time(state.get(EXPIRY_STATE))
             if ends is not None and ends > now:  # the same, the other way round: `revoke` has to wait for it
                 granted = replace(granted, state={**granted.state, EXPIRY_STATE: state[EXPIRY_STATE]})
-        return _answer(request, granted)
+        repairs = ("stored access policy",) if granted.is_restored and options.was_bound else ()
+        return replace(_answer(request, granted), repairs=repairs)
 
     def _withdraw_policy(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> None:
         recorded = of.additional_state.get(POLICY_STATE, "")
@@ -221,7 +223,7 @@ def _check_name(container: str) -> None:
         )
 
 
-def _ensure_container(request: _Request) -> bool:
+def _ensure_container(request: _Request, *, is_known: bool) -> bool:
     """The claim's container is there and stamped: Azure stamps it in the call that makes it.
 
     Returns:
@@ -229,8 +231,11 @@ def _ensure_container(request: _Request) -> bool:
 
     Raises:
         BucketExists: it is somebody else's.
+        BucketLost: it was there, and is gone.
     """
     found = request.storage.find(request.container)
+    if found is None and is_known:
+        raise BucketLost(f"container {request.container} is gone, with everything in it")
     if found is None:
         if request.storage.create(request.container, request.of.owner.stamp()):
             return True

@@ -32,6 +32,7 @@ from libbucket import (
     AccessDenied,
     Authentication,
     BucketExists,
+    BucketLost,
     BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
@@ -50,12 +51,14 @@ from libbucket import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
     from google.cloud.storage import Bucket
 
     from gcs_provisioner.client import Clients
     from gcs_provisioner.parameters import Admin
+    from gcs_provisioner.policy import Binding
     from libbucket import Claim, Owner
 
 # https://cloud.google.com/storage/docs/buckets#naming; names with dots need a domain that is proven to be one's own.
@@ -75,6 +78,12 @@ class _Request:
     owner: Owner
     taken_over: bool
     was_bound: bool
+    repairs: list[str]
+
+    def note(self, what: str) -> None:
+        """Something had been changed by hand, and is put right."""
+        if self.was_bound:
+            self.repairs.append(what)
 
 
 class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
@@ -97,9 +106,9 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         parse_kubernetes_account(options.claim.additional_config)
         with self._request(options) as request:
             versioning = _decide_versioning(options, request.parameters)
-            found = _ensure_bucket(request, versioning=bool(versioning))
-            if versioning is not None:
-                request.storage.set_versioning(found, enabled=versioning)
+            found = _ensure_bucket(request, versioning=bool(versioning), is_known=options.was_bound)
+            if versioning is not None and request.storage.set_versioning(found, enabled=versioning):
+                request.note("versioning")
             authentication = _ensure_access(request, found, options)
             return _answer(request, found, authentication)
 
@@ -170,6 +179,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 owner=of.owner,
                 taken_over=of.taken_over,
                 was_bound=bool(of.additional_state),
+                repairs=[],
             )
 
     def _admin(self, parameters: Parameters) -> Admin | None:
@@ -248,7 +258,7 @@ def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool |
     return False if VERSIONING_KEY in options.previous_config else None
 
 
-def _ensure_bucket(request: _Request, *, versioning: bool) -> Bucket:
+def _ensure_bucket(request: _Request, *, versioning: bool, is_known: bool) -> Bucket:
     """The claim's bucket is there and stamped: by the very call that makes it, so that no crash leaves one without."""
     try:
         found = request.storage.find(request.bucket)
@@ -257,6 +267,8 @@ def _ensure_bucket(request: _Request, *, versioning: bool) -> Bucket:
         if request.was_bound:
             raise
         found = None
+    if found is None and is_known:
+        raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     if found is None:
         made = request.storage.create(request.bucket, build_stamp(request.owner), versioning=versioning)
         if made is not None:
@@ -302,6 +314,8 @@ def _ensure_access(request: _Request, found: Bucket, options: BucketOptions) -> 
         state=options.additional_state,
     )
     is_new = request.identity.ensure()
+    if is_new:
+        request.note("service account")
     if not is_new and keys.has_lost_file():
         request.identity.remove()
         request.identity.ensure()
@@ -319,9 +333,17 @@ def _open_bucket(request: _Request) -> None:
         partial(grant_shared, email=email, title=title, bucket=request.bucket) if title else partial(grant, email=email)
     )
 
+    changed = False
+
+    def noted(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
+        nonlocal changed
+        wanted = edit(bindings)
+        changed = changed or not is_same(wanted, bindings)
+        return wanted
+
     def is_open() -> bool:
         try:
-            is_there = request.storage.edit_policy(request.bucket, edit)
+            is_there = request.storage.edit_policy(request.bucket, noted)
         except UnknownMember:
             return False
         if not is_there:
@@ -330,6 +352,8 @@ def _open_bucket(request: _Request) -> None:
 
     if not request.clients.patience.until(is_open, request.clients.patience.account):
         raise NotReady(f"Google does not know the new service account {email} everywhere yet", delay=5)
+    if changed:
+        request.note("permission on the bucket")
 
 
 def _close_bucket(request: _Request) -> None:
@@ -395,4 +419,5 @@ def _answer(
     return ObjectBucket(
         connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=state),
         warnings=parameters.warnings + warnings,
+        repairs=tuple(request.repairs),
     )

@@ -91,13 +91,14 @@ class Storage:
         with translated(self._call("storage.buckets.update")):
             bucket.patch(if_metageneration_match=bucket.metageneration, **self.clients.bounds)
 
-    def set_versioning(self, bucket: Bucket, *, enabled: bool) -> None:
-        """Has the bucket keep older generations or not, if it is not that way already."""
+    def set_versioning(self, bucket: Bucket, *, enabled: bool) -> bool:
+        """Has the bucket keep older generations or not; False where it was that way already."""
         if bool(bucket.versioning_enabled) == enabled:
-            return
+            return False
         bucket.versioning_enabled = enabled
         with translated(self._call("storage.buckets.update")):
             bucket.patch(**self.clients.bounds)
+        return True
 
     def edit_policy(self, bucket: str, edit: Callable[[Iterable[Mapping[str, Any]]], list[Binding]]) -> bool:
         """Reads the bucket's policy, changes it, and writes it if that changed anything; False if there is no bucket.

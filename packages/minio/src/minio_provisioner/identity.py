@@ -15,7 +15,7 @@ from minio.error import MinioAdminException
 
 from libbucket import AccessKeys, NotReady, SecretStr
 from minio_provisioner.errors import Call, code_of, translated
-from minio_provisioner.policy import build_access, build_intent, is_intent
+from minio_provisioner.policy import build_access, build_intent, is_intent, is_same
 
 if TYPE_CHECKING:
     from minio_provisioner.client import Clients
@@ -54,9 +54,13 @@ class Identity:
         if self.has_declared_intent(bucket):
             self._remove_policy()
 
-    def ensure_policy(self, bucket: str, *, object_locking: bool) -> None:
-        """Writes the policy that limits the user to `bucket`; replaces what was there."""
-        self._write_policy(build_access(bucket, object_locking=object_locking))
+    def ensure_policy(self, bucket: str, *, object_locking: bool) -> bool:
+        """The policy that limits the user to `bucket` is there; False where it was already."""
+        wanted, found = build_access(bucket, object_locking=object_locking), self._find_policy()
+        if found is not None and is_same(found, wanted):
+            return False
+        self._write_policy(wanted)
+        return True
 
     def exists(self) -> bool:
         """Whether the user is there."""
@@ -76,14 +80,16 @@ class Identity:
             self.clients.admin.user_add(self.user, secret.reveal())
         return AccessKeys(access_key_id=self.user, secret_access_key=secret)
 
-    def attach(self) -> None:
-        """Attaches the policy to the user."""
+    def attach(self) -> bool:
+        """Attaches the policy to the user; False where it was already."""
         with translated(self._call("admin:AttachUserOrGroupPolicy")):
             try:
                 self.clients.admin.attach_policy([self.policy], user=self.user)
             except MinioAdminException as error:
                 if code_of(error) != _ALREADY_APPLIED:
                     raise
+                return False
+        return True
 
     def withdraw(self) -> None:
         """Removes the user with everything that was derived from it, then the policy.

@@ -89,3 +89,16 @@ def _document(*statements: Document) -> Document:
 
 def _statement(sid: str, effect: str, actions: tuple[str, ...], *resources: str) -> Document:
     return {"Sid": sid, "Effect": effect, "Action": sorted(actions), "Resource": list(resources)}
+
+
+def is_same(found: Mapping[str, Any], wanted: Document) -> bool:
+    """Whether a policy as MinIO gives it back says what another says: it sorts what has no order."""
+    return bool(_normal(found) == _normal(wanted))
+
+
+def _normal(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _normal(item) for key, item in value.items() if item not in ("", None)}
+    if isinstance(value, (list, tuple)):
+        return sorted((_normal(item) for item in value), key=str)
+    return value

@@ -15,6 +15,7 @@ from libbucket import (
     AccessKeys,
     Authentication,
     BucketExists,
+    BucketLost,
     BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
@@ -71,6 +72,13 @@ class _Request:
     bucket: str
     owner: Owner
     taken_over: bool
+    was_bound: bool
+    repairs: list[str]
+
+    def note(self, what: str) -> None:
+        """Something had been changed by hand, and is put right."""
+        if self.was_bound:
+            self.repairs.append(what)
 
 
 class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
@@ -97,8 +105,9 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         with self._request(options) as request:
             settings = _settings(options, request.parameters)
             _ensure_bucket(request)
-            for apply in settings:
-                apply(request.storage)
+            for name, apply in settings:
+                if apply(request.storage):
+                    request.note(name)
             keys = _ensure_access(request, options.credentials)
             return _answer(request, keys, warnings=request.parameters.warnings)
 
@@ -159,6 +168,8 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 bucket=of.bucket_name,
                 owner=of.owner,
                 taken_over=of.taken_over,
+                was_bound=isinstance(of, BucketOptions) and of.was_bound,
+                repairs=[],
             )
 
     def _admin(self, parameters: Parameters) -> Admin:
@@ -185,19 +196,19 @@ def _check_name(bucket: str) -> None:
         )
 
 
-def _settings(options: BucketOptions, parameters: Parameters) -> list[Callable[[Storage], None]]:
-    """What to set on the bucket; checked as a whole before anything is made."""
+def _settings(options: BucketOptions, parameters: Parameters) -> list[tuple[str, Callable[[Storage], bool]]]:
+    """What to set on the bucket, each with its name; checked as a whole before anything is made."""
     config, before, bucket = options.claim.additional_config, options.previous_config, options.bucket_name
     asked = parse_versioning(config, object_locking=parameters.object_locking)
     by_class = "Enabled" if parameters.versioning else None
     reset = "Suspended" if VERSIONING_KEY in before else None
     versioning = asked or by_class or reset
-    settings: list[Callable[[Storage], None]] = []
+    settings: list[tuple[str, Callable[[Storage], bool]]] = []
     if versioning is not None:
-        settings.append(lambda storage: storage.set_versioning(bucket, versioning))
+        settings.append(("versioning", lambda storage: storage.set_versioning(bucket, versioning)))
     quota = parse_quota(config)
     if any(key in config or key in before for key in SIZE_KEYS):
-        settings.append(lambda storage: storage.set_quota(bucket, quota))
+        settings.append(("quota", lambda storage: storage.set_quota(bucket, quota)))
     return settings
 
 
@@ -210,6 +221,8 @@ def _ensure_bucket(request: _Request) -> None:
     """
     if _settle(request):
         return
+    if request.was_bound:
+        raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     request.identity.declare_intent(request.bucket)
     if request.storage.create(request.bucket, object_locking=request.parameters.object_locking):
         request.storage.stamp(request.bucket, request.owner.stamp())
@@ -261,10 +274,15 @@ def _not_ours(bucket: str) -> BucketExists:
 def _ensure_access(request: _Request, held: Authentication | None) -> AccessKeys:
     """The claim's user, with its policy and keys that work: those that the claim holds, or new ones."""
     identity = request.identity
-    identity.ensure_policy(request.bucket, object_locking=request.parameters.object_locking)
+    if identity.ensure_policy(request.bucket, object_locking=request.parameters.object_locking):
+        request.note("policy")
     keys = held.access_keys if held is not None else None
-    if keys is not None and keys.access_key_id == identity.user and identity.exists():
-        identity.attach()
+    exists = identity.exists()
+    if not exists:
+        request.note("user")
+    if keys is not None and keys.access_key_id == identity.user and exists:
+        if identity.attach():
+            request.note("policy of the user")
         if request.storage.accepts(keys, request.bucket):
             return keys
     new = identity.create_keys()
@@ -293,4 +311,5 @@ def _answer(request: _Request, keys: AccessKeys, *, warnings: tuple[str, ...]) -
             additional_state={"UserName": request.identity.user, "PolicyName": request.identity.policy},
         ),
         warnings=warnings,
+        repairs=tuple(request.repairs),
     )

@@ -6,6 +6,7 @@ that it needs, for the message if MinIO refuses it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -83,22 +84,31 @@ class Storage:
         with translated(self._call("s3:PutBucketTagging")):
             self.clients.s3.set_bucket_tags(bucket, tags)
 
-    def set_versioning(self, bucket: str, status: str) -> None:
-        """Sets versioning to `Enabled` or `Suspended`, if it is not that already.
+    def set_versioning(self, bucket: str, status: str) -> bool:
+        """Sets versioning to `Enabled` or `Suspended`; False where it is that already.
 
         A bucket that never had versions is left so when they are to be suspended: it already keeps none.
         """
         with translated(self._call("s3:GetBucketVersioning")):
             found = self.clients.s3.get_bucket_versioning(bucket).status
         if found == status or (found != ENABLED and status == "Suspended"):
-            return
+            return False
         with translated(self._call("s3:PutBucketVersioning")):
             self.clients.s3.set_bucket_versioning(bucket, VersioningConfig(_VERSIONING[status]))
+        return True
 
-    def set_quota(self, bucket: str, size: int) -> None:
-        """Limits the bucket to `size` bytes; 0 lifts the limit. MinIO enforces it some time later."""
+    def set_quota(self, bucket: str, size: int) -> bool:
+        """Limits the bucket to `size` bytes; 0 lifts the limit; False where it is so already.
+
+        MinIO enforces it some time later.
+        """
+        with translated(self._call("admin:GetBucketQuota")):
+            found = json.loads(self.clients.admin.bucket_quota_get(bucket))
+        if (found.get("size") or found.get("quota") or 0) == size:
+            return False
         with translated(self._call("admin:SetBucketQuota")):
             self.clients.admin.bucket_quota_set(bucket, size)
+        return True
 
     def accepts(self, keys: AccessKeys, bucket: str) -> bool:
         """Whether a claim's own keys reach its bucket now.

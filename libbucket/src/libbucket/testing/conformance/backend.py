@@ -31,6 +31,7 @@ class Ability(StrEnum):
     DELETE_MARKERS = "keep a deletion as a version of its own"
     TAKEOVER = "take over a bucket that another program made for a claim"
     REUSED_NAMES = "give a bucket the name of one that was just removed"
+    REPORTED_REPAIRS = "say what had been changed by hand and is repaired"
     LISTED_UPLOADS = "list the uploads that were begun and never completed"
     IDENTITY_APART = "keep a claim's identity when its bucket is gone"
 
@@ -49,6 +50,8 @@ class Capabilities:
         cannot: abilities that are missing, each with the reason that the report shows.
         config: for each key of `additionalConfig` that the provisioner supports, at least two values: as a claim writes
             it, and as `Administrator.config` finds it.
+        silent: those of these keys that are set anew at every call without a look, so that nothing is said when one had
+            been changed by hand.
         reset: what `Administrator.config` finds after a key has left the claim, for the keys where that is not None:
             settings that a store can't take back to where they never were.
         public_data: keys of the claim's Secret that are no secret, such as the name of an account.
@@ -59,6 +62,7 @@ class Capabilities:
     cannot: Mapping[Ability, str] = field(default_factory=dict)
     unchecked: Mapping[Check, str] = field(default_factory=dict)
     config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
     reset: Mapping[str, str] = field(default_factory=dict)
     public_data: frozenset[str] = frozenset()
 

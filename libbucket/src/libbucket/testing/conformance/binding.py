@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from libbucket.errors import BucketNotFound, ProvisionerError
+from libbucket.errors import BucketLost, BucketNotFound, ProvisionerError
 from libbucket.testing import builders
+from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.world import (
     CONTENT,
     OBJECT,
@@ -185,11 +186,34 @@ class Binding(Promises):
         assert_shut_out(first)
         assert_works(world.again(first))
 
-    def test_a_bucket_that_was_removed_by_hand_is_made_again(self, world: World) -> None:
+    def test_a_bucket_that_was_removed_by_hand_is_reported_as_lost_and_not_made_again(self, world: World) -> None:
         first = world.greenfield()
-        world.administrator.purge_bucket(first.bucket)
-        assert not world.administrator.bucket_exists(first.bucket)
         assert_works(world.again(first))
+        world.administrator.purge_bucket(first.bucket)
+        with pytest.raises(BucketLost):
+            world.again(first)
+        assert not world.administrator.bucket_exists(first.bucket)
+        world.delete(first.record)
+        if world.can(Ability.REUSED_NAMES):
+            assert_works(world.greenfield(world.request(bucket=first.bucket)))
+
+    @both_kinds
+    def test_nothing_is_reported_as_repaired_where_nothing_was_changed(self, world: World, greenfield: bool) -> None:
+        first = world.tenant(greenfield=greenfield)
+        assert first.answer.repairs == ()
+        second = world.again(first)
+        assert second.answer.repairs == ()
+        assert world.again(second).answer.repairs == ()
+
+    @both_kinds
+    def test_an_identity_that_was_removed_by_hand_is_reported_once(self, world: World, greenfield: bool) -> None:
+        world.needs(Ability.REPORTED_REPAIRS)
+        first = world.tenant(greenfield=greenfield)
+        world.administrator.remove_identity(first.record)
+        second = world.again(first)
+        assert second.answer.repairs
+        assert all(what and what == what.strip() for what in second.answer.repairs)
+        assert world.again(second).answer.repairs == ()
 
     def test_a_granted_bucket_that_was_removed_by_hand_is_reported(self, world: World) -> None:
         first = world.brownfield(world.foreign_bucket())

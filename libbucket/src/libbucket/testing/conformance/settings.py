@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from libbucket.errors import InvalidConfig
+from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.world import Promises, World, assert_works
 
 
@@ -59,8 +60,11 @@ class Settings(Promises):
         for key, ((written, found), (_, other_found)) in _samples(world).items():
             first = world.greenfield(world.request(config={key: written}))
             world.administrator.set_config(first.bucket, key, other_found)
-            world.again(first)
+            second = world.again(first)
             assert world.administrator.config(first.bucket, key) == found
+            if world.can(Ability.REPORTED_REPAIRS) and key not in world.backend.capabilities.silent:
+                assert second.answer.repairs
+            assert world.again(second).answer.repairs == ()
 
     def test_a_value_that_makes_no_sense_is_refused_by_name_and_the_claim_goes_on(self, world: World) -> None:
         for key, ((written, found), _) in _samples(world).items():
