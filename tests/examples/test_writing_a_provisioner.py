@@ -176,6 +176,7 @@ class ShelfBackend(Backend):
             Ability.LIST_BUCKETS: "a user knows one bucket",
             Ability.VERSIONS: "an object has one version",
             Ability.TAKEOVER: "no other program ever made one",
+            Ability.REPORTED_REPAIRS: "the example is short",
         },
         config={"maxObjects": {"5": "5", "1k": "1000"}},
     )
