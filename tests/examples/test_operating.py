@@ -185,7 +185,18 @@ def test_a_bucket_is_kept_by_an_edit_of_its_object_bucket(
     assert control_plane.admin.get(shop[1])["spec"]["reclaimPolicy"] == "Retain"
 
 
-@pytest.mark.parametrize("line", ["get obc --", "describe obc/", "annotate obc/", "get storageclass", "get lease"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "get obc --",
+        "describe obc/",
+        "try-again=",
+        "deletion-policy=Purge",
+        "purge-at}",
+        "get storageclass",
+        "get lease",
+    ],
+)
 def test_what_the_page_has_one_look_at_can_be_looked_at(
     line: str, control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
 ) -> None:
