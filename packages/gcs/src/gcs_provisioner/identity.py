@@ -97,8 +97,11 @@ class Identity:
             except api.NotFound:
                 return
 
-    def let_act(self, members: Iterable[str]) -> None:
+    def let_act(self, members: Iterable[str]) -> bool:
         """Lets exactly these Kubernetes service accounts act as the account, as far as this claim is concerned.
+
+        Returns:
+            Whether others could before.
 
         Raises:
             RetrySlowly: the workload identity pool does not exist.
@@ -109,8 +112,10 @@ class Identity:
             policy = self._read_policy()
             before = policy.get("bindings", [])
             bindings = impersonate(before, wanted, title=self.title)
-            if is_same(before, bindings) or self._write_policy({**policy, "version": 3, "bindings": bindings}):
-                return
+            if is_same(before, bindings):
+                return False
+            if self._write_policy({**policy, "version": 3, "bindings": bindings}):
+                return True
             self.clients.patience.step_back(attempt)
         raise NotReady(f"the policy of service account {self.email} is being written by others all the time", delay=2)
 

@@ -321,8 +321,8 @@ def _ensure_access(request: _Request, found: Bucket, options: BucketOptions) -> 
         request.identity.ensure()
     _open_bucket(request)
     members = _decide_workload(request, options)
-    if members is not None:
-        request.identity.let_act(members)
+    if members is not None and request.identity.let_act(members):
+        request.note("who may act as the service account")
     return keys.ensure()
 
 
