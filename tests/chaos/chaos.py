@@ -26,6 +26,8 @@ sys.path.extend(
 
 from crash import Crash
 from neighbours import Neighbours
+from outages import Outages
+from replicas import Replicas
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
@@ -37,8 +39,8 @@ from trial import Choice, Lane, Part, Result, carry_out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PARTS: Final[tuple[Part, ...]] = (Crash(), Neighbours())
-_TOLD_ONE_BY_ONE: Final = frozenset({Neighbours.name})
+PARTS: Final[tuple[Part, ...]] = (Crash(), Neighbours(), Replicas(), Outages())
+_TOLD_ONE_BY_ONE: Final = frozenset({Neighbours.name, Outages.name, Replicas.name})
 """Parts whose trials are each a sentence of their own: what was tried, what was expected, what was seen."""
 
 _LANES: Final = 2

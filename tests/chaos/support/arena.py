@@ -30,7 +30,8 @@ from libbucket.testing.kubeconfigs import User, write_kubeconfig
 from libbucket.testing.processes import fresh_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from stores.base import Store
 
@@ -118,16 +119,20 @@ class Arena(Shop):
     @cached_property
     def kubeconfig(self) -> Path:
         """Leads through the cluster's proxy, with the rights of an administrator."""
+        return self.account_kubeconfig("provisioner", self.proxies[CLUSTER].url)
+
+    def account_kubeconfig(self, name: str, url: str) -> Path:
+        """Of a service account that is made for it, with the rights of an administrator, by way of `url`."""
         account = f"/api/v1/namespaces/{self.namespace}/serviceaccounts"
-        self.admin.create(account, {"metadata": {"name": "provisioner"}})
-        subject = {"kind": "ServiceAccount", "name": "provisioner", "namespace": self.namespace}
+        self.admin.create(account, {"metadata": {"name": name}})
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": self.namespace}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-        body = {"metadata": {"name": self.namespace}, "roleRef": role, "subjects": [subject]}
+        body = {"metadata": {"name": f"{self.namespace}-{name}"}, "roleRef": role, "subjects": [subject]}
         self.admin.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", body)
-        answer = self.admin.create(f"{account}/provisioner/token", {"spec": {"expirationSeconds": 86400}})
-        path = self.cluster.directory / f"kubeconfig-{self.namespace}"
+        answer = self.admin.create(f"{account}/{name}/token", {"spec": {"expirationSeconds": 86400}})
+        path = self.cluster.directory / f"kubeconfig-{self.namespace}-{name}"
         user = User(token=answer["status"]["token"])
-        return write_kubeconfig(path, url=self.proxies[CLUSTER].url, ca=b"", user=user)
+        return write_kubeconfig(path, url=url, ca=b"", user=user)
 
     # The provisioner.
 
@@ -218,13 +223,21 @@ class Arena(Shop):
 
 
 @contextmanager
-def arena(cluster: Cluster, name: str) -> Iterator[Arena]:
-    """Starts a store and all that stands around it, and opens the arena; ends all at the end of the block."""
+def arena(
+    cluster: Cluster, name: str, *, start: Callable[[], AbstractContextManager[Store]] | None = None
+) -> Iterator[Arena]:
+    """Starts a store and all that stands around it, and opens the arena; ends all at the end of the block.
+
+    Args:
+        cluster: where claims are made.
+        name: of the store.
+        start: starts it in another way than usual.
+    """
     namespace = f"chaos-{secrets.token_hex(4)}"
     cluster.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
     with (
         fresh_directory("chaos-") as directory,
-        STORES[name]() as store,
+        (start or STORES[name])() as store,
         proxy_before(CLUSTER, cluster.url, ca_path=cluster.ca_path) as to_cluster,
         proxy_before(STORE, _origin(store.address)) as to_store,
         zygote(store.module, directory) as forks,

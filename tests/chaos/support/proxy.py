@@ -38,11 +38,13 @@ class Request:
         proxy: name of the proxy that it came through.
         method: HTTP method.
         target: path and query, as they were sent.
+        client: TCP port of whoever sent it, from which its process can be told.
     """
 
     proxy: str
     method: str
     target: str
+    client: int = 0
 
     @property
     def path(self) -> str:
@@ -52,7 +54,7 @@ class Request:
     @property
     def is_watch(self) -> bool:
         """Whether it asks for a stream that does not end by itself."""
-        return "watch=true" in self.target.partition("?")[2]
+        return bool({"watch=true", "watch=1"} & set(self.target.partition("?")[2].split("&")))
 
 
 class Fate(Enum):
@@ -85,6 +87,9 @@ class Instead:
 class Meddler:
     """Decides about every request; this one lets all pass. May block, kill or count. Called from several threads."""
 
+    def opened(self) -> None:
+        """A connection was made, and nothing has come through it: with TLS, the handshake is still to come."""
+
     def before(self, request: Request) -> Fate | Instead:  # noqa: ARG002 - a hook
         """The request is whole and has not been passed on."""
         return Fate.PASS
@@ -97,6 +102,9 @@ class Meddler:
         """Seconds by which every event of a watch comes late."""
         return 0.0
 
+    def hold_stream(self, request: Request) -> None:
+        """A part of a watch has come from the server, and is passed on when this returns."""
+
 
 class Proxy:
     """A running one.
@@ -105,16 +113,21 @@ class Proxy:
         name: for `Request.proxy`.
         upstream: address of the real server; a path in it is not used.
         ca_path: the authority to trust where the server speaks TLS.
+        tls: what it shows itself by; None for a proxy without TLS.
 
     Attributes:
-        url: `http://127.0.0.1:PORT`, always without TLS.
+        url: where it listens.
         upstream: as it was given.
+        tls: set it at any time, for new connections.
         meddler: decides about every request; set it at any time.
     """
 
-    def __init__(self, name: str, upstream: str, *, ca_path: Path | None = None) -> None:
+    def __init__(
+        self, name: str, upstream: str, *, ca_path: Path | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.name = name
         self.upstream = upstream
+        self.tls = tls
         self.meddler = Meddler()
         parts = urlsplit(upstream)
         assert parts.hostname
@@ -123,7 +136,7 @@ class Proxy:
         self._tls = ssl.create_default_context(cafile=ca_path) if parts.scheme == "https" else None
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name=name)
-        self.url = f"http://{HOST}:{self._server.server_address[1]}"
+        self.url = f"{'https' if tls else 'http'}://{HOST}:{self._server.server_address[1]}"
 
     def connect(self) -> HTTPConnection:
         """A new connection to the real server."""
@@ -192,6 +205,13 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Who meddles says what happened."""
 
+    def setup(self) -> None:
+        self.server.proxy.meddler.opened()
+        if self.server.proxy.tls is not None:
+            self.request.settimeout(_SECONDS)
+            self.request = self.server.proxy.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+
     def finish(self) -> None:
         with suppress(OSError):
             super().finish()
@@ -207,7 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read_body()
         # The request line, because the parsed path loses a second leading slash, which is part of what is signed.
         target = self.requestline.split(" ")[1]
-        request = Request(proxy=self.server.proxy.name, method=self.command, target=target)
+        port = self.client_address[1]
+        request = Request(proxy=self.server.proxy.name, method=self.command, target=target, client=port)
         with suppress(OSError, HTTPException):
             self._meddle(request, body)
             self.wfile.flush()
@@ -264,14 +285,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         if is_stream and request.method != "HEAD":
-            self._pass_stream(response, delay)
+            self._pass_stream(request, response, delay)
         else:
             self.wfile.write(response.read())
         self.close_connection = self.headers.get("Connection", "").lower() == "close"
 
-    def _pass_stream(self, response: HTTPResponse, delay: float) -> None:
+    def _pass_stream(self, request: Request, response: HTTPResponse, delay: float) -> None:
         self.wfile.flush()
         for chunk in _late(response, delay) if delay else iter(lambda: response.read1(_CHUNK), b""):
+            self.server.proxy.meddler.hold_stream(request)
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
@@ -310,9 +332,11 @@ def _late(response: HTTPResponse, delay: float) -> Iterator[bytes]:
 
 
 @contextmanager
-def proxy_before(name: str, upstream: str, *, ca_path: Path | None = None) -> Iterator[Proxy]:
+def proxy_before(
+    name: str, upstream: str, *, ca_path: Path | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[Proxy]:
     """Runs a proxy until the block ends."""
-    proxy = Proxy(name, upstream, ca_path=ca_path)
+    proxy = Proxy(name, upstream, ca_path=ca_path, tls=tls)
     proxy.start()
     try:
         yield proxy

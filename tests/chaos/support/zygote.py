@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from libbucket.testing.offline import guarded_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _SECONDS: Final = 30.0
 _FIRST_SECONDS: Final = 120.0
@@ -66,7 +66,7 @@ class Child:
 class Zygote:
     """The process that forks, seen from outside. Use `zygote`."""
 
-    def __init__(self, module: str, directory: Path) -> None:
+    def __init__(self, module: str, directory: Path, environment: Mapping[str, str]) -> None:
         self._directory = directory
         self._lock = threading.Lock()
         self._children: dict[int, Child] = {}
@@ -80,7 +80,7 @@ class Zygote:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env={**os.environ, **guarded_environment()},
+            env={**os.environ, **guarded_environment(), **environment},
         )
         self._reader = threading.Thread(target=self._read, daemon=True, name=f"zygote-{module}")
         self._reader.start()
@@ -125,9 +125,9 @@ class Zygote:
 
 
 @contextmanager
-def zygote(module: str, directory: Path) -> Iterator[Zygote]:
+def zygote(module: str, directory: Path, environment: Mapping[str, str] | None = None) -> Iterator[Zygote]:
     """Runs one for a package of this name until the block ends; logs go into `directory`."""
-    made = Zygote(module, directory)
+    made = Zygote(module, directory, environment or {})
     try:
         yield made
     finally:

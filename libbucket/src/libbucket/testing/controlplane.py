@@ -9,6 +9,7 @@ directory; nothing is left at the end. There are no nodes: pods can be created, 
 
 from __future__ import annotations
 
+import base64
 import secrets
 import signal
 import sys
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
 from libbucket.testing.admin import KubeAdmin
@@ -35,7 +37,14 @@ _STOP_SECONDS: Final = 2.0  # it holds nothing that has to be saved
 _TOKEN_SECONDS: Final = 86400
 _ADMINS: Final = "system:masters"
 _CONTROLLERS: Final = "namespace-controller,garbage-collector-controller"
-_AUDIT_POLICY: Final = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
+_AUDIT_POLICY: Final = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+  # With their content, so that the log also says who held a Lease when.
+  - {level: RequestResponse, verbs: [create, update, patch], resources: [{group: coordination.k8s.io}]}
+  - {level: Metadata}
+"""
 
 
 class Cluster:
@@ -160,6 +169,31 @@ class ControlPlane(Cluster):
         if self._api_server is not None:
             self._api_server.stop(_STOP_SECONDS)
         self._api_server = None
+
+    def kill_api_server(self) -> None:
+        """SIGKILL to the API server: its clients' connections break; `start_api_server` brings it back."""
+        if self._api_server is not None:
+            self._api_server.kill()
+        self._api_server = None
+
+    def kill_etcd(self) -> None:
+        """SIGKILL to etcd: the API server goes on without anywhere to read and write."""
+        if self._etcd is not None:
+            self._etcd.kill()
+        self._etcd = None
+
+    def start_etcd(self) -> None:
+        """Starts etcd again, with what it stored, and waits until the API server can use it."""
+        self._etcd = start(_etcd(self._settings))
+        self._wait_ready()
+
+    def compact(self) -> None:
+        """Has etcd forget every version of every object but the last: older watches can't go on."""
+        url = f"{self._settings.etcd_url}/v3/kv"
+        with urllib3.PoolManager(retries=False, timeout=10.0) as pool:
+            found = pool.request("POST", f"{url}/range", json={"key": base64.b64encode(b"/").decode()}).json()
+            revision = {"revision": found["header"]["revision"], "physical": True}
+            assert pool.request("POST", f"{url}/compaction", json=revision).status == 200
 
     def restart_api_server(self) -> None:
         """Stops and starts the API server, at the same address, with the same certificates and keys."""

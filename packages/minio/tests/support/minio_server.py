@@ -58,9 +58,9 @@ def minio_binary() -> Path:
 
 
 @contextmanager
-def minio_server(binary: Path, *, tls: bool = False) -> Iterator[MinioServer]:
-    """Runs a server until the block ends."""
-    with fresh_directory("minio-") as home:
+def minio_server(binary: Path, *, tls: bool = False, parent: Path | None = None) -> Iterator[MinioServer]:
+    """Runs a server until the block ends; its data is somewhere under `parent`."""
+    with fresh_directory("minio-", parent=parent) as home:
         ca_bundle = _write_certificates(home / "certs") if tls else ""
         port, console_port = free_ports(2)
         scheme = "https" if tls else "http"
