@@ -1,0 +1,29 @@
+"""A sample of the part "replicas", for every day: the whole is `nox -s chaos -- replicas`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from replicas import Replicas
+from trial import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from trial import Trial
+
+SAMPLE = ("freeze@9", "stop")
+
+
+@pytest.fixture(scope="module")
+def trials() -> Iterator[Mapping[str, Trial]]:
+    """On a control plane of their own, since all requests to it are logged."""
+    (lane,) = Replicas().lanes(Choice(stores=["minio"]))
+    with lane.open() as found:
+        yield {each.seed.rpartition("/")[2]: each for each in found}
+
+
+@pytest.mark.parametrize("words", SAMPLE)
+def test_of_several_replicas_one_works(trials: Mapping[str, Trial], words: str) -> None:
+    trials[words].run()
