@@ -31,6 +31,7 @@ from libbucket._kube.errors import (
     parse_status,
 )
 from libbucket.testing.certificates import Authority
+from libbucket.testing.misbehaving import silent_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -267,6 +268,23 @@ def test_a_proxy_that_answers_in_html_is_unavailable_and_its_page_is_not_shown()
         sentence = failure_of(f"http://127.0.0.1:{port}")
 
     assert sentence == "/version: HTTP status (502)"
+
+
+def test_a_server_that_never_answers_is_waited_for_once() -> None:
+    with silent_server() as server:
+        client = client_of(server.url).impatient(0.3)
+        with pytest.raises(ClusterUnavailable, match="no answer in time"):
+            client.get("/version")
+        assert server.connections == 1
+        client.close()
+
+
+def test_a_stream_that_does_not_begin_is_given_up_like_any_answer_and_not_like_one_that_went_silent() -> None:
+    with silent_server() as server:
+        client = client_of(server.url).impatient(0.3)
+        with pytest.raises(ClusterUnavailable, match="no answer in time"):
+            client.open_stream("/watch", params={}, accept="application/json", silence=600)
+        client.close()
 
 
 def serving(authority: Authority, directory: Path, addresses: tuple[str, ...] = ("127.0.0.1",)) -> ssl.SSLContext:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from libbucket.testing.controlplane import ControlPlane
 
-_RECOVERY: Final = 45.0
+_RECOVERY: Final = 240.0
 _SLOWLY: Final = 75.0
 """Seconds: refused credentials are for a person to mend; the first look after that comes within half a minute."""
 _HANGS: Final = 40.0

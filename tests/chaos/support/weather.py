@@ -5,7 +5,9 @@ Knows HTTP; knows no trial.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from proxy import Fate, Instead, Meddler, Request
@@ -23,12 +25,14 @@ class Weather(Meddler):
     Attributes:
         requests: those that came.
         connections: those that were made.
+        first: when the first request came, on the clock `time.monotonic`; infinity before.
         over: set when this weather is; who is held goes on then.
     """
 
     def __init__(self) -> None:
         self.requests = 0
         self.connections = 0
+        self.first = math.inf
         self.over = threading.Event()
         self._lock = threading.Lock()
 
@@ -39,6 +43,7 @@ class Weather(Meddler):
     def before(self, request: Request) -> Fate | Instead:
         with self._lock:
             self.requests += 1
+            self.first = min(self.first, time.monotonic())
         return self.befall(request)
 
     def befall(self, request: Request) -> Fate | Instead:  # noqa: ARG002 - a hook

@@ -173,9 +173,13 @@ class KubeClient:
         Raises:
             KubeError: a refusal, or no answer.
         """
-        response = self._send("GET", _with(path, params), {"Accept": accept}, None, silence)
+        response = self._send("GET", _with(path, params), {"Accept": accept}, None, self._seconds)
         if response.status >= 400:
             self._body(response)
+        # The head of the answer comes at once or not at all; only what follows may take its time.
+        connection = getattr(response, "connection", None)
+        if connection is not None and connection.sock is not None:
+            connection.sock.settimeout(silence)
         self._connection.keep(response)
         return response
 

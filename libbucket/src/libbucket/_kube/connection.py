@@ -26,6 +26,8 @@ from libbucket.provisioner import no_fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
+    from types import TracebackType
+    from typing import Self
 
     from kubernetes.client import Configuration
 
@@ -152,13 +154,31 @@ class Connection:
     def _make(self, configuration: Configuration) -> ApiClient:
         configuration.connection_pool_maxsize = self._pool_size
         # Retries stay small and blind to Retry-After here, because the callers back off with the whole picture.
-        configuration.retries = urllib3.Retry(
+        configuration.retries = _Retries(
             total=2, connect=2, read=1, status=0, redirect=0, backoff_factor=0.2, respect_retry_after_header=False
         )
         made = ApiClient(configuration)
         made.user_agent = "libbucket"
         fence_requests(made.rest_client.pool_manager, self._sending.check)
         return made
+
+
+class _Retries(urllib3.Retry):
+    """Tries again what was cut off, as an idle connection is; not what was waited for in vain, or all waits double."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: urllib3.connectionpool.ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        """As urllib3's own, but gives up at a time-out."""
+        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
 class _Sending(threading.local):
