@@ -205,6 +205,7 @@ def _way(cluster: ControlPlane) -> Iterator[Way]:
         made.flags[-1] = "0"
         made.__dict__["kubeconfig"] = way.kubeconfig
         made.start()
+        _bind(made)  # at its start, it ends where it can't reach the cluster
         yield way
 
 
