@@ -179,6 +179,21 @@ class _Server(ThreadingHTTPServer):
             self._open.add(connection)
         return connection, address
 
+    def wrap(self, connection: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+        """Shakes hands; from then on the connection is what comes of it."""
+        wrapped = tls.wrap_socket(connection, server_side=True)
+        with self._lock:
+            self._open.discard(connection)
+            self._open.add(wrapped)
+        return wrapped
+
+    def forget(self, connection: ssl.SSLSocket) -> None:
+        """Ends a connection that `wrap` made, which the base does not know."""
+        with self._lock:
+            self._open.discard(connection)
+        with suppress(OSError):
+            connection.close()
+
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
             self._open.discard(request)
@@ -209,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.proxy.meddler.opened()
         if self.server.proxy.tls is not None:
             self.request.settimeout(_SECONDS)
-            self.request = self.server.proxy.tls.wrap_socket(self.request, server_side=True)
+            self.request = self.server.wrap(self.request, self.server.proxy.tls)
         super().setup()
 
     def finish(self) -> None:
@@ -217,6 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
         if self.upstream is not None:
             self.upstream.close()
+        if isinstance(self.request, ssl.SSLSocket):
+            self.server.forget(self.request)
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(_CHUNK + 1)
