@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from trial import Trial
 
-SAMPLE = ("freeze@9", "stop")
+SAMPLE = ("freeze@9",)
 
 
 @pytest.fixture(scope="module")
