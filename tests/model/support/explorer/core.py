@@ -29,7 +29,7 @@ from libbucket._controller.controller import Controller, ControllerSettings
 from libbucket._gate import Gate
 from libbucket._kube.cache import Cache
 from libbucket._kube.client import KubeClient
-from libbucket._kube.discovery import CrdFeatures
+from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._kube.errors import ClusterUnavailable, LeadershipLost, Status, from_status
 from libbucket._metrics import Metrics
 from libbucket._reconcile import names
@@ -280,7 +280,7 @@ def advance(run: Run) -> Step:
         getattr(caches, name).on_look = script.looks
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
     store = GuardedStore(provisioner, _METRICS, client.check_fence, _open_gate)
-    reconciler = Reconciler(client, caches, _identity(provisioner), store)
+    reconciler = Reconciler(client, caches, _identity(client, provisioner), store)
     reconciler._reporter._clock = lambda: _NOW
     remembered = reconciler._gatherer._intact
     remembered |= run.intact
@@ -491,14 +491,14 @@ def _kept(raw: bytes, kind: type[_api.Object]) -> bytes:
     return msgspec.json.encode(decoded(raw, kind))
 
 
-def _identity(provisioner: Provisioner) -> Identity:
+def _identity(client: ScriptedClient, provisioner: Provisioner) -> Identity:
     return Identity(
         provisioner_name=PROVISIONER,
         version="1",
         cluster_id="cluster-1",
         allowed_config=frozenset({"maxObjects"}),
         supported_config=provisioner.supported_config,
-        features=CrdFeatures(),
+        installed=InstalledCrds(client, CrdFeatures()),
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
 
