@@ -150,6 +150,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one or more of {', '.join(names)}; all by default")
     parser.add_argument("--store", action="append", default=[], choices=sorted(STORES), help="only this store")
     parser.add_argument(
+        "--fault", action="append", default=[], metavar="WORD", help="of part crash, only kill, stale, lose, ..."
+    )
+    parser.add_argument(
         "--replay", default="", metavar="SEED", help="only the trial with this seed, step by step again"
     )
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N points of each sweep")
@@ -169,7 +172,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Runs what was asked for; 1 where a promise was broken."""
     arguments = parse(argv)
-    choice = Choice(replay=arguments.replay, stores=arguments.store, sample=arguments.sample, chance=arguments.chance)
+    choice = Choice(
+        replay=arguments.replay,
+        stores=arguments.store,
+        faults=arguments.fault,
+        sample=arguments.sample,
+        chance=arguments.chance,
+    )
     parts = [
         part
         for part in PARTS

@@ -77,10 +77,13 @@ def _sweeps(arena: Arena, flow: Flow, prefix: str, choice: Choice) -> Iterator[T
     if not steps:
         find_steps()  # for a replay, which leaves the first trial out
     for word, fault in _faults(flow).items():
+        if choice.faults and word not in choice.faults:
+            continue
         first = 0 if fault is Kill else 1
         for at in choice.draw(f"{prefix}/{word}", range(first, len(steps) + 1)):
             yield _trial(arena, flow, prefix, ((word, at),))
-    yield from _twice(arena, flow, prefix, len(steps), choice)
+    if not choice.faults or "twice" in choice.faults:
+        yield from _twice(arena, flow, prefix, len(steps), choice)
 
 
 def _faults(flow: Flow) -> dict[str, type[Fault]]:

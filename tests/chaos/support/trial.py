@@ -41,6 +41,7 @@ class Choice:
     Attributes:
         replay: only the trial with this seed; empty for all.
         stores: only these stores; empty for all.
+        faults: of sweeps, only those with these faults; empty for all.
         sample: how many points of each sweep are tried; 0 for all.
         chance: what samples are drawn by; told with the table, so that the same can be drawn again.
         minutes: of whatever goes on until it is stopped.
@@ -48,6 +49,7 @@ class Choice:
 
     replay: str = ""
     stores: Sequence[str] = ()
+    faults: Sequence[str] = ()
     sample: int = 0
     chance: int = 0
     minutes: float = 0.0
