@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("greenfield", "retain", "brownfield")
 _MOST_CLAIMS: Final = 40
+_MOST_GUESTS: Final = 3
+"""Claims on the one old bucket: some stores allow five, of which some may still be going."""
 _QUIET_SECONDS: Final = 400.0
 """More than the longest that the core waits between two tries."""
 _FORMER: Final = 20
@@ -161,6 +163,8 @@ class Town:
     def _create(self) -> None:
         if len(self._kinds) < _MOST_CLAIMS:
             name, kind = self.arena.new_name(), self._chance.choice(KINDS)
+            guests = sum(each == "brownfield" for each in self._kinds.values())
+            kind = "greenfield" if kind == "brownfield" and guests >= _MOST_GUESTS else kind
             self.arena.claim(name, self.arena.classes[kind], generateBucketName="photos")
             self._kinds[name] = kind
 

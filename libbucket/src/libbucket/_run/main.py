@@ -91,8 +91,6 @@ def main(program: Program, argv: Sequence[str] | None) -> int:
 def _run(program: Program, settings: Settings) -> int:
     log = structlog.get_logger()
     log.info("starts", program=program.name, version=program.version, provisioner=settings.provisioner_name)
-    if os.geteuid() == _ROOT:
-        log.warning("runs as root, which nothing here needs: give it another user (runAsUser, runAsNonRoot)")
     try:
         with caught_signals() as signals:
             _live(program, settings, signals)
@@ -117,10 +115,19 @@ def _live(program: Program, settings: Settings, signals: Signals) -> None:
             stack.callback(server.stop)
             server.start()
         parts.controller.start()
+        _warn_of_root()
         if parts.elector is not None:
             threading.Thread(target=parts.elector.run, name="leader-election", daemon=True).start()
         signals.wait()
         _stop(parts, signals)
+
+
+def _warn_of_root() -> None:
+    # Once it works, so that what hinders a start is said in one line.
+    if os.geteuid() == _ROOT:
+        structlog.get_logger().warning(
+            "runs as root, which nothing here needs: give it another user (runAsUser, runAsNonRoot)"
+        )
 
 
 def _stop(parts: _Parts, signals: Signals) -> None:

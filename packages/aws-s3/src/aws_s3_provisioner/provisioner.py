@@ -204,9 +204,11 @@ def _ensure_access(request: Request, held: Authentication | None, *, warnings: t
         template=request.parameters.iam_policy,
         key_arn=_key_arn(request, user),
     )
-    if not is_new and request.was_bound and not request.identity.is_limited(document):
-        request.note("policy of the user")
-    request.identity.limit(document)
+    has_policy = request.was_bound and not is_new
+    if not has_policy or not request.identity.is_limited(document):
+        if has_policy:
+            request.note("policy of the user")
+        request.identity.limit(document)
     keys = _working(request, held.access_keys if held is not None else None) or _new_keys(request)
     state = {_STATE_USER: request.identity.name, _STATE_ARN: request.identity.managed_policy or user.arn}
     return _answer(request, keys, state=state, warnings=warnings)

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import urllib3
+from minio import MinioAdmin
+from minio.credentials.providers import StaticProvider
+from minio.error import MinioAdminException
 
 from libbucket.testing.binaries import go_binary
 from libbucket.testing.certificates import Authority
@@ -85,10 +88,25 @@ def minio_server(binary: Path, *, tls: bool = False, parent: Path | None = None)
 
 
 def _knows_its_users(server: MinioServer) -> bool:
-    """Whether the admin API refuses a stranger: it answers 503 for a moment after the server calls itself ready."""
-    context = ssl.create_default_context(cadata=server.ca_bundle) if server.ca_bundle else None
-    with urllib3.PoolManager(ssl_context=context, retries=False, timeout=2.0) as pool:
-        return pool.request("GET", f"{server.url}/minio/admin/v3/list-users").status == 403
+    """Whether the admin API answers: it says 503 for a moment after the server calls itself ready."""
+    http = urllib3.PoolManager(
+        ssl_context=ssl.create_default_context(cadata=server.ca_bundle) if server.ca_bundle else None,
+        retries=False,
+        timeout=2.0,
+    )
+    with http:
+        admin = MinioAdmin(
+            endpoint=server.netloc,
+            credentials=StaticProvider(server.user, server.password),
+            secure=bool(server.ca_bundle),
+            http_client=http,
+        )
+        try:
+            admin.user_list()
+            admin.policy_list()
+        except (MinioAdminException, urllib3.exceptions.HTTPError):
+            return False
+    return True
 
 
 def _write_certificates(directory: Path) -> str:
