@@ -46,8 +46,11 @@ def test_a_planted_mistake_is_found_and_the_promise_that_it_breaks_is_named(mist
 
 def test_a_call_that_reaches_the_store_after_the_leader_has_changed_is_the_one_thing_that_is_not_promised() -> None:
     found = explore(LATE_CALLS)
-    assert [one.invariant for one in found.violations] == ["credentials work"], found.violations
-    assert found.violations[0].steps[-1].startswith(("replica 0 (a-b/c): provision", "replica 1 (a-b/c): provision"))
+    (violation,) = found.violations  # whichever of the two is met first
+    assert violation.invariant in {"credentials work", "nothing lost"}
+    assert any(
+        step.startswith(("replica 0 (a-b/c): provision", "replica 1 (a-b/c): provision")) for step in violation.steps
+    )
 
 
 def test_every_promise_can_be_broken() -> None:
