@@ -261,6 +261,37 @@ def test_who_lost_the_lease_stands_by_and_may_win_again() -> None:
     assert one.is_leader
 
 
+def test_who_wins_again_does_not_go_on_with_the_work_of_an_earlier_term() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = leading(api, clock), elector(api, clock, "b")
+    one.begin_work()
+    one.fence()
+    two.attempt()
+    clock.advance(16)
+    two.attempt()
+    clock.advance(16)
+    one.attempt()
+    assert not one.is_leader  # it has to see the other's record for a while first
+    clock.advance(16)
+    one.attempt()
+    assert one.is_leader
+    with pytest.raises(LeadershipLost):
+        one.fence()
+    one.begin_work()
+    one.fence()
+
+
+def test_work_of_a_leader_that_renewed_too_late_is_over_although_nobody_else_led() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    one.begin_work()
+    clock.advance(11)
+    one.attempt()
+    assert one.is_leader
+    with pytest.raises(LeadershipLost):
+        one.fence()
+
+
 def test_an_edit_by_hand_that_takes_the_lease_away_is_noticed_at_the_next_renewal() -> None:
     api, clock = FakeApi(), Clock()
     one = leading(api, clock)

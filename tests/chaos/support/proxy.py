@@ -334,7 +334,8 @@ def _late(response: HTTPResponse, delay: float) -> Iterator[bytes]:
     arrived: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
     def read() -> None:
-        with suppress(OSError, HTTPException, ValueError):
+        # The connection may be cut under it at any moment; AttributeError is how a response says that it was closed.
+        with suppress(OSError, HTTPException, ValueError, AttributeError):
             while chunk := response.read1(_CHUNK):
                 arrived.put((time.monotonic() + delay, chunk))
         arrived.put((0.0, b""))

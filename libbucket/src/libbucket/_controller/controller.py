@@ -293,6 +293,8 @@ class Controller:
     def _reconcile(self, key: str) -> Outcome:
         recheck = self._rechecks.pop(key, Recheck.NONE)
         started = time.monotonic()
+        if self._elector is not None:
+            self._elector.begin_work()
         outcome = self._reconciler.reconcile(key, recheck=recheck)
         self._metrics.reconciled(outcome.result, time.monotonic() - started)
         if recheck and outcome.retry in {Retry.SOON, Retry.SLOWLY}:

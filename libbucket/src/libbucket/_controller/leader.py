@@ -9,6 +9,8 @@ soon as this replica may no longer be the leader. What keeps two from working at
 - The clock goes on while the machine is suspended.
 - Every write of the Lease is on condition that it is as it was read.
 - A Lease that somebody removed is made again by its holder; others, if they have seen it, give it time for that.
+- Work belongs to the term in which it began. A replica that loses the Lease and wins it back does not go on with what it
+  had half done: another may have led in between, and what the work had read of the world is old.
 
 Writes of the Lease itself go through a client without a fence. Knows nothing of claims.
 """
@@ -92,6 +94,8 @@ class LeaderElector:
         self._has_existed = False
         self._missing_since: float | None = None
         self._failing = False
+        self._term = 0
+        self._work = threading.local()
         self._stop = threading.Event()
         self._release = True
         self._ended = threading.Event()
@@ -108,13 +112,19 @@ class LeaderElector:
         renewed_at = self._renewed_at
         return renewed_at is not None and self._clock() - renewed_at < self._settings.renew_deadline
 
+    def begin_work(self) -> None:
+        """Ties what this thread does from now on to the present term."""
+        self._work.term = self._term
+
     def fence(self) -> None:
-        """Lets the leader pass.
+        """Lets the leader pass, with work of this term.
 
         Raises:
-            LeadershipLost: this replica is not, or may no longer be, the leader.
+            LeadershipLost: this replica is not, or may no longer be, the leader; or it is again, and this thread began
+                its work before.
         """
-        if not self.is_leader:
+        term = self._term
+        if not self.is_leader or getattr(self._work, "term", term) != term:
             raise LeadershipLost(f"{self._settings.identity} is not the leader (any more)")
 
     def run(self) -> None:
@@ -145,6 +155,7 @@ class LeaderElector:
 
     def attempt(self) -> None:
         """Tries once to acquire or renew; a failure is logged once, until the next success."""
+        self.expire()  # else who was frozen, and wakes after another has led, would take its old term up again
         try:
             self._renew_or_acquire()
             self._failing = False
@@ -237,6 +248,7 @@ class LeaderElector:
             self._renewed_at = None
             if not self.acquired.is_set():
                 return
+            self._term += 1
             self.acquired.clear()
             self._log.warning("is no longer the leader", why=why)
             for call in self._on_lost:

@@ -82,9 +82,7 @@ class CachesChanged:
 
 @dataclass(frozen=True, kw_only=True)
 class FenceMoved:
-    """While the reconcile waited for an answer, leadership was lost or won."""
-
-    is_leader: bool
+    """While the reconcile waited for an answer, leadership was lost or won: either ends what this term had begun."""
 
 
 Item = bytes | Refusal | Answered | Raised | CachesChanged | FenceMoved
@@ -153,7 +151,7 @@ class Script:
         self._whose = f"{run.by}/{run.key}"
         self.names = run.names
         self.has_looked = False
-        self.is_leader = True
+        self.is_of_this_term = True
 
     def ask(self, wants: Request | Call) -> bytes | Answered:
         """The answer to a request.
@@ -169,7 +167,7 @@ class Script:
                 fill(self._caches, item.view)
                 self.has_looked = False
             elif isinstance(item, FenceMoved):
-                self.is_leader = item.is_leader
+                self.is_of_this_term = False
             else:
                 return self._unpacked(item, wants)
         raise Paused(wants)
@@ -187,8 +185,8 @@ class Script:
         self.has_looked = True
 
     def fence(self) -> None:
-        if not self.is_leader:
-            raise LeadershipLost("another replica is the leader")
+        if not self.is_of_this_term:
+            raise LeadershipLost("another replica is, or was, the leader")
 
     def draw(self) -> uuid.UUID:
         """Stands in for `uuid.uuid4`: every draw of a claim's is another one."""

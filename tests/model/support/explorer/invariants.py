@@ -174,9 +174,9 @@ def _writes_are_to_own_objects(move: Move) -> str:
     if plural_of(path) in {"secrets", "configmaps"}:
         claim = did.before.claim(did.run.key)
         uid = controller_uid(one)
-        return (
-            "" if claim is not None and uid == claim["metadata"]["uid"] else f"{did.wants}, owned by {uid or 'nobody'}"
-        )
+        # What a claim that is gone has left is its own still.
+        is_own = uid.startswith(f"objectbucketclaims:{did.run.key}@") if claim is None else uid == claim["metadata"]["uid"]
+        return "" if is_own else f"{did.wants}, owned by {uid or 'nobody'}"
     return "" if _key_of(one) == did.run.key else f"{did.wants}, for {did.run.key}"
 
 
@@ -230,8 +230,8 @@ def _only_the_leader_writes(move: Move) -> str:
     trace = list(did.run.trace)
     while trace and isinstance(trace[-1], CachesChanged | FenceMoved):
         trace.pop()  # this came while the request was on its way already
-    fences = [item.is_leader for item in trace if isinstance(item, FenceMoved)]
-    return f"{did.wants} by replica {did.run.by}, which had lost the lease" if fences and not fences[-1] else ""
+    has_lost = any(isinstance(item, FenceMoved) for item in trace)
+    return f"{did.wants} by replica {did.run.by}, which had lost the lease since it began" if has_lost else ""
 
 
 # Quiet ---------------------------------------------------------------------------------------------------------------

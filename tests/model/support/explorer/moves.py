@@ -133,7 +133,8 @@ def _answered(world: World, rules: Rules, number: int, key: str, *, is_lost: boo
     if isinstance(wants, Request):
         cluster, answer = respond(world.cluster, wants)
         after = replace(world, cluster=cluster)
-        if wants.method == "POST" and number != world.leader:
+        is_late = any(isinstance(item, FenceMoved) for item in work.run.trace)
+        if wants.method == "POST" and is_late:
             after = after.with_fact(f"written late for {key}")
         answer = NO_ANSWER if is_lost else answer
     else:
@@ -288,16 +289,14 @@ def _handover_moves(world: World, rules: Rules) -> Iterator[Move]:
     for number in range(len(world.replicas)):
         if number != world.leader:
             after = replace(world, leader=number, handovers=world.handovers - 1)
-            for one, is_leader in ((world.leader, False), (number, True)):
-                after = _fence_moved(after, one, is_leader=is_leader)
+            for one in (world.leader, number):
+                after = _fence_moved(after, one)
             yield Move(says=f"replica {number} becomes the leader", after=after)
 
 
-def _fence_moved(world: World, number: int, *, is_leader: bool) -> World:
+def _fence_moved(world: World, number: int) -> World:
     replica = world.replicas[number]
-    works = {
-        key: replace(work, run=work.run.told(FenceMoved(is_leader=is_leader))) for key, work in replica.works.items()
-    }
+    works = {key: Work(run=work.run.told(FenceMoved()), calm=False) for key, work in replica.works.items()}
     return world.with_replica(number, replace(replica, works=Frozen(works)))
 
 

@@ -376,6 +376,12 @@ def _scenarios() -> tuple[Scenario, ...]:
             start=done(a_world(replicas=2, crashes=0, handovers=1), creates(A)),
             most=4000,
         ),
+        Scenario(
+            name="two replicas, one leads twice",
+            actors=((deletes(A),),),
+            start=done(a_world(replicas=2, crashes=0, handovers=2), creates(A)),
+            most=4000,
+        ),
     )
 
 
