@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from libbucket._reconcile.names import (
     bucket_object_names,
     generated_bucket_name,
+    is_generated_bucket_name,
     is_object_name,
     provisioner_label,
 )
@@ -165,3 +166,23 @@ def test_a_prefix_is_cut_to_26_characters_like_the_go_library_does() -> None:
 
 def test_the_same_prefix_never_gives_the_same_name() -> None:
     assert generated_bucket_name("photos") != generated_bucket_name("photos")
+
+
+@pytest.mark.parametrize("prefix", ["photos", "", "Photos_2026", "x" * 40, "-", "a-"])
+def test_a_generated_name_is_known_again_by_its_prefix(prefix: str) -> None:
+    assert is_generated_bucket_name(generated_bucket_name(prefix), prefix)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("photos", "photos"),
+        ("photos-2026", "photos"),
+        (generated_bucket_name("photos"), "pictures"),
+        (generated_bucket_name("photos"), ""),
+        (generated_bucket_name("photos") + "-2", "photos"),
+        (f"photos-{uuid.UUID(int=7)}", "photos"),
+    ],
+)
+def test_a_name_that_somebody_chose_is_not_taken_for_a_generated_one(name: str, prefix: str) -> None:
+    assert not is_generated_bucket_name(name, prefix)

@@ -274,6 +274,9 @@ class BucketOptions:
         was_bound: whether an earlier call for this claim has answered. A bucket that is not there then is lost:
             `provision` raises `BucketLost` and makes no other, which would be empty, and in the way of a store that can
             restore what was deleted.
+        is_name_generated: whether `bucket_name` ends in a UUID that was drawn for this claim. Nobody else can have
+            asked for it: where a store can't stamp a bucket in the call that makes it, and says that it is there
+            already although it just was not, that call arrived twice.
     """
 
     reclaim_policy: ReclaimPolicy
@@ -287,3 +290,4 @@ class BucketOptions:
     previous_config: Mapping[str, str] = field(default_factory=dict)
     taken_over: bool = False
     was_bound: bool = False
+    is_name_generated: bool = False

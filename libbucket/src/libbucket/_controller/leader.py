@@ -9,8 +9,8 @@ soon as this replica may no longer be the leader. What keeps two from working at
 - The clock goes on while the machine is suspended.
 - Every write of the Lease is on condition that it is as it was read.
 - A Lease that somebody removed is made again by its holder; others, if they have seen it, give it time for that.
-- Work belongs to the term in which it began. A replica that loses the Lease and wins it back does not go on with what it
-  had half done: another may have led in between, and what the work had read of the world is old.
+- Work belongs to the term in which it began. A replica that loses the Lease and wins it back does not go on with what
+  it had half done: another may have led in between, and what the work had read of the world is old.
 
 Writes of the Lease itself go through a client without a fence. Knows nothing of claims.
 """

@@ -23,7 +23,7 @@ from libbucket._reconcile import objects
 from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.decide import foreign_object
 from libbucket._reconcile.gather import version_of
-from libbucket._reconcile.names import generated_bucket_name
+from libbucket._reconcile.names import generated_bucket_name, is_generated_bucket_name
 from libbucket._reconcile.record import (
     Observed,
     Record,
@@ -221,9 +221,10 @@ class Binder:
         self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record
     ) -> BucketOptions:
         meta = claim.metadata
+        bucket_name = ob.endpoint.bucket_name or _bucket_name(world, claim)
         return BucketOptions(
             reclaim_policy=reclaim_policy_of(ob),
-            bucket_name=ob.endpoint.bucket_name or _bucket_name(world, claim),
+            bucket_name=bucket_name,
             user_id=record.user_id,
             claim=Claim(
                 namespace=meta.namespace,
@@ -240,6 +241,7 @@ class Binder:
             previous_config=record.config,
             taken_over=record.taken_over,
             was_bound=world.observed is not None,
+            is_name_generated=record.greenfield and is_generated_bucket_name(bucket_name, record.generate_bucket_name),
         )
 
     def _credentials(self, world: Snapshot, claim: ObjectBucketClaim) -> Any:

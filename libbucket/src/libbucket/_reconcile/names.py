@@ -10,6 +10,7 @@ from typing import Final
 _LABEL_LENGTH: Final = 63
 _NAME_LENGTH: Final = 253
 _PREFIX_LENGTH: Final = 26
+_UUID4: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -50,6 +51,18 @@ def generated_bucket_name(prefix: str) -> str:
     At most 26 characters of the prefix and a UUIDv4, which is 63 together. Lower case, digits and single
     hyphens only: some stores take no capitals and no "_", some no "--".
     """
-    readable = re.sub("[^a-z0-9]+", "-", prefix.lower()).lstrip("-")[:_PREFIX_LENGTH].rstrip("-")
-    unique = str(uuid.uuid4())
-    return f"{readable}-{unique}" if readable else unique
+    return f"{_readable(prefix)}{uuid.uuid4()}"
+
+
+def is_generated_bucket_name(name: str, prefix: str) -> bool:
+    """Whether `generated_bucket_name` makes such names of this prefix.
+
+    A claim may also ask for a name of this form by itself, so it proves nothing about a bucket that is there.
+    """
+    readable = _readable(prefix)
+    return name.startswith(readable) and _UUID4.fullmatch(name, len(readable)) is not None
+
+
+def _readable(prefix: str) -> str:
+    cut = re.sub("[^a-z0-9]+", "-", prefix.lower()).lstrip("-")[:_PREFIX_LENGTH].rstrip("-")
+    return f"{cut}-" if cut else ""

@@ -73,6 +73,7 @@ class _Request:
     owner: Owner
     taken_over: bool
     was_bound: bool
+    is_name_generated: bool
     repairs: list[str]
 
     def note(self, what: str) -> None:
@@ -169,6 +170,7 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 owner=of.owner,
                 taken_over=of.taken_over,
                 was_bound=isinstance(of, BucketOptions) and of.was_bound,
+                is_name_generated=isinstance(of, BucketOptions) and of.is_name_generated,
                 repairs=[],
             )
 
@@ -227,7 +229,10 @@ def _ensure_bucket(request: _Request) -> None:
     if request.storage.create(request.bucket, object_locking=request.parameters.object_locking):
         request.storage.stamp(request.bucket, request.owner.stamp())
         return
-    # Somebody made it since we looked: a neighbour, or another worker of ours that is about to stamp it.
+    # Somebody made it since we looked: a neighbour, or another worker of ours that is about to stamp it. Or we did: a
+    # request can arrive twice, and then only its second answer comes back. With a name that was drawn, we did.
+    if request.is_name_generated and _settle(request):
+        return
     if wait_until(lambda: _is_ours(request), _WAIT_SECONDS):
         return
     request.identity.withdraw_intent(request.bucket)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +119,32 @@ def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(
         with pytest.raises(BucketExists):
             world.provisioner.provision(request)
     assert not backend.administrator.identity_exists(builders.intent(request))
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(request)
+    assert backend.administrator.settings(request.bucket_name)["tags"] == {}
+
+
+def test_a_creation_that_arrives_twice_still_makes_the_bucket_where_nobody_else_can_have_asked_for_its_name(
+    world: World, backend: MinioBackend
+) -> None:
+    request = replace(world.request(), is_name_generated=True)
+    create = Storage.create
+
+    def twice(self: Storage, bucket: str, *, object_locking: bool) -> bool:
+        assert create(self, bucket, object_locking=object_locking)
+        return create(self, bucket, object_locking=object_locking)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Storage, "create", twice)
+        assert_works(world.greenfield(request))
+    assert request.owner.is_stamped_on(backend.administrator.settings(request.bucket_name)["tags"])
+
+
+def test_a_bucket_that_has_a_generated_name_and_somebody_s_data_stays_theirs(
+    world: World, backend: MinioBackend
+) -> None:
+    request = replace(world.request(), is_name_generated=True)
+    backend.administrator.make_bucket(request.bucket_name)
     with pytest.raises(BucketExists):
         world.provisioner.provision(request)
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}

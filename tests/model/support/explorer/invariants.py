@@ -175,7 +175,8 @@ def _writes_are_to_own_objects(move: Move) -> str:
         claim = did.before.claim(did.run.key)
         uid = controller_uid(one)
         # What a claim that is gone has left is its own still.
-        is_own = uid.startswith(f"objectbucketclaims:{did.run.key}@") if claim is None else uid == claim["metadata"]["uid"]
+        gone = f"objectbucketclaims:{did.run.key}@"
+        is_own = uid.startswith(gone) if claim is None else uid == claim["metadata"]["uid"]
         return "" if is_own else f"{did.wants}, owned by {uid or 'nobody'}"
     return "" if _key_of(one) == did.run.key else f"{did.wants}, for {did.run.key}"
 
