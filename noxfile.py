@@ -208,7 +208,7 @@ def compatibility(session: nox.Session, package: str) -> None:
         pytest(session, UNIT_TESTS[package], python=python)
 
 
-@nox.session(default=False)
+@nox.session
 @nox.parametrize("package", list(STORES), ids=list(STORES))
 @timed
 def image(session: nox.Session, package: str) -> None:
@@ -221,7 +221,7 @@ def image(session: nox.Session, package: str) -> None:
     pytest(session, Path("tests/images"), options=["--store", package])
 
 
-@nox.session(default=False)
+@nox.session
 @timed
 def e2e(session: nox.Session) -> None:
     """Builds all images, and runs each as the chart says, on a real API server: `nox -s e2e -- --store minio`."""
