@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from store_shop import STORES, Shop, secret_texts
+from world import OBC
 
 from libbucket.testing.application import Refused
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from store_shop import Store
 
     from libbucket.testing.controlplane import Cluster
+
+_REPAIRS = ["grant", "provision"]
 
 
 @pytest.fixture(scope="module", params=sorted(STORES))
@@ -108,6 +111,40 @@ def test_a_restart_and_a_look_for_drift_cost_a_bound_claim_nothing_and_one_look(
         assert set(seen) == {wanted}
         assert shop.wait_bound("photos") == first
         shop.delete_claim("photos")
+
+
+def test_fifty_looks_and_ten_repairs_of_claims_that_nobody_touched_write_nothing_and_say_nothing(shop: Shop) -> None:
+    shop.store.make_bucket(f"{shop.namespace}-old")
+    key, value, _ = shop.store.config
+    flags = ("--allow-additional-config", key)
+    own, config = shop.make_class(), {"additionalConfig": {key: value}}
+    names = ["guest", *(f"own-{number}" for number in range(9))]
+    with shop.provisioner(*flags):
+        shop.claim("guest", shop.make_class("brownfield-class.yaml", bucketName=f"{shop.namespace}-old"))
+        for name in names[1:]:
+            shop.claim(name, own, generateBucketName="own", **config)
+        bound = [shop.wait_bound(name) for name in names]
+    before, census = _versions(shop), shop.store.census()
+    for interval, verbs, times in (("--resync-interval", ["is_intact"], 50), ("--repair-interval", _REPAIRS, 10)):
+        with shop.provisioner(*flags, "--resync-interval", "24h", interval, "1s") as provisioner:
+            wanted = {f'libbucket_backend_call_duration_seconds_count{{verb="{verb}"}}' for verb in verbs}
+            while sum((seen := _counts(provisioner.metrics())).values()) < times:
+                assert provisioner.is_running
+            assert set(seen) == wanted
+    assert _versions(shop) == before
+    assert shop.store.census() == census
+    assert [shop.wait_bound(name) for name in names] == bound
+    with shop.provisioner(*flags):
+        for name in names:
+            shop.delete_claim(name)
+
+
+def _versions(shop: Shop) -> dict[str, str]:
+    """Of every object that is ours, and of every Event."""
+    paths = [f"{OBC}/namespaces/{shop.namespace}/objectbucketclaims", f"{OBC}/objectbuckets"]
+    paths += [f"/api/v1/namespaces/{shop.namespace}/{kind}" for kind in ("secrets", "configmaps", "events")]
+    found = [each["metadata"] for path in paths for each in shop.admin.items(path)]
+    return {each["uid"]: each["resourceVersion"] for each in found}
 
 
 def _counts(metrics: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from arena import arena, own_cluster
 from faults import Fault, Interfere, Kill, Lose, Repeat, StaleKill, Steps
 from flows import FLOWS, ChangeOfMind, Flow, Life
 from stores import STORES
-from trial import Choice, Lane, Trial, Violation, eventually
+from trial import Choice, Lane, Trial, Violation, eventually, lanes_by_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,15 +44,10 @@ class Crash:
 
     def lanes(self, choice: Choice) -> list[Lane]:
         """One for each store."""
-        wanted = [name for name in STORES if not choice.stores or name in choice.stores]
-        return [
-            Lane(name=name, open=partial(self._open, name, choice))
-            for name in wanted
-            if choice.wants(f"{self.name}/{name}/")
-        ]
+        return lanes_by_store(self.name, STORES, choice, partial(self._open, choice))
 
     @contextmanager
-    def _open(self, name: str, choice: Choice) -> Iterator[Iterable[Trial]]:
+    def _open(self, choice: Choice, name: str) -> Iterator[Iterable[Trial]]:
         with self._cluster() as cluster, arena(cluster, name) as made:
             yield _trials(made, choice)
 

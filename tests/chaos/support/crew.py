@@ -13,6 +13,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,12 +49,14 @@ class Replica:
         proxy: between it and the API server.
         kubeconfig: with its own account, by way of its proxy.
         child: its process.
+        has_seen_lease: set once it has been told what the Lease says.
     """
 
     name: str
     proxy: Proxy
     kubeconfig: Path
     child: Child | None = field(default=None)
+    has_seen_lease: threading.Event = field(default_factory=threading.Event)
 
 
 class Crew:
@@ -73,7 +76,7 @@ class Crew:
         self._lock = threading.Lock()
         made.proxies[STORE].meddler = _Watching(self)
         for each in replicas:
-            each.proxy.meddler = _Watching(self)
+            each.proxy.meddler = _Watching(self, each)
 
     # Their lives.
 
@@ -82,14 +85,18 @@ class Crew:
         arena = self.arena
         argv = ["--kubeconfig", str(replica.kubeconfig), "--provisioner-name", arena.provisioner_name, *arena.flags]
         argv += ["--leader-elect", "--leader-elect-namespace", arena.namespace]
+        replica.has_seen_lease.clear()
         replica.child = (zygote or arena.zygote).start(argv)
 
     def ensure_all_run(self) -> None:
-        """Starts those that don't, and waits for a leader."""
+        """Starts those that don't, and waits for a leader, and until the others know that there is one."""
         for each in self.replicas:
             if each.child is None or not each.child.is_running:
                 self.start(each)
         eventually(self._assert_leader, seconds=LEASE_SECONDS + 4 * SLACK)
+        for each in self.replicas:
+            if not each.has_seen_lease.wait(4 * SLACK):
+                raise Violation(f"replica {each.name} has not looked at the lease")
 
     def leader(self) -> Replica:
         """Whom the Lease names."""
@@ -206,13 +213,19 @@ class Crew:
 
 
 class _Watching(Meddler):
-    """Tells the crew of every request."""
+    """Tells the crew of every request, and the replica that sends them when it has seen the Lease."""
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, replica: Replica | None = None) -> None:
         self._crew = crew
+        self._replica = replica
 
     def before(self, request: Request) -> Fate | Instead:
         self._crew.note(request)
+        return Fate.PASS
+
+    def after(self, request: Request, status: int) -> Fate:
+        if self._replica is not None and "/leases/" in request.path and status == HTTPStatus.OK:
+            self._replica.has_seen_lease.set()
         return Fate.PASS
 
 

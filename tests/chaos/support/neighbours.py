@@ -8,7 +8,6 @@ else. Knows lanes and seeds; the attacks are in `attacks_*`, and what they stand
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attacks_by_crowd
@@ -20,7 +19,7 @@ import attacks_on_stores
 from arena import arena, own_cluster
 from ground import Attack, Ground
 from stores import STORES
-from trial import Choice, Lane, Trial
+from trial import Choice, Lane, Trial, lanes_by_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,16 +53,10 @@ class Neighbours:
 
     def lanes(self, choice: Choice) -> list[Lane]:
         """One for each store."""
-        wanted = [name for name in STORES if not choice.stores or name in choice.stores]
-        return [
-            Lane(name=name, open=partial(self._open, name, choice))
-            for name in wanted
-            if choice.wants(f"{self.name}/{name}/")
-        ]
+        return lanes_by_store(self.name, STORES, choice, self._open)
 
     @contextmanager
-    def _open(self, name: str, choice: Choice) -> Iterator[Iterable[Trial]]:
-        del choice
+    def _open(self, name: str) -> Iterator[Iterable[Trial]]:
         with self._cluster() as cluster, ground(cluster, name) as made:
             yield [trial_of(made, each) for each in attacks_on(name)]
 

@@ -142,7 +142,12 @@ def _partition(gathered: Crew, *, at: int) -> str:
 def _stop(gathered: Crew) -> str:
     leader, began = gathered.leader(), time.time()
     _signal(leader, signal.SIGTERM)
-    return _took_over(gathered, leader, began, at_most=RETRY_SECONDS)
+    gathered.wait_for_other(leader, LEASE_SECONDS)
+    # It first ends what it is at: others wait from then on.
+    released = [each.at for each in gathered.ledger.tenures() if each.at > began and each.who is None]
+    if not released:
+        raise Violation(f"{leader.name} kept its lease when it was stopped")
+    return _took_over(gathered, leader, released[0], at_most=RETRY_SECONDS)
 
 
 def _remove_lease(gathered: Crew) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -76,6 +77,14 @@ class Lane:
 
     name: str
     open: Callable[[], AbstractContextManager[Iterable[Trial]]]
+
+
+def lanes_by_store(
+    part: str, stores: Iterable[str], choice: Choice, opens: Callable[[str], AbstractContextManager[Iterable[Trial]]]
+) -> list[Lane]:
+    """One lane for each of the stores that is wanted; `opens` is called with its name."""
+    wanted = [name for name in stores if not choice.stores or name in choice.stores]
+    return [Lane(name=name, open=partial(opens, name)) for name in wanted if choice.wants(f"{part}/{name}/")]
 
 
 class Part(Protocol):

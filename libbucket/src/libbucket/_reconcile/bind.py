@@ -211,8 +211,9 @@ class Binder:
     def _call_store(self, world: Snapshot, claim: ObjectBucketClaim, record: Record, options: BucketOptions) -> _Answer:
         verb = self._store.provision if record.greenfield else self._store.grant
         answer = verb(options)
-        self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, world.config.warnings)
-        self._reporter.warn(claim, Reason.PROVISIONER_WARNING, answer.warnings)
+        if world.is_asked_anew:  # else it was said when it was
+            self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, world.config.warnings)
+            self._reporter.warn(claim, Reason.PROVISIONER_WARNING, answer.warnings)
         connection = answer.connection
         secret_data = objects.secret_data(connection.authentication)
         return _Answer(connection=connection, secret_data=secret_data, repairs=answer.repairs)

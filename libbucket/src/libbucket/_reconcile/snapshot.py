@@ -114,8 +114,12 @@ class Snapshot:
     @property
     def is_unchanged(self) -> bool:
         """Whether what was bound once is still what is asked for: what differs then was changed by somebody else."""
-        is_same = self.observed is not None and self.observed.fingerprint == self.fingerprint
-        return is_same and not self.needs_renewal
+        return not self.is_asked_anew and not self.needs_renewal
+
+    @property
+    def is_asked_anew(self) -> bool:
+        """Whether something is asked for that the store was not asked for before."""
+        return self.observed is None or self.observed.fingerprint != self.fingerprint
 
     @property
     def is_bound(self) -> bool:
