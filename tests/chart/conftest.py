@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))  # what the tests import, too
-sys.path.append(str(Path(__file__).parents[2] / "packages/minio/tests/support"))
+sys.path.extend(str(Path(__file__).parents[2] / "packages" / name / "tests/support") for name in ("aws-s3", "minio"))
+sys.path.extend(str(Path(__file__).parents[1] / folder) for folder in ("integration/support", "demo"))
 
 from chart_world import Tools
 from minio_server import MinioServer, minio_binary, minio_server

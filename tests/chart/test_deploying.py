@@ -11,8 +11,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from aws_backend import REGION, AwsAdministrator
+from aws_servers import ministack
 from chart_world import ROOT, Tools, rendered_provisioner
+from go_aws_claims import in_aws, in_the_cluster
 from minio_backend import MinioAdministrator
+from store_shop import Shop
+from stores.aws_s3 import AwsStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +30,8 @@ PAGE = (ROOT / "docs" / "deploying.md").read_text()
 WITHOUT_HELM = (ROOT / "deploy" / "README.md").read_text()
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/libbucket/deployments"
-NAMESPACES = ("minio", "shop")  # that the page makes, and that are not there before
+THEIRS = "/apis/apps/v1/namespaces/s3-provisioner/deployments"
+NAMESPACES = ("minio", "shop", "s3-provisioner")  # that the page makes, and that are not there before
 LONGEST = 10
 
 
@@ -135,6 +141,45 @@ def test_a_bucket_in_minio_and_the_way_back(reader: Reader, cluster: ControlPlan
     assert set(MinioAdministrator(minio).application().list_all()) == before
 
 
+def test_a_claim_that_is_applied_from_git_never_conflicts_and_never_differs(reader: Reader) -> None:
+    (install,) = commands("MinIO")
+    (apply,) = commands("From Git")
+
+    for line in install:
+        if "rollout status" in line:
+            reader.run_provisioner("minio-provisioner")
+        if "examples/minio/claim.yaml" not in line and "kubectl wait" not in line:
+            reader.enter(line)
+    shown = [reader.enter(line) for line in apply]
+    assert shown[-1] == ""
+    reader.enter("kubectl delete obc/photos --timeout=60s")
+
+
+def test_a_claim_of_the_go_provisioner_changes_hands(reader: Reader, cluster: ControlPlane) -> None:
+    (take_over,) = commands("In the place of a Go provisioner")
+    reader.enter("kubectl apply --server-side --filename crds/")
+    for name in ("shop", "s3-provisioner"):
+        reader.enter(f"kubectl create namespace {name}")
+    reader.enter("kubectl create deployment aws-s3-provisioner --namespace s3-provisioner --image=theirs --replicas=1")
+    with ministack() as server:
+        shop = Shop(cluster, "shop", "aws-s3", AwsStore(server))
+        shop.provisioner_name = "aws-s3.io/bucket"
+        keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+        shop.make_admin_secret("admin", keys)
+        left = in_aws(AwsAdministrator(server), "photos-of-the-shop")
+        in_the_cluster(shop, left, shop.make_class(region=REGION))
+
+        for line in take_over:
+            if "rollout status" in line:
+                reader.run_provisioner("aws-s3-provisioner")
+            shown = reader.enter(line)
+
+        assert cluster.admin.get(f"{THEIRS}/aws-s3-provisioner")["spec"]["replicas"] == 0
+        assert re.search(r"Reason: +Bound", shown)
+        assert shop.secret("photos") == left.keys
+        shop.delete_claim("photos")
+
+
 @pytest.mark.parametrize(
     ("section", "name", "annotation"),
     [
@@ -215,6 +260,6 @@ def test_a_store_takes_ten_lines(section: str) -> None:
 
 def test_no_command_of_these_sections_is_left_out() -> None:
     here = {"MinIO", "AWS S3", "Google Cloud Storage", "Azure Blob Storage", "Several stores in one cluster"}
-    here |= {"Some namespaces only", "Upgrading, and back", "Removing"}
+    here |= {"Some namespaces only", "Upgrading, and back", "Removing", "From Git", "In the place of a Go provisioner"}
 
     assert {section for section in re.findall(r"(?m)^## (.+)$", PAGE) if commands(section)} == here
