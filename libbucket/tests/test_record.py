@@ -59,6 +59,7 @@ def test_a_record_is_spelled_as_kubernetes_spells_things_and_always_the_same() -
         "generateBucketName",
         "config",
         "earlierUids",
+        "isUnasked",
         "takenOver",
     }
     assert encode(same) == encode(other_order)

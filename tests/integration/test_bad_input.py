@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from minio_world import MinioServer, MinioWorld, minio_binary, minio_server
-from world import condition
+from world import OBC, condition
 
 from libbucket.testing.in_process import core_in_process
 from libbucket.testing.processes import HOST, free_ports
@@ -239,6 +239,42 @@ def test_an_admin_secret_that_is_of_no_use_says_why_and_can_be_mended(
     shop.make_admin_secret()
     wake(shop)
     use(shop)
+
+
+@pytest.mark.parametrize(
+    ("held", "parameters", "reason"),
+    [
+        pytest.param(None, {}, "AdminSecretMissing", id="no-secret"),
+        pytest.param({"user": "somebody"}, {}, "InvalidAdminSecret", id="other-keys"),
+        pytest.param({}, {"endpoint": "ftp://minio"}, "InvalidParameters", id="parameters"),
+    ],
+)
+def test_a_claim_that_never_got_as_far_as_its_store_can_go_although_nobody_mends_its_class(
+    shop: MinioWorld, held: dict[str, str] | None, parameters: dict[str, str], reason: str
+) -> None:
+    if held is not None:
+        shop.make_admin_secret(**held)
+    shop.claim("photos", shop.make_class(**parameters))
+    wait_reason(shop, reason)
+    wake(shop)  # a second try changes nothing
+    shop.admin.delete(shop.claim_path("photos"))
+    shop.admin.wait_gone(shop.claim_path("photos"), timeout=60)
+    assert not [one for one in shop.admin.items(f"{OBC}/objectbuckets") if shop.namespace in one["metadata"]["name"]]
+
+
+def test_a_claim_that_has_a_bucket_waits_in_its_deletion_until_the_admin_secret_is_back(shop: MinioWorld) -> None:
+    shop.make_admin_secret()
+    shop.claim("photos", shop.make_class())
+    use(shop)
+    bucket = shop.bucket("photos")
+    shop.admin.delete(shop.path("secrets", "minio-admin"))
+    shop.admin.delete(shop.claim_path("photos"))
+    shop.wait_claim("photos", lambda found: condition(found).get("reason") == "AdminSecretMissing")
+    assert bucket in shop.buckets()
+    shop.make_admin_secret()
+    wake(shop)
+    shop.admin.wait_gone(shop.claim_path("photos"), timeout=60)
+    assert bucket not in shop.buckets()
 
 
 # The claim.

@@ -9,7 +9,7 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 from world import OBC, Mortal, condition
 
-from libbucket import StoreUnavailable
+from libbucket import AdminSecretMissing, StoreUnavailable
 from libbucket.testing.binaries import kubectl_binary
 from libbucket.testing.builders import a_class
 from libbucket.testing.memory_store import Bucket
@@ -512,3 +512,29 @@ def object_bucket_of(world: World, claim: dict[str, Any]) -> dict[str, Any] | No
 
 def is_in_place(ob: dict[str, Any] | None) -> bool:
     return ob is not None and "deletionTimestamp" not in ob["metadata"] and "status" in ob
+
+
+def test_a_claim_whose_store_may_have_been_asked_once_is_given_back_there_whatever_is_wrong_with_its_class_later(
+    world: World,
+) -> None:
+    errors: list[Exception] = [StoreUnavailable("not now")]
+
+    def hook(_verb: Any, _request: Any) -> None:
+        if errors:
+            raise errors[0]
+
+    world.hook = hook
+    with world.core():
+        world.claim()
+        world.wait_reason("StoreUnavailable")
+    errors[:] = [AdminSecretMissing("Secret admin does not exist")]
+    with world.core():
+        world.wait_reason("AdminSecretMissing")
+        world.admin.delete(world.claim_path())
+        world.wait_claim(
+            lambda c: "deletionTimestamp" in c["metadata"] and condition(c)["reason"] == "AdminSecretMissing"
+        )
+        errors.clear()
+        world.patch_claim({"metadata": {"annotations": {"example.com/mended": "yes"}}})
+        world.admin.wait_gone(world.claim_path(), timeout=60)
+    assert world.calls["delete"]

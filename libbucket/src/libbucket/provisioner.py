@@ -229,7 +229,9 @@ class Services:
         now: the core's clock, aware and in UTC: for credentials that end by themselves. Tests turn it.
         fence: call it right before each request to the store, or have `fence_requests` do so. Of several replicas one
             works; it raises when this one may no longer be that, because it was frozen or cut off. Let what it raises
-            through: the core knows it.
+            through: the core knows it. Call it in the thread of the verb: a first call that ends with
+            `AdminSecretMissing`, `InvalidAdminSecret` or `InvalidParameters`, and has not asked the fence, is taken to
+            have left nothing in the store.
     """
 
     read_secret: SecretReader

@@ -30,6 +30,7 @@ from libbucket._reconcile.decide import Retry
 from libbucket._reconcile.names import provisioner_label
 from libbucket._reconcile.reconciler import Outcome, Reconciler
 from libbucket._reconcile.record import claim_key_of, owner_of
+from libbucket._reconcile.sent import Sent
 from libbucket._reconcile.snapshot import Recheck
 from libbucket._reconcile.store import Store
 from libbucket._reconcile.surroundings import Caches, Identity
@@ -133,7 +134,8 @@ class Controller:
             config_maps=Cache(),
         )
         self._installed = InstalledCrds(client, settings.features)
-        provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now, fence=client.check_fence))
+        sent = Sent(client.check_fence)
+        provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now, fence=sent.fence))
         identity = Identity(
             provisioner_name=settings.provisioner_name,
             version=settings.version,
@@ -144,7 +146,7 @@ class Controller:
             now=settings.now,
             keeps_data=isinstance(provisioner, EmptyBucketDeleter),
         )
-        store = Store(provisioner, metrics, client.check_fence, self._new_gate)
+        store = Store(provisioner, metrics, client.check_fence, sent, self._new_gate)
         self._reconciler = Reconciler(client, self._caches, identity, store)
         self._informers = self._make_informers(client)
         self._threads: list[threading.Thread] = []

@@ -35,7 +35,7 @@ from libbucket._reconcile.record import (
     spec_hash,
 )
 from libbucket._reconcile.snapshot import ObjectState
-from libbucket.errors import Reason, RetrySoon
+from libbucket.errors import ProvisionerError, Reason, RetrySoon
 from libbucket.types import BucketOptions, Claim, ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -86,11 +86,18 @@ class Binder:
             ProvisionerError: the store's side failed, or an object is in the way.
             KubeError: the cluster's side failed.
         """
+        is_first = world.bucket is None and not claim.metadata.has_finalizer()
         claim = self._prepare_claim(world, claim)
         what = "The bucket is being made" if world.is_greenfield else "Access to the bucket is being granted"
         claim = self._reporter.pending(claim, what)
         ob, record = self.record_intent(world, claim)
-        answer = self._ask_store(world, claim, ob, record, action)
+        try:
+            answer = self._ask_store(world, claim, ob, record, action)
+        except ProvisionerError as error:
+            if self._store.has_refused_unasked(error) and (is_first or _is_unasked(world)):
+                # Else a claim of a class that no call can succeed with could not be deleted either.
+                self._buckets.patch(ob, objects.record_patch(ob, encode(replace(record, is_unasked=True))))
+            raise
         if answer.renew_at:
             # Nobody can take such credentials back, so when they end is recorded before anybody can read them.
             ob = self._buckets.patch(ob, objects.state_patch(ob, answer.connection.additional_state))
@@ -336,6 +343,10 @@ def _hash_of(connection: Connection) -> str:
 def _was_bound_by_others(known: ObjectBucketObject | None) -> bool:
     """Whether another program finished this: it writes an ObjectBucket with an address, and none of our records."""
     return known is not None and bool(known.endpoint.bucket_host)
+
+
+def _is_unasked(world: Snapshot) -> bool:
+    return world.record is not None and world.record.is_unasked
 
 
 def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:

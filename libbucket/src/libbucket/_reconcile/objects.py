@@ -115,6 +115,11 @@ def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str
     return {"metadata": {**patch, "resourceVersion": meta.resource_version}} if patch else {}
 
 
+def record_patch(ob: ObjectBucketObject, record: str) -> Json:
+    """Only the record, on exactly this version."""
+    return {"metadata": {"annotations": {_api.RECORD: record}, "resourceVersion": ob.metadata.resource_version}}
+
+
 def reclaim_patch(
     ob: ObjectBucketObject, claim: ObjectBucketClaim, *, record: str, reclaim_policy: ReclaimPolicy
 ) -> Json:

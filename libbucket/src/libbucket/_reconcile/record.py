@@ -35,6 +35,8 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         config: the `additionalConfig` that was applied last.
         taken_over: another program bound the claim, and the store's side of it was never gone through by us.
         earlier_uids: of claims whose bucket this was, and whose stamp may still be on it.
+        is_unasked: the store was never sent anything for this claim, because its class is at fault: there is nothing to
+            give back. Taken off before each call.
     """
 
     provisioner: str
@@ -45,6 +47,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     config: dict[str, str] = {}
     taken_over: bool = False
     earlier_uids: tuple[str, ...] = ()
+    is_unasked: bool = False
 
 
 class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

@@ -74,7 +74,7 @@ class Releaser:
             KubeError: the cluster's side failed.
         """
         ob = self._released(ob)
-        stays = what.waits and self._is_purged(ob)
+        stays = what.waits and self._is_purged(ob) and not self._known(ob)[0].is_unasked
         if stays:
             ob = self._plan_purge(claim, ob, what.plan)
         else:
@@ -192,6 +192,8 @@ class Releaser:
 
     def _give_back(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan) -> None:
         record, known = self._known(ob)
+        if record.is_unasked:
+            return
         if not self._is_purged(ob):
             self._store.revoke(known)
             self._say_kept(claim, known)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from libbucket._gate import Call
     from libbucket._metrics import Metrics
+    from libbucket._reconcile.sent import Sent
     from libbucket.provisioner import Provisioner
     from libbucket.types import BucketOptions, ObjectBucket
 
@@ -40,6 +41,8 @@ _UNASKED: Final = frozenset(
     }
 )
 """What may have been found before the store was asked anything."""
+_OF_THE_CLASS: Final = frozenset({Reason.ADMIN_SECRET_MISSING, Reason.INVALID_ADMIN_SECRET, Reason.INVALID_PARAMETERS})
+"""What every call for a claim of that class ends with, its deletion too."""
 
 
 class Store:
@@ -49,6 +52,7 @@ class Store:
         provisioner: of this process.
         metrics: told of each call.
         fence: called before each call; raises `LeadershipLost` to hold it back.
+        sent: knows what a call has sent.
         new_gate: makes a gate that tells its argument when a store goes down, and when it answers again.
     """
 
@@ -57,11 +61,13 @@ class Store:
         provisioner: Provisioner,
         metrics: Metrics,
         fence: Callable[[], None],
+        sent: Sent,
         new_gate: Callable[[Callable[[bool], None]], Gate],
     ) -> None:
         self.provisioner = provisioner
         self._metrics = metrics
         self._fence = fence
+        self._sent = sent
         self._gates = Gates(lambda store: new_gate(partial(self._say, store)))
         self._troubles: dict[Hashable, tuple[str, Reason]] = {}
         self._log = structlog.get_logger()
@@ -103,6 +109,10 @@ class Store:
             return False
         return self._call("is_intact", options, lambda: provisioner.is_intact(options))
 
+    def has_refused_unasked(self, error: ProvisionerError) -> bool:
+        """Whether the call of this thread that ended so found the class at fault, and has sent the store nothing."""
+        return error.reason in _OF_THE_CLASS and not self._sent.anything
+
     def _call(self, verb: str, request: BucketOptions | ObjectBucket, act: Callable[[], T]) -> T:
         self._fence()
         store = frozenset(request.parameters.items())
@@ -115,6 +125,7 @@ class Store:
 
     def _ask(self, store: Hashable, verb: str, act: Callable[[], T], call: Call) -> T:
         started, failure = time.monotonic(), ""
+        self._sent.begin()
         try:
             answer = act()
             call.answer = Answer.GIVEN

@@ -35,6 +35,7 @@ from libbucket._metrics import Metrics
 from libbucket._reconcile import names
 from libbucket._reconcile.reconciler import Reconciler
 from libbucket._reconcile.record import claim_key_of
+from libbucket._reconcile.sent import Sent
 from libbucket._reconcile.store import Store as GuardedStore
 from libbucket._reconcile.surroundings import Caches, Identity
 from libbucket.provisioner import Inspector, Provisioner
@@ -277,7 +278,7 @@ def advance(run: Run) -> Step:
     for name, _ in RESOURCES.values():
         getattr(caches, name).on_look = script.looks
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
-    store = GuardedStore(provisioner, _METRICS, client.check_fence, _open_gate)
+    store = GuardedStore(provisioner, _METRICS, client.check_fence, Sent(client.check_fence), _open_gate)
     reconciler = Reconciler(client, caches, _identity(client, provisioner), store)
     reconciler._reporter._clock = lambda: _NOW
     remembered = reconciler._gatherer._intact
