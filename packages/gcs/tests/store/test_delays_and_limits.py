@@ -11,8 +11,8 @@ from gcs_backend import QUICK, GcsBackend, JsonApplication, a_provisioner
 
 from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, Throttled
 from libbucket.testing import builders
+from libbucket.testing.conformance.costs import requests_of_each_verb
 from libbucket.testing.conformance.world import OBJECT, World, assert_refused, assert_shut_out, assert_works
-from libbucket.testing.requests_watched import counted_requests
 
 if TYPE_CHECKING:
     from gcs_double import GcsDouble
@@ -201,17 +201,4 @@ def test_a_bucket_of_another_project_is_somebody_elses(world: World, double: Gcs
 
 
 def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
-    bucket = world.foreign_bucket()
-    with counted_requests() as provision:
-        owner = world.greenfield()
-    with counted_requests() as grant:
-        guest = world.brownfield(bucket)
-    with counted_requests() as again:
-        world.again(owner)
-    with counted_requests() as look:
-        assert world.looks_intact(owner)
-    with counted_requests() as revoke:
-        world.revoke(guest.record)
-    with counted_requests() as delete:
-        world.delete(owner.record)
-    assert [len(sent) for sent in (provision, grant, again, look, revoke, delete)] == [11, 10, 6, 1, 14, 21]
+    assert list(requests_of_each_verb(world).values()) == [11, 10, 6, 1, 14, 21]
