@@ -137,7 +137,7 @@ def test_a_creation_that_arrives_twice_still_makes_the_bucket_where_nobody_else_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "create", twice)
         assert_works(world.greenfield(request))
-    assert request.owner.is_stamped_on(backend.administrator.settings(request.bucket_name)["tags"])
+    assert backend.administrator.settings(request.bucket_name)["tags"] == request.owner.stamp()
 
 
 def test_a_bucket_that_has_a_generated_name_and_somebody_s_data_stays_theirs(
