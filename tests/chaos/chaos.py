@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -195,19 +194,13 @@ def main(argv: Sequence[str]) -> int:
         console.print(table_of_attacks(told))
     console.print(table_of(run.results))
     if arguments.json:
-        arguments.json.write_text(json.dumps([_as_json(each) for each in run.results], indent=1))
+        arguments.json.write_text(json.dumps([each.as_json() for each in run.results], indent=1))
     for each in run.violations:
         console.print(
             f"again: nox -s chaos -- --replay {each.trial.seed}", markup=False, highlight=False, soft_wrap=True
         )
     console.print(f"violations: {len(run.violations)}", highlight=False)
     return 1 if run.violations or not run.results else 0
-
-
-def _as_json(result: Result) -> dict[str, object]:
-    found = asdict(result) | {"seed": result.trial.seed, "expected": result.trial.expected}
-    del found["trial"]
-    return found
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -119,6 +119,11 @@ class Result:
     seen: str = ""
     violation: str = ""
     seconds: float = field(default=0.0)
+
+    def as_json(self) -> dict[str, object]:
+        """All of it but what carries it out again, which can't be written."""
+        found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "trial"}
+        return found | {"seed": self.trial.seed, "expected": self.trial.expected}
 
 
 def carry_out(trial: Trial, lane: str) -> Result:
