@@ -19,6 +19,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pytest
 
+_WIDTH: Final = 160
 _ITEM: Final = re.compile(r"::Test(?P<store>\w+)::test_(?P<promise>\w+)")
 
 
@@ -101,7 +102,9 @@ class _Reporter:
 
     def pytest_terminal_summary(self) -> None:
         if self._findings.results:
-            show(self._findings, Console())
+            console = Console()
+            # A file has no width of its own: give the sentences room, rather than a word to a line.
+            show(self._findings, console if console.is_terminal else Console(width=_WIDTH))
 
 
 def show(findings: Findings, console: Console) -> None:
