@@ -177,10 +177,10 @@ def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
             served.claim("photos")
             claim = served.wait_claim("photos", lambda one: "may not be read" in str(one.get("status")))
             assert f"Secret {vault}/minio-admin" in str(claim["status"])
-            cluster.admin.delete(served.claim_path("photos"))
             release.upgrade(namespaces=[namespace], adminSecrets=[{"namespace": vault, "name": "minio-admin"}])
             cluster.admin.patch(served.claim_path("photos"), {"metadata": {"annotations": {"example.com/try": "1"}}})
-            cluster.admin.wait_gone(served.claim_path("photos"))
+            served.wait_bound("photos")
+            served.delete("photos")
     finally:
         served.close()
         for name in (vault, neighbour):

@@ -347,6 +347,20 @@ def test_a_claim_with_neither_name_fails_until_it_gets_one(world: World) -> None
     assert ("Warning", "InvalidClaim") in world.events()
 
 
+def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_it_is_looked_at(world: World) -> None:
+    with world.core():
+        world.claim(spec={"bucketName": "Not A Name"})
+        told = world.wait_reason("InvalidClaim")
+        check_failed(told)
+    for number in range(2):
+        with world.core(workers=1):
+            world.until(lambda: world.calls == {"provision": 1})
+            world.claim(f"new-{number}")
+            world.wait_bound(f"new-{number}")  # the only worker is done with the first one
+    assert world.get_claim() == told
+    assert world.events().count(("Warning", "InvalidClaim")) == 1
+
+
 # What is in the way in the cluster.
 
 

@@ -77,8 +77,11 @@ class Reporter:
         self._said: dict[str, tuple[str, str]] = {}
 
     def pending(self, claim: ObjectBucketClaim, message: str) -> ObjectBucketClaim:
-        """The first status: without `Ready=False`, Flux calls a new claim done."""
-        if claim.seen.phase in {Phase.PENDING, Phase.BOUND}:
+        """The first status: without `Ready=False`, Flux calls a new claim done.
+
+        One that failed is in work again once it was edited. Until then only what comes of it can be news.
+        """
+        if claim.seen.phase in {Phase.PENDING, Phase.BOUND} or self._has_failed_as_it_is(claim):
             return claim
         ready = self._condition(claim, "Ready", "False", Reason.PROVISIONING, message)
         return self._write_status(claim, Phase.PENDING, [ready])
@@ -190,6 +193,11 @@ class Reporter:
         self._said[_about_edits(claim.metadata.uid)] = (Reason.INVALID_UPDATE, message)
         if known != message:
             self.event(claim, "Warning", Reason.INVALID_UPDATE, message)
+
+    def _has_failed_as_it_is(self, claim: ObjectBucketClaim) -> bool:
+        if claim.seen.phase != Phase.FAILED:
+            return False
+        return not self._identity.features.conditions or claim.seen.observed_generation == claim.metadata.generation
 
     def _was_ready(self, claim: ObjectBucketClaim) -> bool:
         ready = claim.seen.condition("Ready")
