@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING
 
 import pytest
-from outside import ROOT, server_outside
+from outside import ROOT, servers_outside
 from pods import Container, run_to_end
 
 from contents import read_contents
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from builders import Builder
     from context import Provisioner
 
+WORKERS = max(2, min(4, os.cpu_count() or 2))
 TESTS = "/checkout/packages/{0}/tests/store/test_conformance.py"
 
 
@@ -63,13 +65,13 @@ def site_packages(image: ImageArchive) -> str:
 
 
 @pytest.fixture
-def server(provisioner: Provisioner) -> Iterator[str]:
-    with server_outside(provisioner.store) as text:
+def servers(provisioner: Provisioner) -> Iterator[str]:
+    with servers_outside(provisioner.store, WORKERS) as text:
         yield text
 
 
 def test_the_conformance_suite_passes_inside(
-    engine: Builder, provisioner: Provisioner, tools: Path, site_packages: str, server: str
+    engine: Builder, provisioner: Provisioner, tools: Path, site_packages: str, servers: str
 ) -> None:
     container = Container(
         image=provisioner.tag,
@@ -79,9 +81,10 @@ def test_the_conformance_suite_passes_inside(
             provisioner.module,
             "/tools",
             f"/checkout/packages/{provisioner.store}/tests/support",
+            str(WORKERS),
             TESTS.format(provisioner.store),
         ),
-        environment={"SERVER_OUTSIDE": server},
+        environment={"SERVERS_OUTSIDE": servers},
         mounts={
             "/checkout": ROOT,
             "/tools": tools,

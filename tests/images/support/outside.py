@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -56,21 +56,20 @@ SERVERS: Final = {
 
 
 @contextmanager
-def server_outside(store: str) -> Iterator[str]:
-    """Runs what the store's suite needs; gives it as text, empty where it needs nothing."""
+def servers_outside(store: str, count: int) -> Iterator[str]:
+    """Runs what the store's suite needs, once for each of `count` workers; gives it as text."""
     outside = SERVERS.get(store)
-    if outside is None:
-        yield ""
-        return
-    with outside.running(store) as found:
+    with ExitStack() as running:
+        found = [running.enter_context(outside.running(store)) for _ in range(count)] if outside is not None else []
         yield json.dumps(found)
 
 
-def use_server_outside(text: str) -> None:
-    """Inside: lets the package's own fixtures find the server that runs already."""
-    if not text:
+def use_server_outside(text: str, worker: int) -> None:
+    """Inside: lets the package's own fixtures find the server that runs already for this worker."""
+    every = json.loads(text)
+    if not every:
         return
-    said = json.loads(text)
+    said = every[worker]
     module = importlib.import_module(said["module"])
     server = getattr(module, said["kind"])(**said["server"])
     setattr(module, said["starter"], lambda *_args, **_more: nullcontext(server))

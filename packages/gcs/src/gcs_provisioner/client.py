@@ -6,7 +6,10 @@ limit, and nothing is tried again here: the core does that. Knows nothing of buc
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 _READ_SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_only",)
+KEYS_KEPT: Final = 16
 _LISTING: Final = {"list-type": "2", "max-keys": "1"}
 _UNKNOWN_KEY: Final = frozenset({"InvalidAccessKeyId", "InvalidSecurity", "SignatureDoesNotMatch"})
 
@@ -243,40 +247,78 @@ class Clients:
         return Call(url=self.parameters.endpoint, permission="storage.objects.list")
 
 
-@contextmanager
-def connect(
-    parameters: Parameters, admin: Admin | None, patience: Patience, fence: Callable[[], None]
-) -> Iterator[Clients]:
-    """Clients for one verb; their connections are closed at the end, whatever happens.
+class Connector:
+    """Makes the clients of a verb. One per process; its methods may be called from several threads.
 
     Args:
-        parameters: of the class.
-        admin: None for the pod's own identity.
         patience: how long to wait.
         fence: asked before each request; see `Services.fence`.
     """
-    with requests.Session() as plain:
-        _prepare(plain, fence)
-        request = BoundedRequest(plain, (patience.connect, patience.read))
-        with translated(Call(url=DEFAULT_TOKEN_URI, permission="a token")):
-            credentials, project = _administrator(parameters, admin, request)
-        with AuthorizedSession(credentials, auth_request=request) as session:
-            _prepare(session, fence)
-            yield Clients(
-                # The endpoint is always named: STORAGE_EMULATOR_HOST then neither moves a request nor drops its token.
-                storage=_QuietClient(
+
+    def __init__(self, patience: Patience, fence: Callable[[], None]) -> None:
+        self._patience = patience
+        self._fence = fence
+        # To load a private key is to prove it, which takes 55 ms of a processor: as long as several requests.
+        self._loaded: dict[bytes, service_account.Credentials] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def connect(self, parameters: Parameters, admin: Admin | None) -> Iterator[Clients]:
+        """Clients for one verb; their connections are closed at the end, whatever happens.
+
+        Args:
+            parameters: of the class.
+            admin: who connects; None for the pod's own identity.
+
+        Raises:
+            InvalidParameters: no project is named.
+            RetrySlowly: there are no credentials.
+            StoreUnavailable: Google can't be asked now.
+        """
+        with requests.Session() as plain:
+            _prepare(plain, self._fence)
+            request = BoundedRequest(plain, (self._patience.connect, self._patience.read))
+            with translated(Call(url=DEFAULT_TOKEN_URI, permission="a token")):
+                credentials, project = self._administrator(parameters, admin, request)
+            with AuthorizedSession(credentials, auth_request=request) as session:
+                _prepare(session, self._fence)
+                yield Clients(
+                    # The endpoint is always named: STORAGE_EMULATOR_HOST then neither moves a request nor drops its
+                    # token.
+                    storage=_QuietClient(
+                        project=project,
+                        credentials=credentials,
+                        _http=session,
+                        client_options={"api_endpoint": parameters.endpoint},
+                    ),
+                    session=session,
+                    plain=plain,
+                    parameters=parameters,
                     project=project,
-                    credentials=credentials,
-                    _http=session,
-                    client_options={"api_endpoint": parameters.endpoint},
-                ),
-                session=session,
-                plain=plain,
-                parameters=parameters,
-                project=project,
-                token_uri=admin.token_uri if admin else DEFAULT_TOKEN_URI,
-                patience=patience,
-            )
+                    token_uri=admin.token_uri if admin else DEFAULT_TOKEN_URI,
+                    patience=self._patience,
+                )
+
+    def _administrator(self, parameters: Parameters, admin: Admin | None, request: Request) -> tuple[Credentials, str]:
+        if admin is None:
+            credentials, project = google.auth.default(scopes=SCOPES, request=request)
+        else:
+            credentials, project = self._load(admin).with_scopes(SCOPES), admin.project
+        found = parameters.project or project
+        if not found:
+            raise InvalidParameters(["project is required: the administrator's credentials name none"])
+        return TokensOnly(credentials), found
+
+    def _load(self, admin: Admin) -> service_account.Credentials:
+        revealed = admin.reveal()
+        name = hashlib.sha256(json.dumps(revealed, sort_keys=True).encode()).digest()
+        with self._lock:
+            if name not in self._loaded:
+                loaded = service_account.Credentials.from_service_account_info(revealed)
+                if len(self._loaded) == KEYS_KEPT:
+                    del self._loaded[next(iter(self._loaded))]
+                self._loaded[name] = loaded
+            return self._loaded[name]
 
 
 def _prepare(session: requests.Session, fence: Callable[[], None]) -> None:
@@ -321,15 +363,3 @@ class _Through(BaseException):
     def __init__(self, refusal: api.GoogleAPICallError) -> None:
         super().__init__()
         self.refusal = refusal
-
-
-def _administrator(parameters: Parameters, admin: Admin | None, request: Request) -> tuple[Credentials, str]:
-    if admin is None:
-        credentials, project = google.auth.default(scopes=SCOPES, request=request)
-    else:
-        credentials = service_account.Credentials.from_service_account_info(admin.reveal(), scopes=SCOPES)
-        project = admin.project
-    found = parameters.project or project
-    if not found:
-        raise InvalidParameters(["project is required: the administrator's credentials name none"])
-    return TokensOnly(credentials), found

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from gcs_provisioner.client import Patience, Verdict, connect
+from gcs_provisioner.client import Connector, Patience, Verdict
 from gcs_provisioner.identity import Identity, build_account_id, build_email
 from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, Keys, own_key, remembered
 from gcs_provisioner.parameters import (
@@ -99,6 +99,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def __init__(self, services: Services, *, patience: Patience | None = None) -> None:
         self._services = services
         self._patience = patience or Patience()
+        self._connector = Connector(self._patience, services.fence)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a service account and its keys; see `Provisioner.provision`."""
@@ -169,7 +170,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
         parameters = parse_parameters(of.parameters)
-        with connect(parameters, self._admin(parameters), self._patience, self._services.fence) as clients:
+        with self._connector.connect(parameters, self._admin(parameters)) as clients:
             yield _Request(
                 parameters=parameters,
                 clients=clients,

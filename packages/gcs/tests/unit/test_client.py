@@ -1,0 +1,74 @@
+"""The administrator's key is loaded once, and what is no longer the administrator's is used no more."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from gcs_provisioner.client import KEYS_KEPT, Connector, Patience
+from gcs_provisioner.keys import FILE_KEY
+from gcs_provisioner.parameters import Admin, parse_admin, parse_parameters
+from libbucket import SecretStr
+from libbucket.provisioner import no_fence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.oauth2.service_account import Credentials
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(*form).decode()
+
+
+@pytest.fixture
+def load(private_key: str) -> Callable[[int], Credentials]:
+    """What one connector uses as the credentials of the administrator with this number."""
+    connector, parameters = Connector(Patience(), no_fence), parse_parameters({})
+
+    def load(number: int) -> Credentials:
+        with connector.connect(parameters, an_admin(private_key, number)) as clients:
+            return clients.session.credentials._source  # type: ignore[no-any-return]
+
+    return load
+
+
+def an_admin(private_key: str, number: int) -> Admin:
+    key = {
+        "type": "service_account",
+        "project_id": "my-project-123",
+        "client_email": f"provisioner-{number}@my-project-123.iam.gserviceaccount.com",
+        "private_key": private_key,
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
+    return parse_admin({FILE_KEY: SecretStr(json.dumps(key))}, named="Secret gcs/admin")
+
+
+def test_the_same_key_is_loaded_once_and_no_token_outlives_its_verb(load: Callable[[int], Credentials]) -> None:
+    first, again = load(1), load(1)
+
+    assert first is not again
+    assert first.signer is again.signer
+
+
+def test_a_key_that_took_the_place_of_another_is_the_one_that_is_used(load: Callable[[int], Credentials]) -> None:
+    assert [load(number).service_account_email.partition("@")[0] for number in (1, 2)] == [
+        "provisioner-1",
+        "provisioner-2",
+    ]
+
+
+def test_as_many_keys_are_kept_as_there_may_be_classes_and_no_more(load: Callable[[int], Credentials]) -> None:
+    first, second = load(0).signer, load(1).signer
+    for number in range(2, KEYS_KEPT + 1):
+        load(number)
+
+    assert load(1).signer is second
+    assert load(0).signer is not first
