@@ -9,6 +9,7 @@ import json
 import re
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,8 @@ import boto3
 import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.loaders import Loader, create_loader
+from botocore.session import Session
 
 from aws_s3_provisioner.client import Limits
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
@@ -54,8 +57,9 @@ def rules(days: int) -> str:
 def a_client(service: Any, *, url: str, access_key: str, secret_key: str, region: str = REGION, token: str = "") -> Any:
     """A client of boto3's that waits for nothing."""
     config = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}, max_pool_connections=10)
-    session = boto3.session.Session(region_name=region)
-    return session.client(
+    core = Session()
+    core.register_component("data_loader", _loader())
+    return boto3.session.Session(region_name=region, botocore_session=core).client(
         service,
         endpoint_url=url,
         aws_access_key_id=access_key,
@@ -65,6 +69,12 @@ def a_client(service: Any, *, url: str, access_key: str, secret_key: str, region
             Config(s3={"addressing_style": "path"}, signature_version="v4" if service != "s3" else "s3v4")
         ),
     )
+
+
+@cache
+def _loader() -> Loader:
+    """Reading the SDK's data takes a fifth of a second, which no test is about."""
+    return create_loader()
 
 
 @contextmanager
