@@ -91,8 +91,10 @@ class Connector:
     def __init__(self, limits: Limits, fence: Callable[[], None]) -> None:
         self._limits = limits
         self._fence = fence
-        # Reading the SDK's data takes 100 ms; with it at hand a client takes 4.
+        # Reading the SDK's data takes 100 ms, and a session 20; with both at hand a client takes 4.
         self._loader = create_loader()
+        self._session = _session(self._loader)
+        self._making = threading.Lock()
         self._ambient: dict[tuple[str, str], Credentials] = {}
         self._lock = threading.Lock()
 
@@ -111,10 +113,10 @@ class Connector:
         source = "the Secret that secretName names" if admin else "the pod's own identity"
         with ExitStack() as stack:
             with translated(Call(where="AWS", permission=_TO_BE_ONESELF, source=source)):
-                session = _session(self._loader)
                 credentials = _from_secret(admin) if admin else self._from_pod(parameters)
-                maker = _Maker(session, parameters, self._limits, self._fence)
-                partition = _partition(session, parameters)
+                maker = _Maker(self._session, self._making, parameters, self._limits, self._fence)
+                with self._making:
+                    partition = _partition(self._session, parameters)
                 public = self._public(parameters, partition)
                 s3 = stack.enter_context(closing(maker.s3(credentials)))
                 iam = stack.enter_context(closing(maker.iam(credentials)))
@@ -168,9 +170,10 @@ class _Keys:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes clients of one class."""
+    """Makes clients of one class. A session's clients may be used by several threads, the session may not."""
 
     session: Session
+    making: threading.Lock
     parameters: Parameters
     limits: Limits
     fence: Callable[[], None]
@@ -187,15 +190,16 @@ class _Maker:
         return client
 
     def _client(self, service: Any, credentials: _Keys, url: str, more: Config) -> Any:
-        client = self.session.create_client(
-            service,
-            region_name=self.parameters.region,
-            endpoint_url=url or None,
-            aws_access_key_id=credentials.access_key,
-            aws_secret_access_key=credentials.secret_key,
-            aws_session_token=credentials.token or None,
-            config=_config(self.limits).merge(more),
-        )
+        with self.making:
+            client = self.session.create_client(
+                service,
+                region_name=self.parameters.region,
+                endpoint_url=url or None,
+                aws_access_key_id=credentials.access_key,
+                aws_secret_access_key=credentials.secret_key,
+                aws_session_token=credentials.token or None,
+                config=_config(self.limits).merge(more),
+            )
         client.meta.events.register_first("before-send", self._ask_fence)
         client.meta.events.register_first("before-parse", _hear_out_a_proxy)
         return client
