@@ -111,6 +111,10 @@ class Installation:
         """Runs one replica until the block ends."""
         return running_pod(self.engine, self.container(), ready=ready)
 
+    def has_all_rights(self) -> bool:
+        """Whether its service account may do everything that its roles let it."""
+        return all(self.is_held(right, role) for role, rule in rules_of(self.manifests) for right in rights_of(rule))
+
     def is_held(self, right: Right, role: Manifest) -> bool:
         """Whether its service account may do what a role of it lets it."""
         account = self.deployment["spec"]["template"]["spec"]["serviceAccountName"]
@@ -153,7 +157,7 @@ def installed(cluster: Cluster, engine: Builder, store: str, *values: str) -> It
         try:
             for body in [namespace, *manifests]:
                 cluster.admin.apply(body, namespace=release)
-            yield Installation(
+            made = Installation(
                 cluster=cluster,
                 engine=engine,
                 store=store,
@@ -162,6 +166,9 @@ def installed(cluster: Cluster, engine: Builder, store: str, *values: str) -> It
                 provisioner_name=provisioner_name,
                 manifests=manifests,
             )
+            # An API server takes a moment to know new roles. A kubelet would start the pod again, a test does not.
+            wait_until(made.has_all_rights)
+            yield made
         finally:
             for body in [namespace, *manifests]:
                 cluster.admin.delete(cluster.admin.path_of(body, namespace=release))
