@@ -9,7 +9,8 @@ import pytest
 import yaml
 from chart_world import BACKENDS, Refused, Tools, a_release, one, rendered_provisioner
 from minio_backend import MinioAdministrator
-from tenant import Tenant
+from rights import Right
+from tenant import Tenant, wait_until
 
 from helm_chart import CHART
 
@@ -177,8 +178,10 @@ def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
             served.claim("photos")
             claim = served.wait_claim("photos", lambda one: "may not be read" in str(one.get("status")))
             assert f"Secret {vault}/minio-admin" in str(claim["status"])
-            release.upgrade(namespaces=[namespace], adminSecrets=[{"namespace": vault, "name": "minio-admin"}])
-            cluster.admin.patch(served.claim_path("photos"), {"metadata": {"annotations": {"example.com/try": "1"}}})
+        release.upgrade(namespaces=[namespace], adminSecrets=[{"namespace": vault, "name": "minio-admin"}])
+        reads = Right(verb="get", group="", resource="secrets", name="minio-admin")
+        wait_until(lambda: reads.is_held(cluster.admin, f"{release.namespace}:{release.name}", vault))
+        with rendered_provisioner(cluster, release.deployment()):
             served.wait_bound("photos")
             served.delete("photos")
     finally:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import copy
 import re
-import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from chart_world import CHART, a_release, one, render, rendered_provisioner
 from rights import rights_of
-from tenant import FINALIZER, SECONDS, Tenant
+from tenant import FINALIZER, SECONDS, Tenant, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,14 +107,6 @@ def parts_without(rule: Manifest, right: Right) -> list[Manifest]:
 def is_allowed(cluster: ControlPlane, right: Right) -> bool:
     namespace = NAMESPACE if right.resource == "leases" else ""
     return right.is_held(cluster.admin, f"{NAMESPACE}:buckets", namespace)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Looks again and again: for what no watch of an object tells."""
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not become so"
-        time.sleep(0.05)
 
 
 class Life:

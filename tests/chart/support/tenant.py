@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 from libbucket.testing.builders import a_claim, a_class
@@ -110,3 +111,11 @@ class Tenant:
         """The data of a claim's ConfigMap."""
         data: dict[str, str] = (self.admin.find(self.path("configmaps", name)) or {}).get("data", {})
         return data
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Looks again and again: for what no watch of an object tells."""
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not become so"
+        time.sleep(0.05)
