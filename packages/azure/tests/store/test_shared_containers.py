@@ -151,13 +151,13 @@ def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
     real = datetime.now(UTC).replace(microsecond=0)
     request = world.request(parameters={"expiry": "30d"})
     first = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real - timedelta(days=20)))
-    assert first.credentials.renew_at == real - timedelta(days=5)
+    assert first.renew_at == real - timedelta(days=5)
     (before,) = backend.administrator.policies(first.bucket).values()
     assert parse_time(_text(before.expiry)) == real + timedelta(days=10)
     second = world.again(first, by=a_provisioner(server, now=lambda: real))
     (after,) = backend.administrator.policies(first.bucket).values()
     assert parse_time(_text(after.expiry)) == real + timedelta(days=30)
-    assert second.credentials.renew_at == real + timedelta(days=15)
+    assert second.renew_at == real + timedelta(days=15)
     assert second.credentials.additional_secret_data == first.credentials.additional_secret_data
     with recorded_requests() as made:
         world.again(second, by=a_provisioner(server, now=lambda: real + timedelta(days=14)))

@@ -20,6 +20,7 @@ from libbucket.testing.requests_watched import Killed, killed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from libbucket.provisioner import Provisioner
     from libbucket.testing.application import Application
@@ -60,9 +61,15 @@ class Tenant:
 
     @property
     def credentials(self) -> Authentication:
-        """What the claim's Secret holds."""
+        """What the claim's Secret holds: not when it is to be renewed, which may change while it stays as it is."""
         assert self.answer.connection.authentication is not None, "a bound claim has credentials"
-        return self.answer.connection.authentication
+        return replace(self.answer.connection.authentication, renew_at=None)
+
+    @property
+    def renew_at(self) -> datetime | None:
+        """When its credentials are to be renewed."""
+        authentication = self.answer.connection.authentication
+        return authentication.renew_at if authentication is not None else None
 
     @property
     def record(self) -> ObjectBucket:
