@@ -157,4 +157,6 @@ class GcsStore(Store):
 def gcs() -> Iterator[GcsStore]:
     """Starts a double on a free port."""
     with gcs_double() as double:
+        # Every claim has an account. Google allows a project 100, and raises that for who has more claims.
+        double.knobs.account_limit = 5000
         yield GcsStore(double)
