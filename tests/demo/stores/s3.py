@@ -21,7 +21,8 @@ class S3Application(Application):
     """Talks to an endpoint with one pair of keys."""
 
     def __init__(self, *, endpoint: str, access_key: str, secret_key: str, region: str) -> None:
-        config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
+        # As applications do: a server may close a connection that it kept open in the moment in which it is used again.
+        config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"})
         self.client = boto3.client(
             "s3",
             endpoint_url=endpoint,
