@@ -93,8 +93,7 @@ class Connector:
         self._fence = fence
         # Reading the SDK's data takes 100 ms, and a session 20; with both at hand a client takes 4.
         self._loader = create_loader()
-        self._session = _session(self._loader)
-        self._making = threading.Lock()
+        self._session = _SharedSession(self._loader)
         self._ambient: dict[tuple[str, str], Credentials] = {}
         self._lock = threading.Lock()
 
@@ -114,9 +113,8 @@ class Connector:
         with ExitStack() as stack:
             with translated(Call(where="AWS", permission=_TO_BE_ONESELF, source=source)):
                 credentials = _from_secret(admin) if admin else self._from_pod(parameters)
-                maker = _Maker(self._session, self._making, parameters, self._limits, self._fence)
-                with self._making:
-                    partition = _partition(self._session, parameters)
+                maker = _Maker(self._session, parameters, self._limits, self._fence)
+                partition = _partition(self._session, parameters)
                 public = self._public(parameters, partition)
                 s3 = stack.enter_context(closing(maker.s3(credentials)))
                 iam = stack.enter_context(closing(maker.iam(credentials)))
@@ -170,10 +168,9 @@ class _Keys:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes clients of one class. A session's clients may be used by several threads, the session may not."""
+    """Makes clients of one class."""
 
     session: Session
-    making: threading.Lock
     parameters: Parameters
     limits: Limits
     fence: Callable[[], None]
@@ -190,16 +187,15 @@ class _Maker:
         return client
 
     def _client(self, service: Any, credentials: _Keys, url: str, more: Config) -> Any:
-        with self.making:
-            client = self.session.create_client(
-                service,
-                region_name=self.parameters.region,
-                endpoint_url=url or None,
-                aws_access_key_id=credentials.access_key,
-                aws_secret_access_key=credentials.secret_key,
-                aws_session_token=credentials.token or None,
-                config=_config(self.limits).merge(more),
-            )
+        client = self.session.create_client(
+            service,
+            region_name=self.parameters.region,
+            endpoint_url=url or None,
+            aws_access_key_id=credentials.access_key,
+            aws_secret_access_key=credentials.secret_key,
+            aws_session_token=credentials.token or None,
+            config=_config(self.limits).merge(more),
+        )
         client.meta.events.register_first("before-send", self._ask_fence)
         client.meta.events.register_first("before-parse", _hear_out_a_proxy)
         return client
@@ -225,10 +221,23 @@ class _PodSession(Session):
         return super().create_client(service_name, *args, **kwargs)
 
 
-def _session(loader: Loader) -> Session:
-    session = Session()
-    session.register_component("data_loader", loader)
-    return session
+class _SharedSession(Session):
+    """A session for all threads. Its clients may be used by several at once, the SDK's own session may not."""
+
+    def __init__(self, loader: Loader) -> None:
+        super().__init__()
+        self.register_component("data_loader", loader)
+        self._lock = threading.RLock()
+
+    def create_client(self, *args: Any, **kwargs: Any) -> Any:
+        """As the SDK's own."""
+        with self._lock:
+            return super().create_client(*args, **kwargs)
+
+    def get_partition_for_region(self, region_name: str) -> str:
+        """As the SDK's own."""
+        with self._lock:
+            return str(super().get_partition_for_region(region_name))
 
 
 def _config(limits: Limits) -> Config:
@@ -252,7 +261,7 @@ def _from_secret(admin: Admin) -> _Keys:
 
 def _partition(session: Session, parameters: Parameters) -> str:
     try:
-        return str(session.get_partition_for_region(parameters.region))
+        return session.get_partition_for_region(parameters.region)
     except UnknownRegionError:
         # An S3-compatible store has regions of its own.
         if parameters.stamps_on_creation:
