@@ -24,17 +24,21 @@ from libbucket import (
     ObjectBucket,
     PurgeUnfinished,
     RetrySlowly,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
     parse_retry_after,
 )
 from libbucket.testing.conformance import Backend, Conformance
+from libbucket.testing.conformance.backend import REQUEST_ID
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_backend import MemoryBackend
 from libbucket.testing.memory_store import Bucket, Identity
+from libbucket.testing.misbehaving import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from email.message import Message
 
     from libbucket import AccessKeys, BucketOptions, Provisioner
 
@@ -559,16 +563,18 @@ class OverAWire(MemoryProvisioner):
                 page = answer.read()
         except HTTPError as error:
             error.close()
-            raise self.refused(error.code, error.headers["Retry-After"]) from error
+            raise self.refused(error.code, error.headers) from error
         except OSError as error:
             raise StoreUnavailable("nobody answers") from error
         if page.startswith(b"<"):
             raise RetrySlowly("a web page answers")
 
-    def refused(self, status: int, delay: str | None) -> Exception:
+    def refused(self, status: int, headers: Message) -> Exception:
         """What an answer that is no success means."""
         if status in {429, 503}:
-            return Throttled("busy", delay=parse_retry_after(delay))
+            return Throttled("busy", delay=parse_retry_after(headers["Retry-After"]))
+        if status < 500:
+            return StoreRefused(f"refused with {status}", request_id=headers["X-Request-Id"] or "")
         return StoreUnavailable("down")
 
 
@@ -651,8 +657,20 @@ class GivesUpForGood(OverAWire):
 
 
 class ForgetsTheDelay(OverAWire):
-    def refused(self, status: int, delay: str | None) -> Exception:  # noqa: ARG002 - the mistake
+    def refused(self, status: int, headers: Message) -> Exception:  # noqa: ARG002 - the mistake
         return Throttled("busy") if status in {429, 503} else StoreUnavailable("down")
+
+
+class UnknownAnswersAreOutages(OverAWire):
+    def refused(self, status: int, headers: Message) -> Exception:
+        error = super().refused(status, headers)
+        return StoreUnavailable("down") if isinstance(error, StoreRefused) else error
+
+
+class DropsTheRequestId(OverAWire):
+    def refused(self, status: int, headers: Message) -> Exception:
+        error = super().refused(status, headers)
+        return StoreRefused("refused") if isinstance(error, StoreRefused) else error
 
 
 class TriesAgainByItself(OverAWire):
@@ -687,8 +705,16 @@ class RepairsAreSilent(MemoryProvisioner):
         return replace(super().provision(options), repairs=())
 
 
+class ReplacesKeysOnDoubt(MemoryProvisioner):
+    def _are_kept(self, options: BucketOptions, held: AccessKeys) -> bool:
+        return self.store.accepts(options.user_id, held)
+
+
 class QuickBackend(MemoryBackend):
     many_objects = 25
+
+    def refusal(self, status: int, code: str) -> Answer:
+        return Answer(status=status, headers={"X-Request-Id": REQUEST_ID}, body=code.encode())
 
     def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]] | None:
         provisioner = self.provisioner()

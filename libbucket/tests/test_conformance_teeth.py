@@ -97,6 +97,10 @@ BROKEN_PROMISES = {
         f"revoking_changes_nothing_about_the_bucket{GREENFIELD}",
     ],
     "RevokeLooksForTheBucketFirst": [f"revoking_after_the_bucket_has_gone_removes_the_identity{GREENFIELD}"],
+    "ReplacesKeysOnDoubt": [
+        f"working_credentials_are_never_replaced_on_doubt{GREENFIELD}",
+        f"working_credentials_are_never_replaced_on_doubt{BROWNFIELD}",
+    ],
     "RevokeNeedsWhatWasRemembered": [f"revoking_by_the_record_of_an_unfinished_call_shuts_out{GREENFIELD}"],
     "RevokeWantsTheIdentity": [
         f"revoking_after_the_identity_has_gone_is_success{BROWNFIELD}",
@@ -142,6 +146,7 @@ BROKEN_PROMISES = {
     "VersionsAreNothing": ["older_versions_are_not_nothing"],
     # Those that a process has to die for, or requests to be counted.
     "DeleteGivesTheStampUpFirst": ["a_deletion_that_was_cut_off_is_finished_by_the_next_call[before]"],
+    "DropsTheRequestId": ["an_answer_that_nobody_knows_does_not_stop_other_claims[422-provision]"],
     "DoneIsDoneAgain": ["a_call_that_finds_everything_done_costs_no_more_than_the_first"],
     "ForgetsTheDelay": ["a_busy_store_is_asked_once_and_its_delay_is_handed_on[503-provision]"],
     "GivesUpForGood": ["a_store_where_nobody_listens_is_tried_again_soon[revoke]"],
@@ -157,6 +162,10 @@ BROKEN_PROMISES = {
     ],
     "TakesAPageForAnAnswer": ["what_is_no_store_is_a_mistake_in_the_configuration[provision]"],
     "TriesAgainByItself": ["a_store_that_fails_is_asked_once_and_tried_again_soon[grant]"],
+    "UnknownAnswersAreOutages": [
+        "an_answer_that_nobody_knows_does_not_stop_other_claims[400-provision]",
+        "an_answer_that_nobody_knows_does_not_stop_other_claims[409-revoke]",
+    ],
     "WaitsForEver": ["a_store_that_never_answers_is_given_up_within_the_time_limit[delete]"],
     "LostBucketsAreMadeAgain": ["a_bucket_that_was_removed_by_hand_is_reported_as_lost_and_not_made_again"],
     "RepairsAreReportedAlways": [f"nothing_is_reported_as_repaired_where_nothing_was_changed{GREENFIELD}"],

@@ -4,7 +4,6 @@ Import from here: this is the whole public surface. A backend subclasses `Provis
 `libbucket.provisioner` explains the contract; `libbucket.testing` has what a backend is tested with.
 """
 
-from libbucket._kube.quantity import parse_quantity
 from libbucket.bounds import drain, wait_until
 from libbucket.errors import (
     AccessDenied,
@@ -24,12 +23,14 @@ from libbucket.errors import (
     Reason,
     RetrySlowly,
     RetrySoon,
+    StoreRefused,
     StoreUnavailable,
     Terminal,
     Throttled,
 )
 from libbucket.fencing import fence_requests
 from libbucket.headers import parse_retry_after
+from libbucket.limits import parse_json, parse_quantity
 from libbucket.parameters import Address, ParameterReader
 from libbucket.provisioner import (
     EmptyBucketDeleter,
@@ -91,12 +92,14 @@ __all__ = [
     "SecretReader",
     "SecretStr",
     "Services",
+    "StoreRefused",
     "StoreUnavailable",
     "Terminal",
     "Throttled",
     "drain",
     "fence_requests",
     "is_stamped",
+    "parse_json",
     "parse_quantity",
     "parse_retry_after",
     "run",

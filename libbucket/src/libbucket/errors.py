@@ -54,6 +54,7 @@ class Reason(StrEnum):
     ADMIN_SECRET_MISSING = "AdminSecretMissing"
     INVALID_ADMIN_SECRET = "InvalidAdminSecret"
     ACCESS_DENIED = "AccessDenied"
+    STORE_REFUSED = "StoreRefused"
     # Other objects in the way.
     OBJECT_BUCKET_CONFLICT = "ObjectBucketConflict"
     SECRET_CONFLICT = "SecretConflict"
@@ -82,14 +83,17 @@ class ProvisionerError(Exception):
     Args:
         message: one sentence for the claim's author; without secrets.
         reason: overrides the class's own reason.
+        request_id: of the store's answer, for its operators' logs; "" where there is none. It is logged with the
+            failure, and not shown on the claim.
     """
 
     default_reason: ClassVar[Reason] = Reason.INTERNAL_ERROR
 
-    def __init__(self, message: str, *, reason: Reason | None = None) -> None:
+    def __init__(self, message: str, *, reason: Reason | None = None, request_id: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.reason: Reason = reason or self.default_reason
+        self.request_id = request_id
 
 
 class RetrySoon(ProvisionerError):
@@ -99,12 +103,15 @@ class RetrySoon(ProvisionerError):
         message: one sentence for the claim's author; without secrets.
         delay: seconds that the server asked to wait (`Retry-After`); None leaves it to the back-off.
         reason: overrides the class's own reason.
+        request_id: of the store's answer; "" where there is none.
     """
 
     default_reason = Reason.STORE_UNAVAILABLE
 
-    def __init__(self, message: str, *, delay: float | None = None, reason: Reason | None = None) -> None:
-        super().__init__(message, reason=reason)
+    def __init__(
+        self, message: str, *, delay: float | None = None, reason: Reason | None = None, request_id: str = ""
+    ) -> None:
+        super().__init__(message, reason=reason, request_id=request_id)
         self.delay = delay
 
 
@@ -157,6 +164,16 @@ class AccessDenied(RetrySlowly):
     """The store refuses the administrator's credentials, or lacks a permission: name which."""
 
     default_reason = Reason.ACCESS_DENIED
+
+
+class StoreRefused(RetrySlowly):
+    """The store answered a request with a refusal that no other error stands for: name the request and the code.
+
+    For every answer with a status below 500, other than 408 and 429, that a provisioner has no better error for: such
+    an answer is an answer, and never an outage.
+    """
+
+    default_reason = Reason.STORE_REFUSED
 
 
 class QuotaExceeded(RetrySlowly):

@@ -35,7 +35,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from libbucket.types import BucketOptions, Claim, ObjectBucket, SecretStr
 
@@ -48,9 +48,14 @@ class Provisioner(ABC):
     Attributes:
         supported_config: the `spec.additionalConfig` keys that this store can do. Others become one
             Warning Event and are not handed on.
+        tracks_requests: whether `Services.fence` is asked right before *every* request to the store, with the
+            connection made: `fence_requests` does so. Then a call that failed without having asked it has sent nothing,
+            and a claim that never reached its store (unknown host, closed port, wrong certificate) can be deleted at
+            once.
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset()
+    tracks_requests: ClassVar[bool] = False
 
     @abstractmethod
     def provision(self, options: BucketOptions) -> ObjectBucket:
@@ -62,7 +67,8 @@ class Provisioner(ABC):
 
         Also called to apply an edited `additionalConfig`, and to restore a Secret that was removed:
         `options.credentials` are what the Secret holds. If they are this claim's and still work, return
-        them unchanged; otherwise issue new ones and remove the old. Say in `ObjectBucket.repairs` what had been
+        them unchanged; otherwise issue new ones and remove the old; never on doubt, see
+        `BucketOptions.credentials_unchanged`. Say in `ObjectBucket.repairs` what had been
         changed in the store; a bucket that is gone although `options.was_bound` is `BucketLost`.
 
         Args:
@@ -115,6 +121,20 @@ class Provisioner(ABC):
         Raises:
             ProvisionerError: see the table at the top of this module.
         """
+
+    def store_id(self, parameters: Mapping[str, str]) -> Hashable:
+        """Identifies the server that the requests of a class go to: usually its endpoint.
+
+        Classes with the same id share one circuit breaker: when the server of one is down, so is that of the others.
+        Pure, and called before the parameters are checked: it must not raise, whatever they hold.
+
+        Args:
+            parameters: of the StorageClass, unchecked.
+
+        Returns:
+            By default all parameters together.
+        """
+        return frozenset(parameters.items())
 
     def generate_user_id(self, claim: Claim, ob: ObjectBucket | None) -> str:
         """Names the claim's identity in the store: the same answer for the same claim, for ever.

@@ -277,6 +277,11 @@ class BucketOptions:
         is_name_generated: whether `bucket_name` ends in a UUID that was drawn for this claim. Nobody else can have
             asked for it: where a store can't stamp a bucket in the call that makes it, and says that it is there
             already although it just was not, that call arrived twice.
+        credentials_unchanged: whether `credentials` are exactly what an earlier call returned; the core compares a
+            hash. Such credentials are replaced only on proof: the identity system says that the key, or the identity,
+            does not exist or is inactive. A test of them that is denied, unclear or unanswered proves nothing (a node
+            with a stale cache, a policy, a proxy): keep them, and raise `NotReady` where the claim has to wait. Where
+            this is False, the Secret was edited, and credentials that are refused are replaced.
     """
 
     reclaim_policy: ReclaimPolicy
@@ -291,3 +296,4 @@ class BucketOptions:
     taken_over: bool = False
     was_bound: bool = False
     is_name_generated: bool = False
+    credentials_unchanged: bool = False

@@ -198,6 +198,7 @@ def again(request: BucketOptions, answer: ObjectBucket, *, with_credentials: boo
     return replace(
         request,
         credentials=answer.connection.authentication if with_credentials else None,
+        credentials_unchanged=with_credentials,
         additional_state=answer.additional_state,
         previous_config=request.claim.additional_config,
         was_bound=True,

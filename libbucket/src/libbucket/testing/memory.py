@@ -16,7 +16,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from libbucket._kube.quantity import parse_quantity
 from libbucket.errors import (
     BucketExists,
     BucketLost,
@@ -27,6 +26,7 @@ from libbucket.errors import (
     InvalidConfig,
     PurgeUnfinished,
 )
+from libbucket.limits import parse_quantity
 from libbucket.parameters import ParameterReader
 from libbucket.provisioner import EmptyBucketDeleter, Inspector, Provisioner, Services, utc_now
 from libbucket.run import run
@@ -71,6 +71,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({"maxObjects"})
+    tracks_requests: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -162,8 +163,12 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 options.bucket_name in self.store.buckets
                 and options.bucket_name in identity.grants
                 and held is not None
-                and identity.keys.get(held.access_key_id) == held.secret_access_key.reveal()
+                and self.store.accepts(options.user_id, held)
             )
+
+    def store_id(self, parameters: Mapping[str, str]) -> str:
+        """The host."""
+        return parameters.get("host", "")
 
     def _own_bucket(self, ob: ObjectBucket) -> Bucket | None:
         bucket = self.store.buckets.get(ob.bucket_name)
@@ -175,6 +180,8 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         with self._calls_lock:
             self.calls[verb] += 1
         self._hook(verb, request)
+        if self._services is not None:
+            self._services.fence()  # the store is a lock away: that is its one request
 
     def _settings(self, parameters: Mapping[str, str]) -> _Settings:
         settings = _Settings(parameters)
@@ -214,11 +221,17 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         """The claim's keys if they are this identity's and work, else new ones; all others stop working."""
         identity = self.store.identities[options.user_id]
         held = options.credentials.access_keys if options.credentials else None
-        if held is not None and identity.keys.get(held.access_key_id) == held.secret_access_key.reveal():
+        if held is not None and self._are_kept(options, held):
             identity.keys = {held.access_key_id: held.secret_access_key.reveal()}
             return held
         identity.keys.clear()
         return self.store.issue_keys(options.user_id)
+
+    def _are_kept(self, options: BucketOptions, held: AccessKeys) -> bool:
+        if self.store.accepts(options.user_id, held):
+            return True
+        # A refusal proves nothing about keys that are as they were issued: the identity itself has to say so.
+        return options.credentials_unchanged and held.access_key_id in self.store.identities[options.user_id].keys
 
     def _keys_that_end(
         self, options: BucketOptions, keys: AccessKeys, lifetime: timedelta

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from libbucket.errors import StoreUnavailable
@@ -12,7 +13,7 @@ from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_store import Bucket, MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from libbucket import Authentication, Endpoint, ObjectBucket, Provisioner
     from libbucket.testing.application import Application
@@ -121,6 +122,14 @@ class MemoryBackend(Backend):
             raise StoreUnavailable("the store is away")
 
         return {"away": self._provisioner(store=self._store, hook=away)}
+
+    @contextmanager
+    def distrusting(self) -> Iterator[Provisioner]:
+        self._store.distrusts = True
+        try:
+            yield self.provisioner()
+        finally:
+            self._store.distrusts = False
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
         assert endpoint.bucket_host == "memory.invalid"

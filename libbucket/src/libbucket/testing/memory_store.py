@@ -96,12 +96,14 @@ class MemoryStore:
         buckets: by name; empty at first.
         identities: by user id; empty at first.
         root: the administrator's keys.
+        distrusts: whether `accepts` refuses every key, as a node does whose cache of identities is stale.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.buckets: dict[str, Bucket] = {}
         self.identities: dict[str, Identity] = {}
+        self.distrusts = False
         self.root = AccessKeys(access_key_id="root", secret_access_key=SecretStr(secrets.token_urlsafe(30)))
 
     def issue_keys(self, user_id: str) -> AccessKeys:
@@ -110,6 +112,11 @@ class MemoryStore:
         with self.lock:
             self.identities[user_id].keys[key] = secret
         return AccessKeys(access_key_id=key, secret_access_key=SecretStr(secret))
+
+    def accepts(self, user_id: str, keys: AccessKeys) -> bool:
+        """Whether a request with these keys would be answered now, by the node that is asked."""
+        identity = self.identities.get(user_id, Identity())
+        return not self.distrusts and identity.keys.get(keys.access_key_id) == keys.secret_access_key.reveal()
 
     def client(self, keys: AccessKeys) -> MemoryClient:
         """An application with these keys, whether they work or not."""

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from libbucket.provisioner import Provisioner
     from libbucket.testing.application import Application
+    from libbucket.testing.misbehaving import Answer
     from libbucket.types import Authentication, Endpoint, ObjectBucket
+
+
+REQUEST_ID = "REQUEST-ID-7f3a91"
+"""What `Backend.refusal` gives as the id of its answer."""
 
 
 class Ability(StrEnum):
@@ -180,6 +186,22 @@ class Backend(ABC):
         """A provisioner that gives requests up after `seconds`, and parameters of a class that sends them to `url`.
 
         None where no request goes over a network.
+        """
+        return None
+
+    def refusal(self, status: int, code: str) -> Answer | None:  # noqa: ARG002
+        """An answer in the form of this store's API, with this status, this error code and the request id `REQUEST_ID`.
+
+        None where the store has no such answers. Given to every request of a provisioner that `misled` sends elsewhere.
+        """
+        return None
+
+    def distrusting(self) -> AbstractContextManager[Provisioner] | None:
+        """A provisioner whose store refuses, within the block, every request that is made with a *claim's* credentials.
+
+        As a node does whose cache of identities is stale: the credentials work, and applications elsewhere go on using
+        them; what the administrator asks is answered as always. None where the provisioner never uses a claim's
+        credentials.
         """
         return None
 

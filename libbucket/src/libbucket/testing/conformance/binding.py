@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from libbucket.errors import BucketLost, BucketNotFound, ProvisionerError
+from libbucket.errors import BucketLost, BucketNotFound, ProvisionerError, RetrySoon
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.world import (
@@ -124,9 +125,28 @@ class Binding(Promises):
         edited = _with_secrets_spoilt(first.credentials)
         broken = world.backend.application(first.answer.connection.endpoint, edited)
         assert_refused("reading with an edited Secret", lambda: broken.get(first.bucket, OBJECT))
-        second = world.bind(replace(first.request, credentials=edited), greenfield=greenfield)
+        again = builders.again(first.request, first.answer)
+        edited_by_hand = replace(again, credentials=edited, credentials_unchanged=False)
+        second = world.bind(edited_by_hand, greenfield=greenfield)
         assert second.credentials != edited
         assert_works(second)
+
+    @both_kinds
+    def test_working_credentials_are_never_replaced_on_doubt(self, world: World, greenfield: bool) -> None:
+        first = world.tenant(greenfield=greenfield)
+        assert_works(first)
+        distrusting = world.backend.distrusting()
+        if distrusting is None:
+            pytest.skip("this provisioner never uses a claim's credentials")
+        request = builders.again(first.request, first.answer)
+        verb = "provision" if greenfield else "grant"
+        with distrusting as provisioner:
+            for _ in range(3):
+                with suppress(RetrySoon):  # the claim waits: that is no reason to replace anything
+                    answer = getattr(provisioner, verb)(request)
+                    assert answer.connection.authentication == request.credentials, "replaced on doubt"
+        assert_works(first)
+        assert world.again(first).credentials == first.credentials
 
     def test_credentials_of_another_claim_are_never_taken_for_ones_own(self, world: World) -> None:
         neighbour = world.tenant(greenfield=True)

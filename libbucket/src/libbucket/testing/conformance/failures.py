@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from libbucket.errors import RetrySlowly, StoreUnavailable, Throttled
+from libbucket._outcomes import StoreSignal, store_signal
+from libbucket.errors import ProvisionerError, RetrySlowly, StoreUnavailable, Throttled
 from libbucket.testing import builders
+from libbucket.testing.conformance.backend import REQUEST_ID
 from libbucket.testing.conformance.world import Promises, World, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 
@@ -65,6 +67,30 @@ class Failures(Promises):
     def test_what_is_no_store_is_a_mistake_in_the_configuration(self, world: World, verb: str) -> None:
         with scripted_server(_PAGE) as server, pytest.raises(RetrySlowly):
             _sent_to(server.url, world, verb)()
+
+    @each_verb
+    @pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 418, 422])
+    def test_an_answer_that_nobody_knows_does_not_stop_other_claims(self, world: World, verb: str, status: int) -> None:
+        answer = world.backend.refusal(status, "NobodyKnowsThisCode")
+        if answer is None:
+            pytest.skip("this store has no error answers")
+        with scripted_server(answer) as server:
+            call = _sent_to(server.url, world, verb)
+            error = _error_of(call)
+        if error is None:
+            assert verb in {"delete", "revoke"}, f"{verb} succeeded although every request was refused"
+            assert status == 404, "what is not there any more is removed; any other refusal is none of that"
+            return
+        assert store_signal(error) is not StoreSignal.UNAVAILABLE, f"a refusal with {status} is taken for an outage"
+        assert error.request_id == REQUEST_ID, "the id of the store's answer is not handed on"
+
+
+def _error_of(call: Callable[[], object]) -> ProvisionerError | None:
+    try:
+        call()
+    except ProvisionerError as error:
+        return error
+    return None
 
 
 def _sent_to(url: str, world: World, verb: str) -> Callable[[], object]:

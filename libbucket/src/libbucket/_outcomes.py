@@ -1,0 +1,147 @@
+"""What each reason means to the core: one row for each `Reason`, and every reader of it looks here. Pure data.
+
+Read by planning (when to requeue), by the guarded provisioner calls (did the store answer?), by the controller (is
+this an outage?) and by status and metrics (who has to act?). A new `Reason` without a row fails the unit tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from libbucket.errors import ProvisionerError, Reason, RetrySlowly, RetrySoon
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Retry(Enum):
+    """When a claim that is not done is requeued."""
+
+    SOON = auto()
+    SLOWLY = auto()
+    NEVER = auto()
+    """Not before it, or its class, is edited."""
+    NEXT_TURN = auto()
+    """Nothing failed, and there is more to do: after the other claims."""
+
+
+class StoreSignal(Enum):
+    """What an outcome says about the store."""
+
+    ANSWERED = auto()
+    """It answered, if only to refuse."""
+    UNAVAILABLE = auto()
+    """It did not answer, failed, or asked for fewer requests: counts towards opening its circuit breaker."""
+    UNKNOWN = auto()
+    """It may not even have been asked."""
+
+
+class Actor(Enum):
+    """Who has to act before the claim gets on."""
+
+    NOBODY = auto()
+    AUTHOR = auto()
+    """Of the claim: nothing that an operator is to be alerted of."""
+    ADMINISTRATOR = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """What a reason means.
+
+    Attributes:
+        retry: when the claim is requeued; None for reasons that only report progress.
+        store: what it says about the store.
+        before_first_request: whether it can come up before the store was sent anything.
+        of_the_class: whether every call for a claim of that class ends so, its deletion included.
+        bucket_missing: whether no application can work, whatever Secret and ConfigMap say.
+        proves_access: whether only a store that accepted the administrator's credentials can have said so.
+        actor: who has to act.
+    """
+
+    retry: Retry | None
+    store: StoreSignal = StoreSignal.UNKNOWN
+    before_first_request: bool = False
+    of_the_class: bool = False
+    bucket_missing: bool = False
+    proves_access: bool = False
+    actor: Actor = Actor.NOBODY
+
+
+_PROGRESS: Final = Meaning(retry=None)
+_AUTHOR: Final = Meaning(retry=Retry.NEVER, before_first_request=True, actor=Actor.AUTHOR)
+_CLASS: Final = Meaning(retry=Retry.SLOWLY, before_first_request=True, of_the_class=True, actor=Actor.ADMINISTRATOR)
+_CLUSTER: Final = Meaning(retry=Retry.SLOWLY, before_first_request=True, actor=Actor.ADMINISTRATOR)
+_REFUSED: Final = Meaning(retry=Retry.SLOWLY, store=StoreSignal.ANSWERED, actor=Actor.ADMINISTRATOR)
+_GONE: Final = Meaning(
+    retry=Retry.SLOWLY,
+    store=StoreSignal.ANSWERED,
+    bucket_missing=True,
+    proves_access=True,
+    actor=Actor.ADMINISTRATOR,
+)
+_LIMIT: Final = Meaning(retry=Retry.SLOWLY, store=StoreSignal.ANSWERED, proves_access=True, actor=Actor.ADMINISTRATOR)
+
+MEANINGS: Final[Mapping[Reason, Meaning]] = {
+    Reason.PROVISIONING: _PROGRESS,
+    Reason.BOUND: _PROGRESS,
+    Reason.RELEASED: _PROGRESS,
+    Reason.RECLAIMED: _PROGRESS,
+    Reason.RESTORED: _PROGRESS,
+    Reason.CREDENTIALS_ROTATED: _PROGRESS,
+    Reason.DRIFT_REPAIRED: _PROGRESS,
+    Reason.UNMANAGED_CONFIG: _PROGRESS,
+    Reason.PROVISIONER_WARNING: _PROGRESS,
+    Reason.PURGING: Meaning(retry=Retry.NEXT_TURN, store=StoreSignal.ANSWERED, proves_access=True),
+    Reason.INVALID_CLAIM: _AUTHOR,
+    Reason.INVALID_CONFIG: _AUTHOR,
+    Reason.INVALID_UPDATE: _AUTHOR,
+    Reason.STORAGE_CLASS_MISSING: _CLUSTER,
+    Reason.INVALID_PARAMETERS: _CLASS,
+    Reason.ADMIN_SECRET_MISSING: _CLASS,
+    Reason.INVALID_ADMIN_SECRET: _CLASS,
+    Reason.ACCESS_DENIED: _REFUSED,
+    Reason.STORE_REFUSED: _REFUSED,
+    Reason.OBJECT_BUCKET_CONFLICT: _CLUSTER,
+    Reason.SECRET_CONFLICT: Meaning(retry=Retry.SOON, actor=Actor.AUTHOR),
+    Reason.CONFIG_MAP_CONFLICT: Meaning(retry=Retry.SOON, actor=Actor.AUTHOR),
+    Reason.NAMESPACE_TERMINATING: Meaning(retry=Retry.SLOWLY),
+    Reason.BUCKET_EXISTS: Meaning(
+        retry=Retry.NEVER, store=StoreSignal.ANSWERED, proves_access=True, actor=Actor.AUTHOR
+    ),
+    Reason.BUCKET_NOT_FOUND: _GONE,
+    Reason.BUCKET_LOST: _GONE,
+    Reason.BUCKET_NOT_EMPTY: _LIMIT,
+    Reason.QUOTA_EXCEEDED: _LIMIT,
+    Reason.NOT_READY: Meaning(retry=Retry.SOON, store=StoreSignal.ANSWERED, proves_access=True),
+    Reason.THROTTLED: Meaning(retry=Retry.SOON, store=StoreSignal.UNAVAILABLE),
+    Reason.STORE_UNAVAILABLE: Meaning(
+        retry=Retry.SOON, store=StoreSignal.UNAVAILABLE, before_first_request=True, actor=Actor.ADMINISTRATOR
+    ),
+    Reason.CLUSTER_UNAVAILABLE: Meaning(retry=Retry.SOON, before_first_request=True, actor=Actor.ADMINISTRATOR),
+    Reason.REJECTED_BY_CLUSTER: _CLUSTER,
+    Reason.DELETION_BLOCKED: _CLUSTER,
+    Reason.INTERNAL_ERROR: Meaning(retry=Retry.SOON, before_first_request=True, actor=Actor.ADMINISTRATOR),
+}
+
+
+def retry_of(error: ProvisionerError) -> Retry:
+    """When a claim is requeued after this error: its class decides, whatever reason it carries."""
+    if MEANINGS[error.reason].retry is Retry.NEXT_TURN:
+        return Retry.NEXT_TURN
+    if isinstance(error, RetrySoon):
+        return Retry.SOON
+    return Retry.SLOWLY if isinstance(error, RetrySlowly) else Retry.NEVER
+
+
+def store_signal(error: ProvisionerError) -> StoreSignal:
+    """What this error says about the store.
+
+    Only what ends by itself can be an outage: an error that waits for an edit was an answer, whatever its reason.
+    """
+    signal = MEANINGS[error.reason].store
+    if signal is StoreSignal.UNAVAILABLE and not isinstance(error, RetrySoon):
+        return StoreSignal.ANSWERED
+    return signal

@@ -1,0 +1,104 @@
+"""Bounded parsers for text that a tenant controls: the limits are checked before anything is parsed.
+
+Used by the core and by provisioner packages. A claim's author may write up to 1.5 MB of JSON into
+`spec.additionalConfig`; one value that takes minutes to parse, with the interpreter's lock held, would stop the claims
+of everybody. Knows no key and no store. Raises `ValueError` with the end of a sentence that begins with the key's name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import ROUND_CEILING, Context, Decimal
+from typing import Any, Final, NoReturn
+
+MAX_VALUE_LENGTH: Final = 64 * 1024
+"""Characters of one value of `additionalConfig`. The largest value that stores take is a bucket policy, of 20 KiB."""
+
+MAX_QUANTITY_LENGTH: Final = 64
+_MAX_MAGNITUDE: Final = 30
+"""Of a quantity, as a power of ten: more than any store holds, and nothing that could take long to write out."""
+
+_MAX_DEPTH: Final = 32
+_MAX_DIGITS: Final = 64
+
+_EXACT: Final = Context(prec=128)
+"""No quantity within the limits above is rounded before it is rounded up."""
+
+_SUFFIXES: Final = {
+    "": Decimal(1),
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
+    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
+    **{suffix: Decimal(1000) ** -power for power, suffix in enumerate("mun", start=1)},
+}
+_QUANTITY: Final = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE]([+-]?[0-9]{1,3})|([kMGTPEmun]|[KMGTPE]i)?)")
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def parse_quantity(text: str) -> int:
+    """The number that a Kubernetes quantity such as `10Gi`, `1500k` or `1e3` stands for, rounded up.
+
+    Source: `k8s.io/apimachinery/pkg/api/resource`, the grammar of `Quantity`.
+
+    Args:
+        text: the quantity, as in `spec.additionalConfig.maxSize`.
+
+    Returns:
+        Bytes, or a count: the plain number, never negative.
+
+    Raises:
+        ValueError: it is no quantity, negative, longer than 64 characters, or 1e31 or more.
+    """
+    stripped = text.strip()
+    if len(text) > MAX_QUANTITY_LENGTH:
+        raise ValueError(f"must be a quantity of at most {MAX_QUANTITY_LENGTH} characters, such as 10Gi")
+    found = _QUANTITY.fullmatch(stripped)
+    if found is None:
+        raise ValueError(f"must be a quantity such as 10Gi, 500M or 1000, not {stripped!r}")
+    digits, exponent, suffix = found.groups()
+    factor = Decimal((0, (1,), int(exponent))) if exponent else _SUFFIXES[suffix or ""]
+    number = _EXACT.multiply(Decimal(digits), factor)
+    if number and number.adjusted() > _MAX_MAGNITUDE:
+        raise ValueError(f"must be smaller than 1e{_MAX_MAGNITUDE + 1}, not {stripped!r}")
+    if number < 0:
+        raise ValueError(f"must not be negative, and is {stripped!r}")
+    return int(number.to_integral_value(rounding=ROUND_CEILING, context=_EXACT))
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text, such as a bucket policy.
+
+    Raises:
+        ValueError: it is no JSON, longer than 64 KiB, nested deeper than 32 levels, or holds a whole number of more
+            than 64 digits, `NaN` or `Infinity`.
+    """
+    if len(text) > MAX_VALUE_LENGTH:
+        raise ValueError(f"must be at most {MAX_VALUE_LENGTH // 1024} KiB long, and has {len(text):,} characters")
+    if _depth(text) > _MAX_DEPTH:
+        raise ValueError(f"must be JSON of at most {_MAX_DEPTH} levels")
+    try:
+        return json.loads(text, parse_int=_whole_number, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"must be JSON, and is not in line {error.lineno}, column {error.colno}") from None
+
+
+def _depth(text: str) -> int:
+    """How deep brackets are nested, outside of strings; for text that is no JSON, any bound of it."""
+    deepest = depth = 0
+    for one in _STRING.sub("", text):
+        if one in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif one in "]}":
+            depth -= 1
+    return deepest
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"must not hold a number of more than {_MAX_DIGITS} digits")
+    return int(digits)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"must be JSON, which has no {name}")
