@@ -6,7 +6,7 @@ import pytest
 
 import libbucket
 from libbucket import InvalidParameters, ProvisionerError, PurgeUnfinished, Reason, RetrySlowly, RetrySoon
-from libbucket._outcomes import MEANINGS, Actor, Retry, StoreSignal, retry_of, store_signal
+from libbucket._outcomes import MEANINGS, OUTAGES, Actor, Retry, StoreSignal, retry_of, store_signal
 
 CLASSES = [
     one
@@ -32,7 +32,7 @@ def test_an_error_class_is_requeued_as_its_default_reason_says(kind: type[Provis
 
 
 def test_what_counts_as_an_outage_is_requeued_soon() -> None:
-    unavailable = [one for one in MEANINGS.values() if one.store is StoreSignal.UNAVAILABLE]
+    unavailable = [one for one in MEANINGS.values() if one.store in OUTAGES]
     assert {one.retry for one in unavailable} == {Retry.SOON}
 
 

@@ -32,10 +32,15 @@ class StoreSignal(Enum):
 
     ANSWERED = auto()
     """It answered, if only to refuse."""
+    BUSY = auto()
+    """It asked for fewer requests: counts towards opening its circuit breaker."""
     UNAVAILABLE = auto()
-    """It did not answer, failed, or asked for fewer requests: counts towards opening its circuit breaker."""
+    """It did not answer, or failed: counts as well, and its class gets one worker until it answers."""
     UNKNOWN = auto()
     """It may not even have been asked."""
+
+
+OUTAGES: Final = frozenset({StoreSignal.BUSY, StoreSignal.UNAVAILABLE})
 
 
 class Actor(Enum):
@@ -116,7 +121,7 @@ MEANINGS: Final[Mapping[Reason, Meaning]] = {
     Reason.BUCKET_NOT_EMPTY: _LIMIT,
     Reason.QUOTA_EXCEEDED: _LIMIT,
     Reason.NOT_READY: Meaning(retry=Retry.SOON, store=StoreSignal.ANSWERED, proves_access=True),
-    Reason.THROTTLED: Meaning(retry=Retry.SOON, store=StoreSignal.UNAVAILABLE),
+    Reason.THROTTLED: Meaning(retry=Retry.SOON, store=StoreSignal.BUSY),
     Reason.STORE_UNAVAILABLE: Meaning(
         retry=Retry.SOON, store=StoreSignal.UNAVAILABLE, before_first_request=True, actor=Actor.ADMINISTRATOR
     ),
@@ -125,6 +130,14 @@ MEANINGS: Final[Mapping[Reason, Meaning]] = {
     Reason.DELETION_BLOCKED: _CLUSTER,
     Reason.INTERNAL_ERROR: Meaning(retry=Retry.SOON, before_first_request=True, actor=Actor.ADMINISTRATOR),
 }
+
+
+def meaning_of(reason: str) -> Meaning | None:
+    """The row of a reason that was read somewhere; None where it is none of ours."""
+    try:
+        return MEANINGS[Reason(reason)]
+    except ValueError:
+        return None
 
 
 def retry_of(error: ProvisionerError) -> Retry:
@@ -142,6 +155,6 @@ def store_signal(error: ProvisionerError) -> StoreSignal:
     Only what ends by itself can be an outage: an error that waits for an edit was an answer, whatever its reason.
     """
     signal = MEANINGS[error.reason].store
-    if signal is StoreSignal.UNAVAILABLE and not isinstance(error, RetrySoon):
+    if signal in OUTAGES and not isinstance(error, RetrySoon):
         return StoreSignal.ANSWERED
     return signal

@@ -1,12 +1,12 @@
-"""The work queue: which claim is looked at next, and when.
+"""The work queue: which claim is reconciled next, and when.
 
 Between the informers, which add keys, and the workers, which take them. Holds keys only, never objects: a
-worker reads the world again. Knows nothing of Kubernetes, except that a key is `namespace/name`.
+worker reads the cluster again. Knows nothing of Kubernetes, except that a key is `namespace/name`.
 
-- A key is on at most one worker. Added while it is worked on, it comes again afterwards.
+- A key is on at most one worker. Added while it is worked on, it is requeued afterwards.
 - Added many times, it waits once; added with a delay, the earliest time wins.
 - Namespaces take turns, so that five hundred claims of one tenant don't hold up the one of another.
-- Lanes take turns too, and each has a limit, so that a store that hangs doesn't hold up another (`Lanes`).
+- Classes take turns too, and each has a concurrency limit, so that a store that hangs doesn't hold up another.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from libbucket._lanes import Lanes, LaneSettings
+from libbucket._backoff import Backoff
+from libbucket._concurrency import ConcurrencyLimits, LimitSettings, namespace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from libbucket._backoff import Backoff
+_AFTER_INTERNAL_ERROR = Backoff(base=1.0, ceiling=300.0)
 
 _Turns = OrderedDict[str, deque[str]]
 """Ready keys by namespace; the one whose turn is next comes first."""
@@ -48,13 +49,13 @@ class QueueState:
 
 
 class WorkQueue:
-    """A de-duplicating, delaying queue that is fair between lanes, and in each between namespaces. Safe for threads.
+    """A de-duplicating, delaying queue, fair between classes, and in each between namespaces. Safe for threads.
 
     Args:
         clock: in seconds.
         pace: how many of its seconds go by in a real one; tests have a fast clock.
         random: for jitter.
-        lanes: how keys are told apart, and how many of a kind may be on workers.
+        limits: how keys are told apart, and how many of a kind may be on workers.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class WorkQueue:
         clock: Callable[[], float] = time.monotonic,
         pace: float = 1.0,
         random: Random | None = None,
-        lanes: LaneSettings | None = None,
+        limits: LimitSettings | None = None,
     ) -> None:
         self._clock = clock
         self._pace = pace
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._changed = threading.Condition()
-        self._lanes = Lanes(lanes or LaneSettings())
+        self._limits = ConcurrencyLimits(limits or LimitSettings())
         self._turns: OrderedDict[str, _Turns] = OrderedDict()
         self._ready_since: dict[str, float] = {}
         self._due: dict[str, float] = {}
@@ -80,13 +81,13 @@ class WorkQueue:
         self._closed = False
 
     def add(self, key: str) -> None:
-        """Has the key looked at as soon as a worker is free."""
+        """Has the key reconciled as soon as a worker is free."""
         with self._changed:
             self._due.pop(key, None)
             self._make_ready(key)
 
     def add_after(self, key: str, delay: float) -> None:
-        """Has the key looked at in `delay` seconds, or earlier if something else asks for it."""
+        """Has the key reconciled in `delay` seconds, or earlier if something else asks for it."""
         with self._changed:
             due = self._clock() + max(delay, 0.0)
             if key in self._ready_since or key in self._again or self._due.get(key, due + 1) <= due:
@@ -96,12 +97,18 @@ class WorkQueue:
             self._changed.notify()
 
     def retry(self, key: str, backoff: Backoff, *, at_least: float = 0.0) -> float:
-        """Counts a failure of the key and has it looked at again after the back-off; gives the delay in seconds."""
+        """Counts a failure of the key and requeues it after the back-off; gives the delay in seconds."""
         with self._changed:
             attempt = self._failures[key] = self._failures.get(key, 0) + 1
             delay = max(backoff.delay(attempt, self._random), at_least)
         self.add_after(key, delay)
         return delay
+
+    def failure_delay(self, key: str) -> float:
+        """Counts an internal error at this key; gives the seconds after which to try it again."""
+        with self._changed:
+            attempt = self._failures[key] = self._failures.get(key, 0) + 1
+            return _AFTER_INTERNAL_ERROR.delay(attempt, self._random)
 
     def forget(self, key: str) -> None:
         """Forgets the key's failures: the next one starts from the first delay."""
@@ -127,10 +134,10 @@ class WorkQueue:
     def done(self, key: str) -> None:
         """Gives the key back; if it was added meanwhile it becomes ready again."""
         with self._changed:
-            lane = self._working.pop(key, None)
-            if lane is not None:
-                self._lanes.end(lane)
-                self._changed.notify()  # the lane may have been at its limit
+            storage_class = self._working.pop(key, None)
+            if storage_class is not None:
+                self._limits.end(storage_class, key)
+                self._changed.notify()  # the class, or the namespace, may have been at its limit
             if key in self._again:
                 self._again.discard(key)
                 self._make_ready(key)
@@ -139,14 +146,26 @@ class WorkQueue:
         """Notes of a key on a worker whether its store answered.
 
         Returns:
-            Its lane where that is news; None where it is not.
+            Its class where that is news; None where it is not.
         """
         with self._changed:
-            lane = self._working.get(key)
-            if lane is None or not self._lanes.note(lane, answers=answers):
+            storage_class = self._working.get(key)
+            if storage_class is None or not self._limits.note_class(storage_class, answers=answers):
                 return None
             self._changed.notify_all()
-            return lane
+            return storage_class
+
+    def limit_namespace(self, key: str, *, is_limited: bool) -> None:
+        """Gives the namespace of a key one worker, or as many as are free again."""
+        with self._changed:
+            if self._limits.note_namespace(namespace_of(key), is_limited=is_limited):
+                self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Drops every key that waits, with what is known of its failures; those on workers stay with them."""
+        with self._changed:
+            for each in (self._turns, self._ready_since, self._due, self._timers, self._again, self._failures):
+                each.clear()
 
     def close(self) -> None:
         """Wakes every waiting worker with None. Keys that are left are dropped: a restart lists them again."""
@@ -170,23 +189,33 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._ready_since:
             self._ready_since[key] = self._clock()
-            lane = self._turns.setdefault(self._lanes.of(key), OrderedDict())
-            lane.setdefault(key.partition("/")[0], deque()).append(key)
+            turns = self._turns.setdefault(self._limits.class_of(key), OrderedDict())
+            turns.setdefault(namespace_of(key), deque()).append(key)
             self._changed.notify()
 
     def _take(self) -> str | None:
-        """The next key of the first lane that may have one more worker; None where none may."""
-        lane = next((each for each in self._turns if self._lanes.may_start(each)), None)
-        if lane is None:
+        """The next key of the first class and namespace that may have one more worker; None where none may."""
+        found = self._next_turn()
+        if found is None:
             return None
-        turns = self._turns.pop(lane)
-        key = _next_of(turns)
+        storage_class, namespace = found
+        turns = self._turns.pop(storage_class)
+        key = _next_of(turns, namespace)
         if turns:
-            self._turns[lane] = turns  # to the end: the other lanes come first
+            self._turns[storage_class] = turns  # to the end: the other classes come first
         del self._ready_since[key]
-        self._working[key] = lane
-        self._lanes.start(lane)
+        self._working[key] = storage_class
+        self._limits.start(storage_class, key)
         return key
+
+    def _next_turn(self) -> tuple[str, str] | None:
+        for storage_class, turns in self._turns.items():
+            if not self._limits.may_start(storage_class):
+                continue
+            for namespace in turns:
+                if self._limits.may_start_in(namespace):
+                    return storage_class, namespace
+        return None
 
     def _promote_due(self) -> None:
         now = self._clock()
@@ -200,8 +229,8 @@ class WorkQueue:
         return max(self._timers[0][0] - self._clock(), 0.0) / self._pace if self._timers else None
 
 
-def _next_of(turns: _Turns) -> str:
-    namespace, keys = turns.popitem(last=False)
+def _next_of(turns: _Turns, namespace: str) -> str:
+    keys = turns.pop(namespace)
     key = keys.popleft()
     if keys:
         turns[namespace] = keys  # to the end: the other namespaces come first

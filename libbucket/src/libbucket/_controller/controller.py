@@ -1,14 +1,13 @@
-"""Wires it together: informers fill the caches and the queue, workers empty it, a timer looks for drift.
+"""Wires it together: informers fill the caches and the queue, workers empty it, timers ask for drift checks.
 
-Between the entry point, which starts and stops it, and the reconciler, which does the work. Decides nothing
-about a claim: it knows which key an object's change concerns, and when a key comes again.
+Between the entry point, which starts and stops it, and the reconciler, which does the work. Decides nothing about a claim:
+which key a change concerns is in `event_router`, when a key is requeued in `requeue_policy`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-import uuid
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -17,24 +16,25 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from libbucket import _api
-from libbucket._backoff import Backoff
+from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker, Settings
+from libbucket._concurrency import LimitSettings
+from libbucket._controller.event_router import EventRouter
+from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._controller.services import AdminSecrets
-from libbucket._gate import LONGEST_DELAY, PROBES, Answer, Gate, Held
+from libbucket._controller.threads import Threads
+from libbucket._controller.workers import Workers
 from libbucket._kube.cache import Cache
 from libbucket._kube.discovery import InstalledCrds
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
-from libbucket._lanes import LaneSettings
 from libbucket._queue import WorkQueue
-from libbucket._reconcile.decide import Retry
 from libbucket._reconcile.names import provisioner_label
-from libbucket._reconcile.reconciler import Outcome, Reconciler
-from libbucket._reconcile.record import claim_key_of, owner_of
+from libbucket._reconcile.reconciler import Reconciler
+from libbucket._reconcile.record import claim_key_of
 from libbucket._reconcile.sent import Sent
 from libbucket._reconcile.snapshot import Recheck
 from libbucket._reconcile.store import Store
 from libbucket._reconcile.surroundings import Caches, Identity
-from libbucket.errors import Reason
 from libbucket.provisioner import EmptyBucketDeleter, Services, utc_now
 
 if TYPE_CHECKING:
@@ -45,23 +45,13 @@ if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
     from libbucket._kube.discovery import CrdFeatures
     from libbucket._metrics import Metrics
-    from libbucket.provisioner import ProvisionerFactory
+    from libbucket._reconcile.store import OnChange
+    from libbucket.provisioner import Provisioner, ProvisionerFactory
 
-SOON: Final = Backoff(base=1.0, ceiling=300.0)
-IN_OUTAGE: Final = PROBES
-SLOWLY: Final = Backoff(base=30.0, ceiling=300.0)
-_OUTAGES: Final = frozenset({Reason.STORE_UNAVAILABLE, Reason.THROTTLED, Reason.CLUSTER_UNAVAILABLE})
-"""Results of a reconcile that nobody has to mend: it ends by itself, and then things go on soon."""
+_STALE_SECONDS: Final = 600.0
+"""Without a list, an event or a bookmark for so long, a cache is stale: the server sends a bookmark every minute."""
 
-_IDLE: Final = frozenset({"ignored", "settled", "fenced"})
-"""Results that may have cost no request, and say nothing about the API server."""
-
-_RECHECK_SPREAD: Final = 0.1
-"""A recheck of all claims is spread over this share of the interval, plus what the interval itself is jittered by."""
-
-_LOOK_STEP: Final = 900.0
-_LOOK_FLOOR: Final = 10.0
-"""Seconds until a claim that waits for a time is looked at again, at most and at least."""
+_SYNC_POLL_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +65,10 @@ class ControllerSettings:
         namespaces: to watch; empty for all.
         workers: claims worked on at once.
         allowed_config: `additionalConfig` keys that the operator allows.
-        resync_interval: seconds between two looks for drift; 0 for never.
-        repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.
+        resync_interval: seconds between two drift checks; 0 for never.
+        repair_interval: seconds between two full reconciliations; 0 for never.
         features: what the installed CRDs keep of what is written.
-        crd_interval: seconds between two looks whether the CRDs were replaced.
+        crd_interval: seconds between two checks whether the CRDs were replaced.
         now: the clock, for credentials that end and for purges; tests turn it.
         pace: how fast time goes by for delays; 1 but in tests.
     """
@@ -117,26 +107,88 @@ class Controller:
         elector: LeaderElector | None,
     ) -> None:
         self._settings = settings
-        self._metrics = metrics
         self._elector = elector
         self._log = structlog.get_logger()
-        lanes = LaneSettings(workers=settings.workers, lane_of=self._class_of, count=self._count_classes)
-        self._queue = WorkQueue(clock=self._clock, pace=settings.pace, lanes=lanes)
-        self._cluster = self._new_gate(self._say_cluster)
-        self._rechecks: dict[str, Recheck] = {}
-        self._stopping = threading.Event()
         self._random = Random()  # noqa: S311 - jitter, not a secret
-        self._caches = Caches(
-            claims=Cache(),
-            buckets=Cache(group=claim_key_of),
-            classes=Cache(),
-            secrets=Cache(),
-            config_maps=Cache(),
-        )
+        self._stopping = threading.Event()
+        self._caches = new_caches()
         self._installed = InstalledCrds(client, settings.features)
+        limits = LimitSettings(workers=settings.workers, class_of=self._class_of, count=self._count_classes)
+        self._queue = WorkQueue(clock=self._clock, pace=settings.pace, limits=limits)
+        self._policy = RequeuePolicy(self._queue)
+        self._threads = Threads(metrics.thread_failed)
         sent = Sent(client.check_fence)
         provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now, fence=sent.fence))
-        identity = Identity(
+        identity = self._identity(provisioner)
+        cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
+        store = Store(provisioner, metrics, client.check_fence, sent, self._new_breaker)
+        self._reconciler = Reconciler(client, self._caches, identity, store, cluster)
+        self._router = EventRouter(
+            self._queue, self._caches, identity, forget=self._reconciler.forget, leads=self._works
+        )
+        self._informers = self._make_informers(client)
+        self._workers = Workers(
+            queue=self._queue,
+            reconciler=self._reconciler,
+            policy=self._policy,
+            cluster=cluster,
+            metrics=metrics,
+            elector=elector,
+            are_synced=self._are_synced,
+        )
+        if elector is not None:
+            elector.subscribe(on_acquired=self._begin_term, on_lost=self._end_term)
+        metrics.watch_queue(self._queue.state)
+        metrics.watch_claims(self._phases)
+        metrics.watch_orphans(self._reconciler.count_unclaimed)
+
+    def start(self) -> None:
+        """Starts the threads and returns."""
+        for informer in self._informers:
+            self._threads.start(informer.run, f"informer-{informer.resource.plural}")
+        self._threads.start(self._begin_once_synced, "initial-list")
+        self._threads.start(self._watch_crds, "crds")
+        for number in range(self._settings.workers):
+            self._threads.start(self._workers.run, f"worker-{number}")
+        for name, depth, interval in (
+            ("resync", Recheck.LOOK, self._settings.resync_interval),
+            ("repair", Recheck.REPAIR, self._settings.repair_interval),
+        ):
+            if interval > 0:
+                self._threads.start(partial(self._recheck_all, depth, interval), name)
+
+    def not_ready(self) -> str:
+        """What it waits for before it can work; "" when it can."""
+        waiting = sorted({one.resource.plural for one in self._informers if not one.synced.is_set()})
+        if waiting:
+            return f"waiting for the first list of {', '.join(waiting)}"
+        now = time.monotonic()
+        stale = sorted({one.resource.plural for one in self._informers if now - one.last_contact > _STALE_SECONDS})
+        return f"nothing heard of {', '.join(stale)} for {_STALE_SECONDS / 60:.0f} minutes" if stale else ""
+
+    def not_alive(self) -> str:
+        """Which thread has died; "" where none has."""
+        return self._threads.not_alive()
+
+    def stop(self, seconds: float) -> bool:
+        """Takes no new claim up, waits for those in work, and gives up after the time.
+
+        Giving up is safe: what was begun is recorded in the cluster, and is continued after a restart.
+
+        Returns:
+            Whether all work ended in time.
+        """
+        self._stopping.set()
+        self._threads.stop()
+        self._workers.stop()
+        self._installed.doubt()  # wakes who waits for that
+        for informer in self._informers:
+            informer.stop()
+        return self._threads.join(seconds)
+
+    def _identity(self, provisioner: Provisioner) -> Identity:
+        settings = self._settings
+        return Identity(
             provisioner_name=settings.provisioner_name,
             version=settings.version,
             cluster_id=settings.cluster_id,
@@ -145,219 +197,84 @@ class Controller:
             installed=self._installed,
             now=settings.now,
             keeps_data=isinstance(provisioner, EmptyBucketDeleter),
+            namespaces=settings.namespaces,
         )
-        store = Store(provisioner, metrics, client.check_fence, sent, self._new_gate)
-        self._reconciler = Reconciler(client, self._caches, identity, store)
-        self._informers = self._make_informers(client)
-        self._threads: list[threading.Thread] = []
-        metrics.watch_queue(self._queue.state)
-        metrics.watch_claims(self._phases)
-
-    def start(self) -> None:
-        """Starts the threads and returns."""
-        for informer in self._informers:
-            self._start(informer.run, f"informer-{informer.resource.plural}")
-        self._start(self._watch_crds, "crds")
-        for number in range(self._settings.workers):
-            self._start(self._work, f"worker-{number}")
-        for name, depth, interval in (
-            ("resync", Recheck.LOOK, self._settings.resync_interval),
-            ("repair", Recheck.REPAIR, self._settings.repair_interval),
-        ):
-            if interval > 0:
-                self._start(partial(self._recheck_all_again_and_again, depth, interval), name)
-
-    def not_ready(self) -> str:
-        """What it waits for before it can work; "" when it can."""
-        waiting = sorted({one.resource.plural for one in self._informers if not one.synced.is_set()})
-        return f"waiting for the first list of {', '.join(waiting)}" if waiting else ""
-
-    def stop(self, seconds: float) -> bool:
-        """Takes no new claim up, waits for those in work, and gives up after the time.
-
-        Giving up is safe: what was begun is recorded in the cluster, and is gone on with after a restart.
-
-        Returns:
-            Whether all work ended in time.
-        """
-        deadline = time.monotonic() + seconds
-        self._stopping.set()
-        self._queue.close()
-        self._installed.doubt()  # wakes who waits for that
-        for informer in self._informers:
-            informer.stop()
-        for thread in self._threads:
-            thread.join(max(deadline - time.monotonic(), 0.0))
-        return not any(thread.is_alive() for thread in self._threads)
-
-    def _start(self, target: Any, name: str) -> None:
-        # Daemons, so that a store's call that hangs for longer than anybody waits can't keep the process.
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
-        self._threads.append(thread)
 
     def _make_informers(self, client: KubeClient) -> list[Informer[Any]]:
         selector = f"{_api.PROVISIONER_LABEL}={provisioner_label(self._settings.provisioner_name)}"
-        caches = self._caches
+        caches, router = self._caches, self._router
         informers: list[Informer[Any]] = [
-            Informer(client, CLASSES, cache=caches.classes, on_change=self._on_class),
-            Informer(client, BUCKETS, cache=caches.buckets, on_change=self._on_bucket),
+            Informer(client, CLASSES, cache=caches.classes, on_change=router.on_class),
+            Informer(client, BUCKETS, cache=caches.buckets, on_change=router.on_bucket),
         ]
         for namespace in self._settings.namespaces or ("",):
+            owned = partial(Informer, client, on_change=router.on_owned, namespace=namespace, selector=selector)
             informers += [
-                Informer(client, CLAIMS, cache=caches.claims, on_change=self._on_claim, namespace=namespace),
-                Informer(
-                    client,
-                    SECRET_METADATA,
-                    cache=caches.secrets,
-                    on_change=self._on_owned,
-                    namespace=namespace,
-                    selector=selector,
-                ),
-                Informer(
-                    client,
-                    CONFIG_MAP_METADATA,
-                    cache=caches.config_maps,
-                    on_change=self._on_owned,
-                    namespace=namespace,
-                    selector=selector,
-                ),
+                Informer(client, CLAIMS, cache=caches.claims, on_change=router.on_claim, namespace=namespace),
+                owned(SECRET_METADATA, cache=caches.secrets),
+                owned(CONFIG_MAP_METADATA, cache=caches.config_maps),
             ]
         return informers
 
-    def _on_claim(self, old: _api.ObjectBucketClaim | None, new: _api.ObjectBucketClaim | None) -> None:
-        if new is not None:
-            if old is None or old.metadata.generation != new.metadata.generation:
-                self._queue.forget(new.metadata.key)  # an edit deserves a quick answer, whatever failed before
-            self._queue.add(new.metadata.key)
-        elif old is not None:
-            self._queue.forget(old.metadata.key)
-            self._reconciler.forget(old.metadata.key, old.metadata.uid)
+    def _are_synced(self, seconds: float) -> bool:
+        """Whether every cache is filled; waits for some seconds for each that is not."""
+        return all(one.synced.wait(seconds) for one in self._informers)
 
-    def _on_bucket(self, old: _api.ObjectBucketObject | None, new: _api.ObjectBucketObject | None) -> None:
-        bucket = new or old
-        if bucket is None:
-            return
-        owner = owner_of(bucket, "")
-        if owner.name and self._is_watched(owner.namespace):
-            self._queue.add(claim_key_of(bucket))
+    def _leads(self) -> bool:
+        return self._elector is None or self._elector.acquired.is_set()
 
-    def _on_class(self, old: _api.StorageClass | None, new: _api.StorageClass | None) -> None:
-        storage_class = new or old
-        if storage_class is None or self._settings.provisioner_name not in _provisioners(old, new):
-            return
-        for claim in self._caches.claims.all():
-            if claim.class_name == storage_class.metadata.name:
-                self._queue.add(claim.metadata.key)
+    def _works(self) -> bool:
+        """Whether changes are queued: in a standby, and before all caches are filled, they only fill the caches."""
+        return self._leads() and all(one.synced.is_set() for one in self._informers)
 
-    def _on_owned(self, old: _api.Metadata | None, new: _api.Metadata | None) -> None:
-        either = new or old
-        if either is not None:
-            self._queue.add(either.metadata.key)  # named as its claim; the claim's worker finds out whose it is
-
-    def _is_watched(self, namespace: str) -> bool:
-        return not self._settings.namespaces or namespace in self._settings.namespaces
-
-    def _work(self) -> None:
-        for informer in self._informers:
-            while not informer.synced.wait(0.5):
-                if self._stopping.is_set():
-                    return
-        while self._may_work():
-            key = self._queue.get()
-            if key is None:
+    def _begin_once_synced(self) -> None:
+        while not self._are_synced(_SYNC_POLL_SECONDS):
+            if self._stopping.is_set():
                 return
-            try:
-                self._work_on(key)
-            finally:
-                self._queue.done(key)
+        self._begin_term()
 
-    def _may_work(self) -> bool:
-        """Waits until this replica leads; False when it is stopped."""
-        while not self._stopping.is_set():
-            if self._elector is None or self._elector.acquired.wait(0.5):
-                return not self._stopping.is_set()
-        return False
+    def _begin_term(self) -> None:
+        if self._works():
+            self._router.enqueue_all()
 
-    def _work_on(self, key: str) -> None:
-        namespace, _, name = key.partition("/")
-        with structlog.contextvars.bound_contextvars(namespace=namespace, name=name, reconcile=uuid.uuid4().hex[:8]):
-            try:
-                with self._cluster.passing(key) as call:
-                    outcome = self._reconcile(key)
-                    call.answer, call.delay = _answer_of_cluster(outcome), outcome.delay
-            except Held as held:
-                self._queue.add_after(key, held.seconds)
-            else:
-                self._note_store(key, outcome)
-                self._plan_next(key, outcome)
-
-    def _reconcile(self, key: str) -> Outcome:
-        recheck = self._rechecks.pop(key, Recheck.NONE)
-        started = time.monotonic()
-        if self._elector is not None:
-            self._elector.begin_work()
-        outcome = self._reconciler.reconcile(key, recheck=recheck)
-        self._metrics.reconciled(outcome.result, time.monotonic() - started)
-        if recheck and outcome.retry in {Retry.SOON, Retry.SLOWLY}:
-            self._rechecks[key] = max(recheck, self._rechecks.get(key, Recheck.NONE))  # it was not finished
-        return outcome
-
-    def _note_store(self, key: str, outcome: Outcome) -> None:
-        """Gives a class whose store does not answer one worker, and takes that back when it does."""
-        if outcome.store_answers is None:
-            return
-        storage_class = self._queue.note(key, answers=outcome.store_answers)
-        if storage_class is not None:  # that a store is down, its gate says
-            self._log.debug("changes the workers of a class", storage_class=storage_class, all=outcome.store_answers)
-
-    def _plan_next(self, key: str, outcome: Outcome) -> None:
-        at_least = min(outcome.delay, LONGEST_DELAY)
-        if outcome.retry is Retry.SOON:
-            backoff = IN_OUTAGE if outcome.result in _OUTAGES else SOON
-            delay = self._queue.retry(key, backoff, at_least=at_least)
-        elif outcome.retry is Retry.SLOWLY:
-            delay = self._queue.retry(key, SLOWLY, at_least=at_least)
-        else:
-            self._queue.forget(key)
-            if outcome.retry is Retry.NEXT_TURN:
-                self._queue.add(key)
-            elif outcome.look_in is not None:
-                # In steps, since the queue's clock is another one than that by which credentials and buckets end.
-                self._queue.add_after(key, min(max(outcome.look_in, _LOOK_FLOOR), _LOOK_STEP))
-            return
-        self._log.debug("comes again", result=outcome.result, seconds=round(delay, 1))
+    def _end_term(self) -> None:
+        self._policy.clear()
+        self._queue.clear()
+        self._reconciler.leadership_lost()
 
     def _watch_crds(self) -> None:
         while not self._stopping.is_set():
             self._installed.wait(self._settings.crd_interval)
-            if self._stopping.is_set() or not self._installed.look():
-                continue
-            for claim in self._caches.claims.all():
-                self._queue.add(claim.metadata.key)  # what was lost on it, or can be said on it again
+            if not self._stopping.is_set() and self._installed.look():
+                self._router.enqueue_all()  # what was lost on a claim, or can be said on it again
 
-    def _recheck_all_again_and_again(self, depth: Recheck, interval: float) -> None:
-        while not self._stopping.wait(interval * (1 + self._random.random() * _RECHECK_SPREAD)):
+    def _recheck_all(self, depth: Recheck, interval: float) -> None:
+        """Has the store checked for every claim of ours, spread over the interval."""
+        label = provisioner_label(self._settings.provisioner_name)
+        while not self._stopping.wait(interval):
+            if not self._works():
+                continue  # a standby has nothing to check, and must not begin its term with a check of everything
             for claim in self._caches.claims.all():
-                if claim.metadata.label(_api.PROVISIONER_LABEL) == provisioner_label(self._settings.provisioner_name):
-                    key = claim.metadata.key
-                    self._rechecks[key] = max(depth, self._rechecks.get(key, Recheck.NONE))
-                    self._queue.add_after(key, self._random.random() * interval * _RECHECK_SPREAD)
+                if claim.metadata.label(_api.PROVISIONER_LABEL) == label:
+                    self._policy.schedule_recheck(claim.metadata.key, depth, self._random.random() * interval)
 
     def _clock(self) -> float:
         return time.monotonic() * self._settings.pace
 
-    def _new_gate(self, on_change: Callable[[bool], None]) -> Gate:
-        return Gate(self._queue.add, on_change=on_change, clock=self._clock)
+    def _breaker_settings(self, on_change: OnChange) -> Settings:
+        return Settings(wake=self._queue.add_after, on_change=on_change, clock=self._clock, random=self._random)
 
-    def _say_cluster(self, is_down: bool) -> None:  # noqa: FBT001 - one bit of news
-        if is_down:
-            self._log.warning("the API server does not do what is asked: claims wait, and one of them asks")
+    def _new_breaker(self, on_change: OnChange) -> CircuitBreaker:
+        return CircuitBreaker(self._breaker_settings(on_change))
+
+    def _log_cluster(self, is_open: bool, failures: tuple[str, ...]) -> None:  # noqa: FBT001 - one bit of news
+        if is_open:
+            self._log.warning("API server unavailable: reconciles paused, probing it", last_answers=list(failures))
         else:
-            self._log.info("the API server answers again: claims go on")
+            self._log.info("API server answers again: reconciles resume")
 
     def _class_of(self, key: str) -> str:
-        """The class whose store a claim's work waits for; "" where we serve none of that name."""
+        """The class whose store a claim's work waits for; "" where none of that name is served."""
         claim = self._caches.claims.get(key)
         name = claim.class_name if claim is not None else ""
         return name if self._serves(name) else ""
@@ -376,11 +293,12 @@ class Controller:
         return storage_class is not None and storage_class.provisioner == self._settings.provisioner_name
 
 
-def _answer_of_cluster(outcome: Outcome) -> Answer:
-    if outcome.result == Reason.CLUSTER_UNAVAILABLE:
-        return Answer.MISSING
-    return Answer.UNKNOWN if outcome.result in _IDLE else Answer.GIVEN
-
-
-def _provisioners(*classes: _api.StorageClass | None) -> set[str]:
-    return {one.provisioner for one in classes if one is not None}
+def new_caches() -> Caches:
+    """Empty ones."""
+    return Caches(
+        claims=Cache(),
+        buckets=Cache(group=claim_key_of),
+        classes=Cache(),
+        secrets=Cache(),
+        config_maps=Cache(),
+    )

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _STOP_SECONDS: Final = 5.0
 _JITTER: Final = 0.2
+_THREAD: Final = "leader-election"
 
 
 def boot_clock() -> float:
@@ -72,13 +74,22 @@ class LeaderElector:
         client: without a fence.
         settings: which Lease, and how patient.
         clock: in seconds, never jumping back.
+        on_failure: told when an attempt ended in an unexpected exception.
 
     Attributes:
         acquired: set while this replica is the leader. For waiting; before a write ask `fence`.
     """
 
-    def __init__(self, client: KubeClient, settings: LeaseSettings, *, clock: Callable[[], float] = boot_clock) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        settings: LeaseSettings,
+        *,
+        clock: Callable[[], float] = boot_clock,
+        on_failure: Callable[[str], None] = lambda _name: None,
+    ) -> None:
         self._client = client
+        self._on_failure = on_failure
         self._settings = settings
         self._clock = clock
         self._on_acquired: list[Callable[[], None]] = []
@@ -134,12 +145,21 @@ class LeaderElector:
         watchdog.start()
         try:
             while not self._stop.is_set():
-                self.attempt()
+                self._attempt_or_log()
                 spread = 1 + _JITTER * (2 * self._random.random() - 1)
                 self._stop.wait(self._settings.retry_seconds * spread)
             self._give_up()
         finally:
             self._ended.set()
+
+    def _attempt_or_log(self) -> None:
+        try:
+            self.attempt()
+        except Exception as error:  # noqa: BLE001 - a replica that ends its election silently would never lead again
+            self._lease = None
+            self._on_failure(_THREAD)
+            with suppress(OSError, ValueError):  # standard error is gone
+                self._log.error("leader election failed; trying again", error=type(error).__name__, exc_info=True)
 
     def stop(self, *, release: bool = True) -> None:
         """Ends `run` and waits for it, for some seconds at most.
@@ -239,7 +259,7 @@ class LeaderElector:
             if self.acquired.is_set() or not self.is_leader:
                 return  # an answer that came after the deadline does not count
             self.acquired.set()
-            self._log.info("is the leader", identity=self._settings.identity)
+            self._log.info("became leader", identity=self._settings.identity)
             for call in self._on_acquired:
                 call()
 
@@ -250,7 +270,7 @@ class LeaderElector:
                 return
             self._term += 1
             self.acquired.clear()
-            self._log.warning("is no longer the leader", why=why)
+            self._log.warning("lost leadership", why=why)
             for call in self._on_lost:
                 call()
 

@@ -79,6 +79,14 @@ class Cache(Generic[T]):
             self._forget(key, version)
             return old
 
+    def discard(self, gone: T) -> None:
+        """Takes an object out that we know to be gone, whatever version of it was seen last."""
+        key = gone.metadata.key
+        with self._lock:
+            old = self._objects.get(key)
+            if old is not None and old.metadata.uid == gone.metadata.uid:
+                self._forget(key, old.metadata.resource_version)
+
     def retain(self, keys: set[str], resource_version: str, *, namespace: str) -> list[T]:
         """Takes out what a fresh list no longer has; gives what went.
 

@@ -17,7 +17,16 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from libbucket._kube.connection import Connection, Request, send
-from libbucket._kube.errors import from_status, from_transport, parse_status
+from libbucket._kube.errors import (
+    Forbidden,
+    KubeError,
+    NotFound,
+    Unreadable,
+    from_status,
+    from_transport,
+    parse_status,
+)
+from libbucket._kube.resources import NAMESPACES
 from libbucket.provisioner import no_fence
 
 if TYPE_CHECKING:
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="_api.Object")
 
 READ_SECONDS: Final = 30.0
+_PROBE_SECONDS: Final = 5.0
+_PROBED_NAMESPACE: Final = "kube-system"
 FIELD_MANAGER: Final = "libbucket"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
@@ -95,7 +106,7 @@ class KubeClient:
             NotFound: it does not exist.
             KubeError: any other refusal, or no answer.
         """
-        return msgspec.json.decode(self.get(resource.path(name, namespace=namespace)), type=resource.type)
+        return _decoded(self.get(resource.path(name, namespace=namespace)), resource)
 
     def get(self, path: str, *, params: Mapping[str, str] | None = None, accept: str = _JSON) -> bytes:
         """The body of a GET.
@@ -114,7 +125,7 @@ class KubeClient:
             KubeError: any other refusal, or no answer.
         """
         path = _with(resource.path(namespace=namespace), {"fieldManager": FIELD_MANAGER})
-        return msgspec.json.decode(self._write("POST", path, _JSON, body), type=resource.type)
+        return _decoded(self._write("POST", path, _JSON, body), resource)
 
     def replace(self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "") -> T:
         """Replaces an object; `body` carries the resource version that it was read with.
@@ -124,7 +135,7 @@ class KubeClient:
             KubeError: any other refusal, or no answer.
         """
         path = _with(resource.path(name, namespace=namespace), {"fieldManager": FIELD_MANAGER})
-        return msgspec.json.decode(self._write("PUT", path, _JSON, body), type=resource.type)
+        return _decoded(self._write("PUT", path, _JSON, body), resource)
 
     def patch(
         self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "", subresource: str = ""
@@ -140,15 +151,17 @@ class KubeClient:
             KubeError: any other refusal, or no answer.
         """
         path = resource.path(name, namespace=namespace, subresource=subresource)
-        body_bytes = self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body)
-        return msgspec.json.decode(body_bytes, type=resource.type)
+        return _decoded(self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body), resource)
 
     def delete(
         self, resource: Resource[T], name: str, *, uid: str, namespace: str = "", resource_version: str = ""
-    ) -> None:
+    ) -> T | None:
         """Deletes the object with this uid, and no other that took its name.
 
-        A resource version makes it conditional on that nobody has changed the object since.
+        A resource version makes it conditional on that the object has not changed since.
+
+        Returns:
+            The object as it waits for its finalizers now; None where it is gone.
 
         Raises:
             NotFound: it is gone already.
@@ -157,7 +170,24 @@ class KubeClient:
         """
         conditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions}
-        self._write("DELETE", resource.path(name, namespace=namespace), _JSON, body)
+        answer = self._write("DELETE", resource.path(name, namespace=namespace), _JSON, body)
+        # The object itself while it waits, else a Status; which has no uid of its own in its metadata.
+        found = _decoded(answer, resource)
+        return found if found.metadata.uid == uid else None
+
+    def answers(self) -> bool:
+        """Whether the API server and its storage answer now, whatever became of another request.
+
+        Reads the namespace kube-system, which every account of ours may read, and which no webhook, quota or policy of
+        a tenant has a part in. Takes a few seconds at most.
+        """
+        try:
+            self.impatient(_PROBE_SECONDS).get(NAMESPACES.path(_PROBED_NAMESPACE))
+        except (Forbidden, NotFound):
+            return True
+        except KubeError:
+            return False
+        return True
 
     def open_stream(
         self, path: str, *, params: Mapping[str, str], accept: str, silence: float
@@ -217,6 +247,13 @@ class KubeClient:
             request = urllib3.util.parse_url(response.url or "").path or ""
             raise from_status(parse_status(body, response.status), response.headers, request)
         return body
+
+
+def _decoded(body: bytes, resource: Resource[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=resource.type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(f"an object of {resource.plural} can't be read: {type(error).__name__}") from error
 
 
 def _with(path: str, params: Mapping[str, str] | None) -> str:

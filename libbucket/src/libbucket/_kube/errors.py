@@ -6,7 +6,7 @@ Everything above reads these classes and never an HTTP status. Each carries one 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import urllib3.exceptions as transport
@@ -20,7 +20,10 @@ class KubeError(Exception):
 
 
 class ClusterUnavailable(KubeError):
-    """The API server did not answer, or could not (429, 5xx): the same request may succeed later.
+    """The API server did not answer, or could not (408, 429, 5xx): the same request may succeed later.
+
+    It says nothing yet about who is concerned: a dead admission webhook of one namespace ends in a 500 as well, and
+    one with a long time limit in no answer at all. See `KubeClient.answers`.
 
     Attributes:
         delay: seconds that the server asked to wait, if it did.
@@ -33,6 +36,14 @@ class ClusterUnavailable(KubeError):
 
 class NotFound(KubeError):
     """404: the object is gone, or its kind is not installed."""
+
+
+class KindMissing(NotFound):
+    """404 that names no object: its kind is not installed, or has no such subresource. Proves nothing about an object."""
+
+
+class Unreadable(KubeError):
+    """An object came back in a form that can't be decoded."""
 
 
 class AlreadyExists(KubeError):
@@ -60,7 +71,7 @@ class NamespaceTerminating(Forbidden):
 
 
 class Rejected(KubeError):
-    """400 or 422: the API server's validation refuses what was written (a CEL rule of somebody's CRD)."""
+    """Any other status below 500: the API server refuses what was written (a CEL rule of a CRD, an object too large)."""
 
 
 class LeadershipLost(KubeError):
@@ -71,11 +82,16 @@ class Misconfigured(KubeError):
     """There is no usable way to a cluster in the flags, the environment or the kubeconfig."""
 
 
+_TEMPORARY: Final = frozenset({408, 429})
+"""Below 500, and no answer to the request: it may succeed later."""
+
+
 class _Cause(msgspec.Struct):
     reason: str = ""
 
 
 class _Details(msgspec.Struct, rename="camel"):
+    name: str = ""
     causes: list[_Cause] | None = None
     retry_after_seconds: float | None = None
 
@@ -107,9 +123,11 @@ def from_status(status: Status, headers: Mapping[str, str], request: str) -> Kub
         return NamespaceTerminating(sentence)
     if status.code == 409:
         return AlreadyExists(sentence) if status.reason == "AlreadyExists" else Conflict(sentence)
-    plain = {400: Rejected, 401: Unauthorized, 403: Forbidden, 404: NotFound, 410: Expired, 422: Rejected}
-    if status.code in plain:
-        return plain[status.code](sentence)
+    if status.code == 404:
+        return NotFound(sentence) if status.details is not None and status.details.name else KindMissing(sentence)
+    plain = {401: Unauthorized, 403: Forbidden, 410: Expired}
+    if status.code < 500 and status.code not in _TEMPORARY:
+        return plain.get(status.code, Rejected)(sentence)
     return ClusterUnavailable(sentence, delay=_retry_after(status, headers))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from libbucket import _api
+from libbucket.limits import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,8 @@ KNOWN_KEYS: Final = frozenset(
 _MOST_WARNINGS: Final = 10
 """Each becomes an Event: a claim may have a thousand keys."""
 _LONGEST_KEY: Final = 63
+_MOST_KEYS: Final = 256
+"""Of all keys together, known or not; the values of known ones are bounded by `MAX_VALUE_LENGTH`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +38,12 @@ class SelectedConfig:
     Attributes:
         applied: keys that the operator allows and the store can do.
         warnings: one sentence for each other key; for those above a bound, one for all.
+        mistakes: one sentence for each key that is beyond a limit; a few at the most. Nothing is applied then.
     """
 
     applied: Mapping[str, str]
     warnings: tuple[str, ...]
+    mistakes: tuple[str, ...] = ()
 
 
 def select_config(raw: Any, *, allowed: frozenset[str], supported: frozenset[str]) -> SelectedConfig:
@@ -49,12 +54,19 @@ def select_config(raw: Any, *, allowed: frozenset[str], supported: frozenset[str
         allowed: by the operator (`--allow-additional-config`).
         supported: by the store.
     """
+    if isinstance(raw, dict) and len(raw) > _MOST_KEYS:
+        sentence = f"spec.additionalConfig has {len(raw):,} keys; at most {_MOST_KEYS} are read"
+        return SelectedConfig(applied={}, warnings=(), mistakes=(sentence,))
     values = _api.strings(raw)
     why = dict.fromkeys(_api.unusable_keys(raw), "its value is no string")
     why |= {key: _why_not(key, supported) for key in sorted(values) if key not in allowed & supported}
-    return SelectedConfig(
-        applied={key: value for key, value in values.items() if key in allowed & supported}, warnings=_warnings(why)
+    applied = {key: value for key, value in values.items() if key in allowed & supported}
+    mistakes = tuple(
+        f"spec.additionalConfig.{key} has {len(value):,} characters; at most {MAX_VALUE_LENGTH:,} are read"
+        for key, value in sorted(applied.items())
+        if len(value) > MAX_VALUE_LENGTH
     )
+    return SelectedConfig(applied={} if mistakes else applied, warnings=_warnings(why), mistakes=mistakes)
 
 
 def _warnings(why: Mapping[str, str]) -> tuple[str, ...]:

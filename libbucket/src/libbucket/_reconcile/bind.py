@@ -17,18 +17,21 @@ from msgspec.structs import replace
 
 from libbucket import _api
 from libbucket._api import Phase
+from libbucket._outcomes import MEANINGS
 from libbucket._kube.errors import AlreadyExists, NotFound
 from libbucket._kube.resources import CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._reconcile import objects
 from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.decide import foreign_object
 from libbucket._reconcile.gather import version_of
-from libbucket._reconcile.names import generated_bucket_name, is_generated_bucket_name
+from libbucket._reconcile.issued import IssuedCredentials
+from libbucket._reconcile.names import bucket_object_names, generated_bucket_name, is_generated_bucket_name
 from libbucket._reconcile.record import (
     Observed,
     Record,
     encode,
     for_provisioner,
+    own_data,
     owner_of,
     reclaim_policy_of,
     secret_hash,
@@ -39,6 +42,8 @@ from libbucket.errors import ProvisionerError, Reason, RetrySoon
 from libbucket.types import BucketOptions, Claim, ReclaimPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from libbucket._api import ConfigMap, ObjectBucketClaim, ObjectBucketObject, Secret
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
@@ -47,7 +52,7 @@ if TYPE_CHECKING:
     from libbucket._reconcile.snapshot import Snapshot
     from libbucket._reconcile.store import Store
     from libbucket._reconcile.surroundings import Caches, Identity
-    from libbucket.types import Connection
+    from libbucket.types import Authentication, Connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,15 @@ class Binder:
         self._store = store
         self._reporter = reporter
         self._buckets = BucketObjects(client, caches)
+        self._issued = IssuedCredentials()
+
+    def forget(self, uid: str) -> None:
+        """Drops what is remembered about a claim that is gone."""
+        self._issued.drop(uid)
+
+    def forget_all(self) -> None:
+        """Drops what is remembered of all claims: this replica no longer leads."""
+        self._issued.drop_all()
 
     def bind(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind) -> Observed:
         """Brings the claim to Bound, and gives what is recorded about it now.
@@ -94,9 +108,7 @@ class Binder:
         try:
             answer = self._ask_store(world, claim, ob, record, action)
         except ProvisionerError as error:
-            if self._store.has_refused_unasked(error) and (is_first or _is_unasked(world)):
-                # Else a claim of a class that no call can succeed with could not be deleted either.
-                self._buckets.patch(ob, objects.record_patch(ob, encode(replace(record, is_unasked=True))))
+            self._note_failure(ob, record, error, is_unasked=is_first or _is_unasked(world))
             raise
         if answer.renew_at:
             # Nobody can take such credentials back, so when they end is recorded before anybody can read them.
@@ -108,6 +120,19 @@ class Binder:
         self._say_repaired(world, claim, ob, answer)
         self._say_rotated(world, claim, observed)
         return observed
+
+    def _note_failure(
+        self, ob: ObjectBucketObject, record: Record, error: ProvisionerError, *, is_unasked: bool
+    ) -> None:
+        """Records what a deletion has to know of a call that failed; writes where that is news."""
+        noted = record
+        if is_unasked and self._store.sent_nothing(error):
+            # Else a claim that no call can succeed for (a wrong class, an unknown host) could not be deleted either.
+            noted = replace(noted, is_unasked=True)
+        elif MEANINGS[error.reason].proves_access and not record.has_worked:
+            noted = replace(noted, has_worked=True)
+        if noted != record:
+            self._buckets.patch(ob, objects.record_patch(ob, encode(noted)))
 
     def record_intent(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Record]:
         """Writes the ObjectBucket with everything that a deletion needs, or completes the one that is there.
@@ -137,13 +162,13 @@ class Binder:
         if world.observed is None:
             return
         kinds = [("Secret", world.secret), ("ConfigMap", world.config_map)]
-        mended = [kind for kind, state in kinds if state is not ObjectState.INTACT]
-        if mended:
-            message = f"{' and '.join(mended)} had been removed or edited, and are as they should be again"
+        restored = [kind for kind, state in kinds if state is not ObjectState.INTACT]
+        if restored:
+            message = f"Restored {' and '.join(restored)}: removed or edited"
             self._reporter.event(claim, "Normal", Reason.RESTORED, message)
 
     def _say_repaired(self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, answer: _Answer) -> None:
-        """One Event for each thing that somebody changed behind our back: in the store, and in the ObjectBucket."""
+        """One Event for each change that was made out of band: in the store, and in the ObjectBucket."""
         if not world.is_unchanged:
             return
         found, connection = list(answer.repairs), answer.connection
@@ -151,7 +176,7 @@ class Binder:
             edits = objects.changed_fields(ob, endpoint=connection.endpoint, state=connection.additional_state)
             found += [f"ObjectBucket {field}" for field in edits]
         for what in found:
-            message = f"{what} had been changed or removed, and is as it should be again"
+            message = f"Drift repaired: {what} was modified or removed"
             self._reporter.event(claim, "Normal", Reason.DRIFT_REPAIRED, message)
 
     def _say_rotated(self, world: Snapshot, claim: ObjectBucketClaim, observed: Observed) -> None:
@@ -176,6 +201,7 @@ class Binder:
 
     def _record(self, world: Snapshot, claim: ObjectBucketClaim) -> Record:
         known, previous = world.bucket, world.record
+        is_same_class = previous is not None and previous.parameters == world.parameters
         who = Claim(namespace=claim.metadata.namespace, name=claim.metadata.name, uid=claim.metadata.uid)
         draft = previous or Record(provisioner=world.provisioner_name, user_id="", greenfield=world.is_greenfield)
         if world.earlier_uid:
@@ -192,6 +218,7 @@ class Binder:
             config=draft.config,
             taken_over=draft.taken_over if previous is not None else _was_bound_by_others(known),
             earlier_uids=draft.earlier_uids,
+            has_worked=draft.has_worked and is_same_class,
         )
 
     def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, record: Record) -> ObjectBucketObject:
@@ -203,7 +230,8 @@ class Binder:
             bucket_name=_bucket_name(world, claim),
             reclaim_policy=_class_policy(world),
         )
-        return self._buckets.create(body)
+        meta = claim.metadata
+        return self._buckets.create(body, bucket_object_names(meta.namespace, meta.name, meta.uid))
 
     def _ask_store(
         self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record, action: Bind
@@ -223,6 +251,8 @@ class Binder:
             self._reporter.warn(claim, Reason.PROVISIONER_WARNING, answer.warnings)
         connection = answer.connection
         secret_data = objects.secret_data(connection.authentication)
+        if connection.authentication is not None and connection.authentication != options.credentials:
+            self._issued.keep(claim.metadata.uid, connection.authentication)
         return _Answer(connection=connection, secret_data=secret_data, repairs=answer.repairs)
 
     def _options(
@@ -230,6 +260,7 @@ class Binder:
     ) -> BucketOptions:
         meta = claim.metadata
         bucket_name = ob.endpoint.bucket_name or _bucket_name(world, claim)
+        credentials, is_unchanged = self._credentials(world, claim)
         return BucketOptions(
             reclaim_policy=reclaim_policy_of(ob),
             bucket_name=bucket_name,
@@ -244,7 +275,8 @@ class Binder:
             ),
             parameters=record.parameters,
             owner=owner_of(ob, self._identity.cluster_id, earlier_uids=record.earlier_uids),
-            credentials=self._credentials(world, claim),
+            credentials=credentials,
+            credentials_unchanged=is_unchanged,
             additional_state=_api.strings(ob.wanted.additional_state),
             previous_config=record.config,
             taken_over=record.taken_over,
@@ -252,16 +284,27 @@ class Binder:
             is_name_generated=record.greenfield and is_generated_bucket_name(bucket_name, record.generate_bucket_name),
         )
 
-    def _credentials(self, world: Snapshot, claim: ObjectBucketClaim) -> Any:
-        """What the Secret holds, read now if its version alone was enough for the decision."""
-        if world.secret is not ObjectState.INTACT or world.credentials is not None:
-            return world.credentials
+    def _credentials(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[Authentication | None, bool]:
+        """What the claim has, and whether that is exactly what the store issued.
+
+        That is what the Secret holds, read now if its version alone was enough for the decision; or what was issued
+        before and could not be written into the Secret.
+        """
+        uid = claim.metadata.uid
+        if world.secret is not ObjectState.INTACT:
+            issued = self._issued.find(uid)
+            return (issued, True) if issued is not None else (world.credentials, False)
+        if world.credentials is not None:
+            return world.credentials, True
         try:
             secret = self._client.read(SECRETS, claim.metadata.name, namespace=claim.metadata.namespace)
         except NotFound:
-            return None
-        is_ours = secret.metadata.is_controlled_by(claim.metadata.uid)
-        return objects.credentials_in(secret.data) if is_ours else None
+            return None, False
+        if not secret.metadata.is_controlled_by(uid):
+            return None, False
+        own = own_data(secret.data, world.observed)
+        is_unchanged = world.observed is not None and secret_hash(own, uid) == world.observed.secret_hash
+        return objects.credentials_in(own), is_unchanged
 
     def _as_recorded(self, ob: ObjectBucketObject, record: Record) -> _Answer:
         connection = for_provisioner(ob, record, self._identity.cluster_id).connection
@@ -270,20 +313,25 @@ class Binder:
     def _ensure_objects(self, world: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> Observed:
         known = world.observed
         secret_version, content = (known.secret, known.secret_hash) if known else ("", "")
+        secret_keys = known.secret_keys if known else ()
         renew_at = known.renew_at if known is not None and answer.secret_data is None else answer.renew_at
         if answer.secret_data is not None:
-            secret = self._ensure_owned(SECRETS, "Secret", world, claim, answer.secret_data)
+            secret = self._ensure_owned(SECRETS, "Secret", world, claim, answer.secret_data, ours=secret_keys)
+            self._issued.drop(claim.metadata.uid)
             self._caches.secrets.observe(_api.Metadata(metadata=secret.metadata))
             secret_version = version_of(secret.metadata)
             content = secret_hash(answer.secret_data, claim.metadata.uid)
+            secret_keys = tuple(sorted(answer.secret_data))
         wanted = objects.config_map_data(answer.connection.endpoint)
-        config_map = self._ensure_owned(CONFIG_MAPS, "ConfigMap", world, claim, wanted)
+        earlier = _api.strings(world.bucket.endpoint.additional_config) if world.bucket is not None else {}
+        config_map = self._ensure_owned(CONFIG_MAPS, "ConfigMap", world, claim, wanted, ours=earlier)
         self._caches.config_maps.observe(_api.Metadata(metadata=config_map.metadata))
         return Observed(
             fingerprint=world.fingerprint,
             secret=secret_version,
             config_map=version_of(config_map.metadata),
             secret_hash=content,
+            secret_keys=secret_keys,
             renew_at=renew_at,
             spec=_hash_of(answer.connection),
         )
@@ -295,6 +343,8 @@ class Binder:
         world: Snapshot,
         claim: ObjectBucketClaim,
         data: dict[str, str],
+        *,
+        ours: Collection[str],
     ) -> Secret | ConfigMap:
         state = world.secret if kind == "Secret" else world.config_map
         meta = claim.metadata
@@ -310,7 +360,7 @@ class Binder:
         if not found.metadata.is_controlled_by(meta.uid):
             reason = Reason.SECRET_CONFLICT if kind == "Secret" else Reason.CONFIG_MAP_CONFLICT
             raise RetrySoon(foreign_object(kind, reason, meta.key).message, reason=reason)
-        patch = objects.owned_patch(found.metadata, label=world.label, was=found.data or {}, data=data)
+        patch = objects.owned_patch(found.metadata, label=world.label, was=found.data or {}, data=data, ours=ours)
         if not patch:
             return found
         patched: Secret | ConfigMap = self._client.patch(resource, meta.name, patch, namespace=meta.namespace)
@@ -320,7 +370,8 @@ class Binder:
         self, world: Snapshot, ob: ObjectBucketObject, record: Record, answer: _Answer, observed: Observed
     ) -> None:
         if answer.secret_data is not None:  # the store was called, and has applied what was asked
-            record = replace(record, config=dict(world.config.applied), taken_over=False, earlier_uids=())
+            applied = dict(world.config.applied)
+            record = replace(record, config=applied, taken_over=False, earlier_uids=(), has_worked=True)
         patch = objects.bound_patch(
             ob,
             endpoint=answer.connection.endpoint,

@@ -7,18 +7,25 @@ stand-in under another name that it may have. Knows nothing of the store, Secret
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from libbucket import _api
-from libbucket._kube.errors import AlreadyExists, Conflict, NotFound
+from libbucket._kube.errors import AlreadyExists, Conflict, NotFound, Unreadable
 from libbucket._kube.resources import BUCKETS
 from libbucket._reconcile import objects
 from libbucket._reconcile.names import bucket_object_names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
     from libbucket._reconcile.surroundings import Caches
+
+
+_TRIES: Final = 5
 
 
 class BucketObjects:
@@ -27,20 +34,45 @@ class BucketObjects:
     def __init__(self, client: KubeClient, caches: Caches) -> None:
         self._client = client
         self._caches = caches
+        self._log = structlog.get_logger()
 
-    def create(self, body: dict[str, Any]) -> ObjectBucketObject:
+    def create(self, body: dict[str, Any], names: Sequence[str] = ()) -> ObjectBucketObject:
         """Creates one.
 
+        Args:
+            body: with the name that is tried first.
+            names: further names, for when an ObjectBucket that the cache does not know, because it can't be read, has
+                the first.
+
         Raises:
-            Conflict: one of that name is there, which the cache did not know: look again whose it is.
+            Conflict: one of that name is there, and the cache knows it now: reconcile again.
             KubeError: any other refusal, or no answer.
         """
+        for name in dict.fromkeys((body["metadata"]["name"], *names)):
+            try:
+                created = self._client.create(BUCKETS, {**body, "metadata": {**body["metadata"], "name": name}})
+            except AlreadyExists:
+                self._learn_of(name)
+            else:
+                self._caches.buckets.observe(created)
+                return created
+        raise Conflict(f"ObjectBucket {body['metadata']['name']} and its other names are taken")
+
+    def _learn_of(self, name: str) -> None:
+        """Takes an ObjectBucket that the watch has not delivered yet into the cache; goes on where it can't be read.
+
+        Raises:
+            Conflict: it is in the cache now.
+        """
         try:
-            created = self._client.create(BUCKETS, body)
-        except AlreadyExists as error:
-            raise Conflict(str(error)) from error
-        self._caches.buckets.observe(created)
-        return created
+            found = self._client.read(BUCKETS, name)
+        except Unreadable as error:
+            self._log.warning("ObjectBucket can't be read; using another name", object_bucket=name, error=str(error))
+            return
+        except NotFound as error:
+            raise Conflict(f"ObjectBucket {name} has just gone") from error
+        self._caches.buckets.observe(found)
+        raise Conflict(f"ObjectBucket {name} exists already")
 
     def patch(self, ob: ObjectBucketObject, patch: dict[str, Any]) -> ObjectBucketObject:
         """Merges a patch into one; does nothing where the patch is empty."""
@@ -51,10 +83,10 @@ class BucketObjects:
         return written
 
     def replace(self, ob: ObjectBucketObject, claim: ObjectBucketClaim) -> ObjectBucketObject:
-        """Lets one go that somebody deleted although its claim lives, and writes it again under the same name.
+        """Recreates one that was deleted by hand although its claim exists, under the same name.
 
-        A deletion can't be called back. Between the going and the coming a stand-in holds the record, so that
-        a crash there leaves it to be found.
+        A deletion can't be cancelled. Between removal and recreation a stand-in holds the record, so that a crash in
+        between loses nothing.
         """
         stand_in = self._stand_in(ob, claim)
         self.discard(ob)
@@ -64,10 +96,10 @@ class BucketObjects:
         return again
 
     def begin_deletion(self, ob: ObjectBucketObject) -> None:
-        """Asks for its deletion, which our finalizer holds up: from then on the purge can't be called back.
+        """Asks for its deletion, which our finalizer holds up: from then on the purge can't be cancelled.
 
         Raises:
-            Conflict: somebody changed it since it was looked at.
+            Conflict: it was changed since it was read.
             KubeError: any other refusal, or no answer.
         """
         meta = ob.metadata
@@ -75,15 +107,33 @@ class BucketObjects:
             self._client.delete(BUCKETS, meta.name, uid=meta.uid, resource_version=meta.resource_version)
 
     def discard(self, ob: ObjectBucketObject) -> None:
-        """Removes one, with our finalizer; one that is gone is fine."""
+        """Removes one, with our finalizer and no other; one that is gone is fine.
+
+        Raises:
+            Conflict: it was changed again and again meanwhile.
+            KubeError: any other refusal, or no answer.
+        """
         meta = ob.metadata
         with suppress(NotFound):
-            if not meta.is_being_deleted:
-                self._client.delete(BUCKETS, meta.name, uid=meta.uid)
-            # The deletion made a newer version than we know: the uid alone has to say that it is still the same.
-            patch = {"metadata": {"uid": meta.uid, "finalizers": objects.without_finalizer(meta)}}
-            with suppress(Conflict):
-                self._client.patch(BUCKETS, meta.name, patch)
+            now = ob if meta.is_being_deleted else self._client.delete(BUCKETS, meta.name, uid=meta.uid)
+            left = self._without_finalizer(now, meta.uid)
+            if left is not None and left.metadata.finalizers:
+                self._caches.buckets.observe(left)  # it waits for others' finalizers
+                return
+        # The watch may tell of it after the claim's own deletion: it must not be taken for an orphan then.
+        self._caches.buckets.discard(ob)
+
+    def _without_finalizer(self, ob: ObjectBucketObject | None, uid: str) -> ObjectBucketObject | None:
+        """A list in a patch replaces the whole list: it is made from exactly the version that it is written to."""
+        for _ in range(_TRIES):
+            if ob is None or ob.metadata.uid != uid or not ob.metadata.has_finalizer():
+                return None
+            patch = objects.finalizer_patch(ob.metadata, objects.without_finalizer(ob.metadata))
+            try:
+                return self._client.patch(BUCKETS, ob.metadata.name, patch)
+            except Conflict:
+                ob = self._client.read(BUCKETS, ob.metadata.name)
+        raise Conflict(f"ObjectBucket {ob.metadata.name if ob else ''} is changed all the time")
 
     def _stand_in(self, ob: ObjectBucketObject, claim: ObjectBucketClaim) -> ObjectBucketObject | None:
         meta = claim.metadata

@@ -6,34 +6,21 @@ Read it from the top: the first line that applies wins.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from libbucket import _api
 from libbucket._api import Phase
+from libbucket._outcomes import MEANINGS, Retry, meaning_of
 from libbucket._reconcile.deletion import PURGE, DeletionPlan, DeletionPolicy, parse_rules, plan_deletion
-from libbucket._reconcile.record import record_of
+from libbucket._reconcile.record import observed_of, record_of
 from libbucket._reconcile.snapshot import ObjectState, Recheck
 from libbucket.errors import InvalidParameters, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._reconcile.snapshot import Snapshot
-
-
-MISSING: Final = frozenset({Reason.BUCKET_LOST, Reason.BUCKET_NOT_FOUND})
-"""Without a bucket nobody can work, whatever Secret and ConfigMap say."""
-
-
-class Retry(Enum):
-    """When a claim that is not done comes again."""
-
-    SOON = auto()
-    SLOWLY = auto()
-    NEVER = auto()
-    """Not before it, or its class, is edited."""
-    NEXT_TURN = auto()
-    """Nothing failed, and there is more to do: after the others."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +37,15 @@ class Settled:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocked:
-    """Somebody has to do something first; the claim says what."""
+    """The claim's author or an administrator has to act first; the claim says how."""
 
     reason: Reason
     message: str
-    retry: Retry
+
+    @property
+    def retry(self) -> Retry:
+        """When the claim is requeued although nothing was edited."""
+        return MEANINGS[self.reason].retry or Retry.SLOWLY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +72,16 @@ class Release:
         records_first: whether the ObjectBucket, or what we record on it, is missing and has to be written before
             the store is called.
         plan: what is to be done with the bucket, where it was made for the claim and goes with it.
-        waits: whether the bucket is purged later, and may be had back until then.
+        waits: whether the bucket is purged later, and may be reclaimed until then.
+        fallback: parameters of the class as it is now, for when the recorded ones never worked and do not work now:
+            the class was wrong when the claim was made, and was made again since. None where those that are recorded
+            are the only ones that can lead to what was made.
     """
 
     records_first: bool = False
     plan: DeletionPlan = PURGE
     waits: bool = False
+    fallback: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +91,16 @@ class LetGo:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseOrphan:
-    """An ObjectBucket whose claim no longer exists is being deleted: give back what it stands for.
+    """An ObjectBucket's claim no longer exists: release what it stands for.
 
     Attributes:
         plan: what is to be done with the bucket.
+        waits: whether the bucket is purged later: its claim was deleted by removing the finalizer, and the class
+            says so. Where an administrator deletes the ObjectBucket itself, it is not.
     """
 
     plan: DeletionPlan = PURGE
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,9 @@ def decide(world: Snapshot) -> Action:
 def _decide_leftovers(world: Snapshot) -> Action | None:
     """What earlier claims of this name have left comes first: it may stand in the way of the one that is there."""
     if world.orphan is not None:
-        return ReleaseOrphan(plan=_plan_for_orphan(world.orphan))
+        plan = _plan_for_orphan(world.orphan)
+        was_bound = observed_of(world.orphan) is not None and not world.orphan.metadata.is_being_deleted
+        return ReleaseOrphan(plan=plan, waits=was_bound and bool(plan.purge_after))
     if world.due is not None:
         return BeginPurge()
     return Keep() if world.undone is not None else None
@@ -162,6 +162,8 @@ def _find_obstacle(world: Snapshot, claim: ObjectBucketClaim) -> Blocked | None:
         return _class_missing(claim)
     if mistakes := _wrong_rules(world):
         return mistakes
+    if world.config.mistakes:
+        return Blocked(reason=Reason.INVALID_CONFIG, message="; ".join(world.config.mistakes))
     has_name = bool(claim.wanted.bucket_name or claim.wanted.generate_bucket_name or world.earlier_uid)
     if world.is_greenfield and not has_name:
         return _nameless()
@@ -188,7 +190,6 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
             f"create StorageClass {claim.class_name!r} again, "
             f"or remove the finalizer {_api.FINALIZER} and clean up by hand"
         ),
-        retry=Retry.SLOWLY,
     )
 
 
@@ -201,7 +202,19 @@ def _release(world: Snapshot, claim: ObjectBucketClaim, *, records_first: bool) 
     )
     # What was never handed to anybody holds nothing to wait for, unless it was an earlier claim's.
     was_used = world.is_bound or bool(world.record and world.record.earlier_uids)
-    return Release(records_first=records_first, plan=plan, waits=was_used and bool(plan.purge_after))
+    waits = was_used and bool(plan.purge_after)
+    return Release(records_first=records_first, plan=plan, waits=waits, fallback=_fallback(world, was_used=was_used))
+
+
+def _fallback(world: Snapshot, *, was_used: bool) -> Mapping[str, str] | None:
+    """The class's parameters as they are now, where no store was ever found at the recorded ones."""
+    record, storage_class = world.record, world.storage_class
+    if record is None or storage_class is None or was_used or record.has_worked:
+        return None
+    now = storage_class.parameters or {}
+    is_ours = storage_class.provisioner == world.provisioner_name
+    is_same_kind = is_ours and (not now.get("bucketName")) is record.greenfield
+    return now if is_same_kind and now != record.parameters else None
 
 
 def _plan_for_orphan(bucket: ObjectBucketObject) -> DeletionPlan:
@@ -217,11 +230,11 @@ def _wrong_rules(world: Snapshot) -> Blocked | None:
     try:
         rules = parse_rules(world.parameters)
     except InvalidParameters as error:
-        return Blocked(reason=error.reason, message=error.message, retry=Retry.SLOWLY)
+        return Blocked(reason=error.reason, message=error.message)
     if rules.policy is DeletionPolicy.PURGE or world.keeps_data:
         return None
     message = "StorageClass parameters: deletionPolicy IfEmpty is nothing that this provisioner can do"
-    return Blocked(reason=Reason.INVALID_PARAMETERS, message=message, retry=Retry.SLOWLY)
+    return Blocked(reason=Reason.INVALID_PARAMETERS, message=message)
 
 
 def _bucket_object_conflict(claim: ObjectBucketClaim) -> Blocked:
@@ -231,7 +244,6 @@ def _bucket_object_conflict(claim: ObjectBucketClaim) -> Blocked:
             f"the ObjectBuckets that claim {claim.metadata.key} could have belong to other claims, or to an earlier "
             "claim of this name; the claim binds when one of them is gone"
         ),
-        retry=Retry.SLOWLY,
     )
 
 
@@ -239,7 +251,6 @@ def _class_missing(claim: ObjectBucketClaim) -> Blocked:
     return Blocked(
         reason=Reason.STORAGE_CLASS_MISSING,
         message=f"spec.storageClassName: StorageClass {claim.class_name!r} does not exist; the claim waits for it",
-        retry=Retry.SLOWLY,
     )
 
 
@@ -247,7 +258,6 @@ def _nameless() -> Blocked:
     return Blocked(
         reason=Reason.INVALID_CLAIM,
         message="set spec.bucketName or spec.generateBucketName: the class makes new buckets, and they need a name",
-        retry=Retry.NEVER,
     )
 
 
@@ -266,7 +276,7 @@ def foreign_object(kind: str, reason: Reason, key: str) -> Blocked:
     message = (
         f"a {kind} {key} exists that this claim does not own; it is not touched, and the claim binds when it is gone"
     )
-    return Blocked(reason=reason, message=message, retry=Retry.SOON)
+    return Blocked(reason=reason, message=message)
 
 
 def _decide_binding(world: Snapshot, claim: ObjectBucketClaim) -> Action:
@@ -296,7 +306,13 @@ def invalid_update(world: Snapshot, claim: ObjectBucketClaim) -> str:
 def _misses_bucket(claim: ObjectBucketClaim) -> bool:
     """Whether the claim says that its bucket is gone: only the store can say that it is back."""
     ready = claim.seen.condition("Ready")
-    return ready is not None and ready.status == "False" and ready.reason in MISSING
+    return ready is not None and ready.status == "False" and is_bucket_missing(ready.reason)
+
+
+def is_bucket_missing(reason: str) -> bool:
+    """Whether no application can work for this reason, whatever Secret and ConfigMap say."""
+    meaning = meaning_of(reason)
+    return meaning is not None and meaning.bucket_missing
 
 
 def _needs_store(world: Snapshot) -> bool:

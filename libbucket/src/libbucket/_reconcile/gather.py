@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from libbucket import _api
-from libbucket._kube.errors import NotFound
+from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from libbucket._reconcile.additional_config import SelectedConfig, select_config
 from libbucket._reconcile.leftovers import Leftovers
@@ -21,6 +21,7 @@ from libbucket._reconcile.record import (
     fingerprint,
     for_provisioner,
     observed_of,
+    own_data,
     owner_of,
     record_of,
     seconds_to_renewal,
@@ -112,6 +113,10 @@ class Gatherer:
         """Drops what is remembered about a claim that is gone."""
         self._intact.pop(key, None)
 
+    def count_unclaimed(self) -> int:
+        """How many ObjectBuckets are bound although their claim is gone."""
+        return self._leftovers.count_unclaimed()
+
     def _proven(
         self, claim: _api.ObjectBucketClaim, found: Iterable[_api.ObjectBucketObject]
     ) -> list[_api.ObjectBucketObject]:
@@ -140,6 +145,8 @@ class Gatherer:
     def _find(self, resource: Resource[T], name: str, *, namespace: str = "") -> T | None:
         try:
             return self._client.read(resource, name, namespace=namespace)
+        except KindMissing:
+            raise  # that its kind is not installed says nothing about an object
         except NotFound:
             return None
 
@@ -197,11 +204,11 @@ class Gatherer:
             return ObjectState.ABSENT, None
         if not secret.metadata.is_controlled_by(claim.metadata.uid):
             return ObjectState.FOREIGN, None
-        wanted = observed.secret_hash if observed else ""
-        if secret_hash(secret.data or {}, claim.metadata.uid) != wanted or not self._is_labelled(secret.metadata):
-            return ObjectState.CHANGED, credentials_in(secret.data)
+        own, written = own_data(secret.data, observed), observed.secret_hash if observed else ""
+        if secret_hash(own, claim.metadata.uid) != written or not self._is_labelled(secret.metadata):
+            return ObjectState.CHANGED, credentials_in(own)
         self._remember_intact(claim, secret.metadata, slot=0)
-        return ObjectState.INTACT, credentials_in(secret.data)
+        return ObjectState.INTACT, credentials_in(own)
 
     def _config_map(
         self,
@@ -227,7 +234,7 @@ class Gatherer:
             return ObjectState.CHANGED
         record = Record(provisioner="", user_id="", greenfield=False)
         endpoint = for_provisioner(bucket, record, "").connection.endpoint
-        if (found.data or {}) != config_map_data(endpoint):
+        if config_map_data(endpoint).items() - (found.data or {}).items():
             return ObjectState.CHANGED
         self._remember_intact(claim, found.metadata, slot=1)
         return ObjectState.INTACT

@@ -1,17 +1,18 @@
-"""Finds ObjectBuckets whose claim is gone: to be given back, kept for good, or purged. Part of `gather`.
+"""Finds ObjectBuckets whose claim is gone: to be released, reclaimed, purged, or retained for good. Part of `gather`.
 
 A released bucket that waits for its purge has nothing but its ObjectBucket. Whose it was is said by our annotations
-there, which nobody but an administrator can write. Reads and never writes; decides nothing.
+there, which only an administrator can write. An ObjectBucket that is bound although its claim is gone had a claim whose
+finalizer was removed by hand: that was its deletion. Reads and never writes; decides nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from libbucket import _api
-from libbucket._kube.errors import NotFound
-from libbucket._kube.resources import CLAIMS
+from libbucket._kube.errors import KindMissing, NotFound
+from libbucket._kube.resources import BUCKETS, CLAIMS
 from libbucket._reconcile.deletion import seconds_to_purge
 from libbucket._reconcile.record import observed_of, owner_of, reclaim_policy_of, record_of
 from libbucket.types import ReclaimPolicy
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
     from libbucket._reconcile.surroundings import Caches, Identity
 
 
+_FEW_UNCLAIMED: Final = 3
+"""So many ObjectBuckets without a claim, or a tenth of all, are released by themselves; more wait for a person."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Left:
     """What claims of one name that are gone have left behind.
 
     Attributes:
-        orphan: is being deleted, or was never more than an intent: what it stands for is to be given back.
+        orphan: is being deleted, was never more than an intent, or lost its claim without having been released: what
+            it stands for is to be revoked or deleted.
         given_back: what the claim of that name now may have; of several the one that was released last.
         due: its time has come.
         undone: its purge was called off.
@@ -66,10 +72,10 @@ class Leftovers:
         waits = [seconds for one in purged if (seconds := self._seconds(one)) is not None]
         due = [one for one in purged if (seconds := self._seconds(one)) is not None and seconds <= 0]
         return Left(
-            orphan=next((one for one in left if self._is_orphan(one)), None),
+            orphan=next(filter(None, map(self._orphan, left)), None),
             given_back=given_back,
             due=next((one for one in due if self._is_due(one, claim)), None),
-            undone=next((one for one in purged if not one.metadata.annotation(_api.PURGE_AT)), None),
+            undone=next((one for one in purged if _was_planned(one) and not _is_planned(one)), None),
             purge_in=min((seconds for seconds in waits if seconds > 0), default=None),
         )
 
@@ -78,15 +84,52 @@ class Leftovers:
         is_ours = record is not None and record.provisioner == self._identity.provisioner_name
         return is_ours and (claim is None or claim.metadata.uid != owner_of(bucket, "").uid)
 
-    def _is_orphan(self, bucket: ObjectBucketObject) -> bool:
-        is_over = bucket.metadata.is_being_deleted or _was_never_bound(bucket)
-        return is_over and bucket.metadata.has_finalizer() and self._is_claim_gone(bucket)
+    def count_unclaimed(self) -> int:
+        """How many ObjectBuckets of ours are bound although, as far as the cache knows, their claim is gone."""
+        return len(self._unclaimed())
+
+    def _unclaimed(self) -> list[ObjectBucketObject]:
+        return [one for one in self._caches.buckets.all() if _is_unreleased(one) and self._has_lost_its_claim(one)]
+
+    def _has_lost_its_claim(self, bucket: ObjectBucketObject) -> bool:
+        owner = owner_of(bucket, "")
+        claim = self._caches.claims.get(f"{owner.namespace}/{owner.name}")
+        return self._identity.watches(owner.namespace) and self._is_left(bucket, claim)
+
+    def _orphan(self, bucket: ObjectBucketObject) -> ObjectBucketObject | None:
+        """The ObjectBucket as it is now, where it is an orphan."""
+        if not bucket.metadata.has_finalizer():
+            return None
+        if bucket.metadata.is_being_deleted or _was_never_bound(bucket):
+            return bucket if self._is_claim_gone(bucket) else None
+        if not _is_unreleased(bucket) or self._too_many_are_unclaimed():
+            return None
+        # No cache is asked before data may go: the claim may be there, and the ObjectBucket another one.
+        now = self._read_again(bucket)
+        return now if now is not None and _is_unreleased(now) and self._is_claim_gone(now) else None
+
+    def _too_many_are_unclaimed(self) -> bool:
+        """Whether so many claims are missing at once that a mistake is likelier than as many torn-off finalizers."""
+        all_ours = [one for one in self._caches.buckets.all() if record_of(one) is not None]
+        return self.count_unclaimed() > max(_FEW_UNCLAIMED, len(all_ours) // 10)
+
+    def _read_again(self, bucket: ObjectBucketObject) -> ObjectBucketObject | None:
+        try:
+            now = self._client.read(BUCKETS, bucket.metadata.name)
+        except KindMissing:
+            raise
+        except NotFound:
+            return None
+        self._caches.buckets.observe(now)
+        return now if now.metadata.uid == bucket.metadata.uid else None
 
     def _is_claim_gone(self, bucket: ObjectBucketObject) -> bool:
         """Whether it is so for the API server, too: the cache may know the ObjectBucket before it knows the claim."""
         owner = owner_of(bucket, "")
         try:
             now = self._client.read(CLAIMS, owner.name, namespace=owner.namespace)
+        except KindMissing:
+            raise  # without its resource definition, no claim can be read
         except NotFound:
             return True
         return now.metadata.uid != owner.uid
@@ -119,6 +162,8 @@ class Leftovers:
         owner = owner_of(bucket, "")
         try:
             now = self._client.read(CLAIMS, owner.name, namespace=owner.namespace)
+        except KindMissing:
+            raise
         except NotFound:
             return claim is None
         return claim is not None and now.metadata.uid == claim.metadata.uid and not self._may_have(now, bucket)
@@ -131,6 +176,24 @@ def _was_never_bound(bucket: ObjectBucketObject) -> bool:
     leader had let the claim go, and nothing else would ever look at it.
     """
     return observed_of(bucket) is None and not bucket.endpoint.bucket_host
+
+
+def _is_unreleased(bucket: ObjectBucketObject) -> bool:
+    """Whether it still stands for a bound claim, or for a deletion that was cut off."""
+    is_over = bucket.metadata.is_being_deleted or observed_of(bucket) is None or _was_planned(bucket)
+    return not is_over and bucket.phase in {_api.Phase.BOUND, _api.Phase.RELEASED}
+
+
+def _is_planned(bucket: ObjectBucketObject) -> bool:
+    return bool(bucket.metadata.annotation(_api.PURGE_AT))
+
+
+def _was_planned(bucket: ObjectBucketObject) -> bool:
+    """Whether a purge was planned once; what an earlier release planned is known by the policy that it wrote."""
+    record = record_of(bucket)
+    if _is_planned(bucket) or (record is not None and record.purge_planned):
+        return True
+    return bucket.phase == _api.Phase.RELEASED and bool(bucket.metadata.annotation(_api.DELETION_POLICY))
 
 
 def _is_greenfield(bucket: ObjectBucketObject) -> bool:

@@ -15,7 +15,7 @@ from libbucket import _api
 from libbucket.types import AccessKeys, Authentication, SecretStr
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from libbucket._api import Meta, ObjectBucketClaim, ObjectBucketObject
     from libbucket.types import Endpoint, ReclaimPolicy
@@ -138,11 +138,11 @@ def reclaim_patch(
     }
 
 
-def purge_patch(ob: ObjectBucketObject, *, at: str, policy: str) -> Json:
+def purge_patch(ob: ObjectBucketObject, *, at: str, policy: str, record: str) -> Json:
     """When a released bucket is to be purged, and that this was allowed; {} if a time is set already."""
     if ob.metadata.annotation(_api.PURGE_AT):
         return {}
-    annotations = {_api.PURGE_AT: at, _api.DELETION_POLICY: policy}
+    annotations = {_api.PURGE_AT: at, _api.DELETION_POLICY: policy, _api.RECORD: record}
     return {"metadata": {"annotations": annotations, "resourceVersion": ob.metadata.resource_version}}
 
 
@@ -301,8 +301,19 @@ def owner_reference(claim: ObjectBucketClaim) -> Json:
     }
 
 
-def owned_patch(meta: Meta, *, label: str, was: Mapping[str, str], data: Mapping[str, str]) -> Json:
-    """What is wrong on our own Secret or ConfigMap; {} if nothing is. Takes the Go library's finalizer off."""
+def owned_patch(
+    meta: Meta, *, label: str, was: Mapping[str, str], data: Mapping[str, str], ours: Collection[str]
+) -> Json:
+    """What is wrong on our own Secret or ConfigMap; {} if nothing is. Takes the Go library's finalizer off.
+
+    Args:
+        meta: of the object.
+        label: ours.
+        was: its data.
+        data: what our part of that is to be.
+        ours: keys that we wrote earlier; any other key is another controller's, and stays.
+    """
+    was = {key: value for key, value in was.items() if key in data or key in ours}
     patch: Json = {}
     if meta.label(_api.PROVISIONER_LABEL) != label:
         patch["labels"] = {_api.PROVISIONER_LABEL: label}

@@ -1,26 +1,30 @@
 """One reconcile: gather, decide, act, report; and what each kind of failure means for the next try.
 
-Called by a worker with a key; answers when to come again. The only place where errors become decisions.
+Called by a worker with a key; answers when the key is to be requeued. The only place where errors become decisions: what
+a reason means is in `_outcomes`, and whether a failed request to the API server concerns everybody or this claim alone
+is asked of the API server itself.
 """
 
 from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never
 
 import structlog
 
+from libbucket._api import PROVISIONER_LABEL
 from libbucket._kube.errors import (
     ClusterUnavailable,
     Conflict,
-    Forbidden,
     KubeError,
     LeadershipLost,
     NamespaceTerminating,
     NotFound,
-    Rejected,
+    Unauthorized,
 )
+from libbucket._outcomes import MEANINGS, OUTAGES, Retry, StoreSignal, retry_of, store_signal
 from libbucket._reconcile.bind import Binder
 from libbucket._reconcile.decide import (
     BeginPurge,
@@ -31,7 +35,6 @@ from libbucket._reconcile.decide import (
     LetGo,
     Release,
     ReleaseOrphan,
-    Retry,
     Settled,
     decide,
 )
@@ -40,7 +43,8 @@ from libbucket._reconcile.record import seconds_to_renewal
 from libbucket._reconcile.release import Releaser
 from libbucket._reconcile.report import Reporter, Trouble
 from libbucket._reconcile.snapshot import Recheck
-from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySlowly, RetrySoon
+from libbucket._reconcile.store import StoreHeldBack
+from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySoon
 
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim
@@ -52,19 +56,22 @@ if TYPE_CHECKING:
     from libbucket._reconcile.surroundings import Caches, Identity
 
 
-_ANSWERS: Final = frozenset(
-    {
-        Reason.ACCESS_DENIED,
-        Reason.BUCKET_EXISTS,
-        Reason.BUCKET_LOST,
-        Reason.BUCKET_NOT_EMPTY,
-        Reason.BUCKET_NOT_FOUND,
-        Reason.NOT_READY,
-        Reason.QUOTA_EXCEEDED,
-        Reason.THROTTLED,
-    }
-)
-"""What only a store can have said. The others may have been found before it was asked."""
+class Result(StrEnum):
+    """How a reconcile ended where nothing failed; else the reason is the result. A label of a metric."""
+
+    BOUND = "bound"
+    SETTLED = "settled"
+    RELEASED = "released"
+    IGNORED = "ignored"
+    CONFLICT = "conflict"
+    FENCED = "fenced"
+
+
+class ClusterCircuit(Protocol):
+    """Tells a failure of the API server from one that concerns one claim: see `ProbedCircuitBreaker`."""
+
+    def confirm(self, key: str, *, failure: str, delay: float) -> bool:
+        """Whether the API server is down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,29 +79,40 @@ class Outcome:
     """What came of a reconcile.
 
     Attributes:
-        result: one word, for the metric.
+        result: for the metric.
         retry: None if there is nothing more to do.
-        delay: seconds that somebody asked to wait at least.
-        look_in: seconds until something is to be done although nothing changes: credentials to be renewed, a bucket to
-            be purged; None where nothing is.
-        store_answers: whether the claim's store answered; None where it was not asked, or that is not known.
+        delay: seconds that a server asked to wait at least.
+        requeue_after: seconds until something is to be done although nothing changes: credentials to be renewed, a
+            bucket to be purged; None where nothing is.
+        store: what it said about the claim's store.
+        cluster_failed: whether the API server failed on this claim's requests, although it answers others.
     """
 
-    result: str
+    result: Result | Reason
     retry: Retry | None = None
     delay: float = 0.0
-    look_in: float | None = None
-    store_answers: bool | None = None
+    requeue_after: float | None = None
+    store: StoreSignal = StoreSignal.UNKNOWN
+    cluster_failed: bool = False
+
+
+T = TypeVar("T")
+
+_STORE_ANSWERED: Final = StoreSignal.ANSWERED
 
 
 class Reconciler:
-    """Brings one claim at a time to where it should be. Serves all workers at once."""
+    """Brings one claim at a time to its desired state. Serves all workers at once."""
 
-    def __init__(self, client: KubeClient, caches: Caches, identity: Identity, store: Store) -> None:
+    def __init__(
+        self, client: KubeClient, caches: Caches, identity: Identity, store: Store, cluster: ClusterCircuit
+    ) -> None:
         self._gatherer = Gatherer(client, caches, identity)
         self._reporter = Reporter(client, caches, identity)
         self._binder = Binder(client, caches, identity, store, self._reporter)
         self._releaser = Releaser(client, caches, identity, store, self._reporter)
+        self._store = store
+        self._cluster = cluster
         self._caches = caches
         self._identity = identity
         self._log = structlog.get_logger()
@@ -104,139 +122,209 @@ class Reconciler:
 
         Args:
             key: `namespace/name`.
-            recheck: how thoroughly to go through the store's side although nothing seems to have changed.
+            recheck: how thoroughly to check the store although nothing seems to have changed.
 
         Returns:
-            When to come again. Raises nothing.
+            When to requeue it. Raises nothing.
         """
         try:
             world = self._gatherer.gather(key, recheck=recheck)
         except KubeError as error:
-            return self._cluster_trouble(error)
-        except Exception as error:  # noqa: BLE001 - a bug of ours must not end the worker; it is logged
-            return Outcome(result=str(self._bug(error).reason), retry=Retry.SOON)
+            return self._cluster_failure(key, None, error)
+        except Exception as error:  # noqa: BLE001 - an internal error must not end the worker; it is logged
+            return Outcome(result=self._internal_error(error).reason, retry=Retry.SOON)
         return self._carry_out(world)
 
     def forget(self, key: str, uid: str) -> None:
         """Drops what is remembered about a claim that is gone."""
         self._gatherer.forget(key)
         self._reporter.forget(uid)
+        self._binder.forget(uid)
+        self._store.forget(key)
+
+    def leadership_lost(self) -> None:
+        """Drops what only the leader may rely on."""
+        self._binder.forget_all()
+
+    def count_unclaimed(self) -> int:
+        """How many ObjectBuckets are bound although their claim is gone."""
+        return self._gatherer.count_unclaimed()
 
     def _carry_out(self, world: Snapshot) -> Outcome:
         try:
             outcome = self._act(world, decide(world))
-            return replace(outcome, look_in=_earlier(outcome.look_in, world.purge_in))
+            return replace(outcome, requeue_after=_earlier(outcome.requeue_after, world.purge_in))
         except PurgeUnfinished as error:
-            return replace(self._go_on_purging(world, error), store_answers=True)
+            return replace(self._go_on_purging(world, error), store=_STORE_ANSWERED)
         except ProvisionerError as error:
-            return replace(self._fail(world, _trouble(error)), store_answers=_store_answers(error))
+            return self._provisioner_failure(world, error)
         except NamespaceTerminating as error:
-            return self._fail(
-                world, Trouble(reason=Reason.NAMESPACE_TERMINATING, message=str(error), retry=Retry.SLOWLY)
-            )
-        except (Rejected, Forbidden) as error:
-            reason = Reason.REJECTED_BY_CLUSTER
-            return self._fail(world, Trouble(reason=reason, message=str(error), retry=Retry.SLOWLY))
+            return self._fail(world, _failure(Reason.NAMESPACE_TERMINATING, str(error)))
         except KubeError as error:
-            return self._cluster_trouble(error)
-        except Exception as error:  # noqa: BLE001 - a bug of ours must not end the worker; it is logged and shown
-            return self._fail(world, self._bug(error))
+            return self._cluster_failure(world.key, world, error)
+        except Exception as error:  # noqa: BLE001 - an internal error must not end the worker; it is logged and shown
+            return self._fail(world, self._internal_error(error))
 
     def _act(self, world: Snapshot, action: Action) -> Outcome:
-        if isinstance(action, Blocked):
-            return self._fail(world, Trouble(reason=action.reason, message=action.message, retry=action.retry))
-        if isinstance(action, ReleaseOrphan) and world.orphan is not None:
-            self._releaser.release_orphan(world.orphan, action.plan)
-            return Outcome(result="released", retry=Retry.NEXT_TURN)  # the claim that has this name now comes next
-        if isinstance(action, BeginPurge) and world.due is not None:
-            self._releaser.begin_purge(world.due)
-            return Outcome(result="released", retry=Retry.NEXT_TURN)
-        if isinstance(action, Keep) and world.undone is not None:
-            self._releaser.keep(world.undone)
-            return Outcome(result="released", retry=Retry.NEXT_TURN)
-        if world.claim is None or isinstance(action, Ignore):
-            self._log.debug("left alone", why=action.why if isinstance(action, Ignore) else "the claim is gone")
-            return Outcome(result="ignored")
-        return self._act_on_claim(world, world.claim, action)
+        match action:
+            case Blocked():
+                return self._fail(world, _failure(action.reason, action.message))
+            case ReleaseOrphan():
+                self._releaser.release_orphan(_there(world.orphan), action)
+            case BeginPurge():
+                self._releaser.begin_purge(_there(world.due))
+            case Keep():
+                self._releaser.keep(_there(world.undone))
+            case Ignore():
+                self._log.debug("ignored", why=action.why)
+                return Outcome(result=Result.IGNORED)
+            case Settled():
+                return Outcome(result=Result.SETTLED, requeue_after=self._renew_in(world.observed))
+            case Bind() | Release() | LetGo():
+                return self._act_on_claim(world, _there(world.claim), action)
+            case _:
+                assert_never(action)
+        # The claim that has this name now comes next.
+        return Outcome(result=Result.RELEASED, retry=Retry.NEXT_TURN)
 
-    def _act_on_claim(self, world: Snapshot, claim: ObjectBucketClaim, action: Action) -> Outcome:
-        if isinstance(action, Bind):
-            look_in = self._renew_in(self._binder.bind(world, claim, action))
-            return Outcome(result="bound", look_in=look_in, store_answers=action.calls_store or None)
-        if isinstance(action, Release):
-            ob = self._binder.record_intent(world, claim)[0] if action.records_first else world.bucket
-            assert ob is not None  # noqa: S101 - decide answers so only where there is one
-            self._releaser.release(claim, ob, action, twin=world.twin)
-            return Outcome(result="released", store_answers=True)
-        if isinstance(action, LetGo):
-            self._releaser.let_go(claim)
-            return Outcome(result="released")
-        assert isinstance(action, Settled)  # noqa: S101 - all others are above
-        return Outcome(result="settled", look_in=self._renew_in(world.observed))
+    def _act_on_claim(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind | Release | LetGo) -> Outcome:
+        match action:
+            case Bind():
+                requeue_after = self._renew_in(self._binder.bind(world, claim, action))
+                store = _STORE_ANSWERED if action.calls_store else StoreSignal.UNKNOWN
+                return Outcome(result=Result.BOUND, requeue_after=requeue_after, store=store)
+            case Release():
+                ob = self._binder.record_intent(world, claim)[0] if action.records_first else _there(world.bucket)
+                self._releaser.release(claim, ob, action, twin=world.twin)
+            case LetGo():
+                self._releaser.let_go(claim)
+            case _:
+                assert_never(action)
+        self.forget(world.key, claim.metadata.uid)
+        # Once more: a bucket that waits for its purge, or an earlier claim's, is this key's business as well.
+        store = _STORE_ANSWERED if isinstance(action, Release) else StoreSignal.UNKNOWN
+        return Outcome(result=Result.RELEASED, retry=Retry.NEXT_TURN, store=store)
 
     def _renew_in(self, observed: Observed | None) -> float | None:
         return seconds_to_renewal(observed, self._identity.now())
 
     def _go_on_purging(self, world: Snapshot, error: PurgeUnfinished) -> Outcome:
-        ob = world.orphan or world.bucket
-        assert ob is not None  # noqa: S101 - what is purged has an ObjectBucket
+        ob = _there(world.orphan or world.bucket)
         try:
             removed = self._releaser.count_purged(ob, error.removed)
-        except KubeError as trouble:
-            return self._cluster_trouble(trouble)
+        except KubeError as failure:
+            return self._cluster_failure(world.key, world, failure)
         message = f"bucket {ob.endpoint.bucket_name} is being emptied: {removed:,} objects removed so far"
-        return self._fail(world, Trouble(reason=error.reason, message=message, retry=Retry.NEXT_TURN))
+        return self._fail(world, _failure(error.reason, message))
+
+    def _provisioner_failure(self, world: Snapshot, error: ProvisionerError) -> Outcome:
+        delay = (error.delay or 0.0) if isinstance(error, RetrySoon) else 0.0
+        trouble = Trouble(reason=error.reason, message=error.message, retry=retry_of(error), delay=delay)
+        signal = store_signal(error)
+        if isinstance(error, StoreHeldBack):
+            return self._hold_back(world, trouble)
+        if signal in OUTAGES and _is_only_rechecked(world):
+            # The claim serves undisturbed: what could not be checked is checked later.
+            return Outcome(result=error.reason, retry=Retry.SOON, delay=delay, store=signal)
+        return replace(self._fail(world, trouble), store=signal)
+
+    def _hold_back(self, world: Snapshot, trouble: Trouble) -> Outcome:
+        """A call that was not made is no news for a claim that shows the same reason already."""
+        outcome = Outcome(result=trouble.reason, retry=Retry.SOON, delay=trouble.delay)
+        if _is_only_rechecked(world) or self._reporter.shows(world.claim, trouble.reason):
+            return outcome
+        return self._fail(world, trouble)
+
+    def _cluster_failure(self, key: str, world: Snapshot | None, error: KubeError) -> Outcome:
+        """What a failed request to the API server means: for everybody, for this claim, or nothing."""
+        if isinstance(error, (Conflict, NotFound)):
+            self._log.debug("conflict: requeueing", error=str(error))
+            return Outcome(result=Result.CONFLICT, retry=Retry.SOON)
+        if isinstance(error, LeadershipLost):
+            return Outcome(result=Result.FENCED, retry=Retry.SOON)
+        is_unclear = isinstance(error, (ClusterUnavailable, Unauthorized))
+        if is_unclear:
+            delay = (error.delay or 0.0) if isinstance(error, ClusterUnavailable) else 0.0
+            if self._cluster.confirm(key, failure=str(error), delay=delay):
+                self._log.debug("API server unavailable", error=str(error))
+                return Outcome(result=Reason.CLUSTER_UNAVAILABLE, retry=Retry.SOON, delay=delay)
+        trouble = _failure(Reason.REJECTED_BY_CLUSTER, str(error))
+        outcome = self._fail(world, trouble) if world is not None else self._fail_unseen(key, trouble)
+        return replace(outcome, cluster_failed=is_unclear)
 
     def _fail(self, world: Snapshot, trouble: Trouble) -> Outcome:
-        self._log.debug("not done", reason=str(trouble.reason), message=trouble.message, retry=trouble.retry.name)
         # What was written in this reconcile is in the cache: report on that version, not on the one it began with.
         claim = self._caches.claims.get(world.key) or world.claim
+        if claim is not None and world.claim is not None and claim.metadata.uid != world.claim.metadata.uid:
+            return Outcome(result=Result.CONFLICT, retry=Retry.SOON)  # made again meanwhile: none of its business
+        if world.orphan is None:
+            return self._report(claim, trouble, is_bound=world.is_bound, is_serving=world.is_serving)
+        orphan = self._caches.buckets.get(world.orphan.metadata.name)
         try:
-            if world.orphan is not None:
-                self._reporter.bucket_failed(self._caches.buckets.get(world.orphan.metadata.name), trouble)
-            elif claim is not None:
-                self._reporter.failed(world, claim, trouble)
+            self._reporter.bucket_failed(orphan, trouble)
         except KubeError as error:
-            return self._cluster_trouble(error)
-        retry = trouble.retry
-        is_deletion = world.orphan is not None or (claim is not None and claim.metadata.is_being_deleted)
-        if retry is Retry.NEVER and is_deletion:
-            retry = Retry.SLOWLY  # a deletion is never given up
-        return Outcome(result=str(trouble.reason), retry=retry, delay=trouble.delay)
+            self._log.debug("status of an ObjectBucket could not be written", error=str(error))
+        return _outcome(trouble, is_deletion=True)
 
-    def _cluster_trouble(self, error: KubeError) -> Outcome:
-        if isinstance(error, (Conflict, NotFound)):
-            self._log.debug("the cluster moved on; looking again", error=str(error))
-            return Outcome(result="conflict", retry=Retry.SOON)
-        if isinstance(error, LeadershipLost):
-            return Outcome(result="fenced", retry=Retry.SOON)
-        delay = error.delay if isinstance(error, ClusterUnavailable) and error.delay else 0.0
-        is_outage = isinstance(error, ClusterUnavailable)  # of which the informers and the gate tell, once
-        log = self._log.debug if is_outage else self._log.warning
-        log("the API server did not do what was asked", error=str(error))
-        retry = Retry.SOON if is_outage else Retry.SLOWLY
-        return Outcome(result=str(Reason.CLUSTER_UNAVAILABLE), retry=retry, delay=delay)
+    def _fail_unseen(self, key: str, trouble: Trouble) -> Outcome:
+        """For a claim whose objects could not be read: what serves is taken to go on serving."""
+        claim = self._caches.claims.get(key)
+        is_bound = claim is not None and self._reporter.shows(claim, Reason.BOUND)
+        is_ours = claim is not None and claim.metadata.label(PROVISIONER_LABEL) == self._identity.label
+        return self._report(claim if is_ours else None, trouble, is_bound=is_bound, is_serving=is_bound)
 
-    def _bug(self, error: Exception) -> Trouble:
+    def _report(
+        self, claim: ObjectBucketClaim | None, trouble: Trouble, *, is_bound: bool, is_serving: bool
+    ) -> Outcome:
+        self._log.debug("not done", reason=str(trouble.reason), message=trouble.message, retry=trouble.retry.name)
+        if claim is None:
+            return _outcome(trouble, is_deletion=False)
+        outcome = _outcome(trouble, is_deletion=claim.metadata.is_being_deleted)
+        try:
+            self._reporter.failed(claim, trouble, is_bound=is_bound, is_serving=is_serving)
+        except (Conflict, NotFound):
+            return Outcome(result=Result.CONFLICT, retry=Retry.SOON)
+        except LeadershipLost:
+            return Outcome(result=Result.FENCED, retry=Retry.SOON)
+        except KubeError as error:
+            if isinstance(error, ClusterUnavailable) and self._cluster.confirm(
+                claim.metadata.key, failure=str(error), delay=error.delay or 0.0
+            ):
+                return Outcome(result=Reason.CLUSTER_UNAVAILABLE, retry=Retry.SOON)
+            self._reporter.status_refused(claim, trouble, str(error))
+            return replace(outcome, result=Reason.REJECTED_BY_CLUSTER, retry=Retry.SLOWLY)
+        return outcome
+
+    def _internal_error(self, error: Exception) -> Trouble:
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        self._log.error("libbucket has a bug", error=type(error).__name__, where=where)
-        message = f"an unexpected {type(error).__name__}; the provisioner's log says where"
-        return Trouble(reason=Reason.INTERNAL_ERROR, message=message, retry=Retry.SOON)
+        self._log.error("internal error of libbucket", error=type(error).__name__, where=where)
+        return _failure(
+            Reason.INTERNAL_ERROR, f"an unexpected {type(error).__name__}; the provisioner's log says where"
+        )
 
 
-def _store_answers(error: ProvisionerError) -> bool | None:
-    if error.reason is Reason.STORE_UNAVAILABLE:
-        return False
-    return True if error.reason in _ANSWERS else None
+def _there(found: T | None) -> T:
+    """What the decision rests on, and so is in the snapshot."""
+    assert found is not None  # noqa: S101 - `decide` answers so only where it is there
+    return found
+
+
+def _failure(reason: Reason, message: str) -> Trouble:
+    return Trouble(reason=reason, message=message, retry=MEANINGS[reason].retry or Retry.SLOWLY)
+
+
+def _outcome(trouble: Trouble, *, is_deletion: bool) -> Outcome:
+    retry = trouble.retry
+    if retry is Retry.NEVER and is_deletion:
+        retry = Retry.SLOWLY  # a deletion is never given up
+    return Outcome(result=trouble.reason, retry=retry, delay=trouble.delay)
+
+
+def _is_only_rechecked(world: Snapshot) -> bool:
+    """Whether nothing but a drift check, or a full reconciliation, asked for the store."""
+    return bool(world.recheck) and isinstance(decide(replace(world, recheck=Recheck.NONE)), Settled)
 
 
 def _earlier(one: float | None, other: float | None) -> float | None:
     return min((each for each in (one, other) if each is not None), default=None)
-
-
-def _trouble(error: ProvisionerError) -> Trouble:
-    if isinstance(error, RetrySoon):
-        return Trouble(reason=error.reason, message=error.message, retry=Retry.SOON, delay=error.delay or 0.0)
-    retry = Retry.SLOWLY if isinstance(error, RetrySlowly) else Retry.NEVER
-    return Trouble(reason=error.reason, message=error.message, retry=retry)

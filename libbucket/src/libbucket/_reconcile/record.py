@@ -35,8 +35,10 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         config: the `additionalConfig` that was applied last.
         taken_over: another program bound the claim, and the store's side of it was never gone through by us.
         earlier_uids: of claims whose bucket this was, and whose stamp may still be on it.
-        is_unasked: the store was never sent anything for this claim, because its class is at fault: there is nothing to
-            give back. Taken off before each call.
+        is_unasked: the store was never sent anything for this claim (its class is wrong, or the store can't be reached):
+            there is nothing to revoke or delete. Taken off before each call.
+        has_worked: a store accepted these parameters: what was made is there, and nowhere else.
+        purge_planned: a purge was planned when the claim was deleted; whoever removes `purge-at` cancels it.
     """
 
     provisioner: str
@@ -48,6 +50,8 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     taken_over: bool = False
     earlier_uids: tuple[str, ...] = ()
     is_unasked: bool = False
+    has_worked: bool = False
+    purge_planned: bool = False
 
 
 class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -57,7 +61,8 @@ class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         fingerprint: of everything that the store's side depends on.
         secret: version of the Secret that was written (`uid/resourceVersion`).
         config_map: version of the ConfigMap that was written.
-        secret_hash: of the Secret's data, to tell an edit of it from an edit of its labels.
+        secret_hash: of our keys in the Secret's data, to tell an edit of them from other edits.
+        secret_keys: which keys of the Secret are ours; empty where an earlier release wrote it: all are.
         spec: a hash of what was written to the ObjectBucket's spec; "" where it is not known.
         renew_at: when credentials that end are to be renewed, as ISO 8601 in UTC; "" for those that do not end.
     """
@@ -66,6 +71,7 @@ class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     secret: str
     config_map: str
     secret_hash: str
+    secret_keys: tuple[str, ...] = ()
     renew_at: str = ""
     spec: str = ""
 
@@ -118,6 +124,12 @@ def spec_hash(endpoint: Mapping[str, object], state: Mapping[str, str]) -> str:
 def secret_hash(data: Mapping[str, str], uid: str) -> str:
     """Of a Secret's data as it is on the wire, salted with the claim's uid so that equal Secrets don't show."""
     return fingerprint(uid, dict(data))
+
+
+def own_data(data: Mapping[str, str] | None, observed: Observed | None) -> dict[str, str]:
+    """Our part of a Secret's data: keys that other controllers added are theirs, and left alone."""
+    keys = observed.secret_keys if observed is not None else ()
+    return {key: value for key, value in (data or {}).items() if not keys or key in keys}
 
 
 def owner_of(ob: ObjectBucketObject, cluster_id: str, *, earlier_uids: tuple[str, ...] = ()) -> Owner:

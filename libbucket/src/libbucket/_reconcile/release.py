@@ -1,4 +1,4 @@
-"""Gives everything back when a claim is deleted, in the order of the wire contract. Each step may come again.
+"""Releases what a claim had when it is deleted, in the order of the wire contract. Each step is idempotent.
 
     ObjectBucket: Released -> the store -> Secret and ConfigMap -> ObjectBucket -> the claim's finalizer
 
@@ -11,32 +11,40 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from msgspec.structs import replace
 
 from libbucket import _api
 from libbucket._api import Phase
 from libbucket._kube.errors import Conflict, NotFound
+from libbucket._outcomes import MEANINGS
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._reconcile import objects
 from libbucket._reconcile.bucket_objects import BucketObjects
+from libbucket._reconcile.decide import Release
 from libbucket._reconcile.deletion import DeletionPolicy
-from libbucket._reconcile.record import Record, for_provisioner, observed_of, record_of
-from libbucket.errors import BucketExists, BucketNotEmpty, Reason, RetrySlowly
+from libbucket._reconcile.record import Record, encode, for_provisioner, observed_of, owner_of, record_of
+from libbucket.errors import BucketExists, BucketNotEmpty, ProvisionerError, Reason, RetrySlowly
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.cache import Cache
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
-    from libbucket._reconcile.decide import Release
+    from libbucket._reconcile.decide import ReleaseOrphan
     from libbucket._reconcile.deletion import DeletionPlan
     from libbucket._reconcile.report import Reporter
     from libbucket._reconcile.store import Store
     from libbucket._reconcile.surroundings import Caches, Identity
     from libbucket.types import ObjectBucket
+
+
+_PASSING: Final = frozenset({Reason.THROTTLED, Reason.CLUSTER_UNAVAILABLE, Reason.INTERNAL_ERROR})
 
 
 class Releaser:
@@ -61,7 +69,7 @@ class Releaser:
         *,
         twin: ObjectBucketObject | None = None,
     ) -> None:
-        """Gives back what the claim had, and lets it go.
+        """Releases what the claim had, and removes its finalizer.
 
         Args:
             claim: being deleted.
@@ -73,12 +81,12 @@ class Releaser:
             ProvisionerError: the store's side failed; nothing after it was done.
             KubeError: the cluster's side failed.
         """
-        ob = self._released(ob)
+        ob = self._released(ob, claim)
         stays = what.waits and self._is_purged(ob) and not self._known(ob)[0].is_unasked
         if stays:
             ob = self._plan_purge(claim, ob, what.plan)
         else:
-            self._give_back(claim, ob, what.plan)
+            self._give_back(claim, ob, what)
         self._delete_owned(SECRETS, self._caches.secrets, claim)
         self._delete_owned(CONFIG_MAPS, self._caches.config_maps, claim)
         if twin is not None:
@@ -88,22 +96,22 @@ class Releaser:
         self.let_go(claim)
 
     def begin_purge(self, ob: ObjectBucketObject) -> None:
-        """From here on the bucket of a claim that is gone can't be had back.
+        """From here on the bucket of a claim that is gone can't be reclaimed.
 
         Raises:
-            Conflict: somebody called it off, or had it back, in this moment.
+            Conflict: the purge was cancelled, or the bucket reclaimed, in this moment.
             KubeError: any other refusal, or no answer.
         """
-        self._log.info("its time has come: the bucket is purged", object_bucket=ob.metadata.name)
+        self._log.info("purge-at reached: deleting bucket", object_bucket=ob.metadata.name)
         self._buckets.begin_deletion(ob)
 
     def keep(self, ob: ObjectBucketObject) -> None:
-        """Lets a bucket whose purge was called off stay for good.
+        """Retains a bucket whose purge was cancelled.
 
         Raises:
             KubeError: it could not be written.
         """
-        self._log.info("its purge was called off: the bucket stays", object_bucket=ob.metadata.name)
+        self._log.info("purge cancelled: retaining bucket", object_bucket=ob.metadata.name)
         self._buckets.patch(ob, objects.keep_patch(ob, policy=ReclaimPolicy.RETAIN))
 
     def count_purged(self, ob: ObjectBucketObject, removed: int) -> int:
@@ -118,21 +126,24 @@ class Releaser:
         self._buckets.patch(ob, {"metadata": {"annotations": {_api.PURGED: str(so_far)}}})
         return so_far
 
-    def release_orphan(self, ob: ObjectBucketObject, plan: DeletionPlan) -> None:
-        """Gives back what an ObjectBucket without a claim stands for, since it is being deleted.
+    def release_orphan(self, ob: ObjectBucketObject, what: ReleaseOrphan) -> None:
+        """Releases what an ObjectBucket without a claim stands for.
 
         Raises:
-            ProvisionerError: the store's side failed.
-            KubeError: the cluster's side failed.
+            ProvisionerError: a call of the provisioner failed.
+            KubeError: a request to the API server failed.
         """
-        ob = self._released(ob)
-        self._give_back(None, ob, plan)
-        self._buckets.discard(ob)
+        ob = self._released(ob, None)
+        if what.waits and self._is_purged(ob) and not self._known(ob)[0].is_unasked:
+            self._plan_purge(None, ob, what.plan)
+        else:
+            self._give_back(None, ob, Release(plan=what.plan))
+            self._buckets.discard(ob)
         self._reporter.forget(ob.metadata.uid)
         self._log.info("released an ObjectBucket whose claim no longer exists", object_bucket=ob.metadata.name)
 
     def let_go(self, claim: ObjectBucketClaim) -> None:
-        """Takes our finalizer off the claim.
+        """Removes our finalizer from the claim.
 
         Raises:
             KubeError: it could not be written.
@@ -148,20 +159,35 @@ class Releaser:
                 return
         # That was the last finalizer, and the answer carries no newer version: take the claim out of the cache
         # ourselves, or a change of its ObjectBucket would have it looked at as if it were still there.
-        self._caches.claims.remove(claim)
+        self._caches.claims.discard(claim)
 
-    def _released(self, ob: ObjectBucketObject) -> ObjectBucketObject:
+    def _released(self, ob: ObjectBucketObject, claim: ObjectBucketClaim | None) -> ObjectBucketObject:
         """The ObjectBucket, as Released, and as it is now: what it says decides whether data goes.
 
-        Between two tries an administrator may have set it to Retain, and the watch may be late.
+        Between two tries an administrator may have set it to Retain, and the watch may be late: its name may even
+        belong to the ObjectBucket of another claim by now.
+
+        Raises:
+            Conflict: it is not the ObjectBucket of this claim any more.
         """
-        if ob.phase != Phase.RELEASED:
-            return self._reporter.bucket_phase(ob, Phase.RELEASED)
-        now = self._client.read(BUCKETS, ob.metadata.name)
+        now = ob if ob.phase != Phase.RELEASED else self._client.read(BUCKETS, ob.metadata.name)
+        if now.phase != Phase.RELEASED:
+            now = self._write_released(now)
+        self._caches.buckets.observe(now)
         if now.metadata.uid != ob.metadata.uid:
             raise Conflict(f"ObjectBucket {ob.metadata.name} is another one now")
-        self._caches.buckets.observe(now)
+        if claim is not None and owner_of(now, "").uid != claim.metadata.uid:
+            raise Conflict(f"ObjectBucket {ob.metadata.name} is of another claim now")
         return now
+
+    def _write_released(self, ob: ObjectBucketObject) -> ObjectBucketObject:
+        try:
+            return self._reporter.bucket_phase(ob, Phase.RELEASED)
+        except Conflict:
+            now = self._client.read(BUCKETS, ob.metadata.name)
+            if now.metadata.uid != ob.metadata.uid:
+                return now  # for the caller to refuse
+            return self._reporter.bucket_phase(now, Phase.RELEASED)
 
     def _known(self, ob: ObjectBucketObject) -> tuple[Record, ObjectBucket]:
         # Without a record the ObjectBucket is another program's, taken over while its class was gone already:
@@ -174,23 +200,50 @@ class Releaser:
         record, known = self._known(ob)
         return record.greenfield and known.reclaim_policy is ReclaimPolicy.DELETE
 
-    def _plan_purge(self, claim: ObjectBucketClaim, ob: ObjectBucketObject, plan: DeletionPlan) -> ObjectBucketObject:
-        if ob.metadata.is_being_deleted:
-            # Somebody deletes it by hand, which can't be called back: only another one can wait.
+    def _plan_purge(
+        self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan
+    ) -> ObjectBucketObject:
+        if ob.metadata.is_being_deleted and claim is not None:
+            # Deleted by hand, which can't be cancelled: only another one can wait.
             ob = self._reporter.bucket_phase(self._buckets.replace(ob, claim), Phase.RELEASED)
-        known = self._known(ob)[1]
+        record, known = self._known(ob)
         self._store.revoke(known)
         at = (self._identity.now() + plan.purge_after).astimezone(UTC).isoformat(timespec="seconds")
-        planned = self._buckets.patch(ob, objects.purge_patch(ob, at=at, policy=str(plan.policy)))
-        if planned is not ob:
+        noted = encode(replace(record, purge_planned=True))
+        planned = self._buckets.patch(ob, objects.purge_patch(ob, at=at, policy=str(plan.policy), record=noted))
+        if planned is not ob and claim is not None:
             message = (
-                f"The credentials are gone; bucket {known.bucket_name} is purged after {at}, unless a claim of this "
-                f"name and class wants it back, or annotation {_api.PURGE_AT} of ObjectBucket {ob.metadata.name} goes"
+                f"Credentials revoked; bucket {known.bucket_name} will be deleted after {at} unless a claim with the "
+                f"same name and class reclaims it, or annotation {_api.PURGE_AT} of ObjectBucket {ob.metadata.name} is "
+                "removed"
             )
             self._reporter.event(claim, "Normal", Reason.RELEASED, message)
         return planned
 
-    def _give_back(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan) -> None:
+    def _give_back(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, what: Release) -> None:
+        """Deletes or revokes by the recorded parameters; by the class's as they are now where those never worked."""
+        try:
+            self._undo(claim, ob, what.plan)
+        except ProvisionerError as error:
+            if what.fallback is None or not _are_useless(error):
+                raise
+            ob = self._replace_parameters(claim, ob, what.fallback)
+            self._undo(claim, ob, what.plan)
+
+    def _replace_parameters(
+        self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, parameters: Mapping[str, str]
+    ) -> ObjectBucketObject:
+        record = replace(self._known(ob)[0], parameters=dict(parameters))
+        if claim is not None:
+            message = (
+                "The parameters that were recorded for this claim never worked; its deletion uses those that "
+                f"StorageClass {claim.class_name} has now. If a store exists at the earlier ones, check it for bucket "
+                f"{ob.endpoint.bucket_name}"
+            )
+            self._reporter.event(claim, "Warning", Reason.PROVISIONER_WARNING, message)
+        return self._buckets.patch(ob, objects.record_patch(ob, encode(record)))
+
+    def _undo(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan) -> None:
         record, known = self._known(ob)
         if record.is_unasked:
             return
@@ -219,7 +272,7 @@ class Releaser:
     def _say_kept(self, claim: ObjectBucketClaim | None, known: ObjectBucket) -> None:
         if claim is None or not known.greenfield:
             return
-        message = f"The credentials are gone; bucket {known.bucket_name} stays (reclaimPolicy {known.reclaim_policy})"
+        message = f"Credentials revoked; bucket {known.bucket_name} is retained (reclaimPolicy {known.reclaim_policy})"
         self._reporter.event(claim, "Normal", Reason.RELEASED, message)
 
     def _delete_owned(self, resource: Resource[Any], cache: Cache[_api.Metadata], claim: ObjectBucketClaim) -> None:
@@ -232,3 +285,8 @@ class Releaser:
                 patch = objects.finalizer_patch(meta, objects.without_finalizer(meta))
                 self._client.patch(resource, meta.name, patch, namespace=meta.namespace)
             self._client.delete(resource, meta.name, uid=meta.uid, namespace=meta.namespace)
+
+
+def _are_useless(error: ProvisionerError) -> bool:
+    """Whether a call that ended so may never have reached a store that accepts these parameters."""
+    return not MEANINGS[error.reason].proves_access and error.reason not in _PASSING

@@ -1,4 +1,4 @@
-"""Tells the claim's author how it stands: phase, conditions, and one Event for each change of that.
+"""Publishes status: phase, conditions, and one Event for each change of them.
 
 The only place that writes a claim's status. Last step of a reconcile, and the first write for a new claim.
 Writes only what differs: a claim that keeps failing in the same way is written once, whatever the retries.
@@ -16,9 +16,10 @@ import structlog
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._kube.errors import Conflict, KubeError, NamespaceTerminating, NotFound
+from libbucket._kube.errors import Conflict, KubeError, LeadershipLost, NamespaceTerminating, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, EVENTS
-from libbucket._reconcile.decide import MISSING, Retry
+from libbucket._reconcile.event_budget import EventBudget
+from libbucket._outcomes import MEANINGS, Retry
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.snapshot import Snapshot
     from libbucket._reconcile.surroundings import Caches, Identity
 
 OUR_CONDITIONS: Final = frozenset({"Ready", "Stalled", "Reconciling"})
@@ -75,6 +75,7 @@ class Reporter:
         self._clock = clock
         self._log = structlog.get_logger()
         self._said: dict[str, tuple[str, str]] = {}
+        self._events = EventBudget()
 
     def pending(self, claim: ObjectBucketClaim, message: str) -> ObjectBucketClaim:
         """The first status: without `Ready=False`, Flux calls a new claim done.
@@ -99,15 +100,27 @@ class Reporter:
         if not was_ready:
             self.event(written, "Normal", Reason.BOUND, f"Bound to bucket {claim.wanted.bucket_name or ''}".rstrip())
 
-    def failed(self, world: Snapshot, claim: ObjectBucketClaim, trouble: Trouble) -> None:
-        """The claim is not done: says why, in status and, when that changed, in an Event."""
-        is_bound = world.is_bound
+    def shows(self, claim: ObjectBucketClaim | None, reason: Reason) -> bool:
+        """Whether the claim's status says this already."""
+        return claim is not None and self._said_last(claim)[0] == reason
+
+    def failed(
+        self, claim: ObjectBucketClaim, trouble: Trouble, *, is_bound: bool, is_serving: bool
+    ) -> None:
+        """The claim is not done: says why, in status and, when that changed, in an Event.
+
+        Args:
+            claim: as it is now.
+            trouble: why.
+            is_bound: whether it was bound once.
+            is_serving: whether an application can work.
+        """
         is_final = trouble.retry is Retry.NEVER and not claim.metadata.is_being_deleted
         ready = self._condition(claim, "Ready", "False", trouble.reason, trouble.message)
         conditions = [ready]
         if is_final:
             conditions.append(self._condition(claim, "Stalled", "True", trouble.reason, trouble.message))
-        can_work = world.is_serving and trouble.reason not in MISSING
+        can_work = is_serving and not MEANINGS[trouble.reason].bucket_missing
         if is_bound and can_work and not claim.metadata.is_being_deleted:
             # What is there goes on serving; that an edit or a repair is not done yet is said beside it.
             conditions[0] = self._condition(claim, "Ready", "True", Reason.BOUND, IN_PLACE)
@@ -123,16 +136,30 @@ class Reporter:
         if said[0] != trouble.reason or says_more:
             self.event(claim, _severity(trouble), trouble.reason, trouble.message)
 
+    def status_refused(self, claim: ObjectBucketClaim, trouble: Trouble, refusal: str) -> None:
+        """The API server refuses the claim's status: says both in an Event and the log, once."""
+        message = f"status cannot be written: {refusal}; it would say {trouble.reason}: {trouble.message}"
+        known = self._said.get(_about_status(claim.metadata.uid))
+        self._said[_about_status(claim.metadata.uid)] = (trouble.reason, refusal)
+        if known != (trouble.reason, refusal):
+            self.event(claim, "Warning", Reason.REJECTED_BY_CLUSTER, message)
+
     def warn(self, claim: ObjectBucketClaim, reason: Reason, messages: tuple[str, ...]) -> None:
         """A Warning Event for each message."""
         for message in messages:
             self.event(claim, "Warning", reason, message)
 
     def bucket_phase(self, ob: ObjectBucketObject, phase: str) -> ObjectBucketObject:
-        """Writes the phase of an ObjectBucket, if it is not that already."""
+        """Writes the phase of an ObjectBucket, if it is not that already.
+
+        Raises:
+            Conflict: it changed since it was read.
+            KubeError: any other refusal, or no answer.
+        """
         if ob.phase == phase:
             return ob
-        body = {"status": {"phase": phase}}
+        # On exactly this version: a cache may be late, and the name may belong to another claim's by now.
+        body = {"metadata": {"resourceVersion": ob.metadata.resource_version}, "status": {"phase": phase}}
         subresource = "status" if self._identity.features.bucket_status else ""
         try:
             written = self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource)
@@ -172,18 +199,22 @@ class Reporter:
         meta = claim.metadata
         log = self._log.warning if kind == "Warning" else self._log.info
         log(message, reason=str(reason))
+        if not self._events.allows(meta.uid):
+            return
         body = _event_body(claim, kind, reason, message[:_MESSAGE_LENGTH], self._clock(), self._identity)
         try:
             self._client.create(EVENTS, body, namespace=meta.namespace)
-        except NamespaceTerminating:
-            self._log.debug("no Event in a namespace that is going", reason=str(reason))
+        except (NamespaceTerminating, LeadershipLost) as error:
+            self._log.debug("Event not written", reason=str(reason), error=str(error))
         except KubeError as error:
-            self._log.warning("an Event could not be written", reason=str(reason), error=str(error))
+            self._log.warning("Event could not be written", reason=str(reason), error=str(error))
 
     def forget(self, uid: str) -> None:
         """Drops what is remembered about a claim that is gone."""
         self._said.pop(uid, None)
         self._said.pop(_about_edits(uid), None)
+        self._said.pop(_about_status(uid), None)
+        self._events.forget(uid)
 
     def _warn_of_edit(self, claim: ObjectBucketClaim, message: str) -> None:
         stalled = claim.seen.condition("Stalled")
@@ -250,6 +281,10 @@ class Reporter:
 
 def _about_edits(uid: str) -> str:
     return f"{uid}/edit"
+
+
+def _about_status(uid: str) -> str:
+    return f"{uid}/status"
 
 
 def _severity(trouble: Trouble) -> str:

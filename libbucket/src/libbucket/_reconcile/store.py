@@ -1,7 +1,7 @@
-"""Calls the provisioner: one place where a verb is timed, counted, fenced and its mistakes are contained.
+"""Calls the provisioner: one place where a verb is timed, counted, logged, fenced, and its internal errors contained.
 
-Between the recipes (bind, release) and the provisioner. A store that is down gets one call at a time: see `_gate`.
-What one store is, only its class's parameters tell. Knows nothing of Kubernetes objects.
+Between the recipes (bind, release) and the provisioner. Each store has a circuit breaker: see `_circuit_breaker`. Which
+store a class's requests go to, the provisioner says (`store_id`). Knows nothing of Kubernetes objects.
 """
 
 from __future__ import annotations
@@ -9,40 +9,31 @@ from __future__ import annotations
 import time
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from libbucket._gate import Answer, Gate, Gates, Held
-from libbucket.errors import ProvisionerError, Reason, RetrySlowly, RetrySoon
+from libbucket._circuit_breaker import CircuitBreaker, CircuitBreakers, CircuitOpen
+from libbucket._outcomes import MEANINGS, OUTAGES, StoreSignal, store_signal
+from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySlowly, RetrySoon
 from libbucket.provisioner import EmptyBucketDeleter, Inspector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
 
-    from libbucket._gate import Call
+    from libbucket._circuit_breaker import Call
     from libbucket._metrics import Metrics
     from libbucket._reconcile.sent import Sent
     from libbucket.provisioner import Provisioner
     from libbucket.types import BucketOptions, ObjectBucket
 
+    OnChange = Callable[[bool, tuple[str, ...]], None]
+
 T = TypeVar("T")
 
-_NO_ANSWER: Final = frozenset({Reason.STORE_UNAVAILABLE, Reason.THROTTLED})
-_UNASKED: Final = frozenset(
-    {
-        Reason.ADMIN_SECRET_MISSING,
-        Reason.CLUSTER_UNAVAILABLE,
-        Reason.INTERNAL_ERROR,
-        Reason.INVALID_ADMIN_SECRET,
-        Reason.INVALID_CLAIM,
-        Reason.INVALID_CONFIG,
-        Reason.INVALID_PARAMETERS,
-    }
-)
-"""What may have been found before the store was asked anything."""
-_OF_THE_CLASS: Final = frozenset({Reason.ADMIN_SECRET_MISSING, Reason.INVALID_ADMIN_SECRET, Reason.INVALID_PARAMETERS})
-"""What every call for a claim of that class ends with, its deletion too."""
+
+class StoreHeldBack(RetrySoon):
+    """The circuit of the store is open: the call was not made, and the claim is woken when the store answers again."""
 
 
 class Store:
@@ -53,7 +44,7 @@ class Store:
         metrics: told of each call.
         fence: called before each call; raises `LeadershipLost` to hold it back.
         sent: knows what a call has sent.
-        new_gate: makes a gate that tells its argument when a store goes down, and when it answers again.
+        new_breaker: makes a circuit breaker that tells its argument when a store goes down, and when it is back.
     """
 
     def __init__(
@@ -62,14 +53,14 @@ class Store:
         metrics: Metrics,
         fence: Callable[[], None],
         sent: Sent,
-        new_gate: Callable[[Callable[[bool], None]], Gate],
+        new_breaker: Callable[[OnChange], CircuitBreaker],
     ) -> None:
         self.provisioner = provisioner
         self._metrics = metrics
         self._fence = fence
         self._sent = sent
-        self._gates = Gates(lambda store: new_gate(partial(self._say, store)))
-        self._troubles: dict[Hashable, tuple[str, Reason]] = {}
+        self._breakers = CircuitBreakers(lambda store: new_breaker(partial(self._log_change, store)))
+        self._outages: dict[Hashable, ProvisionerError] = {}
         self._log = structlog.get_logger()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
@@ -85,10 +76,10 @@ class Store:
         self._call("delete", ob, lambda: self.provisioner.delete(ob))
 
     def delete_empty(self, ob: ObjectBucket) -> None:
-        """`EmptyBucketDeleter.delete_empty`; refuses where the provisioner has no such ability.
+        """`EmptyBucketDeleter.delete_empty`; refuses where the provisioner is none.
 
         Raises:
-            RetrySlowly: it has not; nothing was touched.
+            RetrySlowly: it is none; nothing was touched.
         """
         provisioner = self.provisioner
         if not isinstance(provisioner, EmptyBucketDeleter):
@@ -103,36 +94,54 @@ class Store:
         self._call("revoke", ob, lambda: self.provisioner.revoke(ob))
 
     def is_intact(self, options: BucketOptions) -> bool:
-        """`Inspector.is_intact`; False where the provisioner has no such ability."""
+        """`Inspector.is_intact`; False where the provisioner is none."""
         provisioner = self.provisioner
         if not isinstance(provisioner, Inspector):
             return False
         return self._call("is_intact", options, lambda: provisioner.is_intact(options))
 
-    def has_refused_unasked(self, error: ProvisionerError) -> bool:
-        """Whether the call of this thread that ended so found the class at fault, and has sent the store nothing."""
-        return error.reason in _OF_THE_CLASS and not self._sent.anything
+    def sent_nothing(self, error: ProvisionerError) -> bool:
+        """Whether the call of this thread that ended so has sent the store nothing.
+
+        A provisioner that does not say of each request (`tracks_requests`) is believed only for errors of the class,
+        which it finds before its first request.
+        """
+        meaning = MEANINGS[error.reason]
+        can_tell = self.provisioner.tracks_requests and meaning.before_first_request
+        return (can_tell or meaning.of_the_class) and not self._sent.anything
+
+    def forget(self, key: str) -> None:
+        """Drops a claim that is gone from every circuit breaker."""
+        self._breakers.forget(key)
 
     def _call(self, verb: str, request: BucketOptions | ObjectBucket, act: Callable[[], T]) -> T:
         self._fence()
-        store = frozenset(request.parameters.items())
+        self._sent.begin()
+        store = self._store_id(request.parameters)
         try:
-            with self._gates.passing(store, f"{request.owner.namespace}/{request.owner.name}") as call:
+            with self._breakers.of(store).request(f"{request.owner.namespace}/{request.owner.name}") as call:
                 return self._ask(store, verb, act, call)
-        except Held as held:
-            message, reason = self._troubles[store]
-            raise RetrySoon(message, delay=held.seconds, reason=reason) from None
+        except CircuitOpen as held:
+            outage = self._outages[store]
+            raise StoreHeldBack(outage.message, delay=held.seconds, reason=outage.reason) from None
+
+    def _store_id(self, parameters: Mapping[str, str]) -> Hashable:
+        try:
+            return self.provisioner.store_id(parameters)
+        except Exception as error:  # noqa: BLE001 - unchecked parameters, of which a provisioner should not make anything
+            self._log.error("store_id failed; using all parameters", error=type(error).__name__)
+            return frozenset(parameters.items())
 
     def _ask(self, store: Hashable, verb: str, act: Callable[[], T], call: Call) -> T:
         started, failure = time.monotonic(), ""
-        self._sent.begin()
         try:
             answer = act()
-            call.answer = Answer.GIVEN
+            call.signal = StoreSignal.ANSWERED
         except ProvisionerError as error:
             failure = str(error.reason)
             self._fence()  # what broke because this replica no longer leads says nothing about the store
             self._note(store, error, call)
+            self._log_failure(verb, error, time.monotonic() - started)
             raise
         except Exception as error:  # noqa: BLE001 - whatever an SDK throws must not end a worker
             failure = str(Reason.INTERNAL_ERROR)
@@ -144,26 +153,37 @@ class Store:
             self._metrics.backend_call(verb, time.monotonic() - started, failure)
 
     def _note(self, store: Hashable, error: ProvisionerError, call: Call) -> None:
-        if error.reason in _NO_ANSWER:
-            call.answer = Answer.MISSING
+        call.signal = store_signal(error)
+        if call.signal in OUTAGES:
             call.delay = (error.delay or 0.0) if isinstance(error, RetrySoon) else 0.0
-            self._troubles[store] = (error.message, error.reason)
-        elif error.reason not in _UNASKED:
-            call.answer = Answer.GIVEN
+            call.failure = f"{error.reason}: {error.message}"
+            self._outages[store] = error
 
-    def _say(self, store: Hashable, is_down: bool) -> None:  # noqa: FBT001 - one bit of news
-        message, reason = self._troubles[store]
-        if is_down:
+    def _log_failure(self, verb: str, error: ProvisionerError, seconds: float) -> None:
+        log = self._log.debug if isinstance(error, PurgeUnfinished) else self._log.info
+        log(
+            "provisioner call failed",
+            verb=verb,
+            reason=str(error.reason),
+            error=error.message,
+            request_id=error.request_id or "none",
+            seconds=round(seconds, 2),
+        )
+
+    def _log_change(self, store: Hashable, is_open: bool, failures: tuple[str, ...]) -> None:  # noqa: FBT001
+        if is_open:
             self._log.warning(
-                "a store is down: its claims wait, and one of them asks", reason=str(reason), error=message
+                "object store unavailable: circuit open, claims wait and one of them probes",
+                store=str(store),
+                last_answers=list(failures),
             )
         else:
-            self._log.info("a store answers again: its claims go on", was=message)
+            self._log.info("object store answers again: circuit closed, claims resume", store=str(store))
 
     def _contain(self, verb: str, error: Exception) -> RetrySoon:
-        """Turns a bug into an error that is safe to show: an SDK's own text may hold a secret."""
+        """Turns an internal error into one that is safe to show: an SDK's own text may hold a secret."""
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        self._log.error("the provisioner has a bug", verb=verb, error=type(error).__name__, where=where)
+        self._log.error("internal error of the provisioner", verb=verb, error=type(error).__name__, where=where)
         message = f"{verb} failed with an unexpected {type(error).__name__}; the provisioner's log says where"
         return RetrySoon(message, reason=Reason.INTERNAL_ERROR)

@@ -40,6 +40,7 @@ class Identity:
         installed: the CRDs, and what they keep.
         now: the clock: for credentials that end, and for purges.
         keeps_data: whether the provisioner can remove a bucket only if it is empty.
+        namespaces: that are watched; empty for all.
     """
 
     provisioner_name: str
@@ -50,6 +51,11 @@ class Identity:
     installed: InstalledCrds
     now: Callable[[], datetime]
     keeps_data: bool = True
+    namespaces: tuple[str, ...] = ()
+
+    def watches(self, namespace: str) -> bool:
+        """Whether claims of this namespace are served."""
+        return not self.namespaces or namespace in self.namespaces
 
     @property
     def features(self) -> CrdFeatures:

@@ -7,9 +7,9 @@ mistake of ours shows a traceback, in the log.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
-import threading
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ import structlog
 
 from libbucket._controller.controller import Controller, ControllerSettings
 from libbucket._controller.leader import LeaderElector, LeaseSettings
+from libbucket._controller.threads import Threads
 from libbucket._kube.client import KubeClient
 from libbucket._kube.config import Access
 from libbucket._kube.errors import KubeError
@@ -110,14 +111,20 @@ def _live(program: Program, settings: Settings, signals: Signals) -> None:
         # In another thread, so that a signal does not have to wait for an API server that doesn't answer.
         parts = signals.run(lambda: _build(program, settings))
         stack.callback(parts.client.close)
+        election = Threads(parts.metrics.thread_failed)
         if settings.bind_address is not None:
-            server = HealthServer(settings.bind_address, parts.metrics.registry, parts.controller.not_ready)
+            server = HealthServer(
+                settings.bind_address,
+                parts.metrics.registry,
+                not_ready=parts.controller.not_ready,
+                not_alive=lambda: parts.controller.not_alive() or election.not_alive(),
+            )
             stack.callback(server.stop)
             server.start()
         parts.controller.start()
         _warn_of_root()
         if parts.elector is not None:
-            threading.Thread(target=parts.elector.run, name="leader-election", daemon=True).start()
+            election.start(parts.elector.run, "leader-election")
         signals.wait()
         _stop(parts, signals)
 
@@ -170,10 +177,16 @@ def _lease(settings: Settings) -> LeaseSettings | None:
     if not settings.leader_elect:
         return None
     return LeaseSettings(
-        name=f"libbucket-{settings.provisioner_name.replace('/', '-')}".lower()[:_LONGEST_NAME],
+        name=_lease_name(settings.provisioner_name),
         namespace=settings.leader_elect_namespace or _pod_namespace(),
         identity=f"{socket.gethostname()}_{uuid.uuid4()}",
     )
+
+
+def _lease_name(provisioner_name: str) -> str:
+    """A name that a Lease can have: a provisioner's may hold "_" and "/", and end in neither."""
+    readable = re.sub("[^a-z0-9.-]+", "-", f"libbucket-{provisioner_name}".lower())[:_LONGEST_NAME]
+    return re.sub(r"[.-]*\.[.-]*", ".", readable).strip(".-")
 
 
 def _pod_namespace() -> str:
@@ -187,7 +200,7 @@ def _elector(client: KubeClient, lease: LeaseSettings | None, metrics: Metrics) 
     metrics.leader(is_leader=lease is None)
     if lease is None:
         return None
-    elector = LeaderElector(client.impatient(LEASE_SECONDS), lease)
+    elector = LeaderElector(client.impatient(LEASE_SECONDS), lease, on_failure=metrics.thread_failed)
     elector.subscribe(
         on_acquired=lambda: metrics.leader(is_leader=True), on_lost=lambda: metrics.leader(is_leader=False)
     )

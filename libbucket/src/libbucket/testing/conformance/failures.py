@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from libbucket._outcomes import StoreSignal, store_signal
+from libbucket._outcomes import OUTAGES, store_signal
 from libbucket.errors import ProvisionerError, RetrySlowly, StoreUnavailable, Throttled
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import REQUEST_ID
@@ -81,7 +81,7 @@ class Failures(Promises):
             assert verb in {"delete", "revoke"}, f"{verb} succeeded although every request was refused"
             assert status == 404, "what is not there any more is removed; any other refusal is none of that"
             return
-        assert store_signal(error) is not StoreSignal.UNAVAILABLE, f"a refusal with {status} is taken for an outage"
+        assert store_signal(error) not in OUTAGES, f"a refusal with {status} is taken for an outage"
         assert error.request_id == REQUEST_ID, "the id of the store's answer is not handed on"
 
 

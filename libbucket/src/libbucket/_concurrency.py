@@ -1,0 +1,116 @@
+"""Concurrency limits: which claims may be taken up now, so that no store and no namespace takes all workers.
+
+Asked by the work queue, under its lock; told by the requeue policy how stores and namespaces fare. Claims of one
+StorageClass share a store, and so a limit. Pure: no lock, no clock, no Kubernetes.
+
+- Where there are several classes, none takes more than three quarters of the workers.
+- A class whose store does not answer has one worker, until it answers: what waits for a time limit waits once.
+- A namespace on whose objects the API server fails (a dead admission webhook) has one worker, until a claim succeeds.
+- Such classes together, and such namespaces together, leave a quarter of the workers free, however many they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def same_class(_key: str) -> str:
+    """The class of every key where there is nothing to tell them apart by."""
+    return ""
+
+
+def namespace_of(key: str) -> str:
+    """The namespace of `namespace/name`."""
+    return key.partition("/")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """How keys are told apart.
+
+    Attributes:
+        workers: how many there are; 0 sets no limit.
+        class_of: the StorageClass of a key.
+        count: how many classes there are altogether, whether or not any of their keys waits.
+    """
+
+    workers: int = 0
+    class_of: Callable[[str], str] = same_class
+    count: Callable[[], int] = lambda: 1
+
+
+class _Degraded:
+    """One kind of groups, of which some are degraded: those have one worker each, and not all of them together."""
+
+    def __init__(self) -> None:
+        self.busy: Counter[str] = Counter()
+        self.degraded: set[str] = set()
+
+    def may_start(self, group: str, shared: int) -> bool:
+        return not self.busy[group] and sum(self.busy[each] for each in self.degraded) < shared
+
+    def end(self, group: str) -> None:
+        self.busy[group] -= 1
+        if not self.busy[group]:
+            del self.busy[group]
+
+    def note(self, group: str, *, is_degraded: bool) -> bool:
+        is_news = is_degraded is not (group in self.degraded)
+        (self.degraded.add if is_degraded else self.degraded.discard)(group)
+        return is_news
+
+
+class ConcurrencyLimits:
+    """Counts what each class and namespace has on workers, and says whether one more may start."""
+
+    def __init__(self, settings: LimitSettings) -> None:
+        self._settings = settings
+        self._classes = _Degraded()
+        self._namespaces = _Degraded()
+
+    def class_of(self, key: str) -> str:
+        """The class of a key, now."""
+        return self._settings.class_of(key)
+
+    def may_start(self, storage_class: str) -> bool:
+        """Whether a worker may take up one more of this class."""
+        if not self._settings.workers:
+            return True
+        if storage_class in self._classes.degraded:
+            return self._classes.may_start(storage_class, self._shared)
+        limit = self._shared if self._settings.count() > 1 else self._settings.workers
+        return self._classes.busy[storage_class] < limit
+
+    def may_start_in(self, namespace: str) -> bool:
+        """Whether a worker may take up one more of this namespace."""
+        if not self._settings.workers or namespace not in self._namespaces.degraded:
+            return True
+        return self._namespaces.may_start(namespace, self._shared)
+
+    def start(self, storage_class: str, key: str) -> None:
+        """A key of this class is on a worker."""
+        self._classes.busy[storage_class] += 1
+        self._namespaces.busy[namespace_of(key)] += 1
+
+    def end(self, storage_class: str, key: str) -> None:
+        """A key of this class is off its worker."""
+        self._classes.end(storage_class)
+        self._namespaces.end(namespace_of(key))
+
+    def note_class(self, storage_class: str, *, answers: bool) -> bool:
+        """Notes whether the class's store answered; gives whether that is news."""
+        return self._classes.note(storage_class, is_degraded=not answers)
+
+    def note_namespace(self, namespace: str, *, is_limited: bool) -> bool:
+        """Notes whether the API server fails on a namespace's objects; gives whether that is news."""
+        return self._namespaces.note(namespace, is_degraded=is_limited)
+
+    @property
+    def _shared(self) -> int:
+        workers = self._settings.workers
+        return workers - workers // 4 if workers >= 4 else max(workers - 1, 1)

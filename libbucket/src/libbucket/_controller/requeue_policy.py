@@ -1,0 +1,102 @@
+"""When a claim is requeued: after a failure, before its credentials end, and for the regular drift checks.
+
+Between the workers, which report outcomes, and the queue. Knows no claim but its key.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from libbucket._backoff import Backoff
+from libbucket._circuit_breaker import LONGEST_DELAY, PROBES
+from libbucket._outcomes import OUTAGES, Retry, StoreSignal
+from libbucket._reconcile.snapshot import Recheck
+from libbucket.errors import Reason
+
+if TYPE_CHECKING:
+    from libbucket._queue import WorkQueue
+    from libbucket._reconcile.reconciler import Outcome
+
+SOON: Final = Backoff(base=1.0, ceiling=300.0)
+IN_OUTAGE: Final = PROBES
+SLOWLY: Final = Backoff(base=30.0, ceiling=300.0)
+
+_STEP: Final = 900.0
+_FLOOR: Final = 10.0
+"""Seconds until a claim that waits for a time is worked on again, at most and at least."""
+
+
+class RequeuePolicy:
+    """Safe for threads.
+
+    Args:
+        queue: of keys.
+    """
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self._queue = queue
+        self._lock = threading.Lock()
+        self._rechecks: dict[str, Recheck] = {}
+        self._log = structlog.get_logger()
+
+    def schedule_recheck(self, key: str, depth: Recheck, delay: float) -> None:
+        """Has the store checked for a claim although nothing seems to have changed, in `delay` seconds."""
+        with self._lock:
+            self._rechecks[key] = max(depth, self._rechecks.get(key, Recheck.NONE))
+        self._queue.add_after(key, delay)
+
+    def take_recheck(self, key: str) -> Recheck:
+        """How thoroughly to check the store in the reconcile that begins."""
+        with self._lock:
+            return self._rechecks.pop(key, Recheck.NONE)
+
+    def clear(self) -> None:
+        """This replica no longer leads."""
+        with self._lock:
+            self._rechecks.clear()
+
+    def plan(self, key: str, outcome: Outcome, recheck: Recheck) -> None:
+        """Requeues a key as the outcome of its reconcile asks for."""
+        if recheck and outcome.retry in {Retry.SOON, Retry.SLOWLY}:
+            with self._lock:  # it was not finished
+                self._rechecks[key] = max(recheck, self._rechecks.get(key, Recheck.NONE))
+        if outcome.store is not StoreSignal.UNKNOWN:
+            self._note_class(key, answers=outcome.store is not StoreSignal.UNAVAILABLE)
+        self._note_namespace(key, outcome)
+        self._requeue(key, outcome)
+
+    def _requeue(self, key: str, outcome: Outcome) -> None:
+        at_least = min(outcome.delay, LONGEST_DELAY)
+        if outcome.retry is Retry.SOON:
+            delay = self._queue.retry(key, IN_OUTAGE if _ends_by_itself(outcome) else SOON, at_least=at_least)
+        elif outcome.retry is Retry.SLOWLY:
+            delay = self._queue.retry(key, SLOWLY, at_least=at_least)
+        else:
+            self._queue.forget(key)
+            if outcome.retry is Retry.NEXT_TURN:
+                self._queue.add(key)
+            elif outcome.requeue_after is not None:
+                # In steps, since the queue's clock is another one than that by which credentials and buckets end.
+                self._queue.add_after(key, min(max(outcome.requeue_after, _FLOOR), _STEP))
+            return
+        self._log.debug("requeued", result=str(outcome.result), seconds=round(delay, 1))
+
+    def _note_class(self, key: str, *, answers: bool) -> None:
+        """Gives a class whose store does not answer one worker, and takes that back when it does."""
+        storage_class = self._queue.note(key, answers=answers)
+        if storage_class is not None:
+            self._log.debug("updated concurrency limit of StorageClass", storage_class=storage_class, limited=not answers)
+
+    def _note_namespace(self, key: str, outcome: Outcome) -> None:
+        """Gives a namespace on whose objects the API server fails, for instance a dead webhook's, one worker."""
+        if outcome.cluster_failed:
+            self._queue.limit_namespace(key, is_limited=True)
+        elif outcome.retry is None or outcome.retry is Retry.NEXT_TURN:
+            self._queue.limit_namespace(key, is_limited=False)
+
+
+def _ends_by_itself(outcome: Outcome) -> bool:
+    return outcome.store in OUTAGES or outcome.result in {Reason.CLUSTER_UNAVAILABLE, Reason.STORE_UNAVAILABLE}

@@ -1,0 +1,103 @@
+"""Threads that run as long as the process: an unexpected exception is logged and survived, and a dead one is noticed.
+
+Started by the controller. A thread that ended silently would leave a cache frozen, or a replica that never leads again,
+behind probes that stay green. Knows nothing of what the threads do.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from libbucket._backoff import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RESTARTS: Final = Backoff(base=1.0, ceiling=60.0)
+_LONG_ENOUGH: Final = 600.0
+"""Seconds without an exception after which the back-off begins anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Running:
+    name: str
+    thread: threading.Thread
+    ended: threading.Event
+
+
+class Threads:
+    """All of them.
+
+    Args:
+        on_failure: told the name of a thread whose work raised.
+        random: for jitter.
+    """
+
+    def __init__(self, on_failure: Callable[[str], None] = lambda _name: None, random: Random | None = None) -> None:
+        self._on_failure = on_failure
+        self._random = random or Random()  # noqa: S311 - jitter, not a secret
+        self._running: list[_Running] = []
+        self._stopping = threading.Event()
+        self._log = structlog.get_logger()
+
+    def start(self, work: Callable[[], None], name: str) -> None:
+        """Runs `work` in a thread of its own; again, after a back-off, when it raises; not when it returns."""
+        ended = threading.Event()
+        # Daemons, so that a call of a store that hangs for longer than anybody waits can't keep the process.
+        thread = threading.Thread(target=self._supervise, args=(work, name, ended), name=name, daemon=True)
+        self._running.append(_Running(name=name, thread=thread, ended=ended))
+        thread.start()
+
+    def not_alive(self) -> str:
+        """Which thread has died without having been stopped; "" where none has."""
+        if self._stopping.is_set():
+            return ""
+        dead = sorted(one.name for one in self._running if not one.thread.is_alive() and not one.ended.is_set())
+        return f"threads have died: {', '.join(dead)}" if dead else ""
+
+    def stop(self) -> None:
+        """Lets no thread begin its work again."""
+        self._stopping.set()
+
+    def join(self, seconds: float) -> bool:
+        """Waits for all to end; gives whether they did in time."""
+        deadline = time.monotonic() + seconds
+        for one in self._running:
+            one.thread.join(max(deadline - time.monotonic(), 0.0))
+        return not any(one.thread.is_alive() for one in self._running)
+
+    def _supervise(self, work: Callable[[], None], name: str, ended: threading.Event) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - whatever it is: it is logged, counted and survived
+                failures = 1 if time.monotonic() - started > _LONG_ENOUGH else failures + 1
+                self._note(name, error, failures)
+                self._stopping.wait(_RESTARTS.delay(failures, self._random))
+            else:
+                break
+        ended.set()
+
+    def _note(self, name: str, error: Exception, failures: int) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        self._on_failure(name)
+        try:
+            self._log.error(
+                "thread failed; restarting it after a back-off",
+                thread=name,
+                error=type(error).__name__,
+                where=where,
+                attempt=failures,
+            )
+        except (OSError, ValueError):
+            return  # standard error is gone: that must not end the thread; the counter has it

@@ -1,0 +1,116 @@
+"""The workers: each takes a key, reconciles its claim and says when it is to be requeued.
+
+Between the queue and the reconciler. A worker takes keys only while this replica leads, and while the circuit of the API
+server is closed. Knows no claim but its key.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import structlog
+
+from libbucket._circuit_breaker import CircuitOpen, ProbedCircuitBreaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libbucket._controller.leader import LeaderElector
+    from libbucket._controller.requeue_policy import RequeuePolicy
+    from libbucket._metrics import Metrics
+    from libbucket._queue import WorkQueue
+    from libbucket._reconcile.reconciler import Reconciler
+    from libbucket._reconcile.snapshot import Recheck
+
+_POLL_SECONDS = 0.5
+
+
+class Workers:
+    """What every worker's thread runs.
+
+    Args:
+        queue: of keys.
+        reconciler: does the work.
+        policy: says when a key is requeued.
+        cluster: the circuit breaker before the API server.
+        metrics: told of each reconcile.
+        elector: None where this process is the only replica.
+        are_synced: whether the caches are filled.
+    """
+
+    def __init__(  # noqa: PLR0913 - wiring, called in one place
+        self,
+        *,
+        queue: WorkQueue,
+        reconciler: Reconciler,
+        policy: RequeuePolicy,
+        cluster: ProbedCircuitBreaker,
+        metrics: Metrics,
+        elector: LeaderElector | None,
+        are_synced: Callable[[float], bool],
+    ) -> None:
+        self._queue = queue
+        self._reconciler = reconciler
+        self._policy = policy
+        self._cluster = cluster
+        self._metrics = metrics
+        self._elector = elector
+        self._are_synced = are_synced
+        self._stopping = threading.Event()
+        self._log = structlog.get_logger()
+
+    def stop(self) -> None:
+        """Lets no worker take a further key."""
+        self._stopping.set()
+        self._queue.close()
+
+    def run(self) -> None:
+        """Works until `stop`."""
+        while not self._are_synced(_POLL_SECONDS):
+            if self._stopping.is_set():
+                return
+        while self._may_work():
+            key = self._queue.get()
+            if key is None:
+                return
+            try:
+                self._work_on(key)
+            finally:
+                self._queue.done(key)
+
+    def _may_work(self) -> bool:
+        """Waits until this replica leads; False when it is stopped."""
+        while not self._stopping.is_set():
+            if self._elector is None or self._elector.acquired.wait(_POLL_SECONDS):
+                return not self._stopping.is_set()
+        return False
+
+    def _leads(self) -> bool:
+        return self._elector is None or self._elector.is_leader
+
+    def _work_on(self, key: str) -> None:
+        if not self._leads():
+            return  # the lease was lost while the worker waited for a key: the next leader begins with all of them
+        namespace, _, name = key.partition("/")
+        recheck = self._policy.take_recheck(key)
+        with structlog.contextvars.bound_contextvars(namespace=namespace, name=name, reconcile=uuid.uuid4().hex[:8]):
+            try:
+                self._cluster.check(key)
+                self._reconcile(key, recheck)
+            except CircuitOpen as held:
+                self._policy.schedule_recheck(key, recheck, held.seconds)
+            except Exception:
+                # Whatever it is, the claim is not forgotten: the supervisor logs it, and the key is tried again.
+                self._policy.schedule_recheck(key, recheck, self._queue.failure_delay(key))
+                raise
+
+    def _reconcile(self, key: str, recheck: Recheck) -> None:
+        started = time.monotonic()
+        if self._elector is not None:
+            self._elector.begin_work()
+        outcome = self._reconciler.reconcile(key, recheck=recheck)
+        self._metrics.reconciled(str(outcome.result), time.monotonic() - started)
+        self._policy.plan(key, outcome, recheck)
