@@ -111,7 +111,8 @@ def _live(program: Program, settings: Settings, signals: Signals) -> None:
         parts = signals.run(lambda: _build(program, settings))
         stack.callback(parts.client.close)
         if settings.bind_address is not None:
-            server = HealthServer(settings.bind_address, parts.metrics.registry, parts.controller.not_ready)
+            registry, not_ready = parts.metrics.registry, parts.controller.not_ready
+            server = HealthServer(settings.bind_address, registry, not_ready=not_ready)
             stack.callback(server.stop)
             server.start()
         parts.controller.start()
