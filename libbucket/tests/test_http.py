@@ -337,7 +337,7 @@ def test_no_request_raises(head: bytes) -> None:
     assert request.answer(pages.NOT_FOUND) if request.is_valid else request.refusal is not None
 
 
-def test_500_half_open_connections_leave_probes_and_metrics_answered() -> None:
+def test_500_half_open_connections_leave_probes_and_metrics_answered(caplog: pytest.LogCaptureFixture) -> None:
     before = threading.active_count()
     with serving(Process()) as server, ExitStack() as stack:
         for number in range(500):
@@ -350,6 +350,7 @@ def test_500_half_open_connections_leave_probes_and_metrics_answered() -> None:
         stack.close()
         wait_until(lambda: not server._connections)
         assert get(server, "/healthz") == (200, "ok\n")
+    assert not caplog.records, "nothing that a client does is logged as an error"
 
 
 def test_the_oldest_connection_is_dropped_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ class HealthServer:
         self._exposition = Exposition(registry)
         self._listener = _listen(address)
         self._port = int(self._listener.getsockname()[1])
-        self._connections: dict[asyncio.Task[None], None] = {}  # the oldest first
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # the oldest first
         self._collecting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http-metrics")
         self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -99,16 +99,26 @@ class HealthServer:
             structlog.get_logger().exception("the HTTP endpoint has ended: probes and metrics fail from now on")
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._serve_one, sock=self._listener, limit=MAX_HEAD, backlog=_BACKLOG)
+        server = await asyncio.start_server(self._accept, sock=self._listener, limit=MAX_HEAD, backlog=_BACKLOG)
         await self._stopping.wait()
         server.close()  # the runner cancels what is open
 
-    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asyncio serves each connection in a task
-        self._connections[task] = None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: asyncio logs a traceback for each of its own that is cancelled.
+        task = self._loop.create_task(self._serve_one(reader, writer))
+        self._connections[task] = writer
+        task.add_done_callback(self._close)
         if len(self._connections) > MAX_CONNECTIONS:
-            self._drop_oldest()
+            oldest = next(iter(self._connections))
+            oldest.cancel()
+            self._close(oldest)
+
+    def _close(self, task: asyncio.Task[None]) -> None:
+        writer = self._connections.pop(task, None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 writer.write(await self._answer(reader))
@@ -116,14 +126,6 @@ class HealthServer:
                 await writer.wait_closed()  # until the client has taken the answer
         except (TimeoutError, OSError, EOFError) as error:
             structlog.get_logger().debug("an HTTP request was not completed", error=repr(error))
-        finally:
-            self._connections.pop(task, None)
-            writer.transport.abort()
-
-    def _drop_oldest(self) -> None:
-        oldest = next(iter(self._connections))
-        del self._connections[oldest]
-        oldest.cancel()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         try:
