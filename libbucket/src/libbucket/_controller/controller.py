@@ -18,6 +18,7 @@ import structlog
 
 from libbucket import _api
 from libbucket._backoff import Backoff
+from libbucket._controller.claim_states import claim_states
 from libbucket._controller.services import AdminSecrets
 from libbucket._gate import LONGEST_DELAY, PROBES, Answer, Gate, Held
 from libbucket._kube.cache import Cache
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from libbucket._controller.leader import LeaderElector
     from libbucket._kube.client import KubeClient
     from libbucket._kube.discovery import CrdFeatures
-    from libbucket._metrics import Metrics
+    from libbucket._metrics import ClaimState, Metrics
     from libbucket.provisioner import ProvisionerFactory
 
 SOON: Final = Backoff(base=1.0, ceiling=300.0)
@@ -365,11 +366,8 @@ class Controller:
     def _count_classes(self) -> int:
         return sum(one.provisioner == self._settings.provisioner_name for one in self._caches.classes.all())
 
-    def _phases(self) -> Iterable[tuple[str, str]]:
-        label = provisioner_label(self._settings.provisioner_name)
-        for claim in self._caches.claims.all():
-            if claim.metadata.label(_api.PROVISIONER_LABEL) == label or self._serves(claim.class_name):
-                yield claim.seen.phase or _api.Phase.PENDING, claim.class_name
+    def _phases(self) -> Iterable[ClaimState]:
+        return claim_states(self._caches, self._settings.provisioner_name)
 
     def _serves(self, class_name: str) -> bool:
         storage_class = self._caches.classes.get(class_name)
