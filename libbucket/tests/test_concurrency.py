@@ -4,56 +4,56 @@ from __future__ import annotations
 
 import pytest
 
-from libbucket._lanes import Lanes, LaneSettings
+from libbucket._concurrency import ConcurrencyLimits, LimitSettings
 from libbucket._queue import WorkQueue
 
 
-def lanes(workers: int, count: int = 2) -> Lanes:
-    return Lanes(LaneSettings(workers=workers, count=lambda: count))
+def limits(workers: int, count: int = 2) -> ConcurrencyLimits:
+    return ConcurrencyLimits(LimitSettings(workers=workers, count=lambda: count))
 
 
-def started(asked: Lanes, lane: str) -> int:
+def started(asked: ConcurrencyLimits, lane: str) -> int:
     """Takes up all that may be taken up of a lane; gives how many."""
     number = 0
     while asked.may_start(lane):
-        asked.start(lane)
+        asked.start(lane, "shop/photos")
         number += 1
     return number
 
 
 @pytest.mark.parametrize(("workers", "most"), [(1, 1), (2, 1), (3, 2), (4, 3), (8, 6), (16, 12)])
-def test_a_lane_takes_three_quarters_of_the_workers_and_the_only_one_takes_all(workers: int, most: int) -> None:
-    assert started(lanes(workers), "hanging") == most
-    assert started(lanes(workers, count=1), "only") == workers
+def test_a_class_takes_three_quarters_of_the_workers_and_the_only_one_takes_all(workers: int, most: int) -> None:
+    assert started(limits(workers), "hanging") == most
+    assert started(limits(workers, count=1), "only") == workers
 
 
-def test_a_lane_whose_store_is_silent_has_one_worker_until_it_answers() -> None:
-    asked = lanes(8)
-    assert asked.note("hanging", answers=False)
+def test_a_class_whose_store_is_silent_has_one_worker_until_it_answers() -> None:
+    asked = limits(8)
+    assert asked.note_class("hanging", answers=False)
     assert started(asked, "hanging") == 1
-    assert not asked.note("hanging", answers=False), "it is said once"
-    asked.end("hanging")
-    assert asked.note("hanging", answers=True)
+    assert not asked.note_class("hanging", answers=False), "it is said once"
+    asked.end("hanging", "shop/photos")
+    assert asked.note_class("hanging", answers=True)
     assert started(asked, "hanging") == 6
 
 
 def test_however_many_stores_are_silent_a_quarter_of_the_workers_is_for_the_others() -> None:
-    asked = lanes(8, count=21)
+    asked = limits(8, count=21)
     silent = [f"silent-{number}" for number in range(20)]
     for lane in silent:
-        asked.note(lane, answers=False)
+        asked.note_class(lane, answers=False)
     assert sum(started(asked, lane) for lane in silent) == 6
     assert started(asked, "healthy") >= 2
 
 
-def test_an_answer_of_a_lane_that_always_answered_is_no_news() -> None:
-    assert not lanes(8).note("healthy", answers=True)
+def test_an_answer_of_a_class_that_always_answered_is_no_news() -> None:
+    assert not limits(8).note_class("healthy", answers=True)
 
 
 def a_queue(workers: int = 4) -> WorkQueue:
     """Claims of the class that their name begins with, of two classes."""
-    by_class = LaneSettings(workers=workers, lane_of=lambda key: key.partition("/")[2][0], count=lambda: 2)
-    return WorkQueue(clock=lambda: 0.0, lanes=by_class)
+    by_class = LimitSettings(workers=workers, class_of=lambda key: key.partition("/")[2][0], count=lambda: 2)
+    return WorkQueue(clock=lambda: 0.0, limits=by_class)
 
 
 def take(queue: WorkQueue, number: int) -> list[str | None]:
@@ -90,17 +90,57 @@ def test_of_a_class_whose_store_is_silent_one_claim_at_a_time_is_taken_up() -> N
     for number in range(5):
         queue.add(f"shop/x{number}")
     take(queue, 3)
-    assert queue.note("shop/x0", answers=False) == "x"
-    assert queue.note("shop/x1", answers=False) is None
+    assert queue.note_class("shop/x0", answers=False) == "x"
+    assert queue.note_class("shop/x1", answers=False) is None
     for number in range(3):
         queue.done(f"shop/x{number}")
     assert take(queue, 1) == ["shop/x3"]
     queue.add("shop/y0")
     queue.add("shop/y1")
     assert take(queue, 2) == ["shop/y0", "shop/y1"], "and no other of x"
-    assert queue.note("shop/x3", answers=True) == "x"
+    assert queue.note_class("shop/x3", answers=True) == "x"
     assert take(queue, 1) == ["shop/x4"]
 
 
 def test_what_is_noted_of_a_key_that_is_on_no_worker_is_not_believed() -> None:
-    assert a_queue().note("shop/x0", answers=False) is None
+    assert a_queue().note_class("shop/x0", answers=False) is None
+
+
+def test_a_namespace_on_whose_objects_the_api_server_fails_has_one_worker() -> None:
+    queue = WorkQueue(limits=LimitSettings(workers=8))
+    for number in range(5):
+        queue.add(f"bad/{number}")
+    first = queue.get()
+    assert first is not None
+    queue.limit_namespace(first, is_limited=True)
+    queue.add("good/1")
+    assert queue.get() == "good/1"
+    assert queue.state().ready == 4
+    queue.done(first)
+    assert queue.get() == "bad/1"
+
+
+def test_a_namespace_that_succeeds_again_has_all_workers() -> None:
+    asked = limits(8)
+    assert asked.note_namespace("bad", is_limited=True)
+    asked.start("", "bad/1")
+    assert not asked.may_start_in("bad")
+    assert asked.may_start_in("good")
+    assert asked.note_namespace("bad", is_limited=False)
+    assert asked.may_start_in("bad")
+
+
+def test_however_many_namespaces_fail_a_quarter_of_the_workers_is_for_the_others() -> None:
+    asked = limits(8)
+    for number in range(20):
+        asked.note_namespace(f"bad-{number}", is_limited=True)
+    taken = [number for number in range(20) if _starts(asked, f"bad-{number}")]
+    assert len(taken) == 6
+    assert asked.may_start_in("good")
+
+
+def _starts(asked: ConcurrencyLimits, namespace: str) -> bool:
+    if not asked.may_start_in(namespace):
+        return False
+    asked.start("", f"{namespace}/1")
+    return True

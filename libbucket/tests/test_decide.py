@@ -10,6 +10,7 @@ import pytest
 
 from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._kube.discovery import CrdFeatures
+from libbucket._outcomes import Retry
 from libbucket._reconcile.additional_config import SelectedConfig
 from libbucket._reconcile.decide import (
     BeginPurge,
@@ -20,7 +21,6 @@ from libbucket._reconcile.decide import (
     LetGo,
     Release,
     ReleaseOrphan,
-    Retry,
     Settled,
     decide,
 )

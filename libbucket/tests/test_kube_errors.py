@@ -20,6 +20,7 @@ from libbucket._kube.errors import (
     Conflict,
     Expired,
     Forbidden,
+    KindMissing,
     KubeError,
     NamespaceTerminating,
     NotFound,
@@ -53,12 +54,15 @@ def refusal(code: int, *, headers: dict[str, str] | None = None, **status: Any) 
         (400, "BadRequest", Rejected),
         (401, "Unauthorized", Unauthorized),
         (403, "Forbidden", Forbidden),
-        (404, "NotFound", NotFound),
+        (404, "", KindMissing),
         (409, "AlreadyExists", AlreadyExists),
         (409, "Conflict", Conflict),
         (410, "Expired", Expired),
         (410, "Gone", Expired),
         (422, "Invalid", Rejected),
+        (413, "RequestEntityTooLarge", Rejected),
+        (405, "MethodNotAllowed", Rejected),
+        (418, "", Rejected),
         (408, "Timeout", ClusterUnavailable),
         (429, "TooManyRequests", ClusterUnavailable),
         (500, "InternalError", ClusterUnavailable),
@@ -68,6 +72,11 @@ def refusal(code: int, *, headers: dict[str, str] | None = None, **status: Any) 
 )
 def test_each_refusal_has_its_type(code: int, reason: str, kind: type[KubeError]) -> None:
     assert type(refusal(code, reason=reason)) is kind
+
+
+def test_an_object_that_is_gone_is_told_from_a_kind_that_is_not_installed() -> None:
+    assert type(refusal(404, details={"name": "photos", "kind": "objectbucketclaims"})) is NotFound
+    assert type(from_status(parse_status(b"404 page not found\n", 404), {}, PATH)) is KindMissing
 
 
 def test_a_namespace_that_is_going_away_is_told_from_missing_rights() -> None:

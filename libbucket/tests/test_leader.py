@@ -377,10 +377,10 @@ def test_each_change_is_told_and_logged_once() -> None:
         one.attempt()
     assert told == ["acquired", "lost", "acquired"]
     assert [line["event"] for line in log] == [
-        "is the leader",
+        "became leader",
         "can't acquire or renew the lease; trying again",
-        "is no longer the leader",
-        "is the leader",
+        "lost leadership",
+        "became leader",
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -14,6 +14,9 @@ from libbucket._api import Meta, ObjectBucketClaim, ObjectBucketObject
 from libbucket._reconcile import objects
 from libbucket.testing import builders
 from libbucket.types import AccessKeys, Authentication, Endpoint, ReclaimPolicy, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 OURS = "objectbucket.io/finalizer"
 LABEL = "memory.libbucket.io-bucket"
@@ -351,8 +354,8 @@ def test_secret_and_config_map_are_controlled_by_the_claim_and_have_no_finalizer
     assert body["data"] == {"a": "b"}
 
 
-def owned_patch(meta: Meta, was: dict[str, str], data: dict[str, str]) -> objects.Json:
-    return objects.owned_patch(meta, label=LABEL, was=was, data=data)
+def owned_patch(meta: Meta, was: dict[str, str], data: dict[str, str], ours: Collection[str] = ()) -> objects.Json:
+    return objects.owned_patch(meta, label=LABEL, was=was, data=data, ours=ours)
 
 
 def test_a_secret_that_is_as_it_should_be_is_not_written() -> None:
@@ -369,16 +372,24 @@ def test_the_label_is_restored() -> None:
     assert owned_patch(Meta(resource_version="3"), {}, {}) == {"metadata": {"labels": LABELS, "resourceVersion": "3"}}
 
 
-def test_edited_data_are_put_right_and_added_keys_removed() -> None:
-    patch = owned_patch(Meta(labels=LABELS, resource_version="3"), {"a": "1", "extra": "x"}, {"a": "2", "b": "3"})
+def test_edited_data_are_restored_and_keys_that_were_ours_removed() -> None:
+    was = {"a": "1", "dropped": "x"}
+    patch = owned_patch(Meta(labels=LABELS, resource_version="3"), was, {"a": "2", "b": "3"}, ours=["a", "dropped"])
 
-    assert patch == {"metadata": {"resourceVersion": "3"}, "data": {"a": "2", "b": "3", "extra": None}}
+    assert patch == {"metadata": {"resourceVersion": "3"}, "data": {"a": "2", "b": "3", "dropped": None}}
+
+
+def test_keys_of_other_controllers_are_left_alone() -> None:
+    meta = Meta(labels=LABELS, resource_version="3")
+
+    assert owned_patch(meta, {"a": "1", "theirs": "x"}, {"a": "1"}, ours=["a"]) == {}
+    assert "theirs" not in owned_patch(meta, {"a": "0", "theirs": "x"}, {"a": "1"}, ours=["a"])["data"]
 
 
 @settings(deadline=None)  # on a busy machine, time says nothing
 @given(was=MAPS, data=MAPS)
 def test_a_secret_that_was_patched_needs_no_second_patch(was: dict[str, str], data: dict[str, str]) -> None:
-    after = merge({"data": was}, owned_patch(Meta(labels=LABELS), was, data))
+    after = merge({"data": was}, owned_patch(Meta(labels=LABELS), was, data, ours=was))
 
     assert after["data"] == data
-    assert owned_patch(Meta(labels=LABELS), after["data"], data) == {}
+    assert owned_patch(Meta(labels=LABELS), after["data"], data, ours=data) == {}

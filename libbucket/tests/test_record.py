@@ -60,6 +60,8 @@ def test_a_record_is_spelled_as_kubernetes_spells_things_and_always_the_same() -
         "config",
         "earlierUids",
         "isUnasked",
+        "hasWorked",
+        "purgePlanned",
         "takenOver",
     }
     assert encode(same) == encode(other_order)

@@ -1,38 +1,58 @@
 """The metrics of one provisioner process, for Prometheus. Names and labels are part of what operators rely on.
 
-=========================================  =========  =====================================================
-name                                       labels     what
-=========================================  =========  =====================================================
-`libbucket_reconcile_duration_seconds`     result     histogram: looks at one claim, and how long they took
-`libbucket_backend_call_duration_seconds`  verb       histogram: calls of `provision`, `delete`, ...
-`libbucket_backend_call_errors_total`      verb,      counter: those calls that failed, by our reason
-                                           reason
-`libbucket_queue_keys`                     state      gauge: claims that are ready, delayed, working
-`libbucket_queue_longest_wait_seconds`                gauge: how long the oldest ready claim has waited
-`libbucket_claims`                         phase,     gauge: claims that are ours, counted at scrape
+=========================================  ==============  ================================================
+name                                       labels          what
+=========================================  ==============  ================================================
+`libbucket_reconcile_duration_seconds`     result          histogram: reconciles of one claim
+`libbucket_backend_call_duration_seconds`  verb            histogram: calls of `provision`, `delete`, ...
+`libbucket_backend_call_errors_total`      verb, reason    counter: those calls that failed, by our reason
+`libbucket_queue_keys`                     state           gauge: claims that are ready, delayed, working
+`libbucket_queue_longest_wait_seconds`                     gauge: how long the oldest ready claim has waited
+`libbucket_claims`                         phase,          gauge: claims that are ours, counted at scrape
                                            storage_class
-`libbucket_leader`                                    gauge: 1 in the replica that works, 0 in one that waits
-=========================================  =========  =====================================================
+`libbucket_claims_waiting`                 reason, actor,  gauge: those of them that wait, why, and who has
+                                           storage_class   to act
+`libbucket_buckets_without_claim`                          gauge: ObjectBuckets whose claim is gone without
+                                                           having been released
+`libbucket_thread_failures_total`          thread          counter: unexpected exceptions in long-lived
+                                                           threads
+`libbucket_leader`                                         gauge: 1 in the leader, 0 in a standby
+=========================================  ==============  ================================================
 
 The `process_*` metrics of the Prometheus client are beside them (memory, CPU, open files).
 
-Written by the reconcile loop and the controller, read by the HTTP endpoint. Has a registry of its own, so that
-two provisioners in one process don't mix. Knows no claim but its phase and class.
+Written by the reconcile loop and the controller, read by the HTTP endpoint. Has a registry of its own, so that two
+provisioners in one process don't mix. The values of every label are a closed list, and "" stands for all others; except
+`storage_class`, for which the controller gives only classes that exist. So no text that a tenant chooses becomes a time
+series.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from libbucket._api import Phase
+from libbucket._outcomes import MEANINGS, Actor
+from libbucket.errors import Reason
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from libbucket._queue import QueueState
+
+PHASES: Final = frozenset({Phase.PENDING, Phase.BOUND, Phase.RELEASED, Phase.FAILED})
+REASONS: Final = frozenset(str(reason) for reason in Reason)
+RESULTS: Final = REASONS | {"bound", "settled", "released", "ignored", "conflict", "fenced"}
+VERBS: Final = frozenset({"provision", "grant", "delete", "delete_empty", "revoke", "is_intact"})
+THREADS: Final = frozenset(
+    {"informer", "initial-list", "worker", "resync", "repair", "crds", "leader-election", "lease-deadline"}
+)
+"""Of `libbucket_thread_failures_total`: names of threads, without the number or the resource at their end."""
 
 _RECONCILE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BACKEND_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -50,7 +70,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._reconciles = Histogram(
             "libbucket_reconcile_duration_seconds",
-            "Looks at one claim, by result.",
+            "Reconciles of one claim, by result.",
             ["result"],
             registry=self.registry,
             buckets=_RECONCILE_BUCKETS,
@@ -68,41 +88,92 @@ class Metrics:
             ["verb", "reason"],
             registry=self.registry,
         )
-        self._leader = Gauge(
-            "libbucket_leader", "1 in the replica that works, 0 in one that waits.", registry=self.registry
+        self._leader = Gauge("libbucket_leader", "1 in the leader, 0 in a standby.", registry=self.registry)
+        self._orphans = Gauge(
+            "libbucket_buckets_without_claim",
+            "ObjectBuckets whose claim is gone without having been released.",
+            registry=self.registry,
         )
+        self._failures = Counter(
+            "libbucket_thread_failures",
+            "Unexpected exceptions in long-lived threads, by thread.",
+            ["thread"],
+            registry=self.registry,
+        )
+        for thread in THREADS:
+            self._failures.labels(thread)  # so that the first failure is an increase
 
     def reconciled(self, result: str, seconds: float) -> None:
-        """Counts one look at a claim."""
-        self._reconciles.labels(result).observe(seconds)
+        """Counts one reconcile of a claim."""
+        self._reconciles.labels(_one_of(RESULTS, result)).observe(seconds)
 
     def backend_call(self, verb: str, seconds: float, error: str = "") -> None:
         """Counts one call of a verb.
 
         Args:
-            verb: `provision`, `grant`, `delete`, `revoke` or `is_intact`.
+            verb: `provision`, `grant`, `delete`, `delete_empty`, `revoke` or `is_intact`.
             seconds: how long it took.
             error: our reason if it failed, else "".
         """
+        verb = _one_of(VERBS, verb)
         self._calls.labels(verb).observe(seconds)
         if error:
-            self._errors.labels(verb, error).inc()
+            self._errors.labels(verb, _one_of(REASONS, error)).inc()
 
     def leader(self, is_leader: bool) -> None:  # noqa: FBT001 - a gauge of one bit
-        """Says whether this replica works or waits."""
+        """Says whether this replica leads."""
         self._leader.set(int(is_leader))
 
+    def thread_failed(self, name: str) -> None:
+        """Counts an unexpected exception in a long-lived thread.
+
+        Args:
+            name: of the thread; `worker-3` counts as `worker`.
+        """
+        kind = next((one for one in THREADS if name == one or name.startswith(f"{one}-")), "")
+        self._failures.labels(kind).inc()
+
     def watch_queue(self, state: Callable[[], QueueState]) -> None:
-        """Has the queue's state asked for at every scrape. Call it once."""
+        """Has the queue's state read at every scrape. Call it once."""
         self.registry.register(_QueueCollector(state))
 
-    def watch_claims(self, claims: Callable[[], Iterable[tuple[str, str]]]) -> None:
+    def watch_claims(self, claims: Callable[[], Iterable[ClaimState]]) -> None:
         """Has the claims counted at every scrape. Call it once.
 
         Args:
-            claims: gives phase and class of each claim.
+            claims: gives the state of each claim that is ours.
         """
         self.registry.register(_ClaimsCollector(claims))
+
+    def watch_orphans(self, count: Callable[[], int]) -> None:
+        """Has the ObjectBuckets counted at every scrape that were bound and whose claim is gone without a release."""
+        self._orphans.set_function(count)
+
+
+class ClaimState(NamedTuple):
+    """What is counted of a claim.
+
+    Attributes:
+        phase: as its status says.
+        storage_class: a class that exists and is ours, or "".
+        waits_for: the reason that it waits, as its conditions say; "" if they don't, None if it does not wait.
+    """
+
+    phase: str
+    storage_class: str
+    waits_for: str | None
+
+    @property
+    def actor(self) -> Actor:
+        """Who has to act before a claim gets on that waits."""
+        if self.waits_for in REASONS:
+            return MEANINGS[Reason(self.waits_for)].actor
+        # The CRDs of others may keep no conditions; a claim is Failed only where it has to be edited.
+        return Actor.AUTHOR if self.phase == Phase.FAILED else Actor.NOBODY
+
+
+def _one_of(closed: Collection[str], value: str) -> str:
+    return value if value in closed else ""
 
 
 class _QueueCollector(Collector):
@@ -126,15 +197,26 @@ class _QueueCollector(Collector):
 
 
 class _ClaimsCollector(Collector):
-    def __init__(self, claims: Callable[[], Iterable[tuple[str, str]]]) -> None:
+    def __init__(self, claims: Callable[[], Iterable[ClaimState]]) -> None:
         self._claims = claims
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Names without values, so that registering asks for nothing."""
-        return [GaugeMetricFamily("libbucket_claims", "Claims that are ours.", labels=["phase", "storage_class"])]
+        waiting = "Claims that are ours and wait, by reason and by who has to act."
+        return [
+            GaugeMetricFamily("libbucket_claims", "Claims that are ours.", labels=["phase", "storage_class"]),
+            GaugeMetricFamily("libbucket_claims_waiting", waiting, labels=["reason", "actor", "storage_class"]),
+        ]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        (family,) = self.describe()
-        for (phase, storage_class), count in sorted(Tally(self._claims()).items()):
-            family.add_metric([phase, storage_class], count)
-        return [family]
+        phases: Tally[tuple[str, ...]] = Tally()
+        waiting: Tally[tuple[str, ...]] = Tally()
+        for state, count in Tally(self._claims()).items():
+            phases[_one_of(PHASES, state.phase), state.storage_class] += count
+            if state.waits_for is not None:
+                waiting[_one_of(REASONS, state.waits_for), state.actor.name.lower(), state.storage_class] += count
+        families = list(self.describe())
+        for family, tally in zip(families, (phases, waiting), strict=True):
+            for labels, count in sorted(tally.items()):
+                family.add_metric(labels, count)
+        return families

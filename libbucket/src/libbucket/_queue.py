@@ -142,7 +142,7 @@ class WorkQueue:
                 self._again.discard(key)
                 self._make_ready(key)
 
-    def note(self, key: str, *, answers: bool) -> str | None:
+    def note_class(self, key: str, *, answers: bool) -> str | None:
         """Notes of a key on a worker whether its store answered.
 
         Returns:

@@ -1,7 +1,7 @@
 """Wires it together: informers fill the caches and the queue, workers empty it, timers ask for drift checks.
 
-Between the entry point, which starts and stops it, and the reconciler, which does the work. Decides nothing about a claim:
-which key a change concerns is in `event_router`, when a key is requeued in `requeue_policy`.
+Between the entry point, which starts and stops it, and the reconciler, which does the work. Decides nothing about a
+claim: which key a change concerns is in `event_router`, when a key is requeued in `requeue_policy`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import structlog
 from libbucket import _api
 from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker, Settings
 from libbucket._concurrency import LimitSettings
+from libbucket._controller.claim_states import claim_states
 from libbucket._controller.event_router import EventRouter
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._controller.services import AdminSecrets
@@ -38,7 +39,7 @@ from libbucket._reconcile.surroundings import Caches, Identity
 from libbucket.provisioner import EmptyBucketDeleter, Services, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
     from libbucket._controller.leader import LeaderElector
@@ -139,7 +140,7 @@ class Controller:
         if elector is not None:
             elector.subscribe(on_acquired=self._begin_term, on_lost=self._end_term)
         metrics.watch_queue(self._queue.state)
-        metrics.watch_claims(self._phases)
+        metrics.watch_claims(lambda: claim_states(self._caches, settings.provisioner_name))
         metrics.watch_orphans(self._reconciler.count_unclaimed)
 
     def start(self) -> None:
@@ -208,11 +209,12 @@ class Controller:
             Informer(client, BUCKETS, cache=caches.buckets, on_change=router.on_bucket),
         ]
         for namespace in self._settings.namespaces or ("",):
-            owned = partial(Informer, client, on_change=router.on_owned, namespace=namespace, selector=selector)
+            informers.append(
+                Informer(client, CLAIMS, cache=caches.claims, on_change=router.on_claim, namespace=namespace)
+            )
             informers += [
-                Informer(client, CLAIMS, cache=caches.claims, on_change=router.on_claim, namespace=namespace),
-                owned(SECRET_METADATA, cache=caches.secrets),
-                owned(CONFIG_MAP_METADATA, cache=caches.config_maps),
+                Informer(client, kind, cache=cache, on_change=router.on_owned, namespace=namespace, selector=selector)
+                for kind, cache in ((SECRET_METADATA, caches.secrets), (CONFIG_MAP_METADATA, caches.config_maps))
             ]
         return informers
 
@@ -281,12 +283,6 @@ class Controller:
 
     def _count_classes(self) -> int:
         return sum(one.provisioner == self._settings.provisioner_name for one in self._caches.classes.all())
-
-    def _phases(self) -> Iterable[tuple[str, str]]:
-        label = provisioner_label(self._settings.provisioner_name)
-        for claim in self._caches.claims.all():
-            if claim.metadata.label(_api.PROVISIONER_LABEL) == label or self._serves(claim.class_name):
-                yield claim.seen.phase or _api.Phase.PENDING, claim.class_name
 
     def _serves(self, class_name: str) -> bool:
         storage_class = self._caches.classes.get(class_name)

@@ -86,9 +86,11 @@ class RequeuePolicy:
 
     def _note_class(self, key: str, *, answers: bool) -> None:
         """Gives a class whose store does not answer one worker, and takes that back when it does."""
-        storage_class = self._queue.note(key, answers=answers)
+        storage_class = self._queue.note_class(key, answers=answers)
         if storage_class is not None:
-            self._log.debug("updated concurrency limit of StorageClass", storage_class=storage_class, limited=not answers)
+            self._log.debug(
+                "updated concurrency limit of StorageClass", storage_class=storage_class, limited=not answers
+            )
 
     def _note_namespace(self, key: str, outcome: Outcome) -> None:
         """Gives a namespace on whose objects the API server fails, for instance a dead webhook's, one worker."""

@@ -1,7 +1,7 @@
 """The workers: each takes a key, reconciles its claim and says when it is to be requeued.
 
-Between the queue and the reconciler. A worker takes keys only while this replica leads, and while the circuit of the API
-server is closed. Knows no claim but its key.
+Between the queue and the reconciler. A worker takes keys only while this replica leads, and while the circuit of the
+API server is closed. Knows no claim but its key.
 """
 
 from __future__ import annotations

@@ -151,7 +151,9 @@ class KubeClient:
             KubeError: any other refusal, or no answer.
         """
         path = resource.path(name, namespace=namespace, subresource=subresource)
-        return _decoded(self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body), resource)
+        return _decoded(
+            self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body), resource
+        )
 
     def delete(
         self, resource: Resource[T], name: str, *, uid: str, namespace: str = "", resource_version: str = ""

@@ -39,7 +39,7 @@ class NotFound(KubeError):
 
 
 class KindMissing(NotFound):
-    """404 that names no object: its kind is not installed, or has no such subresource. Proves nothing about an object."""
+    """404 that names no object: its kind is not installed. Proves nothing about an object."""
 
 
 class Unreadable(KubeError):
@@ -71,7 +71,7 @@ class NamespaceTerminating(Forbidden):
 
 
 class Rejected(KubeError):
-    """Any other status below 500: the API server refuses what was written (a CEL rule of a CRD, an object too large)."""
+    """Any other status below 500: the API server refuses what was written (a CEL rule, an object that is too large)."""
 
 
 class LeadershipLost(KubeError):

@@ -115,6 +115,7 @@ class Informer(Generic[T]):
         self._stream: urllib3.BaseHTTPResponse | None = None
         self._failures = 0
         self._version = ""
+        self.last_contact = time.monotonic()
         self._list_decoder = msgspec.json.Decoder(_List[resource.type])  # type: ignore[name-defined]
         self._event_decoder = msgspec.json.Decoder(_Event[resource.type])  # type: ignore[name-defined]
         self.synced = threading.Event()
@@ -170,6 +171,7 @@ class Informer(Generic[T]):
         for gone in self.cache.retain(seen, version, namespace=self._namespace):
             self._on_change(gone, None)
         self._version = version
+        self.last_contact = time.monotonic()
         self.synced.set()
 
     def _pages(self) -> Iterator[tuple[list[T], str]]:
@@ -210,6 +212,7 @@ class Informer(Generic[T]):
         self._succeeded()
 
     def _take_event(self, line: bytes) -> None:
+        self.last_contact = time.monotonic()
         if self._stop.is_set():
             return
         kind, one = self._decode_event(line)

@@ -27,7 +27,7 @@ KNOWN_KEYS: Final = frozenset(
 _MOST_WARNINGS: Final = 10
 """Each becomes an Event: a claim may have a thousand keys."""
 _LONGEST_KEY: Final = 63
-_MOST_KEYS: Final = 256
+_MOST_KEYS: Final = 4096
 """Of all keys together, known or not; the values of known ones are bounded by `MAX_VALUE_LENGTH`."""
 
 

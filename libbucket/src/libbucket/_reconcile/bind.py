@@ -9,6 +9,7 @@ store holds is unknown to the cluster. Acts only; what to do was decided before.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,9 @@ from msgspec.structs import replace
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._outcomes import MEANINGS
 from libbucket._kube.errors import AlreadyExists, NotFound
 from libbucket._kube.resources import CLAIMS, CONFIG_MAPS, SECRETS
+from libbucket._outcomes import MEANINGS
 from libbucket._reconcile import objects
 from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.decide import foreign_object
@@ -69,6 +70,16 @@ class _Answer:
         authentication = self.connection.authentication
         renew_at = authentication.renew_at if authentication is not None else None
         return renew_at.astimezone(UTC).isoformat() if renew_at is not None else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Owned:
+    """The Secret or ConfigMap as it is to be: our part of its data, and which keys were ours before."""
+
+    kind: str
+    resource: Resource[Any]
+    data: dict[str, str]
+    ours: Collection[str]
 
 
 class Binder:
@@ -316,15 +327,17 @@ class Binder:
         secret_keys = known.secret_keys if known else ()
         renew_at = known.renew_at if known is not None and answer.secret_data is None else answer.renew_at
         if answer.secret_data is not None:
-            secret = self._ensure_owned(SECRETS, "Secret", world, claim, answer.secret_data, ours=secret_keys)
+            wanted = _Owned(kind="Secret", resource=SECRETS, data=answer.secret_data, ours=secret_keys)
+            secret = self._ensure_owned(world, claim, wanted)
             self._issued.drop(claim.metadata.uid)
             self._caches.secrets.observe(_api.Metadata(metadata=secret.metadata))
             secret_version = version_of(secret.metadata)
             content = secret_hash(answer.secret_data, claim.metadata.uid)
             secret_keys = tuple(sorted(answer.secret_data))
-        wanted = objects.config_map_data(answer.connection.endpoint)
+        data = objects.config_map_data(answer.connection.endpoint)
         earlier = _api.strings(world.bucket.endpoint.additional_config) if world.bucket is not None else {}
-        config_map = self._ensure_owned(CONFIG_MAPS, "ConfigMap", world, claim, wanted, ours=earlier)
+        wanted = _Owned(kind="ConfigMap", resource=CONFIG_MAPS, data=data, ours=earlier)
+        config_map = self._ensure_owned(world, claim, wanted)
         self._caches.config_maps.observe(_api.Metadata(metadata=config_map.metadata))
         return Observed(
             fingerprint=world.fingerprint,
@@ -336,34 +349,24 @@ class Binder:
             spec=_hash_of(answer.connection),
         )
 
-    def _ensure_owned(
-        self,
-        resource: Resource[Any],
-        kind: str,
-        world: Snapshot,
-        claim: ObjectBucketClaim,
-        data: dict[str, str],
-        *,
-        ours: Collection[str],
-    ) -> Secret | ConfigMap:
-        state = world.secret if kind == "Secret" else world.config_map
+    def _ensure_owned(self, world: Snapshot, claim: ObjectBucketClaim, wanted: _Owned) -> Secret | ConfigMap:
+        state = world.secret if wanted.resource is SECRETS else world.config_map
         meta = claim.metadata
         if state is ObjectState.ABSENT:
-            body = objects.owned_object(claim, kind=kind, label=world.label, data=data)
-            try:
-                created: Secret | ConfigMap = self._client.create(resource, body, namespace=meta.namespace)
-            except AlreadyExists:
-                pass  # somebody's, or ours from a creation whose answer was lost: look
-            else:
+            body = objects.owned_object(claim, kind=wanted.kind, label=world.label, data=wanted.data)
+            with suppress(AlreadyExists):  # another's, or ours from a creation whose answer was lost: read it
+                created: Secret | ConfigMap = self._client.create(wanted.resource, body, namespace=meta.namespace)
                 return created
-        found: Secret | ConfigMap = self._client.read(resource, meta.name, namespace=meta.namespace)
+        found: Secret | ConfigMap = self._client.read(wanted.resource, meta.name, namespace=meta.namespace)
         if not found.metadata.is_controlled_by(meta.uid):
-            reason = Reason.SECRET_CONFLICT if kind == "Secret" else Reason.CONFIG_MAP_CONFLICT
-            raise RetrySoon(foreign_object(kind, reason, meta.key).message, reason=reason)
-        patch = objects.owned_patch(found.metadata, label=world.label, was=found.data or {}, data=data, ours=ours)
+            reason = Reason.SECRET_CONFLICT if wanted.resource is SECRETS else Reason.CONFIG_MAP_CONFLICT
+            raise RetrySoon(foreign_object(wanted.kind, reason, meta.key).message, reason=reason)
+        patch = objects.owned_patch(
+            found.metadata, label=world.label, was=found.data or {}, data=wanted.data, ours=wanted.ours
+        )
         if not patch:
             return found
-        patched: Secret | ConfigMap = self._client.patch(resource, meta.name, patch, namespace=meta.namespace)
+        patched: Secret | ConfigMap = self._client.patch(wanted.resource, meta.name, patch, namespace=meta.namespace)
         return patched
 
     def _finish_bucket_object(

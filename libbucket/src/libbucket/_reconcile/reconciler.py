@@ -1,8 +1,8 @@
 """One reconcile: gather, decide, act, report; and what each kind of failure means for the next try.
 
-Called by a worker with a key; answers when the key is to be requeued. The only place where errors become decisions: what
-a reason means is in `_outcomes`, and whether a failed request to the API server concerns everybody or this claim alone
-is asked of the API server itself.
+Called by a worker with a key; answers when the key is to be requeued. The only place where errors become decisions:
+what a reason means is in `_outcomes`, and whether a failed request to the API server concerns everybody or this claim
+alone is asked of the API server itself.
 """
 
 from __future__ import annotations

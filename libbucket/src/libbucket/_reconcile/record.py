@@ -35,8 +35,8 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         config: the `additionalConfig` that was applied last.
         taken_over: another program bound the claim, and the store's side of it was never gone through by us.
         earlier_uids: of claims whose bucket this was, and whose stamp may still be on it.
-        is_unasked: the store was never sent anything for this claim (its class is wrong, or the store can't be reached):
-            there is nothing to revoke or delete. Taken off before each call.
+        is_unasked: the store was never sent anything for this claim (its class is wrong, or the store can't be
+            reached): there is nothing to revoke or delete. Taken off before each call.
         has_worked: a store accepted these parameters: what was made is there, and nowhere else.
         purge_planned: a purge was planned when the claim was deleted; whoever removes `purge-at` cancels it.
     """

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from libbucket import _api
 from libbucket._api import Phase
 from libbucket._kube.errors import Conflict, NotFound
-from libbucket._outcomes import MEANINGS
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
+from libbucket._outcomes import MEANINGS
 from libbucket._reconcile import objects
 from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.decide import Release

@@ -18,8 +18,8 @@ from libbucket import _api
 from libbucket._api import Phase
 from libbucket._kube.errors import Conflict, KubeError, LeadershipLost, NamespaceTerminating, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, EVENTS
-from libbucket._reconcile.event_budget import EventBudget
 from libbucket._outcomes import MEANINGS, Retry
+from libbucket._reconcile.event_budget import EventBudget
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ class Reporter:
         """Whether the claim's status says this already."""
         return claim is not None and self._said_last(claim)[0] == reason
 
-    def failed(
-        self, claim: ObjectBucketClaim, trouble: Trouble, *, is_bound: bool, is_serving: bool
-    ) -> None:
+    def failed(self, claim: ObjectBucketClaim, trouble: Trouble, *, is_bound: bool, is_serving: bool) -> None:
         """The claim is not done: says why, in status and, when that changed, in an Event.
 
         Args:

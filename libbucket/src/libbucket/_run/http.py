@@ -1,21 +1,26 @@
-"""The HTTP endpoint: `/healthz` (the process answers), `/readyz` (it works, or says what it waits for), `/metrics`.
+"""The HTTP endpoint: `/healthz` (the process is alive), `/readyz` (it works, or says what it waits for), `/metrics`.
 
-Up before the caches are filled, so that a probe sees a process that starts and one that hangs differently. Reads
-only; knows nothing of what it reports.
+Up before the caches are filled, so that a probe can tell a process that starts from one that hangs. Reads only; knows
+nothing of what it reports.
+
+Every pod in the cluster may be able to connect, so nothing here grows with the number of connections: one thread serves
+all of them, and a second one collects the metrics, so that a slow collector does not delay a probe. Each connection has
+one deadline for the whole request and a bounded request head, and the oldest connection is dropped when there are too
+many: a probe, which sends its request at once, is answered long before it is the oldest.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
-import socketserver
-import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from prometheus_client.exposition import choose_encoder
 
+from libbucket._run.pages import HEAD_TOO_LARGE, NOT_FOUND, Exposition, Request, probe
 from libbucket._run.problems import StartFailed
 
 if TYPE_CHECKING:
@@ -23,10 +28,18 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
+    from libbucket._run.pages import Page
     from libbucket._run.settings import Address
 
-REQUEST_SECONDS: Final = 5.0
-_TEXT: Final = "text/plain; charset=utf-8"
+REQUEST_SECONDS: Final = 10.0
+"""From accepting a connection to the last byte of the answer."""
+
+MAX_CONNECTIONS: Final = 256
+MAX_HEAD: Final = 8 * 1024
+"""Bytes of request line and headers. Prometheus and the kubelet send a few hundred."""
+
+_BACKLOG: Final = 128
+_STOP_SECONDS: Final = 2.0
 
 
 class HealthServer:
@@ -35,102 +48,108 @@ class HealthServer:
     Args:
         address: where to listen.
         registry: what `/metrics` shows.
-        not_ready: gives "" when ready, else what is waited for.
+        not_ready: gives "" when ready, else what is waited for. Must not block: all connections wait for it.
+        not_alive: gives "" while the process works, else what has stopped. Must not block.
 
     Raises:
         StartFailed: the address can't be listened on.
     """
 
-    def __init__(self, address: Address, registry: CollectorRegistry, not_ready: Callable[[], str]) -> None:
-        pages = {
-            "/healthz": lambda _: (200, _TEXT, b"ok\n"),
-            "/readyz": lambda _: _readiness(not_ready()),
-            "/metrics": lambda accept: _metrics(registry, accept),
-        }
-        try:
-            self._server = _Server((address.host, address.port), pages)
-        except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise StartFailed(f"can't listen on {address} (--bind-address): {why}") from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+    def __init__(
+        self,
+        address: Address,
+        registry: CollectorRegistry,
+        *,
+        not_ready: Callable[[], str],
+        not_alive: Callable[[], str] = str,
+    ) -> None:
+        self._probes = {"/healthz": ("not alive", not_alive), "/readyz": ("not ready", not_ready)}
+        self._exposition = Exposition(registry)
+        self._listener = _listen(address)
+        self._port = int(self._listener.getsockname()[1])
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # the oldest first
+        self._collecting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http-metrics")
+        self._loop, self._stopping = asyncio.new_event_loop(), asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        return int(self._server.server_address[1])
+        return self._port
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts answering."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends it. Requests that are being answered are left to themselves."""
+        """Stops answering. Connections that are open are dropped."""
         if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(_STOP_SECONDS)
+        else:
+            self._loop.close()
+        self._listener.close()
+        self._collecting.shutdown(wait=False, cancel_futures=True)
 
-
-def _readiness(waits_for: str) -> tuple[int, str, bytes]:
-    return (503, _TEXT, f"not ready: {waits_for}\n".encode()) if waits_for else (200, _TEXT, b"ok\n")
-
-
-def _metrics(registry: CollectorRegistry, accept: str) -> tuple[int, str, bytes]:
-    encode, content_type = choose_encoder(accept)
-    return 200, content_type, encode(registry)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], pages: dict[str, Callable[[str], tuple[int, str, bytes]]]) -> None:
-        self.pages = pages
-        host, port = address
-        if not host and socket.has_dualstack_ipv6():
-            host = "::"
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._both = not address[0]
-        super().__init__((host, port), _Handler)
-
-    def server_bind(self) -> None:
-        """Listens, without the base's look-up of our own name in DNS, which can take many seconds."""
-        if self.address_family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if self._both else 1)
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base's signature
-        """Logs instead of printing a traceback: usually the client has gone."""
-        structlog.get_logger().debug("an HTTP request broke off", error=repr(sys.exc_info()[1]))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = REQUEST_SECONDS  # of the socket: a client that sends nothing doesn't keep a thread
-    server_version = "libbucket"
-    sys_version = ""
-    server: _Server
-
-    def do_GET(self) -> None:
-        page = self.server.pages.get(self.path.partition("?")[0])
-        if page is None:
-            self._answer(404, _TEXT, b"there are /healthz, /readyz and /metrics\n")
-            return
+    def _run(self) -> None:
         try:
-            answer = page(self.headers.get("Accept", ""))
-        except Exception as error:  # noqa: BLE001 - whatever a collector raises, the probe gets an answer
-            structlog.get_logger().error("an HTTP page failed", page=self.path, error=repr(error))
-            answer = (500, _TEXT, b"failed; the log says why\n")
-        self._answer(*answer)
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        except Exception:  # noqa: BLE001 - the kubelet restarts what does not answer; the log says why
+            structlog.get_logger().exception("the HTTP endpoint has ended: probes and metrics fail from now on")
 
-    do_HEAD = do_GET  # noqa: N815 - the base's name
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._accept, sock=self._listener, limit=MAX_HEAD, backlog=_BACKLOG)
+        await self._stopping.wait()
+        server.close()  # the runner cancels what is open
 
-    def _answer(self, status: int, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: asyncio logs a traceback for each of its own that is cancelled.
+        task = self._loop.create_task(self._serve_one(reader, writer))
+        self._connections[task] = writer
+        task.add_done_callback(self._close)
+        if len(self._connections) > MAX_CONNECTIONS:
+            oldest = next(iter(self._connections))
+            oldest.cancel()
+            self._close(oldest)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's signature
-        """Nothing: probes come every few seconds."""
+    def _close(self, task: asyncio.Task[None]) -> None:
+        writer = self._connections.pop(task, None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                writer.write(await self._answer(reader))
+                writer.close()
+                await writer.wait_closed()  # until the client has taken the answer
+        except (TimeoutError, OSError, EOFError) as error:
+            structlog.get_logger().debug("an HTTP request was not completed", error=repr(error))
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            request = Request(await reader.readuntil(b"\r\n\r\n"))
+        except asyncio.LimitOverrunError:
+            return HEAD_TOO_LARGE
+        return request.answer(await self._page(request)) if request.is_valid else request.refusal
+
+    async def _page(self, request: Request) -> Page:
+        path = request.path.partition("?")[0]
+        if path in self._probes:
+            return probe(*self._probes[path])
+        if path == "/metrics":
+            accept = request.headers.get("Accept", "")
+            return await asyncio.get_running_loop().run_in_executor(self._collecting, self._exposition.page, accept)
+        return NOT_FOUND
+
+
+def _listen(address: Address) -> socket.socket:
+    both = not address.host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, dualstack_ipv6=both)
+    except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None) or 0
+        why = os.strerror(number) if number > 0 else str(error)
+        raise StartFailed(f"can't listen on {address} (--bind-address): {why}") from error

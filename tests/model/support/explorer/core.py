@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from unittest import mock
 
 import msgspec
@@ -25,12 +25,12 @@ from explorer.api_server import Cluster, Refusal, Request, dump, plural_of
 from explorer.frozen import Frozen
 from explorer.object_store import Answered, Call, Planted, Raised
 from libbucket import _api
-from libbucket._controller.controller import Controller, ControllerSettings
-from libbucket._gate import Gate
+from libbucket._circuit_breaker import CircuitBreaker, Settings
+from libbucket._controller.event_router import EventRouter
 from libbucket._kube.cache import Cache
 from libbucket._kube.client import KubeClient
 from libbucket._kube.discovery import CrdFeatures, InstalledCrds
-from libbucket._kube.errors import ClusterUnavailable, LeadershipLost, Status, from_status
+from libbucket._kube.errors import ClusterUnavailable, LeadershipLost, from_status, parse_status
 from libbucket._metrics import Metrics
 from libbucket._reconcile import names
 from libbucket._reconcile.reconciler import Reconciler
@@ -39,12 +39,13 @@ from libbucket._reconcile.sent import Sent
 from libbucket._reconcile.store import Store as GuardedStore
 from libbucket._reconcile.surroundings import Caches, Identity
 from libbucket.provisioner import Inspector, Provisioner
-from libbucket.testing.memory import PROVISIONER_NAME
+from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from libbucket._reconcile.decide import Retry
+    from libbucket._outcomes import Retry
+    from libbucket._reconcile.store import OnChange
     from libbucket.types import BucketOptions, Claim, ObjectBucket
 
 PROVISIONER: Final = PROVISIONER_NAME
@@ -179,7 +180,8 @@ class Script:
         if isinstance(item, Refusal):
             if item.code == 0:
                 raise ClusterUnavailable("no answer")
-            raise from_status(Status(reason=item.reason, code=item.code), {}, str(wants))
+            body = dump({"reason": item.reason, "details": {"name": "of-the-request"}})
+            raise from_status(parse_status(body, item.code), {}, str(wants))
         return item
 
     def looks(self) -> None:
@@ -278,8 +280,8 @@ def advance(run: Run) -> Step:
     for name, _ in RESOURCES.values():
         getattr(caches, name).on_look = script.looks
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
-    store = GuardedStore(provisioner, _METRICS, client.check_fence, Sent(client.check_fence), _open_gate)
-    reconciler = Reconciler(client, caches, _identity(client, provisioner), store)
+    store = GuardedStore(provisioner, _METRICS, client.check_fence, Sent(client.check_fence), _closed_circuit)
+    reconciler = Reconciler(client, caches, _identity(client, provisioner), store, ApiServerDown())
     reconciler._reporter._clock = lambda: _NOW
     remembered = reconciler._gatherer._intact
     remembered |= run.intact
@@ -302,9 +304,18 @@ def advance(run: Run) -> Step:
     )
 
 
-def _open_gate(on_change: Callable[[bool], None]) -> Gate:
-    """A gate that remembers no failure: how long a claim waits for its turn is no matter here."""
-    return Gate(lambda _key: None, on_change=on_change)
+def _closed_circuit(on_change: OnChange) -> CircuitBreaker:
+    """One that remembers no failure: how long a claim is held back is no matter here."""
+    return CircuitBreaker(Settings(wake=lambda _key, _seconds: None, on_change=on_change))
+
+
+class ApiServerDown:
+    """What a request without an answer means here: the API server is down, and not this claim's objects at fault."""
+
+    def confirm(self, key: str, *, failure: str, delay: float) -> bool:
+        """It is."""
+        del key, failure, delay
+        return True
 
 
 def simplified(run: Run) -> Run:
@@ -439,12 +450,12 @@ def _catch_up(view: View, listed: Frozen[str, tuple[bytes, int]], plural: str) -
     name, kind = RESOURCES[plural]
     cache, keys = getattr(caches, name), _Keys()
     forgotten: set[str] = set()
-    controller = _controller(caches, keys, forgotten)
+    router = EventRouter(keys, caches, _IDENTITY, forget=lambda key, _uid: forgotten.add(key))
     on_change: Any = {
-        "objectbucketclaims": controller._on_claim,
-        "objectbuckets": controller._on_bucket,
-        "storageclasses": controller._on_class,
-    }.get(plural, controller._on_owned)
+        "objectbucketclaims": router.on_claim,
+        "objectbuckets": router.on_bucket,
+        "storageclasses": router.on_class,
+    }.get(plural, router.on_owned)
     for key, one in list(cache._objects.items()):
         raw, version = listed.get(key, (b"", 0))
         if not raw or decoded(raw, kind).metadata.uid != one.metadata.uid:
@@ -490,39 +501,21 @@ def _kept(raw: bytes, kind: type[_api.Object]) -> bytes:
     return msgspec.json.encode(decoded(raw, kind))
 
 
-def _identity(client: ScriptedClient, provisioner: Provisioner) -> Identity:
+def _identity(client: ScriptedClient | None, provisioner: Provisioner) -> Identity:
     return Identity(
         provisioner_name=PROVISIONER,
         version="1",
         cluster_id="cluster-1",
         allowed_config=frozenset({"maxObjects"}),
         supported_config=provisioner.supported_config,
-        installed=InstalledCrds(client, CrdFeatures()),
+        installed=InstalledCrds(cast("KubeClient", client), CrdFeatures()),
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 
 LABEL: Final = names.provisioner_label(PROVISIONER)
 _METRICS: Final = Metrics()
-
-
-def _controller(caches: Caches, keys: _Keys, forgotten: set[str]) -> Controller:
-    controller = Controller.__new__(Controller)  # only its answers to changes are wanted, not its threads
-    controller._settings = ControllerSettings(
-        provisioner_name=PROVISIONER,
-        version="1",
-        cluster_id="cluster-1",
-        namespaces=(),
-        workers=1,
-        allowed_config=frozenset(),
-        resync_interval=0,
-        repair_interval=0,
-        features=CrdFeatures(),
-    )
-    controller._caches = caches
-    controller._queue = keys  # type: ignore[assignment]
-    controller._reconciler = SimpleNamespace(forget=lambda key, _uid: forgotten.add(key))  # type: ignore[assignment]
-    return controller
+_IDENTITY: Final = _identity(None, MemoryProvisioner())
 
 
 def forget_everything() -> None:

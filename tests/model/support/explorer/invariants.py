@@ -14,7 +14,8 @@ from explorer.core import CachesChanged, FenceMoved
 from explorer.object_store import Call
 from explorer.search import QUIET
 from explorer.world import controller_uid, has_finalizer, is_going, owner_key, owner_uid
-from libbucket._controller.controller import Controller
+from libbucket._controller.event_router import EventRouter
+from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._kube.client import KubeClient
 from libbucket._reconcile import decide, objects, record
 from libbucket._reconcile.bind import Binder
@@ -246,11 +247,12 @@ def _ends_well(world: World, *, is_quiet: bool) -> str:
             return why
     living = {claim["metadata"]["uid"] for claim in world.claims()}
     for one in world.cluster.all("objectbuckets"):
-        if owner_uid(one) not in living and f"let go by hand {owner_uid(one)}" not in world.facts:
+        if owner_uid(one) not in living:
             return f"ObjectBucket {one['metadata']['name']} is left of {owner_uid(one)}"
     for kind in ("buckets", "identities"):
         for name, one in getattr(world.store, kind).items():
-            known = {"", *living} | {fact.rpartition(" ")[2] for fact in world.facts if fact.startswith("let go by")}
+            stripped = {fact.rpartition(" ")[2] for fact in world.facts if fact.startswith("record removed by")}
+            known = {"", *living, *stripped}
             if one.made_for not in known and f"retained {name}" not in world.facts:
                 return f"{name} is left of {one.made_for}"
     return ""
@@ -344,7 +346,7 @@ INVARIANTS: Final = (
     Invariant(
         name=QUIET,
         says="Every fair run ends quiet: each claim is Bound, or gone with all that it had, or says truly why not.",
-        kept_by=(decide.decide, Controller._on_claim, Controller._on_bucket, Controller._plan_next),
+        kept_by=(decide.decide, EventRouter.on_claim, EventRouter.on_bucket, RequeuePolicy.plan),
         of_world=_ends_well,
     ),
 )

@@ -12,13 +12,14 @@ import msgspec
 from explorer.core import Script
 from explorer.object_store import ModelProvisioner, provisioner_kind
 from libbucket import _api
-from libbucket._controller.controller import Controller
+from libbucket._controller.event_router import EventRouter
 from libbucket._kube.errors import Conflict, NotFound
-from libbucket._reconcile import objects
+from libbucket._kube.resources import BUCKETS
+from libbucket._reconcile import leftovers, objects
 from libbucket._reconcile.bind import Binder, _bucket_name, _class_policy
 from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.gather import Gatherer
-from libbucket._reconcile.reconciler import Outcome, Reconciler
+from libbucket._reconcile.reconciler import Outcome, Reconciler, Result
 from libbucket._reconcile.record import Record, encode, for_provisioner, owner_of, record_of
 from libbucket._reconcile.release import Releaser
 
@@ -97,8 +98,22 @@ def _record_after_the_call() -> Iterator[None]:
         yield
 
 
-def _gives_conflicts_up(self: Reconciler, error: Any) -> Outcome:
-    return Outcome(result="conflict") if isinstance(error, Conflict | NotFound) else _TROUBLE(self, error)
+def _releases_by_name(self: Releaser, ob: _api.ObjectBucketObject, _claim: Any) -> _api.ObjectBucketObject:
+    body = {"status": {"phase": "Released"}}
+    return self._client.patch(BUCKETS, ob.metadata.name, body, subresource="status")
+
+
+@contextmanager
+def _proof_by_names() -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(Gatherer, "_is_proven", _proves_by_name))
+        stack.enter_context(mock.patch.object(Releaser, "_released", _releases_by_name))
+        yield
+
+
+def _gives_conflicts_up(self: Reconciler, key: str, world: Any, error: Any) -> Outcome:
+    is_conflict = isinstance(error, Conflict | NotFound)
+    return Outcome(result=Result.CONFLICT) if is_conflict else _CLUSTER_FAILURE(self, key, world, error)
 
 
 class TakesWhatExists(ModelProvisioner):
@@ -129,7 +144,7 @@ class IssuesKeysEachTime(ModelProvisioner):
 _RELEASE: Final = Releaser.release
 _RECORD_INTENT: Final = Binder.record_intent
 _FINISH: Final = Binder._finish_bucket_object
-_TROUBLE: Final = Reconciler._cluster_trouble
+_CLUSTER_FAILURE: Final = Reconciler._cluster_failure
 
 MISTAKES: Final = (
     Mistake(
@@ -142,7 +157,19 @@ MISTAKES: Final = (
         name="proves an ObjectBucket by names and not by uid",
         scenario="left behind",
         breaks="nothing lost",
-        planted=_instead(Gatherer, "_is_proven", _proves_by_name),
+        planted=_proof_by_names,
+    ),
+    Mistake(
+        name="patches an ObjectBucket by name and believes what comes back",
+        scenario="the name of an ObjectBucket is given anew",
+        breaks="own objects only",
+        planted=_instead(Releaser, "_released", _releases_by_name),
+    ),
+    Mistake(
+        name="forgets an ObjectBucket whose claim lost its finalizer",
+        scenario="finalizer removed by hand",
+        breaks="ends quiet",
+        planted=_instead(leftovers, "_is_unreleased", lambda _bucket: False),
     ),
     Mistake(
         name="takes the finalizer off first",
@@ -166,7 +193,7 @@ MISTAKES: Final = (
         name="believes the cache about the reclaim policy",
         scenario="second thoughts",
         breaks="retained stays",
-        planted=_instead(Releaser, "_released", lambda self, ob: self._reporter.bucket_phase(ob, "Released")),
+        planted=_instead(Releaser, "_released", lambda self, ob, _claim: self._reporter.bucket_phase(ob, "Released")),
     ),
     Mistake(
         name="deletes whatever the ObjectBucket says",
@@ -196,13 +223,13 @@ MISTAKES: Final = (
         name="gives up after a conflict",
         scenario="collision",
         breaks="ends quiet",
-        planted=_instead(Reconciler, "_cluster_trouble", _gives_conflicts_up),
+        planted=_instead(Reconciler, "_cluster_failure", _gives_conflicts_up),
     ),
     Mistake(
         name="wakes nobody when an ObjectBucket changes",
         scenario="ObjectBucket removed by hand",
         breaks="ends quiet",
-        planted=_instead(Controller, "_on_bucket", lambda *_: None),
+        planted=_instead(EventRouter, "on_bucket", lambda *_: None),
     ),
     Mistake(
         name="provisions into a bucket that exists",

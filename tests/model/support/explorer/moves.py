@@ -26,7 +26,7 @@ from explorer.core import (
 from explorer.frozen import Frozen
 from explorer.object_store import Call, Raised, call
 from explorer.world import Replica, Work, World, controller_uid
-from libbucket._reconcile.decide import Retry
+from libbucket._outcomes import Retry
 from libbucket.errors import StoreUnavailable
 
 if TYPE_CHECKING:

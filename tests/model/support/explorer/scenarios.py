@@ -359,6 +359,25 @@ def _scenarios() -> tuple[Scenario, ...]:
             start=bound_a,
         ),
         Scenario(
+            name="finalizer removed by hand",
+            actors=((takes_finalizer_off(A), deletes(A)),),
+            start=bound_a,
+            lagging=frozenset({"objectbucketclaims", "objectbuckets"}),
+        ),
+        Scenario(
+            name="finalizer removed by hand, Retain",
+            actors=((takes_finalizer_off(A), deletes(A)),),
+            start=lived(retain, creates(A)),
+        ),
+        Scenario(
+            name="the name of an ObjectBucket is given anew",
+            actors=((deletes(A), strips_bucket(A), removes_bucket(A)), (creates(B),)),
+            start=replace(lived(a_world(replicas=2), creates(A)), crashes=0, handovers=1),
+            lagging=frozenset({"objectbuckets"}),
+            workers=2,
+            most=4000,
+        ),
+        Scenario(
             name="left behind",
             actors=((takes_finalizer_off(A), deletes(A), creates(A), deletes(A)),),
             start=bound_a,

@@ -1,0 +1,52 @@
+"""What the metrics count of each claim of ours. Reads the caches at every scrape; no I/O.
+
+A tenant may write anything into a claim, its class and its labels included, so what is counted is proved first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from libbucket import _api
+from libbucket._metrics import ClaimState
+from libbucket._reconcile.names import provisioner_label
+from libbucket.errors import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libbucket._api import ObjectBucketClaim
+    from libbucket._reconcile.surroundings import Caches
+
+
+def claim_states(caches: Caches, provisioner_name: str) -> Iterator[ClaimState]:
+    """The state of each claim that is ours.
+
+    Ours are claims of our classes, claims that have an ObjectBucket of ours, and claims with our label as long as their
+    class does not exist.
+    """
+    label = provisioner_label(provisioner_name)
+    for claim in caches.claims.all():
+        storage_class = caches.classes.get(claim.class_name)
+        is_served = storage_class is not None and storage_class.provisioner == provisioner_name
+        is_labelled = storage_class is None and claim.metadata.label(_api.PROVISIONER_LABEL) == label
+        if is_served or is_labelled or _has_our_bucket(claim, caches, label):
+            yield ClaimState(
+                phase=claim.seen.phase or _api.Phase.PENDING,
+                storage_class=claim.class_name if is_served else "",
+                waits_for=_reason_to_wait(claim),
+            )
+
+
+def _has_our_bucket(claim: ObjectBucketClaim, caches: Caches, label: str) -> bool:
+    buckets = caches.buckets.grouped(claim.metadata.key)
+    return any(bucket.metadata.label(_api.PROVISIONER_LABEL) == label for bucket in buckets)
+
+
+def _reason_to_wait(claim: ObjectBucketClaim) -> str | None:
+    for condition in claim.seen.conditions or ():
+        if condition.type in {"Stalled", "Reconciling"} and condition.status == "True":
+            return condition.reason
+        if condition.type == "Ready" and condition.status != "True":
+            return None if condition.reason == Reason.PURGING else condition.reason  # takes as long as it takes
+    return None if claim.seen.phase == _api.Phase.BOUND else ""
