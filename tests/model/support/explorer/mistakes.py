@@ -20,7 +20,7 @@ from libbucket._reconcile.bind import Binder, _bucket_name, _class_policy
 from libbucket._reconcile.bucket_objects import BucketObjects
 from libbucket._reconcile.gather import Gatherer
 from libbucket._reconcile.reconciler import Outcome, Reconciler, Result
-from libbucket._reconcile.record import Record, encode, for_provisioner, owner_of, record_of
+from libbucket._reconcile.record import Record, encode, for_provisioner, record_of
 from libbucket._reconcile.release import Releaser
 
 if TYPE_CHECKING:
@@ -48,11 +48,6 @@ class Mistake:
 
 def _instead(owner: Any, name: str, made: Any) -> Callable[[], AbstractContextManager[Any]]:
     return lambda: mock.patch.object(owner, name, made)
-
-
-def _proves_by_name(_self: Gatherer, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim) -> bool:
-    owner = owner_of(bucket, "")
-    return (owner.namespace, owner.name) == (claim.metadata.namespace, claim.metadata.name)
 
 
 def _lets_go_first(self: Releaser, claim: Any, ob: Any, what: Any, *, twin: Any = None) -> None:
@@ -103,14 +98,6 @@ def _releases_by_name(self: Releaser, ob: _api.ObjectBucketObject, _claim: Any) 
     return self._client.patch(BUCKETS, ob.metadata.name, body, subresource="status")
 
 
-@contextmanager
-def _proof_by_names() -> Iterator[None]:
-    with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(Gatherer, "_is_proven", _proves_by_name))
-        stack.enter_context(mock.patch.object(Releaser, "_released", _releases_by_name))
-        yield
-
-
 def _gives_conflicts_up(self: Reconciler, key: str, world: Any, error: Any) -> Outcome:
     is_conflict = isinstance(error, Conflict | NotFound)
     return Outcome(result=Result.CONFLICT) if is_conflict else _CLUSTER_FAILURE(self, key, world, error)
@@ -152,12 +139,6 @@ MISTAKES: Final = (
         scenario="names another's ObjectBucket",
         breaks="own objects only",
         planted=_instead(Gatherer, "_is_proven", lambda *_: True),
-    ),
-    Mistake(
-        name="proves an ObjectBucket by names and not by uid",
-        scenario="left behind",
-        breaks="nothing lost",
-        planted=_proof_by_names,
     ),
     Mistake(
         name="patches an ObjectBucket by name and believes what comes back",

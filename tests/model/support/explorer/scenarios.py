@@ -363,6 +363,7 @@ def _scenarios() -> tuple[Scenario, ...]:
             actors=((takes_finalizer_off(A), deletes(A)),),
             start=bound_a,
             lagging=frozenset({"objectbucketclaims", "objectbuckets"}),
+            most=4000,
         ),
         Scenario(
             name="finalizer removed by hand, Retain",
