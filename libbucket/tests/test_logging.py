@@ -12,7 +12,8 @@ import pytest
 import structlog
 
 from libbucket import SecretStr
-from libbucket._run.logging import hide_secrets, logging_to
+from libbucket._run.log_values import MAX_LENGTH, MAX_TRACEBACK
+from libbucket._run.logging import logging_to
 
 SECRET = "hunter2-hunter2"
 
@@ -62,11 +63,80 @@ def test_a_secret_is_never_printed(log_format: str, value: object) -> None:
     assert "*****" in line
 
 
-def test_a_structure_without_end_does_not_stop_the_log() -> None:
-    endless: dict[str, Any] = {}
-    endless["again"] = endless
-    hidden = hide_secrets(None, "info", {"event": "x", "found": endless})
-    assert hidden["event"] == "x"
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError(SECRET)
+
+
+def endless() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    found["again"] = found
+    return found
+
+
+def nested(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+ODD_VALUES = {
+    "without end": endless(),
+    "deeper than the stack": nested(100_000),
+    "keys that are no strings": {(1, 2): 1, 3: {None: frozenset({4})}, b"x": 2.5},
+    "half a surrogate pair": {"\ud800": ["\udfff"]},
+    "without a representation": [Unprintable()],
+    "too many digits to be written": 10**100_000,
+    "not a number": [float("nan"), float("inf")],
+    "bytes": b"\x1b[31m\n",
+    "an exception": ValueError("x\ny"),
+}
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("what", ODD_VALUES)
+def test_no_value_stops_the_log(log_format: str, what: str) -> None:
+    (line,) = logged(log_format, found=ODD_VALUES[what], claim="a/b").splitlines()
+    assert "something happened" in line
+    assert "a/b" in line
+    assert SECRET not in line
+    if log_format == "json":
+        json.loads(line, parse_constant=pytest.fail)
+
+
+LONG_VALUES = {
+    "text": "x" * 1_000_000,
+    "keys": {f"key-{number}": number for number in range(100_000)},
+    "items": [["x" * 1000] * 1000] * 1000,
+    "a dict in each item of a dict": {f"k{number}": {f"k{one}": "x" for one in range(100)} for number in range(1000)},
+    "control characters": "\x1b" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("what", LONG_VALUES)
+def test_a_value_has_a_bounded_length(log_format: str, what: str) -> None:
+    line = logged(log_format, found=LONG_VALUES[what], claim="a/b")
+    assert MAX_LENGTH < len(line) < 8 * MAX_LENGTH, "escapes are longer than what they stand for"
+    assert "a/b" in line, "another value is not cut for it"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_is_cut_off_is_counted(log_format: str) -> None:
+    line = logged(log_format, found="x" * (MAX_LENGTH + 1_234), whole="y" * MAX_LENGTH)
+    assert "(+1,234 characters)" in line
+    assert "y" * MAX_LENGTH in line
+    assert line.count("characters)") == 1
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_message_has_a_bounded_length(log_format: str) -> None:
+    stream = io.StringIO()
+    with logging_to(stream, log_format=log_format, verbosity=0):
+        structlog.get_logger().warning("x" * 1_000_000)
+        logging.getLogger("library").warning("x" * 1_000_000)
+    assert len(stream.getvalue()) < 4 * MAX_LENGTH
 
 
 def fail_with_a_local_variable() -> None:
@@ -84,6 +154,41 @@ def test_a_traceback_shows_no_local_variables(log_format: str) -> None:
             structlog.get_logger().exception("failed")
     assert "RuntimeError" in stream.getvalue()
     assert "open-sesame" not in stream.getvalue()
+
+
+def fail_with(message: str) -> None:
+    raise ValueError(message)
+
+
+FORGED = "2026-01-01T00:00:00Z [info     ] all is well"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("broken", ["\n", "\r", "\x85", "\u2028"], ids=ascii)
+def test_a_traceback_forges_no_line(log_format: str, broken: str) -> None:
+    stream = io.StringIO()
+    with logging_to(stream, log_format=log_format, verbosity=0):
+        try:
+            fail_with(f"photos{broken}{FORGED}")
+        except ValueError:
+            structlog.get_logger().exception("failed")
+            logging.getLogger("library").exception("failed, too")
+    lines = stream.getvalue().splitlines()
+    assert "all is well" in stream.getvalue()
+    assert [line for line in lines if not line.startswith("    ")] == [line for line in lines if "failed" in line]
+    assert len([line for line in lines if "failed" in line]) == 2
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_traceback_has_a_bounded_length(log_format: str) -> None:
+    stream = io.StringIO()
+    with logging_to(stream, log_format=log_format, verbosity=0):
+        try:
+            fail_with("x" * 1_000_000)
+        except ValueError:
+            structlog.get_logger().exception("failed")
+    assert MAX_LENGTH < len(stream.getvalue()) < 2 * MAX_TRACEBACK
+    assert "ValueError" in stream.getvalue()
 
 
 @pytest.mark.parametrize(("verbosity", "is_shown"), [(0, False), (3, False), (4, True), (9, True)])
@@ -150,3 +255,73 @@ def test_a_line_stays_one_line_whatever_a_tenant_writes(log_format: str, broken:
 
 def test_what_can_be_printed_is_printed_as_it_is() -> None:
     assert "bücket='x' café" in logged("text", name="bücket='x' café")
+
+
+def test_a_value_or_a_message_in_text_forges_no_field() -> None:
+    forged = "x namespace=kube-system"
+    line = logged("text", found=forged)
+    assert f"found='{forged}'" in line
+    stream = io.StringIO()
+    with logging_to(stream, log_format="text", verbosity=0):
+        structlog.get_logger().info(f"spec.additionalConfig.{forged} is ignored", namespace="shop")
+        structlog.get_logger().info("spec.additionalConfig.x is ignored", namespace="shop")
+    first, second = stream.getvalue().splitlines()
+    assert f"'spec.additionalConfig.{forged} is ignored'" in first
+    assert "] spec.additionalConfig.x is ignored" in second, "a message that can't be taken for fields is as it was"
+
+
+# Streams that can't be written to -------------------------------------------------------------------------------------
+
+
+class Broken(io.StringIO):
+    """A stream that fails as long as it has something to raise."""
+
+    error: Exception | None = None
+
+    def write(self, text: str) -> int:
+        if self.error is not None:
+            raise self.error
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize(
+    "error",
+    [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device"), ValueError("I/O on closed file")],
+)
+def test_a_line_that_cannot_be_written_is_lost_and_the_next_is_not(log_format: str, error: Exception) -> None:
+    stream = Broken()
+    with logging_to(stream, log_format=log_format, verbosity=0):
+        stream.error = error
+        structlog.get_logger().info("lost")
+        logging.getLogger("library").warning("lost, too")
+        stream.error = None
+        structlog.get_logger().info("written")
+        logging.getLogger("library").warning("written, too")
+    assert len(stream.getvalue().splitlines()) == 2
+    assert "lost" not in stream.getvalue()
+
+
+def test_a_stream_that_knows_only_ascii_gets_escapes() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", errors="strict")
+    with logging_to(stream, log_format="text", verbosity=0):
+        structlog.get_logger().info("bücket")
+    assert b"b\\xfccket" in raw.getvalue()
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_line_of_a_library_that_cannot_be_formatted_shows_no_arguments(
+    log_format: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # without pytest's own, which raises
+    stream = io.StringIO()
+    with logging_to(stream, log_format=log_format, verbosity=0):
+        logging.getLogger("library").warning("%d buckets", SECRET)
+    assert "could not be formatted" in stream.getvalue()
+    assert "library" in stream.getvalue()
+    assert SECRET not in stream.getvalue() + capsys.readouterr().err

@@ -18,8 +18,9 @@ from chart_world import CHART, ROOT, a_release, one, render
 from prometheus_client.parser import text_string_to_metric_families
 from tenant import SECONDS, Tenant
 
-from libbucket import Reason
-from libbucket._api import Phase
+from libbucket._metrics import PHASES, REASONS, RESULTS, VERBS
+from libbucket._outcomes import MEANINGS, Actor
+from libbucket.errors import Reason
 from libbucket.testing.binaries import go_binary
 from libbucket.testing.provisioner_process import provisioner_process
 
@@ -47,7 +48,7 @@ OF_THE_TARGET = {"namespace", "job", "instance"}
 PROVISIONER = "monitored.test/bucket"
 
 SELECTOR = re.compile(r"\b((?:libbucket|process)_\w+)\{(.*?)\}")
-MATCHER = re.compile(r'(\w+)=~?"([^"]*)"')
+MATCHER = re.compile(r'(\w+)(?:=|=~|!=|!~)"([^"]*)"')
 
 
 @pytest.fixture(scope="session")
@@ -125,10 +126,11 @@ def test_what_is_asked_for_is_told(asked: Any, told: dict[str, list[dict[str, st
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_an_alert_asks_for_values_that_exist(rule: dict[str, Any]) -> None:
     known: dict[str, set[str]] = {
-        "reason": set(Reason),
-        "phase": {Phase.PENDING, Phase.BOUND, Phase.FAILED},
-        "verb": {"provision", "grant", "delete", "revoke", "is_intact"},
-        "result": set(Reason),
+        "reason": set(REASONS),
+        "phase": set(PHASES),
+        "verb": set(VERBS),
+        "result": set(RESULTS),
+        "actor": {actor.name.lower() for actor in Actor},
     }
     asked = [found for _, matchers in SELECTOR.findall(rule["expr"]) for found in MATCHER.findall(matchers)]
 
@@ -150,6 +152,13 @@ def test_an_alert_leads_to_what_to_do(rule: dict[str, Any]) -> None:
 
     assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert rule["labels"]["severity"] in {"warning", "critical"}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_prints_no_text_of_a_tenant(rule: dict[str, Any]) -> None:
+    # Labels of closed lists, and names of classes, which administrators choose.
+    printed = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+    assert printed <= {"reason", "verb", "storage_class"}
 
 
 def test_the_service_monitor_finds_the_service_and_the_alerts_its_targets() -> None:
@@ -205,31 +214,79 @@ class Case:
 
 EVERY_FIVE_MINUTES = "0 1 1 1 1 1 2 2 2 2 2 3 3 3 3 3 4 4 4 4 4 5 5 5 5 5 6 6 6 6 6 6x60"
 ERRORS = 'libbucket_backend_call_errors_total{{verb="{}",reason="{}"}}'.format
+WAITING = 'libbucket_claims_waiting{{reason="{}",actor="{}",storage_class="minio"}}'.format
 CASES = {
     "a claim that stays pending": Case(
         alert="LibbucketClaimsStuck",
-        series={'libbucket_claims{phase="Pending",storage_class="minio"}': "1x60"},
+        series={WAITING("", "nobody"): "1x60"},
         fires=31,
         silent=29,
     ),
-    "a claim that failed for good": Case(
+    "a claim whose reason changes": Case(
         alert="LibbucketClaimsStuck",
-        series={'libbucket_claims{phase="Failed",storage_class="minio"}': "1x60"},
-        fires=31,
+        series={
+            WAITING("StoreUnavailable", "administrator"): "1x10 0x10 1x10 0x30",
+            WAITING("Throttled", "nobody"): "0x10 1x10 0x10 1x30",
+        },
+        fires=35,
     ),
     "claims that are bound after a while": Case(
         alert="LibbucketClaimsStuck",
-        series={
-            'libbucket_claims{phase="Pending",storage_class="minio"}': "1x20 0x40",
-            'libbucket_claims{phase="Bound",storage_class="minio"}': "5x60",
-        },
+        series={WAITING("Provisioning", "nobody"): "1x20 0x40"},
         silent=50,
+    ),
+    "a claim that is deleted, and its bucket is not empty": Case(
+        alert="LibbucketClaimsStuck",
+        series={WAITING("BucketNotEmpty", "administrator"): "1x60"},
+        silent=50,
+    ),
+    **{
+        f"a claim that waits for {reason}": Case(
+            alert="LibbucketClaimsStuck",
+            series={WAITING(reason, MEANINGS[reason].actor.name.lower()): "1x60"},
+            fires=None if MEANINGS[reason].actor is Actor.AUTHOR else 31,
+            silent=50 if MEANINGS[reason].actor is Actor.AUTHOR else 29,
+        )
+        for reason in (
+            Reason.INVALID_CLAIM,
+            Reason.INVALID_CONFIG,
+            Reason.BUCKET_EXISTS,
+            Reason.SECRET_CONFLICT,
+            Reason.INVALID_PARAMETERS,
+            Reason.ACCESS_DENIED,
+            Reason.REJECTED_BY_CLUSTER,
+            Reason.NOT_READY,
+        )
+    },
+    "claims of which one waits for its author, and another one for the administrator": Case(
+        alert="LibbucketClaimsStuck",
+        series={WAITING("InvalidClaim", "author"): "7x60", WAITING("QuotaExceeded", "administrator"): "1x60"},
+        fires=31,
+    ),
+    "a bucket whose claim is gone": Case(
+        alert="LibbucketBucketWithoutClaim",
+        series={
+            'libbucket_buckets_without_claim{instance="a"}': "1x60",
+            'libbucket_buckets_without_claim{instance="b"}': "1x60",
+        },
+        fires=16,
+        silent=14,
+    ),
+    "a bucket that is released a little after its claim is gone": Case(
+        alert="LibbucketBucketWithoutClaim",
+        series={"libbucket_buckets_without_claim": "0x5 1x10 0x45"},
+        silent=30,
     ),
     "a store that is down": Case(
         alert="LibbucketStoreErrors",
         series={ERRORS("provision", "StoreUnavailable"): EVERY_FIVE_MINUTES},
         fires=25,
         silent=5,
+    ),
+    "a store that refuses what it is asked": Case(
+        alert="LibbucketStoreErrors",
+        series={ERRORS("provision", "StoreRefused"): EVERY_FIVE_MINUTES},
+        fires=25,
     ),
     "a store that came back": Case(
         alert="LibbucketStoreErrors",

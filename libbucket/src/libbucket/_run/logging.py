@@ -8,23 +8,22 @@ libraries' own logs come through here too, from WARNING on. Tracebacks never sho
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
-from libbucket.types import SecretStr
+from libbucket._run.log_values import one_line, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import TextIO
 
-    from structlog.typing import EventDict, Processor, WrappedLogger
+    from structlog.typing import Processor
 
 DEBUG_VERBOSITY: Final = 4  # Kubernetes' convention: up to 3 is for operators, from 4 on for whoever looks for a bug
 _RETRIES: Final = "urllib3.connectionpool"  # warns of each retry; what fails in the end is said by us, once
-_DEPTH: Final = 8
-_HIDDEN: Final = "**********"
 
 
 @contextmanager
@@ -38,13 +37,14 @@ def logging_to(stream: TextIO, *, log_format: str, verbosity: int) -> Iterator[N
     """
     level = logging.DEBUG if verbosity >= DEBUG_VERBOSITY else logging.INFO
     rendering = _rendering(log_format, colors=stream.isatty())
+    steady = _Steady(stream)
     structlog.configure(
         processors=[*_common(), *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=lambda *_: structlog.WriteLogger(cast("TextIO", steady)),
         cache_logger_on_first_use=False,  # or a logger would outlive this block
     )
-    handler = _library_handler(stream, rendering)
+    handler = _library_handler(steady, rendering)
     root, retries = logging.getLogger(), logging.getLogger(_RETRIES)
     before = root.level, retries.level
     root.addHandler(handler)
@@ -66,19 +66,19 @@ def _common() -> list[Processor]:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        hide_secrets,
     ]
 
 
 def _rendering(log_format: str, *, colors: bool) -> Sequence[Processor]:
     if log_format == "json":
-        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer(default=repr)]
-    return [printable, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+        exceptions = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        return [exceptions, plain, structlog.processors.JSONRenderer()]
+    console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    return [structlog.processors.format_exc_info, plain, one_line, console]
 
 
-def _library_handler(stream: TextIO, rendering: Sequence[Processor]) -> logging.Handler:
-    handler = logging.StreamHandler(stream)
+def _library_handler(stream: _Steady, rendering: Sequence[Processor]) -> logging.Handler:
+    handler = _LibraryHandler(stream)
     handler.setLevel(logging.WARNING)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -89,35 +89,25 @@ def _library_handler(stream: TextIO, rendering: Sequence[Processor]) -> logging.
     return handler
 
 
-def hide_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The processor that puts asterisks in the place of every `SecretStr`, however deep."""
-    return {key: _hidden(value, _DEPTH) for key, value in event.items()}
+class _Steady:
+    """A stream that raises nothing, and loses what can't be written: a log without a reader must not end a worker."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                self._stream.write(text.encode("ascii", errors="backslashreplace").decode())
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
-def printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The processor that keeps a line of text one line, whatever is in it: tenants choose some of the words.
-
-    Line breaks of every kind, colours and what turns the direction of writing are escaped, as Python writes them.
-    Tracebacks are not: they have lines, and are ours.
-    """
-    return {key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()}
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
-def _hidden(value: Any, depth: int) -> Any:
-    if isinstance(value, SecretStr):
-        return _HIDDEN
-    if depth and isinstance(value, dict):
-        return _hidden_dict(value, depth - 1)
-    if depth and type(value) in {list, tuple, set, frozenset}:
-        return [_hidden(item, depth - 1) for item in value]
-    return value
-
-
-def _hidden_dict(value: MutableMapping[Any, Any], depth: int) -> dict[Any, Any]:
-    return {_hidden(key, depth): _hidden(item, depth) for key, item in value.items()}
+class _LibraryHandler(logging.StreamHandler[_Steady]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
+        """Says so in one line, where the base prints the arguments, which may be a tenant's, or secrets."""
+        structlog.get_logger().warning("a log line of a library could not be formatted", logger=record.name)

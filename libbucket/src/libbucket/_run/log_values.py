@@ -1,0 +1,119 @@
+"""What a log line may hold: plain data of bounded size, without secrets, that forges no line and no field.
+
+Tenants choose some of the words: names of classes, keys and values of `additionalConfig`, what a store answers to them.
+The processors here stand between what is logged and what renders it. They raise nothing, whatever they are given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from libbucket.types import SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from structlog.typing import EventDict, WrappedLogger
+
+MAX_LENGTH: Final = 2048
+"""Characters of one value, keys and items of a structure included."""
+
+MAX_TRACEBACK: Final = 16 * 1024
+_MAX_DEPTH: Final = 8
+_LARGEST_NUMBER: Final = 10**64
+_HIDDEN: Final = "**********"
+_MORE: Final = "…"
+
+
+def plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The processor that makes plain, bounded data of every value, and asterisks of every `SecretStr`."""
+    return {key: _plain(value, MAX_TRACEBACK if key == "exception" else MAX_LENGTH) for key, value in event.items()}
+
+
+def one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The processor that keeps a line of text one line, whatever is in it.
+
+    Line breaks of every kind, colours and what turns the direction of writing are escaped, as Python writes them. The
+    lines of a traceback are indented, so that none of them looks like a line of the log. A message that could be read
+    as fields is quoted; values are by the renderer.
+    """
+    escaped = {key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()}
+    if "=" in str(escaped.get("event")):
+        escaped["event"] = repr(escaped["event"])
+    if isinstance(event.get("exception"), str):
+        escaped["exception"] = "\n".join(f"    {_escaped(line)}" for line in event["exception"].splitlines())
+    return escaped
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _plain(value: Any, length: int) -> Any:
+    try:
+        return _Value(length).of(value)
+    except Exception as error:  # noqa: BLE001 - a line must not be lost, nor a thread end, because of what is in it
+        return f"<{type(value).__name__} without a representation: {type(error).__name__}>"
+
+
+class _Value:
+    """Makes one value plain, until what it may be long is used up.
+
+    Args:
+        length: characters, at most.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def of(self, value: Any, depth: int = _MAX_DEPTH) -> Any:
+        """The value, as JSON can hold it."""
+        if isinstance(value, SecretStr):
+            return self._cut(_HIDDEN)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return self._cut(str(value))
+        if isinstance(value, (int, float)):
+            return self._number(value)
+        if isinstance(value, dict):
+            return self._dict(value, depth - 1) if depth else _MORE
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return self._list(value, depth - 1) if depth else _MORE
+        return self._cut(repr(value))
+
+    def _cut(self, text: str) -> str:
+        kept = text[: max(self._left, 0)]
+        self._left -= len(kept)
+        if len(kept) < len(text):
+            kept += f"{_MORE} (+{len(text) - len(kept):,} characters)"
+        return kept.encode(errors="backslashreplace").decode()  # half of a surrogate pair can't be written
+
+    def _number(self, value: float) -> Any:
+        self._left -= 1
+        if isinstance(value, int):
+            return value if abs(value) < _LARGEST_NUMBER else "a number of more than 64 digits"
+        return value if math.isfinite(value) else repr(value)
+
+    def _list(self, items: Iterable[Any], depth: int) -> list[Any]:
+        found: list[Any] = []
+        for item in items:
+            if self._left <= 0:
+                found.append(_MORE)
+                break
+            self._left -= 1
+            found.append(self.of(item, depth))
+        return found
+
+    def _dict(self, items: dict[Any, Any], depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in items.items():
+            if self._left <= 0:
+                found[_MORE] = _MORE
+                break
+            self._left -= 1
+            found[str(self.of(key, depth))] = self.of(item, depth)
+        return found
