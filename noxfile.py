@@ -43,6 +43,7 @@ nox.options.download_python = "never"
 CORE = "libbucket"
 STORES = {path.parent.name: path.parent for path in sorted(Path("packages").glob("*/pyproject.toml"))}
 PACKAGES = {CORE: Path(CORE), **STORES}
+TESTKIT = Path("testkit")
 SOURCES = [str(path / "src") for path in PACKAGES.values()]
 UNIT_TESTS = {name: path / "tests" / ("" if name == CORE else "unit") for name, path in PACKAGES.items()}
 UNIT_TESTS["model"] = Path("tests/model")
@@ -118,7 +119,8 @@ def types(session: nox.Session) -> None:
     """Checks types with mypy strict: sources, tests, examples, and this file."""
     install(session, "dev", ours=True)
     tests = [str(path / "tests") for path in PACKAGES.values() if (path / "tests").is_dir()]
-    check(session, "mypy", "noxfile.py", *SOURCES, *tests, "tests", "tools", "examples", *session.posargs)
+    ours = [*SOURCES, "testkit/src", *tests, "tests", "tools", "examples"]
+    check(session, "mypy", "noxfile.py", *ours, *session.posargs)
 
 
 @nox.session
@@ -334,7 +336,7 @@ def install(session: nox.Session, name: str, *, ours: bool = False) -> None:
     """Installs a file of pins by hash, and then our own packages, which no hash can name, without dependencies."""
     session.install("--quiet", "--require-hashes", "--requirements", requirements(name))
     if ours:
-        editable = [argument for path in PACKAGES.values() for argument in ("--editable", str(path))]
+        editable = [argument for path in (*PACKAGES.values(), TESTKIT) for argument in ("--editable", str(path))]
         session.install("--quiet", "--no-deps", "--build-constraints", requirements("build"), *editable)
 
 

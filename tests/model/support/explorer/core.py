@@ -21,8 +21,8 @@ from unittest import mock
 import msgspec
 import structlog
 
-from explorer.api_server import Cluster, Refusal, Request, dump, plural_of
-from explorer.frozen import Frozen
+from testkit.api_server import Cluster, Refusal, Request, dump, plural_of
+from testkit.frozen import Frozen
 from explorer.object_store import Answered, Call, Planted, Raised
 from libbucket import _api
 from libbucket._circuit_breaker import CircuitBreaker, Settings

@@ -9,7 +9,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from explorer.api_server import Request, bucket_path, plural_of, secret_path
+from testkit.api_server import Request, bucket_path, plural_of, secret_path
 from explorer.core import CachesChanged, FenceMoved
 from explorer.object_store import Call
 from explorer.search import QUIET
@@ -30,7 +30,7 @@ from libbucket.testing.memory import MemoryProvisioner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from explorer.api_server import Json
+    from testkit.api_server import Json
     from explorer.moves import Did, Move
     from explorer.world import World
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from explorer.api_server import NO_ANSWER, Request, dump, respond, short
+from testkit.api_server import NO_ANSWER, Request, dump, respond, short
 from explorer.core import (
     RESOURCES,
     CachesChanged,
@@ -23,7 +23,7 @@ from explorer.core import (
     simplified,
     watched_by,
 )
-from explorer.frozen import Frozen
+from testkit.frozen import Frozen
 from explorer.object_store import Call, Raised, call
 from explorer.world import Replica, Work, World, controller_uid
 from libbucket._outcomes import Retry

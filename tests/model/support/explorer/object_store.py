@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from explorer.frozen import Frozen
+from testkit.frozen import Frozen
 from libbucket.errors import ProvisionerError
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_store import Bucket, Identity, MemoryStore

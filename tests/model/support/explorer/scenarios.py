@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from explorer.api_server import (
+from testkit.api_server import (
     Cluster,
     Request,
     bucket_path,
@@ -22,7 +22,7 @@ from explorer.api_server import (
     secret_path,
 )
 from explorer.core import LABEL, PROVISIONER, quietly
-from explorer.frozen import Frozen
+from testkit.frozen import Frozen
 from explorer.moves import Action, Rules, fair, moves, restarted, settle
 from explorer.object_store import StoredBucket, StoredIdentity
 from explorer.world import Replica, World, has_finalizer, owner_uid
@@ -34,7 +34,7 @@ from libbucket.testing import builders
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from explorer.api_server import Json
+    from testkit.api_server import Json
 
 CLASS: Final = "buckets"
 ALL: Final = frozenset({"objectbucketclaims", "objectbuckets", "secrets", "configmaps"})

@@ -17,7 +17,7 @@ from explorer.moves import fair, moves
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from explorer.api_server import Cluster
+    from testkit.api_server import Cluster
     from explorer.invariants import Invariant
     from explorer.moves import Move, Rules
     from explorer.object_store import Store

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from explorer.api_server import Cluster, claim_path
+from testkit.api_server import Cluster, claim_path
 from explorer.core import EMPTY, View
-from explorer.frozen import Frozen
+from testkit.frozen import Frozen
 from explorer.object_store import Store
 from libbucket import _api
 
 if TYPE_CHECKING:
-    from explorer.api_server import Json
+    from testkit.api_server import Json
     from explorer.core import Run
 
 

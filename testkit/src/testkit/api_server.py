@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from explorer.frozen import Frozen
+from testkit.frozen import Frozen
 
 Json = dict[str, Any]
 
@@ -125,7 +125,7 @@ def short(path: str) -> str:
     parts = path.split("/")
     parts, tail = (parts[:-1], "/status") if parts[-1] == "status" else (parts, "")
     at = parts.index("namespaces") if "namespaces" in parts else -1
-    if at < 0:
+    if at < 0 or at + 2 >= len(parts):
         return f"{parts[-2]} {parts[-1]}{tail}"
     return f"{parts[at + 2]} {parts[at + 1]}/{'/'.join(parts[at + 3 :])}{tail}".rstrip("/")
 
