@@ -11,6 +11,7 @@ from libbucket import (
     AccessDenied,
     InvalidParameters,
     NotReady,
+    ProvisionerError,
     Reason,
     StoreUnavailable,
     Throttled,
@@ -250,16 +251,18 @@ def test_a_claim_that_may_have_reached_its_store_waits_for_it() -> None:
 
 
 @pytest.mark.parametrize("error", [AccessDenied("wrong password"), StoreUnavailable("no answer in time")])
-def test_a_class_that_was_made_again_right_is_used_where_the_recorded_parameters_never_worked(error: Exception) -> None:
+def test_a_class_that_was_made_again_right_is_used_where_the_recorded_parameters_never_worked(
+    error: ProvisionerError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     core, store = away()
-    store.tracks_requests = False  # type: ignore[misc] - something may have been sent
+    monkeypatch.setattr(Away, "tracks_requests", False)  # something may have been sent
     store.error, store.of_host = error, "wrong.invalid"
     core.request("DELETE", class_path("buckets"))
     core.create_class(parameters={"host": "wrong.invalid"})
     key = core.create_claim("photos")
     core.reconcile(key, times=2)
     core.delete_claim(key)
-    assert core.reconcile(key).result == error.reason  # type: ignore[attr-defined]
+    assert core.reconcile(key).result == error.reason
     core.request("DELETE", class_path("buckets"))
     core.create_class(parameters={"host": "right.invalid"})
     assert core.reconcile(key).result == Result.RELEASED
