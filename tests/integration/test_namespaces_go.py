@@ -48,7 +48,8 @@ def test_a_namespace_with_claims_in_every_state_goes_once_its_store_is_back(worl
         world.claim("pending", namespace=space)
         world.wait_reason("StoreUnavailable", "pending", space)
         world.admin.delete(path)
-        for name in ("bound", "waits", "empty", "classless", "failed", "pending"):
+        world.admin.wait_gone(world.claim_path("pending", space), timeout=20)  # the store was never asked for it
+        for name in ("bound", "waits", "empty", "classless", "failed"):
             world.wait_claim(
                 lambda c: "deletionTimestamp" in c["metadata"] and condition(c).get("message") == "the store is away",
                 name,
