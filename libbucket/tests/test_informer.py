@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
-from kubernetes.client import Configuration
 
 from libbucket._api import ObjectBucketClaim
 from libbucket._kube.cache import Cache
 from libbucket._kube.client import KubeClient
+from libbucket._kube.client_config import Address, ClientConfig
 from libbucket._kube.informer import PAGE_SIZE, Informer, WatchSettings
 from libbucket._kube.resources import CLAIMS, SECRET_METADATA
 from libbucket.testing import builders
@@ -85,7 +85,7 @@ class Server:
     Attributes:
         lists: answers to come.
         watches: answers to come.
-        requests: the queries that came.
+        requests: the queries that came, without those for the present version (a list of one object).
     """
 
     lists: deque[Answer]
@@ -99,6 +99,8 @@ class Server:
 
     def take(self, path: str, query: dict[str, str], accept: str) -> Answer:
         with self.changed:
+            if query.get("limit") == "1":
+                return self.lists[0]
             self.requests.append(query)
             self.paths.append(path)
             self.accepts.append(accept)
@@ -244,9 +246,7 @@ def running(
 ) -> Iterator[Run]:
     """An informer at work, stopped at the end of the block."""
     with serving(lists, watches) as (server, host):
-        configuration = Configuration()
-        configuration.host = host
-        client = KubeClient(configuration)
+        client = KubeClient(ClientConfig(address=Address(host=host)))
         cache: Cache[Any] = Cache()
         for one in known:
             cache.observe(one)
