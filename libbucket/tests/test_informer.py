@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import deque
 from contextlib import contextmanager, suppress
@@ -96,18 +97,27 @@ class Server:
     changed: threading.Condition = field(default_factory=threading.Condition)
     closing: threading.Event = field(default_factory=threading.Event)
     extra: deque[bytes] = field(default_factory=deque)
+    version: int = 0
+    restored: bool = False
 
     def take(self, path: str, query: dict[str, str], accept: str) -> Answer:
         with self.changed:
             if query.get("limit") == "1":
-                return self.lists[0]
+                return page(version=self.version)
             self.requests.append(query)
             self.paths.append(path)
             self.accepts.append(accept)
             self.changed.notify_all()
             if "watch" in query:
-                return self.watches.popleft() if self.watches else watch()
-            return self.lists.popleft() if len(self.lists) > 1 else self.lists[0]
+                return self._served(self.watches.popleft() if self.watches else watch())
+            return self._served(self.lists.popleft() if len(self.lists) > 1 else self.lists[0])
+
+    def _served(self, answer: Answer) -> Answer:
+        """The present version of a server is never below what it has told, unless its etcd was restored."""
+        told = [int(number) for number in re.findall(rb'"resourceVersion": "(\d+)"', answer.body)]
+        is_restored = "watch" not in self.requests[-1] and self.restored
+        self.version = max(told, default=self.version) if is_restored else max([self.version, *told])
+        return answer
 
     def send(self, *events: bytes) -> None:
         """Has the watch that is open say more."""

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SECONDS: Final = 10.0
-_EARLYT = TypeVar("T")
-
-_SECONDS: Final = 10.0
+_EARLY_SECONDS: Final = 10.0
 
 
 class _Discovery(msgspec.Struct):
