@@ -39,6 +39,9 @@ T = TypeVar("T", bound=_api.Object)
 
 PAGE_SIZE: Final = 500
 _RELIST: Final = Backoff(base=0.5, ceiling=30.0)
+_LOG_FAILURES: Final = (OSError, ValueError, RuntimeError)
+"""Of a log that can't be written to (a closed pipe, a full disk): nothing to end a watch for."""
+
 _CHUNK: Final = 64 * 1024
 _LONGEST_LINE: Final = 64 * 1024 * 1024
 """Bytes of one event, many times what an object may have: what goes on after that is no watch."""
@@ -50,6 +53,17 @@ _SILENT_WATCHES: Final = 2
 class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
+
+
+class _Name(msgspec.Struct):
+    name: str
+    namespace: str = ""
+
+
+class _Named(msgspec.Struct):
+    """No more of an object than its name, where nothing else of it can be read."""
+
+    metadata: _Name
 
 
 class _List(msgspec.Struct, Generic[T]):
@@ -160,8 +174,6 @@ class Informer(Generic[T]):
             try:
                 self._list_if_needed()
                 self._watch()
-            except KubeError as error:
-                self._wait_after(error)
             except Exception as error:  # noqa: BLE001 - a thread that ends leaves a cache that never changes
                 self._wait_after(error)
 
@@ -182,7 +194,7 @@ class Informer(Generic[T]):
             delay = max(delay, error.delay)
         if not isinstance(error, ClusterUnavailable):
             self._version = ""
-        with suppress(OSError, ValueError):  # a log that can't be written to (a closed pipe, a full disk)
+        with suppress(*_LOG_FAILURES):
             self._say(error)
         self._stop.wait(delay)
 
@@ -207,7 +219,7 @@ class Informer(Generic[T]):
         # Only a watch that works is a success: a list that works before each watch that fails must not end the
         # backing off, or an account that may list and not watch lists for ever.
         if self._failures:
-            with suppress(OSError, ValueError):
+            with suppress(*_LOG_FAILURES):
                 self._log.info("lists and watches again", after_attempts=self._failures)
         self._failures = 0
 
@@ -233,7 +245,7 @@ class Informer(Generic[T]):
     def _believe(self, version: str) -> None:
         """What the API server said before counts for nothing, if this version is of an older history."""
         if is_newer(self._reached, version):
-            with suppress(OSError, ValueError):
+            with suppress(*_LOG_FAILURES):
                 self._log.warning(
                     "resource versions went back (was etcd restored?); replacing the cache by what is listed",
                     was=self._reached,
@@ -322,7 +334,7 @@ class Informer(Generic[T]):
         except Exception:  # noqa: BLE001 - logged below, where the log takes it
             # Of one object. It is in the cache, and comes up again with its next version or recheck.
             changed = new or old
-            with suppress(OSError, ValueError):
+            with suppress(*_LOG_FAILURES):
                 self._log.exception(
                     "a change was not taken note of, for a mistake in this program",
                     object=changed.metadata.key if changed else "",
@@ -378,16 +390,17 @@ class Informer(Generic[T]):
         try:
             return decode(bytes(raw), self.resource.type)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            with suppress(OSError, ValueError):
+            with suppress(*_LOG_FAILURES):
                 self._log.warning("left out an object that can't be read", error=str(error), object=_name_of(raw))
             return None
 
 
 def _name_of(raw: msgspec.Raw) -> str:
     try:
-        return decode(bytes(raw), _api.Metadata).metadata.key
+        name = decode(bytes(raw), _Named).metadata
     except (msgspec.DecodeError, ValueError, RecursionError):
         return "unknown"
+    return f"{name.namespace}/{name.name}" if name.namespace else name.name
 
 
 def _lines(stream: urllib3.BaseHTTPResponse, host: str, silence: float) -> Iterator[bytes]:
