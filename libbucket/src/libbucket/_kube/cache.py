@@ -122,14 +122,14 @@ class Cache(Generic[T]):
         if key in self._distrusted:
             return old != new
         known = old.metadata.resource_version if old is not None else self._removed.get(key)
-        if known is None:
+        if known is None or is_newer(version, known):
             return True
+        # Known is as new, or newer. Where a list is newer than both and shows something else, what is known can only
+        # be of a history that is no more.
+        is_contradicted = bool(list_version) and not is_newer(known, list_version)
         if version == known:
-            return False
-        if not is_newer(known, version):
-            return True
-        # Known is newer. Where the list is newer than both, what is known can only be of a history that is no more.
-        return bool(list_version) and not is_newer(known, list_version)
+            return old is None and is_contradicted
+        return is_contradicted or not is_newer(known, version)  # versions that are no numbers follow the watch
 
     def _outlives(self, one: T, list_version: str) -> bool:
         return is_newer(one.metadata.resource_version, list_version) and one.metadata.key not in self._distrusted
