@@ -1,6 +1,6 @@
 """Runs a credential plugin of a kubeconfig (`exec`): with a time limit, without a terminal, never silently.
 
-Under `credentials`. Whoever calls it waits for the plugin: no request may. Nothing that a plugin prints to its standard
+Under `credentials`. Its caller waits for the plugin, so it runs in no request. Nothing that a plugin prints to its standard
 output is ever shown, because that is the credentials.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
 """
