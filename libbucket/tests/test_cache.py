@@ -114,6 +114,66 @@ def test_a_fresh_list_leaves_what_is_newer_than_itself(cache: Cache[Metadata]) -
     assert cache.get("shop/just-made") is not None
 
 
+def test_a_list_that_is_newer_than_what_is_known_is_right_where_it_shows_an_older_version(
+    cache: Cache[Metadata],
+) -> None:
+    """An etcd that was restored, and written to until it was ahead again."""
+    cache.observe(version(90, "rolled-back"))
+    cache.remove(version(95, "not-deleted"))
+
+    assert cache.observe(version(50, "rolled-back"), list_version="100") == (True, version(90, "rolled-back"))
+    assert cache.observe(version(51, "not-deleted"), list_version="100") == (True, None)
+    assert cache.retain({"shop/rolled-back", "shop/not-deleted"}, "100", namespace="") == []
+
+
+def test_a_list_that_is_older_than_what_is_known_is_not_believed(cache: Cache[Metadata]) -> None:
+    cache.observe(version(90, "written"))
+    cache.remove(version(95, "deleted"))
+
+    assert cache.observe(version(50, "written"), list_version="80") == (False, version(90, "written"))
+    assert cache.observe(version(51, "deleted"), list_version="80") == (False, None)
+
+
+def test_after_a_history_that_went_back_a_list_replaces_everything_of_before(cache: Cache[Metadata]) -> None:
+    for name in ("rolled-back", "same", "ghost"):
+        cache.observe(version(90, name))
+    cache.remove(version(95, "not-deleted"))
+    cache.distrust(namespace="")
+
+    assert cache.observe(version(50, "rolled-back"), list_version="60") == (True, version(90, "rolled-back"))
+    assert cache.observe(version(90, "same"), list_version="60") == (False, version(90, "same"))
+    assert cache.observe(version(51, "not-deleted"), list_version="60") == (True, None)
+    assert cache.retain({"shop/rolled-back", "shop/same", "shop/not-deleted"}, "60", namespace="") == [
+        version(90, "ghost")
+    ]
+    assert cache.observe(version(61, "ghost")) == (True, None)
+
+
+def test_what_is_written_after_the_history_went_back_counts_as_usual(cache: Cache[Metadata]) -> None:
+    cache.observe(version(90))
+    cache.distrust(namespace="")
+    cache.observe(version(62))
+
+    assert cache.observe(version(50), list_version="60") == (False, version(62))
+    assert cache.retain(set(), "60", namespace="") == []
+
+
+def test_a_deletion_after_the_history_went_back_is_one(cache: Cache[Metadata]) -> None:
+    cache.observe(version(90))
+    cache.distrust(namespace="")
+
+    assert cache.remove(version(61)) == version(90)
+
+
+def test_a_history_that_went_back_is_distrusted_in_one_namespace_only(cache: Cache[Metadata]) -> None:
+    cache.observe(version(90, namespace="bank"))
+    cache.remove(version(90, "gone", namespace="bank"))
+    cache.distrust(namespace="shop")
+
+    assert cache.observe(version(50, namespace="bank")) == (False, version(90, namespace="bank"))
+    assert cache.observe(version(50, "gone", namespace="bank")) == (False, None)
+
+
 def test_a_list_of_one_namespace_leaves_the_others_alone(cache: Cache[Metadata]) -> None:
     cache.observe(version(1, namespace="bank"))
 
@@ -157,3 +217,44 @@ def test_objects_are_found_by_their_group_which_may_change() -> None:
 
     cache.remove(owned("b", "shop", 8))
     assert cache.grouped("shop") == cache.grouped("nobody") == []
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_after_a_restore_and_a_list_the_cache_is_what_the_api_server_has(data: st.DataObject) -> None:
+    """Against a model: any history, put back to any of its states, gone on with, listed, and watched from there."""
+    cache: Cache[Metadata] = Cache()
+    state: dict[str, int] = {}
+    snapshots = [(0, dict(state))]
+    for number in range(1, data.draw(st.integers(1, 12)) + 1):
+        _change(data, cache, state, number)
+        snapshots.append((number, dict(state)))
+    reached = number
+    number, state = data.draw(st.sampled_from(snapshots))
+    for _ in range(data.draw(st.integers(0, 8))):  # nobody watches yet
+        number += 1
+        _change(data, None, state, number)
+
+    if number < reached:
+        cache.distrust(namespace="")
+    for name, at in state.items():
+        cache.observe(version(at, name), list_version=str(number))
+    cache.retain({f"shop/{name}" for name in state}, str(number), namespace="")
+    for _ in range(data.draw(st.integers(0, 4))):
+        number += 1
+        _change(data, cache, state, number)
+
+    known = {one.metadata.name: int(one.metadata.resource_version) for one in cache.all()}
+    assert known == state
+
+
+def _change(data: st.DataObject, cache: Cache[Metadata] | None, state: dict[str, int], number: int) -> None:
+    name = data.draw(st.sampled_from("abc"))
+    if name in state and data.draw(st.booleans()):
+        del state[name]
+        if cache is not None:
+            cache.remove(version(number, name))
+        return
+    state[name] = number
+    if cache is not None:
+        cache.observe(version(number, name))

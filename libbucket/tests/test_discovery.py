@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from libbucket._kube.client import KubeClient
-from libbucket._kube.discovery import CrdFeatures, read_crd_features
+from libbucket._kube.discovery import CrdFeatures, InstalledCrds, read_crd_features
+from libbucket._kube.errors import ClusterUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,3 +105,26 @@ def test_every_loss_is_said() -> None:
 
 def test_schemas_that_are_not_published_yet_are_no_answer() -> None:
     assert read_crd_features(FakeApi({"paths": {}})) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"\xff",
+        b"[]",
+        b"null",
+        b'{"components": []}',
+        b'{"components": {"schemas": {"a": 1}}}',
+        b'{"components": {"schemas": {"a": {"x-kubernetes-group-version-kind": 1}}}}',
+        b"[" * 100_000,
+    ],
+)
+def test_an_answer_that_is_no_openapi_document_is_an_error_of_the_cluster_and_changes_nothing(body: bytes) -> None:
+    class Odd(FakeApi):
+        def get(self, *_: Any, **__: Any) -> bytes:
+            return body
+
+    with pytest.raises(ClusterUnavailable, match="no OpenAPI document"):
+        read_crd_features(Odd({}))
+    assert not InstalledCrds(Odd({}), CrdFeatures()).look()

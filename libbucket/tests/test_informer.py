@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+import time
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,11 +15,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
-from kubernetes.client import Configuration
 
 from libbucket._api import ObjectBucketClaim
 from libbucket._kube.cache import Cache
 from libbucket._kube.client import KubeClient
+from libbucket._kube.client_config import Address, ClientConfig
 from libbucket._kube.informer import PAGE_SIZE, Informer, WatchSettings
 from libbucket._kube.resources import CLAIMS, SECRET_METADATA
 from libbucket.testing import builders
@@ -57,12 +59,16 @@ class Answer:
         code: the HTTP status.
         headers: besides the usual ones.
         ends: what a watch does after its bytes: "open" stays silent, "clean" ends, "broken" hangs up.
+        restores: the version that etcd is put back to once this was answered; 0 if it is not.
+        chunked: whether a watch comes in chunks, or as it does through an old proxy.
     """
 
     body: bytes = b""
     code: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     ends: str = "open"
+    restores: int = 0
+    chunked: bool = True
 
 
 def page(*items: Any, version: int = 10, more: str = "") -> Answer:
@@ -74,8 +80,8 @@ def refusal(code: int, **headers: str) -> Answer:
     return Answer(body=json.dumps(status(code)).encode(), code=code, headers=headers)
 
 
-def watch(*events: bytes, ends: str = "open") -> Answer:
-    return Answer(body=b"".join(events), ends=ends)
+def watch(*events: bytes, ends: str = "open", restores: int = 0, chunked: bool = True) -> Answer:
+    return Answer(body=b"".join(events), ends=ends, restores=restores, chunked=chunked)
 
 
 @dataclass
@@ -85,7 +91,7 @@ class Server:
     Attributes:
         lists: answers to come.
         watches: answers to come.
-        requests: the queries that came.
+        requests: the queries that came, without those for the present version (a list of one object).
     """
 
     lists: deque[Answer]
@@ -96,16 +102,25 @@ class Server:
     changed: threading.Condition = field(default_factory=threading.Condition)
     closing: threading.Event = field(default_factory=threading.Event)
     extra: deque[bytes] = field(default_factory=deque)
+    version: int = 0
 
     def take(self, path: str, query: dict[str, str], accept: str) -> Answer:
         with self.changed:
+            if query.get("limit") == "1":
+                return page(version=self.version)
             self.requests.append(query)
             self.paths.append(path)
             self.accepts.append(accept)
             self.changed.notify_all()
             if "watch" in query:
-                return self.watches.popleft() if self.watches else watch()
-            return self.lists.popleft() if len(self.lists) > 1 else self.lists[0]
+                return self._served(self.watches.popleft() if self.watches else watch())
+            return self._served(self.lists.popleft() if len(self.lists) > 1 else self.lists[0])
+
+    def _served(self, answer: Answer) -> Answer:
+        """The present version of a server is never below what it has told, unless its etcd was restored."""
+        told = [int(number) for number in re.findall(rb'"resourceVersion": "(\d+)"', answer.body)]
+        self.version = answer.restores or max([self.version, *told])
+        return answer
 
     def send(self, *events: bytes) -> None:
         """Has the watch that is open say more."""
@@ -133,6 +148,7 @@ class Server:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     script: Server
+    _is_chunked = True
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -151,7 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _stream(self, answer: Answer) -> None:
-        self._head(answer, {"Transfer-Encoding": "chunked"})
+        self._is_chunked = answer.chunked
+        self._head(answer, {"Transfer-Encoding": "chunked"} if answer.chunked else {"Connection": "close"})
         self._chunk(answer.body)
         while answer.ends == "open" and not self.script.closing.is_set():
             with self.script.changed:
@@ -160,12 +177,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.script.extra.clear()
             self._chunk(more)
         self.close_connection = True
-        if answer.ends == "clean":
+        if answer.ends == "clean" and answer.chunked:
             self.wfile.write(b"0\r\n\r\n")
 
     def _chunk(self, data: bytes) -> None:
         if data:
-            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n" if self._is_chunked else data)
             self.wfile.flush()
 
     def handle(self) -> None:
@@ -244,9 +261,7 @@ def running(
 ) -> Iterator[Run]:
     """An informer at work, stopped at the end of the block."""
     with serving(lists, watches) as (server, host):
-        configuration = Configuration()
-        configuration.host = host
-        client = KubeClient(configuration)
+        client = KubeClient(ClientConfig(address=Address(host=host)))
         cache: Cache[Any] = Cache()
         for one in known:
             cache.observe(one)
@@ -496,6 +511,41 @@ def test_a_silent_watch_is_given_up_and_goes_on_from_the_same_version() -> None:
         assert run.server.listed == 1
 
 
+def test_two_silent_watches_in_a_row_list_again() -> None:
+    lists = [page(claim("a", 1), version=10), page(claim("a", 20), version=20)]
+    with running(lists, silence=0.2, before=without_waiting) as run:
+        run.wait_for(("", "a@1"), ("a@1", "a@20"))
+        assert run.server.watched[:2] == ["10", "10"]
+
+
+def test_an_event_between_two_silences_keeps_the_version() -> None:
+    watches = [watch(), watch(event("ADDED", claim("a", 11)))]
+    with running([page(version=10)], watches, silence=0.2, before=without_waiting) as run:
+        assert _wait_until_watched(run, 4)
+        assert run.server.watched[:4] == ["10", "10", "11", "11"]
+        assert run.server.listed == 1
+
+
+def test_an_event_is_told_as_soon_as_it_is_there_also_through_an_old_proxy() -> None:
+    with running([page()], [watch(event("ADDED", claim("a", 11)), chunked=False)]) as run:
+        run.wait_for(("", "a@11"))
+        run.server.send(event("MODIFIED", claim("a", 12)))
+        run.wait_for(("", "a@11"), ("a@11", "a@12"))
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_watch_that_trickles_without_ever_ending_an_event_is_given_up(chunked: bool) -> None:
+    trickle = watch(b'{"type": ', chunked=chunked)
+    with running([page(version=10)], [trickle], silence=0.3, before=without_waiting) as run:
+        deadline = time.monotonic() + SECONDS
+        while len(run.server.watched) < 2:
+            assert time.monotonic() < deadline
+            run.server.send(b" ")
+            with run.server.changed:
+                run.server.changed.wait(0.02)
+        assert run.server.watched[:2] == ["10", "10"]
+
+
 def test_a_watch_that_is_refused_waits_as_long_as_the_server_says() -> None:
     with running([page(version=10)], [refusal(429, **{"Retry-After": "9"})], before=without_waiting) as run:
         run.server.wait_for_requests(3)
@@ -539,6 +589,185 @@ def test_after_a_watch_that_worked_the_waits_begin_anew() -> None:
     assert len(waits) == 6
     assert waits[4] >= 4
     assert waits[5] <= 0.5
+
+
+# An etcd that was restored from a snapshot.
+
+
+def test_a_history_that_went_back_while_the_server_was_away_replaces_everything() -> None:
+    lists = [page(claim("kept", 80), claim("ghost", 90), version=100), page(claim("kept", 50), version=60)]
+    away = watch(event("ADDED", claim("later", 110)), ends="broken", restores=60)
+    with running(lists, [away, watch(event("ADDED", claim("later", 61)))], before=without_waiting) as run:
+        run.wait_for(
+            ("", "kept@80"),
+            ("", "ghost@90"),
+            ("", "later@110"),
+            ("kept@80", "kept@50"),
+            ("ghost@90", ""),
+            ("later@110", ""),
+            ("", "later@61"),
+        )
+        assert run.known == {"kept@50", "later@61"}
+        assert run.server.watched[:2] == ["100", "60"]
+
+
+@pytest.mark.parametrize("told", [bookmark(60), event("MODIFIED", claim("kept", 60))])
+def test_a_watch_that_tells_of_an_older_version_than_before_lists_again(told: bytes) -> None:
+    lists = [page(claim("kept", 80), version=100), page(claim("kept", 50), version=60)]
+    with running(lists, [watch(told, restores=60)], before=without_waiting) as run:
+        run.wait_for(("", "kept@80"), ("kept@80", "kept@50"))
+        assert _wait_until_watched(run, 2)
+        assert run.server.watched == ["100", "60"]
+
+
+def test_an_object_that_was_deleted_after_the_snapshot_is_back_with_the_restored_history() -> None:
+    lists = [page(claim("a", 80), version=100), page(claim("a", 50), version=60)]
+    away = watch(event("DELETED", claim("a", 110)), ends="broken", restores=60)
+    with running(lists, [away, watch(event("MODIFIED", claim("a", 61)))], before=without_waiting) as run:
+        run.wait_for(("", "a@80"), ("a@80", ""), ("", "a@50"), ("a@50", "a@61"))
+
+
+def test_an_ordinary_list_keeps_what_we_have_written_since() -> None:
+    lists = [page(claim("a", 1), claim("gone", 2), version=10), page(claim("a", 1), version=20)]
+    with running(lists, before=without_waiting) as run:
+        run.server.wait_for_requests(2)
+        run.cache.observe(typed("a", 30))
+        run.cache.observe(typed("made", 31))
+        run.server.send(event("ERROR", status(410)))
+        run.wait_for(("", "a@1"), ("", "gone@2"), ("gone@2", ""))
+        assert run.known == {"a@30", "made@31"}
+
+
+# What nobody has foreseen.
+
+DEEP = b"[" * 20_000 + b"]" * 20_000
+
+
+def odd_claim(name: str, version: int, inside: bytes) -> bytes:
+    metadata = f'"metadata": {{"name": "{name}", "namespace": "shop", "resourceVersion": "{version}"'.encode()
+    return b"{" + metadata + inside + b"}"
+
+
+READABLE = [
+    pytest.param(b'}, "other": ' + DEEP, id="deep nesting beside what is read"),
+    pytest.param(b'}, "spec": {"additionalConfig": {"a": ' + DEEP + b"}}", id="deep nesting in it"),
+    pytest.param(b', "annotations": {"a": "\xff"}}', id="bytes that are no text"),
+    pytest.param(b', "annotations": {"a": "\\ud800"}}', id="half of a character"),
+    pytest.param(b'}, "other": ' + b"9" * 5000, id="a long number beside what is read"),
+]
+UNREADABLE = [
+    pytest.param(b', "generation": ' + b"9" * 5000 + b"}", id="a number too large"),
+    pytest.param(b'}, "spec": {"additionalConfig": {"a": 1e999}}', id="a number out of range"),
+]
+
+
+@pytest.mark.parametrize("inside", READABLE)
+def test_an_odd_object_in_a_list_is_read_as_far_as_it_matters(inside: bytes) -> None:
+    items = b", ".join([json.dumps(claim("a", 1)).encode(), odd_claim("odd", 2, inside)])
+    listed = Answer(body=b'{"metadata": {"resourceVersion": "10"}, "items": [' + items + b"]}")
+    with running([listed]) as run:
+        run.wait_for(("", "a@1"), ("", "odd@2"))
+
+
+@pytest.mark.parametrize("inside", READABLE)
+def test_an_odd_object_in_a_watch_is_read_as_far_as_it_matters(inside: bytes) -> None:
+    line = b'{"type": "ADDED", "object": ' + odd_claim("odd", 11, inside) + b"}\n"
+    with running([page()], [watch(line, event("ADDED", claim("a", 12)))]) as run:
+        run.wait_for(("", "odd@11"), ("", "a@12"))
+        assert len(run.server.watched) == 1
+
+
+@pytest.mark.parametrize("inside", UNREADABLE)
+def test_an_odd_object_that_cant_be_read_stays_as_it_was_and_the_others_go_on(inside: bytes) -> None:
+    items = b", ".join([odd_claim("odd", 20, inside), json.dumps(claim("a", 21)).encode()])
+    listed = Answer(body=b'{"metadata": {"resourceVersion": "30"}, "items": [' + items + b"]}")
+    line = b'{"type": "MODIFIED", "object": ' + odd_claim("odd", 11, inside) + b"}\n"
+    watches = [watch(line, event("ADDED", claim("a", 12)), event("ERROR", status(410)))]
+    with running([page(claim("odd", 1)), listed], watches, before=without_waiting) as run:
+        run.wait_for(("", "odd@1"), ("", "a@12"), ("a@12", "a@21"))
+        assert run.known == {"odd@1", "a@21"}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), ValueError("odd"), RecursionError("odd"), OSError("odd")])
+def test_an_error_that_nobody_has_foreseen_is_said_and_survived(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    retain = Cache.retain
+    errors = [error]
+
+    def raises_once(self: Cache[Any], *args: Any, **kwargs: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return retain(self, *args, **kwargs)
+
+    monkeypatch.setattr(Cache, "retain", raises_once)
+    with running([page(claim("a", 1))], [watch(event("ADDED", claim("b", 11)))], before=without_waiting) as run:
+        run.wait_for(("", "a@1"), ("", "b@11"))
+        assert len(waits_of(run)) == 1
+    said = capsys.readouterr().out
+    assert said.count("for a mistake in this program") == 1
+    assert f"{type(error).__name__}: odd" in said
+
+
+def test_a_change_that_nobody_can_take_note_of_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails_for_one(run: Run) -> None:
+        def on_change(old: Any, new: Any) -> None:
+            if "odd" in _brief(new):
+                raise RuntimeError("no idea")
+            run.on_change(old, new)
+
+        run.informer._on_change = on_change
+
+    watches = [watch(event("ADDED", claim("odd", 11)), event("ADDED", claim("b", 12)))]
+    with running([page(claim("odd", 1), claim("a", 2))], watches, before=fails_for_one) as run:
+        run.wait_for(("", "a@2"), ("", "b@12"))
+        assert len(run.server.watched) == 1
+    assert "object=shop/odd" in capsys.readouterr().out
+
+
+class BrokenLog:
+    """Of a process whose standard error was closed."""
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        def fails(*_: Any, **__: Any) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+        return fails
+
+
+def test_a_log_that_cant_be_written_to_stops_nothing() -> None:
+    def with_broken_log(run: Run) -> None:
+        without_waiting(run)
+        run.informer._log = BrokenLog()
+
+    bad = {"metadata": {"name": "bad"}, "spec": []}
+    watches = [refusal(500), watch(event("ADDED", bad), event("ADDED", claim("b", 12)))]
+    with running([refusal(403), page(claim("a", 1), bad)], watches, before=with_broken_log) as run:
+        run.wait_for(("", "a@1"), ("", "b@12"))
+
+
+# When the server was last heard.
+
+
+def test_a_list_an_event_and_a_bookmark_are_contacts() -> None:
+    with running([page()]) as run:
+        contacts = [run.informer.last_contact]
+        for line in (event("ADDED", claim("a", 11)), bookmark(12), event("ADDED", {"spec": []})):
+            run.server.wait_for_requests(2)
+            run.server.send(line)
+            deadline = time.monotonic() + SECONDS
+            while run.informer.last_contact <= contacts[-1] and time.monotonic() < deadline:
+                time.sleep(0.005)
+            contacts.append(run.informer.last_contact)
+    assert contacts == sorted(set(contacts))
+
+
+@pytest.mark.parametrize("answer", [refusal(500), refusal(403), Answer(body=b"<html>")])
+def test_a_refusal_is_no_contact(answer: Answer) -> None:
+    with running([answer], before=without_waiting) as run:
+        begin = run.informer.last_contact
+        run.server.wait_for_requests(5)
+        assert run.informer.last_contact == begin
 
 
 # The cache under it.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3.exceptions as transport
-from kubernetes.client import Configuration
 
 from libbucket._kube.client import KubeClient
+from libbucket._kube.client_config import Address, ClientConfig, TlsSettings
 from libbucket._kube.errors import (
     AlreadyExists,
     ClusterUnavailable,
@@ -174,11 +174,8 @@ def test_causes_that_go_round_in_a_circle_do_not_hang() -> None:
 
 
 def client_of(host: str, ca: Path | None = None) -> KubeClient:
-    configuration = Configuration()
-    configuration.host = host
-    if ca is not None:
-        configuration.ssl_ca_cert = str(ca)
-    return KubeClient(configuration)
+    tls = TlsSettings(authorities=ca.read_bytes() if ca is not None else b"")
+    return KubeClient(ClientConfig(address=Address(host=host, tls=tls)))
 
 
 def failure_of(host: str, ca: Path | None = None) -> str:

@@ -4,6 +4,9 @@ Filled by the informer and, ahead of the watch, by our own writes (`observe`): a
 claim a millisecond later must not decide on what it has itself changed. Resource versions are compared as
 numbers, which Kubernetes promises since 1.35 and etcd has always given; where they are no numbers, what
 arrives last wins, and the preconditions of our writes catch what is stale.
+
+Versions go backwards in one case: when etcd is restored from an older snapshot. A list tells, because no consistent
+list shows an object as it was before a version that is older than the list itself.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class Cache(Generic[T]):
         self._groups: dict[str, set[str]] = {}
         self._objects: dict[str, T] = {}
         self._removed: dict[str, str] = {}
+        self._distrusted: set[str] = set()
 
     def get(self, key: str) -> T | None:
         """The object, if it exists as far as we know."""
@@ -57,24 +61,43 @@ class Cache(Generic[T]):
         with self._lock:
             return [self._objects[key] for key in sorted(self._groups.get(group, ()))]
 
-    def observe(self, new: T) -> tuple[bool, T | None]:
-        """Takes a version in; gives whether it was news, and what was known before."""
-        key, version = new.metadata.key, new.metadata.resource_version
+    def observe(self, new: T, *, list_version: str = "") -> tuple[bool, T | None]:
+        """Takes a version in; gives whether it was news, and what was known before.
+
+        Args:
+            new: as the API server gave it.
+            list_version: resource version of the list that it comes from; "" for events and answers to writes.
+        """
+        key = new.metadata.key
         with self._lock:
             old = self._objects.get(key)
-            known = old.metadata.resource_version if old is not None else self._removed.get(key)
-            if known is not None and (version == known or _is_newer(known, version)):
+            is_news = self._is_news(new, old, list_version)
+            self._distrusted.discard(key)
+            if not is_news:
                 return False, old
             self._put(key, new)
             self._removed.pop(key, None)
             return True, old
+
+    def distrust(self, *, namespace: str) -> None:
+        """The API server's history went back: of what is known, nothing is newer than what arrives from now on.
+
+        Args:
+            namespace: whose objects are meant; "" for all.
+        """
+        with self._lock:
+            self._distrusted |= {key for key, one in self._objects.items() if _was_listed(one, namespace)}
+            prefix = f"{namespace}/" if namespace else ""
+            for key in [key for key in self._removed if key.startswith(prefix)]:
+                del self._removed[key]
 
     def remove(self, gone: T) -> T | None:
         """Takes an object out, unless a newer one has its name; gives what was known before."""
         key, version = gone.metadata.key, gone.metadata.resource_version
         with self._lock:
             old = self._objects.get(key)
-            if old is not None and _is_newer(old.metadata.resource_version, version):
+            is_known_newer = old is not None and is_newer(old.metadata.resource_version, version)
+            if is_known_newer and key not in self._distrusted:
                 return None
             self._forget(key, version)
             return old
@@ -97,10 +120,27 @@ class Cache(Generic[T]):
         """
         with self._lock:
             gone = [one for key, one in self._objects.items() if key not in keys and _was_listed(one, namespace)]
-            gone = [one for one in gone if not _is_newer(one.metadata.resource_version, resource_version)]
+            gone = [one for one in gone if not self._outlives(one, resource_version)]
             for one in gone:
                 self._forget(one.metadata.key, resource_version)
             return gone
+
+    def _is_news(self, new: T, old: T | None, list_version: str) -> bool:
+        key, version = new.metadata.key, new.metadata.resource_version
+        if key in self._distrusted:
+            return old != new
+        known = old.metadata.resource_version if old is not None else self._removed.get(key)
+        if known is None or is_newer(version, known):
+            return True
+        # Known is as new, or newer. Where a list is newer than both and shows something else, what is known can only
+        # be of a history that is no more.
+        is_contradicted = bool(list_version) and not is_newer(known, list_version)
+        if version == known:
+            return old is None and is_contradicted
+        return is_contradicted or not is_newer(known, version)  # versions that are no numbers follow the watch
+
+    def _outlives(self, one: T, list_version: str) -> bool:
+        return is_newer(one.metadata.resource_version, list_version) and one.metadata.key not in self._distrusted
 
     def _forget(self, key: str, version: str) -> None:
         # The answer to our own last write may arrive after the deletion: it must not bring the object back.
@@ -112,6 +152,7 @@ class Cache(Generic[T]):
 
     def _put(self, key: str, new: T | None) -> None:
         old = self._objects.pop(key, None)
+        self._distrusted.discard(key)
         if new is not None:
             self._objects[key] = new
         if self._group is None:
@@ -129,5 +170,6 @@ def _was_listed(one: _HasMetadata, namespace: str) -> bool:
     return not namespace or one.metadata.namespace == namespace
 
 
-def _is_newer(left: str, right: str) -> bool:
-    return left.isdigit() and right.isdigit() and int(left) > int(right)
+def is_newer(left: str, right: str) -> bool:
+    """Whether a resource version is later than another; no, where they are no numbers."""
+    return left.isdecimal() and right.isdecimal() and int(left) > int(right)

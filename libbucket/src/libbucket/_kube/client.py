@@ -1,8 +1,7 @@
 """Requests to the API server: bytes out, typed objects in, errors typed.
 
-Rides on the `kubernetes` client for configuration, authentication, TLS and connections, and leaves out its
-models, which cost more time than everything else we do. Knows HTTP and the API's conventions; knows nothing
-of caches, claims or who may write when: for that it asks a `fence` before each write.
+Rides on `connection` for configuration, authentication, TLS and connections. Knows HTTP and the API's conventions;
+knows nothing of caches, claims or who may write when: for that it asks a `fence` before each write.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from urllib.parse import urlencode
 
 import msgspec
 import urllib3
-from kubernetes.client.exceptions import ApiException
 
-from libbucket._kube.connection import Connection, Request, send
+from libbucket._kube.connection import Connection
 from libbucket._kube.errors import (
+    ClusterUnavailable,
     Forbidden,
     KubeError,
     NotFound,
@@ -27,14 +26,15 @@ from libbucket._kube.errors import (
     parse_status,
 )
 from libbucket._kube.resources import NAMESPACES
+from libbucket._kube.tolerant_json import decode
+from libbucket._kube.transport import Request
 from libbucket.provisioner import no_fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kubernetes.client import Configuration
-
     from libbucket import _api
+    from libbucket._kube.client_config import ClientConfig
     from libbucket._kube.config import Access
     from libbucket._kube.resources import Resource
 
@@ -52,7 +52,7 @@ class KubeClient:
     """One connection pool to one API server. Safe for threads.
 
     Args:
-        configuration: of the `kubernetes` client, to begin with.
+        config: to begin with.
         access: where that came from, so that changes of it are followed; None if it never changes.
         fence: called before each write, and again when its connection is made; raises `LeadershipLost` to hold it back.
         pool_size: connections kept open; about one per thread that makes requests.
@@ -60,13 +60,13 @@ class KubeClient:
 
     def __init__(
         self,
-        configuration: Configuration,
+        config: ClientConfig,
         *,
         access: Access | None = None,
         fence: Callable[[], None] = no_fence,
         pool_size: int = 32,
     ) -> None:
-        self._connection = Connection(configuration, access, pool_size)
+        self._connection = Connection(config, access, pool_size)
         self._fence = fence
         self._seconds = READ_SECONDS
 
@@ -106,7 +106,7 @@ class KubeClient:
             NotFound: it does not exist.
             KubeError: any other refusal, or no answer.
         """
-        return _decoded(self.get(resource.path(name, namespace=namespace)), resource)
+        return self._decode(self.get(resource.path(name, namespace=namespace)), resource)
 
     def get(self, path: str, *, params: Mapping[str, str] | None = None, accept: str = _JSON) -> bytes:
         """The body of a GET.
@@ -125,7 +125,7 @@ class KubeClient:
             KubeError: any other refusal, or no answer.
         """
         path = _with(resource.path(namespace=namespace), {"fieldManager": FIELD_MANAGER})
-        return _decoded(self._write("POST", path, _JSON, body), resource)
+        return self._decode(self._write("POST", path, _JSON, body), resource)
 
     def replace(self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "") -> T:
         """Replaces an object; `body` carries the resource version that it was read with.
@@ -135,7 +135,7 @@ class KubeClient:
             KubeError: any other refusal, or no answer.
         """
         path = _with(resource.path(name, namespace=namespace), {"fieldManager": FIELD_MANAGER})
-        return _decoded(self._write("PUT", path, _JSON, body), resource)
+        return self._decode(self._write("PUT", path, _JSON, body), resource)
 
     def patch(
         self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "", subresource: str = ""
@@ -151,9 +151,8 @@ class KubeClient:
             KubeError: any other refusal, or no answer.
         """
         path = resource.path(name, namespace=namespace, subresource=subresource)
-        return _decoded(
-            self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body), resource
-        )
+        body_bytes = self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body)
+        return self._decode(body_bytes, resource)
 
     def delete(
         self, resource: Resource[T], name: str, *, uid: str, namespace: str = "", resource_version: str = ""
@@ -174,7 +173,7 @@ class KubeClient:
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions}
         answer = self._write("DELETE", resource.path(name, namespace=namespace), _JSON, body)
         # The object itself while it waits, else a Status; which has no uid of its own in its metadata.
-        found = _decoded(answer, resource)
+        found = self._decode(answer, resource)
         return found if found.metadata.uid == uid else None
 
     def answers(self) -> bool:
@@ -229,12 +228,20 @@ class KubeClient:
     def _send(
         self, method: str, path: str, headers: dict[str, str], body: dict[str, Any] | None, seconds: float
     ) -> urllib3.BaseHTTPResponse:
-        api = self._connection.api()
+        live = self._connection.live()
         request = Request(method=method, path=path, headers=headers, body=body, seconds=seconds)
         try:
-            return send(api, request)
-        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            raise from_transport(error, api.configuration.host) from error
+            return live.send(request)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise from_transport(error, live.host) from error
+
+    def _decode(self, body: bytes, resource: Resource[T]) -> T:
+        try:
+            return decode(body, resource.type)
+        except msgspec.ValidationError as error:
+            raise Unreadable(f"an object of {resource.plural} can't be read: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ClusterUnavailable(f"{self.host}: the answer is no JSON object; is this an API server?") from error
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         try:
@@ -249,13 +256,6 @@ class KubeClient:
             request = urllib3.util.parse_url(response.url or "").path or ""
             raise from_status(parse_status(body, response.status), response.headers, request)
         return body
-
-
-def _decoded(body: bytes, resource: Resource[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=resource.type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(f"an object of {resource.plural} can't be read: {type(error).__name__}") from error
 
 
 def _with(path: str, params: Mapping[str, str] | None) -> str:

@@ -1,31 +1,31 @@
-"""Finds the way to the cluster: flags, the pod's service account, `$KUBECONFIG`, the default kubeconfig.
+"""Finds the API server: flags, the pod's service account, `$KUBECONFIG`, the default kubeconfig.
 
-And tells when it has changed: tokens, authorities and whole kubeconfigs are replaced under a process that runs.
+Reads everything into memory, at the start and whenever `connection` finds that a file has changed or that credentials
+end. May run a credential plugin: no request waits for it.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-import yaml
-from kubernetes.client import Configuration
-from kubernetes.config import ConfigException, load_kube_config
-from kubernetes.config.incluster_config import (
-    SERVICE_CERT_FILENAME,
-    SERVICE_TOKEN_FILENAME,
-    load_incluster_config,
-)
-from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
-
+from libbucket._kube.client_config import Address, ClientConfig, FileReader, TlsSettings
+from libbucket._kube.credentials import bearer, credentials_of
 from libbucket._kube.errors import Misconfigured
+from libbucket._kube.kubeconfig import read_current_context
+from libbucket._kube.oidc import OidcTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from libbucket._kube.credentials import Credentials
+    from libbucket._kube.kubeconfig import CurrentContext
 
-_FILES: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+SERVICE_TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+SERVICE_AUTHORITY: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+_DEFAULT_KUBECONFIG: Final = "~/.kube/config"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,85 +35,116 @@ class Access:
     Attributes:
         kubeconfig: path of a kubeconfig file; "" looks at the pod, then `$KUBECONFIG`, then the default file.
         master: URL of the API server, overriding the one in the kubeconfig.
+        tokens: that an identity provider has refreshed.
     """
 
     kubeconfig: str = ""
     master: str = ""
+    tokens: OidcTokens = field(default_factory=OidcTokens, repr=False, compare=False)
 
-    def load(self) -> Configuration:
-        """As `load_configuration`."""
-        return load_configuration(kubeconfig=self.kubeconfig, master=self.master)
+    def load(self, files: FileReader | None = None) -> ClientConfig:
+        """The API server and the credentials as they are described now.
 
-    def stamp(self) -> Hashable:
-        """Another value as soon as one of the files is another one."""
-        return tuple((str(path), _version_of(path)) for path in self._files())
+        Args:
+            files: notes what is read, also where that fails.
 
-    def _files(self) -> Iterator[Path]:
-        if not self.kubeconfig and not self.master and _runs_in_pod():
-            yield from (Path(SERVICE_TOKEN_FILENAME), Path(SERVICE_CERT_FILENAME))
-        elif self.kubeconfig or not self.master:
-            for name in (self.kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION).split(os.pathsep):
-                path = Path(name).expanduser()
-                yield path
-                yield from _files_named_in(path)
+        Raises:
+            Misconfigured: nothing usable was found; the sentence names the file.
+        """
+        files = files or FileReader()
+        try:
+            if not self.kubeconfig and self.master:
+                return ClientConfig(address=_address(self.master), files=files)
+            if not self.kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST") and files.exists(SERVICE_TOKEN):
+                return _load_service_account(files)
+            return self._load_kubeconfig(files)
+        except Misconfigured as error:
+            raise Misconfigured(f"no way to a cluster: {self._where()}: {_one_line(str(error))}") from error
+
+    def _load_kubeconfig(self, files: FileReader) -> ClientConfig:
+        names = (self.kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG).split(os.pathsep)
+        context = read_current_context([Path(name).expanduser() for name in names if name], files)
+        cluster = context.cluster.section
+        authorities = context.content(
+            context.cluster, cluster.certificate_authority, cluster.certificate_authority_data, "certificate-authority"
+        )
+        credentials = credentials_of(context, authorities, self.tokens)
+        return ClientConfig(
+            address=self._address_in(context, authorities, credentials),
+            authorization=credentials.authorization,
+            expires_at=credentials.expires_at,
+            files=files,
+        )
+
+    def _address_in(self, context: CurrentContext, authorities: bytes, credentials: Credentials) -> Address:
+        cluster = context.cluster.section
+        server = self.master or cluster.server
+        if not server:
+            raise Misconfigured("the current context's cluster has no server")
+        tls = TlsSettings(
+            authorities=b"" if cluster.insecure_skip_tls_verify else authorities,
+            certificate=credentials.certificate,
+            key=credentials.key,
+            server_name=cluster.tls_server_name or "",
+            verify=not cluster.insecure_skip_tls_verify,
+        )
+        return _address(server, tls, cluster.proxy_url or "")
+
+    def _where(self) -> str:
+        return (
+            self.kubeconfig
+            or os.environ.get("KUBECONFIG")
+            or f"no --kubeconfig, no service account, and {_DEFAULT_KUBECONFIG}"
+        )
 
 
-def load_configuration(*, kubeconfig: str = "", master: str = "") -> Configuration:
-    """The `kubernetes` client's configuration.
+def load_configuration(*, kubeconfig: str = "", master: str = "") -> ClientConfig:
+    """As `Access.load`."""
+    return Access(kubeconfig=kubeconfig, master=master).load()
 
-    Args:
-        kubeconfig: path of a kubeconfig file; "" looks at the pod, then `$KUBECONFIG`, then the default file.
-        master: URL of the API server, overriding the one in the kubeconfig.
 
-    Returns:
-        A configuration that re-reads the pod's token as it rotates.
-
-    Raises:
-        Misconfigured: nothing usable was found; the sentence names the file.
-    """
-    configuration = Configuration()
+def _load_service_account(files: FileReader) -> ClientConfig:
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT") or "443"
     try:
-        _load(configuration, kubeconfig, master)
-    except (ConfigException, OSError, yaml.YAMLError, ValueError, TypeError, KeyError) as error:
-        raise Misconfigured(_explain(error, kubeconfig)) from error
-    if master:
-        configuration.host = master.rstrip("/")
-    return configuration
+        token, authorities = files.read(SERVICE_TOKEN).decode(errors="replace"), files.read(SERVICE_AUTHORITY)
+    except OSError as error:
+        raise Misconfigured(f"service account: {error.filename}: {error.strerror}") from error
+    if not authorities.strip():
+        raise Misconfigured(f"service account: {SERVICE_AUTHORITY} is empty")
+    url = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return ClientConfig(
+        address=_address(url, TlsSettings(authorities=authorities)),
+        authorization=bearer(token, f"service account: {SERVICE_TOKEN}"),
+        files=files,
+    )
 
 
-def _load(configuration: Configuration, kubeconfig: str, master: str) -> None:
-    if kubeconfig:
-        load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-    elif master:
-        return
-    elif _runs_in_pod():
-        load_incluster_config(client_configuration=configuration)
-    else:
-        load_kube_config(client_configuration=configuration)
-
-
-def _runs_in_pod() -> bool:
-    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and Path(SERVICE_TOKEN_FILENAME).exists()
-
-
-def _explain(error: Exception, kubeconfig: str) -> str:
-    where = kubeconfig or os.environ.get("KUBECONFIG") or "no --kubeconfig, no service account, and ~/.kube/config"
-    brief = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"no way to a cluster: {where}: {brief}"
-
-
-def _files_named_in(kubeconfig: Path) -> list[Path]:
+def _address(server: str, tls: TlsSettings | None = None, proxy: str = "") -> Address:
+    """Where to connect to; a server without a scheme is one for TLS if anything of TLS is configured, as in kubectl."""
+    tls = tls or TlsSettings()
+    if "://" not in server:
+        speaks_tls = tls.authorities or tls.certificate or not tls.verify
+        server = f"{'https' if speaks_tls else 'http'}://{server}"
     try:
-        whole: Any = yaml.safe_load(kubeconfig.read_text())
-        entries = [each["cluster"] for each in whole["clusters"]] + [each["user"] for each in whole["users"]]
-        return [kubeconfig.parent / each[key] for each in entries for key in _FILES if each.get(key)]
-    except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError):
-        return []  # whoever loads it says so
+        parts = urlsplit(server)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise Misconfigured(f"the API server's address must be an http:// or https:// URL, not {server!r}")
+    return Address(host=server.rstrip("/"), tls=tls, proxy=proxy or _proxy_from_environment(server))
 
 
-def _version_of(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+def _proxy_from_environment(server: str) -> str:
+    """A proxy of the environment, unless NO_PROXY has the server; one in the kubeconfig goes first, as in kubectl."""
+    proxies = getproxies()
+    proxy = proxies.get(urlsplit(server).scheme) or proxies.get("all") or ""
+    if not proxy:
+        return ""
+    from kubernetes.client.rest import should_bypass_proxies  # costs memory, and most clusters have no proxy
+
+    return "" if should_bypass_proxies(server, proxies.get("no") or "") else proxy
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,7 +1,9 @@
-"""The way to the API server as its files are now: a rotated token, authority or kubeconfig is picked up at once.
+"""The API server as it is configured now: a rotated token, authority or kubeconfig is picked up at once.
 
-Under `client`, which asks it for a connection before each request. Looks at the files about once a second, and makes
-everything anew when one has changed. What can't be read is not taken: until it can, the old way is gone on with.
+Under `client`, which asks it for a connection before each request. Compares the files about once a second, and loads
+everything anew when one has changed, when credentials are about to end, or when they were refused. Loading may take
+long (a credential plugin, an identity provider) and happens in a thread of its own, one at a time: requests go on with
+the previous configuration meanwhile, and also after it, if the new one can't be loaded.
 """
 
 from __future__ import annotations
@@ -10,80 +12,113 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from random import Random
+from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 import msgspec
 import structlog
 import urllib3
-from kubernetes.client import ApiClient
-from kubernetes.client.exceptions import ApiException
 
 from libbucket._api import Metadata
+from libbucket._backoff import Backoff
+from libbucket._kube.client_config import FileReader
 from libbucket._kube.errors import Misconfigured
-from libbucket.fencing import fence_requests
+from libbucket._kube.transport import Request, Sending, Transport
 from libbucket.provisioner import no_fence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
-    from types import TracebackType
-    from typing import Self
+    from collections.abc import Callable, Iterator
 
-    from kubernetes.client import Configuration
-
+    from libbucket._kube.client_config import ClientConfig
     from libbucket._kube.config import Access
 
-CONNECT_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 1.0
-_DOUBT_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 0.5
+"""What the thread that starts a reload waits for it, so that a file that has changed is used by this very request."""
+
+_RETRY: Final = Backoff(base=2.0, ceiling=60.0)
+_REFUSED: Final = Backoff(base=10.0, ceiling=120.0)
+_REFUSALS_FORGOTTEN_SECONDS: Final = 600.0
+_EARLY_SECONDS: Final = 60.0
+_EARLY_SHARE: Final = 0.2
+_LEAST_LIFE_SECONDS: Final = 10.0
 _IDENTITY: Final = "/api/v1/namespaces/kube-system"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """What requests use: a configuration and its connections, replaced as one."""
+
+    config: ClientConfig
+    transport: Transport
+
+    @property
+    def host(self) -> str:
+        """Address of the API server."""
+        return self.config.address.host
+
+    def send(self, request: Request) -> urllib3.BaseHTTPResponse:
+        """Sends a request with the credentials; what the transport raises comes out as it is."""
+        return self.transport.send(request, self.config.authorization)
 
 
 class Connection:
     """One pool of connections to one API server. Safe for threads.
 
     Args:
-        configuration: of the `kubernetes` client, to begin with.
+        config: to begin with.
         access: where that came from; None if it never changes.
         pool_size: connections kept open.
 
     Attributes:
         cluster_id: uid of the namespace kube-system, once it is known: no other cluster is followed to.
+
+    Raises:
+        Misconfigured: the configuration can't be used.
     """
 
-    def __init__(self, configuration: Configuration, access: Access | None, pool_size: int) -> None:
+    def __init__(self, config: ClientConfig, access: Access | None, pool_size: int) -> None:
         self._access = access
         self._pool_size = pool_size
-        self._lock = threading.Lock()
-        self._stamp = access.stamp() if access is not None else None
+        self._looking = threading.Lock()
         self._looked_at = time.monotonic()
-        self._doubted_at = -_DOUBT_SECONDS
-        self._sending = _Sending()
+        self._reload: threading.Thread | None = None
+        self._files = config.files
+        self._failures = 0
+        self._refusals = 0
+        self._refused_at = -_REFUSALS_FORGOTTEN_SECONDS
+        self._random = Random()  # noqa: S311 - jitter, not a secret
+        self._sending = Sending()
         self._streams: WeakSet[urllib3.BaseHTTPResponse] = WeakSet()
-        self._api = self._make(configuration)
-        self._problem = ""
         self._log = structlog.get_logger()
+        self._problem = ""
+        self._live = Live(config=config, transport=self._connect(config))
+        self._reload_at = _when_to_refresh(config)
         self.cluster_id = ""
 
     @property
     def host(self) -> str:
         """Address of the API server."""
-        return str(self._api.configuration.host)
+        return self._live.host
 
-    def api(self) -> ApiClient:
-        """The client to use for the next request."""
+    def live(self) -> Live:
+        """What the next request is to use. Never waits for longer than a moment, and raises nothing."""
         if self._access is not None and time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._look(self._access)
-        return self._api
+        return self._live
 
     def doubt(self) -> None:
-        """The credentials were refused: has them read again although no file has changed, at most now and then."""
-        with self._lock:
-            if time.monotonic() - self._doubted_at >= _DOUBT_SECONDS:
-                self._doubted_at, self._stamp = time.monotonic(), None
+        """The credentials were refused: has them loaded again although no file has changed, at most now and then."""
+        now = time.monotonic()
+        if now - self._refused_at >= _REFUSALS_FORGOTTEN_SECONDS:
+            self._refusals = 0
+        elif now - self._refused_at < _REFUSED.delay(self._refusals, self._random):
+            return
+        self._refused_at, self._refusals, self._reload_at = now, self._refusals + 1, now
 
     def keep(self, stream: urllib3.BaseHTTPResponse) -> None:
-        """Has a stream ended when the way leads elsewhere: it would go on at a server that nobody else asks."""
+        """Has a stream ended when the configuration leads elsewhere: it would go on at a server nobody else asks."""
         self._streams.add(stream)
 
     @contextmanager
@@ -97,130 +132,91 @@ class Connection:
 
     def close(self) -> None:
         """Closes the idle connections."""
-        self._api.close()
+        self._live.transport.close()
 
     def _look(self, access: Access) -> None:
-        with self._lock:
-            if time.monotonic() - self._looked_at < LOOK_SECONDS:
-                return
+        if not self._looking.acquire(blocking=False):
+            return  # another thread looks
+        try:
             self._looked_at = time.monotonic()
-            stamp = access.stamp()
-            if stamp == self._stamp:
+            if (self._reload is not None and self._reload.is_alive()) or not self._is_stale(self._looked_at):
                 return
-            try:
-                made = self._make(access.load())
-                self._check_cluster(made)
-            except Misconfigured as error:
-                # Not noted as seen: a server that does not answer yet may do so at the next look.
-                self._say_once(str(error))
-                return
-            self._change_to(made, stamp)
+            reload = threading.Thread(target=self._load, args=(access,), name="cluster-access", daemon=True)
+            reload.start()
+            self._reload = reload
+        except RuntimeError:  # no thread can be started now: the next request tries again
+            return
+        finally:
+            self._looking.release()
+        reload.join(GRACE_SECONDS)
 
-    def _check_cluster(self, made: ApiClient) -> None:
+    def _is_stale(self, now: float) -> bool:
+        return (self._reload_at is not None and now >= self._reload_at) or self._files.have_changed()
+
+    def _load(self, access: Access) -> None:
+        files = FileReader()
+        try:
+            config = access.load(files)
+            # Where only the header is another one, the connections stay.
+            is_same = config.address == self._live.config.address
+            live = Live(config=config, transport=self._live.transport if is_same else self._connect(config))
+            self._check_cluster(live)
+        except Misconfigured as error:
+            self._keep_previous(files, str(error))
+        except Exception as error:  # noqa: BLE001 - the next request tries again
+            self._keep_previous(files, f"a mistake in this program: {type(error).__name__}")
+            self._log.debug("cluster configuration cannot be loaded", exc_info=True)
+        else:
+            self._take(live)
+
+    def _connect(self, config: ClientConfig) -> Transport:
+        return Transport(config.address, self._sending.check, self._pool_size)
+
+    def _check_cluster(self, live: Live) -> None:
         """Claims of another cluster must not be taken for those of this one.
 
         Raises:
             Misconfigured: it is another one, or does not say.
         """
-        host = made.configuration.host
-        if not self.cluster_id or host == self.host:
+        if not self.cluster_id or live.host == self.host:
             return
+        request = Request(method="GET", path=_IDENTITY, headers={"Accept": "application/json"}, seconds=5.0)
         try:
-            found = send(
-                made, Request(method="GET", path=_IDENTITY, headers={"Accept": "application/json"}, seconds=5.0)
-            )
-            uid = msgspec.json.decode(found.read(), type=Metadata).metadata.uid
-        except (urllib3.exceptions.HTTPError, ApiException, OSError, msgspec.DecodeError) as error:
-            raise Misconfigured(f"{host} does not answer") from error
+            uid = msgspec.json.decode(live.send(request).read(), type=Metadata).metadata.uid
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, RecursionError) as error:
+            raise Misconfigured(f"{live.host} does not answer") from error
         if uid != self.cluster_id:
-            raise Misconfigured(f"{host} is another cluster")
+            raise Misconfigured(f"{live.host} is another cluster")
 
-    def _say_once(self, problem: str) -> None:
+    def _keep_previous(self, files: FileReader, problem: str) -> None:
+        self._failures += 1
+        self._files = files
+        self._reload_at = time.monotonic() + _RETRY.delay(self._failures, self._random)
         if problem != self._problem:
-            self._log.warning("the way to the cluster has changed and can't be taken: keeps the old one", why=problem)
+            self._log.warning(
+                "cluster configuration cannot be loaded; keeping the previous one and trying again", why=problem
+            )
         self._problem = problem
 
-    def _change_to(self, made: ApiClient, stamp: Hashable) -> None:
-        old, was_doubted = self._api, self._stamp is None
-        self._api, self._stamp, self._problem = made, stamp, ""
-        if old.configuration.host != made.configuration.host:
+    def _take(self, live: Live) -> None:
+        old, self._live = self._live, live
+        self._files, self._reload_at = live.config.files, _when_to_refresh(live.config)
+        self._failures, self._problem = 0, ""
+        if old.host != live.host:
             for stream in list(self._streams):
                 with suppress(OSError, RuntimeError, ValueError):  # it has just ended by itself
                     stream.shutdown()
-        old.close()
-        log = self._log.debug if was_doubted else self._log.info
-        log("takes the way to the cluster as its files say it now", host=self.host)
-
-    def _make(self, configuration: Configuration) -> ApiClient:
-        configuration.connection_pool_maxsize = self._pool_size
-        # Retries stay small and blind to Retry-After here, because the callers back off with the whole picture.
-        configuration.retries = _Retries(
-            total=2, connect=2, read=1, status=0, redirect=0, backoff_factor=0.2, respect_retry_after_header=False
-        )
-        made = ApiClient(configuration)
-        made.user_agent = "libbucket"
-        fence_requests(made.rest_client.pool_manager, self._sending.check)
-        return made
+        if old.transport is not live.transport:
+            old.transport.close()
+        log = self._log.debug if old.config == live.config else self._log.info
+        log("cluster configuration loaded again", host=live.host)
 
 
-class _Retries(urllib3.Retry):
-    """Tries again what was cut off, as an idle connection is; not what was waited for in vain, or all waits double."""
-
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: urllib3.BaseHTTPResponse | None = None,
-        error: Exception | None = None,
-        _pool: urllib3.connectionpool.ConnectionPool | None = None,
-        _stacktrace: TracebackType | None = None,
-    ) -> Self:
-        """As urllib3's own, but gives up at a time-out."""
-        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-            raise error
-        return super().increment(method, url, response, error, _pool, _stacktrace)
-
-
-class _Sending(threading.local):
-    """What each thread asks before it sends."""
-
-    fence: Callable[[], None] = staticmethod(no_fence)
-
-    def check(self) -> None:
-        """Asks it."""
-        self.fence()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is sent.
-
-    Attributes:
-        method: HTTP method.
-        path: with the query.
-        headers: besides those that every request has.
-        body: for JSON; None for none.
-        seconds: to wait for the next bytes of the answer.
-    """
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any] | None = None
-    seconds: float
-
-
-def send(api: ApiClient, request: Request) -> urllib3.BaseHTTPResponse:
-    """Sends a request with the credentials that are valid now; what the transport raises comes out as it is."""
-    headers = {**request.headers, "User-Agent": api.user_agent}
-    # Asks the configuration for the token each time, which is how a pod's is renewed.
-    api.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, request.body)
-    answer = api.rest_client.request(
-        request.method,
-        api.configuration.host + request.path,
-        headers=headers,
-        body=request.body,
-        _request_timeout=(CONNECT_SECONDS, request.seconds),
-    )
-    response: urllib3.BaseHTTPResponse = answer.response
-    return response
+def _when_to_refresh(config: ClientConfig) -> float | None:
+    """The monotonic time at which credentials that end are to be loaded again; None for all others."""
+    if config.expires_at is None:
+        return None
+    left = config.expires_at - time.time()
+    early = min(_EARLY_SECONDS, _EARLY_SHARE * left)
+    # A plugin may give what ends at once, or has ended: it is not run at every request for that.
+    return time.monotonic() + max(left - early, _LEAST_LIFE_SECONDS)

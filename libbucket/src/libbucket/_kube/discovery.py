@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from libbucket import _api
-from libbucket._kube.errors import KubeError
+from libbucket._kube.errors import ClusterUnavailable, KubeError
 
 if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
@@ -102,7 +102,13 @@ def read_crd_features(client: KubeClient) -> CrdFeatures | None:
     Raises:
         KubeError: a refusal, or no answer.
     """
-    document = msgspec.json.decode(client.get(_PATH))
+    try:
+        return _features_in(msgspec.json.decode(client.get(_PATH)))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # no JSON, or another shape
+        raise ClusterUnavailable(f"{_PATH}: the answer is no OpenAPI document; is this an API server?") from error
+
+
+def _features_in(document: dict[str, Any]) -> CrdFeatures | None:
     claim, bucket = _schema(document, _api.CLAIM_KIND), _schema(document, _api.BUCKET_KIND)
     if not claim or not bucket:
         return None

@@ -2,7 +2,9 @@
 
 Between the API server and the queue. Every way in which a watch ends is handled here: closed (watch again
 from the last version), 410 (list again), silence (the bookmarks that the server sends each minute stop),
-errors and 429 (back off). One object that can't be decoded is logged and left out; the others go on.
+errors and 429 (back off), a history that went back because etcd was restored from a snapshot (list again, and believe
+the list). One object that can't be decoded is logged and left out; the others go on. What nobody has foreseen is
+logged, and survived like an error of the server: a thread that ends without a word leaves a cache that never changes.
 Knows nothing of what the objects mean: `on_change` is told the old and the new version.
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -21,7 +23,9 @@ import urllib3
 
 from libbucket import _api
 from libbucket._backoff import Backoff
+from libbucket._kube.cache import is_newer
 from libbucket._kube.errors import ClusterUnavailable, Expired, KubeError, Status, from_status, from_transport
+from libbucket._kube.tolerant_json import decode, decode_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,12 +39,31 @@ T = TypeVar("T", bound=_api.Object)
 
 PAGE_SIZE: Final = 500
 _RELIST: Final = Backoff(base=0.5, ceiling=30.0)
-_PARTIAL: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+_LOG_FAILURES: Final = (OSError, ValueError, RuntimeError)
+"""Of a log that can't be written to (a closed pipe, a full disk): nothing to end a watch for."""
+
+_CHUNK: Final = 64 * 1024
+_LONGEST_LINE: Final = 64 * 1024 * 1024
+"""Bytes of one event, many times what an object may have: what goes on after that is no watch."""
+
+_SILENT_WATCHES: Final = 2
+"""In a row, after which the objects are listed again: a watch from a version that does not exist yet is silent, too."""
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
+
+
+class _Name(msgspec.Struct):
+    name: str
+    namespace: str = ""
+
+
+class _Named(msgspec.Struct):
+    """No more of an object than its name, where nothing else of it can be read."""
+
+    metadata: _Name
 
 
 class _List(msgspec.Struct, Generic[T]):
@@ -51,6 +74,23 @@ class _List(msgspec.Struct, Generic[T]):
 class _RawList(msgspec.Struct):
     metadata: _ListMeta
     items: list[msgspec.Raw] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Page(Generic[T]):
+    """One page of a list.
+
+    Attributes:
+        version: resource version of the list.
+        more: token for the next page; "" for none.
+        items: that could be read.
+        left_out: keys of the others.
+    """
+
+    version: str
+    more: str
+    items: list[T]
+    left_out: list[str] = field(default_factory=list)
 
 
 class _Event(msgspec.Struct, Generic[T]):
@@ -115,11 +155,18 @@ class Informer(Generic[T]):
         self._stream: urllib3.BaseHTTPResponse | None = None
         self._failures = 0
         self._version = ""
-        self.last_contact = time.monotonic()
+        self._reached = ""
+        self._silent_watches = 0
+        self._last_contact = time.monotonic()
         self._list_decoder = msgspec.json.Decoder(_List[resource.type])  # type: ignore[name-defined]
         self._event_decoder = msgspec.json.Decoder(_Event[resource.type])  # type: ignore[name-defined]
         self.synced = threading.Event()
         """Set once the first list is in the cache."""
+
+    @property
+    def last_contact(self) -> float:
+        """When a list, an event or a bookmark last arrived, in seconds of `time.monotonic`; before that, the start."""
+        return self._last_contact
 
     def run(self) -> None:
         """Lists and watches until `stop`."""
@@ -127,7 +174,7 @@ class Informer(Generic[T]):
             try:
                 self._list_if_needed()
                 self._watch()
-            except KubeError as error:
+            except Exception as error:  # noqa: BLE001 - a thread that ends leaves a cache that never changes
                 self._wait_after(error)
 
     def stop(self) -> None:
@@ -138,7 +185,7 @@ class Informer(Generic[T]):
             with suppress(OSError, RuntimeError, ValueError):  # the watch has just ended by itself
                 stream.shutdown()
 
-    def _wait_after(self, error: KubeError) -> None:
+    def _wait_after(self, error: Exception) -> None:
         if self._stop.is_set():
             return
         self._failures += 1
@@ -147,41 +194,80 @@ class Informer(Generic[T]):
             delay = max(delay, error.delay)
         if not isinstance(error, ClusterUnavailable):
             self._version = ""
-        is_usual = isinstance(error, Expired) and self._failures == 1  # after a pause, a version may well be too old
-        if (self._failures in {1, 10} and not is_usual) or self._failures % 100 == 0:  # says it at once, then seldom
-            self._log.warning("can't list or watch; trying again", error=str(error), attempt=self._failures)
+        with suppress(*_LOG_FAILURES):
+            self._say(error)
         self._stop.wait(delay)
+
+    def _say(self, error: Exception) -> None:
+        is_usual = isinstance(error, Expired) and self._failures == 1  # after a pause, a version may well be too old
+        if (self._failures not in {1, 10} or is_usual) and self._failures % 100 != 0:  # says it at once, then seldom
+            return
+        if isinstance(error, KubeError):
+            self._log.warning("can't list or watch; trying again", error=str(error), attempt=self._failures)
+        else:
+            self._log.error(
+                "can't list or watch for a mistake in this program; trying again",
+                error=f"{type(error).__name__}: {error}",
+                attempt=self._failures,
+                exc_info=error,
+            )
+
+    def _heard(self) -> None:
+        self._last_contact = time.monotonic()
 
     def _succeeded(self) -> None:
         # Only a watch that works is a success: a list that works before each watch that fails must not end the
         # backing off, or an account that may list and not watch lists for ever.
         if self._failures:
-            self._log.info("lists and watches again", after_attempts=self._failures)
+            with suppress(*_LOG_FAILURES):
+                self._log.info("lists and watches again", after_attempts=self._failures)
         self._failures = 0
 
     def _list_if_needed(self) -> None:
+        if self._version and self._failures:
+            self._check_history()
         if self._version:
             return
         seen: set[str] = set()
         version = ""
-        for items, version in self._pages():  # noqa: B007 - the last page's version is the list's
-            for one in items:
+        for page in self._pages():
+            version = page.version
+            self._believe(version)
+            seen.update(page.left_out)
+            for one in page.items:
                 seen.add(one.metadata.key)
-                self._take(one)
+                self._take(one, list_version=version)
         for gone in self.cache.retain(seen, version, namespace=self._namespace):
-            self._on_change(gone, None)
-        self._version = version
-        self.last_contact = time.monotonic()
+            self._tell(gone, None)
+        self._version = self._reached = version
         self.synced.set()
 
-    def _pages(self) -> Iterator[tuple[list[T], str]]:
+    def _believe(self, version: str) -> None:
+        """What the API server said before counts for nothing, if this version is of an older history."""
+        if is_newer(self._reached, version):
+            with suppress(*_LOG_FAILURES):
+                self._log.warning(
+                    "resource versions went back (was etcd restored?); replacing the cache by what is listed",
+                    was=self._reached,
+                    now=version,
+                )
+            self.cache.distrust(namespace=self._namespace)
+        self._reached = version
+
+    def _check_history(self) -> None:
+        """A watch from a version that the API server has not reached yet is silent until it has: asks before that."""
+        body = self._client.get(self._path, params={"limit": "1", **self._query}, accept=self.resource.accept_list)
+        if is_newer(self._version, self._decode_list(body).version):
+            self._version = ""
+
+    def _pages(self) -> Iterator[_Page[T]]:
         token = ""
         while True:
             params = {"limit": str(PAGE_SIZE), **self._query} | ({"continue": token} if token else {})
-            body = self._client.get(self._path, params=params, accept=self._accept("List"))
-            meta, items = self._decode_list(body)
-            yield items, meta.resource_version
-            token = meta.continue_
+            page = self._decode_list(self._client.get(self._path, params=params, accept=self.resource.accept_list))
+            self._heard()
+            yield page
+            token = page.more
             if not token:
                 return
 
@@ -195,70 +281,99 @@ class Informer(Generic[T]):
             **self._query,
         }
         started, version = time.monotonic(), self._version
-        stream = self._client.open_stream(
-            self._path, params=params, accept=self._accept(""), silence=self._settings.silence
-        )
+        silence = self._settings.silence
+        stream = self._client.open_stream(self._path, params=params, accept=self.resource.accept_event, silence=silence)
         self._stream = stream
+        heard = self._last_contact
         try:
             with closing(stream):
                 if self._stop.is_set():  # `stop` came while the stream was being opened, and did not see it
                     return
-                for line in _lines(stream, self._client.host):
+                for line in _lines(stream, self._client.host, silence):
                     self._take_event(line)
         finally:
             self._stream = None
+            self._note_silence(is_silent=self._last_contact == heard and time.monotonic() - started >= silence)
         if time.monotonic() - started < 1 and self._version == version and not self._stop.is_set():
             raise ClusterUnavailable(f"{self._path}: the watch ends as soon as it begins")
         self._succeeded()
 
+    def _note_silence(self, *, is_silent: bool) -> None:
+        self._silent_watches = self._silent_watches + 1 if is_silent else 0
+        if self._silent_watches >= _SILENT_WATCHES:
+            self._silent_watches, self._version = 0, ""
+
     def _take_event(self, line: bytes) -> None:
-        self.last_contact = time.monotonic()
         if self._stop.is_set():
             return
         kind, one = self._decode_event(line)
+        self._heard()
         self._succeeded()
         if one is None:
             return
+        version = one.metadata.resource_version
+        if kind != "DELETED" and is_newer(self._version, version):
+            raise Expired(f"{self._path}: the watch went back from version {self._version} to {version}")
         if kind == "DELETED":
             known = self.cache.remove(one)
             if known is not None:
-                self._on_change(known, None)
+                self._tell(known, None)
         elif kind in {"ADDED", "MODIFIED"}:
             self._take(one)
-        self._version = one.metadata.resource_version or self._version
+        if version:
+            self._version = self._reached = version
 
-    def _take(self, one: T) -> None:
-        is_news, old = self.cache.observe(one)
+    def _take(self, one: T, *, list_version: str = "") -> None:
+        is_news, old = self.cache.observe(one, list_version=list_version)
         if is_news:
-            self._on_change(old, one)
+            self._tell(old, one)
 
-    def _decode_list(self, body: bytes) -> tuple[_ListMeta, list[T]]:
+    def _tell(self, old: T | None, new: T | None) -> None:
+        try:
+            self._on_change(old, new)
+        except Exception:  # noqa: BLE001 - logged below, where the log takes it
+            # Of one object. It is in the cache, and comes up again with its next version or recheck.
+            changed = new or old
+            with suppress(*_LOG_FAILURES):
+                self._log.exception(
+                    "a change was not taken note of, for a mistake in this program",
+                    object=changed.metadata.key if changed else "",
+                )
+
+    def _decode_list(self, body: bytes) -> _Page[T]:
         try:
             return self._read_list(body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise ClusterUnavailable(f"{self._path}: the answer is no JSON list; is this an API server?") from error
 
-    def _read_list(self, body: bytes) -> tuple[_ListMeta, list[T]]:
+    def _read_list(self, body: bytes) -> _Page[T]:
         try:
-            page = self._list_decoder.decode(body)
+            page = decode_with(self._list_decoder, body)
         except msgspec.ValidationError:
             return self._read_list_one_by_one(body)
-        return page.metadata, page.items or []
+        return _Page(version=page.metadata.resource_version, more=page.metadata.continue_, items=page.items or [])
 
-    def _read_list_one_by_one(self, body: bytes) -> tuple[_ListMeta, list[T]]:
-        page = msgspec.json.decode(body, type=_RawList)
-        decoded = (self._decode_object(raw) for raw in page.items or ())
-        return page.metadata, [one for one in decoded if one is not None]
+    def _read_list_one_by_one(self, body: bytes) -> _Page[T]:
+        page = decode(body, _RawList)
+        items, left_out = [], []
+        for raw in page.items or ():
+            one = self._decode_object(raw)
+            if one is not None:
+                items.append(one)
+            else:
+                left_out.append(_name_of(raw))
+        meta = page.metadata
+        return _Page(version=meta.resource_version, more=meta.continue_, items=items, left_out=left_out)
 
     def _decode_event(self, line: bytes) -> tuple[str, T | None]:
         try:
             return self._read_event(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise ClusterUnavailable(f"{self._path}: the watch broke off in the middle of an event") from error
 
     def _read_event(self, line: bytes) -> tuple[str, T | None]:
         try:
-            event = self._event_decoder.decode(line)
+            event = decode_with(self._event_decoder, line)
         except msgspec.ValidationError:
             return self._read_odd_event(line)
         if event.type == "ERROR":
@@ -266,34 +381,42 @@ class Informer(Generic[T]):
         return event.type, event.object
 
     def _read_odd_event(self, line: bytes) -> tuple[str, T | None]:
-        event = msgspec.json.decode(line, type=_RawEvent)
+        event = decode(line, _RawEvent)
         if event.type == "ERROR":
-            raise from_status(msgspec.json.decode(event.object, type=Status), {}, self._path)
+            raise from_status(decode(bytes(event.object), Status), {}, self._path)
         return event.type, self._decode_object(event.object)
 
     def _decode_object(self, raw: msgspec.Raw) -> T | None:
         try:
-            return msgspec.json.decode(raw, type=self.resource.type)
-        except msgspec.ValidationError as error:
-            self._log.warning("left out an object that can't be read", error=str(error), object=_name_of(raw))
+            return decode(bytes(raw), self.resource.type)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            with suppress(*_LOG_FAILURES):
+                self._log.warning("left out an object that can't be read", error=str(error), object=_name_of(raw))
             return None
-
-    def _accept(self, suffix: str) -> str:
-        return _PARTIAL.format(suffix) if self.resource.metadata_only else "application/json"
 
 
 def _name_of(raw: msgspec.Raw) -> str:
     try:
-        return msgspec.json.decode(raw, type=_api.Metadata).metadata.key
-    except msgspec.ValidationError:
+        name = decode(bytes(raw), _Named).metadata
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return "unknown"
+    return f"{name.namespace}/{name.name}" if name.namespace else name.name
 
 
-def _lines(stream: urllib3.BaseHTTPResponse, host: str) -> Iterator[bytes]:
-    rest = b""
+def _lines(stream: urllib3.BaseHTTPResponse, host: str, silence: float) -> Iterator[bytes]:
+    """The lines, each as soon as it is whole: what has arrived is not kept back until more has."""
+    parts, size, begun = [b""], 0, 0.0
     try:
-        for chunk in stream.stream(64 * 1024):
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from (line for line in whole if line)
+        while chunk := stream.read1(_CHUNK):
+            *whole, rest = chunk.split(b"\n")
+            if whole:
+                whole[0] = b"".join((*parts, whole[0]))
+                parts, size = [], 0
+                yield from (line for line in whole if line)
+            begun = begun if size else time.monotonic()
+            parts.append(rest)
+            size += len(rest)
+            if size and (time.monotonic() - begun > silence or size > _LONGEST_LINE):
+                raise ClusterUnavailable(f"{host}: an event of a watch does not come to its end")
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise from_transport(error, host) from error

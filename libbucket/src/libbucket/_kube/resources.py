@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import quote
 
 from libbucket import _api
 
 T = TypeVar("T", bound=_api.Object)
+
+_PARTIAL: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,19 @@ class Resource(Generic[T]):
             parts += ["namespaces", namespace]
         parts += [part for part in (self.plural, quote(name, safe=""), subresource) if part]
         return "/".join(parts)
+
+    @property
+    def accept_list(self) -> str:
+        """Content type of a list: of the metadata alone, if no more than that is wanted."""
+        return self._accept("List")
+
+    @property
+    def accept_event(self) -> str:
+        """Content type of a watch."""
+        return self._accept("")
+
+    def _accept(self, suffix: str) -> str:
+        return _PARTIAL.format(suffix) if self.metadata_only else "application/json"
 
 
 _OBC = f"/apis/{_api.API_VERSION}"

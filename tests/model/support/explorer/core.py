@@ -21,8 +21,6 @@ from unittest import mock
 import msgspec
 import structlog
 
-from testkit.api_server import Cluster, Refusal, Request, dump, plural_of
-from testkit.frozen import Frozen
 from explorer.object_store import Answered, Call, Planted, Raised
 from libbucket import _api
 from libbucket._circuit_breaker import CircuitBreaker, Settings
@@ -40,6 +38,8 @@ from libbucket._reconcile.store import Store as GuardedStore
 from libbucket._reconcile.surroundings import Caches, Identity
 from libbucket.provisioner import Inspector, Provisioner
 from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
+from testkit.api_server import Cluster, Refusal, Request, dump, plural_of
+from testkit.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,6 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from testkit.api_server import Request, bucket_path, plural_of, secret_path
 from explorer.core import CachesChanged, FenceMoved
 from explorer.object_store import Call
 from explorer.search import QUIET
@@ -26,13 +25,14 @@ from libbucket._reconcile.reconciler import Reconciler
 from libbucket._reconcile.release import Releaser
 from libbucket._reconcile.store import Store as GuardedStore
 from libbucket.testing.memory import MemoryProvisioner
+from testkit.api_server import Request, bucket_path, plural_of, secret_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from testkit.api_server import Json
     from explorer.moves import Did, Move
     from explorer.world import World
+    from testkit.api_server import Json
 
 
 def _never_of_world(_world: World, *, is_quiet: bool) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from testkit.api_server import NO_ANSWER, Request, dump, respond, short
 from explorer.core import (
     RESOURCES,
     CachesChanged,
@@ -23,11 +22,12 @@ from explorer.core import (
     simplified,
     watched_by,
 )
-from testkit.frozen import Frozen
 from explorer.object_store import Call, Raised, call
 from explorer.world import Replica, Work, World, controller_uid
 from libbucket._outcomes import Retry
 from libbucket.errors import StoreUnavailable
+from testkit.api_server import NO_ANSWER, Request, dump, respond, short
+from testkit.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from testkit.frozen import Frozen
 from libbucket.errors import ProvisionerError
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_store import Bucket, Identity, MemoryStore
 from libbucket.types import AccessKeys, BucketOptions, Claim, ObjectBucket, SecretStr
+from testkit.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

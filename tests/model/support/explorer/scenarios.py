@@ -10,6 +10,14 @@ import base64
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from explorer.core import LABEL, PROVISIONER, quietly
+from explorer.moves import Action, Rules, fair, moves, restarted, settle
+from explorer.object_store import StoredBucket, StoredIdentity
+from explorer.world import Replica, World, has_finalizer, owner_uid
+from libbucket._api import FINALIZER
+from libbucket._reconcile import objects
+from libbucket._reconcile.names import bucket_object_names
+from libbucket.testing import builders
 from testkit.api_server import (
     Cluster,
     Request,
@@ -21,15 +29,7 @@ from testkit.api_server import (
     respond,
     secret_path,
 )
-from explorer.core import LABEL, PROVISIONER, quietly
 from testkit.frozen import Frozen
-from explorer.moves import Action, Rules, fair, moves, restarted, settle
-from explorer.object_store import StoredBucket, StoredIdentity
-from explorer.world import Replica, World, has_finalizer, owner_uid
-from libbucket._api import FINALIZER
-from libbucket._reconcile import objects
-from libbucket._reconcile.names import bucket_object_names
-from libbucket.testing import builders
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,11 +17,11 @@ from explorer.moves import fair, moves
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from testkit.api_server import Cluster
     from explorer.invariants import Invariant
     from explorer.moves import Move, Rules
     from explorer.object_store import Store
     from explorer.world import World
+    from testkit.api_server import Cluster
 
 QUIET: Final = "ends quiet"
 """The name of the promise about fair runs, which is kept by ways and not by single worlds."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from testkit.api_server import Cluster, claim_path
 from explorer.core import EMPTY, View
-from testkit.frozen import Frozen
 from explorer.object_store import Store
 from libbucket import _api
+from testkit.api_server import Cluster, claim_path
+from testkit.frozen import Frozen
 
 if TYPE_CHECKING:
-    from testkit.api_server import Json
     from explorer.core import Run
+    from testkit.api_server import Json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,178 @@
+"""Connections to one API server: TLS, proxies, time limits, retries of what was cut off, the fence.
+
+Between `connection`, which replaces one transport by another, and urllib3. Knows nothing of files or of what is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import urllib3
+from urllib3.exceptions import ClosedPoolError, ReadTimeoutError
+from urllib3.util import make_headers, parse_url
+
+from libbucket._kube.errors import Misconfigured
+from libbucket._kube.tls import build_context
+from libbucket.fencing import fence_requests
+from libbucket.provisioner import no_fence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from libbucket._kube.client_config import Address
+
+CONNECT_SECONDS: Final = 5.0
+_UNACKNOWLEDGED_SECONDS: Final = 15
+_USER_AGENT: Final = "libbucket"
+_CLOSED_POOLS: Final = 3
+
+
+class Sending(threading.local):
+    """What each thread asks right before it sends."""
+
+    fence: Callable[[], None] = staticmethod(no_fence)
+
+    def check(self) -> None:
+        """Asks it."""
+        self.fence()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is sent.
+
+    Attributes:
+        method: HTTP method.
+        path: with the query.
+        headers: besides those that every request has.
+        body: for JSON; None for none.
+        seconds: to wait for the next bytes of the answer.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any] | None = None
+    seconds: float
+
+
+class Transport:
+    """Pooled connections to one API server. Safe for threads.
+
+    Args:
+        address: of the API server.
+        fence: asked before each request, with its connection made.
+        pool_size: connections kept open.
+
+    Raises:
+        Misconfigured: a certificate, a key or the proxy can't be used.
+    """
+
+    def __init__(self, address: Address, fence: Callable[[], None], pool_size: int) -> None:
+        self.address = address
+        self._manager = _build_manager(address, pool_size)
+        fence_requests(self._manager, fence)
+
+    def send(self, request: Request, authorization: str) -> urllib3.BaseHTTPResponse:
+        """Sends a request; what urllib3 raises comes out as it is."""
+        headers = {**request.headers, "User-Agent": _USER_AGENT}
+        if authorization:
+            headers["Authorization"] = authorization
+        try:
+            return self._send(request, headers)
+        except ReadTimeoutError:
+            # Where one connection gets no answer, those beside it may be as dead: an API server that went away
+            # without a word leaves a whole pool of them, and each would be waited for in its turn.
+            self.close()
+            raise
+
+    def _send(self, request: Request, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        for attempt in range(_CLOSED_POOLS):
+            try:
+                return self._manager.urlopen(
+                    request.method,
+                    self.address.host + request.path,
+                    body=None if request.body is None else json.dumps(request.body).encode(),
+                    headers=headers,
+                    timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=request.seconds),
+                    retries=_RETRIES,
+                    preload_content=False,
+                )
+            except ClosedPoolError:  # another thread closed it between our taking and using it: nothing was sent
+                if attempt == _CLOSED_POOLS - 1:
+                    raise
+        raise AssertionError
+
+    def close(self) -> None:
+        """Closes the idle connections, and those in use once they have their answer; new ones are made as needed."""
+        self._manager.clear()
+
+
+class _Retries(urllib3.Retry):
+    """Tries again what was cut off, as an idle connection is; not what was waited for in vain, or all waits double."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: urllib3.connectionpool.ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        """As urllib3's own, but gives up at a time-out."""
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+# Retries stay small and blind to Retry-After here, because the callers back off with the whole picture.
+_RETRIES: Final = _Retries(
+    total=2, connect=2, read=1, status=0, redirect=0, backoff_factor=0.2, respect_retry_after_header=False
+)
+
+
+def _build_manager(address: Address, pool_size: int) -> urllib3.PoolManager:
+    settings: dict[str, Any] = {"maxsize": pool_size, "socket_options": _socket_options()}
+    if address.host.startswith("https:"):
+        settings["ssl_context"] = build_context(address.tls)
+        if address.tls.server_name:
+            settings["server_hostname"] = address.tls.server_name
+    if not address.proxy:
+        return urllib3.PoolManager(**settings)
+    return _through_proxy(address.proxy, settings)
+
+
+def _through_proxy(proxy: str, settings: dict[str, Any]) -> urllib3.PoolManager:
+    url = parse_url(proxy)
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise Misconfigured(
+            f"the proxy for the API server must be http:// or https://, not {url.scheme or 'without a scheme'}: "
+            "see proxy-url in the kubeconfig, HTTPS_PROXY and ALL_PROXY"
+        )
+    headers = make_headers(proxy_basic_auth=unquote(url.auth)) if url.auth else None
+    context = settings.get("ssl_context")
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, proxy_ssl_context=context, **settings)
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """Finds out within seconds that the other end is gone, also while nothing is sent (a watch)."""
+    options = [*urllib3.connection.HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    wanted = {
+        "TCP_KEEPIDLE": _UNACKNOWLEDGED_SECONDS,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": _UNACKNOWLEDGED_SECONDS * 1000,  # in milliseconds
+    }
+    found = ((getattr(socket, name, None), value) for name, value in wanted.items())  # not all exist everywhere
+    return [
+        *options,
+        *((socket.IPPROTO_TCP, option, value) for option, value in found if option is not None),
+    ]
