@@ -20,7 +20,7 @@ from libbucket import _api
 from libbucket._backoff import Backoff
 from libbucket._controller.services import AdminSecrets
 from libbucket._gate import LONGEST_DELAY, PROBES, Answer, Gate, Held
-from libbucket._kube.cache import Cache
+from libbucket._kube.cache import Cache, Unwatched
 from libbucket._kube.discovery import InstalledCrds
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
@@ -73,6 +73,8 @@ class ControllerSettings:
         version: of the provisioner's distribution.
         cluster_id: uid of the namespace kube-system.
         namespaces: to watch; empty for all.
+        admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
+        watch_secrets: whether Secrets are watched; if not, an edited one is found by the drift check only.
         workers: claims worked on at once.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two looks for drift; 0 for never.
@@ -93,6 +95,8 @@ class ControllerSettings:
     repair_interval: float
     features: CrdFeatures
     crd_interval: float = 60.0
+    admin_secret_namespaces: tuple[str, ...] = ()
+    watch_secrets: bool = True
     now: Callable[[], datetime] = utc_now
     pace: float = 1.0
 
@@ -130,12 +134,13 @@ class Controller:
             claims=Cache(),
             buckets=Cache(group=claim_key_of),
             classes=Cache(),
-            secrets=Cache(),
+            secrets=Cache() if settings.watch_secrets else Unwatched(),
             config_maps=Cache(),
         )
         self._installed = InstalledCrds(client, settings.features)
         sent = Sent(client.check_fence)
-        provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now, fence=sent.fence))
+        admin_secrets = AdminSecrets(client, settings.admin_secret_namespaces)
+        provisioner = factory(Services(read_secret=admin_secrets, now=settings.now, fence=sent.fence))
         identity = Identity(
             provisioner_name=settings.provisioner_name,
             version=settings.version,
@@ -206,23 +211,13 @@ class Controller:
         for namespace in self._settings.namespaces or ("",):
             informers += [
                 Informer(client, CLAIMS, cache=caches.claims, on_change=self._on_claim, namespace=namespace),
-                Informer(
-                    client,
-                    SECRET_METADATA,
-                    cache=caches.secrets,
-                    on_change=self._on_owned,
-                    namespace=namespace,
-                    selector=selector,
-                ),
-                Informer(
-                    client,
-                    CONFIG_MAP_METADATA,
-                    cache=caches.config_maps,
-                    on_change=self._on_owned,
-                    namespace=namespace,
-                    selector=selector,
-                ),
             ]
+            for resource, cache in ((SECRET_METADATA, caches.secrets), (CONFIG_MAP_METADATA, caches.config_maps)):
+                if cache.is_watched:
+                    owned = Informer(
+                        client, resource, cache=cache, on_change=self._on_owned, namespace=namespace, selector=selector
+                    )
+                    informers.append(owned)
         return informers
 
     def _on_claim(self, old: _api.ObjectBucketClaim | None, new: _api.ObjectBucketClaim | None) -> None:
