@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libbucket._api import Meta, Metadata
-from libbucket._kube.cache import Cache
+from libbucket._kube.cache import Cache, Unwatched
 
 
 def version(number: int | str, name: str = "photos", namespace: str = "shop") -> Metadata:
@@ -157,3 +157,14 @@ def test_objects_are_found_by_their_group_which_may_change() -> None:
 
     cache.remove(owned("b", "shop", 8))
     assert cache.grouped("shop") == cache.grouped("nobody") == []
+
+
+def test_a_cache_that_no_informer_fills_stays_empty() -> None:
+    cache = Unwatched[Metadata]()
+
+    cache.observe(version(1))
+
+    assert cache.get("shop/photos") is None
+    assert cache.all() == []
+    assert not cache.is_watched
+    assert Cache[Metadata]().is_watched
