@@ -88,6 +88,13 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "extraArgs must not have --workers: set value workers instead",
     ),
     "another port": (a_release(extraArgs=["--bind-address=:9090"]), "extraArgs must not have --bind-address"),
+    "a port of the store that the NetworkPolicy does not let out": (
+        a_release(
+            networkPolicy={"enabled": True},
+            exampleClass={"create": True, "parameters": {**MINIO_CLASS, "endpoint": "https://minio.minio.svc:9443/"}},
+        ),
+        "exampleClass.parameters.endpoint has port 9443, which the NetworkPolicy does not let out",
+    ),
     "a class without its store": (
         a_release(exampleClass={"create": True}),
         "exampleClass.parameters.endpoint is required for backend minio",
@@ -400,6 +407,16 @@ def test_without_a_watch_secrets_can_be_neither_listed_nor_watched() -> None:
 
     assert unwatched == {"get", "create", "patch", "delete"}
     assert watched - unwatched == {"list", "watch"}
+
+
+@pytest.mark.parametrize("endpoint", ["https://minio.minio.svc:9000", "http://minio", "https://[2001:db8::1]:9443"])
+def test_a_class_whose_store_is_let_out_is_rendered_with_a_network_policy(endpoint: str) -> None:
+    policy = {"enabled": True, "store": {"ports": [9443, 9000]}}
+    parameters = {**MINIO_CLASS, "endpoint": endpoint}
+
+    made = render(a_release(networkPolicy=policy, exampleClass={"create": True, "parameters": parameters}))
+
+    assert one(made, "NetworkPolicy")
 
 
 def test_flags_that_limit_the_use_of_secrets_are_passed_on() -> None:

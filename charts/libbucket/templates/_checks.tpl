@@ -9,6 +9,7 @@
 {{- include "libbucket.checkIdentity" . -}}
 {{- include "libbucket.checkArguments" . -}}
 {{- include "libbucket.checkClass" . -}}
+{{- include "libbucket.checkStorePort" . -}}
 {{- include "libbucket.checkCrds" . -}}
 {{- end }}
 
@@ -114,6 +115,19 @@
 {{- fail (printf "exampleClass.parameters.%s is required for backend minio" .) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The usual ports of a store are let out; another one would be a time-out that names no NetworkPolicy. */}}
+{{- define "libbucket.checkStorePort" -}}
+{{- $ports := list }}
+{{- range .Values.networkPolicy.store.ports | default (include "libbucket.backend" . | fromJson).ports }}
+{{- $ports = append $ports (toString .) }}
+{{- end }}
+{{- $endpoint := get .Values.exampleClass.parameters "endpoint" | default "" }}
+{{- $port := regexFind "^[a-z]+://[^/]+" $endpoint | regexFind ":[0-9]+$" | trimPrefix ":" }}
+{{- if and .Values.networkPolicy.enabled .Values.exampleClass.create $port (not (has $port $ports)) }}
+{{- fail (printf "exampleClass.parameters.endpoint has port %s, which the NetworkPolicy does not let out: add it to networkPolicy.store.ports" $port) }}
 {{- end }}
 {{- end }}
 
