@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libbucket._api import Meta, Metadata
-from libbucket._kube.cache import Cache
+from libbucket._kube.cache import Cache, Unwatched
 
 
 def version(number: int | str, name: str = "photos", namespace: str = "shop") -> Metadata:
@@ -258,3 +258,14 @@ def _change(data: st.DataObject, cache: Cache[Metadata] | None, state: dict[str,
     state[name] = number
     if cache is not None:
         cache.observe(version(number, name))
+
+
+def test_a_cache_that_no_informer_fills_stays_empty() -> None:
+    cache = Unwatched[Metadata]()
+
+    cache.observe(version(1))
+
+    assert cache.get("shop/photos") is None
+    assert cache.all() == []
+    assert not cache.is_watched
+    assert Cache[Metadata]().is_watched

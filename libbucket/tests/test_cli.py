@@ -32,6 +32,8 @@ def test_without_arguments_the_defaults_count() -> None:
         kubeconfig="",
         master="",
         namespaces=(),
+        admin_secret_namespaces=(),
+        watch_secrets=True,
         workers=8,
         leader_elect=False,
         leader_elect_namespace="",
@@ -81,6 +83,17 @@ def test_namespaces_are_repeated_as_flags_and_separated_by_commas_in_the_variabl
     assert parse(LIBBUCKET_NAMESPACE="b, a").namespaces == ("b", "a")
 
 
+def test_namespaces_of_administrators_secrets_are_repeated_as_flags_and_separated_by_commas_in_the_variable() -> None:
+    assert parse("--admin-secret-namespace=b", "--admin-secret-namespace", "a").admin_secret_namespaces == ("b", "a")
+    assert parse(LIBBUCKET_ADMIN_SECRET_NAMESPACE="b, a").admin_secret_namespaces == ("b", "a")
+
+
+def test_the_watch_on_secrets_can_be_turned_off() -> None:
+    assert not parse("--watch-secrets=false").watch_secrets
+    assert not parse(LIBBUCKET_WATCH_SECRETS="false").watch_secrets
+    assert parse("--watch-secrets", LIBBUCKET_WATCH_SECRETS="false").watch_secrets
+
+
 def test_leader_election_is_a_switch_that_can_also_be_turned_off() -> None:
     assert parse("--leader-elect").leader_elect
     assert parse("--leader-elect", "-v=2").leader_elect
@@ -110,6 +123,8 @@ def test_no_additional_config_at_all_can_be_allowed() -> None:
         (["--resync-interval", "soon"], "--resync-interval: 'soon'"),
         (["--bind-address", "here"], "--bind-address: 'here'"),
         (["--namespace", "No_Namespace"], "--namespace: 'No_Namespace'"),
+        (["--admin-secret-namespace", "No_Namespace"], "--admin-secret-namespace: 'No_Namespace'"),
+        (["--watch-secrets=never"], "--watch-secrets: 'never'"),
         (["--log-format", "xml"], "--log-format: 'xml'"),
         (["-v", "loud"], "-v: 'loud'"),
         (["--master", "nowhere"], "--master: 'nowhere'"),
@@ -136,6 +151,7 @@ def test_the_help_says_every_flag_with_its_variable_and_default() -> None:
     said = help_text()
     for flag in (
         *("--provisioner-name", "--kubeconfig", "--master", "--namespace", "--workers", "--leader-elect"),
+        *("--admin-secret-namespace", "--watch-secrets"),
         *(
             "--leader-elect-namespace",
             "--bind-address",

@@ -24,7 +24,7 @@ class FakeApi(KubeClient):
 
 def test_of_secrets_and_config_maps_only_the_metadata_are_read() -> None:
     api = FakeApi()
-    assert list(_rights(api, ())) == [""] * 5
+    assert list(_rights(api, (), watch_secrets=True)) == [""] * 5
 
     partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
     found: dict[str, Any] = {path.rpartition("/")[2]: accept for path, _, accept in api.asked}

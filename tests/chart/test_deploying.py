@@ -231,8 +231,15 @@ def test_some_namespaces_only_with_a_cluster_role_and_without(
         reader.enter(line)
     reader.run_provisioner("shop-buckets")
     reader.leave()
-    cluster.admin.delete("/apis/rbac.authorization.k8s.io/v1/clusterroles/shop-buckets-libbucket")
-    cluster.admin.delete("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/shop-buckets-libbucket")
+    for group, plural in (
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
+    ):
+        path = f"/apis/{group}/v1/{plural}/shop-buckets-libbucket"
+        assert cluster.admin.find(path) is not None, "applied by the administrator"
+        cluster.admin.delete(path)
 
 
 def test_without_helm_it_comes_and_goes_and_leaves_the_definitions(reader: Reader, cluster: ControlPlane) -> None:

@@ -190,6 +190,39 @@ def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
             cluster.admin.delete(f"/api/v1/namespaces/{name}")
 
 
+def test_a_release_without_a_watch_on_secrets_finds_drift_without_the_permission_to_list_them(
+    release: Release, cluster: ControlPlane, tenant: Tenant
+) -> None:
+    release.install(watchSecrets=False, resyncInterval="1s")
+    established(cluster)
+    account = f"{release.namespace}:{release.name}"
+    with rendered_provisioner(cluster, release.deployment()) as process:
+        tenant.claim("photos")
+        tenant.wait_bound("photos")
+        held = tenant.secret("photos")
+        cluster.admin.patch(tenant.path("secrets", "photos"), {"data": {"AWS_SECRET_ACCESS_KEY": None}})
+        wait_until(lambda: set(tenant.secret("photos")) == set(held))
+        tenant.delete("photos")
+        cluster.admin.wait_gone(tenant.path("secrets", "photos"))
+
+        assert "forbidden" not in process.log()
+    for verb, is_held in (("get", True), ("list", False), ("watch", False)):
+        assert Right(verb=verb, group="", resource="secrets").is_held(cluster.admin, account, "") is is_held
+
+
+def test_an_installed_release_has_the_admission_policy_until_that_is_turned_off(
+    release: Release, cluster: ControlPlane
+) -> None:
+    kinds = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+    paths = [f"/apis/admissionregistration.k8s.io/v1/{kind}/{release.name}-{release.namespace}" for kind in kinds]
+    release.install()
+    assert all(cluster.admin.find(path) for path in paths)
+
+    release.upgrade(admissionPolicy={"enabled": False})
+
+    assert not any(cluster.admin.find(path) for path in paths)
+
+
 def test_a_release_without_a_cluster_role_works_once_an_administrator_granted_the_rest(
     release: Release, cluster: ControlPlane, tenant: Tenant, tools: Tools, namespace: str
 ) -> None:
@@ -209,6 +242,7 @@ def test_a_release_without_a_cluster_role_works_once_an_administrator_granted_th
         values=a_release(**values),
     )
     granted = [each for each in yaml.safe_load_all(shown) if each]
+    assert "ValidatingAdmissionPolicy" in {each["kind"] for each in granted}
     tools.kubectl("apply", "--filename", "-", manifests=granted)
     try:
         with rendered_provisioner(cluster, release.deployment()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,3 +129,21 @@ def test_an_overlay_says_where_the_images_are(tools: Tools, tmp_path: Path) -> N
     )
 
     assert "image: registry.internal/minio:9.9.9" in tools.kubectl("kustomize", str(overlay))
+
+
+def test_an_overlay_for_an_older_cluster_leaves_the_admission_policy_out(tools: Tools, tmp_path: Path) -> None:
+    page = (ROOT / "deploy/README.md").read_text()
+    (text,) = [block for block in re.findall(r"(?ms)^```yaml\n(.*?)^```$", page) if "AdmissionPolicy" in block]
+    (tmp_path / "base").symlink_to(ROOT / "deploy" / "minio")
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(text.replace("../deploy/minio", "../base"))
+
+    left = list(yaml.safe_load_all(tools.kubectl("kustomize", str(overlay))))
+    whole = list(yaml.safe_load_all(tools.kubectl("kustomize", str(ROOT / "deploy/minio"))))
+
+    assert {each["kind"] for each in whole} - {each["kind"] for each in left} == {
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    }
+    assert len(whole) == len(left) + 2

@@ -35,6 +35,22 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         a_release(rbac={"clusterScope": False}),
         "rbac.clusterScope: false needs namespaces",
     ),
+    "an admission policy without cluster scope": (
+        a_release(namespaces=["shop"], rbac={"clusterScope": False}, admissionPolicy={"enabled": True}),
+        "admissionPolicy.enabled: true needs rbac.clusterScope: true",
+    ),
+    "an administrator's Secret that no class may name": (
+        a_release(
+            namespaces=["shop"],
+            adminSecrets=[{"namespace": "minio", "name": "admin"}],
+            adminSecretNamespaces=["vault"],
+        ),
+        "adminSecrets names namespace minio, which adminSecretNamespaces does not have",
+    ),
+    "a class of the chart that its provisioner refuses": (
+        a_release(adminSecretNamespaces=["vault"], exampleClass={"create": True, "parameters": MINIO_CLASS}),
+        "exampleClass.parameters.secretNamespace: minio is not in adminSecretNamespaces",
+    ),
     "an account that nobody names": (
         a_release(serviceAccount={"create": False}),
         "serviceAccount.create: false needs serviceAccount.name",
@@ -72,6 +88,13 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "extraArgs must not have --workers: set value workers instead",
     ),
     "another port": (a_release(extraArgs=["--bind-address=:9090"]), "extraArgs must not have --bind-address"),
+    "a port of the store that the NetworkPolicy does not let out": (
+        a_release(
+            networkPolicy={"enabled": True},
+            exampleClass={"create": True, "parameters": {**MINIO_CLASS, "endpoint": "https://minio.minio.svc:9443/"}},
+        ),
+        "exampleClass.parameters.endpoint has port 9443, which the NetworkPolicy does not let out",
+    ),
     "a class without its store": (
         a_release(exampleClass={"create": True}),
         "exampleClass.parameters.endpoint is required for backend minio",
@@ -88,6 +111,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "such a value further down": (
         a_release(crds={"enabled": True}),
         "'/crds': additional properties 'enabled' not allowed",
+    ),
+    "a policy that is on and off": (
+        a_release(admissionPolicy={"enabled": "sometimes"}),
+        "'/admissionPolicy/enabled': value must be one of 'auto', true, false",
     ),
     "a number as text": (a_release(replicas="two"), "'/replicas': got string, want integer"),
     "too many workers": (a_release(workers=1000), "'/workers': maximum: got 1,000, want 256"),
@@ -307,6 +334,103 @@ def test_without_cluster_scope_nothing_of_the_cluster_is_made() -> None:
 
     assert {each["kind"] for each in made} & {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"} == set()
     assert all("namespace" in each["metadata"] for each in made)
+
+
+KINDS = "--api-versions=apps/v1/Deployment"
+POLICIES = f"{KINDS},admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+
+
+@pytest.mark.parametrize(
+    ("enabled", "cluster", "is_made"),
+    [
+        pytest.param("auto", ("--kube-version=1.30.0",), True, id="rendered-for-1.30"),
+        pytest.param("auto", ("--kube-version=1.29.9",), False, id="rendered-for-1.29"),
+        pytest.param("auto", (POLICIES, "--kube-version=1.29.9"), True, id="cluster-with-the-kind"),
+        pytest.param("auto", (KINDS, "--kube-version=1.31.0"), False, id="cluster-without-the-kind"),
+        pytest.param(True, ("--kube-version=1.29.9",), True, id="on"),
+        pytest.param(False, ("--kube-version=1.31.0",), False, id="off"),
+    ],
+)
+def test_the_admission_policy_is_made_where_the_cluster_has_that_kind(
+    enabled: str | bool, cluster: tuple[str, ...], is_made: bool
+) -> None:
+    made = render(a_release(admissionPolicy={"enabled": enabled}), extra=cluster)
+
+    kinds = [each["kind"] for each in made if each["kind"].startswith("ValidatingAdmissionPolicy")]
+    assert kinds == (["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] if is_made else [])
+
+
+def test_an_admission_policy_that_the_cluster_can_not_have_is_refused() -> None:
+    with pytest.raises(ChartRefused, match=r"needs ValidatingAdmissionPolicy, which this cluster does not have"):
+        render(a_release(admissionPolicy={"enabled": True}), extra=(KINDS,))
+
+
+@pytest.mark.parametrize(
+    ("values", "account"),
+    [
+        ({}, "system:serviceaccount:libbucket:buckets"),
+        ({"serviceAccount": {"create": False, "name": "given"}}, "system:serviceaccount:libbucket:given"),
+    ],
+)
+def test_the_admission_policy_is_about_the_account_of_the_release_alone(values: dict[str, Any], account: str) -> None:
+    (condition,) = one(render(a_release(**values)), "ValidatingAdmissionPolicy")["spec"]["matchConditions"]
+
+    assert condition["expression"].endswith(f'request.userInfo.username == "{account}"')
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_folder_for_kustomize_has_the_admission_policy(backend: str) -> None:
+    manifests = list(yaml.safe_load_all((ROOT / "deploy" / backend / "manifests.yaml").read_text()))
+    policy, binding = (
+        one(manifests, kind) for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    )
+
+    (condition,) = policy["spec"]["matchConditions"]
+    assert f'"system:serviceaccount:libbucket-{backend}:{backend}-provisioner"' in condition["expression"]
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+
+
+def test_the_admission_policy_for_an_installation_by_hand_is_that_of_the_chart() -> None:
+    page = (ROOT / "docs/operating.md").read_text()
+    (text,) = re.findall(r"(?ms)^```yaml\n(# rights\.yaml\n.*?)^```$", page)
+    by_hand = one(list(yaml.safe_load_all(text)), "ValidatingAdmissionPolicy")["spec"]
+    values = a_release(serviceAccount={"name": "bucket-provisioner"})
+
+    assert by_hand == one(render(values, namespace="bucket-provisioner"), "ValidatingAdmissionPolicy")["spec"]
+
+
+def test_without_a_watch_secrets_can_be_neither_listed_nor_watched() -> None:
+    watched, unwatched = (
+        {verb for rule in one(made, "ClusterRole")["rules"] if "secrets" in rule["resources"] for verb in rule["verbs"]}
+        for made in (render(a_release(watchSecrets=each)) for each in (True, False))
+    )
+
+    assert unwatched == {"get", "create", "patch", "delete"}
+    assert watched - unwatched == {"list", "watch"}
+
+
+@pytest.mark.parametrize("endpoint", ["https://minio.minio.svc:9000", "http://minio", "https://[2001:db8::1]:9443"])
+def test_a_class_whose_store_is_let_out_is_rendered_with_a_network_policy(endpoint: str) -> None:
+    policy = {"enabled": True, "store": {"ports": [9443, 9000]}}
+    parameters = {**MINIO_CLASS, "endpoint": endpoint}
+
+    made = render(a_release(networkPolicy=policy, exampleClass={"create": True, "parameters": parameters}))
+
+    assert one(made, "NetworkPolicy")
+
+
+def test_flags_that_limit_the_use_of_secrets_are_passed_on() -> None:
+    values = a_release(adminSecretNamespaces=["vault", "minio"], watchSecrets=False)
+    flags, defaults = (
+        one(render(each), "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+        for each in (values, a_release())
+    )
+
+    assert [each for each in flags if each not in defaults] == [
+        "--admin-secret-namespace=vault",
+        "--admin-secret-namespace=minio",
+        "--watch-secrets=false",
+    ]
 
 
 def test_exactly_the_named_administrators_secrets_can_be_read() -> None:

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from api_requests import settled_requests
-from load import STORE_CALLS, Load, metric, wait_idle
+from load import LOOKS, NAMESPACE, STORE_CALLS, Load, metric, wait_idle
 
 from libbucket.testing.controlplane import control_plane
 from libbucket.testing.provisioner_process import provisioner_process
@@ -39,6 +39,14 @@ def quiet(crd_directories: Sequence[Path]) -> Iterator[ControlPlane]:
 @pytest.fixture
 def provisioner(quiet: ControlPlane) -> Iterator[ProvisionerProcess]:
     command = [sys.executable, "-m", "libbucket.testing.memory"]
+    with provisioner_process(command, kubeconfig=quiet.kubeconfig) as process:
+        yield process
+
+
+@pytest.fixture
+def unwatching(quiet: ControlPlane) -> Iterator[ProvisionerProcess]:
+    """One that neither lists nor watches Secrets."""
+    command = [sys.executable, "-m", "libbucket.testing.memory", "--watch-secrets=false"]
     with provisioner_process(command, kubeconfig=quiet.kubeconfig) as process:
         yield process
 
@@ -89,3 +97,42 @@ def test_a_bound_claim_costs_nothing_at_a_restart(
     assert {verb for verb, _ in asked} == {"LIST"}
     assert asked.total() < CLAIMS
     load.delete(provisioner, CLAIMS)
+
+
+def test_without_a_watch_on_secrets_only_a_deletion_costs_one_read_more(
+    quiet: ControlPlane, load: Load, unwatching: ProvisionerProcess
+) -> None:
+    bound = load.bind(unwatching, CLAIMS)
+    before, looks = settled_requests(quiet), metric(unwatching.metrics(), LOOKS)
+    for number in range(CLAIMS):
+        quiet.admin.patch(claim_path(number), {"metadata": {"annotations": {"example.com/touched": "yes"}}})
+    wait_idle(unwatching, looks=int(looks) + CLAIMS)
+    touched = settled_requests(quiet) - before
+    deleted = load.delete(unwatching, CLAIMS)
+
+    assert bound.requests_per_claim <= MOST
+    assert bound.requests["GET", "secrets"] == 0
+    assert touched == {("PATCH", "objectbucketclaims"): CLAIMS}, "only the test's own"
+    assert deleted.requests["GET", "secrets"] == CLAIMS
+    assert deleted.requests["DELETE", "secrets"] == CLAIMS
+
+
+def test_without_a_watch_on_secrets_a_restart_lists_none_and_reads_none(
+    quiet: ControlPlane, load: Load, unwatching: ProvisionerProcess
+) -> None:
+    load.bind(unwatching, CLAIMS)
+    unwatching.stop()
+    before = settled_requests(quiet)
+
+    unwatching.start()
+    wait_idle(unwatching, looks=CLAIMS)
+
+    assert metric(unwatching.metrics(), STORE_CALLS) == 0
+    asked = settled_requests(quiet) - before
+    assert {verb for verb, _ in asked} == {"LIST"}
+    assert "secrets" not in {resource for _, resource in asked}
+    load.delete(unwatching, CLAIMS)
+
+
+def claim_path(number: int) -> str:
+    return f"/apis/objectbucket.io/v1alpha1/namespaces/{NAMESPACE}/objectbucketclaims/claim-{number}"

@@ -3,10 +3,13 @@
 {{- include "libbucket.checkImage" . -}}
 {{- include "libbucket.checkReplicas" . -}}
 {{- include "libbucket.checkRights" . -}}
+{{- include "libbucket.checkAdminSecrets" . -}}
+{{- include "libbucket.checkAdmissionPolicy" . -}}
 {{- include "libbucket.checkUser" . -}}
 {{- include "libbucket.checkIdentity" . -}}
 {{- include "libbucket.checkArguments" . -}}
 {{- include "libbucket.checkClass" . -}}
+{{- include "libbucket.checkStorePort" . -}}
 {{- include "libbucket.checkCrds" . -}}
 {{- end }}
 
@@ -31,6 +34,31 @@
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
 {{- fail "serviceAccount.create: false needs serviceAccount.name: else the namespace's default account would get the rights" }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkAdminSecrets" -}}
+{{- $allowed := .Values.adminSecretNamespaces }}
+{{- range .Values.adminSecrets }}
+{{- if and $allowed (not (has .namespace $allowed)) }}
+{{- fail (printf "adminSecrets names namespace %s, which adminSecretNamespaces does not have: no class could use that Secret" .namespace) }}
+{{- end }}
+{{- end }}
+{{- $class := .Values.exampleClass }}
+{{- $named := get $class.parameters "secretNamespace" }}
+{{- if and $class.create $allowed $named (not (has $named $allowed)) }}
+{{- fail (printf "exampleClass.parameters.secretNamespace: %s is not in adminSecretNamespaces: the class would be refused" $named) }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkAdmissionPolicy" -}}
+{{- if eq (toString .Values.admissionPolicy.enabled) "true" }}
+{{- if not .Values.rbac.clusterScope }}
+{{- fail "admissionPolicy.enabled: true needs rbac.clusterScope: true: the policy is in no namespace; leave it at auto, and have an administrator make it" }}
+{{- end }}
+{{- if and (.Capabilities.APIVersions.Has "apps/v1/Deployment") (not (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy")) }}
+{{- fail "admissionPolicy.enabled: true needs ValidatingAdmissionPolicy, which this cluster does not have: Kubernetes has it since 1.30" }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -65,6 +93,7 @@
 {{- define "libbucket.checkArguments" -}}
 {{- $values := dict
   "--provisioner-name" "provisionerName" "--namespace" "namespaces" "--workers" "workers"
+  "--admin-secret-namespace" "adminSecretNamespaces" "--watch-secrets" "watchSecrets"
   "--leader-elect" "leaderElection" "--allow-additional-config" "allowAdditionalConfig"
   "--resync-interval" "resyncInterval" "--repair-interval" "repairInterval" "--log-format" "logFormat"
   "-v" "verbosity" "--v" "verbosity" }}
@@ -86,6 +115,19 @@
 {{- fail (printf "exampleClass.parameters.%s is required for backend minio" .) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The usual ports of a store are let out; another one would be a time-out that names no NetworkPolicy. */}}
+{{- define "libbucket.checkStorePort" -}}
+{{- $ports := list }}
+{{- range .Values.networkPolicy.store.ports | default (include "libbucket.backend" . | fromJson).ports }}
+{{- $ports = append $ports (toString .) }}
+{{- end }}
+{{- $endpoint := get .Values.exampleClass.parameters "endpoint" | default "" }}
+{{- $port := regexFind "^[a-z]+://[^/]+" $endpoint | regexFind ":[0-9]+$" | trimPrefix ":" }}
+{{- if and .Values.networkPolicy.enabled .Values.exampleClass.create $port (not (has $port $ports)) }}
+{{- fail (printf "exampleClass.parameters.endpoint has port %s, which the NetworkPolicy does not let out: add it to networkPolicy.store.ports" $port) }}
 {{- end }}
 {{- end }}
 

@@ -71,6 +71,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- range .Values.namespaces }}
 - --namespace={{ . }}
 {{- end }}
+{{- range .Values.adminSecretNamespaces }}
+- --admin-secret-namespace={{ . }}
+{{- end }}
+{{- if not .Values.watchSecrets }}
+- --watch-secrets=false
+{{- end }}
 - --workers={{ .Values.workers }}
 - --leader-elect={{ .Values.leaderElection }}
 - --bind-address=:8080

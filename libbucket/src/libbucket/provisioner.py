@@ -236,6 +236,7 @@ class SecretReader(Protocol):
 
         Raises:
             AdminSecretMissing: it does not exist, or the provisioner may not read it.
+            InvalidParameters: the operator allows no class to name a Secret of this namespace.
             RetrySoon: the API server did not answer.
         """
 

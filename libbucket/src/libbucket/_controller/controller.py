@@ -24,7 +24,7 @@ from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._controller.services import AdminSecrets
 from libbucket._controller.threads import Threads
 from libbucket._controller.workers import Workers
-from libbucket._kube.cache import Cache
+from libbucket._kube.cache import Cache, Unwatched
 from libbucket._kube.discovery import InstalledCrds
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
@@ -64,6 +64,8 @@ class ControllerSettings:
         version: of the provisioner's distribution.
         cluster_id: uid of the namespace kube-system.
         namespaces: to watch; empty for all.
+        admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
+        watch_secrets: whether Secrets are watched; if not, an edited one is found by the drift check only.
         workers: claims worked on at once.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two drift checks; 0 for never.
@@ -83,6 +85,8 @@ class ControllerSettings:
     resync_interval: float
     repair_interval: float
     features: CrdFeatures
+    admin_secret_namespaces: tuple[str, ...] = ()
+    watch_secrets: bool = True
     crd_interval: float = 60.0
     now: Callable[[], datetime] = utc_now
     pace: float = 1.0
@@ -112,14 +116,15 @@ class Controller:
         self._log = structlog.get_logger()
         self._random = Random()  # noqa: S311 - jitter, not a secret
         self._stopping = threading.Event()
-        self._caches = new_caches()
+        self._caches = new_caches(watch_secrets=settings.watch_secrets)
         self._installed = InstalledCrds(client, settings.features)
         limits = LimitSettings(workers=settings.workers, class_of=self._class_of, count=self._count_classes)
         self._queue = WorkQueue(clock=self._clock, pace=settings.pace, limits=limits)
         self._policy = RequeuePolicy(self._queue)
         self._threads = Threads(metrics.thread_failed)
         sent = Sent(client.check_fence)
-        provisioner = factory(Services(read_secret=AdminSecrets(client), now=settings.now, fence=sent.fence))
+        admin_secrets = AdminSecrets(client, settings.admin_secret_namespaces)
+        provisioner = factory(Services(read_secret=admin_secrets, now=settings.now, fence=sent.fence))
         identity = self._identity(provisioner)
         cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
         store = Store(provisioner, metrics, client.check_fence, sent, self._new_breaker)
@@ -215,6 +220,7 @@ class Controller:
             informers += [
                 Informer(client, kind, cache=cache, on_change=router.on_owned, namespace=namespace, selector=selector)
                 for kind, cache in ((SECRET_METADATA, caches.secrets), (CONFIG_MAP_METADATA, caches.config_maps))
+                if cache.is_watched
             ]
         return informers
 
@@ -289,12 +295,12 @@ class Controller:
         return storage_class is not None and storage_class.provisioner == self._settings.provisioner_name
 
 
-def new_caches() -> Caches:
+def new_caches(*, watch_secrets: bool = True) -> Caches:
     """Empty ones."""
     return Caches(
         claims=Cache(),
         buckets=Cache(group=claim_key_of),
         classes=Cache(),
-        secrets=Cache(),
+        secrets=Cache() if watch_secrets else Unwatched(),
         config_maps=Cache(),
     )

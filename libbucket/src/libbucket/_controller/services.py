@@ -1,4 +1,8 @@
-"""The services that the core hands to a provisioner: reading an administrator's Secret."""
+"""The services that the core hands to a provisioner: reading an administrator's Secret.
+
+Who may write StorageClasses chooses which Secret is read, and to which server its content is used: an operator can
+limit that to some namespaces, where RBAC, in a release for the whole cluster, can't.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +11,37 @@ from typing import TYPE_CHECKING
 from libbucket._kube.errors import Forbidden, KubeError, NotFound
 from libbucket._kube.resources import SECRETS
 from libbucket._reconcile.objects import decode_data
-from libbucket.errors import AdminSecretMissing, Reason, RetrySoon
+from libbucket.errors import AdminSecretMissing, InvalidParameters, Reason, RetrySoon
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from libbucket._kube.client import KubeClient
     from libbucket.types import SecretStr
 
 
 class AdminSecrets:
-    """Reads Secrets afresh at every call: a rotated one works at once, and nothing is kept in memory."""
+    """Reads Secrets afresh at every call: a rotated one works at once, and nothing is kept in memory.
 
-    def __init__(self, client: KubeClient) -> None:
+    Args:
+        client: any.
+        namespaces: that Secrets may be read from; empty for all.
+    """
+
+    def __init__(self, client: KubeClient, namespaces: Sequence[str] = ()) -> None:
         self._client = client
+        self._namespaces = tuple(namespaces)
 
     def __call__(self, namespace: str, name: str) -> Mapping[str, SecretStr]:
         """The decoded `data` of a Secret.
 
         Raises:
             AdminSecretMissing: it does not exist, or we may not read it.
+            InvalidParameters: the namespace is not one of those that may be read from; nothing was read.
             RetrySoon: the API server did not answer.
         """
+        if self._namespaces and namespace not in self._namespaces:
+            raise InvalidParameters([_not_allowed(namespace, self._namespaces)])
         where = f"Secret {namespace}/{name}, which the class names (secretNamespace, secretName),"
         try:
             return decode_data(self._client.read(SECRETS, name, namespace=namespace).data)
@@ -38,3 +51,10 @@ class AdminSecrets:
             raise AdminSecretMissing(f"{where} may not be read: grant the provisioner 'get' on it") from error
         except KubeError as error:
             raise RetrySoon(f"{where} could not be read", reason=Reason.CLUSTER_UNAVAILABLE) from error
+
+
+def _not_allowed(namespace: str, allowed: Sequence[str]) -> str:
+    return (
+        f"secretNamespace must be one of {', '.join(allowed)}, not {namespace!r}: "
+        "the provisioner's flag --admin-secret-namespace allows no other"
+    )

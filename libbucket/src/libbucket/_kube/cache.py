@@ -12,7 +12,7 @@ list shows an object as it was before a version that is older than the list itse
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,9 @@ class Cache(Generic[T]):
     Args:
         group: what `grouped` finds an object by; by default nothing is.
     """
+
+    is_watched: ClassVar[bool] = True
+    """Whether what is not in here does not exist, as far as an informer knows."""
 
     def __init__(self, group: Callable[[T], str] | None = None) -> None:
         self._lock = threading.Lock()
@@ -164,6 +167,17 @@ class Cache(Generic[T]):
                 del self._groups[self._group(old)]
         if new is not None:
             self._groups.setdefault(self._group(new), set()).add(key)
+
+
+class Unwatched(Cache[T]):
+    """Stands for objects that no informer watches: it stays empty, since nobody would tell it of a later version."""
+
+    is_watched = False
+
+    def observe(self, new: T, *, list_version: str = "") -> tuple[bool, T | None]:
+        """Keeps nothing."""
+        del new, list_version
+        return False, None
 
 
 def _was_listed(one: _HasMetadata, namespace: str) -> bool:

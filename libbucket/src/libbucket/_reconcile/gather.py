@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from libbucket import _api
+from libbucket._api import Phase
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from libbucket._reconcile.additional_config import SelectedConfig, select_config
@@ -76,7 +77,10 @@ class Gatherer:
         config = self._config(claim)
         storage_class = self._storage_class(claim, bucket)
         reads_all = recheck is not Recheck.NONE
-        secret, credentials = self._secret(claim, bucket, observed, recheck=reads_all)
+        asked = self._fingerprint(claim, storage_class, record, config)
+        secret, credentials = ObjectState.INTACT, None
+        if reads_all or reclaimed is not None or not self._believes_secret(claim, bucket, observed, asked):
+            secret, credentials = self._secret(claim, bucket, observed, recheck=reads_all)
         if reclaimed is not None:
             observed = None  # whatever an earlier claim was given, this one has nothing yet
         renewal = seconds_to_renewal(observed, self._identity.now())
@@ -98,7 +102,7 @@ class Gatherer:
             credentials=credentials,
             has_objects=has_objects,
             config=config,
-            fingerprint=self._fingerprint(claim, storage_class, record, config),
+            fingerprint=asked,
             recheck=recheck,
             needs_renewal=renewal is not None and renewal <= 0,
             due=left.due,
@@ -183,6 +187,35 @@ class Gatherer:
         # All of additionalConfig and not only what is applied, so that a new key is warned about once.
         raw = claim.wanted.additional_config if claim is not None else None
         return fingerprint(who.provisioner_name, who.version, parameters or {}, dict(config.applied), _api.strings(raw))
+
+    def _believes_secret(
+        self,
+        claim: _api.ObjectBucketClaim | None,
+        bucket: _api.ObjectBucketObject | None,
+        observed: Observed | None,
+        asked: str,
+    ) -> bool:
+        """Whether a Secret that is not watched is taken to be as it was written, until the next drift check.
+
+        Not where the store will be called: what it answers could not be written to a Secret that is gone, and the
+        retry would call it again. And not where the claim is not Ready: then it may be the Secret that is not.
+        """
+        if self._caches.secrets.is_watched or claim is None or bucket is None or observed is None:
+            return False
+        renewal = seconds_to_renewal(observed, self._identity.now())
+        return (
+            self._is_said_ready(claim)
+            and observed.fingerprint == asked
+            and not _is_edited(bucket, observed)
+            and not (claim.metadata.is_being_deleted or bucket.metadata.is_being_deleted)
+            and (renewal is None or renewal > 0)
+        )
+
+    def _is_said_ready(self, claim: _api.ObjectBucketClaim) -> bool:
+        ready = claim.seen.condition("Ready")
+        if not self._identity.features.conditions:
+            return claim.seen.phase == Phase.BOUND
+        return ready is not None and ready.status == "True"
 
     def _secret(
         self,

@@ -276,15 +276,22 @@ class Releaser:
         self._reporter.event(claim, "Normal", Reason.RELEASED, message)
 
     def _delete_owned(self, resource: Resource[Any], cache: Cache[_api.Metadata], claim: ObjectBucketClaim) -> None:
-        cached = cache.get(claim.metadata.key)
-        if cached is None or not cached.metadata.is_controlled_by(claim.metadata.uid):
+        found = cache.get(claim.metadata.key) if cache.is_watched else self._find(resource, claim)
+        if found is None or not found.metadata.is_controlled_by(claim.metadata.uid):
             return  # not ours; and what lost its label is collected through its ownerReference
-        meta = cached.metadata
+        meta = found.metadata
         with suppress(NotFound):
             if meta.has_finalizer():  # of the Go library
                 patch = objects.finalizer_patch(meta, objects.without_finalizer(meta))
                 self._client.patch(resource, meta.name, patch, namespace=meta.namespace)
             self._client.delete(resource, meta.name, uid=meta.uid, namespace=meta.namespace)
+
+    def _find(self, resource: Resource[Any], claim: ObjectBucketClaim) -> _api.Object | None:
+        try:
+            found: _api.Object = self._client.read(resource, claim.metadata.name, namespace=claim.metadata.namespace)
+        except NotFound:
+            return None
+        return found
 
 
 def _are_useless(error: ProvisionerError) -> bool:

@@ -93,6 +93,22 @@ def _options(provisioner_name: str) -> list[_Option]:
             help="serve claims of this namespace only; can be repeated; without it all namespaces",
         ),
         _Option(
+            target="admin_secret_namespaces",
+            flags=("--admin-secret-namespace",),
+            default="",
+            parse=to.parse_namespaces,
+            metavar="NS",
+            is_list=True,
+            help="refuse classes whose secretNamespace is another one; can be repeated; without it none is refused",
+        ),
+        _Option(
+            target="watch_secrets",
+            flags=("--watch-secrets",),
+            default="true",
+            parse=to.parse_truth,
+            help="list and watch Secrets; without it an edited Secret is found by the drift check only",
+        ),
+        _Option(
             target="workers",
             flags=("--workers",),
             default="8",

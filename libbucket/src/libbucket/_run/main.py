@@ -158,7 +158,10 @@ def _build(program: Program, settings: Settings) -> _Parts:
     client = KubeClient(access.load(), access=access, pool_size=settings.workers + 8)
     lease = _lease(settings)
     facts = check_cluster(
-        client, namespaces=settings.namespaces, lease=(lease.namespace, lease.name) if lease else None
+        client,
+        namespaces=settings.namespaces,
+        watch_secrets=settings.watch_secrets,
+        lease=(lease.namespace, lease.name) if lease else None,
     )
     client.stay_at(facts.cluster_id)
     metrics = Metrics()
@@ -213,6 +216,8 @@ def _wiring(program: Program, settings: Settings, facts: ClusterFacts) -> Contro
         version=program.version,
         cluster_id=facts.cluster_id,
         namespaces=settings.namespaces,
+        admin_secret_namespaces=settings.admin_secret_namespaces,
+        watch_secrets=settings.watch_secrets,
         workers=settings.workers,
         allowed_config=settings.allowed_config,
         resync_interval=settings.resync_interval,

@@ -50,20 +50,23 @@ class ClusterFacts:
     features: CrdFeatures
 
 
-def check_cluster(client: KubeClient, *, namespaces: tuple[str, ...], lease: tuple[str, str] | None) -> ClusterFacts:
+def check_cluster(
+    client: KubeClient, *, namespaces: tuple[str, ...], lease: tuple[str, str] | None, watch_secrets: bool = True
+) -> ClusterFacts:
     """Looks whether we can work here.
 
     Args:
         client: any.
         namespaces: that are served; empty for all.
         lease: namespace and name of the Lease, if there is leader election.
+        watch_secrets: whether Secrets are to be listed and watched.
 
     Raises:
         StartFailed: something is missing; all missing permissions at once.
     """
     try:
         cluster_id, denied = _cluster_id(client)
-        denied += [right for right in _rights(client, namespaces) if right]
+        denied += [right for right in _rights(client, namespaces, watch_secrets=watch_secrets) if right]
         denied += _lease_right(client, lease)
         if denied:
             raise StartFailed(f"RBAC does not let this account {'; '.join(denied)}")
@@ -83,11 +86,11 @@ def _cluster_id(client: KubeClient) -> tuple[str, list[str]]:
         return "", [f"get namespaces named {_IDENTITY_NAMESPACE}"]
 
 
-def _rights(client: KubeClient, namespaces: tuple[str, ...]) -> Iterator[str]:
+def _rights(client: KubeClient, namespaces: tuple[str, ...], *, watch_secrets: bool) -> Iterator[str]:
     for resource in (CLASSES, BUCKETS):
         yield _list_right(client, resource, "")
     for namespace in namespaces or ("",):
-        for namespaced in (CLAIMS, SECRET_METADATA, CONFIG_MAP_METADATA):
+        for namespaced in (CLAIMS, *((SECRET_METADATA,) if watch_secrets else ()), CONFIG_MAP_METADATA):
             yield _list_right(client, namespaced, namespace)
 
 

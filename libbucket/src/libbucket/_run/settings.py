@@ -48,6 +48,8 @@ class Settings:
         kubeconfig: path; "" looks at the usual places.
         master: URL of the API server; "" takes the kubeconfig's.
         namespaces: only these; empty for all.
+        admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
+        watch_secrets: whether Secrets are listed and watched.
         workers: claims worked on at once.
         leader_elect: whether replicas agree on one that works.
         leader_elect_namespace: of the Lease; "" takes the pod's own.
@@ -63,6 +65,8 @@ class Settings:
     kubeconfig: str
     master: str
     namespaces: tuple[str, ...]
+    admin_secret_namespaces: tuple[str, ...]
+    watch_secrets: bool
     workers: int
     leader_elect: bool
     leader_elect_namespace: str

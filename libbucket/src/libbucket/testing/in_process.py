@@ -39,6 +39,8 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
     provisioner_name: str,
     version: str = "1",
     namespaces: tuple[str, ...] = (),
+    admin_secret_namespaces: tuple[str, ...] = (),
+    watch_secrets: bool = True,
     workers: int = 4,
     allowed_config: frozenset[str] = frozenset({"maxObjects", "maxSize"}),
     resync_interval: float = 0.0,
@@ -57,6 +59,8 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         provisioner_name: which classes are served; give each test its own.
         version: of the provisioner; another one makes the core go through every claim's store side once.
         namespaces: to watch; empty for all.
+        admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
+        watch_secrets: whether Secrets are watched.
         workers: claims worked on at once.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two looks for drift; 0 for never.
@@ -74,6 +78,8 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         version=version,
         cluster_id=client.read(NAMESPACES, "kube-system").metadata.uid,
         namespaces=namespaces,
+        admin_secret_namespaces=admin_secret_namespaces,
+        watch_secrets=watch_secrets,
         workers=workers,
         allowed_config=allowed_config,
         resync_interval=resync_interval,
