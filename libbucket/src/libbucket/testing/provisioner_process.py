@@ -11,11 +11,13 @@ provisioner.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import urllib3
 
+from libbucket._run.pages import METRICS_SECONDS
 from libbucket.testing.offline import guarded_environment
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.processes import HOST, Program, RunningProcess, free_ports, fresh_directory, http_ready, start
@@ -41,6 +43,7 @@ class ProvisionerProcess:
         self.program = program
         self.url = url
         self._process: RunningProcess | None = None
+        self._collected_anew_from = 0.0
 
     @property
     def pid(self) -> int:
@@ -101,8 +104,11 @@ class ProvisionerProcess:
         return self.program.log_path.read_text(errors="replace")
 
     def metrics(self) -> str:
-        """What its `/metrics` says now."""
-        return urllib3.request("GET", f"{self.url}/metrics", timeout=5.0, retries=False).data.decode()
+        """What its `/metrics` says now: waits until what it answered before would not be answered again."""
+        time.sleep(max(self._collected_anew_from - time.monotonic(), 0.0))
+        answer = urllib3.request("GET", f"{self.url}/metrics", timeout=5.0, retries=False)
+        self._collected_anew_from = time.monotonic() + METRICS_SECONDS
+        return answer.data.decode()
 
     def _running(self) -> RunningProcess:
         if self._process is None:
