@@ -5,6 +5,7 @@ Pure builders, used by `identity`. Knows no client; everything that a claim may 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 _INTENT: Final = "ObjectBucketBeingCreated"
+_NO_IDENTITIES: Final = "NoIdentities"
+_GENERATION: Final = re.compile(rf"{_NO_IDENTITIES}([1-9][0-9]{{0,8}})")
 
 _BUCKET_ACTIONS: Final = (
     "s3:GetBucketLocation",
@@ -43,14 +46,15 @@ _LOCK_OBJECT_ACTIONS: Final = (
 )
 
 
-def build_access(bucket: str, *, object_locking: bool) -> Document:
+def build_access(bucket: str, *, object_locking: bool, generation: int = 1) -> Document:
     """What an application needs in its own bucket, and nothing else.
 
     MinIO lets every user change their own password and make service accounts for themselves unless a policy
-    denies it: hence the denial. Whoever can do that outlives the removal of one key.
+    denies it: hence the denial. Who can do that outlives the removal of one key.
 
     Args:
         bucket: the bucket's name.
+        generation: of the user that the policy is for; noted in the name of a statement: see `generation_of`.
         object_locking: the class makes buckets with object locking: then setting and reading locks belongs
             to what an application needs.
     """
@@ -59,7 +63,11 @@ def build_access(bucket: str, *, object_locking: bool) -> Document:
     return _document(
         _statement("Bucket", "Allow", on_bucket, f"arn:aws:s3:::{bucket}"),
         _statement("Objects", "Allow", on_objects, f"arn:aws:s3:::{bucket}/*"),
-        {"Sid": "NoIdentities", "Effect": "Deny", "Action": ["admin:*"]},
+        {
+            "Sid": _NO_IDENTITIES + (str(generation) if generation > 1 else ""),
+            "Effect": "Deny",
+            "Action": ["admin:*"],
+        },
     )
 
 
@@ -74,13 +82,24 @@ def build_intent(bucket: str) -> Document:
     )
 
 
+def generation_of(document: Mapping[str, Any]) -> int:
+    """Which user of the claim's the policy was written for, as it is read from MinIO: 1 where it does not say."""
+    found = [_GENERATION.fullmatch(str(one.get("Sid", ""))) for one in _statements(document)]
+    return max((int(match[1]) for match in found if match), default=1)
+
+
 def is_intent(document: Mapping[str, Any], bucket: str) -> bool:
     """Whether `document`, read from MinIO, is the note that `bucket` is being made."""
-    statements = document.get("Statement")
-    if not isinstance(statements, list) or len(statements) != 1:
+    statements = _statements(document)
+    if len(statements) != 1:
         return False
     resources = statements[0].get("Resource", [])
     return statements[0].get("Sid") == _INTENT and f"arn:aws:s3:::{bucket}" in resources
+
+
+def _statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = document.get("Statement")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _document(*statements: Document) -> Document:

@@ -26,7 +26,7 @@ STEPS = [
     (Identity, "ensure_policy"),
     (Identity, "create_keys"),
     (Identity, "attach"),
-    (Storage, "accepts"),
+    (Storage, "find_refusal"),
 ]
 both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 each_step = pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
@@ -66,7 +66,7 @@ def test_a_creation_that_was_cut_off_is_removed_by_delete(
 
 @both_sides
 @pytest.mark.parametrize(
-    ("owner", "step"), [(Identity, "withdraw"), (Storage, "purge_batch"), (Storage, "remove")], ids=str
+    ("owner", "step"), [(Identity, "withdraw"), (Storage, "remove_content"), (Storage, "remove")], ids=str
 )
 def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
     world: World, backend: MinioBackend, owner: type, step: str, done: bool
