@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from minio_backend import MinioBackend, a_provisioner
 
 from libbucket import BucketExists, StoreUnavailable
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_works
+from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
 from minio_provisioner.identity import Identity
 from minio_provisioner.storage import Storage
 
@@ -26,7 +27,6 @@ STEPS = [
     (Identity, "ensure_policy"),
     (Identity, "create_keys"),
     (Identity, "attach"),
-    (Storage, "find_refusal"),
 ]
 both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 each_step = pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
@@ -162,6 +162,41 @@ def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(world:
     patch = pytest.MonkeyPatch()
     patch.setattr(Identity, "declare_intent", then_the_other)
     assert_works(world.greenfield(request))
+
+
+ROTATION = [
+    (Identity, "find_policy"),
+    (Identity, "write_policy"),
+    (Identity, "create_keys"),
+    (Identity, "attach"),
+    (Identity, "remove_user"),
+]
+
+
+@both_sides
+@pytest.mark.parametrize("ending", ["provision", "delete"])
+@pytest.mark.parametrize(("owner", "step"), ROTATION, ids=[step for _, step in ROTATION])
+def test_a_rotation_that_was_cut_off_is_finished_or_removed_by_the_next_call(
+    world: World, backend: MinioBackend, owner: type, step: str, done: bool, ending: str
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    request = builders.again(tenant.request, tenant.answer, with_credentials=False)
+    with pytest.MonkeyPatch.context() as patch:
+        _cut(patch, owner, step, done=done)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.provision(request)
+        with suppress(StoreUnavailable):  # it may have got on
+            world.provisioner.provision(request)
+    if ending == "provision":
+        rotated = world.bind(request, greenfield=True)
+        assert_works(rotated)
+        assert_shut_out(tenant)
+        assert backend.administrator.users(tenant.record) == [f"{tenant.request.user_id}-2"]
+        world.delete(builders.recorded(rotated.answer, request, greenfield=True))
+    else:
+        world.delete(tenant.record)
+    assert not backend.administrator.identity_exists(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
 def _cut(patch: pytest.MonkeyPatch, owner: type, step: str, *, done: bool) -> None:
