@@ -17,7 +17,7 @@ import urllib3
 from minio import Minio, MinioAdmin, crypto
 from minio.credentials.providers import StaticProvider
 
-from libbucket import ProvisionerError, fence_requests
+from libbucket import InvalidParameters, ProvisionerError, fence_requests
 from minio_provisioner.errors import check_response, request_id_of
 
 if TYPE_CHECKING:
@@ -152,7 +152,18 @@ def connect(
     timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
     pool = CheckedPool(url=endpoint.url, timeout=timeout, ssl_context=context, fence=fence)
     try:
-        yield Clients(
+        yield _clients(parameters, admin, pool)
+    except ProvisionerError as error:
+        error.request_id = error.request_id or pool.request_id
+        raise
+    finally:
+        pool.clear()
+
+
+def _clients(parameters: Parameters, admin: Admin, pool: CheckedPool) -> Clients:
+    endpoint = parameters.endpoint
+    try:
+        return Clients(
             url=endpoint.url,
             s3=_s3(parameters, pool, admin.access_key, admin.secret_key.reveal()),
             admin=MinioAdmin(
@@ -165,11 +176,8 @@ def connect(
             parameters=parameters,
             pool=pool,
         )
-    except ProvisionerError as error:
-        error.request_id = error.request_id or pool.request_id
-        raise
-    finally:
-        pool.clear()
+    except ValueError as error:  # hosts of AWS that it knows better, and what else the next release will refuse
+        raise InvalidParameters(["endpoint or region is not what MinIO's client takes"]) from error
 
 
 def _s3(parameters: Parameters, pool: CheckedPool, access_key: str, secret_key: str) -> Minio:

@@ -238,7 +238,7 @@ def _ca_bundle(reader: ParameterReader) -> str:
 
 
 def _is_pem(text: str) -> bool:
-    if len(text) > MAX_PEM:
+    if len(text) > MAX_PEM or not text.isascii():
         return False
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
