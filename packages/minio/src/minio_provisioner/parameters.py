@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 SIZE_KEYS: Final = ("maxSize", "bucketMaxSize")
 VERSIONING_KEY: Final = "bucketVersioning"
 
-_ADMIN_KEYS: Final = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+_ADMIN_KEYS: Final = (
+    ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"),
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ("rootUser", "rootPassword"),  # MinIO's own chart
+    ("root-user", "root-password"),  # Bitnami's chart
+)
 _CA_KEY: Final = "ca.crt"
 _REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
 _HOST: Final = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]{0,251}[a-zA-Z0-9_])?|[0-9a-fA-F:.]{2,45}")
@@ -120,7 +125,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
 
 
 def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
-    """Reads the administrator's Secret: MinIO's own pair of keys, or the two AWS ones.
+    """Reads the administrator's Secret: MinIO's own pair of keys, the two AWS ones, or those of MinIO's charts.
 
     Args:
         secret: the Secret's decoded data.
@@ -140,7 +145,7 @@ def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
             if not user.isascii() or not user.isprintable():
                 raise InvalidAdminSecret(f"Secret {named}: key {user_key} must be printable ASCII")
             return Admin(access_key=user, secret_key=SecretStr(password), ca_bundle=ca_bundle.strip())
-    pairs = " or ".join(f"{user} and {password}" for user, password in _ADMIN_KEYS)
+    pairs = " or ".join(f"{user} and {password}" for user, password in _ADMIN_KEYS[:2])
     raise InvalidAdminSecret(f"Secret {named}: needs the keys {pairs}")
 
 
