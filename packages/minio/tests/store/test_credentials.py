@@ -113,9 +113,11 @@ def status_of(backend: MinioBackend, tenant: Tenant) -> str:
 @pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
 @pytest.mark.parametrize("with_credentials", [True, False], ids=["intact", "secret-deleted"])
 def test_a_user_that_an_administrator_disabled_stays_disabled_and_the_claim_says_so(
-    world: World, backend: MinioBackend, greenfield: bool, with_credentials: bool
+    world: World, server: MinioServer, backend: MinioBackend, greenfield: bool, with_credentials: bool
 ) -> None:
     tenant = world.tenant(greenfield=greenfield)
+    session = session_of(server, tenant)
+    assert list(session.list_objects(tenant.bucket))
     backend.administrator.admin.user_disable(tenant.request.user_id)
     assert not world.looks_intact(tenant)
     with pytest.raises(AccessDenied, match="disabled by an administrator"):
@@ -123,6 +125,7 @@ def test_a_user_that_an_administrator_disabled_stays_disabled_and_the_claim_says
     assert status_of(backend, tenant) == "disabled"
     assert backend.administrator.users(tenant.record) == [tenant.request.user_id], "no other user was made"
     assert_shut_out(tenant)
+    assert_session_refused(session, tenant.bucket)
 
     backend.administrator.admin.user_enable(tenant.request.user_id)
     assert world.again(tenant).credentials == tenant.credentials
