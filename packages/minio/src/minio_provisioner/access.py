@@ -5,9 +5,14 @@ the admin API. A request with the claim's own keys that is refused proves nothin
 tells others of changes as well as it can, and reads all of them again after 5 to 15 minutes (MinIO's `cmd/iam.go`,
 `globalRefreshIAMInterval`). Knows no bucket but by its name.
 
+The secret of a user is set once: new keys are for a user of a new name. So no node can lag behind in a secret, and only
+two callers at once (replicas of which one is cut off) may set two. Each notes a fingerprint of its secret in the policy
+*after* it has set it, and tries it after that. Whatever the order: keys that were handed out and are not the last ones
+set are not the ones that are noted last. That is proof, too, that such keys are dead.
+
 Why new keys that a node refuses are handed out all the same, with a warning: they can't be handed out later, because
-only this call knows their secret, and MinIO tells nobody. Not handing them out would mean to set another secret at the
-next try, so that a node that lags would never catch up. The admin API has confirmed the user and its policy by then.
+only this call knows their secret, and MinIO tells nobody. Not handing them out would mean to make others at the next
+try, for which a node that lags behind is late again. The admin API has confirmed the user and its policy by then.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from libbucket import AccessDenied, NotReady, ProvisionerError, wait_until
 from minio_provisioner.errors import BAD_CREDENTIALS
 from minio_provisioner.parameters import is_plausible
-from minio_provisioner.policy import is_same
+from minio_provisioner.policy import fingerprint_of, is_same, note_in
 
 if TYPE_CHECKING:
     from libbucket import AccessKeys, BucketOptions
@@ -78,22 +83,26 @@ class _Ensuring:
         document = self.recorded.find_policy()
         identity = self._current(document)
         user = self._find(identity)
-        repairs = [] if self._is_wanted(document, identity) else ["policy"]
+        noted = note_in(document)
+        wanted = self._wanted(identity, noted.fingerprint)
+        is_wanted = document is not None and is_same(document, wanted)
+        repairs = [] if is_wanted else ["policy"]
         held = own_keys(self.options, identity.user)
-        if user is not None and held is not None:
-            identity.ensure_policy(self._wanted(identity), document)
+        is_begun = identity.user != self.recorded.user or not self.options.was_bound
+        if user is not None and (held is not None or is_begun):
+            if not is_wanted:
+                identity.write_policy(wanted)
             if identity.attach():
                 repairs.append("policy of the user")
-            if self._may_keep(identity, held):
+            if held is not None and self._may_keep(identity, held, noted.fingerprint):
                 return Access(keys=held, repairs=tuple(repairs))
+            if is_begun:  # an earlier try was cut off here: no further keys are made before the rest works
+                _remove_predecessor(identity)
         if user is None:
             repairs.append("user")
-        is_begun = identity.user != self.recorded.user
-        if self.options.was_bound and not is_begun:
-            keys = self._issue(identity.successor, document, is_there=False)
-        else:
-            keys = self._issue(identity, document, is_there=user is not None)
-        return Access(keys=keys, repairs=tuple(repairs), warnings=self._try(keys))
+        target = identity if user is None and is_begun else identity.successor
+        keys = self._issue(target)
+        return Access(keys=keys, repairs=tuple(repairs), warnings=self._try(target, keys))
 
     def _current(self, document: Document | None) -> Identity:
         """The user that the claim is to have: its own, or the one that a rotation was cut off at.
@@ -123,12 +132,15 @@ class _Ensuring:
             )
         return user
 
-    def _may_keep(self, identity: Identity, held: AccessKeys) -> bool:
-        """Whether the claim's keys work; False only where they were edited and MinIO does not know them so."""
+    def _may_keep(self, identity: Identity, held: AccessKeys, noted: str) -> bool:
+        """Whether the claim's keys work; False only where they were edited, or others were set after them."""
+        own = fingerprint_of(held.secret_access_key.reveal())
         refusal = self._refusal(held)
         if not refusal:
+            if noted not in {"", own}:
+                identity.write_policy(self._wanted(identity, own))
             return True
-        if not self.options.credentials_unchanged and refusal in BAD_CREDENTIALS:
+        if refusal in BAD_CREDENTIALS and (not self.options.credentials_unchanged or noted not in {"", own}):
             return False
         raise NotReady(
             f"MinIO at {identity.clients.url} refuses the keys of user {identity.user} ({refusal}), although the user "
@@ -136,29 +148,34 @@ class _Ensuring:
             "new ones issued, delete the claim's Secret"
         )
 
-    def _issue(self, identity: Identity, document: Document | None, *, is_there: bool) -> AccessKeys:
-        """New keys; those of the user before this one stop working, and all that was derived from them.
-
-        The policy is written first: it notes which user is the claim's, for a call that is cut off. Where the user is
-        there already, an earlier try has set a secret that was lost: then no other is set before the rest has worked,
-        so that a claim whose credentials can't be finished does not make one with every try.
-        """
-        identity.ensure_policy(self._wanted(identity), document)
-        if is_there:
-            _hand_over(identity)
+    def _issue(self, identity: Identity) -> AccessKeys:
+        """A user with keys; the user before it goes, and all that was derived from its keys stops working."""
+        if identity.generation > 1:
+            identity.write_policy(self._wanted(identity, ""))  # so that a call that is cut off leaves a trace of it
         keys = identity.create_keys()
-        if not is_there:
-            _hand_over(identity)
+        identity.write_policy(self._wanted(identity, fingerprint_of(keys.secret_access_key.reveal())))
+        identity.attach()
+        _remove_predecessor(identity)
         return keys
 
-    def _try(self, keys: AccessKeys) -> tuple[str, ...]:
-        """A warning where new keys do not work within the wait: they are the claim's all the same, see above."""
+    def _try(self, identity: Identity, keys: AccessKeys) -> tuple[str, ...]:
+        """A warning where new keys do not work within the wait: they are the claim's all the same, see above.
+
+        Raises:
+            NotReady: another caller has set a secret for this user since; said once, so that a claim does not make keys
+                with every try.
+        """
         try:
             refusal = self._refusal(keys)
         except ProvisionerError as error:
             refusal = error.message
         if not refusal:
             return ()
+        is_first_try = identity.generation <= self.recorded.generation + (1 if self.options.was_bound else 0)
+        if refusal == "SignatureDoesNotMatch" and is_first_try:
+            raise NotReady(
+                f"other keys of user {identity.user} were issued at the same time: it gets new ones", delay=1
+            )
         warning = f"MinIO does not take the new keys of user {keys.access_key_id} everywhere yet ({refusal})"
         return (f"{warning}: applications may be refused for some minutes",)
 
@@ -176,14 +193,12 @@ class _Ensuring:
         wait_until(is_accepted, _WAIT_SECONDS)
         return last
 
-    def _wanted(self, identity: Identity) -> Document:
-        return identity.wanted_policy(self.options.bucket_name, object_locking=self.object_locking)
+    def _wanted(self, identity: Identity, fingerprint: str) -> Document:
+        return identity.wanted_policy(
+            self.options.bucket_name, object_locking=self.object_locking, fingerprint=fingerprint
+        )
 
-    def _is_wanted(self, document: Document | None, identity: Identity) -> bool:
-        return document is not None and is_same(document, self._wanted(identity))
 
-
-def _hand_over(identity: Identity) -> None:
-    identity.attach()
+def _remove_predecessor(identity: Identity) -> None:
     if identity.predecessor is not None:
         identity.predecessor.remove_user()

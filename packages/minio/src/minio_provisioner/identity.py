@@ -20,7 +20,7 @@ from minio.error import MinioAdminException
 
 from libbucket import AccessKeys, NotReady, SecretStr, parse_json
 from minio_provisioner.errors import Call, code_of, translated
-from minio_provisioner.policy import build_access, build_intent, generation_of, is_intent, is_same
+from minio_provisioner.policy import Note, build_access, build_intent, is_intent, note_in
 
 if TYPE_CHECKING:
     from minio_provisioner.client import Clients
@@ -106,19 +106,13 @@ class Identity:
 
     def latest(self, document: Document | None) -> Identity:
         """This user, or the later one that the policy was written for: a rotation began, and its end was lost."""
-        noted = generation_of(document or {})
+        noted = note_in(document).generation
         return self.of_generation(noted) if noted > self.generation else self
 
-    def wanted_policy(self, bucket: str, *, object_locking: bool) -> Document:
-        """The policy that limits the user to `bucket`."""
-        return build_access(bucket, object_locking=object_locking, generation=self.generation)
-
-    def ensure_policy(self, wanted: Document, found: Document | None) -> bool:
-        """The policy is there; False where it was already, as `found`."""
-        if found is not None and is_same(found, wanted):
-            return False
-        self.write_policy(wanted)
-        return True
+    def wanted_policy(self, bucket: str, *, object_locking: bool, fingerprint: str) -> Document:
+        """The policy that limits the user to `bucket`, and notes which secret key was set last."""
+        note = Note(generation=self.generation, fingerprint=fingerprint)
+        return build_access(bucket, object_locking=object_locking, note=note)
 
     def write_policy(self, document: Document) -> None:
         """Writes the policy, whatever it was."""
@@ -151,9 +145,9 @@ class Identity:
         return latest.find() is not None or (latest.user != self.user and self.find() is not None)
 
     def create_keys(self) -> AccessKeys:
-        """Makes the user, or gives the one that is there a new secret; its old secret stops working.
+        """Makes the user, which must not be there: no node can lag behind in a secret that was set once.
 
-        A user that is disabled would be enabled by it: ask `find` before.
+        One that is there gets another secret, and is enabled.
         """
         secret = SecretStr(secrets.token_urlsafe(30))
         with translated(self._call("admin:CreateUser")):

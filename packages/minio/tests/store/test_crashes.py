@@ -24,7 +24,7 @@ STEPS = [
     (Storage, "stamp"),
     (Storage, "set_quota"),
     (Storage, "set_versioning"),
-    (Identity, "ensure_policy"),
+    (Identity, "write_policy"),
     (Identity, "create_keys"),
     (Identity, "attach"),
 ]
@@ -191,7 +191,7 @@ def test_a_rotation_that_was_cut_off_is_finished_or_removed_by_the_next_call(
         rotated = world.bind(request, greenfield=True)
         assert_works(rotated)
         assert_shut_out(tenant)
-        assert backend.administrator.users(tenant.record) == [f"{tenant.request.user_id}-2"]
+        assert backend.administrator.users(tenant.record) == [rotated.answer.additional_state["UserName"]]
         world.delete(builders.recorded(rotated.answer, request, greenfield=True))
     else:
         world.delete(tenant.record)

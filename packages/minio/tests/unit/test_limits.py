@@ -37,7 +37,7 @@ from minio_provisioner.parameters import (
     parse_store_id,
     parse_versioning,
 )
-from minio_provisioner.policy import build_access, generation_of, is_intent, is_same
+from minio_provisioner.policy import Note, build_access, fingerprint_of, is_intent, is_same, note_in
 from minio_provisioner.provisioner import MinioProvisioner, _check_name
 from minio_provisioner.storage import _NAMED_IN_XML
 
@@ -232,14 +232,16 @@ documents = st.recursive(
 @settings(deadline=DEADLINE)
 @given(st.dictionaries(st.sampled_from(["Statement", "Version"]), documents))
 def test_any_policy_that_was_written_by_hand_is_read(document: dict[str, object]) -> None:
-    assert generation_of(document) >= 1
+    assert note_in(document).generation >= 1
     assert not is_same(document, build_access("photos", object_locking=False))
     assert is_intent(document, "photos") in {True, False}
 
 
-@given(st.integers(1, 10**9 - 1))
-def test_the_policy_notes_for_which_user_it_was_written(generation: int) -> None:
-    assert generation_of(build_access("photos", object_locking=False, generation=generation)) == generation
+@given(st.integers(1, 10**9 - 1), st.text() | st.just(""))
+def test_the_policy_notes_for_which_user_and_keys_it_was_written(generation: int, secret: str) -> None:
+    note = Note(generation=generation, fingerprint=fingerprint_of(secret) if secret else "")
+    assert note_in(build_access("photos", object_locking=False, note=note)) == note
+    assert note.sid.isalnum()
 
 
 def test_the_policy_of_a_first_user_is_what_it_always_was() -> None:
