@@ -17,8 +17,8 @@ import urllib3
 from minio import Minio, MinioAdmin, crypto
 from minio.credentials.providers import StaticProvider
 
-from libbucket import fence_requests
-from minio_provisioner.errors import check_response
+from libbucket import InvalidParameters, ProvisionerError, fence_requests
+from minio_provisioner.errors import check_response, request_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 
 # Only a connection that was never made is tried again. A request that was sent may have been carried out, and
-# "make this bucket" answered twice reads like somebody else's bucket; the core tries again, looking first.
+# "make this bucket" answered twice reads like another's bucket; the core tries again, looking first.
 _RETRIES: Final = urllib3.Retry(
     total=1,
     connect=1,
@@ -73,7 +73,12 @@ def _one_at_a_time(function: Callable[..., bytes]) -> Callable[..., bytes]:
 
 
 class CheckedPool(urllib3.PoolManager):
-    """A connection pool that lets `errors` see every answer before MinIO's client does."""
+    """A connection pool that lets `errors` see every answer before MinIO's client does.
+
+    Attributes:
+        request_id: of the last answer: MinIO's client drops it where the admin API refuses. "" while a request has no
+            answer. One verb, and so one thread, uses a pool.
+    """
 
     def __init__(
         self, *, url: str, timeout: urllib3.Timeout, ssl_context: ssl.SSLContext | None, fence: Callable[[], None]
@@ -82,6 +87,7 @@ class CheckedPool(urllib3.PoolManager):
         super().__init__(timeout=timeout, retries=_RETRIES, maxsize=1, **extra)
         fence_requests(self, fence)
         self._url = url
+        self.request_id = ""
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]  # noqa: FBT001, FBT002 - urllib3's signature
         """Sends a request, and refuses an answer that is not MinIO's or asks to wait.
@@ -89,7 +95,9 @@ class CheckedPool(urllib3.PoolManager):
         The answer is looked at before its body is read: a server that hangs up early cuts only the body off.
         """
         wants_content = kw.pop("preload_content", True)
+        self.request_id = ""
         response = super().urlopen(method, url, redirect=redirect, preload_content=False, **kw)
+        self.request_id = request_id_of(response)
         try:
             check_response(response, self._url)
             if wants_content:
@@ -130,6 +138,8 @@ def connect(
 ) -> Iterator[Clients]:
     """Clients for one verb; their connections are closed at the end, whatever happens.
 
+    An error that leaves the block carries the request id of the answer that it was made from: the last one.
+
     Args:
         parameters: where to connect to.
         admin: who connects.
@@ -142,7 +152,18 @@ def connect(
     timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
     pool = CheckedPool(url=endpoint.url, timeout=timeout, ssl_context=context, fence=fence)
     try:
-        yield Clients(
+        yield _clients(parameters, admin, pool)
+    except ProvisionerError as error:
+        error.request_id = error.request_id or pool.request_id
+        raise
+    finally:
+        pool.clear()
+
+
+def _clients(parameters: Parameters, admin: Admin, pool: CheckedPool) -> Clients:
+    endpoint = parameters.endpoint
+    try:
+        return Clients(
             url=endpoint.url,
             s3=_s3(parameters, pool, admin.access_key, admin.secret_key.reveal()),
             admin=MinioAdmin(
@@ -155,8 +176,8 @@ def connect(
             parameters=parameters,
             pool=pool,
         )
-    finally:
-        pool.clear()
+    except ValueError as error:  # hosts of AWS that it knows better, and what else the next release will refuse
+        raise InvalidParameters(["endpoint or region is not what MinIO's client takes"]) from error
 
 
 def _s3(parameters: Parameters, pool: CheckedPool, access_key: str, secret_key: str) -> Minio:
@@ -171,5 +192,12 @@ def _s3(parameters: Parameters, pool: CheckedPool, access_key: str, secret_key: 
 
 
 def _tls(ca_bundle: str) -> ssl.SSLContext:
-    """The given authorities and no others; the machine's own where none are given."""
-    return ssl.create_default_context(cadata=ca_bundle or None)
+    """The given authorities and no others; the machine's own where none are given.
+
+    Given ones are trusted as they are: Python 3.13 is strict by default, and refuses authorities without the extensions
+    that Go, curl and MinIO's own tools do without (https://github.com/python/cpython/issues/107361).
+    """
+    context = ssl.create_default_context(cadata=ca_bundle or None)
+    if ca_bundle:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context

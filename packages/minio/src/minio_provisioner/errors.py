@@ -1,15 +1,17 @@
 """Everything that MinIO, its client and the network raise, translated into the core's errors: once, here.
 
 `storage` and `identity` wrap every call in `translated`; nothing passes through it untranslated. `check_response`
-sees each HTTP answer before the client does, because the client drops the headers that matter. Decides by codes
-and types, never by message text; and no message of ours repeats what could hold a secret.
+sees each HTTP answer before the client does, because the client drops the headers that matter. Decides by codes,
+status and types, never by message text; and no message of ours repeats what could hold a secret.
+
+A status below 500, other than 408 and 429, is an answer: it is never an outage, whatever its code.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import ssl
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import ParseError
@@ -33,8 +35,10 @@ from libbucket import (
     QuotaExceeded,
     Reason,
     RetrySlowly,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
+    parse_json,
     parse_retry_after,
 )
 
@@ -43,12 +47,23 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-BAD_CREDENTIALS: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "XMinioAccessKeyDisabled"})
-"""Codes that say: this access key does not exist, is disabled, or its secret is another one."""
+BAD_CREDENTIALS: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
+"""Codes that say: this access key does not exist or is disabled, or its secret is another one.
+
+A disabled one is `InvalidAccessKeyId` too: MinIO's `cmd/api-errors.go`, `ErrAccessKeyDisabled`.
+"""
+
+OLDEST_RELEASE: Final = "RELEASE.2024-01-05"
+"""The first MinIO whose policies know `s3:GetObjectAttributes`."""
+
+_MAX_REQUEST_ID: Final = 128
+_MAX_BODY: Final = 64 * 1024
+"""Characters of a refusal that are parsed: MinIO's have a few hundred."""
+_CODE_IN_XML: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,100})</Code>")
 
 _DENIED = "the administrator's user lacks the permission {permission} at MinIO {url}"
 _BAD_KEY = (
-    "MinIO at {url} does not accept the administrator's credentials ({code}): mend the Secret that secretName names"
+    "MinIO at {url} does not accept the administrator's credentials ({code}): fix the Secret that secretName names"
 )
 _BAD_CLOCK = "MinIO at {url} refuses the request's time: a clock is wrong, there or here ({code})"
 _OTHER_REGION = "MinIO at {url} has another region: set parameter region to the server's ({code})"
@@ -56,11 +71,20 @@ _LOCKED = "MinIO at {url} refuses {permission}: an object is locked ({code})"
 _BUSY = "MinIO at {url} asks for fewer requests ({code})"
 _DOWN = "MinIO at {url} can't answer now ({code})"
 _FULL = "a limit of MinIO at {url} is reached ({code})"
-_IN_USE = "a policy of this claim was attached to others by hand: detach it from them first ({code})"
+_IN_USE = "the policy of this claim was attached to other users or groups by hand: detach it from them first ({code})"
 _REFILLED = "something was written into the bucket while it was being emptied ({code})"
+_NO_USERS = (
+    "MinIO at {url} takes its users from LDAP and makes no users of its own ({code}), so claims can't have credentials "
+    "there: parameter endpoint must name a MinIO without LDAP"
+)
+_TOO_OLD = (
+    "MinIO at {url} does not know {permission} as it is used here ({code}): upgrade it to " + OLDEST_RELEASE + " or "
+    "later, or, if it is another server, use a MinIO"
+)
 
-_VANISHED = "the bucket was removed by somebody while this was going on ({code})"
-_OTHER = "MinIO at {url} answers {permission} with {code}"
+_VANISHED = "the bucket was removed by others while this was going on ({code})"
+_REFUSED = "MinIO at {url} refuses {permission} with {code}"
+_FAILED = "MinIO at {url} answers {permission} with {code}"
 
 _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
     **dict.fromkeys(BAD_CREDENTIALS, (AccessDenied, _BAD_KEY)),
@@ -73,12 +97,17 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
         (StoreUnavailable, _DOWN),
     ),
     **dict.fromkeys(("TooManyBuckets", "XMinioStorageFull"), (QuotaExceeded, _FULL)),
+    **dict.fromkeys(
+        ("NotImplemented", "XMinioAdminVersionMismatch", "XMinioMalformedIAMPolicy"), (StoreRefused, _TOO_OLD)
+    ),
     "BucketNotEmpty": (NotReady, _REFILLED),
     "NoSuchBucket": (NotReady, _VANISHED),
     "ObjectLocked": (BucketNotEmpty, _LOCKED),
-    "XMinioAdminPolicyInUse": (RetrySlowly, _IN_USE),
+    "XMinioIAMActionNotAllowed": (StoreRefused, _NO_USERS),
+    "XMinioIAMPolicyInUse": (StoreRefused, _IN_USE),
 }
-"""What each code of S3 and of the admin API means to a claim; any other is the store's own failure."""
+"""What each code of S3 and of the admin API means to a claim. Source: MinIO's `cmd/api-errors.go`,
+`cmd/admin-handler-utils.go` (`toAdminAPIErr`) and `cmd/handler-utils.go` (`errorResponseHandler`)."""
 
 _UNTRUSTED: Final = frozenset({18, 19, 20, 21})
 """OpenSSL's verify codes for: self-signed, self-signed in chain, no local issuer, first certificate unverified."""
@@ -108,6 +137,15 @@ def code_of(error: Exception) -> str:
     if isinstance(error, MinioAdminException):
         return _admin_code(error)
     return ""
+
+
+def request_id_of(response: BaseHTTPResponse) -> str:
+    """What MinIO calls this answer in its own log and trace; empty if it does not say.
+
+    Every answer of MinIO's has the header: `cmd/generic-handlers.go`, `addCustomHeadersMiddleware`.
+    """
+    given = response.headers.get("x-amz-request-id", "")[:_MAX_REQUEST_ID]
+    return given if given.isascii() and given.isprintable() else ""
 
 
 @contextmanager
@@ -141,25 +179,35 @@ def check_response(response: BaseHTTPResponse, url: str) -> None:
             f"MinIO at {url} asks for fewer requests or is starting (HTTP {response.status})",
             delay=parse_retry_after(response.headers.get("Retry-After")),
         )
-    if response.headers.get("Content-Type", "").startswith("text/html"):
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    if is_page and not _is_failure(response.status):  # what stands before a server that is down answers with pages, too
         raise RetrySlowly(_not_minio(url, "a web page"))
 
 
 def refused_in_batch(code: str, call: Call) -> ProvisionerError:
-    """The core's error for one refusal in an answer to a request about several objects."""
-    return _answer_for(code, call)
+    """The core's error for one refusal in an answer, of status 200, to a request about several objects."""
+    return _answer_for(code, 200, call)
+
+
+def _is_failure(status: int) -> bool:
+    """Whether an answer says that the server failed, and not that it refuses."""
+    return status >= 500 or status == 408
 
 
 def _from_code(error: S3Error | MinioAdminException, call: Call) -> ProvisionerError:
     code, status = code_of(error), _status_of(error)
-    if not code and status < 500:
+    if not code and not _is_failure(status):
         return RetrySlowly(_not_minio(call.url, f"HTTP {status} without a code of MinIO's"))
-    return _answer_for(code or f"HTTP {status}", call)
+    return _answer_for(code or f"HTTP {status}", status, call)
 
 
-def _answer_for(code: str, call: Call) -> ProvisionerError:
-    kind, sentence = _ANSWERS.get(code, (StoreUnavailable, _OTHER))
-    return kind(sentence.format(url=call.url, permission=call.permission, code=code))
+def _answer_for(code: str, status: int, call: Call) -> ProvisionerError:
+    unknown = (StoreUnavailable, _FAILED) if _is_failure(status) else (StoreRefused, _REFUSED)
+    kind, sentence = _ANSWERS.get(code, unknown)
+    if not _is_failure(status) and issubclass(kind, (StoreUnavailable, Throttled)):
+        kind, sentence = NotReady, _REFUSED  # one object of a batch, say: no word about the server as a whole
+    shown = code if code.isascii() and code.isprintable() else "a code that can't be printed"
+    return kind(sentence.format(url=call.url, permission=call.permission, code=shown[:100]))
 
 
 def _from_transport(error: Exception, call: Call) -> ProvisionerError:
@@ -169,9 +217,10 @@ def _from_transport(error: Exception, call: Call) -> ProvisionerError:
     if tls is not None:
         return _from_tls(tls, call)
     if isinstance(error, InvalidResponseError):
-        return _from_foreign_answer(error, call)
+        status, content_type, _body = _arguments(error)
+        return _from_foreign_answer(status, content_type or "", call)
     if isinstance(error, ServerError):
-        return StoreUnavailable(f"MinIO at {call.url} answers with HTTP {error.status_code}")
+        return _from_foreign_answer(error.status_code, "", call)
     if isinstance(error, ParseError | ValueError):
         return RetrySlowly(_not_minio(call.url, "something that MinIO's client can't read"))
     return StoreUnavailable(f"MinIO at {call.url} does not answer: {_transport_fault(error)}")
@@ -187,11 +236,10 @@ def _transport_fault(error: Exception) -> str:
     return next((text for kind, text in faults if isinstance(error, kind)), "the connection was cut")
 
 
-def _from_foreign_answer(error: InvalidResponseError, call: Call) -> ProvisionerError:
-    status, content_type, _body = _arguments(error)
-    if status >= 500:
+def _from_foreign_answer(status: int, content_type: str, call: Call) -> ProvisionerError:
+    if _is_failure(status):
         return StoreUnavailable(f"MinIO at {call.url}, or what stands before it, answers with HTTP {status}")
-    return RetrySlowly(_not_minio(call.url, f"HTTP {status} {content_type or ''}".strip()))
+    return RetrySlowly(_not_minio(call.url, f"HTTP {status} {content_type[:100]}".strip()))
 
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
@@ -218,7 +266,7 @@ def _about_certificate(error: ssl.SSLCertVerificationError, call: Call) -> str:
             "caBundle, or as ca.crt in the Secret that secretName names"
         )
     if error.verify_code in _WRONG_HOST:
-        return f"the certificate of {call.url} is for another host: mend parameter endpoint, or the certificate"
+        return f"the certificate of {call.url} is for another host: fix parameter endpoint, or the certificate"
     return f"the certificate of {call.url} is not valid: {error.verify_message}"
 
 
@@ -227,12 +275,16 @@ def _not_minio(url: str, what: str) -> str:
 
 
 def _admin_code(error: MinioAdminException) -> str:
+    """The code in an answer of the admin API: JSON, but XML where MinIO refuses a request before it reaches that API.
+
+    It does so when clocks differ: `cmd/auth-handler.go`, `setAuthMiddleware`.
+    """
     _status, body = _arguments(error)
-    try:
-        parsed = json.loads(body)
-    except ValueError:
-        return ""  # not MinIO's: the status decides
-    return str(parsed.get("Code", "")) if isinstance(parsed, dict) else ""
+    with suppress(ValueError):
+        parsed = parse_json(body)
+        return str(parsed.get("Code", "")) if isinstance(parsed, dict) else ""
+    found = _CODE_IN_XML.search(body[:_MAX_BODY])
+    return found[1] if found else ""  # not MinIO's: the status decides
 
 
 def _arguments(error: InvalidResponseError | MinioAdminException) -> tuple[Any, ...]:

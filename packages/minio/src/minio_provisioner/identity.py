@@ -1,29 +1,48 @@
 """Users and policies, through MinIO's admin API.
 
-Used by `provisioner`, as the administrator. Knows nothing of buckets but their names in policy documents. Every
-call may come again: what is there already is replaced, what is gone already is success.
+Used by `access`, as the administrator. Knows nothing of buckets but their names in policy documents. Every call may
+come again: what is there already is replaced, what is gone already is success.
+
+Rotating gives a claim a user of another name: "<policy>", "<policy>-2", "<policy>-3". MinIO's temporary credentials
+(`AssumeRole`) live for up to a year and are bound to the *name* of a user: neither another secret nor the removal of
+the user ends them where a user of that name is there again, with a policy. Source: MinIO's `cmd/iam.go`,
+`IsAllowedSTS`, and `cmd/iam-store.go`, `DeleteUser`, which does not find them.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from minio.error import MinioAdminException
 
-from libbucket import AccessKeys, NotReady, SecretStr
+from libbucket import AccessKeys, NotReady, SecretStr, parse_json
 from minio_provisioner.errors import Call, code_of, translated
-from minio_provisioner.policy import build_access, build_intent, is_intent, is_same
+from minio_provisioner.policy import Note, build_access, build_intent, is_intent, note_in
 
 if TYPE_CHECKING:
     from minio_provisioner.client import Clients
     from minio_provisioner.policy import Document
 
-_NO_USER = "XMinioAdminNoSuchUser"
-_NO_POLICY = "XMinioAdminNoSuchPolicy"
-_ALREADY_APPLIED = "XMinioAdminPolicyChangeAlreadyApplied"
+_NO_USER: Final = "XMinioAdminNoSuchUser"
+_NO_POLICY: Final = "XMinioAdminNoSuchPolicy"
+_ALREADY_APPLIED: Final = "XMinioAdminPolicyChangeAlreadyApplied"
+_DISABLED: Final = "disabled"
+
+_SUFFIX: Final = re.compile(r"-([1-9][0-9]{0,8})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A user that MinIO knows.
+
+    Attributes:
+        is_disabled: an administrator locked it out: `mc admin user disable`.
+    """
+
+    is_disabled: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,48 +52,103 @@ class Identity:
     Attributes:
         clients: of this verb.
         user: name of the MinIO user, which is the access key too.
-        policy: name of the canned policy.
+        policy: name of the canned policy, and of the claim's first user.
     """
 
     clients: Clients
     user: str
     policy: str
 
+    @property
+    def generation(self) -> int:
+        """1 for the claim's first user, 2 for the one after the first rotation, and so on."""
+        found = _SUFFIX.fullmatch(self.user.removeprefix(self.policy)) if self.user.startswith(self.policy) else None
+        return int(found[1]) if found else 1
+
+    def of_generation(self, generation: int) -> Identity:
+        """The same claim's user of that generation."""
+        return replace(self, user=self.policy if generation == 1 else f"{self.policy}-{generation}")
+
+    @property
+    def successor(self) -> Identity:
+        """The user after this one."""
+        return self.of_generation(self.generation + 1)
+
+    @property
+    def predecessor(self) -> Identity | None:
+        """The user before this one; None for the first."""
+        return self.of_generation(self.generation - 1) if self.generation > 1 else None
+
     def declare_intent(self, bucket: str) -> None:
         """Notes in MinIO, under the policy's name, that this claim is about to make `bucket`."""
-        self._write_policy(build_intent(bucket))
+        self.write_policy(build_intent(bucket))
 
     def has_declared_intent(self, bucket: str) -> bool:
         """Whether that note is there: a creation began and did not end."""
-        document = self._find_policy()
+        document = self.find_policy()
         return document is not None and is_intent(document, bucket)
 
     def withdraw_intent(self, bucket: str) -> None:
         """Removes the note, if it is one: never a policy that grants something."""
         if self.has_declared_intent(bucket):
-            self._remove_policy()
+            self.remove_policy()
 
-    def ensure_policy(self, bucket: str, *, object_locking: bool) -> bool:
-        """The policy that limits the user to `bucket` is there; False where it was already."""
-        wanted, found = build_access(bucket, object_locking=object_locking), self._find_policy()
-        if found is not None and is_same(found, wanted):
-            return False
-        self._write_policy(wanted)
-        return True
+    def find_policy(self) -> dict[str, Any] | None:
+        """The policy as MinIO has it; None where there is none."""
+        with translated(self._call("admin:GetPolicy")):
+            try:
+                document = parse_json(self.clients.admin.policy_info(self.policy))
+            except MinioAdminException as error:
+                if code_of(error) != _NO_POLICY:
+                    raise
+                return None
+            return document if isinstance(document, dict) else {}
 
-    def exists(self) -> bool:
-        """Whether the user is there."""
+    def latest(self, document: Document | None) -> Identity:
+        """This user, or the later one that the policy was written for: a rotation began, and its end was lost."""
+        noted = note_in(document).generation
+        return self.of_generation(noted) if noted > self.generation else self
+
+    def wanted_policy(self, bucket: str, *, object_locking: bool, fingerprint: str) -> Document:
+        """The policy that limits the user to `bucket`, and notes which secret key was set last."""
+        note = Note(generation=self.generation, fingerprint=fingerprint)
+        return build_access(bucket, object_locking=object_locking, note=note)
+
+    def write_policy(self, document: Document) -> None:
+        """Writes the policy, whatever it was."""
+        with translated(self._call("admin:CreatePolicy")):
+            self.clients.admin.policy_add(self.policy, policy=document)
+
+    def remove_policy(self) -> None:
+        """Removes the policy, which is attached to no user any more; one that is gone is fine."""
+        with translated(self._call("admin:DeletePolicy")):
+            try:
+                self.clients.admin.policy_remove(self.policy)
+            except MinioAdminException as error:
+                if code_of(error) != _NO_POLICY:
+                    raise
+
+    def find(self) -> User | None:
+        """The user as MinIO's identity system has it; None where it says that there is none."""
         with translated(self._call("admin:GetUser")):
             try:
-                self.clients.admin.user_info(self.user)
+                found = parse_json(self.clients.admin.user_info(self.user))
             except MinioAdminException as error:
                 if code_of(error) != _NO_USER:
                     raise
-                return False
-        return True
+                return None
+            return User(is_disabled=isinstance(found, dict) and found.get("status") == _DISABLED)
+
+    def is_there(self) -> bool:
+        """Whether MinIO knows one of the claim's users, this one or the one that a rotation was cut off at."""
+        latest = self.latest(self.find_policy())
+        return latest.find() is not None or (latest.user != self.user and self.find() is not None)
 
     def create_keys(self) -> AccessKeys:
-        """Makes the user, or gives the one that is there a new secret; its old secret stops working."""
+        """Makes the user, which must not be there: no node can lag behind in a secret that was set once.
+
+        One that is there gets another secret, and is enabled.
+        """
         secret = SecretStr(secrets.token_urlsafe(30))
         with translated(self._call("admin:CreateUser")):
             self.clients.admin.user_add(self.user, secret.reveal())
@@ -91,11 +165,8 @@ class Identity:
                 return False
         return True
 
-    def withdraw(self) -> None:
-        """Removes the user with everything that was derived from it, then the policy.
-
-        The user goes first: MinIO removes a user's service accounts, temporary credentials and attachments
-        with it, and removes no policy that is still attached.
+    def remove_user(self) -> None:
+        """Removes the user with its service accounts and attachments; one that is gone is fine.
 
         Raises:
             NotReady: MinIO still knows the user.
@@ -106,31 +177,16 @@ class Identity:
             except MinioAdminException as error:
                 if code_of(error) != _NO_USER:
                     raise
-        if self.exists():
+        if self.find() is not None:
             raise NotReady(f"MinIO still knows user {self.user}, which was removed", delay=1)
-        self._remove_policy()
+
+    def withdraw(self) -> None:
+        """Removes the claim's users, then the policy: MinIO removes none that is still attached."""
+        latest = self.latest(self.find_policy())
+        for one in (latest, latest.predecessor):
+            if one is not None:
+                one.remove_user()
+        self.remove_policy()
 
     def _call(self, permission: str) -> Call:
         return Call(url=self.clients.url, permission=permission)
-
-    def _find_policy(self) -> dict[str, Any] | None:
-        with translated(self._call("admin:GetPolicy")):
-            try:
-                document: dict[str, Any] = json.loads(self.clients.admin.policy_info(self.policy))
-            except MinioAdminException as error:
-                if code_of(error) != _NO_POLICY:
-                    raise
-                return None
-            return document
-
-    def _write_policy(self, document: Document) -> None:
-        with translated(self._call("admin:CreatePolicy")):
-            self.clients.admin.policy_add(self.policy, policy=document)
-
-    def _remove_policy(self) -> None:
-        with translated(self._call("admin:DeletePolicy")):
-            try:
-                self.clients.admin.policy_remove(self.policy)
-            except MinioAdminException as error:
-                if code_of(error) != _NO_POLICY:
-                    raise

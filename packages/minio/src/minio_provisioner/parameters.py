@@ -1,7 +1,7 @@
 """StorageClass parameters, `additionalConfig` and the administrator's Secret, as typed values.
 
 First step of every verb: what cannot be right is refused here, all mistakes at once, before the store hears
-of it. Knows no client and makes no call.
+of it. Everything has a limit that is checked before it is parsed. Knows no client and makes no call.
 """
 
 from __future__ import annotations
@@ -16,13 +16,32 @@ from libbucket import Address, InvalidAdminSecret, InvalidConfig, ParameterReade
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from libbucket import AccessKeys
+
 SIZE_KEYS: Final = ("maxSize", "bucketMaxSize")
 VERSIONING_KEY: Final = "bucketVersioning"
 
-_ADMIN_KEYS: Final = (("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+_ADMIN_KEYS: Final = (
+    ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"),
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ("rootUser", "rootPassword"),  # MinIO's own chart
+    ("root-user", "root-password"),  # Bitnami's chart
+)
 _CA_KEY: Final = "ca.crt"
 _REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
+_HOST: Final = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]{0,251}[a-zA-Z0-9_])?|[0-9a-fA-F:.]{2,45}")
 _LARGEST_SIZE: Final = 2**63 - 1
+
+MAX_PARAMETER: Final = 1024
+"""Characters of a class parameter other than `caBundle`: the longest is a URL, of a host of 253 characters."""
+MAX_PEM: Final = 256 * 1024
+"""Characters of a bundle of certificates: the authorities that a system trusts, all of them, are about 220 KiB."""
+MAX_ADMIN_KEY: Final = 1024
+"""Characters of an administrator's name or password."""
+MAX_SECRET_KEY: Final = 128
+"""Characters of a secret key in a claim's Secret: ours have 40."""
+_MAX_SHOWN: Final = 100
+"""Characters of a wrong value that a message repeats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,21 +80,32 @@ class Admin:
     ca_bundle: str = ""
 
 
+def parse_store_id(given: Mapping[str, str]) -> str:
+    """The address that the requests of a class go to, in one spelling; whatever else is wrong with the class."""
+    bounded = {key: value for key in ("endpoint", "secure") if len(value := given.get(key, "")) <= MAX_PARAMETER}
+    reader = ParameterReader(_with_schemes(bounded))
+    url = _endpoint_url(reader, bounded, secure=reader.flag("secure", default=True))
+    return Address.from_url(url).url if url else given.get("endpoint", "")[:MAX_PARAMETER]
+
+
 def parse_parameters(given: Mapping[str, str]) -> Parameters:
     """Reads the parameters of a class.
 
     Raises:
         InvalidParameters: with every mistake at once.
     """
+    given, too_long = _bounded(given)
     reader = ParameterReader(_with_schemes(given))
+    for name, limit in too_long.items():
+        reader.mistake(name, f"must be at most {limit:,} characters long")
     secure = reader.flag("secure", default=True)
-    endpoint = Address.from_url(_endpoint_url(reader, given, secure=secure))
+    endpoint = _address(reader, "endpoint", _endpoint_url(reader, given, secure=secure))
     public = reader.url("publicEndpoint")
     object_locking = reader.flag("objectLocking", default=False)
     secret_name, secret_namespace = reader.secret(required=True)
     parsed = Parameters(
         endpoint=endpoint,
-        public=Address.from_url(public) if public else endpoint,
+        public=_address(reader, "publicEndpoint", public) if public else endpoint,
         region=reader.text("region", default="us-east-1"),
         ca_bundle=_ca_bundle(reader),
         secret_name=secret_name,
@@ -85,7 +115,9 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         warnings=reader.unknown(),
     )
     if not _REGION.fullmatch(parsed.region):
-        reader.mistake("region", f"must be letters, digits, hyphens and underscores, not {parsed.region!r}")
+        reader.mistake(
+            "region", f"must be at most 63 letters, digits, hyphens and underscores, not {shown(parsed.region)}"
+        )
     if object_locking and not parsed.versioning:
         reader.mistake("versioning", "must not be false where objectLocking is true: MinIO locks versions")
     reader.finish()
@@ -93,7 +125,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
 
 
 def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
-    """Reads the administrator's Secret: MinIO's own pair of keys, or the two AWS ones.
+    """Reads the administrator's Secret: MinIO's own pair of keys, the two AWS ones, or those of MinIO's charts.
 
     Args:
         secret: the Secret's decoded data.
@@ -104,16 +136,26 @@ def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
     """
     ca_bundle = secret[_CA_KEY].reveal() if _CA_KEY in secret else ""
     if ca_bundle.strip() and not _is_pem(ca_bundle):
-        raise InvalidAdminSecret(f"Secret {named}: key {_CA_KEY} must hold certificates in PEM")
+        raise InvalidAdminSecret(
+            f"Secret {named}: key {_CA_KEY} must hold certificates in PEM, of at most {MAX_PEM:,} characters"
+        )
     for user_key, password_key in _ADMIN_KEYS:
         if secret.get(user_key) or secret.get(password_key):
-            missing = [key for key in (user_key, password_key) if not secret.get(key)]
-            if missing:
-                raise InvalidAdminSecret(f"Secret {named}: key {missing[0]} is missing or empty")
-            user, password = secret[user_key].reveal().strip(), secret[password_key].reveal().strip()
+            user, password = (_admin_key(secret, key, named) for key in (user_key, password_key))
+            if not user.isascii() or not user.isprintable():
+                raise InvalidAdminSecret(f"Secret {named}: key {user_key} must be printable ASCII")
             return Admin(access_key=user, secret_key=SecretStr(password), ca_bundle=ca_bundle.strip())
-    pairs = " or ".join(f"{user} and {password}" for user, password in _ADMIN_KEYS)
+    pairs = " or ".join(f"{user} and {password}" for user, password in _ADMIN_KEYS[:2])
     raise InvalidAdminSecret(f"Secret {named}: needs the keys {pairs}")
+
+
+def _admin_key(secret: Mapping[str, SecretStr], key: str, named: str) -> str:
+    value = secret[key].reveal() if key in secret else ""
+    if len(value) > MAX_ADMIN_KEY:
+        raise InvalidAdminSecret(f"Secret {named}: key {key} must be at most {MAX_ADMIN_KEY:,} characters long")
+    if not value.strip():
+        raise InvalidAdminSecret(f"Secret {named}: key {key} is missing or empty")
+    return value.strip()
 
 
 def parse_quota(config: Mapping[str, str]) -> int:
@@ -133,8 +175,8 @@ def parse_versioning(config: Mapping[str, str], *, object_locking: bool) -> str 
         InvalidConfig: another value, or Suspended on a bucket with object locking.
     """
     value = config.get(VERSIONING_KEY)
-    if value not in {None, "Enabled", "Suspended"}:
-        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {value!r}")
+    if value is not None and value not in {"Enabled", "Suspended"}:
+        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {shown(value)}")
     if value == "Suspended" and object_locking:
         raise InvalidConfig(
             f"additionalConfig.{VERSIONING_KEY} can't be Suspended: buckets of this class have object locking"
@@ -142,14 +184,38 @@ def parse_versioning(config: Mapping[str, str], *, object_locking: bool) -> str 
     return value
 
 
+def is_plausible(keys: AccessKeys) -> bool:
+    """Whether a claim's Secret may hold these as they were issued: nothing else of what a tenant writes is sent."""
+    return len(keys.secret_access_key.reveal()) <= MAX_SECRET_KEY
+
+
+def shown(value: str) -> str:
+    """A wrong value as a message repeats it: its beginning."""
+    return repr(value) if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]!r}... ({len(value):,} characters)"
+
+
 def _parse_size(key: str, value: str) -> int:
     try:
         size = parse_quantity(value)
     except ValueError as error:
-        raise InvalidConfig(f"additionalConfig.{key} must be a quantity such as 10Gi, not {value!r}") from error
+        raise InvalidConfig(f"additionalConfig.{key} {error}") from error
     if size > _LARGEST_SIZE:
-        raise InvalidConfig(f"additionalConfig.{key} is more than MinIO can count: {value!r}")
+        raise InvalidConfig(f"additionalConfig.{key} is more than MinIO can count: {shown(value)}")
     return size
+
+
+def _bounded(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, int]]:
+    """The parameters that are not too long, and the limits of those that are."""
+    limits = dict.fromkeys(given, MAX_PARAMETER) | ({"caBundle": MAX_PEM} if "caBundle" in given else {})
+    too_long = {name: limit for name, limit in limits.items() if len(given[name]) > limit}
+    return {name: value for name, value in given.items() if name not in too_long}, too_long
+
+
+def _address(reader: ParameterReader, name: str, url: str) -> Address:
+    address = Address.from_url(url)
+    if url and not _HOST.fullmatch(address.host):
+        reader.mistake(name, f"must name a host or an IP address, not {shown(address.host)}")
+    return address
 
 
 def _with_schemes(given: Mapping[str, str]) -> dict[str, str]:
@@ -177,6 +243,8 @@ def _ca_bundle(reader: ParameterReader) -> str:
 
 
 def _is_pem(text: str) -> bool:
+    if len(text) > MAX_PEM or not text.isascii():
+        return False
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):

@@ -5,6 +5,9 @@ Pure builders, used by `identity`. Knows no client; everything that a claim may 
 
 from __future__ import annotations
 
+import hashlib
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 _INTENT: Final = "ObjectBucketBeingCreated"
+_NO_IDENTITIES: Final = "NoIdentities"
+_NOTE: Final = re.compile(rf"{_NO_IDENTITIES}([1-9][0-9]{{0,8}})?(?:K([0-9a-f]{{16}}))?")
 
 _BUCKET_ACTIONS: Final = (
     "s3:GetBucketLocation",
@@ -43,14 +48,39 @@ _LOCK_OBJECT_ACTIONS: Final = (
 )
 
 
-def build_access(bucket: str, *, object_locking: bool) -> Document:
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What the policy notes in the name of a statement: MinIO has no other place for it.
+
+    Attributes:
+        generation: which user of the claim's the policy was written for.
+        fingerprint: of the secret key that was set last; empty where none is noted.
+    """
+
+    generation: int = 1
+    fingerprint: str = ""
+
+    @property
+    def sid(self) -> str:
+        """Name of the statement that carries it."""
+        key = f"K{self.fingerprint}" if self.fingerprint else ""
+        return f"{_NO_IDENTITIES}{self.generation if self.generation > 1 else ''}{key}"
+
+
+def fingerprint_of(secret_key: str) -> str:
+    """Tells two secret keys of 240 random bits apart, and nothing about either."""
+    return hashlib.sha256(secret_key.encode()).hexdigest()[:16]
+
+
+def build_access(bucket: str, *, object_locking: bool, note: Note = Note()) -> Document:
     """What an application needs in its own bucket, and nothing else.
 
     MinIO lets every user change their own password and make service accounts for themselves unless a policy
-    denies it: hence the denial. Whoever can do that outlives the removal of one key.
+    denies it: hence the denial. Who can do that outlives the removal of one key.
 
     Args:
         bucket: the bucket's name.
+        note: what `note_in` finds in the policy later.
         object_locking: the class makes buckets with object locking: then setting and reading locks belongs
             to what an application needs.
     """
@@ -59,7 +89,7 @@ def build_access(bucket: str, *, object_locking: bool) -> Document:
     return _document(
         _statement("Bucket", "Allow", on_bucket, f"arn:aws:s3:::{bucket}"),
         _statement("Objects", "Allow", on_objects, f"arn:aws:s3:::{bucket}/*"),
-        {"Sid": "NoIdentities", "Effect": "Deny", "Action": ["admin:*"]},
+        {"Sid": note.sid, "Effect": "Deny", "Action": ["admin:*"]},
     )
 
 
@@ -74,13 +104,27 @@ def build_intent(bucket: str) -> Document:
     )
 
 
+def note_in(document: Mapping[str, Any] | None) -> Note:
+    """What a policy, as it is read from MinIO, notes; the note of a first user where it says nothing."""
+    for statement in _statements(document or {}):
+        found = _NOTE.fullmatch(str(statement.get("Sid", "")))
+        if found:
+            return Note(generation=int(found[1] or 1), fingerprint=found[2] or "")
+    return Note()
+
+
 def is_intent(document: Mapping[str, Any], bucket: str) -> bool:
     """Whether `document`, read from MinIO, is the note that `bucket` is being made."""
-    statements = document.get("Statement")
-    if not isinstance(statements, list) or len(statements) != 1:
+    statements = _statements(document)
+    if len(statements) != 1:
         return False
     resources = statements[0].get("Resource", [])
     return statements[0].get("Sid") == _INTENT and f"arn:aws:s3:::{bucket}" in resources
+
+
+def _statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = document.get("Statement")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _document(*statements: Document) -> Document:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from libbucket import (
-    AccessKeys,
     Authentication,
     BucketExists,
     BucketLost,
@@ -24,7 +23,6 @@ from libbucket import (
     Endpoint,
     Inspector,
     InvalidClaim,
-    NotReady,
     ObjectBucket,
     Provisioner,
     Services,
@@ -32,6 +30,7 @@ from libbucket import (
     wait_until,
     warn_unapplied,
 )
+from minio_provisioner import access
 from minio_provisioner.client import READ_SECONDS, Clients, connect
 from minio_provisioner.identity import Identity
 from minio_provisioner.parameters import (
@@ -42,7 +41,9 @@ from minio_provisioner.parameters import (
     parse_admin,
     parse_parameters,
     parse_quota,
+    parse_store_id,
     parse_versioning,
+    shown,
 )
 from minio_provisioner.storage import Storage
 
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED: Final = "minio"
-_IP_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_IP_ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
 
 _WAIT_SECONDS: Final = 5.0
 """How long a verb waits for what it made to work, before it says NotReady."""
@@ -92,6 +93,7 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({*SIZE_KEYS, VERSIONING_KEY})
+    tracks_requests: ClassVar[bool] = True
 
     def __init__(
         self, services: Services, *, purge_seconds: float = _PURGE_SECONDS, read_seconds: float = READ_SECONDS
@@ -109,8 +111,8 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             for name, apply in settings:
                 if apply(request.storage):
                     request.note(name)
-            keys = _ensure_access(request, options.credentials)
-            return _answer(request, keys, warnings=request.parameters.warnings)
+            found = _ensure_access(request, options)
+            return _answer(request, found, warnings=request.parameters.warnings)
 
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
@@ -119,10 +121,11 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if not _is_name(ob.bucket_name) or not _settle(request):
                 request.identity.withdraw()
                 return
-            request.storage.check_unlocked(request.bucket)
+            # Once: when the user is gone, an earlier call has looked, and began to remove.
+            if request.storage.has_object_lock(request.bucket) and request.identity.is_there():
+                request.storage.check_unlocked(request.bucket, self._purge_seconds)
             request.identity.withdraw()
-            batches = iter(lambda: request.storage.purge_batch(request.bucket), 0)
-            drain(batches, self._purge_seconds)
+            drain(request.storage.purge(request.bucket), self._purge_seconds)
             request.storage.remove(request.bucket)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
@@ -140,9 +143,9 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         with self._request(options) as request:
             if not _is_name(request.bucket) or request.storage.find_tags(request.bucket) is None:
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
-            keys = _ensure_access(request, options.credentials)
+            found = _ensure_access(request, options)
             unapplied = warn_unapplied(options.claim, self.supported_config)
-            return _answer(request, keys, warnings=request.parameters.warnings + unapplied)
+            return _answer(request, found, warnings=request.parameters.warnings + unapplied)
 
     def revoke(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
@@ -151,10 +154,13 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def is_intact(self, options: BucketOptions) -> bool:
         """Whether the claim's own keys reach its bucket, in one request; see `Inspector.is_intact`."""
-        keys = options.credentials.access_keys if options.credentials is not None else None
         with self._request(options) as request:
-            is_own = keys is not None and keys.access_key_id == request.identity.user
-            return is_own and keys is not None and request.storage.accepts(keys, request.bucket)
+            keys = access.own_keys(options, request.identity.user)
+            return keys is not None and not request.storage.find_refusal(keys, request.bucket)
+
+    def store_id(self, parameters: Mapping[str, str]) -> str:
+        """The endpoint in one spelling; see `Provisioner.store_id`."""
+        return parse_store_id(parameters)
 
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
@@ -181,8 +187,8 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
 def _identity(clients: Clients, user_id: str, state: Mapping[str, str]) -> Identity:
     """Recorded names win over derived ones: how they are derived may change between releases."""
-    user = state.get("UserName") or user_id
-    return Identity(clients=clients, user=user, policy=state.get("PolicyName") or user)
+    policy = state.get("PolicyName") or user_id
+    return Identity(clients=clients, user=state.get("UserName") or policy, policy=policy)
 
 
 def _is_name(bucket: str) -> bool:
@@ -193,8 +199,8 @@ def _is_name(bucket: str) -> bool:
 def _check_name(bucket: str) -> None:
     if not _is_name(bucket):
         raise InvalidClaim(
-            f"spec.bucketName {bucket!r} is not a name that MinIO takes: 3 to 63 lower-case letters, digits, hyphens "
-            "and single dots, beginning and ending with a letter or digit, no IP address, and not 'minio'"
+            f"spec.bucketName {shown(bucket)} is not a name that MinIO takes: 3 to 63 lower-case letters, digits, "
+            "hyphens and single dots, beginning and ending with a letter or digit, no IP address, and not 'minio'"
         )
 
 
@@ -229,7 +235,7 @@ def _ensure_bucket(request: _Request) -> None:
     if request.storage.create(request.bucket, object_locking=request.parameters.object_locking):
         request.storage.stamp(request.bucket, request.owner.stamp())
         return
-    # Somebody made it since we looked: a neighbour, or another worker of ours that is about to stamp it. Or we did: a
+    # Another made it since we looked: a neighbour, or another worker of ours that is about to stamp it. Or we did: a
     # request can arrive twice, and then only its second answer comes back. With a name that was drawn, we did.
     if request.is_name_generated and _settle(request):
         return
@@ -243,7 +249,7 @@ def _settle(request: _Request) -> bool:
     """Whether the bucket is there and ours; the end of a creation that was cut short is done first.
 
     A bucket without any tag is ours if our note is there and the bucket is empty. The note goes as soon as the
-    bucket is found to be somebody else's, so that it is not taken when it happens to be empty later. What remains:
+    bucket is found to be another's, so that it is not taken when it happens to be empty later. What remains:
 
     * a neighbour who makes a bucket of that very name, by hand and without tags, after our note and before our next
       call, and has put nothing in by then, finds it adopted;
@@ -276,28 +282,14 @@ def _not_ours(bucket: str) -> BucketExists:
     return BucketExists(f"bucket {bucket} exists and was not made for this claim: it stays as it is")
 
 
-def _ensure_access(request: _Request, held: Authentication | None) -> AccessKeys:
-    """The claim's user, with its policy and keys that work: those that the claim holds, or new ones."""
-    identity = request.identity
-    if identity.ensure_policy(request.bucket, object_locking=request.parameters.object_locking):
-        request.note("policy")
-    keys = held.access_keys if held is not None else None
-    exists = identity.exists()
-    if not exists:
-        request.note("user")
-    if keys is not None and keys.access_key_id == identity.user and exists:
-        if identity.attach():
-            request.note("policy of the user")
-        if request.storage.accepts(keys, request.bucket):
-            return keys
-    new = identity.create_keys()
-    identity.attach()
-    if not wait_until(lambda: request.storage.accepts(new, request.bucket), _WAIT_SECONDS):
-        raise NotReady(f"the new credentials of user {identity.user} do not work yet", delay=1)
-    return new
+def _ensure_access(request: _Request, options: BucketOptions) -> access.Access:
+    found = access.ensure(options, request.identity, request.storage, object_locking=request.parameters.object_locking)
+    for what in found.repairs:
+        request.note(what)
+    return found
 
 
-def _answer(request: _Request, keys: AccessKeys, *, warnings: tuple[str, ...]) -> ObjectBucket:
+def _answer(request: _Request, found: access.Access, *, warnings: tuple[str, ...]) -> ObjectBucket:
     public = request.parameters.public
     extra = {"BUCKET_SSL": "true" if public.secure else "false", "BUCKET_ENDPOINT": public.url}
     if public.secure and request.ca_bundle:
@@ -312,9 +304,9 @@ def _answer(request: _Request, keys: AccessKeys, *, warnings: tuple[str, ...]) -
     return ObjectBucket(
         connection=Connection(
             endpoint=endpoint,
-            authentication=Authentication(access_keys=keys),
-            additional_state={"UserName": request.identity.user, "PolicyName": request.identity.policy},
+            authentication=Authentication(access_keys=found.keys),
+            additional_state={"UserName": found.keys.access_key_id, "PolicyName": request.identity.policy},
         ),
-        warnings=warnings,
+        warnings=warnings + found.warnings,
         repairs=tuple(request.repairs),
     )

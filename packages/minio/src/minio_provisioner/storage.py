@@ -6,7 +6,8 @@ that it needs, for the message if MinIO refuses it.
 
 from __future__ import annotations
 
-import json
+import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,11 +18,11 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from minio.versioningconfig import SUSPENDED, VersioningConfig
 
-from libbucket import BucketNotEmpty
+from libbucket import BucketNotEmpty, NotReady, parse_json
 from minio_provisioner.errors import BAD_CREDENTIALS, Call, code_of, refused_in_batch, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from minio.datatypes import Object
 
@@ -37,6 +38,28 @@ _LOCKED: Final = frozenset({"InvalidRequest", "ObjectLocked"})
 """What a batch says of a locked object: the first is this MinIO's word, for nothing else in a batch."""
 
 _VERSIONING: Final = {"Enabled": ENABLED, "Suspended": SUSPENDED}
+
+_NAMED_IN_XML: Final = re.compile("[\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
+"""Names that a request in XML 1.0 carries as they are.
+
+Others make it malformed, or, where they hold a carriage return, name another object: a parser reads a line feed, and
+MinIO says that what is not there was removed. Source: https://www.w3.org/TR/xml/, sections 2.2 and 2.11.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """Something that a bucket holds: a version or a delete marker, or an unfinished upload.
+
+    Attributes:
+        name: of the object.
+        id: of the version, or of the upload.
+        is_upload: whether it is an upload.
+    """
+
+    name: str
+    id: str
+    is_upload: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +87,7 @@ class Storage:
             return dict(self.clients.s3.get_bucket_tags(bucket) or {})
 
     def create(self, bucket: str, *, object_locking: bool) -> bool:
-        """Makes the bucket: False where somebody made one of that name since we looked."""
+        """Makes the bucket: False where another made one of that name since we looked."""
         needed = "s3:CreateBucket"
         if object_locking:
             needed += ", s3:PutBucketObjectLockConfiguration and s3:PutBucketVersioning"
@@ -103,15 +126,15 @@ class Storage:
         MinIO enforces it some time later.
         """
         with translated(self._call("admin:GetBucketQuota")):
-            found = json.loads(self.clients.admin.bucket_quota_get(bucket))
+            found = parse_json(self.clients.admin.bucket_quota_get(bucket)) or {}
         if (found.get("size") or found.get("quota") or 0) == size:
             return False
         with translated(self._call("admin:SetBucketQuota")):
             self.clients.admin.bucket_quota_set(bucket, size)
         return True
 
-    def accepts(self, keys: AccessKeys, bucket: str) -> bool:
-        """Whether a claim's own keys reach its bucket now.
+    def find_refusal(self, keys: AccessKeys, bucket: str) -> str:
+        """The code with which a claim's own keys are refused now, by the node that is asked; empty where they are not.
 
         Raises:
             ProvisionerError: MinIO did not say.
@@ -122,37 +145,76 @@ class Storage:
             except S3Error as error:
                 if code_of(error) not in BAD_CREDENTIALS | {"AccessDenied", "NoSuchBucket"}:
                     raise
-                return False
-        return True
+                return code_of(error)
+        return ""
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no version, no delete marker and no unfinished upload."""
-        return not self._first_versions(bucket, 1) and not self._uploads(bucket)
+        return not self._find_content(bucket, 1)
 
-    def check_unlocked(self, bucket: str) -> None:
-        """Looks for objects that are locked, as far as a bounded look goes.
+    def has_object_lock(self, bucket: str) -> bool:
+        """Whether objects of the bucket can be locked."""
+        with translated(self._call("s3:GetBucketObjectLockConfiguration")):
+            try:
+                self.clients.s3.get_object_lock_config(bucket)
+            except S3Error as error:
+                if code_of(error) not in {"ObjectLockConfigurationNotFoundError", "NoSuchBucket"}:
+                    raise
+                return False
+        return True
+
+    def check_unlocked(self, bucket: str, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Looks for objects that are locked, as far as a bounded look goes: it takes two requests for each version.
+
+        Args:
+            bucket: one with object locking.
+            seconds: no version is looked at later than this.
+            clock: seconds that never run backwards.
 
         Raises:
             BucketNotEmpty: one is.
         """
-        if not self._has_object_lock(bucket):
-            return
+        deadline = clock() + seconds
         with translated(self._call("s3:ListBucketVersions")):
             for found in islice(self._versions(bucket), _LOCK_SCAN):
+                if clock() > deadline:
+                    return
                 if not found.is_delete_marker and self._is_locked(bucket, found):
                     raise _locked(bucket, found.object_name or "")
 
-    def purge_batch(self, bucket: str) -> int:
-        """Removes at most `BATCH` versions and delete markers, and the unfinished uploads.
+    def purge(self, bucket: str) -> Iterator[int]:
+        """Removes everything, in steps of at most `BATCH` versions and delete markers, and as many unfinished uploads.
 
-        Returns:
-            How many were removed: 0 when the bucket has nothing left.
+        Yields:
+            How many are gone: what is listed after it was removed is not counted.
 
         Raises:
-            NotReady: somebody else removed the bucket meanwhile.
+            NotReady: others removed the bucket meanwhile, or something is still listed that MinIO says it has removed.
             BucketNotEmpty: an object is locked.
         """
-        return self._remove(bucket, self._first_versions(bucket, BATCH)) + self._abort_uploads(bucket)
+        found = self._find_content(bucket, BATCH)
+        while found:
+            self.remove_content(bucket, found)
+            rest = self._find_content(bucket, BATCH)
+            remaining = set(found) & set(rest)
+            if remaining:
+                raise NotReady(
+                    f"MinIO at {self.clients.url} says it has removed {len(remaining)} objects of bucket {bucket}, "
+                    f"and still lists them: such as {min(one.name for one in remaining)[:100]!r}"
+                )
+            yield len(found)
+            found = rest
+
+    def remove_content(self, bucket: str, found: Iterable[Content]) -> None:
+        """Removes what was found: in one request what one can name, and each of the rest in one of its own."""
+        versions = [one for one in found if not one.is_upload]
+        self._remove_batch(bucket, [one for one in versions if _NAMED_IN_XML.fullmatch(one.name)])
+        for one in versions:
+            if not _NAMED_IN_XML.fullmatch(one.name):
+                self._remove_one(bucket, one)
+        for one in found:
+            if one.is_upload:
+                self._abort(bucket, one)
 
     def remove(self, bucket: str) -> None:
         """Removes the empty bucket; one that is gone is fine.
@@ -174,49 +236,55 @@ class Storage:
         found: Iterator[Object] = self.clients.s3.list_objects(bucket, recursive=True, include_version=True)
         return found
 
-    def _first_versions(self, bucket: str, limit: int) -> list[Object]:
+    def _find_content(self, bucket: str, limit: int) -> list[Content]:
         with translated(self._call("s3:ListBucketVersions")):
-            return list(islice(self._versions(bucket), limit))
+            versions = [
+                Content(name=found.object_name or "", id=found.version_id or "")
+                for found in islice(self._versions(bucket), limit)
+            ]
+        # MinIO's client has no public call for it since 7.0; without a prefix the server answers with all of them.
+        with translated(self._call("s3:ListBucketMultipartUploads")):
+            found = self.clients.s3._list_multipart_uploads(bucket, encoding_type="url")  # noqa: SLF001
+        uploads = [
+            Content(name=upload.object_name, id=upload.upload_id or "", is_upload=True)
+            for upload in found.uploads[:limit]
+        ]
+        return versions + uploads
 
-    def _remove(self, bucket: str, versions: Iterable[Object]) -> int:
-        doomed = [DeleteObject(found.object_name or "", found.version_id) for found in versions]
+    def _remove_batch(self, bucket: str, versions: Iterable[Content]) -> None:
+        doomed = [DeleteObject(one.name, one.id) for one in versions]
         call = self._call("s3:DeleteObject")
         with translated(call):
             for refused in self.clients.s3.remove_objects(bucket, doomed):
                 if refused.code in _LOCKED:
                     raise _locked(bucket, refused.name or "")
                 raise refused_in_batch(refused.code, call)
-        return len(doomed)
 
-    def _uploads(self, bucket: str) -> list[tuple[str, str]]:
-        # MinIO's client has no public call for it since 7.0; without a prefix the server answers with all of them.
-        with translated(self._call("s3:ListBucketMultipartUploads")):
-            found = self.clients.s3._list_multipart_uploads(bucket)  # noqa: SLF001
-        return [(upload.object_name, upload.upload_id or "") for upload in found.uploads]
-
-    def _abort_uploads(self, bucket: str) -> int:
-        uploads = self._uploads(bucket)[:BATCH]
-        for name, upload_id in uploads:
-            with translated(self._call("s3:AbortMultipartUpload")):
-                try:
-                    self.clients.s3._abort_multipart_upload(bucket, name, upload_id)  # noqa: SLF001
-                except S3Error as error:
-                    if code_of(error) != "NoSuchUpload":
-                        raise
-        return len(uploads)
-
-    def _has_object_lock(self, bucket: str) -> bool:
-        with translated(self._call("s3:GetBucketObjectLockConfiguration")):
+    def _remove_one(self, bucket: str, version: Content) -> None:
+        # Not by `remove_object`, which refuses names of white space.
+        with translated(self._call("s3:DeleteObject")):
             try:
-                self.clients.s3.get_object_lock_config(bucket)
+                self.clients.s3._execute(  # noqa: SLF001
+                    "DELETE", bucket, version.name, query_params={"versionId": version.id} if version.id else None
+                )
             except S3Error as error:
-                if code_of(error) not in {"ObjectLockConfigurationNotFoundError", "NoSuchBucket"}:
+                if code_of(error) in _LOCKED:
+                    raise _locked(bucket, version.name) from error
+                if code_of(error) not in {"NoSuchKey", "NoSuchVersion"}:
                     raise
-                return False
-        return True
+
+    def _abort(self, bucket: str, upload: Content) -> None:
+        with translated(self._call("s3:AbortMultipartUpload")):
+            try:
+                self.clients.s3._abort_multipart_upload(bucket, upload.name, upload.id)  # noqa: SLF001
+            except S3Error as error:
+                if code_of(error) != "NoSuchUpload":
+                    raise
 
     def _is_locked(self, bucket: str, found: Object) -> bool:
         name, version = found.object_name or "", found.version_id
+        if not name.strip():
+            return False  # MinIO's client asks for no such name; if it is locked, the purge stops at it
         with translated(self._call("s3:GetObjectRetention")):
             retention = self.clients.s3.get_object_retention(bucket, name, version)
             if retention is not None and retention.retain_until_date > datetime.now(UTC):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_backend import MinioBackend, a_provisioner
+from minio_backend import MinioBackend, _services, a_provisioner
 
 from libbucket import (
     AccessDenied,
@@ -16,9 +17,13 @@ from libbucket import (
     RetrySlowly,
     StoreUnavailable,
 )
+from libbucket._outcomes import MEANINGS
 from libbucket.testing import builders
 from libbucket.testing.certificates import Authority
 from libbucket.testing.conformance.world import World, assert_works
+from libbucket.testing.misbehaving import closed_port_url
+from libbucket.testing.requests_watched import counted_requests
+from minio_provisioner.provisioner import MinioProvisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +129,92 @@ def test_a_long_user_id_is_taken(world: World) -> None:
     assert_works(tenant)
     world.delete(tenant.record)
     assert not world.administrator.identity_exists(tenant.record)
+
+
+class Fence:
+    """Counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> None:
+        self.asked += 1
+
+
+NEVER_REACHED = {
+    "unknown host": ({"endpoint": "https://no-such-host.invalid:9000"}, "can't be resolved"),
+    "closed port": ({"endpoint": closed_port_url()}, "refused"),
+    "untrusted certificate": ({}, "caBundle"),
+    "plain port": ({"plain": "yes"}, "does not speak TLS"),
+}
+
+
+@pytest.mark.parametrize("verb", ["provision", "grant", "delete", "delete_empty", "revoke"])
+@pytest.mark.parametrize("wrong", NEVER_REACHED)
+def test_a_class_whose_store_was_never_reached_has_sent_nothing(
+    tls_server: MinioServer, server: MinioServer, wrong: str, verb: str
+) -> None:
+    given, words = NEVER_REACHED[wrong]
+    parameters = {**ADMIN, "endpoint": tls_server.url, **given}
+    if "plain" in parameters:
+        parameters["endpoint"] = f"https://{server.netloc}"
+    fence = Fence()
+    provisioner = MinioProvisioner(replace(_services(server), fence=fence))
+    request = builders.options(parameters=parameters)
+    argument = request if verb in {"provision", "grant"} else builders.intent(request)
+    with pytest.raises(ProvisionerError, match=words) as refused:
+        getattr(provisioner, verb)(argument)
+    assert fence.asked == 0
+    assert MEANINGS[refused.value.reason].before_first_request
+    assert refused.value.request_id == ""
+
+
+@pytest.mark.parametrize(
+    ("secret", "parameters", "words"),
+    [
+        ({"MINIO_ROOT_USER": "nobody-at-all", "MINIO_ROOT_PASSWORD": "wrong-password"}, {}, "secretName"),
+        ({}, {"endpoint": "console"}, "console"),
+    ],
+    ids=["wrong credentials", "not a MinIO"],
+)
+def test_a_class_whose_store_refuses_has_asked_it(
+    server: MinioServer, secret: dict[str, str], parameters: dict[str, str], words: str
+) -> None:
+    fence = Fence()
+    provisioner = MinioProvisioner(replace(_services(server, **secret), fence=fence))
+    endpoint = server.console_url if parameters else server.url
+    with pytest.raises(RetrySlowly, match=words):
+        provisioner.provision(builders.options(parameters={**ADMIN, "endpoint": endpoint}))
+    assert fence.asked == 1
+
+
+def test_every_request_of_a_whole_life_asks_the_fence(world: World, server: MinioServer) -> None:
+    fence = Fence()
+    provisioner = MinioProvisioner(replace(_services(server), fence=fence))
+    with counted_requests() as sent:
+        answer = provisioner.provision(request := world.request())
+        provisioner.is_intact(builders.again(request, answer))
+        provisioner.delete(builders.recorded(answer, request, greenfield=True))
+    assert fence.asked == len(sent)
+
+
+def test_an_admin_answer_has_its_request_id(server: MinioServer) -> None:
+    wrong = {"MINIO_ROOT_USER": "nobody-at-all", "MINIO_ROOT_PASSWORD": "wrong-password"}
+    provisioner = a_provisioner(server, **wrong)
+    record = builders.intent(builders.options(parameters={**ADMIN, "endpoint": server.url}))
+    with pytest.raises(AccessDenied) as refused:
+        provisioner.revoke(record)
+    assert len(refused.value.request_id) == 16, "hexadecimal, as MinIO makes them"
+
+
+def test_a_clock_that_is_wrong_is_named_by_every_verb(server: MinioServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    for module in ("minio.api", "minio.minioadmin"):
+        monkeypatch.setattr(f"{module}.time.utcnow", lambda: yesterday)
+    request = builders.options(parameters={**ADMIN, "endpoint": server.url})
+    for verb, argument in (("provision", request), ("revoke", builders.intent(request))):
+        with pytest.raises(AccessDenied, match="a clock is wrong"):
+            getattr(a_provisioner(server), verb)(argument)
 
 
 def _refused(server: MinioServer, secret: dict[str, str] | None = None, **parameters: str) -> ProvisionerError:

@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
     costs = requests_of_each_verb(world)
 
-    said = {"provision": 10, "provision again": 6, "grant": 8, "is_intact": 1, "revoke": 3, "delete": 9}
+    said = {"provision": 10, "provision again": 6, "grant": 8, "is_intact": 1, "revoke": 4, "delete": 10}
     assert {verb: costs[verb] for verb in said} == said

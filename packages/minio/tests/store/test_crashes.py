@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from minio_backend import MinioBackend, a_provisioner
 
 from libbucket import BucketExists, StoreUnavailable
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_works
+from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
 from minio_provisioner.identity import Identity
 from minio_provisioner.storage import Storage
 
@@ -23,10 +24,9 @@ STEPS = [
     (Storage, "stamp"),
     (Storage, "set_quota"),
     (Storage, "set_versioning"),
-    (Identity, "ensure_policy"),
+    (Identity, "write_policy"),
     (Identity, "create_keys"),
     (Identity, "attach"),
-    (Storage, "accepts"),
 ]
 both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 each_step = pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
@@ -66,7 +66,7 @@ def test_a_creation_that_was_cut_off_is_removed_by_delete(
 
 @both_sides
 @pytest.mark.parametrize(
-    ("owner", "step"), [(Identity, "withdraw"), (Storage, "purge_batch"), (Storage, "remove")], ids=str
+    ("owner", "step"), [(Identity, "withdraw"), (Storage, "remove_content"), (Storage, "remove")], ids=str
 )
 def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
     world: World, backend: MinioBackend, owner: type, step: str, done: bool
@@ -162,6 +162,41 @@ def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(world:
     patch = pytest.MonkeyPatch()
     patch.setattr(Identity, "declare_intent", then_the_other)
     assert_works(world.greenfield(request))
+
+
+ROTATION = [
+    (Identity, "find_policy"),
+    (Identity, "write_policy"),
+    (Identity, "create_keys"),
+    (Identity, "attach"),
+    (Identity, "remove_user"),
+]
+
+
+@both_sides
+@pytest.mark.parametrize("ending", ["provision", "delete"])
+@pytest.mark.parametrize(("owner", "step"), ROTATION, ids=[step for _, step in ROTATION])
+def test_a_rotation_that_was_cut_off_is_finished_or_removed_by_the_next_call(
+    world: World, backend: MinioBackend, owner: type, step: str, done: bool, ending: str
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    request = builders.again(tenant.request, tenant.answer, with_credentials=False)
+    with pytest.MonkeyPatch.context() as patch:
+        _cut(patch, owner, step, done=done)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.provision(request)
+        with suppress(StoreUnavailable):  # it may have got on
+            world.provisioner.provision(request)
+    if ending == "provision":
+        rotated = world.bind(request, greenfield=True)
+        assert_works(rotated)
+        assert_shut_out(tenant)
+        assert backend.administrator.users(tenant.record) == [rotated.answer.additional_state["UserName"]]
+        world.delete(builders.recorded(rotated.answer, request, greenfield=True))
+    else:
+        world.delete(tenant.record)
+    assert not backend.administrator.identity_exists(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
 def _cut(patch: pytest.MonkeyPatch, owner: type, step: str, *, done: bool) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+from base64 import b64encode
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from minio.commonconfig import GOVERNANCE
 from minio.error import S3Error
 from minio.retention import Retention
 
-from libbucket import BucketNotEmpty, InvalidConfig, PurgeUnfinished
+from libbucket import BucketNotEmpty, InvalidConfig, NotReady, PurgeUnfinished
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+from libbucket.testing.requests_watched import counted_requests
+from minio_provisioner.storage import Storage
 
 if TYPE_CHECKING:
     from minio_backend import MinioBackend
@@ -115,6 +120,79 @@ def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
     assert seen[0] == 1002
 
 
+@pytest.mark.parametrize("versioning", ["Enabled", "Suspended"])
+def test_objects_whose_names_xml_can_not_carry_are_found_counted_and_removed(
+    world: World, backend: MinioBackend, versioning: str
+) -> None:
+    tenant = world.greenfield(world.request(config={"bucketVersioning": versioning}))
+    names = ["docs/Icon\r", "a\x01b", "\r", " ", "a\r\nb", "\x7f", "\uffff", "a&<b>", "x\n", "plain"]
+    for name in names:
+        put_any(tenant.application, tenant.bucket, name)
+    put_any(tenant.application, tenant.bucket, "upload\r", query={"uploads": ""}, method="POST")
+    assert backend.administrator.stored_versions(tenant.bucket) == len(names)
+    with pytest.raises(BucketNotEmpty):
+        world.delete_empty(tenant.record)
+    with pytest.raises(PurgeUnfinished) as pause, counted_requests() as sent:
+        backend.stepwise_provisioner().delete(tenant.record)
+    assert pause.value.removed == len(names) + 1
+    assert len(sent) < 3 * len(names)
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_a_locked_object_whose_name_xml_can_not_carry_is_kept(world: World, backend: MinioBackend) -> None:
+    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
+    put_any(tenant.application, tenant.bucket, " ", headers={"x-amz-object-lock-legal-hold": "ON"})
+    put_any(tenant.application, tenant.bucket, "\r", headers={"x-amz-object-lock-legal-hold": "ON"})
+    with pytest.raises(BucketNotEmpty, match="locked"):
+        world.provisioner.delete(tenant.record)
+    assert backend.administrator.stored_versions(tenant.bucket) == 2
+    for found in list(backend.administrator.s3.list_objects(tenant.bucket, include_version=True)):
+        off = b"<LegalHold><Status>OFF</Status></LegalHold>"
+        query = {"legal-hold": "", "versionId": found.version_id}
+        put_any(backend.administrator.application(), tenant.bucket, found.object_name, query=query, body=off)
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_a_purge_that_removes_nothing_stops_and_says_so(
+    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a bucket whose replica is down: its versions stay listed until that has removed them, too."""
+    tenant = world.tenant(greenfield=True)
+    with monkeypatch.context() as patch, counted_requests() as sent:
+        patch.setattr(Storage, "remove_content", lambda *_: None)
+        for provisioner in (world.provisioner, backend.stepwise_provisioner()):
+            with pytest.raises(NotReady, match="still lists"):
+                provisioner.delete(tenant.record)
+    assert len(sent) < 30
+    world.delete(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_locks_are_looked_for_once_and_not_with_every_step_of_a_purge(world: World, backend: MinioBackend) -> None:
+    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
+    world.fill(tenant.bucket, 1100)
+    stepwise = backend.stepwise_provisioner()
+    costs = []
+    for _ in range(2):
+        with suppress(PurgeUnfinished), counted_requests() as sent:
+            stepwise.delete(tenant.record)
+        costs.append(len(sent))
+    assert costs[1] < 20, costs
+    world.delete(tenant.record)
+
+
+def test_the_look_for_locks_ends_in_time(world: World) -> None:
+    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
+    world.fill(tenant.bucket, 30)
+    clock = iter(range(1000))
+    record = tenant.record
+    with world.provisioner._request(record) as request, counted_requests() as sent:  # type: ignore[attr-defined]
+        request.storage.check_unlocked(tenant.bucket, 10.5, clock=lambda: float(next(clock)))
+    assert len(sent) == 1 + 2 * 10, "a listing, and two requests for each version"
+
+
 def test_a_deletion_needs_nothing_but_the_record(world: World, backend: MinioBackend) -> None:
     tenant = world.tenant(greenfield=True)
     state = {"UserName": tenant.request.user_id, "PolicyName": tenant.request.user_id}
@@ -122,6 +200,25 @@ def test_a_deletion_needs_nothing_but_the_record(world: World, backend: MinioBac
     renamed = replace(tenant.record, user_id="derived-by-a-later-release")
     world.delete(renamed)
     assert not backend.administrator.identity_exists(builders.intent(tenant.request))
+
+
+def put_any(
+    application: object,
+    bucket: str,
+    name: str | None,
+    *,
+    method: str = "PUT",
+    body: bytes = b"x",
+    query: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> None:
+    """A request for an object of any name: the client's own calls refuse some."""
+    from minio_backend import MinioApplication
+
+    assert isinstance(application, MinioApplication)
+    digest = {"Content-MD5": b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
+    sent: Any = {**digest, **(headers or {})}
+    application.client._execute(method, bucket, name, body=body, headers=sent, query_params=query)
 
 
 def _put_locked(application: object, bucket: str, **lock: object) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import ssl
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -19,10 +21,13 @@ from minio.datatypes import Part
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioAdminException, S3Error
 from minio.versioningconfig import OFF, VersioningConfig
+from minio_node import Asked, node_before
 
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities
+from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.misbehaving import Answer
 from minio_provisioner.errors import code_of
 from minio_provisioner.provisioner import MinioProvisioner
 
@@ -201,12 +206,18 @@ class MinioAdministrator(Administrator):
         except ValueError:
             return False  # no bucket can have that name
 
+    def users(self, record: ObjectBucket) -> list[str]:
+        """The claim's users, of all generations."""
+        known = json.loads(self.admin.user_list())
+        return sorted(user for user in known if re.fullmatch(rf"{re.escape(record.user_id)}(-[0-9]+)?", user))
+
     def identity_exists(self, record: ObjectBucket) -> bool:
-        return self._knows(self.admin.user_info, record) or self._knows(self.admin.policy_info, record)
+        return bool(self.users(record)) or self._knows(self.admin.policy_info, record.user_id)
 
     def remove_identity(self, record: ObjectBucket) -> None:
-        for remove in (self.admin.user_remove, self.admin.policy_remove):
-            self._knows(remove, record)
+        for user in self.users(record):
+            self._knows(self.admin.user_remove, user)
+        self._knows(self.admin.policy_remove, record.user_id)
 
     def settings(self, bucket: str) -> Mapping[str, object]:
         return {
@@ -252,9 +263,9 @@ class MinioAdministrator(Administrator):
                 raise
             return None
 
-    def _knows(self, call: Any, record: ObjectBucket) -> bool:
+    def _knows(self, call: Any, name: str) -> bool:
         try:
-            call(record.user_id)
+            call(name)
         except MinioAdminException as error:
             if code_of(error) not in {"XMinioAdminNoSuchUser", "XMinioAdminNoSuchPolicy"}:
                 raise
@@ -295,6 +306,17 @@ class MinioBackend(Backend):
     def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
         return MinioProvisioner(_services(self._server), read_seconds=seconds), {**self.parameters, "endpoint": url}
 
+    def refusal(self, status: int, code: str) -> Answer:
+        return refused_with(status, code, request_id=REQUEST_ID)
+
+    @contextmanager
+    def distrusting(self) -> Iterator[Provisioner]:
+        def refuse(asked: Asked) -> Answer | None:
+            return None if asked.access_key == self._server.user else refused_with(403, "InvalidAccessKeyId")
+
+        with node_before(self._server, refuse) as node:
+            yield Rerouted(_services(self._server), node.url)
+
     @property
     def secrets(self) -> list[str]:
         return [self._server.password]
@@ -313,6 +335,38 @@ class MinioBackend(Backend):
             secret_key=keys.secret_access_key.reveal(),
             ca_bundle=endpoint.additional_config.get("BUCKET_CA_CERT", ""),
         )
+
+
+def refused_with(status: int, code: str, *, request_id: str = "0") -> Answer:
+    """A refusal of MinIO's: in XML, with which it answers on the paths of its admin API, too.
+
+    Source: MinIO's `cmd/auth-handler.go`, `setAuthMiddleware`, and `writeErrorResponse` in `cmd/api-response.go`.
+    """
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>told by the server</Message>'
+        f"<Resource>/</Resource><RequestId>{request_id}</RequestId><HostId>1</HostId></Error>"
+    )
+    headers = {"Content-Type": "application/xml", "x-amz-request-id": request_id}
+    return Answer(status=status, headers=headers, body=body.encode())
+
+
+def refused_by_admin_api(status: int, code: str, *, request_id: str = "0") -> Answer:
+    """A refusal of MinIO's admin API: `writeErrorResponseJSON` in `cmd/api-response.go`."""
+    body = json.dumps({"Code": code, "Message": "told by the server", "RequestId": request_id, "HostId": "1"})
+    headers = {"Content-Type": "application/json", "x-amz-request-id": request_id}
+    return Answer(status=status, headers=headers, body=body.encode())
+
+
+class Rerouted(MinioProvisioner):
+    """A provisioner whose classes are as they are, and which reaches their MinIO another way."""
+
+    def __init__(self, services: Services, url: str, **settings: Any) -> None:
+        super().__init__(services, **settings)
+        self._url = url
+
+    def _request(self, of: Any) -> Any:
+        parameters = {"publicEndpoint": of.parameters["endpoint"], **of.parameters, "endpoint": self._url}
+        return super()._request(replace(of, parameters=parameters))
 
 
 def a_provisioner(server: MinioServer, **secret: str) -> MinioProvisioner:

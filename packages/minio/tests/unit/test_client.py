@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import Any
 
+import pytest
 from minio import crypto
 
-from minio_provisioner.client import derive_one_key_at_a_time
-
-if TYPE_CHECKING:
-    import pytest
+from libbucket import SecretStr
+from libbucket.testing.certificates import Authority
+from minio_provisioner.client import connect, derive_one_key_at_a_time
+from minio_provisioner.parameters import Admin, parse_parameters
 
 
 class Derivation:
@@ -51,6 +53,27 @@ def test_the_sdk_by_itself_derives_them_at_once(monkeypatch: pytest.MonkeyPatch)
     encrypt_from_eight_threads()
 
     assert derivation.most > 1
+
+
+@pytest.mark.parametrize("ca_bundle", ["", Authority().certificate_pem.decode()], ids=["machine's", "given"])
+def test_only_given_authorities_are_trusted_without_the_extensions_that_python_wants(
+    monkeypatch: pytest.MonkeyPatch, ca_bundle: str
+) -> None:
+    usual = ssl.create_default_context
+
+    def as_in_3_13(**given: Any) -> ssl.SSLContext:
+        context = usual(**given)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", as_in_3_13)
+    parameters = parse_parameters(
+        {"endpoint": "https://minio", "caBundle": ca_bundle, "secretName": "admin", "secretNamespace": "minio"}
+    )
+    admin = Admin(access_key="key", secret_key=SecretStr("secret"))
+    with connect(parameters, admin, fence=lambda: None, read_seconds=1) as clients:
+        context = clients.pool.connection_pool_kw["ssl_context"]
+    assert bool(context.verify_flags & ssl.VERIFY_X509_STRICT) is not bool(ca_bundle)
 
 
 def test_it_is_arranged_once_however_often_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

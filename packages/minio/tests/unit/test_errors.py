@@ -1,4 +1,4 @@
-"""Everything that can be raised becomes an answer of the core's, and says what to mend."""
+"""Everything that can be raised becomes an answer of the core's, and says what to fix."""
 
 from __future__ import annotations
 
@@ -25,43 +25,55 @@ from libbucket import (
     RetrySlowly,
     RetrySoon,
     SecretStr,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
 )
+from libbucket._outcomes import StoreSignal, store_signal
 from minio_provisioner.client import connect
-from minio_provisioner.errors import Call, check_response, translated
+from minio_provisioner.errors import Call, check_response, refused_in_batch, translated
 from minio_provisioner.identity import Identity
 from minio_provisioner.parameters import Admin, parse_parameters
 from minio_provisioner.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from minio_provisioner.client import Clients
 
 CALL = Call(url="https://minio.example.com:9000", permission="s3:CreateBucket")
-CODES: dict[str, type[ProvisionerError]] = {
-    "AccessDenied": AccessDenied,
-    "InvalidAccessKeyId": AccessDenied,
-    "SignatureDoesNotMatch": AccessDenied,
-    "XMinioAccessKeyDisabled": AccessDenied,
-    "RequestTimeTooSkewed": AccessDenied,
-    "AuthorizationHeaderMalformed": RetrySlowly,
-    "InvalidRegion": RetrySlowly,
-    "SlowDown": Throttled,
-    "SlowDownRead": Throttled,
-    "SlowDownWrite": Throttled,
-    "TooManyRequests": Throttled,
-    "InternalError": StoreUnavailable,
-    "ServiceUnavailable": StoreUnavailable,
-    "RequestTimeout": StoreUnavailable,
-    "XMinioServerNotInitialized": StoreUnavailable,
-    "XMinioStorageFull": QuotaExceeded,
-    "TooManyBuckets": QuotaExceeded,
-    "BucketNotEmpty": NotReady,
-    "NoSuchBucket": NotReady,
-    "ObjectLocked": BucketNotEmpty,
-    "XMinioAdminPolicyInUse": RetrySlowly,
-    "NobodyKnowsThisCode": StoreUnavailable,
+CODES: dict[str, tuple[int, type[ProvisionerError]]] = {
+    "AccessDenied": (403, AccessDenied),
+    "InvalidAccessKeyId": (403, AccessDenied),
+    "SignatureDoesNotMatch": (403, AccessDenied),
+    "RequestTimeTooSkewed": (403, AccessDenied),
+    "AuthorizationHeaderMalformed": (400, RetrySlowly),
+    "InvalidRegion": (400, RetrySlowly),
+    "SlowDown": (503, Throttled),
+    "SlowDownRead": (503, Throttled),
+    "SlowDownWrite": (503, Throttled),
+    "TooManyRequests": (503, Throttled),
+    "InternalError": (500, StoreUnavailable),
+    "ServiceUnavailable": (503, StoreUnavailable),
+    "RequestTimeout": (503, StoreUnavailable),
+    "XMinioServerNotInitialized": (503, StoreUnavailable),
+    "XMinioStorageFull": (507, QuotaExceeded),
+    "TooManyBuckets": (400, QuotaExceeded),
+    "BucketNotEmpty": (409, NotReady),
+    "NoSuchBucket": (404, NotReady),
+    "ObjectLocked": (400, BucketNotEmpty),
+    "XMinioIAMPolicyInUse": (400, StoreRefused),
+    "XMinioIAMActionNotAllowed": (403, StoreRefused),
+    "XMinioAdminVersionMismatch": (426, StoreRefused),
+    "XMinioMalformedIAMPolicy": (400, StoreRefused),
+    "NotImplemented": (501, StoreRefused),
+    "InvalidBucketState": (409, StoreRefused),
+    "NobodyKnowsThisCode": (500, StoreUnavailable),
 }
+"""Each with the status that MinIO gives it."""
+
+ANSWERS = [400, 403, 404, 405, 409, 411, 412, 418, 422, 426]
+OUTAGES = [408, 500, 502, 504]
 
 
 def _translate(error: Exception, call: Call = CALL) -> ProvisionerError:
@@ -75,17 +87,72 @@ def _s3(code: str, status: int = 400) -> S3Error:
     return S3Error(response, code, "told by the server: s3cr3t", "/bucket", "1", "2")
 
 
-@pytest.mark.parametrize(("code", "kind"), CODES.items(), ids=CODES)
-def test_every_code_of_s3_has_its_answer(code: str, kind: type[ProvisionerError]) -> None:
-    error = _translate(_s3(code))
+def _admin(code: str, status: int = 400) -> MinioAdminException:
+    return MinioAdminException(str(status), json.dumps({"Code": code, "Message": "s3cr3t"}))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_of_s3_has_its_answer(code: str) -> None:
+    status, kind = CODES[code]
+    error = _translate(_s3(code, status))
     assert type(error) is kind
     assert code in error.message or code == "AccessDenied"
     assert "s3cr3t" not in error.message
 
 
-@pytest.mark.parametrize(("code", "kind"), CODES.items(), ids=CODES)
-def test_every_code_of_the_admin_api_has_the_same_answer(code: str, kind: type[ProvisionerError]) -> None:
-    assert type(_translate(MinioAdminException("400", json.dumps({"Code": code, "Message": "s3cr3t"})))) is kind
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_of_the_admin_api_has_the_same_answer(code: str) -> None:
+    status, kind = CODES[code]
+    assert type(_translate(_admin(code, status))) is kind
+
+
+@pytest.mark.parametrize("made", [_s3, _admin], ids=["s3", "admin"])
+@pytest.mark.parametrize("status", ANSWERS)
+@pytest.mark.parametrize("code", [*CODES, "NobodyKnowsThisCodeEither"])
+def test_an_answer_below_500_is_never_an_outage(code: str, status: int, made: Callable[..., Exception]) -> None:
+    error = _translate(made(code, status))
+    assert store_signal(error) is not StoreSignal.UNAVAILABLE
+    assert "s3:CreateBucket" in error.message or code in CODES
+
+
+@pytest.mark.parametrize("made", [_s3, _admin], ids=["s3", "admin"])
+@pytest.mark.parametrize("status", OUTAGES)
+def test_a_failure_with_an_unknown_code_is_an_outage(status: int, made: Callable[..., Exception]) -> None:
+    error = _translate(made("NobodyKnowsThisCode", status))
+    assert store_signal(error) is StoreSignal.UNAVAILABLE
+
+
+@pytest.mark.parametrize("code", ["InternalError", "SlowDownWrite", "NobodyKnowsThisCode"])
+def test_one_object_that_a_batch_could_not_remove_is_no_outage(code: str) -> None:
+    error = refused_in_batch(code, CALL)
+    assert store_signal(error) is not StoreSignal.UNAVAILABLE
+    assert code in error.message
+
+
+def test_a_code_of_no_code_s_form_is_not_repeated() -> None:
+    error = _translate(_s3("Nobody\nKnows\x1b[31m" + "x" * 1000))
+    assert error.message.isprintable()
+    assert len(_translate(_s3("X" * 100_000)).message) < 400
+
+
+def test_a_clock_that_is_wrong_is_told_by_the_admin_api_too() -> None:
+    """MinIO refuses such a request before it reaches the admin API, and so in XML."""
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>RequestTimeTooSkewed</Code><Message>The difference '
+        "between the request time and the server's time is too large.</Message><RequestId>1</RequestId></Error>"
+    )
+    error = _translate(MinioAdminException("403", body))
+    assert isinstance(error, AccessDenied)
+    assert "clock" in error.message
+
+
+def test_ldap_is_named_where_minio_makes_no_users() -> None:
+    assert "LDAP" in _translate(_admin("XMinioIAMActionNotAllowed", 403)).message
+
+
+@pytest.mark.parametrize("code", ["XMinioAdminVersionMismatch", "NotImplemented", "XMinioMalformedIAMPolicy"])
+def test_a_server_that_is_too_old_is_told_which_release_to_have(code: str) -> None:
+    assert "RELEASE.2024-01-05" in _translate(_admin(code, 426)).message
 
 
 def test_a_refused_permission_is_named() -> None:
@@ -98,9 +165,14 @@ def test_a_refused_permission_is_named() -> None:
         (MinioAdminException("502", "<html>bad gateway</html>"), StoreUnavailable),
         (MinioAdminException("404", "404 page not found"), RetrySlowly),
         (MinioAdminException("404", "[]"), RetrySlowly),
+        (MinioAdminException("404", "[" * 100_000), RetrySlowly),
+        (MinioAdminException("404", "<a>" * 100_000), RetrySlowly),
+        (MinioAdminException("408", ""), StoreUnavailable),
         (InvalidResponseError(502, "text/plain", "bad gateway"), StoreUnavailable),
         (InvalidResponseError(404, "text/plain", "not found"), RetrySlowly),
+        (InvalidResponseError(408, "text/plain", "slow"), StoreUnavailable),
         (ServerError("failed", 500), StoreUnavailable),
+        (ServerError("failed", 304), RetrySlowly),
         (MinioException("anything"), StoreUnavailable),
         (ParseError("no XML"), RetrySlowly),
         (ValueError("no JSON"), RetrySlowly),
@@ -109,7 +181,7 @@ def test_a_refused_permission_is_named() -> None:
         (urllib3.exceptions.ProtocolError("cut"), StoreUnavailable),
         (ssl.SSLError(1, "alert"), StoreUnavailable),
     ],
-    ids=repr,
+    ids=lambda one: repr(one)[:60],
 )
 def test_nothing_falls_through(error: Exception, kind: type[ProvisionerError]) -> None:
     assert type(_translate(error)) is kind
@@ -148,13 +220,14 @@ class _WebPage(BaseHTTPRequestHandler):
 
     status: ClassVar[int] = 200
     headers_sent: ClassVar[dict[str, str]] = {"Content-Type": "text/html; charset=utf-8"}
+    page = b"<html>Welcome</html>"
 
     def do_GET(self) -> None:
         self.send_response(self.status)
         for name, value in self.headers_sent.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(b"<html>Welcome</html>")
+        self.wfile.write(self.page)
 
     do_DELETE = do_GET  # noqa: N815 - http.server's way to name it
 
@@ -191,17 +264,44 @@ def _silence() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def _first_calls(url: str, *, read_seconds: float = 5.0) -> list[ProvisionerError]:
+@contextmanager
+def _connected(url: str, *, read_seconds: float = 5.0) -> Iterator[Clients]:
     parameters = parse_parameters({"endpoint": url, "secretName": "a", "secretNamespace": "b"})
     admin = Admin(access_key="key", secret_key=SecretStr("secret"))
-    errors = []
     with connect(parameters, admin, fence=lambda: None, read_seconds=read_seconds) as clients:
-        storage, identity = Storage(clients=clients), Identity(clients=clients, user="user", policy="user")
-        for call in (lambda: storage.find_tags("bucket"), identity.exists, lambda: storage.remove("bucket")):
+        yield clients
+
+
+def _calls(clients: Clients) -> list[Callable[[], object]]:
+    storage, identity = Storage(clients=clients), Identity(clients=clients, user="user", policy="user")
+    return [lambda: storage.find_tags("bucket"), identity.find, lambda: storage.remove("bucket")]
+
+
+def _first_calls(url: str, *, read_seconds: float = 5.0) -> list[ProvisionerError]:
+    errors = []
+    with _connected(url, read_seconds=read_seconds) as clients:
+        for call in _calls(clients):
             with pytest.raises(ProvisionerError) as refused:
                 call()
             errors.append(refused.value)
     return errors
+
+
+class _BadGateway(_WebPage):
+    status = 502
+
+
+class _Refusing(_WebPage):
+    status = 403
+    headers_sent: ClassVar[dict[str, str]] = {"Content-Type": "application/xml", "x-amz-request-id": "ID-1"}
+    page = b"<Error><Code>NobodyKnowsThisCode</Code></Error>"
+
+
+class _Rambling(_Refusing):
+    headers_sent: ClassVar[dict[str, str]] = {
+        "Content-Type": "application/xml",
+        "x-amz-request-id": "\xe9" + "x" * 1000,
+    }
 
 
 @pytest.mark.parametrize("handler", [_WebPage, _Elsewhere])
@@ -210,6 +310,43 @@ def test_a_web_page_is_told_from_minio_whatever_is_asked(handler: type[BaseHTTPR
         for error in _first_calls(url):
             assert type(error) is RetrySlowly
             assert "parameter endpoint" in error.message
+
+
+def test_a_page_of_a_proxy_whose_server_is_down_is_an_outage() -> None:
+    with _serving(_BadGateway) as url:
+        for error in _first_calls(url):
+            assert store_signal(error) is StoreSignal.UNAVAILABLE
+            assert "502" in error.message
+
+
+@pytest.mark.parametrize("call", range(3))
+@pytest.mark.parametrize(
+    ("handler", "request_id"),
+    [(_Refusing, "ID-1"), (_Rambling, ""), (_WebPage, "")],
+    ids=["refusal", "rubbish", "page"],
+)
+def test_an_error_has_the_request_id_of_its_answer(
+    handler: type[BaseHTTPRequestHandler], request_id: str, call: int
+) -> None:
+    with _serving(handler) as url, pytest.raises(ProvisionerError) as refused, _connected(url) as clients:
+        _calls(clients)[call]()
+    assert refused.value.request_id == request_id
+
+
+def test_an_error_without_an_answer_has_no_request_id() -> None:
+    with _serving(_Refusing) as url, pytest.raises(StoreUnavailable) as refused, _connected(url) as clients:
+        _answered_and_then_not(clients)
+    assert refused.value.request_id == ""
+
+
+def _answered_and_then_not(clients: Clients) -> None:
+    with pytest.raises(StoreRefused):
+        _calls(clients)[0]()
+    assert clients.pool.request_id == "ID-1"
+    with _silence() as nobody:
+        pass
+    with translated(CALL):
+        clients.pool.urlopen("GET", nobody)
 
 
 def test_a_busy_server_is_not_waited_for_but_its_delay_handed_on() -> None:

@@ -74,10 +74,12 @@ def test_a_bundle_of_certificates_is_taken_whole() -> None:
     [
         {"MINIO_ROOT_USER": "u", "MINIO_ROOT_PASSWORD": "p\n"},
         {"AWS_ACCESS_KEY_ID": "u", "AWS_SECRET_ACCESS_KEY": "p"},
+        {"rootUser": "u", "rootPassword": "p"},
+        {"root-user": "u", "root-password": "p"},
         {"MINIO_ROOT_USER": "u", "MINIO_ROOT_PASSWORD": "p", "AWS_ACCESS_KEY_ID": "other"},
     ],
 )
-def test_the_secret_may_have_either_pair(data: dict[str, str]) -> None:
+def test_the_secret_may_have_any_pair_of_keys(data: dict[str, str]) -> None:
     admin = parse_admin(_secret(**data), named="minio/admin")
     assert (admin.access_key, admin.secret_key.reveal()) == ("u", "p")
     assert "'p'" not in repr(admin)

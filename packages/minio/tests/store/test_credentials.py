@@ -1,0 +1,343 @@
+"""A claim's credentials at the real MinIO: kept in doubt, replaced on proof, and dead with all that came of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from minio import Minio, MinioAdmin
+from minio.credentials.providers import AssumeRoleProvider, StaticProvider
+from minio.error import S3Error
+from minio_backend import MinioBackend, Rerouted, _services, a_pool, refused_by_admin_api, refused_with
+from minio_node import Asked, Node, node_before
+
+from libbucket import AccessDenied, Authentication, NotReady, SecretStr, StoreRefused, StoreUnavailable
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from minio_server import MinioServer
+
+    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.misbehaving import Answer
+
+WEEK = 7 * 24 * 3600
+
+
+@pytest.fixture
+def node(server: MinioServer) -> Iterator[Node]:
+    with node_before(server, lambda _: None) as running:
+        yield running
+
+
+@pytest.fixture
+def lagging(server: MinioServer, node: Node, monkeypatch: pytest.MonkeyPatch) -> Rerouted:
+    """A provisioner that reaches the server by way of the node, and waits for a moment only."""
+    monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
+    return Rerouted(_services(server), node.url)
+
+
+def own_requests(server: MinioServer, answer: Callable[[Asked], Answer | None]) -> Callable[[Asked], Answer | None]:
+    """The same answers, but to requests with a claim's own keys only."""
+    return lambda asked: None if asked.access_key == server.user else answer(asked)
+
+
+def admin_requests(command: str, answer: Answer) -> Callable[[Asked], Answer | None]:
+    """This answer to one command of the admin API."""
+    return lambda asked: answer if f"/minio/admin/v3/{command}" in asked.path else None
+
+
+def commands(node: Node) -> Counter[str]:
+    """How often each command of the admin API was asked for."""
+    paths = [asked.path.partition("?")[0] for asked in node.asked]
+    return Counter(path.rpartition("/")[2] for path in paths if path.startswith("/minio/admin/"))
+
+
+def session_of(server: MinioServer, tenant: Tenant) -> Minio:
+    """An application with temporary credentials that it got for the claim's keys."""
+    keys = tenant.credentials.access_keys
+    assert keys is not None
+    held = AssumeRoleProvider(
+        sts_endpoint=f"{server.url}/",
+        access_key=keys.access_key_id,
+        secret_key=keys.secret_access_key.reveal(),
+        duration_seconds=WEEK,
+        http_client=a_pool(),
+    ).retrieve()
+    return Minio(
+        endpoint=server.netloc,
+        access_key=held.access_key,
+        secret_key=held.secret_key,
+        session_token=held.session_token,
+        secure=False,
+        http_client=a_pool(),
+    )
+
+
+def service_account_of(server: MinioServer, backend: MinioBackend, tenant: Tenant) -> Minio:
+    """An application with a service account of the claim's user, which our policy lets only an administrator make."""
+    keys, user, admin = tenant.credentials.access_keys, tenant.request.user_id, backend.administrator.admin
+    assert keys is not None
+    credentials = StaticProvider(keys.access_key_id, keys.secret_access_key.reveal())
+    own = MinioAdmin(endpoint=server.netloc, credentials=credentials, secure=False, http_client=a_pool())
+    admin.attach_policy(["readwrite"], user=user)
+    admin.detach_policy([user], user=user)
+    own.add_service_account(access_key="a-derived-account", secret_key="its-own-secret")
+    admin.attach_policy([user], user=user)
+    admin.detach_policy(["readwrite"], user=user)
+    return Minio(
+        endpoint=server.netloc,
+        access_key="a-derived-account",
+        secret_key="its-own-secret",
+        secure=False,
+        http_client=a_pool(),
+    )
+
+
+def assert_session_refused(session: Minio, bucket: str) -> None:
+    with pytest.raises(S3Error) as refused:
+        list(session.list_objects(bucket))
+    assert refused.value.code in {"AccessDenied", "InvalidAccessKeyId", "InvalidTokenId"}
+
+
+def status_of(backend: MinioBackend, tenant: Tenant) -> str:
+    """What the identity system says of the claim's user."""
+    return str(json.loads(backend.administrator.admin.user_info(tenant.answer.additional_state["UserName"]))["status"])
+
+
+@pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
+@pytest.mark.parametrize("with_credentials", [True, False], ids=["intact", "secret-deleted"])
+def test_a_user_that_an_administrator_disabled_stays_disabled_and_the_claim_says_so(
+    world: World, server: MinioServer, backend: MinioBackend, greenfield: bool, with_credentials: bool
+) -> None:
+    tenant = world.tenant(greenfield=greenfield)
+    session = session_of(server, tenant)
+    assert list(session.list_objects(tenant.bucket))
+    backend.administrator.admin.user_disable(tenant.request.user_id)
+    assert not world.looks_intact(tenant)
+    with pytest.raises(AccessDenied, match="disabled by an administrator"):
+        world.again(tenant, with_credentials=with_credentials)
+    assert status_of(backend, tenant) == "disabled"
+    assert backend.administrator.users(tenant.record) == [tenant.request.user_id], "no other user was made"
+    assert_shut_out(tenant)
+    assert_session_refused(session, tenant.bucket)
+
+    backend.administrator.admin.user_enable(tenant.request.user_id)
+    assert world.again(tenant).credentials == tenant.credentials
+    assert_works(tenant)
+
+
+def test_a_claim_that_was_locked_out_can_be_deleted(world: World, backend: MinioBackend) -> None:
+    tenant = world.tenant(greenfield=True)
+    backend.administrator.admin.user_disable(tenant.request.user_id)
+    world.delete(tenant.record)
+    assert not backend.administrator.identity_exists(tenant.record)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
+def test_rotating_ends_temporary_credentials_and_service_accounts_of_the_old_keys(
+    world: World, server: MinioServer, backend: MinioBackend
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    session = session_of(server, tenant)
+    derived = service_account_of(server, backend, tenant)
+    assert list(session.list_objects(tenant.bucket))
+    assert list(derived.list_objects(tenant.bucket))
+
+    rotated = world.again(tenant, with_credentials=False)
+    assert_works(rotated)
+    assert_shut_out(tenant)
+    assert_session_refused(session, tenant.bucket)
+    assert_session_refused(derived, tenant.bucket)
+    assert backend.administrator.users(tenant.record) == [rotated.answer.additional_state["UserName"]]
+    again = session_of(server, rotated)
+    assert list(again.list_objects(tenant.bucket)), "sessions as such are nothing that MinIO's policies can forbid"
+
+
+def test_temporary_credentials_stay_dead_when_a_user_that_was_removed_by_hand_is_made_again(
+    world: World, server: MinioServer, backend: MinioBackend
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    session = session_of(server, tenant)
+    assert list(session.list_objects(tenant.bucket))
+    backend.administrator.admin.user_remove(tenant.request.user_id)
+    repaired = world.again(tenant)
+    assert repaired.answer.repairs == ("user",)
+    assert_works(repaired)
+    assert_session_refused(session, tenant.bucket)
+
+
+def test_every_rotation_gives_another_user_and_nothing_is_left_of_them(world: World, backend: MinioBackend) -> None:
+    first = world.tenant(greenfield=True)
+    second = world.again(first, with_credentials=False)
+    third = world.again(second, with_credentials=False)
+    users = [one.answer.additional_state["UserName"] for one in (first, second, third)]
+    assert users == [first.request.user_id, f"{first.request.user_id}-2", f"{first.request.user_id}-3"]
+    assert backend.administrator.users(first.record) == [users[-1]]
+    assert world.looks_intact(third)
+    assert third.answer.repairs == world.again(third).answer.repairs == ()
+    world.delete(third.record)
+    assert not backend.administrator.identity_exists(third.record)
+
+
+@pytest.mark.parametrize("with_credentials", [True, False], ids=["intact", "secret-deleted"])
+def test_a_record_that_was_lost_after_a_rotation_is_made_again_without_a_second_user(
+    world: World, backend: MinioBackend, with_credentials: bool
+) -> None:
+    third = world.again(world.again(world.tenant(greenfield=True), with_credentials=False), with_credentials=False)
+    forgotten = replace(
+        builders.again(third.request, third.answer, with_credentials=with_credentials), additional_state={}
+    )
+    found = world.bind(forgotten, greenfield=True)
+    assert_works(found)
+    assert (found.credentials == third.credentials) is with_credentials
+    assert len(backend.administrator.users(third.record)) == 1
+    world.delete(builders.intent(third.request))
+    assert not backend.administrator.identity_exists(third.record)
+
+
+def test_one_node_that_lags_behind_changes_nothing(
+    world: World, server: MinioServer, node: Node, lagging: Rerouted
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    stale: set[int] = set()
+
+    def first_connection_is_stale(asked: Asked) -> Answer | None:
+        stale.add(asked.connection) if not stale else None
+        return refused_with(403, "SignatureDoesNotMatch") if asked.connection in stale else None
+
+    node.answer = own_requests(server, first_connection_is_stale)
+    again = world.again(tenant, by=lagging)
+    assert again.credentials == tenant.credentials
+    assert again.answer.repairs == again.answer.warnings == ()
+    assert "add-user" not in commands(node)
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"])
+def test_keys_that_are_refused_all_the_time_are_kept_and_the_claim_waits(
+    world: World, server: MinioServer, node: Node, lagging: Rerouted, code: str
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    node.answer = own_requests(server, lambda _: refused_with(403, code, request_id="ID-7"))
+    request = builders.again(tenant.request, tenant.answer)
+    assert not lagging.is_intact(request)
+    with pytest.raises(NotReady, match=code) as refused:
+        lagging.provision(request)
+    assert "delete the claim's Secret" in refused.value.message
+    assert refused.value.request_id == "ID-7"
+    assert "add-user" not in commands(node)
+    assert_works(tenant)
+
+
+@pytest.mark.parametrize(("code", "is_replaced"), [("SignatureDoesNotMatch", True), ("AccessDenied", False)])
+def test_an_edited_secret_is_replaced_where_it_is_wrong_and_not_where_it_is_denied(
+    world: World, server: MinioServer, node: Node, lagging: Rerouted, code: str, is_replaced: bool
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    node.answer = own_requests(server, lambda _: refused_with(403, code))
+    request = replace(builders.again(tenant.request, tenant.answer), credentials_unchanged=False)
+    if not is_replaced:
+        with pytest.raises(NotReady):
+            lagging.provision(request)
+        assert_works(tenant)
+        return
+    replaced = world.bind(request, greenfield=True, by=lagging)
+    assert replaced.credentials != tenant.credentials
+    assert_works(replaced)
+    assert_shut_out(tenant)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [refused_with(403, "InvalidAccessKeyId"), refused_with(500, "InternalError"), refused_with(400, "NobodyKnowsThis")],
+    ids=["refused", "unanswered", "unclear"],
+)
+def test_new_keys_that_can_not_be_tried_yet_are_handed_out_once_with_a_warning(
+    world: World, server: MinioServer, node: Node, lagging: Rerouted, answer: Answer
+) -> None:
+    node.answer = own_requests(server, lambda _: answer)
+    tenant = world.bind(world.request(), greenfield=True, by=lagging)
+    assert any("new keys" in warning for warning in tenant.answer.warnings)
+    assert_works(tenant)
+    assert world.again(tenant).credentials == tenant.credentials
+    assert commands(node)["add-user"] == 1
+
+
+@pytest.mark.parametrize("kind", ["new", "secret-deleted"])
+def test_a_claim_whose_policy_can_not_be_attached_makes_one_secret_and_no_more(
+    world: World, node: Node, lagging: Rerouted, kind: str
+) -> None:
+    request = world.request()
+    if kind == "secret-deleted":
+        tenant = world.greenfield(request)
+        request = builders.again(request, tenant.answer, with_credentials=False)
+    node.answer = admin_requests("idp/builtin/policy/attach", refused_by_admin_api(403, "AccessDenied"))
+    for _ in range(4):
+        with pytest.raises(AccessDenied, match="AttachUserOrGroupPolicy"):
+            lagging.provision(request)
+    assert commands(node)["add-user"] == 1
+    node.answer = lambda _: None
+    assert_works(world.bind(request, greenfield=True, by=lagging))
+    assert commands(node)["add-user"] == 2
+
+
+def test_a_rotation_that_was_cut_off_is_given_up_when_the_secret_is_back(
+    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("minio_provisioner.identity.Identity.attach", _die)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.provision(builders.again(tenant.request, tenant.answer, with_credentials=False))
+    assert len(backend.administrator.users(tenant.record)) == 2
+    assert world.again(tenant).credentials == tenant.credentials
+    assert_works(tenant)
+    assert backend.administrator.users(tenant.record) == [tenant.request.user_id]
+
+
+def test_a_secret_that_is_too_long_is_never_sent(world: World, node: Node, lagging: Rerouted) -> None:
+    tenant = world.tenant(greenfield=True)
+    keys = tenant.credentials.access_keys
+    assert keys is not None
+    held = Authentication(access_keys=replace(keys, secret_access_key=SecretStr("x" * 2**20)))
+    request = replace(builders.again(tenant.request, tenant.answer), credentials=held, credentials_unchanged=False)
+    assert not lagging.is_intact(request)
+    assert node.asked == []
+    assert_works(world.bind(request, greenfield=True, by=lagging))
+
+
+def test_ldap_is_named_and_the_claim_can_be_deleted(world: World, node: Node, lagging: Rerouted) -> None:
+    request = world.request()
+    node.answer = admin_requests("add-user", refused_by_admin_api(403, "XMinioIAMActionNotAllowed", request_id="ID-9"))
+    with pytest.raises(StoreRefused, match="LDAP") as refused:
+        lagging.provision(request)
+    assert refused.value.request_id == "ID-9"
+    lagging.delete(builders.intent(request))
+    assert not world.administrator.bucket_exists(request.bucket_name)
+    assert not world.administrator.identity_exists(builders.intent(request))
+
+
+def test_a_policy_that_was_attached_to_others_is_named_and_deletion_goes_on_when_it_is_detached(
+    world: World, backend: MinioBackend
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    admin = backend.administrator.admin
+    admin.user_add("another-user", "its-own-secret")
+    try:
+        admin.attach_policy([tenant.request.user_id], user="another-user")
+        with pytest.raises(StoreRefused, match="detach it from them"):
+            world.provisioner.delete(tenant.record)
+        admin.detach_policy([tenant.request.user_id], user="another-user")
+    finally:
+        admin.user_remove("another-user")
+    world.delete(tenant.record)
+    assert not backend.administrator.identity_exists(tenant.record)
+
+
+def _die(*_: object) -> None:
+    raise StoreUnavailable("the process died here")
