@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from azure_backend import AzureApplication, a_provisioner, client_settings, parameters_for
+from azure_backend import AzureApplication, AzureBackend, a_provisioner, client_settings, parameters_for
 from azure_requests import recorded_requests
 from entra_double import CLIENT, TENANT, EntraDouble
 
@@ -87,10 +87,23 @@ def test_a_sas_is_of_no_use_in_the_clear_where_tls_is_spoken(tls_world: World) -
     assert_works(tenant)
 
 
-def test_a_key_that_was_rotated_is_replaced_by_one_signed_anew(world: World, server: AzuriteServer) -> None:
+def test_a_sas_follows_the_administrator_to_the_other_key_of_the_account_without_a_gap(
+    world: World, server: AzuriteServer, backend: AzureBackend
+) -> None:
     by_second = a_provisioner(server, {"AZURE_STORAGE_KEY": server.second_key})
     first = world.bind(world.request(), greenfield=True, by=by_second)
-    assert world.again(first).credentials == first.credentials, "as long as it works it stays"
+    assert world.again(first, by=by_second).credentials == first.credentials
+    before = set(backend.administrator.policies(first.bucket))
+    second = world.again(first)
+    assert second.credentials != first.credentials
+    assert set(backend.administrator.policies(first.bucket)) == before
+    for each in (first, second):
+        assert_works(each)
+    assert world.again(second).credentials == second.credentials
+
+
+def test_a_sas_of_a_key_that_was_regenerated_is_signed_anew(world: World) -> None:
+    first = world.greenfield()
     spoilt = replace(first, answer=_signed_with_a_key_that_is_gone(first))
     second = world.again(spoilt)
     assert second.credentials != spoilt.credentials

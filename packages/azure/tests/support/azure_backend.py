@@ -24,6 +24,7 @@ from azure.storage.blob import (
     PublicAccess,
     generate_blob_sas,
 )
+from azure_front import azure_front
 
 from azure_provisioner.client import Network
 from azure_provisioner.policy import build_prefix
@@ -31,6 +32,8 @@ from azure_provisioner.provisioner import AzureProvisioner
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities, Check
+from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.misbehaving import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -325,6 +328,19 @@ class AzureBackend(Backend):
     def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
         network = Network(connect_seconds=seconds, read_seconds=seconds)
         return a_provisioner(self._server, network=network), {**self.parameters, "endpoint": url}
+
+    def refusal(self, status: int, code: str) -> Answer:
+        """As "Status and error codes", REST reference of Azure Storage, has it."""
+        xml = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>Refused.</Message></Error>'
+        headers = {"x-ms-error-code": code, "x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}
+        return Answer(status=status, headers=headers, body=xml.encode())
+
+    @contextmanager
+    def distrusting(self) -> Iterator[Provisioner]:
+        """Behind a front end whose cache of access policies is stale."""
+        with azure_front(self.server) as front:
+            front.distrusts = 1_000
+            yield impatient(self.server)
 
     def pause(self, delay: float | None) -> None:
         """Plays the seconds after which the lease of a writer that died ends by itself."""

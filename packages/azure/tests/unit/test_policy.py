@@ -75,7 +75,8 @@ def test_policies_of_others_stay_when_a_claim_leaves() -> None:
 
 
 def test_a_policy_that_was_removed_never_comes_back_under_its_old_name() -> None:
-    assert build_id(PREFIX) != build_id(PREFIX)
+    assert build_id(PREFIX, NOW) != build_id(PREFIX, NOW)
+    assert len(build_id(PREFIX, NOW, replaced=build_id(PREFIX, NOW))) <= 64
     assert build_prefix("obc-claim") != build_prefix("obc-claim-2")
 
 
