@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 BUSY_NAME_SECONDS: Final = 30.0
 """How long the name of a container is busy at least after its deletion: "Delete Container", Azure's REST reference."""
 
-_BAD_KEY = "Azure at {url} does not accept the credentials of {source}: replace them, or check whether a clock is wrong ({code})"
+_BAD_KEY = "Azure at {url} does not accept the credentials of {source}: replace them, or set the clock right ({code})"
 _DENIED = (
     "Azure at {url} refuses {source} the action {action}: the account key is another one, or the identity lacks the "
     "role Storage Blob Data Contributor on the account, or the account's firewall shuts the provisioner out ({code})"

@@ -233,8 +233,8 @@ def _is_name(container: str) -> bool:
 def _check_name(container: str) -> None:
     if not _is_name(container):
         raise InvalidClaim(
-            f"spec.bucketName {container[:_LONGEST_NAME]!r} is not a name that Azure takes for a container: 3 to 63 lower-case "
-            "letters, digits and single hyphens, beginning and ending with a letter or digit"
+            f"spec.bucketName {container[:_LONGEST_NAME]!r} is not a name that Azure takes for a container: 3 to 63 "
+            "lower-case letters, digits and single hyphens, beginning and ending with a letter or digit"
         )
 
 
@@ -268,11 +268,12 @@ def _warn_of_deletion(container: str, found: Found, options: BucketOptions) -> t
     """Says before there is data in it that a container can't be deleted with its claim."""
     if not found.keeps_versions or options.reclaim_policy is not ReclaimPolicy.DELETE:
         return ()
-    return (
+    warning = (
         f"container {container} has version-level immutability support, as every container has of an account with it: "
         "Azure lets nobody delete it with its claim, only by `az storage container-rm delete`; use another storage "
-        "account, or reclaimPolicy: Retain",
+        "account, or reclaimPolicy: Retain"
     )
+    return (warning,)
 
 
 def _check_empty(request: _Request) -> None:

@@ -99,7 +99,7 @@ def test_a_delegated_sas_keeps_to_the_expiration_policy_of_the_account_or_the_pa
     if is_allowed:
         assert_works(tls_world.bind(request, greenfield=True, by=delegating))
         return
-    with pytest.raises(AccessDenied, match="SAS expiration policy.*parameter expiry") as refused:
+    with pytest.raises(AccessDenied, match=r"SAS expiration policy.*parameter expiry") as refused:
         delegating.provision(request)
     assert refused.value.request_id == REQUEST_ID
 

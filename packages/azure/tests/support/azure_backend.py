@@ -29,6 +29,7 @@ from azure_front import azure_front
 from azure_provisioner.client import Network
 from azure_provisioner.policy import build_prefix
 from azure_provisioner.provisioner import AzureProvisioner
+from azure_provisioner.tokens import Tokens
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities, Check
@@ -392,4 +393,5 @@ def a_provisioner(
     """A provisioner whose administrator's Secret holds the account's key, or what is given."""
     data = {key: SecretStr(value) for key, value in (secret or {"AZURE_STORAGE_KEY": server.key}).items()}
     services = Services(read_secret=lambda _namespace, _name: data, now=now or (lambda: datetime.now(UTC)))
-    return AzureProvisioner(services, network or Network(ca_file=server.ca_file, wait_seconds=1))
+    network = network or Network(ca_file=server.ca_file, wait_seconds=1)
+    return AzureProvisioner(services, network, Tokens(retry_seconds=0))

@@ -44,6 +44,7 @@ class Front:
         lacks_data_role: refuses user-delegation SAS, whose identity may make containers and no more ("Create a user
             delegation SAS": permissions are those of the SAS and of the identity).
         is_private: refuses policies for a container that is public ("Prevent anonymous read access to containers").
+        answers: statuses and headers for requests such as "GET container", in the place of azurite's.
         requests: "METHOD key-or-sas /path?query" of each request.
     """
 
@@ -54,6 +55,7 @@ class Front:
     keeps_versions: bool = False
     lacks_data_role: bool = False
     is_private: bool = False
+    answers: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
     def refusal(self, method: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, str, str] | None:
@@ -133,6 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
         refused = front.refusal(self.command, query, self.headers)  # type: ignore[arg-type]
         if refused is not None:
             self._refuse(*refused)
+            return
+        scripted = front.answers.get(f"{self.command} {query.get('comp') or query.get('restype') or 'blob'}")
+        if scripted is not None:
+            self._reply(*scripted, b"")
             return
         kept = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
         pool: urllib3.PoolManager = self.server.pool  # type: ignore[attr-defined]
