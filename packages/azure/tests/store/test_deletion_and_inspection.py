@@ -257,7 +257,37 @@ def test_a_look_finds_what_is_wrong_with_the_secret_without_asking_azure(world: 
     assert made == []
 
 
-def test_an_edit_of_one_key_of_the_secret_is_mended_with_the_same_sas(world: World) -> None:
+def test_a_key_that_another_controller_added_to_the_secret_is_no_drift(world: World, server: AzuriteServer) -> None:
+    tenant = world.tenant(greenfield=True)
+    request = builders.again(tenant.request, tenant.answer)
+    more = {**tenant.credentials.additional_secret_data, "reloader.example.com": SecretStr("x")}
+    with_another_key = replace(request, credentials=replace(tenant.credentials, additional_secret_data=more))
+    with recorded_requests() as made:
+        assert a_provisioner(server).is_intact(with_another_key)
+    assert made == ["HEAD blob"]
+    assert not a_provisioner(server).is_intact(
+        replace(with_another_key, credentials=_with_an_edited_url(tenant.credentials))
+    )
+
+
+def test_a_claim_that_was_refused_for_anothers_container_leaves_nothing_in_the_way_of_its_deletion(
+    world: World, backend: AzureBackend
+) -> None:
+    owner = world.tenant(greenfield=True)
+    before = backend.administrator.policies(owner.bucket)
+    request = world.request(bucket=owner.bucket)
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(request)
+    with pytest.raises(BucketExists):
+        world.provisioner.delete(builders.intent(request))
+    with recorded_requests() as made:
+        world.provisioner.revoke(builders.intent(request))  # what the core does next for a claim that was never bound
+    assert made == ["GET acl"]
+    assert set(backend.administrator.policies(owner.bucket)) == set(before)
+    assert_works(owner)
+
+
+def test_an_edit_of_one_key_of_the_secret_is_repaired_with_the_same_sas(world: World) -> None:
     tenant = world.tenant(greenfield=True)
     edited = replace(tenant.request, credentials=_with_an_edited_url(tenant.credentials))
     assert world.bind(edited, greenfield=True).credentials == tenant.credentials
