@@ -318,35 +318,42 @@ class Delegation:
             held: what the claim's Secret holds.
             state: what was remembered of earlier ones.
             now: by the core's clock.
-            is_unchanged: the Secret holds what was issued: it is kept until its time comes, whatever a test says.
+            is_unchanged: the Secret holds what was issued. Then one refusal proves nothing, and it is replaced only
+                where it is refused while a new one is accepted, as after `revoke-delegation-keys`.
 
         Raises:
             NotReady: it does not work yet, or was refused just now.
             AccessDenied: the identity lacks a role, or a setting of the account forbids the SAS.
         """
         parameters, recorded = self.clients.parameters, parse_time(state.get(EXPIRY_STATE))
-        if held is not None and held.expiry is not None and recorded is not None:
-            renew_at = renewal_of(held.expiry, parameters)
-            is_young = now < renew_at and held.expiry <= recorded and held.permission == parameters.permissions
-            refusal = self.try_sas(held.token, container) if is_young else None
-            if is_young and refusal is None:
-                return Granted(sas=held.token, renew_at=renew_at, state={EXPIRY_STATE: format_time(recorded)})
-            if refusal is not None and is_unchanged:
-                raise self._refused(refusal, container)
+        young = held if held is not None and self._is_young(held, recorded, now) else None
+        if young is not None and self.try_sas(young.token, container) is None:
+            return self._kept(young, state)
         # From its start on, the SAS lasts as long as the class says: an account may limit that.
         start = (now - _SKEW).replace(microsecond=0)
         expiry = start + parameters.lifetime
         sas = self._sign(container, start, expiry)
         refusal = self.try_sas(sas, container)
         if refusal is not None:
-            raise self._refused(refusal, container)
+            raise refusal.as_error(self.clients.call(_OWN_ACCESS), container)
+        if young is not None and is_unchanged and self.try_sas(young.token, container) is None:
+            return self._kept(young, state)
         # What the Secret holds may have been issued by a call whose answer was recorded nowhere else.
         unrecorded = min(held.expiry, now + _LONGEST) if held is not None and held.expiry is not None else expiry
         ends = max(expiry, recorded or expiry, unrecorded)
         return Granted(sas=sas, renew_at=renewal_of(expiry, parameters), state={EXPIRY_STATE: format_time(ends)})
 
-    def _refused(self, refusal: Refusal, container: str) -> Exception:
-        return refusal.as_error(self.clients.call(_OWN_ACCESS), container)
+    def _is_young(self, held: Sas, recorded: datetime | None, now: datetime) -> bool:
+        """Whether it is recorded, what the class says, and not to be renewed yet."""
+        parameters = self.clients.parameters
+        if held.expiry is None or recorded is None or held.permission != parameters.permissions:
+            return False
+        return now < renewal_of(held.expiry, parameters) and held.expiry <= recorded
+
+    def _kept(self, held: Sas, state: Mapping[str, str]) -> Granted:
+        assert held.expiry is not None, "a young one says when it ends"  # noqa: S101 - narrows a type
+        renew_at = renewal_of(held.expiry, self.clients.parameters)
+        return Granted(sas=held.token, renew_at=renew_at, state={EXPIRY_STATE: state[EXPIRY_STATE]})
 
     def _sign(self, container: str, start: datetime, expiry: datetime) -> SecretStr:
         parameters = self.clients.parameters

@@ -44,6 +44,7 @@ class Front:
         lacks_data_role: refuses user-delegation SAS, whose identity may make containers and no more ("Create a user
             delegation SAS": permissions are those of the SAS and of the identity).
         is_private: refuses policies for a container that is public ("Prevent anonymous read access to containers").
+        revoked: signatures that it refuses ("Revoke a user delegation SAS").
         answers: statuses and headers for requests such as "GET container", in the place of azurite's.
         requests: "METHOD key-or-sas /path?query" of each request.
     """
@@ -55,6 +56,7 @@ class Front:
     keeps_versions: bool = False
     lacks_data_role: bool = False
     is_private: bool = False
+    revoked: set[str] = field(default_factory=set)
     answers: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
@@ -63,6 +65,8 @@ class Front:
         has_sas, is_of_container = "sig" in query, query.get("restype") == "container"
         if has_sas and self.distrusts > 0:
             self.distrusts -= 1
+            return 403, "AuthenticationFailed", "Signature did not match."
+        if query.get("sig") in self.revoked:
             return 403, "AuthenticationFailed", "Signature did not match."
         if has_sas and "si" not in query and self.longest_sas is not None:
             detail = self._violation(query)
