@@ -8,7 +8,6 @@ that issues tokens answers is translated in `tokens`.
 
 from __future__ import annotations
 
-import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from azure.core.exceptions import (
     HttpResponseError,
 )
 
+from azure_provisioner.faults import chain, tls_failure, transport_fault
 from libbucket import (
     AccessDenied,
     BucketNotEmpty,
@@ -166,10 +166,6 @@ _SAS_SECONDS: Final = 5.0
 _LONGEST_ID: Final = 128
 _LONGEST_DELAY: Final = 9
 
-_UNTRUSTED: Final = frozenset({18, 19, 20, 21})
-"""OpenSSL's verify codes for: self-signed, self-signed in chain, no local issuer, first certificate unverified."""
-_WRONG_HOST: Final = frozenset({62, 63, 64})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
@@ -195,6 +191,11 @@ def code_of(error: HttpResponseError) -> str:
 def _headers_of(error: HttpResponseError) -> Mapping[str, str]:
     # The base class that the client declares has them only in its subclasses.
     return getattr(error.response, "headers", None) or {}
+
+
+def _info_of(error: HttpResponseError) -> Mapping[str, str]:
+    """What the body of an error says beside code and message."""
+    return getattr(error, "additional_info", None) or {}
 
 
 def is_refusal(error: HttpResponseError) -> bool:
@@ -242,8 +243,7 @@ class Refusal:
 
 def refusal_of(error: HttpResponseError) -> Refusal:
     """The refusal that an answer is."""
-    info = getattr(error, "additional_info", None) or {}
-    detail = str(info.get("authenticationerrordetail") or "")
+    detail = _info_of(error).get("authenticationerrordetail") or ""
     return Refusal(
         code=code_of(error) or str(error.status_code),
         # The code is that of every refused signature; the detail is compared, and never repeated.
@@ -301,7 +301,7 @@ def _from_answer(error: HttpResponseError, call: Call) -> ProvisionerError:
     code, status = code_of(error), error.status_code or 0
     headers = _headers_of(error)
     kind, sentence = _meaning_of(code, status)
-    if kind is None:
+    if kind is None or (code == "InvalidHeaderValue" and _info_of(error).get("headername") != "x-ms-version"):
         return _from_unknown(code, status, headers, call)
     message = sentence.format(url=call.url, action=call.action, source=call.source, code=code)
     if kind is Throttled:
@@ -346,58 +346,6 @@ def from_status(status: int, headers: Mapping[str, str], who: str) -> Provisione
 def _with_id(error: ProvisionerError, headers: Mapping[str, str]) -> ProvisionerError:
     error.request_id = error.request_id or request_id_of(headers)
     return error
-
-
-def transport_fault(error: BaseException) -> str:
-    """What went wrong below HTTP, by the types of the errors under it."""
-    types = [type(each).__name__ for each in chain(error)]
-    faults = (  # the first that fits: some come wrapped in others
-        ("NameResolutionError", "its name can't be resolved"),
-        ("ServiceRequestTimeoutError", "no connection within the time limit"),
-        ("ConnectTimeoutError", "no connection within the time limit"),
-        ("ServiceResponseTimeoutError", "no answer within the time limit"),
-        ("ReadTimeoutError", "no answer within the time limit"),
-        ("NewConnectionError", "the connection is refused"),
-    )
-    return next((text for name, text in faults if name in types), "the connection was cut")
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it wraps and what it came from; each once."""
-    waiting: list[Any] = [error]
-    seen: set[int] = set()
-    while waiting:
-        found = waiting.pop(0)
-        if not isinstance(found, BaseException) or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        inner = (getattr(found, name, None) for name in ("inner_exception", "reason", "__cause__", "__context__"))
-        waiting.extend([*inner, *found.args])
-
-
-def tls_failure(error: BaseException, where: str, parameter: str) -> ProvisionerError | None:
-    """What went wrong with TLS; None where that was not it.
-
-    Args:
-        error: of a client.
-        where: the other end, for messages.
-        parameter: of the class, which says where it is.
-    """
-    found = next((each for each in chain(error) if isinstance(each, ssl.SSLError)), None)
-    if isinstance(found, ssl.SSLCertVerificationError):
-        return RetrySlowly(f"the certificate at {where} {_fault_of(found, parameter)}")
-    if getattr(found, "reason", None) in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
-        return RetrySlowly(f"{where} does not speak TLS: check parameter {parameter}")
-    return StoreUnavailable(f"{where} does not answer: TLS failed") if found is not None else None
-
-
-def _fault_of(error: ssl.SSLCertVerificationError, parameter: str) -> str:
-    if error.verify_code in _UNTRUSTED:
-        return "is signed by an authority that is not trusted: name its certificate in REQUESTS_CA_BUNDLE"
-    if error.verify_code in _WRONG_HOST:
-        return f"is another host's: correct parameter {parameter}"
-    return "is not valid"
 
 
 def _not_azure(url: str, what: str) -> RetrySlowly:

@@ -1,12 +1,12 @@
 """What lets a claim in: a stored access policy and the SAS bound to it, or a user-delegation SAS.
 
-Used by `provisioner`, as the administrator. Knows nothing of stamps. Every call may come again: what is there already
+Used by `provisioner`, as the administrator. Knows nothing of stamps. Every call may be repeated: what is there already
 is kept, what is gone already is success.
 
 Azure writes a container's access policies and its public access as a whole, so that two who edit at once would lose
 one of the edits. For this operation it honours no If-Match ("Set Container ACL" and "Specifying conditional headers for
-Blob service operations", REST reference: only If-Modified-Since and If-Unmodified-Since, in whole seconds). So whoever
-edits holds the container's lease meanwhile, and writes with the lease's id, which Azure checks in the same step; and
+Blob service operations", REST reference: only If-Modified-Since and If-Unmodified-Since, in whole seconds). So an
+editor holds the container's lease meanwhile, and writes with the lease's id, which Azure checks in the same step; and
 with If-Unmodified-Since, for the edits of others, who know nothing of the lease. What remains: an edit by another
 client within the same second, between our reading and our writing.
 """
@@ -358,7 +358,7 @@ class Delegation:
     def _sign(self, container: str, start: datetime, expiry: datetime) -> SecretStr:
         parameters = self.clients.parameters
         with translated(self.clients.call("generateUserDelegationKey/action")):
-            # Its answer needs no look at the headers: it has to be a key, so nothing else passes for it.
+            # The headers of its answer are not checked: it has to be a key, so nothing else passes for it.
             key = self.clients.service.get_user_delegation_key(start, expiry, raw_response_hook=lambda _answer: None)
             return SecretStr(
                 generate_container_sas(

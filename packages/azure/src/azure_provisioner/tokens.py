@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import AzureError
 
-from azure_provisioner.errors import chain, from_status, is_outage, request_id_of, tls_failure, transport_fault
+from azure_provisioner.errors import from_status, is_outage, request_id_of
+from azure_provisioner.faults import chain, tls_failure, transport_fault
 from libbucket import AccessDenied, ProvisionerError, StoreUnavailable, parse_json
 
 if TYPE_CHECKING:

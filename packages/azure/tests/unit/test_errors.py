@@ -44,7 +44,7 @@ DELIBERATE: dict[type[ProvisionerError], str] = {
         TotalSharesProvisionedCapacityExceedsAccountLimit TotalSharesProvisionedIopsExceedsAccountLimit""",
 }
 EXPECTED = {code: kind for kind, codes in DELIBERATE.items() for code in codes.split()}
-OLD_API = {"FeatureVersionMismatch", "InvalidHeaderValue", "UnsupportedRestVersion"}
+OLD_API = {"FeatureVersionMismatch", "UnsupportedRestVersion"}
 OUTAGES = {"ServerBusy": Throttled, "InternalError": StoreUnavailable, "OperationTimedOut": StoreUnavailable}
 CODES = sorted(each.value for each in StorageErrorCode)
 
@@ -121,7 +121,16 @@ def test_every_error_of_an_answer_has_its_request_id(code: str) -> None:
     assert translate(from_azure(code, 409, x_ms_request_id="request-1")).request_id == "request-1"
 
 
-@pytest.mark.parametrize("found", ["", "x" * 129, "two\nlines", "caf\u00e9"])
+@pytest.mark.parametrize(("header", "kind"), [("x-ms-version", RetrySlowly), ("x-ms-lease-id", StoreRefused)])
+def test_only_a_version_that_is_refused_says_that_the_api_is_an_old_one(
+    header: str, kind: type[ProvisionerError]
+) -> None:
+    refused = from_azure("InvalidHeaderValue")
+    refused.additional_info = {"headername": header}  # type: ignore[attr-defined]
+    assert type(translate(refused)) is kind
+
+
+@pytest.mark.parametrize("found", ["", "x" * 129, "two\nlines", "n\u00e9"])
 def test_a_request_id_that_may_not_be_logged_is_left_out(found: str) -> None:
     assert translate(from_azure("NobodyKnowsThisCode", 409, x_ms_request_id=found)).request_id == ""
 
