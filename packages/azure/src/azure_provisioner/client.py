@@ -9,25 +9,30 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.credentials import AzureSasCredential
 from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
+from requests.adapters import HTTPAdapter
 
-from azure_provisioner.errors import Call, check_authority, check_response
-from libbucket import AccessDenied, InvalidAdminSecret, fence_requests
+from azure_provisioner.errors import Call, check_response
+from azure_provisioner.tokens import Identity, KeptCredential, Tokens, identity_key
+from libbucket import AccessDenied, InvalidAdminSecret, ProvisionerError, Reason, fence_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from urllib3 import ProxyManager
+
     from azure_provisioner.parameters import Admin, ClientSecret, Parameters
     from libbucket import SecretStr
 
-_TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
+    Hook = Callable[[Any], None]
 
-_Identity = ClientSecretCredential | WorkloadIdentityCredential | ManagedIdentityCredential
+_TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
 
 
 def no_fence() -> None:
@@ -43,7 +48,7 @@ class Network:
         read_seconds: time limit for an answer.
         wait_seconds: how long a verb waits for a lease, or for what it made to work, before it says NotReady.
         ca_file: PEM of the authorities to trust; empty for the machine's, or those that REQUESTS_CA_BUNDLE names.
-        fence: asked before each request; see `Services.fence`.
+        fence: asked before each request to the store; see `Services.fence`.
     """
 
     connect_seconds: float = 5.0
@@ -80,16 +85,34 @@ class Clients:
 
 
 @contextmanager
-def connect(parameters: Parameters, admin: Admin, network: Network) -> Iterator[Clients]:
-    """Clients for one verb; their connections are closed at the end, whatever happens."""
+def connect(parameters: Parameters, admin: Admin, network: Network, tokens: Tokens) -> Iterator[Clients]:
+    """Clients for one verb; their connections are closed at the end, whatever happens.
+
+    Args:
+        parameters: of the class.
+        admin: whose credentials are used.
+        network: how connections are made.
+        tokens: of this process: an identity asks for one when the last has ended, or the store has refused it.
+    """
     with ExitStack() as stack:
-        credential: Any = _identity(parameters, admin, network) if parameters.delegated else _key(parameters, admin)
-        if isinstance(credential, _Identity):
-            stack.enter_context(credential)
+        credential: Any = _key(parameters, admin)
+        if parameters.delegated:
+            credential = KeptCredential(_identity(parameters, admin, network), tokens)
+            stack.enter_context(_forgotten_when_refused(credential))
         service = stack.enter_context(
             BlobServiceClient(parameters.url, credential=credential, **_settings(parameters, network))
         )
         yield Clients(parameters=parameters, admin=admin, service=service, network=network)
+
+
+@contextmanager
+def _forgotten_when_refused(credential: KeptCredential) -> Iterator[None]:
+    try:
+        yield
+    except ProvisionerError as error:
+        if error.reason is Reason.ACCESS_DENIED:
+            credential.forget()
+        raise
 
 
 @contextmanager
@@ -111,13 +134,34 @@ def _settings(parameters: Parameters, network: Network) -> dict[str, Any]:
 
 
 def _limits(network: Network) -> dict[str, Any]:
-    connections = {
+    # A request that was sent may have been carried out: the core tries again, looking first.
+    connections = _connections(network)
+    return {"retry_total": 0, "transport": _FencedTransport(network.fence, **connections), **connections}
+
+
+def _connections(network: Network) -> dict[str, Any]:
+    return {
         "connection_timeout": network.connect_seconds,
         "read_timeout": network.read_seconds,
         **({"connection_verify": network.ca_file} if network.ca_file else {}),
     }
-    # A request that was sent may have been carried out: the core tries again, looking first.
-    return {"retry_total": 0, "transport": _FencedTransport(network.fence, **connections), **connections}
+
+
+class _FencedAdapter(HTTPAdapter):
+    """Connections that ask before they send, those through a proxy too."""
+
+    def __init__(self, fence: Callable[[], None], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._fence = fence
+        fence_requests(self.poolmanager, fence)
+
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> ProxyManager:
+        """As the base class's own."""
+        is_new = proxy not in self.proxy_manager
+        manager: ProxyManager = super().proxy_manager_for(proxy, **settings)
+        if is_new:
+            fence_requests(manager, self._fence)
+        return manager
 
 
 class _FencedTransport(RequestsTransport):  # type: ignore[misc,unused-ignore]
@@ -132,39 +176,64 @@ class _FencedTransport(RequestsTransport):  # type: ignore[misc,unused-ignore]
         is_new = not self.session
         super().open()
         if is_new:
-            for adapter in self.session.adapters.values():
-                fence_requests(adapter.poolmanager, self._fence)
+            for scheme, adapter in list(self.session.adapters.items()):
+                self.session.mount(scheme, _FencedAdapter(self._fence, max_retries=adapter.max_retries))
 
 
-def _key(parameters: Parameters, admin: Admin) -> dict[str, str]:
-    assert admin.key is not None, "parse_admin refuses a Secret without one"  # noqa: S101 - narrows a type
+def _key(parameters: Parameters, admin: Admin) -> dict[str, str] | None:
+    if admin.key is None:
+        return None
     return {"account_name": parameters.account, "account_key": admin.key.reveal()}
 
 
-def _identity(parameters: Parameters, admin: Admin, network: Network) -> _Identity:
+def _identity(parameters: Parameters, admin: Admin, network: Network) -> Identity:
     """An application of Entra ID; or the pod's own identity, only where the class names no Secret."""
-    settings: dict[str, Any] = {**_limits(network), "raw_response_hook": check_authority}
+    # Without the fence: nothing of this goes to the store.
+    settings: dict[str, Any] = {**_connections(network), "retry_total": 0}
     if parameters.authority_host:
         # An authority of one's own is not asked about at the public one.
         settings |= {"authority": parameters.authority_host, "disable_instance_discovery": True}
     if admin.client is not None:
         return _client(admin.client, admin.named, settings)
-    if os.environ.get(_TOKEN_FILE):
-        return _workload(settings)
-    return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID") or None, **settings)
+    token_file = os.environ.get(_TOKEN_FILE)
+    return _workload(admin.named, token_file, settings) if token_file else _machine(admin.named, settings)
 
 
-def _client(client: ClientSecret, named: str, settings: dict[str, Any]) -> ClientSecretCredential:
+def _client(client: ClientSecret, named: str, settings: dict[str, Any]) -> Identity:
+    secret = client.secret.reveal()
+
+    def made(hook: Hook) -> ClientSecretCredential:
+        return ClientSecretCredential(client.tenant, client.client, secret, raw_response_hook=hook, **settings)
+
     try:
-        return ClientSecretCredential(client.tenant, client.client, client.secret.reveal(), **settings)
+        made(lambda _answer: None).close()
     except ValueError as error:
         raise InvalidAdminSecret(f"{named}: key AZURE_TENANT_ID holds no id or domain of a tenant") from error
+    key = identity_key("client", settings.get("authority", ""), client.tenant, client.client, secret)
+    return Identity(named=named, key=key, connect=made)
 
 
-def _workload(settings: dict[str, Any]) -> WorkloadIdentityCredential:
+def _workload(named: str, token_file: str, settings: dict[str, Any]) -> Identity:
+    def made(hook: Hook) -> WorkloadIdentityCredential:
+        return WorkloadIdentityCredential(raw_response_hook=hook, **settings)
+
     try:
-        return WorkloadIdentityCredential(**settings)
+        made(lambda _answer: None).close()
+        shown = Path(token_file).read_text(encoding="utf-8", errors="replace")
     except ValueError as error:
         raise AccessDenied(
             "the pod's workload identity is not complete: AZURE_TENANT_ID and AZURE_CLIENT_ID belong in its environment"
         ) from error
+    except OSError as error:
+        raise AccessDenied(f"{named} can't be used: the file that {_TOKEN_FILE} names can't be read") from error
+    who = (os.environ.get("AZURE_TENANT_ID", ""), os.environ.get("AZURE_CLIENT_ID", ""))
+    return Identity(named=named, key=identity_key("workload", settings.get("authority", ""), *who, shown), connect=made)
+
+
+def _machine(named: str, settings: dict[str, Any]) -> Identity:
+    client = os.environ.get("AZURE_CLIENT_ID") or None
+
+    def made(hook: Hook) -> ManagedIdentityCredential:
+        return ManagedIdentityCredential(client_id=client, raw_response_hook=hook, **settings)
+
+    return Identity(named=named, key=identity_key("machine", client or ""), connect=made, is_machine=True)

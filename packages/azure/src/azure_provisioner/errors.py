@@ -1,35 +1,32 @@
-"""Everything that Azure, its clients and the network raise, translated into the core's errors: once, here.
+"""Everything that Azure Storage, its client and the network raise, translated into the core's errors: once, here.
 
 `storage` and `identity` wrap every call in `translated`; nothing passes through it untranslated. `check_response` sees
 each HTTP answer before Azure's client does, because the client takes any answer of 200 for Azure's. Decides by codes,
-statuses and types, never by message text; and no message of ours repeats what could hold a secret.
+statuses and types, never by message text; and no message of ours repeats what could hold a secret. What the authority
+that issues tokens answers is translated in `tokens`.
 """
 
 from __future__ import annotations
 
-import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import (
     AzureError,
-    ClientAuthenticationError,
     DecodeError,
     HttpResponseError,
-    ServiceRequestError,
-    ServiceResponseError,
 )
-from azure.identity import CredentialUnavailableError
 
+from azure_provisioner.faults import chain, tls_failure, transport_fault
 from libbucket import (
     AccessDenied,
     BucketNotEmpty,
     NotReady,
     ProvisionerError,
     QuotaExceeded,
-    Reason,
     RetrySlowly,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
     parse_retry_after,
@@ -41,13 +38,20 @@ if TYPE_CHECKING:
 BUSY_NAME_SECONDS: Final = 30.0
 """How long the name of a container is busy at least after its deletion: "Delete Container", Azure's REST reference."""
 
-_BAD_KEY = (
-    "Azure at {url} does not accept the credentials of {source}: mend them, or look whether a clock is wrong ({code})"
-)
+_BAD_KEY = "Azure at {url} does not accept the credentials of {source}: replace them, or set the clock right ({code})"
 _DENIED = (
     "Azure at {url} refuses {source} the action {action}: the account key is another one, or the identity lacks the "
     "role Storage Blob Data Contributor on the account, or the account's firewall shuts the provisioner out ({code})"
 )
+_NO_ROLE = (
+    "Azure at {url} refuses {source} the action {action}: its identity lacks the role Storage Blob Data Contributor on "
+    "the account, or the assignment is new and takes effect within ten minutes ({code})"
+)
+_BLOCKED = (
+    "the storage account at {url} refuses the provisioner's address: allow it in the account's network rules, or name "
+    "a private endpoint by parameter endpoint ({code})"
+)
+_NO_PLAIN_HTTP = "the storage account at {url} takes https only: correct parameter endpoint ({code})"
 _NO_KEYS = (
     "the storage account at {url} allows no access by account key: have the StorageClass say "
     "credentials: user-delegation-sas ({code})"
@@ -55,14 +59,33 @@ _NO_KEYS = (
 _DISABLED = "Azure at {url} has this account or container disabled ({code})"
 _BUSY = "Azure at {url} asks for fewer requests ({code})"
 _DOWN = "Azure at {url} can't answer now ({code})"
+_NEW_ACCOUNT = "the storage account at {url} is still being created ({code})"
 _BEING_DELETED = "a container of this name is still being deleted at {url} ({code})"
-_VANISHED = "the container was removed by somebody while this was going on ({code})"
-_RACED = "somebody changed the container while this was going on ({code})"
-_LEASED = "the container's lease is in other hands just now ({code})"
+_VANISHED = "the container was removed while this was going on ({code})"
+_RACED = "the container was changed while this was going on ({code})"
+_LEASED = "another client holds the container's lease just now ({code})"
 _IMMUTABLE = "the container holds what a policy or a legal hold keeps from deletion ({code})"
+_VERSION_IMMUTABLE = (
+    "the container has version-level immutability support, and Azure deletes such a container by its management API "
+    "only: empty it, delete it with `az storage container-rm delete`, and the claim goes ({code})"
+)
+_POLICY_IMMUTABLE = (
+    "the container has an immutability policy: delete the policy if it is unlocked; where it is locked, empty the "
+    "container when its retention has ended, delete it with `az storage container-rm delete`, and the claim goes "
+    "({code})"
+)
+_HELD = "the container has a legal hold: clear it with `az storage container legal-hold clear` ({code})"
+_NO_PUBLIC_ACCESS = (
+    "the container was made public, which the storage account at {url} now forbids, so its access policies can't be "
+    "written: make the container private ({code})"
+)
+_NO_DATA_ROLE = (
+    "Azure refuses the SAS that {source} signed: its identity lacks the data actions of the role Storage Blob Data "
+    "Contributor on the account, or the assignment is new and takes effect within ten minutes ({code})"
+)
 _FULL = "a limit of the storage account at {url} is reached ({code})"
 _OLD = "what answers at {url} does not know the API version that Azure's client speaks ({code})"
-_OTHER = "Azure at {url} answers {action} with {code}"
+_OTHER = "Azure at {url} refuses {action} with {code}"
 
 _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
     **dict.fromkeys(
@@ -71,22 +94,21 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
     **dict.fromkeys(
         (
             "AuthorizationFailure",
-            "AuthorizationPermissionMismatch",
-            "AuthorizationProtocolMismatch",
             "AuthorizationResourceTypeMismatch",
             "AuthorizationServiceMismatch",
-            "AuthorizationSourceIPMismatch",
             "InsufficientAccountPermissions",
             "UnauthorizedBlobOverwrite",
         ),
         (AccessDenied, _DENIED),
     ),
+    "AuthorizationPermissionMismatch": (AccessDenied, _NO_ROLE),
+    "AuthorizationSourceIPMismatch": (AccessDenied, _BLOCKED),
+    **dict.fromkeys(("AccountRequiresHttps", "AuthorizationProtocolMismatch"), (AccessDenied, _NO_PLAIN_HTTP)),
     "KeyBasedAuthenticationNotPermitted": (AccessDenied, _NO_KEYS),
     **dict.fromkeys(("AccountIsDisabled", "ContainerDisabled"), (AccessDenied, _DISABLED)),
-    **dict.fromkeys(("ServerBusy", "SnapshotOperationRateExceeded"), (Throttled, _BUSY)),
-    **dict.fromkeys(
-        ("InternalError", "OperationTimedOut", "SystemInUse", "AccountBeingCreated"), (StoreUnavailable, _DOWN)
-    ),
+    "ServerBusy": (Throttled, _BUSY),
+    **dict.fromkeys(("InternalError", "OperationTimedOut"), (StoreUnavailable, _DOWN)),
+    "AccountBeingCreated": (StoreRefused, _NEW_ACCOUNT),
     "ContainerBeingDeleted": (NotReady, _BEING_DELETED),
     **dict.fromkeys(("ContainerNotFound", "ResourceNotFound"), (NotReady, _VANISHED)),
     **dict.fromkeys(
@@ -111,6 +133,8 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
         (NotReady, _LEASED),
     ),
     **dict.fromkeys(("BlobImmutableDueToPolicy", "ContainerProtectedFromDeletion"), (BucketNotEmpty, _IMMUTABLE)),
+    "ContainerImmutableStorageWithVersioningEnabled": (BucketNotEmpty, _VERSION_IMMUTABLE),
+    "PublicAccessNotPermitted": (StoreRefused, _NO_PUBLIC_ACCESS),
     **dict.fromkeys(
         (
             "TotalSharesCountExceedsAccountLimit",
@@ -124,12 +148,23 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
 }
 """What each code of the Blob service means to a claim; any other is judged by its status.
 
-Codes: "Common REST API error codes" and "Blob service error codes", REST reference of Azure Storage.
+Codes: "Common REST API error codes" and "Blob service error codes", REST reference of Azure Storage;
+`ContainerImmutableStorageWithVersioningEnabled`: Azure/azure-sdk-for-python#22255.
 """
 
-_UNTRUSTED: Final = frozenset({18, 19, 20, 21})
-"""OpenSSL's verify codes for: self-signed, self-signed in chain, no local issuer, first certificate unverified."""
-_WRONG_HOST: Final = frozenset({62, 63, 64})
+_FAMILIES: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
+    "ContainerImmutab": (BucketNotEmpty, _POLICY_IMMUTABLE),
+    "ContainerLegalHold": (BucketNotEmpty, _HELD),
+    "BlobImmutab": (BucketNotEmpty, _IMMUTABLE),
+}
+"""Beginnings of codes that have more members than any page lists: `ContainerImmutabilityPolicyLocked` is one."""
+
+_OUTAGES: Final = frozenset({408, 429})
+"""Statuses below 500 that are no answer to the request."""
+
+_SAS_SECONDS: Final = 5.0
+_LONGEST_ID: Final = 128
+_LONGEST_DELAY: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +193,63 @@ def _headers_of(error: HttpResponseError) -> Mapping[str, str]:
     return getattr(error.response, "headers", None) or {}
 
 
+def _info_of(error: HttpResponseError) -> Mapping[str, str]:
+    """What the body of an error says beside code and message."""
+    return getattr(error, "additional_info", None) or {}
+
+
 def is_refusal(error: HttpResponseError) -> bool:
     """Whether it says that these credentials may not do this, or are none."""
     return error.status_code in {401, 403}
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """What Azure's operators find an answer by in their logs; empty where it has no id, or none that may be logged."""
+    found = headers.get("x-ms-request-id") or ""
+    return found if len(found) <= _LONGEST_ID and found.isascii() and found.isprintable() else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a claim's own SAS was refused.
+
+    Attributes:
+        code: Azure's own, or the status.
+        is_out_of_policy: the account's SAS expiration policy forbids it.
+        request_id: of the answer.
+    """
+
+    code: str
+    is_out_of_policy: bool
+    request_id: str
+
+    def as_error(self, call: Call, container: str) -> ProvisionerError:
+        """What it means to the claim, whose credentials stay as they are."""
+        if self.is_out_of_policy:
+            return AccessDenied(
+                f"the SAS expiration policy of the storage account at {call.url} forbids the claim's SAS: set "
+                f"parameter expiry to no more than that policy allows ({self.code})",
+                request_id=self.request_id,
+            )
+        if self.code == "AuthorizationPermissionMismatch":
+            return AccessDenied(_NO_DATA_ROLE.format(source=call.source, code=self.code), request_id=self.request_id)
+        return NotReady(
+            f"Azure refuses the claim's SAS for container {container}, which was issued and may take it half a minute "
+            f"to know ({self.code}): it is kept, and tried again",
+            delay=_SAS_SECONDS,
+            request_id=self.request_id,
+        )
+
+
+def refusal_of(error: HttpResponseError) -> Refusal:
+    """The refusal that an answer is."""
+    detail = _info_of(error).get("authenticationerrordetail") or ""
+    return Refusal(
+        code=code_of(error) or str(error.status_code),
+        # The code is that of every refused signature; the detail is compared, and never repeated.
+        is_out_of_policy=detail.startswith("Policy violated by"),
+        request_id=request_id_of(_headers_of(error)),
+    )
 
 
 @contextmanager
@@ -175,7 +264,7 @@ def translated(call: Call) -> Iterator[None]:
     except ProvisionerError:
         raise
     except (AzureError, OSError, ValueError) as error:
-        raise _translate(error, call) from error
+        raise translate(error, call) from error
 
 
 def check_response(response: Any, url: str) -> None:
@@ -188,139 +277,84 @@ def check_response(response: Any, url: str) -> None:
     headers, status = response.http_response.headers, response.http_response.status_code
     if headers.get("x-ms-request-id") or headers.get("x-ms-version"):
         return
-    if status == 429 or status >= 500:
-        raise _from_status(status, headers, f"what answers at {url}")
+    if is_outage(status):
+        raise from_status(status, headers, f"what answers at {url}")
     raise _not_azure(url, f"HTTP {status} without any header of Azure's")
 
 
-def check_authority(response: Any) -> None:
-    """Tells a busy or broken authority from one that refuses: azure-identity says the same of both.
-
-    Raises:
-        Throttled: it asks for fewer requests.
-        StoreUnavailable: it fails.
-    """
-    status = response.http_response.status_code
-    if status == 429 or status >= 500:
-        raise _from_status(status, response.http_response.headers, "the authority that issues tokens")
-
-
-def _translate(error: Exception, call: Call) -> ProvisionerError:
-    own = next((each for each in _chain(error) if isinstance(each, ProvisionerError)), None)
+def translate(error: Exception, call: Call) -> ProvisionerError:
+    """What an error of Azure's clients, of the network or of a parser means to the core."""
+    own = next((each for each in chain(error) if isinstance(each, ProvisionerError)), None)
     if own is not None:
-        return own  # of `check_authority`, wrapped by azure-identity
-    if isinstance(error, CredentialUnavailableError):
-        return AccessDenied(
-            f"{call.source} can't be used: this pod has neither workload identity (AZURE_CLIENT_ID, AZURE_TENANT_ID, "
-            "AZURE_FEDERATED_TOKEN_FILE) nor managed identity; or let the class name a Secret with secretName"
-        )
-    if any(isinstance(each, FileNotFoundError | PermissionError) for each in _chain(error)):
-        return AccessDenied(
-            f"{call.source} can't be used: the file that AZURE_FEDERATED_TOKEN_FILE names can't be read"
-        )
-    tls = _tls_error(error)
+        return own  # of a hook, wrapped by a client
+    tls = tls_failure(error, call.url, "endpoint")
     if tls is not None:
-        return _from_tls(tls, call)
-    if isinstance(error, ClientAuthenticationError) and not code_of(error):
-        return _from_authority(error, call)
+        return tls
     if isinstance(error, HttpResponseError) and not isinstance(error, DecodeError) and error.response is not None:
-        return _from_answer(error, call)
+        return _with_id(_from_answer(error, call), _headers_of(error))
     if isinstance(error, HttpResponseError | ValueError):
         return _not_azure(call.url, "something that Azure's client can't read")
-    return StoreUnavailable(f"Azure at {call.url} does not answer: {_transport_fault(error)}")
+    return StoreUnavailable(f"Azure at {call.url} does not answer: {transport_fault(error)}")
 
 
 def _from_answer(error: HttpResponseError, call: Call) -> ProvisionerError:
     code, status = code_of(error), error.status_code or 0
     headers = _headers_of(error)
-    where = f"Azure at {call.url}"
-    if code in _ANSWERS:
-        kind, sentence = _ANSWERS[code]
-        message = sentence.format(url=call.url, action=call.action, source=call.source, code=code)
-        if kind is Throttled:
-            return Throttled(message, delay=_retry_after(headers))
-        if code == "ContainerBeingDeleted":
-            return NotReady(message, delay=BUSY_NAME_SECONDS)
-        return kind(message)
-    if status == 429 or status >= 500:
-        return _from_status(status, headers, where)
+    kind, sentence = _meaning_of(code, status)
+    if kind is None or (code == "InvalidHeaderValue" and _info_of(error).get("headername") != "x-ms-version"):
+        return _from_unknown(code, status, headers, call)
+    message = sentence.format(url=call.url, action=call.action, source=call.source, code=code)
+    if kind is Throttled:
+        return Throttled(message, delay=_retry_after(headers))
+    if code == "ContainerBeingDeleted":
+        return NotReady(message, delay=BUSY_NAME_SECONDS)
+    return kind(message)
+
+
+def _meaning_of(code: str, status: int) -> tuple[type[ProvisionerError] | None, str]:
+    """The error class of a known code, and its sentence; None for a code that is judged by its status."""
+    family = next((meaning for beginning, meaning in _FAMILIES.items() if code.startswith(beginning)), (None, ""))
+    kind, sentence = _ANSWERS.get(code, family)
+    # A status below 500 is an answer, whatever its code stands for elsewhere.
+    is_consistent = kind not in {Throttled, StoreUnavailable} or is_outage(status)
+    return (kind, sentence) if is_consistent else (None, "")
+
+
+def _from_unknown(code: str, status: int, headers: Mapping[str, str], call: Call) -> ProvisionerError:
+    if is_outage(status):
+        return from_status(status, headers, f"Azure at {call.url}")
     if status in {401, 403}:
         return AccessDenied(_DENIED.format(url=call.url, action=call.action, source=call.source, code=code or status))
     if not code:
         return _not_azure(call.url, f"HTTP {status} without a code of Azure's")
-    return RetrySlowly(_OTHER.format(url=call.url, action=call.action, code=code), reason=Reason.STORE_UNAVAILABLE)
+    return StoreRefused(_OTHER.format(url=call.url, action=call.action, code=code))
 
 
-def _from_status(status: int, headers: Mapping[str, str], who: str) -> ProvisionerError:
+def is_outage(status: int) -> bool:
+    """Whether this status says nothing about the request: any other is an answer to it."""
+    return status >= 500 or status in _OUTAGES
+
+
+def from_status(status: int, headers: Mapping[str, str], who: str) -> ProvisionerError:
+    """What an answer means whose status alone says that it is none."""
     if status in {429, 503}:
-        return Throttled(f"{who} asks for fewer requests (HTTP {status})", delay=_retry_after(headers))
-    return StoreUnavailable(f"{who} fails with HTTP {status}")
+        busy = Throttled(f"{who} asks for fewer requests (HTTP {status})", delay=_retry_after(headers))
+        return _with_id(busy, headers)
+    return _with_id(StoreUnavailable(f"{who} fails with HTTP {status}"), headers)
 
 
-def _from_authority(error: ClientAuthenticationError, call: Call) -> ProvisionerError:
-    """From whoever issues tokens: refused, or never reached, which azure-identity wraps all the same."""
-    if any(isinstance(each, ServiceRequestError | ServiceResponseError | OSError) for each in _chain(error)):
-        return StoreUnavailable(f"the authority that issues tokens does not answer: {_transport_fault(error)}")
-    return AccessDenied(
-        f"Entra ID issues no token to {call.source}: look at tenant, client and secret (or the federated credential), "
-        "and at parameter authorityHost"
-    )
-
-
-def _transport_fault(error: BaseException) -> str:
-    """What went wrong below HTTP, by types of whatever lies under it."""
-    chain = [type(each).__name__ for each in _chain(error)]
-    faults = (  # the first that fits: some come wrapped in others
-        ("NameResolutionError", "its name can't be resolved"),
-        ("ServiceRequestTimeoutError", "no connection within the time limit"),
-        ("ConnectTimeoutError", "no connection within the time limit"),
-        ("ServiceResponseTimeoutError", "no answer within the time limit"),
-        ("ReadTimeoutError", "no answer within the time limit"),
-        ("NewConnectionError", "the connection is refused"),
-    )
-    return next((text for name, text in faults if name in chain), "the connection was cut")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it wraps and what it came from; each once."""
-    waiting: list[Any] = [error]
-    seen: set[int] = set()
-    while waiting:
-        found = waiting.pop(0)
-        if not isinstance(found, BaseException) or id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        inner = (getattr(found, name, None) for name in ("inner_exception", "reason", "__cause__", "__context__"))
-        waiting.extend([*inner, *found.args])
-
-
-def _tls_error(error: BaseException) -> ssl.SSLError | None:
-    return next((each for each in _chain(error) if isinstance(each, ssl.SSLError)), None)
-
-
-def _from_tls(error: ssl.SSLError, call: Call) -> ProvisionerError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        code = error.verify_code
-        if code in _UNTRUSTED:
-            problem = "is signed by an authority that is not trusted: name its certificate in REQUESTS_CA_BUNDLE"
-        elif code in _WRONG_HOST:
-            problem = "is another host's: mend parameter endpoint"
-        else:
-            problem = "is not valid"
-        return RetrySlowly(f"the certificate at {call.url}, or at the authority that issues tokens, {problem}")
-    if getattr(error, "reason", None) in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
-        return RetrySlowly(f"{call.url} does not speak TLS: say http:// in parameter endpoint")
-    return StoreUnavailable(f"Azure at {call.url} does not answer: TLS failed")
+def _with_id(error: ProvisionerError, headers: Mapping[str, str]) -> ProvisionerError:
+    error.request_id = error.request_id or request_id_of(headers)
+    return error
 
 
 def _not_azure(url: str, what: str) -> RetrySlowly:
-    return RetrySlowly(f"{url} answers with {what}: mend parameter endpoint, which must be of a blob service")
+    return RetrySlowly(f"{url} answers with {what}: correct parameter endpoint, which must be of a blob service")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds, from either form of the header, or Azure's own in milliseconds; None where nothing can be read."""
     own = headers.get("x-ms-retry-after-ms") or headers.get("retry-after-ms")
-    if own and own.isascii() and own.isdigit():
+    if own and len(own) <= _LONGEST_DELAY and own.isascii() and own.isdigit():
         return int(own) / 1000
     return parse_retry_after(headers.get("Retry-After"))

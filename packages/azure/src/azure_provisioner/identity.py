@@ -1,14 +1,14 @@
 """What lets a claim in: a stored access policy and the SAS bound to it, or a user-delegation SAS.
 
-Used by `provisioner`, as the administrator. Knows nothing of stamps. Every call may come again: what is there already
+Used by `provisioner`, as the administrator. Knows nothing of stamps. Every call may be repeated: what is there already
 is kept, what is gone already is success.
 
 Azure writes a container's access policies and its public access as a whole, so that two who edit at once would lose
 one of the edits. For this operation it honours no If-Match ("Set Container ACL" and "Specifying conditional headers for
-Blob service operations", REST reference: only If-Modified-Since and If-Unmodified-Since, in whole seconds). So whoever
-edits holds the container's lease meanwhile, and writes with the lease's id, which Azure checks in the same step; and
-with If-Unmodified-Since, for the edits of others, who know nothing of the lease. What remains: an edit by somebody else
-within the same second, between our reading and our writing.
+Blob service operations", REST reference: only If-Modified-Since and If-Unmodified-Since, in whole seconds). So an
+editor holds the container's lease meanwhile, and writes with the lease's id, which Azure checks in the same step; and
+with If-Unmodified-Since, for the edits of others, who know nothing of the lease. What remains: an edit by another
+client within the same second, between our reading and our writing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,17 @@ from typing import TYPE_CHECKING, Any, Final
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy, generate_container_sas
 
-from azure_provisioner.errors import check_response, code_of, translated
-from azure_provisioner.policy import Acl, Sas, StoredPolicy, decide_policy, format_time, parse_time, renewal_of
+from azure_provisioner.errors import check_response, code_of, translate, translated
+from azure_provisioner.policy import (
+    Acl,
+    Sas,
+    StoredPolicy,
+    decide_policy,
+    format_time,
+    has_drifted,
+    parse_time,
+    renewal_of,
+)
 from libbucket import NotReady, Reason, RetrySlowly, SecretStr, wait_until
 
 if TYPE_CHECKING:
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobLeaseClient
 
     from azure_provisioner.client import Clients
+    from azure_provisioner.errors import Refusal
     from azure_provisioner.parameters import Parameters
 
 POLICY_STATE: Final = "AccessPolicy"
@@ -45,7 +55,8 @@ LEASE_SECONDS: Final = 15
 
 _POLL_SECONDS: Final = (0.05, 0.3)
 _SKEW: Final = timedelta(minutes=5)
-_LONGEST_KEY: Final = timedelta(days=7)
+_LONGEST: Final = timedelta(days=7)
+_OWN_ACCESS: Final = "the claim's own access"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,43 +101,51 @@ class StoredPolicies:
     Attributes:
         clients: of this verb.
         prefix: what ids of this claim's policies begin with.
-        accepts: whether a SAS reaches a container now.
+        try_sas: why a SAS is refused by a container; None where it is not.
     """
 
     clients: Clients
     prefix: str
-    accepts: Callable[[SecretStr, str], bool]
+    try_sas: Callable[[SecretStr, str], Refusal | None]
 
-    def ensure(self, container: str, held: Sas | None, now: datetime, *, is_new: bool = False) -> Granted:
+    def ensure(
+        self, container: str, held: Sas | None, now: datetime, *, is_new: bool = False, is_lost: bool = False
+    ) -> Granted:
         """The claim's policy is there, and its SAS works: the one that it holds, or one signed anew.
+
+        The one that it holds is kept where it is bound to the claim's policy and was signed with the administrator's
+        key. A refusal proves nothing against it: another front end of Azure's may not know the policy yet, or no more.
+        One that another key has signed is signed anew, before that key is regenerated: both work until then.
 
         Args:
             container: where.
             held: what the claim's Secret holds.
             now: by the core's clock.
             is_new: the container was just made, so that there can't be a policy yet.
+            is_lost: the claim was bound, and its Secret holds no SAS.
 
         Raises:
             QuotaExceeded: the container has five policies of others.
             NotReady: the SAS does not work yet: Azure may take 30 seconds to know a new policy.
+            AccessDenied: a setting of the account forbids the SAS.
         """
         parameters = self.clients.parameters
         acl = Acl(public_access=None, policies=()) if is_new else self._read(container).acl
-        policy, missing = decide_policy(acl, self.prefix, parameters, now)
+        policy, missing = decide_policy(acl, self.prefix, parameters, now, is_lost=is_lost)
         if missing is not None:
-            policy = self._write_policy(container, now)
-        sas = held.token if held is not None and held.policy == policy.id else None
-        if sas is None or not self.accepts(sas, container):
-            sas = self._sign(container, policy.id)
-            if not self._becomes(lambda: self.accepts(sas, container)):
-                raise NotReady(f"stored access policy {policy.id} does not work yet", delay=5)
+            policy = self._write_policy(container, now, is_lost=is_lost)
+        is_kept = held is not None and held.policy == policy.id and self._is_genuine(held, container)
+        sas = held.token if held is not None and is_kept else self._sign(container, policy.id)
+        refusal = self._refusal_of(sas, container, patiently=not is_kept)
+        if refusal is not None:
+            raise refusal.as_error(self.clients.call(_OWN_ACCESS), container)
         expiry = parse_time(policy.expiry)
         assert expiry is not None, "decide_policy gives none without"  # noqa: S101 - narrows a type
         return Granted(
             sas=sas,
             renew_at=renewal_of(expiry, parameters),
             state={POLICY_STATE: policy.id},
-            is_restored=missing is not None,
+            is_restored=has_drifted(acl, self.prefix, parameters, now),
         )
 
     def withdraw(self, container: str, recorded: str) -> None:
@@ -147,14 +166,32 @@ class StoredPolicies:
             return
         for policy in sorted(removed | ({recorded} if recorded else set())):
             sas = self._sign(container, policy)
-            if not self._becomes(lambda sas=sas: not self.accepts(sas, container)):  # type: ignore[misc]
-                raise NotReady(f"Azure still lets in who holds a SAS of stored access policy {policy}", delay=5)
+            if not self._becomes(lambda sas=sas: self.try_sas(sas, container) is not None):  # type: ignore[misc]
+                raise NotReady(f"Azure still accepts a SAS of stored access policy {policy}", delay=5)
 
-    def _write_policy(self, container: str, now: datetime) -> StoredPolicy:
+    def _is_genuine(self, held: Sas, container: str) -> bool:
+        key = self.clients.admin.key
+        return key is not None and held.is_signed_by(key, self.clients.parameters.account, container)
+
+    def _refusal_of(self, sas: SecretStr, container: str, *, patiently: bool) -> Refusal | None:
+        """Why a SAS is refused; None where it is accepted, with patience for one that was just made."""
+        last: list[Refusal | None] = []
+
+        def is_accepted() -> bool:
+            last.append(self.try_sas(sas, container))
+            return last[-1] is None
+
+        if patiently:
+            self._becomes(is_accepted)
+        else:
+            is_accepted()
+        return last[-1]
+
+    def _write_policy(self, container: str, now: datetime, *, is_lost: bool) -> StoredPolicy:
         decided: list[StoredPolicy] = []
 
         def decide(acl: Acl) -> Acl | None:
-            policy, changed = decide_policy(acl, self.prefix, self.clients.parameters, now)
+            policy, changed = decide_policy(acl, self.prefix, self.clients.parameters, now, is_lost=is_lost)
             decided.append(policy)
             return changed
 
@@ -182,7 +219,7 @@ class StoredPolicies:
                     raw_response_hook=note
                 )
             except ResourceNotFoundError as error:
-                raise _NoContainer(container) from error
+                raise self._gone(error, container) from error
         acl = Acl(
             public_access=found["public_access"],
             policies=tuple(_stored_policy(each) for each in found["signed_identifiers"]),
@@ -198,6 +235,12 @@ class StoredPolicies:
             self.clients.container(container).set_container_access_policy(
                 policies, public_access=acl.public_access, lease=lease, if_unmodified_since=modified
             )
+
+    def _gone(self, error: ResourceNotFoundError, container: str) -> Exception:
+        """What a 404 says: that there is no container, and not just that there is nothing at this address."""
+        if code_of(error) in {"ContainerNotFound", "ResourceNotFound"}:
+            return _NoContainer(container)
+        return translate(error, self.clients.call("containers/read"))
 
     @contextmanager
     def _leased(self, container: str) -> Iterator[BlobLeaseClient]:
@@ -216,7 +259,7 @@ class StoredPolicies:
                 try:
                     return self.clients.container(container).acquire_lease(LEASE_SECONDS)
                 except ResourceNotFoundError as error:
-                    raise _NoContainer(container) from error
+                    raise self._gone(error, container) from error
                 except HttpResponseError as error:
                     if not isinstance(error, ResourceExistsError) or not code_of(error).startswith("Lease"):
                         raise
@@ -231,7 +274,7 @@ class StoredPolicies:
                 f"container {container} has a lease without end, so its policies can't be edited safely: break it",
                 reason=Reason.NOT_READY,
             )
-        return NotReady(f"somebody else holds the lease of container {container}", delay=LEASE_SECONDS / 3)
+        return NotReady(f"another client holds the lease of container {container}", delay=LEASE_SECONDS / 3)
 
     def _sign(self, container: str, policy: str) -> SecretStr:
         parameters, key = self.clients.parameters, self.clients.admin.key
@@ -259,13 +302,15 @@ class Delegation:
 
     Attributes:
         clients: of this verb.
-        accepts: whether a SAS reaches a container now.
+        try_sas: why a SAS is refused by a container; None where it is not.
     """
 
     clients: Clients
-    accepts: Callable[[SecretStr, str], bool]
+    try_sas: Callable[[SecretStr, str], Refusal | None]
 
-    def ensure(self, container: str, held: Sas | None, state: Mapping[str, str], now: datetime) -> Granted:
+    def ensure(
+        self, container: str, held: Sas | None, state: Mapping[str, str], now: datetime, *, is_unchanged: bool = False
+    ) -> Granted:
         """A SAS that works and is young: the one that the claim holds, or a new one.
 
         Args:
@@ -273,30 +318,47 @@ class Delegation:
             held: what the claim's Secret holds.
             state: what was remembered of earlier ones.
             now: by the core's clock.
+            is_unchanged: the Secret holds what was issued. Then one refusal proves nothing, and it is replaced only
+                where it is refused while a new one is accepted, as after `revoke-delegation-keys`.
 
         Raises:
-            NotReady: the new one does not work yet.
+            NotReady: it does not work yet, or was refused just now.
+            AccessDenied: the identity lacks a role, or a setting of the account forbids the SAS.
         """
         parameters, recorded = self.clients.parameters, parse_time(state.get(EXPIRY_STATE))
-        if held is not None and held.expiry is not None and recorded is not None:
-            renew_at = renewal_of(held.expiry, parameters)
-            is_young = now < renew_at and held.expiry <= recorded and held.permission == parameters.permissions
-            if is_young and self.accepts(held.token, container):
-                return Granted(sas=held.token, renew_at=renew_at, state={EXPIRY_STATE: format_time(recorded)})
-        start = now - _SKEW
-        expiry = min(now + parameters.lifetime, start + _LONGEST_KEY).replace(microsecond=0)
+        young = held if held is not None and self._is_young(held, recorded, now) else None
+        if young is not None and self.try_sas(young.token, container) is None:
+            return self._kept(young, state)
+        # From its start on, the SAS lasts as long as the class says: an account may limit that.
+        start = (now - _SKEW).replace(microsecond=0)
+        expiry = start + parameters.lifetime
         sas = self._sign(container, start, expiry)
-        if not self.accepts(sas, container):
-            raise NotReady(f"the new user-delegation SAS does not reach container {container} yet", delay=5)
+        refusal = self.try_sas(sas, container)
+        if refusal is not None:
+            raise refusal.as_error(self.clients.call(_OWN_ACCESS), container)
+        if young is not None and is_unchanged and self.try_sas(young.token, container) is None:
+            return self._kept(young, state)
         # What the Secret holds may have been issued by a call whose answer was recorded nowhere else.
-        unrecorded = min(held.expiry, now + _LONGEST_KEY) if held is not None and held.expiry is not None else expiry
+        unrecorded = min(held.expiry, now + _LONGEST) if held is not None and held.expiry is not None else expiry
         ends = max(expiry, recorded or expiry, unrecorded)
         return Granted(sas=sas, renew_at=renewal_of(expiry, parameters), state={EXPIRY_STATE: format_time(ends)})
+
+    def _is_young(self, held: Sas, recorded: datetime | None, now: datetime) -> bool:
+        """Whether it is recorded, what the class says, and not to be renewed yet."""
+        parameters = self.clients.parameters
+        if held.expiry is None or recorded is None or held.permission != parameters.permissions:
+            return False
+        return now < renewal_of(held.expiry, parameters) and held.expiry <= recorded
+
+    def _kept(self, held: Sas, state: Mapping[str, str]) -> Granted:
+        assert held.expiry is not None, "a young one says when it ends"  # noqa: S101 - narrows a type
+        renew_at = renewal_of(held.expiry, self.clients.parameters)
+        return Granted(sas=held.token, renew_at=renew_at, state={EXPIRY_STATE: state[EXPIRY_STATE]})
 
     def _sign(self, container: str, start: datetime, expiry: datetime) -> SecretStr:
         parameters = self.clients.parameters
         with translated(self.clients.call("generateUserDelegationKey/action")):
-            # Its answer needs no look at the headers: it has to be a key, so nothing else passes for it.
+            # The headers of its answer are not checked: it has to be a key, so nothing else passes for it.
             key = self.clients.service.get_user_delegation_key(start, expiry, raw_response_hook=lambda _answer: None)
             return SecretStr(
                 generate_container_sas(
@@ -304,6 +366,7 @@ class Delegation:
                     container,
                     user_delegation_key=key,
                     permission=parameters.permissions,
+                    start=start,
                     expiry=expiry,
                     protocol=_protocol(parameters),
                 )
@@ -328,7 +391,7 @@ class _NoContainer(NotReady):
     """There is no such container (any more)."""
 
     def __init__(self, container: str) -> None:
-        super().__init__(f"container {container} was removed by somebody while this was going on")
+        super().__init__(f"container {container} was removed while this was going on")
 
 
 def _stored_policy(found: Any) -> StoredPolicy:

@@ -34,7 +34,11 @@ Left out of all that a container's SAS could carry: ownership and access control
 removal of soft-deleted data for good (y). Letters and order: "Create a service SAS", REST reference of Azure Storage.
 """
 
+MOST_CHARACTERS: Final = 2048
+"""Of one parameter, or of one key of the administrator's Secret: several times what any of them needs."""
+
 _DEFAULT_PERMISSIONS: Final = "racwdxltf"
+_MOST_SHOWN: Final = 64
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([dhm])")
 _UNITS: Final[Mapping[str, timedelta]] = {
@@ -112,10 +116,10 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     Raises:
         InvalidParameters: with every mistake at once.
     """
-    reader = ParameterReader(given)
+    reader = _reader(given)
     account = reader.text("storageAccount", required=True)
     if account and not _ACCOUNT.fullmatch(account):
-        reader.mistake("storageAccount", f"must be 3 to 24 lower-case letters and digits, not {account!r}")
+        reader.mistake("storageAccount", f"must be 3 to 24 lower-case letters and digits, not {_shown(account)}")
     secret_name, secret_namespace = reader.secret()
     delegated = reader.choice("credentials", frozenset({STORED_POLICY, USER_DELEGATION}), default=STORED_POLICY)
     parsed = Parameters(
@@ -134,6 +138,18 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     return parsed
 
 
+def build_store_id(given: Mapping[str, str]) -> str:
+    """Names the servers that the requests of a class go to: the account, and who issues tokens for it.
+
+    Classes with keys go on while Entra ID is down. Takes whatever a class may hold, and raises nothing.
+    """
+    reader = _reader(given)
+    url = _account_url(reader, reader.text("storageAccount")).lower()
+    if reader.text("credentials") != USER_DELEGATION:
+        return url
+    return f"{url} with tokens of {reader.url('authorityHost').lower() or 'the default authority'}"
+
+
 def parse_admin(secret: Mapping[str, SecretStr], parameters: Parameters) -> Admin:
     """Reads the administrator's Secret: the account's key, a connection string that holds it, or a client's secret.
 
@@ -141,6 +157,7 @@ def parse_admin(secret: Mapping[str, SecretStr], parameters: Parameters) -> Admi
         InvalidAdminSecret: a key is missing, or is not what the class's `credentials` need.
     """
     named = f"Secret {parameters.secret_namespace}/{parameters.secret_name}"
+    _check_lengths(secret, named)
     admin = Admin(key=_account_key(secret, parameters, named), client=_client(secret, named), named=named)
     if parameters.delegated and admin.client is None:
         raise InvalidAdminSecret(
@@ -153,6 +170,19 @@ def parse_admin(secret: Mapping[str, SecretStr], parameters: Parameters) -> Admi
             f"policy is signed with the account's key; without it, let the class say credentials: {USER_DELEGATION}"
         )
     return admin
+
+
+def _reader(given: Mapping[str, str]) -> ParameterReader:
+    """Reads what is short enough to be parsed; a longer value is a mistake."""
+    reader = ParameterReader({name: value for name, value in given.items() if len(value) <= MOST_CHARACTERS})
+    for name in sorted(name for name, value in given.items() if len(value) > MOST_CHARACTERS):
+        reader.mistake(_shown(name)[1:-1], f"must have at most {MOST_CHARACTERS} characters")
+    return reader
+
+
+def _shown(text: str) -> str:
+    """A text of anyone's, for a message."""
+    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}...")
 
 
 def _account_url(reader: ParameterReader, account: str) -> str:
@@ -177,7 +207,7 @@ def _permissions(reader: ParameterReader) -> str:
     given = reader.text("permissions", default=_DEFAULT_PERMISSIONS)
     unknown = sorted(set(given) - set(PERMISSIONS))
     if unknown:
-        reader.mistake("permissions", f"may hold the letters {PERMISSIONS}, not {''.join(unknown)!r}")
+        reader.mistake("permissions", f"may hold the letters {PERMISSIONS}, not {_shown(''.join(unknown))}")
     if not set(given) & {"r", "l"}:
         reader.mistake("permissions", "must hold r or l: credentials are tried before a claim gets them")
     return "".join(letter for letter in PERMISSIONS if letter in given)
@@ -190,7 +220,7 @@ def _lifetime(reader: ParameterReader, *, delegated: bool) -> timedelta:
         return default
     found = _DURATION.fullmatch(given)
     if found is None:
-        reader.mistake("expiry", f"must be a duration such as 90d, 12h or 90m, not {given!r}")
+        reader.mistake("expiry", f"must be a duration such as 90d, 12h or 90m, not {_shown(given)}")
         return default
     lifetime = int(found[1]) * _UNITS[found[2]]
     if not _SHORTEST <= lifetime <= longest:
@@ -210,6 +240,12 @@ def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
         reader.mistake("endpoint", f"must be https where credentials is {USER_DELEGATION}: tokens travel with TLS only")
     if parsed.authority_host.startswith("http:"):
         reader.mistake("authorityHost", "must be https")
+
+
+def _check_lengths(secret: Mapping[str, SecretStr], named: str) -> None:
+    for name in (KEY, CONNECTION_STRING, *CLIENT_KEYS):
+        if name in secret and len(secret[name].reveal()) > MOST_CHARACTERS:
+            raise InvalidAdminSecret(f"{named}: key {name} must have at most {MOST_CHARACTERS} characters")
 
 
 def _account_key(secret: Mapping[str, SecretStr], parameters: Parameters, named: str) -> SecretStr | None:

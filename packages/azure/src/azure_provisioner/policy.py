@@ -6,7 +6,10 @@ given stands on this page.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
+import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +30,20 @@ ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
 SAS_TOKEN: Final = "AZURE_STORAGE_SAS_TOKEN"  # noqa: S105 - the name of a key
 CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
 CONTAINER_URL: Final = "AZURE_STORAGE_CONTAINER_URL"
+
+_MOST_CHARACTERS: Final = 4096
+_MOST_FIELDS: Final = 64
+"""Of a SAS: ours has fifteen fields at most, and some six hundred characters."""
+_TOKEN: Final = re.compile("[A-Za-z0-9%&=._~+/:-]+")
+_LONGEST_TIME: Final = 40
+_YEARS: Final = range(1970, 9000)
+"""Whatever is added to a time, or taken from it, is a time, too."""
+
+_NEXT_REPLACEMENT: Final = timedelta(hours=1)
+_BIRTHS: Final = re.compile("([0-9a-f]{8})-([0-9a-f]{8})-[0-9a-f]{8}")
+
+_SIGNED_FIELDS: Final = ("si", "sip", "spr", "sv", "sr", "snapshot", "ses", "rscc", "rscd", "rsce", "rscl", "rsct")
+"""What is signed behind the container's name, in this order: "Create a service SAS", version 2020-12-06 and later."""
 
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -79,12 +96,22 @@ class Sas:
         policy: id of the stored access policy that it is bound to; empty where it is bound to none.
         permission: letters; empty where a policy says so.
         expiry: when it ends; None where a policy says so.
+        fields: all of it.
     """
 
     token: SecretStr
     policy: str
     permission: str
     expiry: datetime | None
+    fields: Mapping[str, str]
+
+    def is_signed_by(self, key: SecretStr, account: str, container: str) -> bool:
+        """Whether the account's key has signed it for this container: then no refusal proves anything against it."""
+        head = [self.fields.get(name, "") for name in ("sp", "st", "se")]
+        tail = [self.fields.get(name, "") for name in _SIGNED_FIELDS]
+        signed = "\n".join([*head, f"/blob/{account}/{container}", *tail])
+        made = hmac.new(base64.b64decode(key.reveal()), signed.encode(), hashlib.sha256).digest()
+        return hmac.compare_digest(base64.b64encode(made), self.fields.get("sig", "").encode())
 
 
 def build_prefix(user_id: str) -> str:
@@ -95,24 +122,52 @@ def build_prefix(user_id: str) -> str:
     return f"obc-{hashlib.sha256(user_id.encode()).hexdigest()[:32]}-"
 
 
-def build_id(prefix: str) -> str:
-    """A policy id that was never given before: else a SAS of a policy that was removed would work again."""
-    return prefix + secrets.token_hex(8)
+def build_id(prefix: str, now: datetime, *, replaced: str = "") -> str:
+    """A policy id that was never given before: else a SAS of a policy that was removed would work again.
+
+    Args:
+        prefix: of the claim.
+        now: when it is made: the id says so.
+        replaced: id of the policy that it replaces: the id says when that was made, too.
+    """
+    return f"{prefix}{int(now.timestamp()):08x}-{_births(replaced, prefix)[0]:08x}-{secrets.token_hex(4)}"
 
 
-def decide_policy(acl: Acl, prefix: str, parameters: Parameters, now: datetime) -> tuple[StoredPolicy, Acl | None]:
+def _births(policy: str, prefix: str) -> tuple[int, int]:
+    """When a policy was made, and when the one before it; 0 where its id does not say."""
+    found = _BIRTHS.fullmatch(policy.removeprefix(prefix))
+    return (int(found[1], 16), int(found[2], 16)) if found is not None else (0, 0)
+
+
+def _may_be_replaced(policy: str, prefix: str, now: datetime) -> bool:
+    """Whether no more than one other was made within the last hour: a claim that is stuck makes no more than two."""
+    return now.timestamp() - _births(policy, prefix)[1] >= _NEXT_REPLACEMENT.total_seconds()
+
+
+def decide_policy(
+    acl: Acl, prefix: str, parameters: Parameters, now: datetime, *, is_lost: bool = False
+) -> tuple[StoredPolicy, Acl | None]:
     """What the claim's policy is to be, and what to write for it: None where it is so already.
 
-    The end of a policy is moved in place when less than half of its time is left: no SAS changes by that.
+    The end of a policy is moved in place when less than half of its time is left: no SAS changes by that. Where the
+    claim has lost its SAS, others may have found it: it gets another policy, and the old one goes.
+
+    Args:
+        acl: of the container.
+        prefix: what ids of this claim's policies begin with.
+        parameters: of the class.
+        now: by the core's clock.
+        is_lost: the claim was bound, and its Secret holds no SAS.
 
     Raises:
         QuotaExceeded: the container has no room for another policy.
     """
     own = acl.of_claim(prefix)
-    if own and own[0].permission == parameters.permissions and _is_young(own[0].expiry, parameters.lifetime, now):
+    is_replaced = is_lost and bool(own) and _may_be_replaced(own[0].id, prefix, now)
+    if own and not is_replaced and _is_right(own[0], parameters, now):
         return own[0], None
     wanted = StoredPolicy(
-        id=own[0].id if own else build_id(prefix),
+        id=own[0].id if own and not is_replaced else build_id(prefix, now, replaced=own[0].id if own else ""),
         expiry=format_time(now + parameters.lifetime),
         permission=parameters.permissions,
     )
@@ -127,6 +182,14 @@ def decide_policy(acl: Acl, prefix: str, parameters: Parameters, now: datetime) 
     return wanted, replace(acl, policies=(*acl.policies, wanted))
 
 
+def has_drifted(acl: Acl, prefix: str, parameters: Parameters, now: datetime) -> bool:
+    """Whether the claim's policy was removed or changed, rather than that its time has come to be moved."""
+    own = acl.of_claim(prefix)
+    ends = parse_time(own[0].expiry) if own else None
+    is_ours = ends is not None and now < ends <= now + parameters.lifetime
+    return not is_ours or own[0].permission != parameters.permissions
+
+
 def renewal_of(expiry: datetime, parameters: Parameters) -> datetime:
     """When to renew what ends at `expiry`: when half of its time is left."""
     return expiry - parameters.lifetime / 2
@@ -135,14 +198,19 @@ def renewal_of(expiry: datetime, parameters: Parameters) -> datetime:
 def parse_held(held: Authentication | None) -> Sas | None:
     """The SAS that a claim's Secret holds; None where it holds none that can be read."""
     token = held.additional_secret_data.get(SAS_TOKEN) if held is not None else None
-    if not token:
+    if not token or len(token.reveal()) > _MOST_CHARACTERS or not _TOKEN.fullmatch(token.reveal()):
         return None
-    fields = {name: values[0] for name, values in parse_qs(token.reveal()).items()}
+    try:
+        found = parse_qs(token.reveal(), max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return None
+    fields = {name: values[0] for name, values in found.items()}
     return Sas(
         token=token,
         policy=fields.get("si", ""),
         permission=fields.get("sp", ""),
         expiry=parse_time(fields.get("se")),
+        fields=fields,
     )
 
 
@@ -164,11 +232,19 @@ def format_time(time: datetime) -> str:
 
 def parse_time(text: str | None) -> datetime | None:
     """A time as Azure writes it, with or without fractions of a second; None where there is none to be read."""
+    if not text or len(text) > _LONGEST_TIME:
+        return None
     try:
-        found = datetime.fromisoformat(text or "")
+        found = datetime.fromisoformat(text)
     except ValueError:
         return None
+    if found.year not in _YEARS:
+        return None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _is_right(policy: StoredPolicy, parameters: Parameters, now: datetime) -> bool:
+    return policy.permission == parameters.permissions and _is_young(policy.expiry, parameters.lifetime, now)
 
 
 def _is_young(expiry: str | None, lifetime: timedelta, now: datetime) -> bool:

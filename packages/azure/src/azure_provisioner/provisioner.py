@@ -21,9 +21,10 @@ from azure_provisioner.identity import (
     StoredPolicies,
     check_ended,
 )
-from azure_provisioner.parameters import Admin, Parameters, parse_admin, parse_parameters
+from azure_provisioner.parameters import Admin, Parameters, build_store_id, parse_admin, parse_parameters
 from azure_provisioner.policy import build_prefix, build_secret, parse_held, parse_time
-from azure_provisioner.storage import Storage, accepts, check_deletable
+from azure_provisioner.storage import Storage, check_deletable, try_sas
+from azure_provisioner.tokens import Tokens
 from libbucket import (
     Authentication,
     BucketExists,
@@ -37,13 +38,15 @@ from libbucket import (
     Inspector,
     InvalidAdminSecret,
     InvalidClaim,
+    NotReady,
     ObjectBucket,
     Provisioner,
+    ReclaimPolicy,
     Services,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from azure_provisioner.client import Clients
     from azure_provisioner.storage import Found
@@ -71,11 +74,11 @@ class _Request:
     @property
     def policies(self) -> StoredPolicies:
         prefix = build_prefix(self.of.user_id)
-        return StoredPolicies(clients=self.clients, prefix=prefix, accepts=self.storage.accepts)
+        return StoredPolicies(clients=self.clients, prefix=prefix, try_sas=self.storage.try_sas)
 
     @property
     def delegation(self) -> Delegation:
-        return Delegation(clients=self.clients, accepts=self.storage.accepts)
+        return Delegation(clients=self.clients, try_sas=self.storage.try_sas)
 
     def owns(self, found: Found) -> bool:
         """Whether the container is the claim's."""
@@ -88,20 +91,29 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     Args:
         services: of the core: reads the administrator's Secret, and knows the time.
         network: how connections are made.
+        tokens: of the administrators' identities.
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset()
+    tracks_requests: ClassVar[bool] = True
 
-    def __init__(self, services: Services, network: Network | None = None) -> None:
+    def __init__(self, services: Services, network: Network | None = None, tokens: Tokens | None = None) -> None:
         self._services = services
         self._network = replace(network or Network(), fence=services.fence)
+        self._tokens = tokens or Tokens()
+
+    def store_id(self, parameters: Mapping[str, str]) -> str:
+        """The account's address; see `Provisioner.store_id`."""
+        return build_store_id(parameters)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the container and a SAS for it; see `Provisioner.provision`."""
         _check_name(options.bucket_name)
         with self._request(options) as request:
-            is_new = _ensure_container(request, is_known=options.was_bound)
-            return self._give_access(request, options, is_new=is_new)
+            found, is_new = _ensure_container(request, is_known=options.was_bound)
+            answer = self._give_access(request, options, is_new=is_new)
+            warnings = _warn_of_deletion(request.container, found, options)
+            return replace(answer, warnings=(*answer.warnings, *warnings))
 
     def delete(self, ob: ObjectBucket) -> None:
         """Removes the container with everything in it; see `Provisioner.delete`.
@@ -123,8 +135,8 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def delete_empty(self, ob: ObjectBucket) -> None:
         """Removes a container that holds nothing; see `EmptyBucketDeleter.delete_empty`.
 
-        Azure has no call that refuses a container because something is in it. So the claim's SAS goes in between, where
-        it can be withdrawn, and it is looked into once more.
+        Azure has no call that refuses a container because something is in it. So the claim's SAS ends in between: it is
+        withdrawn, or, where nobody can withdraw it, waited for; and the container is listed once more.
         """
         with self._request(ob) as request:
             found = request.storage.find(request.container) if _is_name(request.container) else None
@@ -134,10 +146,11 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 raise _not_ours(request.container)
             check_deletable(request.container, found)
             _check_empty(request)
-            if not request.parameters.delegated:
-                request.policies.withdraw(request.container, ob.additional_state.get(POLICY_STATE, ""))
-                _check_empty(request)
-                found = request.storage.find(request.container) or found  # its own change must not be in the way
+            if POLICY_STATE in ob.additional_state or not request.parameters.delegated:
+                self._withdraw_policy(ob, request.parameters)
+            check_ended(ob.additional_state, self._services.now())
+            _check_empty(request)
+            found = request.storage.find(request.container) or found  # its own change must not be in the way
             request.storage.remove(request.container, found)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
@@ -164,20 +177,23 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         held = parse_held(options.credentials)
         if held is None or options.credentials is None or not _is_name(options.bucket_name):
             return False
+        given = options.credentials.additional_secret_data
         is_of_its_kind = held.policy == ("" if parameters.delegated else options.additional_state.get(POLICY_STATE))
         wanted = build_secret(parameters, options.bucket_name, held.token)
-        if not is_of_its_kind or dict(options.credentials.additional_secret_data) != wanted:
+        if not is_of_its_kind or any(given.get(name) != value for name, value in wanted.items()):
             return False
-        return accepts(parameters, options.bucket_name, held.token, self._network)
+        return try_sas(parameters, options.bucket_name, held.token, self._network, is_cheap=True) is None
 
     def _give_access(self, request: _Request, options: BucketOptions, *, is_new: bool = False) -> ObjectBucket:
         held, state, now = parse_held(options.credentials), options.additional_state, self._services.now()
         if request.parameters.delegated:
-            granted = request.delegation.ensure(request.container, held, state, now)
+            is_unchanged = options.credentials_unchanged
+            granted = request.delegation.ensure(request.container, held, state, now, is_unchanged=is_unchanged)
             if POLICY_STATE in state:  # the class was another when the claim was bound
                 self._withdraw_policy(options, request.parameters)
         else:
-            granted = request.policies.ensure(request.container, held, now, is_new=is_new)
+            is_lost = options.was_bound and options.credentials is None
+            granted = request.policies.ensure(request.container, held, now, is_new=is_new, is_lost=is_lost)
             ends = parse_time(state.get(EXPIRY_STATE))
             if ends is not None and ends > now:  # the same, the other way round: `revoke` has to wait for it
                 granted = replace(granted, state={**granted.state, EXPIRY_STATE: state[EXPIRY_STATE]})
@@ -201,7 +217,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     @contextmanager
     def _connected(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> Iterator[_Request]:
-        with connect(parameters, self._admin(parameters), self._network) as clients:
+        with connect(parameters, self._admin(parameters), self._network, self._tokens) as clients:
             yield _Request(of=of, clients=clients, storage=Storage(clients=clients))
 
     def _admin(self, parameters: Parameters) -> Admin:
@@ -212,40 +228,53 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
 
 def _is_name(container: str) -> bool:
-    return _CONTAINER_NAME.fullmatch(container) is not None and _SHORTEST_NAME <= len(container) <= _LONGEST_NAME
+    return _SHORTEST_NAME <= len(container) <= _LONGEST_NAME and _CONTAINER_NAME.fullmatch(container) is not None
 
 
 def _check_name(container: str) -> None:
     if not _is_name(container):
         raise InvalidClaim(
-            f"spec.bucketName {container!r} is not a name that Azure takes for a container: 3 to 63 lower-case "
-            "letters, digits and single hyphens, beginning and ending with a letter or digit"
+            f"spec.bucketName {container[:_LONGEST_NAME]!r} is not a name that Azure takes for a container: 3 to 63 "
+            "lower-case letters, digits and single hyphens, beginning and ending with a letter or digit"
         )
 
 
-def _ensure_container(request: _Request, *, is_known: bool) -> bool:
+def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool]:
     """The claim's container is there and stamped: Azure stamps it in the call that makes it.
 
     Returns:
-        Whether it was made just now.
+        The container, and whether it was made just now.
 
     Raises:
-        BucketExists: it is somebody else's.
+        BucketExists: it is another's.
         BucketLost: it was there, and is gone.
     """
-    found = request.storage.find(request.container)
+    found, is_new = request.storage.find(request.container), False
     if found is None and is_known:
         raise BucketLost(f"container {request.container} is gone, with everything in it")
     if found is None:
-        if request.storage.create(request.container, request.of.owner.stamp()):
-            return True
-        # Somebody made it since we looked: a neighbour, or another worker of ours.
+        # False where it was made since: by a neighbour, or by another worker of ours.
+        is_new = request.storage.create(request.container, request.of.owner.stamp())
         found = request.storage.find(request.container)
-    if found is None or not request.owns(found):
+    if found is None:
+        raise NotReady(f"container {request.container} was removed while this was going on")
+    if not request.owns(found):
         raise _not_ours(request.container)
     if not request.of.owner.is_stamped_on(found.metadata):
         request.storage.stamp(request.container, {**found.metadata, **request.of.owner.stamp()})
-    return False
+    return found, is_new
+
+
+def _warn_of_deletion(container: str, found: Found, options: BucketOptions) -> tuple[str, ...]:
+    """Says before there is data in it that a container can't be deleted with its claim."""
+    if not found.keeps_versions or options.reclaim_policy is not ReclaimPolicy.DELETE:
+        return ()
+    warning = (
+        f"container {container} has version-level immutability support, as every container has of an account with it: "
+        "Azure lets nobody delete it with its claim, only by `az storage container-rm delete`; use another storage "
+        "account, or reclaimPolicy: Retain"
+    )
+    return (warning,)
 
 
 def _check_empty(request: _Request) -> None:

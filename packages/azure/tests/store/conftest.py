@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from azure_backend import AzureBackend
+from azure_front import Front, azure_front
 from azurite_server import AzuriteServer, azurite_server
 from entra_double import EntraDouble, entra_double
 
@@ -47,6 +48,18 @@ def world(backend: AzureBackend) -> Iterator[World]:
 @pytest.fixture(scope="session")
 def entra() -> Iterator[EntraDouble]:
     with entra_double() as running:
+        yield running
+
+
+@pytest.fixture
+def front(server: AzuriteServer) -> Iterator[Front]:
+    with azure_front(server) as running:
+        yield running
+
+
+@pytest.fixture
+def tls_front(tls_server: AzuriteServer) -> Iterator[Front]:
+    with azure_front(tls_server) as running:
         yield running
 
 

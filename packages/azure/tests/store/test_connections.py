@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from azure_backend import AzureApplication, a_provisioner, client_settings, parameters_for
+from azure_backend import AzureApplication, AzureBackend, a_provisioner, client_settings, parameters_for
+from azure_front import azure_front
 from azure_requests import recorded_requests
 from entra_double import CLIENT, TENANT, EntraDouble
 
@@ -22,13 +24,14 @@ from libbucket import (
     InvalidParameters,
     ProvisionerError,
     RetrySlowly,
+    SecretStr,
     Services,
     StoreUnavailable,
     Throttled,
 )
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import OBJECT, Tenant, World, assert_refused, assert_works
-from libbucket.testing.misbehaving import closed_port_url
+from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,10 +90,23 @@ def test_a_sas_is_of_no_use_in_the_clear_where_tls_is_spoken(tls_world: World) -
     assert_works(tenant)
 
 
-def test_a_key_that_was_rotated_is_replaced_by_one_signed_anew(world: World, server: AzuriteServer) -> None:
+def test_a_sas_follows_the_administrator_to_the_other_key_of_the_account_without_a_gap(
+    world: World, server: AzuriteServer, backend: AzureBackend
+) -> None:
     by_second = a_provisioner(server, {"AZURE_STORAGE_KEY": server.second_key})
     first = world.bind(world.request(), greenfield=True, by=by_second)
-    assert world.again(first).credentials == first.credentials, "as long as it works it stays"
+    assert world.again(first, by=by_second).credentials == first.credentials
+    before = set(backend.administrator.policies(first.bucket))
+    second = world.again(first)
+    assert second.credentials != first.credentials
+    assert set(backend.administrator.policies(first.bucket)) == before
+    for each in (first, second):
+        assert_works(each)
+    assert world.again(second).credentials == second.credentials
+
+
+def test_a_sas_of_a_key_that_was_regenerated_is_signed_anew(world: World) -> None:
+    first = world.greenfield()
     spoilt = replace(first, answer=_signed_with_a_key_that_is_gone(first))
     second = world.again(spoilt)
     assert second.credentials != spoilt.credentials
@@ -210,6 +226,7 @@ def no_pod_identity(monkeypatch: pytest.MonkeyPatch) -> None:
 def delegated(tls_world: World, entra: EntraDouble, no_pod_identity: None) -> Iterator[BucketOptions]:
     del no_pod_identity
     entra.asked.clear()
+    entra.refusals.clear()
     parameters = {"credentials": "user-delegation-sas", "authorityHost": entra.url}
     yield tls_world.request(parameters=parameters)
     entra.failure = 0
@@ -236,7 +253,7 @@ def test_a_client_secret_is_taken_to_the_authority_that_the_class_names(
 def test_a_wrong_client_secret_is_refused_without_repeating_it(
     tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
 ) -> None:
-    with pytest.raises(AccessDenied, match="authorityHost") as refused:
+    with pytest.raises(AccessDenied, match="AZURE_CLIENT_SECRET") as refused:
         _as_client(tls_server, trusting, "a wrong secret").provision(delegated)
     assert "a wrong secret" not in refused.value.message
     assert "Secret azure/admin" in refused.value.message
@@ -259,7 +276,9 @@ def test_workload_identity_shows_the_pods_own_token(
     provisioner = a_provisioner(tls_server, network=trusting)
     assert_works(tls_world.bind(without_secret, greenfield=True, by=provisioner))
     assert entra.asked == ["assertion"]
-    (tmp_path / "token").write_text("somebody.elses.token")
+    provisioner.provision(without_secret)
+    assert entra.asked == ["assertion"], "the token is used until it ends"
+    (tmp_path / "token").write_text("another.pods.token")
     with pytest.raises(AccessDenied, match="the pod's own identity"):
         provisioner.provision(without_secret)
     (tmp_path / "token").unlink()
@@ -277,6 +296,133 @@ def test_a_pod_without_an_identity_is_told_what_to_do(
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", closed_port_url())
     with pytest.raises(AccessDenied, match="secretName"):
         a_provisioner(tls_server, network=trusting).provision(without_secret)
+
+
+def test_a_hundred_verbs_ask_for_one_token(
+    tls_world: World, tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+) -> None:
+    provisioner = _as_client(tls_server, trusting, entra.secret)
+    tenant = tls_world.bind(delegated, greenfield=True, by=provisioner)
+    for _ in range(99):
+        provisioner.provision(builders.again(tenant.request, tenant.answer))
+    assert entra.asked == ["secret"]
+
+
+def test_a_token_of_one_secret_is_not_used_for_another(
+    entra: EntraDouble, trusting: Network, delegated: BucketOptions
+) -> None:
+    secret = {"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": entra.secret}
+    held = {name: SecretStr(value) for name, value in secret.items()}
+    provisioner = AzureProvisioner(Services(read_secret=lambda *_: held), trusting)
+    provisioner.provision(delegated)
+    held["AZURE_CLIENT_SECRET"] = SecretStr("a wrong secret")
+    with pytest.raises(AccessDenied, match="AADSTS7000215"):
+        provisioner.provision(delegated)
+    held["AZURE_CLIENT_SECRET"] = SecretStr(entra.secret)
+    provisioner.provision(delegated)
+    assert entra.asked == ["secret", "refused"]
+
+
+def test_a_token_that_the_store_refuses_is_not_used_again(
+    tls_world: World, tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+) -> None:
+    provisioner = _as_client(tls_server, trusting, entra.secret)
+    refusal = {"x-ms-request-id": "1", "x-ms-error-code": "InvalidAuthenticationInfo"}
+    with azure_front(tls_server) as front:
+        front.answers["GET container"] = (401, refusal)
+        with pytest.raises(AccessDenied):
+            provisioner.provision(delegated)
+    assert_works(tls_world.bind(delegated, greenfield=True, by=provisioner))
+    assert entra.asked == ["secret", "secret"]
+
+
+@pytest.mark.parametrize("code", [70021, 700211, 700213])
+def test_a_federated_token_that_entra_id_refuses_now_and_then_is_shown_again_before_a_person_is_called(
+    tls_world: World,
+    tls_server: AzuriteServer,
+    entra: EntraDouble,
+    trusting: Network,
+    delegated: BucketOptions,
+    code: int,
+) -> None:
+    provisioner = _as_client(tls_server, trusting, entra.secret)
+    entra.refusals = [code, code]
+    assert_works(tls_world.bind(delegated, greenfield=True, by=provisioner))
+    assert entra.asked == ["secret"] * 3
+
+
+def test_a_federated_token_that_entra_id_keeps_refusing_is_told_with_its_code_and_request(
+    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+) -> None:
+    entra.refusals = [700213] * 3
+    with pytest.raises(AccessDenied, match=r"issuer, subject and audience.*AADSTS700213") as refused:
+        _as_client(tls_server, trusting, entra.secret).provision(delegated)
+    assert refused.value.request_id == "entra-request-1"
+    assert len(entra.asked) == 3
+
+
+def test_what_entra_id_says_is_transient_is_an_outage_of_its_own(
+    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+) -> None:
+    entra.refusals = [90033] * 3
+    with pytest.raises(StoreUnavailable, match="authority that issues tokens"):
+        _as_client(tls_server, trusting, entra.secret).provision(delegated)
+
+
+def test_a_refusal_that_does_not_pass_is_not_tried_again(
+    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+) -> None:
+    entra.refusals = [7000222]
+    with pytest.raises(AccessDenied, match="expired"):
+        _as_client(tls_server, trusting, entra.secret).provision(delegated)
+    assert len(entra.asked) == 1
+
+
+MACHINE = {"Content-Type": "application/json"}
+
+
+def _machine_token() -> Answer:
+    body = {"access_token": "a.b.c", "expires_in": "3600", "resource": "r", "token_type": "Bearer"}
+    return Answer(headers=MACHINE, body=json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("status", [404, 410, 429, 500, 503])
+def test_a_machine_whose_identity_service_is_being_updated_is_asked_again_soon(
+    tls_server: AzuriteServer,
+    trusting: Network,
+    without_secret: BucketOptions,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:
+    with scripted_server(Answer(status=status, headers=MACHINE, body=b"{}"), _machine_token()) as machine:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", machine.url)
+        provisioner = a_provisioner(tls_server, network=trusting)
+        with pytest.raises((StoreUnavailable, Throttled), match="machine's identity service"):
+            provisioner.provision(without_secret)
+        with pytest.raises(AccessDenied):  # azurite's turn: it takes no such token
+            provisioner.provision(without_secret)
+        assert len(machine.requests) == 2
+
+
+def test_a_machine_whose_identity_service_does_not_answer_is_an_outage_and_says_what_may_block_it(
+    tls_server: AzuriteServer, trusting: Network, without_secret: BucketOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = replace(trusting, read_seconds=0.3)
+    with silent_server() as machine:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", machine.url)
+        with pytest.raises(StoreUnavailable, match=r"network policy.*169\.254\.169\.254"):
+            a_provisioner(tls_server, network=impatient).provision(without_secret)
+
+
+def test_a_machine_without_an_identity_is_told_what_to_do(
+    tls_server: AzuriteServer, trusting: Network, without_secret: BucketOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"error": "invalid_request", "error_description": "Identity not found"}).encode()
+    with scripted_server(Answer(status=400, headers={**MACHINE, "x-ms-request-id": "machine-1"}, body=body)) as machine:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", machine.url)
+        with pytest.raises(AccessDenied, match="secretName") as refused:
+            a_provisioner(tls_server, network=trusting).provision(without_secret)
+    assert refused.value.request_id == "machine-1"
 
 
 def test_a_busy_authority_is_waited_for(

@@ -15,7 +15,16 @@ from libbucket.testing.conformance.world import OBJECT, World, assert_works
 if TYPE_CHECKING:
     from azure_backend import AzureBackend
 
-PROVISION = ["GET container", "PUT container", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
+PROVISION = [
+    "GET container",
+    "PUT container",
+    "GET container",
+    "PUT lease",
+    "GET acl",
+    "PUT acl",
+    "PUT lease",
+    "GET list",
+]
 GRANT = ["GET container", "GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
 REVOKE = ["GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
 DELETE = ["GET container", "DELETE container"]

@@ -10,6 +10,7 @@ from azure.core.exceptions import HttpResponseError
 from azure_backend import AzureApplication, a_provisioner, impatient
 from azure_requests import recorded_requests
 
+from azure_provisioner.errors import Refusal
 from libbucket import BucketExists, BucketLost, BucketNotEmpty, NotReady, RetrySlowly, SecretStr
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import OBJECT, World, assert_shut_out, assert_works
@@ -42,23 +43,42 @@ def asked_of(server: AzuriteServer, url: str) -> BucketOptions:
     return replace(STAMPED, parameters=parameters)
 
 
-@pytest.mark.parametrize("kept_by", ["x-ms-has-immutability-policy", "x-ms-has-legal-hold"])
-def test_a_container_under_a_policy_or_a_hold_is_not_touched(server: AzuriteServer, kept_by: str) -> None:
+@pytest.mark.parametrize("verb", ["delete", "delete_empty"])
+@pytest.mark.parametrize(
+    ("kept_by", "advice"),
+    [
+        ("x-ms-has-immutability-policy", "immutability policy: delete the policy if it is unlocked"),
+        ("x-ms-has-legal-hold", "legal-hold clear"),
+        ("x-ms-immutable-storage-with-versioning-enabled", "version-level immutability support.*container-rm delete"),
+    ],
+)
+def test_a_container_that_azure_keeps_is_not_touched(
+    server: AzuriteServer, kept_by: str, advice: str, verb: str
+) -> None:
     with scripted_server(a_container(**{kept_by: "true"})) as azure:
-        with pytest.raises(BucketNotEmpty, match="immutability policy or a legal hold"):
-            a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
+        with pytest.raises(BucketNotEmpty, match=advice):
+            getattr(a_provisioner(server), verb)(builders.intent(asked_of(server, azure.url)))
         assert [request.split()[0] for request in azure.requests] == ["GET"], "only looked at"
     with scripted_server(a_container(), Answer(status=202, headers=REQUEST_ID)) as azure:
         a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
         assert [request.split()[0] for request in azure.requests] == ["GET", "DELETE"]
 
 
-@pytest.mark.parametrize("code", ["BlobImmutableDueToPolicy", "ContainerProtectedFromDeletion"])
-def test_a_hold_that_azure_finds_itself_is_told_the_same_way(server: AzuriteServer, code: str) -> None:
-    with (
-        scripted_server(a_container(), an_error(409, code)) as azure,
-        pytest.raises(BucketNotEmpty, match="keeps from deletion"),
-    ):
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("BlobImmutableDueToPolicy", "keeps from deletion"),
+        ("ContainerProtectedFromDeletion", "keeps from deletion"),
+        ("ContainerImmutableStorageWithVersioningEnabled", "container-rm delete"),
+        ("ContainerImmutabilityPolicyLocked", "delete the policy if it is unlocked"),
+        ("ContainerImmutabilityPolicyOfTheFuture", "delete the policy if it is unlocked"),
+        ("ContainerLegalHoldExists", "legal-hold clear"),
+    ],
+)
+def test_what_azure_itself_keeps_from_deletion_is_told_the_same_way(
+    server: AzuriteServer, code: str, advice: str
+) -> None:
+    with scripted_server(a_container(), an_error(409, code)) as azure, pytest.raises(BucketNotEmpty, match=advice):
         a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
 
 
@@ -99,7 +119,7 @@ def test_revoking_waits_until_azure_stops_letting_the_sas_in(
 
     with (
         scripted_server(no_policies, still_in) as azure,
-        pytest.raises(NotReady, match="still lets in") as waiting,
+        pytest.raises(NotReady, match="still accepts") as waiting,
     ):
         revoke(azure.url)
     assert waiting.value.delay == 5
@@ -113,8 +133,9 @@ def test_a_new_policy_that_azure_does_not_know_yet_is_kept_for_the_next_call(
 ) -> None:
     request = world.request()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("azure_provisioner.storage.Storage.accepts", lambda *_: False)
-        with pytest.raises(NotReady, match="does not work yet") as waiting:
+        refused = Refusal(code="AuthenticationFailed", is_out_of_policy=False, request_id="1")
+        patch.setattr("azure_provisioner.storage.Storage.try_sas", lambda *_: refused)
+        with pytest.raises(NotReady, match="AuthenticationFailed") as waiting:
             impatient(backend.server).provision(request)
     assert waiting.value.delay == 5
     before = set(backend.administrator.policies(request.bucket_name))
@@ -196,7 +217,7 @@ def test_a_look_at_a_bound_claim_is_one_request_with_its_own_sas(world: World, s
     object.__setattr__(looker._services, "read_secret", nobody_reads_it)
     with recorded_requests() as made:
         assert looker.is_intact(builders.again(tenant.request, tenant.answer))
-    assert made == ["GET list"]
+    assert made == ["HEAD blob"]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +257,37 @@ def test_a_look_finds_what_is_wrong_with_the_secret_without_asking_azure(world: 
     assert made == []
 
 
-def test_an_edit_of_one_key_of_the_secret_is_mended_with_the_same_sas(world: World) -> None:
+def test_a_key_that_another_controller_added_to_the_secret_is_no_drift(world: World, server: AzuriteServer) -> None:
+    tenant = world.tenant(greenfield=True)
+    request = builders.again(tenant.request, tenant.answer)
+    more = {**tenant.credentials.additional_secret_data, "reloader.example.com": SecretStr("x")}
+    with_another_key = replace(request, credentials=replace(tenant.credentials, additional_secret_data=more))
+    with recorded_requests() as made:
+        assert a_provisioner(server).is_intact(with_another_key)
+    assert made == ["HEAD blob"]
+    assert not a_provisioner(server).is_intact(
+        replace(with_another_key, credentials=_with_an_edited_url(tenant.credentials))
+    )
+
+
+def test_a_claim_that_was_refused_for_anothers_container_leaves_nothing_in_the_way_of_its_deletion(
+    world: World, backend: AzureBackend
+) -> None:
+    owner = world.tenant(greenfield=True)
+    before = backend.administrator.policies(owner.bucket)
+    request = world.request(bucket=owner.bucket)
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(request)
+    with pytest.raises(BucketExists):
+        world.provisioner.delete(builders.intent(request))
+    with recorded_requests() as made:
+        world.provisioner.revoke(builders.intent(request))  # what the core does next for a claim that was never bound
+    assert made == ["GET acl"]
+    assert set(backend.administrator.policies(owner.bucket)) == set(before)
+    assert_works(owner)
+
+
+def test_an_edit_of_one_key_of_the_secret_is_repaired_with_the_same_sas(world: World) -> None:
     tenant = world.tenant(greenfield=True)
     edited = replace(tenant.request, credentials=_with_an_edited_url(tenant.credentials))
     assert world.bind(edited, greenfield=True).credentials == tenant.credentials

@@ -135,9 +135,37 @@ def test_a_policy_of_this_claim_without_a_permission_is_put_right_with_the_same_
     assert_works(first)
 
 
-def test_a_sas_that_leaked_is_replaced_by_removing_its_policy_and_not_by_removing_the_secret(world: World) -> None:
+def test_a_sas_that_leaked_is_dead_when_its_secret_was_removed(world: World, backend: AzureBackend) -> None:
     leaked = world.tenant(greenfield=True)
-    assert world.again(leaked, with_credentials=False).credentials == leaked.credentials
+    assert_works(leaked)
+    replaced = world.again(leaked, with_credentials=False)
+    assert replaced.credentials != leaked.credentials
+    assert_works(replaced)
+    assert_shut_out(leaked)
+    assert set(backend.administrator.policies(leaked.bucket)) == {replaced.answer.additional_state["AccessPolicy"]}
+    assert replaced.answer.repairs == ()
+
+
+def test_a_claim_that_can_not_get_its_secret_is_issued_no_more_than_two_signatures_an_hour(
+    world: World, server: AzuriteServer
+) -> None:
+    first = world.tenant(greenfield=True)
+    began = datetime.now(UTC)
+    stuck, issued = first, {_token(first)}
+    for minute in range(0, 60, 5):
+        now = began + timedelta(minutes=minute)
+        by = a_provisioner(server, now=lambda now=now: now)  # type: ignore[misc]
+        stuck = world.again(stuck, with_credentials=False, by=by)
+        issued.add(_token(stuck))
+    assert len(issued) == 2
+    later = began + timedelta(minutes=61)
+    leaked = world.again(stuck, with_credentials=False, by=a_provisioner(server, now=lambda: later))
+    assert _token(leaked) not in issued
+    assert_shut_out(stuck)
+
+
+def test_a_sas_that_leaked_is_dead_when_its_policy_was_removed(world: World) -> None:
+    leaked = world.tenant(greenfield=True)
     world.administrator.remove_identity(leaked.record)
     replaced = world.again(leaked)
     assert replaced.credentials != leaked.credentials
@@ -168,7 +196,7 @@ def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
 def test_a_policy_that_ended_shuts_out_until_it_is_renewed(world: World, server: AzuriteServer) -> None:
     real = datetime.now(UTC)
     request = world.request(parameters={"expiry": "1h"})
-    with pytest.raises(NotReady, match="does not work yet"):
+    with pytest.raises(NotReady, match="refuses the claim's SAS"):
         impatient(server, now=lambda: real - timedelta(hours=2)).provision(request)
     tenant = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real))
     assert_works(tenant)
@@ -187,6 +215,10 @@ def _both_at_once(world: World, bucket: str) -> list[Tenant]:
 
 def _as_text(policies: Mapping[str, AccessPolicy]) -> dict[str, tuple[object, object, object]]:
     return {name: (policy.start, policy.expiry, policy.permission) for name, policy in policies.items()}
+
+
+def _token(tenant: Tenant) -> str:
+    return tenant.credentials.additional_secret_data["AZURE_STORAGE_SAS_TOKEN"].reveal()
 
 
 def _text(value: object) -> str:

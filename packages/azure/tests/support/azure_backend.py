@@ -24,13 +24,17 @@ from azure.storage.blob import (
     PublicAccess,
     generate_blob_sas,
 )
+from azure_front import azure_front
 
 from azure_provisioner.client import Network
 from azure_provisioner.policy import build_prefix
 from azure_provisioner.provisioner import AzureProvisioner
+from azure_provisioner.tokens import Tokens
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities, Check
+from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.misbehaving import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -326,6 +330,19 @@ class AzureBackend(Backend):
         network = Network(connect_seconds=seconds, read_seconds=seconds)
         return a_provisioner(self._server, network=network), {**self.parameters, "endpoint": url}
 
+    def refusal(self, status: int, code: str) -> Answer:
+        """As "Status and error codes", REST reference of Azure Storage, has it."""
+        xml = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>Refused.</Message></Error>'
+        headers = {"x-ms-error-code": code, "x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}
+        return Answer(status=status, headers=headers, body=xml.encode())
+
+    @contextmanager
+    def distrusting(self) -> Iterator[Provisioner]:
+        """Behind a front end whose cache of access policies is stale."""
+        with azure_front(self.server) as front:
+            front.distrusts = 1_000
+            yield impatient(self.server)
+
     def pause(self, delay: float | None) -> None:
         """Plays the seconds after which the lease of a writer that died ends by itself."""
         del delay
@@ -376,4 +393,5 @@ def a_provisioner(
     """A provisioner whose administrator's Secret holds the account's key, or what is given."""
     data = {key: SecretStr(value) for key, value in (secret or {"AZURE_STORAGE_KEY": server.key}).items()}
     services = Services(read_secret=lambda _namespace, _name: data, now=now or (lambda: datetime.now(UTC)))
-    return AzureProvisioner(services, network or Network(ca_file=server.ca_file, wait_seconds=1))
+    network = network or Network(ca_file=server.ca_file, wait_seconds=1)
+    return AzureProvisioner(services, network, Tokens(retry_seconds=0))

@@ -40,6 +40,8 @@ class EntraDouble:
         secret: of the only client.
         assertion: what the client may show instead, as a pod's token file holds it.
         failure: an HTTP status that it answers every request for a token with; 0 for none.
+        refusals: AADSTS codes that it answers the next requests for a token with, though all is as it should be
+            (kedacore/keda#8152).
         asked: what each request for a token was granted with: "secret", "assertion" or "refused".
     """
 
@@ -48,6 +50,7 @@ class EntraDouble:
     secret: str = "the client's secret"
     assertion: str = "the.pods.token"
     failure: int = 0
+    refusals: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     def grant(self, form: dict[str, str]) -> str:
@@ -100,8 +103,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._double.asked.append(granted or "refused")
         if self._double.failure:
             self._reply(self._double.failure, {"error": "temporarily_unavailable"}, **{"Retry-After": "7"})
-        elif not granted:
-            self._reply(401, {"error": "invalid_client", "error_description": "AADSTS7000215: wrong secret"})
+        elif self._double.refusals or not granted:
+            code = self._double.refusals.pop(0) if self._double.refusals else 7000215
+            self._reply(
+                401,
+                {
+                    "error": "invalid_client",
+                    "error_description": f"AADSTS{code}: told by the server",
+                    "error_codes": [code],
+                    "trace_id": "trace",
+                    "correlation_id": "correlation",
+                },
+                **{"x-ms-request-id": "entra-request-1"},
+            )
         else:
             self._reply(200, {"token_type": "Bearer", "expires_in": 3600, "access_token": _token()})
 

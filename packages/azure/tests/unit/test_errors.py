@@ -10,7 +10,7 @@ import pytest
 from azure import identity
 from azure.storage.blob import StorageErrorCode
 
-from azure_provisioner.errors import Call, check_authority, check_response, code_of, translated
+from azure_provisioner.errors import Call, check_response, code_of, refusal_of, translated
 from libbucket import (
     AccessDenied,
     BucketNotEmpty,
@@ -18,9 +18,11 @@ from libbucket import (
     ProvisionerError,
     QuotaExceeded,
     RetrySlowly,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
 )
+from libbucket._outcomes import StoreSignal, store_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +33,6 @@ DELIBERATE: dict[type[ProvisionerError], str] = {
     AccessDenied: """
         AuthenticationFailed InvalidAuthenticationInfo NoAuthenticationInformation AuthorizationFailure
         InsufficientAccountPermissions UnauthorizedBlobOverwrite AccountIsDisabled ContainerDisabled""",
-    Throttled: "ServerBusy SnapshotOperationRateExceeded",
-    StoreUnavailable: "InternalError OperationTimedOut SystemInUse AccountBeingCreated",
     NotReady: """
         ContainerBeingDeleted ContainerNotFound ResourceNotFound ConditionNotMet ContainerAlreadyExists
         ResourceAlreadyExists TargetConditionNotMet LeaseAlreadyBroken LeaseAlreadyPresent
@@ -44,6 +44,8 @@ DELIBERATE: dict[type[ProvisionerError], str] = {
         TotalSharesProvisionedCapacityExceedsAccountLimit TotalSharesProvisionedIopsExceedsAccountLimit""",
 }
 EXPECTED = {code: kind for kind, codes in DELIBERATE.items() for code in codes.split()}
+OLD_API = {"FeatureVersionMismatch", "UnsupportedRestVersion"}
+OUTAGES = {"ServerBusy": Throttled, "InternalError": StoreUnavailable, "OperationTimedOut": StoreUnavailable}
 CODES = sorted(each.value for each in StorageErrorCode)
 
 
@@ -83,8 +85,66 @@ def translate(error: Exception) -> ProvisionerError:
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_that_azures_model_lists_has_its_answer(code: str) -> None:
     error = translate(from_azure(code))
-    assert type(error) is EXPECTED.get(code, RetrySlowly)
+    assert type(error) is EXPECTED.get(code, RetrySlowly if code in OLD_API else StoreRefused)
     assert code in error.message
+    assert store_signal(error) is StoreSignal.ANSWERED or isinstance(error, RetrySlowly)
+
+
+@pytest.mark.parametrize("code", sorted(OUTAGES))
+def test_a_failure_of_azures_is_an_outage_with_its_own_status_only(code: str) -> None:
+    assert type(translate(from_azure(code, 503))) is OUTAGES[code]
+    assert type(translate(from_azure(code, 500))) is OUTAGES[code]
+    assert type(translate(from_azure(code, 409))) is StoreRefused
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 411, 412, 416, 418, 422, 431, 451, 499])
+@pytest.mark.parametrize("code", ["", "NobodyKnowsThisCode"])
+def test_an_unknown_answer_below_500_is_never_an_outage(status: int, code: str) -> None:
+    error = translate(from_azure(code, status, x_ms_request_id="request-1"))
+    assert store_signal(error) is not StoreSignal.UNAVAILABLE
+    assert error.request_id == "request-1"
+    if code and status not in {401, 403}:
+        assert type(error) is StoreRefused
+        assert "containers/setAcl/action" in error.message
+        assert code in error.message
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_any_other_status_is_an_outage_that_ends(status: int) -> None:
+    error = translate(from_azure("NobodyKnowsThisCode", status, x_ms_request_id="request-1"))
+    assert store_signal(error) is StoreSignal.UNAVAILABLE
+    assert error.request_id == "request-1"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_error_of_an_answer_has_its_request_id(code: str) -> None:
+    assert translate(from_azure(code, 409, x_ms_request_id="request-1")).request_id == "request-1"
+
+
+@pytest.mark.parametrize(("header", "kind"), [("x-ms-version", RetrySlowly), ("x-ms-lease-id", StoreRefused)])
+def test_only_a_version_that_is_refused_says_that_the_api_is_an_old_one(
+    header: str, kind: type[ProvisionerError]
+) -> None:
+    refused = from_azure("InvalidHeaderValue")
+    refused.additional_info = {"headername": header}  # type: ignore[attr-defined]
+    assert type(translate(refused)) is kind
+
+
+@pytest.mark.parametrize("found", ["", "x" * 129, "two\nlines", "n\u00e9"])
+def test_a_request_id_that_may_not_be_logged_is_left_out(found: str) -> None:
+    assert translate(from_azure("NobodyKnowsThisCode", 409, x_ms_request_id=found)).request_id == ""
+
+
+@pytest.mark.parametrize(("detail", "is_out"), [("Policy violated by no signed start.", True), ("s3cr3t", False)])
+def test_a_sas_that_the_accounts_policy_forbids_is_told_from_one_that_is_not_known_yet(
+    detail: str, is_out: bool
+) -> None:
+    refused = from_azure("AuthenticationFailed", 403)
+    refused.additional_info = {"authenticationerrordetail": detail}  # type: ignore[attr-defined]
+    error = refusal_of(refused).as_error(CALL, "photos")
+    assert type(error) is (AccessDenied if is_out else NotReady)
+    assert "s3cr3t" not in error.message
+    assert "AuthenticationFailed" in error.message
 
 
 def test_the_list_of_deliberate_answers_names_only_codes_that_exist() -> None:
@@ -99,7 +159,10 @@ def test_the_list_of_deliberate_answers_names_only_codes_that_exist() -> None:
         ("KeyBasedAuthenticationNotPermitted", AccessDenied),
         ("BlobImmutableDueToPolicy", BucketNotEmpty),
         ("ContainerProtectedFromDeletion", BucketNotEmpty),
-        ("NobodyKnowsThisCode", RetrySlowly),
+        ("ContainerImmutableStorageWithVersioningEnabled", BucketNotEmpty),
+        ("ContainerImmutabilityPolicyLocked", BucketNotEmpty),
+        ("PublicAccessNotPermitted", StoreRefused),
+        ("NobodyKnowsThisCode", StoreRefused),
     ],
 )
 def test_codes_that_azure_has_beyond_its_model(code: str, kind: type[ProvisionerError]) -> None:
@@ -144,9 +207,7 @@ def _classes(module: Any) -> list[type[Exception]]:
 @pytest.mark.parametrize("kind", [*_classes(core), *_classes(identity)], ids=lambda each: each.__name__)
 def test_no_class_of_errors_falls_through(kind: type[Exception]) -> None:
     error = translate(_made(kind))
-    if issubclass(kind, core.ClientAuthenticationError):
-        assert type(error) is AccessDenied
-    elif issubclass(kind, core.HttpResponseError | ValueError):
+    if issubclass(kind, core.HttpResponseError | ValueError):
         assert type(error) is RetrySlowly
     else:
         assert type(error) is StoreUnavailable
@@ -174,7 +235,7 @@ def test_what_is_wrong_with_a_certificate_is_said(code: int, word: str) -> None:
     assert word in told.message
 
 
-def test_tls_that_fails_otherwise_may_mend_itself() -> None:
+def test_tls_that_fails_otherwise_is_tried_again_soon() -> None:
     assert type(translate(core.ServiceRequestError("s3cr3t", error=ssl.SSLError(1, "alert")))) is StoreUnavailable
 
 
@@ -198,15 +259,11 @@ def test_an_answer_without_a_header_of_azures_is_somebody_elses() -> None:
         check_response(Answer(502), url)
 
 
-def test_a_busy_authority_is_no_refusal() -> None:
-    check_authority(Answer(200))
-    check_authority(Answer(401))
-    with pytest.raises(Throttled) as busy:
-        check_authority(Answer(429, Retry_After="3"))
-    assert busy.value.delay == 3
+def test_what_a_hook_raises_is_found_in_what_a_client_made_of_it() -> None:
+    busy = Throttled("busy", delay=3)
     wrapped = core.ClientAuthenticationError("s3cr3t")
-    wrapped.__cause__ = busy.value
-    assert translate(wrapped) is busy.value
+    wrapped.__cause__ = busy
+    assert translate(wrapped) is busy
 
 
 def _made(kind: Any) -> Exception:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from azure.storage.blob import generate_container_sas
 
 from azure_provisioner.parameters import parse_parameters
 from azure_provisioner.policy import (
@@ -16,6 +17,7 @@ from azure_provisioner.policy import (
     build_prefix,
     build_secret,
     decide_policy,
+    has_drifted,
     parse_held,
     parse_time,
     renewal_of,
@@ -75,7 +77,8 @@ def test_policies_of_others_stay_when_a_claim_leaves() -> None:
 
 
 def test_a_policy_that_was_removed_never_comes_back_under_its_old_name() -> None:
-    assert build_id(PREFIX) != build_id(PREFIX)
+    assert build_id(PREFIX, NOW) != build_id(PREFIX, NOW)
+    assert len(build_id(PREFIX, NOW, replaced=build_id(PREFIX, NOW))) <= 64
     assert build_prefix("obc-claim") != build_prefix("obc-claim-2")
 
 
@@ -86,6 +89,56 @@ def test_what_a_secret_holds_is_read_back() -> None:
     assert (held.token.reveal(), held.policy, held.permission) == (token, "", "rl")
     assert held.expiry == NOW + timedelta(days=1)
     assert renewal_of(NOW, PARAMETERS) == NOW - timedelta(days=5)
+
+
+@pytest.mark.parametrize("protocol", [None, "https"])
+def test_a_sas_of_the_accounts_key_is_known_by_its_signature(protocol: str | None) -> None:
+    """Azure's own client signs it: what is signed, and in which order, is on the page that `policy` names."""
+    key, other = ("a2V5", "b3RoZXI=")
+    token = generate_container_sas("account", "photos", account_key=key, policy_id="obc-1", protocol=protocol)
+    held = parse_held(Authentication(additional_secret_data=build_secret(PARAMETERS, "photos", SecretStr(token))))
+    assert held is not None
+    assert held.is_signed_by(SecretStr(key), "account", "photos")
+    assert not held.is_signed_by(SecretStr(other), "account", "photos")
+    assert not held.is_signed_by(SecretStr(key), "account", "videos")
+    assert not held.is_signed_by(SecretStr(key), "another", "photos")
+    for edited in (f"{token}&sp=racwdl", f"{token}&se=2040-01-01", token.replace("obc-1", "obc-2")):
+        found = parse_held(Authentication(additional_secret_data={"AZURE_STORAGE_SAS_TOKEN": SecretStr(edited)}))
+        assert found is not None
+        assert not found.is_signed_by(SecretStr(key), "account", "photos")
+
+
+def test_a_lost_sas_gets_another_policy_in_the_place_of_the_old_one() -> None:
+    acl = replace(NOBODY, policies=(ours(6), OTHER))
+    policy, changed = decide_policy(acl, PREFIX, PARAMETERS, NOW, is_lost=True)
+    assert policy.id != ours(6).id
+    assert changed == replace(NOBODY, policies=(policy, OTHER))
+
+
+def test_a_policy_is_replaced_twice_an_hour_and_no_more() -> None:
+    acl, made = replace(NOBODY, policies=(ours(6),)), []
+    for minute in range(0, 300, 5):
+        policy, changed = decide_policy(acl, PREFIX, PARAMETERS, NOW + timedelta(minutes=minute), is_lost=True)
+        if changed is not None and policy.id != acl.policies[0].id:
+            made.append(minute)
+            acl = changed
+    assert all(third - first >= 60 for first, third in zip(made, made[2:], strict=False))
+    assert len(made) >= 8
+
+
+@pytest.mark.parametrize(
+    ("own", "is_drift"),
+    [
+        ((), True),
+        ((ours(6),), False),
+        ((ours(3),), False),
+        ((ours(-1),), True),
+        ((ours(11),), True),
+        ((ours(6, "rl"),), True),
+    ],
+)
+def test_a_policy_whose_end_is_moved_in_time_has_not_drifted(own: tuple[StoredPolicy, ...], is_drift: bool) -> None:
+    assert has_drifted(replace(NOBODY, policies=own), PREFIX, PARAMETERS, NOW) is is_drift
 
 
 @pytest.mark.parametrize("held", [None, Authentication()])
