@@ -359,9 +359,14 @@ class AwsBackend(Backend):
         headers = {"x-amz-request-id": REQUEST_ID, "Content-Type": "text/xml"}
         return Answer(status=status, headers=headers, body=body.encode())
 
+    @property
+    def administrators_keys(self) -> list[str]:
+        """Ids of the access keys of the provisioner's own user, and of root."""
+        return [self._steward["AWS_ACCESS_KEY_ID"], self.server.access_key]
+
     @contextmanager
     def distrusting(self) -> Iterator[AwsS3Provisioner]:
-        with distrust_all_but(self._steward["AWS_ACCESS_KEY_ID"]):
+        with distrust_all_but(*self.administrators_keys):
             yield self.provisioner()
 
     @property
@@ -414,8 +419,8 @@ def a_provisioner(
 
 
 @contextmanager
-def distrust_all_but(access_key: str, *, code: str = "InvalidAccessKeyId") -> Iterator[list[str]]:
-    """Within the block, requests that are signed with any other key are refused; yields the keys that were.
+def distrust_all_but(*access_keys: str, code: str = "InvalidAccessKeyId") -> Iterator[list[str]]:
+    """Within the block, requests that are signed with any other key than these are refused; yields whose were.
 
     As S3 does where it has not heard of a key: 403, and nothing of it reaches the server.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
@@ -427,7 +432,7 @@ def distrust_all_but(access_key: str, *, code: str = "InvalidAccessKeyId") -> It
     def sent(self: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
         signed = re.search(r"Credential=([^/]+)/", str(request.headers.get("Authorization")))
         assert signed is not None, "a request without a signature"
-        if signed[1] == access_key:
+        if signed[1] in access_keys:
             return send(self, request)
         refused.append(signed[1])
         headers = HTTPHeaders()
