@@ -17,8 +17,8 @@ from botocore.exceptions import NoCredentialsError, UnknownRegionError
 from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
-from aws_s3_provisioner.errors import Call, translated
-from libbucket import Address, RetrySlowly, Throttled, parse_retry_after
+from aws_s3_provisioner.errors import Call, Elsewhere, request_id_in, request_id_of, translated
+from libbucket import Address, RetrySlowly, StoreUnavailable, Throttled, fence_requests, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,8 @@ _TO_BE_ONESELF: Final = "sts:AssumeRoleWithWebIdentity, by the trust policy of t
 _WEB_PAGE: Final = (b"<html", b"<!doctype html")
 _ELSEWHERE: Final = frozenset({301, 302, 307})
 _ELSEWHERE_CODES: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
+_FOR_NOW: Final = frozenset({302, 307})
+"""Redirects of S3 that end: of a name that is being removed in one region and made in another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,16 +198,49 @@ class _Maker:
             aws_session_token=credentials.token or None,
             config=_config(self.limits).merge(more),
         )
-        client.meta.events.register_first("before-send", self._ask_fence)
+        _fence(client, self.fence)
         client.meta.events.register_first("before-parse", _hear_out_a_proxy)
         return client
 
-    def _ask_fence(self, **_: object) -> None:
-        self.fence()
+
+class _HeldBack(Exception):
+    """What the fence raised, on its way through the SDK, which makes one of its own errors of any other."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+def _fence(client: Any, fence: Callable[[], None]) -> None:
+    """Has the client's connections ask the fence, once they are made, before each request that they send."""
+
+    def ask() -> None:
+        try:
+            fence()
+        except Exception as error:
+            raise _HeldBack(error) from error
+
+    # The SDK has no public way to a client's connections; a test of each kind of connection holds these names.
+    http = client._endpoint.http_session  # noqa: SLF001
+    manager = http._manager  # noqa: SLF001
+    fence_requests(manager, ask)
+    # Of this the SDK makes the pool managers of proxies, each when it is first needed.
+    http._pool_classes_by_scheme = manager.pool_classes_by_scheme  # noqa: SLF001
+    client.meta.events.register_first("needs-retry", _let_out)
+
+
+def _let_out(caught_exception: Exception | None, **_: object) -> None:
+    """Raises what the fence raised as it was."""
+    held = getattr(caught_exception, "kwargs", {}).get("error")
+    if isinstance(held, _HeldBack):
+        raise held.cause
 
 
 class _PodSession(Session):
-    """A session whose own calls, which fetch credentials, have our time limits and the class's endpoint."""
+    """A session whose own calls, which fetch credentials, have our time limits and the class's endpoint.
+
+    These calls change nothing at AWS, and so ask no fence: a verb that ends with them has sent the store nothing.
+    """
 
     def __init__(self, loader: Loader, region: str, sts_endpoint: str, limits: Limits) -> None:
         super().__init__()
@@ -248,6 +283,8 @@ def _config(limits: Limits) -> Config:
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         # The class says where to go, not the environment that the provisioner happens to run in.
         "ignore_configured_endpoint_urls": True,
+        "use_fips_endpoint": False,
+        "use_dualstack_endpoint": False,
         # S3-compatible stores know fewer checksums than AWS.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
@@ -269,16 +306,27 @@ def _partition(session: Session, parameters: Parameters) -> str:
         return "aws"
 
 
-def _hear_out_a_proxy(response_dict: Any, **_: object) -> None:
-    """Reads what stands before AWS and asks for fewer requests without a word of XML: the SDK can't parse that.
+def _hear_out_a_proxy(response_dict: Any, event_name: str, **_: object) -> None:
+    """Reads what stands before AWS and fails, or asks for fewer requests, in words that the SDK can't parse.
 
     Raises:
         Throttled: with the delay that was asked for.
+        StoreUnavailable: a failure of its own, such as a gateway's.
     """
     status, headers, body = (response_dict[each] for each in ("status_code", "headers", "body"))
-    if status in {429, 503} and isinstance(body, bytes) and not body.lstrip().startswith(b"<"):
-        delay = parse_retry_after(headers.get("Retry-After"))
-        raise Throttled(f"AWS, or what stands before it, asks for fewer requests (HTTP {status})", delay=delay)
+    # Pages in S3's place the SDK does parse, and has made a 500 of any status by now.
+    is_known_page = event_name.startswith("before-parse.s3.")
+    if body.lstrip().startswith(b"<") and (is_known_page or not _is_page(body)):
+        return
+    told: Any = {"delay": parse_retry_after(headers.get("Retry-After")), "request_id": request_id_in(headers)}
+    if status in {429, 503}:
+        raise Throttled(f"AWS, or what stands before it, asks for fewer requests (HTTP {status})", **told)
+    if status >= 500:
+        raise StoreUnavailable(f"AWS, or what stands before it, can't answer now (HTTP {status})", **told)
+
+
+def _is_page(body: bytes) -> bool:
+    return body.lstrip()[:20].lower().startswith(_WEB_PAGE)
 
 
 def _refuse_foreign_answer(response: Any, **_: object) -> None:
@@ -293,9 +341,14 @@ def _refuse_foreign_answer(response: Any, **_: object) -> None:
     code, headers = parsed.get("Error", {}).get("Code"), parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     if http.status_code in _ELSEWHERE or code in _ELSEWHERE_CODES:
         region = parsed.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "another region"
-        raise RetrySlowly(f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})")
+        kind = RetrySlowly if http.status_code in _FOR_NOW else Elsewhere
+        raise kind(
+            f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})",
+            request_id=request_id_of(parsed),
+        )
     # The SDK has turned the status of a page into 500 by now; the connection knows what it was.
-    if http.raw.status < 500 and http.content.lstrip()[:20].lower().startswith(_WEB_PAGE):
+    if http.raw.status < 500 and _is_page(http.content):
         raise RetrySlowly(
-            "a web page answers instead of AWS: parameter s3Endpoint must be the address of an API, not of a console"
+            "a web page answers instead of AWS: parameter s3Endpoint must be the address of an API, not of a console",
+            request_id=request_id_of(parsed),
         )

@@ -24,8 +24,10 @@ from libbucket import (
     NotReady,
     ProvisionerError,
     QuotaExceeded,
+    Reason,
     RetrySlowly,
     RetrySoon,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
     parse_retry_after,
@@ -51,7 +53,20 @@ BAD_KEY: Final = frozenset(
 DENIED: Final = frozenset({"403", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess"})
 """Codes that say: whoever this is may not do this."""
 
+_LONGEST_CODE: Final = 100
+
 _Answer = tuple[type[ProvisionerError], str]
+
+
+class Elsewhere(RetrySlowly):
+    """The bucket is in another region than the class says: it may be the account's own, or anybody's."""
+
+
+class _RefusedForNow(RetrySoon):
+    """An answer by its status, with a code that says that the same request may pass later: no outage."""
+
+    default_reason = Reason.STORE_REFUSED
+
 
 _DENIED_TEXT: Final = "the administrator's credentials lack the permission {permission} at {where} ({code})"
 _BAD_KEY_TEXT: Final = "{where} does not accept the administrator's credentials ({code}): mend {source}"
@@ -74,6 +89,7 @@ _REFILLED: Final = "something was written into the bucket while it was being emp
 _IDENTITY: Final = "the user, its key or its policy was changed by somebody while this was going on ({code})"
 _IN_USE: Final = "something that was added by hand stands in the way of {permission}: remove it first ({code})"
 _REFUSED: Final = "{where} refuses what parameters or additionalConfig ask for at {permission} ({code})"
+_NOT_SENT: Final = "the AWS SDK can't send what parameters or additionalConfig ask for at {permission} ({code})"
 _KEY: Final = "the key in parameter kmsKeyId can't be used: it must exist, be enabled, and allow it ({code})"
 _MISSING: Final = "{where} can't do {permission} ({code})"
 _WEB_IDENTITY: Final = "AWS does not accept the pod's own identity: mend its role's trust policy ({code})"
@@ -152,7 +168,7 @@ _ANSWERS: Final[Mapping[str, _Answer]] = {
     **_all("NoSuchAnnotation NoSuchBucket NoSuchKey NoSuchUpload NoSuchVersion 404", (NotReady, _VANISHED)),
     "BucketNotEmpty": (NotReady, _REFILLED),
     **_all("EntityAlreadyExists NameConflict NoSuchEntity RoleModified", (NotReady, _IDENTITY)),
-    **_all("DeleteConflict UnmodifiableEntity", (RetrySlowly, _IN_USE)),
+    **_all("DeleteConflict UnmodifiableEntity", (StoreRefused, _IN_USE)),
     **_all(
         "AnnotationNameTooLong DuplicateCertificate DuplicateSSHPublicKey EncryptionTypeMismatch "
         "InvalidAnnotationName InvalidArgument InvalidAuthorizationMessageException InvalidCertificate InvalidInput "
@@ -160,7 +176,7 @@ _ANSWERS: Final[Mapping[str, _Answer]] = {
         "InvalidUserType InvalidWriteOffset KeyPairMismatch MalformedCertificate MalformedPolicy "
         "MalformedPolicyDocument MalformedXML PolicyEvaluation PolicyNotAttachable RoleTemplateDisabled "
         "UnrecognizedPublicKeyEncoding UnsupportedMediaType ValidationError",
-        (RetrySlowly, _REFUSED),
+        (StoreRefused, _REFUSED),
     ),
     **_all(
         "KMS.DisabledException KMS.InvalidStateException KMS.KMSInvalidStateException KMS.NotFoundException",
@@ -169,7 +185,7 @@ _ANSWERS: Final[Mapping[str, _Answer]] = {
     **_all(
         "FeatureDisabled FeatureEnabled MethodNotAllowed NotImplemented NotSupportedService ReportExpired "
         "ReportNotPresent InvalidAction",
-        (RetrySlowly, _MISSING),
+        (StoreRefused, _MISSING),
     ),
 }
 """What each code of S3, IAM and STS means to a claim; for any other the status decides."""
@@ -211,7 +227,7 @@ _TYPES: Final[tuple[tuple[tuple[type[BaseException], ...], _Answer], ...]] = (
         (sdk.EndpointProviderError, sdk.InvalidEndpointConfigurationError, sdk.InvalidHostLabelError),
         (RetrySlowly, "parameters region and s3Endpoint don't go together ({code})"),
     ),
-    ((sdk.ParamValidationError, sdk.ValidationError), (RetrySlowly, _REFUSED)),
+    ((sdk.ParamValidationError, sdk.ValidationError), (RetrySlowly, _NOT_SENT)),
     ((ResponseParserError,), (RetrySlowly, _NOT_S3)),
     ((BotoCoreError, sdk.UndefinedModelAttributeError), (RetrySlowly, _ENVIRONMENT)),
     ((OSError,), (StoreUnavailable, "{where} can't be reached ({code})")),
@@ -271,22 +287,42 @@ def tolerated(*codes: str) -> Iterator[None]:
 
 def code_of(error: ClientError) -> str:
     """AWS's own code for `error` (`NoSuchBucket`); for an answer without a body its status."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+    return str(error.response.get("Error", {}).get("Code", ""))[:_LONGEST_CODE]
 
 
-def refused_in_batch(code: str, call: Call) -> ProvisionerError:
+def request_id_of(parsed: Mapping[str, Any]) -> str:
+    """What AWS's support asks for: the id of the request, and where there is one of the host; "" for none.
+
+    Args:
+        parsed: an answer as the SDK gives it, `ClientError.response` included.
+    """
+    metadata = parsed.get("ResponseMetadata", {})
+    headers = metadata.get("HTTPHeaders", {})
+    # IAM repeats the id in the body, and an answer without a body, or of what stands before AWS, has the header only.
+    request = str(metadata.get("RequestId") or request_id_in(headers))
+    host = str(metadata.get("HostId") or headers.get("x-amz-id-2", ""))
+    return f"{request}, x-amz-id-2 {host}" if request and host else request
+
+
+def request_id_in(headers: Mapping[str, str]) -> str:
+    """The id of the request in the headers of its answer; "" for none."""
+    return headers.get("x-amzn-requestid") or headers.get("x-amz-request-id") or ""
+
+
+def refused_in_batch(code: str, call: Call, *, request_id: str = "") -> ProvisionerError:
     """The core's error for one refusal in an answer to a request about several objects."""
-    return _answer(_ANSWERS.get(code, (StoreUnavailable, _OTHER)), call, code=code, delay=None)
+    answer = _as_answer(_ANSWERS.get(code, (StoreRefused, _OTHER)), status=200)
+    return _answer(answer, call, code=code, delay=None, request_id=request_id)
 
 
 def _from_code(error: ClientError, call: Call) -> ProvisionerError:
     code, metadata = code_of(error), error.response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode", 0))
     delay = parse_retry_after(metadata.get("HTTPHeaders", {}).get("retry-after"))
-    answer = _ANSWERS.get(code) or _from_status(status)
+    answer = _as_answer(_ANSWERS.get(code) or _from_status(status), status)
     if status in {429, 503} and issubclass(answer[0], RetrySoon):
         answer = (Throttled, _BUSY)
-    return _answer(answer, call, code=code or f"HTTP {status}", delay=delay)
+    return _answer(answer, call, code=code or f"HTTP {status}", delay=delay, request_id=request_id_of(error.response))
 
 
 def _from_status(status: int) -> _Answer:
@@ -294,16 +330,23 @@ def _from_status(status: int) -> _Answer:
         return Throttled, _BUSY
     if status in {401, 403}:
         return AccessDenied, _DENIED_TEXT
-    return (StoreUnavailable if status >= 500 or status == 0 else RetrySlowly), _OTHER
+    return (StoreUnavailable if status in {0, 408} or status >= 500 else StoreRefused), _OTHER
+
+
+def _as_answer(answer: _Answer, status: int) -> _Answer:
+    """Below 500 AWS has answered, whatever the code says of a failure: only that claim has to wait."""
+    kind, text = answer
+    has_answered = 0 < status < 500 and status not in {408, 429}
+    return (_RefusedForNow, text) if has_answered and kind is StoreUnavailable else answer
 
 
 def _from_type(error: Exception, call: Call) -> ProvisionerError:
     answer = next(answer for kinds, answer in _TYPES if isinstance(error, kinds))
-    return _answer(answer, call, code=type(error).__name__, delay=None)
+    return _answer(answer, call, code=type(error).__name__, delay=None, request_id="")
 
 
-def _answer(answer: _Answer, call: Call, *, delay: float | None, **told: str) -> ProvisionerError:
+def _answer(answer: _Answer, call: Call, *, delay: float | None, request_id: str, **told: str) -> ProvisionerError:
     kind, text = answer
     message = text.format(where=call.where, permission=call.permission, source=call.source, **told)
     extra: dict[str, Any] = {"delay": delay} if issubclass(kind, RetrySoon) else {}
-    return kind(message, **extra)
+    return kind(message, request_id=request_id, **extra)

@@ -18,7 +18,7 @@ from aws_s3_provisioner.errors import code_of, tolerated, translated
 from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr, is_stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from aws_s3_provisioner.client import Clients
     from aws_s3_provisioner.policy import Document
@@ -61,6 +61,7 @@ class Identity:
         tags: further tags of a user that is made.
         managed_policy: ARN of the policy that the Go provisioner made for this claim; empty for none.
         taken_over: a user without any stamp is this claim's: the Go provisioner made it.
+        is_recorded: an earlier call for this claim has answered with this user.
     """
 
     clients: Clients
@@ -71,6 +72,7 @@ class Identity:
     tags: Mapping[str, str]
     managed_policy: str
     taken_over: bool
+    is_recorded: bool
 
     def ensure(self) -> tuple[User, bool]:
         """The user is there, and is this claim's; a note that a bucket is being made, from a call before, is removed.
@@ -113,20 +115,19 @@ class Identity:
                 UserName=self.name, PolicyName=_POLICY_NAME, PolicyDocument=json.dumps(document)
             )
 
-    def has_only(self, access_key_id: str) -> bool:
-        """Whether this key is an active one of the user's; every other key of the user is removed.
+    def keys(self) -> dict[str, str]:
+        """Ids of all keys of the user, each with its status, `Active` or `Inactive`."""
+        with translated(self.clients.call("iam:ListAccessKeys")):
+            try:
+                found = self.clients.iam.list_access_keys(UserName=self.name)["AccessKeyMetadata"]
+            except ClientError as error:
+                if code_of(error) != _GONE:
+                    raise
+                return {}
+        return {key["AccessKeyId"]: key["Status"] for key in found}
 
-        A key that nobody knows is left by a crash between making it and storing it, and by two replicas at once.
-        """
-        keys = self._keys()
-        if keys.get(access_key_id) != "Active":
-            return False
-        for other in keys.keys() - {access_key_id}:
-            self._delete_key(other)
-        return True
-
-    def create_keys(self) -> AccessKeys:
-        """Makes a key, and removes all others.
+    def create_keys(self, *, spared: str = "") -> AccessKeys:
+        """Makes a key beside the one that is spared.
 
         Others are left by a crash between making one and storing it, and by a request that was sent again because its
         answer was lost. A user can have two keys, so that they have to go first only where there are two of them.
@@ -136,12 +137,16 @@ class Identity:
         """
         made = self._create_key()
         if made is None:
-            self._remove_keys()
+            self.delete_keys(self.keys().keys() - {spared})
             made = self._create_key()
         if made is None:
             raise NotReady(f"user {self.name} got other keys at the same time", delay=1)
-        self._remove_keys(but=made.access_key_id)
         return made
+
+    def delete_keys(self, access_key_ids: Iterable[str]) -> None:
+        """Removes keys of the user; those that are gone are fine."""
+        for one in access_key_ids:
+            self._delete_key(one)
 
     def declare_intent(self, bucket: str) -> None:
         """Notes on the user that this claim is about to make `bucket`."""
@@ -166,9 +171,10 @@ class Identity:
         """
         found = self._find()
         if found is not None and not self._is_ours(found):
+            self._check_stamp(found)
             return
         if found is not None:
-            self._remove_keys()
+            self.delete_keys(self.keys())
             self._delete_policy(_POLICY_NAME)
             if self.managed_policy:
                 self._detach(self.managed_policy)
@@ -177,6 +183,19 @@ class Identity:
                 raise NotReady(f"IAM still knows user {self.name}, which was removed", delay=1)
         if self.managed_policy:
             self._remove_managed_policy()
+
+    def _check_stamp(self, found: User) -> None:
+        """A user that was this claim's and carries nobody's tags is not left behind with keys that work.
+
+        Raises:
+            RetrySlowly: it is such a one.
+        """
+        if self.is_recorded and not is_stamped(found.tags):
+            raise RetrySlowly(
+                f"IAM user {self.name} has lost the tags that say whose it is: nothing of it is removed, and its "
+                f"access keys work on; restore {', '.join(self.owner.stamp())}, or remove the user by hand",
+                reason=Reason.ACCESS_DENIED,
+            )
 
     def _is_ours(self, found: User) -> bool:
         return self.owner.owns(found.tags, taken_over=self.taken_over)
@@ -201,17 +220,6 @@ class Identity:
         with translated(self.clients.call("iam:TagUser")):
             self.clients.iam.tag_user(UserName=self.name, Tags=[{"Key": k, "Value": v} for k, v in tags.items()])
 
-    def _keys(self) -> dict[str, str]:
-        """Ids of all keys of the user, each with its status."""
-        with translated(self.clients.call("iam:ListAccessKeys")):
-            try:
-                found = self.clients.iam.list_access_keys(UserName=self.name)["AccessKeyMetadata"]
-            except ClientError as error:
-                if code_of(error) != _GONE:
-                    raise
-                return {}
-        return {key["AccessKeyId"]: key["Status"] for key in found}
-
     def _create_key(self) -> AccessKeys | None:
         """A new key; None where the user has as many as it may have."""
         with translated(self.clients.call("iam:CreateAccessKey")):
@@ -222,10 +230,6 @@ class Identity:
                     raise
                 return None
         return AccessKeys(access_key_id=made["AccessKeyId"], secret_access_key=SecretStr(made["SecretAccessKey"]))
-
-    def _remove_keys(self, *, but: str = "") -> None:
-        for key in self._keys().keys() - {but}:
-            self._delete_key(key)
 
     def _delete_key(self, access_key_id: str) -> None:
         with translated(self.clients.call("iam:DeleteAccessKey")), tolerated(_GONE):
@@ -247,7 +251,7 @@ class Identity:
 
     def _remove_additions(self) -> None:
         """Removes the policies that were added to the user by hand, and keys that were made meanwhile."""
-        self._remove_keys()
+        self.delete_keys(self.keys())
         with translated(self.clients.call("iam:ListUserPolicies")):
             inline = self.clients.iam.list_user_policies(UserName=self.name)["PolicyNames"]
         for name in inline:

@@ -141,6 +141,18 @@ _DANGER: Final = (
 )
 
 
+def server_of(given: Mapping[str, str]) -> tuple[str, str]:
+    """Which server the buckets of a class are at: host and port, or AWS and the region; reads unchecked parameters."""
+    url = _with_schemes(given).get("s3Endpoint", "").strip()
+    if not url:
+        return "AWS", given.get("region", "").strip() or DEFAULT_REGION
+    try:
+        address = Address.from_url(url)
+    except ValueError:
+        return "no address", url
+    return address.host, str(address.port)
+
+
 def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
     """Reads the administrator's Secret.
 

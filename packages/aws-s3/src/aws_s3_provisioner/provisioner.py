@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from aws_s3_provisioner.client import Clients, Connector, Limits
+from aws_s3_provisioner.credentials import accepted_trials, ensure_keys
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_name, is_reserved
 from aws_s3_provisioner.parameters import (
@@ -21,11 +22,13 @@ from aws_s3_provisioner.parameters import (
     Parameters,
     parse_admin,
     parse_parameters,
+    server_of,
 )
-from aws_s3_provisioner.policy import build_access, may_list
+from aws_s3_provisioner.pending import PendingKeys
+from aws_s3_provisioner.policy import build_access
 from aws_s3_provisioner.request import Patience, Request, withdraw
 from aws_s3_provisioner.settings import parse_settings
-from aws_s3_provisioner.storage import Storage, Trial
+from aws_s3_provisioner.storage import Storage
 from libbucket import (
     AccessKeys,
     Authentication,
@@ -38,7 +41,6 @@ from libbucket import (
     Inspector,
     InvalidAdminSecret,
     InvalidClaim,
-    NotReady,
     ObjectBucket,
     Provisioner,
     Services,
@@ -47,7 +49,7 @@ from libbucket import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
     from aws_s3_provisioner.identity import User
 
@@ -67,6 +69,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({POLICY_KEY, LIFECYCLE_KEY, VERSIONING_KEY})
+    tracks_requests: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         self._services = services
         self._connector = Connector(limits or Limits(), services.fence)
         self._patience = patience or Patience()
+        self._pending = PendingKeys()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a user and a policy; see `Provisioner.provision`."""
@@ -88,7 +92,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
             ensure_bucket(request)
             for key in settings.apply(request.clients, request.bucket):
                 request.note(key)
-            return _ensure_access(request, options.credentials, warnings=request.parameters.warnings)
+            return _ensure_access(request, options, warnings=request.parameters.warnings)
 
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
@@ -119,7 +123,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if not is_name(request.bucket) or not request.storage.exists(request.bucket):
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
             unapplied = warn_unapplied(options.claim, self.supported_config)
-            return _ensure_access(request, options.credentials, warnings=request.parameters.warnings + unapplied)
+            return _ensure_access(request, options, warnings=request.parameters.warnings + unapplied)
 
     def revoke(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
@@ -132,7 +136,11 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         if keys is None:
             return False
         with self._request(options) as request:
-            return request.storage.attempt(keys, request.bucket) in _accepted(request.parameters)
+            return request.storage.attempt(keys, request.bucket).trial in accepted_trials(request.parameters)
+
+    def store_id(self, parameters: Mapping[str, str]) -> Hashable:
+        """Host and port of the store, or AWS and the region; see `Provisioner.store_id`."""
+        return server_of(parameters)
 
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[Request]:
@@ -150,9 +158,10 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 taken_over=of.taken_over,
                 # One that a class without users finds recorded is from before the class was changed.
                 has_user=parameters.create_user or bool(of.additional_state.get(_STATE_USER)),
-                was_bound=isinstance(of, BucketOptions) and of.was_bound,
+                was_bound=of.was_bound if isinstance(of, BucketOptions) else bool(of.additional_state),
                 repairs=[],
                 patience=self._patience,
+                pending=self._pending,
             )
 
     def _admin(self, parameters: Parameters) -> Admin | None:
@@ -177,6 +186,8 @@ def _identity(clients: Clients, parameters: Parameters, of: BucketOptions | Obje
         tags=parameters.tags,
         managed_policy=policy[0] if policy and is_the_claims else "",
         taken_over=of.taken_over and bool(of.additional_state.get(_STATE_USER)),
+        # Under a name of ours: the Go provisioner's record may be of a claim that nobody has proven to be this one.
+        is_recorded=of.additional_state.get(_STATE_USER) == of.user_id,
     )
 
 
@@ -190,7 +201,7 @@ def _check_name(options: BucketOptions) -> None:
         )
 
 
-def _ensure_access(request: Request, held: Authentication | None, *, warnings: tuple[str, ...]) -> ObjectBucket:
+def _ensure_access(request: Request, options: BucketOptions, *, warnings: tuple[str, ...]) -> ObjectBucket:
     """The claim's user, limited to its bucket, and credentials that work: those that the claim holds, or new ones."""
     if not request.parameters.create_user:
         if request.has_user:
@@ -198,6 +209,7 @@ def _ensure_access(request: Request, held: Authentication | None, *, warnings: t
         return _answer(request, _admins_own(request), state={_STATE_USER: "", _STATE_ARN: ""}, warnings=warnings)
     user, is_new = request.identity.ensure()
     if is_new:
+        request.pending.forget(request.user_key)
         request.note("user")
     document = build_access(
         request.clients.bucket_arn(request.bucket),
@@ -205,35 +217,19 @@ def _ensure_access(request: Request, held: Authentication | None, *, warnings: t
         key_arn=_key_arn(request, user),
     )
     has_policy = request.was_bound and not is_new
-    if not has_policy or not request.identity.is_limited(document):
+    is_policy_new = not has_policy or not request.identity.is_limited(document)
+    if is_policy_new:
         if has_policy:
             request.note("policy of the user")
         request.identity.limit(document)
-    keys = _working(request, held.access_keys if held is not None else None) or _new_keys(request)
+    keys = ensure_keys(
+        request,
+        options.credentials.access_keys if options.credentials else None,
+        is_unchanged=options.credentials_unchanged and not is_new,
+        is_policy_new=is_policy_new,
+    )
     state = {_STATE_USER: request.identity.name, _STATE_ARN: request.identity.managed_policy or user.arn}
     return _answer(request, keys, state=state, warnings=warnings)
-
-
-def _working(request: Request, keys: AccessKeys | None) -> AccessKeys | None:
-    if keys is None or not request.identity.has_only(keys.access_key_id):
-        return None
-    return keys if request.storage.attempt(keys, request.bucket) in _accepted(request.parameters) else None
-
-
-def _new_keys(request: Request) -> AccessKeys:
-    new, accepted, patience = request.identity.create_keys(), _accepted(request.parameters), request.patience
-    if not patience.until(lambda: request.storage.attempt(new, request.bucket) in accepted, patience.credentials):
-        raise NotReady(
-            f"the new credentials of user {request.identity.name} do not work yet; if this stays so, the bucket's own "
-            "policy may keep them out",
-            delay=5,
-        )
-    return new
-
-
-def _accepted(parameters: Parameters) -> frozenset[Trial]:
-    """What a trial by listing has to show: where the class lets nobody list, that S3 knows the key is all."""
-    return frozenset({Trial.WORKS} if may_list(parameters.iam_policy) else {Trial.WORKS, Trial.DENIED})
 
 
 def _check_handed_out(request: Request) -> None:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from libbucket import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from aws_s3_provisioner.client import Clients
     from aws_s3_provisioner.identity import Identity
     from aws_s3_provisioner.parameters import Admin, Parameters
+    from aws_s3_provisioner.pending import PendingKeys
     from aws_s3_provisioner.storage import Storage
     from libbucket import Owner
 
@@ -26,7 +27,9 @@ class Patience:
     """How long a verb works or waits, in seconds, before it lets the core call again.
 
     Attributes:
-        credentials: for new credentials to work: IAM needs seconds to tell all of S3 about them.
+        credentials: for new credentials to work, in one call: IAM needs seconds to tell all of S3 about them, and
+            sometimes minutes. What does not work by then is tried again by the next call, and other claims have their
+            turn meanwhile.
         replica: for another replica that is making the same bucket.
         poll: between two looks, at first; it doubles, up to two seconds.
         purge: removing objects.
@@ -34,7 +37,7 @@ class Patience:
         clock: seconds that never run backwards.
     """
 
-    credentials: float = 30.0
+    credentials: float = 10.0
     replica: float = 5.0
     poll: float = 0.5
     purge: float = 20.0
@@ -63,6 +66,7 @@ class Request:
         was_bound: whether an earlier call for this claim has answered.
         repairs: what this call has put right.
         patience: of this verb.
+        pending: keys that were made by earlier calls, for all claims.
     """
 
     parameters: Parameters
@@ -77,6 +81,12 @@ class Request:
     was_bound: bool
     repairs: list[str]
     patience: Patience
+    pending: PendingKeys
+
+    @property
+    def user_key(self) -> Hashable:
+        """What tells the claim's user from all others."""
+        return self.parameters.iam_endpoint, self.clients.partition, self.identity.name, self.owner
 
     def note(self, what: str) -> None:
         """Something had been changed by hand, and is put right."""
@@ -87,4 +97,5 @@ class Request:
 def withdraw(request: Request) -> None:
     """Withdraws what the claim got; where that was the administrator's own key, there is nothing to withdraw."""
     if request.has_user:
+        request.pending.forget(request.user_key)
         request.identity.withdraw()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from aws_s3_provisioner.errors import code_of, tolerated, translated
+from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
 from aws_s3_provisioner.parameters import LIFECYCLE_KEY, POLICY_KEY, VERSIONING_KEY, parse_json, parse_versioning
 from aws_s3_provisioner.policy import fill_bucket_policy, mistakes_in_bucket_policy
 from libbucket import InvalidConfig
@@ -157,4 +157,6 @@ def _refused(error: ClientError, key: str) -> Exception:
     """The claim's fault, where AWS says so; anything else is left to `translated`."""
     if code_of(error) not in _REFUSED_BY_AWS:
         return error
-    return InvalidConfig(f"AWS does not take additionalConfig.{key} ({code_of(error)})")
+    return InvalidConfig(
+        f"AWS does not take additionalConfig.{key} ({code_of(error)})", request_id=request_id_of(error.response)
+    )

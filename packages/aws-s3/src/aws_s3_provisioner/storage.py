@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from aws_s3_provisioner.errors import BAD_KEY, DENIED, code_of, refused_in_batch, tolerated, translated
+from aws_s3_provisioner.errors import (
+    BAD_KEY,
+    DENIED,
+    code_of,
+    refused_in_batch,
+    request_id_of,
+    tolerated,
+    translated,
+)
 from aws_s3_provisioner.policy import mistakes_in_bucket_policy
 from libbucket import AccessDenied, BucketExists, BucketNotEmpty
 
@@ -43,6 +51,26 @@ class Trial(Enum):
     DENIED = "known, and denied"
     UNKNOWN = "not known, or not yet"
     NO_BUCKET = "there is no bucket"
+
+
+_REFUSED_TRIALS: Final[Mapping[str, Trial]] = {
+    **dict.fromkeys(BAD_KEY, Trial.UNKNOWN),
+    **dict.fromkeys(DENIED, Trial.DENIED),
+    "NoSuchBucket": Trial.NO_BUCKET,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One trial of a claim's credentials.
+
+    Attributes:
+        trial: what came of it.
+        request_id: of the answer that refused it; "" where it worked, or nobody was asked.
+    """
+
+    trial: Trial
+    request_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +115,7 @@ class Storage:
                 if code == "NoSuchBucket":
                     return None
                 if code in DENIED and self._is_anothers(bucket):
-                    raise BucketExists(f"bucket {bucket} exists in another AWS account: choose another name") from error
+                    raise _anothers(bucket, request_id_of(error.response)) from error
                 if code not in {"NoSuchTagSet", "NoSuchTagSetError"}:
                     raise
                 # Stores that only speak S3 say so of a bucket that is not there, too.
@@ -128,7 +156,7 @@ class Storage:
         with translated(self.clients.call("s3:PutBucketTagging")):
             self.clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tag_set(tags)})
 
-    def attempt(self, keys: AccessKeys, bucket: str) -> Trial:
+    def attempt(self, keys: AccessKeys, bucket: str) -> Attempt:
         """Tries a claim's own keys on its bucket, in one request.
 
         Raises:
@@ -138,14 +166,11 @@ class Storage:
             try:
                 self.clients.s3_as(keys).list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=_PROBE_PREFIX)
             except ClientError as error:
-                if code_of(error) in BAD_KEY:
-                    return Trial.UNKNOWN
-                if code_of(error) in DENIED:
-                    return Trial.DENIED
-                if code_of(error) == "NoSuchBucket":
-                    return Trial.NO_BUCKET
-                raise
-        return Trial.WORKS
+                trial = _REFUSED_TRIALS.get(code_of(error))
+                if trial is None:
+                    raise
+                return Attempt(trial=trial, request_id=request_id_of(error.response))
+        return Attempt(trial=Trial.WORKS)
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no version, no delete marker and no unfinished upload."""
@@ -247,8 +272,8 @@ class Storage:
             answer = self.clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
         for refused in answer.get("Errors", []):
             if refused.get("Code") in _LOCKED and self._has_object_lock(bucket):
-                raise _locked(bucket, refused.get("Key", ""))
-            raise refused_in_batch(refused.get("Code", ""), call)
+                raise _locked(bucket, refused.get("Key", ""), request_id_of(answer))
+            raise refused_in_batch(refused.get("Code", ""), call, request_id=request_id_of(answer))
         return len(doomed)
 
     def _uploads(self, bucket: str) -> list[tuple[str, str]]:
@@ -312,8 +337,13 @@ def _names(page: Any, *, markers: bool = True) -> list[tuple[str, str]]:
     return [(each["Key"], each["VersionId"]) for each in found]
 
 
-def _locked(bucket: str, key: str) -> BucketNotEmpty:
+def _locked(bucket: str, key: str, request_id: str = "") -> BucketNotEmpty:
     return BucketNotEmpty(
         f"bucket {bucket} holds objects that are locked (retention or legal hold), such as {key[:100]!r}: "
-        "it can be deleted when the locks have ended"
+        "it can be deleted when the locks have ended",
+        request_id=request_id,
     )
+
+
+def _anothers(bucket: str, request_id: str) -> BucketExists:
+    return BucketExists(f"bucket {bucket} exists in another AWS account: choose another name", request_id=request_id)

@@ -15,13 +15,13 @@ from botocore.exceptions import ClientError
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
 from aws_s3_provisioner.request import Patience
-from aws_s3_provisioner.storage import Storage, Trial
+from aws_s3_provisioner.storage import Attempt, Storage, Trial
 from libbucket import NotReady, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from aws_backend import AwsAdministrator
     from aws_servers import AwsServer
@@ -106,16 +106,16 @@ def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_come_a
     tenant = lenient_world.greenfield()
     iam, user = lenient_world.administrator.iam, tenant.request.user_id  # type: ignore[attr-defined]
     iam.create_access_key(UserName=user)
-    remove_keys = Identity._remove_keys
+    delete_keys = Identity.delete_keys
 
-    def then_the_other(self: Identity, *, but: str = "") -> None:
-        remove_keys(self, but=but)
+    def then_the_other(self: Identity, access_key_ids: Iterable[str]) -> None:
+        delete_keys(self, access_key_ids)
         for _ in range(2):
             iam.create_access_key(UserName=user)
 
     request = builders.again(tenant.request, tenant.answer, with_credentials=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Identity, "_remove_keys", then_the_other)
+        patch.setattr(Identity, "delete_keys", then_the_other)
         with pytest.raises(NotReady):
             lenient_world.provisioner.provision(request)
     assert lenient_world.greenfield(request).credentials.access_keys
@@ -174,15 +174,15 @@ def test_new_credentials_are_waited_for_and_not_longer_than_the_bound(world: Wor
     slept: list[float] = []
     patient = Patience(credentials=30.0, poll=0.5, sleep=slept.append, clock=lambda: sum(slept))
     provisioner = a_provisioner(backend.server, patience=patient)
-    answers = iter([Trial.UNKNOWN, Trial.DENIED, Trial.WORKS])
+    answers = iter(Attempt(trial=trial) for trial in (Trial.UNKNOWN, Trial.DENIED, Trial.WORKS))
     request = world.request()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "attempt", lambda *_: next(answers))
         provisioner.provision(request)
     assert slept == [0.5, 1.0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Storage, "attempt", lambda *_: Trial.UNKNOWN)
-        with pytest.raises(NotReady, match="do not work yet") as refused:
+        patch.setattr(Storage, "attempt", lambda *_: Attempt(trial=Trial.UNKNOWN))
+        with pytest.raises(NotReady, match="does not work yet") as refused:
             provisioner.provision(request)
     assert refused.value.delay
     assert 30 <= sum(slept) <= 33

@@ -10,13 +10,18 @@ import re
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
+import pytest
 import urllib3
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
@@ -26,6 +31,8 @@ from aws_s3_provisioner.request import Patience
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities
+from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.misbehaving import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -343,6 +350,25 @@ class AwsBackend(Backend):
         hasty = a_provisioner(self.server, limits=Limits(connect=seconds, read=seconds))
         return hasty, {**self.parameters, "s3Endpoint": url, "iamEndpoint": url}
 
+    def refusal(self, status: int, code: str) -> Answer:
+        # In the form of IAM's answers, which the SDK's parser for S3 takes as well. S3's own is in test_answers.py.
+        body = (
+            f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error>"
+            f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
+        )
+        headers = {"x-amz-request-id": REQUEST_ID, "Content-Type": "text/xml"}
+        return Answer(status=status, headers=headers, body=body.encode())
+
+    @property
+    def administrators_keys(self) -> list[str]:
+        """Ids of the access keys of the provisioner's own user, and of root."""
+        return [self._steward["AWS_ACCESS_KEY_ID"], self.server.access_key]
+
+    @contextmanager
+    def distrusting(self) -> Iterator[AwsS3Provisioner]:
+        with distrust_all_but(*self.administrators_keys):
+            yield self.provisioner()
+
     @property
     def parameters(self) -> Mapping[str, str]:
         return {
@@ -390,6 +416,33 @@ def a_provisioner(
     data = {key: SecretStr(value) for key, value in held.items()}
     services = Services(read_secret=lambda _namespace, _name: data)
     return AwsS3Provisioner(services, limits=limits, patience=patience)
+
+
+@contextmanager
+def distrust_all_but(*access_keys: str, code: str = "InvalidAccessKeyId") -> Iterator[list[str]]:
+    """Within the block, requests that are signed with any other key than these are refused; yields whose were.
+
+    As S3 does where it has not heard of a key: 403, and nothing of it reaches the server.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
+    """
+    refused: list[str] = []
+    send = URLLib3Session.send
+    body = f"<Error><Code>{code}</Code><Message>no</Message><RequestId>{REQUEST_ID}</RequestId></Error>"
+
+    def sent(self: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
+        signed = re.search(r"Credential=([^/]+)/", str(request.headers.get("Authorization")))
+        assert signed is not None, "a request without a signature"
+        if signed[1] in access_keys:
+            return send(self, request)
+        refused.append(signed[1])
+        headers = HTTPHeaders()
+        headers["x-amz-request-id"] = REQUEST_ID
+        raw = urllib3.HTTPResponse(body=BytesIO(body.encode()), status=403, preload_content=False)
+        return AWSResponse(request.url, 403, headers, raw)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(URLLib3Session, "send", sent)
+        yield refused
 
 
 def _plain(method: str, url: str, data: bytes | None = None) -> bytes:

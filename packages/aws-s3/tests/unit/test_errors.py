@@ -25,9 +25,11 @@ from libbucket import (
     QuotaExceeded,
     RetrySlowly,
     RetrySoon,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
 )
+from libbucket._outcomes import StoreSignal, store_signal
 
 CANARY = "wJalrXUtnFEMI-canary"
 CALL = Call(where="AWS in eu-west-1", permission="s3:CreateBucket")
@@ -36,11 +38,10 @@ CODES: dict[str, type[ProvisionerError]] = {
     "AuthorizationHeaderMalformed": RetrySlowly,
     "BucketAlreadyExists": BucketExists,
     "BucketNotEmpty": NotReady,
-    "DeleteConflict": RetrySlowly,
+    "DeleteConflict": StoreRefused,
     "EntityTemporarilyUnmodifiable": NotReady,
     "ExpiredToken": AccessDenied,
     "IllegalLocationConstraintException": RetrySlowly,
-    "InternalError": StoreUnavailable,
     "InvalidAccessKeyId": AccessDenied,
     "InvalidBucketName": InvalidClaim,
     "InvalidClientTokenId": AccessDenied,
@@ -52,13 +53,14 @@ CODES: dict[str, type[ProvisionerError]] = {
     "OperationAborted": NotReady,
     "PermanentRedirect": RetrySlowly,
     "RequestTimeTooSkewed": AccessDenied,
-    "RequestTimeout": StoreUnavailable,
-    "ServiceUnavailable": StoreUnavailable,
     "SignatureDoesNotMatch": AccessDenied,
     "SlowDown": Throttled,
     "Throttling": Throttled,
     "TooManyBuckets": QuotaExceeded,
 }
+
+
+FAILURES = ["IDPCommunicationError", "InternalError", "RequestTimeout", "ServiceUnavailable"]
 
 
 def modelled_codes() -> list[str]:
@@ -91,6 +93,40 @@ def test_a_code_has_its_answer(code: str, kind: type[ProvisionerError]) -> None:
     error = translate(answered(code))
     assert type(error) is kind
     assert code in error.message
+
+
+@pytest.mark.parametrize("code", FAILURES)
+@pytest.mark.parametrize("status", [400, 404, 409])
+def test_a_failure_that_is_answered_as_a_refusal_is_retried_soon_and_no_outage(code: str, status: int) -> None:
+    error = translate(answered(code, status))
+    assert isinstance(error, RetrySoon)
+    assert store_signal(error) is StoreSignal.ANSWERED
+
+
+@pytest.mark.parametrize("code", FAILURES)
+@pytest.mark.parametrize("status", [408, 500, 502])
+def test_a_failure_that_is_answered_as_one_is_an_outage(code: str, status: int) -> None:
+    error = translate(answered(code, status))
+    assert type(error) is StoreUnavailable
+    assert store_signal(error) is StoreSignal.UNAVAILABLE
+
+
+@pytest.mark.parametrize("code", modelled_codes())
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 418])
+def test_no_modelled_refusal_below_500_is_an_outage_unless_it_asks_for_fewer_requests(code: str, status: int) -> None:
+    error = translate(answered(code, status))
+    assert isinstance(error, Throttled) or store_signal(error) is not StoreSignal.UNAVAILABLE
+
+
+def test_the_request_id_of_an_answer_is_kept() -> None:
+    error = answered("AccessDenied", 403)
+    error.response["ResponseMetadata"] |= {"RequestId": "4442587FB7D0A2F9"}
+    assert translate(error).request_id == "4442587FB7D0A2F9"
+    error.response["ResponseMetadata"] |= {"HostId": "d3Jvbmc="}
+    assert translate(error).request_id == "4442587FB7D0A2F9, x-amz-id-2 d3Jvbmc="
+    headers = {"x-amz-request-id": "4442587FB7D0A2F9"}
+    assert translate(answered("404", 404, **headers)).request_id == "4442587FB7D0A2F9"
+    assert translate(sdk.NoCredentialsError()).request_id == ""
 
 
 @pytest.mark.parametrize("code", modelled_codes())
@@ -134,7 +170,7 @@ def test_every_error_class_of_the_sdk_was_found() -> None:
         (sdk.PartialCredentialsError(provider="x", cred_var=CANARY), RetrySlowly, "settings"),
         (sdk.ProfileNotFound(profile=CANARY), RetrySlowly, "settings"),
         (sdk.UnknownRegionError(region_name=CANARY, error_msg=CANARY), RetrySlowly, "region"),
-        (sdk.ParamValidationError(report=CANARY), RetrySlowly, "refuses"),
+        (sdk.ParamValidationError(report=CANARY), RetrySlowly, "can't send"),
         (ResponseParserError(CANARY), RetrySlowly, "s3Endpoint"),
         (json.JSONDecodeError(CANARY, "", 0), RetrySlowly, "s3Endpoint"),
         (KeyError(CANARY), RetrySlowly, "iamEndpoint"),
@@ -155,10 +191,13 @@ def test_an_error_of_the_network_or_the_sdk_says_what_to_mend(
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, RetrySlowly),
+        (400, StoreRefused),
         (401, AccessDenied),
         (403, AccessDenied),
-        (404, RetrySlowly),
+        (404, StoreRefused),
+        (408, StoreUnavailable),
+        (412, StoreRefused),
+        (418, StoreRefused),
         (429, Throttled),
         (500, StoreUnavailable),
         (503, Throttled),
@@ -213,7 +252,15 @@ def test_a_code_that_is_fine_passes_and_another_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"), [("AccessDenied", AccessDenied), ("SlowDown", Throttled), ("Whatever", StoreUnavailable)]
+    ("code", "kind"), [("AccessDenied", AccessDenied), ("SlowDown", Throttled), ("Whatever", StoreRefused)]
 )
 def test_a_refusal_in_a_batch_has_the_same_answers(code: str, kind: type[ProvisionerError]) -> None:
-    assert type(refused_in_batch(code, CALL)) is kind
+    error = refused_in_batch(code, CALL, request_id="4442587FB7D0A2F9")
+    assert type(error) is kind
+    assert error.request_id == "4442587FB7D0A2F9"
+
+
+def test_a_failure_for_one_object_of_a_batch_is_no_outage() -> None:
+    error = refused_in_batch("InternalError", CALL)
+    assert isinstance(error, RetrySoon)
+    assert store_signal(error) is StoreSignal.ANSWERED

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from aws_s3_provisioner.parameters import (
     parse_admin,
@@ -12,7 +15,8 @@ from aws_s3_provisioner.parameters import (
     parse_parameters,
     parse_versioning,
 )
-from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, SecretStr
+from aws_s3_provisioner.provisioner import AwsS3Provisioner
+from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, SecretStr, Services
 
 READ_ONLY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"]}]}
 KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -161,3 +165,31 @@ def test_json_is_an_object(value: str) -> None:
         parse_json({"bucketPolicy": value}, "bucketPolicy")
     assert parse_json({"bucketPolicy": '{"a": 1}'}, "bucketPolicy") == {"a": 1}
     assert parse_json({}, "bucketPolicy") is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "server"),
+    [
+        ({}, ("AWS", "us-west-1")),
+        ({"region": " eu-west-1 ", "tags": "a=b"}, ("AWS", "eu-west-1")),
+        ({"region": "eu-west-1", "s3Endpoint": "https://S3.example.com"}, ("s3.example.com", "443")),
+        ({"region": "eu-west-2", "s3Endpoint": "s3.example.com:443", "tags": "x=y"}, ("s3.example.com", "443")),
+        ({"s3Endpoint": "http://s3.example.com"}, ("s3.example.com", "80")),
+    ],
+)
+def test_classes_of_one_server_have_one_store_id(parameters: dict[str, str], server: tuple[str, str]) -> None:
+    assert a_provisioner_of_nothing().store_id(parameters) == server
+
+
+@given(st.dictionaries(st.sampled_from(["s3Endpoint", "region", "iamEndpoint"]), st.text()))
+@example({"s3Endpoint": "http://["})
+@example({"s3Endpoint": "http://host:99999"})
+@example({"s3Endpoint": "http://host:port"})
+def test_a_store_id_is_given_whatever_the_parameters_hold(parameters: dict[str, str]) -> None:
+    provisioner = a_provisioner_of_nothing()
+    assert hash(provisioner.store_id(parameters)) == hash(provisioner.store_id(dict(parameters)))
+
+
+@cache
+def a_provisioner_of_nothing() -> AwsS3Provisioner:
+    return AwsS3Provisioner(Services(read_secret=lambda *_: {}))
