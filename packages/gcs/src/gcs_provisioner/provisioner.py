@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -17,6 +17,7 @@ from gcs_provisioner.client import Connector, Patience, Verdict
 from gcs_provisioner.identity import Identity, build_account_id, build_email
 from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, Keys, own_key, remembered
 from gcs_provisioner.parameters import (
+    DEFAULT_ENDPOINT,
     KUBERNETES_KEY,
     VERSIONING_KEY,
     Kind,
@@ -28,6 +29,7 @@ from gcs_provisioner.parameters import (
 )
 from gcs_provisioner.policy import grant, grant_shared, is_same, withdraw, withdraw_shared, workload_member
 from gcs_provisioner.storage import Storage, UnknownMember, build_stamp
+from gcs_provisioner.unfinished import Unfinished
 from libbucket import (
     AccessDenied,
     Authentication,
@@ -46,12 +48,13 @@ from libbucket import (
     Provisioner,
     RetrySlowly,
     Services,
+    StoreRefused,
     drain,
     warn_unapplied,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
     from typing import Any
 
     from google.cloud.storage import Bucket
@@ -95,11 +98,13 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({VERSIONING_KEY, KUBERNETES_KEY})
+    tracks_requests: ClassVar[bool] = True
 
     def __init__(self, services: Services, *, patience: Patience | None = None) -> None:
         self._services = services
         self._patience = patience or Patience()
         self._connector = Connector(self._patience, services.fence)
+        self._unfinished = Unfinished(services.now)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a service account and its keys; see `Provisioner.provision`."""
@@ -110,7 +115,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             found = _ensure_bucket(request, versioning=bool(versioning), is_known=options.was_bound)
             if versioning is not None and request.storage.set_versioning(found, enabled=versioning):
                 request.note("versioning")
-            authentication = _ensure_access(request, found, options)
+            authentication = self._ensure_access(request, found, options)
             return _answer(request, found, authentication)
 
     def delete(self, ob: ObjectBucket) -> None:
@@ -146,7 +151,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             found = request.storage.find(request.bucket) if _is_name(request.bucket, dots=True) else None
             if found is None:
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
-            authentication = _ensure_access(request, found, options)
+            authentication = self._ensure_access(request, found, options)
             return _answer(request, found, authentication, warn_unapplied(options.claim, {VERSIONING_KEY}))
 
     def revoke(self, ob: ObjectBucket) -> None:
@@ -160,6 +165,15 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if options.credentials is None:
                 return False
             return _is_intact(request, options.credentials)
+
+    def store_id(self, parameters: Mapping[str, str]) -> Hashable:
+        """The endpoint and the project, to which Google's rate limits apply: see `Provisioner.store_id`.
+
+        Where the class names no project, the administrator's key does.
+        """
+        endpoint = parameters.get("endpoint", "").strip().rstrip("/").lower() or DEFAULT_ENDPOINT
+        key = (parameters.get("secretNamespace", "").strip(), parameters.get("secretName", "").strip())
+        return endpoint, parameters.get("project", "").strip() or key
 
     def generate_user_id(self, claim: Claim, ob: ObjectBucket | None) -> str:
         """A name that Google takes for a service account; see `Provisioner.generate_user_id`."""
@@ -175,7 +189,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 parameters=parameters,
                 clients=clients,
                 storage=Storage(clients=clients),
-                identity=_identity(clients, of),
+                identity=_identity(clients, of, self._unfinished),
                 bucket=of.bucket_name,
                 owner=of.owner,
                 taken_over=of.taken_over,
@@ -190,18 +204,50 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)
         return parse_admin(secret, named=f"{parameters.secret_namespace}/{parameters.secret_name}")
 
+    def _ensure_access(self, request: _Request, found: Bucket, options: BucketOptions) -> Authentication:
+        """The claim's account, with its permission and its keys: those that the claim holds, or new ones that work."""
+        if request.identity.is_shared and not found.iam_configuration.uniform_bucket_level_access_enabled:
+            raise RetrySlowly(
+                f"bucket {request.bucket} has no uniform bucket-level access, which parameter serviceAccount needs: "
+                "without it Google takes no conditions, by which claims that share an account are told apart"
+            )
+        is_new = request.identity.ensure()
+        if is_new:
+            request.note("service account")
+        keys = Keys(
+            clients=request.clients,
+            identity=request.identity,
+            bucket=request.bucket,
+            held=options.credentials,
+            state=options.additional_state,
+            unchanged=options.credentials_unchanged,
+            was_bound=options.was_bound,
+            is_new=is_new,
+            unfinished=self._unfinished,
+            now=self._services.now,
+        )
+        if keys.has_lost_file():
+            request.identity.remove()
+            keys = replace(keys, is_new=request.identity.ensure())
+        _open_bucket(request)
+        members = _decide_workload(request, options)
+        if members is not None and request.identity.let_act(members):
+            request.note("who may act as the service account")
+        return keys.ensure()
+
     def _withdraw(self, request: _Request, ob: ObjectBucket) -> None:
         """The claim is out, in an order that leaves no door open: permission, keys, account.
 
         The permission goes first, because tokens that were minted outlive their key by up to an hour.
         """
         _close_bucket(request)
+        self._unfinished.forget(request.identity.email, request.owner.uid)
         if request.identity.is_shared:
             self._withdraw_from_shared(request, ob.additional_state)
             return
         if request.identity.is_anothers():
             return
-        for key_id in request.identity.key_ids():
+        for key_id in request.identity.key_states():
             request.identity.delete_key(key_id)
         self._stop_hmac(request, None)
         request.identity.remove()
@@ -226,12 +272,12 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             )
 
 
-def _identity(clients: Clients, of: BucketOptions | ObjectBucket) -> Identity:
+def _identity(clients: Clients, of: BucketOptions | ObjectBucket, unfinished: Unfinished) -> Identity:
     """Recorded names win over derived ones: how they are derived may change between releases."""
     shared = clients.parameters.service_account
     own = of.additional_state.get(_ACCOUNT_STATE) or build_email(of.user_id, clients.project)
     title = f"objectbucket-{of.user_id}" if shared else ""
-    return Identity(clients=clients, email=shared or own, owner=of.owner, title=title)
+    return Identity(clients=clients, email=shared or own, owner=of.owner, unfinished=unfinished, title=title)
 
 
 def _is_name(bucket: str, *, dots: bool = False) -> bool:
@@ -300,33 +346,6 @@ def _check_ours(request: _Request, found: Bucket) -> None:
         raise BucketExists(f"bucket {request.bucket} exists and was not made for this claim: it stays as it is")
 
 
-def _ensure_access(request: _Request, found: Bucket, options: BucketOptions) -> Authentication:
-    """The claim's account, with its permission and keys that work: those that the claim holds, or new ones."""
-    if request.identity.is_shared and not found.iam_configuration.uniform_bucket_level_access_enabled:
-        raise RetrySlowly(
-            f"bucket {request.bucket} has no uniform bucket-level access, which parameter serviceAccount needs: "
-            "without it Google takes no conditions, by which claims that share an account are told apart"
-        )
-    keys = Keys(
-        clients=request.clients,
-        identity=request.identity,
-        bucket=request.bucket,
-        held=options.credentials,
-        state=options.additional_state,
-    )
-    is_new = request.identity.ensure()
-    if is_new:
-        request.note("service account")
-    if not is_new and keys.has_lost_file():
-        request.identity.remove()
-        request.identity.ensure()
-    _open_bucket(request)
-    members = _decide_workload(request, options)
-    if members is not None and request.identity.let_act(members):
-        request.note("who may act as the service account")
-    return keys.ensure()
-
-
 def _open_bucket(request: _Request) -> None:
     """The claim's account may use the bucket; a fresh account is waited for until Google knows it."""
     email, title = request.identity.email, request.identity.title
@@ -345,7 +364,9 @@ def _open_bucket(request: _Request) -> None:
     def is_open() -> bool:
         try:
             is_there = request.storage.edit_policy(request.bucket, noted)
-        except UnknownMember:
+        except UnknownMember as unknown:
+            if not request.identity.is_fresh:
+                raise unknown.refusal from unknown
             return False
         if not is_there:
             raise NotReady(f"bucket {request.bucket} was removed by somebody while this was going on")
@@ -367,6 +388,14 @@ def _close_bucket(request: _Request) -> None:
     except AccessDenied:
         # A claim that asked for a bucket of somebody else's project never got in, and must be able to go.
         if request.was_bound:
+            raise
+    except UnknownMember as unknown:
+        if title:
+            raise unknown.refusal from unknown
+    except StoreRefused:
+        # Writing a policy writes the bindings of all, and may be refused for one of others. An account of the claim's
+        # own is removed next, which ends its access as well.
+        if title:
             raise
 
 

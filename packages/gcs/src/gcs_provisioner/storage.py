@@ -15,18 +15,27 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from google.api_core import exceptions as api
-from google.api_core.iam import Policy
 from google.cloud.storage.constants import PUBLIC_ACCESS_PREVENTION_ENFORCED
 
-from gcs_provisioner.errors import Call, from_response, translated
+from gcs_provisioner.client import ask_storage
+from gcs_provisioner.errors import (
+    Call,
+    constraint_of,
+    from_refusal,
+    from_response,
+    reason_of,
+    request_id_of,
+    translated,
+)
 from gcs_provisioner.policy import is_same
-from libbucket import BucketNotEmpty, NotReady
+from libbucket import AccessDenied, BucketNotEmpty, NotReady, ProvisionerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     import requests
+    from google.api_core.iam import Policy
     from google.cloud.storage import Blob, Bucket
 
     from gcs_provisioner.client import Clients
@@ -84,11 +93,17 @@ class Storage:
                 )
             except api.Conflict:
                 return None
+            except api.NotFound as refusal:
+                raise self.clients.no_such_project(refusal.response) from refusal
+            except api.Forbidden as refusal:
+                if wanted.kms_key_name and reason_of(refusal.response) == "forbidden":
+                    raise self._denied_with_kms(refusal) from refusal
+                raise
 
     def stamp(self, bucket: Bucket, stamp: Mapping[str, str]) -> None:
         """Writes the owner's stamp on a bucket that carries none, or an earlier claim's; other labels stay."""
         bucket.labels = {**bucket.labels, **stamp}
-        with translated(self._call("storage.buckets.update")):
+        with translated(self._call("storage.buckets.update", conditional=True)):
             bucket.patch(if_metageneration_match=bucket.metageneration, **self.clients.bounds)
 
     def set_versioning(self, bucket: Bucket, *, enabled: bool) -> bool:
@@ -110,13 +125,18 @@ class Storage:
             NotReady: others wrote too often.
             UnknownMember: Google does not know the account yet.
         """
+        refused = ""
         for attempt in range(_POLICY_ATTEMPTS):
             policy = self._read_policy(bucket)
             if policy is None:
                 return False
             wanted = edit(policy.bindings)
-            if is_same(wanted, policy.bindings) or self._write_policy(bucket, policy, wanted):
+            if is_same(wanted, policy.bindings):
                 return True
+            refusal = self._write_policy(bucket, policy, wanted, is_last=policy.etag == refused)
+            if refusal is None:
+                return True
+            refused = policy.etag
             self.clients.patience.step_back(attempt)
         raise NotReady(f"the policy of bucket {bucket} is being written by others all the time", delay=2)
 
@@ -186,19 +206,38 @@ class Storage:
                 return None
         return policy
 
-    def _write_policy(self, bucket: str, read: Policy, wanted: list[Binding]) -> bool:
-        """False where somebody else wrote since, or Google does not know the account yet."""
-        policy = Policy(etag=read.etag, version=3)
-        policy.bindings = wanted
-        with translated(self._call("storage.buckets.setIamPolicy")):
+    def _write_policy(
+        self, bucket: str, read: Policy, wanted: list[Binding], *, is_last: bool
+    ) -> api.GoogleAPICallError | None:
+        """Writes the policy; gives the refusal where somebody else may have written since.
+
+        Google answers 412 to a lost race and to what an organisation policy forbids, with the same reason. A policy
+        that was read again with the etag that was refused before has not been written by others.
+
+        Args:
+            bucket: its name.
+            read: what was read.
+            wanted: the bindings.
+            is_last: whether a write with this very etag was refused before.
+
+        Raises:
+            UnknownMember: Google does not know an account of the policy.
+            StoreRefused: an organisation policy forbids it.
+        """
+        body = {"etag": read.etag, "version": 3, "bindings": wanted}
+        with translated(self._call("storage.buckets.setIamPolicy", conditional=not is_last)):
             try:
-                self.clients.storage.bucket(bucket).set_iam_policy(policy, **self.clients.bounds)
-            except (api.PreconditionFailed, api.Conflict):
-                return False
+                # Not by Policy, which leaves out a list that is empty: Google refuses a policy without bindings.
+                permission = "storage.buckets.setIamPolicy"
+                ask_storage(self.clients, "PUT", f"b/{quote(bucket, safe='')}/iam", permission=permission, body=body)
+            except (api.PreconditionFailed, api.Conflict) as refusal:
+                if is_last or constraint_of(refusal.response):
+                    raise
+                return refusal
             except api.BadRequest as refusal:
                 # What a fresh account is answered with: nobody but its maker knows it for some seconds.
-                raise UnknownMember(f"Google does not take the new policy of bucket {bucket} yet", delay=5) from refusal
-        return True
+                raise UnknownMember(bucket, from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))) from None
+        return None
 
     def _page_of_versions(self, bucket: str) -> list[Blob]:
         with translated(self._call("storage.objects.list")):
@@ -239,12 +278,31 @@ class Storage:
             raise from_response(response, call)
         return response
 
-    def _call(self, permission: str) -> Call:
-        return Call(url=self.clients.parameters.endpoint, permission=permission)
+    def _denied_with_kms(self, refusal: api.Forbidden) -> AccessDenied:
+        return AccessDenied(
+            "Google refuses storage.buckets.create (403 forbidden): the administrator's service account lacks it, or the "
+            "project's Cloud Storage service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on the key that "
+            "kmsKeyName names",
+            request_id=request_id_of(getattr(refusal.response, "headers", None) or {}),
+        )
+
+    def _call(self, permission: str, *, conditional: bool = False) -> Call:
+        return Call(url=self.clients.parameters.endpoint, permission=permission, conditional=conditional)
 
 
 class UnknownMember(NotReady):
-    """A policy names an account that Google does not know: for a fresh one, that passes."""
+    """Google does not take a policy: for an account that is seconds old, that passes.
+
+    Args:
+        bucket: whose policy it is.
+        refusal: what to tell where it does not pass.
+    """
+
+    def __init__(self, bucket: str, refusal: ProvisionerError) -> None:
+        super().__init__(
+            f"Google does not take the new policy of bucket {bucket} yet", delay=5, request_id=refusal.request_id
+        )
+        self.refusal = refusal
 
 
 def build_stamp(owner: Owner) -> dict[str, str]:

@@ -42,7 +42,7 @@ REFUSALS = frozenset(
     {"AccessDenied", "AuthenticationRequired", "InvalidAccessKeyId", "InvalidSecurity", "SignatureDoesNotMatch"}
 )
 FILE_KEY = "GOOGLE_APPLICATION_CREDENTIALS_JSON"
-QUICK = Patience(account=2.0, key=2.0, permission=2.0, poll=0.01)
+QUICK = Patience(account=2.0, key=2.0, poll=0.01)
 """For tests: Google's delays are knobs of the double, which count calls and not seconds."""
 
 _TIMEOUT = (5, 20)
