@@ -53,7 +53,7 @@ _LOCKED: Final = "Google refuses {permission}: an object is held or retained ({r
 _CHANGED: Final = "something was changed by others while this was going on ({status} {reason} for {permission})"
 _VANISHED: Final = "something was removed by others while this was going on ({status} {reason} for {permission})"
 _REFUSED: Final = "Google refuses the request for {permission} ({status} {reason})"
-_INVALID: Final = "Google refuses the request for {permission} as invalid ({status} {reason}): check the parameters"
+_INVALID: Final = "Google refuses the request for {permission} as invalid ({status} {reason}): check the parameters, project and region among them"
 _FORBIDDEN_BY_POLICY: Final = (
     "an organisation policy or a setting of the Google Cloud project forbids what {permission} is for ({status} "
     "{named}): {help}"

@@ -121,8 +121,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
         with self._request(ob) as request:
-            # A name that no bucket can have is of a claim that was refused: there is nothing to remove.
-            found = request.storage.find(request.bucket) if _is_name(request.bucket) else None
+            found = _find_to_delete(request)
             if found is None:
                 self._withdraw(request, ob)
                 return
@@ -130,19 +129,21 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             request.storage.check_unlocked(request.bucket)
             self._withdraw(request, ob)
             drain(request.storage.purge(request.bucket), self._patience.purge)
-            request.storage.remove(request.bucket)
+            request.storage.remove(request.bucket, with_folders=True)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
         with self._request(ob) as request:
-            found = request.storage.find(request.bucket) if _is_name(request.bucket) else None
+            found = _find_to_delete(request)
             if found is not None:
                 _check_ours(request, found)
                 if not request.storage.is_empty(request.bucket):
-                    raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
+                    raise BucketNotEmpty(
+                        f"bucket {request.bucket} holds objects, older versions, managed folders or uploads"
+                    )
             self._withdraw(request, ob)
             if found is not None:
-                request.storage.remove(request.bucket)
+                request.storage.remove(request.bucket, with_folders=False)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
@@ -240,17 +241,25 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
         The permission goes first, because tokens that were minted outlive their key by up to an hour.
         """
-        _close_bucket(request)
+        was_open = _close_bucket(request)
         self._unfinished.forget(request.identity.email, request.owner.uid)
         if request.identity.is_shared:
             self._withdraw_from_shared(request, ob.additional_state)
+        elif _has_own_account(request):
+            for key_id in request.identity.key_states():
+                request.identity.delete_key(key_id)
+            self._stop_hmac(request, None)
+        else:
             return
-        if request.identity.is_anothers():
-            return
-        for key_id in request.identity.key_states():
-            request.identity.delete_key(key_id)
-        self._stop_hmac(request, None)
-        request.identity.remove()
+        if was_open and request.was_bound and request.parameters.revocation_seconds:
+            # Only this call knows when the permission went: the next one finds it gone, and goes on.
+            raise NotReady(
+                f"the permission of service account {request.identity.email} is withdrawn, and Google may take "
+                f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
+                delay=float(request.parameters.revocation_seconds),
+            )
+        if not request.identity.is_shared:
+            request.identity.remove()
 
     def _withdraw_from_shared(self, request: _Request, state: Mapping[str, str]) -> None:
         if not request.identity.is_there():
@@ -378,13 +387,22 @@ def _open_bucket(request: _Request) -> None:
         request.note("permission on the bucket")
 
 
-def _close_bucket(request: _Request) -> None:
+def _close_bucket(request: _Request) -> bool:
+    """The claim's account may no longer use the bucket; whether it could until now."""
     email, title = request.identity.email, request.identity.title
     if not _is_name(request.bucket, dots=True):
-        return
+        return False
     edit = partial(withdraw_shared, email=email, title=title) if title else partial(withdraw, email=email)
+    changed = False
+
+    def noted(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
+        nonlocal changed
+        wanted = edit(bindings)
+        changed = not is_same(wanted, bindings)
+        return wanted
+
     try:
-        request.storage.edit_policy(request.bucket, edit)
+        request.storage.edit_policy(request.bucket, noted)
     except AccessDenied:
         # A claim that asked for a bucket of somebody else's project never got in, and must be able to go.
         if request.was_bound:
@@ -393,10 +411,37 @@ def _close_bucket(request: _Request) -> None:
         if title:
             raise unknown.refusal from unknown
     except StoreRefused:
-        # Writing a policy writes the bindings of all, and may be refused for one of others. An account of the claim's
-        # own is removed next, which ends its access as well.
+        # To write a policy is to write the bindings of all, and may be refused for one of others. An account of the
+        # claim's own is removed next, which ends its access as well.
         if title:
             raise
+    return changed
+
+
+def _has_own_account(request: _Request) -> bool:
+    """Whether there is an account of the claim's own to withdraw."""
+    try:
+        return not request.identity.is_anothers()
+    except AccessDenied:
+        # IAM says nothing at all about that project, which may not exist. A claim that was never bound has handed out
+        # no key, and its permission is gone: at worst an account stays that can do nothing.
+        if request.was_bound:
+            raise
+        return False
+
+
+def _find_to_delete(request: _Request) -> Bucket | None:
+    """The claim's bucket; None where there is none, or none that can be the claim's."""
+    if not _is_name(request.bucket):
+        return None  # of a claim that was refused: there is nothing to remove
+    try:
+        return request.storage.find(request.bucket)
+    except AccessDenied:
+        # So Google answers for a stranger's bucket, too, for which a claim was refused. Who may read the policy of a
+        # bucket is its administrator, and lacks one permission.
+        if request.was_bound or request.storage.has_readable_policy(request.bucket):
+            raise
+        return None
 
 
 def _decide_workload(request: _Request, options: BucketOptions) -> list[str] | None:

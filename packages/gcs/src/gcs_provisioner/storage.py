@@ -145,6 +145,13 @@ class Storage:
         policy = self._read_policy(bucket)
         return None if policy is None else list(policy.bindings)
 
+    def has_readable_policy(self, bucket: str) -> bool:
+        """Whether the administrator may read the policy of a bucket of that name."""
+        try:
+            return self._read_policy(bucket) is not None
+        except AccessDenied:
+            return False
+
     def check_unlocked(self, bucket: str) -> None:
         """Looks for objects that are held or retained, as far as a bounded look goes.
 
@@ -158,11 +165,11 @@ class Storage:
                     raise _locked(bucket, found.name)
 
     def is_empty(self, bucket: str) -> bool:
-        """Whether the bucket holds no generation of an object and no unfinished upload in parts."""
+        """Whether the bucket holds no generation of an object, no unfinished upload in parts, and no managed folder."""
         with translated(self._call("storage.objects.list")):
             if any(True for _ in self._versions(bucket, 1)):
                 return False
-        return not self._uploads(bucket)
+        return not self._uploads(bucket) and not self._folders(bucket)
 
     def purge(self, bucket: str) -> Iterator[int]:
         """Removes everything, step by step, until nothing is left; yields how many objects or uploads went with each.
@@ -185,15 +192,50 @@ class Storage:
                 self._xml("DELETE", path, abort)
         return len(uploads)
 
-    def remove(self, bucket: str) -> None:
-        """Removes the empty bucket; one that is gone is fine.
+    def remove(self, bucket: str, *, with_folders: bool) -> None:
+        """Removes the bucket that holds no object; one that is gone is fine.
+
+        Args:
+            bucket: its name.
+            with_folders: whether managed folders go, too: an application may make them, an empty one holds nothing but
+                permissions, and no listing of objects has it.
 
         Raises:
             NotReady: something was written into it meanwhile.
         """
+        if self._is_removed(bucket):
+            return
+        folders = self._folders(bucket) if with_folders else []
+        for folder in sorted(folders, reverse=True):  # what is in another goes before it
+            self._remove_folder(bucket, folder)
+        if not folders or not self._is_removed(bucket):
+            raise NotReady(f"bucket {bucket} is not empty: something was written into it while it was being deleted")
+
+    def _is_removed(self, bucket: str) -> bool:
+        """Removes the bucket; False where Google says that it holds something."""
         with translated(self._call("storage.buckets.delete")):
             try:
                 self.clients.storage.bucket(bucket).delete(**self.clients.bounds)
+            except api.NotFound:
+                return True
+            except api.Conflict:
+                return False
+        return True
+
+    def _folders(self, bucket: str) -> list[str]:
+        """The names of a page of the bucket's managed folders."""
+        permission = "storage.managedFolders.list"
+        with translated(self._call(permission)):
+            path = f"b/{quote(bucket, safe='')}/managedFolders?pageSize={_PAGE}"
+            answer = ask_storage(self.clients, "GET", path, permission=permission)
+            return [str(each["name"]) for each in answer.get("items", [])]
+
+    def _remove_folder(self, bucket: str, folder: str) -> None:
+        permission = "storage.managedFolders.delete"
+        with translated(self._call(permission)):
+            try:
+                path = f"b/{quote(bucket, safe='')}/managedFolders/{quote(folder, safe='')}"
+                ask_storage(self.clients, "DELETE", path, permission=permission)
             except api.NotFound:
                 return
 
@@ -280,8 +322,8 @@ class Storage:
 
     def _denied_with_kms(self, refusal: api.Forbidden) -> AccessDenied:
         return AccessDenied(
-            "Google refuses storage.buckets.create (403 forbidden): the administrator's service account lacks it, or the "
-            "project's Cloud Storage service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on the key that "
+            "Google refuses storage.buckets.create (403 forbidden): the administrator's service account lacks it, or "
+            "the project's Cloud Storage service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on the key that "
             "kmsKeyName names",
             request_id=request_id_of(getattr(refusal.response, "headers", None) or {}),
         )
