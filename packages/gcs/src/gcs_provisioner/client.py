@@ -29,7 +29,7 @@ from google.oauth2 import service_account
 from requests import exceptions as http
 from requests.adapters import HTTPAdapter
 
-from gcs_provisioner.errors import Call, TokenRefused, check_token_answer, from_response, request_id_of, translated
+from gcs_provisioner.errors import Call, TokenRefused, check_token_answer, from_response, id_of, translated
 from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
 from gcs_provisioner.signing import presign_listing
 from libbucket import InvalidParameters, RetrySlowly, StoreRefused, fence_requests, wait_until
@@ -183,12 +183,12 @@ class Clients:
         """What every call of the storage client is given."""
         return {"timeout": self.timeout, "retry": None}
 
-    def no_such_project(self, answer: object) -> StoreRefused:
+    def no_such_project(self, refusal: Exception) -> StoreRefused:
         """The error for what is to be made in a project that does not exist."""
         return StoreRefused(
             f"Google Cloud project {self.project} does not exist: check parameter project, and project_id in the "
             "administrator's key",
-            request_id=request_id_of(getattr(answer, "headers", None) or {}),
+            request_id=id_of(refusal),
         )
 
     def try_hmac(self, bucket: str, keys: AccessKeys) -> Verdict:

@@ -53,7 +53,10 @@ _LOCKED: Final = "Google refuses {permission}: an object is held or retained ({r
 _CHANGED: Final = "something was changed by others while this was going on ({status} {reason} for {permission})"
 _VANISHED: Final = "something was removed by others while this was going on ({status} {reason} for {permission})"
 _REFUSED: Final = "Google refuses the request for {permission} ({status} {reason})"
-_INVALID: Final = "Google refuses the request for {permission} as invalid ({status} {reason}): check the parameters, project and region among them"
+_INVALID: Final = (
+    "Google refuses the request for {permission} as invalid ({status} {reason}): check the parameters of the "
+    "class, such as project and region"
+)
 _FORBIDDEN_BY_POLICY: Final = (
     "an organisation policy or a setting of the Google Cloud project forbids what {permission} is for ({status} "
     "{named}): {help}"
@@ -162,6 +165,10 @@ class TokenRefused(AccessDenied):
     """A token endpoint does not accept a key."""
 
 
+class PermissionDenied(AccessDenied):
+    """Google knows who asks, and does not let them, or what they ask for does not exist."""
+
+
 @contextmanager
 def translated(call: Call) -> Iterator[None]:
     """Turns whatever a call of Google's clients raises into the core's errors.
@@ -232,6 +239,11 @@ def request_id_of(headers: Mapping[str, str]) -> str:
     return ""
 
 
+def id_of(refusal: Exception) -> str:
+    """`request_id_of` the answer that one of Google's clients raised an error for."""
+    return request_id_of(getattr(getattr(refusal, "response", None), "headers", None) or {})
+
+
 def constraint_of(response: object) -> str:
     """The organisation policy constraint that an answer names, such as `gcp.resourceLocations`; "" for none.
 
@@ -286,7 +298,7 @@ def _by_class(status: int, reason: str) -> _Translation:
     if status >= 500:
         return StoreUnavailable, _DOWN
     if status == 403:
-        return (AccessDenied, _DENIED) if reason in _DENIED_REASONS else (StoreRefused, _REFUSED)
+        return (PermissionDenied, _DENIED) if reason in _DENIED_REASONS else (StoreRefused, _REFUSED)
     # Without a reason it is not in the form of Google's errors: something else answers there.
     return (StoreRefused, _REFUSED) if reason and status >= 400 else (RetrySlowly, _ELSEWHERE)
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from google.api_core import exceptions as api
 
 from gcs_provisioner.client import ask_iam
-from gcs_provisioner.errors import Call, constraint_of, reason_of, translated
+from gcs_provisioner.errors import Call, constraint_of, id_of, reason_of, translated
 from gcs_provisioner.policy import impersonate, is_same
 from libbucket import AccessKeys, NotReady, QuotaExceeded, Reason, RetrySlowly, SecretStr, StoreRefused
 
@@ -118,8 +118,7 @@ class Identity:
             try:
                 self._ask_to_create()
             except api.Conflict:
-                if self.is_fresh:
-                    raise self._not_known_yet() from refusal
+                pass  # so it is there, and the administrator may not look at it
             else:
                 return True
         raise refusal
@@ -198,11 +197,11 @@ class Identity:
             except (api.NotFound, api.BadRequest) as refusal:
                 if constraint_of(refusal.response):
                     raise
-                raise self._not_known_yet() from refusal
+                raise self._not_known_yet(refusal) from refusal
             except (api.Forbidden, api.TooManyRequests) as refusal:
                 others = len(self.hmac_keys())
                 if others >= MOST_KEYS:
-                    raise self.too_many_keys(others, "HMAC keys") from refusal
+                    raise self.too_many_keys(others, "HMAC keys", refusal) from refusal
                 raise
         return AccessKeys(access_key_id=made.access_id, secret_access_key=SecretStr(secret))
 
@@ -275,7 +274,7 @@ class Identity:
             try:
                 answer = self._ask_settled("POST", "/keys", permission, {})
             except api.NotFound as refusal:
-                raise self._not_known_yet() from refusal
+                raise self._not_known_yet(refusal) from refusal
             return SecretStr(base64.b64decode(answer["privateKeyData"]).decode())
 
     def delete_key(self, key_id: str) -> None:
@@ -289,11 +288,12 @@ class Identity:
                 if key_id in self.key_states():
                     raise
 
-    def too_many_keys(self, others: int, what: str) -> QuotaExceeded:
+    def too_many_keys(self, others: int, what: str, refusal: Exception | None = None) -> QuotaExceeded:
         """The error for an account that has as many keys as it may have."""
         return QuotaExceeded(
             f"service account {self.email} has {others} {what}, and Google allows {MOST_KEYS}: use "
-            "credentials: workload-identity, which needs none, or another serviceAccount, or none"
+            "credentials: workload-identity, which needs none, or another serviceAccount, or none",
+            request_id=id_of(refusal) if refusal else "",
         )
 
     def _find(self) -> dict[str, Any] | None:
@@ -303,7 +303,7 @@ class Identity:
             google.api_core.exceptions.Forbidden: it is not there, or was made just now, or may not be looked at.
         """
         try:
-            return self._ask("GET", "", "iam.serviceAccounts.get")
+            return self._ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))
         except api.NotFound:
             return None
 
@@ -341,7 +341,7 @@ class Identity:
             try:
                 self._ask_to_create()
             except api.Conflict as refusal:
-                raise self._not_known_yet() from refusal  # made by another worker just now, or seen late
+                raise self._not_known_yet(refusal) from refusal  # made by another worker just now, or seen late
 
     def _ask_to_create(self) -> None:
         """Sends the request.
@@ -355,17 +355,19 @@ class Identity:
         try:
             ask_iam(self.clients, "POST", self._accounts, permission=permission, body=body)
         except api.NotFound as refusal:
-            raise self.clients.no_such_project(refusal.response) from refusal
+            raise self.clients.no_such_project(refusal) from refusal
         except api.TooManyRequests as refusal:
             if reason_of(refusal.response) in _LIMIT_REASONS:
                 raise
-            raise self._too_many() from refusal
+            raise self._too_many(refusal) from refusal
         self.unfinished.note_account(self.email, owner.uid)
 
-    def _too_many(self) -> QuotaExceeded:
+    def _too_many(self, refusal: Exception) -> QuotaExceeded:
         return QuotaExceeded(
-            f"project {self.clients.project} has as many service accounts as its quota allows (100 unless Google raised"
-            " it): have it raised, or let all claims of the class use one account, which parameter serviceAccount names"
+            f"project {self.clients.project} has as many service accounts as its quota allows (100 unless Google "
+            "raised it): have it raised, or let all claims of the class use one account, which parameter "
+            "serviceAccount names",
+            request_id=id_of(refusal),
         )
 
     def _is_ours(self, found: dict[str, Any]) -> bool:
@@ -391,22 +393,33 @@ class Identity:
                     raise
                 raise RetrySlowly(
                     "Google does not take the Kubernetes service account: Workload Identity is not enabled for a "
-                    "cluster of the project, or parameter workloadIdentityPool names another pool than the cluster's"
+                    "cluster of the project, or parameter workloadIdentityPool names another pool than the cluster's",
+                    reason=Reason.STORE_REFUSED,
+                    request_id=id_of(refusal),
                 ) from refusal
         return True
 
-    def _not_known_yet(self) -> NotReady:
-        return NotReady(f"Google does not know the new service account {self.email} everywhere yet", delay=5)
+    def _not_known_yet(self, refusal: Exception) -> NotReady:
+        text = f"Google does not know the new service account {self.email} everywhere yet"
+        return NotReady(text, delay=5, request_id=id_of(refusal))
 
-    def _ask_settled(self, method: str, path: str, permission: str, body: object = None) -> dict[str, Any]:
-        """As `_ask`; of an account that is minutes old, 403 and 404 are asked again for some seconds."""
+    def _ask_settled(
+        self,
+        method: str,
+        path: str,
+        permission: str,
+        body: object = None,
+        *,
+        hidden: tuple[type[api.GoogleAPICallError], ...] = (api.NotFound, api.Forbidden),
+    ) -> dict[str, Any]:
+        """As `_ask`; of an account that is minutes old, what is `hidden` (403, 404) is asked again for some seconds."""
         seen: list[dict[str, Any]] = []
         refusals: list[api.GoogleAPICallError] = []
 
         def is_known() -> bool:
             try:
                 seen.append(self._ask(method, path, permission, body))
-            except (api.NotFound, api.Forbidden) as refusal:
+            except hidden as refusal:
                 refusals.append(refusal)
             return bool(seen)
 

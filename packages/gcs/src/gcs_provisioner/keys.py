@@ -115,9 +115,7 @@ class Keys:
         new = self._pending_hmac(found)
         self._remove_hmac(found, but=new.access_key_id if new else "")
         if new is None:
-            others = sum(not self._is_to_go(each.access_id, HMAC_STATE) for each in found)
-            if others >= MOST_KEYS:
-                raise self.identity.too_many_keys(others, "HMAC keys")
+            self._check_room_for_hmac(found)
             new = self.identity.create_hmac()
             self.unfinished.note_hmac(*self._who, new)
             if not self.identity.is_shared:
@@ -126,6 +124,20 @@ class Keys:
         keys = new
         self._wait_until_usable(lambda: self.clients.try_hmac(self.bucket, keys))
         return new
+
+    def _check_room_for_hmac(self, found: Iterable[HMACKeyMetadata]) -> None:
+        """Raises where the account has as many HMAC keys as it may: of its own, inactive ones go in some minutes."""
+        left = [seconds_left(each, SETTLING_SECONDS, self.now()) for each in found]
+        others = sum(not self._is_to_go(each.access_id, HMAC_STATE) for each in found)
+        if others >= MOST_KEYS:
+            raise self.identity.too_many_keys(others, "HMAC keys")
+        pending = [each for each in left if each > 0]
+        if len(pending) >= MOST_KEYS - 1:
+            raise NotReady(
+                f"service account {self.identity.email} has {len(pending)} inactive HMAC keys, which Google wants kept "
+                "for three minutes before they are deleted",
+                delay=min(pending),
+            )
 
     def _kept_hmac(self, found: Iterable[HMACKeyMetadata]) -> AccessKeys | None:
         """The HMAC key of the Secret, if it stays."""

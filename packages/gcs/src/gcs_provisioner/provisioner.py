@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from gcs_provisioner.client import Connector, Patience, Verdict
+from gcs_provisioner.errors import PermissionDenied
 from gcs_provisioner.identity import Identity, build_account_id, build_email
 from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, Keys, own_key, remembered
 from gcs_provisioner.parameters import (
@@ -31,7 +32,6 @@ from gcs_provisioner.policy import grant, grant_shared, is_same, withdraw, withd
 from gcs_provisioner.storage import Storage, UnknownMember, build_stamp
 from gcs_provisioner.unfinished import Unfinished
 from libbucket import (
-    AccessDenied,
     Authentication,
     BucketExists,
     BucketLost,
@@ -149,9 +149,9 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
         parse_kubernetes_account(options.claim.additional_config)
         with self._request(options) as request:
-            found = request.storage.find(request.bucket) if _is_name(request.bucket, dots=True) else None
-            if found is None:
-                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
+            if not _is_name(request.bucket, dots=True):
+                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, can't exist")
+            found = request.storage.get(request.bucket)
             authentication = self._ensure_access(request, found, options)
             return _answer(request, found, authentication, warn_unapplied(options.claim, {VERSIONING_KEY}))
 
@@ -316,15 +316,18 @@ def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool |
 
 def _ensure_bucket(request: _Request, *, versioning: bool, is_known: bool) -> Bucket:
     """The claim's bucket is there and stamped: by the very call that makes it, so that no crash leaves one without."""
+    found = None
     try:
-        found = request.storage.find(request.bucket)
-    except AccessDenied:
+        found = request.storage.get(request.bucket)
+    except BucketNotFound as missing:
+        if is_known:
+            raise BucketLost(
+                f"bucket {request.bucket} is gone, with everything in it", request_id=missing.request_id
+            ) from missing
+    except PermissionDenied:
         # So Google answers for a bucket of somebody else's project too. Making it harms nothing, and tells.
         if request.was_bound:
             raise
-        found = None
-    if found is None and is_known:
-        raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     if found is None:
         made = request.storage.create(request.bucket, build_stamp(request.owner), versioning=versioning)
         if made is not None:
@@ -340,10 +343,11 @@ def _find_taken(request: _Request) -> Bucket:
     """The bucket that somebody made since we looked: it may be another worker of ours."""
     try:
         found = request.storage.find(request.bucket)
-    except AccessDenied as refusal:
+    except PermissionDenied as refusal:
         raise BucketExists(
             f"bucket {request.bucket} exists and is somebody else's: names are shared by all users of Google Cloud "
-            "Storage (or the administrator lacks storage.buckets.get on it)"
+            "Storage (or the administrator lacks storage.buckets.get on it)",
+            request_id=refusal.request_id,
         ) from refusal
     if found is None:
         raise NotReady(f"bucket {request.bucket} exists and can't be seen yet", delay=2)
@@ -403,18 +407,21 @@ def _close_bucket(request: _Request) -> bool:
 
     try:
         request.storage.edit_policy(request.bucket, noted)
-    except AccessDenied:
+    except PermissionDenied:
         # A claim that asked for a bucket of somebody else's project never got in, and must be able to go.
-        if request.was_bound:
+        if request.was_bound or not _has_rights_in_project(request):
             raise
+        return False
     except UnknownMember as unknown:
         if title:
             raise unknown.refusal from unknown
+        return False
     except StoreRefused:
         # To write a policy is to write the bindings of all, and may be refused for one of others. An account of the
         # claim's own is removed next, which ends its access as well.
         if title:
             raise
+        return False
     return changed
 
 
@@ -422,7 +429,7 @@ def _has_own_account(request: _Request) -> bool:
     """Whether there is an account of the claim's own to withdraw."""
     try:
         return not request.identity.is_anothers()
-    except AccessDenied:
+    except PermissionDenied:
         # IAM says nothing at all about that project, which may not exist. A claim that was never bound has handed out
         # no key, and its permission is gone: at worst an account stays that can do nothing.
         if request.was_bound:
@@ -436,12 +443,22 @@ def _find_to_delete(request: _Request) -> Bucket | None:
         return None  # of a claim that was refused: there is nothing to remove
     try:
         return request.storage.find(request.bucket)
-    except AccessDenied:
-        # So Google answers for a stranger's bucket, too, for which a claim was refused. Who may read the policy of a
-        # bucket is its administrator, and lacks one permission.
-        if request.was_bound or request.storage.has_readable_policy(request.bucket):
+    except PermissionDenied:
+        # So Google answers for a stranger's bucket, too, for which a claim was refused. It is none where the
+        # administrator may read its policy, and lacks one permission, or has lost every right in the project.
+        is_ours = request.was_bound or request.storage.has_readable_policy(request.bucket)
+        if is_ours or not _has_rights_in_project(request):
             raise
         return None
+
+
+def _has_rights_in_project(request: _Request) -> bool:
+    """Whether the administrator has what its role gives in the whole project, so that it would see its own buckets."""
+    try:
+        request.identity.hmac_keys()
+    except PermissionDenied:
+        return False
+    return True
 
 
 def _decide_workload(request: _Request, options: BucketOptions) -> list[str] | None:

@@ -23,12 +23,12 @@ from gcs_provisioner.errors import (
     constraint_of,
     from_refusal,
     from_response,
+    id_of,
     reason_of,
-    request_id_of,
     translated,
 )
 from gcs_provisioner.policy import is_same
-from libbucket import AccessDenied, BucketNotEmpty, NotReady, ProvisionerError
+from libbucket import AccessDenied, BucketNotEmpty, BucketNotFound, NotReady, ProvisionerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -61,16 +61,24 @@ class Storage:
     clients: Clients
 
     def find(self, bucket: str) -> Bucket | None:
-        """The bucket; None where there is none of that name in all of Google.
+        """As `get`; None where there is none of that name in all of Google."""
+        try:
+            return self.get(bucket)
+        except BucketNotFound:
+            return None
+
+    def get(self, bucket: str) -> Bucket:
+        """The bucket.
 
         Raises:
+            BucketNotFound: there is none of that name in all of Google.
             AccessDenied: it is somebody else's, or the administrator may not look.
         """
         with translated(self._call("storage.buckets.get")):
             try:
                 return self.clients.storage.get_bucket(bucket, **self.clients.bounds)
-            except api.NotFound:
-                return None
+            except api.NotFound as refusal:
+                raise BucketNotFound(f"bucket {bucket} does not exist", request_id=id_of(refusal)) from refusal
 
     def create(self, bucket: str, stamp: Mapping[str, str], *, versioning: bool) -> Bucket | None:
         """Makes the bucket, stamped by the very call; None where somebody has one of that name."""
@@ -94,7 +102,7 @@ class Storage:
             except api.Conflict:
                 return None
             except api.NotFound as refusal:
-                raise self.clients.no_such_project(refusal.response) from refusal
+                raise self.clients.no_such_project(refusal) from refusal
             except api.Forbidden as refusal:
                 if wanted.kms_key_name and reason_of(refusal.response) == "forbidden":
                     raise self._denied_with_kms(refusal) from refusal
@@ -323,9 +331,9 @@ class Storage:
     def _denied_with_kms(self, refusal: api.Forbidden) -> AccessDenied:
         return AccessDenied(
             "Google refuses storage.buckets.create (403 forbidden): the administrator's service account lacks it, or "
-            "the project's Cloud Storage service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on the key that "
-            "kmsKeyName names",
-            request_id=request_id_of(getattr(refusal.response, "headers", None) or {}),
+            "the project's Cloud Storage service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on the key "
+            "that kmsKeyName names",
+            request_id=id_of(refusal),
         )
 
     def _call(self, permission: str, *, conditional: bool = False) -> Call:

@@ -11,7 +11,7 @@ https://github.com/google/create-service-account/issues/21 (the answer under tha
 https://github.com/GoogleCloudPlatform/magic-modules/pull/11811, https://github.com/crossplane-contrib/provider-gcp/pull/373
 and gcloud's reference of `iam service-accounts delete` (403 for accounts that are gone, or seconds old)
 https://cloud.google.com/iam/docs/service-accounts-disable-enable and /keys-disable-enable (`disabled`)
-https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy (no body; version in the query)
+https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy (no body, but a query)
 """
 
 from __future__ import annotations

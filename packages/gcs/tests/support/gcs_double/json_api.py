@@ -271,6 +271,8 @@ def _show_bucket(bucket: Bucket) -> Json:
 
 
 def _hmac(store: Store, request: Request, who: Principal, parts: list[str]) -> Answer:
+    if len(parts) < 3 or parts[1] != store.project:
+        raise ApiError(403, "forbidden", "Permission denied on resource project (or it may not exist).")
     match request.method, parts:
         case "POST", ["projects", _, "hmacKeys"]:
             require(store, who, "storage.hmacKeys.create")
