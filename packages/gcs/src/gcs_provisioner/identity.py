@@ -131,10 +131,10 @@ class Identity:
         """
         return self._find_listed() is not None
 
-    def is_anothers(self) -> bool:
-        """Whether there is an account of this name that was not made for this claim."""
+    def is_own(self) -> bool:
+        """Whether there is an account of this name that was made for this claim."""
         found = self._find_listed()
-        return found is not None and not self._is_ours(found)
+        return found is not None and self._is_ours(found)
 
     def remove(self) -> None:
         """Removes the account with its keys and its policy; one that is gone is fine."""

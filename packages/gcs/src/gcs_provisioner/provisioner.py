@@ -298,7 +298,7 @@ def _is_name(bucket: str, *, dots: bool = False) -> bool:
 def _check_name(bucket: str) -> None:
     if not _is_name(bucket):
         raise InvalidClaim(
-            f"spec.bucketName {bucket!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case letters, "
+            f"spec.bucketName {bucket[:100]!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case letters, "
             "digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning with 'goog' "
             "and without 'google'"
         )
@@ -428,7 +428,7 @@ def _close_bucket(request: _Request) -> bool:
 def _has_own_account(request: _Request) -> bool:
     """Whether there is an account of the claim's own to withdraw."""
     try:
-        return not request.identity.is_anothers()
+        return request.identity.is_own()
     except PermissionDenied:
         # IAM says nothing at all about that project, which may not exist. A claim that was never bound has handed out
         # no key, and its permission is gone: at worst an account stays that can do nothing.

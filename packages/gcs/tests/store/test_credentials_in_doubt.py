@@ -20,14 +20,13 @@ from libbucket import (
     StoreRefused,
 )
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World
 
 if TYPE_CHECKING:
     from gcs_double import GcsDouble
     from gcs_double.model import Account
 
     from libbucket import BucketOptions
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.world import Tenant, World
 
 KINDS = ["hmac", "json-key", "both"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -226,7 +225,7 @@ def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(
     double.knobs.withdraw_seconds = 170
     again, answer = bound(world, kind)
     record = builders.recorded(answer, again)
-    with pytest.raises(NotReady, match="permission .* is withdrawn") as waiting:
+    with pytest.raises(NotReady, match=r"permission .* is withdrawn") as waiting:
         world.provisioner.revoke(record)
     assert waiting.value.delay == 180
     double.clock.turn(180)
