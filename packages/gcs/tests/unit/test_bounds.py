@@ -13,10 +13,10 @@ from gcs_provisioner.errors import constraint_of, reason_of, request_id_of
 from gcs_provisioner.keys import own_key
 from gcs_provisioner.parameters import parse_admin, parse_kubernetes_account, parse_parameters, parse_versioning
 from gcs_provisioner.provisioner import GcsProvisioner, _is_name
-from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, SecretStr, Services
+from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, ProvisionerError, SecretStr, Services
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 DEADLINE = 200
 """Milliseconds: a hundred times what the parsers take."""
@@ -26,12 +26,34 @@ PARAMETERS = [
     *("softDeleteSeconds", "endpoint", "iamEndpoint", "serviceAccount", "credentials", "workloadIdentityPool"),
     *("revocationSeconds", "bucketName", "noSuchParameter"),
 ]
-HUGE = 1_000_000
+HUGE = 200_000
+
+
+class Written(str):
+    """A text that shows its beginning only, so that a report stays short."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{str.__repr__(self[:20])} ({len(self):,} characters)"
+
+
 POISONED = [
     *("9" * HUGE, "1e400000", "a" * HUGE, "-" * HUGE, "a-" * HUGE, "a." * HUGE + "@", "," * HUGE, "=," * HUGE),
     *("{" * HUGE, "[" * HUGE, '"' * HUGE, "http://" + "a" * HUGE, "\0" * HUGE, "ü" * HUGE, " " * HUGE, "a=b," * HUGE),
 ]
-TEXTS = st.text() | st.sampled_from(POISONED) | st.from_regex(r"[a-z0-9:@.,=/-]{0,200}", fullmatch=True)
+TEXTS = st.text() | st.text("abz09:@.,=/-") | st.sampled_from([Written(each) for each in POISONED])
+
+
+def refusal(
+    parse: Callable[[Mapping[str, str]], object], written: Mapping[str, str], kind: type[ProvisionerError]
+) -> str:
+    """What the parser says against it; "" where it takes it."""
+    try:
+        parse(written)
+    except kind as refused:
+        return str(refused)
+    return ""
 
 
 class Reply:
@@ -44,11 +66,9 @@ class Reply:
 @settings(deadline=DEADLINE)
 @given(st.dictionaries(st.sampled_from(PARAMETERS), TEXTS, max_size=4))
 def test_any_parameters_are_read_or_refused_by_name_at_once(written: Mapping[str, str]) -> None:
-    try:
-        parse_parameters(written)
-    except InvalidParameters as refused:
-        assert len(refused.message) < 20_000
-        assert any(name in refused.message for name in (*written, "secretName", "secretNamespace"))
+    said = refusal(parse_parameters, written, InvalidParameters)
+    assert len(said) < 20_000
+    assert not said or any(name in said for name in (*written, "secretName", "secretNamespace"))
 
 
 @pytest.mark.parametrize("name", [each for each in PARAMETERS if each != "labels"])
@@ -59,7 +79,7 @@ def test_a_parameter_has_at_most_256_characters(name: str) -> None:
 
 def test_labels_have_at_most_what_google_takes() -> None:
     assert len(parse_parameters({"labels": ",".join(f"k{n}=" + "v" * 63 for n in range(60))}).labels) == 60
-    with pytest.raises(InvalidParameters, match="labels.*at most 8256 characters"):
+    with pytest.raises(InvalidParameters, match=r"labels.*at most 8256 characters"):
         parse_parameters({"labels": "a" * 8257})
 
 
@@ -75,11 +95,9 @@ def test_a_duration_has_an_end(name: str) -> None:
 @given(TEXTS)
 def test_any_additional_config_is_read_or_refused_by_its_key_at_once(written: str) -> None:
     for parse, key in ((parse_versioning, "bucketVersioning"), (parse_kubernetes_account, "kubernetesServiceAccount")):
-        try:
-            parse({key: written})
-        except InvalidConfig as refused:
-            assert f"additionalConfig.{key}" in refused.message
-            assert len(refused.message) < 500
+        said = refusal(parse, {key: written}, InvalidConfig)
+        assert len(said) < 500
+        assert not said or f"additionalConfig.{key}" in said
 
 
 @settings(deadline=DEADLINE)

@@ -16,7 +16,15 @@ from google.cloud.storage import exceptions as media
 from google.resumable_media import common as resumable
 from requests import exceptions as http
 
-from gcs_provisioner.errors import Call, TokenRefused, check_token_answer, from_response, reason_of, translated
+from gcs_provisioner.errors import (
+    Call,
+    PermissionDenied,
+    TokenRefused,
+    check_token_answer,
+    from_response,
+    reason_of,
+    translated,
+)
 from libbucket import (
     AccessDenied,
     BucketNotEmpty,
@@ -97,7 +105,7 @@ def test_no_error_of_a_client_falls_through(kind: type[BaseException]) -> None:
         (308, RetrySlowly),
         (400, StoreRefused),
         (401, AccessDenied),
-        (403, AccessDenied),
+        (403, PermissionDenied),
         (404, NotReady),
         (405, RetrySlowly),
         (409, NotReady),
@@ -132,7 +140,7 @@ def test_every_status_has_its_answer(status: int, kind: type[ProvisionerError]) 
         (412, "orgPolicyConstraintFailed", StoreRefused),
         (400, "failedPrecondition", StoreRefused),
         (403, "aReasonThatNobodyKnows", StoreRefused),
-        (403, "forbidden", AccessDenied),
+        (403, "forbidden", PermissionDenied),
         (403, "accountDisabled", StoreRefused),
         (418, "aReasonThatNobodyKnows", StoreRefused),
     ],
