@@ -26,12 +26,13 @@ from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
 from google.oauth2 import service_account
+from requests import exceptions as http
 from requests.adapters import HTTPAdapter
 
-from gcs_provisioner.errors import Call, check_token_answer, from_response, translated
+from gcs_provisioner.errors import Call, TokenRefused, check_token_answer, from_response, id_of, translated
 from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
 from gcs_provisioner.signing import presign_listing
-from libbucket import InvalidParameters, RetrySlowly, fence_requests, wait_until
+from libbucket import InvalidParameters, RetrySlowly, StoreRefused, fence_requests, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,9 +55,8 @@ class Patience:
         connect: for a connection.
         read: for the next bytes of an answer.
         account: for a service account that was just made to be known everywhere.
-        key: for a key that was just made to be known; Google says up to a minute.
-        permission: for a permission that was just granted to count. It has no bound at Google (minutes are usual), so
-            the core calls again after this; the permission ages meanwhile.
+        key: for a key that was just made, and its permission, to count. Google says up to a minute for the one and has
+            no bound for the other (minutes are usual), so the core calls again after this, and the same key is tried.
         purge: for removing objects, before the core calls again.
         poll: between two looks, at first; it doubles, up to two seconds.
     """
@@ -64,8 +64,7 @@ class Patience:
     connect: float = 5.0
     read: float = 30.0
     account: float = 10.0
-    key: float = 60.0
-    permission: float = 20.0
+    key: float = 10.0
     purge: float = 20.0
     poll: float = 0.2
 
@@ -103,7 +102,8 @@ class BoundedRequest(Request):  # type: ignore[misc,no-untyped-call,unused-ignor
         answer = super().__call__(  # type: ignore[no-untyped-call]
             url, method=method, body=body, headers=headers, timeout=limit, **kw
         )
-        check_token_answer(answer.status, answer.headers, url)
+        if method == "POST":  # the metadata server is asked by GET, and some of its refusals are answers
+            check_token_answer(answer.status, answer.headers, url, answer.data)
         return answer
 
 
@@ -132,10 +132,10 @@ def _refresh(credentials: Credentials, request: Request) -> None:
     """
     try:
         credentials.refresh(request)
-    except (AttributeError, LookupError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError, RecursionError) as error:
         raise RetrySlowly(
-            "what answers in the place of Google's token endpoint is something else: look at token_uri in the "
-            "administrator's key, and at what stands before the provisioner"
+            "what answers in the place of Google's token endpoint is something else: check token_uri in the "
+            "administrator's key, and any proxy before the provisioner"
         ) from error
 
 
@@ -183,6 +183,14 @@ class Clients:
         """What every call of the storage client is given."""
         return {"timeout": self.timeout, "retry": None}
 
+    def no_such_project(self, refusal: Exception) -> StoreRefused:
+        """The error for what is to be made in a project that does not exist."""
+        return StoreRefused(
+            f"Google Cloud project {self.project} does not exist: check parameter project, and project_id in the "
+            "administrator's key",
+            request_id=id_of(refusal),
+        )
+
     def try_hmac(self, bucket: str, keys: AccessKeys) -> Verdict:
         """Lists the bucket by an HMAC key: one request."""
         url = presign_listing(self.parameters.endpoint, bucket, keys, query=_LISTING)
@@ -210,7 +218,7 @@ class Clients:
         with translated(self._call()):
             try:
                 _refresh(credentials, BoundedRequest(self.plain, self.timeout))
-            except auth.RefreshError:
+            except (auth.RefreshError, TokenRefused):
                 return Verdict.UNKNOWN
         headers = {"Authorization": f"Bearer {credentials.token}"}
         return self._try_url(f"{self.parameters.endpoint}/{bucket}?list-type=2&max-keys=1", headers)
@@ -321,11 +329,37 @@ class Connector:
             return self._loaded[name]
 
 
+class _FencedAdapter(HTTPAdapter):
+    """Connections, direct ones and those through a proxy, that ask the fence right before each request."""
+
+    def __init__(self, fence: Callable[[], None]) -> None:
+        self._fence = fence
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """For direct connections."""
+        super().init_poolmanager(*args, **options)
+        fence_requests(self.poolmanager, self._fence)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """For those through a proxy that the environment names; requests keeps one for each.
+
+        Raises:
+            requests.exceptions.ProxyError: for SOCKS, whose connections can't be made to ask.
+        """
+        if proxy.lower().startswith("socks"):
+            raise http.ProxyError("SOCKS is not supported")
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **options)
+        if is_new:
+            fence_requests(manager, self._fence)
+        return manager
+
+
 def _prepare(session: requests.Session, fence: Callable[[], None]) -> None:
     session.max_redirects = 0  # whoever sends a request of ours elsewhere is not Google
-    for adapter in session.adapters.values():
-        if isinstance(adapter, HTTPAdapter):
-            fence_requests(adapter.poolmanager, fence)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _FencedAdapter(fence))
 
 
 def ask_iam(clients: Clients, method: str, path: str, *, permission: str, body: object = None) -> dict[str, Any]:
@@ -335,12 +369,22 @@ def ask_iam(clients: Clients, method: str, path: str, *, permission: str, body: 
         google.api_core.exceptions.GoogleAPICallError: IAM refuses; inside `translated` of the caller, who may know
             what a refusal means.
     """
-    url = f"{clients.parameters.iam_endpoint}/v1/{path}"
-    with translated_but_refusals(Call(url=clients.parameters.iam_endpoint, permission=permission)):
+    call = Call(url=clients.parameters.iam_endpoint, permission=permission)
+    return _ask(clients, method, f"{call.url}/v1/{path}", call, body)
+
+
+def ask_storage(clients: Clients, method: str, path: str, *, permission: str, body: object = None) -> dict[str, Any]:
+    """One request to the JSON API of Cloud Storage, for what its client does not send as it should; as `ask_iam`."""
+    call = Call(url=clients.parameters.endpoint, permission=permission)
+    return _ask(clients, method, f"{call.url}/storage/v1/{path}", call, body)
+
+
+def _ask(clients: Clients, method: str, url: str, call: Call, body: object) -> dict[str, Any]:
+    with translated_but_refusals(call):
         response = clients.session.request(method, url, json=body, timeout=clients.timeout)
         if not response.ok:
             raise api.from_http_response(response)
-        answer: dict[str, Any] = response.json()
+        answer: dict[str, Any] = response.json() if response.content else {}
         return answer
 
 

@@ -1,17 +1,18 @@
 """Everything that Google, its clients and the network raise, translated into the core's errors: once, here.
 
 `storage`, `identity`, `keys` and `client` wrap every call in `translated`; nothing passes through it untranslated.
-Decides by types, statuses and reasons, never by message text; and no message of ours repeats an exception's, which
-could hold a secret.
+Decides by types, statuses, reasons and names of constraints; no message of ours repeats an exception's or an answer's
+text, which could hold a secret.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from xml.etree.ElementTree import ParseError
+from xml.etree import ElementTree as ET
 
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
@@ -26,6 +27,7 @@ from libbucket import (
     ProvisionerError,
     QuotaExceeded,
     RetrySlowly,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
     parse_retry_after,
@@ -36,45 +38,111 @@ if TYPE_CHECKING:
 
     import requests
 
-_DENIED: Final = "the administrator's service account lacks the permission {permission}"
+_DENIED: Final = (
+    "the administrator's service account lacks the permission {permission}, or what it is asked for does not exist "
+    "({status} {reason})"
+)
 _BAD_KEY: Final = (
-    "Google does not accept the administrator's credentials: mend the Secret that secretName names, or the identity of "
-    "the provisioner's pod"
+    "Google does not accept the administrator's credentials ({status} {reason}): replace the key in the Secret that "
+    "secretName names, or fix the identity of the provisioner's pod"
 )
 _BUSY: Final = "Google asks for fewer requests ({status} at {url})"
 _DOWN: Final = "Google can't answer now ({status} at {url})"
 _FULL: Final = "a limit of the Google Cloud project is reached, for {permission} ({reason}): have it raised"
 _LOCKED: Final = "Google refuses {permission}: an object is held or retained ({reason})"
-_CHANGED: Final = "something was changed by others while this was going on ({status} for {permission})"
-_VANISHED: Final = "something was removed by others while this was going on ({status} for {permission})"
-_INVALID: Final = "Google refuses the request for {permission} as invalid ({status} {reason}): check the parameters"
-_FORBIDDEN_BY_POLICY: Final = (
-    "the Google Cloud project does not allow what {permission} is for ({reason}): an organisation policy or a setting "
-    "of the project forbids it"
+_CHANGED: Final = "something was changed by others while this was going on ({status} {reason} for {permission})"
+_VANISHED: Final = "something was removed by others while this was going on ({status} {reason} for {permission})"
+_REFUSED: Final = "Google refuses the request for {permission} ({status} {reason})"
+_INVALID: Final = (
+    "Google refuses the request for {permission} as invalid ({status} {reason}): check the parameters of the "
+    "class, such as project and region"
 )
-_DISABLED: Final = "an API that {permission} needs is not enabled in the Google Cloud project ({reason})"
+_FORBIDDEN_BY_POLICY: Final = (
+    "an organisation policy or a setting of the Google Cloud project forbids what {permission} is for ({status} "
+    "{named}): {help}"
+)
+_PERIMETER: Final = (
+    "VPC Service Controls do not let the provisioner's request for {permission} through ({status} {named}): look that "
+    "id up in the VPC Service Controls troubleshooter"
+)
+_BILLING: Final = "billing of the Google Cloud project is disabled or closed ({status} {reason} for {permission})"
+_PAYER: Final = "the bucket bills whoever asks (requester pays), which this provisioner does not support ({reason})"
+_KMS: Final = (
+    "Cloud KMS does not let Cloud Storage use the key that kmsKeyName names ({status} {reason}): grant "
+    "roles/cloudkms.cryptoKeyEncrypterDecrypter on it to the project's Cloud Storage service agent"
+)
+_API_DISABLED: Final = "an API that {permission} needs is not enabled in the Google Cloud project ({reason})"
 _ELSEWHERE: Final = "{url} answers {status}: parameters endpoint and iamEndpoint must be the addresses of Google's APIs"
 
+_NO_REASON: Final = "no reason given"
+
+_Translation = tuple[type[ProvisionerError], str]
+
 # https://cloud.google.com/storage/docs/json_api/v1/status-codes and https://cloud.google.com/apis/design/errors
-_BY_REASON: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
+_BY_REASON: Final[Mapping[str, _Translation]] = {
     **dict.fromkeys(("objectUnderActiveHold", "retentionPolicyNotMet"), (BucketNotEmpty, _LOCKED)),
-    **dict.fromkeys(("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"), (Throttled, _BUSY)),
     **dict.fromkeys(("quotaExceeded", "projectQuotaExceeded", "dailyLimitExceeded"), (QuotaExceeded, _FULL)),
-    **dict.fromkeys(("accessNotConfigured", "SERVICE_DISABLED"), (AccessDenied, _DISABLED)),
-    **dict.fromkeys(("FAILED_PRECONDITION", "failedPrecondition"), (RetrySlowly, _FORBIDDEN_BY_POLICY)),
-    **dict.fromkeys(("orgPolicyConstraintFailed", "orgPolicyViolation"), (RetrySlowly, _FORBIDDEN_BY_POLICY)),
+    **dict.fromkeys(("accessNotConfigured", "SERVICE_DISABLED"), (AccessDenied, _API_DISABLED)),
+    **dict.fromkeys(("FAILED_PRECONDITION", "failedPrecondition"), (StoreRefused, _FORBIDDEN_BY_POLICY)),
+    **dict.fromkeys(("orgPolicyConstraintFailed", "orgPolicyViolation"), (StoreRefused, _FORBIDDEN_BY_POLICY)),
+    **dict.fromkeys(("accountDisabled", "UserProjectAccountProblem", "BILLING_DISABLED"), (StoreRefused, _BILLING)),
+    **dict.fromkeys(("UserProjectMissing", "userProjectMissing"), (StoreRefused, _PAYER)),
+    "SECURITY_POLICY_VIOLATED": (StoreRefused, _PERIMETER),
+    **dict.fromkeys(("CloudKmsDisabledKey", "CloudKmsBadKey"), (StoreRefused, _KMS)),
 }
-_BY_STATUS: Final[Mapping[int, tuple[type[ProvisionerError], str]]] = {
-    400: (RetrySlowly, _INVALID),
+_RATE_REASONS: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
+_BY_STATUS: Final[Mapping[int, _Translation]] = {
+    400: (StoreRefused, _INVALID),
     401: (AccessDenied, _BAD_KEY),
-    403: (AccessDenied, _DENIED),
     404: (NotReady, _VANISHED),
+    408: (StoreUnavailable, _DOWN),
     409: (NotReady, _CHANGED),
     412: (NotReady, _CHANGED),
     429: (Throttled, _BUSY),
-    499: (StoreUnavailable, _DOWN),
+    499: (NotReady, _CHANGED),  # CANCELLED: an answer, and none about the request's sense
     503: (Throttled, _BUSY),
 }
+_DENIED_REASONS: Final = frozenset(
+    {"", "forbidden", "insufficientPermissions", "IAM_PERMISSION_DENIED", "PERMISSION_DENIED", "AccessDenied"}
+)
+
+# https://cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints
+_NO_KEYS: Final = (
+    "let the class say credentials: workload-identity, which needs no key, or have the project exempted from the "
+    "constraint"
+)
+_HELP: Final[Mapping[str, str]] = {
+    "gcp.resourceLocations": "set parameter region to a location that it allows (Google's default is US)",
+    "iam.disableServiceAccountKeyCreation": _NO_KEYS,
+    "iam.managed.disableServiceAccountKeyCreation": _NO_KEYS,
+    "iam.disableServiceAccountCreation": "name an existing account by parameter serviceAccount",
+    "iam.managed.disableServiceAccountCreation": "name an existing account by parameter serviceAccount",
+    "storage.restrictAuthTypes": "let the class say credentials: json-key or workload-identity",
+    "storage.softDeletePolicySeconds": "set parameter softDeleteSeconds to a value that it allows",
+    "gcp.restrictNonCmekServices": "set parameter kmsKeyName",
+    "gcp.restrictCmekCryptoKeyProjects": "set parameter kmsKeyName to a key of a project that it allows",
+    "storage.secureHttpTransport": "parameter endpoint must begin with https://",
+}
+_HELP_BY_PERMISSION: Final[Mapping[str, str]] = {
+    "storage.buckets.create": "compare parameters region, kmsKeyName and softDeleteSeconds with the project's policies",
+    "storage.buckets.setIamPolicy": (
+        "domain restricted sharing may refuse a member of the bucket's policy, of the provisioner's or of others"
+    ),
+    "storage.hmacKeys.create": _NO_KEYS,
+    "iam.serviceAccountKeys.create": _NO_KEYS,
+    "iam.serviceAccounts.create": "name an existing account by parameter serviceAccount",
+}
+_GENERAL_HELP: Final = "compare the parameters of the class with the project's policies"
+
+_CONSTRAINT: Final = re.compile(r"(?:custom)?constraints/([A-Za-z][A-Za-z0-9.]{1,120})", re.IGNORECASE)
+_PERIMETER_ID: Final = re.compile(r"vpcServiceControlsUniqueIdentifier: ?([A-Za-z0-9_-]{1,120})")
+_WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,79}", re.ASCII)
+_REQUEST_ID: Final = re.compile(r"[\w.:/;=+-]{1,300}", re.ASCII)
+_MOST_READ: Final = 64 * 1024
+
+# Cloud Storage sends the first with every answer of its JSON and XML APIs; IAM and others send what their front end
+# has: https://cloud.google.com/storage/docs/troubleshooting and https://cloud.google.com/trace/docs/trace-context.
+_REQUEST_ID_HEADERS: Final = ("x-guploader-uploadid", "x-goog-request-id", "x-request-id", "x-cloud-trace-context")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +152,21 @@ class Call:
     Attributes:
         url: the endpoint.
         permission: what Google calls the permission that the call needs.
+        conditional: whether the request carried a precondition (an etag, a metageneration). Google answers 412 to
+            others as well: then an organisation policy forbids what they are for.
     """
 
     url: str
     permission: str
+    conditional: bool = False
+
+
+class TokenRefused(AccessDenied):
+    """A token endpoint does not accept a key."""
+
+
+class PermissionDenied(AccessDenied):
+    """Google knows who asks, and does not let them, or what they ask for does not exist."""
 
 
 @contextmanager
@@ -109,37 +188,69 @@ def translated(call: Call) -> Iterator[None]:
         raise _from_transport(error, call) from error
     except (media.DataCorruption, media.InvalidPathError, resumable.DataCorruption) as error:
         raise StoreUnavailable(f"what {call.url} answered was damaged on its way") from error
-    except (ParseError, ValueError) as error:
+    except (ET.ParseError, ValueError, RecursionError) as error:
         raise _not_google(call) from error
 
 
 def from_response(response: requests.Response, call: Call) -> ProvisionerError:
     """The core's error for an HTTP answer that is a refusal."""
-    return _by_status(response.status_code, reason_of(response), response.headers, call)
+    return _by_status(response.status_code, response, call)
 
 
-def check_token_answer(status: int, headers: Mapping[str, str], url: str) -> None:
-    """Refuses an answer of a token endpoint that google-auth would wait for by itself.
+def check_token_answer(status: int, headers: Mapping[str, str], url: str, body: bytes = b"") -> None:
+    """Refuses an answer of a token endpoint that is no token, before google-auth waits and asks again by itself.
 
     Raises:
         Throttled: 429 or 503, with the delay that was asked for.
-        StoreUnavailable: another 5xx.
+        StoreUnavailable: 408 and any other 5xx.
+        TokenRefused: the key is not accepted.
+        StoreRefused: any other refusal.
     """
+    if status < 400:
+        return
+    request_id = request_id_of(headers)
     if status in {429, 503}:
-        raise Throttled(_BUSY.format(status=status, url=url), delay=parse_retry_after(headers.get("Retry-After")))
-    if status >= 500:
-        raise StoreUnavailable(_DOWN.format(status=status, url=url))
+        delay = parse_retry_after(_header(headers, "retry-after"))
+        raise Throttled(_BUSY.format(status=status, url=url), delay=delay, request_id=request_id)
+    if status >= 500 or status == 408:
+        raise StoreUnavailable(_DOWN.format(status=status, url=url), request_id=request_id)
+    reason = _oauth_error(body)
+    # https://datatracker.ietf.org/doc/html/rfc6749#section-5.2 has its codes with 400 and 401.
+    if status in {401, 403} or reason:
+        raise TokenRefused(
+            _BAD_KEY.format(status=status, reason=reason or _NO_REASON),
+            request_id=request_id,
+        )
+    raise StoreRefused(f"Google's token endpoint {url} refuses to answer ({status})", request_id=request_id)
 
 
 def reason_of(response: object) -> str:
-    """Google's own word for a refusal (`forbidden`, `ALREADY_EXISTS`); empty where the answer has none."""
-    try:
-        error = json.loads(getattr(response, "content", b"") or b"{}").get("error", {})
-        details = [each.get("reason") for each in error.get("details", ()) if "ErrorInfo" in each.get("@type", "")]
-        reasons = [each.get("reason") for each in error.get("errors", ())]
-        return str(next(filter(None, [*details, *_worth(error, reasons)]), ""))
-    except (ValueError, AttributeError, TypeError):
-        return ""
+    """Google's own word for a refusal (`forbidden`, `ALREADY_EXISTS`, `NoSuchBucket`); empty where there is none."""
+    content = _content(response)
+    return _reason_of_json(content) or _reason_of_xml(content)
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """The id of an answer in Google's logs; "" where it has none."""
+    for name in _REQUEST_ID_HEADERS:
+        value = _header(headers, name)
+        if value and _REQUEST_ID.fullmatch(value):
+            return value
+    return ""
+
+
+def id_of(refusal: Exception) -> str:
+    """`request_id_of` the answer that one of Google's clients raised an error for."""
+    return request_id_of(getattr(getattr(refusal, "response", None), "headers", None) or {})
+
+
+def constraint_of(response: object) -> str:
+    """The organisation policy constraint that an answer names, such as `gcp.resourceLocations`; "" for none.
+
+    Cloud Storage has it in the text of a 412, and IAM in a violation's type; no field is common to both.
+    """
+    found = _CONSTRAINT.search(_content(response).decode(errors="replace"))
+    return found[1] if found else ""
 
 
 def status_of(error: api.GoogleAPICallError) -> int:
@@ -147,16 +258,14 @@ def status_of(error: api.GoogleAPICallError) -> int:
     return int(error.code or 0)
 
 
-def _worth(error: dict[str, Any], reasons: list[Any]) -> list[Any]:
-    """IAM's status names say more than the reasons it sends along, where they say anything but the status itself."""
-    status = error.get("status")
-    return [status, *reasons] if status in {"FAILED_PRECONDITION", "ALREADY_EXISTS"} else reasons
+def from_refusal(error: api.GoogleAPICallError, call: Call) -> ProvisionerError:
+    """The core's error for a refusal that one of Google's clients raised."""
+    return _from_google(error, call)
 
 
 def _from_google(error: Exception, call: Call) -> ProvisionerError:
     if isinstance(error, api.GoogleAPICallError) and status_of(error):
-        headers = getattr(error.response, "headers", None) or {}
-        return _by_status(status_of(error), reason_of(error.response), headers, call)
+        return _by_status(status_of(error), error.response, call)
     if isinstance(error, auth.TransportError):
         cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error.__cause__
         return _from_transport(cause if isinstance(cause, Exception) else error, call)
@@ -168,20 +277,100 @@ def _from_google(error: Exception, call: Call) -> ProvisionerError:
             "Secret, or give the pod one (Workload Identity)"
         )
     if isinstance(error, auth.GoogleAuthError):
-        return AccessDenied(_BAD_KEY)
+        return AccessDenied(_BAD_KEY.format(status="no status", reason="the key itself can't be used"))
     return StoreUnavailable(f"Google does not answer at {call.url} as its client expects")
 
 
-def _by_status(status: int, reason: str, headers: Mapping[str, str], call: Call) -> ProvisionerError:
-    kind, sentence = _BY_REASON.get(reason) or _BY_STATUS.get(status) or _by_class(status)
-    text = sentence.format(url=call.url, permission=call.permission, status=status, reason=reason or "no reason given")
-    if issubclass(kind, Throttled):
-        return kind(text, delay=parse_retry_after(headers.get("Retry-After")))
-    return kind(text)
+def _by_status(status: int, response: object, call: Call) -> ProvisionerError:
+    reason = reason_of(response)
+    if status == 412 and (not call.conditional or constraint_of(response)):
+        return _build(StoreRefused, _FORBIDDEN_BY_POLICY, status, response, call)
+    if status != 429 and reason in _RATE_REASONS:
+        # An answer below 500 other than 408 and 429 says nothing about whether Google is up.
+        return _build(NotReady, _BUSY, status, response, call)
+    if _PERIMETER_ID.search(_content(response).decode(errors="replace")):
+        return _build(StoreRefused, _PERIMETER, status, response, call)
+    kind, sentence = _BY_REASON.get(reason) or _BY_STATUS.get(status) or _by_class(status, reason)
+    return _build(kind, sentence, status, response, call)
 
 
-def _by_class(status: int) -> tuple[type[ProvisionerError], str]:
-    return (StoreUnavailable, _DOWN) if status >= 500 else (RetrySlowly, _ELSEWHERE)
+def _by_class(status: int, reason: str) -> _Translation:
+    if status >= 500:
+        return StoreUnavailable, _DOWN
+    if status == 403:
+        return (PermissionDenied, _DENIED) if reason in _DENIED_REASONS else (StoreRefused, _REFUSED)
+    # Without a reason it is not in the form of Google's errors: something else answers there.
+    return (StoreRefused, _REFUSED) if reason and status >= 400 else (RetrySlowly, _ELSEWHERE)
+
+
+def _build(kind: type[ProvisionerError], sentence: str, status: int, response: object, call: Call) -> ProvisionerError:
+    headers = getattr(response, "headers", None) or {}
+    constraint, reason = constraint_of(response), reason_of(response) or _NO_REASON
+    perimeter = _PERIMETER_ID.search(_content(response).decode(errors="replace"))
+    text = sentence.format(
+        url=call.url,
+        permission=call.permission,
+        status=status,
+        reason=reason,
+        named=f"constraint {constraint}" if constraint else (perimeter[0] if perimeter else reason),
+        help=_HELP.get(constraint) or _HELP_BY_PERMISSION.get(call.permission) or _GENERAL_HELP,
+    )
+    request_id = request_id_of(headers)
+    if issubclass(kind, Throttled | NotReady):
+        return kind(text, delay=parse_retry_after(_header(headers, "retry-after")), request_id=request_id)
+    return kind(text, request_id=request_id)
+
+
+def _content(response: object) -> bytes:
+    found = getattr(response, "content", b"") or b""
+    return found[:_MOST_READ] if isinstance(found, bytes) else b""
+
+
+def _reason_of_json(content: bytes) -> str:
+    try:
+        error = json.loads(content or b"{}").get("error", {})
+        details = [each.get("reason") for each in error.get("details", ()) if "ErrorInfo" in each.get("@type", "")]
+        reasons = [each.get("reason") for each in error.get("errors", ())]
+        return _word(next(filter(None, [*details, *_worth(error, reasons)]), ""))
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return ""
+
+
+def _reason_of_xml(content: bytes) -> str:
+    if not content.lstrip().startswith(b"<"):
+        return ""
+    try:
+        root = ET.fromstring(content)  # noqa: S314 - at most 64 KiB of an answer; Python's expat bounds entities
+    except (ET.ParseError, ValueError):
+        return ""
+    return _word(root.findtext("Code", "")) if root.tag.endswith("Error") else ""
+
+
+def _worth(error: dict[str, Any], reasons: list[Any]) -> list[Any]:
+    """IAM's status names say more than the reasons it sends along, where they say anything but the status itself."""
+    status = error.get("status")
+    if status in {"FAILED_PRECONDITION", "ALREADY_EXISTS"}:
+        return [status, *reasons]
+    return [*reasons, status]
+
+
+def _oauth_error(body: bytes) -> str:
+    """The error code of a token endpoint, such as `invalid_grant`."""
+    try:
+        found = json.loads(body[:_MOST_READ] or b"{}")
+    except (ValueError, RecursionError):
+        return ""
+    return _word(found.get("error")) if isinstance(found, dict) else ""
+
+
+def _word(value: object) -> str:
+    """A reason, if it looks like one: it is repeated in messages, and a server may answer anything."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    """Not every mapping that comes here ignores case."""
+    return next((value for key, value in headers.items() if key.lower() == name), None)
 
 
 def _from_transport(error: Exception, call: Call) -> ProvisionerError:

@@ -13,13 +13,14 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from google.api_core import exceptions as api
 
 from gcs_provisioner.client import ask_iam
-from gcs_provisioner.errors import Call, reason_of, translated
+from gcs_provisioner.errors import Call, constraint_of, id_of, reason_of, translated
 from gcs_provisioner.policy import impersonate, is_same
-from libbucket import AccessKeys, NotReady, QuotaExceeded, Reason, RetrySlowly, SecretStr
+from libbucket import AccessKeys, NotReady, QuotaExceeded, Reason, RetrySlowly, SecretStr, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,15 +29,21 @@ if TYPE_CHECKING:
     from google.cloud.storage.hmac_key import HMACKeyMetadata
 
     from gcs_provisioner.client import Clients
+    from gcs_provisioner.unfinished import Unfinished
     from libbucket import Owner
 
 MOST_KEYS: Final = 10
 """Of each kind, per account: https://cloud.google.com/storage/docs/authentication/hmackeys#restrictions and
 https://cloud.google.com/iam/quotas."""
 
+SETTLING_SECONDS: Final = 180.0
+"""How long a change of an HMAC key's state takes, and how long an inactive one is to be kept at least before it is
+deleted: https://cloud.google.com/storage/docs/authentication/managing-hmackeys."""
+
 _ID: Final = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 _POLICY_ATTEMPTS: Final = 8
 _LIMIT_REASONS: Final = frozenset({"RATE_LIMIT_EXCEEDED", "userRateLimitExceeded"})
+_MOST_PAGES: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +55,13 @@ class Identity:
         email: address of the account.
         owner: whose claim it is.
         title: tells this claim's bindings of a shared account from those of others; empty for an account of its own.
+        unfinished: remembers which accounts are minutes old.
     """
 
     clients: Clients
     email: str
     owner: Owner
+    unfinished: Unfinished
     title: str = ""
 
     @property
@@ -60,14 +69,30 @@ class Identity:
         """Whether all claims of the class use this account: then it is neither made nor removed here."""
         return bool(self.title)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether this process made the account in the last minutes: Google may not know it everywhere yet."""
+        made = self.unfinished.find(self.email, self.owner.uid)
+        return self.unfinished.is_fresh(made.account_at)
+
     def ensure(self) -> bool:
         """The account is there; True where it was made just now.
 
+        IAM answers 403 for an account that is not there, or was made seconds ago, as it does to those who may not
+        ask (https://github.com/GoogleCloudPlatform/magic-modules/pull/11811). Making it harms nothing, and tells.
+
         Raises:
+            StoreRefused: an administrator has disabled the account. It stays so, and nothing is made for the claim: to
+                disable an account is how an incident is contained, and no new key may undo that.
             RetrySlowly: the account was made for somebody else, or the class names one that is not there.
             QuotaExceeded: the project has as many accounts as it may have.
+            NotReady: Google does not know the account everywhere yet.
         """
-        found = self._find()
+        with translated(self._iam_call("iam.serviceAccounts.get")):
+            try:
+                found = self._find()
+            except api.Forbidden as refusal:
+                return self._ensure_hidden(refusal)
         if found is None:
             if self.is_shared:
                 raise RetrySlowly(f"parameter serviceAccount names {self.email}, which does not exist")
@@ -78,16 +103,38 @@ class Identity:
                 f"service account {self.email} exists and was not made for this claim: it stays as it is",
                 reason=Reason.OBJECT_BUCKET_CONFLICT,
             )
+        if found.get("disabled"):
+            raise StoreRefused(
+                f"service account {self.email} is disabled, and stays so: no credentials are made or replaced until an "
+                "administrator enables it"
+            )
         return False
 
-    def is_there(self) -> bool:
-        """Whether there is an account of this name, whosever it is."""
-        return self._find() is not None
+    def _ensure_hidden(self, refusal: api.Forbidden) -> bool:
+        """What `ensure` does where IAM does not say whether the account is there."""
+        if self.is_shared:
+            raise refusal
+        with translated(self._iam_call("iam.serviceAccounts.create")):
+            try:
+                self._ask_to_create()
+            except api.Conflict:
+                pass  # so it is there, and the administrator may not look at it
+            else:
+                return True
+        raise refusal
 
-    def is_anothers(self) -> bool:
-        """Whether there is an account of this name that was not made for this claim."""
-        found = self._find()
-        return found is not None and not self._is_ours(found)
+    def is_there(self) -> bool:
+        """Whether there is an account of this name, whosever it is.
+
+        Raises:
+            AccessDenied: the administrator may not look at it, though it is there.
+        """
+        return self._find_listed() is not None
+
+    def is_own(self) -> bool:
+        """Whether there is an account of this name that was made for this claim."""
+        found = self._find_listed()
+        return found is not None and self._is_ours(found)
 
     def remove(self) -> None:
         """Removes the account with its keys and its policy; one that is gone is fine."""
@@ -96,6 +143,9 @@ class Identity:
                 self._ask("DELETE", "", "iam.serviceAccounts.delete")
             except api.NotFound:
                 return
+            except api.Forbidden:
+                if self._is_listed():
+                    raise
 
     def let_act(self, members: Iterable[str]) -> bool:
         """Lets exactly these Kubernetes service accounts act as the account, as far as this claim is concerned.
@@ -136,6 +186,8 @@ class Identity:
 
         Raises:
             NotReady: Google does not know the account yet.
+            QuotaExceeded: the account has as many as it may have; Google's answer says that to people only.
+            StoreRefused: an organisation policy forbids HMAC keys.
         """
         with translated(self._storage_call("storage.hmacKeys.create")):
             try:
@@ -143,7 +195,14 @@ class Identity:
                     self.email, project_id=self.clients.project, **self.clients.bounds
                 )
             except (api.NotFound, api.BadRequest) as refusal:
-                raise self._not_known_yet() from refusal
+                if constraint_of(refusal.response):
+                    raise
+                raise self._not_known_yet(refusal) from refusal
+            except (api.Forbidden, api.TooManyRequests) as refusal:
+                others = len(self.hmac_keys())
+                if others >= MOST_KEYS:
+                    raise self.too_many_keys(others, "HMAC keys", refusal) from refusal
+                raise
         return AccessKeys(access_key_id=made.access_id, secret_access_key=SecretStr(secret))
 
     def stop_hmac(self, key: HMACKeyMetadata) -> None:
@@ -157,13 +216,22 @@ class Identity:
             except api.NotFound:
                 return
 
-    def delete_hmac(self, key: HMACKeyMetadata) -> None:
-        """Deletes an inactive HMAC key; one that is gone is fine."""
+    def delete_hmac(self, key: HMACKeyMetadata) -> bool:
+        """Deletes an inactive HMAC key; one that is gone is fine.
+
+        Returns:
+            False where Google does not delete it yet, because its deactivation is still on its way.
+        """
         with translated(self._storage_call("storage.hmacKeys.delete")):
             try:
                 key.delete(**self.clients.bounds)
             except api.NotFound:
-                return
+                return True
+            except api.BadRequest:
+                if key.state != "INACTIVE":
+                    raise
+                return False
+        return True
 
     def withdraw_hmac(self, keys: Iterable[HMACKeyMetadata], now: datetime) -> float:
         """Stops these keys, and deletes those that have stopped for certain.
@@ -174,25 +242,26 @@ class Identity:
             After how many seconds the last one will have stopped; 0 if all have.
         """
         pending = 0.0
-        limit = timedelta(seconds=self.clients.parameters.revocation_seconds)
         for key in keys:
             self.stop_hmac(key)
-            since = key.updated or now
-            left = (since + limit - now).total_seconds()
-            if limit and left > 0:
-                pending = max(pending, left)
-            else:
-                self.delete_hmac(key)
+            left = seconds_left(key, self.clients.parameters.revocation_seconds, now)
+            # What Google keeps for now of an account of the claim's own goes with that account.
+            if left <= 0 and (self.delete_hmac(key) or not self.is_shared):
+                continue
+            pending = max(pending, left, 10.0)
         return pending
 
-    def key_ids(self) -> list[str]:
-        """Ids of the account's keys that people or programs made; none where there is no account."""
+    def key_states(self) -> dict[str, bool]:
+        """The account's keys that people or programs made, each with whether it works; none where there is no account.
+
+        A key that an administrator disabled, or whose time is over, does not.
+        """
         with translated(self._iam_call("iam.serviceAccountKeys.list")):
             try:
-                answer = self._ask("GET", "/keys?keyTypes=USER_MANAGED", "iam.serviceAccountKeys.list")
+                answer = self._ask_settled("GET", "/keys?keyTypes=USER_MANAGED", "iam.serviceAccountKeys.list")
             except api.NotFound:
-                return []
-        return [str(each["name"]).rpartition("/")[2] for each in answer.get("keys", [])]
+                return {}
+        return {str(each["name"]).rpartition("/")[2]: not each.get("disabled") for each in answer.get("keys", [])}
 
     def create_key(self) -> SecretStr:
         """Makes a service-account key; gives its key file.
@@ -203,44 +272,102 @@ class Identity:
         permission = "iam.serviceAccountKeys.create"
         with translated(self._iam_call(permission)):
             try:
-                answer = self._ask("POST", "/keys", permission, {})
+                answer = self._ask_settled("POST", "/keys", permission, {})
             except api.NotFound as refusal:
-                raise self._not_known_yet() from refusal
+                raise self._not_known_yet(refusal) from refusal
             return SecretStr(base64.b64decode(answer["privateKeyData"]).decode())
 
     def delete_key(self, key_id: str) -> None:
-        """Deletes a service-account key; one that is gone is fine."""
+        """Deletes a service-account key; one that is gone is fine, and may be told as one that may not be deleted."""
         with translated(self._iam_call("iam.serviceAccountKeys.delete")):
             try:
                 self._ask("DELETE", f"/keys/{key_id}", "iam.serviceAccountKeys.delete")
             except api.NotFound:
                 return
+            except api.Forbidden:
+                if key_id in self.key_states():
+                    raise
+
+    def too_many_keys(self, others: int, what: str, refusal: Exception | None = None) -> QuotaExceeded:
+        """The error for an account that has as many keys as it may have."""
+        return QuotaExceeded(
+            f"service account {self.email} has {others} {what}, and Google allows {MOST_KEYS}: use "
+            "credentials: workload-identity, which needs none, or another serviceAccount, or none",
+            request_id=id_of(refusal) if refusal else "",
+        )
 
     def _find(self) -> dict[str, Any] | None:
+        """The account; None where IAM says that there is none.
+
+        Raises:
+            google.api_core.exceptions.Forbidden: it is not there, or was made just now, or may not be looked at.
+        """
+        try:
+            return self._ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))
+        except api.NotFound:
+            return None
+
+    def _find_listed(self) -> dict[str, Any] | None:
+        """The account; where IAM does not say whether it is there, the project's list of accounts does.
+
+        Raises:
+            AccessDenied: it is there, and the administrator may not look at it.
+        """
         with translated(self._iam_call("iam.serviceAccounts.get")):
             try:
-                return self._ask("GET", "", "iam.serviceAccounts.get")
-            except api.NotFound:
+                return self._find()
+            except api.Forbidden:
+                if self._is_listed():
+                    raise
                 return None
 
+    def _is_listed(self) -> bool:
+        """Whether the project's list of service accounts has this one."""
+        permission, token = "iam.serviceAccounts.list", ""
+        with translated(self._iam_call(permission)):
+            for _ in range(_MOST_PAGES):
+                query = f"?pageSize=100&pageToken={quote(token, safe='')}" if token else "?pageSize=100"
+                answer = ask_iam(self.clients, "GET", self._accounts + query, permission=permission)
+                if any(each.get("email") == self.email for each in answer.get("accounts", [])):
+                    return True
+                token = str(answer.get("nextPageToken", ""))
+                if not token:
+                    return False
+        raise NotReady(f"project {self.clients.project} lists its service accounts without an end")
+
     def _create(self) -> None:
+        permission = "iam.serviceAccounts.create"
+        with translated(self._iam_call(permission)):
+            try:
+                self._ask_to_create()
+            except api.Conflict as refusal:
+                raise self._not_known_yet(refusal) from refusal  # made by another worker just now, or seen late
+
+    def _ask_to_create(self) -> None:
+        """Sends the request.
+
+        Raises:
+            google.api_core.exceptions.Conflict: there is one of that name.
+        """
         permission, owner = "iam.serviceAccounts.create", self.owner
         shown = {"displayName": f"{owner.namespace}/{owner.name}"[:100], "description": describe(owner)}
         body = {"accountId": self.email.partition("@")[0], "serviceAccount": shown}
-        with translated(self._iam_call(permission)):
-            try:
-                ask_iam(self.clients, "POST", self._accounts, permission=permission, body=body)
-            except api.Conflict as refusal:
-                raise self._not_known_yet() from refusal  # made by another worker just now, or seen late
-            except api.TooManyRequests as refusal:
-                if reason_of(refusal.response) in _LIMIT_REASONS:
-                    raise
-                raise self._too_many() from refusal
+        try:
+            ask_iam(self.clients, "POST", self._accounts, permission=permission, body=body)
+        except api.NotFound as refusal:
+            raise self.clients.no_such_project(refusal) from refusal
+        except api.TooManyRequests as refusal:
+            if reason_of(refusal.response) in _LIMIT_REASONS:
+                raise
+            raise self._too_many(refusal) from refusal
+        self.unfinished.note_account(self.email, owner.uid)
 
-    def _too_many(self) -> QuotaExceeded:
+    def _too_many(self, refusal: Exception) -> QuotaExceeded:
         return QuotaExceeded(
-            f"project {self.clients.project} has as many service accounts as its quota allows (100 unless Google raised"
-            " it): have it raised, or let all claims of the class use one account, which parameter serviceAccount names"
+            f"project {self.clients.project} has as many service accounts as its quota allows (100 unless Google "
+            "raised it): have it raised, or let all claims of the class use one account, which parameter "
+            "serviceAccount names",
+            request_id=id_of(refusal),
         )
 
     def _is_ours(self, found: dict[str, Any]) -> bool:
@@ -248,27 +375,58 @@ class Identity:
 
     def _read_policy(self) -> dict[str, Any]:
         permission = "iam.serviceAccounts.getIamPolicy"
-        body = {"options": {"requestedPolicyVersion": 3}}
+        # The reference has the version in the query, and no body:
+        # https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy
         with translated(self._iam_call(permission)):
-            return self._ask("POST", ":getIamPolicy", permission, body)
+            return self._ask_settled("POST", ":getIamPolicy?options.requestedPolicyVersion=3", permission)
 
     def _write_policy(self, policy: dict[str, Any]) -> bool:
         """False where somebody else wrote since."""
         permission = "iam.serviceAccounts.setIamPolicy"
         with translated(self._iam_call(permission)):
             try:
-                self._ask("POST", ":setIamPolicy", permission, {"policy": policy})
+                self._ask_settled("POST", ":setIamPolicy", permission, {"policy": policy})
             except api.Conflict:
                 return False
             except api.BadRequest as refusal:
+                if constraint_of(refusal.response):
+                    raise
                 raise RetrySlowly(
                     "Google does not take the Kubernetes service account: Workload Identity is not enabled for a "
-                    "cluster of the project, or parameter workloadIdentityPool names another pool than the cluster's"
+                    "cluster of the project, or parameter workloadIdentityPool names another pool than the cluster's",
+                    reason=Reason.STORE_REFUSED,
+                    request_id=id_of(refusal),
                 ) from refusal
         return True
 
-    def _not_known_yet(self) -> NotReady:
-        return NotReady(f"Google does not know the new service account {self.email} everywhere yet", delay=5)
+    def _not_known_yet(self, refusal: Exception) -> NotReady:
+        text = f"Google does not know the new service account {self.email} everywhere yet"
+        return NotReady(text, delay=5, request_id=id_of(refusal))
+
+    def _ask_settled(
+        self,
+        method: str,
+        path: str,
+        permission: str,
+        body: object = None,
+        *,
+        hidden: tuple[type[api.GoogleAPICallError], ...] = (api.NotFound, api.Forbidden),
+    ) -> dict[str, Any]:
+        """As `_ask`; of an account that is minutes old, what is `hidden` (403, 404) is asked again for some seconds."""
+        seen: list[dict[str, Any]] = []
+        refusals: list[api.GoogleAPICallError] = []
+
+        def is_known() -> bool:
+            try:
+                seen.append(self._ask(method, path, permission, body))
+            except hidden as refusal:
+                refusals.append(refusal)
+            return bool(seen)
+
+        patience = self.clients.patience
+        if not patience.until(is_known, patience.account if self.is_fresh else 0):
+            raise refusals[-1]
+        return seen[0]
 
     def _ask(self, method: str, path: str, permission: str, body: object = None) -> dict[str, Any]:
         whole = f"{self._accounts}/{self.email}{path}"
@@ -288,6 +446,11 @@ class Identity:
 def describe(owner: Owner) -> str:
     """What an account says about itself: by this it is known again, so it must never change."""
     return json.dumps({"objectbucket_cluster_id": owner.cluster_id, "objectbucket_claim_uid": owner.uid})
+
+
+def seconds_left(key: HMACKeyMetadata, limit: float, now: datetime) -> float:
+    """How long an inactive HMAC key may go on working, by Google's own record of when it was made inactive."""
+    return ((key.updated or now) + timedelta(seconds=limit) - now).total_seconds() if limit else 0.0
 
 
 def build_account_id(text: str) -> str:

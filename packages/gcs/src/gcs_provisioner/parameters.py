@@ -6,14 +6,13 @@ no client and makes no call.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from libbucket import InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
+from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, ParameterReader, SecretStr, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,11 +24,20 @@ DEFAULT_ENDPOINT: Final = "https://storage.googleapis.com"
 DEFAULT_IAM_ENDPOINT: Final = "https://iam.googleapis.com"
 DEFAULT_TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no token
 
+# What a claim's author or a class can write is bounded before it is parsed; none of these is longer at Google.
+MOST_CHARACTERS: Final = 256
+"""Of one parameter, and of one value of `additionalConfig` of ours."""
+MOST_OF_LABELS: Final = 64 * (63 + 1 + 63 + 2)
+MOST_OF_KEY_FILE: Final = 16 * 1024
+"""A key file has 2.4 KB: https://cloud.google.com/iam/docs/keys-create-delete."""
+MOST_SECONDS: Final = 90 * 86400
+_SHOWN: Final = 60
+
 _ADMIN_KEYS: Final = ("GOOGLE_APPLICATION_CREDENTIALS_JSON", "key.json", "credentials.json", "service-account.json")
 _KEY_FIELDS: Final = ("client_email", "private_key", "token_uri")
 
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects: some projects belong to a domain.
-_PROJECT: Final = re.compile(r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_PROJECT: Final = re.compile(r"([a-z0-9.-]{1,100}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _LOCATION: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{1,40}")
 _ACCOUNT: Final = re.compile(r"[a-z0-9][-a-z0-9.]*@[a-z0-9.-]+")
 _KMS_KEY: Final = re.compile(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+")
@@ -153,7 +161,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     Raises:
         InvalidParameters: with every mistake at once.
     """
-    reader = ParameterReader(given)
+    reader = ParameterReader(_bounded(given))
     kind = reader.choice("credentials", frozenset(Kind), default=Kind.HMAC)
     secret_name, secret_namespace = reader.secret()
     parsed = Parameters(
@@ -171,7 +179,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         service_account=_matching(reader, "serviceAccount", _ACCOUNT, "the e-mail address of a service account"),
         kind=Kind(kind),
         workload_pool=_matching(reader, "workloadIdentityPool", _POOL, "a pool, such as my-project-123.svc.id.goog"),
-        revocation_seconds=reader.number("revocationSeconds", default=_REVOCATION_SECONDS),
+        revocation_seconds=_seconds(reader, "revocationSeconds", default=_REVOCATION_SECONDS),
         warnings=reader.unknown(),
     )
     reader.finish()
@@ -206,9 +214,11 @@ def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
 
 
 def parse_key(text: SecretStr) -> dict[str, str] | None:
-    """The fields of a service-account key file that are text; None where it is no JSON object."""
+    """The fields of a service-account key file that are text; None where it is no JSON object, or too long for one."""
+    if len(text.reveal()) > MOST_OF_KEY_FILE:
+        return None
     try:
-        found: Any = json.loads(text.reveal())
+        found: Any = parse_json(text.reveal())
     except ValueError:
         return None
     if not isinstance(found, dict):
@@ -224,7 +234,7 @@ def parse_versioning(config: Mapping[str, str]) -> bool | None:
     """
     value = config.get(VERSIONING_KEY)
     if value not in {None, "Enabled", "Suspended"}:
-        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {value!r}")
+        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {_shown(str(value))}")
     return None if value is None else value == "Enabled"
 
 
@@ -235,23 +245,55 @@ def parse_kubernetes_account(config: Mapping[str, str]) -> str | None:
         InvalidConfig: no service account can have that name.
     """
     value = config.get(KUBERNETES_KEY)
-    if value is not None and not _KUBERNETES_NAME.fullmatch(value):
-        raise InvalidConfig(f"additionalConfig.{KUBERNETES_KEY} must be the name of a service account, not {value!r}")
+    if value is not None and not (len(value) <= MOST_CHARACTERS and _KUBERNETES_NAME.fullmatch(value)):
+        raise InvalidConfig(
+            f"additionalConfig.{KUBERNETES_KEY} must be the name of a service account, not {_shown(value)}"
+        )
     return value
+
+
+def _bounded(given: Mapping[str, str]) -> Mapping[str, str]:
+    """The parameters.
+
+    Raises:
+        InvalidParameters: some are longer than anything that Google takes there; the others are not read then.
+    """
+    limits = {"labels": MOST_OF_LABELS}
+    mistakes = [
+        f"{_shown(name)} must be at most {limits.get(name, MOST_CHARACTERS)} characters long, and has {len(value):,}"
+        for name, value in given.items()
+        if len(value) > limits.get(name, MOST_CHARACTERS)
+    ]
+    if mistakes:
+        raise InvalidParameters(mistakes)
+    return given
+
+
+def _shown(value: str) -> str:
+    """A value in a message: its beginning, if it is long."""
+    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
 
 
 def _matching(reader: ParameterReader, name: str, form: re.Pattern[str], meant: str) -> str:
     value = reader.text(name)
     if value and not form.fullmatch(value):
-        reader.mistake(name, f"must be {meant}, not {value!r}")
+        reader.mistake(name, f"must be {meant}, not {_shown(value)}")
         return ""
     return value
+
+
+def _seconds(reader: ParameterReader, name: str, *, default: int) -> int:
+    seconds = reader.number(name, default=default)
+    if seconds > MOST_SECONDS:
+        reader.mistake(name, f"must be at most {MOST_SECONDS}")
+        return default
+    return seconds
 
 
 def _soft_delete(reader: ParameterReader) -> int | None:
     if not reader.text("softDeleteSeconds"):
         return None
-    seconds = reader.number("softDeleteSeconds", default=0)
+    seconds = _seconds(reader, "softDeleteSeconds", default=0)
     if seconds and not _SHORTEST_SOFT_DELETE <= seconds <= _LONGEST_SOFT_DELETE:
         reader.mistake("softDeleteSeconds", "must be 0, or between 604800 (7 days) and 7776000 (90 days)")
     return seconds
@@ -264,7 +306,7 @@ def _labels(reader: ParameterReader) -> dict[str, str]:
         key, is_pair, value = (each.strip() for each in pair.partition("="))
         if not is_pair or not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             form = "key=value pairs of lower-case letters, digits, _ and -, separated by commas"
-            reader.mistake("labels", f"must be {form}, not {pair!r}")
+            reader.mistake("labels", f"must be {form}, not {_shown(pair)}")
         elif key.startswith(_STAMP_PREFIX):
             reader.mistake("labels", f"must not begin with {_STAMP_PREFIX}, as {key!r} does")
         found[key] = value

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from gcs_provisioner.client import Connector, Patience, Verdict
+from gcs_provisioner.errors import PermissionDenied
 from gcs_provisioner.identity import Identity, build_account_id, build_email
 from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, Keys, own_key, remembered
 from gcs_provisioner.parameters import (
+    DEFAULT_ENDPOINT,
     KUBERNETES_KEY,
     VERSIONING_KEY,
     Kind,
@@ -28,8 +30,8 @@ from gcs_provisioner.parameters import (
 )
 from gcs_provisioner.policy import grant, grant_shared, is_same, withdraw, withdraw_shared, workload_member
 from gcs_provisioner.storage import Storage, UnknownMember, build_stamp
+from gcs_provisioner.unfinished import Unfinished
 from libbucket import (
-    AccessDenied,
     Authentication,
     BucketExists,
     BucketLost,
@@ -46,12 +48,13 @@ from libbucket import (
     Provisioner,
     RetrySlowly,
     Services,
+    StoreRefused,
     drain,
     warn_unapplied,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
     from typing import Any
 
     from google.cloud.storage import Bucket
@@ -95,11 +98,13 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({VERSIONING_KEY, KUBERNETES_KEY})
+    tracks_requests: ClassVar[bool] = True
 
     def __init__(self, services: Services, *, patience: Patience | None = None) -> None:
         self._services = services
         self._patience = patience or Patience()
         self._connector = Connector(self._patience, services.fence)
+        self._unfinished = Unfinished(services.now)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a service account and its keys; see `Provisioner.provision`."""
@@ -110,14 +115,13 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             found = _ensure_bucket(request, versioning=bool(versioning), is_known=options.was_bound)
             if versioning is not None and request.storage.set_versioning(found, enabled=versioning):
                 request.note("versioning")
-            authentication = _ensure_access(request, found, options)
+            authentication = self._ensure_access(request, found, options)
             return _answer(request, found, authentication)
 
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
         with self._request(ob) as request:
-            # A name that no bucket can have is of a claim that was refused: there is nothing to remove.
-            found = request.storage.find(request.bucket) if _is_name(request.bucket) else None
+            found = _find_to_delete(request)
             if found is None:
                 self._withdraw(request, ob)
                 return
@@ -125,28 +129,30 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             request.storage.check_unlocked(request.bucket)
             self._withdraw(request, ob)
             drain(request.storage.purge(request.bucket), self._patience.purge)
-            request.storage.remove(request.bucket)
+            request.storage.remove(request.bucket, with_folders=True)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
         with self._request(ob) as request:
-            found = request.storage.find(request.bucket) if _is_name(request.bucket) else None
+            found = _find_to_delete(request)
             if found is not None:
                 _check_ours(request, found)
                 if not request.storage.is_empty(request.bucket):
-                    raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
+                    raise BucketNotEmpty(
+                        f"bucket {request.bucket} holds objects, older versions, managed folders or uploads"
+                    )
             self._withdraw(request, ob)
             if found is not None:
-                request.storage.remove(request.bucket)
+                request.storage.remove(request.bucket, with_folders=False)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
         parse_kubernetes_account(options.claim.additional_config)
         with self._request(options) as request:
-            found = request.storage.find(request.bucket) if _is_name(request.bucket, dots=True) else None
-            if found is None:
-                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
-            authentication = _ensure_access(request, found, options)
+            if not _is_name(request.bucket, dots=True):
+                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, can't exist")
+            found = request.storage.get(request.bucket)
+            authentication = self._ensure_access(request, found, options)
             return _answer(request, found, authentication, warn_unapplied(options.claim, {VERSIONING_KEY}))
 
     def revoke(self, ob: ObjectBucket) -> None:
@@ -160,6 +166,15 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if options.credentials is None:
                 return False
             return _is_intact(request, options.credentials)
+
+    def store_id(self, parameters: Mapping[str, str]) -> Hashable:
+        """The endpoint and the project, to which Google's rate limits apply: see `Provisioner.store_id`.
+
+        Where the class names no project, the administrator's key does.
+        """
+        endpoint = parameters.get("endpoint", "").strip().rstrip("/").lower() or DEFAULT_ENDPOINT
+        key = (parameters.get("secretNamespace", "").strip(), parameters.get("secretName", "").strip())
+        return endpoint, parameters.get("project", "").strip() or key
 
     def generate_user_id(self, claim: Claim, ob: ObjectBucket | None) -> str:
         """A name that Google takes for a service account; see `Provisioner.generate_user_id`."""
@@ -175,7 +190,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 parameters=parameters,
                 clients=clients,
                 storage=Storage(clients=clients),
-                identity=_identity(clients, of),
+                identity=_identity(clients, of, self._unfinished),
                 bucket=of.bucket_name,
                 owner=of.owner,
                 taken_over=of.taken_over,
@@ -190,21 +205,61 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)
         return parse_admin(secret, named=f"{parameters.secret_namespace}/{parameters.secret_name}")
 
+    def _ensure_access(self, request: _Request, found: Bucket, options: BucketOptions) -> Authentication:
+        """The claim's account, with its permission and its keys: those that the claim holds, or new ones that work."""
+        if request.identity.is_shared and not found.iam_configuration.uniform_bucket_level_access_enabled:
+            raise RetrySlowly(
+                f"bucket {request.bucket} has no uniform bucket-level access, which parameter serviceAccount needs: "
+                "without it Google takes no conditions, by which claims that share an account are told apart"
+            )
+        is_new = request.identity.ensure()
+        if is_new:
+            request.note("service account")
+        keys = Keys(
+            clients=request.clients,
+            identity=request.identity,
+            bucket=request.bucket,
+            held=options.credentials,
+            state=options.additional_state,
+            unchanged=options.credentials_unchanged,
+            was_bound=options.was_bound,
+            is_new=is_new,
+            unfinished=self._unfinished,
+            now=self._services.now,
+        )
+        if keys.has_lost_file():
+            request.identity.remove()
+            keys = replace(keys, is_new=request.identity.ensure())
+        _open_bucket(request)
+        members = _decide_workload(request, options)
+        if members is not None and request.identity.let_act(members):
+            request.note("who may act as the service account")
+        return keys.ensure()
+
     def _withdraw(self, request: _Request, ob: ObjectBucket) -> None:
         """The claim is out, in an order that leaves no door open: permission, keys, account.
 
         The permission goes first, because tokens that were minted outlive their key by up to an hour.
         """
-        _close_bucket(request)
+        was_open = _close_bucket(request)
+        self._unfinished.forget(request.identity.email, request.owner.uid)
         if request.identity.is_shared:
             self._withdraw_from_shared(request, ob.additional_state)
+        elif _has_own_account(request):
+            for key_id in request.identity.key_states():
+                request.identity.delete_key(key_id)
+            self._stop_hmac(request, None)
+        else:
             return
-        if request.identity.is_anothers():
-            return
-        for key_id in request.identity.key_ids():
-            request.identity.delete_key(key_id)
-        self._stop_hmac(request, None)
-        request.identity.remove()
+        if was_open and request.was_bound and request.parameters.revocation_seconds:
+            # Only this call knows when the permission went: the next one finds it gone, and goes on.
+            raise NotReady(
+                f"the permission of service account {request.identity.email} is withdrawn, and Google may take "
+                f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
+                delay=float(request.parameters.revocation_seconds),
+            )
+        if not request.identity.is_shared:
+            request.identity.remove()
 
     def _withdraw_from_shared(self, request: _Request, state: Mapping[str, str]) -> None:
         if not request.identity.is_there():
@@ -226,12 +281,12 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             )
 
 
-def _identity(clients: Clients, of: BucketOptions | ObjectBucket) -> Identity:
+def _identity(clients: Clients, of: BucketOptions | ObjectBucket, unfinished: Unfinished) -> Identity:
     """Recorded names win over derived ones: how they are derived may change between releases."""
     shared = clients.parameters.service_account
     own = of.additional_state.get(_ACCOUNT_STATE) or build_email(of.user_id, clients.project)
     title = f"objectbucket-{of.user_id}" if shared else ""
-    return Identity(clients=clients, email=shared or own, owner=of.owner, title=title)
+    return Identity(clients=clients, email=shared or own, owner=of.owner, unfinished=unfinished, title=title)
 
 
 def _is_name(bucket: str, *, dots: bool = False) -> bool:
@@ -243,8 +298,8 @@ def _is_name(bucket: str, *, dots: bool = False) -> bool:
 def _check_name(bucket: str) -> None:
     if not _is_name(bucket):
         raise InvalidClaim(
-            f"spec.bucketName {bucket!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case letters, "
-            "digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning with 'goog' "
+            f"spec.bucketName {bucket[:100]!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case "
+            "letters, digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning with 'goog' "
             "and without 'google'"
         )
 
@@ -261,15 +316,18 @@ def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool |
 
 def _ensure_bucket(request: _Request, *, versioning: bool, is_known: bool) -> Bucket:
     """The claim's bucket is there and stamped: by the very call that makes it, so that no crash leaves one without."""
+    found = None
     try:
-        found = request.storage.find(request.bucket)
-    except AccessDenied:
+        found = request.storage.get(request.bucket)
+    except BucketNotFound as missing:
+        if is_known:
+            raise BucketLost(
+                f"bucket {request.bucket} is gone, with everything in it", request_id=missing.request_id
+            ) from missing
+    except PermissionDenied:
         # So Google answers for a bucket of somebody else's project too. Making it harms nothing, and tells.
         if request.was_bound:
             raise
-        found = None
-    if found is None and is_known:
-        raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     if found is None:
         made = request.storage.create(request.bucket, build_stamp(request.owner), versioning=versioning)
         if made is not None:
@@ -285,10 +343,11 @@ def _find_taken(request: _Request) -> Bucket:
     """The bucket that somebody made since we looked: it may be another worker of ours."""
     try:
         found = request.storage.find(request.bucket)
-    except AccessDenied as refusal:
+    except PermissionDenied as refusal:
         raise BucketExists(
             f"bucket {request.bucket} exists and is somebody else's: names are shared by all users of Google Cloud "
-            "Storage (or the administrator lacks storage.buckets.get on it)"
+            "Storage (or the administrator lacks storage.buckets.get on it)",
+            request_id=refusal.request_id,
         ) from refusal
     if found is None:
         raise NotReady(f"bucket {request.bucket} exists and can't be seen yet", delay=2)
@@ -298,33 +357,6 @@ def _find_taken(request: _Request) -> Bucket:
 def _check_ours(request: _Request, found: Bucket) -> None:
     if not request.owner.owns(found.labels, taken_over=request.taken_over):
         raise BucketExists(f"bucket {request.bucket} exists and was not made for this claim: it stays as it is")
-
-
-def _ensure_access(request: _Request, found: Bucket, options: BucketOptions) -> Authentication:
-    """The claim's account, with its permission and keys that work: those that the claim holds, or new ones."""
-    if request.identity.is_shared and not found.iam_configuration.uniform_bucket_level_access_enabled:
-        raise RetrySlowly(
-            f"bucket {request.bucket} has no uniform bucket-level access, which parameter serviceAccount needs: "
-            "without it Google takes no conditions, by which claims that share an account are told apart"
-        )
-    keys = Keys(
-        clients=request.clients,
-        identity=request.identity,
-        bucket=request.bucket,
-        held=options.credentials,
-        state=options.additional_state,
-    )
-    is_new = request.identity.ensure()
-    if is_new:
-        request.note("service account")
-    if not is_new and keys.has_lost_file():
-        request.identity.remove()
-        request.identity.ensure()
-    _open_bucket(request)
-    members = _decide_workload(request, options)
-    if members is not None and request.identity.let_act(members):
-        request.note("who may act as the service account")
-    return keys.ensure()
 
 
 def _open_bucket(request: _Request) -> None:
@@ -345,7 +377,9 @@ def _open_bucket(request: _Request) -> None:
     def is_open() -> bool:
         try:
             is_there = request.storage.edit_policy(request.bucket, noted)
-        except UnknownMember:
+        except UnknownMember as unknown:
+            if not request.identity.is_fresh:
+                raise unknown.refusal from unknown
             return False
         if not is_there:
             raise NotReady(f"bucket {request.bucket} was removed by somebody while this was going on")
@@ -357,17 +391,74 @@ def _open_bucket(request: _Request) -> None:
         request.note("permission on the bucket")
 
 
-def _close_bucket(request: _Request) -> None:
+def _close_bucket(request: _Request) -> bool:
+    """The claim's account may no longer use the bucket; whether it could until now."""
     email, title = request.identity.email, request.identity.title
     if not _is_name(request.bucket, dots=True):
-        return
+        return False
     edit = partial(withdraw_shared, email=email, title=title) if title else partial(withdraw, email=email)
+    changed = False
+
+    def noted(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
+        nonlocal changed
+        wanted = edit(bindings)
+        changed = not is_same(wanted, bindings)
+        return wanted
+
     try:
-        request.storage.edit_policy(request.bucket, edit)
-    except AccessDenied:
+        request.storage.edit_policy(request.bucket, noted)
+    except PermissionDenied:
         # A claim that asked for a bucket of somebody else's project never got in, and must be able to go.
+        if request.was_bound or not _has_rights_in_project(request):
+            raise
+        return False
+    except UnknownMember as unknown:
+        if title:
+            raise unknown.refusal from unknown
+        return False
+    except StoreRefused:
+        # To write a policy is to write the bindings of all, and may be refused for one of others. An account of the
+        # claim's own is removed next, which ends its access as well.
+        if title:
+            raise
+        return False
+    return changed
+
+
+def _has_own_account(request: _Request) -> bool:
+    """Whether there is an account of the claim's own to withdraw."""
+    try:
+        return request.identity.is_own()
+    except PermissionDenied:
+        # IAM says nothing at all about that project, which may not exist. A claim that was never bound has handed out
+        # no key, and its permission is gone: at worst an account stays that can do nothing.
         if request.was_bound:
             raise
+        return False
+
+
+def _find_to_delete(request: _Request) -> Bucket | None:
+    """The claim's bucket; None where there is none, or none that can be the claim's."""
+    if not _is_name(request.bucket):
+        return None  # of a claim that was refused: there is nothing to remove
+    try:
+        return request.storage.find(request.bucket)
+    except PermissionDenied:
+        # So Google answers for a stranger's bucket, too, for which a claim was refused. It is none where the
+        # administrator may read its policy, and lacks one permission, or has lost every right in the project.
+        is_ours = request.was_bound or request.storage.has_readable_policy(request.bucket)
+        if is_ours or not _has_rights_in_project(request):
+            raise
+        return None
+
+
+def _has_rights_in_project(request: _Request) -> bool:
+    """Whether the administrator has what its role gives in the whole project, so that it would see its own buckets."""
+    try:
+        request.identity.hmac_keys()
+    except PermissionDenied:
+        return False
+    return True
 
 
 def _decide_workload(request: _Request, options: BucketOptions) -> list[str] | None:

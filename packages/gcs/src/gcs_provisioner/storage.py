@@ -15,18 +15,27 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from google.api_core import exceptions as api
-from google.api_core.iam import Policy
 from google.cloud.storage.constants import PUBLIC_ACCESS_PREVENTION_ENFORCED
 
-from gcs_provisioner.errors import Call, from_response, translated
+from gcs_provisioner.client import ask_storage
+from gcs_provisioner.errors import (
+    Call,
+    constraint_of,
+    from_refusal,
+    from_response,
+    id_of,
+    reason_of,
+    translated,
+)
 from gcs_provisioner.policy import is_same
-from libbucket import BucketNotEmpty, NotReady
+from libbucket import AccessDenied, BucketNotEmpty, BucketNotFound, NotReady, ProvisionerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     import requests
+    from google.api_core.iam import Policy
     from google.cloud.storage import Blob, Bucket
 
     from gcs_provisioner.client import Clients
@@ -52,16 +61,24 @@ class Storage:
     clients: Clients
 
     def find(self, bucket: str) -> Bucket | None:
-        """The bucket; None where there is none of that name in all of Google.
+        """As `get`; None where there is none of that name in all of Google."""
+        try:
+            return self.get(bucket)
+        except BucketNotFound:
+            return None
+
+    def get(self, bucket: str) -> Bucket:
+        """The bucket.
 
         Raises:
+            BucketNotFound: there is none of that name in all of Google.
             AccessDenied: it is somebody else's, or the administrator may not look.
         """
         with translated(self._call("storage.buckets.get")):
             try:
                 return self.clients.storage.get_bucket(bucket, **self.clients.bounds)
-            except api.NotFound:
-                return None
+            except api.NotFound as refusal:
+                raise BucketNotFound(f"bucket {bucket} does not exist", request_id=id_of(refusal)) from refusal
 
     def create(self, bucket: str, stamp: Mapping[str, str], *, versioning: bool) -> Bucket | None:
         """Makes the bucket, stamped by the very call; None where somebody has one of that name."""
@@ -84,11 +101,17 @@ class Storage:
                 )
             except api.Conflict:
                 return None
+            except api.NotFound as refusal:
+                raise self.clients.no_such_project(refusal) from refusal
+            except api.Forbidden as refusal:
+                if wanted.kms_key_name and reason_of(refusal.response) == "forbidden":
+                    raise self._denied_with_kms(refusal) from refusal
+                raise
 
     def stamp(self, bucket: Bucket, stamp: Mapping[str, str]) -> None:
         """Writes the owner's stamp on a bucket that carries none, or an earlier claim's; other labels stay."""
         bucket.labels = {**bucket.labels, **stamp}
-        with translated(self._call("storage.buckets.update")):
+        with translated(self._call("storage.buckets.update", conditional=True)):
             bucket.patch(if_metageneration_match=bucket.metageneration, **self.clients.bounds)
 
     def set_versioning(self, bucket: Bucket, *, enabled: bool) -> bool:
@@ -110,13 +133,18 @@ class Storage:
             NotReady: others wrote too often.
             UnknownMember: Google does not know the account yet.
         """
+        refused = ""
         for attempt in range(_POLICY_ATTEMPTS):
             policy = self._read_policy(bucket)
             if policy is None:
                 return False
             wanted = edit(policy.bindings)
-            if is_same(wanted, policy.bindings) or self._write_policy(bucket, policy, wanted):
+            if is_same(wanted, policy.bindings):
                 return True
+            refusal = self._write_policy(bucket, policy, wanted, is_last=policy.etag == refused)
+            if refusal is None:
+                return True
+            refused = policy.etag
             self.clients.patience.step_back(attempt)
         raise NotReady(f"the policy of bucket {bucket} is being written by others all the time", delay=2)
 
@@ -124,6 +152,13 @@ class Storage:
         """The bindings of the bucket's policy; None where there is no bucket."""
         policy = self._read_policy(bucket)
         return None if policy is None else list(policy.bindings)
+
+    def has_readable_policy(self, bucket: str) -> bool:
+        """Whether the administrator may read the policy of a bucket of that name."""
+        try:
+            return self._read_policy(bucket) is not None
+        except AccessDenied:
+            return False
 
     def check_unlocked(self, bucket: str) -> None:
         """Looks for objects that are held or retained, as far as a bounded look goes.
@@ -138,11 +173,11 @@ class Storage:
                     raise _locked(bucket, found.name)
 
     def is_empty(self, bucket: str) -> bool:
-        """Whether the bucket holds no generation of an object and no unfinished upload in parts."""
+        """Whether the bucket holds no generation of an object, no unfinished upload in parts, and no managed folder."""
         with translated(self._call("storage.objects.list")):
             if any(True for _ in self._versions(bucket, 1)):
                 return False
-        return not self._uploads(bucket)
+        return not self._uploads(bucket) and not self._folders(bucket)
 
     def purge(self, bucket: str) -> Iterator[int]:
         """Removes everything, step by step, until nothing is left; yields how many objects or uploads went with each.
@@ -165,15 +200,50 @@ class Storage:
                 self._xml("DELETE", path, abort)
         return len(uploads)
 
-    def remove(self, bucket: str) -> None:
-        """Removes the empty bucket; one that is gone is fine.
+    def remove(self, bucket: str, *, with_folders: bool) -> None:
+        """Removes the bucket that holds no object; one that is gone is fine.
+
+        Args:
+            bucket: its name.
+            with_folders: whether managed folders go, too: an application may make them, an empty one holds nothing but
+                permissions, and no listing of objects has it.
 
         Raises:
             NotReady: something was written into it meanwhile.
         """
+        if self._is_removed(bucket):
+            return
+        folders = self._folders(bucket) if with_folders else []
+        for folder in sorted(folders, reverse=True):  # what is in another goes before it
+            self._remove_folder(bucket, folder)
+        if not folders or not self._is_removed(bucket):
+            raise NotReady(f"bucket {bucket} is not empty: something was written into it while it was being deleted")
+
+    def _is_removed(self, bucket: str) -> bool:
+        """Removes the bucket; False where Google says that it holds something."""
         with translated(self._call("storage.buckets.delete")):
             try:
                 self.clients.storage.bucket(bucket).delete(**self.clients.bounds)
+            except api.NotFound:
+                return True
+            except api.Conflict:
+                return False
+        return True
+
+    def _folders(self, bucket: str) -> list[str]:
+        """The names of a page of the bucket's managed folders."""
+        permission = "storage.managedFolders.list"
+        with translated(self._call(permission)):
+            path = f"b/{quote(bucket, safe='')}/managedFolders?pageSize={_PAGE}"
+            answer = ask_storage(self.clients, "GET", path, permission=permission)
+            return [str(each["name"]) for each in answer.get("items", [])]
+
+    def _remove_folder(self, bucket: str, folder: str) -> None:
+        permission = "storage.managedFolders.delete"
+        with translated(self._call(permission)):
+            try:
+                path = f"b/{quote(bucket, safe='')}/managedFolders/{quote(folder, safe='')}"
+                ask_storage(self.clients, "DELETE", path, permission=permission)
             except api.NotFound:
                 return
 
@@ -186,19 +256,38 @@ class Storage:
                 return None
         return policy
 
-    def _write_policy(self, bucket: str, read: Policy, wanted: list[Binding]) -> bool:
-        """False where somebody else wrote since, or Google does not know the account yet."""
-        policy = Policy(etag=read.etag, version=3)
-        policy.bindings = wanted
-        with translated(self._call("storage.buckets.setIamPolicy")):
+    def _write_policy(
+        self, bucket: str, read: Policy, wanted: list[Binding], *, is_last: bool
+    ) -> api.GoogleAPICallError | None:
+        """Writes the policy; gives the refusal where somebody else may have written since.
+
+        Google answers 412 to a lost race and to what an organisation policy forbids, with the same reason. A policy
+        that was read again with the etag that was refused before has not been written by others.
+
+        Args:
+            bucket: its name.
+            read: what was read.
+            wanted: the bindings.
+            is_last: whether a write with this very etag was refused before.
+
+        Raises:
+            UnknownMember: Google does not know an account of the policy.
+            StoreRefused: an organisation policy forbids it.
+        """
+        body = {"etag": read.etag, "version": 3, "bindings": wanted}
+        with translated(self._call("storage.buckets.setIamPolicy", conditional=not is_last)):
             try:
-                self.clients.storage.bucket(bucket).set_iam_policy(policy, **self.clients.bounds)
-            except (api.PreconditionFailed, api.Conflict):
-                return False
+                # Not by Policy, which leaves out a list that is empty: Google refuses a policy without bindings.
+                permission = "storage.buckets.setIamPolicy"
+                ask_storage(self.clients, "PUT", f"b/{quote(bucket, safe='')}/iam", permission=permission, body=body)
+            except (api.PreconditionFailed, api.Conflict) as refusal:
+                if is_last or constraint_of(refusal.response):
+                    raise
+                return refusal
             except api.BadRequest as refusal:
                 # What a fresh account is answered with: nobody but its maker knows it for some seconds.
-                raise UnknownMember(f"Google does not take the new policy of bucket {bucket} yet", delay=5) from refusal
-        return True
+                raise UnknownMember(bucket, from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))) from None
+        return None
 
     def _page_of_versions(self, bucket: str) -> list[Blob]:
         with translated(self._call("storage.objects.list")):
@@ -239,12 +328,31 @@ class Storage:
             raise from_response(response, call)
         return response
 
-    def _call(self, permission: str) -> Call:
-        return Call(url=self.clients.parameters.endpoint, permission=permission)
+    def _denied_with_kms(self, refusal: api.Forbidden) -> AccessDenied:
+        return AccessDenied(
+            "Google refuses storage.buckets.create (403 forbidden): the administrator's service account lacks it, or "
+            "the project's Cloud Storage service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on the key "
+            "that kmsKeyName names",
+            request_id=id_of(refusal),
+        )
+
+    def _call(self, permission: str, *, conditional: bool = False) -> Call:
+        return Call(url=self.clients.parameters.endpoint, permission=permission, conditional=conditional)
 
 
 class UnknownMember(NotReady):
-    """A policy names an account that Google does not know: for a fresh one, that passes."""
+    """Google does not take a policy: for an account that is seconds old, that passes.
+
+    Args:
+        bucket: whose policy it is.
+        refusal: what to tell where it does not pass.
+    """
+
+    def __init__(self, bucket: str, refusal: ProvisionerError) -> None:
+        super().__init__(
+            f"Google does not take the new policy of bucket {bucket} yet", delay=5, request_id=refusal.request_id
+        )
+        self.refusal = refusal
 
 
 def build_stamp(owner: Owner) -> dict[str, str]:

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pytest
-from gcs_backend import QUICK, GcsBackend, a_provisioner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from gcs_backend import FILE_KEY, QUICK, GcsBackend, a_provisioner
 
 from gcs_provisioner.provisioner import GcsProvisioner
 from libbucket import (
     AccessDenied,
     AdminSecretMissing,
+    BucketExists,
     InvalidParameters,
     ProvisionerError,
     RetrySlowly,
+    SecretStr,
     Services,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
 )
+from libbucket._outcomes import StoreSignal, store_signal
 from libbucket.testing import builders
+from libbucket.testing.conformance.backend import REQUEST_ID
 from libbucket.testing.conformance.world import World, assert_works
-from libbucket.testing.misbehaving import Answer, scripted_server, silent_server
+from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
+from libbucket.testing.requests_watched import counted_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gcs_double import GcsDouble
-
-    from libbucket import SecretStr
 
 ADMIN = {"secretName": "admin", "secretNamespace": "gcs"}
 
@@ -197,3 +211,164 @@ def _give_pod_an_identity(monkeypatch: pytest.MonkeyPatch, backend: GcsBackend, 
     path = Path(str(folder)) / "key.json"
     path.write_text(backend.admin_key)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+
+
+class Fence:
+    """Counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> None:
+        self.asked += 1
+
+
+def fenced(double: GcsDouble, key: str) -> tuple[GcsProvisioner, Fence]:
+    fence, data = Fence(), {FILE_KEY: SecretStr(key)}
+    services = Services(read_secret=lambda *_: data, now=double.clock.now, fence=fence)
+    return GcsProvisioner(services, patience=QUICK), fence
+
+
+@pytest.fixture(scope="module")
+def untrusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An address where TLS is spoken with a certificate that nobody vouches for."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = _self_signed()
+    (folder / "pair.pem").write_bytes(certificate + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pair.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    connection.settimeout(5)
+                    with suppress(OSError), connection, context.wrap_socket(connection, server_side=True) as secured:
+                        secured.recv(1)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+@pytest.mark.parametrize("where", ["host", "port", "certificate"])
+def test_a_token_endpoint_that_is_never_reached_has_not_asked_the_fence(
+    double: GcsDouble, backend: GcsBackend, untrusted: str, where: str
+) -> None:
+    url = {"host": "https://store.invalid", "port": closed_port_url(), "certificate": untrusted}[where]
+    key = json.dumps({**json.loads(backend.admin_key), "token_uri": f"{url}/token"})
+    provisioner, fence = fenced(double, key)
+    errors = refused_by_all(provisioner, looks=False, endpoint=double.url, iamEndpoint=double.url)
+    assert fence.asked == 0
+    assert {type(each) for each in errors} == {RetrySlowly if where == "certificate" else StoreUnavailable}
+
+
+@pytest.mark.parametrize("where", ["host", "port", "certificate"])
+def test_an_endpoint_that_is_never_reached_has_asked_for_tokens_only(
+    double: GcsDouble, backend: GcsBackend, untrusted: str, where: str
+) -> None:
+    url = {"host": "https://store.invalid", "port": closed_port_url(), "certificate": untrusted}[where]
+    provisioner, fence = fenced(double, backend.admin_key)
+    double.calls()
+    errors = refused_by_all(provisioner, endpoint=url, iamEndpoint=url)
+    assert len(errors) == 5
+    assert [each.partition("?")[0] for each in double.calls()] == ["POST /oauth2/token"] * fence.asked
+    assert fence.asked == 4, "a look has no token"
+
+
+def test_the_fence_is_asked_for_each_request_of_every_verb(
+    world: World, double: GcsDouble, backend: GcsBackend
+) -> None:
+    provisioner, fence = fenced(double, backend.admin_key)
+    request = world.request(parameters={"credentials": "both", "revocationSeconds": "0"})
+    with counted_requests() as sent:
+        answer = provisioner.provision(request)
+        assert provisioner.is_intact(builders.again(request, answer))
+        provisioner.delete(builders.recorded(answer, request))
+    assert fence.asked == len(sent)
+
+
+def test_requests_through_a_proxy_ask_the_fence(
+    double: GcsDouble, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provisioner, fence = fenced(double, backend.admin_key)
+    with scripted_server(Answer(status=418, body=b"{}")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        key = json.dumps({**json.loads(backend.admin_key), "token_uri": "http://tokens.invalid/token"})
+        provisioner, fence = fenced(double, key)
+        refused_by_all(provisioner, endpoint="http://storage.invalid", iamEndpoint="http://iam.invalid")
+        assert fence.asked == len(proxy.requests) == 5
+    monkeypatch.setenv("http_proxy", closed_port_url())
+    provisioner, fence = fenced(double, key)
+    refused_by_all(provisioner, endpoint="http://storage.invalid", iamEndpoint="http://iam.invalid")
+    assert fence.asked == 0
+
+
+@pytest.mark.parametrize("status", [400, 403, 409, 412, 418, 422])
+@pytest.mark.parametrize("api", ["endpoint", "iamEndpoint"])
+def test_an_api_that_refuses_everything_is_no_outage(
+    world: World, double: GcsDouble, backend: GcsBackend, api: str, status: int
+) -> None:
+    with scripted_server(backend.refusal(status, "nobodyKnowsThis")) as server:
+        parameters = {**ADMIN, "endpoint": double.url, "iamEndpoint": double.url, api: server.url}
+        with pytest.raises(ProvisionerError) as refused:
+            world.provisioner.provision(world.request(parameters=parameters))
+        assert server.requests
+    assert store_signal(refused.value) is StoreSignal.ANSWERED
+    assert refused.value.request_id == REQUEST_ID
+    assert "nobodyKnowsThis" in refused.value.message
+
+
+def test_a_claim_whose_name_a_stranger_has_can_go(world: World, double: GcsDouble) -> None:
+    request = world.request()
+    double.add_foreign_bucket(request.bucket_name)
+    with pytest.raises(BucketExists):
+        world.provisioner.provision(request)
+    record = builders.intent(request)
+    world.delete(record)
+    world.delete_empty(record)
+    assert request.bucket_name in double.store.buckets, "and the stranger's bucket stays"
+
+
+def test_a_bucket_that_may_be_the_claims_blocks_its_deletion_and_the_permission_is_named(
+    world: World, double: GcsDouble
+) -> None:
+    request = world.request()
+    answer = world.provisioner.provision(request)
+    whole = double.store.accounts[f"provisioner@{double.project}.iam.gserviceaccount.com"].permissions
+    for left in (whole - {"storage.buckets.get"}, frozenset[str]()):
+        double.allow("provisioner", left)
+        with pytest.raises(AccessDenied, match=r"storage\.buckets\.get"):
+            world.provisioner.delete(builders.intent(request))
+    double.allow("provisioner", whole)
+    world.delete(builders.intent(request))
+    assert answer.bucket_name not in double.store.buckets
+
+
+def test_a_claim_of_a_project_that_does_not_exist_is_told_and_can_go(world: World) -> None:
+    request = world.request(parameters={"project": "no-such-project-1"})
+    with pytest.raises(StoreRefused, match="project"):
+        world.provisioner.provision(request)
+    world.delete(builders.intent(request))
+    bucket = world.foreign_bucket()
+    granted = world.request(bucket=bucket, parameters={"project": "no-such-project-1"})
+    with pytest.raises(ProvisionerError, match=r"iam\.serviceAccounts\."):
+        world.provisioner.grant(granted)
+    world.revoke(builders.intent(granted, greenfield=False))
+    assert world.administrator.bucket_exists(bucket)
+
+
+def _self_signed() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    begin = datetime.now(UTC) - timedelta(days=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    built = built.serial_number(1).not_valid_before(begin).not_valid_after(begin + timedelta(days=2))
+    certificate = built.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(*form)

@@ -60,7 +60,8 @@ def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(w
     held = answer.connection.authentication
     assert held is not None
     before = double.store.accounts[answer.additional_state["ServiceAccount"]].uid
-    halved = replace(request, credentials=Authentication(access_keys=held.access_keys))
+    halved = replace(builders.again(request, answer), credentials=Authentication(access_keys=held.access_keys))
+    halved = replace(halved, credentials_unchanged=False)
     second = bind(world, halved).connection.authentication
     assert second is not None
     assert second.access_keys != held.access_keys

@@ -42,29 +42,34 @@ def steward(double: GcsDouble) -> Steward:
 
 
 def test_the_readme_lists_permissions() -> None:
-    assert len(PERMISSIONS) == 22
+    assert len(PERMISSIONS) == 25
 
 
 def test_every_verb_works_with_the_role_of_the_readme(world: World, steward: Steward) -> None:
-    _live_a_whole_life(world, steward.provisioner)
+    _live_a_whole_life(world, steward)
 
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
 def test_a_missing_permission_is_named(world: World, steward: Steward, permission: str) -> None:
     steward.may_everything_but(permission)
     with pytest.raises(AccessDenied, match=re.escape(permission)):
-        _live_a_whole_life(world, steward.provisioner)
+        _live_a_whole_life(world, steward)
 
 
-def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
+def _live_a_whole_life(world: World, steward: Steward) -> None:
     """Everything that needs a permission: both kinds, both keys, settings, uploads, a lost Secret, deletion."""
+    provisioner = steward.provisioner
     parameters = {"credentials": "both", "revocationSeconds": "0"}
     request = world.request(config={"kubernetesServiceAccount": "app"}, parameters=parameters)
     bound = provisioner.provision(request)
     provisioner.provision(builders.again(request, bound, with_credentials=False))
     held = provisioner.provision(world.request(parameters=parameters)).connection.authentication
     assert held is not None
-    shared = {"serviceAccount": bound.additional_state["ServiceAccount"], "credentials": "json-key"}
+    shared = {
+        "serviceAccount": bound.additional_state["ServiceAccount"],
+        "credentials": "json-key",
+        "revocationSeconds": "0",
+    }
     other = world.request(bucket=request.bucket_name, parameters=shared)
     provisioner.revoke(builders.recorded(provisioner.grant(other), other, greenfield=False))
     plain = world.request(parameters={"revocationSeconds": "0"}, config={"bucketVersioning": "Suspended"})
@@ -78,5 +83,8 @@ def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
     assert isinstance(application, HmacApplication)
     application.put(answer.bucket_name, "key", b"x")
     application.start_multipart(answer.bucket_name, "begun")
+    steward.double.store.buckets[answer.bucket_name].folders.add("managed/")
     provisioner.delete(builders.recorded(answer, plain))
+    provisioner.delete(builders.recorded(bound, request))
+    steward.double.knobs.absent_is_forbidden = True
     provisioner.delete(builders.recorded(bound, request))

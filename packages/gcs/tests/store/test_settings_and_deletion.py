@@ -170,3 +170,21 @@ def test_a_deletion_needs_nothing_but_the_record(world: World, backend: GcsBacke
     assert list(tenant.answer.additional_state) == ["ServiceAccount"]
     world.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
     assert not backend.administrator.identity_exists(builders.intent(tenant.request))
+
+
+def test_managed_folders_of_an_application_go_with_their_bucket(world: World, double: GcsDouble) -> None:
+    tenant = world.tenant(greenfield=True)
+    double.store.buckets[tenant.bucket].folders |= {"a/", "a/b/", "c/"}
+    world.delete(tenant.record)
+    assert not world.administrator.bucket_exists(tenant.bucket)
+
+
+def test_a_managed_folder_is_not_nothing(world: World, double: GcsDouble) -> None:
+    tenant = world.greenfield()
+    double.store.buckets[tenant.bucket].folders.add("a/")
+    with pytest.raises(BucketNotEmpty, match="managed folders"):
+        world.delete_empty(tenant.record)
+    assert_works(tenant)
+    double.store.buckets[tenant.bucket].folders.clear()
+    world.delete_empty(tenant.record)
+    assert not world.administrator.bucket_exists(tenant.bucket)

@@ -28,6 +28,8 @@ from gcs_provisioner.provisioner import GcsProvisioner
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities
+from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.misbehaving import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +44,7 @@ REFUSALS = frozenset(
     {"AccessDenied", "AuthenticationRequired", "InvalidAccessKeyId", "InvalidSecurity", "SignatureDoesNotMatch"}
 )
 FILE_KEY = "GOOGLE_APPLICATION_CREDENTIALS_JSON"
-QUICK = Patience(account=2.0, key=2.0, permission=2.0, poll=0.01)
+QUICK = Patience(account=2.0, key=2.0, poll=0.01)
 """For tests: Google's delays are knobs of the double, which count calls and not seconds."""
 
 _TIMEOUT = (5, 20)
@@ -427,9 +429,26 @@ class GcsBackend(Backend):
         return a_provisioner(self.double, self.admin_key, patience=replace(QUICK, purge=0.0))
 
     def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
-        key = json.dumps({**json.loads(self.admin_key), "token_uri": f"{url}/token"})
+        """The APIs are elsewhere; for claims with a service-account key, the token endpoint as well."""
+        moved = {"token_uri": f"{url}/token"} if self._credentials == "json-key" else {}
+        key = json.dumps({**json.loads(self.admin_key), **moved})
         hasty = a_provisioner(self.double, key, patience=replace(QUICK, connect=seconds, read=seconds))
         return hasty, {**self.parameters, "endpoint": url, "iamEndpoint": url}
+
+    def refusal(self, status: int, code: str) -> Answer:
+        """As the JSON API, IAM and others of Google's APIs spell an error: `_reason_of_json` reads either form."""
+        one = {"domain": "global", "reason": code, "message": "refused"}
+        error = {"code": status, "message": "refused", "errors": [one], "status": code}
+        headers = {"Content-Type": "application/json; charset=UTF-8", "X-GUploader-UploadID": REQUEST_ID}
+        return Answer(status=status, headers=headers, body=json.dumps({"error": error}).encode())
+
+    @contextmanager
+    def distrusting(self) -> Iterator[Provisioner]:
+        self.double.knobs.distrusts = True
+        try:
+            yield a_provisioner(self.double, self.admin_key, patience=replace(QUICK, key=0.05))
+        finally:
+            self.double.knobs.distrusts = False
 
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
         unknown = json.loads(self.double.add_admin("removed-since"))

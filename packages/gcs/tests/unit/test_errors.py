@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError
 
@@ -15,7 +16,15 @@ from google.cloud.storage import exceptions as media
 from google.resumable_media import common as resumable
 from requests import exceptions as http
 
-from gcs_provisioner.errors import Call, check_token_answer, from_response, reason_of, translated
+from gcs_provisioner.errors import (
+    Call,
+    PermissionDenied,
+    TokenRefused,
+    check_token_answer,
+    from_response,
+    reason_of,
+    translated,
+)
 from libbucket import (
     AccessDenied,
     BucketNotEmpty,
@@ -23,6 +32,7 @@ from libbucket import (
     ProvisionerError,
     QuotaExceeded,
     RetrySlowly,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
 )
@@ -93,17 +103,18 @@ def test_no_error_of_a_client_falls_through(kind: type[BaseException]) -> None:
     [
         (302, RetrySlowly),
         (308, RetrySlowly),
-        (400, RetrySlowly),
+        (400, StoreRefused),
         (401, AccessDenied),
-        (403, AccessDenied),
+        (403, PermissionDenied),
         (404, NotReady),
         (405, RetrySlowly),
         (409, NotReady),
         (411, RetrySlowly),
-        (412, NotReady),
+        (412, StoreRefused),
         (416, RetrySlowly),
         (429, Throttled),
-        (499, StoreUnavailable),
+        (408, StoreUnavailable),
+        (499, NotReady),
         (500, StoreUnavailable),
         (502, StoreUnavailable),
         (503, Throttled),
@@ -118,16 +129,20 @@ def test_every_status_has_its_answer(status: int, kind: type[ProvisionerError]) 
 @pytest.mark.parametrize(
     ("status", "reason", "kind"),
     [
-        (403, "rateLimitExceeded", Throttled),
-        (403, "userRateLimitExceeded", Throttled),
+        (403, "rateLimitExceeded", NotReady),
+        (403, "userRateLimitExceeded", NotReady),
+        (429, "rateLimitExceeded", Throttled),
         (403, "quotaExceeded", QuotaExceeded),
         (429, "projectQuotaExceeded", QuotaExceeded),
         (403, "accessNotConfigured", AccessDenied),
         (403, "objectUnderActiveHold", BucketNotEmpty),
         (403, "retentionPolicyNotMet", BucketNotEmpty),
-        (412, "orgPolicyConstraintFailed", RetrySlowly),
-        (400, "failedPrecondition", RetrySlowly),
-        (403, "a reason that nobody knows", AccessDenied),
+        (412, "orgPolicyConstraintFailed", StoreRefused),
+        (400, "failedPrecondition", StoreRefused),
+        (403, "aReasonThatNobodyKnows", StoreRefused),
+        (403, "forbidden", PermissionDenied),
+        (403, "accountDisabled", StoreRefused),
+        (418, "aReasonThatNobodyKnows", StoreRefused),
     ],
 )
 def test_the_reason_says_more_than_the_status(status: int, reason: str, kind: type[ProvisionerError]) -> None:
@@ -147,6 +162,9 @@ def test_a_refused_permission_is_named() -> None:
         (b'{"error": "invalid_grant"}', ""),
         (b'{"error": {"status": "FAILED_PRECONDITION", "errors": [{"reason": "x"}]}}', "FAILED_PRECONDITION"),
         (b'{"error": {"status": "PERMISSION_DENIED", "errors": [{"reason": "forbidden"}]}}', "forbidden"),
+        (b'{"error": {"status": "PERMISSION_DENIED"}}', "PERMISSION_DENIED"),
+        (b"<?xml version='1.0'?><Error><Code>NoSuchBucket</Code><Message>x</Message></Error>", "NoSuchBucket"),
+        (b"<Code>NoSuchBucket</Code>", ""),
         (
             b'{"error": {"details": [{"@type": "/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}]}}',
             "SERVICE_DISABLED",
@@ -174,9 +192,100 @@ def test_the_delay_that_google_asks_for_is_kept(status: int, header: str | None,
     assert refused.value.delay == delay
 
 
-@pytest.mark.parametrize("status", [200, 400, 401])
-def test_other_answers_of_the_token_endpoint_are_left_to_google_auth(status: int) -> None:
-    check_token_answer(status, {}, "https://oauth2.googleapis.com/token")
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "word"),
+    [
+        (400, b'{"error": "invalid_grant", "error_description": "s3cr3t-that-a-server-echoed"}', TokenRefused, "grant"),
+        (401, b"<html>", TokenRefused, "secretName"),
+        (403, b"", TokenRefused, "secretName"),
+        (404, b"<html>", StoreRefused, "404"),
+        (418, b'{"error": {"code": 418}}', StoreRefused, "418"),
+        (408, b"", StoreUnavailable, "408"),
+        (500, b"", StoreUnavailable, "500"),
+    ],
+)
+def test_a_refusal_of_the_token_endpoint_is_told_with_its_id(
+    status: int, body: bytes, kind: type[ProvisionerError], word: str
+) -> None:
+    check_token_answer(200, {}, "https://oauth2.googleapis.com/token", body)
+    with pytest.raises(kind, match=word) as refused:
+        check_token_answer(status, {"X-Cloud-Trace-Context": "1/2;o=1"}, "https://oauth2.googleapis.com/token", body)
+    assert type(refused.value) is kind
+    assert refused.value.request_id == "1/2;o=1"
+    assert SECRET not in refused.value.message
+
+
+CONDITIONAL = replace(CALL, permission="storage.buckets.setIamPolicy", conditional=True)
+
+
+def policy_answer(text: str, status: int = 412, reason: str = "conditionNotMet") -> requests.Response:
+    """As Cloud Storage answers: https://github.com/googleapis/java-storage/issues/1240."""
+    response = answered(status, reason, {"X-GUploader-UploadID": "ABC-1"})
+    one = {"domain": "global", "location": "If-Match", "locationType": "header", "message": text, "reason": reason}
+    response._content = json.dumps({"error": {"code": status, "errors": [one], "message": text}}).encode()
+    return response
+
+
+@pytest.mark.parametrize(
+    ("constraint", "help_"),
+    [
+        ("gcp.resourceLocations", "parameter region"),
+        ("iam.disableServiceAccountKeyCreation", "workload-identity"),
+        ("iam.managed.disableServiceAccountKeyCreation", "workload-identity"),
+        ("storage.restrictAuthTypes", "json-key or workload-identity"),
+        ("storage.softDeletePolicySeconds", "softDeleteSeconds"),
+        ("gcp.restrictNonCmekServices", "kmsKeyName"),
+    ],
+)
+@pytest.mark.parametrize("call", [CALL, CONDITIONAL], ids=["no precondition", "precondition"])
+def test_an_organisation_policy_is_named_with_the_parameter_that_helps(constraint: str, help_: str, call: Call) -> None:
+    error = from_response(policy_answer(f"Request violates constraint 'constraints/{constraint}'"), call)
+    assert type(error) is StoreRefused
+    assert f"constraint {constraint}" in error.message
+    assert help_ in error.message
+    assert error.request_id == "ABC-1"
+
+
+def test_a_failed_precondition_is_a_race_only_where_the_request_had_one() -> None:
+    answer = policy_answer("At least one of the pre-conditions you specified did not hold.")
+    assert type(from_response(answer, CONDITIONAL)) is NotReady
+    assert type(from_response(answer, CALL)) is StoreRefused
+
+
+def test_the_constraint_of_an_iam_refusal_is_in_its_details() -> None:
+    violation = {"type": "constraints/iam.disableServiceAccountKeyCreation", "description": "Not allowed."}
+    details = [{"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": [violation]}]
+    response = answered(400)
+    response._content = json.dumps({"error": {"status": "FAILED_PRECONDITION", "details": details}}).encode()
+    error = from_response(response, CALL)
+    assert type(error) is StoreRefused
+    assert "iam.disableServiceAccountKeyCreation" in error.message
+
+
+def test_a_service_perimeter_is_told_with_the_id_for_its_troubleshooter() -> None:
+    """https://cloud.google.com/vpc-service-controls/docs/troubleshooting"""
+    text = "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: 9iVBT-_x"
+    error = from_response(policy_answer(text, 403, "forbidden"), CALL)
+    assert type(error) is StoreRefused
+    assert "vpcServiceControlsUniqueIdentifier: 9iVBT-_x" in error.message
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 412, 418, 429, 500, 503])
+@pytest.mark.parametrize("header", ["X-GUploader-UploadID", "x-goog-request-id", "X-Cloud-Trace-Context"])
+def test_every_error_of_an_answer_has_its_id(status: int, header: str) -> None:
+    answer = answered(status, "aReasonThatNobodyKnows", {header: "ADPycdu-1/2;o=1"})
+    assert from_response(answer, CALL).request_id == "ADPycdu-1/2;o=1"
+    assert told(api.from_http_response(answer)).request_id == "ADPycdu-1/2;o=1"
+
+
+@pytest.mark.parametrize("value", ["a b", "x" * 301, "ü", ""])
+def test_an_id_that_no_log_should_hold_is_left_out(value: str) -> None:
+    assert from_response(answered(400, "", {"X-GUploader-UploadID": value}), CALL).request_id == ""
+
+
+@pytest.mark.parametrize("reason", ["two words", "x" * 81, "<script>", "line\nbreak"])
+def test_a_reason_that_is_no_word_is_not_repeated(reason: str) -> None:
+    assert reason not in from_response(answered(418, reason), CALL).message
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,11 @@ https://cloud.google.com/iam/docs/service-accounts-create (names of 6 to 30 char
 https://cloud.google.com/iam/docs/retry-strategy (409 ABORTED where a policy's etag is another one)
 https://cloud.google.com/iam/quotas (10 keys per account; display name 100 bytes, description 256 bytes)
 https://cloud.google.com/resource-manager/docs/organization-policy/restricting-service-accounts#disable_service_account_key_creation
+https://github.com/google/create-service-account/issues/21 (the answer under that policy: violations in its details)
+https://github.com/GoogleCloudPlatform/magic-modules/pull/11811, https://github.com/crossplane-contrib/provider-gcp/pull/373
+and gcloud's reference of `iam service-accounts delete` (403 for accounts that are gone, or seconds old)
+https://cloud.google.com/iam/docs/service-accounts-disable-enable and /keys-disable-enable (`disabled`)
+https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy (no body, but a query)
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gcs_double.model import Account, AccountKey, Json, Store
 from gcs_double.permissions import find_known, require, show_policy, write_policy
-from gcs_double.tokens import authenticate
+from gcs_double.tokens import AUDIENCE, authenticate
 from gcs_double.wire import Answer, ApiError, Request, json_answer
 
 if TYPE_CHECKING:
@@ -42,15 +47,20 @@ def handle(store: Store, request: Request, *, token_uri: str) -> Answer:
     found = _PATH.fullmatch(request.path)
     if found is None:
         raise ApiError(404, "notFound", "Not found.")
-    _project, email, key_id, verb = found.groups()
+    project, email, key_id, verb = found.groups()
     who = authenticate(store, request)
     if who.is_anonymous:
         raise ApiError(401, "required", "Request is missing required authentication credential.")
+    if project != store.project:
+        raise ApiError(403, "forbidden", f"Permission denied on resource project {project} (or it may not exist).")
     demand = functools.partial(require, store, who)
     if "/keys" in request.path:
         return _keys(store, request, _account(store, email, demand), key_id, demand, token_uri)
     if verb:
         return _policy(store, request, _account(store, email, demand), verb, demand)
+    if email is None and request.method == "GET":
+        demand("iam.serviceAccounts.list")
+        return json_answer(_list(store, request))
     if email is None:
         demand("iam.serviceAccounts.create")
         return json_answer(_show(_create(store, request.json())))
@@ -76,17 +86,35 @@ def new_key(store: Store, account: Account, *, token_uri: str) -> Json:
         "private_key": pem,
         "client_email": account.email,
         "client_id": account.uid,
-        "token_uri": token_uri,
+        "token_uri": AUDIENCE if store.knobs.google_token_uri else token_uri,
         "universe_domain": "googleapis.com",
     }
 
 
 def _account(store: Store, email: str | None, demand: functools.partial[None]) -> Account:
     account = store.accounts.get(email or "")
+    if account is not None and account.hidden_calls > 0:
+        account.hidden_calls -= 1
+        raise _hidden(email)
     if account is None:
         demand("iam.serviceAccounts.get")
+        if store.knobs.absent_is_forbidden:
+            raise _hidden(email)
         raise ApiError(404, "notFound", f"Service account {email} does not exist.")
     return account
+
+
+def _hidden(email: str | None) -> ApiError:
+    text = f"Permission 'iam.serviceAccounts.get' denied on resource (or it may not exist): {email}"
+    return ApiError(403, "forbidden", text, info="IAM_PERMISSION_DENIED")
+
+
+def _list(store: Store, request: Request) -> Json:
+    """Pages of at most 100: https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/list."""
+    size, begin = min(int(request.query.get("pageSize", 20)), 100), int(request.query.get("pageToken") or 0)
+    shown = [_show(each) for _, each in sorted(store.accounts.items())]
+    rest = {"nextPageToken": str(begin + size)} if len(shown) > begin + size else {}
+    return {"accounts": shown[begin : begin + size], **rest}
 
 
 def _create(store: Store, body: Json) -> Account:
@@ -107,6 +135,7 @@ def _create(store: Store, body: Json) -> Account:
         display_name=given.get("displayName", ""),
         description=given.get("description", ""),
         unknown_calls=store.knobs.unknown_account_calls,
+        hidden_calls=store.knobs.hidden_account_calls,
     )
     store.accounts[email] = account
     return account
@@ -128,11 +157,16 @@ def _keys(
     if request.method == "DELETE":
         demand("iam.serviceAccountKeys.delete")
         if account.keys.pop(key_id or "", None) is None:
+            if store.knobs.absent_is_forbidden:
+                raise _hidden(account.email)
             raise ApiError(404, "notFound", f"Service account key {key_id} does not exist.")
         return json_answer({})
     demand("iam.serviceAccountKeys.list")
     named = f"projects/{account.project}/serviceAccounts/{account.email}/keys/"
-    shown = [{"name": named + each, "keyType": "USER_MANAGED"} for each in account.keys]
+    shown: list[Json] = [
+        {"name": named + key_id, "keyType": "USER_MANAGED", **({"disabled": True} if key.disabled else {})}
+        for key_id, key in account.keys.items()
+    ]
     if request.query.get("keyTypes") != "USER_MANAGED":
         shown.append({"name": named + "0", "keyType": "SYSTEM_MANAGED"})
     return json_answer({"keys": shown} if shown else {})
@@ -141,7 +175,10 @@ def _keys(
 def _made(store: Store, account: Account, token_uri: str) -> Json:
     if store.knobs.keys_forbidden:
         text = "Key creation is not allowed on this service account."
-        raise ApiError(400, "failedPrecondition", text, rpc="FAILED_PRECONDITION")
+        kind = "type.googleapis.com/google.rpc.PreconditionFailure"
+        violation = {"type": "constraints/iam.disableServiceAccountKeyCreation", "description": text}
+        details: list[Json] = [{"@type": kind, "violations": [violation]}]
+        raise ApiError(400, "failedPrecondition", text, rpc="FAILED_PRECONDITION", details=details)
     if len(account.keys) >= KEY_LIMIT:
         raise ApiError(429, "rateLimitExceeded", "Maximum number of keys on account reached.")
     key = new_key(store, account, token_uri=token_uri)
@@ -154,7 +191,9 @@ def _policy(store: Store, request: Request, account: Account, verb: str, demand:
     body = request.json()
     if verb == "getIamPolicy":
         demand("iam.serviceAccounts.getIamPolicy")
-        asked = body.get("options", {}).get("requestedPolicyVersion", 1)
+        if body:
+            raise ApiError(400, "invalid", "The request body must be empty.")
+        asked = request.query.get("options.requestedPolicyVersion", 1)
         return json_answer(show_policy(store, account.policy, version=int(asked)))
     if verb != "setIamPolicy":
         raise ApiError(404, "notFound", "Not found.")
@@ -173,6 +212,7 @@ def _show(account: Account) -> Json:
         "displayName": account.display_name,
         "description": account.description,
         "etag": "MDEwMjE5MjA=",
+        **({"disabled": True} if account.disabled else {}),
     }
 
 

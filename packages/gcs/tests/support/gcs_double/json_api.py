@@ -8,6 +8,12 @@ https://cloud.google.com/storage/docs/authentication/hmackeys#restrictions (10 k
 https://cloud.google.com/storage/docs/json_api/v1/objects
 https://cloud.google.com/storage/docs/batch (at most 100 calls, no uploads and no downloads)
 https://cloud.google.com/storage/docs/soft-delete (0, or 7 to 90 days)
+https://github.com/GoogleCloudDataproc/spark-bigquery-connector/issues/231 (412 for a location that a policy forbids)
+https://github.com/googleapis/java-storage/issues/1240 (412 for an HMAC key where service-account keys are forbidden)
+https://cloud.google.com/storage/docs/authentication/managing-hmackeys (3 minutes from inactive to deleted)
+https://github.com/GoogleCloudPlatform/python-docs-samples/issues/4029 (403 for the eleventh HMAC key)
+https://cloud.google.com/storage/docs/xml-api/delete-bucket (unfinished uploads do not keep a bucket)
+https://cloud.google.com/storage/docs/json_api/v1/managedFolder (an empty one is taken to keep its bucket: no page says)
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+from datetime import timedelta
 from email.parser import BytesParser
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -99,6 +106,8 @@ def _route(store: Store, request: Request, who: Principal, parts: list[str]) -> 
             return delete_bucket(store, who, name)
         case (("GET" | "PUT"), ["b", name, "iam"]):
             return _policy(store, request, who, name)
+        case _, ["b", name, "managedFolders", *folder]:
+            return _folders(store, request, who, name, folder)
         case "GET", ["b", name, "o"]:
             return _list_objects(store, request, who, name)
         case _, ["b", name, "o", key, *rest]:
@@ -111,6 +120,11 @@ def _insert(store: Store, request: Request, who: Principal) -> Answer:
     body, name = request.json(), request.json().get("name", "")
     if not _NAME.fullmatch(name) or "goog" in name[:4] or "google" in name:
         raise ApiError(400, "invalid", f"Invalid bucket name: '{name}'", code="InvalidBucketName")
+    if request.query.get("project") != store.project:
+        raise ApiError(400, "invalid", f"Unknown project id: {request.query.get('project')}")
+    location, allowed = str(body.get("location", "US")), store.knobs.allowed_locations
+    if allowed is not None and location.lower() not in {each.lower() for each in allowed}:
+        raise _constraint(f"'{location.lower()}' violates constraint 'constraints/gcp.resourceLocations'")
     if name in store.buckets:
         text = "Your previous request to create the named bucket succeeded and you already own it."
         raise ApiError(409, "conflict", text, code="BucketAlreadyOwnedByYou")
@@ -120,6 +134,29 @@ def _insert(store: Store, request: Request, who: Principal) -> Answer:
     _apply(bucket, body)
     store.buckets[name] = bucket
     return json_answer(_show_bucket(bucket))
+
+
+def _constraint(text: str) -> ApiError:
+    """What an organisation policy forbids looks like a precondition that failed, though there was none."""
+    return ApiError(412, "conditionNotMet", text)
+
+
+def _folders(store: Store, request: Request, who: Principal, name: str, folder: list[str]) -> Answer:
+    verb = {"POST": "create", "DELETE": "delete", "GET": "list"}[request.method]
+    bucket = require_bucket(store, who, f"storage.managedFolders.{verb}", name)
+    if verb == "create":
+        if not bucket.is_uniform:
+            raise ApiError(412, "conditionNotMet", "Managed folders need uniform bucket-level access.")
+        bucket.folders.add(f"{request.json()['name'].rstrip('/')}/")
+    elif verb == "delete":
+        if folder[0] not in bucket.folders:
+            raise ApiError(404, "notFound", "The managed folder does not exist.")
+        if any(each.startswith(folder[0]) and each != folder[0] for each in (*bucket.folders, *bucket.versions)):
+            raise ApiError(409, "conflict", "The managed folder is not empty.")
+        bucket.folders.remove(folder[0])
+        return Answer(204)
+    items = [{"kind": "storage#managedFolder", "bucket": name, "name": each} for each in sorted(bucket.folders)]
+    return json_answer({"kind": "storage#managedFolders", "items": items} if items else {})
 
 
 def _patch(store: Store, request: Request, who: Principal, name: str) -> Answer:
@@ -161,9 +198,9 @@ def _list_buckets(store: Store, who: Principal) -> Answer:
 
 
 def delete_bucket(store: Store, who: Principal, name: str) -> Answer:
-    """Removes a bucket that holds nothing: no version, and no unfinished upload either."""
+    """Removes a bucket that holds no version of an object and no managed folder; unfinished uploads go with it."""
     bucket = require_bucket(store, who, "storage.buckets.delete", name)
-    if bucket.versions or bucket.uploads:
+    if bucket.versions or bucket.folders:
         raise ApiError(409, "conflict", "The bucket you tried to delete is not empty.", code="BucketNotEmpty")
     del store.buckets[name]
     store.sessions = {key: each for key, each in store.sessions.items() if each.bucket != name}
@@ -234,6 +271,8 @@ def _show_bucket(bucket: Bucket) -> Json:
 
 
 def _hmac(store: Store, request: Request, who: Principal, parts: list[str]) -> Answer:
+    if len(parts) < 3 or parts[1] != store.project:
+        raise ApiError(403, "forbidden", "Permission denied on resource project (or it may not exist).")
     match request.method, parts:
         case "POST", ["projects", _, "hmacKeys"]:
             require(store, who, "storage.hmacKeys.create")
@@ -255,9 +294,15 @@ def _create_hmac(store: Store, email: str) -> Json:
     account = find_known(store, email)
     if account is None:
         raise ApiError(404, "notFound", f"Service account {email} does not exist.")
+    for is_on, constraint in (
+        (store.knobs.keys_forbidden, "iam.disableServiceAccountKeyCreation"),
+        (store.knobs.hmac_forbidden, "storage.restrictAuthTypes"),
+    ):
+        if is_on:
+            raise _constraint(f"Request violates constraint 'constraints/{constraint}'")
     kept = [each for each in store.hmac_keys.values() if each.uid == account.uid and each.state != "DELETED"]
     if len(kept) >= HMAC_LIMIT:
-        raise ApiError(429, "quotaExceeded", "The service account has the maximum number of HMAC keys.")
+        raise ApiError(403, "forbidden", "Service account HMAC key limit reached")
     now, number = store.clock.now(), store.next_number()
     access_id, secret = f"GOOG1E{number:055X}", base64.b64encode(secrets.token_bytes(30)).decode()
     key = HmacKey(access_id, secret, email, account.uid, created=now, updated=now)
@@ -283,6 +328,8 @@ def _change_hmac(store: Store, request: Request, key: HmacKey, verb: str) -> Ans
     if verb == "delete":
         if key.state == "ACTIVE":
             raise ApiError(400, "invalid", "Cannot delete keys in 'ACTIVE' state.")
+        if key.updated + timedelta(seconds=store.knobs.hmac_stop_seconds) > store.clock.now():
+            raise ApiError(400, "invalid", "The key's change of state is still on its way.")
         updated = key.updated  # a deleted key stops as the inactive one would have
         _set_state(store, key, "DELETED")
         key.updated = updated

@@ -44,7 +44,17 @@ class Knobs:
         tokens_outlive_keys: tokens that were minted stay valid when their key is gone, as they do at Google.
         token_seconds: how long a token lives.
         account_limit: service accounts per project.
-        keys_forbidden: an organisation policy forbids service-account keys.
+        keys_forbidden: an organisation policy forbids service-account keys, and with them HMAC keys.
+        hmac_forbidden: an organisation policy forbids HMAC keys only (`storage.restrictAuthTypes`).
+        allowed_locations: where an organisation policy lets buckets be; None for anywhere.
+        foreign_members: beginnings of members that domain restricted sharing keeps out of every policy.
+        absent_is_forbidden: an account that does not exist is 403 and not 404, whoever asks.
+        hidden_account_calls: for how many calls a fresh account is 403, to who made it as well.
+        grant_seconds: how long a new member of a bucket's policy is not let in yet.
+        withdraw_seconds: how long a member that was taken out of a bucket's policy is still let in.
+        google_token_uri: new key files name Google's own token endpoint, as they always do at Google.
+        distrusts: claims' credentials are refused everywhere, as by a node whose cache is stale; the administrators'
+            are not.
         workload_pool: the project has a workload identity pool, as it has with its first GKE cluster.
         page_size: entries per page of a listing.
     """
@@ -60,6 +70,15 @@ class Knobs:
     token_seconds: int = 3600
     account_limit: int = 100
     keys_forbidden: bool = False
+    hmac_forbidden: bool = False
+    allowed_locations: frozenset[str] | None = None
+    foreign_members: tuple[str, ...] = ()
+    absent_is_forbidden: bool = False
+    hidden_account_calls: int = 0
+    grant_seconds: float = 0.0
+    withdraw_seconds: float = 0.0
+    google_token_uri: bool = False
+    distrusts: bool = False
     workload_pool: bool = True
     page_size: int = 1000
 
@@ -71,6 +90,7 @@ class AccountKey:
     id: str
     public: RSAPublicKey
     created: datetime
+    disabled: bool = False
 
 
 @dataclass
@@ -87,6 +107,8 @@ class Account:
     keys: dict[str, AccountKey] = field(default_factory=dict)
     policy: Policy = field(default_factory=lambda: Policy())  # noqa: PLW0108 - defined below
     unknown_calls: int = 0
+    hidden_calls: int = 0
+    disabled: bool = False
 
 
 @dataclass
@@ -109,6 +131,10 @@ class Policy:
 
     bindings: list[Json] = field(default_factory=list)
     generation: int = 1
+    granted: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """When a member got a role, for those that were not in the policy from the beginning."""
+    withdrawn: list[tuple[Json, datetime]] = field(default_factory=list)
+    """Bindings that were replaced, with when."""
 
     @property
     def etag(self) -> str:
@@ -169,6 +195,8 @@ class Bucket:
     policy: Policy
     versions: dict[str, list[Version]] = field(default_factory=dict)
     uploads: dict[str, MultipartUpload] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    """Managed folders."""
 
     @property
     def is_uniform(self) -> bool:

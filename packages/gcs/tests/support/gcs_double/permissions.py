@@ -7,12 +7,17 @@ https://cloud.google.com/iam/docs/reference/rest/v1/Policy (versions, etags, del
 https://cloud.google.com/storage/docs/access-control/iam#conditions (conditions need uniform bucket-level access)
 https://cloud.google.com/storage/docs/public-access-prevention
 https://cloud.google.com/storage/docs/json_api/v1/buckets/setIamPolicy (412 where the etag is another one)
+https://cloud.google.com/iam/docs/access-change-propagation (a grant or a withdrawal takes minutes to count)
+https://cloud.google.com/resource-manager/docs/organization-policy/restricting-domains and
+https://github.com/googleapis/java-storage/pull/2444 (412 for members of other customers)
+https://cloud.google.com/storage/docs/managed-folders (object roles may make managed folders)
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gcs_double.model import Account, Bucket, Json, Policy, Store
@@ -27,10 +32,14 @@ def _all(prefix: str, verbs: str) -> frozenset[str]:
 
 
 _EVERY_VERB = "create delete get getIamPolicy list setIamPolicy update"
-_OBJECT_ADMIN = _all(
-    "storage.objects",
-    "create delete get getIamPolicy list move overrideUnlockedRetention restore setIamPolicy setRetention update",
-) | _all("storage.multipartUploads", "abort create list listParts")
+_OBJECT_ADMIN = (
+    _all(
+        "storage.objects",
+        "create delete get getIamPolicy list move overrideUnlockedRetention restore setIamPolicy setRetention update",
+    )
+    | _all("storage.multipartUploads", "abort create list listParts")
+    | _all("storage.managedFolders", "create delete get list")
+)
 _LEGACY_READER = frozenset({"storage.buckets.get", "storage.objects.list", "storage.multipartUploads.list"})
 ROLES: Final = {
     "roles/storage.objectAdmin": _OBJECT_ADMIN,
@@ -71,13 +80,22 @@ ANONYMOUS: Final = Principal()
 def is_allowed(store: Store, who: Principal, permission: str, bucket: Bucket | None = None, name: str = "") -> bool:
     """Whether `who` has `permission` in the project, or on the bucket."""
     account = store.account_of(who.email, who.uid)
+    if account is not None and account.disabled:
+        account = None
     if account is not None and permission in account.permissions:
         return bucket is None or bucket.project == store.project
     if bucket is None:
         return False
     resource = f"projects/_/buckets/{bucket.name}" + (f"/objects/{name}" if name else "")
     members = {who.stored, "allAuthenticatedUsers", "allUsers"} if account is not None else {"allUsers"}
-    return any(members & set(each["members"]) for each in _granting(bucket.policy, permission, resource))
+    now, policy = store.clock.now(), bucket.policy
+    settled = now - timedelta(seconds=store.knobs.grant_seconds)
+    for each in _granting(policy.bindings, permission, resource):
+        if any(policy.granted.get((each["role"], one), settled) <= settled for one in members & set(each["members"])):
+            return True
+    lasting = now - timedelta(seconds=store.knobs.withdraw_seconds)
+    withdrawn = [each for each, since in policy.withdrawn if since > lasting]
+    return any(members & set(each["members"]) for each in _granting(withdrawn, permission, resource))
 
 
 def require(store: Store, who: Principal, permission: str, bucket: Bucket | None = None, name: str = "") -> None:
@@ -122,8 +140,30 @@ def write_policy(store: Store, old: Policy, body: Json, *, conflict: ApiError, b
         raise ApiError(400, "invalid", "Policies with conditions must be read and written with version 3.")
     if bucket is not None:
         _check_for_bucket(bucket, bindings)
-    old.bindings = [{**each, "members": [_resolve(store, m) for m in each["members"]]} for each in bindings]
+    if any(m.startswith(store.knobs.foreign_members) for each in bindings for m in each["members"]):
+        text = "One or more users named in the policy do not belong to a permitted customer."
+        raise ApiError(412, "conditionNotMet", text)
+    new = [{**each, "members": [_resolve(store, m) for m in each["members"]]} for each in bindings]
+    _note_changes(store, old, new)
+    # What comes back need not be what was sent, member for member: the order of a condition's fields is not kept.
+    old.bindings = [_reordered(each) for each in new]
     old.generation += 1
+
+
+def _note_changes(store: Store, policy: Policy, new: list[Json]) -> None:
+    now = store.clock.now()
+    before, after = ({(b["role"], m) for b in each for m in b["members"]} for each in (policy.bindings, new))
+    policy.granted = {pair: since for pair, since in policy.granted.items() if pair in after}
+    policy.granted |= dict.fromkeys(after - before, now)
+    policy.withdrawn += [
+        ({**each, "members": [m for m in each["members"] if (each["role"], m) not in after]}, now)
+        for each in policy.bindings
+    ]
+
+
+def _reordered(binding: Json) -> Json:
+    condition = binding.get("condition")
+    return {**binding, "condition": dict(reversed(condition.items()))} if condition else binding
 
 
 def show_policy(store: Store, policy: Policy, *, version: int) -> Json:
@@ -161,8 +201,8 @@ def find_known(store: Store, email: str) -> Account | None:
     return account
 
 
-def _granting(policy: Policy, permission: str, resource: str) -> Iterator[Json]:
-    for binding in policy.bindings:
+def _granting(bindings: list[Json], permission: str, resource: str) -> Iterator[Json]:
+    for binding in bindings:
         if permission in ROLES.get(binding["role"], ()) and _is_met(binding.get("condition"), resource):
             yield binding
 

@@ -6,6 +6,7 @@ One address serves all: the token endpoint, IAM, the JSON API, and at every othe
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import threading
 from contextlib import contextmanager
@@ -125,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
+        self.send_header("X-GUploader-UploadID", f"ADPycd{secrets.token_hex(16)}")
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if "Content-Length" not in answer.headers:

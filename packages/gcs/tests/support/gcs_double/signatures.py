@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from gcs_double.permissions import ANONYMOUS, Principal
-from gcs_double.tokens import authenticate, find_key, is_signed_by
+from gcs_double.tokens import authenticate, find_key, is_distrusted, is_signed_by
 from gcs_double.wire import ApiError, Request
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def _by_rsa(store: Store, email: str, signed: _Signed, message: str) -> Principa
 def _find(store: Store, access_id: str) -> HmacKey:
     """The key, if it works now: it does so a while after its state was changed."""
     key, now, knobs = store.hmac_keys.get(access_id), store.clock.now(), store.knobs
-    is_there = key is not None and store.account_of(key.email, key.uid) is not None
+    account = store.account_of(key.email, key.uid) if key is not None else None
+    is_there = account is not None and not account.disabled and not is_distrusted(store, account)
     if key is None or not is_there or key.created + timedelta(seconds=knobs.hmac_start_seconds) > now:
         raise _unknown()
     if key.state != "ACTIVE" and key.updated + timedelta(seconds=knobs.hmac_stop_seconds) <= now:

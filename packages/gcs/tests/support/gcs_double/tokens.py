@@ -5,6 +5,7 @@ https://developers.google.com/identity/protocols/oauth2/service-account#authoriz
 https://datatracker.ietf.org/doc/html/rfc7523#section-3 (iss, aud, exp, iat are checked)
 https://cloud.google.com/iam/docs/service-account-creds (tokens that were minted outlive their key)
 https://cloud.google.com/iam/docs/keys-create-delete (a new key may take a minute to be known)
+https://github.com/googleapis/google-api-ruby-client/issues/720 (the answer for a disabled account)
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def bearer(store: Store, header: str) -> Principal:
     """
     token = store.tokens.get(header.partition(" ")[2].strip())
     account = store.account_of(token.email, token.uid) if token else None
-    if token is None or account is None or token.ends <= store.clock.now():
+    if token is None or account is None or token.ends <= store.clock.now() or is_distrusted(store, account):
         raise ApiError(401, "authError", "Invalid Credentials", code="AuthenticationRequired")
     if not store.knobs.tokens_outlive_keys and token.key_id not in account.keys:
         raise ApiError(401, "authError", "Invalid Credentials", code="AuthenticationRequired")
@@ -88,9 +89,16 @@ def is_signed_by(public: RSAPublicKey, signature: bytes, message: bytes) -> bool
 def find_key(store: Store, email: str, key_id: str | None = None) -> list[AccountKey]:
     """The account's keys that are known by now; one of them, or all."""
     account = store.accounts.get(email)
+    if account is not None and (account.disabled or is_distrusted(store, account)):
+        return []
     settled = store.clock.now() - timedelta(seconds=store.knobs.key_start_seconds)
-    known = [each for each in account.keys.values() if each.created <= settled] if account else []
+    known = [each for each in account.keys.values() if each.created <= settled and not each.disabled] if account else []
     return [each for each in known if key_id in {None, each.id}]
+
+
+def is_distrusted(store: Store, account: Account) -> bool:
+    """Whether the account's credentials are refused for no reason of their own: see `Knobs.distrusts`."""
+    return store.knobs.distrusts and not account.permissions
 
 
 class _Invalid(Exception):
@@ -106,6 +114,8 @@ def _verify(store: Store, assertion: str) -> tuple[Account, AccountKey]:
     account = store.accounts.get(str(payload.get("iss")))
     if header.get("alg") != "RS256" or account is None:
         raise _Invalid("Invalid grant: account not found")
+    if account.disabled:
+        raise _Invalid("Robot is disabled.")
     keys = find_key(store, account.email, str(header.get("kid")))
     if not keys or not is_signed_by(keys[0].public, signed, f"{head}.{claims}".encode()):
         raise _Invalid("Invalid JWT Signature.")

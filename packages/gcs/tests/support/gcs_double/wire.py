@@ -72,6 +72,8 @@ class ApiError(Exception):
         code: the XML API's code.
         rpc: the status name of APIs that follow google.rpc (IAM).
         headers: of the answer.
+        info: the reason of an ErrorInfo in the details of APIs that follow google.rpc.
+        details: further ones.
     """
 
     def __init__(
@@ -83,12 +85,16 @@ class ApiError(Exception):
         code: str = "",
         rpc: str = "",
         headers: Mapping[str, str] | None = None,
+        info: str = "",
+        details: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.reason, self.message = status, reason, message
         self.code = code or _XML_CODES.get(status, "InvalidArgument")
         self.rpc = rpc or _RPC.get(status, "UNKNOWN")
         self.headers = headers or {}
+        self.info = info or {"PERMISSION_DENIED": "IAM_PERMISSION_DENIED"}.get(self.rpc, "")
+        self.details = details or []
 
     def as_json(self) -> Answer:
         one = {"domain": "global", "reason": self.reason, "message": self.message}
@@ -96,7 +102,14 @@ class ApiError(Exception):
         return json_answer({"error": error}, self.status, self.headers)
 
     def as_rpc(self) -> Answer:
-        error = {"code": self.status, "message": self.message, "status": self.rpc}
+        one = {"domain": "global", "reason": self.reason, "message": self.message}
+        error = {"code": self.status, "message": self.message, "errors": [one], "status": self.rpc}
+        details = [*self.details]
+        if self.info:
+            kind = "type.googleapis.com/google.rpc.ErrorInfo"
+            details.append({"@type": kind, "reason": self.info, "domain": "iam.googleapis.com"})
+        if details:
+            error["details"] = details
         return json_answer({"error": error}, self.status, self.headers)
 
     def as_xml(self) -> Answer:

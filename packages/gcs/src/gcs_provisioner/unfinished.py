@@ -1,0 +1,101 @@
+"""What calls that ended before their answer have made: accounts that are minutes old, keys that do not work yet.
+
+Google shows the secret of a key once, and a new key or permission takes minutes to count. A claim that waits for that
+must go on with the key that it has, or it would never be done: each retry would make another, and wait for that.
+Kept in memory only, within bounds. It is no state that anything depends on: where it is lost, with the process or by
+its bound, the next call removes the key that nobody knows and makes one more.
+
+Used by `identity` and `keys`; held by `provisioner`. Knows no client.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from libbucket import AccessKeys, SecretStr
+
+MOST_ENTRIES: Final = 1024
+
+# https://cloud.google.com/iam/docs/access-change-propagation: typically 2 minutes, potentially 7 or longer.
+FRESH: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What was made for one claim, and not handed out yet.
+
+    Attributes:
+        account_at: when its account was made; None where it was there already.
+        hmac: an HMAC key.
+        hmac_at: when it was made.
+        file: a service-account key file.
+        file_at: when it was made.
+    """
+
+    account_at: datetime | None = None
+    hmac: AccessKeys | None = None
+    hmac_at: datetime | None = None
+    file: SecretStr | None = None
+    file_at: datetime | None = None
+
+
+class Unfinished:
+    """One per process; its methods may be called from several threads.
+
+    Args:
+        now: the clock.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._made: OrderedDict[tuple[str, str], Made] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, email: str, uid: str) -> Made:
+        """What was made for the claim with this uid, and this account."""
+        with self._lock:
+            return self._made.get((email, uid), Made())
+
+    def is_fresh(self, moment: datetime | None) -> bool:
+        """Whether what was made at this moment may not be known everywhere yet."""
+        return moment is not None and self._now() - moment < FRESH
+
+    def note_account(self, email: str, uid: str) -> None:
+        """An account was made just now: keys of another that had its name are none of its."""
+        self._keep(email, uid, Made(account_at=self._now()))
+
+    def note_hmac(self, email: str, uid: str, keys: AccessKeys) -> None:
+        """An HMAC key was made just now."""
+        self._keep(email, uid, replace(self.find(email, uid), hmac=keys, hmac_at=self._now()))
+
+    def note_file(self, email: str, uid: str, file: SecretStr) -> None:
+        """A service-account key was made just now."""
+        self._keep(email, uid, replace(self.find(email, uid), file=file, file_at=self._now()))
+
+    def hand_out(self, email: str, uid: str) -> None:
+        """The keys are in the answer: from now on the claim's Secret has them."""
+        made = self.find(email, uid)
+        if self.is_fresh(made.account_at):
+            self._keep(email, uid, Made(account_at=made.account_at))
+        else:
+            self.forget(email, uid)
+
+    def forget(self, email: str, uid: str) -> None:
+        """The claim is out."""
+        with self._lock:
+            self._made.pop((email, uid), None)
+
+    def _keep(self, email: str, uid: str, made: Made) -> None:
+        with self._lock:
+            self._made[email, uid] = made
+            self._made.move_to_end((email, uid))
+            while len(self._made) > MOST_ENTRIES:
+                self._made.popitem(last=False)
