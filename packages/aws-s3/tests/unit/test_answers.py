@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stand_ins import each_verb, provisioner_for, verbs
+from aws_fakes import each_verb, provisioner_for, verbs
 
 from libbucket import AccessDenied, ProvisionerError, StoreRefused, StoreUnavailable, Throttled
 from libbucket._outcomes import StoreSignal, store_signal

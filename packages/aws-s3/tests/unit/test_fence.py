@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stand_ins import SHORT, each_verb, provisioner_for, verbs
+from aws_fakes import SHORT, each_verb, provisioner_for, verbs
 
 from aws_s3_provisioner.client import Connector
 from aws_s3_provisioner.parameters import Admin, parse_parameters

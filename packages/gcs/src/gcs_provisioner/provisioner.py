@@ -299,8 +299,8 @@ def _check_name(bucket: str) -> None:
     if not _is_name(bucket):
         raise InvalidClaim(
             f"spec.bucketName {bucket[:100]!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case "
-            "letters, digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning with 'goog' "
-            "and without 'google'"
+            "letters, digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning with "
+            "'goog' and without 'google'"
         )
 
 
