@@ -34,6 +34,10 @@ PURGE_AT: Final = "objectbucket.io/purge-at"
 PURGED: Final = "objectbucket.io/purged"
 
 
+TOO_LARGE: Final = "objectbucket.io/too-large"
+"""The only key of an `additionalConfig` that is larger than the caches keep; no claim can mean anything by it."""
+
+
 class Phase:
     """The phases of the wire contract; other CRDs enforce them as an enum."""
 

@@ -25,6 +25,7 @@ from libbucket._controller.services import AdminSecrets
 from libbucket._controller.threads import Threads
 from libbucket._controller.workers import Workers
 from libbucket._kube.cache import Cache, Unwatched
+from libbucket._kube.compaction import compact_claim, compact_metadata
 from libbucket._kube.discovery import InstalledCrds
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
@@ -298,9 +299,9 @@ class Controller:
 def new_caches(*, watch_secrets: bool = True) -> Caches:
     """Empty ones."""
     return Caches(
-        claims=Cache(),
+        claims=Cache(compact=compact_claim),
         buckets=Cache(group=claim_key_of),
         classes=Cache(),
-        secrets=Cache() if watch_secrets else Unwatched(),
-        config_maps=Cache(),
+        secrets=Cache(compact=compact_metadata) if watch_secrets else Unwatched(),
+        config_maps=Cache(compact=compact_metadata),
     )

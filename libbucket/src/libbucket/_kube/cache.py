@@ -36,12 +36,14 @@ class Cache(Generic[T]):
 
     Args:
         group: what `grouped` finds an object by; by default nothing is.
+        compact: what is kept of an object; by default all of it.
     """
 
     is_watched: ClassVar[bool] = True
     """Whether what is not in here does not exist, as far as an informer knows."""
 
-    def __init__(self, group: Callable[[T], str] | None = None) -> None:
+    def __init__(self, group: Callable[[T], str] | None = None, compact: Callable[[T], T] | None = None) -> None:
+        self._compact = compact
         self._lock = threading.Lock()
         self._group = group
         self._groups: dict[str, set[str]] = {}
@@ -157,7 +159,7 @@ class Cache(Generic[T]):
         old = self._objects.pop(key, None)
         self._distrusted.discard(key)
         if new is not None:
-            self._objects[key] = new
+            self._objects[key] = self._compact(new) if self._compact is not None else new
         if self._group is None:
             return
         if old is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from libbucket import _api
+from libbucket._kube.compaction import MAX_CONFIG_SIZE
 from libbucket.limits import MAX_VALUE_LENGTH
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def select_config(raw: Any, *, allowed: frozenset[str], supported: frozenset[str
         allowed: by the operator (`--allow-additional-config`).
         supported: by the store.
     """
+    if isinstance(raw, dict) and _api.TOO_LARGE in raw:
+        sentence = f"spec.additionalConfig is larger than the {MAX_CONFIG_SIZE // 1024} KiB that are read"
+        return SelectedConfig(applied={}, warnings=(), mistakes=(sentence,))
     if isinstance(raw, dict) and len(raw) > _MOST_KEYS:
         sentence = f"spec.additionalConfig has {len(raw):,} keys; at most {_MOST_KEYS} are read"
         return SelectedConfig(applied={}, warnings=(), mistakes=(sentence,))

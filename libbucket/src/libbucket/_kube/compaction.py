@@ -1,0 +1,68 @@
+"""What the caches keep of an object: what is read of it, within bounds.
+
+Used by the caches. A tenant may write 1.5 MB into a claim, and 256 KiB of annotations on any of its objects; a hundred
+such claims would take all the memory of the provisioner that serves everybody. Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from libbucket import _api
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_CONFIG_SIZE: Final = 128 * 1024
+"""Bytes of a claim's `additionalConfig` as JSON; a larger one is refused, see `_api.TOO_LARGE`."""
+
+_MAX_NOTES: Final = 8 * 1024
+"""Characters of a claim's labels, and of its annotations, that are kept for provisioners."""
+
+_OURS: Final = f"{_api.GROUP}/"
+
+
+def compact_claim(claim: _api.ObjectBucketClaim) -> _api.ObjectBucketClaim:
+    """The claim, with a bounded `additionalConfig` and bounded labels and annotations."""
+    meta, spec = claim.metadata, claim.spec
+    labels, annotations = _bounded(meta.labels), _bounded(meta.annotations)
+    if labels is not meta.labels or annotations is not meta.annotations:
+        claim = replace(claim, metadata=replace(meta, labels=labels, annotations=annotations))
+    if spec is not None and _is_too_large(spec.additional_config):
+        claim = replace(claim, spec=replace(spec, additional_config={_api.TOO_LARGE: True}))
+    return claim
+
+
+def compact_metadata(one: _api.Metadata) -> _api.Metadata:
+    """Of a Secret or ConfigMap, without what is never read: annotations, and labels of others."""
+    meta = one.metadata
+    label = meta.label(_api.PROVISIONER_LABEL)
+    labels = {_api.PROVISIONER_LABEL: label} if label else None
+    return _api.Metadata(metadata=replace(meta, labels=labels, annotations=None))
+
+
+def _bounded(notes: dict[str, str] | None) -> dict[str, str] | None:
+    """Our own entries, and as many of the others as fit."""
+    if notes is None or _size(notes) <= _MAX_NOTES:
+        return notes
+    kept: dict[str, str] = {}
+    for key, value in sorted(notes.items(), key=_ours_first):
+        if _size(kept) + len(key) + len(value) <= _MAX_NOTES:
+            kept[key] = value
+    return kept
+
+
+def _ours_first(entry: tuple[str, str]) -> tuple[bool, str]:
+    key = entry[0]
+    return not (key.startswith(_OURS) or key == _api.PROVISIONER_LABEL), key
+
+
+def _size(notes: Mapping[str, str]) -> int:
+    return sum(len(key) + len(value) for key, value in notes.items())
+
+
+def _is_too_large(config: Any) -> bool:
+    return isinstance(config, dict) and bool(config) and len(msgspec.json.encode(config)) > MAX_CONFIG_SIZE
