@@ -92,13 +92,13 @@ def identities(core: Core) -> int:
 # Bounded input ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", ["1e3000000", "1e400000", "9" * 300_000, "1e9999999999"])
+@pytest.mark.parametrize("size", ["1e3000000", "1e400000", "9" * 50_000, "1e9999999999"])
 def test_a_quantity_that_takes_minutes_to_write_out_is_an_invalid_config(size: str) -> None:
     core = Core()
     poisoned = core.create_claim("poisoned", bucketName="poisoned-1", additionalConfig={"maxObjects": size})
     neighbour = core.create_claim("photos", namespace="other")
     assert core.reconcile(poisoned).result == Reason.INVALID_CONFIG
-    assert "maxObjects" in core.condition(poisoned)["message"]
+    assert "additionalConfig" in core.condition(poisoned)["message"]
     assert core.reconcile(neighbour).result == Result.BOUND
 
 
