@@ -11,12 +11,14 @@ import pytest
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import AssumeRoleProvider, StaticProvider
 from minio.error import S3Error
-from minio_backend import MinioBackend, Rerouted, _services, a_pool, refused_by_admin_api, refused_with
+from minio_backend import MinioBackend, Rerouted, _services, a_pool, a_provisioner, refused_by_admin_api, refused_with
 from minio_node import Asked, Node, node_before
 
 from libbucket import AccessDenied, Authentication, NotReady, SecretStr, StoreRefused, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+from minio_provisioner.identity import Identity
+from minio_provisioner.policy import Note, build_access
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -298,6 +300,66 @@ def test_a_rotation_that_was_cut_off_is_given_up_when_the_secret_is_back(
     assert world.again(tenant).credentials == tenant.credentials
     assert_works(tenant)
     assert backend.administrator.users(tenant.record) == [tenant.request.user_id]
+
+
+@pytest.mark.parametrize("is_noted_last", [True, False], ids=["noted-last", "noted-first"])
+def test_keys_that_another_caller_has_overwritten_are_replaced_and_the_last_ones_are_kept(
+    world: World, server: MinioServer, monkeypatch: pytest.MonkeyPatch, is_noted_last: bool
+) -> None:
+    """Two replicas at once, of which one is cut off: each finds no user, and so both set a secret for it."""
+    request = world.request()
+    attach = Identity.attach
+    others: list[Tenant | None] = []
+
+    def while_the_other_does_all_of_it(self: Identity) -> bool:
+        if not others:
+            others.append(None)
+            with monkeypatch.context() as patch:
+                patch.setattr(Identity, "find", lambda _: None)
+                others.append(world.bind(request, greenfield=True, by=a_provisioner(server)))
+            if is_noted_last:
+                self.write_policy(
+                    build_access(request.bucket_name, object_locking=False, note=Note(fingerprint="0" * 16))
+                )
+        return attach(self)
+
+    monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
+    monkeypatch.setattr(Identity, "attach", while_the_other_does_all_of_it)
+    with pytest.raises(NotReady, match="at the same time"):
+        world.provisioner.provision(request)
+    last = others[-1]
+    assert last is not None
+    assert_works(last)
+    assert world.again(last).credentials == last.credentials
+    assert_works(last)
+
+
+def test_keys_that_were_overwritten_after_they_were_handed_out_are_replaced(
+    world: World, server: MinioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = world.request()
+    first = world.greenfield(request)
+    with monkeypatch.context() as patch:  # the other one asked whether the user is there before we made it
+        patch.setattr(Identity, "find", lambda _: None)
+        second = world.bind(request, greenfield=True, by=a_provisioner(server))
+    assert_works(second)
+    assert_shut_out(first)
+    monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
+    settled = world.again(first)
+    assert settled.credentials not in (first.credentials, second.credentials)
+    assert_works(settled)
+    assert_shut_out(second)
+
+
+def test_a_secret_that_was_set_in_minio_by_hand_is_no_proof_and_deleting_the_claims_secret_heals_it(
+    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
+    tenant = world.tenant(greenfield=True)
+    backend.administrator.admin.user_add(tenant.request.user_id, "set-by-hand-in-minio")
+    with pytest.raises(NotReady, match="delete the claim's Secret"):
+        world.provisioner.provision(builders.again(tenant.request, tenant.answer))
+    assert_works(world.again(tenant, with_credentials=False))
 
 
 def test_a_secret_that_is_too_long_is_never_sent(world: World, node: Node, lagging: Rerouted) -> None:
