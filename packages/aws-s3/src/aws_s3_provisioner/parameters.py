@@ -6,13 +6,13 @@ client and makes no call. Policy documents are read by `policy`.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from aws_s3_provisioner.policy import Document, mistakes_in_template
 from libbucket import Address, InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
+from libbucket import parse_json as parse_bounded_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,8 @@ _BOUNDARY: Final = re.compile(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/[\w+=,.@/-]
 _TAG: Final = re.compile(r"[\w .:/=+@-]*")
 _MOST_TAGS: Final = 40
 _RESERVED_TAGS: Final = ("aws:", "objectbucket_")
+_MOST_SHOWN: Final = 100
+_MOST_MISTAKES: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,11 @@ def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
     )
 
 
+def shown(text: str) -> str:
+    """A tenant's text as a message repeats it: quoted, printable, and not longer than a line."""
+    return ascii(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!a}..."
+
+
 def parse_versioning(config: Mapping[str, str]) -> str | None:
     """`Enabled` or `Suspended` as the claim asks for it; None where it doesn't say.
 
@@ -182,7 +189,7 @@ def parse_versioning(config: Mapping[str, str]) -> str | None:
     """
     value = config.get(VERSIONING_KEY)
     if value not in {None, "Enabled", "Suspended"}:
-        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {value!r}")
+        raise InvalidConfig(f"additionalConfig.{VERSIONING_KEY} must be Enabled or Suspended, not {shown(value or '')}")
     return value
 
 
@@ -190,14 +197,14 @@ def parse_json(config: Mapping[str, str], key: str) -> dict[str, Any] | None:
     """A JSON object that the claim gives; None where it doesn't.
 
     Raises:
-        InvalidConfig: it is something else.
+        InvalidConfig: it is something else, or beyond the limits of `libbucket.parse_json`.
     """
     if key not in config:
         return None
     try:
-        found = json.loads(config[key])
+        found = parse_bounded_json(config[key])
     except ValueError as error:
-        raise InvalidConfig(f"additionalConfig.{key} must be JSON") from error
+        raise InvalidConfig(f"additionalConfig.{key} {error}") from error
     if not isinstance(found, dict):
         raise InvalidConfig(f"additionalConfig.{key} must be a JSON object")
     return found
@@ -209,7 +216,7 @@ def _is_aws(url: str) -> bool:
 
 def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
     if not _REGION.fullmatch(parsed.region):
-        reader.mistake("region", f"must be letters, digits and hyphens, not {parsed.region!r}")
+        reader.mistake("region", f"must be letters, digits and hyphens, not {shown(parsed.region)}")
     if not parsed.create_user and not parsed.secret_name:
         reader.mistake("createBucketUser", "can be no only where secretName says whose keys claims get")
     # Or else users of an S3-compatible store would be looked for at AWS, with that store's keys.
@@ -226,20 +233,22 @@ def _with_schemes(given: Mapping[str, str]) -> dict[str, str]:
 def _checked(reader: ParameterReader, name: str, form: re.Pattern[str], problem: str, *, default: str = "") -> str:
     value = reader.text(name, default=default)
     if value and not form.fullmatch(value):
-        reader.mistake(name, f"{problem}, not {value!r}")
+        reader.mistake(name, f"{problem}, not {shown(value)}")
     return value
 
 
 def _tags(reader: ParameterReader) -> dict[str, str]:
     found: dict[str, str] = {}
-    for pair in filter(None, (part.strip() for part in reader.text("tags").split(","))):
+    pairs = [pair for part in reader.text("tags").split(",") if (pair := part.strip())]
+    if len(pairs) > _MOST_TAGS:
+        reader.mistake("tags", f"must be at most {_MOST_TAGS}")
+        return {}
+    for pair in pairs:
         key, sign, value = (part.strip() for part in pair.partition("="))
         problem = _problem_with_tag(key, sign, value)
         if problem or key in found:
-            reader.mistake("tags", f"must look like key=value,key=value: {pair!r} {problem or 'is there twice'}")
+            reader.mistake("tags", f"must look like key=value,key=value: {shown(pair)} {problem or 'is there twice'}")
         found[key] = value
-    if len(found) > _MOST_TAGS:
-        reader.mistake("tags", f"must be at most {_MOST_TAGS}")
     return found
 
 
@@ -258,11 +267,11 @@ def _iam_policy(reader: ParameterReader) -> Document | None:
     if not text:
         return None
     try:
-        document = json.loads(text)
-    except ValueError:
-        reader.mistake("iamPolicy", "must be JSON")
+        document = parse_bounded_json(text)
+    except ValueError as error:
+        reader.mistake("iamPolicy", str(error))
         return None
-    mistakes = mistakes_in_template(document)
+    mistakes = list(dict.fromkeys(mistakes_in_template(document)))[:_MOST_MISTAKES]
     for mistake in mistakes:
         reader.mistake("iamPolicy", mistake)
     return None if mistakes else document

@@ -42,7 +42,10 @@ OBJECT_ACTIONS: Final = (
 _KEY_ACTIONS: Final = ("kms:Decrypt", "kms:GenerateDataKey")
 
 _VERSION: Final = "2012-10-17"
+_EFFECTS: Final = ("Allow", "Deny")  # no set: what JSON holds may be no key of one
 _MEMBERS: Final = frozenset({"Sid", "Effect", "Action", "Condition"})
+# Longer than any action's name, and with the wildcards that IAM knows.
+_ACTION: Final = re.compile(r"s3:[A-Za-z*?]{1,120}")
 _PRINCIPAL: Final = re.compile(
     r"arn:[a-z-]+:(iam::\d{12}:(user|role)/[\w+=,.@/-]+|sts::\d{12}:assumed-role/[\w+=,.@/-]+)"
 )
@@ -92,8 +95,8 @@ def mistakes_in_template(document: object) -> list[str]:
     if document.get("Version", _VERSION) != _VERSION:
         found.append(f"must have Version {_VERSION}")
     for statement in _listed(document["Statement"]):
-        found += [f"must not have {name}: {why}" for name, why in _foreign_members(statement)]
-        if _lacks_form(statement, "s3:"):
+        found += [f"must not have {ascii(name[:100])[1:-1]}: {why}" for name, why in _foreign_members(statement)]
+        if _lacks_form(statement):
             found.append("must have in each Statement Effect Allow or Deny, and Action with names such as s3:GetObject")
     return found
 
@@ -110,7 +113,7 @@ def mistakes_in_bucket_policy(document: Mapping[str, Any], bucket_arn: str) -> l
         return ["must be a policy document with at least one Statement"]
     found = []
     for statement in statements:
-        if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
+        if not isinstance(statement, dict) or statement.get("Effect") not in _EFFECTS:
             found.append("must have Effect Allow or Deny in each Statement")
             continue
         found += _mistakes_about_principal(statement)
@@ -156,11 +159,11 @@ def _foreign_members(statement: object) -> Iterable[tuple[str, str]]:
         )
 
 
-def _lacks_form(statement: object, prefix: str) -> bool:
-    if not isinstance(statement, dict) or statement.get("Effect") not in {"Allow", "Deny"}:
+def _lacks_form(statement: object) -> bool:
+    if not isinstance(statement, dict) or statement.get("Effect") not in _EFFECTS:
         return True
     actions = _listed(statement.get("Action"))
-    return not actions or not all(isinstance(one, str) and one.startswith(prefix) for one in actions)
+    return not actions or not all(isinstance(one, str) and _ACTION.fullmatch(one) for one in actions)
 
 
 def _names_listing(statement: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from aws_s3_provisioner.parameters import (
     parse_admin,
     parse_parameters,
     server_of,
+    shown,
 )
 from aws_s3_provisioner.pending import PendingKeys
 from aws_s3_provisioner.policy import build_access
@@ -195,8 +196,8 @@ def _check_name(options: BucketOptions) -> None:
     bucket = options.bucket_name
     if not is_name(bucket) or (is_reserved(bucket) and not options.taken_over):
         raise InvalidClaim(
-            f"spec.bucketName {bucket!r} is not a name that S3 takes: 3 to 63 lower-case letters, digits, hyphens and "
-            "single dots, beginning and ending with a letter or digit, no IP address, and with no beginning or end "
+            f"spec.bucketName {shown(bucket)} is not a name that S3 takes: 3 to 63 lower-case letters, digits, hyphens "
+            "and single dots, beginning and ending with a letter or digit, no IP address, and with no beginning or end "
             "that AWS reserves (xn--, -s3alias, ...)"
         )
 

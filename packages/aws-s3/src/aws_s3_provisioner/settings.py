@@ -8,25 +8,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
-from aws_s3_provisioner.parameters import LIFECYCLE_KEY, POLICY_KEY, VERSIONING_KEY, parse_json, parse_versioning
+from aws_s3_provisioner.parameters import LIFECYCLE_KEY, POLICY_KEY, VERSIONING_KEY, parse_json, parse_versioning, shown
 from aws_s3_provisioner.policy import fill_bucket_policy, mistakes_in_bucket_policy
 from libbucket import InvalidConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from aws_s3_provisioner.client import Clients
     from aws_s3_provisioner.parameters import Parameters
     from aws_s3_provisioner.policy import Document
     from libbucket import BucketOptions
 
-_REFUSED_BY_AWS = frozenset(
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html; no key, prefix, tag or name
+# in a rule is longer than a key of an object. What is longer is refused before dates are looked for in it.
+_MOST_RULES: Final = 1000
+_LONGEST_TEXT: Final = 1024
+_LONGEST_REPORT: Final = 500
+
+_REFUSED_BY_AWS: Final = frozenset(
     {"InvalidArgument", "InvalidPolicyDocument", "InvalidRequest", "MalformedPolicy", "MalformedXML"}
 )
 
@@ -101,13 +107,38 @@ def _lifecycle(config: Mapping[str, str], before: Mapping[str, str], clients: Cl
     document = parse_json(config, LIFECYCLE_KEY)
     if document is None:
         return {} if LIFECYCLE_KEY in before else None
-    shape = clients.s3.meta.service_model.shape_for("BucketLifecycleConfiguration")
-    report = ParamValidator().validate(document, shape)
-    unknown = sorted(set(document) - {"Rules"})
-    if report.has_errors() or unknown or not document["Rules"]:
-        why = report.generate_report() or (f"has {', '.join(unknown)}" if unknown else "has no Rules")
-        raise InvalidConfig(f'additionalConfig.{LIFECYCLE_KEY} must be S3\'s JSON, {{"Rules": [...]}}: {why}')
+    mistake = _mistake_in_lifecycle(document, clients)
+    if mistake:
+        raise InvalidConfig(f'additionalConfig.{LIFECYCLE_KEY} must be S3\'s JSON, {{"Rules": [...]}}: {mistake}')
     return document
+
+
+def _mistake_in_lifecycle(document: Document, clients: Clients) -> str:
+    rules, unknown = document.get("Rules"), sorted(set(document) - {"Rules"})
+    if isinstance(rules, list) and len(rules) > _MOST_RULES:
+        return f"has more than {_MOST_RULES} Rules"
+    if any(len(text) > _LONGEST_TEXT for text in _texts(document)):
+        return f"has a text of more than {_LONGEST_TEXT} characters"
+    if unknown:
+        return f"has {shown(unknown[0])}"
+    shape = clients.s3.meta.service_model.shape_for("BucketLifecycleConfiguration")
+    try:
+        report = ParamValidator().validate(document, shape).generate_report()
+    except (ArithmeticError, OSError, RuntimeError):  # of the SDK's parser of dates
+        return "has a Date that is none"
+    return report[:_LONGEST_REPORT].encode("ascii", "backslashreplace").decode() or ("" if rules else "has no Rules")
+
+
+def _texts(found: object) -> Iterator[str]:
+    """Every text in a JSON value, names of members included."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, list):
+        for each in found:
+            yield from _texts(each)
+    elif isinstance(found, dict):
+        yield from found
+        yield from _texts(list(found.values()))
 
 
 def _encrypt(clients: Clients, bucket: str, key: str) -> None:

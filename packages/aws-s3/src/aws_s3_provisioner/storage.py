@@ -7,6 +7,7 @@ the message if AWS refuses it. What is set on a bucket is in `settings`.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -42,6 +43,12 @@ _LOCK_SCAN: Final = 500
 _PROBE_PREFIX: Final = "objectbucket-probe/"
 _LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked"})
 """What a batch says of a locked object: AWS, and others."""
+
+
+# IAM's own are 16 to 128 word characters: https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html; other
+# stores' may have more, and none that would end the header's field. Their secrets are far shorter than this.
+_ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9_.~@+:-]{1,128}")
+_LONGEST_SECRET: Final = 1024
 
 
 class Trial(Enum):
@@ -157,11 +164,13 @@ class Storage:
             self.clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tag_set(tags)})
 
     def attempt(self, keys: AccessKeys, bucket: str) -> Attempt:
-        """Tries a claim's own keys on its bucket, in one request.
+        """Tries a claim's own keys on its bucket, in one request; what can be no key at all is not sent.
 
         Raises:
             ProvisionerError: AWS did not say.
         """
+        if not _is_key(keys):
+            return Attempt(trial=Trial.UNKNOWN)
         with translated(self.clients.call("s3:ListBucket")):
             try:
                 self.clients.s3_as(keys).list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=_PROBE_PREFIX)
@@ -326,6 +335,15 @@ def _creation(bucket: str, new: NewBucket) -> CreateBucketRequestTypeDef:
         ownership: Any = new.object_ownership
         request["ObjectOwnership"] = ownership
     return request
+
+
+def _is_key(keys: AccessKeys) -> bool:
+    """Whether this may be a key at all: the claim's author can write anything into the Secret.
+
+    A line break, a slash or a megabyte in the signature's header would be answered as a mistake in the class, or not.
+    """
+    has_form = _ACCESS_KEY.fullmatch(keys.access_key_id) is not None
+    return has_form and 0 < len(keys.secret_access_key.reveal()) <= _LONGEST_SECRET
 
 
 def _tag_set(tags: Mapping[str, str]) -> list[Any]:

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 SECRET = {"secretName": "admin", "secretNamespace": "aws"}
 HELD = {"AWS_ACCESS_KEY_ID": SecretStr("AKIA"), "AWS_SECRET_ACCESS_KEY": SecretStr("s3cr3t")}
 SHORT = Limits(connect=0.5, read=0.3)
+"""For servers that never answer."""
+USUAL = Limits(connect=5.0, read=20.0)
+"""For those that do, on a machine with other work."""
 
 each_verb = pytest.mark.parametrize("verb", ["provision", "grant", "delete", "revoke", "is_intact"])
 
 
 def provisioner_for(
-    secret: Mapping[str, SecretStr] | None = None, *, fence: Callable[[], None] = no_fence, limits: Limits = SHORT
+    secret: Mapping[str, SecretStr] | None = None, *, fence: Callable[[], None] = no_fence, limits: Limits = USUAL
 ) -> AwsS3Provisioner:
     """A provisioner with an administrator's Secret."""
     return AwsS3Provisioner(Services(read_secret=lambda *_: secret or HELD, fence=fence), limits=limits)

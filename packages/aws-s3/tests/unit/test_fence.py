@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_fakes import SHORT, each_verb, provisioner_for, verbs
+from aws_fakes import SHORT, USUAL, each_verb, provisioner_for, verbs
 
-from aws_s3_provisioner.client import Connector
+from aws_s3_provisioner.client import Connector, Limits
 from aws_s3_provisioner.parameters import Admin, parse_parameters
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from libbucket import ProvisionerError, SecretStr, StoreUnavailable
@@ -48,9 +48,9 @@ def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def outcome(url: str, verb: str, fence: Fence) -> ProvisionerError:
+def outcome(url: str, verb: str, fence: Fence, limits: Limits = USUAL) -> ProvisionerError:
     with pytest.raises(ProvisionerError) as caught:
-        verbs(provisioner_for(fence=fence), url)[verb]()
+        verbs(provisioner_for(fence=fence, limits=limits), url)[verb]()
     return caught.value
 
 
@@ -104,7 +104,7 @@ def test_a_request_that_is_sent_asks_once(verb: str) -> None:
 def test_a_request_that_is_never_answered_was_sent() -> None:
     fence = Fence()
     with silent_server() as server:
-        outcome(server.url, "provision", fence)
+        outcome(server.url, "provision", fence, SHORT)
     assert fence.asked == 1
 
 
@@ -123,7 +123,7 @@ def test_each_attempt_that_the_sdk_makes_asks_again() -> None:
     admin = Admin(access_key="AKIA", secret_key=SecretStr("s3cr3t"), token=SecretStr(""))
     with scripted_server(Answer(status=409, body=b"<Error><Code>OperationAborted</Code></Error>")) as server:
         parameters = parse_parameters({"s3Endpoint": server.url, "iamEndpoint": server.url})
-        with Connector(SHORT, fence).connect(parameters, admin) as clients:
+        with Connector(USUAL, fence).connect(parameters, admin) as clients:
             # The SDK is told not to retry; were it to, by a setting that comes with a later version, it would ask.
             events: Any = clients.s3.meta.events
             events.register("needs-retry.s3", lambda attempts, **_: 0 if attempts < 3 else None)
