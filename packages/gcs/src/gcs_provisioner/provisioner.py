@@ -29,7 +29,7 @@ from gcs_provisioner.parameters import (
     parse_versioning,
 )
 from gcs_provisioner.policy import grant, grant_shared, is_same, withdraw, withdraw_shared, workload_member
-from gcs_provisioner.storage import Storage, UnknownMember, build_stamp
+from gcs_provisioner.storage import PolicyRefused, Storage, UnknownMember, build_stamp
 from gcs_provisioner.unfinished import Unfinished
 from libbucket import (
     Authentication,
@@ -48,7 +48,6 @@ from libbucket import (
     Provisioner,
     RetrySlowly,
     Services,
-    StoreRefused,
     drain,
     warn_unapplied,
 )
@@ -299,8 +298,8 @@ def _check_name(bucket: str) -> None:
     if not _is_name(bucket):
         raise InvalidClaim(
             f"spec.bucketName {bucket[:100]!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case "
-            "letters, digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning with "
-            "'goog' and without 'google'"
+            "letters, digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning "
+            "with 'goog' and without 'google'"
         )
 
 
@@ -416,7 +415,7 @@ def _close_bucket(request: _Request) -> bool:
         if title:
             raise unknown.refusal from unknown
         return False
-    except StoreRefused:
+    except PolicyRefused:
         # To write a policy is to write the bindings of all, and may be refused for one of others. An account of the
         # claim's own is removed next, which ends its access as well.
         if title:

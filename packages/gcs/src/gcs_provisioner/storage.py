@@ -28,7 +28,7 @@ from gcs_provisioner.errors import (
     translated,
 )
 from gcs_provisioner.policy import is_same
-from libbucket import AccessDenied, BucketNotEmpty, BucketNotFound, NotReady, ProvisionerError
+from libbucket import AccessDenied, BucketNotEmpty, BucketNotFound, NotReady, ProvisionerError, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -272,17 +272,18 @@ class Storage:
 
         Raises:
             UnknownMember: Google does not know an account of the policy.
-            StoreRefused: an organisation policy forbids it.
+            PolicyRefused: an organisation policy forbids it.
         """
         body = {"etag": read.etag, "version": 3, "bindings": wanted}
-        with translated(self._call("storage.buckets.setIamPolicy", conditional=not is_last)):
+        with translated(self._call("storage.buckets.setIamPolicy", conditional=True)):
             try:
                 # Not by Policy, which leaves out a list that is empty: Google refuses a policy without bindings.
                 permission = "storage.buckets.setIamPolicy"
                 ask_storage(self.clients, "PUT", f"b/{quote(bucket, safe='')}/iam", permission=permission, body=body)
             except (api.PreconditionFailed, api.Conflict) as refusal:
                 if is_last or constraint_of(refusal.response):
-                    raise
+                    told = from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))
+                    raise PolicyRefused(told.message, request_id=told.request_id) from refusal
                 return refusal
             except api.BadRequest as refusal:
                 # What a fresh account is answered with: nobody but its maker knows it for some seconds.
@@ -338,6 +339,10 @@ class Storage:
 
     def _call(self, permission: str, *, conditional: bool = False) -> Call:
         return Call(url=self.clients.parameters.endpoint, permission=permission, conditional=conditional)
+
+
+class PolicyRefused(StoreRefused):
+    """An organisation policy forbids a policy as it was to be written."""
 
 
 class UnknownMember(NotReady):

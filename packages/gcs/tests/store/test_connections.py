@@ -294,7 +294,6 @@ def test_the_fence_is_asked_for_each_request_of_every_verb(
 def test_requests_through_a_proxy_ask_the_fence(
     double: GcsDouble, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provisioner, fence = fenced(double, backend.admin_key)
     with scripted_server(Answer(status=418, body=b"{}")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
