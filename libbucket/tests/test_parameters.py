@@ -180,3 +180,22 @@ def test_no_secret_is_a_mistake_only_where_one_is_required() -> None:
     optional.finish()
     required.secret(required=True)
     assert len(finish_mistakes(required)) == 2
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "x" * 300_000, "1" * 19])
+def test_a_value_of_any_length_is_a_mistake_of_one_short_sentence(value: str) -> None:
+    reader = ParameterReader({"limit": value, "secure": value, "kind": value, "endpoint": value})
+    assert reader.number("limit", default=7) == 7
+    reader.flag("secure", default=True)
+    reader.choice("kind", frozenset({"a"}), default="a")
+    reader.url("endpoint")
+    with pytest.raises(InvalidParameters) as found:
+        reader.finish()
+    assert len(found.value.message) < 1000
+
+
+def test_of_many_unknown_parameters_a_few_are_named() -> None:
+    reader = ParameterReader({f"unknown-{number:03}": "x" for number in range(500)})
+    warnings = reader.unknown()
+    assert len(warnings) == 11
+    assert "490 more" in warnings[-1]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _YES: Final = frozenset({"true", "yes", "1", "on"})
 _NO: Final = frozenset({"false", "no", "0", "off"})
+_MOST_DIGITS: Final = 18
+_LONGEST_SHOWN: Final = 100
+_MOST_WARNINGS: Final = 10
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _CORE: Final = frozenset({"bucketName", "deletionPolicy", "purgeByAnnotation", "purgeAfter"})
 """What the core reads of every class."""
@@ -93,7 +96,7 @@ class ParameterReader:
         """True or false; also yes/no, on/off, 1/0 as the Go provisioners write them."""
         value = self.text(name).lower()
         if value and value not in _YES | _NO:
-            self.mistake(name, f"must be true or false, not {value!r}")
+            self.mistake(name, f"must be true or false, not {_shown(value)}")
         return default if value not in _YES | _NO else value in _YES
 
     def choice(self, name: str, choices: frozenset[str], *, default: str) -> str:
@@ -101,7 +104,7 @@ class ParameterReader:
         value = self.text(name, default=default)
         if value in choices or value == default:
             return value
-        self.mistake(name, f"must be one of {', '.join(sorted(choices))}, not {value!r}")
+        self.mistake(name, f"must be one of {', '.join(sorted(choices))}, not {_shown(value)}")
         return default
 
     def number(self, name: str, *, default: int, minimum: int = 0) -> int:
@@ -109,8 +112,9 @@ class ParameterReader:
         value = self.text(name)
         if not value:
             return default
-        if not value.isascii() or not value.isdigit() or int(value) < minimum:
-            self.mistake(name, f"must be a whole number of at least {minimum}, not {value!r}")
+        is_number = value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS
+        if not is_number or int(value) < minimum:
+            self.mistake(name, f"must be a whole number of at least {minimum}, not {_shown(value)}")
             return default
         return int(value)
 
@@ -118,7 +122,7 @@ class ParameterReader:
         """An http or https URL without path, query or user, as an endpoint is given; "" where it is absent."""
         value = self.text(name, required=required).rstrip("/")
         if value and not _is_endpoint_url(value):
-            self.mistake(name, f"must look like https://host or https://host:port, not {value!r}")
+            self.mistake(name, f"must look like https://host or https://host:port, not {_shown(value)}")
             return ""
         return value
 
@@ -142,7 +146,17 @@ class ParameterReader:
     def unknown(self) -> tuple[str, ...]:
         """A warning for each parameter that was never asked for: likely a typing error."""
         names = sorted(set(self._parameters) - self._asked)
-        return tuple(f"StorageClass parameter {name!r} is unknown to this provisioner and ignored" for name in names)
+        said = [f"StorageClass parameter {_shown(name)} is unknown to this provisioner and ignored" for name in names]
+        if len(said) > _MOST_WARNINGS:
+            said[_MOST_WARNINGS:] = [
+                f"{len(said) - _MOST_WARNINGS} more StorageClass parameters are unknown and ignored"
+            ]
+        return tuple(said)
+
+
+def _shown(value: str) -> str:
+    """A value within a sentence: quoted, and cut where it is long."""
+    return repr(value) if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]!r}..."
 
 
 def _is_endpoint_url(value: str) -> bool:
