@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from libbucket._reconcile.additional_config import SelectedConfig, select_config
+from libbucket._reconcile.model.additional_config import SelectedConfig, select_config
 
 QUOTA = frozenset({"maxObjects", "maxSize"})
 POLICY = frozenset({"bucketPolicy"})

@@ -11,8 +11,11 @@ import pytest
 from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._outcomes import Retry
-from libbucket._reconcile.additional_config import SelectedConfig
-from libbucket._reconcile.decide import (
+from libbucket._reconcile.model.additional_config import SelectedConfig
+from libbucket._reconcile.model.deletion_policy import DeletionPolicy
+from libbucket._reconcile.model.intent import Observed, Record, encode
+from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
+from libbucket._reconcile.plan.planner import (
     BeginPurge,
     Bind,
     Blocked,
@@ -24,9 +27,6 @@ from libbucket._reconcile.decide import (
     Settled,
     decide,
 )
-from libbucket._reconcile.deletion import DeletionPolicy
-from libbucket._reconcile.record import Observed, Record, encode
-from libbucket._reconcile.snapshot import ObjectState, Recheck, Snapshot
 from libbucket.errors import Reason
 from libbucket.testing import builders
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from libbucket import InvalidParameters
-from libbucket._reconcile.deletion import (
+from libbucket._reconcile.model.deletion_policy import (
     DeletionPolicy,
     DeletionRules,
     parse_rules,

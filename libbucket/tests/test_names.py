@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libbucket._reconcile.names import (
+from libbucket._reconcile.model.names import (
     bucket_object_names,
     generated_bucket_name,
     is_generated_bucket_name,

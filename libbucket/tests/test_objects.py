@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libbucket._api import Meta, ObjectBucketClaim, ObjectBucketObject
-from libbucket._reconcile import objects
+from libbucket._reconcile.model import manifests
 from libbucket.testing import builders
 from libbucket.types import AccessKeys, Authentication, Endpoint, ReclaimPolicy, SecretStr
 
@@ -42,7 +42,7 @@ def a_bucket(**rest: Any) -> ObjectBucketObject:
 def a_recorded_bucket(**rest: Any) -> ObjectBucketObject:
     """One that lacks nothing that `intent_patch` and `bound_patch` write."""
     annotations = {
-        **objects.ownership(a_claim()),
+        **manifests.ownership(a_claim()),
         "objectbucket.io/record": "intent",
         "objectbucket.io/observed": "result",
     }
@@ -69,8 +69,8 @@ def has_null(value: Any) -> bool:
 # The claim.
 
 
-def claim_patch(claim: ObjectBucketClaim, bucket_name: str = "photos-1") -> objects.Json:
-    return objects.claim_patch(claim, label=LABEL, bucket_name=bucket_name, object_bucket_name="obc-shop-photos")
+def claim_patch(claim: ObjectBucketClaim, bucket_name: str = "photos-1") -> manifests.Json:
+    return manifests.claim_patch(claim, label=LABEL, bucket_name=bucket_name, object_bucket_name="obc-shop-photos")
 
 
 def test_a_claim_that_lacks_nothing_is_not_written() -> None:
@@ -107,14 +107,14 @@ def test_a_legacy_object_bucket_name_is_written_in_the_current_spelling_as_well(
 def test_only_our_finalizer_comes_and_goes() -> None:
     meta = Meta(finalizers=["other/one", OURS, "other/two"])
 
-    assert objects.without_finalizer(meta) == ["other/one", "other/two"]
-    assert objects.with_finalizer(meta) == ["other/one", OURS, "other/two"]
-    assert objects.with_finalizer(Meta()) == [OURS]
-    assert objects.without_finalizer(Meta()) == []
+    assert manifests.without_finalizer(meta) == ["other/one", "other/two"]
+    assert manifests.with_finalizer(meta) == ["other/one", OURS, "other/two"]
+    assert manifests.with_finalizer(Meta()) == [OURS]
+    assert manifests.without_finalizer(Meta()) == []
 
 
 def test_a_list_of_finalizers_is_written_on_exactly_the_version_it_was_made_from() -> None:
-    assert objects.finalizer_patch(Meta(resource_version="7"), ["other/one"]) == {
+    assert manifests.finalizer_patch(Meta(resource_version="7"), ["other/one"]) == {
         "metadata": {"finalizers": ["other/one"], "resourceVersion": "7"}
     }
 
@@ -122,8 +122,8 @@ def test_a_list_of_finalizers_is_written_on_exactly_the_version_it_was_made_from
 # The ObjectBucket.
 
 
-def a_new_bucket_object() -> objects.Json:
-    return objects.new_bucket_object(
+def a_new_bucket_object() -> manifests.Json:
+    return manifests.new_bucket_object(
         a_claim(),
         name="obc-shop-photos",
         label=LABEL,
@@ -167,13 +167,13 @@ def test_a_new_object_bucket_has_empty_maps_no_nulls_and_no_status() -> None:
 def test_a_new_object_bucket_is_read_back_as_complete() -> None:
     made = msgspec.convert(a_new_bucket_object(), ObjectBucketObject)
 
-    assert objects.intent_patch(made, a_claim(), label=LABEL, record="intent") == {}
+    assert manifests.intent_patch(made, a_claim(), label=LABEL, record="intent") == {}
 
 
 def test_the_object_bucket_of_the_go_library_is_completed_and_keeps_what_others_wrote() -> None:
     ob = a_bucket(finalizers=["other/one"], labels={"team": "blue"}, annotations={"note": "x"})
 
-    patch = objects.intent_patch(ob, a_claim(), label=LABEL, record="intent")
+    patch = manifests.intent_patch(ob, a_claim(), label=LABEL, record="intent")
 
     assert patch["metadata"]["finalizers"] == ["other/one", OURS]
     assert patch["metadata"]["labels"] == LABELS
@@ -187,15 +187,15 @@ def test_the_object_bucket_of_the_go_library_is_completed_and_keeps_what_others_
 
 
 def test_only_what_is_missing_on_an_object_bucket_is_written() -> None:
-    patch = objects.intent_patch(a_recorded_bucket(), a_claim(), label=LABEL, record="another")
+    patch = manifests.intent_patch(a_recorded_bucket(), a_claim(), label=LABEL, record="another")
 
     assert patch == {"metadata": {"annotations": {"objectbucket.io/record": "another"}, "resourceVersion": "9"}}
 
 
 def bound_patch(
     ob: ObjectBucketObject, endpoint: Endpoint = ENDPOINT, state: dict[str, str] | None = None
-) -> objects.Json:
-    return objects.bound_patch(ob, endpoint=endpoint, state=state or {}, record="intent", observed="result")
+) -> manifests.Json:
+    return manifests.bound_patch(ob, endpoint=endpoint, state=state or {}, record="intent", observed="result")
 
 
 def test_an_object_bucket_that_says_all_of_this_already_is_not_written() -> None:
@@ -230,7 +230,7 @@ def test_endpoint_and_state_are_written_without_nulls_on_exactly_this_version() 
 
 
 def test_a_result_alone_touches_the_annotations_alone() -> None:
-    patch = objects.bound_patch(a_recorded_bucket(), endpoint=ENDPOINT, state={}, record="intent", observed="later")
+    patch = manifests.bound_patch(a_recorded_bucket(), endpoint=ENDPOINT, state={}, record="intent", observed="later")
 
     assert patch == {"metadata": {"resourceVersion": "9", "annotations": {"objectbucket.io/observed": "later"}}}
 
@@ -238,7 +238,7 @@ def test_a_result_alone_touches_the_annotations_alone() -> None:
 @settings(deadline=None)  # on a busy machine, time says nothing
 @given(was=MAPS, wanted=MAPS)
 def test_a_merge_turns_one_map_into_the_other_and_leaves_no_null(was: dict[str, str], wanted: dict[str, str]) -> None:
-    assert merge(was, objects.merged(was, wanted)) == wanted
+    assert merge(was, manifests.merged(was, wanted)) == wanted
 
 
 @settings(deadline=None)  # on a busy machine, time says nothing
@@ -266,7 +266,7 @@ def test_the_secret_has_the_s3_names_and_what_the_provisioner_adds() -> None:
         additional_secret_data={"TOKEN": SecretStr("t")},
     )
 
-    data = objects.secret_data(authentication)
+    data = manifests.secret_data(authentication)
 
     assert {key: base64.b64decode(value).decode() for key, value in data.items()} == {
         "AWS_ACCESS_KEY_ID": "KEY",
@@ -287,33 +287,33 @@ def test_credentials_come_back_from_a_secret_as_they_went_in(key_id: str, key: s
         additional_secret_data={name: SecretStr(value) for name, value in more.items()},
     )
 
-    assert objects.credentials_in(objects.secret_data(authentication)) == authentication
+    assert manifests.credentials_in(manifests.secret_data(authentication)) == authentication
 
 
 def test_credentials_of_a_store_without_s3_come_back_without_an_s3_pair() -> None:
     authentication = Authentication(additional_secret_data={"CONNECTION": SecretStr("c")})
 
-    assert objects.credentials_in(objects.secret_data(authentication)) == authentication
+    assert manifests.credentials_in(manifests.secret_data(authentication)) == authentication
 
 
 @pytest.mark.parametrize("data", [None, {}])
 def test_an_empty_secret_holds_no_credentials(data: dict[str, str] | None) -> None:
-    assert objects.credentials_in(data) is None
-    assert objects.secret_data(None) == {}
+    assert manifests.credentials_in(data) is None
+    assert manifests.secret_data(None) == {}
 
 
 @pytest.mark.parametrize("spoilt", ["not base64!", "/w==", ""])
 def test_half_a_pair_is_no_pair(spoilt: str) -> None:
     data = {"AWS_ACCESS_KEY_ID": "S0VZ", "AWS_SECRET_ACCESS_KEY": spoilt}
 
-    found = objects.credentials_in(data)
+    found = manifests.credentials_in(data)
 
     assert found is not None
     assert found.access_keys is None
 
 
 def test_the_config_map_always_has_the_five_possibly_empty() -> None:
-    assert objects.config_map_data(Endpoint(bucket_host="h", bucket_port=443, bucket_name="b")) == {
+    assert manifests.config_map_data(Endpoint(bucket_host="h", bucket_port=443, bucket_name="b")) == {
         "BUCKET_NAME": "b",
         "BUCKET_HOST": "h",
         "BUCKET_PORT": "443",
@@ -327,14 +327,14 @@ def test_what_a_provisioner_adds_to_the_config_map_never_replaces_one_of_the_fiv
         bucket_host="h", bucket_port=443, bucket_name="b", additional_config={"BUCKET_NAME": "x", "BUCKET_SSL": "true"}
     )
 
-    data = objects.config_map_data(endpoint)
+    data = manifests.config_map_data(endpoint)
 
     assert (data["BUCKET_NAME"], data["BUCKET_SSL"]) == ("b", "true")
 
 
 @pytest.mark.parametrize(("kind", "type_"), [("Secret", "Opaque"), ("ConfigMap", None)])
 def test_secret_and_config_map_are_controlled_by_the_claim_and_have_no_finalizer(kind: str, type_: str | None) -> None:
-    body = objects.owned_object(a_claim(), kind=kind, label=LABEL, data={"a": "b"})
+    body = manifests.owned_object(a_claim(), kind=kind, label=LABEL, data={"a": "b"})
 
     assert body["metadata"] == {
         "name": "photos",
@@ -354,8 +354,8 @@ def test_secret_and_config_map_are_controlled_by_the_claim_and_have_no_finalizer
     assert body["data"] == {"a": "b"}
 
 
-def owned_patch(meta: Meta, was: dict[str, str], data: dict[str, str], ours: Collection[str] = ()) -> objects.Json:
-    return objects.owned_patch(meta, label=LABEL, was=was, data=data, ours=ours)
+def owned_patch(meta: Meta, was: dict[str, str], data: dict[str, str], ours: Collection[str] = ()) -> manifests.Json:
+    return manifests.owned_patch(meta, label=LABEL, was=was, data=data, ours=ours)
 
 
 def test_a_secret_that_is_as_it_should_be_is_not_written() -> None:

@@ -18,8 +18,8 @@ from libbucket import (
 )
 from libbucket._api import FINALIZER
 from libbucket._outcomes import Retry
+from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Result
-from libbucket._reconcile.snapshot import Recheck
 from libbucket.testing.memory import MemoryProvisioner
 from testkit.api_server import (
     Request,

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from libbucket._api import ObjectBucketObject
-from libbucket._reconcile.record import (
+from libbucket._reconcile.model.intent import (
     Observed,
     Record,
     encode,

@@ -25,11 +25,11 @@ from libbucket._kube.client import KubeClient
 from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._kube.errors import ClusterUnavailable, from_status, parse_status
 from libbucket._metrics import Metrics
+from libbucket._reconcile.apply.provisioner_calls import Store
+from libbucket._reconcile.apply.request_tracker import Sent
+from libbucket._reconcile.model.context import Identity
+from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Outcome, Reconciler
-from libbucket._reconcile.sent import Sent
-from libbucket._reconcile.snapshot import Recheck
-from libbucket._reconcile.store import Store
-from libbucket._reconcile.surroundings import Identity
 from libbucket.errors import AdminSecretMissing
 from libbucket.provisioner import Services
 from libbucket.testing import builders

@@ -14,7 +14,7 @@ from proxy import Fate, Meddler, Request
 from trial import eventually
 from world import OBC, Wire
 
-from libbucket._reconcile.names import bucket_object_names
+from libbucket._reconcile.model.names import bucket_object_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

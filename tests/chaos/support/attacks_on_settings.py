@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ground import Attack, trap
 from trial import eventually
 
-from libbucket._reconcile.additional_config import KNOWN_KEYS
+from libbucket._reconcile.model.additional_config import KNOWN_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

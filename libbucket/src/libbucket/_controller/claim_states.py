@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from libbucket import _api
 from libbucket._metrics import ClaimState
-from libbucket._reconcile.names import provisioner_label
+from libbucket._reconcile.model.names import provisioner_label
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from libbucket._api import ObjectBucketClaim
-    from libbucket._reconcile.surroundings import Caches
+    from libbucket._reconcile.model.context import Caches
 
 
 def claim_states(caches: Caches, provisioner_name: str) -> Iterator[ClaimState]:

@@ -30,13 +30,13 @@ from libbucket._kube.discovery import InstalledCrds
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
 from libbucket._queue import WorkQueue
-from libbucket._reconcile.names import provisioner_label
+from libbucket._reconcile.apply.provisioner_calls import Store
+from libbucket._reconcile.apply.request_tracker import Sent
+from libbucket._reconcile.model.context import Caches, Identity
+from libbucket._reconcile.model.intent import claim_key_of
+from libbucket._reconcile.model.names import provisioner_label
+from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Reconciler
-from libbucket._reconcile.record import claim_key_of
-from libbucket._reconcile.sent import Sent
-from libbucket._reconcile.snapshot import Recheck
-from libbucket._reconcile.store import Store
-from libbucket._reconcile.surroundings import Caches, Identity
 from libbucket.provisioner import EmptyBucketDeleter, Services, utc_now
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
     from libbucket._kube.discovery import CrdFeatures
     from libbucket._metrics import Metrics
-    from libbucket._reconcile.store import OnChange
+    from libbucket._reconcile.apply.provisioner_calls import OnChange
     from libbucket.provisioner import Provisioner, ProvisionerFactory
 
 _STALE_SECONDS: Final = 600.0

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from libbucket._reconcile.record import claim_key_of, owner_of
+from libbucket._reconcile.model.intent import claim_key_of, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from libbucket import _api
-    from libbucket._reconcile.surroundings import Caches, Identity
+    from libbucket._reconcile.model.context import Caches, Identity
 
 
 class Keys(Protocol):

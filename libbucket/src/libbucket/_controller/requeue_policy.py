@@ -13,7 +13,7 @@ import structlog
 from libbucket._backoff import Backoff
 from libbucket._circuit_breaker import LONGEST_DELAY, PROBES
 from libbucket._outcomes import OUTAGES, Retry, StoreSignal
-from libbucket._reconcile.snapshot import Recheck
+from libbucket._reconcile.model.snapshot import Recheck
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:

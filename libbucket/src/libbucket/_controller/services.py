@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from libbucket._kube.errors import Forbidden, KubeError, NotFound
 from libbucket._kube.resources import SECRETS
-from libbucket._reconcile.objects import decode_data
+from libbucket._reconcile.model.manifests import decode_data
 from libbucket.errors import AdminSecretMissing, InvalidParameters, Reason, RetrySoon
 
 if TYPE_CHECKING:

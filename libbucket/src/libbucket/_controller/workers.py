@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from libbucket._controller.requeue_policy import RequeuePolicy
     from libbucket._metrics import Metrics
     from libbucket._queue import WorkQueue
+    from libbucket._reconcile.model.snapshot import Recheck
     from libbucket._reconcile.reconciler import Reconciler
-    from libbucket._reconcile.snapshot import Recheck
 
 _POLL_SECONDS = 0.5
 

@@ -25,8 +25,13 @@ from libbucket._kube.errors import (
     Unauthorized,
 )
 from libbucket._outcomes import MEANINGS, OUTAGES, Retry, StoreSignal, retry_of, store_signal
-from libbucket._reconcile.bind import Binder
-from libbucket._reconcile.decide import (
+from libbucket._reconcile.apply.bind import Binder
+from libbucket._reconcile.apply.provisioner_calls import StoreHeldBack
+from libbucket._reconcile.apply.release import Releaser
+from libbucket._reconcile.model.intent import seconds_to_renewal
+from libbucket._reconcile.model.snapshot import Recheck
+from libbucket._reconcile.observe.observer import Gatherer
+from libbucket._reconcile.plan.planner import (
     BeginPurge,
     Bind,
     Blocked,
@@ -38,22 +43,17 @@ from libbucket._reconcile.decide import (
     Settled,
     decide,
 )
-from libbucket._reconcile.gather import Gatherer
-from libbucket._reconcile.record import seconds_to_renewal
-from libbucket._reconcile.release import Releaser
-from libbucket._reconcile.report import Reporter, Trouble
-from libbucket._reconcile.snapshot import Recheck
-from libbucket._reconcile.store import StoreHeldBack
+from libbucket._reconcile.status.reporter import Reporter, Trouble
 from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySoon
 
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.decide import Action
-    from libbucket._reconcile.record import Observed
-    from libbucket._reconcile.snapshot import Snapshot
-    from libbucket._reconcile.store import Store
-    from libbucket._reconcile.surroundings import Caches, Identity
+    from libbucket._reconcile.apply.provisioner_calls import Store
+    from libbucket._reconcile.model.context import Caches, Identity
+    from libbucket._reconcile.model.intent import Observed
+    from libbucket._reconcile.model.snapshot import Snapshot
+    from libbucket._reconcile.plan.planner import Action
 
 
 class Result(StrEnum):

@@ -30,12 +30,12 @@ from libbucket._kube.client import KubeClient
 from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._kube.errors import ClusterUnavailable, LeadershipLost, from_status, parse_status
 from libbucket._metrics import Metrics
-from libbucket._reconcile import names
+from libbucket._reconcile.apply.provisioner_calls import Store as GuardedStore
+from libbucket._reconcile.apply.request_tracker import Sent
+from libbucket._reconcile.model import names
+from libbucket._reconcile.model.context import Caches, Identity
+from libbucket._reconcile.model.intent import claim_key_of
 from libbucket._reconcile.reconciler import Reconciler
-from libbucket._reconcile.record import claim_key_of
-from libbucket._reconcile.sent import Sent
-from libbucket._reconcile.store import Store as GuardedStore
-from libbucket._reconcile.surroundings import Caches, Identity
 from libbucket.provisioner import Inspector, Provisioner
 from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
 from testkit.api_server import Cluster, Refusal, Request, dump, plural_of
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from libbucket._outcomes import Retry
-    from libbucket._reconcile.store import OnChange
+    from libbucket._reconcile.apply.provisioner_calls import OnChange
     from libbucket.types import BucketOptions, Claim, ObjectBucket
 
 PROVISIONER: Final = PROVISIONER_NAME

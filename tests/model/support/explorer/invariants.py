@@ -16,14 +16,15 @@ from explorer.world import controller_uid, has_finalizer, is_going, owner_key, o
 from libbucket._controller.event_router import EventRouter
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._kube.client import KubeClient
-from libbucket._reconcile import decide, objects, record
-from libbucket._reconcile.bind import Binder
-from libbucket._reconcile.bucket_objects import BucketObjects
-from libbucket._reconcile.gather import Gatherer
-from libbucket._reconcile.names import bucket_object_names
+from libbucket._reconcile.apply.bind import Binder
+from libbucket._reconcile.apply.object_buckets import BucketObjects
+from libbucket._reconcile.apply.provisioner_calls import Store as GuardedStore
+from libbucket._reconcile.apply.release import Releaser
+from libbucket._reconcile.model import intent, manifests
+from libbucket._reconcile.model.names import bucket_object_names
+from libbucket._reconcile.observe.observer import Gatherer
+from libbucket._reconcile.plan import planner
 from libbucket._reconcile.reconciler import Reconciler
-from libbucket._reconcile.release import Releaser
-from libbucket._reconcile.store import Store as GuardedStore
 from libbucket.testing.memory import MemoryProvisioner
 from testkit.api_server import Request, bucket_path, plural_of, secret_path
 
@@ -151,7 +152,7 @@ def _bound_claims_can_be_used(world: World, *, is_quiet: bool) -> str:
 
 def _opens(world: World, secret: Json, bucket: str) -> bool:
     data = {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
-    key_id, key = data.get(objects.ACCESS_KEY_ID, ""), data.get(objects.SECRET_ACCESS_KEY, "")
+    key_id, key = data.get(manifests.ACCESS_KEY_ID, ""), data.get(manifests.SECRET_ACCESS_KEY, "")
     return any(world.store.opens(key_id, key, name) for name in {bucket, *world.store.buckets} if name)
 
 
@@ -294,7 +295,7 @@ INVARIANTS: Final = (
     Invariant(
         name="own buckets only",
         says="No bucket or identity of another claim is handed to a claim, changed or deleted for it.",
-        kept_by=(Gatherer._is_proven, record.owner_of, MemoryProvisioner.provision, MemoryProvisioner.delete),
+        kept_by=(Gatherer._is_proven, intent.owner_of, MemoryProvisioner.provision, MemoryProvisioner.delete),
         of_world=_identities_reach_own_buckets,
         of_move=_store_changes_are_own,
     ),
@@ -316,7 +317,7 @@ INVARIANTS: Final = (
     Invariant(
         name="retained stays",
         says="A bucket is deleted only while the ObjectBucket that records it says Delete.",
-        kept_by=(Releaser._give_back, record.reclaim_policy_of),
+        kept_by=(Releaser._give_back, intent.reclaim_policy_of),
         of_move=_only_what_may_go_is_deleted,
     ),
     Invariant(
@@ -334,7 +335,7 @@ INVARIANTS: Final = (
     Invariant(
         name="finalizer last",
         says="Our finalizer leaves a claim when nothing that was made for it is left, except a retained bucket.",
-        kept_by=(Releaser.release, Releaser.let_go, decide._decide_deletion),
+        kept_by=(Releaser.release, Releaser.let_go, planner._decide_deletion),
         of_move=_finalizer_goes_last,
     ),
     Invariant(
@@ -346,7 +347,7 @@ INVARIANTS: Final = (
     Invariant(
         name=QUIET,
         says="Every fair run ends quiet: each claim is Bound, or gone with all that it had, or says truly why not.",
-        kept_by=(decide.decide, EventRouter.on_claim, EventRouter.on_bucket, RequeuePolicy.plan),
+        kept_by=(planner.decide, EventRouter.on_claim, EventRouter.on_bucket, RequeuePolicy.plan),
         of_world=_ends_well,
     ),
 )

@@ -15,13 +15,14 @@ from libbucket import _api
 from libbucket._controller.event_router import EventRouter
 from libbucket._kube.errors import Conflict, NotFound
 from libbucket._kube.resources import BUCKETS
-from libbucket._reconcile import leftovers, objects
-from libbucket._reconcile.bind import Binder, _bucket_name, _class_policy
-from libbucket._reconcile.bucket_objects import BucketObjects
-from libbucket._reconcile.gather import Gatherer
+from libbucket._reconcile.apply.bind import Binder, _bucket_name, _class_policy
+from libbucket._reconcile.apply.object_buckets import BucketObjects
+from libbucket._reconcile.apply.release import Releaser
+from libbucket._reconcile.model import manifests
+from libbucket._reconcile.model.intent import Record, encode, for_provisioner, record_of
+from libbucket._reconcile.observe import orphans
+from libbucket._reconcile.observe.observer import Gatherer
 from libbucket._reconcile.reconciler import Outcome, Reconciler, Result
-from libbucket._reconcile.record import Record, encode, for_provisioner, record_of
-from libbucket._reconcile.release import Releaser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +69,7 @@ def _records_nothing(self: Binder, world: Any, claim: _api.ObjectBucketClaim) ->
     if world.bucket is not None:
         return _RECORD_INTENT(self, world, claim)
     record = self._record(world, claim)
-    body = objects.new_bucket_object(
+    body = manifests.new_bucket_object(
         claim,
         name=world.bucket_object_name,
         label=world.label,
@@ -150,7 +151,7 @@ MISTAKES: Final = (
         name="forgets an ObjectBucket whose claim lost its finalizer",
         scenario="finalizer removed by hand",
         breaks="ends quiet",
-        planted=_instead(leftovers, "_is_unreleased", lambda _bucket: False),
+        planted=_instead(orphans, "_is_unreleased", lambda _bucket: False),
     ),
     Mistake(
         name="takes the finalizer off first",

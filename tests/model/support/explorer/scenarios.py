@@ -15,8 +15,8 @@ from explorer.moves import Action, Rules, fair, moves, restarted, settle
 from explorer.object_store import StoredBucket, StoredIdentity
 from explorer.world import Replica, World, has_finalizer, owner_uid
 from libbucket._api import FINALIZER
-from libbucket._reconcile import objects
-from libbucket._reconcile.names import bucket_object_names
+from libbucket._reconcile.model import manifests
+from libbucket._reconcile.model.names import bucket_object_names
 from libbucket.testing import builders
 from testkit.api_server import (
     Cluster,
@@ -195,7 +195,7 @@ def made_by_go(world: World, key: str, *, policy: str = "Delete") -> World:
     cluster = must(cluster, status)
     uid = claim["metadata"]["uid"]
     owner = {"kind": "ObjectBucketClaim", "name": name, "uid": uid, "controller": True}
-    keys = {objects.ACCESS_KEY_ID: f"go-{name}#0", objects.SECRET_ACCESS_KEY: "secret-0"}
+    keys = {manifests.ACCESS_KEY_ID: f"go-{name}#0", manifests.SECRET_ACCESS_KEY: "secret-0"}
     data = {one: base64.b64encode(value.encode()).decode() for one, value in keys.items()}
     metadata = {"name": name, "ownerReferences": [owner], **about}
     cluster = _posted(cluster, secret_path(key), {"metadata": metadata, "data": data})

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from libbucket import _api
 from libbucket._api import Phase
 from libbucket._outcomes import MEANINGS, Retry, meaning_of
-from libbucket._reconcile.deletion import PURGE, DeletionPlan, DeletionPolicy, parse_rules, plan_deletion
-from libbucket._reconcile.record import observed_of, record_of
-from libbucket._reconcile.snapshot import ObjectState, Recheck
+from libbucket._reconcile.model.deletion_policy import PURGE, DeletionPlan, DeletionPolicy, parse_rules, plan_deletion
+from libbucket._reconcile.model.intent import observed_of, record_of
+from libbucket._reconcile.model.snapshot import ObjectState, Recheck
 from libbucket.errors import InvalidParameters, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
-    from libbucket._reconcile.snapshot import Snapshot
+    from libbucket._reconcile.model.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

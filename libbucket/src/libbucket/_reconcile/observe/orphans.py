@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 from libbucket import _api
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS
-from libbucket._reconcile.deletion import seconds_to_purge
-from libbucket._reconcile.record import observed_of, owner_of, reclaim_policy_of, record_of
+from libbucket._reconcile.model.deletion_policy import seconds_to_purge
+from libbucket._reconcile.model.intent import observed_of, owner_of, reclaim_policy_of, record_of
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.surroundings import Caches, Identity
+    from libbucket._reconcile.model.context import Caches, Identity
 
 
 _FEW_UNCLAIMED: Final = 3

@@ -12,11 +12,8 @@ from libbucket import _api
 from libbucket._api import Phase
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
-from libbucket._reconcile.additional_config import SelectedConfig, select_config
-from libbucket._reconcile.leftovers import Leftovers
-from libbucket._reconcile.names import bucket_object_names, is_object_name
-from libbucket._reconcile.objects import config_map_data, credentials_in, spec_of
-from libbucket._reconcile.record import (
+from libbucket._reconcile.model.additional_config import SelectedConfig, select_config
+from libbucket._reconcile.model.intent import (
     Observed,
     Record,
     fingerprint,
@@ -29,13 +26,16 @@ from libbucket._reconcile.record import (
     secret_hash,
     spec_hash,
 )
-from libbucket._reconcile.snapshot import ObjectState, Recheck, Snapshot
+from libbucket._reconcile.model.manifests import config_map_data, credentials_in, spec_of
+from libbucket._reconcile.model.names import bucket_object_names, is_object_name
+from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
+from libbucket._reconcile.observe.orphans import Leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.surroundings import Caches, Identity
+    from libbucket._reconcile.model.context import Caches, Identity
     from libbucket.types import Authentication
 
 T = TypeVar("T", bound=_api.Object)

@@ -19,7 +19,7 @@ from libbucket._api import Phase
 from libbucket._kube.errors import Conflict, KubeError, LeadershipLost, NamespaceTerminating, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, EVENTS
 from libbucket._outcomes import MEANINGS, Retry
-from libbucket._reconcile.event_budget import EventBudget
+from libbucket._reconcile.status.event_budget import EventBudget
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.surroundings import Caches, Identity
+    from libbucket._reconcile.model.context import Caches, Identity
 
 OUR_CONDITIONS: Final = frozenset({"Ready", "Stalled", "Reconciling"})
 IN_PLACE: Final = "Bucket, Secret and ConfigMap are in place"

@@ -21,13 +21,10 @@ from libbucket._api import Phase
 from libbucket._kube.errors import AlreadyExists, NotFound
 from libbucket._kube.resources import CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._outcomes import MEANINGS
-from libbucket._reconcile import objects
-from libbucket._reconcile.bucket_objects import BucketObjects
-from libbucket._reconcile.decide import foreign_object
-from libbucket._reconcile.gather import version_of
-from libbucket._reconcile.issued import IssuedCredentials
-from libbucket._reconcile.names import bucket_object_names, generated_bucket_name, is_generated_bucket_name
-from libbucket._reconcile.record import (
+from libbucket._reconcile.apply.issued_credentials import IssuedCredentials
+from libbucket._reconcile.apply.object_buckets import BucketObjects
+from libbucket._reconcile.model import manifests
+from libbucket._reconcile.model.intent import (
     Observed,
     Record,
     encode,
@@ -38,7 +35,10 @@ from libbucket._reconcile.record import (
     secret_hash,
     spec_hash,
 )
-from libbucket._reconcile.snapshot import ObjectState
+from libbucket._reconcile.model.names import bucket_object_names, generated_bucket_name, is_generated_bucket_name
+from libbucket._reconcile.model.snapshot import ObjectState
+from libbucket._reconcile.observe.observer import version_of
+from libbucket._reconcile.plan.planner import foreign_object
 from libbucket.errors import ProvisionerError, Reason, RetrySoon
 from libbucket.types import BucketOptions, Claim, ReclaimPolicy
 
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from libbucket._api import ConfigMap, ObjectBucketClaim, ObjectBucketObject, Secret
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
-    from libbucket._reconcile.decide import Bind
-    from libbucket._reconcile.report import Reporter
-    from libbucket._reconcile.snapshot import Snapshot
-    from libbucket._reconcile.store import Store
-    from libbucket._reconcile.surroundings import Caches, Identity
+    from libbucket._reconcile.apply.provisioner_calls import Store
+    from libbucket._reconcile.model.context import Caches, Identity
+    from libbucket._reconcile.model.snapshot import Snapshot
+    from libbucket._reconcile.plan.planner import Bind
+    from libbucket._reconcile.status.reporter import Reporter
     from libbucket.types import Authentication, Connection
 
 
@@ -123,7 +123,7 @@ class Binder:
             raise
         if answer.renew_at:
             # Nobody can take such credentials back, so when they end is recorded before anybody can read them.
-            ob = self._buckets.patch(ob, objects.state_patch(ob, answer.connection.additional_state))
+            ob = self._buckets.patch(ob, manifests.state_patch(ob, answer.connection.additional_state))
         observed = self._ensure_objects(world, claim, answer)
         self._finish_bucket_object(world, ob, record, answer, observed)
         self._reporter.bound(claim, invalid_update=action.invalid_update)
@@ -143,7 +143,7 @@ class Binder:
         elif MEANINGS[error.reason].proves_access and not record.has_worked:
             noted = replace(noted, has_worked=True)
         if noted != record:
-            self._buckets.patch(ob, objects.record_patch(ob, encode(noted)))
+            self._buckets.patch(ob, manifests.record_patch(ob, encode(noted)))
 
     def record_intent(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Record]:
         """Writes the ObjectBucket with everything that a deletion needs, or completes the one that is there.
@@ -162,11 +162,11 @@ class Binder:
         if world.earlier_uid:
             policy = _class_policy(world)
             known = self._buckets.patch(
-                known, objects.reclaim_patch(known, claim, record=encode(record), reclaim_policy=policy)
+                known, manifests.reclaim_patch(known, claim, record=encode(record), reclaim_policy=policy)
             )
             message = f"Bucket {known.endpoint.bucket_name} of the earlier claim of this name is this claim's again"
             self._reporter.event(claim, "Normal", Reason.RECLAIMED, message)
-        patch = objects.intent_patch(known, claim, label=world.label, record=encode(record))
+        patch = manifests.intent_patch(known, claim, label=world.label, record=encode(record))
         return self._buckets.patch(known, patch), record
 
     def _say_restored(self, world: Snapshot, claim: ObjectBucketClaim) -> None:
@@ -184,7 +184,7 @@ class Binder:
             return
         found, connection = list(answer.repairs), answer.connection
         if world.spec_is_edited:
-            edits = objects.changed_fields(ob, endpoint=connection.endpoint, state=connection.additional_state)
+            edits = manifests.changed_fields(ob, endpoint=connection.endpoint, state=connection.additional_state)
             found += [f"ObjectBucket {field}" for field in edits]
         for what in found:
             message = f"Drift repaired: {what} was modified or removed"
@@ -197,7 +197,7 @@ class Binder:
             self._reporter.event(claim, "Normal", Reason.CREDENTIALS_ROTATED, message)
 
     def _prepare_claim(self, world: Snapshot, claim: ObjectBucketClaim) -> ObjectBucketClaim:
-        patch = objects.claim_patch(
+        patch = manifests.claim_patch(
             claim,
             label=world.label,
             bucket_name=_bucket_name(world, claim),
@@ -233,7 +233,7 @@ class Binder:
         )
 
     def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, record: Record) -> ObjectBucketObject:
-        body = objects.new_bucket_object(
+        body = manifests.new_bucket_object(
             claim,
             name=world.bucket_object_name,
             label=world.label,
@@ -261,7 +261,7 @@ class Binder:
             self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, world.config.warnings)
             self._reporter.warn(claim, Reason.PROVISIONER_WARNING, answer.warnings)
         connection = answer.connection
-        secret_data = objects.secret_data(connection.authentication)
+        secret_data = manifests.secret_data(connection.authentication)
         if connection.authentication is not None and connection.authentication != options.credentials:
             self._issued.keep(claim.metadata.uid, connection.authentication)
         return _Answer(connection=connection, secret_data=secret_data, repairs=answer.repairs)
@@ -315,7 +315,7 @@ class Binder:
             return None, False
         own = own_data(secret.data, world.observed)
         is_unchanged = world.observed is not None and secret_hash(own, uid) == world.observed.secret_hash
-        return objects.credentials_in(own), is_unchanged
+        return manifests.credentials_in(own), is_unchanged
 
     def _as_recorded(self, ob: ObjectBucketObject, record: Record) -> _Answer:
         connection = for_provisioner(ob, record, self._identity.cluster_id).connection
@@ -334,7 +334,7 @@ class Binder:
             secret_version = version_of(secret.metadata)
             content = secret_hash(answer.secret_data, claim.metadata.uid)
             secret_keys = tuple(sorted(answer.secret_data))
-        data = objects.config_map_data(answer.connection.endpoint)
+        data = manifests.config_map_data(answer.connection.endpoint)
         earlier = _api.strings(world.bucket.endpoint.additional_config) if world.bucket is not None else {}
         wanted = _Owned(kind="ConfigMap", resource=CONFIG_MAPS, data=data, ours=earlier)
         config_map = self._ensure_owned(world, claim, wanted)
@@ -353,7 +353,7 @@ class Binder:
         state = world.secret if wanted.resource is SECRETS else world.config_map
         meta = claim.metadata
         if state is ObjectState.ABSENT:
-            body = objects.owned_object(claim, kind=wanted.kind, label=world.label, data=wanted.data)
+            body = manifests.owned_object(claim, kind=wanted.kind, label=world.label, data=wanted.data)
             with suppress(AlreadyExists):  # another's, or ours from a creation whose answer was lost: read it
                 created: Secret | ConfigMap = self._client.create(wanted.resource, body, namespace=meta.namespace)
                 return created
@@ -361,7 +361,7 @@ class Binder:
         if not found.metadata.is_controlled_by(meta.uid):
             reason = Reason.SECRET_CONFLICT if wanted.resource is SECRETS else Reason.CONFIG_MAP_CONFLICT
             raise RetrySoon(foreign_object(wanted.kind, reason, meta.key).message, reason=reason)
-        patch = objects.owned_patch(
+        patch = manifests.owned_patch(
             found.metadata, label=world.label, was=found.data or {}, data=wanted.data, ours=wanted.ours
         )
         if not patch:
@@ -375,7 +375,7 @@ class Binder:
         if answer.secret_data is not None:  # the store was called, and has applied what was asked
             applied = dict(world.config.applied)
             record = replace(record, config=applied, taken_over=False, earlier_uids=(), has_worked=True)
-        patch = objects.bound_patch(
+        patch = manifests.bound_patch(
             ob,
             endpoint=answer.connection.endpoint,
             state=answer.connection.additional_state,
@@ -383,7 +383,7 @@ class Binder:
             observed=encode(observed),
         )
         written = self._buckets.patch(ob, patch)
-        kept = spec_hash(*objects.spec_of(written))
+        kept = spec_hash(*manifests.spec_of(written))
         if observed.spec and kept != observed.spec:  # somebody's CRD keeps less: that is no edit
             notes = {_api.OBSERVED: encode(replace(observed, spec=kept))}
             written = self._buckets.patch(written, {"metadata": {"annotations": notes}})
@@ -391,7 +391,7 @@ class Binder:
 
 
 def _hash_of(connection: Connection) -> str:
-    return spec_hash(objects.endpoint_json(connection.endpoint, was={}), connection.additional_state)
+    return spec_hash(manifests.endpoint_json(connection.endpoint, was={}), connection.additional_state)
 
 
 def _was_bound_by_others(known: ObjectBucketObject | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from libbucket._reconcile.names import provisioner_label
+from libbucket._reconcile.model.names import provisioner_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,15 +14,15 @@ import structlog
 from libbucket import _api
 from libbucket._kube.errors import AlreadyExists, Conflict, NotFound, Unreadable
 from libbucket._kube.resources import BUCKETS
-from libbucket._reconcile import objects
-from libbucket._reconcile.names import bucket_object_names
+from libbucket._reconcile.model import manifests
+from libbucket._reconcile.model.names import bucket_object_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.surroundings import Caches
+    from libbucket._reconcile.model.context import Caches
 
 
 _TRIES: Final = 5
@@ -128,7 +128,7 @@ class BucketObjects:
         for _ in range(_TRIES):
             if ob is None or ob.metadata.uid != uid or not ob.metadata.has_finalizer():
                 return None
-            patch = objects.finalizer_patch(ob.metadata, objects.without_finalizer(ob.metadata))
+            patch = manifests.finalizer_patch(ob.metadata, manifests.without_finalizer(ob.metadata))
             try:
                 return self._client.patch(BUCKETS, ob.metadata.name, patch)
             except Conflict:

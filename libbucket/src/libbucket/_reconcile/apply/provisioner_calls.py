@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from libbucket._circuit_breaker import Call
     from libbucket._metrics import Metrics
-    from libbucket._reconcile.sent import Sent
+    from libbucket._reconcile.apply.request_tracker import Sent
     from libbucket.provisioner import Provisioner
     from libbucket.types import BucketOptions, ObjectBucket
 

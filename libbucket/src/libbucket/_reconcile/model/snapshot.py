@@ -11,8 +11,8 @@ from libbucket._api import Phase
 if TYPE_CHECKING:
     from libbucket import _api
     from libbucket._kube.discovery import CrdFeatures
-    from libbucket._reconcile.additional_config import SelectedConfig
-    from libbucket._reconcile.record import Observed, Record
+    from libbucket._reconcile.model.additional_config import SelectedConfig
+    from libbucket._reconcile.model.intent import Observed, Record
     from libbucket.types import Authentication
 
 

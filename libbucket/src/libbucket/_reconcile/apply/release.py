@@ -21,11 +21,11 @@ from libbucket._api import Phase
 from libbucket._kube.errors import Conflict, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._outcomes import MEANINGS
-from libbucket._reconcile import objects
-from libbucket._reconcile.bucket_objects import BucketObjects
-from libbucket._reconcile.decide import Release
-from libbucket._reconcile.deletion import DeletionPolicy
-from libbucket._reconcile.record import Record, encode, for_provisioner, observed_of, owner_of, record_of
+from libbucket._reconcile.apply.object_buckets import BucketObjects
+from libbucket._reconcile.model import manifests
+from libbucket._reconcile.model.deletion_policy import DeletionPolicy
+from libbucket._reconcile.model.intent import Record, encode, for_provisioner, observed_of, owner_of, record_of
+from libbucket._reconcile.plan.planner import Release
 from libbucket.errors import BucketExists, BucketNotEmpty, ProvisionerError, Reason, RetrySlowly
 from libbucket.types import ReclaimPolicy
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from libbucket._kube.cache import Cache
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
-    from libbucket._reconcile.decide import ReleaseOrphan
-    from libbucket._reconcile.deletion import DeletionPlan
-    from libbucket._reconcile.report import Reporter
-    from libbucket._reconcile.store import Store
-    from libbucket._reconcile.surroundings import Caches, Identity
+    from libbucket._reconcile.apply.provisioner_calls import Store
+    from libbucket._reconcile.model.context import Caches, Identity
+    from libbucket._reconcile.model.deletion_policy import DeletionPlan
+    from libbucket._reconcile.plan.planner import ReleaseOrphan
+    from libbucket._reconcile.status.reporter import Reporter
     from libbucket.types import ObjectBucket
 
 
@@ -112,7 +112,7 @@ class Releaser:
             KubeError: it could not be written.
         """
         self._log.info("purge cancelled: retaining bucket", object_bucket=ob.metadata.name)
-        self._buckets.patch(ob, objects.keep_patch(ob, policy=ReclaimPolicy.RETAIN))
+        self._buckets.patch(ob, manifests.keep_patch(ob, policy=ReclaimPolicy.RETAIN))
 
     def count_purged(self, ob: ObjectBucketObject, removed: int) -> int:
         """Adds what one call removed to what is noted on the ObjectBucket; gives the sum.
@@ -151,7 +151,7 @@ class Releaser:
         meta = claim.metadata
         if not meta.has_finalizer():
             return
-        patch = objects.finalizer_patch(meta, objects.without_finalizer(meta))
+        patch = manifests.finalizer_patch(meta, manifests.without_finalizer(meta))
         with suppress(NotFound):
             written = self._client.patch(CLAIMS, meta.name, patch, namespace=meta.namespace)
             if written.metadata.finalizers:
@@ -210,7 +210,7 @@ class Releaser:
         self._store.revoke(known)
         at = (self._identity.now() + plan.purge_after).astimezone(UTC).isoformat(timespec="seconds")
         noted = encode(replace(record, purge_planned=True))
-        planned = self._buckets.patch(ob, objects.purge_patch(ob, at=at, policy=str(plan.policy), record=noted))
+        planned = self._buckets.patch(ob, manifests.purge_patch(ob, at=at, policy=str(plan.policy), record=noted))
         if planned is not ob and claim is not None:
             message = (
                 f"Credentials revoked; bucket {known.bucket_name} will be deleted after {at} unless a claim with the "
@@ -241,7 +241,7 @@ class Releaser:
                 f"{ob.endpoint.bucket_name}"
             )
             self._reporter.event(claim, "Warning", Reason.PROVISIONER_WARNING, message)
-        return self._buckets.patch(ob, objects.record_patch(ob, encode(record)))
+        return self._buckets.patch(ob, manifests.record_patch(ob, encode(record)))
 
     def _undo(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan) -> None:
         record, known = self._known(ob)
@@ -282,7 +282,7 @@ class Releaser:
         meta = found.metadata
         with suppress(NotFound):
             if meta.has_finalizer():  # of the Go library
-                patch = objects.finalizer_patch(meta, objects.without_finalizer(meta))
+                patch = manifests.finalizer_patch(meta, manifests.without_finalizer(meta))
                 self._client.patch(resource, meta.name, patch, namespace=meta.namespace)
             self._client.delete(resource, meta.name, uid=meta.uid, namespace=meta.namespace)
 

@@ -1,0 +1,1 @@
+"""Reads what a decision depends on into a Snapshot; writes nothing and decides nothing."""

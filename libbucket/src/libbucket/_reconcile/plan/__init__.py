@@ -1,0 +1,1 @@
+"""From a Snapshot to one Action. Pure: no I/O, no clock, no chance."""

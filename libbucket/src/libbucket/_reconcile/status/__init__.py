@@ -1,0 +1,1 @@
+"""Publishes what came of it: phase, conditions, Events."""
