@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class NoMistake(MemoryProvisioner):
-    """The twin: the suite passes."""
+    """The duplicate: the suite passes."""
 
 
 class KeysSurviveRevoke(MemoryProvisioner):
@@ -535,7 +535,7 @@ class LookIsNeverContent(MemoryProvisioner):
 
 
 class OverAWire(MemoryProvisioner):
-    """The twin of those below: each verb is one HTTP request, so that a process can die before and after it."""
+    """The duplicate of those below: each verb is one HTTP request, so that a process can die before and after it."""
 
     wire = os.environ["LIBBUCKET_WIRE"]
     seconds = 10.0

@@ -8,7 +8,7 @@ from libbucket import Reason
 from libbucket._api import Meta, Metadata, ObjectBucketClaim
 from libbucket._controller.controller import new_caches
 from libbucket._kube.compaction import compact_claim, compact_metadata
-from libbucket._reconcile.reconciler import Result
+from libbucket._reconcile.model.outcome import Result
 from libbucket.testing import builders
 from testkit.core import Core
 

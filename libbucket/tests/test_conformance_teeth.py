@@ -194,7 +194,7 @@ class Outcomes:
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """All at once, because it takes longer to load the suite than to run a promise."""
     report = tmp_path_factory.mktemp("teeth") / "report.xml"
-    wanted = [f"{PLANTED}::Test{twin}" for twin in TWINS]
+    wanted = [f"{PLANTED}::Test{duplicate}" for duplicate in TWINS]
     wanted += [f"{PLANTED}::Test{mistake}::test_{promise}" for mistake, promise in TEETH]
     command = [sys.executable, "-P", "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider"]
     with scripted_server(Answer()) as server:
@@ -218,9 +218,9 @@ def test_a_planted_mistake_fails_the_suite_by_the_name_of_the_promise(
     assert outcomes.of(mistake).get(promise) == "failure"
 
 
-@pytest.mark.parametrize(("twin", "kept"), TWINS.items())
-def test_without_a_mistake_the_suite_passes(twin: str, kept: int, outcomes: Outcomes) -> None:
-    found = list(outcomes.of(twin).values())
+@pytest.mark.parametrize(("duplicate", "kept"), TWINS.items())
+def test_without_a_mistake_the_suite_passes(duplicate: str, kept: int, outcomes: Outcomes) -> None:
+    found = list(outcomes.of(duplicate).values())
     assert set(found) == {"passed", "skipped"}
     assert found.count("passed") > kept, "the suite ran"
 

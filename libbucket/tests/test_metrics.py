@@ -13,7 +13,7 @@ import libbucket
 from libbucket._metrics import REASONS, RESULTS, THREADS, VERBS, ClaimState, Metrics
 from libbucket._outcomes import MEANINGS, Actor
 from libbucket._queue import QueueState
-from libbucket._reconcile.reconciler import Result
+from libbucket._reconcile.model.outcome import Result
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from libbucket import (
 )
 from libbucket._api import FINALIZER
 from libbucket._outcomes import Retry
+from libbucket._reconcile.model.outcome import Result
 from libbucket._reconcile.model.snapshot import Recheck
-from libbucket._reconcile.reconciler import Result
 from libbucket.testing.memory import MemoryProvisioner
 from testkit.api_server import (
     Request,
@@ -525,7 +525,7 @@ def test_a_deleted_claim_leaves_nothing_in_memory() -> None:
         core.reconcile(key, times=2)
     reconciler = core.reconciler
     assert reconciler._reporter._said == {}
-    assert reconciler._gatherer._intact == {}
+    assert reconciler._observer._intact == {}
     assert reconciler._reporter._events._left == {}
 
 

@@ -45,7 +45,7 @@ class Machine:
         self._go.write_text(GO.format(calls=self.calls, behaviour=behaviour))
         self._go.chmod(0o755)
 
-    def leftovers(self) -> list[str]:
+    def orphans(self) -> list[str]:
         return [path.name for path in self.cache.iterdir() if path.name.startswith("building-")]
 
 
@@ -89,7 +89,7 @@ def test_a_build_that_fails_is_one_sentence_and_leaves_nothing(machine: Machine,
         a_tool()
 
     assert "\n" not in str(failed.value)
-    assert machine.leftovers() == []
+    assert machine.orphans() == []
 
 
 def test_a_build_that_is_interrupted_leaves_nothing_and_the_next_one_succeeds(machine: Machine) -> None:
@@ -101,7 +101,7 @@ def test_a_build_that_is_interrupted_leaves_nothing_and_the_next_one_succeeds(ma
         builder.send_signal(signal.SIGINT)
 
     assert builder.returncode not in {0, None}
-    assert machine.leftovers() == []
+    assert machine.orphans() == []
     machine.has_go(BUILDS)
     assert a_tool().exists()
 

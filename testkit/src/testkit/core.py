@@ -25,11 +25,11 @@ from libbucket._kube.client import KubeClient
 from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._kube.errors import ClusterUnavailable, from_status, parse_status
 from libbucket._metrics import Metrics
-from libbucket._reconcile.apply.provisioner_calls import Store
-from libbucket._reconcile.apply.request_tracker import Sent
+from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
+from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model.context import Identity
 from libbucket._reconcile.model.snapshot import Recheck
-from libbucket._reconcile.reconciler import Outcome, Reconciler
+from libbucket._reconcile.reconciler import Reconciler
 from libbucket.errors import AdminSecretMissing
 from libbucket.provisioner import Services
 from libbucket.testing import builders
@@ -39,6 +39,7 @@ from testkit.api_server import Cluster, Json, Refusal, Request, claim_path, clas
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from libbucket._reconcile.model.outcome import Outcome
     from libbucket.provisioner import Provisioner, SecretReader
     from libbucket.types import SecretStr
 
@@ -177,7 +178,7 @@ class Core:
         secrets: SecretReader = _no_secrets,
     ) -> None:
         self.client, self.clock, self.caches = FakeClient(), Clock(), new_caches()
-        sent = Sent(self.client.check_fence)
+        sent = RequestTracker(self.client.check_fence)
         services = Services(read_secret=secrets, now=self.clock, fence=sent.fence)
         self.provisioner = provisioner(services) if provisioner is not None else MemoryProvisioner(services)
         self.woken: list[tuple[str, float]] = []
@@ -193,7 +194,9 @@ class Core:
             installed=InstalledCrds(self.client, CrdFeatures()),
             now=self.clock,
         )
-        store = Store(self.provisioner, Metrics(), self.client.check_fence, sent, lambda _: CircuitBreaker(settings))
+        store = ProvisionerCalls(
+            self.provisioner, Metrics(), self.client.check_fence, sent, lambda _: CircuitBreaker(settings)
+        )
         self.reconciler = Reconciler(self.client, self.caches, identity, store, self.cluster)
         self.create_class()
 

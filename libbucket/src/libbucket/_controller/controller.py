@@ -30,8 +30,8 @@ from libbucket._kube.discovery import InstalledCrds
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
 from libbucket._queue import WorkQueue
-from libbucket._reconcile.apply.provisioner_calls import Store
-from libbucket._reconcile.apply.request_tracker import Sent
+from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
+from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model.context import Caches, Identity
 from libbucket._reconcile.model.intent import claim_key_of
 from libbucket._reconcile.model.names import provisioner_label
@@ -123,12 +123,12 @@ class Controller:
         self._queue = WorkQueue(clock=self._clock, pace=settings.pace, limits=limits)
         self._policy = RequeuePolicy(self._queue)
         self._threads = Threads(metrics.thread_failed)
-        sent = Sent(client.check_fence)
+        sent = RequestTracker(client.check_fence)
         admin_secrets = AdminSecrets(client, settings.admin_secret_namespaces)
         provisioner = factory(Services(read_secret=admin_secrets, now=settings.now, fence=sent.fence))
         identity = self._identity(provisioner)
         cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
-        store = Store(provisioner, metrics, client.check_fence, sent, self._new_breaker)
+        store = ProvisionerCalls(provisioner, metrics, client.check_fence, sent, self._new_breaker)
         self._reconciler = Reconciler(client, self._caches, identity, store, cluster)
         self._router = EventRouter(
             self._queue, self._caches, identity, forget=self._reconciler.forget, leads=self._works

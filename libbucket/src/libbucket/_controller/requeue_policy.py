@@ -18,7 +18,7 @@ from libbucket.errors import Reason
 
 if TYPE_CHECKING:
     from libbucket._queue import WorkQueue
-    from libbucket._reconcile.reconciler import Outcome
+    from libbucket._reconcile.model.outcome import Outcome
 
 SOON: Final = Backoff(base=1.0, ceiling=300.0)
 IN_OUTAGE: Final = PROBES

@@ -1,4 +1,4 @@
-"""One reconcile: gather, decide, act, report; and what each kind of failure means for the next try.
+"""One reconcile: observe, plan, apply, report; and what each kind of failure means for the next try.
 
 Called by a worker with a key; answers when the key is to be requeued. The only place where errors become decisions:
 what a reason means is in `_outcomes`, and whether a failed request to the API server concerns everybody or this claim
@@ -8,8 +8,7 @@ alone is asked of the API server itself.
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never
 
 import structlog
@@ -28,43 +27,33 @@ from libbucket._outcomes import MEANINGS, OUTAGES, Retry, StoreSignal, retry_of,
 from libbucket._reconcile.apply.bind import Binder
 from libbucket._reconcile.apply.provisioner_calls import StoreHeldBack
 from libbucket._reconcile.apply.release import Releaser
-from libbucket._reconcile.model.intent import seconds_to_renewal
-from libbucket._reconcile.model.snapshot import Recheck
-from libbucket._reconcile.observe.observer import Gatherer
-from libbucket._reconcile.plan.planner import (
+from libbucket._reconcile.model.actions import (
     BeginPurge,
     Bind,
     Blocked,
     Ignore,
-    Keep,
-    LetGo,
     Release,
     ReleaseOrphan,
+    RemoveFinalizer,
+    Retain,
     Settled,
-    decide,
 )
-from libbucket._reconcile.status.reporter import Reporter, Trouble
+from libbucket._reconcile.model.intent import seconds_to_renewal
+from libbucket._reconcile.model.outcome import Failure, Outcome, Result
+from libbucket._reconcile.model.snapshot import Recheck
+from libbucket._reconcile.observe.observer import Observer
+from libbucket._reconcile.plan.planner import decide
+from libbucket._reconcile.status.reporter import Reporter
 from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySoon
 
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim
     from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.apply.provisioner_calls import Store
+    from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
+    from libbucket._reconcile.model.actions import Action
     from libbucket._reconcile.model.context import Caches, Identity
     from libbucket._reconcile.model.intent import Observed
     from libbucket._reconcile.model.snapshot import Snapshot
-    from libbucket._reconcile.plan.planner import Action
-
-
-class Result(StrEnum):
-    """How a reconcile ended where nothing failed; else the reason is the result. A label of a metric."""
-
-    BOUND = "bound"
-    SETTLED = "settled"
-    RELEASED = "released"
-    IGNORED = "ignored"
-    CONFLICT = "conflict"
-    FENCED = "fenced"
 
 
 class ClusterCircuit(Protocol):
@@ -72,28 +61,6 @@ class ClusterCircuit(Protocol):
 
     def confirm(self, key: str, *, failure: str, delay: float) -> bool:
         """Whether the API server is down."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of a reconcile.
-
-    Attributes:
-        result: for the metric.
-        retry: None if there is nothing more to do.
-        delay: seconds that a server asked to wait at least.
-        requeue_after: seconds until something is to be done although nothing changes: credentials to be renewed, a
-            bucket to be purged; None where nothing is.
-        store: what it said about the claim's store.
-        cluster_failed: whether the API server failed on this claim's requests, although it answers others.
-    """
-
-    result: Result | Reason
-    retry: Retry | None = None
-    delay: float = 0.0
-    requeue_after: float | None = None
-    store: StoreSignal = StoreSignal.UNKNOWN
-    cluster_failed: bool = False
 
 
 T = TypeVar("T")
@@ -105,9 +72,9 @@ class Reconciler:
     """Brings one claim at a time to its desired state. Serves all workers at once."""
 
     def __init__(
-        self, client: KubeClient, caches: Caches, identity: Identity, store: Store, cluster: ClusterCircuit
+        self, client: KubeClient, caches: Caches, identity: Identity, store: ProvisionerCalls, cluster: ClusterCircuit
     ) -> None:
-        self._gatherer = Gatherer(client, caches, identity)
+        self._observer = Observer(client, caches, identity)
         self._reporter = Reporter(client, caches, identity)
         self._binder = Binder(client, caches, identity, store, self._reporter)
         self._releaser = Releaser(client, caches, identity, store, self._reporter)
@@ -128,7 +95,7 @@ class Reconciler:
             When to requeue it. Raises nothing.
         """
         try:
-            world = self._gatherer.gather(key, recheck=recheck)
+            world = self._observer.observe(key, recheck=recheck)
         except KubeError as error:
             return self._cluster_failure(key, None, error)
         except Exception as error:  # noqa: BLE001 - an internal error must not end the worker; it is logged
@@ -137,7 +104,7 @@ class Reconciler:
 
     def forget(self, key: str, uid: str) -> None:
         """Drops what is remembered about a claim that is gone."""
-        self._gatherer.forget(key)
+        self._observer.forget(key)
         self._reporter.forget(uid)
         self._binder.forget(uid)
         self._store.forget(key)
@@ -148,7 +115,7 @@ class Reconciler:
 
     def count_unclaimed(self) -> int:
         """How many ObjectBuckets are bound although their claim is gone."""
-        return self._gatherer.count_unclaimed()
+        return self._observer.count_unclaimed()
 
     def _carry_out(self, world: Snapshot) -> Outcome:
         try:
@@ -173,21 +140,23 @@ class Reconciler:
                 self._releaser.release_orphan(_there(world.orphan), action)
             case BeginPurge():
                 self._releaser.begin_purge(_there(world.due))
-            case Keep():
+            case Retain():
                 self._releaser.keep(_there(world.undone))
             case Ignore():
                 self._log.debug("ignored", why=action.why)
                 return Outcome(result=Result.IGNORED)
             case Settled():
                 return Outcome(result=Result.SETTLED, requeue_after=self._renew_in(world.observed))
-            case Bind() | Release() | LetGo():
+            case Bind() | Release() | RemoveFinalizer():
                 return self._act_on_claim(world, _there(world.claim), action)
             case _:
                 assert_never(action)
         # The claim that has this name now comes next.
         return Outcome(result=Result.RELEASED, retry=Retry.NEXT_TURN)
 
-    def _act_on_claim(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind | Release | LetGo) -> Outcome:
+    def _act_on_claim(
+        self, world: Snapshot, claim: ObjectBucketClaim, action: Bind | Release | RemoveFinalizer
+    ) -> Outcome:
         match action:
             case Bind():
                 requeue_after = self._renew_in(self._binder.bind(world, claim, action))
@@ -195,9 +164,9 @@ class Reconciler:
                 return Outcome(result=Result.BOUND, requeue_after=requeue_after, store=store)
             case Release():
                 ob = self._binder.record_intent(world, claim)[0] if action.records_first else _there(world.bucket)
-                self._releaser.release(claim, ob, action, twin=world.twin)
-            case LetGo():
-                self._releaser.let_go(claim)
+                self._releaser.release(claim, ob, action, duplicate=world.duplicate)
+            case RemoveFinalizer():
+                self._releaser.remove_finalizer(claim)
             case _:
                 assert_never(action)
         self.forget(world.key, claim.metadata.uid)
@@ -219,7 +188,7 @@ class Reconciler:
 
     def _provisioner_failure(self, world: Snapshot, error: ProvisionerError) -> Outcome:
         delay = (error.delay or 0.0) if isinstance(error, RetrySoon) else 0.0
-        trouble = Trouble(reason=error.reason, message=error.message, retry=retry_of(error), delay=delay)
+        trouble = Failure(reason=error.reason, message=error.message, retry=retry_of(error), delay=delay)
         signal = store_signal(error)
         if isinstance(error, StoreHeldBack):
             return self._hold_back(world, trouble)
@@ -228,7 +197,7 @@ class Reconciler:
             return Outcome(result=error.reason, retry=Retry.SOON, delay=delay, store=signal)
         return replace(self._fail(world, trouble), store=signal)
 
-    def _hold_back(self, world: Snapshot, trouble: Trouble) -> Outcome:
+    def _hold_back(self, world: Snapshot, trouble: Failure) -> Outcome:
         """A call that was not made is no news for a claim that shows the same reason already."""
         outcome = Outcome(result=trouble.reason, retry=Retry.SOON, delay=trouble.delay)
         if _is_only_rechecked(world) or self._reporter.shows(world.claim, trouble.reason):
@@ -252,7 +221,7 @@ class Reconciler:
         outcome = self._fail(world, trouble) if world is not None else self._fail_unseen(key, trouble)
         return replace(outcome, cluster_failed=is_unclear)
 
-    def _fail(self, world: Snapshot, trouble: Trouble) -> Outcome:
+    def _fail(self, world: Snapshot, trouble: Failure) -> Outcome:
         # What was written in this reconcile is in the cache: report on that version, not on the one it began with.
         claim = self._caches.claims.get(world.key) or world.claim
         if claim is not None and world.claim is not None and claim.metadata.uid != world.claim.metadata.uid:
@@ -266,7 +235,7 @@ class Reconciler:
             self._log.debug("status of an ObjectBucket could not be written", error=str(error))
         return _outcome(trouble, is_deletion=True)
 
-    def _fail_unseen(self, key: str, trouble: Trouble) -> Outcome:
+    def _fail_unseen(self, key: str, trouble: Failure) -> Outcome:
         """For a claim whose objects could not be read: what serves is taken to go on serving."""
         claim = self._caches.claims.get(key)
         is_bound = claim is not None and self._reporter.shows(claim, Reason.BOUND)
@@ -274,7 +243,7 @@ class Reconciler:
         return self._report(claim if is_ours else None, trouble, is_bound=is_bound, is_serving=is_bound)
 
     def _report(
-        self, claim: ObjectBucketClaim | None, trouble: Trouble, *, is_bound: bool, is_serving: bool
+        self, claim: ObjectBucketClaim | None, trouble: Failure, *, is_bound: bool, is_serving: bool
     ) -> Outcome:
         self._log.debug("not done", reason=str(trouble.reason), message=trouble.message, retry=trouble.retry.name)
         if claim is None:
@@ -295,7 +264,7 @@ class Reconciler:
             return replace(outcome, result=Reason.REJECTED_BY_CLUSTER, retry=Retry.SLOWLY)
         return outcome
 
-    def _internal_error(self, error: Exception) -> Trouble:
+    def _internal_error(self, error: Exception) -> Failure:
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         self._log.error("internal error of libbucket", error=type(error).__name__, where=where)
@@ -310,11 +279,11 @@ def _there(found: T | None) -> T:
     return found
 
 
-def _failure(reason: Reason, message: str) -> Trouble:
-    return Trouble(reason=reason, message=message, retry=MEANINGS[reason].retry or Retry.SLOWLY)
+def _failure(reason: Reason, message: str) -> Failure:
+    return Failure(reason=reason, message=message, retry=MEANINGS[reason].retry or Retry.SLOWLY)
 
 
-def _outcome(trouble: Trouble, *, is_deletion: bool) -> Outcome:
+def _outcome(trouble: Failure, *, is_deletion: bool) -> Outcome:
     retry = trouble.retry
     if retry is Retry.NEVER and is_deletion:
         retry = Retry.SLOWLY  # a deletion is never given up

@@ -30,8 +30,8 @@ from libbucket._kube.client import KubeClient
 from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._kube.errors import ClusterUnavailable, LeadershipLost, from_status, parse_status
 from libbucket._metrics import Metrics
-from libbucket._reconcile.apply.provisioner_calls import Store as GuardedStore
-from libbucket._reconcile.apply.request_tracker import Sent
+from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
+from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model import names
 from libbucket._reconcile.model.context import Caches, Identity
 from libbucket._reconcile.model.intent import claim_key_of
@@ -280,10 +280,12 @@ def advance(run: Run) -> Step:
     for name, _ in RESOURCES.values():
         getattr(caches, name).on_look = script.looks
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
-    store = GuardedStore(provisioner, _METRICS, client.check_fence, Sent(client.check_fence), _closed_circuit)
+    store = ProvisionerCalls(
+        provisioner, _METRICS, client.check_fence, RequestTracker(client.check_fence), _closed_circuit
+    )
     reconciler = Reconciler(client, caches, _identity(client, provisioner), store, ApiServerDown())
     reconciler._reporter._clock = lambda: _NOW
-    remembered = reconciler._gatherer._intact
+    remembered = reconciler._observer._intact
     remembered |= run.intact
     wants: Request | Call | None = None
     retry, result = None, "paused"

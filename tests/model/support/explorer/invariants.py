@@ -18,11 +18,11 @@ from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._kube.client import KubeClient
 from libbucket._reconcile.apply.bind import Binder
 from libbucket._reconcile.apply.object_buckets import BucketObjects
-from libbucket._reconcile.apply.provisioner_calls import Store as GuardedStore
+from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.release import Releaser
 from libbucket._reconcile.model import intent, manifests
 from libbucket._reconcile.model.names import bucket_object_names
-from libbucket._reconcile.observe.observer import Gatherer
+from libbucket._reconcile.observe.observer import Observer
 from libbucket._reconcile.plan import planner
 from libbucket._reconcile.reconciler import Reconciler
 from libbucket.testing.memory import MemoryProvisioner
@@ -295,7 +295,7 @@ INVARIANTS: Final = (
     Invariant(
         name="own buckets only",
         says="No bucket or identity of another claim is handed to a claim, changed or deleted for it.",
-        kept_by=(Gatherer._is_proven, intent.owner_of, MemoryProvisioner.provision, MemoryProvisioner.delete),
+        kept_by=(Observer._is_proven, intent.owner_of, MemoryProvisioner.provision, MemoryProvisioner.delete),
         of_world=_identities_reach_own_buckets,
         of_move=_store_changes_are_own,
     ),
@@ -307,7 +307,7 @@ INVARIANTS: Final = (
         ),
         kept_by=(
             Binder.record_intent,
-            Gatherer._read_afresh,
+            Observer._read_afresh,
             BucketObjects.replace,
             BucketObjects.discard,
             Releaser.release,
@@ -317,7 +317,7 @@ INVARIANTS: Final = (
     Invariant(
         name="retained stays",
         says="A bucket is deleted only while the ObjectBucket that records it says Delete.",
-        kept_by=(Releaser._give_back, intent.reclaim_policy_of),
+        kept_by=(Releaser._release_bucket, intent.reclaim_policy_of),
         of_move=_only_what_may_go_is_deleted,
     ),
     Invariant(
@@ -329,19 +329,19 @@ INVARIANTS: Final = (
     Invariant(
         name="own objects only",
         says="The core writes to no ObjectBucket, Secret, ConfigMap or claim that is not proven to be the claim's.",
-        kept_by=(Gatherer._is_proven, Binder._ensure_owned, Releaser._delete_owned, KubeClient.delete),
+        kept_by=(Observer._is_proven, Binder._ensure_owned, Releaser._delete_owned, KubeClient.delete),
         of_move=_writes_are_to_own_objects,
     ),
     Invariant(
         name="finalizer last",
         says="Our finalizer leaves a claim when nothing that was made for it is left, except a retained bucket.",
-        kept_by=(Releaser.release, Releaser.let_go, planner._decide_deletion),
+        kept_by=(Releaser.release, Releaser.remove_finalizer, planner._decide_deletion),
         of_move=_finalizer_goes_last,
     ),
     Invariant(
         name="only the leader writes",
         says="A replica that lost the lease begins no write and calls no store.",
-        kept_by=(KubeClient._write, GuardedStore._call),
+        kept_by=(KubeClient._write, ProvisionerCalls._call),
         of_move=_only_the_leader_writes,
     ),
     Invariant(

@@ -20,9 +20,10 @@ from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.apply.release import Releaser
 from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.intent import Record, encode, for_provisioner, record_of
+from libbucket._reconcile.model.outcome import Outcome, Result
 from libbucket._reconcile.observe import orphans
-from libbucket._reconcile.observe.observer import Gatherer
-from libbucket._reconcile.reconciler import Outcome, Reconciler, Result
+from libbucket._reconcile.observe.observer import Observer
+from libbucket._reconcile.reconciler import Reconciler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,9 +52,9 @@ def _instead(owner: Any, name: str, made: Any) -> Callable[[], AbstractContextMa
     return lambda: mock.patch.object(owner, name, made)
 
 
-def _lets_go_first(self: Releaser, claim: Any, ob: Any, what: Any, *, twin: Any = None) -> None:
-    self.let_go(claim)
-    _RELEASE(self, claim, ob, what, twin=twin)
+def _removes_finalizer_first(self: Releaser, claim: Any, ob: Any, what: Any, *, duplicate: Any = None) -> None:
+    self.remove_finalizer(claim)
+    _RELEASE(self, claim, ob, what, duplicate=duplicate)
 
 
 def _always_deletes(self: Releaser, _claim: Any, ob: _api.ObjectBucketObject, _plan: Any) -> None:
@@ -61,7 +62,7 @@ def _always_deletes(self: Releaser, _claim: Any, ob: _api.ObjectBucketObject, _p
     self._store.delete(for_provisioner(ob, record, self._identity.cluster_id))
 
 
-def _believes_the_cache(_self: Gatherer, claim: _api.ObjectBucketClaim) -> Any:
+def _believes_the_cache(_self: Observer, claim: _api.ObjectBucketClaim) -> Any:
     return claim, [], False
 
 
@@ -139,7 +140,7 @@ MISTAKES: Final = (
         name="takes every ObjectBucket for proven",
         scenario="names another's ObjectBucket",
         breaks="own objects only",
-        planted=_instead(Gatherer, "_is_proven", lambda *_: True),
+        planted=_instead(Observer, "_is_proven", lambda *_: True),
     ),
     Mistake(
         name="patches an ObjectBucket by name and believes what comes back",
@@ -157,7 +158,7 @@ MISTAKES: Final = (
         name="takes the finalizer off first",
         scenario="retain",
         breaks="finalizer last",
-        planted=_instead(Releaser, "release", _lets_go_first),
+        planted=_instead(Releaser, "release", _removes_finalizer_first),
     ),
     Mistake(
         name="records the intent after the call to the store",
@@ -169,7 +170,7 @@ MISTAKES: Final = (
         name="believes the cache when it lets a claim go",
         scenario="two replicas",
         breaks="finalizer last",
-        planted=_instead(Gatherer, "_read_afresh", _believes_the_cache),
+        planted=_instead(Observer, "_read_afresh", _believes_the_cache),
     ),
     Mistake(
         name="believes the cache about the reclaim policy",
@@ -181,7 +182,7 @@ MISTAKES: Final = (
         name="deletes whatever the ObjectBucket says",
         scenario="retain",
         breaks="retained stays",
-        planted=_instead(Releaser, "_give_back", _always_deletes),
+        planted=_instead(Releaser, "_release_bucket", _always_deletes),
     ),
     Mistake(
         name="asks nobody whether it leads",

@@ -24,6 +24,7 @@ from libbucket._outcomes import MEANINGS
 from libbucket._reconcile.apply.issued_credentials import IssuedCredentials
 from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.model import manifests
+from libbucket._reconcile.model.actions import foreign_object
 from libbucket._reconcile.model.intent import (
     Observed,
     Record,
@@ -34,11 +35,10 @@ from libbucket._reconcile.model.intent import (
     reclaim_policy_of,
     secret_hash,
     spec_hash,
+    version_of,
 )
 from libbucket._reconcile.model.names import bucket_object_names, generated_bucket_name, is_generated_bucket_name
 from libbucket._reconcile.model.snapshot import ObjectState
-from libbucket._reconcile.observe.observer import version_of
-from libbucket._reconcile.plan.planner import foreign_object
 from libbucket.errors import ProvisionerError, Reason, RetrySoon
 from libbucket.types import BucketOptions, Claim, ReclaimPolicy
 
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from libbucket._api import ConfigMap, ObjectBucketClaim, ObjectBucketObject, Secret
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
-    from libbucket._reconcile.apply.provisioner_calls import Store
+    from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
+    from libbucket._reconcile.model.actions import Bind
     from libbucket._reconcile.model.context import Caches, Identity
     from libbucket._reconcile.model.snapshot import Snapshot
-    from libbucket._reconcile.plan.planner import Bind
     from libbucket._reconcile.status.reporter import Reporter
     from libbucket.types import Authentication, Connection
 
@@ -86,7 +86,7 @@ class Binder:
     """Carries out `Bind`."""
 
     def __init__(
-        self, client: KubeClient, caches: Caches, identity: Identity, store: Store, reporter: Reporter
+        self, client: KubeClient, caches: Caches, identity: Identity, store: ProvisionerCalls, reporter: Reporter
     ) -> None:
         self._client = client
         self._caches = caches
@@ -152,8 +152,8 @@ class Binder:
             KubeError: it could not be written.
         """
         record = self._record(world, claim)
-        if world.twin is not None:
-            self._buckets.discard(world.twin)  # of a replacement that was cut off
+        if world.duplicate is not None:
+            self._buckets.discard(world.duplicate)  # of a replacement that was cut off
         known = world.bucket
         if known is None:
             return self._create_bucket_object(world, claim, record), record

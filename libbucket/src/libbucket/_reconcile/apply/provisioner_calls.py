@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from libbucket._circuit_breaker import Call
     from libbucket._metrics import Metrics
-    from libbucket._reconcile.apply.request_tracker import Sent
+    from libbucket._reconcile.apply.request_tracker import RequestTracker
     from libbucket.provisioner import Provisioner
     from libbucket.types import BucketOptions, ObjectBucket
 
@@ -36,7 +36,7 @@ class StoreHeldBack(RetrySoon):
     """The circuit of the store is open: the call was not made, and the claim is woken when the store answers again."""
 
 
-class Store:
+class ProvisionerCalls:
     """The provisioner, guarded.
 
     Args:
@@ -52,7 +52,7 @@ class Store:
         provisioner: Provisioner,
         metrics: Metrics,
         fence: Callable[[], None],
-        sent: Sent,
+        sent: RequestTracker,
         new_breaker: Callable[[OnChange], CircuitBreaker],
     ) -> None:
         self.provisioner = provisioner

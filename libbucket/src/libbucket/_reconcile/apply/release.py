@@ -23,9 +23,9 @@ from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._outcomes import MEANINGS
 from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.model import manifests
+from libbucket._reconcile.model.actions import Release
 from libbucket._reconcile.model.deletion_policy import DeletionPolicy
 from libbucket._reconcile.model.intent import Record, encode, for_provisioner, observed_of, owner_of, record_of
-from libbucket._reconcile.plan.planner import Release
 from libbucket.errors import BucketExists, BucketNotEmpty, ProvisionerError, Reason, RetrySlowly
 from libbucket.types import ReclaimPolicy
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from libbucket._kube.cache import Cache
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
-    from libbucket._reconcile.apply.provisioner_calls import Store
+    from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
+    from libbucket._reconcile.model.actions import ReleaseOrphan
     from libbucket._reconcile.model.context import Caches, Identity
     from libbucket._reconcile.model.deletion_policy import DeletionPlan
-    from libbucket._reconcile.plan.planner import ReleaseOrphan
     from libbucket._reconcile.status.reporter import Reporter
     from libbucket.types import ObjectBucket
 
@@ -48,10 +48,10 @@ _PASSING: Final = frozenset({Reason.THROTTLED, Reason.CLUSTER_UNAVAILABLE, Reaso
 
 
 class Releaser:
-    """Carries out `Release`, `LetGo`, `ReleaseOrphan`, `BeginPurge` and `Keep`."""
+    """Carries out `Release`, `RemoveFinalizer`, `ReleaseOrphan`, `BeginPurge` and `Keep`."""
 
     def __init__(
-        self, client: KubeClient, caches: Caches, identity: Identity, store: Store, reporter: Reporter
+        self, client: KubeClient, caches: Caches, identity: Identity, store: ProvisionerCalls, reporter: Reporter
     ) -> None:
         self._client = client
         self._caches = caches
@@ -67,7 +67,7 @@ class Releaser:
         ob: ObjectBucketObject,
         what: Release,
         *,
-        twin: ObjectBucketObject | None = None,
+        duplicate: ObjectBucketObject | None = None,
     ) -> None:
         """Releases what the claim had, and removes its finalizer.
 
@@ -75,7 +75,7 @@ class Releaser:
             claim: being deleted.
             ob: its ObjectBucket.
             what: was decided.
-            twin: another one of its, left by a replacement that was cut off.
+            duplicate: another one of its, left by a replacement that was cut off.
 
         Raises:
             ProvisionerError: the store's side failed; nothing after it was done.
@@ -86,14 +86,14 @@ class Releaser:
         if stays:
             ob = self._plan_purge(claim, ob, what.plan)
         else:
-            self._give_back(claim, ob, what)
+            self._release_bucket(claim, ob, what)
         self._delete_owned(SECRETS, self._caches.secrets, claim)
         self._delete_owned(CONFIG_MAPS, self._caches.config_maps, claim)
-        if twin is not None:
-            self._buckets.discard(twin)
+        if duplicate is not None:
+            self._buckets.discard(duplicate)
         if not stays:
             self._buckets.discard(ob)
-        self.let_go(claim)
+        self.remove_finalizer(claim)
 
     def begin_purge(self, ob: ObjectBucketObject) -> None:
         """From here on the bucket of a claim that is gone can't be reclaimed.
@@ -137,12 +137,12 @@ class Releaser:
         if what.waits and self._is_purged(ob) and not self._known(ob)[0].is_unasked:
             self._plan_purge(None, ob, what.plan)
         else:
-            self._give_back(None, ob, Release(plan=what.plan))
+            self._release_bucket(None, ob, Release(plan=what.plan))
             self._buckets.discard(ob)
         self._reporter.forget(ob.metadata.uid)
         self._log.info("released an ObjectBucket whose claim no longer exists", object_bucket=ob.metadata.name)
 
-    def let_go(self, claim: ObjectBucketClaim) -> None:
+    def remove_finalizer(self, claim: ObjectBucketClaim) -> None:
         """Removes our finalizer from the claim.
 
         Raises:
@@ -220,7 +220,7 @@ class Releaser:
             self._reporter.event(claim, "Normal", Reason.RELEASED, message)
         return planned
 
-    def _give_back(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, what: Release) -> None:
+    def _release_bucket(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, what: Release) -> None:
         """Deletes or revokes by the recorded parameters; by the class's as they are now where those never worked."""
         try:
             self._undo(claim, ob, what.plan)

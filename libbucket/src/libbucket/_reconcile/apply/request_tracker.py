@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Sent:
+class RequestTracker:
     """What the call that this thread is in has sent.
 
     Args:

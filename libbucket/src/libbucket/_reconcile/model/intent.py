@@ -126,6 +126,11 @@ def secret_hash(data: Mapping[str, str], uid: str) -> str:
     return fingerprint(uid, dict(data))
 
 
+def version_of(meta: _api.Meta) -> str:
+    """One text that changes with every write of an object, and when it is made anew."""
+    return f"{meta.uid}/{meta.resource_version}"
+
+
 def own_data(data: Mapping[str, str] | None, observed: Observed | None) -> dict[str, str]:
     """Our part of a Secret's data: keys that other controllers added are theirs, and left alone."""
     keys = observed.secret_keys if observed is not None else ()

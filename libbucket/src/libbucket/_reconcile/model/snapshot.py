@@ -50,7 +50,7 @@ class Snapshot:
         claim: None once it is gone.
         storage_class: None where it does not exist.
         bucket: the ObjectBucket that is proven to be this claim's.
-        twin: another ObjectBucket that is proven to be this claim's: left by a replacement that was cut off.
+        duplicate: another ObjectBucket that is proven to be this claim's: left by a replacement that was cut off.
         record: the intent recorded on it.
         observed: the result recorded on it.
         bucket_object_name: the name for its ObjectBucket; "" when both possible names belong to others.
@@ -79,7 +79,7 @@ class Snapshot:
     claim: _api.ObjectBucketClaim | None
     storage_class: _api.StorageClass | None
     bucket: _api.ObjectBucketObject | None
-    twin: _api.ObjectBucketObject | None
+    duplicate: _api.ObjectBucketObject | None
     record: Record | None
     observed: Observed | None
     bucket_object_name: str

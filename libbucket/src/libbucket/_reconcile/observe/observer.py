@@ -25,11 +25,12 @@ from libbucket._reconcile.model.intent import (
     seconds_to_renewal,
     secret_hash,
     spec_hash,
+    version_of,
 )
 from libbucket._reconcile.model.manifests import config_map_data, credentials_in, spec_of
 from libbucket._reconcile.model.names import bucket_object_names, is_object_name
 from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
-from libbucket._reconcile.observe.orphans import Leftovers
+from libbucket._reconcile.observe.orphans import Orphans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,17 +44,17 @@ T = TypeVar("T", bound=_api.Object)
 _NO_CONFIG = SelectedConfig(applied={}, warnings=())
 
 
-class Gatherer:
+class Observer:
     """Makes Snapshots."""
 
     def __init__(self, client: KubeClient, caches: Caches, identity: Identity) -> None:
         self._client = client
         self._caches = caches
         self._identity = identity
-        self._leftovers = Leftovers(client, caches, identity)
+        self._orphans = Orphans(client, caches, identity)
         self._intact: dict[str, tuple[str, str]] = {}
 
-    def gather(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Snapshot:
+    def observe(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Snapshot:
         """The world around one claim.
 
         Args:
@@ -69,8 +70,8 @@ class Gatherer:
         if claim is not None and not buckets and claim.metadata.is_being_deleted and claim.metadata.has_finalizer():
             # Letting a claim go, or deleting by what its class says today, can't be undone: no cache is asked.
             claim, buckets, has_objects = self._read_afresh(claim)
-        bucket, twin = [*buckets, None, None][:2]
-        left = self._leftovers.find(key, claim)
+        bucket, duplicate = [*buckets, None, None][:2]
+        left = self._orphans.find(key, claim)
         reclaimed = left.given_back if bucket is None else None
         bucket = bucket or reclaimed
         record, observed = (record_of(bucket), observed_of(bucket)) if bucket is not None else (None, None)
@@ -92,7 +93,7 @@ class Gatherer:
             claim=claim,
             storage_class=storage_class,
             bucket=bucket,
-            twin=twin,
+            duplicate=duplicate,
             record=record,
             observed=observed,
             bucket_object_name=self._bucket_object_name(claim, bucket),
@@ -119,7 +120,7 @@ class Gatherer:
 
     def count_unclaimed(self) -> int:
         """How many ObjectBuckets are bound although their claim is gone."""
-        return self._leftovers.count_unclaimed()
+        return self._orphans.count_unclaimed()
 
     def _proven(
         self, claim: _api.ObjectBucketClaim, found: Iterable[_api.ObjectBucketObject]
@@ -293,11 +294,6 @@ def _is_edited(bucket: _api.ObjectBucketObject | None, observed: Observed | None
     if bucket is None or observed is None or not observed.spec:
         return False
     return spec_hash(*spec_of(bucket)) != observed.spec
-
-
-def version_of(meta: _api.Meta) -> str:
-    """One text that changes with every write of an object, and when it is made anew."""
-    return f"{meta.uid}/{meta.resource_version}"
 
 
 def _names_to_look_up(claim: _api.ObjectBucketClaim) -> Iterable[str]:

@@ -47,7 +47,7 @@ class Left:
     purge_in: float | None = None
 
 
-class Leftovers:
+class Orphans:
     """Looks through the cache, and once more at the API server before what can't be called back."""
 
     def __init__(self, client: KubeClient, caches: Caches, identity: Identity) -> None:

@@ -5,13 +5,25 @@ Read it from the top: the first line that applies wins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._outcomes import MEANINGS, Retry, meaning_of
-from libbucket._reconcile.model.deletion_policy import PURGE, DeletionPlan, DeletionPolicy, parse_rules, plan_deletion
+from libbucket._outcomes import meaning_of
+from libbucket._reconcile.model.actions import (
+    Action,
+    BeginPurge,
+    Bind,
+    Blocked,
+    Ignore,
+    Release,
+    ReleaseOrphan,
+    RemoveFinalizer,
+    Retain,
+    Settled,
+    foreign_object,
+)
+from libbucket._reconcile.model.deletion_policy import DeletionPlan, DeletionPolicy, parse_rules, plan_deletion
 from libbucket._reconcile.model.intent import observed_of, record_of
 from libbucket._reconcile.model.snapshot import ObjectState, Recheck
 from libbucket.errors import InvalidParameters, Reason
@@ -23,102 +35,9 @@ if TYPE_CHECKING:
     from libbucket._reconcile.model.snapshot import Snapshot
 
 
-@dataclass(frozen=True)
-class Ignore:
-    """Somebody else's claim, or gone: nothing may be written."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Bound, and everything is in place."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blocked:
-    """The claim's author or an administrator has to act first; the claim says how."""
-
-    reason: Reason
-    message: str
-
-    @property
-    def retry(self) -> Retry:
-        """When the claim is requeued although nothing was edited."""
-        return MEANINGS[self.reason].retry or Retry.SLOWLY
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bind:
-    """Bring the claim to Bound, or back to it.
-
-    Attributes:
-        calls_store: False where only objects in the cluster have to be put right.
-        looks_first: whether nothing but the regular look for drift asks for that call, so that one cheap look is
-            enough where the provisioner can give one.
-        invalid_update: names an edit that can't be followed; the bound bucket keeps serving.
-    """
-
-    calls_store: bool
-    looks_first: bool = False
-    invalid_update: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """The claim is being deleted: give everything back.
-
-    Attributes:
-        records_first: whether the ObjectBucket, or what we record on it, is missing and has to be written before
-            the store is called.
-        plan: what is to be done with the bucket, where it was made for the claim and goes with it.
-        waits: whether the bucket is purged later, and may be reclaimed until then.
-        fallback: parameters of the class as it is now, for when the recorded ones never worked and do not work now:
-            the class was wrong when the claim was made, and was made again since. None where those that are recorded
-            are the only ones that can lead to what was made.
-    """
-
-    records_first: bool = False
-    plan: DeletionPlan = PURGE
-    waits: bool = False
-    fallback: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class LetGo:
-    """The claim is being deleted and nothing was ever made for it: only our finalizer goes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReleaseOrphan:
-    """An ObjectBucket's claim no longer exists: release what it stands for.
-
-    Attributes:
-        plan: what is to be done with the bucket.
-        waits: whether the bucket is purged later: its claim was deleted by removing the finalizer, and the class
-            says so. Where an administrator deletes the ObjectBucket itself, it is not.
-    """
-
-    plan: DeletionPlan = PURGE
-    waits: bool = False
-
-
-@dataclass(frozen=True)
-class BeginPurge:
-    """A released bucket's time has come: from now on its purge can't be called off."""
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Somebody has called the purge of a released bucket off: it stays for good."""
-
-
-Action = Ignore | Settled | Blocked | Bind | Release | LetGo | ReleaseOrphan | BeginPurge | Keep
-
-
 def decide(world: Snapshot) -> Action:
     """The one thing to do next."""
-    if left := _decide_leftovers(world):
+    if left := _plan_orphans(world):
         return left
     claim = world.claim
     if claim is None:
@@ -130,7 +49,7 @@ def decide(world: Snapshot) -> Action:
     return _find_obstacle(world, claim) or _decide_binding(world, claim)
 
 
-def _decide_leftovers(world: Snapshot) -> Action | None:
+def _plan_orphans(world: Snapshot) -> Action | None:
     """What earlier claims of this name have left comes first: it may stand in the way of the one that is there."""
     if world.orphan is not None:
         plan = _plan_for_orphan(world.orphan)
@@ -138,7 +57,7 @@ def _decide_leftovers(world: Snapshot) -> Action | None:
         return ReleaseOrphan(plan=plan, waits=was_bound and bool(plan.purge_after))
     if world.due is not None:
         return BeginPurge()
-    return Keep() if world.undone is not None else None
+    return Retain() if world.undone is not None else None
 
 
 def _belongs_to_others(world: Snapshot, claim: ObjectBucketClaim) -> str:
@@ -179,7 +98,7 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
     if not world.has_objects:
         # The ObjectBucket is written before the store is called, and deleted after Secret and ConfigMap: without
         # all three, either nothing was made yet, or everything is given back already.
-        return LetGo()
+        return RemoveFinalizer()
     # Somebody removed the ObjectBucket of a bound claim by hand.
     if world.storage_class is not None and world.bucket_object_name:
         return _release(world, claim, records_first=True)
@@ -271,14 +190,6 @@ def _foreign_object(world: Snapshot, claim: ObjectBucketClaim) -> Blocked | None
     return None
 
 
-def foreign_object(kind: str, reason: Reason, key: str) -> Blocked:
-    """Says that an object of that name is somebody else's."""
-    message = (
-        f"a {kind} {key} exists that this claim does not own; it is not touched, and the claim binds when it is gone"
-    )
-    return Blocked(reason=reason, message=message)
-
-
 def _decide_binding(world: Snapshot, claim: ObjectBucketClaim) -> Action:
     edit = invalid_update(world, claim)
     must_call, may_look = _needs_store(world), world.recheck is Recheck.LOOK or _misses_bucket(claim)
@@ -331,7 +242,7 @@ def _is_in_order(world: Snapshot, claim: ObjectBucketClaim, edit: str) -> bool:
     return (
         world.config_map is ObjectState.INTACT
         and world.bucket is not None
-        and world.twin is None
+        and world.duplicate is None
         and _bucket_object_is_in_order(world, world.bucket)
         and claim.metadata.has_finalizer()
         and claim.metadata.label(_api.PROVISIONER_LABEL) == world.label

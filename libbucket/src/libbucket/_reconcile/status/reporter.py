@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ from libbucket._api import Phase
 from libbucket._kube.errors import Conflict, KubeError, LeadershipLost, NamespaceTerminating, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, EVENTS
 from libbucket._outcomes import MEANINGS, Retry
+from libbucket._reconcile.model.outcome import Failure
 from libbucket._reconcile.status.event_budget import EventBudget
 from libbucket.errors import Reason
 
@@ -32,23 +32,6 @@ if TYPE_CHECKING:
 OUR_CONDITIONS: Final = frozenset({"Ready", "Stalled", "Reconciling"})
 IN_PLACE: Final = "Bucket, Secret and ConfigMap are in place"
 _MESSAGE_LENGTH: Final = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trouble:
-    """Why a claim is not done.
-
-    Attributes:
-        reason: one of the fixed list.
-        message: for the claim's author; no secrets.
-        retry: when it comes again.
-        delay: seconds that the store asked for, if it did.
-    """
-
-    reason: Reason
-    message: str
-    retry: Retry
-    delay: float = 0.0
 
 
 def now() -> str:
@@ -104,7 +87,7 @@ class Reporter:
         """Whether the claim's status says this already."""
         return claim is not None and self._said_last(claim)[0] == reason
 
-    def failed(self, claim: ObjectBucketClaim, trouble: Trouble, *, is_bound: bool, is_serving: bool) -> None:
+    def failed(self, claim: ObjectBucketClaim, trouble: Failure, *, is_bound: bool, is_serving: bool) -> None:
         """The claim is not done: says why, in status and, when that changed, in an Event.
 
         Args:
@@ -134,7 +117,7 @@ class Reporter:
         if said[0] != trouble.reason or says_more:
             self.event(claim, _severity(trouble), trouble.reason, trouble.message)
 
-    def status_refused(self, claim: ObjectBucketClaim, trouble: Trouble, refusal: str) -> None:
+    def status_refused(self, claim: ObjectBucketClaim, trouble: Failure, refusal: str) -> None:
         """The API server refuses the claim's status: says both in an Event and the log, once."""
         message = f"status cannot be written: {refusal}; it would say {trouble.reason}: {trouble.message}"
         known = self._said.get(_about_status(claim.metadata.uid))
@@ -169,7 +152,7 @@ class Reporter:
         self._caches.buckets.observe(written)
         return written
 
-    def bucket_failed(self, ob: ObjectBucketObject | None, trouble: Trouble) -> None:
+    def bucket_failed(self, ob: ObjectBucketObject | None, trouble: Failure) -> None:
         """Says on an ObjectBucket without a claim why it is still there; in the log, too, when that changed."""
         if ob is None:
             return
@@ -242,7 +225,7 @@ class Reporter:
     def _condition(
         self, claim: ObjectBucketClaim, kind: str, status: str, reason: Reason, message: str
     ) -> dict[str, Any]:
-        what = Trouble(reason=reason, message=message, retry=Retry.SOON)
+        what = Failure(reason=reason, message=message, retry=Retry.SOON)
         known, generation = claim.seen.condition(kind), claim.metadata.generation
         return _condition(known, kind, status, what, generation=generation, now=self._clock())
 
@@ -285,12 +268,12 @@ def _about_status(uid: str) -> str:
     return f"{uid}/status"
 
 
-def _severity(trouble: Trouble) -> str:
+def _severity(trouble: Failure) -> str:
     return "Normal" if trouble.retry is Retry.NEXT_TURN else "Warning"
 
 
 def _condition(  # noqa: PLR0913 - the fields of a condition
-    known: _api.Condition | None, kind: str, status: str, what: Trouble, *, generation: int, now: str
+    known: _api.Condition | None, kind: str, status: str, what: Failure, *, generation: int, now: str
 ) -> dict[str, Any]:
     since = known.last_transition_time if known is not None and known.status == status else None
     return {

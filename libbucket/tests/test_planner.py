@@ -11,22 +11,22 @@ import pytest
 from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._outcomes import Retry
-from libbucket._reconcile.model.additional_config import SelectedConfig
-from libbucket._reconcile.model.deletion_policy import DeletionPolicy
-from libbucket._reconcile.model.intent import Observed, Record, encode
-from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
-from libbucket._reconcile.plan.planner import (
+from libbucket._reconcile.model.actions import (
     BeginPurge,
     Bind,
     Blocked,
     Ignore,
-    Keep,
-    LetGo,
     Release,
     ReleaseOrphan,
+    RemoveFinalizer,
+    Retain,
     Settled,
-    decide,
 )
+from libbucket._reconcile.model.additional_config import SelectedConfig
+from libbucket._reconcile.model.deletion_policy import DeletionPolicy
+from libbucket._reconcile.model.intent import Observed, Record, encode
+from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
+from libbucket._reconcile.plan.planner import decide
 from libbucket.errors import Reason
 from libbucket.testing import builders
 
@@ -86,7 +86,7 @@ def a_new_world(**rest: Any) -> Snapshot:
         claim=a_claim(),
         storage_class=a_class(),
         bucket=None,
-        twin=None,
+        duplicate=None,
         record=None,
         observed=None,
         bucket_object_name=OB_NAME,
@@ -493,11 +493,15 @@ def _without_bucket(**rest: Any) -> Snapshot:
             Release(records_first=True),
             id="brownfield, ObjectBucket removed by hand",
         ),
-        pytest.param(_without_bucket(), LetGo(), id="all given back, and killed before the last write"),
-        pytest.param(_without_bucket(phase="Pending"), LetGo(), id="killed before anything was made"),
-        pytest.param(_without_bucket(bucket_object_name=""), LetGo(), id="it never got an ObjectBucket"),
-        pytest.param(_without_bucket(storage_class=None, phase="Pending"), LetGo(), id="it waited for its class"),
-        pytest.param(_without_bucket(storage_class=None, phase="Failed"), LetGo(), id="it failed, and its class went"),
+        pytest.param(_without_bucket(), RemoveFinalizer(), id="all given back, and killed before the last write"),
+        pytest.param(_without_bucket(phase="Pending"), RemoveFinalizer(), id="killed before anything was made"),
+        pytest.param(_without_bucket(bucket_object_name=""), RemoveFinalizer(), id="it never got an ObjectBucket"),
+        pytest.param(
+            _without_bucket(storage_class=None, phase="Pending"), RemoveFinalizer(), id="it waited for its class"
+        ),
+        pytest.param(
+            _without_bucket(storage_class=None, phase="Failed"), RemoveFinalizer(), id="it failed, and its class went"
+        ),
     ],
 )
 def test_a_deleted_claim_gives_back_what_was_made_for_it(world: Snapshot, action: object) -> None:
@@ -575,7 +579,7 @@ def test_what_earlier_claims_left_comes_before_the_claim(claim: ObjectBucketClai
     released = a_bucket(status={"phase": "Released"})
 
     assert decide(a_new_world(claim=claim, due=released)) == BeginPurge()
-    assert decide(a_new_world(claim=claim, undone=released)) == Keep()
+    assert decide(a_new_world(claim=claim, undone=released)) == Retain()
 
 
 def test_an_orphan_goes_by_its_record_and_by_what_an_administrator_says_of_it() -> None:
