@@ -129,11 +129,12 @@ class GcsStore(Store):
         with store.lock:
             for email, account in store.accounts.items():
                 found |= {f"account {email}", *(f"key {key} of {email}" for key in account.keys)}
-            # Those of an account that is gone are gone with it.
+            # Those of an account that is gone are gone with it, and an inactive one opens nothing: Google keeps it for three
+            # minutes before it can be deleted, which a later reconcile or the claim's deletion does.
             alive = [
                 each
                 for each in store.hmac_keys.values()
-                if each.state != "DELETED" and store.account_of(each.email, each.uid)
+                if each.state == "ACTIVE" and store.account_of(each.email, each.uid)
             ]
             found |= {f"HMAC key {each.access_id} of {each.email}" for each in alive}
             for name, bucket in store.buckets.items():

@@ -127,4 +127,10 @@ def _is_titled(binding: Mapping[str, Any], title: str) -> bool:
 
 
 def _meaning(bindings: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str]]:
-    return {(each["role"], repr(each.get("condition")), member) for each in bindings for member in each["members"]}
+    return {(each["role"], _condition(each), member) for each in bindings for member in each["members"]}
+
+
+def _condition(binding: Mapping[str, Any]) -> str:
+    """What a condition says: the order of its fields is not kept by Google."""
+    found = binding.get("condition") or {}
+    return repr(sorted((key, value) for key, value in found.items() if value))

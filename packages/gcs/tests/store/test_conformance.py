@@ -8,6 +8,8 @@ import pytest
 from gcs_backend import GcsBackend
 
 from libbucket.testing.conformance import Conformance
+from libbucket.testing.conformance.binding import Binding
+from libbucket.testing.conformance.failures import Failures
 
 if TYPE_CHECKING:
     from gcs_double import GcsDouble
@@ -27,3 +29,11 @@ class TestGcsJsonKey(Conformance):
     @pytest.fixture
     def backend(self, double: GcsDouble) -> GcsBackend:
         return GcsBackend(double, credentials="json-key")
+
+
+class TestGcsBoth(Binding, Failures):
+    """Claims with both kinds of key; the other promises hold for each kind alone."""
+
+    @pytest.fixture
+    def backend(self, double: GcsDouble) -> GcsBackend:
+        return GcsBackend(double, credentials="both")

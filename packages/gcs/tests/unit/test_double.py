@@ -388,3 +388,123 @@ def test_a_listing_has_pages(double: GcsDouble, admin: Caller) -> None:
     assert [each["Key"] for page in pages for each in page["Contents"]] == names
     pages = s3(double, key).get_paginator("list_objects").paginate(Bucket=BUCKET)
     assert [each["Key"] for page in pages for each in page["Contents"]] == names
+
+
+class TestRefusals:
+    """What Google answers where one expects something else; each is a public report of it."""
+
+    def test_an_account_that_is_absent_or_seconds_old_can_be_forbidden(self, admin: Caller, double: GcsDouble) -> None:
+        """https://github.com/GoogleCloudPlatform/magic-modules/pull/11811"""
+        double.knobs.absent_is_forbidden, double.knobs.hidden_account_calls = True, 1
+        assert admin.accounts("/nobody@example.com").status_code == 403
+        email = admin.accounts("", "POST", {"accountId": "an-account"}).json()["email"]
+        assert [admin.accounts(f"/{email}").status_code for _ in range(2)] == [403, 200]
+        refused = admin.accounts("/nobody@example.com", "DELETE").json()["error"]
+        assert (refused["status"], refused["errors"][0]["reason"]) == ("PERMISSION_DENIED", "forbidden")
+        assert refused["details"][0]["reason"] == "IAM_PERMISSION_DENIED"
+
+    def test_accounts_are_listed_in_pages(self, admin: Caller) -> None:
+        """https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/list"""
+        for number in range(3):
+            admin.accounts("", "POST", {"accountId": f"account-{number}"})
+        first = admin.ask("GET", f"/v1/projects/{PROJECT}/serviceAccounts", pageSize="2").json()
+        token = first["nextPageToken"]
+        rest = admin.ask("GET", f"/v1/projects/{PROJECT}/serviceAccounts", pageSize="2", pageToken=token).json()
+        assert (len(first["accounts"]), len(rest["accounts"]), "nextPageToken" in rest) == (2, 2, False)
+
+    def test_a_policy_of_an_account_is_asked_for_without_a_body(self, admin: Caller) -> None:
+        """https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy"""
+        path = f"/{admin.email}:getIamPolicy"
+        assert admin.accounts(path, "POST").status_code == 200
+        assert admin.accounts(path, "POST", {"options": {"requestedPolicyVersion": 3}}).status_code == 400
+
+    def test_organisation_policies_look_like_failed_preconditions(self, admin: Caller, double: GcsDouble) -> None:
+        """https://github.com/googleapis/java-storage/issues/1240 and
+        https://github.com/GoogleCloudDataproc/spark-bigquery-connector/issues/231"""
+        double.knobs.keys_forbidden, double.knobs.allowed_locations = True, frozenset({"EU"})
+        answers = [
+            admin.hmac("", "POST", serviceAccountEmail=admin.email),
+            admin.ask("POST", f"/storage/v1/b?project={PROJECT}", {"name": BUCKET}),
+        ]
+        assert [each.status_code for each in answers] == [412, 412]
+        assert {each.json()["error"]["errors"][0]["reason"] for each in answers} == {"conditionNotMet"}
+        key = admin.accounts(f"/{admin.email}/keys", "POST", {})
+        violation = key.json()["error"]["details"][0]["violations"][0]
+        assert (key.status_code, violation["type"]) == (400, "constraints/iam.disableServiceAccountKeyCreation")
+
+    @pytest.mark.usefixtures("bucket")
+    def test_members_of_other_customers_are_kept_out_of_policies(self, admin: Caller, double: GcsDouble) -> None:
+        """https://github.com/googleapis/java-storage/pull/2444"""
+        double.knobs.foreign_members = ("user:",)
+        binding = {"role": "roles/storage.objectViewer", "members": ["user:jane@example.com"]}
+        assert admin.iam({"bindings": [binding]}).status_code == 412
+
+    def test_a_disabled_account_gets_no_token_and_its_tokens_open_nothing(
+        self, admin: Caller, double: GcsDouble
+    ) -> None:
+        """https://cloud.google.com/iam/docs/service-accounts-disable-enable"""
+        double.store.accounts[admin.email].disabled = True
+        assert mint(double, admin.key).json()["error_description"] == "Robot is disabled."
+        assert admin.ask("GET", "/storage/v1/b").status_code == 403
+
+    def test_a_disabled_key_gets_no_token_and_is_listed_as_such(self, admin: Caller, double: GcsDouble) -> None:
+        """https://cloud.google.com/iam/docs/keys-disable-enable"""
+        double.store.accounts[admin.email].keys[admin.key["private_key_id"]].disabled = True
+        assert mint(double, admin.key).status_code == 400
+        (listed,) = admin.accounts(f"/{admin.email}/keys?keyTypes=USER_MANAGED").json()["keys"]
+        assert listed["disabled"]
+
+    @pytest.mark.usefixtures("bucket")
+    def test_a_grant_and_a_withdrawal_take_their_time(self, admin: Caller, stranger: Caller, double: GcsDouble) -> None:
+        """https://cloud.google.com/iam/docs/access-change-propagation"""
+        double.knobs.grant_seconds, double.knobs.withdraw_seconds = 60, 120
+        before = admin.iam().json()["bindings"]
+        member = {"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{stranger.email}"]}
+
+        def listing() -> int:
+            return stranger.ask("GET", f"/storage/v1/b/{BUCKET}/o").status_code
+
+        admin.iam({"bindings": [*before, member]})
+        assert listing() == 403
+        double.clock.turn(61)
+        assert listing() == 200
+        admin.iam({"bindings": before})
+        assert listing() == 200
+        double.clock.turn(121)
+        assert listing() == 403
+
+    @pytest.mark.usefixtures("bucket")
+    def test_an_hmac_key_is_not_deleted_while_its_deactivation_is_on_its_way(
+        self, admin: Caller, double: GcsDouble, hmac_key: dict[str, Any]
+    ) -> None:
+        """https://cloud.google.com/storage/docs/authentication/managing-hmackeys"""
+        double.knobs.hmac_stop_seconds = 180
+        path = f"/{hmac_key['metadata']['accessId']}"
+        admin.hmac(path, "PUT", {"state": "INACTIVE"})
+        assert admin.hmac(path, "DELETE").status_code == 400
+        double.clock.turn(181)
+        assert admin.hmac(path, "DELETE").status_code == 204
+
+    @pytest.mark.usefixtures("bucket")
+    def test_managed_folders_keep_their_bucket_and_unfinished_uploads_do_not(
+        self, admin: Caller, double: GcsDouble, hmac_key: dict[str, Any]
+    ) -> None:
+        """https://cloud.google.com/storage/docs/xml-api/delete-bucket; of folders no page says it."""
+        s3(double, hmac_key).create_multipart_upload(Bucket=BUCKET, Key="begun")
+        path = f"/storage/v1/b/{BUCKET}/managedFolders"
+        assert admin.ask("POST", path, {"name": "a/b"}).status_code == 200
+        assert [each["name"] for each in admin.ask("GET", path).json()["items"]] == ["a/b/"]
+        assert admin.ask("DELETE", f"/storage/v1/b/{BUCKET}").status_code == 409
+        assert admin.ask("DELETE", f"{path}/a%2Fb%2F").status_code == 204
+        assert admin.ask("DELETE", f"/storage/v1/b/{BUCKET}").status_code == 204
+
+    def test_every_answer_has_an_id(self, admin: Caller) -> None:
+        """https://cloud.google.com/storage/docs/troubleshooting"""
+        answers = [admin.ask("GET", "/storage/v1/b"), admin.accounts("/nobody@example.com"), admin.ask("GET", "/none")]
+        assert len({each.headers["X-GUploader-UploadID"] for each in answers}) == 3
+
+    def test_a_project_that_does_not_exist_is_forbidden_or_invalid(self, admin: Caller) -> None:
+        path = "/v1/projects/no-such-project/serviceAccounts"
+        assert admin.ask("POST", path, {"accountId": "an-account"}).status_code == 403
+        assert admin.ask("POST", "/storage/v1/b?project=no-such-project", {"name": BUCKET}).status_code == 400
+        assert admin.ask("GET", "/storage/v1/projects/no-such-project/hmacKeys").status_code == 403

@@ -87,3 +87,15 @@ def test_edits_leave_what_they_were_given_as_it_is() -> None:
     withdraw(before, OURS)
     grant(before, "somebody@p.iam.gserviceaccount.com")
     assert before == [{"role": OBJECTS_ROLE, "members": [MEMBER]}]
+
+
+def test_a_condition_is_the_same_whatever_the_order_of_its_fields() -> None:
+    once = grant_shared([], OURS, title="objectbucket-1", bucket="b")
+    shown = [
+        {**each, "condition": {**dict(reversed(each["condition"].items())), "description": ""}}
+        if "condition" in each
+        else each
+        for each in once
+    ]
+    assert is_same(grant_shared(shown, OURS, title="objectbucket-1", bucket="b"), shown)
+    assert not is_same(grant_shared([], OURS, title="objectbucket-2", bucket="b"), shown)
