@@ -7,9 +7,11 @@ and identities.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
@@ -18,6 +20,7 @@ from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
 from aws_s3_provisioner.errors import Call, Elsewhere, request_id_in, request_id_of, translated
+from aws_s3_provisioner.parameters import is_region
 from libbucket import Address, RetrySlowly, StoreUnavailable, Throttled, fence_requests, parse_retry_after
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ class Clients:
     public: Address
     _maker: _Maker
     _stack: ExitStack
+    _credentials: _Keys
 
     def bucket_arn(self, bucket: str) -> str:
         """The bucket's ARN."""
@@ -75,6 +79,14 @@ class Clients:
     def call(self, permission: str) -> Call:
         """What is being done, for messages."""
         return Call(where=self.where, permission=permission, source=self.source)
+
+    def in_region(self, region: str) -> Clients | None:
+        """The same, for a bucket that is in another region of AWS; None where only one is within reach."""
+        parameters = self._maker.parameters
+        if parameters.s3_endpoint or not is_region(region):
+            return None
+        maker = replace(self._maker, parameters=replace(parameters, region=region))
+        return replace(self, s3=self._stack.enter_context(closing(maker.s3(self._credentials))))
 
     def s3_as(self, keys: AccessKeys) -> S3Client:
         """An S3 client with a claim's own keys."""
@@ -129,6 +141,7 @@ class Connector:
                 public=public,
                 _maker=maker,
                 _stack=stack,
+                _credentials=credentials,
             )
 
     def _public(self, parameters: Parameters, partition: str) -> Address:
@@ -182,6 +195,8 @@ class _Maker:
         options: Any = {"addressing_style": style, "us_east_1_regional_endpoint": "regional"}
         client: S3Client = self._client("s3", credentials, self.parameters.s3_endpoint, Config(s3=options))
         client.meta.events.register_first("needs-retry.s3", _refuse_foreign_answer)
+        if not self.parameters.stamps_on_creation:
+            client.meta.events.register_first("before-sign.s3", _sum_as_of_old)
         return client
 
     def iam(self, credentials: _Keys) -> IAMClient:
@@ -285,7 +300,7 @@ def _config(limits: Limits) -> Config:
         "ignore_configured_endpoint_urls": True,
         "use_fips_endpoint": False,
         "use_dualstack_endpoint": False,
-        # S3-compatible stores know fewer checksums than AWS.
+        # S3-compatible stores know fewer checksums than AWS. What must have one nevertheless: see `_sum_as_of_old`.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }
@@ -304,6 +319,20 @@ def _partition(session: Session, parameters: Parameters) -> str:
         if parameters.stamps_on_creation:
             raise
         return "aws"
+
+
+def _sum_as_of_old(request: Any, **_: object) -> None:
+    """Gives a request that must have a checksum the one that all stores know, in place of the SDK's CRC32.
+
+    Source: https://github.com/aws/aws-sdk-js-v3/issues/6819. AWS keeps the SDK's: its FIPS endpoints have no MD5.
+    """
+    sums = [name for name in request.headers if name.lower().startswith(("x-amz-checksum-", "x-amz-sdk-checksum-"))]
+    if not sums or not isinstance(request.data, bytes):
+        return
+    for name in sums:
+        del request.headers[name]
+    digest = hashlib.md5(request.data, usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 def _hear_out_a_proxy(response_dict: Any, event_name: str, **_: object) -> None:
@@ -341,11 +370,10 @@ def _refuse_foreign_answer(response: Any, **_: object) -> None:
     code, headers = parsed.get("Error", {}).get("Code"), parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     if http.status_code in _ELSEWHERE or code in _ELSEWHERE_CODES:
         region = parsed.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "another region"
-        kind = RetrySlowly if http.status_code in _FOR_NOW else Elsewhere
-        raise kind(
-            f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})",
-            request_id=request_id_of(parsed),
-        )
+        message = f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})"
+        if http.status_code in _FOR_NOW:
+            raise RetrySlowly(message, request_id=request_id_of(parsed))
+        raise Elsewhere(message, region=region, request_id=request_id_of(parsed))
     # The SDK has turned the status of a page into 500 by now; the connection knows what it was.
     if http.raw.status < 500 and _is_page(http.content):
         raise RetrySlowly(

@@ -59,7 +59,17 @@ _Answer = tuple[type[ProvisionerError], str]
 
 
 class Elsewhere(RetrySlowly):
-    """The bucket is in another region than the class says: it may be the account's own, or anybody's."""
+    """The bucket is in another region than the class says: it may be the account's own, or anybody's.
+
+    Args:
+        message: see `ProvisionerError`.
+        region: where it is; "" where AWS did not say.
+        request_id: see `ProvisionerError`.
+    """
+
+    def __init__(self, message: str, *, region: str = "", request_id: str = "") -> None:
+        super().__init__(message, request_id=request_id)
+        self.region = region
 
 
 class _RefusedForNow(RetrySoon):

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from aws_s3_provisioner.errors import Elsewhere
+from aws_s3_provisioner.parameters import TOLERANT_REGION
 from aws_s3_provisioner.request import withdraw
-from aws_s3_provisioner.storage import NewBucket
-from libbucket import BucketExists, BucketLost
+from aws_s3_provisioner.storage import NewBucket, TagsRefused
+from libbucket import BucketExists, BucketLost, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +24,6 @@ _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IP_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _RESERVED_STARTS: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
-
-_TOLERANT_REGION: Final = "us-east-1"
-"""Where making a bucket that is the account's already is no error."""
 
 
 def is_name(bucket: str) -> bool:
@@ -42,25 +41,29 @@ def ensure_bucket(request: Request) -> None:
     """The claim's bucket is there and stamped.
 
     AWS stamps a bucket in the call that makes it, and where it would take a bucket for made that was there, the stamp
-    is read. A store that only speaks S3 may leave the stamp out, so that a crash before the next call leaves a bucket
-    without one; to know it again, a note is left on the user before it is made.
+    is read. Some regions, and stores that only speak S3, take no tags in that call, so that a crash before the next one
+    leaves a bucket without any; to know it again, a note is left on the user before it is made.
     """
     if _settle(request):
         return
     if request.was_bound:
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
-    tags = {**request.parameters.tags, **request.owner.stamp()}
-    new = NewBucket(region=request.parameters.region, tags=tags, object_ownership=request.parameters.object_ownership)
     if not request.parameters.stamps_on_creation:
-        _create_with_note(request, new)
+        _create_with_note(request)
         return
-    made = request.storage.create(request.bucket, new)
-    if not (made and new.region != _TOLERANT_REGION) and not _is_ours(request):
+    try:
+        made = request.storage.create(request.bucket, _new(request, _stamp(request)))
+    except TagsRefused:
+        _create_with_note(request)
+        return
+    if made and request.parameters.region != TOLERANT_REGION:
+        return
+    if not request.owner.is_stamped_on(_tags_of_made(request)):
         raise _not_ours(request.bucket)
 
 
-def _create_with_note(request: Request, new: NewBucket) -> None:
-    """Makes the bucket at a store that may leave the stamp out.
+def _create_with_note(request: Request) -> None:
+    """Makes the bucket where it can't be stamped in the same call.
 
     Raises:
         BucketExists: somebody made it since we looked.
@@ -68,18 +71,80 @@ def _create_with_note(request: Request, new: NewBucket) -> None:
     if request.parameters.create_user:
         request.identity.ensure()
         request.identity.declare_intent(request.bucket)
-    made = request.storage.create(request.bucket, new)
-    found = request.storage.find_tags(request.bucket)
-    if made and found == {} and request.storage.is_empty(request.bucket):
-        request.storage.stamp(request.bucket, new.tags)
-        found = new.tags
+    made = request.storage.create(request.bucket, _new(request, {}))
+    found = _tags_of_made(request)
+    if made and not found and request.storage.is_empty(request.bucket):
+        found = _stamp(request)
+        request.storage.stamp(request.bucket, found)
     # Without any tag, another worker of ours may have made it, and be about to stamp it.
-    is_ours = request.owner.is_stamped_on(found or {}) or (
+    is_ours = request.owner.is_stamped_on(found) or (
         not found and request.patience.until(lambda: _is_ours(request), request.patience.replica)
     )
     if request.parameters.create_user:
         request.identity.withdraw_intent()
     if not is_ours:
+        raise _not_ours(request.bucket)
+
+
+def _new(request: Request, tags: Mapping[str, str]) -> NewBucket:
+    parameters = request.parameters
+    return NewBucket(location=parameters.location, tags=tags, object_ownership=parameters.object_ownership)
+
+
+def _stamp(request: Request) -> dict[str, str]:
+    return {**request.parameters.tags, **request.owner.stamp()}
+
+
+def _tags_of_made(request: Request) -> Mapping[str, str]:
+    """The tags of a bucket that S3 has just said to be there; a part of S3 may not have heard of it yet.
+
+    Raises:
+        BucketExists: it is another account's.
+        NotReady: S3 still says that it is not there.
+    """
+    found: list[Mapping[str, str]] = []
+
+    def is_known() -> bool:
+        tags = _find_tags(request)
+        found.extend([] if tags is None else [tags])
+        return tags is not None
+
+    if not request.patience.until(is_known, request.patience.replica):
+        raise NotReady(f"bucket {request.bucket} was made, and S3 does not know it everywhere yet", delay=2)
+    return found[0]
+
+
+def _find_tags(request: Request) -> Mapping[str, str] | None:
+    """The bucket's tags, which may be none; None where there is no such bucket.
+
+    Raises:
+        BucketExists: there is one in another region, and it is not ours.
+        Elsewhere: there is one in another region, and it is the claim's, or may be.
+    """
+    try:
+        return request.storage.find_tags(request.bucket)
+    except Elsewhere as error:
+        if not request.was_bound:
+            _check_elsewhere(request, error)
+        raise
+
+
+def _check_elsewhere(request: Request, found: Elsewhere) -> None:
+    """Refuses a bucket in another region that no earlier call can have made: all of AWS shares the names.
+
+    One may have been made there nevertheless, if the class named that region then.
+
+    Raises:
+        BucketExists: it is another account's, or another owner's.
+    """
+    if not request.storage.is_own(request.bucket):
+        raise BucketExists(
+            f"bucket {request.bucket} exists in another region and another AWS account: choose another name",
+            request_id=found.request_id,
+        )
+    there = request.storage.in_region(found.region)
+    tags = there.find_tags(request.bucket) if there is not None else None
+    if tags is not None and not request.owner.owns(tags, taken_over=request.taken_over):
         raise _not_ours(request.bucket)
 
 
@@ -89,14 +154,14 @@ def _settle(request: Request) -> bool:
     Raises:
         BucketExists: it is there, and not ours.
     """
-    tags = request.storage.find_tags(request.bucket)
+    tags = _find_tags(request)
     if tags is None:
         return False
     if request.owner.is_stamped_on(tags):
         return True
     if not _may_stamp(request, tags):
         raise _not_ours(request.bucket)
-    request.storage.stamp(request.bucket, {**tags, **request.parameters.tags, **request.owner.stamp()})
+    request.storage.stamp(request.bucket, {**tags, **_stamp(request)})
     return True
 
 
@@ -119,7 +184,7 @@ def _may_stamp(request: Request, tags: Mapping[str, str]) -> bool:
     """Whether a bucket that is not stamped as ours is so nevertheless."""
     if request.owner.owns(tags, taken_over=request.taken_over):
         return True
-    if tags or request.parameters.stamps_on_creation or not request.parameters.create_user:
+    if tags or not request.parameters.create_user:
         return False
     if not request.identity.has_declared_intent(request.bucket):
         return False
@@ -132,7 +197,7 @@ def _may_stamp(request: Request, tags: Mapping[str, str]) -> bool:
 
 
 def _is_ours(request: Request) -> bool:
-    return request.owner.is_stamped_on(request.storage.find_tags(request.bucket) or {})
+    return request.owner.is_stamped_on(_find_tags(request) or {})
 
 
 def _not_ours(bucket: str) -> BucketExists:

@@ -24,6 +24,9 @@ VERSIONING_KEY: Final = "bucketVersioning"
 DEFAULT_REGION: Final = "us-west-1"
 """What the Go provisioner took, so that classes which name no region go on working."""
 
+TOLERANT_REGION: Final = "us-east-1"
+"""Where making a bucket that is the account's already is no error."""
+
 _URLS: Final = ("s3Endpoint", "iamEndpoint", "stsEndpoint")
 _OWNERSHIP: Final = frozenset({"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"})
 _REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
@@ -62,6 +65,7 @@ class Parameters:
         versioning: new buckets keep versions.
         object_ownership: of new buckets; empty leaves AWS's default.
         iam_policy: what users of this class may do, without resources; None for the usual.
+        is_region_given: whether the class names a region.
         warnings: what the author of the class should hear.
     """
 
@@ -80,12 +84,23 @@ class Parameters:
     versioning: bool
     object_ownership: str
     iam_policy: Document | None
+    is_region_given: bool = True
     warnings: tuple[str, ...] = ()
 
     @property
     def stamps_on_creation(self) -> bool:
         """Whether the store is known to take tags in the call that makes a bucket: AWS does, others may not."""
         return not self.s3_endpoint or _is_aws(self.s3_endpoint)
+
+    @property
+    def location(self) -> str:
+        """What a new bucket's LocationConstraint says; empty for none.
+
+        None in us-east-1, which takes no name of its own. Stores that are not AWS know other names, such as those of
+        Ceph's zone groups, and refuse AWS's: for them what the class names counts, and not our default.
+        """
+        is_named = self.stamps_on_creation or self.is_region_given
+        return self.region if is_named and self.region != TOLERANT_REGION else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +145,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         versioning=reader.flag("versioning", default=False),
         object_ownership=reader.choice("objectOwnership", _OWNERSHIP, default=""),
         iam_policy=_iam_policy(reader),
+        is_region_given=bool(given.get("region", "").strip()),
         warnings=reader.unknown() + (() if create_user else (_DANGER,)),
     )
     _check_together(reader, parsed)
@@ -141,6 +157,11 @@ _DANGER: Final = (
     "StorageClass parameter createBucketUser is no: this claim holds the administrator's own keys, which reach every "
     "bucket and are not withdrawn when the claim is deleted"
 )
+
+
+def is_region(name: str) -> bool:
+    """Whether a region can have this name, of AWS or of another store."""
+    return _REGION.fullmatch(name) is not None
 
 
 def server_of(given: Mapping[str, str]) -> tuple[str, str]:
@@ -215,7 +236,7 @@ def _is_aws(url: str) -> bool:
 
 
 def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
-    if not _REGION.fullmatch(parsed.region):
+    if not is_region(parsed.region):
         reader.mistake("region", f"must be letters, digits and hyphens, not {shown(parsed.region)}")
     if not parsed.create_user and not parsed.secret_name:
         reader.mistake("createBucketUser", "can be no only where secretName says whose keys claims get")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +25,7 @@ from aws_s3_provisioner.errors import (
     translated,
 )
 from aws_s3_provisioner.policy import mistakes_in_bucket_policy
-from libbucket import AccessDenied, BucketExists, BucketNotEmpty
+from libbucket import AccessDenied, BucketExists, BucketNotEmpty, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,14 +85,18 @@ class NewBucket:
     """What a bucket is made with.
 
     Attributes:
-        region: where.
-        tags: the owner's stamp and the class's tags.
+        location: name of a region; empty for the store's own default.
+        tags: the owner's stamp and the class's tags; none where they are set by another call.
         object_ownership: empty for AWS's default.
     """
 
-    region: str
+    location: str
     tags: Mapping[str, str]
     object_ownership: str
+
+
+class TagsRefused(StoreRefused):
+    """The region does not take tags in the call that makes a bucket: it was not made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +152,18 @@ class Storage:
         """Makes the bucket with its tags: False where somebody made one of that name since we looked.
 
         In us-east-1, and elsewhere than at AWS, a bucket that is the account's already is no error: True says less.
+
+        Raises:
+            TagsRefused: it has to be made without tags.
+            ProvisionerError: AWS did not make it.
         """
-        with translated(self.clients.call("s3:CreateBucket and s3:TagResource")):
+        call = self.clients.call("s3:CreateBucket and s3:TagResource" if new.tags else "s3:CreateBucket")
+        with translated(call):
             try:
                 self.clients.s3.create_bucket(**_creation(bucket, new))
             except ClientError as error:
+                if code_of(error) == "UnsupportedArgument" and new.tags:
+                    raise _tags_refused(call.where, request_id_of(error.response)) from error
                 if code_of(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     raise
                 return False
@@ -245,14 +256,26 @@ class Storage:
             self.clients.s3.delete_bucket_policy(Bucket=bucket)
         return True
 
+    def is_own(self, bucket: str) -> bool:
+        """Whether the account has a bucket of this name, in any region."""
+        with translated(self.clients.call("s3:GetBucketTagging or s3:ListAllMyBuckets")):
+            # One page holds it: the name itself comes first of those that begin with it. Without a size of the page
+            # AWS refuses accounts that may have more than 10,000 buckets:
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/BucketRestrictions.html
+            found = self.clients.s3.list_buckets(Prefix=bucket, MaxBuckets=BATCH)
+        return any(each.get("Name") == bucket for each in found.get("Buckets", []))
+
+    def in_region(self, region: str) -> Storage | None:
+        """The same in another region of AWS; None where only one is within reach."""
+        clients = self.clients.in_region(region)
+        return None if clients is None else replace(self, clients=clients)
+
     def _is_anothers(self, bucket: str) -> bool:
         """Whether a bucket whose tags may not be read is another account's: all of AWS shares the names.
 
         What is refused may also be ours, or not there at all, and only a permission be missing.
         """
-        with translated(self.clients.call("s3:GetBucketTagging or s3:ListAllMyBuckets")):
-            found = self.clients.s3.list_buckets(Prefix=bucket)
-        if any(each.get("Name") == bucket for each in found.get("Buckets", [])):
+        if self.is_own(bucket):
             return False
         with translated(self.clients.call("s3:GetBucketTagging or s3:ListBucket")):
             try:
@@ -327,14 +350,24 @@ class Storage:
 
 
 def _creation(bucket: str, new: NewBucket) -> CreateBucketRequestTypeDef:
-    configuration: Any = {"Tags": _tag_set(new.tags)}
-    if new.region != "us-east-1":  # which is where a bucket goes that names no location, and takes no name of its own
-        configuration["LocationConstraint"] = new.region
-    request: CreateBucketRequestTypeDef = {"Bucket": bucket, "CreateBucketConfiguration": configuration}
+    # Ceph wants no body without a LocationConstraint, and Garage knows nothing else in it: what is empty is left out.
+    configuration: Any = {"Tags": _tag_set(new.tags)} if new.tags else {}
+    if new.location:
+        configuration["LocationConstraint"] = new.location
+    request: CreateBucketRequestTypeDef = {"Bucket": bucket}
+    if configuration:
+        request["CreateBucketConfiguration"] = configuration
     if new.object_ownership:
         ownership: Any = new.object_ownership
         request["ObjectOwnership"] = ownership
     return request
+
+
+def _tags_refused(where: str, request_id: str) -> TagsRefused:
+    return TagsRefused(
+        f"{where} takes no tags in s3:CreateBucket (UnsupportedArgument): the bucket was not made",
+        request_id=request_id,
+    )
 
 
 def _is_key(keys: AccessKeys) -> bool:

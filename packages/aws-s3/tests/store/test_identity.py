@@ -324,7 +324,7 @@ def test_a_deletion_needs_nothing_but_the_record(world: World, administrator: Aw
     assert not administrator.identity_exists(builders.intent(tenant.request))
 
 
-@pytest.mark.parametrize(("at_aws", "provision"), [(True, 8), (False, 12)], ids=["aws", "elsewhere"])
+@pytest.mark.parametrize(("at_aws", "provision"), [(True, 8), (False, 16)], ids=["aws", "elsewhere"])
 def test_each_verb_takes_no_more_requests_than_it_needs(
     world: World, monkeypatch: pytest.MonkeyPatch, at_aws: bool, provision: int
 ) -> None:

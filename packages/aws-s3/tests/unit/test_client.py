@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from aws_s3_provisioner.storage import Storage
 from libbucket import (
     AdminSecretMissing,
     ProvisionerError,
+    Reason,
     RetrySlowly,
     SecretStr,
     Services,
@@ -49,11 +51,17 @@ def a_provisioner(secret: Mapping[str, SecretStr] | None = None) -> AwsS3Provisi
     return AwsS3Provisioner(Services(read_secret=lambda _namespace, _name: secret or HELD), limits=SHORT)
 
 
-def verbs(provisioner: AwsS3Provisioner, url: str) -> dict[str, Callable[[], object]]:
+def verbs(provisioner: AwsS3Provisioner, url: str, *, was_bound: bool = False) -> dict[str, Callable[[], object]]:
     """Every verb, with a request for a store at `url`."""
     parameters = {**SECRET, "s3Endpoint": url, "iamEndpoint": url}
-    request = builders.options(parameters=parameters, credentials=builders.access_keys())
+    state = {"UserName": "obc-shop-photos", "ARN": ""} if was_bound else {}
+    request = replace(
+        builders.options(parameters=parameters, credentials=builders.access_keys()),
+        was_bound=was_bound,
+        additional_state=state,
+    )
     record = builders.intent(request)
+    record = replace(record, connection=replace(record.connection, additional_state=state))
     return {
         "provision": lambda: provisioner.provision(request),
         "grant": lambda: provisioner.grant(request),
@@ -187,10 +195,20 @@ def test_a_bucket_in_another_region_is_named_and_nothing_is_done(
 ) -> None:
     with scripted_server(Answer(status=status, headers=headers, body=ELSEWHERE % code)) as server:
         with pytest.raises(RetrySlowly, match="eu-central-1") as refused:
-            verbs(a_provisioner(), server.url)[verb]()
+            verbs(a_provisioner(), server.url, was_bound=True)[verb]()
         assert "region" in refused.value.message
         assert len(server.requests) == 1
         assert server.requests[0].startswith("GET ")
+
+
+@pytest.mark.parametrize("verb", ["provision", "delete"])
+def test_a_store_that_signs_for_another_region_is_no_name_that_is_taken(verb: str) -> None:
+    # As MinIO answers every request: the class is wrong, and nothing is known of the name.
+    with scripted_server(Answer(status=400, body=ELSEWHERE % b"AuthorizationHeaderMalformed")) as server:
+        with pytest.raises(RetrySlowly, match="parameter region") as refused:
+            verbs(a_provisioner(), server.url)[verb]()
+        assert refused.value.reason is Reason.INVALID_PARAMETERS
+        assert [each.split("?")[0] for each in server.requests][1:] == ["GET /"]
 
 
 def test_a_secret_that_is_named_and_missing_is_no_reason_to_look_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
