@@ -129,8 +129,8 @@ class GcsStore(Store):
         with store.lock:
             for email, account in store.accounts.items():
                 found |= {f"account {email}", *(f"key {key} of {email}" for key in account.keys)}
-            # Those of an account that is gone are gone with it, and an inactive one opens nothing: Google keeps it for three
-            # minutes before it can be deleted, which a later reconcile or the claim's deletion does.
+            # Those of an account that is gone are gone with it, and an inactive one opens nothing: Google keeps it for
+            # three minutes before it can be deleted, which a later reconcile or the claim's deletion does.
             alive = [
                 each
                 for each in store.hmac_keys.values()
