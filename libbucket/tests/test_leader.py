@@ -406,6 +406,26 @@ def running(one: LeaderElector) -> threading.Thread:
     return thread
 
 
+@pytest.mark.parametrize("error", [ValueError("Invalid header value"), RecursionError(), KeyError("spec")])
+def test_an_unexpected_exception_in_an_attempt_is_survived(error: Exception) -> None:
+    api, failed = FakeApi(), []
+    errors = [error]
+
+    def raises_once(_verb: str) -> None:
+        if errors:
+            raise errors.pop()
+
+    api.before = raises_once
+    lease = LeaseSettings(name="lease", namespace="default", identity="a", retry_seconds=0.01)
+    one = LeaderElector(api, lease, on_failure=failed.append)
+    thread = running(one)
+    assert one.acquired.wait(10)
+    assert failed == ["leader-election"]
+    one.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_stopping_releases_the_lease_so_that_another_takes_over_at_once() -> None:
     api, clock = FakeApi(), Clock()
     one, two = elector(api, clock, retry_seconds=0.01), elector(api, clock, "b")
