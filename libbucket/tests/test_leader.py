@@ -408,8 +408,8 @@ def running(one: LeaderElector) -> threading.Thread:
 
 @pytest.mark.parametrize("error", [ValueError("Invalid header value"), RecursionError(), KeyError("spec")])
 def test_an_unexpected_exception_in_an_attempt_is_survived(error: Exception) -> None:
-    api, failed = FakeApi(), []
-    errors = [error]
+    api, errors = FakeApi(), [error]
+    failed: list[str] = []
 
     def raises_once(_verb: str) -> None:
         if errors:
