@@ -25,6 +25,7 @@ from world import OBC, condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from ground import Ground, Tenant
 
@@ -45,16 +46,26 @@ _STATUS: Final = {
 
 def refuse_secrets(ground: Ground) -> str:
     """A webhook that is down decides about the Secrets of one namespace."""
+    return _refuse(ground, lambda: _webhook(ground, _SECRETS, _probe_secret), "failed calling webhook")
+
+
+def forbid_by_quota(ground: Ground, plural: str) -> str:
+    """A quota lets no object of a kind into one namespace."""
+    return _refuse(ground, lambda: _quota(ground, plural), "exceeded quota")
+
+
+def _refuse(ground: Ground, refusal: Callable[[], AbstractContextManager[None]], words: str) -> str:
     thief, keys = ground.thief, _Keys()
     usual = bind_times(ground, "before")
-    with ground.arena.meddling(keys), _webhook(ground, _SECRETS, _probe_secret):
-        _claim_stuck(thief, _STUCK)
-        said = [_await_rejection(thief, number, "failed calling webhook") for number in range(_STUCK)]
-        beside = bind_times(ground, "beside")
-        _retry_now(thief, _STUCK)
-        keys.assert_one_each(_STUCK, _names_of_users(ground))
-    _assert_bound_at_last(thief, _STUCK)
-    keys.assert_one_each(_STUCK, _names_of_users(ground))
+    with ground.arena.meddling(keys):
+        with refusal():
+            _claim_stuck(thief, _STUCK)
+            said = [_await_rejection(thief, number, words) for number in range(_STUCK)]
+            beside = bind_times(ground, "beside")
+            _retry_now(thief, _STUCK)
+            keys.assert_one_each(_names_of_users(ground), _STUCK)
+        _assert_bound_at_last(thief, _STUCK)
+        keys.assert_one_each(_names_of_users(ground), _STUCK)
     return f"{beside.beside(usual)}; one key for each stuck claim; said: {said[0]}"
 
 
@@ -71,33 +82,19 @@ def refuse_status(ground: Ground) -> str:
     return f"{beside.beside(usual)}; the Event: {said[0]}"
 
 
-def forbid_by_quota(ground: Ground, plural: str) -> str:
-    """A quota lets no object of a kind into one namespace."""
-    thief, keys = ground.thief, _Keys()
-    usual = bind_times(ground, "before")
-    with ground.arena.meddling(keys), _quota(ground, plural):
-        _claim_stuck(thief, _STUCK)
-        said = [_await_rejection(thief, number, "exceeded quota") for number in range(_STUCK)]
-        beside = bind_times(ground, "beside")
-        _retry_now(thief, _STUCK)
-        keys.assert_one_each(_STUCK, _names_of_users(ground))
-    _assert_bound_at_last(thief, _STUCK)
-    keys.assert_one_each(_STUCK, _names_of_users(ground))
-    return f"{beside.beside(usual)}; one key for each stuck claim; said: {said[0]}"
-
-
 def hang_a_webhook(ground: Ground) -> str:
     """A webhook that accepts connections and never answers, and thirty claims whose Secrets it decides about."""
     thief, keys = ground.thief, _Keys()
     usual = bind_times(ground, "before")
-    with _black_hole() as url, ground.arena.meddling(keys), _webhook(ground, _SECRETS, _probe_secret, url=url):
-        _claim_stuck(thief, _CROWD)
-        first = bind_times(ground, "first")  # while as many workers hang as may
-        eventually(lambda: _assert_rejected(thief, 1), seconds=6 * _HANG_SECONDS)
-        beside = bind_times(ground, "beside")
-        rejected = _count_rejected(thief)
-    _assert_bound_at_last(thief, _CROWD)
-    keys.assert_one_each(_CROWD, _names_of_users(ground))
+    with ground.arena.meddling(keys):
+        with _black_hole() as url, _webhook(ground, _SECRETS, _probe_secret, url=url):
+            _claim_stuck(thief, _CROWD)
+            first = bind_times(ground, "first")  # while as many workers hang as may
+            eventually(lambda: _assert_rejected(thief, 1), seconds=6 * _HANG_SECONDS)
+            beside = bind_times(ground, "beside")
+            rejected = _count_rejected(thief)
+        _assert_bound_at_last(thief, _CROWD)
+        keys.assert_one_each(_names_of_users(ground), _CROWD)
     return (
         f"{beside.beside(usual)}; in the first seconds {first.beside(usual)}; by then {rejected} of {_CROWD} said "
         f"{_REJECTED}; one key for each; all bound when it was over"
@@ -118,7 +115,7 @@ class _Keys(Meddler):
                 self.made[user] += 1
         return Fate.PASS
 
-    def assert_one_each(self, number: int, users: set[str]) -> None:
+    def assert_one_each(self, users: set[str], number: int) -> None:
         """Fails unless each of these users was made once."""
         found = {user: count for user, count in self.made.items() if user in users}
         assert len(found) == number, f"{len(found)} of {number} claims have a key"
