@@ -21,6 +21,7 @@ from ground import Attack, reasons_of
 from kubernetes.client.exceptions import ApiException
 from proxy import Fate, Meddler, Request
 from trial import eventually
+from urllib3.exceptions import HTTPError
 from world import OBC, condition
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _probe_status(tenant: Tenant) -> None:
 def _assert_in_force(tenant: Tenant, probe: Callable[[Tenant], object], *, is_in_force: bool) -> None:
     try:
         probe(tenant)
-    except ApiException:
+    except (ApiException, HTTPError):  # at its time limit the API server may also just hang up
         refused = True
     else:
         refused = False
