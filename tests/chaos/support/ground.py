@@ -201,10 +201,12 @@ class Ground:
     Args:
         arena: it.
         cluster: its control plane.
+        metrics_url: where the provisioner answers with its metrics.
     """
 
-    def __init__(self, arena: Arena, cluster: ControlPlane) -> None:
+    def __init__(self, arena: Arena, cluster: ControlPlane, *, metrics_url: str) -> None:
         self.arena = arena
+        self.metrics_url = metrics_url
         self.cluster = cluster
         namespace = f"n-{secrets.token_hex(3)}"
         self.thief = Tenant(arena, cluster, namespace)

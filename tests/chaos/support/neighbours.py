@@ -10,7 +10,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+import attacks_by_admission
 import attacks_by_crowd
+import attacks_by_poison
 import attacks_on_claims
 import attacks_on_names
 import attacks_on_objects
@@ -20,6 +22,8 @@ from arena import arena, own_cluster
 from ground import Attack, Ground
 from stores import STORES
 from trial import Choice, Lane, Trial, lanes_by_store
+
+from libbucket.testing.processes import HOST, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +37,8 @@ ATTACKS: Final[tuple[Attack, ...]] = (
     *attacks_on_settings.ATTACKS,
     *attacks_on_names.ATTACKS,
     *attacks_on_stores.ATTACKS,
+    *attacks_by_poison.ATTACKS,
+    *attacks_by_admission.ATTACKS,
     *attacks_by_crowd.ATTACKS,
 )
 ONCE_ON: Final = "minio"
@@ -66,9 +72,10 @@ def ground(cluster: ControlPlane, store: str) -> Iterator[Ground]:
     """A store's ground, with the most generous operator that there can be."""
     with arena(cluster, store) as made:
         made.kill()
-        made.flags = ["--bind-address", "", "--allow-additional-config", attacks_on_settings.ALLOWED, "-v", "4"]
+        address = f"{HOST}:{free_ports(1)[0]}"
+        made.flags = ["--bind-address", address, "--allow-additional-config", attacks_on_settings.ALLOWED, "-v", "4"]
         made.start()
-        standing = Ground(made, cluster)
+        standing = Ground(made, cluster, metrics_url=f"http://{address}/metrics")
         try:
             yield standing
         finally:
