@@ -12,7 +12,12 @@ from libbucket import Reason
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGES = ["writing-a-provisioner.md", "deploying.md", "operating.md", "testing.md", "releasing.md", "decisions"]
+PAGES = [
+    *("writing-a-provisioner.md", "deploying.md", "operating.md", "reliability.md", "stores.md"),
+    *("testing.md", "releasing.md", "decisions", "glossary.md"),
+]
+WORKFLOW = re.compile(r"\.\./\.\./actions/(workflows/[\w-]+\.yml)(/badge\.svg)?")
+"""A workflow's page or badge, relative to a file at the top of the repository as GitHub shows it."""
 
 
 def anchors_of(text: str) -> set[str]:
@@ -26,6 +31,10 @@ def broken_links(page: Path, text: str) -> list[str]:
     broken = []
     for link in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
         if re.match(r"[a-z]+:", link):
+            continue
+        workflow = WORKFLOW.fullmatch(link)
+        if workflow:
+            broken += [] if (page.parent / ".github" / workflow[1]).is_file() else [link]
             continue
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
@@ -47,6 +56,14 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     assert broken_links(page, "[a](page.md) [b](gone.md) [c](#a-heading) [d](#gone)") == ["gone.md", "#gone"]
 
 
+def test_a_badge_of_a_workflow_that_does_not_exist_is_found(tmp_path: Path) -> None:
+    (tmp_path / ".github/workflows").mkdir(parents=True)
+    (tmp_path / ".github/workflows/there.yml").touch()
+    badges = "[a](../../actions/workflows/there.yml/badge.svg) [b](../../actions/workflows/gone.yml)"
+
+    assert broken_links(tmp_path / "page.md", badges) == ["../../actions/workflows/gone.yml"]
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_the_readme_leads_to(name: str, root: Path) -> None:
     assert f"(docs/{name})" in (root / "README.md").read_text()
@@ -64,6 +81,17 @@ def test_decisions_are_numbered_without_gaps(root: Path) -> None:
 
     assert numbers == list(range(1, len(numbers) + 1))
     assert numbers
+
+
+def test_the_install_commands_of_the_readme_are_those_that_tests_run(root: Path) -> None:
+    # tests/chart runs every command of docs/deploying.md.
+    install = (root / "README.md").read_text().partition("\n## Install\n")[2].partition("\n## ")[0]
+    tested = (root / "docs/deploying.md").read_text().partition("\n## MinIO\n")[2].partition("\n## ")[0]
+    commands = [re.split(r"(?m)^\$ ", block) for block in re.findall(r"(?ms)^```console\n(.*?)^```$", install)]
+    entered = [command for block in commands for command in block if command.strip()]
+
+    assert len(entered) == 3
+    assert [command for command in entered if f"$ {command}" not in tested] == []
 
 
 def test_every_package_is_in_the_table_of_the_readme(root: Path) -> None:

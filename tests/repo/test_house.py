@@ -23,6 +23,8 @@ STORES = (
     *("minio", "boto", "google", "azure", "gcs", "s3_client", "ceph", "rook"),
     *("amazon", "azurite", "gcp", "ministack", "moto", "noobaa"),
 )
+MODULES = ("__main__", "client", "errors", "identity", "parameters", "policy", "provisioner", "storage")
+"""The modules that every provisioner package has."""
 
 
 @pytest.mark.parametrize("what", UNWANTED)
@@ -64,10 +66,8 @@ def test_every_package_has(name: str, package: Package) -> None:
     assert (package.directory / name).exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["__main__", "provisioner", "parameters", "storage", "identity", "policy", "errors", "client"]
-)
-def test_whoever_knows_one_provisioner_finds_the_same_files_in_all(name: str, package: Package) -> None:
+@pytest.mark.parametrize("name", MODULES)
+def test_every_provisioner_has_the_same_modules(name: str, package: Package) -> None:
     if package.module != "libbucket":
         assert (package.source / f"{name}.py").is_file()
 

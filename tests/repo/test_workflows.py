@@ -1,4 +1,4 @@
-"""The workflows: they call the sessions that everybody runs, with no more rights than each job needs.
+"""The workflows: they call the sessions of noxfile.py, with no more permissions than each job needs.
 
 actionlint and zizmor, in the session `lint`, know what a workflow may look like; here is what ours may do.
 """
@@ -17,11 +17,18 @@ from .test_runner import INSTALL, declared_sessions
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 SESSION = r"\.venv/bin/nox -s (?P<session>[a-z]+)( -- [^;&|`]*)?"
+BUILDS_IMAGES = {"image", "e2e", "release", "lock"}  # `lock -- --upgrade` pins the base of the images
+AUDIT = r"\.venv/bin/pip-audit [^;&|`]*"
+SCANNER = INSTALL.replace("nox.txt", "audit.txt")
+PATCH = "git diff --output=upgrade.patch"
+OPENS_A_PULL_REQUEST = r"if \[ ! -s upgrade/upgrade\.patch \].*gh auth setup-git.*"
 SIGNS_OR_PUBLISHES = r"(cosign (sign|sign-blob|login)|gh release create) [^;&|`]*"
 PUSHES_THE_IMAGE = r'name=.*\n *skopeo copy .*\n(.*\n)?(echo .* >> "\$GITHUB_OUTPUT"\n?)*'
 # What a machine has to have, as docker/README.md says.
 PROGRAMS = "sudo apt-get update -qq && sudo apt-get install -qq --yes mmdebstrap debian-archive-keyring"
-MAY_RUN = [r"\.ci/run", re.escape(PROGRAMS), re.escape(INSTALL), SESSION, SIGNS_OR_PUBLISHES, PUSHES_THE_IMAGE]
+MAY_RUN = [r"\.ci/run", SESSION, AUDIT, SIGNS_OR_PUBLISHES, PUSHES_THE_IMAGE, f"(?s:{OPENS_A_PULL_REQUEST})"]
+MAY_RUN += [re.escape(command) for command in (PROGRAMS, INSTALL, SCANNER, PATCH)]
+HOURS = "resilience"  # the one job that runs for hours, and only on schedule
 
 
 def jobs() -> dict[str, dict[str, Any]]:
@@ -42,6 +49,18 @@ def may_run(command: str) -> bool:
     return any(re.fullmatch(pattern, command) for pattern in MAY_RUN)
 
 
+def builds_images(command: str) -> bool:
+    session = re.fullmatch(SESSION, command)
+    return command == ".ci/run" or (session is not None and session["session"] in BUILDS_IMAGES)
+
+
+def programs_of(script: str) -> set[str]:
+    """The first words of a script's commands."""
+    lines = [line.strip() for line in script.replace("\\\n", " ").splitlines()]
+    words = [line.removeprefix("if ").removeprefix('[ "$(').split()[0] for line in lines]
+    return set(words) - {"fi", "exit", "[", "echo", "cd"}
+
+
 @pytest.mark.parametrize("name", jobs())
 def test_a_job_runs_sessions_or_signs_and_publishes_and_nothing_else(name: str) -> None:
     assert [command for command in commands(jobs()[name]) if not may_run(command)] == []
@@ -55,7 +74,7 @@ def test_other_commands_are_noticed(command: str) -> None:
 @pytest.mark.parametrize("name", jobs())
 def test_a_job_that_may_build_images_has_what_their_base_is_made_with(name: str) -> None:
     run = commands(jobs()[name])
-    builds = [number for number, command in enumerate(run) if command == ".ci/run" or re.fullmatch(SESSION, command)]
+    builds = [number for number, command in enumerate(run) if builds_images(command)]
 
     assert all(PROGRAMS in run[:number] for number in builds)
 
@@ -86,7 +105,7 @@ def test_a_job_ends_by_itself_and_leaves_no_credentials_in_the_checkout(name: st
     job = jobs()[name]
     checkout = actions(job).get("actions/checkout")
 
-    assert job["timeout-minutes"] <= 120
+    assert job["timeout-minutes"] <= (360 if name == f"thorough.{HOURS}" else 120)
     assert checkout is None or checkout["with"]["persist-credentials"] is False
 
 
@@ -97,6 +116,56 @@ def test_every_action_is_pinned_by_a_commit_and_says_which_version_that_is() -> 
     assert [line for line, match in zip(lines, pinned, strict=True) if not match] == []
     commits = {(match[2], match[3]) for match in pinned if match}
     assert len(commits) == len({action for action, _ in commits})
+
+
+def workflow(name: str) -> dict[Any, Any]:
+    parsed: dict[Any, Any] = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
+    return parsed
+
+
+def triggers(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = workflow(name)[True]  # YAML 1.1 reads the key `on` as a boolean
+    return found
+
+
+def test_pull_requests_run_the_quick_workflow_and_no_other() -> None:
+    assert [path.stem for path in WORKFLOWS if "pull_request" in triggers(path.stem)] == ["quick"]
+    assert all(job["timeout-minutes"] <= 15 for job in workflow("quick")["jobs"].values())
+
+
+def test_quick_runs_lint_types_unit_tests_and_wheels() -> None:
+    run = [command for job in workflow("quick")["jobs"].values() for command in commands(job)]
+
+    assert {match["session"] for match in (re.fullmatch(SESSION, command) for command in run) if match} == {
+        *("lint", "types", "tests", "build")
+    }
+
+
+def test_unit_tests_run_on_every_python_that_the_readme_names() -> None:
+    job = workflow("quick")["jobs"]["unit"]
+    pythons = job["strategy"]["matrix"]["python"]
+    lowest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "libbucket/pyproject.toml").read_text())
+    readme = (ROOT / "README.md").read_text()
+
+    assert actions(job)["actions/setup-python"]["with"]["python-version"] == "${{ matrix.python }}"
+    assert lowest is not None
+    assert pythons == [f"3.{minor}" for minor in range(int(lowest[1].removeprefix("3.")), 15)]
+    assert f"| Python | {pythons[0]} to {pythons[-1]} |" in readme
+    assert f"python-{pythons[0]}_to_{pythons[-1]}-" in readme
+
+
+def test_thorough_runs_everything_on_main_and_every_week() -> None:
+    assert triggers("thorough")["push"] == {"branches": ["main"]}
+    assert triggers("thorough")["schedule"]
+    assert ".ci/run" in commands(workflow("thorough")["jobs"]["tests"])
+    assert workflow("thorough")["jobs"][HOURS]["if"] == "${{ github.event_name == 'schedule' }}"
+
+
+def test_the_update_changes_nothing_but_pins() -> None:
+    (script,) = commands(workflow("update")["jobs"]["pull-request"])
+
+    assert re.findall(r"--include='?([\w/.*]+)", script) == ["requirements/*.txt", "docker/debian.txt"]
+    assert programs_of(script) == {"git", "gh"}
 
 
 def test_nothing_is_published_that_has_not_passed_and_been_signed() -> None:
