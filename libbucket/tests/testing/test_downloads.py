@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from testkit.file_server import FileServer, file_server
 
 from libbucket.testing import _downloads
 from libbucket.testing._downloads import DownloadFailed, Limits, download
 from libbucket.testing.processes import free_ports
+from testkit.file_server import FileServer, file_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def test_a_truncated_body_is_resumed_where_it_ended(server: FileServer, tmp_path
 
 def test_a_truncated_body_is_kept_for_the_next_run(server: FileServer, tmp_path: Path) -> None:
     server.cut_after = 100_000
-    with pytest.raises(DownloadFailed, match="broke|sent 100000 of 300000") as failed:
+    with pytest.raises(DownloadFailed, match=r"broke|sent 100000 of 300000") as failed:
         get(server.url, tmp_path / "file", limits=ONE_ATTEMPT)
     assert failed.value.resumable
     assert not (tmp_path / "file").exists()
@@ -123,7 +123,7 @@ def test_a_body_that_drips_ends_at_the_time_limit_and_is_kept(server: FileServer
     server.drip = 0.01
     started = time.monotonic()
 
-    with pytest.raises(DownloadFailed, match="127.0.0.1 is too slow: 0.0 of 0.3 MB in 0.3 s") as failed:
+    with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1 is too slow: 0\.0 of 0\.3 MB in 0\.3 s") as failed:
         get(server.url, tmp_path / "file", limits=Limits(total=0.3))
 
     assert failed.value.resumable
@@ -133,7 +133,7 @@ def test_a_body_that_drips_ends_at_the_time_limit_and_is_kept(server: FileServer
 
 def test_a_body_that_stalls_ends_at_the_stall_limit(server: FileServer, tmp_path: Path) -> None:
     server.drip = 30
-    with pytest.raises(DownloadFailed, match="the connection to 127.0.0.1 broke: .*timed out"):
+    with pytest.raises(DownloadFailed, match=r"the connection to 127\.0\.0\.1 broke: .*timed out"):
         get(server.url, tmp_path / "file", limits=Limits(stall=0.2, attempts=1))
 
 
@@ -162,7 +162,7 @@ def test_redirects_without_end_are_refused(server: FileServer, tmp_path: Path) -
 def test_a_closed_port_fails_at_once(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     started = time.monotonic()
-    with pytest.raises(DownloadFailed, match="127.0.0.1 can't be reached: Connection refused"):
+    with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1 can't be reached: Connection refused"):
         get(f"http://127.0.0.1:{port}/file", tmp_path / "file")
     assert time.monotonic() - started < 2
 
@@ -170,7 +170,9 @@ def test_a_closed_port_fails_at_once(tmp_path: Path) -> None:
 def test_a_server_that_never_answers_fails_within_five_seconds(server: FileServer, tmp_path: Path) -> None:
     server.silent = True
     started = time.monotonic()
-    with pytest.raises(DownloadFailed, match="127.0.0.1 does not answer within 4 s|timed out"):
+    with pytest.raises(
+        DownloadFailed, match=r"127\.0\.0\.1 (does not answer within 4 s|can't be reached: .*timed out)"
+    ):
         get(server.url, tmp_path / "file")
     assert time.monotonic() - started < 5
 

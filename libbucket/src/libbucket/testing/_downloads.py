@@ -226,9 +226,7 @@ def _continues(response: urllib3.BaseHTTPResponse, have: int) -> bool:
     return response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
 
 
-def _within(
-    seconds: float, request: Callable[[], urllib3.BaseHTTPResponse], *, host: str
-) -> urllib3.BaseHTTPResponse:
+def _within(seconds: float, request: Callable[[], urllib3.BaseHTTPResponse], *, host: str) -> urllib3.BaseHTTPResponse:
     """The response, if it begins in time.
 
     In a thread of its own: the time limits of a socket cover neither name resolution nor the sum over several

@@ -45,15 +45,14 @@ class Release:
     sha512: str
 
 
-def release_for(version: str, *, releases: Path = _RELEASES) -> Release | None:
+def release_for(version: str) -> Release | None:
     """The newest release for this machine that is not newer than `version`; None if there is none.
 
     Args:
         version: of Kubernetes: "1.37.2".
-        releases: file with the addresses and hashes.
     """
     system = f"{platform.system()}-{_MACHINES.get(platform.machine().lower(), platform.machine())}".lower()
-    published = json.loads(releases.read_text())
+    published = json.loads(_RELEASES.read_text())
     fitting = [each for each, files in published.items() if system in files and _numbers(each) <= _numbers(version)]
     if not fitting:
         return None

@@ -1,8 +1,8 @@
 """Where the programs that tests run on come from: found if they are there, else downloaded or built once per machine.
 
-What is downloaded or built is kept under `$XDG_CACHE_HOME/libbucket` (`~/.cache/libbucket`), in a folder whose name is a hash
-of everything that decides what comes out. A folder appears in one step when it is complete; an interrupted build
-leaves nothing. Names no store: `go_binary` is told what to build.
+What is downloaded or built is kept under `$XDG_CACHE_HOME/libbucket` (`~/.cache/libbucket`), in a folder whose name is
+a hash of everything that decides what comes out. A folder appears in one step when it is complete; an interrupted build
+leaves nothing, an interrupted download the part that it got. Names no store: `go_binary` is told what to build.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _binaries_in(directory: Path) -> ControlPlaneBinaries:
 
 
 def _downloaded_control_plane() -> Path | None:
-    """envtest's archive, unpacked; None, with one line that says why, where it can't be had now."""
+    """The archive of envtest, unpacked; None, with one line that says why, where it can't be had now."""
     if os.environ.get(_ENVTEST_VARIABLE, "").lower() == "off":
         return None
     release = _envtest.release_for(_kubernetes_version())
