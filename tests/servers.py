@@ -30,6 +30,9 @@ def main() -> int:
     except SetupFailed as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: what was complete is kept, builds are stopped", file=sys.stderr)
+        return 130
     return 0
 
 

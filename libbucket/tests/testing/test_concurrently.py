@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,9 +16,6 @@ from rich.console import Console
 from libbucket.testing import progress
 from libbucket.testing.concurrently import run_concurrently
 from libbucket.testing.problems import SetupFailed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GO = """#!/bin/sh
 if [ "$1" = env ]; then echo go1.99.0; exit; fi
@@ -29,6 +28,11 @@ done
 name=${{module##*/}}
 echo "#!/bin/sh" > "$GOBIN/${{name%@*}}"
 [ -e "{root}/one@v1.started" ] && [ -e "{root}/two@v1.started" ]
+"""
+SLOW_GO = """#!/bin/sh
+if [ "$1" = env ]; then echo go1.99.0; exit; fi
+touch "{root}/$$.pid"
+sleep 60
 """
 BOTH = """
 from libbucket.testing.binaries import go_binary
@@ -64,6 +68,27 @@ def test_builds_of_different_programs_do_not_wait_for_each_other(
     built = subprocess.run([sys.executable, "-c", BOTH], capture_output=True, text=True, check=False, timeout=60)
 
     assert built.returncode == 0, built.stderr
+
+
+def test_an_interruption_ends_all_builds_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = tmp_path / "go"
+    go.write_text(SLOW_GO.format(root=tmp_path))
+    go.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    with subprocess.Popen([sys.executable, "-c", BOTH], stderr=subprocess.PIPE, text=True) as builder:
+        deadline = time.monotonic() + 10
+        while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        builder.send_signal(signal.SIGINT)
+        _, said = builder.communicate(timeout=10)
+
+    assert builder.returncode == -signal.SIGINT
+    assert "Fatal Python error" not in said
+    assert not list((tmp_path / "cache" / "libbucket").glob("building-*"))
+    for pid in tmp_path.glob("*.pid"):
+        assert not Path(f"/proc/{pid.stem}/cmdline").exists() or not Path(f"/proc/{pid.stem}/cmdline").read_bytes()
 
 
 def test_waits_at_the_same_time_share_one_display(monkeypatch: pytest.MonkeyPatch) -> None:
