@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from scene import NAMESPACE, Scene
 from stage import Stage
-from stores import STORES, Store
+from stores import PROGRAMS, STORES, Store
 
 from libbucket.testing.application import Application, Refused
-from libbucket.testing.binaries import kubectl_binary
+from libbucket.testing.binaries import control_plane_binaries, kubectl_binary
+from libbucket.testing.concurrently import run_concurrently
 from libbucket.testing.controlplane import Cluster, control_plane, existing_cluster
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.provisioner_process import provisioner_process
@@ -80,6 +81,7 @@ def tell(request: Request) -> None:
 
 def _start(request: Request, stage: Stage, stack: ExitStack) -> Cast:
     stage.act("A real cluster, a real store, a provisioner")
+    _get_programs(request)
     cluster = stack.enter_context(_cluster(request))
     stage.event("running", f"Kubernetes API server at {cluster.url}")
     store = stack.enter_context(STORES[request.store]())
@@ -100,10 +102,23 @@ def _start(request: Request, stage: Stage, stack: ExitStack) -> Cast:
     return Cast(stage=stage, cluster=cluster, store=store, scene=scene, provisioner_name=name)
 
 
+def _get_programs(request: Request) -> None:
+    """Downloads, builds or installs what is not there yet, at the same time."""
+    tasks = [PROGRAMS[request.store]] if request.store in PROGRAMS else []
+    if request.kubeconfig is None:
+        tasks.append(_control_plane_programs)
+    run_concurrently(*tasks)
+
+
+def _control_plane_programs() -> Path:
+    return control_plane_binaries(needs_controller_manager=False).directory
+
+
 @contextmanager
 def _cluster(request: Request) -> Iterator[Cluster]:
     if request.kubeconfig is None:
-        with control_plane() as own:
+        # Provisioners delete what they created themselves: without a controller manager, a download is enough.
+        with control_plane(controllers=False) as own:
             yield own
     else:
         with existing_cluster(request.kubeconfig, request.context) as existing:

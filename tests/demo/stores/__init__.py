@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stores.aws_s3 import aws_s3
-from stores.azure import azure
+from stores.aws_s3 import aws_s3, servers_python
+from stores.azure import azure, azurite_directory
 from stores.base import Store
 from stores.gcs import gcs
-from stores.minio import minio
+from stores.minio import minio, minio_binary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import Final
 
     from stores.base import StoreStarter
 
-__all__ = ["STORES", "Store"]
+__all__ = ["PROGRAMS", "STORES", "Store"]
 
 STORES: Final[Mapping[str, StoreStarter]] = {"aws-s3": aws_s3, "azure": azure, "gcs": gcs, "minio": minio}
+
+PROGRAMS: Final[Mapping[str, Callable[[], Path]]] = {
+    "aws-s3": servers_python,
+    "azure": azurite_directory,
+    "minio": minio_binary,
+}
+"""What installs or builds a store's server, by the same names, for those that have one."""

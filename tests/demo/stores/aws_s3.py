@@ -15,10 +15,12 @@ from stores.s3 import S3Application
 # The server is started as that package's own tests start it.
 sys.path.append(str(Path(__file__).parents[3] / "packages/aws-s3/tests/support"))
 from aws_backend import README_POLICY, AwsAdministrator
-from aws_servers import AwsServer, ministack
+from aws_servers import AwsServer, ministack, servers_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["aws_s3", "servers_python"]
 
 _REGION: Final = "eu-central-1"
 

@@ -16,10 +16,12 @@ from stores.base import Bound, Store
 
 # The server is started as that package's own tests start it.
 sys.path.append(str(Path(__file__).parents[3] / "packages/azure/tests/support"))
-from azurite_server import AzuriteServer, azurite_server
+from azurite_server import AzuriteServer, azurite_directory, azurite_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["azure", "azurite_directory"]
 
 _LIMITS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
 

