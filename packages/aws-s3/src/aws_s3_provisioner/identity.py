@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
 
-from aws_s3_provisioner.errors import code_of, tolerated, translated
-from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr, is_stamped
+from aws_s3_provisioner.additions import remove_additions
+from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
+from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr, StoreRefused, is_stamped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,9 +26,15 @@ if TYPE_CHECKING:
     from libbucket import Owner
 
 _GONE: Final = "NoSuchEntity"
+_CONFLICT: Final = "DeleteConflict"
+_MOST_NAMED: Final = 10
 _POLICY_NAME: Final = "objectbucket"
 _INTENT: Final = "objectbucket_being_made"
 """Tag of a user whose claim's bucket was about to be made, with the bucket's name."""
+
+
+class UserInUse(StoreRefused):
+    """Nothing of the claim's credentials works any more, and IAM keeps the user for what others have put on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +174,7 @@ class Identity:
 
         Raises:
             NotReady: IAM still knows the user.
-            RetrySlowly: something that was added to the user by hand has to be removed by hand.
+            UserInUse: something that was added to the user has to be removed by hand; the keys and policies are gone.
         """
         found = self._find()
         if found is not None and not self._is_ours(found):
@@ -240,26 +247,27 @@ class Identity:
             self.clients.iam.delete_user_policy(UserName=self.name, PolicyName=name)
 
     def _delete_user(self) -> None:
-        with translated(self.clients.call("iam:DeleteUser")), tolerated(_GONE):
+        call = self.clients.call("iam:DeleteUser")
+        with translated(call), tolerated(_GONE):
+            if self._is_deleted():
+                return
+            left = remove_additions(self.clients, self.name)
             try:
                 self.clients.iam.delete_user(UserName=self.name)
             except ClientError as error:
-                if code_of(error) != "DeleteConflict":
+                if code_of(error) != _CONFLICT:
                     raise
-                self._remove_additions()
-                self.clients.iam.delete_user(UserName=self.name)
+                raise _in_use(self.name, left, request_id_of(error.response)) from error
 
-    def _remove_additions(self) -> None:
-        """Removes the policies that were added to the user by hand, and keys that were made meanwhile."""
-        self.delete_keys(self.keys())
-        with translated(self.clients.call("iam:ListUserPolicies")):
-            inline = self.clients.iam.list_user_policies(UserName=self.name)["PolicyNames"]
-        for name in inline:
-            self._delete_policy(name)
-        with translated(self.clients.call("iam:ListAttachedUserPolicies")):
-            attached = self.clients.iam.list_attached_user_policies(UserName=self.name)["AttachedPolicies"]
-        for policy in attached:
-            self._detach(policy["PolicyArn"])
+    def _is_deleted(self) -> bool:
+        """Whether IAM removed the user: it does not as long as that has what others have put on it."""
+        try:
+            self.clients.iam.delete_user(UserName=self.name)
+        except ClientError as error:
+            if code_of(error) != _CONFLICT:
+                raise
+            return False
+        return True
 
     def _remove_managed_policy(self) -> None:
         """Removes the policy that the Go provisioner made for this claim.
@@ -272,6 +280,15 @@ class Identity:
     def _detach(self, arn: str) -> None:
         with translated(self.clients.call("iam:DetachUserPolicy")), tolerated(_GONE):
             self.clients.iam.detach_user_policy(UserName=self.name, PolicyArn=arn)
+
+
+def _in_use(user: str, left: list[str], request_id: str) -> UserInUse:
+    what = ", ".join(left[:_MOST_NAMED]) or "something that IAM does not name"
+    return UserInUse(
+        f"the credentials are withdrawn, and IAM keeps user {user} because it has {what}: remove it by hand, or let "
+        "the provisioner do it with the permission in brackets",
+        request_id=request_id,
+    )
 
 
 def _user(found: Any) -> User:

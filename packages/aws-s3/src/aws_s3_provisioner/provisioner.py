@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from aws_s3_provisioner.client import Clients, Connector, Limits
 from aws_s3_provisioner.credentials import accepted_trials, ensure_keys
-from aws_s3_provisioner.identity import Identity
+from aws_s3_provisioner.identity import Identity, UserInUse
 from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_name, is_reserved
 from aws_s3_provisioner.parameters import (
     LIFECYCLE_KEY,
@@ -102,10 +102,12 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 withdraw(request)
                 return
             request.storage.check_unlocked(request.bucket)
-            withdraw(request)
+            kept = _withdraw_or_why(request)
             batches = iter(lambda: request.storage.purge_batch(request.bucket), 0)
             drain(batches, self._patience.purge, clock=self._patience.clock)
             request.storage.remove(request.bucket)
+            if kept is not None:
+                raise kept
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
@@ -113,9 +115,11 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
             is_there = has_bucket(request)
             if is_there and not request.storage.is_empty(request.bucket):
                 raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
-            withdraw(request)
+            kept = _withdraw_or_why(request)
             if is_there:
                 request.storage.remove(request.bucket)
+            if kept is not None:
+                raise kept
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
@@ -190,6 +194,15 @@ def _identity(clients: Clients, parameters: Parameters, of: BucketOptions | Obje
         # Under a name of ours: the Go provisioner's record may be of a claim that nobody has proven to be this one.
         is_recorded=of.additional_state.get(_STATE_USER) == of.user_id,
     )
+
+
+def _withdraw_or_why(request: Request) -> UserInUse | None:
+    """Withdraws the credentials; why their user is kept, if it is: the bucket goes nevertheless."""
+    try:
+        withdraw(request)
+    except UserInUse as kept:
+        return kept
+    return None
 
 
 def _check_name(options: BucketOptions) -> None:

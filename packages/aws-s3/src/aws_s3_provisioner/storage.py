@@ -40,6 +40,8 @@ BATCH: Final = 1000
 """What S3 takes in one deletion."""
 
 _LOCK_SCAN: Final = 500
+# The last is Cloudian's: https://github.com/hashicorp/terraform-provider-aws/issues/36714
+_NO_TAGS: Final = frozenset({"NoSuchTagSet", "NoSuchTagSetError", "ERROR_NO_SUCH_BUCKET_TAGSET"})
 _PROBE_PREFIX: Final = "objectbucket-probe/"
 _LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked"})
 """What a batch says of a locked object: AWS, and others."""
@@ -127,7 +129,7 @@ class Storage:
                     return None
                 if code in DENIED and self._is_anothers(bucket):
                     raise _anothers(bucket, request_id_of(error.response)) from error
-                if code not in {"NoSuchTagSet", "NoSuchTagSetError"}:
+                if code not in _NO_TAGS:
                     raise
                 # Stores that only speak S3 say so of a bucket that is not there, too.
                 return {} if self.exists(bucket) else None
