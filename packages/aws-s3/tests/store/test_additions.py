@@ -21,7 +21,7 @@ from libbucket.testing.certificates import Authority
 from libbucket.testing.conformance.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from aws_backend import AwsAdministrator
     from aws_servers import AwsServer
@@ -170,9 +170,11 @@ def test_what_others_put_on_a_user_goes_with_it(
 
 def test_a_service_specific_credential_goes_with_its_user(world: World, administrator: AwsAdministrator) -> None:
     tenant = world.greenfield()
-    with strict_iam(administrator, "DeleteServiceSpecificCredential", has_credential=True):
-        with pytest.raises(StoreRefused, match="service-specific credential ACCA1234567890EXAMPLE"):
-            world.provisioner.delete(tenant.record)
+    with (
+        strict_iam(administrator, "DeleteServiceSpecificCredential", has_credential=True),
+        pytest.raises(StoreRefused, match="service-specific credential ACCA1234567890EXAMPLE"),
+    ):
+        world.provisioner.delete(tenant.record)
     with strict_iam(administrator, has_credential=True):
         world.provisioner.delete(tenant.record)
     assert not administrator.user_exists(tenant.request.user_id)
