@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -236,6 +237,24 @@ def test_a_wrong_hash_is_never_unpacked(machine: Machine, server: FileServer, pr
 
     assert "has another SHA-512 than the release" in printed.getvalue()
     assert not list(machine.cache.glob("envtest-*[!d]/"))
+
+
+def test_an_interrupted_download_is_resumed_by_the_next_run(machine: Machine, server: FileServer) -> None:
+    server.drip = 0.02
+    command = [sys.executable, "-c", GET.format(releases=str(machine.releases))]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as getter:
+        deadline = time.monotonic() + 10
+        while not any(part.stat().st_size for part in machine.cache.glob("*.part")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        getter.send_signal(signal.SIGINT)
+    assert getter.returncode == -signal.SIGINT
+    (part,) = machine.cache.glob("*.part")
+    size = part.stat().st_size
+    server.drip = 0
+
+    assert etcd().read_bytes() == b"etcd"
+    assert [asked for _, asked in server.requests] == ["", f"bytes={size}-"]
+    assert [name for name in machine.kept() if not name.startswith("envtest-")] == []
 
 
 def test_processes_at_once_download_once(machine: Machine, server: FileServer) -> None:
