@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from libbucket import Reason
+from libbucket._api import RECORD
 from libbucket._concurrency import LimitSettings
 from libbucket._controller.event_router import EventRouter
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._outcomes import Retry, StoreSignal
 from libbucket._queue import WorkQueue
+<<<<<<< HEAD
 from libbucket._reconcile.model.outcome import Outcome, Result
 from libbucket._reconcile.model.snapshot import Recheck
+=======
+from libbucket._reconcile.reconciler import Outcome, Result
+from libbucket._reconcile.record import encode, record_of
+from libbucket._reconcile.snapshot import Recheck
+>>>>>>> w-attacks
 from testkit.core import Core
 
 if TYPE_CHECKING:
-    from libbucket._api import ObjectBucketClaim
+    from libbucket._api import ObjectBucketClaim, ObjectBucketObject
 
 
 class Clock:
@@ -154,4 +162,26 @@ def test_a_claim_that_went_is_requeued_only_where_an_object_bucket_of_its_name_i
     claim = core.caches.claims.get(key)
     assert claim is not None
     router.on_claim(claim, None)
+    assert taken(queue) == key
+
+
+def with_record(bucket: ObjectBucketObject, version: str, **notes: bool) -> ObjectBucketObject:
+    record = record_of(bucket)
+    assert record is not None
+    annotations = {**(bucket.metadata.annotations or {}), RECORD: encode(msgspec.structs.replace(record, **notes))}
+    metadata = msgspec.structs.replace(bucket.metadata, annotations=annotations, resource_version=version)
+    return msgspec.structs.replace(bucket, metadata=metadata)
+
+
+def test_what_a_call_to_the_store_notes_does_not_wake_the_claim_that_backs_off() -> None:
+    core, (queue, _) = Core(), a_queue()
+    router = a_router(core, queue, leads=True)
+    key = core.create_claim("photos", bucketName="photos")
+    core.reconcile(key)
+    (made,) = core.caches.buckets.grouped(key)
+    before, noted = with_record(made, "1", is_unasked=False), with_record(made, "2", is_unasked=True)
+    router.on_bucket(before, noted)
+    router.on_bucket(noted, with_record(made, "3", is_unasked=False, has_worked=True))
+    assert queue.state().ready == 0
+    router.on_bucket(before, with_record(made, "4", greenfield=False))
     assert taken(queue) == key

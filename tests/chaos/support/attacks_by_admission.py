@@ -291,7 +291,6 @@ ATTACKS: Final = (
             expected="RejectedByCluster with its sentence, one key each; a neighbour binds as ever",
             run=partial(forbid_by_quota, plural=plural),
             once=True,
-            quick=plural == "secrets",
         )
         for plural in ("secrets", "configmaps")
     ),

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+<<<<<<< HEAD
 from libbucket._reconcile.model.intent import claim_key_of, owner_of
+=======
+import msgspec
+
+from libbucket import _api
+from libbucket._reconcile.record import claim_key_of, encode, owner_of, record_of
+>>>>>>> w-attacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+<<<<<<< HEAD
     from libbucket import _api
     from libbucket._reconcile.model.context import Caches, Identity
+=======
+    from libbucket._reconcile.surroundings import Caches, Identity
+>>>>>>> w-attacks
 
 
 class Keys(Protocol):
@@ -68,7 +79,7 @@ class EventRouter:
     def on_bucket(self, old: _api.ObjectBucketObject | None, new: _api.ObjectBucketObject | None) -> None:
         """An ObjectBucket appeared, changed or went."""
         bucket = new or old
-        if bucket is None:
+        if bucket is None or (old is not None and new is not None and _without_notes(old) == _without_notes(new)):
             return
         owner = owner_of(bucket, "")
         if owner.name and self._identity.watches(owner.namespace):
@@ -99,3 +110,18 @@ class EventRouter:
     def _add(self, key: str) -> None:
         if self._leads():
             self._queue.add(key)
+
+
+def _without_notes(bucket: _api.ObjectBucketObject) -> _api.ObjectBucketObject:
+    """An ObjectBucket without its version and what each call to the store notes in the record.
+
+    A retry takes a note off before its call and writes it again afterwards. The watch may report both before the
+    answers to the writes are in the cache; if they woke the claim, retries would follow each other without back-off.
+    """
+    record = record_of(bucket)
+    if record is None:
+        return bucket
+    plain = encode(msgspec.structs.replace(record, is_unasked=False, has_worked=False))
+    annotations = {**(bucket.metadata.annotations or {}), _api.RECORD: plain}
+    metadata = msgspec.structs.replace(bucket.metadata, annotations=annotations, resource_version="")
+    return msgspec.structs.replace(bucket, metadata=metadata)

@@ -119,7 +119,9 @@ class Reporter:
 
     def status_refused(self, claim: ObjectBucketClaim, trouble: Failure, refusal: str) -> None:
         """The API server refuses the claim's status: says both in an Event and the log, once."""
-        message = f"status cannot be written: {refusal}; it would say {trouble.reason}: {trouble.message}"
+        message = f"status cannot be written: {refusal}"
+        if trouble.message != refusal:  # else the refusal itself is all that there is to say
+            message += f"; it would say {trouble.reason}: {trouble.message}"
         known = self._said.get(_about_status(claim.metadata.uid))
         self._said[_about_status(claim.metadata.uid)] = (trouble.reason, refusal)
         if known != (trouble.reason, refusal):
