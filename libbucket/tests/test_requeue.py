@@ -14,14 +14,9 @@ from libbucket._controller.event_router import EventRouter
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._outcomes import Retry, StoreSignal
 from libbucket._queue import WorkQueue
-<<<<<<< HEAD
+from libbucket._reconcile.model.intent import encode, record_of
 from libbucket._reconcile.model.outcome import Outcome, Result
 from libbucket._reconcile.model.snapshot import Recheck
-=======
-from libbucket._reconcile.reconciler import Outcome, Result
-from libbucket._reconcile.record import encode, record_of
-from libbucket._reconcile.snapshot import Recheck
->>>>>>> w-attacks
 from testkit.core import Core
 
 if TYPE_CHECKING:

@@ -8,24 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-<<<<<<< HEAD
-from libbucket._reconcile.model.intent import claim_key_of, owner_of
-=======
 import msgspec
 
 from libbucket import _api
-from libbucket._reconcile.record import claim_key_of, encode, owner_of, record_of
->>>>>>> w-attacks
+from libbucket._reconcile.model.intent import claim_key_of, encode, owner_of, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-<<<<<<< HEAD
-    from libbucket import _api
     from libbucket._reconcile.model.context import Caches, Identity
-=======
-    from libbucket._reconcile.surroundings import Caches, Identity
->>>>>>> w-attacks
 
 
 class Keys(Protocol):
