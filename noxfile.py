@@ -310,7 +310,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", *bound)
-    for name in ("nox", "lint", "build", "release", "pip", "image", "soak"):
+    for name in ("nox", "lint", "build", "release", "pip", "image", "soak", "audit"):
         compile_requirements(session, name, *bound)
     for name, path in PACKAGES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)

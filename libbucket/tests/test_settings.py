@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libbucket._run import settings
+from libbucket._run.main import _lease_name
 from libbucket._run.settings import Address
 
 
@@ -79,3 +80,15 @@ def test_no_text_makes_a_parser_fail_in_another_way(parser: object, text: str) -
     assert callable(parser)
     with suppress(ValueError):
         parser(text)
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "lease"),
+    [
+        ("minio.io/bucket", "libbucket-minio.io-bucket"),
+        ("Example.COM/my_bucket", "libbucket-example.com-my-bucket"),
+        ("a_.b/c", "libbucket-a.b-c"),
+    ],
+)
+def test_the_lease_is_named_as_a_lease_can_be(provisioner: str, lease: str) -> None:
+    assert _lease_name(provisioner) == lease

@@ -25,8 +25,9 @@
 {{ .Values.provisionerName | default (include "libbucket.backend" . | fromJson).provisionerName }}
 {{- end }}
 
+{{/* As the provisioner names it (`_lease_name` in libbucket): a provisioner's name may hold what a Lease's can't. */}}
 {{- define "libbucket.leaseName" -}}
-{{ printf "libbucket-%s" (include "libbucket.provisionerName" . | replace "/" "-") | lower | trunc 253 }}
+{{ regexReplaceAll "[.-]*[.][.-]*" (regexReplaceAll "[^a-z0-9.-]+" (printf "libbucket-%s" (include "libbucket.provisionerName" .) | lower) "-") "." | trunc 253 }}
 {{- end }}
 
 {{- define "libbucket.selectorLabels" -}}

@@ -187,9 +187,9 @@ def _lease(settings: Settings) -> LeaseSettings | None:
 
 
 def _lease_name(provisioner_name: str) -> str:
-    """A name that a Lease can have: a provisioner's may hold "_" and "/", and end in neither."""
-    readable = re.sub("[^a-z0-9.-]+", "-", f"libbucket-{provisioner_name}".lower())[:_LONGEST_NAME]
-    return re.sub(r"[.-]*\.[.-]*", ".", readable).strip(".-")
+    """A name that a Lease can have: a provisioner's may hold "/" and "_". The chart makes the same one."""
+    readable = re.sub("[^a-z0-9.-]+", "-", f"libbucket-{provisioner_name}".lower())
+    return re.sub("[.-]*[.][.-]*", ".", readable)[:_LONGEST_NAME]
 
 
 def _pod_namespace() -> str:
