@@ -91,5 +91,6 @@ def _serving(authority: Authority, directory: Path) -> ssl.SSLContext:
     (directory / "server.crt").write_bytes(certificate)
     (directory / "server.key").write_bytes(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0  # a client that closes without having read one resets the connection, and does not end it
     context.load_cert_chain(directory / "server.crt", directory / "server.key")
     return context
