@@ -241,10 +241,10 @@ def _fence(client: Any, fence: Callable[[], None]) -> None:
     fence_requests(manager, ask)
     # Of this the SDK makes the pool managers of proxies, each when it is first needed.
     http._pool_classes_by_scheme = manager.pool_classes_by_scheme  # noqa: SLF001
-    client.meta.events.register_first("needs-retry", _let_out)
+    client.meta.events.register_first("needs-retry", _raise_what_the_fence_raised)
 
 
-def _let_out(caught_exception: Exception | None, **_: object) -> None:
+def _raise_what_the_fence_raised(caught_exception: Exception | None, **_: object) -> None:
     """Raises what the fence raised as it was."""
     held = getattr(caught_exception, "kwargs", {}).get("error")
     if isinstance(held, _HeldBack):

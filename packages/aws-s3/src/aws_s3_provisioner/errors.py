@@ -79,7 +79,7 @@ class _RefusedForNow(RetrySoon):
 
 
 _DENIED_TEXT: Final = "the administrator's credentials lack the permission {permission} at {where} ({code})"
-_BAD_KEY_TEXT: Final = "{where} does not accept the administrator's credentials ({code}): mend {source}"
+_BAD_KEY_TEXT: Final = "{where} does not accept the administrator's credentials ({code}): fix {source}"
 _EXPIRED: Final = "the administrator's credentials have ended ({code}): renew {source}"
 _CLOCK: Final = "{where} refuses the request's time: a clock is wrong, there or here ({code})"
 _ACCOUNT: Final = "the AWS account can't be used for this: its owner has to ask AWS why ({code})"
@@ -102,7 +102,7 @@ _REFUSED: Final = "{where} refuses what parameters or additionalConfig ask for a
 _NOT_SENT: Final = "the AWS SDK can't send what parameters or additionalConfig ask for at {permission} ({code})"
 _KEY: Final = "the key in parameter kmsKeyId can't be used: it must exist, be enabled, and allow it ({code})"
 _MISSING: Final = "{where} can't do {permission} ({code})"
-_WEB_IDENTITY: Final = "AWS does not accept the pod's own identity: mend its role's trust policy ({code})"
+_WEB_IDENTITY: Final = "AWS does not accept the pod's own identity: fix its role's trust policy ({code})"
 _OTHER: Final = "{where} answers {permission} with {code}"
 
 

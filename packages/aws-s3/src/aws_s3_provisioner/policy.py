@@ -49,6 +49,11 @@ _ACTION: Final = re.compile(r"s3:[A-Za-z*?]{1,120}")
 _PRINCIPAL: Final = re.compile(
     r"arn:[a-z-]+:(iam::\d{12}:(user|role)/[\w+=,.@/-]+|sts::\d{12}:assumed-role/[\w+=,.@/-]+)"
 )
+_KNOWN_ACTIONS: Final = frozenset(action.lower() for action in BUCKET_ACTIONS + OBJECT_ACTIONS)
+_ABOUT_ACTIONS: Final = (
+    f"must have as Action only these, each by its name: {', '.join(BUCKET_ACTIONS + OBJECT_ACTIONS)}"
+)
+_ENOUGH: Final = 10
 _ABOUT_PRINCIPAL: Final = (
     'must have in each Statement a Principal of the form {"AWS": [...]} with ARNs of users or roles: neither "*" nor a '
     "whole account, which would open the bucket to everybody or lock its administrator out"
@@ -111,8 +116,10 @@ def mistakes_in_bucket_policy(document: Mapping[str, Any], bucket_arn: str) -> l
     statements = _listed(document.get("Statement"))
     if not statements:
         return ["must be a policy document with at least one Statement"]
-    found = []
+    found: list[str] = []
     for statement in statements:
+        if len(found) >= _ENOUGH:  # for an author to begin with
+            break
         if not isinstance(statement, dict) or statement.get("Effect") not in _EFFECTS:
             found.append("must have Effect Allow or Deny in each Statement")
             continue
@@ -140,10 +147,9 @@ def _mistakes_about_principal(statement: Mapping[str, Any]) -> list[str]:
 
 def _mistakes_about_reach(statement: Mapping[str, Any], bucket_arn: str) -> list[str]:
     found = [f"must not have {name}" for name in ("NotPrincipal", "NotAction", "NotResource") if name in statement]
-    known = {action.lower() for action in BUCKET_ACTIONS + OBJECT_ACTIONS}
     actions = _listed(statement.get("Action"))
-    if not actions or not all(isinstance(action, str) and action.lower() in known for action in actions):
-        found.append(f"must have as Action only these, each by its name: {', '.join(BUCKET_ACTIONS + OBJECT_ACTIONS)}")
+    if not actions or not all(isinstance(action, str) and action.lower() in _KNOWN_ACTIONS for action in actions):
+        found.append(_ABOUT_ACTIONS)
     resources = _listed(statement.get("Resource", bucket_arn))
     if not all(isinstance(one, str) and f"{one}/".startswith(f"{bucket_arn}/") for one in resources):
         found.append(f"must have as Resource only {bucket_arn} and what begins with {bucket_arn}/")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
@@ -43,6 +44,9 @@ _LOCK_SCAN: Final = 500
 # The last is Cloudian's: https://github.com/hashicorp/terraform-provider-aws/issues/36714
 _NO_TAGS: Final = frozenset({"NoSuchTagSet", "NoSuchTagSetError", "ERROR_NO_SUCH_BUCKET_TAGSET"})
 _PROBE_PREFIX: Final = "objectbucket-probe/"
+_DELETE: Final = "s3:DeleteObject and s3:DeleteObjectVersion"
+# https://www.w3.org/TR/xml/#charsets; line breaks the SDK escapes.
+_NOT_IN_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked"})
 """What a batch says of a locked object: AWS, and others."""
 
@@ -298,22 +302,42 @@ class Storage:
                 yield from _names(page, markers=False)
 
     def _remove(self, bucket: str, versions: list[tuple[str, str]]) -> int:
+        written = [each for each in versions if not _NOT_IN_XML.search(each[0])]
+        self._remove_batch(bucket, written)
+        for key, version in versions:
+            if _NOT_IN_XML.search(key):
+                self._remove_one(bucket, key, version)
+        return len(versions)
+
+    def _remove_batch(self, bucket: str, versions: list[tuple[str, str]]) -> None:
         if not versions:
-            return 0
+            return
         doomed: list[ObjectIdentifierTypeDef] = [{"Key": key, "VersionId": version} for key, version in versions]
-        call = self.clients.call("s3:DeleteObject and s3:DeleteObjectVersion")
+        call = self.clients.call(_DELETE)
         with translated(call):
             answer = self.clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
         for refused in answer.get("Errors", []):
             if refused.get("Code") in _LOCKED and self._has_object_lock(bucket):
                 raise _locked(bucket, refused.get("Key", ""), request_id_of(answer))
             raise refused_in_batch(refused.get("Code", ""), call, request_id=request_id_of(answer))
-        return len(doomed)
+
+    def _remove_one(self, bucket: str, key: str, version: str) -> None:
+        """Removes an object whose name a batch can't say."""
+        with translated(self.clients.call(_DELETE)):
+            try:
+                self.clients.s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+            except ClientError as error:
+                if code_of(error) not in _LOCKED or not self._has_object_lock(bucket):
+                    raise
+                raise _locked(bucket, key, request_id_of(error.response)) from error
 
     def _uploads(self, bucket: str) -> list[tuple[str, str]]:
         with translated(self.clients.call("s3:ListBucketMultipartUploads")):
-            found = self.clients.s3.list_multipart_uploads(Bucket=bucket, MaxUploads=BATCH)
-        return [(upload["Key"], upload["UploadId"]) for upload in found.get("Uploads", [])]
+            # Names that XML can't hold come encoded if that is asked for. The SDK asks, and decodes, for objects only.
+            found = self.clients.s3.list_multipart_uploads(Bucket=bucket, MaxUploads=BATCH, EncodingType="url")
+        is_encoded = found.get("EncodingType") == "url"
+        decoded = unquote_plus if is_encoded else str
+        return [(decoded(upload["Key"]), upload["UploadId"]) for upload in found.get("Uploads", [])]
 
     def _abort_uploads(self, bucket: str) -> int:
         uploads = self._uploads(bucket)

@@ -30,7 +30,7 @@ GROUP = "denied-everything"
 DOCUMENT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'
 SSH_KEY = (
     "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDHRLgUOHSZjjMxGhJq3kGGq7jhJ4S8qUeJZ0J3dJ0qg8PqvyC8g9gkUu0b3mT3mFXyXvqC9mJt "
-    "somebody@example.com"
+    "auditor@example.com"
 )
 
 ADDITIONS: dict[str, Callable[[Any, str], object]] = {

@@ -169,7 +169,7 @@ def test_a_new_bucket_that_s3_forgets_for_long_is_never_a_strangers(
 
 
 @each_region
-def test_a_bucket_that_somebody_else_made_meanwhile_is_theirs(
+def test_a_bucket_that_another_owner_made_meanwhile_is_left_alone(
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request, region: str
 ) -> None:
     # S3 has not heard of it when it is looked for, and has when it is made.

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import re
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import urllib3
@@ -14,6 +18,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.httpsession import URLLib3Session
 
+from aws_s3_provisioner.additions import _KINDS
 from aws_s3_provisioner.client import Connector, Limits
 from aws_s3_provisioner.parameters import Admin, parse_parameters
 from aws_s3_provisioner.storage import NewBucket, Storage
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
     from aws_s3_provisioner.client import Clients
 
+README = Path(__file__).parents[2] / "README.md"
 ADMIN = Admin(access_key="AKIA", secret_key=SecretStr("s3cr3t"), token=SecretStr(""))
 OTHER = {"s3Endpoint": "https://s3.example.com", "iamEndpoint": "https://s3.example.com"}
 AWS = {"region": "eu-west-1"}
@@ -39,6 +45,15 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "encryption": lambda s3: s3.put_bucket_encryption(Bucket="b", ServerSideEncryptionConfiguration=ENCRYPTION),
     "objects": lambda s3: s3.delete_objects(Bucket="b", Delete={"Objects": [{"Key": "k", "VersionId": "1"}]}),
 }
+# As S3 lists names that XML can't hold: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+LISTED = {
+    "versions": b"<ListVersionsResult><EncodingType>url</EncodingType>"
+    b"<Version><Key>a%01b</Key><VersionId>1</VersionId></Version>"
+    b"<Version><Key>docs%2FIcon%0D</Key><VersionId>2</VersionId></Version>"
+    b"<DeleteMarker><Key>a+b%EF%BF%BF</Key><VersionId>3</VersionId></DeleteMarker></ListVersionsResult>",
+    "uploads": b"<ListMultipartUploadsResult><EncodingType>url</EncodingType>"
+    b"<Upload><Key>c%02+d</Key><UploadId>9</UploadId></Upload></ListMultipartUploadsResult>",
+}
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
@@ -49,7 +64,8 @@ def sent(**parameters: str) -> Iterator[tuple[Clients, list[AWSPreparedRequest]]
 
     def succeed(_: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
         seen.append(request)
-        raw = urllib3.HTTPResponse(body=BytesIO(b""), status=200, preload_content=False)
+        listed = next((body for query, body in LISTED.items() if f"?{query}" in request.url), b"")
+        raw = urllib3.HTTPResponse(body=BytesIO(listed), status=200, preload_content=False)
         return AWSResponse(request.url, 200, HTTPHeaders(), raw)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -125,3 +141,21 @@ def test_a_request_for_a_bucket_says_nothing_that_is_empty(location: str, tags: 
     assert isinstance(written, bytes)
     assert body in written.decode()
     assert bool(body) == bool(written)
+
+
+def test_names_that_xml_can_not_hold_are_removed_one_by_one() -> None:
+    with sent(**OTHER) as (clients, seen):
+        assert Storage(clients=clients, now=utc_now).purge_batch("b") == 4
+    asked = [f"{request.method} {request.url.removeprefix('https://s3.example.com')}" for request in seen]
+    assert asked[1:3] == ["POST /b?delete", "DELETE /b/a%01b?versionId=1"]
+    assert asked[3] == "DELETE /b/a%20b%EF%BF%BF?versionId=3"
+    assert asked[-1] == "DELETE /b/c%02%20d?uploadId=9"
+    batch = seen[1].body
+    assert isinstance(batch, bytes)
+    assert [each.text for each in ET.fromstring(batch).iter() if each.tag.endswith("Key")] == ["docs/Icon\r"]
+
+
+def test_the_optional_permissions_of_the_readme_are_those_for_what_others_add() -> None:
+    blocks = re.findall("```json\n(.*?)```", README.read_text(), re.DOTALL)
+    usual, optional = ({a for s in json.loads(each)["Statement"] for a in s["Action"]} for each in blocks)
+    assert {each for kind in _KINDS for each in (kind.listing, kind.removal)} - usual == optional
