@@ -124,10 +124,10 @@ def test_a_namespace_that_succeeds_again_has_all_workers() -> None:
     asked = limits(8)
     assert asked.note_namespace("bad", is_limited=True)
     asked.start("", "bad/1")
-    assert not asked.may_start_in("bad")
-    assert asked.may_start_in("good")
+    assert not asked.may_start_in("bad", "")
+    assert asked.may_start_in("good", "")
     assert asked.note_namespace("bad", is_limited=False)
-    assert asked.may_start_in("bad")
+    assert asked.may_start_in("bad", "")
 
 
 def test_however_many_namespaces_fail_a_quarter_of_the_workers_is_for_the_others() -> None:
@@ -136,11 +136,38 @@ def test_however_many_namespaces_fail_a_quarter_of_the_workers_is_for_the_others
         asked.note_namespace(f"bad-{number}", is_limited=True)
     taken = [number for number in range(20) if _starts(asked, f"bad-{number}")]
     assert len(taken) == 6
-    assert asked.may_start_in("good")
+    assert asked.may_start_in("good", "")
 
 
 def _starts(asked: ConcurrencyLimits, namespace: str) -> bool:
-    if not asked.may_start_in(namespace):
+    if not asked.may_start_in(namespace, ""):
         return False
     asked.start("", f"{namespace}/1")
     return True
+
+
+@pytest.mark.parametrize(("workers", "count", "most"), [(8, 1, 6), (8, 2, 5), (4, 2, 2), (1, 1, 1)])
+def test_a_namespace_whose_claims_hang_leaves_a_worker_of_its_class_for_the_others(
+    workers: int, count: int, most: int
+) -> None:
+    asked = limits(workers, count=count)
+    asked.may_start_in("neighbour", "class")
+    taken = 0
+    while asked.may_start("class") and asked.may_start_in("hanging", "class"):
+        asked.start("class", f"hanging/{taken}")
+        taken += 1
+    assert taken == most
+    if workers > 1:
+        assert asked.may_start("class")
+        assert asked.may_start_in("neighbour", "class")
+    asked.end("class", "hanging/0")
+    assert asked.may_start_in("hanging", "class")
+
+
+def test_the_only_namespace_has_all_workers() -> None:
+    asked = limits(8, count=1)
+    taken = 0
+    while asked.may_start("class") and asked.may_start_in("only", "class"):
+        asked.start("class", f"only/{taken}")
+        taken += 1
+    assert taken == 8

@@ -4,6 +4,8 @@ Asked by the work queue, under its lock; told by the requeue policy how stores a
 StorageClass share a store, and so a limit. Pure: no lock, no clock, no Kubernetes.
 
 - Where there are several classes, none takes more than three quarters of the workers.
+- Where there are several namespaces, none takes more than three quarters of what its class may take: what hangs for the
+  claims of one (a webhook, a store that is slow for its bucket) leaves a worker for the others.
 - A class whose store does not answer has one worker, until it answers: what waits for a time limit waits once.
 - A namespace on whose objects the API server fails (a dead admission webhook) has one worker, until a claim succeeds.
 - Such classes together, and such namespaces together, leave a quarter of the workers free, however many they are.
@@ -72,6 +74,9 @@ class ConcurrencyLimits:
         self._settings = settings
         self._classes = _Degraded()
         self._namespaces = _Degraded()
+        self._shares: Counter[tuple[str, str]] = Counter()
+        self._first_namespace = ""
+        self._has_several_namespaces = False
 
     def class_of(self, key: str) -> str:
         """The class of a key, now."""
@@ -83,24 +88,32 @@ class ConcurrencyLimits:
             return True
         if storage_class in self._classes.degraded:
             return self._classes.may_start(storage_class, self._shared)
-        limit = self._shared if self._settings.count() > 1 else self._settings.workers
-        return self._classes.busy[storage_class] < limit
+        return self._classes.busy[storage_class] < self._limit
 
-    def may_start_in(self, namespace: str) -> bool:
-        """Whether a worker may take up one more of this namespace."""
-        if not self._settings.workers or namespace not in self._namespaces.degraded:
+    def may_start_in(self, namespace: str, storage_class: str) -> bool:
+        """Whether a worker may take up one more of this namespace, of a class that may start."""
+        if not self._settings.workers:
             return True
-        return self._namespaces.may_start(namespace, self._shared)
+        self._note_namespace(namespace)
+        if namespace in self._namespaces.degraded:
+            return self._namespaces.may_start(namespace, self._shared)
+        share = _three_quarters(self._limit) if self._has_several_namespaces else self._limit
+        return self._shares[storage_class, namespace] < share
 
     def start(self, storage_class: str, key: str) -> None:
         """A key of this class is on a worker."""
         self._classes.busy[storage_class] += 1
         self._namespaces.busy[namespace_of(key)] += 1
+        self._shares[storage_class, namespace_of(key)] += 1
 
     def end(self, storage_class: str, key: str) -> None:
         """A key of this class is off its worker."""
         self._classes.end(storage_class)
         self._namespaces.end(namespace_of(key))
+        share = storage_class, namespace_of(key)
+        self._shares[share] -= 1
+        if not self._shares[share]:
+            del self._shares[share]
 
     def note_class(self, storage_class: str, *, answers: bool) -> bool:
         """Notes whether the class's store answered; gives whether that is news."""
@@ -110,7 +123,19 @@ class ConcurrencyLimits:
         """Notes whether the API server fails on a namespace's objects; gives whether that is news."""
         return self._namespaces.note(namespace, is_degraded=is_limited)
 
+    def _note_namespace(self, namespace: str) -> None:
+        self._first_namespace = self._first_namespace or namespace
+        self._has_several_namespaces |= namespace != self._first_namespace
+
     @property
     def _shared(self) -> int:
-        workers = self._settings.workers
-        return workers - workers // 4 if workers >= 4 else max(workers - 1, 1)
+        return _three_quarters(self._settings.workers)
+
+    @property
+    def _limit(self) -> int:
+        """Of one class."""
+        return self._shared if self._settings.count() > 1 else self._settings.workers
+
+
+def _three_quarters(workers: int) -> int:
+    return workers - workers // 4 if workers >= 4 else max(workers - 1, 1)

@@ -213,7 +213,7 @@ class WorkQueue:
             if not self._limits.may_start(storage_class):
                 continue
             for namespace in turns:
-                if self._limits.may_start_in(namespace):
+                if self._limits.may_start_in(namespace, storage_class):
                     return storage_class, namespace
         return None
 
