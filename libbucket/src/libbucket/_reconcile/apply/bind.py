@@ -9,22 +9,21 @@ store holds is unknown to the cluster. Acts only; what to do was decided before.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._kube.errors import AlreadyExists, NotFound
-from libbucket._kube.resources import CLAIMS, CONFIG_MAPS, SECRETS
+from libbucket._kube.errors import NotFound
+from libbucket._kube.resources import CLAIMS, SECRETS
 from libbucket._outcomes import MEANINGS
+from libbucket._reconcile.apply import owned_objects
 from libbucket._reconcile.apply.issued_credentials import IssuedCredentials
 from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.model import manifests
-from libbucket._reconcile.model.actions import foreign_object
 from libbucket._reconcile.model.intent import (
     Observed,
     Record,
@@ -39,15 +38,12 @@ from libbucket._reconcile.model.intent import (
 )
 from libbucket._reconcile.model.names import bucket_object_names, generated_bucket_name, is_generated_bucket_name
 from libbucket._reconcile.model.snapshot import ObjectState
-from libbucket.errors import ProvisionerError, Reason, RetrySoon
+from libbucket.errors import ProvisionerError, Reason
 from libbucket.types import BucketOptions, Claim, ReclaimPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from libbucket._api import ConfigMap, ObjectBucketClaim, ObjectBucketObject, Secret
+    from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
-    from libbucket._kube.resources import Resource
     from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
     from libbucket._reconcile.model.actions import Bind
     from libbucket._reconcile.model.context import Caches, Identity
@@ -70,16 +66,6 @@ class _Answer:
         authentication = self.connection.authentication
         renew_at = authentication.renew_at if authentication is not None else None
         return renew_at.astimezone(UTC).isoformat() if renew_at is not None else ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Owned:
-    """The Secret or ConfigMap as it is to be: our part of its data, and which keys were ours before."""
-
-    kind: str
-    resource: Resource[Any]
-    data: dict[str, str]
-    ours: Collection[str]
 
 
 class Binder:
@@ -327,8 +313,8 @@ class Binder:
         secret_keys = known.secret_keys if known else ()
         renew_at = known.renew_at if known is not None and answer.secret_data is None else answer.renew_at
         if answer.secret_data is not None:
-            wanted = _Owned(kind="Secret", resource=SECRETS, data=answer.secret_data, ours=secret_keys)
-            secret = self._ensure_owned(world, claim, wanted)
+            wanted = owned_objects.secret(world, answer.secret_data, ours=secret_keys)
+            secret = owned_objects.ensure(self._client, claim, wanted, label=world.label)
             self._issued.drop(claim.metadata.uid)
             self._caches.secrets.observe(_api.Metadata(metadata=secret.metadata))
             secret_version = version_of(secret.metadata)
@@ -336,8 +322,9 @@ class Binder:
             secret_keys = tuple(sorted(answer.secret_data))
         data = manifests.config_map_data(answer.connection.endpoint)
         earlier = _api.strings(world.bucket.endpoint.additional_config) if world.bucket is not None else {}
-        wanted = _Owned(kind="ConfigMap", resource=CONFIG_MAPS, data=data, ours=earlier)
-        config_map = self._ensure_owned(world, claim, wanted)
+        config_map = owned_objects.ensure(
+            self._client, claim, owned_objects.config_map(world, data, ours=earlier), label=world.label
+        )
         self._caches.config_maps.observe(_api.Metadata(metadata=config_map.metadata))
         return Observed(
             fingerprint=world.fingerprint,
@@ -348,26 +335,6 @@ class Binder:
             renew_at=renew_at,
             spec=_hash_of(answer.connection),
         )
-
-    def _ensure_owned(self, world: Snapshot, claim: ObjectBucketClaim, wanted: _Owned) -> Secret | ConfigMap:
-        state = world.secret if wanted.resource is SECRETS else world.config_map
-        meta = claim.metadata
-        if state is ObjectState.ABSENT:
-            body = manifests.owned_object(claim, kind=wanted.kind, label=world.label, data=wanted.data)
-            with suppress(AlreadyExists):  # another's, or ours from a creation whose answer was lost: read it
-                created: Secret | ConfigMap = self._client.create(wanted.resource, body, namespace=meta.namespace)
-                return created
-        found: Secret | ConfigMap = self._client.read(wanted.resource, meta.name, namespace=meta.namespace)
-        if not found.metadata.is_controlled_by(meta.uid):
-            reason = Reason.SECRET_CONFLICT if wanted.resource is SECRETS else Reason.CONFIG_MAP_CONFLICT
-            raise RetrySoon(foreign_object(wanted.kind, reason, meta.key).message, reason=reason)
-        patch = manifests.owned_patch(
-            found.metadata, label=world.label, was=found.data or {}, data=wanted.data, ours=wanted.ours
-        )
-        if not patch:
-            return found
-        patched: Secret | ConfigMap = self._client.patch(wanted.resource, meta.name, patch, namespace=meta.namespace)
-        return patched
 
     def _finish_bucket_object(
         self, world: Snapshot, ob: ObjectBucketObject, record: Record, answer: _Answer, observed: Observed
