@@ -23,7 +23,7 @@ def read_bucket(body: dict[str, Any]) -> _api.ObjectBucketObject:
 def test_numbers_in_additional_config_are_read_as_their_text() -> None:
     claim = read_claim(spec={"additionalConfig": {"maxObjects": 1000, "maxSize": "2G", "on": True, "share": 0.5}})
 
-    assert _api.strings(claim.wanted.additional_config) == {
+    assert _api.strings(claim.spec.additional_config) == {
         "maxObjects": "1000",
         "maxSize": "2G",
         "on": "true",
@@ -35,8 +35,8 @@ def test_numbers_in_additional_config_are_read_as_their_text() -> None:
 def test_a_map_that_is_none_is_an_empty_one(odd: Any) -> None:
     claim = read_claim(spec={"additionalConfig": odd})
 
-    assert _api.strings(claim.wanted.additional_config) == {}
-    assert _api.unusable_keys(claim.wanted.additional_config) == []
+    assert _api.strings(claim.spec.additional_config) == {}
+    assert _api.unusable_keys(claim.spec.additional_config) == []
 
 
 def test_nested_values_are_named() -> None:
@@ -63,8 +63,8 @@ def test_a_claim_with_nothing_in_it_is_read(body: dict[str, Any]) -> None:
     claim = read_claim(**body)
 
     assert (claim.class_name, claim.object_bucket_name) == ("", "")
-    assert claim.seen.phase is None
-    assert claim.seen.condition("Ready") is None
+    assert claim.status.phase is None
+    assert claim.status.condition("Ready") is None
     assert not claim.metadata.has_finalizer()
 
 
@@ -88,15 +88,15 @@ def test_null_maps_and_lists_in_metadata_are_empty() -> None:
 def test_fields_that_nobody_reads_are_skipped() -> None:
     claim = read_claim(apiVersion="v1", metadata={"managedFields": [{"deep": {}}]}, spec={"invented": [1]}, extra={})
 
-    assert claim == _api.ObjectBucketClaim(spec=_api.ClaimSpec())
+    assert claim == _api.ObjectBucketClaim(spec_or_none=_api.ClaimSpec())
 
 
 def test_an_object_bucket_as_the_go_library_writes_it_is_read() -> None:
     bucket = read_bucket(builders.an_object_bucket(status={"phase": "bound"}))
 
     assert bucket.metadata.name == "obc-shop-photos"
-    assert bucket.wanted.claim_ref is not None
-    assert bucket.wanted.claim_ref.uid == "uid-1"
+    assert bucket.spec.claim_ref is not None
+    assert bucket.spec.claim_ref.uid == "uid-1"
     assert (bucket.endpoint.bucket_name, bucket.endpoint.bucket_port) == ("photos-1", 443)
     assert bucket.phase == "bound"
 
@@ -107,7 +107,7 @@ def test_an_object_bucket_with_nothing_in_it_is_read(spec: dict[str, Any] | None
 
     assert bucket.endpoint == _api.EndpointSpec()
     assert bucket.phase == ""
-    assert _api.strings(bucket.wanted.additional_state) == {}
+    assert _api.strings(bucket.spec.additional_state) == {}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_only_its_controller_owns_an_object(reference: dict[str, Any], *, is_con
 
 def test_a_condition_is_found_by_its_type() -> None:
     conditions = [{"type": "Stalled", "status": "True"}, {"type": "Ready", "status": "False", "reason": "Pending"}]
-    ready = read_claim(status={"conditions": conditions}).seen.condition("Ready")
+    ready = read_claim(status={"conditions": conditions}).status.condition("Ready")
 
     assert ready is not None
     assert ready.reason == "Pending"

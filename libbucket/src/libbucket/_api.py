@@ -145,28 +145,28 @@ class ClaimStatus(Wire, frozen=True):
 class ObjectBucketClaim(Object, frozen=True):
     """A claim as it is in the cluster."""
 
-    spec: ClaimSpec | None = None
-    status: ClaimStatus | None = None
+    spec_or_none: ClaimSpec | None = msgspec.field(default=None, name="spec")
+    status_or_none: ClaimStatus | None = msgspec.field(default=None, name="status")
 
     @property
-    def wanted(self) -> ClaimSpec:
+    def spec(self) -> ClaimSpec:
         """`spec`, or an empty one."""
-        return self.spec or ClaimSpec()
+        return self.spec_or_none or ClaimSpec()
 
     @property
-    def seen(self) -> ClaimStatus:
+    def status(self) -> ClaimStatus:
         """`status`, or an empty one."""
-        return self.status or ClaimStatus()
+        return self.status_or_none or ClaimStatus()
 
     @property
     def object_bucket_name(self) -> str:
         """Name of its ObjectBucket, in either spelling; "" before it has one."""
-        return self.wanted.object_bucket_name or self.wanted.legacy_object_bucket_name or ""
+        return self.spec.object_bucket_name or self.spec.legacy_object_bucket_name or ""
 
     @property
     def class_name(self) -> str:
         """Name of its StorageClass; "" where none is given."""
-        return self.wanted.storage_class_name or ""
+        return self.spec.storage_class_name or ""
 
 
 class ClaimRef(Wire, frozen=True):
@@ -202,23 +202,28 @@ class BucketSpec(Wire, frozen=True):
 class ObjectBucketObject(Object, frozen=True):
     """An ObjectBucket as it is in the cluster. `libbucket.ObjectBucket` is what a provisioner sees of it."""
 
-    spec: BucketSpec | None = None
-    status: ClaimStatus | None = None
+    spec_or_none: BucketSpec | None = msgspec.field(default=None, name="spec")
+    status_or_none: ClaimStatus | None = msgspec.field(default=None, name="status")
 
     @property
-    def wanted(self) -> BucketSpec:
+    def spec(self) -> BucketSpec:
         """`spec`, or an empty one."""
-        return self.spec or BucketSpec()
+        return self.spec_or_none or BucketSpec()
+
+    @property
+    def status(self) -> ClaimStatus:
+        """`status`, or an empty one."""
+        return self.status_or_none or ClaimStatus()
 
     @property
     def endpoint(self) -> EndpointSpec:
         """`spec.endpoint`, or an empty one."""
-        return self.wanted.endpoint or EndpointSpec()
+        return self.spec.endpoint or EndpointSpec()
 
     @property
     def phase(self) -> str:
         """`status.phase`, or ""."""
-        return (self.status.phase if self.status else None) or ""
+        return self.status.phase or ""
 
 
 class StorageClass(Object, frozen=True):

@@ -32,7 +32,7 @@ def claim_states(caches: Caches, provisioner_name: str) -> Iterator[ClaimState]:
         is_labelled = storage_class is None and claim.metadata.label(_api.PROVISIONER_LABEL) == label
         if is_served or is_labelled or _has_our_bucket(claim, caches, label):
             yield ClaimState(
-                phase=claim.seen.phase or _api.Phase.PENDING,
+                phase=claim.status.phase or _api.Phase.PENDING,
                 storage_class=claim.class_name if is_served else "",
                 waits_for=_reason_to_wait(claim),
             )
@@ -44,9 +44,9 @@ def _has_our_bucket(claim: ObjectBucketClaim, caches: Caches, label: str) -> boo
 
 
 def _reason_to_wait(claim: ObjectBucketClaim) -> str | None:
-    for condition in claim.seen.conditions or ():
+    for condition in claim.status.conditions or ():
         if condition.type in {"Stalled", "Reconciling"} and condition.status == "True":
             return condition.reason
         if condition.type == "Ready" and condition.status != "True":
             return None if condition.reason == Reason.PURGING else condition.reason  # takes as long as it takes
-    return None if claim.seen.phase == _api.Phase.BOUND else ""
+    return None if claim.status.phase == _api.Phase.BOUND else ""

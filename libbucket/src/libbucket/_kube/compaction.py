@@ -31,8 +31,8 @@ def compact_claim(claim: _api.ObjectBucketClaim) -> _api.ObjectBucketClaim:
     labels, annotations = _bounded(meta.labels), _bounded(meta.annotations)
     if labels is not meta.labels or annotations is not meta.annotations:
         claim = replace(claim, metadata=replace(meta, labels=labels, annotations=annotations))
-    if spec is not None and _is_too_large(spec.additional_config):
-        claim = replace(claim, spec=replace(spec, additional_config={_api.TOO_LARGE: True}))
+    if _is_too_large(spec.additional_config):
+        claim = replace(claim, spec_or_none=replace(spec, additional_config={_api.TOO_LARGE: True}))
     return claim
 
 

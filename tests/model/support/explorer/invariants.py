@@ -16,6 +16,7 @@ from explorer.world import controller_uid, has_finalizer, is_going, owner_key, o
 from libbucket._controller.event_router import EventRouter
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._kube.client import KubeClient
+from libbucket._reconcile.apply import owned_objects
 from libbucket._reconcile.apply.bind import Binder
 from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
@@ -329,7 +330,7 @@ INVARIANTS: Final = (
     Invariant(
         name="own objects only",
         says="The core writes to no ObjectBucket, Secret, ConfigMap or claim that is not proven to be the claim's.",
-        kept_by=(Observer._is_proven, Binder._ensure_owned, Releaser._delete_owned, KubeClient.delete),
+        kept_by=(Observer._is_proven, owned_objects.ensure, Releaser._delete_owned, KubeClient.delete),
         of_move=_writes_are_to_own_objects,
     ),
     Invariant(

@@ -211,7 +211,7 @@ class Binder:
             user_id=draft.user_id or self._store.provisioner.generate_user_id(who, seen),
             greenfield=draft.greenfield,
             parameters=world.parameters,
-            generate_bucket_name=draft.generate_bucket_name or claim.wanted.generate_bucket_name or "",
+            generate_bucket_name=draft.generate_bucket_name or claim.spec.generate_bucket_name or "",
             config=draft.config,
             taken_over=draft.taken_over if previous is not None else _was_bound_by_others(known),
             earlier_uids=draft.earlier_uids,
@@ -274,7 +274,7 @@ class Binder:
             owner=owner_of(ob, self._identity.cluster_id, earlier_uids=record.earlier_uids),
             credentials=credentials,
             credentials_unchanged=is_unchanged,
-            additional_state=_api.strings(ob.wanted.additional_state),
+            additional_state=_api.strings(ob.spec.additional_state),
             previous_config=record.config,
             taken_over=record.taken_over,
             was_bound=world.observed is not None,
@@ -376,7 +376,7 @@ def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:
         return world.bucket.endpoint.bucket_name
     if not world.is_greenfield:
         return world.parameters["bucketName"]
-    return claim.wanted.bucket_name or generated_bucket_name(claim.wanted.generate_bucket_name or "")
+    return claim.spec.bucket_name or generated_bucket_name(claim.spec.generate_bucket_name or "")
 
 
 def _class_policy(world: Snapshot) -> ReclaimPolicy:

@@ -145,7 +145,7 @@ class BucketObjects:
 
 
 def _copy(ob: ObjectBucketObject, name: str) -> dict[str, Any]:
-    meta, spec = ob.metadata, ob.wanted
+    meta, spec = ob.metadata, ob.spec
     ref = spec.claim_ref or _api.ClaimRef()
     endpoint = ob.endpoint
     keys = (

@@ -139,7 +139,7 @@ def own_data(data: Mapping[str, str] | None, observed: Observed | None) -> dict[
 
 def owner_of(ob: ObjectBucketObject, cluster_id: str, *, earlier_uids: tuple[str, ...] = ()) -> Owner:
     """Whose bucket it is, by our annotations, or by the claimRef that the Go library writes."""
-    ref, meta = ob.wanted.claim_ref or _api.ClaimRef(), ob.metadata
+    ref, meta = ob.spec.claim_ref or _api.ClaimRef(), ob.metadata
     return Owner(
         cluster_id=cluster_id,
         namespace=meta.annotation(_api.CLAIM_NAMESPACE) or ref.namespace or "",
@@ -158,7 +158,7 @@ def claim_key_of(ob: ObjectBucketObject) -> str:
 def reclaim_policy_of(ob: ObjectBucketObject) -> ReclaimPolicy:
     """What the ObjectBucket says; Retain where it says nothing, since kept data can still be deleted by hand."""
     try:
-        return ReclaimPolicy(ob.wanted.reclaim_policy or ReclaimPolicy.RETAIN)
+        return ReclaimPolicy(ob.spec.reclaim_policy or ReclaimPolicy.RETAIN)
     except ValueError:
         return ReclaimPolicy.RETAIN
 
@@ -177,7 +177,7 @@ def for_provisioner(ob: ObjectBucketObject, record: Record, cluster_id: str) -> 
                 sub_region=endpoint.sub_region or "",
                 additional_config=_api.strings(endpoint.additional_config),
             ),
-            additional_state=_api.strings(ob.wanted.additional_state),
+            additional_state=_api.strings(ob.spec.additional_state),
         ),
         user_id=record.user_id,
         reclaim_policy=reclaim_policy_of(ob),

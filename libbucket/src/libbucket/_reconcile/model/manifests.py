@@ -39,9 +39,9 @@ def without_finalizer(meta: Meta) -> list[str]:
 def claim_patch(claim: ObjectBucketClaim, *, label: str, bucket_name: str, object_bucket_name: str) -> Json:
     """What is missing on a claim before anything is made for it; {} if nothing is."""
     meta, spec, patch = claim.metadata, Json(), Json()
-    if not claim.wanted.bucket_name and bucket_name:
+    if not claim.spec.bucket_name and bucket_name:
         spec["bucketName"] = bucket_name
-    if claim.wanted.object_bucket_name != object_bucket_name:
+    if claim.spec.object_bucket_name != object_bucket_name:
         spec["objectBucketName"] = object_bucket_name
     if not meta.has_finalizer():
         patch["finalizers"] = with_finalizer(meta)
@@ -133,7 +133,7 @@ def reclaim_patch(
         "spec": {
             "claimRef": claim_ref(claim),
             "reclaimPolicy": str(reclaim_policy),
-            "additionalState": merged(_api.strings(ob.wanted.additional_state), {}),
+            "additionalState": merged(_api.strings(ob.spec.additional_state), {}),
         },
     }
 
@@ -159,7 +159,7 @@ def keep_patch(ob: ObjectBucketObject, *, policy: ReclaimPolicy) -> Json:
 
 def state_patch(ob: ObjectBucketObject, state: Mapping[str, str]) -> Json:
     """Only what the provisioner asked to remember; {} if it is there already."""
-    was = _api.strings(ob.wanted.additional_state)
+    was = _api.strings(ob.spec.additional_state)
     if was == state:
         return {}
     return {
@@ -176,8 +176,8 @@ def bound_patch(
     wanted = endpoint_json(endpoint, was=_api.strings(ob.endpoint.additional_config))
     if wanted != _endpoint_now(ob):
         spec["endpoint"] = wanted
-    if _api.strings(ob.wanted.additional_state) != state:
-        spec["additionalState"] = merged(_api.strings(ob.wanted.additional_state), state)
+    if _api.strings(ob.spec.additional_state) != state:
+        spec["additionalState"] = merged(_api.strings(ob.spec.additional_state), state)
     notes = {_api.RECORD: record, _api.OBSERVED: observed}
     annotations = {key: value for key, value in notes.items() if meta.annotation(key) != value}
     if not spec and not annotations:
@@ -202,14 +202,14 @@ def endpoint_json(endpoint: Endpoint, *, was: Mapping[str, str]) -> Json:
 
 def spec_of(ob: ObjectBucketObject) -> tuple[Json, dict[str, str]]:
     """Endpoint and state, as they are."""
-    return _endpoint_now(ob), _api.strings(ob.wanted.additional_state)
+    return _endpoint_now(ob), _api.strings(ob.spec.additional_state)
 
 
 def changed_fields(ob: ObjectBucketObject, *, endpoint: Endpoint, state: Mapping[str, str]) -> list[str]:
     """Which fields of an ObjectBucket's spec are not as they should be."""
     now, wanted = _endpoint_now(ob), endpoint_json(endpoint, was={})
     fields = [f"spec.endpoint.{name}" for name in wanted if now[name] != wanted[name]]
-    return fields + (["spec.additionalState"] if _api.strings(ob.wanted.additional_state) != dict(state) else [])
+    return fields + (["spec.additionalState"] if _api.strings(ob.spec.additional_state) != dict(state) else [])
 
 
 def _endpoint_now(ob: ObjectBucketObject) -> Json:

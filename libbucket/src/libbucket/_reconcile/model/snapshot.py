@@ -125,7 +125,7 @@ class Snapshot:
     def is_bound(self) -> bool:
         """Whether it was bound once, by us or, before a takeover, by another program."""
         taken_over = self.bucket is not None and self.claim is not None and self.record is None
-        return self.observed is not None or (taken_over and self.claim.seen.phase == Phase.BOUND)  # type: ignore[union-attr]
+        return self.observed is not None or (taken_over and self.claim.status.phase == Phase.BOUND)  # type: ignore[union-attr]
 
     @property
     def is_serving(self) -> bool:

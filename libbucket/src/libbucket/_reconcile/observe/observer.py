@@ -164,7 +164,7 @@ class Observer:
     def _storage_class(
         self, claim: _api.ObjectBucketClaim | None, bucket: _api.ObjectBucketObject | None
     ) -> _api.StorageClass | None:
-        recorded = (bucket.wanted.storage_class_name if bucket is not None else None) or ""
+        recorded = (bucket.spec.storage_class_name if bucket is not None else None) or ""
         name = recorded or (claim.class_name if claim is not None else "")
         return self._caches.classes.get(name) if name else None
 
@@ -172,7 +172,7 @@ class Observer:
         if claim is None:
             return _NO_CONFIG
         who = self._identity
-        return select_config(claim.wanted.additional_config, allowed=who.allowed_config, supported=who.supported_config)
+        return select_config(claim.spec.additional_config, allowed=who.allowed_config, supported=who.supported_config)
 
     def _fingerprint(
         self,
@@ -186,7 +186,7 @@ class Observer:
         current = storage_class.parameters if storage_class is not None and is_ours else None
         parameters = current if is_ours else record.parameters if record else None
         # All of additionalConfig and not only what is applied, so that a new key is warned about once.
-        raw = claim.wanted.additional_config if claim is not None else None
+        raw = claim.spec.additional_config if claim is not None else None
         return fingerprint(who.provisioner_name, who.version, parameters or {}, dict(config.applied), _api.strings(raw))
 
     def _believes_secret(
@@ -213,9 +213,9 @@ class Observer:
         )
 
     def _is_said_ready(self, claim: _api.ObjectBucketClaim) -> bool:
-        ready = claim.seen.condition("Ready")
+        ready = claim.status.condition("Ready")
         if not self._identity.features.conditions:
-            return claim.seen.phase == Phase.BOUND
+            return claim.status.phase == Phase.BOUND
         return ready is not None and ready.status == "True"
 
     def _secret(

@@ -143,8 +143,8 @@ class Orphans:
         return (
             not claim.metadata.is_being_deleted
             and _is_greenfield(bucket)
-            and claim.class_name == (bucket.wanted.storage_class_name or "")
-            and (claim.wanted.bucket_name or bucket.endpoint.bucket_name) == bucket.endpoint.bucket_name
+            and claim.class_name == (bucket.spec.storage_class_name or "")
+            and (claim.spec.bucket_name or bucket.endpoint.bucket_name) == bucket.endpoint.bucket_name
             and self._makes_buckets(claim.class_name)
         )
 

@@ -83,7 +83,7 @@ def _find_obstacle(world: Snapshot, claim: ObjectBucketClaim) -> Blocked | None:
         return mistakes
     if world.config.mistakes:
         return Blocked(reason=Reason.INVALID_CONFIG, message="; ".join(world.config.mistakes))
-    has_name = bool(claim.wanted.bucket_name or claim.wanted.generate_bucket_name or world.earlier_uid)
+    has_name = bool(claim.spec.bucket_name or claim.spec.generate_bucket_name or world.earlier_uid)
     if world.is_greenfield and not has_name:
         return _nameless()
     return _foreign_object(world, claim)
@@ -202,10 +202,10 @@ def invalid_update(world: Snapshot, claim: ObjectBucketClaim) -> str:
     """A sentence about an edit that a bound claim can't follow; "" if there was none."""
     if world.observed is None or world.bucket is None or world.record is None:
         return ""
-    wanted, bound = claim.wanted, world.bucket
+    wanted, bound = claim.spec, world.bucket
     bucket_name = bound.endpoint.bucket_name if world.record.greenfield else wanted.bucket_name
     for field, now, then in (
-        ("storageClassName", wanted.storage_class_name, bound.wanted.storage_class_name),
+        ("storageClassName", wanted.storage_class_name, bound.spec.storage_class_name),
         ("bucketName", wanted.bucket_name, bucket_name),
         ("generateBucketName", wanted.generate_bucket_name, world.record.generate_bucket_name),
     ):
@@ -216,7 +216,7 @@ def invalid_update(world: Snapshot, claim: ObjectBucketClaim) -> str:
 
 def _misses_bucket(claim: ObjectBucketClaim) -> bool:
     """Whether the claim says that its bucket is gone: only the store can say that it is back."""
-    ready = claim.seen.condition("Ready")
+    ready = claim.status.condition("Ready")
     return ready is not None and ready.status == "False" and is_bucket_missing(ready.reason)
 
 
@@ -246,9 +246,9 @@ def _is_in_order(world: Snapshot, claim: ObjectBucketClaim, edit: str) -> bool:
         and _bucket_object_is_in_order(world, world.bucket)
         and claim.metadata.has_finalizer()
         and claim.metadata.label(_api.PROVISIONER_LABEL) == world.label
-        and claim.wanted.object_bucket_name == world.bucket.metadata.name
-        and bool(claim.wanted.bucket_name)
-        and claim.seen.phase == Phase.BOUND
+        and claim.spec.object_bucket_name == world.bucket.metadata.name
+        and bool(claim.spec.bucket_name)
+        and claim.status.phase == Phase.BOUND
         and (not world.features.conditions or _conditions_are_in_order(claim, edit))
     )
 
@@ -262,12 +262,12 @@ def _bucket_object_is_in_order(world: Snapshot, bucket: ObjectBucketObject) -> b
 
 
 def _conditions_are_in_order(claim: ObjectBucketClaim, edit: str) -> bool:
-    ready, stalled = claim.seen.condition("Ready"), claim.seen.condition("Stalled")
+    ready, stalled = claim.status.condition("Ready"), claim.status.condition("Stalled")
     says_edit = stalled.message if stalled is not None else ""
     return (
         ready is not None
         and ready.status == "True"
         and says_edit == edit
-        and claim.seen.condition("Reconciling") is None
-        and claim.seen.observed_generation == claim.metadata.generation
+        and claim.status.condition("Reconciling") is None
+        and claim.status.observed_generation == claim.metadata.generation
     )

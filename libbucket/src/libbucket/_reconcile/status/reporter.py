@@ -65,7 +65,7 @@ class Reporter:
 
         One that failed is in work again once it was edited. Until then only what comes of it can be news.
         """
-        if claim.seen.phase in {Phase.PENDING, Phase.BOUND} or self._has_failed_as_it_is(claim):
+        if claim.status.phase in {Phase.PENDING, Phase.BOUND} or self._has_failed_as_it_is(claim):
             return claim
         ready = self._condition(claim, "Ready", "False", Reason.PROVISIONING, message)
         return self._write_status(claim, Phase.PENDING, [ready])
@@ -81,7 +81,7 @@ class Reporter:
         written = self._write_status(claim, Phase.BOUND, conditions)
         self._said[claim.metadata.uid] = (Reason.BOUND, IN_PLACE)
         if not was_ready:
-            self.event(written, "Normal", Reason.BOUND, f"Bound to bucket {claim.wanted.bucket_name or ''}".rstrip())
+            self.event(written, "Normal", Reason.BOUND, f"Bound to bucket {claim.spec.bucket_name or ''}".rstrip())
 
     def shows(self, claim: ObjectBucketClaim | None, reason: Reason) -> bool:
         """Whether the claim's status says this already."""
@@ -110,7 +110,7 @@ class Reporter:
         said = self._said_last(claim)
         phase = Phase.BOUND if is_bound else Phase.FAILED if is_final else Phase.PENDING
         # A claim that is going keeps the phase that it had: tools read Pending as "being made".
-        phase = (claim.seen.phase or phase) if claim.metadata.is_being_deleted else phase
+        phase = (claim.status.phase or phase) if claim.metadata.is_being_deleted else phase
         self._write_status(claim, phase, conditions)
         self._said[claim.metadata.uid] = (trouble.reason, trouble.message)
         says_more = said[1] != trouble.message and trouble.retry not in {Retry.SOON, Retry.NEXT_TURN}
@@ -158,7 +158,7 @@ class Reporter:
         """Says on an ObjectBucket without a claim why it is still there; in the log, too, when that changed."""
         if ob is None:
             return
-        known = ob.status.condition("Ready") if ob.status is not None else None
+        known = ob.status.condition("Ready")
         said = known.reason if known is not None else self._said.get(ob.metadata.uid, ("", ""))[0]
         self._said[ob.metadata.uid] = (trouble.reason, trouble.message)
         if said != trouble.reason:
@@ -169,7 +169,7 @@ class Reporter:
         ready = _condition(known, "Ready", "False", trouble, generation=ob.metadata.generation, now=self._clock())
         if known is not None and _plain(known) == ready:
             return
-        others = [_plain(one) for one in (ob.status.conditions if ob.status else None) or () if one.type != "Ready"]
+        others = [_plain(one) for one in ob.status.conditions or () if one.type != "Ready"]
         body = {
             "metadata": {"resourceVersion": ob.metadata.resource_version},
             "status": {"phase": ob.phase, "conditions": [*others, ready]},
@@ -200,7 +200,7 @@ class Reporter:
         self._events.forget(uid)
 
     def _warn_of_edit(self, claim: ObjectBucketClaim, message: str) -> None:
-        stalled = claim.seen.condition("Stalled")
+        stalled = claim.status.condition("Stalled")
         known = (
             stalled.message if stalled is not None else self._said.get(_about_edits(claim.metadata.uid), ("", ""))[1]
         )
@@ -209,18 +209,18 @@ class Reporter:
             self.event(claim, "Warning", Reason.INVALID_UPDATE, message)
 
     def _has_failed_as_it_is(self, claim: ObjectBucketClaim) -> bool:
-        if claim.seen.phase != Phase.FAILED:
+        if claim.status.phase != Phase.FAILED:
             return False
-        return not self._identity.features.conditions or claim.seen.observed_generation == claim.metadata.generation
+        return not self._identity.features.conditions or claim.status.observed_generation == claim.metadata.generation
 
     def _was_ready(self, claim: ObjectBucketClaim) -> bool:
-        ready = claim.seen.condition("Ready")
+        ready = claim.status.condition("Ready")
         said = ready.reason if ready is not None else self._said.get(claim.metadata.uid, ("", ""))[0]
         return said == Reason.BOUND
 
     def _said_last(self, claim: ObjectBucketClaim) -> tuple[str, str]:
         """Reason and message that the claim shows now; from memory where the CRD prunes conditions."""
-        shown = (claim.seen.condition(kind) for kind in ("Stalled", "Reconciling", "Ready"))
+        shown = (claim.status.condition(kind) for kind in ("Stalled", "Reconciling", "Ready"))
         first = next((one for one in shown if one is not None), None)
         return (first.reason, first.message) if first else self._said.get(claim.metadata.uid, ("", ""))
 
@@ -228,7 +228,7 @@ class Reporter:
         self, claim: ObjectBucketClaim, kind: str, status: str, reason: Reason, message: str
     ) -> dict[str, Any]:
         what = Failure(reason=reason, message=message, retry=Retry.SOON)
-        known, generation = claim.seen.condition(kind), claim.metadata.generation
+        known, generation = claim.status.condition(kind), claim.metadata.generation
         return _condition(known, kind, status, what, generation=generation, now=self._clock())
 
     def _write_status(
@@ -236,7 +236,7 @@ class Reporter:
     ) -> ObjectBucketClaim:
         status: dict[str, Any] = {"phase": phase}
         if self._identity.features.conditions:
-            foreign = [_plain(one) for one in claim.seen.conditions or () if one.type not in OUR_CONDITIONS]
+            foreign = [_plain(one) for one in claim.status.conditions or () if one.type not in OUR_CONDITIONS]
             status |= {"conditions": foreign + conditions, "observedGeneration": claim.metadata.generation}
         if _shows(claim, status):
             return claim
@@ -247,7 +247,7 @@ class Reporter:
             written = self._client.patch(CLAIMS, meta.name, body, namespace=meta.namespace, subresource=subresource)
         except NotFound:
             return self._gone(claim, subresource=subresource)
-        if written.seen.phase != phase or ("conditions" in status and not written.seen.conditions):
+        if written.status.phase != phase or ("conditions" in status and not written.status.conditions):
             self._identity.installed.doubt()
         self._caches.claims.observe(written)
         return written
@@ -289,7 +289,7 @@ def _condition(  # noqa: PLR0913 - the fields of a condition
 
 
 def _shows(claim: ObjectBucketClaim, status: dict[str, Any]) -> bool:
-    seen = claim.seen
+    seen = claim.status
     if seen.phase != status["phase"]:
         return False
     if "conditions" not in status:
