@@ -151,7 +151,7 @@ def refusal_of(path: Path) -> str:
     with pytest.raises(Misconfigured) as caught:
         Access(kubeconfig=str(path)).load()
     sentence = str(caught.value)
-    assert sentence.startswith(f"no way to a cluster: {path}: ")
+    assert sentence.startswith(f"no usable cluster configuration: {path}: ")
     assert "\n" not in sentence
     return sentence
 
@@ -309,7 +309,7 @@ def test_an_encrypted_key_asks_nobody_for_a_password(authority: Authority, tmp_p
         serialization.BestAvailableEncryption(b"secret"),
     )
     content["users"][0]["user"]["client-key-data"] = in_base64(locked)
-    with pytest.raises(Misconfigured, match="the client's key is encrypted"):
+    with pytest.raises(Misconfigured, match="the client key is encrypted"):
         client_of(write(tmp_path / "config", content))
 
 
@@ -335,7 +335,12 @@ def test_a_rotated_token_with_a_line_break_is_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"", "is empty"), (b" \n", "is empty"), (b"a\nb", "characters that no token has"), (b"\xff", "characters")],
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"a\nb", "characters that are invalid in a token"),
+        (b"\xff", "characters"),
+    ],
 )
 def test_a_token_file_without_a_usable_token_is_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_bytes(content)
@@ -412,9 +417,9 @@ def test_sections_may_be_in_different_files_and_are_all_followed(
     [
         ("", "current-context is not set"),
         ("[1]", "Expected `object`, got `array`"),
-        ("a: [", "this is no YAML in line 1"),
-        ("\x00", "this is no YAML"),
-        ("[" * 5000, "this is no YAML"),
+        ("a: [", "not valid YAML in line 1"),
+        ("\x00", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
         ({"current-context": "x"}, "context 'x', the current one, does not exist"),
         ({**kubeconfig("http://a"), "users": None}, "user 'u' of context 'x' does not exist"),
         ({**kubeconfig("http://a"), "clusters": []}, "cluster 'c' of context 'x' does not exist"),

@@ -125,6 +125,6 @@ def test_an_answer_that_is_no_openapi_document_is_an_error_of_the_cluster_and_ch
         def get(self, *_: Any, **__: Any) -> bytes:
             return body
 
-    with pytest.raises(ClusterUnavailable, match="no OpenAPI document"):
+    with pytest.raises(ClusterUnavailable, match="not an OpenAPI document"):
         read_crd_features(Odd({}))
     assert not InstalledCrds(Odd({}), CrdFeatures()).look()

@@ -705,7 +705,7 @@ def test_an_error_that_nobody_has_foreseen_is_said_and_survived(
         run.wait_for(("", "a@1"), ("", "b@11"))
         assert len(waits_of(run)) == 1
     said = capsys.readouterr().out
-    assert said.count("for a mistake in this program") == 1
+    assert said.count("an internal error") == 1
     assert f"{type(error).__name__}: odd" in said
 
 
@@ -864,7 +864,7 @@ def test_stopping_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     with running([page()]) as run:
         run.server.wait_for_requests(2)
 
-    assert "trying again" not in capsys.readouterr().out
+    assert "retrying" not in capsys.readouterr().out
 
 
 def test_a_failure_is_said_once_and_its_end_as_well(capsys: pytest.CaptureFixture[str]) -> None:
@@ -873,5 +873,5 @@ def test_a_failure_is_said_once_and_its_end_as_well(capsys: pytest.CaptureFixtur
         run.wait_for(("", "a@11"))
 
     said = capsys.readouterr().out
-    assert said.count("trying again") == 1
-    assert said.count("lists and watches again") == 1
+    assert said.count("retrying") == 1
+    assert said.count("list and watch recovered") == 1

@@ -378,7 +378,7 @@ def test_each_change_is_told_and_logged_once() -> None:
     assert told == ["acquired", "lost", "acquired"]
     assert [line["event"] for line in log] == [
         "became leader",
-        "can't acquire or renew the lease; trying again",
+        "cannot acquire or renew the lease; retrying",
         "lost leadership",
         "became leader",
     ]

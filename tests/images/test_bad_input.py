@@ -69,7 +69,7 @@ def test_without_a_cluster(engine: Builder, container: Container) -> None:
     ended = run_to_end(engine, container)
 
     assert ended.code == 1
-    assert "no way to a cluster: no --kubeconfig, no service account" in ended.last_line
+    assert "no usable cluster configuration: no --kubeconfig, no service account" in ended.last_line
     assert "Traceback" not in ended.output
 
 

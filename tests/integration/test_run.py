@@ -118,7 +118,7 @@ def test_help_and_version_need_no_cluster(flag: str) -> None:
 
 
 def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert f"no way to a cluster: {tmp_path}/nothing" in failure("--kubeconfig", tmp_path / "nothing")
+    assert f"no usable cluster configuration: {tmp_path}/nothing" in failure("--kubeconfig", tmp_path / "nothing")
 
 
 def test_an_api_server_that_is_not_there_is_named(control_plane: ControlPlane) -> None:
@@ -217,7 +217,7 @@ def test_a_factory_that_fails_is_one_line(control_plane: ControlPlane) -> None:
     command = [sys.executable, "-c", code, "--bind-address=", "--kubeconfig", str(control_plane.kubeconfig)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith("the provisioner can't be built: ValueError: no such store")
+    assert ended.stderr.splitlines()[-1].endswith("the provisioner cannot be created: ValueError: no such store")
     assert "Traceback" not in ended.stderr
 
 

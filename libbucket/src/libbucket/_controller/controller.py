@@ -67,7 +67,7 @@ class ControllerSettings:
         namespaces: to watch; empty for all.
         admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
         watch_secrets: whether Secrets are watched; if not, an edited one is found by the drift check only.
-        workers: claims worked on at once.
+        workers: maximum number of concurrent reconciles.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two drift checks; 0 for never.
         repair_interval: seconds between two full reconciliations; 0 for never.

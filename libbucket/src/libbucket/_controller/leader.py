@@ -136,7 +136,7 @@ class LeaderElector:
         """
         term = self._term
         if not self.is_leader or getattr(self._work, "term", term) != term:
-            raise LeadershipLost(f"{self._settings.identity} is not the leader (any more)")
+            raise LeadershipLost(f"{self._settings.identity} is not, or no longer, the leader")
 
     def run(self) -> None:
         """Acquires and renews until `stop`; then releases."""
@@ -159,7 +159,9 @@ class LeaderElector:
             self._lease = None
             self._on_failure(_THREAD)
             with suppress(OSError, ValueError):  # standard error is gone
-                self._log.error("leader election failed; trying again", error=type(error).__name__, exc_info=True)
+                self._log.error(
+                    "leader election failed with an internal error; retrying", error=type(error).__name__, exc_info=True
+                )
 
     def stop(self, *, release: bool = True) -> None:
         """Ends `run` and waits for it, for some seconds at most.
@@ -171,7 +173,7 @@ class LeaderElector:
         self._release = release
         self._stop.set()
         if not self._ended.wait(_STOP_SECONDS):
-            self._log.warning("could not release the lease in time: others wait until it is over")
+            self._log.warning("could not release the lease in time; standbys wait until it expires")
 
     def attempt(self) -> None:
         """Tries once to acquire or renew; a failure is logged once, until the next success."""
@@ -184,7 +186,7 @@ class LeaderElector:
         except KubeError as error:
             self._lease = None
             if not self._failing:
-                self._log.warning("can't acquire or renew the lease; trying again", error=str(error))
+                self._log.warning("cannot acquire or renew the lease; retrying", error=str(error))
             self._failing = True
         self.expire()
 
@@ -290,7 +292,7 @@ class LeaderElector:
         try:
             replace_lease(self._client, lease, released)
         except KubeError as error:
-            self._log.warning("could not release the lease: others wait until it is over", error=str(error))
+            self._log.warning("could not release the lease; standbys wait until it expires", error=str(error))
 
     def _watch_deadline(self) -> None:
         """Notes a loss on time even while a renewal waits for its answer."""

@@ -241,7 +241,9 @@ class KubeClient:
         except msgspec.ValidationError as error:
             raise Unreadable(f"an object of {resource.plural} can't be read: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ClusterUnavailable(f"{self.host}: the answer is no JSON object; is this an API server?") from error
+            raise ClusterUnavailable(
+                f"{self.host}: the response is not a JSON object; is this an API server?"
+            ) from error
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         try:

@@ -59,7 +59,7 @@ class Access:
                 return _load_service_account(files)
             return self._load_kubeconfig(files)
         except Misconfigured as error:
-            raise Misconfigured(f"no way to a cluster: {self._where()}: {_one_line(str(error))}") from error
+            raise Misconfigured(f"no usable cluster configuration: {self._where()}: {_one_line(str(error))}") from error
 
     def _load_kubeconfig(self, files: FileReader) -> ClientConfig:
         names = (self.kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG).split(os.pathsep)

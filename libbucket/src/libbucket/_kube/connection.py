@@ -164,7 +164,7 @@ class Connection:
         except Misconfigured as error:
             self._keep_previous(files, str(error))
         except Exception as error:  # noqa: BLE001 - the next request tries again
-            self._keep_previous(files, f"a mistake in this program: {type(error).__name__}")
+            self._keep_previous(files, f"internal error of this program: {type(error).__name__}")
             self._log.debug("cluster configuration cannot be loaded", exc_info=True)
         else:
             self._take(live)

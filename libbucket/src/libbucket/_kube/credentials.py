@@ -50,7 +50,7 @@ def bearer(token: str, origin: str) -> str:
     if not stripped:
         raise Misconfigured(f"{origin} is empty")
     if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
-        raise Misconfigured(f"{origin} holds characters that no token has")
+        raise Misconfigured(f"{origin} contains characters that are invalid in a token")
     return f"Bearer {stripped}"
 
 

@@ -105,7 +105,7 @@ def read_crd_features(client: KubeClient) -> CrdFeatures | None:
     try:
         return _features_in(msgspec.json.decode(client.get(_PATH)))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # no JSON, or another shape
-        raise ClusterUnavailable(f"{_PATH}: the answer is no OpenAPI document; is this an API server?") from error
+        raise ClusterUnavailable(f"{_PATH}: the response is not an OpenAPI document; is this an API server?") from error
 
 
 def _features_in(document: dict[str, Any]) -> CrdFeatures | None:

@@ -203,10 +203,10 @@ class Informer(Generic[T]):
         if (self._failures not in {1, 10} or is_usual) and self._failures % 100 != 0:  # says it at once, then seldom
             return
         if isinstance(error, KubeError):
-            self._log.warning("can't list or watch; trying again", error=str(error), attempt=self._failures)
+            self._log.warning("list or watch failed; retrying", error=str(error), attempt=self._failures)
         else:
             self._log.error(
-                "can't list or watch for a mistake in this program; trying again",
+                "list or watch failed with an internal error; retrying",
                 error=f"{type(error).__name__}: {error}",
                 attempt=self._failures,
                 exc_info=error,
@@ -220,7 +220,7 @@ class Informer(Generic[T]):
         # backing off, or an account that may list and not watch lists for ever.
         if self._failures:
             with suppress(*_LOG_FAILURES):
-                self._log.info("lists and watches again", after_attempts=self._failures)
+                self._log.info("list and watch recovered", after_attempts=self._failures)
         self._failures = 0
 
     def _list_if_needed(self) -> None:
@@ -295,7 +295,7 @@ class Informer(Generic[T]):
             self._stream = None
             self._note_silence(is_silent=self._last_contact == heard and time.monotonic() - started >= silence)
         if time.monotonic() - started < 1 and self._version == version and not self._stop.is_set():
-            raise ClusterUnavailable(f"{self._path}: the watch ends as soon as it begins")
+            raise ClusterUnavailable(f"{self._path}: the watch ends immediately")
         self._succeeded()
 
     def _note_silence(self, *, is_silent: bool) -> None:
@@ -336,7 +336,7 @@ class Informer(Generic[T]):
             changed = new or old
             with suppress(*_LOG_FAILURES):
                 self._log.exception(
-                    "a change was not taken note of, for a mistake in this program",
+                    "watch event dropped because of an internal error",
                     object=changed.metadata.key if changed else "",
                 )
 
@@ -344,7 +344,9 @@ class Informer(Generic[T]):
         try:
             return self._read_list(body)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ClusterUnavailable(f"{self._path}: the answer is no JSON list; is this an API server?") from error
+            raise ClusterUnavailable(
+                f"{self._path}: the response is not a JSON list; is this an API server?"
+            ) from error
 
     def _read_list(self, body: bytes) -> _Page[T]:
         try:
@@ -369,7 +371,7 @@ class Informer(Generic[T]):
         try:
             return self._read_event(line)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ClusterUnavailable(f"{self._path}: the watch broke off in the middle of an event") from error
+            raise ClusterUnavailable(f"{self._path}: the watch ended in the middle of an event") from error
 
     def _read_event(self, line: bytes) -> tuple[str, T | None]:
         try:
@@ -391,7 +393,7 @@ class Informer(Generic[T]):
             return decode(bytes(raw), self.resource.type)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             with suppress(*_LOG_FAILURES):
-                self._log.warning("left out an object that can't be read", error=str(error), object=_name_of(raw))
+                self._log.warning("ignored an object that cannot be decoded", error=str(error), object=_name_of(raw))
             return None
 
 
@@ -417,6 +419,6 @@ def _lines(stream: urllib3.BaseHTTPResponse, host: str, silence: float) -> Itera
             parts.append(rest)
             size += len(rest)
             if size and (time.monotonic() - begun > silence or size > _LONGEST_LINE):
-                raise ClusterUnavailable(f"{host}: an event of a watch does not come to its end")
+                raise ClusterUnavailable(f"{host}: a watch event does not end")
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise from_transport(error, host) from error

@@ -212,7 +212,7 @@ def _parse(path: Path, files: FileReader) -> _File:
         # The words of the parser quote the file, and what stands there may be a key.
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise Misconfigured(f"{path}: this is no YAML{where}") from error
+        raise Misconfigured(f"{path}: not valid YAML{where}") from error
 
 
 def _decode_base64(data: str, name: str) -> bytes:

@@ -115,4 +115,4 @@ class _Provider:
         try:
             return msgspec.json.decode(answer.data, type=kind)
         except (ValueError, RecursionError) as error:
-            raise Misconfigured(f"identity provider {self.issuer} answers with something else than a token") from error
+            raise Misconfigured(f"identity provider {self.issuer} did not return a token") from error

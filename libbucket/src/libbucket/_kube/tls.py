@@ -73,7 +73,7 @@ def _present(context: ssl.SSLContext, tls: TlsSettings) -> None:
 
 
 def _no_password() -> str:
-    raise Misconfigured("the client's key is encrypted, and there is no way to give its password")
+    raise Misconfigured("the client key is encrypted; use an unencrypted key")
 
 
 @contextmanager

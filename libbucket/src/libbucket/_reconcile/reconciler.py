@@ -245,7 +245,9 @@ class Reconciler:
     def _report(
         self, claim: ObjectBucketClaim | None, trouble: Failure, *, is_bound: bool, is_serving: bool
     ) -> Outcome:
-        self._log.debug("not done", reason=str(trouble.reason), message=trouble.message, retry=trouble.retry.name)
+        self._log.debug(
+            "reconcile failed", reason=str(trouble.reason), message=trouble.message, retry=trouble.retry.name
+        )
         if claim is None:
             return _outcome(trouble, is_deletion=False)
         outcome = _outcome(trouble, is_deletion=claim.metadata.is_being_deleted)

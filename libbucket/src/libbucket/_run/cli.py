@@ -65,7 +65,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             default=provisioner_name,
             parse=to.parse_provisioner_name,
             metavar="NAME",
-            help="serve the StorageClasses that have this under provisioner",
+            help="serve StorageClasses whose provisioner field is this",
         ),
         _Option(
             target="kubeconfig",
@@ -73,7 +73,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             default="",
             parse=to.parse_text,
             metavar="PATH",
-            help="way to the cluster; without it the pod's service account, then $KUBECONFIG, then ~/.kube/config",
+            help="path of a kubeconfig; default: the pod's service account, then $KUBECONFIG, then ~/.kube/config",
         ),
         _Option(
             target="master",
@@ -81,7 +81,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             default="",
             parse=to.parse_url,
             metavar="URL",
-            help="address of the API server, instead of the kubeconfig's",
+            help="URL of the API server; overrides the kubeconfig",
         ),
         _Option(
             target="namespaces",
@@ -90,7 +90,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             parse=to.parse_namespaces,
             metavar="NS",
             is_list=True,
-            help="serve claims of this namespace only; can be repeated; without it all namespaces",
+            help="serve claims of this namespace only; repeatable; default: all namespaces",
         ),
         _Option(
             target="admin_secret_namespaces",
@@ -99,14 +99,14 @@ def _options(provisioner_name: str) -> list[_Option]:
             parse=to.parse_namespaces,
             metavar="NS",
             is_list=True,
-            help="refuse classes whose secretNamespace is another one; can be repeated; without it none is refused",
+            help="reject StorageClasses whose secretNamespace is not listed; repeatable; default: allow all",
         ),
         _Option(
             target="watch_secrets",
             flags=("--watch-secrets",),
             default="true",
             parse=to.parse_truth,
-            help="list and watch Secrets; without it an edited Secret is found by the drift check only",
+            help="list and watch Secrets; false: edits of a Secret are found by the drift check only",
         ),
         _Option(
             target="workers",
@@ -115,14 +115,14 @@ def _options(provisioner_name: str) -> list[_Option]:
             parse=to.parse_count,
             metavar="N",
             aliases=("LIB_BUCKET_PROVISIONER_THREADS",),
-            help="claims worked on at once",
+            help="maximum number of concurrent reconciles",
         ),
         _Option(
             target="leader_elect",
             flags=("--leader-elect",),
             default="false",
             parse=to.parse_truth,
-            help="let one replica work and the others stand by",
+            help="elect a leader: one replica is active, the others are standbys",
         ),
         _Option(
             target="leader_elect_namespace",
@@ -130,7 +130,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             default="",
             parse=to.parse_namespace,
             metavar="NS",
-            help="namespace of the Lease; without it the pod's own",
+            help="namespace of the leader election Lease; default: the pod's own",
         ),
         _Option(
             target="bind_address",
@@ -139,7 +139,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             parse=to.parse_address,
             metavar="HOST:PORT",
             takes_empty=True,
-            help="where /healthz, /readyz and /metrics answer; empty turns them off",
+            help="address of /healthz, /readyz and /metrics; empty disables them",
         ),
         _Option(
             target="allowed_config",
@@ -149,7 +149,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             metavar="KEY,...",
             is_list=True,
             takes_empty=True,
-            help="keys that claims may use in additionalConfig",
+            help="comma-separated additionalConfig keys that claims may set",
         ),
         _Option(
             target="resync_interval",
@@ -157,7 +157,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             default="30m",
             parse=to.parse_duration,
             metavar="DURATION",
-            help="how often every bound claim is looked at, to find drift",
+            help="interval between drift checks of each bound claim",
         ),
         _Option(
             target="repair_interval",
@@ -165,7 +165,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             default="24h",
             parse=to.parse_duration,
             metavar="DURATION",
-            help="how often the store's side of every bound claim is gone through in full",
+            help="interval between full reconciliations of each bound claim",
         ),
         _Option(
             target="log_format",
@@ -173,7 +173,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             default="text",
             parse=to.parse_log_format,
             metavar="text|json",
-            help="form of the log on standard error",
+            help="format of the log on standard error",
         ),
         _Option(
             target="verbosity",
@@ -181,7 +181,7 @@ def _options(provisioner_name: str) -> list[_Option]:
             default="0",
             parse=to.parse_verbosity,
             metavar="N",
-            help="detail of the log; from 4 on it also says why",
+            help="log verbosity; 4 and above log debug messages",
         ),
     ]
 
@@ -231,7 +231,7 @@ def parse_command_line(
 def _parser(options: Sequence[_Option], program: str, version: str) -> _Parser:
     parser = _Parser(
         prog=program,
-        description="Makes buckets for the ObjectBucketClaims of a Kubernetes cluster.",
+        description="Provisions buckets for ObjectBucketClaims in a Kubernetes cluster.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )

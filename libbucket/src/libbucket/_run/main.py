@@ -91,7 +91,7 @@ def main(program: Program, argv: Sequence[str] | None) -> int:
 
 def _run(program: Program, settings: Settings) -> int:
     log = structlog.get_logger()
-    log.info("starts", program=program.name, version=program.version, provisioner=settings.provisioner_name)
+    log.info("starting", program=program.name, version=program.version, provisioner=settings.provisioner_name)
     try:
         with caught_signals() as signals:
             _live(program, settings, signals)
@@ -99,9 +99,9 @@ def _run(program: Program, settings: Settings) -> int:
         log.error(_one_line(str(error)))  # noqa: TRY400 - an operator can mend it; a traceback only hides that
         return FAILED
     except Interrupted:
-        log.info("stopped while it was starting")
+        log.info("interrupted during startup")
     except Exception:
-        log.exception("a mistake in this program")
+        log.exception("internal error of this program")
         return FAILED
     return STOPPED
 
@@ -139,7 +139,7 @@ def _warn_of_root() -> None:
 
 def _stop(parts: _Parts, signals: Signals) -> None:
     log = structlog.get_logger()
-    log.info("stops: no new work is taken", at_most_seconds=STOP_SECONDS)
+    log.info("shutting down: no new reconciles are started", at_most_seconds=STOP_SECONDS)
     try:
         in_time = signals.run(lambda: parts.controller.stop(STOP_SECONDS))
     except Interrupted:
@@ -150,7 +150,7 @@ def _stop(parts: _Parts, signals: Signals) -> None:
     if in_time:
         log.info("stopped")
     else:
-        log.warning("stopped before all work was done; it goes on where it was at the next start")
+        log.warning("stopped before all reconciles finished; they resume at the next start")
 
 
 def _build(program: Program, settings: Settings) -> _Parts:
@@ -172,7 +172,7 @@ def _build(program: Program, settings: Settings) -> _Parts:
         controller = Controller(fenced, program.factory, wiring, metrics, elector)
     except Exception as error:
         structlog.get_logger().debug("the provisioner can't be built", exc_info=True)
-        raise StartFailed(f"the provisioner can't be built: {type(error).__name__}: {error}") from error
+        raise StartFailed(f"the provisioner cannot be created: {type(error).__name__}: {error}") from error
     return _Parts(client=client, metrics=metrics, elector=elector, controller=controller)
 
 

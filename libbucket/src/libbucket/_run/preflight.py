@@ -123,10 +123,12 @@ def _features(client: KubeClient) -> CrdFeatures:
     log = structlog.get_logger()
     features = _published_features(client)
     if features is None:
-        log.warning("can't see what the installed CRDs keep; takes them for our own")
+        log.warning("cannot read the installed CRD schemas; assuming the bundled CRDs")
         return CrdFeatures()
     if features.losses():
-        log.warning("the installed CRDs are not ours, and lose something", lost="; ".join(features.losses()))
+        log.warning(
+            "the installed CRDs differ from the bundled ones and prune fields", lost="; ".join(features.losses())
+        )
     return features
 
 

@@ -50,7 +50,7 @@ class Settings:
         namespaces: only these; empty for all.
         admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
         watch_secrets: whether Secrets are listed and watched.
-        workers: claims worked on at once.
+        workers: maximum number of concurrent reconciles.
         leader_elect: whether replicas agree on one that works.
         leader_elect_namespace: of the Lease; "" takes the pod's own.
         bind_address: of `/healthz`, `/readyz` and `/metrics`; None turns them off.

@@ -61,7 +61,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         namespaces: to watch; empty for all.
         admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
         watch_secrets: whether Secrets are watched.
-        workers: claims worked on at once.
+        workers: maximum number of concurrent reconciles.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two looks for drift; 0 for never.
         repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.

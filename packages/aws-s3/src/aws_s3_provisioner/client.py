@@ -349,9 +349,9 @@ def _hear_out_a_proxy(response_dict: Any, event_name: str, **_: object) -> None:
         return
     told: Any = {"delay": parse_retry_after(headers.get("Retry-After")), "request_id": request_id_in(headers)}
     if status in {429, 503}:
-        raise Throttled(f"AWS, or what stands before it, asks for fewer requests (HTTP {status})", **told)
+        raise Throttled(f"AWS, or a proxy before it, throttles requests (HTTP {status})", **told)
     if status >= 500:
-        raise StoreUnavailable(f"AWS, or what stands before it, can't answer now (HTTP {status})", **told)
+        raise StoreUnavailable(f"AWS, or a proxy before it, is unavailable (HTTP {status})", **told)
 
 
 def _is_page(body: bytes) -> bool:

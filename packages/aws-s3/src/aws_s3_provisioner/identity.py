@@ -94,7 +94,7 @@ class Identity:
         found = known or self._create()
         if not self._is_ours(found):
             raise RetrySlowly(
-                f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it by hand",
+                f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it manually",
                 reason=Reason.ACCESS_DENIED,
             )
         if not is_stamped(found.tags):
@@ -147,7 +147,7 @@ class Identity:
             self.delete_keys(self.keys().keys() - {spared})
             made = self._create_key()
         if made is None:
-            raise NotReady(f"user {self.name} got other keys at the same time", delay=1)
+            raise NotReady(f"user {self.name} received other keys concurrently", delay=1)
         return made
 
     def delete_keys(self, access_key_ids: Iterable[str]) -> None:
@@ -187,7 +187,7 @@ class Identity:
                 self._detach(self.managed_policy)
             self._delete_user()
             if self._find() is not None:
-                raise NotReady(f"IAM still knows user {self.name}, which was removed", delay=1)
+                raise NotReady(f"IAM still lists user {self.name}, which was removed", delay=1)
         if self.managed_policy:
             self._remove_managed_policy()
 
@@ -200,7 +200,7 @@ class Identity:
         if self.is_recorded and not is_stamped(found.tags):
             raise RetrySlowly(
                 f"IAM user {self.name} has lost the tags that say whose it is: nothing of it is removed, and its "
-                f"access keys work on; restore {', '.join(self.owner.stamp())}, or remove the user by hand",
+                f"access keys work on; restore {', '.join(self.owner.stamp())}, or remove the user manually",
                 reason=Reason.ACCESS_DENIED,
             )
 
@@ -285,7 +285,7 @@ class Identity:
 def _in_use(user: str, left: list[str], request_id: str) -> UserInUse:
     what = ", ".join(left[:_MOST_NAMED]) or "something that IAM does not name"
     return UserInUse(
-        f"the credentials are withdrawn, and IAM keeps user {user} because it has {what}: remove it by hand, or let "
+        f"the credentials are withdrawn, and IAM keeps user {user} because it has {what}: remove it manually, or let "
         "the provisioner do it with the permission in brackets",
         request_id=request_id,
     )

@@ -164,7 +164,7 @@ def test_what_only_an_administrator_can_remove_is_named(world: World) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Identity, "_delete_user", with_conflict)
-        with pytest.raises(RetrySlowly, match="by hand"):
+        with pytest.raises(RetrySlowly, match="manually"):
             world.provisioner.revoke(tenant.record)
     assert_shut_out(tenant, bucket=world.foreign_bucket())
     world.revoke(tenant.record)

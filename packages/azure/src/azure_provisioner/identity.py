@@ -391,7 +391,7 @@ class _NoContainer(NotReady):
     """There is no such container (any more)."""
 
     def __init__(self, container: str) -> None:
-        super().__init__(f"container {container} was removed while this was going on")
+        super().__init__(f"container {container} was deleted concurrently")
 
 
 def _stored_policy(found: Any) -> StoredPolicy:

@@ -257,7 +257,7 @@ def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool
         is_new = request.storage.create(request.container, request.of.owner.stamp())
         found = request.storage.find(request.container)
     if found is None:
-        raise NotReady(f"container {request.container} was removed while this was going on")
+        raise NotReady(f"container {request.container} was deleted concurrently")
     if not request.owns(found):
         raise _not_ours(request.container)
     if not request.of.owner.is_stamped_on(found.metadata):

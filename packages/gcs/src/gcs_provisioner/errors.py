@@ -66,7 +66,7 @@ _PERIMETER: Final = (
     "id up in the VPC Service Controls troubleshooter"
 )
 _BILLING: Final = "billing of the Google Cloud project is disabled or closed ({status} {reason} for {permission})"
-_PAYER: Final = "the bucket bills whoever asks (requester pays), which this provisioner does not support ({reason})"
+_PAYER: Final = "the bucket is a Requester Pays bucket, which this provisioner does not support ({reason})"
 _KMS: Final = (
     "Cloud KMS does not let Cloud Storage use the key that kmsKeyName names ({status} {reason}): grant "
     "roles/cloudkms.cryptoKeyEncrypterDecrypter on it to the project's Cloud Storage service agent"
@@ -187,7 +187,7 @@ def translated(call: Call) -> Iterator[None]:
     except (http.RequestException, OSError) as error:
         raise _from_transport(error, call) from error
     except (media.DataCorruption, media.InvalidPathError, resumable.DataCorruption) as error:
-        raise StoreUnavailable(f"what {call.url} answered was damaged on its way") from error
+        raise StoreUnavailable(f"the response of {call.url} was corrupted") from error
     except (ET.ParseError, ValueError, RecursionError) as error:
         raise _not_google(call) from error
 

@@ -167,7 +167,7 @@ class Identity:
             if self._write_policy({**policy, "version": 3, "bindings": bindings}):
                 return True
             self.clients.patience.step_back(attempt)
-        raise NotReady(f"the policy of service account {self.email} is being written by others all the time", delay=2)
+        raise NotReady(f"the policy of service account {self.email} is being modified concurrently", delay=2)
 
     def hmac_keys(self) -> list[HMACKeyMetadata]:
         """The account's HMAC keys but the deleted ones; none where there is no account."""
@@ -333,7 +333,7 @@ class Identity:
                 token = str(answer.get("nextPageToken", ""))
                 if not token:
                     return False
-        raise NotReady(f"project {self.clients.project} lists its service accounts without an end")
+        raise NotReady(f"project {self.clients.project} does not end its list of service accounts")
 
     def _create(self) -> None:
         permission = "iam.serviceAccounts.create"

@@ -344,8 +344,8 @@ def _find_taken(request: _Request) -> Bucket:
         found = request.storage.find(request.bucket)
     except PermissionDenied as refusal:
         raise BucketExists(
-            f"bucket {request.bucket} exists and is somebody else's: names are shared by all users of Google Cloud "
-            "Storage (or the administrator lacks storage.buckets.get on it)",
+            f"bucket {request.bucket} exists and belongs to another project: names are shared by all users of Google "
+            "Cloud Storage (or the administrator lacks storage.buckets.get on it)",
             request_id=refusal.request_id,
         ) from refusal
     if found is None:
@@ -381,7 +381,7 @@ def _open_bucket(request: _Request) -> None:
                 raise unknown.refusal from unknown
             return False
         if not is_there:
-            raise NotReady(f"bucket {request.bucket} was removed by somebody while this was going on")
+            raise NotReady(f"bucket {request.bucket} was deleted concurrently")
         return True
 
     if not request.clients.patience.until(is_open, request.clients.patience.account):

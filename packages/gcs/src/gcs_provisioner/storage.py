@@ -146,7 +146,7 @@ class Storage:
                 return True
             refused = policy.etag
             self.clients.patience.step_back(attempt)
-        raise NotReady(f"the policy of bucket {bucket} is being written by others all the time", delay=2)
+        raise NotReady(f"the policy of bucket {bucket} is being modified concurrently", delay=2)
 
     def find_bindings(self, bucket: str) -> list[Mapping[str, Any]] | None:
         """The bindings of the bucket's policy; None where there is no bucket."""
@@ -217,7 +217,7 @@ class Storage:
         for folder in sorted(folders, reverse=True):  # what is in another goes before it
             self._remove_folder(bucket, folder)
         if not folders or not self._is_removed(bucket):
-            raise NotReady(f"bucket {bucket} is not empty: something was written into it while it was being deleted")
+            raise NotReady(f"bucket {bucket} is not empty: objects were written during its deletion")
 
     def _is_removed(self, bucket: str) -> bool:
         """Removes the bucket; False where Google says that it holds something."""

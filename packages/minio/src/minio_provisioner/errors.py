@@ -71,7 +71,7 @@ _LOCKED = "MinIO at {url} refuses {permission}: an object is locked ({code})"
 _BUSY = "MinIO at {url} asks for fewer requests ({code})"
 _DOWN = "MinIO at {url} can't answer now ({code})"
 _FULL = "a limit of MinIO at {url} is reached ({code})"
-_IN_USE = "the policy of this claim was attached to other users or groups by hand: detach it from them first ({code})"
+_IN_USE = "the policy of this claim was manually attached to other users or groups: detach it from them first ({code})"
 _REFILLED = "something was written into the bucket while it was being emptied ({code})"
 _NO_USERS = (
     "MinIO at {url} takes its users from LDAP and makes no users of its own ({code}), so claims can't have credentials "

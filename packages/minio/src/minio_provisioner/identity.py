@@ -178,7 +178,7 @@ class Identity:
                 if code_of(error) != _NO_USER:
                     raise
         if self.find() is not None:
-            raise NotReady(f"MinIO still knows user {self.user}, which was removed", delay=1)
+            raise NotReady(f"MinIO still lists user {self.user}, which was removed", delay=1)
 
     def withdraw(self) -> None:
         """Removes the claim's users, then the policy: MinIO removes none that is still attached."""

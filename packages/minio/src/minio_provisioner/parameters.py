@@ -200,7 +200,7 @@ def _parse_size(key: str, value: str) -> int:
     except ValueError as error:
         raise InvalidConfig(f"additionalConfig.{key} {error}") from error
     if size > _LARGEST_SIZE:
-        raise InvalidConfig(f"additionalConfig.{key} is more than MinIO can count: {shown(value)}")
+        raise InvalidConfig(f"additionalConfig.{key} is larger than MinIO supports: {shown(value)}")
     return size
 
 

@@ -150,7 +150,7 @@ class Binder:
             known = self._buckets.patch(
                 known, manifests.reclaim_patch(known, claim, record=encode(record), reclaim_policy=policy)
             )
-            message = f"Bucket {known.endpoint.bucket_name} of the earlier claim of this name is this claim's again"
+            message = f"Bucket {known.endpoint.bucket_name} of the earlier claim of this name was reclaimed"
             self._reporter.event(claim, "Normal", Reason.RECLAIMED, message)
         patch = manifests.intent_patch(known, claim, label=world.label, record=encode(record))
         return self._buckets.patch(known, patch), record

@@ -67,10 +67,12 @@ class BucketObjects:
         try:
             found = self._client.read(BUCKETS, name)
         except Unreadable as error:
-            self._log.warning("ObjectBucket can't be read; using another name", object_bucket=name, error=str(error))
+            self._log.warning(
+                "ObjectBucket cannot be decoded; using another name", object_bucket=name, error=str(error)
+            )
             return
         except NotFound as error:
-            raise Conflict(f"ObjectBucket {name} has just gone") from error
+            raise Conflict(f"ObjectBucket {name} was deleted concurrently") from error
         self._caches.buckets.observe(found)
         raise Conflict(f"ObjectBucket {name} exists already")
 
@@ -133,7 +135,7 @@ class BucketObjects:
                 return self._client.patch(BUCKETS, ob.metadata.name, patch)
             except Conflict:
                 ob = self._client.read(BUCKETS, ob.metadata.name)
-        raise Conflict(f"ObjectBucket {ob.metadata.name if ob else ''} is changed all the time")
+        raise Conflict(f"ObjectBucket {ob.metadata.name if ob else ''} keeps changing")
 
     def _stand_in(self, ob: ObjectBucketObject, claim: ObjectBucketClaim) -> ObjectBucketObject | None:
         meta = claim.metadata

@@ -175,9 +175,9 @@ class Releaser:
             now = self._write_released(now)
         self._caches.buckets.observe(now)
         if now.metadata.uid != ob.metadata.uid:
-            raise Conflict(f"ObjectBucket {ob.metadata.name} is another one now")
+            raise Conflict(f"ObjectBucket {ob.metadata.name} was replaced by another object")
         if claim is not None and owner_of(now, "").uid != claim.metadata.uid:
-            raise Conflict(f"ObjectBucket {ob.metadata.name} is of another claim now")
+            raise Conflict(f"ObjectBucket {ob.metadata.name} now belongs to another claim")
         return now
 
     def _write_released(self, ob: ObjectBucketObject) -> ObjectBucketObject:

@@ -107,7 +107,7 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
         message=(
             "its ObjectBucket and its StorageClass are both gone, so that nobody knows which store holds the bucket: "
             f"create StorageClass {claim.class_name!r} again, "
-            f"or remove the finalizer {_api.FINALIZER} and clean up by hand"
+            f"or remove the finalizer {_api.FINALIZER} and clean up manually"
         ),
     )
 
@@ -152,7 +152,7 @@ def _wrong_rules(world: Snapshot) -> Blocked | None:
         return Blocked(reason=error.reason, message=error.message)
     if rules.policy is DeletionPolicy.PURGE or world.keeps_data:
         return None
-    message = "StorageClass parameters: deletionPolicy IfEmpty is nothing that this provisioner can do"
+    message = "StorageClass parameters: this provisioner does not support deletionPolicy IfEmpty"
     return Blocked(reason=Reason.INVALID_PARAMETERS, message=message)
 
 

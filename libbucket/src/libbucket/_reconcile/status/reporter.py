@@ -258,7 +258,7 @@ class Reporter:
             with suppress(NotFound):
                 self._client.read(CLAIMS, claim.metadata.name, namespace=claim.metadata.namespace)
                 self._identity.installed.doubt()
-                raise Conflict("claims have no status subresource any more")
+                raise Conflict("claims no longer have a status subresource")
         return claim
 
 
