@@ -159,7 +159,8 @@ def _settle(request: Request) -> bool:
         return False
     if request.owner.is_stamped_on(tags):
         return True
-    if not _may_stamp(request, tags):
+    # Another replica may have stamped it since, and removed its note: then the tags tell.
+    if not _may_stamp(request, tags) and (tags or not _is_ours(request)):
         raise _not_ours(request.bucket)
     request.storage.stamp(request.bucket, {**tags, **_stamp(request)})
     return True
