@@ -102,7 +102,7 @@ def _in_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("KUBERNETES_SERVICE_HOST", "KUBECONFIG", "HTTPS_PROXY", "ALL_PROXY", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(connection, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(connection, "_RETRY", Backoff(base=0.01, ceiling=0.05))
     monkeypatch.setattr(connection, "_REFUSED", Backoff(base=0.01, ceiling=0.05))
 

@@ -60,7 +60,7 @@ def api_server(token: str = "first", uid: str = "cluster-1") -> Iterator[ApiServ
 
 @pytest.fixture(autouse=True)
 def _looks_at_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "CHECK_SECONDS", 0.0)
 
 
 def write(path: Path, url: str, **user: str) -> None:

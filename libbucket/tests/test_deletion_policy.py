@@ -52,9 +52,9 @@ def test_a_grace_period_that_is_none_is_a_mistake(text: str) -> None:
 
 
 def test_who_meets_a_protected_bucket_is_told_what_allows_its_purge() -> None:
-    by_claim = plan_deletion({"deletionPolicy": "IfEmpty"}).mend
-    by_admin = plan_deletion({"deletionPolicy": "IfEmpty", "purgeByAnnotation": "false"}, on_claim="Purge").mend
-    misspelt = plan_deletion({}, on_claim="ifempty").mend
+    by_claim = plan_deletion({"deletionPolicy": "IfEmpty"}).remedy
+    by_admin = plan_deletion({"deletionPolicy": "IfEmpty", "purgeByAnnotation": "false"}, on_claim="Purge").remedy
+    misspelt = plan_deletion({}, on_claim="ifempty").remedy
 
     assert "annotate the claim with objectbucket.io/deletion-policy=Purge" in by_claim
     assert "annotate the ObjectBucket, as an administrator" in by_admin

@@ -127,4 +127,4 @@ def test_an_answer_that_is_no_openapi_document_is_an_error_of_the_cluster_and_ch
 
     with pytest.raises(ClusterUnavailable, match="not an OpenAPI document"):
         read_crd_features(Odd({}))
-    assert not InstalledCrds(Odd({}), CrdFeatures()).look()
+    assert not InstalledCrds(Odd({}), CrdFeatures()).has_changed()

@@ -164,12 +164,12 @@ THE_CLUSTER = Bind(calls_store=False)
         pytest.param(
             a_bound_world(bucket=a_bucket(deletionTimestamp=DELETED)), id="the ObjectBucket being deleted by hand"
         ),
-        pytest.param(a_bound_world(recheck=Recheck.REPAIR), id="the time to look for drift has come"),
+        pytest.param(a_bound_world(recheck=Recheck.FULL), id="the time to look for drift has come"),
         pytest.param(
-            a_bound_world(recheck=Recheck.REPAIR, storage_class=None), id="drift of a claim whose class is gone"
+            a_bound_world(recheck=Recheck.FULL, storage_class=None), id="drift of a claim whose class is gone"
         ),
         pytest.param(a_bound_world(needs_renewal=True), id="the credentials are about to end"),
-        pytest.param(a_bound_world(needs_renewal=True, recheck=Recheck.LOOK), id="both at once"),
+        pytest.param(a_bound_world(needs_renewal=True, recheck=Recheck.DRIFT_CHECK), id="both at once"),
         pytest.param(
             a_new_world(claim=a_claim({}), bucket=a_bucket(), record=a_record(), earlier_uid="uid-0"),
             id="a nameless claim that gets the bucket of an earlier one back",
@@ -195,13 +195,13 @@ def test_the_store_is_called_when_its_side_may_not_be_as_wanted(world: Snapshot)
 @pytest.mark.parametrize(
     "world",
     [
-        pytest.param(a_bound_world(recheck=Recheck.LOOK), id="in order"),
-        pytest.param(a_bound_world(recheck=Recheck.LOOK, config_map=ABSENT), id="wrong in the cluster only"),
-        pytest.param(a_bound_world(recheck=Recheck.LOOK, storage_class=None), id="its class gone"),
+        pytest.param(a_bound_world(recheck=Recheck.DRIFT_CHECK), id="in order"),
+        pytest.param(a_bound_world(recheck=Recheck.DRIFT_CHECK, config_map=ABSENT), id="wrong in the cluster only"),
+        pytest.param(a_bound_world(recheck=Recheck.DRIFT_CHECK, storage_class=None), id="its class gone"),
     ],
 )
 def test_the_regular_look_for_drift_is_a_look_first(world: Snapshot) -> None:
-    assert decide(world) == Bind(calls_store=True, looks_first=True)
+    assert decide(world) == Bind(calls_store=True, checks_drift_first=True)
 
 
 @pytest.mark.parametrize(
@@ -549,7 +549,7 @@ def test_whether_a_bucket_may_be_purged_is_decided_by_who_may_decide_it(world: S
 
     assert isinstance(action, Release)
     assert action.plan.policy == DeletionPolicy(policy)
-    assert bool(action.plan.mend) is (policy == "IfEmpty")
+    assert bool(action.plan.remedy) is (policy == "IfEmpty")
 
 
 @pytest.mark.parametrize(

@@ -343,8 +343,8 @@ def test_a_working_key_is_not_replaced_when_a_node_refuses_it() -> None:
     before = keys_of(core, key)
     core.store.distrusts = True
     for _ in range(6):
-        core.reconcile(key, recheck=Recheck.LOOK)
-        core.reconcile(key, recheck=Recheck.REPAIR)
+        core.reconcile(key, recheck=Recheck.DRIFT_CHECK)
+        core.reconcile(key, recheck=Recheck.FULL)
     core.store.distrusts = False
     assert keys_of(core, key) == before
     assert identities(core) == 1
@@ -489,7 +489,7 @@ def test_a_restored_object_bucket_without_a_status_is_no_deletion() -> None:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), Throttled("busy")])
-@pytest.mark.parametrize("recheck", [Recheck.LOOK, Recheck.REPAIR])
+@pytest.mark.parametrize("recheck", [Recheck.DRIFT_CHECK, Recheck.FULL])
 def test_a_drift_check_that_meets_an_outage_writes_nothing(error: Exception, recheck: Recheck) -> None:
     core, store = away()
     keys = [core.create_claim(f"claim-{number}", bucketName=f"bucket-{number}") for number in range(20)]

@@ -46,17 +46,17 @@ def taken(queue: WorkQueue) -> str:
 def test_a_recheck_that_was_not_finished_is_kept_for_the_next_try(retry: Retry) -> None:
     queue, _ = a_queue()
     policy = RequeuePolicy(queue)
-    policy.plan("shop/photos", Outcome(result=Reason.STORE_UNAVAILABLE, retry=retry), Recheck.REPAIR)
-    assert policy.take_recheck("shop/photos") is Recheck.REPAIR
+    policy.plan("shop/photos", Outcome(result=Reason.STORE_UNAVAILABLE, retry=retry), Recheck.FULL)
+    assert policy.take_recheck("shop/photos") is Recheck.FULL
     assert policy.take_recheck("shop/photos") is Recheck.NONE
 
 
 def test_the_deeper_of_two_rechecks_counts() -> None:
     queue, _ = a_queue()
     policy = RequeuePolicy(queue)
-    policy.schedule_recheck("shop/photos", Recheck.REPAIR, 1.0)
-    policy.schedule_recheck("shop/photos", Recheck.LOOK, 0.5)
-    assert policy.take_recheck("shop/photos") is Recheck.REPAIR
+    policy.schedule_recheck("shop/photos", Recheck.FULL, 1.0)
+    policy.schedule_recheck("shop/photos", Recheck.DRIFT_CHECK, 0.5)
+    assert policy.take_recheck("shop/photos") is Recheck.FULL
 
 
 def test_an_outage_is_retried_within_half_a_minute_and_a_wrong_class_within_five() -> None:

@@ -69,10 +69,10 @@ def test_a_key_whose_reconcile_raised_is_tried_again() -> None:
     queue = WorkQueue(clock=ManyTimesFaster(), pace=1000.0)
     policy = RequeuePolicy(queue)
     pool, threads = workers(reconciler, queue, policy=policy), Threads(failed.append)
-    policy.schedule_recheck("shop/photos", Recheck.REPAIR, 0.0)
+    policy.schedule_recheck("shop/photos", Recheck.FULL, 0.0)
     threads.start(pool.run, "worker-0")
     assert reconciler.worked.wait(SECONDS)
-    assert reconciler.asked == [("shop/photos", Recheck.REPAIR)] * 2
+    assert reconciler.asked == [("shop/photos", Recheck.FULL)] * 2
     assert failed == ["worker-0"]
     threads.stop()
     pool.stop()

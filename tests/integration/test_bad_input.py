@@ -347,7 +347,7 @@ def test_a_claim_with_neither_name_fails_until_it_gets_one(world: World) -> None
     assert ("Warning", "InvalidClaim") in world.events()
 
 
-def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_it_is_looked_at(world: World) -> None:
+def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_it_is_reconciled(world: World) -> None:
     with world.core():
         world.claim(spec={"bucketName": "Not A Name"})
         told = world.wait_reason("InvalidClaim")

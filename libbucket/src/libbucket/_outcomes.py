@@ -1,4 +1,4 @@
-"""What each reason means to the core: one row for each `Reason`, and every reader of it looks here. Pure data.
+"""What each reason means to the core: one row for each `Reason`, and the only such table. Pure data.
 
 Read by planning (when to requeue), by the guarded provisioner calls (did the store answer?), by the controller (is
 this an outage?) and by status and metrics (who has to act?). A new `Reason` without a row fails the unit tests.

@@ -24,12 +24,12 @@ def wait_until(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Whether it became so within the bound; looks once at least.
+    """Polls; gives whether it became so within the bound. Polls once at least.
 
     Args:
-        is_so: looks.
-        seconds: the bound: no look begins later than this.
-        pause: seconds between the first two looks; it doubles, up to two seconds.
+        is_so: the poll.
+        seconds: the bound: no poll begins later than this.
+        pause: seconds between the first two polls; it doubles, up to two seconds.
         sleep: waits.
         clock: seconds that never run backwards.
     """

@@ -16,7 +16,7 @@ class               what the core does next                                 what
 ==================  ======================================================  ==========================
 
 A claim that is Bound already keeps its phase and its Secret whatever the error. Messages are shown to the
-claim's author in a condition and an Event: say what is wrong, name the field and the mend, never a secret.
+claim's author in a condition and an Event: say what is wrong, name the field and the fix, never a secret.
 """
 
 from __future__ import annotations
@@ -116,13 +116,13 @@ class RetrySoon(ProvisionerError):
 
 
 class RetrySlowly(ProvisionerError):
-    """Somebody has to mend the configuration: the core tries again rarely, and at once after an edit."""
+    """Configuration error: retried with a long back-off, and immediately after an edit."""
 
     default_reason = Reason.INVALID_PARAMETERS
 
 
 class Terminal(ProvisionerError):
-    """No retry can mend this: the claim is Failed until it, or its class, is edited."""
+    """Permanent: no retry succeeds; the claim is Failed until it, or its class, is edited."""
 
     default_reason = Reason.INVALID_CLAIM
 
@@ -146,8 +146,8 @@ class NotReady(RetrySoon):
 class PurgeUnfinished(RetrySoon):
     """`delete`: this call removed what it may at a time, and there is more.
 
-    Not a failure: nothing backs off. Other claims have their turn, then `delete` comes again and goes on where it was.
-    The claim shows how much was removed so far.
+    Not a failure: nothing backs off. The key is requeued behind the others, then `delete` is called again and
+    continues. The claim shows how much was removed so far.
 
     Args:
         removed: objects, versions, delete markers and unfinished uploads that this call removed.

@@ -3,7 +3,7 @@
 You write four verbs. The core does the rest: watching, queueing, deciding, retrying, the Secret, the
 ConfigMap, the ObjectBucket, phases, conditions, Events, metrics, leader election, the command line.
 
-**Every call may come again**, after a crash at any point, from any replica, with the same arguments. So:
+**Every call may be repeated**, after a crash at any point, from any replica, with the same arguments. So:
 same again gives the same result; gone already is success; exists but is not ours is `BucketExists`.
 
 ==============  =================================  ==================================================
@@ -15,11 +15,11 @@ verb            returns normally                   raises
                 class names                        Nothing is undone: the claim keeps its finalizer, and
                                                    `delete` or `revoke` cleans up when it is deleted.
 `delete`        the claim and its objects go       `RetrySoon`, `RetrySlowly`, `Terminal`: the claim stays,
-`revoke`        the same; the bucket stays         says why, and the verb comes again: soon, rarely, rarely.
+`revoke`        the same; the bucket stays         says why, and the verb is retried: soon, rarely, rarely.
 ==============  =================================  ==================================================
 
 Anything else that is raised is a bug of the provisioner: it is logged, the claim shows `InternalError`
-without the exception's text (which could hold a secret), and the verb comes again with back-off.
+without the exception's text (which could hold a secret), and the verb is retried with back-off.
 
 One provisioner object serves all workers at once, from several threads: keep configuration in it, and no
 state of a request. Every network call needs a time limit; let the SDK retry little, because the core does.
@@ -61,7 +61,7 @@ class Provisioner(ABC):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, an identity, and credentials that reach this bucket and nothing else.
 
-        Look before creating. A bucket of that name is yours only if it carries `options.owner`'s stamp;
+        Check before creating. A bucket of that name is yours only if it carries `options.owner`'s stamp;
         otherwise raise `BucketExists` and touch nothing. Stamp a new bucket in the call that creates it
         where the store can, in the next call where it can't.
 
@@ -116,7 +116,7 @@ class Provisioner(ABC):
         """Withdraws what `provision` or `grant` gave; the bucket and its data stay untouched.
 
         The credentials must have stopped working when this returns. If the store can't promise that yet,
-        raise `NotReady`, and it comes again.
+        raise `NotReady`, and it is retried.
 
         Raises:
             ProvisionerError: see the table at the top of this module.
@@ -168,9 +168,9 @@ class EmptyBucketDeleter(ABC):
         """As `Provisioner.delete`, but never removes data.
 
         What counts is whatever holds data or keeps its history: objects, older versions, delete markers, the parts of
-        unfinished uploads. Look first; where there is something, touch nothing, not even the credentials, so that
+        unfinished uploads. Check first; where there is something, touch nothing, not even the credentials, so that
         their owner can empty the bucket. Where there is nothing, withdraw the credentials, then remove the bucket by a
-        call that the store refuses for a bucket that is not empty, if it has one; if not, look once more in between.
+        call that the store refuses for a bucket that is not empty, if it has one; if not, check once more in between.
 
         Raises:
             BucketNotEmpty: it holds something.
@@ -181,7 +181,7 @@ class EmptyBucketDeleter(ABC):
 class Inspector(ABC):
     """A further ability: telling cheaply that a bound claim is still as it should be.
 
-    The core finds it with isinstance. Where it is there, the regular look for drift (`--resync-interval`) costs the
+    The core finds it with isinstance. Where it is there, the regular drift check (`--resync-interval`) costs the
     store this one call for each bound claim, and `provision` or `grant` is called only where it answers False.
     """
 
@@ -196,7 +196,7 @@ class Inspector(ABC):
             options: as `provision` or `grant` would get it; `credentials` are what the Secret holds.
 
         Returns:
-            False where the verb has to be called to mend or to find out.
+            False where the verb has to be called, to repair or to find out.
 
         Raises:
             ProvisionerError: the store did not say.

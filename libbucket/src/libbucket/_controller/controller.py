@@ -158,8 +158,8 @@ class Controller:
         for number in range(self._settings.workers):
             self._threads.start(self._workers.run, f"worker-{number}")
         for name, depth, interval in (
-            ("resync", Recheck.LOOK, self._settings.resync_interval),
-            ("repair", Recheck.REPAIR, self._settings.repair_interval),
+            ("resync", Recheck.DRIFT_CHECK, self._settings.resync_interval),
+            ("repair", Recheck.FULL, self._settings.repair_interval),
         ):
             if interval > 0:
                 self._threads.start(partial(self._recheck_all, depth, interval), name)
@@ -254,7 +254,7 @@ class Controller:
     def _watch_crds(self) -> None:
         while not self._stopping.is_set():
             self._installed.wait(self._settings.crd_interval)
-            if not self._stopping.is_set() and self._installed.look():
+            if not self._stopping.is_set() and self._installed.has_changed():
                 self._router.enqueue_all()  # what was lost on a claim, or can be said on it again
 
     def _recheck_all(self, depth: Recheck, interval: float) -> None:

@@ -182,7 +182,7 @@ class LeaderElector:
             self._renew_or_acquire()
             self._failing = False
         except (Conflict, AlreadyExists):
-            self._lease = None  # somebody was faster; look again at the next attempt
+            self._lease = None  # another replica was faster; read it at the next attempt
         except KubeError as error:
             self._lease = None
             if not self._failing:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from libbucket._kube.client_config import ClientConfig
     from libbucket._kube.config import Access
 
-LOOK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 0.5
 """What the thread that starts a reload waits for it, so that a file that has changed is used by this very request."""
 
@@ -82,7 +82,7 @@ class Connection:
         self._access = access
         self._pool_size = pool_size
         self._looking = threading.Lock()
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         self._reload: threading.Thread | None = None
         self._files = config.files
         self._failures = 0
@@ -104,7 +104,7 @@ class Connection:
 
     def live(self) -> Live:
         """What the next request is to use. Never waits for longer than a moment, and raises nothing."""
-        if self._access is not None and time.monotonic() - self._looked_at >= LOOK_SECONDS:
+        if self._access is not None and time.monotonic() - self._checked_at >= CHECK_SECONDS:
             self._look(self._access)
         return self._live
 
@@ -136,10 +136,10 @@ class Connection:
 
     def _look(self, access: Access) -> None:
         if not self._looking.acquire(blocking=False):
-            return  # another thread looks
+            return  # another thread checks
         try:
-            self._looked_at = time.monotonic()
-            if (self._reload is not None and self._reload.is_alive()) or not self._is_stale(self._looked_at):
+            self._checked_at = time.monotonic()
+            if (self._reload is not None and self._reload.is_alive()) or not self._is_stale(self._checked_at):
                 return
             reload = threading.Thread(target=self._load, args=(access,), name="cluster-access", daemon=True)
             reload.start()

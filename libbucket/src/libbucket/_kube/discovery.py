@@ -69,15 +69,15 @@ class InstalledCrds:
         self.features = features
 
     def doubt(self) -> None:
-        """Something that was written is not there: asks for a look soon."""
+        """Something that was written is not there: asks for a check soon."""
         self._doubted.set()
 
     def wait(self, seconds: float) -> None:
-        """Returns when it is time to look: after these seconds, or once there is doubt."""
+        """Waits for the next check: for these seconds, or until there is doubt."""
         self._doubted.wait(seconds)
 
-    def look(self) -> bool:
-        """Looks, and gives whether something is otherwise than it was; where the API server does not say, no."""
+    def has_changed(self) -> bool:
+        """Whether the installed CRDs have changed; False where the API server does not answer."""
         self._doubted.clear()
         try:
             found = read_crd_features(self._client)

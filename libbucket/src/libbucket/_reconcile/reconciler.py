@@ -85,7 +85,7 @@ class Reconciler:
         self._log = structlog.get_logger()
 
     def reconcile(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Outcome:
-        """Looks at one claim and does what is next.
+        """Reconciles one claim: one step towards its spec.
 
         Args:
             key: `namespace/name`.

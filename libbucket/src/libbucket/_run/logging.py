@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import Processor
 
-DEBUG_VERBOSITY: Final = 4  # Kubernetes' convention: up to 3 is for operators, from 4 on for whoever looks for a bug
+DEBUG_VERBOSITY: Final = 4  # Kubernetes' convention: up to 3 is for operators, from 4 on for debugging
 _RETRIES: Final = "urllib3.connectionpool"  # warns of each retry; what fails in the end is said by us, once
 
 

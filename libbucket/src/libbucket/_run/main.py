@@ -1,6 +1,6 @@
 """The life of the process: settings, log, cluster, controller, a signal, the end.
 
-Reads top-down as what happens. Everything that an operator can mend ends in one line and an exit code; only a
+Reads top-down as what happens. A problem that an operator can fix ends in one line and an exit code; only a
 mistake of ours shows a traceback, in the log.
 """
 
@@ -96,7 +96,7 @@ def _run(program: Program, settings: Settings) -> int:
         with caught_signals() as signals:
             _live(program, settings, signals)
     except (StartFailed, KubeError) as error:
-        log.error(_one_line(str(error)))  # noqa: TRY400 - an operator can mend it; a traceback only hides that
+        log.error(_one_line(str(error)))  # noqa: TRY400 - an operator can fix it; a traceback only hides that
         return FAILED
     except Interrupted:
         log.info("interrupted during startup")

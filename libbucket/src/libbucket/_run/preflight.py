@@ -1,6 +1,6 @@
-"""What is looked at before anything starts: the way to the cluster, our rights in it, its CRDs.
+"""Checks before the start: access to the cluster, RBAC permissions, CRDs.
 
-Everything that an operator has to mend is found here, at once, and said in one sentence, instead of turning up
+Every problem that an operator has to fix is reported here, at once, in one sentence, instead of turning up
 later in the log of a watch. Reads only.
 """
 
@@ -53,7 +53,7 @@ class ClusterFacts:
 def check_cluster(
     client: KubeClient, *, namespaces: tuple[str, ...], lease: tuple[str, str] | None, watch_secrets: bool = True
 ) -> ClusterFacts:
-    """Looks whether we can work here.
+    """Checks whether the provisioner can work in this cluster.
 
     Args:
         client: any.

@@ -55,8 +55,8 @@ class Settings:
         leader_elect_namespace: of the Lease; "" takes the pod's own.
         bind_address: of `/healthz`, `/readyz` and `/metrics`; None turns them off.
         allowed_config: `additionalConfig` keys that claims may use.
-        resync_interval: seconds between two looks for drift.
-        repair_interval: seconds between two times that the store's side is gone through in full.
+        resync_interval: seconds between two drift checks of a claim.
+        repair_interval: seconds between two full reconciliations of a claim.
         log_format: `text` or `json`.
         verbosity: from 4 on, the log also says why.
     """

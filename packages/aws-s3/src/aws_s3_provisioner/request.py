@@ -31,7 +31,7 @@ class Patience:
             sometimes minutes. What does not work by then is tried again by the next call, and other claims have their
             turn meanwhile.
         replica: for another replica that is making the same bucket.
-        poll: between two looks, at first; it doubles, up to two seconds.
+        poll: seconds between the first two polls; it doubles, up to two seconds.
         purge: removing objects.
         sleep: waits.
         clock: seconds that never run backwards.

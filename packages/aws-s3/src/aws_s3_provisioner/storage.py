@@ -1,4 +1,4 @@
-"""Bucket calls: look, make, stamp, try, purge, remove. Almost one function of the SDK each.
+"""Bucket calls: find, create, stamp, try, purge, remove. Almost one function of the SDK each.
 
 Used by `provisioner`, as the administrator. Knows nothing of users. Each call names the permission that it needs, for
 the message if AWS refuses it. What is set on a bucket is in `settings`.
@@ -203,7 +203,7 @@ class Storage:
         return not self._versions(bucket, 1) and not self._uploads(bucket)
 
     def check_unlocked(self, bucket: str) -> None:
-        """Looks for objects that are locked, as far as a bounded look goes.
+        """Looks for objects that are locked, as far as a bounded search goes.
 
         Raises:
             BucketNotEmpty: one is.

@@ -65,7 +65,7 @@ class Granted:
 
     Attributes:
         sas: the token.
-        renew_at: when the verb is to come again, before it ends.
+        renew_at: when the verb is to be called again, before it ends.
         state: what to remember about it.
     """
 

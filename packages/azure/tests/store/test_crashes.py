@@ -103,7 +103,7 @@ def test_another_worker_of_ours_that_makes_the_container_first_is_joined(world: 
     assert len(backend.administrator.policies(tenant.bucket)) == 1
 
 
-def test_a_container_that_was_changed_since_it_was_looked_at_is_looked_at_again_before_it_goes(
+def test_a_container_that_changed_since_its_check_is_checked_again_before_its_deletion(
     world: World, backend: AzureBackend
 ) -> None:
     """On Azure the name of a container is busy for 30 seconds after its deletion: a new one is never as old."""

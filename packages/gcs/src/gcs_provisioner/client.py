@@ -58,7 +58,7 @@ class Patience:
         key: for a key that was just made, and its permission, to count. Google says up to a minute for the one and has
             no bound for the other (minutes are usual), so the core calls again after this, and the same key is tried.
         purge: for removing objects, before the core calls again.
-        poll: between two looks, at first; it doubles, up to two seconds.
+        poll: seconds between the first two polls; it doubles, up to two seconds.
     """
 
     connect: float = 5.0

@@ -1,6 +1,6 @@
 """The service account of a claim, and the keys of it: made, listed, stopped, removed.
 
-Used by `provisioner` and `keys`, as the administrator. Knows nothing of buckets. Every call may come again: what is
+Used by `provisioner` and `keys`, as the administrator. Knows nothing of buckets. Every call is idempotent: what is
 there already is taken up, what is gone already is success.
 """
 

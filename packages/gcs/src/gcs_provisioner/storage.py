@@ -1,4 +1,4 @@
-"""Bucket calls: look, make, set, edit the policy, empty, remove. One function of Google's client each.
+"""Bucket calls: find, create, set, edit the policy, empty, remove. One function of Google's client each.
 
 Used by `provisioner`, as the administrator. Knows nothing of service accounts but what an edit of a policy is given.
 Each call names the permission that it needs, for the message if Google refuses it.
@@ -161,7 +161,7 @@ class Storage:
             return False
 
     def check_unlocked(self, bucket: str) -> None:
-        """Looks for objects that are held or retained, as far as a bounded look goes.
+        """Looks for objects that are held or retained, as far as a bounded search goes.
 
         Raises:
             BucketNotEmpty: one is.

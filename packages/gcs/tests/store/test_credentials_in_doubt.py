@@ -266,7 +266,7 @@ def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBac
     assert not world.administrator.bucket_exists(answer.bucket_name)
 
 
-def test_an_account_that_may_not_be_looked_at_is_none_of_those(world: World, double: GcsDouble) -> None:
+def test_an_account_that_may_not_be_read_is_none_of_those(world: World, double: GcsDouble) -> None:
     again, answer = bound(world, "hmac")
     without = set(double.store.accounts[f"provisioner@{double.project}.iam.gserviceaccount.com"].permissions)
     double.allow("provisioner", without - {"iam.serviceAccounts.get"})

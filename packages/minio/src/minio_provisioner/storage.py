@@ -1,4 +1,4 @@
-"""Bucket calls: look, make, stamp, set versioning, purge, remove. One function of MinIO's client each.
+"""Bucket calls: find, create, stamp, set versioning, purge, remove. One function of MinIO's client each.
 
 Used by `provisioner`, as the administrator. Knows nothing of users and policies. Each call names the permission
 that it needs, for the message if MinIO refuses it.
@@ -164,7 +164,7 @@ class Storage:
         return True
 
     def check_unlocked(self, bucket: str, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Looks for objects that are locked, as far as a bounded look goes: it takes two requests for each version.
+        """Looks for objects that are locked, as far as a bounded search goes: it takes two requests for each version.
 
         Args:
             bucket: one with object locking.

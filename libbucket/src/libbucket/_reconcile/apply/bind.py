@@ -1,4 +1,4 @@
-"""Brings a claim to Bound, step by step in the order of the wire contract. Each step may come again.
+"""Brings a claim to Bound, step by step in the order of the wire contract. Every step is idempotent.
 
     claim: finalizer, label, names -> ObjectBucket: the intent -> the store -> Secret -> ConfigMap
     -> ObjectBucket: endpoint and state, Bound -> claim: Bound
@@ -236,7 +236,7 @@ class Binder:
         if not action.calls_store:
             return self._as_recorded(ob, record)
         options = self._options(world, claim, ob, record)
-        if action.looks_first and self._store.is_intact(options):
+        if action.checks_drift_first and self._store.is_intact(options):
             return self._as_recorded(ob, record)
         return self._call_store(world, claim, record, options)
 
@@ -351,7 +351,7 @@ class Binder:
         )
         written = self._buckets.patch(ob, patch)
         kept = spec_hash(*manifests.spec_of(written))
-        if observed.spec and kept != observed.spec:  # somebody's CRD keeps less: that is no edit
+        if observed.spec and kept != observed.spec:  # an older CRD prunes fields: that is no edit
             notes = {_api.OBSERVED: encode(replace(observed, spec=kept))}
             written = self._buckets.patch(written, {"metadata": {"annotations": notes}})
         self._reporter.bucket_phase(written, Phase.BOUND)

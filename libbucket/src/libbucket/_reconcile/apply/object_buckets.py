@@ -143,7 +143,7 @@ class BucketObjects:
             with suppress(Conflict):
                 if name != ob.metadata.name:
                     return self.create(_copy(ob, name))
-        return None  # all those names are somebody's: do without, rather than never
+        return None  # all those names are taken: do without, rather than never
 
 
 def _copy(ob: ObjectBucketObject, name: str) -> dict[str, Any]:

@@ -255,7 +255,7 @@ class Releaser:
             self._delete(known, plan)
         except BucketExists:
             if observed_of(ob) is not None or record.earlier_uids:
-                raise  # it was made by us, and the stamp is gone: a person has to look before data goes
+                raise  # it was made by us, and the stamp is gone: an administrator has to confirm before data goes
             self._store.revoke(known)  # refused when it was claimed: the bucket was never ours, only the identity
 
     def _delete(self, known: ObjectBucket, plan: DeletionPlan) -> None:
@@ -267,7 +267,7 @@ class Releaser:
         except RetrySlowly as error:
             if error.reason is not Reason.BUCKET_NOT_EMPTY:
                 raise
-            raise BucketNotEmpty(f"{error.message}: {plan.mend}") from error
+            raise BucketNotEmpty(f"{error.message}: {plan.remedy}") from error
 
     def _say_kept(self, claim: ObjectBucketClaim | None, known: ObjectBucket) -> None:
         if claim is None or not known.greenfield:

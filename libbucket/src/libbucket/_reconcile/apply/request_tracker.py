@@ -1,6 +1,7 @@
 """Notes whether a call of the provisioner has sent anything to its store: the fence sees every request.
 
-Between the provisioner, which asks the fence, and `store`, which looks here when a call has failed. Knows neither.
+Between the provisioner, which asks the fence, and `ProvisionerCalls`, which asks here when a call has
+failed. Knows neither.
 """
 
 from __future__ import annotations

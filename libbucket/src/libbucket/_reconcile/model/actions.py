@@ -45,13 +45,13 @@ class Bind:
 
     Attributes:
         calls_store: False where only objects in the cluster have to be put right.
-        looks_first: whether nothing but the regular look for drift asks for that call, so that one cheap look is
+        checks_drift_first: whether only the regular drift check asks for that call, so that one cheap drift check is
             enough where the provisioner can give one.
         invalid_update: names an edit that can't be followed; the bound bucket keeps serving.
     """
 
     calls_store: bool
-    looks_first: bool = False
+    checks_drift_first: bool = False
     invalid_update: str = ""
 
 

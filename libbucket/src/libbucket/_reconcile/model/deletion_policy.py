@@ -56,12 +56,12 @@ class DeletionPlan:
     Attributes:
         policy: whether it may be purged.
         purge_after: how long it waits for that.
-        mend: for who meets a bucket that may not be purged: what allows it.
+        remedy: what allows the purge of a bucket that may not be purged, for the message.
     """
 
     policy: DeletionPolicy = DeletionPolicy.PURGE
     purge_after: timedelta = timedelta()
-    mend: str = ""
+    remedy: str = ""
 
 
 PURGE: Final = DeletionPlan()
@@ -101,10 +101,10 @@ def plan_deletion(parameters: Mapping[str, str], *, on_claim: str = "", on_bucke
     if policy is DeletionPolicy.PURGE:
         return DeletionPlan(purge_after=rules.purge_after)
     # An empty bucket goes at once: there is nothing to get back.
-    return DeletionPlan(policy=policy, mend=_mend(said, rules, by_claim=not on_bucket))
+    return DeletionPlan(policy=policy, remedy=_remedy(said, rules, by_claim=not on_bucket))
 
 
-def _mend(said: str, rules: DeletionRules, *, by_claim: bool) -> str:
+def _remedy(said: str, rules: DeletionRules, *, by_claim: bool) -> str:
     who = "claim" if by_claim else "ObjectBucket"
     if by_claim and rules.policy is DeletionPolicy.IF_EMPTY and not rules.purge_by_annotation:
         who = "ObjectBucket, as an administrator (the class has purgeByAnnotation: false),"

@@ -33,7 +33,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         parameters: of the class, when it was read last.
         generate_bucket_name: of the claim, to notice an edit of it.
         config: the `additionalConfig` that was applied last.
-        taken_over: another program bound the claim, and the store's side of it was never gone through by us.
+        taken_over: another program bound the claim, and we have never called the store for it.
         earlier_uids: of claims whose bucket this was, and whose stamp may still be on it.
         is_unasked: the store was never sent anything for this claim (its class is wrong, or the store can't be
             reached): there is nothing to revoke or delete. Taken off before each call.

@@ -52,7 +52,7 @@ class Failure:
     Attributes:
         reason: one of the fixed list.
         message: for the claim's author; no secrets.
-        retry: when it comes again.
+        retry: when it is requeued.
         delay: seconds that the store asked for, if it did.
     """
 

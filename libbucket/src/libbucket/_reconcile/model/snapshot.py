@@ -1,4 +1,4 @@
-"""The world around one claim at one moment: what `gather` makes and `decide` looks at. Pure data."""
+"""Everything that is known about one claim at one moment: observed, then planned from. Pure data."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ObjectState(Enum):
 
 
 class Recheck(IntEnum):
-    """How thoroughly the store's side is to be gone through although nothing seems to have changed."""
+    """How thoroughly a claim that seems unchanged is reconciled."""
 
     NONE = 0
-    LOOK = 1
-    """One cheap look, where the provisioner can give one; more only if that finds something wrong."""
-    REPAIR = 2
-    """The whole verb."""
+    DRIFT_CHECK = 1
+    """A cheap drift check, where the provisioner has one; a full reconciliation only if that finds drift."""
+    FULL = 2
+    """A full reconciliation: the whole verb."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Snapshot:
             ConfigMap: those go before the ObjectBucket does.
         config: the claim's `additionalConfig`, sorted.
         fingerprint: of everything that the store's side depends on.
-        recheck: whether the store's side is to be gone through although nothing seems to have changed.
+        recheck: how thoroughly to reconcile although nothing seems to have changed.
         needs_renewal: whether it is time to replace credentials that end by themselves.
         spec_is_edited: whether somebody has changed what we wrote to the spec of `bucket`.
         keeps_data: whether the provisioner can remove a bucket only if it is empty.

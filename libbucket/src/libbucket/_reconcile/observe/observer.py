@@ -59,7 +59,7 @@ class Observer:
 
         Args:
             key: `namespace/name`.
-            recheck: other than NONE, read what could be believed, and have the store's side gone through.
+            recheck: other than NONE, read objects from the API server instead of the cache, and call the store.
 
         Raises:
             KubeError: the Secret or ConfigMap could not be read.

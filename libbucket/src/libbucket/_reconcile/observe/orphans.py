@@ -48,7 +48,7 @@ class Left:
 
 
 class Orphans:
-    """Looks through the cache, and once more at the API server before what can't be called back."""
+    """Searches the cache, and reads from the API server before an irreversible step."""
 
     def __init__(self, client: KubeClient, caches: Caches, identity: Identity) -> None:
         self._client = client

@@ -192,9 +192,11 @@ def _foreign_object(world: Snapshot, claim: ObjectBucketClaim) -> Blocked | None
 
 def _decide_binding(world: Snapshot, claim: ObjectBucketClaim) -> Action:
     edit = invalid_update(world, claim)
-    must_call, may_look = _needs_store(world), world.recheck is Recheck.LOOK or _misses_bucket(claim)
-    if must_call or may_look or not _is_in_order(world, claim, edit):
-        return Bind(calls_store=must_call or may_look, looks_first=may_look and not must_call, invalid_update=edit)
+    must_call, may_check = _needs_store(world), world.recheck is Recheck.DRIFT_CHECK or _misses_bucket(claim)
+    if must_call or may_check or not _is_in_order(world, claim, edit):
+        return Bind(
+            calls_store=must_call or may_check, checks_drift_first=may_check and not must_call, invalid_update=edit
+        )
     return Settled()
 
 
@@ -228,7 +230,7 @@ def is_bucket_missing(reason: str) -> bool:
 
 def _needs_store(world: Snapshot) -> bool:
     return (
-        world.recheck is Recheck.REPAIR
+        world.recheck is Recheck.FULL
         or world.needs_renewal
         or world.observed is None
         or world.observed.fingerprint != world.fingerprint
