@@ -287,7 +287,7 @@ def release(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def controlplane(session: nox.Session) -> None:
-    """Starts a real Kubernetes control plane and stays, for work by hand."""
+    """Starts a real Kubernetes control plane and stays, for manual work."""
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "-m", "libbucket.testing.controlplane", *session.posargs)

@@ -19,12 +19,34 @@ UNWANTED = {
     "a path of somebody's machine": r"(?<![\w.~-])/(root|Users|work)/\w|(?<![\w.~-])/home/[a-z]",
     "an index to install from": r"(?m)^\s*(--)?(extra-)?(index-url|find-links|trusted-host)\b",
 }
+RETIRED = {
+    r"(?i)\bmend(s|ed)?\b": "fix, repair",
+    r"(?i)\bstore's side\b|\bgone through\b": "reconciled in full",
+    r"(?i)\bc(o|a)mes? again\b": "retried, requeued, idempotent",
+    r"(?i)\bwhoever\b": "the caller, the administrator, ...",
+    r"(?i)\bby hand\b": "manually, out of band",
+    r"(?i)\b(gate|lane|town)s?\b": "circuit breaker, concurrency limit, environment",
+}
+"""Words that the source no longer uses, and the standard terms of docs/glossary.md that it uses for them."""
 STORES = (
     *("minio", "boto", "google", "azure", "gcs", "s3_client", "ceph", "rook"),
     *("amazon", "azurite", "gcp", "ministack", "moto", "noobaa"),
 )
 MODULES = ("__main__", "client", "errors", "identity", "parameters", "policy", "provisioner", "storage")
 """The modules that every provisioner package has."""
+
+
+@pytest.mark.parametrize("word", RETIRED)
+def test_the_source_uses_standard_terms(word: str, texts: dict[Path, str]) -> None:
+    pattern = re.compile(word)
+    found = [
+        f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {RETIRED[word]}"
+        for path, text in texts.items()
+        if "src" in path.parts
+        for match in pattern.finditer(text)
+    ]
+
+    assert found == []
 
 
 @pytest.mark.parametrize("what", UNWANTED)

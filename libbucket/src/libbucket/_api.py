@@ -28,7 +28,7 @@ RECORD: Final = "objectbucket.io/record"
 OBSERVED: Final = "objectbucket.io/observed"
 
 # What people decide about a deletion: the first on a claim, or by an administrator on an ObjectBucket; the second is
-# written by us and taken off by whoever wants the bucket to stay. The third is how far a purge has come.
+# written by us and removed by an administrator to keep the bucket. The third is how far a purge has come.
 DELETION_POLICY: Final = "objectbucket.io/deletion-policy"
 PURGE_AT: Final = "objectbucket.io/purge-at"
 PURGED: Final = "objectbucket.io/purged"

@@ -25,7 +25,7 @@ def run(
     Returns:
         The exit code: 0 stopped by a signal, 1 failed at run time, 2 wrong usage.
     """
-    # Here, because whoever imports libbucket to write or test a provisioner needs no Kubernetes client for that.
+    # Imported here: to write or test a provisioner, no Kubernetes client is needed.
     from libbucket._run.main import Program, main
 
     program_facts = Program(factory=factory, name=program, provisioner_name=provisioner_name, version=version)

@@ -56,7 +56,7 @@ class ReclaimPolicy(StrEnum):
     DELETE = "Delete"
     RETAIN = "Retain"
     RECYCLE = "Recycle"
-    """Of older objects; treated as Retain, since data that is kept can still be deleted by hand."""
+    """Of older objects; treated as Retain, since data that is kept can still be deleted manually."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ soon as this replica may no longer be the leader. What keeps two from working at
 - Work belongs to the term in which it began. A replica that loses the Lease and wins it back does not go on with what
   it had half done: another may have led in between, and what the work had read of the world is old.
 
-Writes of the Lease itself go through a client without a fence. Knows nothing of claims.
+Writes of the Lease itself use a client without a fence. Knows nothing of claims.
 """
 
 from __future__ import annotations

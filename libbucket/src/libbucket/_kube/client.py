@@ -193,7 +193,7 @@ class KubeClient:
     def open_stream(
         self, path: str, *, params: Mapping[str, str], accept: str, silence: float
     ) -> urllib3.BaseHTTPResponse:
-        """Opens a response that goes on; whoever reads it closes it.
+        """Opens a streamed response; the caller closes it.
 
         Args:
             path: of the collection.

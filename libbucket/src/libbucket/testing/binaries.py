@@ -77,7 +77,7 @@ def control_plane_binaries(*, needs_controller_manager: bool = True) -> ControlP
     """Those of `KUBEBUILDER_ASSETS` if that is set, else our own: built, or where it is enough downloaded.
 
     envtest's archives have no controller manager, and no other program collects garbage or empties namespaces. So a
-    download serves only who needs neither; whoever does gets a build. What is in the cache already comes first.
+    download serves only callers that need neither; others get a build. What is in the cache already comes first.
 
     Args:
         needs_controller_manager: whether `controller_manager` has to be there, `KUBEBUILDER_ASSETS` excepted.

@@ -193,7 +193,7 @@ def again(request: BucketOptions, answer: ObjectBucket, *, with_credentials: boo
     Args:
         request: the first one.
         answer: what came of it.
-        with_credentials: False plays a Secret that was removed by hand.
+        with_credentials: False plays a Secret that was removed manually.
     """
     return replace(
         request,

@@ -1,6 +1,6 @@
 """Throw-away certificates and keys for servers under test: an authority, what it signs, a token-signing key.
 
-Used by `controlplane`, and by whoever tests TLS. Writes files where it is told; starts nothing. The certificates
+Used by `controlplane`, and by tests of TLS. Writes files where it is told; starts nothing. The certificates
 are as strict as current TLS libraries want them (key identifiers, key usage) and live for a day.
 """
 

@@ -379,7 +379,7 @@ def _as_flags(flags: dict[str, object]) -> list[str]:
 
 
 def main() -> int:
-    """Runs a control plane until Ctrl-C, for work by hand. Arguments: directories with CRDs."""
+    """Runs a control plane until Ctrl-C, for manual work. Arguments: directories with CRDs."""
     try:
         with control_plane(crds=[Path(each) for each in sys.argv[1:]]) as cluster:
             console.print(f"\nThe control plane runs; Ctrl-C ends it.\n\n  export KUBECONFIG={cluster.kubeconfig}\n")

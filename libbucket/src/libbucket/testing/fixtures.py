@@ -1,4 +1,4 @@
-"""pytest fixtures for whoever tests a provisioner: a control plane, its administrator, a fresh namespace.
+"""pytest fixtures for tests of a provisioner: a control plane, its administrator, a fresh namespace.
 
 Use it as a plugin, `pytest_plugins = ["libbucket.testing.fixtures"]`, or import the fixtures into a conftest.
 Override `crd_directories` to have CRDs installed. A cluster of your own serves instead of ours when both

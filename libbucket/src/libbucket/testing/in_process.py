@@ -57,14 +57,14 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         kubeconfig: of the cluster.
         factory: builds the provisioner.
         provisioner_name: which classes are served; give each test its own.
-        version: of the provisioner; another one makes the core go through every claim's store side once.
+        version: of the provisioner; another version reconciles every claim in full once.
         namespaces: to watch; empty for all.
         admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
         watch_secrets: whether Secrets are watched.
         workers: maximum number of concurrent reconciles.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two looks for drift; 0 for never.
-        repair_interval: seconds between two times that the store's side is gone through in full; 0 for never.
+        repair_interval: seconds between two full reconciliations of a claim; 0 for never.
         now: the clock, for credentials that end.
         crd_interval: seconds between two looks whether the CRDs were replaced.
         features: what the installed CRDs keep; all, unless it is given.

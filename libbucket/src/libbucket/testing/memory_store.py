@@ -27,7 +27,7 @@ class Bucket:
     """One bucket.
 
     Attributes:
-        stamp: who made it; empty where an administrator did by hand.
+        stamp: who made it; empty where an administrator did.
         objects: for each key its versions, oldest first; None is a delete marker.
         uploads: keys of unfinished uploads.
         region: where it was made.

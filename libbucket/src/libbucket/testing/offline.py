@@ -1,4 +1,4 @@
-"""No test reaches the real internet: a guard that fails whoever tries, and proves so that nobody did.
+"""No test reaches the real internet: a guard that fails every attempt, and so proves that there was none.
 
 A pytest plugin, `pytest_plugins = ["libbucket.testing.offline"]`. Watches what this process and, by
 `guarded_environment`, Python processes that a test starts ask the operating system for: names to resolve, addresses to

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class SetupFailed(Exception):
-    """Something that tests run on can't be had: the message is one sentence for whoever started them."""
+    """Something that tests run on can't be had: the message is one sentence for the person who started them."""

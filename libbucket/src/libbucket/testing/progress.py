@@ -23,7 +23,7 @@ _REDRAW_INTERVAL: Final = 0.5
 _DETAIL_LENGTH: Final = 60
 
 console: Final = Console(stderr=True, highlight=False, soft_wrap=True)
-"""Where progress goes. Whoever prints beside a wait prints here, so that lines do not run into each other."""
+"""Where progress goes. Code that prints during a wait prints here, so that lines do not run into each other."""
 
 
 def _no_detail() -> str:

@@ -51,7 +51,7 @@ BAD_KEY: Final = frozenset(
 """Codes that say: this access key does not exist, is disabled, or its secret is another one."""
 
 DENIED: Final = frozenset({"403", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess"})
-"""Codes that say: whoever this is may not do this."""
+"""Codes that say: this caller is not permitted to do this."""
 
 _LONGEST_CODE: Final = 100
 

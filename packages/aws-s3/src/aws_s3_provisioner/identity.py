@@ -1,7 +1,7 @@
 """The IAM user of one claim: its tags, its inline policy, its access keys.
 
-Used by `provisioner`, as the administrator. Knows nothing of buckets but their ARNs in policy documents. Every call may
-come again: what is there already is replaced, what is gone already is success. A user that does not carry the claim's
+Used by `provisioner`, as the administrator. Knows nothing of buckets but their ARNs in policy documents. Every call is
+idempotent: what is there already is replaced, what is gone already is success. A user that does not carry the claim's
 stamp is never touched.
 """
 
@@ -174,7 +174,7 @@ class Identity:
 
         Raises:
             NotReady: IAM still knows the user.
-            UserInUse: something that was added to the user has to be removed by hand; the keys and policies are gone.
+            UserInUse: something that was added to the user has to be removed manually; the keys and policies are gone.
         """
         found = self._find()
         if found is not None and not self._is_ours(found):

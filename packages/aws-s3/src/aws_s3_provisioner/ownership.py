@@ -189,7 +189,7 @@ def _may_stamp(request: Request, tags: Mapping[str, str]) -> bool:
         return False
     if not request.identity.has_declared_intent(request.bucket):
         return False
-    # What remains: a neighbour who makes an empty bucket of that very name, by hand and without tags, between our
+    # What remains: a neighbour who makes an empty bucket of that very name, out of band and without tags, between our
     # note and our next call, finds it adopted. One that is not empty is not taken when it is empty later, either.
     if not request.storage.is_empty(request.bucket):
         request.identity.withdraw_intent()

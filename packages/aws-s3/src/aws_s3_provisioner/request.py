@@ -89,7 +89,7 @@ class Request:
         return self.parameters.iam_endpoint, self.clients.partition, self.identity.name, self.owner
 
     def note(self, what: str) -> None:
-        """Something had been changed by hand, and is put right."""
+        """Something had been changed out of band, and is repaired."""
         if self.was_bound:
             self.repairs.append(what)
 

@@ -357,7 +357,7 @@ class Storage:
         return found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
 
     def _is_locked(self, bucket: str, key: str, version: str) -> bool:
-        # Asked for by name: in the answer to HEAD, locks are left out for whoever may not read them.
+        # Asked for by name: in the answer to HEAD, locks are left out for callers that may not read them.
         until = self._lock_of("s3:GetObjectRetention", "get_object_retention", bucket, key, version)
         if until.get("RetainUntilDate", self.now()) > self.now():
             return True

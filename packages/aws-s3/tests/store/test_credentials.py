@@ -238,7 +238,7 @@ def test_a_user_that_lost_its_tags_is_not_left_behind_in_silence(
 
 
 def with_another_secret(tenant: Tenant) -> BucketOptions:
-    """As the core asks after the Secret was edited by hand."""
+    """As the core asks after the Secret was edited manually."""
     keys = AccessKeys(access_key_id=key_id(tenant), secret_access_key=SecretStr("another"))
     again = builders.again(tenant.request, tenant.answer)
     return replace(again, credentials=Authentication(access_keys=keys), credentials_unchanged=False)

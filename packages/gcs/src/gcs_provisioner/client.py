@@ -357,7 +357,7 @@ class _FencedAdapter(HTTPAdapter):
 
 
 def _prepare(session: requests.Session, fence: Callable[[], None]) -> None:
-    session.max_redirects = 0  # whoever sends a request of ours elsewhere is not Google
+    session.max_redirects = 0  # a server that redirects our request is not Google
     for scheme in ("https://", "http://"):
         session.mount(scheme, _FencedAdapter(fence))
 

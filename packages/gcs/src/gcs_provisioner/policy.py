@@ -35,7 +35,7 @@ def grant(bindings: Iterable[Mapping[str, Any]], email: str) -> list[Binding]:
 
 
 def withdraw(bindings: Iterable[Mapping[str, Any]], email: str) -> list[Binding]:
-    """Takes a claim's own account out of every binding, whoever put it there."""
+    """Takes a claim's own account out of every binding, no matter who put it there."""
     return _without(withdraw_deleted(bindings, email), lambda member, _: member == _account(email))
 
 

@@ -83,7 +83,7 @@ class _Request:
     repairs: list[str]
 
     def note(self, what: str) -> None:
-        """Something had been changed by hand, and is put right."""
+        """Something had been changed out of band, and is repaired."""
         if self.was_bound:
             self.repairs.append(what)
 

@@ -190,7 +190,7 @@ class TestAccounts:
 class TestBuckets:
     """https://cloud.google.com/storage/docs/json_api/v1/buckets"""
 
-    def test_a_bucket_that_is_not_there_is_404_only_for_callers_with_access(self, admin: Caller, stranger: Caller) -> None:
+    def test_a_bucket_that_is_not_there_is_404_only_with_access(self, admin: Caller, stranger: Caller) -> None:
         assert admin.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 404
         assert stranger.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 403
         assert stranger.ask("GET", f"/storage/v1/b/{BUCKET}").status_code == 403

@@ -41,7 +41,7 @@ class Access:
 
     Attributes:
         keys: of the claim: its own, or new ones.
-        repairs: what had been changed by hand and was repaired.
+        repairs: what had been changed out of band and was repaired.
         warnings: what the claim's author should hear.
     """
 

@@ -1,7 +1,7 @@
 """Users and policies, through MinIO's admin API.
 
-Used by `access`, as the administrator. Knows nothing of buckets but their names in policy documents. Every call may
-come again: what is there already is replaced, what is gone already is success.
+Used by `access`, as the administrator. Knows nothing of buckets but their names in policy documents. Every call is
+idempotent: what is there already is replaced, what is gone already is success.
 
 Rotating gives a claim a user of another name: "<policy>", "<policy>-2", "<policy>-3". MinIO's temporary credentials
 (`AssumeRole`) live for up to a year and are bound to the *name* of a user: neither another secret nor the removal of

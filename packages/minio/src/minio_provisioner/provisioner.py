@@ -78,7 +78,7 @@ class _Request:
     repairs: list[str]
 
     def note(self, what: str) -> None:
-        """Something had been changed by hand, and is put right."""
+        """Something had been changed out of band, and is repaired."""
         if self.was_bound:
             self.repairs.append(what)
 
@@ -251,7 +251,7 @@ def _settle(request: _Request) -> bool:
     A bucket without any tag is ours if our note is there and the bucket is empty. The note goes as soon as the
     bucket is found to be another's, so that it is not taken when it happens to be empty later. What remains:
 
-    * a neighbour who makes a bucket of that very name, by hand and without tags, after our note and before our next
+    * a neighbour who makes a bucket of that very name, out of band and without tags, after our note and before our next
       call, and has put nothing in by then, finds it adopted;
     * two claims that asked for one name at once, and both died between their note and the stamp, may both find it
       empty and unstamped: the one that stamps last has it.

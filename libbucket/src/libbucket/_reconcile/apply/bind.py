@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What the store's side came to: the connection, and the Secret's data (None: leave the Secret as it is)."""
+    """What the provisioner answered: the connection, and the Secret's data (None: leave the Secret as it is)."""
 
     connection: Connection
     secret_data: dict[str, str] | None
@@ -94,7 +94,7 @@ class Binder:
         """Brings the claim to Bound, and gives what is recorded about it now.
 
         Raises:
-            ProvisionerError: the store's side failed, or an object is in the way.
+            ProvisionerError: the provisioner's call failed, or an object is in the way.
             KubeError: the cluster's side failed.
         """
         is_first = world.bucket is None and not claim.metadata.has_finalizer()

@@ -85,7 +85,7 @@ class BucketObjects:
         return written
 
     def replace(self, ob: ObjectBucketObject, claim: ObjectBucketClaim) -> ObjectBucketObject:
-        """Recreates one that was deleted by hand although its claim exists, under the same name.
+        """Recreates one that was deleted manually although its claim exists, under the same name.
 
         A deletion can't be cancelled. Between removal and recreation a stand-in holds the record, so that a crash in
         between loses nothing.

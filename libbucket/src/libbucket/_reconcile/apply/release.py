@@ -78,7 +78,7 @@ class Releaser:
             duplicate: another one of its, left by a replacement that was cut off.
 
         Raises:
-            ProvisionerError: the store's side failed; nothing after it was done.
+            ProvisionerError: the provisioner's call failed; nothing after it was done.
             KubeError: the cluster's side failed.
         """
         ob = self._released(ob, claim)
@@ -204,7 +204,7 @@ class Releaser:
         self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan
     ) -> ObjectBucketObject:
         if ob.metadata.is_being_deleted and claim is not None:
-            # Deleted by hand, which can't be cancelled: only another one can wait.
+            # Deleted manually, which can't be cancelled: only another one can wait.
             ob = self._reporter.bucket_phase(self._buckets.replace(ob, claim), Phase.RELEASED)
         record, known = self._known(ob)
         self._store.revoke(known)

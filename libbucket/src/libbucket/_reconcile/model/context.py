@@ -33,7 +33,7 @@ class Identity:
 
     Attributes:
         provisioner_name: which classes are served.
-        version: of the provisioner; another one goes through the store's side of every claim once.
+        version: of the provisioner; another version reconciles every claim in full once.
         cluster_id: uid of the namespace kube-system.
         allowed_config: `additionalConfig` keys that the operator allows.
         supported_config: those that the store can do.

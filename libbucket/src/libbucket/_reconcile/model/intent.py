@@ -38,7 +38,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         is_unasked: the store was never sent anything for this claim (its class is wrong, or the store can't be
             reached): there is nothing to revoke or delete. Taken off before each call.
         has_worked: a store accepted these parameters: what was made is there, and nowhere else.
-        purge_planned: a purge was planned when the claim was deleted; whoever removes `purge-at` cancels it.
+        purge_planned: a purge was planned when the claim was deleted; removing `purge-at` cancels it.
     """
 
     provisioner: str
@@ -58,7 +58,7 @@ class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """The result.
 
     Attributes:
-        fingerprint: of everything that the store's side depends on.
+        fingerprint: of everything that the provisioner's answer depends on.
         secret: version of the Secret that was written (`uid/resourceVersion`).
         config_map: version of the ConfigMap that was written.
         secret_hash: of our keys in the Secret's data, to tell an edit of them from other edits.
@@ -98,7 +98,7 @@ def _decode(text: str, kind: type[S]) -> S | None:
     try:
         return msgspec.json.decode(text, type=kind) if text else None
     except msgspec.DecodeError:
-        return None  # edited by hand: as good as absent, and rebuilt from the claim and its class
+        return None  # edited manually: as good as absent, and rebuilt from the claim and its class
 
 
 def seconds_to_renewal(observed: Observed | None, now: datetime) -> float | None:
@@ -108,7 +108,7 @@ def seconds_to_renewal(observed: Observed | None, now: datetime) -> float | None
     try:
         return (datetime.fromisoformat(observed.renew_at) - now).total_seconds()
     except (TypeError, ValueError):
-        return 0.0  # edited by hand: the next answer of the provisioner says it anew
+        return 0.0  # edited manually: the next answer of the provisioner says it anew
 
 
 def fingerprint(*parts: object) -> str:
@@ -156,7 +156,7 @@ def claim_key_of(ob: ObjectBucketObject) -> str:
 
 
 def reclaim_policy_of(ob: ObjectBucketObject) -> ReclaimPolicy:
-    """What the ObjectBucket says; Retain where it says nothing, since kept data can still be deleted by hand."""
+    """What the ObjectBucket says; Retain where it says nothing, since kept data can still be deleted manually."""
     try:
         return ReclaimPolicy(ob.spec.reclaim_policy or ReclaimPolicy.RETAIN)
     except ValueError:

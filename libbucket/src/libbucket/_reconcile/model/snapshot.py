@@ -65,7 +65,7 @@ class Snapshot:
         has_objects: whether a claim that is being deleted and has no ObjectBucket still has its Secret or
             ConfigMap: those go before the ObjectBucket does.
         config: the claim's `additionalConfig`, sorted.
-        fingerprint: of everything that the store's side depends on.
+        fingerprint: of everything that the provisioner's answer depends on.
         recheck: how thoroughly to reconcile although nothing seems to have changed.
         needs_renewal: whether it is time to replace credentials that end by themselves.
         spec_is_edited: whether somebody has changed what we wrote to the spec of `bucket`.

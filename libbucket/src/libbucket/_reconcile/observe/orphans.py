@@ -2,7 +2,7 @@
 
 A released bucket that waits for its purge has nothing but its ObjectBucket. Whose it was is said by our annotations
 there, which only an administrator can write. An ObjectBucket that is bound although its claim is gone had a claim whose
-finalizer was removed by hand: that was its deletion. Reads and never writes; decides nothing.
+finalizer was removed manually: that was its deletion. Reads and never writes; decides nothing.
 """
 
 from __future__ import annotations

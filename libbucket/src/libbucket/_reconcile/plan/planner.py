@@ -99,7 +99,7 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
         # The ObjectBucket is written before the store is called, and deleted after Secret and ConfigMap: without
         # all three, either nothing was made yet, or everything is given back already.
         return RemoveFinalizer()
-    # Somebody removed the ObjectBucket of a bound claim by hand.
+    # The ObjectBucket of a bound claim was removed manually.
     if world.storage_class is not None and world.bucket_object_name:
         return _release(world, claim, records_first=True)
     return Blocked(

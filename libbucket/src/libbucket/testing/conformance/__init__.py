@@ -2,7 +2,7 @@
 
 """The one suite that every store passes: what the core and the users of a claim rely on, promise by promise.
 
-For whoever writes a backend. Three steps, in a test module of your own:
+For authors of a backend. Three steps, in a test module of your own:
 
 1. Write `Application` (`libbucket.testing.application`) on the client that applications of your store use.
 2. Write `Administrator` and `Backend`, and declare in `Capabilities` what the store can't do, with the reason.

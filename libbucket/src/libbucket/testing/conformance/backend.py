@@ -37,7 +37,7 @@ class Ability(StrEnum):
     DELETE_MARKERS = "keep a deletion as a version of its own"
     TAKEOVER = "take over a bucket that another program made for a claim"
     REUSED_NAMES = "give a bucket the name of one that was just removed"
-    REPORTED_REPAIRS = "say what had been changed by hand and is repaired"
+    REPORTED_REPAIRS = "report which out-of-band changes were repaired"
     LISTED_UPLOADS = "list the uploads that were begun and never completed"
     IDENTITY_APART = "keep a claim's identity when its bucket is gone"
 
@@ -57,7 +57,7 @@ class Capabilities:
         config: for each key of `additionalConfig` that the provisioner supports, at least two values: as a claim writes
             it, and as `Administrator.config` finds it.
         silent: those of these keys that are set anew at every call without a look, so that nothing is said when one had
-            been changed by hand.
+            been changed out of band.
         reset: what `Administrator.config` finds after a key has left the claim, for the keys where that is not None:
             settings that a store can't take back to where they never were.
         public_data: keys of the claim's Secret that are no secret, such as the name of an account.
@@ -76,7 +76,7 @@ class Capabilities:
 class Administrator(ABC):
     """Looks at the store and changes it behind the provisioner's back.
 
-    Nothing here goes through the provisioner: what it says is what really is.
+    Nothing here uses the provisioner: it reports what the store really holds.
     """
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Administrator(ABC):
 
     @abstractmethod
     def make_bucket(self, name: str) -> None:
-        """Makes a bucket by hand, without any claim's stamp."""
+        """Creates a bucket out of band, without any claim's stamp."""
 
     @abstractmethod
     def purge_bucket(self, name: str) -> None:
@@ -132,7 +132,7 @@ class Administrator(ABC):
         raise NotImplementedError
 
     def set_config(self, bucket: str, key: str, value: str) -> None:
-        """Sets by hand what a key of `additionalConfig` stands for; `value` as `config` gives it."""
+        """Sets out of band what a key of `additionalConfig` stands for; `value` as `config` gives it."""
         raise NotImplementedError
 
 
@@ -209,7 +209,7 @@ class Backend(ABC):
         """Lets pass what a process that died leaves behind for some time, such as a lease on a bucket."""
 
     def pause(self, delay: float | None) -> None:  # noqa: B027 - most stores need none
-        """Lets time pass before a call that asked for it comes again: turn a clock, or do nothing.
+        """Lets time pass before a call that asked for it is retried: turn a clock, or do nothing.
 
         Args:
             delay: seconds that the provisioner asked for, if it did.

@@ -1,6 +1,6 @@
 # ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
 
-"""Promises about `provision` and `grant`: what they answer, and that every call may come again."""
+"""Promises about `provision` and `grant`: what they answer, and that every call is idempotent."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 """Promises about dying: at every request of every verb, before it is sent and after it was answered.
 
-The requests are found by running, not listed by hand: each claim dies one request later than the one before it, until
+The requests are found by running, not listed manually: each claim dies one request later than the one before it, until
 one gets through.
 """
 

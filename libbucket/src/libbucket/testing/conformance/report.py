@@ -1,7 +1,7 @@
 """Shows what the suite found as a table of sentences: one row for each promise, one column for each store.
 
 A pytest plugin, loaded with `-p libbucket.testing.conformance.report`. Between pytest, whose reports it collects, and
-whoever reads the end of a run. Knows the suite's classes by the form of their names only, and no store.
+readers of the end of a run. Knows the suite's classes by the form of their names only, and no store.
 """
 
 from __future__ import annotations

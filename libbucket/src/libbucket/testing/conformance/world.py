@@ -187,7 +187,7 @@ class World:
 
         Args:
             tenant: who was bound before.
-            with_credentials: False plays a Secret that was removed by hand.
+            with_credentials: False plays a Secret that was removed manually.
             config: an edited `additionalConfig`; as it was, by default.
             by: another replica.
         """
@@ -253,7 +253,7 @@ class World:
         return replace(later, owner=owner)
 
     def foreign_bucket(self) -> str:
-        """A bucket that an administrator made by hand, with one object in it."""
+        """A bucket that an administrator created, with one object in it."""
         name = self.new_name()
         self.administrator.make_bucket(name)
         self.administrator.application().put(name, OBJECT, CONTENT)
