@@ -39,7 +39,7 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
         self.services = services  # .read_secret(namespace, name) reads an administrator's Secret: a disk has none
 
     def provision(self, options: libbucket.BucketOptions) -> ObjectBucket:
-        """A claim wants a new bucket. The call may come again, so look before creating."""
+        """A claim wants a new bucket. The call may be repeated: check before creating."""
         store = Store(options.parameters)
         bucket, stamp = store.bucket(options.bucket_name), store.stamp(options.bucket_name)
         if options.was_bound and not bucket.exists():
