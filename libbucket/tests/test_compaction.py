@@ -48,8 +48,16 @@ def test_a_hundred_claims_of_the_largest_size_take_little_memory() -> None:
 
 def test_a_config_that_is_too_large_is_an_invalid_config_and_a_smaller_one_is_applied() -> None:
     core = Core()
-    key = core.create_claim("photos", bucketName="photos-1", additionalConfig={"note": "x" * 200_000})
+    key = core.create_claim("photos", bucketName="photos-1", additionalConfig={"a": "y", "note": "x" * 200_000})
     assert core.reconcile(key).result == Reason.INVALID_CONFIG
-    assert "128 KiB" in core.condition(key)["message"]
+    message = core.condition(key)["message"]
+    assert message == "spec.additionalConfig is larger than the 128 KiB that are read; its largest key is note"
     other = core.create_claim("small", bucketName="small-1", additionalConfig={"note": "x" * 1000})
     assert core.reconcile(other).result == Result.BOUND
+
+
+def test_the_name_of_the_largest_key_is_bounded_as_well() -> None:
+    core = Core()
+    key = core.create_claim("photos", bucketName="photos-1", additionalConfig={"k" * 200_000: "v"})
+    assert core.reconcile(key).result == Reason.INVALID_CONFIG
+    assert core.condition(key)["message"].endswith("its largest key is " + "k" * 63)

@@ -35,7 +35,7 @@ PURGED: Final = "objectbucket.io/purged"
 
 
 TOO_LARGE: Final = "objectbucket.io/too-large"
-"""The only key of an `additionalConfig` that is larger than the caches keep; no claim can mean anything by it."""
+"""The only key of an `additionalConfig` that is larger than the caches keep; its value names the largest key."""
 
 
 class Phase:

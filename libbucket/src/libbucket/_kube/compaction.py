@@ -22,6 +22,7 @@ MAX_CONFIG_SIZE: Final = 128 * 1024
 _MAX_NOTES: Final = 8 * 1024
 """Characters of a claim's labels, and of its annotations, that are kept for provisioners."""
 
+_LONGEST_KEY: Final = 63
 _OURS: Final = f"{_api.GROUP}/"
 
 
@@ -32,7 +33,8 @@ def compact_claim(claim: _api.ObjectBucketClaim) -> _api.ObjectBucketClaim:
     if labels is not meta.labels or annotations is not meta.annotations:
         claim = replace(claim, metadata=replace(meta, labels=labels, annotations=annotations))
     if _is_too_large(spec.additional_config):
-        claim = replace(claim, spec_or_none=replace(spec, additional_config={_api.TOO_LARGE: True}))
+        config = {_api.TOO_LARGE: _largest_key(spec.additional_config)}
+        claim = replace(claim, spec_or_none=replace(spec, additional_config=config))
     return claim
 
 
@@ -62,6 +64,10 @@ def _ours_first(entry: tuple[str, str]) -> tuple[bool, str]:
 
 def _size(notes: Mapping[str, str]) -> int:
     return sum(len(key) + len(value) for key, value in notes.items())
+
+
+def _largest_key(config: dict[str, Any]) -> str:
+    return max(config, key=lambda key: len(key) + len(msgspec.json.encode(config[key])))[:_LONGEST_KEY]
 
 
 def _is_too_large(config: Any) -> bool:

@@ -56,7 +56,9 @@ def select_config(raw: Any, *, allowed: frozenset[str], supported: frozenset[str
         supported: by the store.
     """
     if isinstance(raw, dict) and _api.TOO_LARGE in raw:
-        sentence = f"spec.additionalConfig is larger than the {MAX_CONFIG_SIZE // 1024} KiB that are read"
+        largest = _shown(str(raw[_api.TOO_LARGE]))
+        limit = f"the {MAX_CONFIG_SIZE // 1024} KiB that are read"
+        sentence = f"spec.additionalConfig is larger than {limit}; its largest key is {largest}"
         return SelectedConfig(applied={}, warnings=(), mistakes=(sentence,))
     if isinstance(raw, dict) and len(raw) > _MOST_KEYS:
         sentence = f"spec.additionalConfig has {len(raw):,} keys; at most {_MOST_KEYS} are read"
