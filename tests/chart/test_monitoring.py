@@ -401,25 +401,32 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
 
 
 @pytest.mark.usefixtures("told")
-def test_in_a_replica_that_stands_by_claims_wait_all_the_time(cluster: ControlPlane, minio: MinioServer) -> None:
-    # Which is why the alert on a long queue asks who leads.
+def test_a_standby_knows_the_claims_and_queues_none(cluster: ControlPlane, minio: MinioServer) -> None:
     tenant = Tenant(cluster.admin, "monitored", minio, provisioner_name=PROVISIONER)
     tenant.open()
     elected = ("--leader-elect", "--leader-elect-namespace", "monitored")
-    with a_replica(cluster, *elected) as leader:
-        tenant.claim("waits")
-        tenant.wait_bound("waits")
-        with a_replica(cluster, *elected) as second:
-            assert number(second.metrics(), "libbucket_leader") == 0
-            deadline = time.monotonic() + SECONDS
-            while number(second.metrics(), "libbucket_queue_longest_wait_seconds") < 1:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            assert number(leader.metrics(), "libbucket_queue_longest_wait_seconds") < 1
-        tenant.delete("waits")
+    with a_replica(cluster, *elected), a_replica(cluster, *elected) as second:
+        tenant.claim("first")
+        tenant.wait_bound("first")
+        tenant.claim("second")
+        tenant.wait_bound("second")
+        deadline = time.monotonic() + SECONDS
+        while sum(numbers(second.metrics(), "libbucket_claims")) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        metrics = second.metrics()
+        assert number(metrics, "libbucket_leader") == 0
+        assert number(metrics, "libbucket_queue_longest_wait_seconds") == 0
+        assert sum(numbers(metrics, "libbucket_queue_keys")) == 0
+        tenant.delete("first")
+        tenant.delete("second")
     tenant.close()
 
 
 def number(metrics: str, name: str) -> float:
-    (found,) = re.findall(rf"(?m)^{name} (\S+)$", metrics)
-    return float(found)
+    (found,) = numbers(metrics, name)
+    return found
+
+
+def numbers(metrics: str, name: str) -> list[float]:
+    return [float(found) for found in re.findall(rf"(?m)^{name}(?:{{[^}}]*}})? (\S+)$", metrics)]

@@ -176,12 +176,12 @@ class WorkQueue:
     def state(self) -> QueueState:
         """What waits now."""
         with self._changed:
-            oldest = min(self._ready_since.values(), default=self._clock())
+            now = self._clock()
             return QueueState(
                 ready=len(self._ready_since),
                 delayed=len(self._due),
                 working=len(self._working),
-                longest_wait=self._clock() - oldest,
+                longest_wait=now - min(self._ready_since.values(), default=now),
             )
 
     def _make_ready(self, key: str) -> None:
