@@ -111,7 +111,7 @@ def test_with_a_token_that_may_read_and_nothing_else_none_of_several_replicas_le
         log = pod.log()
     said = next(line for line in log.splitlines() if "forbidden" in line)
 
-    assert "can't acquire or renew the lease" in said
+    assert "cannot acquire or renew the lease" in said
     assert 'cannot create resource "leases"' in said
     assert "Traceback" not in log
 
