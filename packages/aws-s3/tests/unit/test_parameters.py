@@ -6,7 +6,7 @@ import json
 from functools import cache
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aws_s3_provisioner.parameters import (
@@ -181,6 +181,7 @@ def test_classes_of_one_server_have_one_store_id(parameters: dict[str, str], ser
     assert a_provisioner_of_nothing().store_id(parameters) == server
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["s3Endpoint", "region", "iamEndpoint"]), st.text()))
 @example({"s3Endpoint": "http://["})
 @example({"s3Endpoint": "http://host:99999"})
