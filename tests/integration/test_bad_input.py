@@ -344,7 +344,7 @@ def test_a_claim_with_neither_name_fails_until_it_gets_one(world: World) -> None
 
         world.patch_claim({"spec": {"generateBucketName": "photos"}})
         world.wait_bound()
-    assert ("Warning", "InvalidClaim") in world.events()
+    world.wait_event("Warning", "InvalidClaim")
 
 
 def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_it_is_reconciled(world: World) -> None:
@@ -386,7 +386,7 @@ def test_an_object_of_that_name_is_not_touched_and_the_claim_binds_when_it_is_go
 
         world.admin.delete(world.path(plural))
         world.wait_bound()
-    assert ("Warning", reason) in world.events()
+    world.wait_event("Warning", reason)
     for one in ("secrets", "configmaps"):
         assert world.admin.get(world.path(one))["metadata"]["ownerReferences"][0]["uid"] == claim["metadata"]["uid"]
 

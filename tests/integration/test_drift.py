@@ -128,7 +128,7 @@ def test_a_bucket_that_is_gone_is_said_to_be_lost_until_it_is_back_and_is_never_
         claim = world.wait_reason("BucketLost")
         assert claim["status"]["phase"] == "Bound"
         assert condition(claim)["status"] == "False"
-        assert ("Warning", "BucketLost") in world.events()
+        world.wait_event("Warning", "BucketLost")
         calls = Calls(world)
         calls.wait("provision", 1)
         assert name not in world.store.buckets

@@ -115,7 +115,7 @@ def test_a_key_that_was_never_in_the_claim_leaves_the_bucket_alone(world: World)
         world.wait_claim(lambda c: c["status"].get("observedGeneration", 0) >= generation)
 
     assert bucket.max_objects == 5
-    assert ("Warning", "UnmanagedConfig") in world.events()
+    world.wait_event("Warning", "UnmanagedConfig")
 
 
 @pytest.mark.parametrize("field", ["bucketName", "generateBucketName", "storageClassName"])

@@ -107,7 +107,7 @@ def test_a_foreign_object_of_that_name_is_left_alone_and_the_claim_binds_when_it
         assert world.admin.get(world.path(kind))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
         world.admin.delete(world.path(kind))
         world.wait_bound()
-        assert ("Warning", reason) in world.events()
+        world.wait_event("Warning", reason)
         world.delete_claim()
 
 

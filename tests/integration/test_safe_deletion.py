@@ -133,7 +133,7 @@ def test_a_released_bucket_waits_for_its_purge_without_holding_up_anything(
         world.delete_claim()
         ob = released(world)
         assert ob["metadata"]["annotations"][PURGE_AT] == "2026-01-04T00:00:00+00:00"
-        assert ("Normal", "Released") in world.events()
+        world.wait_event("Normal", "Released")
         assert world.admin.find(world.path("secrets")) is None
         assert world.admin.find(world.path("configmaps")) is None
         assert not world.store.identities
@@ -200,7 +200,7 @@ def test_a_claim_of_the_same_name_and_class_gets_the_bucket_back(
         assert bucket.keys() == ["kept.txt"]
         assert world.secret() != first
         assert len(world.store.identities) == 1
-        assert ("Normal", "Reclaimed") in world.events()
+        world.wait_event("Normal", "Reclaimed")
         clock.time += LATER
         annotate(world, world.ob_path(), "example.com/look", "now")
         world.delete_claim()
@@ -351,7 +351,7 @@ def test_a_large_purge_shows_how_far_it_is_and_lets_others_have_their_turn(world
         claim = world.wait_reason("Purging")
         world.wait_claim(lambda c: "200 objects removed so far" in condition(c).get("message", ""))
         assert condition(claim)["status"] == "False"
-        assert ("Normal", "Purging") in world.events()
+        world.wait_event("Normal", "Purging")
         seen.set()
         world.admin.wait_gone(world.claim_path(), timeout=20)
     assert not world.store.buckets

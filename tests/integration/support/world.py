@@ -151,6 +151,10 @@ class World:
         data = self.admin.get(self.path("secrets", name)).get("data", {})
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
+    def wait_event(self, kind: str, reason: str) -> None:
+        """Waits for an Event about the claim: the status is written before it."""
+        self.until(lambda: (kind, reason) in self.events())
+
     def events(self, name: str = "photos") -> list[tuple[str, str]]:
         """(type, reason) of every Event about a claim."""
         every = self.admin.items(f"/api/v1/namespaces/{self.namespace}/events")

@@ -165,7 +165,7 @@ def test_a_managed_policy_that_others_were_given_too_is_left_to_an_administrator
 ) -> None:
     backend.administrator.make_user("somebody-else", README_POLICY)
     backend.administrator.iam.attach_user_policy(UserName="somebody-else", PolicyArn=legacy.policy_arn)
-    with pytest.raises(RetrySlowly, match="by hand"):
+    with pytest.raises(RetrySlowly, match="manually"):
         world.provisioner.revoke(legacy.record)
     assert not backend.administrator.user_exists(legacy.user), "the claim is out nevertheless"
     backend.administrator.remove_user("somebody-else")

@@ -257,7 +257,7 @@ def test_a_bucket_of_another_project_is_somebody_elses(world: World, double: Gcs
 
     request = world.request()
     double.add_foreign_bucket(request.bucket_name)
-    with pytest.raises(BucketExists, match="somebody else's"):
+    with pytest.raises(BucketExists, match="belongs to another project"):
         world.provisioner.provision(request)
     with pytest.raises(AccessDenied, match=r"storage\.buckets\.get"):
         world.provisioner.grant(request)
