@@ -49,14 +49,14 @@ def be_there_first(ground: Ground, plural: str, *, owner: str) -> str:
 
 
 def own_it_truly(ground: Ground) -> str:
-    """The owner is the claim itself: that is for its author to say, and what is in the Secret then is ours to write."""
+    """The owner is the claim itself: that is for its author to say. Keys that are not ours stay, and mean nothing."""
     thief = ground.thief
     _block(ground, thief)
     thief.admin.patch(thief.path("secrets", "mine"), {"metadata": {"ownerReferences": [_true_owner(thief)]}})
     bound = thief.wait_bound("mine")
     ground.assert_own_only(bound)
-    assert "MINE" not in bound.environment
-    return "taken for the claim's own; it holds nothing but the claim's credentials"
+    assert "MINE" in bound.environment, "keys of others are left alone"
+    return "taken for the claim's own; it holds the claim's credentials, and the author's own key"
 
 
 def own_it_and_freeze_it(ground: Ground) -> str:
