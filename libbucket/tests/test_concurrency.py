@@ -12,11 +12,11 @@ def limits(workers: int, count: int = 2) -> ConcurrencyLimits:
     return ConcurrencyLimits(LimitSettings(workers=workers, count=lambda: count))
 
 
-def started(asked: ConcurrencyLimits, lane: str) -> int:
-    """Takes up all that may be taken up of a lane; gives how many."""
+def started(asked: ConcurrencyLimits, storage_class: str) -> int:
+    """Takes up all that may be taken up of a class; gives how many."""
     number = 0
-    while asked.may_start(lane):
-        asked.start(lane, "shop/photos")
+    while asked.may_start(storage_class):
+        asked.start(storage_class, "shop/photos")
         number += 1
     return number
 
@@ -40,9 +40,9 @@ def test_a_class_whose_store_is_silent_has_one_worker_until_it_answers() -> None
 def test_however_many_stores_are_silent_a_quarter_of_the_workers_is_for_the_others() -> None:
     asked = limits(8, count=21)
     silent = [f"silent-{number}" for number in range(20)]
-    for lane in silent:
-        asked.note_class(lane, answers=False)
-    assert sum(started(asked, lane) for lane in silent) == 6
+    for storage_class in silent:
+        asked.note_class(storage_class, answers=False)
+    assert sum(started(asked, each) for each in silent) == 6
     assert started(asked, "healthy") >= 2
 
 

@@ -29,6 +29,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from libbucket._backoff import Backoff
+from libbucket._concurrency import namespace_of
 from libbucket._outcomes import OUTAGES, StoreSignal
 
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ class CircuitBreaker:
         return is_fresh or not has_others or now >= self._circuit.open_until + _GRACE
 
     def _is_fresh(self, key: str) -> bool:
-        return _namespace_of(key) not in self._failed_namespaces
+        return namespace_of(key) not in self._failed_namespaces
 
     def _patience(self, key: str) -> float:
         left = self._circuit.seconds_left()
@@ -348,7 +349,7 @@ class CircuitBreaker:
 
     def _close(self, key: str) -> list[str]:
         """The server answered this key; gives the keys to wake."""
-        namespace = _namespace_of(key)
+        namespace = namespace_of(key)
         self._answered.pop(namespace, None)
         self._answered[namespace] = self._settings.clock()
         if len(self._answered) > _REMEMBERED:
@@ -362,7 +363,7 @@ class CircuitBreaker:
 
     def _note_failure(self, key: str, call: Call) -> None:
         self._circuit.note_failure(key, call.failure)
-        self._failed_namespaces.add(_namespace_of(key))
+        self._failed_namespaces.add(namespace_of(key))
         self._circuit.extend(call.delay)
 
     def _announce_open(self) -> None:
@@ -403,7 +404,3 @@ class CircuitBreakers:
             breakers = list(self._breakers.values())
         for each in breakers:
             each.forget(key)
-
-
-def _namespace_of(key: str) -> str:
-    return key.partition("/")[0]

@@ -35,7 +35,7 @@ class OwnedObject(Generic[T]):
     Attributes:
         kind: as its manifest calls it.
         resource: where it is.
-        conflict: why the claim waits while somebody else's has its name.
+        conflict: why the claim waits while an object that it does not own has its name.
         state: as it was seen.
         data: our part of its data.
         ours: keys that we wrote before; any other key is another controller's.
@@ -72,7 +72,7 @@ def ensure(client: KubeClient, claim: ObjectBucketClaim, wanted: OwnedObject[T],
     """Brings the object to what it is to be, with as few writes as that takes, and gives it.
 
     Raises:
-        RetrySoon: an object of its name is somebody else's.
+        RetrySoon: an object of its name exists that it does not own.
         KubeError: the cluster's side failed.
     """
     meta = claim.metadata

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ignore:
-    """Somebody else's claim, or gone: nothing may be written."""
+    """A claim of another provisioner, or gone: nothing may be written."""
 
     why: str
 
@@ -101,14 +101,14 @@ class BeginPurge:
 
 @dataclass(frozen=True)
 class Retain:
-    """Somebody has called the purge of a released bucket off: it stays for good."""
+    """The purge of a released bucket was cancelled: it is retained."""
 
 
 Action = Ignore | Settled | Blocked | Bind | Release | RemoveFinalizer | ReleaseOrphan | BeginPurge | Retain
 
 
 def foreign_object(kind: str, reason: Reason, key: str) -> Blocked:
-    """Says that an object of that name is somebody else's."""
+    """An object of that name exists that the claim does not own."""
     message = (
         f"a {kind} {key} exists that this claim does not own; it is not touched, and the claim binds when it is gone"
     )
