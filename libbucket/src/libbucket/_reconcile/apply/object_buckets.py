@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from libbucket import _api
 from libbucket._kube.errors import AlreadyExists, Conflict, NotFound, Unreadable
 from libbucket._kube.resources import BUCKETS
 from libbucket._reconcile.model import manifests
@@ -92,7 +91,7 @@ class BucketObjects:
         """
         stand_in = self._stand_in(ob, claim)
         self.discard(ob)
-        again = self.create(_copy(ob, ob.metadata.name))
+        again = self.create(manifests.bucket_object_copy(ob, ob.metadata.name))
         if stand_in is not None:
             self.discard(stand_in)
         return again
@@ -142,49 +141,5 @@ class BucketObjects:
         for name in bucket_object_names(meta.namespace, meta.name, meta.uid):
             with suppress(Conflict):
                 if name != ob.metadata.name:
-                    return self.create(_copy(ob, name))
+                    return self.create(manifests.bucket_object_copy(ob, name))
         return None  # all those names are taken: do without, rather than never
-
-
-def _copy(ob: ObjectBucketObject, name: str) -> dict[str, Any]:
-    meta, spec = ob.metadata, ob.spec
-    ref = spec.claim_ref or _api.ClaimRef()
-    endpoint = ob.endpoint
-    keys = (
-        _api.CLAIM_NAMESPACE,
-        _api.CLAIM_NAME,
-        _api.CLAIM_UID,
-        _api.RECORD,
-        _api.OBSERVED,
-        _api.DELETION_POLICY,
-    )
-    return {
-        "apiVersion": _api.API_VERSION,
-        "kind": _api.BUCKET_KIND,
-        "metadata": {
-            "name": name,
-            "finalizers": [_api.FINALIZER],
-            "labels": dict(meta.labels or {}),
-            "annotations": {key: meta.annotation(key) for key in keys if meta.annotation(key)},
-        },
-        "spec": {
-            "storageClassName": spec.storage_class_name or "",
-            **({"reclaimPolicy": spec.reclaim_policy} if spec.reclaim_policy else {}),
-            "claimRef": {
-                "apiVersion": _api.API_VERSION,
-                "kind": _api.CLAIM_KIND,
-                "namespace": meta.annotation(_api.CLAIM_NAMESPACE) or ref.namespace or "",
-                "name": meta.annotation(_api.CLAIM_NAME) or ref.name or "",
-                "uid": meta.annotation(_api.CLAIM_UID) or ref.uid or "",
-            },
-            "endpoint": {
-                "bucketHost": endpoint.bucket_host or "",
-                "bucketPort": endpoint.bucket_port or 0,
-                "bucketName": endpoint.bucket_name or "",
-                "region": endpoint.region or "",
-                "subRegion": endpoint.sub_region or "",
-                "additionalConfig": _api.strings(endpoint.additional_config),
-            },
-            "additionalState": _api.strings(spec.additional_state),
-        },
-    }

@@ -62,12 +62,16 @@ def ownership(claim: ObjectBucketClaim) -> dict[str, str]:
 def claim_ref(claim: ObjectBucketClaim) -> Json:
     """`spec.claimRef` of its ObjectBucket."""
     meta = claim.metadata
+    return _claim_ref(meta.namespace, meta.name, meta.uid)
+
+
+def _claim_ref(namespace: str, name: str, uid: str) -> Json:
     return {
         "apiVersion": _api.API_VERSION,
         "kind": _api.CLAIM_KIND,
-        "namespace": meta.namespace,
-        "name": meta.name,
-        "uid": meta.uid,
+        "namespace": namespace,
+        "name": name,
+        "uid": uid,
     }
 
 
@@ -75,29 +79,55 @@ def new_bucket_object(  # noqa: PLR0913 - the fields of an ObjectBucket
     claim: ObjectBucketClaim, *, name: str, label: str, record: str, bucket_name: str, reclaim_policy: ReclaimPolicy
 ) -> Json:
     """An ObjectBucket as a record of intent. Without status: the enum of some CRDs refuses an empty phase."""
+    annotations = {**ownership(claim), _api.RECORD: record}
+    spec = {
+        "storageClassName": claim.class_name,
+        "reclaimPolicy": str(reclaim_policy),
+        "claimRef": claim_ref(claim),
+        "endpoint": _endpoint_of(_api.EndpointSpec(bucket_name=bucket_name)),
+        "additionalState": {},
+    }
+    return _bucket_object(name, labels={_api.PROVISIONER_LABEL: label}, annotations=annotations, spec=spec)
+
+
+def bucket_object_copy(ob: ObjectBucketObject, name: str) -> Json:
+    """An ObjectBucket under a name that may be another one: its spec, and the annotations that are ours."""
+    meta, ref = ob.metadata, ob.spec.claim_ref or _api.ClaimRef()
+    kept = (_api.CLAIM_NAMESPACE, _api.CLAIM_NAME, _api.CLAIM_UID, _api.RECORD, _api.OBSERVED, _api.DELETION_POLICY)
+    spec = {
+        "storageClassName": ob.spec.storage_class_name or "",
+        **({"reclaimPolicy": ob.spec.reclaim_policy} if ob.spec.reclaim_policy else {}),
+        "claimRef": _claim_ref(
+            meta.annotation(_api.CLAIM_NAMESPACE) or ref.namespace or "",
+            meta.annotation(_api.CLAIM_NAME) or ref.name or "",
+            meta.annotation(_api.CLAIM_UID) or ref.uid or "",
+        ),
+        "endpoint": _endpoint_of(ob.endpoint),
+        "additionalState": _api.strings(ob.spec.additional_state),
+    }
+    annotations = {key: meta.annotation(key) for key in kept if meta.annotation(key)}
+    return _bucket_object(name, labels=meta.labels or {}, annotations=annotations, spec=spec)
+
+
+def _bucket_object(name: str, *, labels: Mapping[str, str], annotations: Mapping[str, str], spec: Json) -> Json:
+    metadata = {
+        "name": name,
+        "finalizers": [_api.FINALIZER],
+        "labels": dict(labels),
+        "annotations": dict(annotations),
+    }
+    return {"apiVersion": _api.API_VERSION, "kind": _api.BUCKET_KIND, "metadata": metadata, "spec": spec}
+
+
+def _endpoint_of(endpoint: _api.EndpointSpec) -> Json:
+    """Every field, with the empty value of its type where it is absent."""
     return {
-        "apiVersion": _api.API_VERSION,
-        "kind": _api.BUCKET_KIND,
-        "metadata": {
-            "name": name,
-            "finalizers": [_api.FINALIZER],
-            "labels": {_api.PROVISIONER_LABEL: label},
-            "annotations": {**ownership(claim), _api.RECORD: record},
-        },
-        "spec": {
-            "storageClassName": claim.class_name,
-            "reclaimPolicy": str(reclaim_policy),
-            "claimRef": claim_ref(claim),
-            "endpoint": {
-                "bucketHost": "",
-                "bucketPort": 0,
-                "bucketName": bucket_name,
-                "region": "",
-                "subRegion": "",
-                "additionalConfig": {},
-            },
-            "additionalState": {},
-        },
+        "bucketHost": endpoint.bucket_host or "",
+        "bucketPort": endpoint.bucket_port or 0,
+        "bucketName": endpoint.bucket_name or "",
+        "region": endpoint.region or "",
+        "subRegion": endpoint.sub_region or "",
+        "additionalConfig": _api.strings(endpoint.additional_config),
     }
 
 
