@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 def same_class(_key: str) -> str:
@@ -55,11 +57,6 @@ class _Degraded:
 
     def may_start(self, group: str, shared: int) -> bool:
         return not self.busy[group] and sum(self.busy[each] for each in self.degraded) < shared
-
-    def end(self, group: str) -> None:
-        self.busy[group] -= 1
-        if not self.busy[group]:
-            del self.busy[group]
 
     def note(self, group: str, *, is_degraded: bool) -> bool:
         is_news = is_degraded is not (group in self.degraded)
@@ -102,18 +99,17 @@ class ConcurrencyLimits:
 
     def start(self, storage_class: str, key: str) -> None:
         """A key of this class is on a worker."""
+        namespace = namespace_of(key)
         self._classes.busy[storage_class] += 1
-        self._namespaces.busy[namespace_of(key)] += 1
-        self._shares[storage_class, namespace_of(key)] += 1
+        self._namespaces.busy[namespace] += 1
+        self._shares[storage_class, namespace] += 1
 
     def end(self, storage_class: str, key: str) -> None:
         """A key of this class is off its worker."""
-        self._classes.end(storage_class)
-        self._namespaces.end(namespace_of(key))
-        share = storage_class, namespace_of(key)
-        self._shares[share] -= 1
-        if not self._shares[share]:
-            del self._shares[share]
+        namespace = namespace_of(key)
+        _count_down(self._classes.busy, storage_class)
+        _count_down(self._namespaces.busy, namespace)
+        _count_down(self._shares, (storage_class, namespace))
 
     def note_class(self, storage_class: str, *, answers: bool) -> bool:
         """Notes whether the class's store answered; gives whether that is news."""
@@ -135,6 +131,12 @@ class ConcurrencyLimits:
     def _limit(self) -> int:
         """Of one class."""
         return self._shared if self._settings.count() > 1 else self._settings.workers
+
+
+def _count_down(counter: Counter[T], key: T) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
 
 
 def _three_quarters(workers: int) -> int:
