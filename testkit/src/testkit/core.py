@@ -47,13 +47,14 @@ NAMESPACE: Final = "shop"
 CLASS: Final = "buckets"
 _KUBE_SYSTEM: Final = "/api/v1/namespaces/kube-system"
 
-_CACHED: Final[Mapping[str, tuple[str, type[_api.Object]]]] = {
+CACHED: Final[Mapping[str, tuple[str, type[_api.Object]]]] = {
     "objectbucketclaims": ("claims", _api.ObjectBucketClaim),
     "objectbuckets": ("buckets", _api.ObjectBucketObject),
     "storageclasses": ("classes", _api.StorageClass),
     "secrets": ("secrets", _api.Metadata),
     "configmaps": ("config_maps", _api.Metadata),
 }
+"""Plural to the field of `Caches` and what is kept there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +252,7 @@ class Core:
 
     def sync(self, *plurals: str) -> None:
         """The watches deliver all that they have; or those of these resources only."""
-        for plural, (name, kind) in _CACHED.items():
+        for plural, (name, kind) in CACHED.items():
             if plurals and plural not in plurals:
                 continue
             cache = getattr(self.caches, name)

@@ -39,6 +39,7 @@ from libbucket._reconcile.reconciler import Reconciler
 from libbucket.provisioner import Inspector, Provisioner
 from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
 from testkit.api_server import Cluster, Refusal, Request, dump, plural_of
+from testkit.core import CACHED
 from testkit.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -50,15 +51,6 @@ if TYPE_CHECKING:
 
 PROVISIONER: Final = PROVISIONER_NAME
 _NOW: Final = "2026-01-01T00:00:00Z"
-
-RESOURCES: Final[dict[str, tuple[str, type[_api.Object]]]] = {
-    "objectbucketclaims": ("claims", _api.ObjectBucketClaim),
-    "objectbuckets": ("buckets", _api.ObjectBucketObject),
-    "storageclasses": ("classes", _api.StorageClass),
-    "secrets": ("secrets", _api.Metadata),
-    "configmaps": ("config_maps", _api.Metadata),
-}
-"""Plural to the field of `Caches` and what is kept there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +64,7 @@ class CacheView:
 View = Frozen[str, CacheView]
 """All caches of one replica, by plural."""
 
-EMPTY: Final[View] = Frozen({plural: CacheView() for plural in RESOURCES})
+EMPTY: Final[View] = Frozen({plural: CacheView() for plural in CACHED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +269,7 @@ def advance(run: Run) -> Step:
     caches = _caches()
     fill(caches, run.view)
     script = Script(run, caches)
-    for name, _ in RESOURCES.values():
+    for name, _ in CACHED.values():
         getattr(caches, name).on_look = script.looks
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
     store = ProvisionerCalls(
@@ -334,7 +326,7 @@ def simplified(run: Run) -> Run:
 
 
 def _caches() -> Caches:
-    return Caches(**{name: WatchedCache(claim_key_of if name == "buckets" else None) for name, _ in RESOURCES.values()})
+    return Caches(**{name: WatchedCache(claim_key_of if name == "buckets" else None) for name, _ in CACHED.values()})
 
 
 def watched_by(view: View, key: str, *, since: View | None = None) -> View:
@@ -367,7 +359,7 @@ def _part(view: View, key: str, named: frozenset[str]) -> View:
         removed = {one: version for one, version in view[plural].removed.items() if is_watched(plural, one)}
         return CacheView(objects=Frozen(objects), removed=Frozen(removed))
 
-    return Frozen({plural: kept(plural) for plural in RESOURCES})
+    return Frozen({plural: kept(plural) for plural in CACHED})
 
 
 def put_back(view: View, run: Run, part: View) -> View:
@@ -383,12 +375,12 @@ def put_back(view: View, run: Run, part: View) -> View:
             objects=Frozen({**objects, **part[plural].objects}), removed=Frozen({**removed, **part[plural].removed})
         )
 
-    return Frozen({plural: whole(plural) for plural in RESOURCES})
+    return Frozen({plural: whole(plural) for plural in CACHED})
 
 
 def fill(caches: Caches, view: View) -> None:
     """Makes caches hold what a view says."""
-    for plural, (name, kind) in RESOURCES.items():
+    for plural, (name, kind) in CACHED.items():
         cache = getattr(caches, name)
         cache._objects.clear()
         cache._groups.clear()
@@ -400,7 +392,7 @@ def fill(caches: Caches, view: View) -> None:
 def view_of(caches: Caches) -> View:
     """What caches hold."""
     views = {}
-    for plural, (name, _) in RESOURCES.items():
+    for plural, (name, _) in CACHED.items():
         cache = getattr(caches, name)
         objects = Frozen({key: msgspec.json.encode(one) for key, one in cache._objects.items()})
         views[plural] = CacheView(objects=objects, removed=Frozen(cache._removed))
@@ -449,7 +441,7 @@ def is_behind(view: View, cluster: Cluster, plural: str) -> bool:
 def _catch_up(view: View, listed: Frozen[str, tuple[bytes, int]], plural: str) -> Seen:
     caches = _caches()
     fill(caches, view)
-    name, kind = RESOURCES[plural]
+    name, kind = CACHED[plural]
     cache, keys = getattr(caches, name), _Keys()
     forgotten: set[str] = set()
     router = EventRouter(keys, caches, _IDENTITY, forget=lambda key, _uid: forgotten.add(key))
@@ -480,7 +472,7 @@ def _created_at(raw: bytes, kind: type[_api.Object]) -> int:
 @lru_cache(maxsize=4096)
 def _listed(cluster: Cluster, plural: str) -> Frozen[str, tuple[bytes, int]]:
     """What a list of one resource gives, as the caches keep it; with the last version of what is gone."""
-    kind = RESOURCES[plural][1]
+    kind = CACHED[plural][1]
     found: dict[str, tuple[bytes, int]] = {}
     for path, version in cluster.versions.items():
         if plural_of(path) != plural:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from explorer.core import (
-    RESOURCES,
     CachesChanged,
     FenceMoved,
     Run,
@@ -27,6 +26,7 @@ from explorer.world import Replica, Work, World, controller_uid
 from libbucket._outcomes import Retry
 from libbucket.errors import StoreUnavailable
 from testkit.api_server import NO_ANSWER, Request, dump, respond, short
+from testkit.core import CACHED
 from testkit.frozen import Frozen
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def settle(before: World, after: World, rules: Rules) -> World:
         works = Frozen({key: replace(work, calm=False) for key, work in replica.works.items()})
         replica = replace(replica, works=works, retries=replica.retries | replica.idle, idle=frozenset())
         after = after.with_replica(number, replica)
-        for plural in RESOURCES:
+        for plural in CACHED:
             if plural not in rules.lagging:
                 after = _delivered(after, number, plural)
     return after
@@ -277,7 +277,7 @@ def _crash_moves(world: World, rules: Rules, number: int) -> Iterator[Move]:
 def restarted(world: World, number: int) -> World:
     """A replica that has just listed everything."""
     world = world.with_replica(number, Replica())
-    for plural in RESOURCES:
+    for plural in CACHED:
         world = _delivered(world, number, plural)
     return world
 
