@@ -5,8 +5,8 @@ Used by a provisioner's `errors` module. Knows no client and makes no call.
 
 from __future__ import annotations
 
-import time
-from email.utils import parsedate_to_datetime
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 
 def parse_retry_after(value: str | None) -> float | None:
@@ -16,13 +16,11 @@ def parse_retry_after(value: str | None) -> float | None:
         value: of the header; None where there is none.
 
     Returns:
-        At least 0; None where it says nothing that can be read.
+        At least 0; None for a value that cannot be parsed.
     """
     if not value:
         return None
-    if value.isascii() and value.isdigit():
-        return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return float(Retry().parse_retry_after(value))
+    except (InvalidHeader, ValueError, OverflowError):  # the last two: numbers and years that are too large
         return None
