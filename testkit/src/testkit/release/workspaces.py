@@ -1,6 +1,6 @@
-"""A repository in small, with real git, the real runner and the real pins: two packages of a few lines each.
+"""A small repository with real git, the real runner and the real pins: two packages of a few lines each.
 
-Not a clone of this one, so that what can be released here and now doesn't decide about a test.
+Not a clone of this one, so that tests do not depend on what can be released at the moment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
+# Programs of the release are found as in a session: those of this environment first.
+PATH = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
 PROJECT = """\
 [build-system]
@@ -56,7 +58,7 @@ class Workspace:
     """A checkout to release from."""
 
     directory: Path
-    environment: Mapping[str, str] = field(default_factory=lambda: {"PYTHONPATH": str(ROOT / "tools")})
+    environment: Mapping[str, str] = field(default_factory=lambda: {"PYTHONPATH": str(ROOT / "tools"), "PATH": PATH})
 
     def git(self, *arguments: str) -> str:
         return subprocess.run(
@@ -80,12 +82,17 @@ class Workspace:
         (self.directory / path).write_text(text.replace(old, new))
 
     def release(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """What `nox -s release -- ARGUMENTS` runs, without an image: builders are a matter of the machine."""
-        return self.start("release", *arguments, "--without-image", **environment)
+        """What `nox -s release -- ARGUMENTS` runs."""
+        return self.run("-m", "release", *arguments, **environment)
 
-    def start(self, module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def wheels(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """What `nox -s build -- ARGUMENTS` runs."""
+        return self.run("tools/wheels.py", *arguments, **environment)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs Python in this checkout."""
         return subprocess.run(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, *arguments],
             cwd=self.directory,
             env={**os.environ, **self.environment, **environment},
             check=False,
@@ -94,10 +101,10 @@ class Workspace:
             timeout=300,
         )
 
-    def state(self) -> tuple[str, str, str, list[str]]:
-        """All that a release may change: refs, the tree, what is in dist/."""
-        dist = sorted(str(path.relative_to(self.directory)) for path in self.directory.glob("dist/**/*"))
-        return self.git("for-each-ref"), self.git("rev-parse", "HEAD"), self.git("status", "--porcelain"), dist
+    def state(self) -> list[str]:
+        """All that a release may change: refs, the tree, worktrees."""
+        questions = ("for-each-ref", "rev-parse HEAD", "status --porcelain --ignored", "worktree list")
+        return [self.git(*question.split()) for question in questions]
 
 
 def make_workspace(directory: Path) -> Workspace:
@@ -105,9 +112,9 @@ def make_workspace(directory: Path) -> Workspace:
     made = Workspace(directory=directory)
     made.directory.mkdir()
     made.git("init", "--quiet", "--initial-branch=main")
-    # In the checkout's own configuration, so that the release has to take it along.
-    made.git("config", "user.name", "Somebody")
-    made.git("config", "user.email", "somebody@example.com")
+    # In the checkout's own configuration: the release has to use it.
+    made.git("config", "user.name", "Maintainer")
+    made.git("config", "user.email", "maintainer@example.com")
     for name in ("pyproject.toml", "noxfile.py", ".gitignore"):
         shutil.copy(ROOT / name, made.directory)
     for name in ("requirements", "tools"):

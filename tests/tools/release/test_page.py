@@ -1,21 +1,17 @@
-"""Every command of docs/releasing.md, in its order, in a repository in small."""
+"""Every command of docs/releasing.md, in its order, in a small repository."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workspaces import Workspace
+    from testkit.release.workspaces import Workspace
 
-PAGE = Path(__file__).parents[2] / "docs/releasing.md"
-# Without docker, podman and buildah: images are the session `image`'s.
-PROGRAMS = ("bash", "git", "rm", "sha256sum")
+PAGE = Path(__file__).parents[3] / "docs/releasing.md"
 
 
 def commands() -> list[str]:
@@ -23,28 +19,19 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
-def directory_of_programs(parent: Path) -> Path:
-    directory = parent / "programs"
-    directory.mkdir()
-    for name in PROGRAMS:
-        (directory / name).symlink_to(str(shutil.which(name)))
-    (directory / "nox").symlink_to(Path(sys.executable).parent / "nox")
-    return directory
-
-
 def test_every_command_of_the_page_does_what_it_says(workspace: Workspace) -> None:
     origin = workspace.directory.parent / "origin.git"
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(origin)], check=True)
     workspace.git("remote", "add", "origin", str(origin))
     workspace.git("push", "--quiet", "--tags", "origin", "main")
-    path = str(directory_of_programs(workspace.directory.parent))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NOX")}
+    environment["PATH"] = workspace.environment["PATH"]
 
     for command in commands():
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=workspace.directory,
-            env={**environment, "PATH": path},
+            env=environment,
             check=False,
             capture_output=True,
             text=True,
