@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from libbucket._clock import utc_now
 from libbucket.errors import (
     BucketExists,
     BucketLost,
@@ -28,7 +29,7 @@ from libbucket.errors import (
 )
 from libbucket.limits import parse_quantity
 from libbucket.parameters import ParameterReader
-from libbucket.provisioner import EmptyBucketDeleter, Inspector, Provisioner, Services, utc_now
+from libbucket.provisioner import EmptyBucketDeleter, Inspector, Provisioner, Services
 from libbucket.run import run
 from libbucket.testing.memory_store import Bucket, Identity, MemoryStore
 from libbucket.types import Authentication, Connection, Endpoint, ObjectBucket
@@ -181,7 +182,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             self.calls[verb] += 1
         self._hook(verb, request)
         if self._services is not None:
-            self._services.fence()  # the store is a lock away: that is its one request
+            self._services.before_request()  # the store is in memory: this is its only request
 
     def _settings(self, parameters: Mapping[str, str]) -> _Settings:
         settings = _Settings(parameters)

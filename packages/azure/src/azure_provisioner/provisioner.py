@@ -99,7 +99,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def __init__(self, services: Services, network: Network | None = None, tokens: Tokens | None = None) -> None:
         self._services = services
-        self._network = replace(network or Network(), fence=services.fence)
+        self._network = replace(network or Network(), fence=services.before_request)
         self._tokens = tokens or Tokens()
 
     def store_id(self, parameters: Mapping[str, str]) -> str:

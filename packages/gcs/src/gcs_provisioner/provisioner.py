@@ -102,7 +102,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def __init__(self, services: Services, *, patience: Patience | None = None) -> None:
         self._services = services
         self._patience = patience or Patience()
-        self._connector = Connector(self._patience, services.fence)
+        self._connector = Connector(self._patience, services.before_request)
         self._unfinished = Unfinished(services.now)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:

@@ -166,7 +166,9 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
         parameters = parse_parameters(of.parameters)
         admin = self._admin(parameters)
-        with connect(parameters, admin, fence=self._services.fence, read_seconds=self._read_seconds) as clients:
+        with connect(
+            parameters, admin, fence=self._services.before_request, read_seconds=self._read_seconds
+        ) as clients:
             yield _Request(
                 parameters=parameters,
                 ca_bundle=parameters.ca_bundle or admin.ca_bundle,

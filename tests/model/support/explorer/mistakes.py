@@ -188,7 +188,7 @@ MISTAKES: Final = (
         name="asks nobody whether it leads",
         scenario="two replicas",
         breaks="only the leader writes",
-        planted=_instead(Script, "fence", lambda _self: None),
+        planted=_instead(Script, "check_leadership", lambda _self: None),
     ),
     Mistake(
         name="takes every Secret for the claim's",
