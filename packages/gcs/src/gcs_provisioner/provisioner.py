@@ -333,7 +333,7 @@ def _ensure_bucket(request: _Request, *, versioning: bool, is_known: bool) -> Bu
             return made
         found = _find_taken(request)
     _check_ours(request, found)
-    if not request.owner.is_stamped_on(found.labels):
+    if not request.owner.matches(found.labels):
         request.storage.stamp(found, build_stamp(request.owner))
     return found
 
