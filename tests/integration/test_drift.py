@@ -158,9 +158,9 @@ def test_fifty_looks_and_ten_repairs_of_an_untouched_claim_write_nothing_and_say
         world.wait_bound()
     before, said = _versions(world), len(_all_events(world))
     calls, fence = Calls(world), Mortal(100_000)
-    with world.core(resync_interval=0.05, fence=fence):
+    with world.core(resync_interval=0.05, check_leadership=fence):
         calls.wait("is_intact", 50)
-    with world.core(repair_interval=0.05, fence=fence):
+    with world.core(repair_interval=0.05, check_leadership=fence):
         calls.wait("provision", 10)
     asked = 2 * len(calls.verbs)  # the core asks before each call, and the provisioner before its request
     assert fence.left == 100_000 - asked, "nothing but the store was asked: no write to the API server"
@@ -247,7 +247,7 @@ def test_when_credentials_end_is_recorded_before_they_can_be_read_whenever_the_c
         first = world.secret()
     clock.time += 2 * HOUR
     fence = Mortal(writes)
-    with world.core(now=clock, fence=fence):
+    with world.core(now=clock, check_leadership=fence):
         world.until(lambda: fence.died.is_set() or world.secret() != first)
     recorded = world.admin.get(world.ob_path())["spec"]["additionalState"]["RenewAt"]
     if world.secret() != first:

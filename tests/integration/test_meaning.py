@@ -513,7 +513,7 @@ def test_an_object_bucket_deleted_by_hand_is_never_forgotten_whenever_the_core_d
         keys = world.secret()
     world.admin.delete(world.ob_path())
     fence = Mortal(writes)
-    with world.core(fence=fence):
+    with world.core(check_leadership=fence):
         assert fence.died.wait(20)
 
     with world.core():
@@ -546,7 +546,7 @@ def test_a_claim_whose_store_may_have_been_asked_once_is_given_back_there_whatev
         if errors and isinstance(errors[0], StoreUnavailable):
             assert world.provisioner is not None
             assert world.provisioner._services is not None
-            world.provisioner._services.fence()  # a request is sent, and its answer never comes
+            world.provisioner._services.before_request()  # a request is sent, and its answer never comes
         if errors:
             raise errors[0]
 

@@ -125,7 +125,7 @@ def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: SoakEn
     assert seed  # the town's chance begins with it
     steps = 0
     while steps < STEPS:
-        with town.core(fence=Mortal(town.random.randrange(1, 25))):
+        with town.core(check_leadership=Mortal(town.random.randrange(1, 25))):
             for _ in range(town.random.randrange(1, 8)):
                 town.step()
                 steps += 1

@@ -272,7 +272,7 @@ def test_a_release_that_dies_anywhere_ends_with_a_bucket_that_waits(
         _, bucket = bind(world, waiting)
     fence = Mortal(writes)
     world.delete_claim(wait=False)
-    with world.core(now=clock, fence=fence):
+    with world.core(now=clock, check_leadership=fence):
         world.until(lambda: fence.died.is_set() or world.admin.find(world.claim_path()) is None)
     with world.core(now=clock):
         ob = released(world)
@@ -293,7 +293,7 @@ def test_giving_back_that_dies_anywhere_ends_with_the_bucket_given_back(
         world.delete_claim()
     fence = Mortal(writes)
     claim = world.claim(storage_class=waiting)
-    with world.core(now=clock, fence=fence):
+    with world.core(now=clock, check_leadership=fence):
         world.until(lambda: fence.died.is_set() or world.get_claim().get("status", {}).get("phase") == "Bound")
     clock.time += LATER  # what waits is not purged while a claim asks for it
     with world.core(now=clock):
@@ -316,7 +316,7 @@ def test_a_purge_that_dies_anywhere_is_finished_and_nothing_is_given_back_half_e
         world.delete_claim()
     clock.time += LATER
     fence = Mortal(writes)
-    with world.core(now=clock, fence=fence):
+    with world.core(now=clock, check_leadership=fence):
         world.until(lambda: fence.died.is_set() or world.admin.find(world.ob_path()) is None)
     begun = world.admin.find(world.ob_path())
     is_begun = begun is None or "deletionTimestamp" in begun["metadata"]

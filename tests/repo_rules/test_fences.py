@@ -76,7 +76,7 @@ def google_key(url: str) -> str:
 
 def revoke(store: str, url: str, fence: Callable[[], None]) -> None:
     held = {key: SecretStr(value) for key, value in secret(store, url).items()}
-    provisioner = BUILDERS[store](Services(read_secret=lambda *_: held, fence=fence))
+    provisioner = BUILDERS[store](Services(read_secret=lambda *_: held, before_request=fence))
     provisioner.revoke(builders.intent(builders.options(parameters=parameters(store, url))))
 
 

@@ -50,6 +50,7 @@ SURFACE = [
     "Throttled",
     "drain",
     "fence_requests",
+    "has_ownership_tags",
     "is_stamped",
     "parse_json",
     "parse_quantity",

@@ -55,7 +55,7 @@ def test_a_claim_lives_its_whole_life(
     assert endpoint.additional_config == {"BUCKET_SSL": "false", "BUCKET_ENDPOINT": store.url}
     assert authentication.access_keys.access_key_id == store.access_key
     tags = administrator.client.get_bucket_tagging(Bucket="whole-life")["TagSet"]
-    assert request.owner.is_stamped_on({tag["Key"]: tag["Value"] for tag in tags})
+    assert request.owner.matches({tag["Key"]: tag["Value"] for tag in tags})
     again = builders.again(request, answer)
     assert provisioner.is_intact(again)
     assert provisioner.provision(again).connection == answer.connection

@@ -44,7 +44,7 @@ def test_the_tags_of_a_class_are_on_bucket_and_user(world: World, administrator:
     found = administrator.iam.get_user(UserName=tenant.request.user_id)["User"]["Tags"]
     for tags in (administrator.tags(tenant.bucket), {tag["Key"]: tag["Value"] for tag in found}):
         assert (tags["team"], tags["cost-centre"]) == ("shop", "4/2")
-        assert tenant.request.owner.is_stamped_on(tags)
+        assert tenant.request.owner.matches(tags)
 
 
 def test_a_class_with_versioning_makes_buckets_that_keep_versions_and_a_claim_may_suspend_it(
@@ -261,5 +261,7 @@ def _policy(backend: AwsBackend, tenant: Tenant) -> Any:
 
 
 def _tagged(request: Any) -> bytes:
-    tags = "".join(f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in request.owner.stamp().items())
+    tags = "".join(
+        f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in request.owner.ownership_tags().items()
+    )
     return f"<Tagging><TagSet>{tags}</TagSet></Tagging>".encode()

@@ -25,7 +25,6 @@ from libbucket import (
     InvalidParameters,
     SecretStr,
 )
-from libbucket.provisioner import no_fence
 from libbucket.testing import builders
 from libbucket.testing.misbehaving import Answer, scripted_server
 from testkit.aws_s3.fakes import provisioner_for, request_to
@@ -91,7 +90,7 @@ def clients() -> Clients:
 
 @contextmanager
 def _connected() -> Iterator[Clients]:
-    with Connector(Limits(), no_fence).connect(parse_parameters({}), ADMIN) as found:
+    with Connector(Limits(), lambda: None).connect(parse_parameters({}), ADMIN) as found:
         yield found
 
 

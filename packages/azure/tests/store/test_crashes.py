@@ -68,7 +68,7 @@ def test_a_creation_that_was_cut_off_ends_with_a_stamp_and_one_policy(
     backend.administrator.break_lease(request.bucket_name)
     tenant = world.greenfield(request)
     assert_works(tenant)
-    assert request.owner.is_stamped_on(_metadata(backend, tenant.bucket))
+    assert request.owner.matches(_metadata(backend, tenant.bucket))
     assert len(backend.administrator.policies(tenant.bucket)) == 1
 
 

@@ -40,7 +40,7 @@ class Fence:
 
 def fenced(fence: Fence, secret: dict[str, str], network: Network | None = None) -> AzureProvisioner:
     data = {name: SecretStr(value) for name, value in secret.items()}
-    services = Services(read_secret=lambda *_: data, now=lambda: datetime.now(UTC), fence=fence)
+    services = Services(read_secret=lambda *_: data, now=lambda: datetime.now(UTC), before_request=fence)
     return AzureProvisioner(services, network or Network(connect_seconds=2, read_seconds=5, wait_seconds=0))
 
 

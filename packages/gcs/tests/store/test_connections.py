@@ -223,7 +223,7 @@ class Fence:
 
 def fenced(double: FakeGcs, key: str) -> tuple[GcsProvisioner, Fence]:
     fence, data = Fence(), {FILE_KEY: SecretStr(key)}
-    services = Services(read_secret=lambda *_: data, now=double.clock.now, fence=fence)
+    services = Services(read_secret=lambda *_: data, now=double.clock.now, before_request=fence)
     return GcsProvisioner(services, patience=QUICK), fence
 
 

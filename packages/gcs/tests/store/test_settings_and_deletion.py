@@ -42,7 +42,7 @@ def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(world
     resource = double.store.buckets[tenant.bucket].resource
     assert resource["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"]
     assert resource["iamConfiguration"]["publicAccessPrevention"] == "enforced"
-    assert tenant.request.owner.is_stamped_on(resource["labels"])
+    assert tenant.request.owner.matches(resource["labels"])
     assert resource["metageneration"] == 1, "all of it was said when it was made"
 
 
@@ -58,7 +58,7 @@ def test_names_that_labels_do_not_take_are_made_to_fit(world: World, double: Fak
     tenant = world.greenfield(replace(request, owner=owner))
     labels = double.store.buckets[tenant.bucket].resource["labels"]
     assert labels["objectbucket_claim_name"].startswith("photos_v2_xxx")
-    assert owner.is_stamped_on(labels)
+    assert owner.matches(labels)
     world.delete(replace(tenant.record, owner=owner))
     assert not world.administrator.bucket_exists(tenant.bucket)
 

@@ -9,7 +9,6 @@ import pytest
 from aws_s3_provisioner.client import Limits
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from libbucket import SecretStr, Services
-from libbucket.provisioner import no_fence
 from libbucket.testing import builders
 
 if TYPE_CHECKING:
@@ -28,10 +27,10 @@ each_verb = pytest.mark.parametrize("verb", ["provision", "grant", "delete", "re
 
 
 def provisioner_for(
-    secret: Mapping[str, SecretStr] | None = None, *, fence: Callable[[], None] = no_fence, limits: Limits = USUAL
+    secret: Mapping[str, SecretStr] | None = None, *, fence: Callable[[], None] = lambda: None, limits: Limits = USUAL
 ) -> AwsS3Provisioner:
     """A provisioner with an administrator's Secret."""
-    return AwsS3Provisioner(Services(read_secret=lambda *_: secret or HELD, fence=fence), limits=limits)
+    return AwsS3Provisioner(Services(read_secret=lambda *_: secret or HELD, before_request=fence), limits=limits)
 
 
 def request_to(url: str, **parameters: str) -> BucketOptions:

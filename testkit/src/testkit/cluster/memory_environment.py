@@ -33,7 +33,7 @@ def condition(found: Wire | None, kind: str = "Ready") -> Wire:
 
 
 class Mortal:
-    """A core's fence: counts its writes and its calls to the store, and lets none through after the last one."""
+    """A leadership check: counts writes and requests to the store, and refuses all after the last one allowed."""
 
     def __init__(self, lives: int) -> None:
         self.left = lives

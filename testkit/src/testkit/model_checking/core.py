@@ -179,7 +179,7 @@ class Script:
     def looks(self) -> None:
         self.has_looked = True
 
-    def fence(self) -> None:
+    def check_leadership(self) -> None:
         if not self.is_of_this_term:
             raise LeadershipLost("another replica is, or was, the leader")
 
@@ -210,14 +210,14 @@ class ScriptedClient(KubeClient):
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._fence = script.fence
+        self._check_leadership = script.check_leadership
 
     def get(self, path: str, **_rest: Any) -> bytes:
         return self._asked(Request(method="GET", path=path))
 
     def _write(self, method: str, path: str, content_type: str, body: dict[str, Any]) -> bytes:
         del content_type
-        self._fence()
+        self._check_leadership()
         path = path.partition("?")[0]
         if path.endswith("/events"):
             return b"{}"
@@ -272,9 +272,7 @@ def advance(run: Run) -> Step:
     for name, _ in CACHED.values():
         getattr(caches, name).on_look = script.looks
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
-    store = ProvisionerCalls(
-        provisioner, _METRICS, client.check_fence, RequestTracker(client.check_fence), _closed_circuit
-    )
+    store = ProvisionerCalls(provisioner, _METRICS, client.check_leadership, RequestTracker(), _closed_circuit)
     reconciler = Reconciler(client, caches, _identity(client, provisioner), store, ApiServerDown())
     reconciler._reporter._clock = lambda: _NOW
     remembered = reconciler._observer._intact

@@ -17,7 +17,7 @@ from libbucket._reconcile.apply.bind import Binder, _bucket_name, _class_policy
 from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.apply.release import Releaser
 from libbucket._reconcile.model import manifests
-from libbucket._reconcile.model.intent import Record, encode, for_provisioner, record_of
+from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of
 from libbucket._reconcile.model.outcome import Outcome, Result
 from libbucket._reconcile.observe import orphans
 from libbucket._reconcile.observe.observer import Observer
@@ -58,8 +58,8 @@ def _removes_finalizer_first(self: Releaser, claim: Any, ob: Any, what: Any, *, 
 
 
 def _always_deletes(self: Releaser, _claim: Any, ob: _api.ObjectBucketObject, _plan: Any) -> None:
-    record = record_of(ob) or Record(provisioner="", user_id="", greenfield=False)
-    self._store.delete(for_provisioner(ob, record, self._identity.cluster_id))
+    intent = intent_of(ob) or Intent(provisioner="", user_id="", greenfield=False)
+    self._store.delete(for_provisioner(ob, intent, self._identity.cluster_id))
 
 
 def _believes_the_cache(_self: Observer, claim: _api.ObjectBucketClaim) -> Any:
@@ -69,22 +69,22 @@ def _believes_the_cache(_self: Observer, claim: _api.ObjectBucketClaim) -> Any:
 def _records_nothing(self: Binder, world: Any, claim: _api.ObjectBucketClaim) -> Any:
     if world.bucket is not None:
         return _RECORD_INTENT(self, world, claim)
-    record = self._record(world, claim)
+    intent = self._intent(world, claim)
     body = manifests.new_bucket_object(
         claim,
         name=world.bucket_object_name,
         label=world.label,
-        record=encode(record),
+        intent=encode(intent),
         bucket_name=_bucket_name(world, claim),
         reclaim_policy=_class_policy(world),
     )
-    return msgspec.convert(body, _api.ObjectBucketObject), record
+    return msgspec.convert(body, _api.ObjectBucketObject), intent
 
 
-def _records_at_last(self: Binder, world: Any, ob: _api.ObjectBucketObject, record: Record, *rest: Any) -> None:
+def _records_at_last(self: Binder, world: Any, ob: _api.ObjectBucketObject, intent: Intent, *rest: Any) -> None:
     if not ob.metadata.uid:
         ob, _ = _RECORD_INTENT(self, world, world.claim)
-    _FINISH(self, world, ob, record, *rest)
+    _FINISH(self, world, ob, intent, *rest)
 
 
 @contextmanager
@@ -110,7 +110,7 @@ class TakesWhatExists(ModelProvisioner):
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         if options.bucket_name in self.store.buckets:
-            self.store.buckets[options.bucket_name].stamp = options.owner.stamp()
+            self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
         return super().provision(options)
 
 
@@ -119,7 +119,7 @@ class DeletesWhatIsNamed(ModelProvisioner):
 
     def delete(self, ob: ObjectBucket) -> None:
         if ob.bucket_name in self.store.buckets:
-            self.store.buckets[ob.bucket_name].stamp = ob.owner.stamp()
+            self.store.buckets[ob.bucket_name].stamp = ob.owner.ownership_tags()
         super().delete(ob)
 
 
@@ -188,7 +188,7 @@ MISTAKES: Final = (
         name="asks nobody whether it leads",
         scenario="two replicas",
         breaks="only the leader writes",
-        planted=_instead(Script, "fence", lambda _self: None),
+        planted=_instead(Script, "check_leadership", lambda _self: None),
     ),
     Mistake(
         name="takes every Secret for the claim's",
