@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from testkit.repository import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROOT = Path(__file__).parents[4]
 # Programs of the release are found as in a session: those of this environment first.
 PATH = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 
