@@ -16,8 +16,8 @@ from .test_runner import INSTALL, declared_sessions
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
-SESSION = r"\.venv/bin/nox -s (?P<session>[a-z]+)( -- [^;&|`]*)?"
-BUILDS_IMAGES = {"image", "e2e", "release", "lock"}  # `lock -- --upgrade` pins the base of the images
+SESSION = r'\.venv/bin/nox -s "?(?P<session>[a-z]+)(\([^;&|`]*\)")?( -- [^;&|`]*)?'
+BUILDS_IMAGES = {"image", "e2e", "lock"}  # `lock -- --upgrade` pins the base of the images
 AUDIT = r"\.venv/bin/pip-audit [^;&|`]*"
 SCANNER = INSTALL.replace("nox.txt", "audit.txt")
 PATCH = "git diff --output=upgrade.patch"
@@ -26,8 +26,12 @@ SIGNS_OR_PUBLISHES = r"(cosign (sign|sign-blob|login)|gh release create) [^;&|`]
 PUSHES_THE_IMAGE = r'name=.*\n *skopeo copy .*\n(.*\n)?(echo .* >> "\$GITHUB_OUTPUT"\n?)*'
 # What a machine has to have, as docker/README.md says.
 PROGRAMS = "sudo apt-get update -qq && sudo apt-get install -qq --yes mmdebstrap debian-archive-keyring"
+REPORTS_COVERAGE = '.nox/coverage/bin/coverage report --format=markdown >> "$GITHUB_STEP_SUMMARY"'
+COLLECTS_THE_IMAGE = 'mv ".nox/.cache/images/${GITHUB_REF_NAME%-v*}"/* dist/'
+CHECKSUMS = "sha256sum -- * > SHA256SUMS"
 MAY_RUN = [r"\.ci/run", SESSION, AUDIT, SIGNS_OR_PUBLISHES, PUSHES_THE_IMAGE, f"(?s:{OPENS_A_PULL_REQUEST})"]
 MAY_RUN += [re.escape(command) for command in (PROGRAMS, INSTALL, SCANNER, PATCH)]
+MAY_RUN += [re.escape(command) for command in (REPORTS_COVERAGE, COLLECTS_THE_IMAGE, CHECKSUMS)]
 HOURS = "resilience"  # the one job that runs for hours, and only on schedule
 
 
@@ -133,11 +137,11 @@ def test_pull_requests_run_the_quick_workflow_and_no_other() -> None:
     assert all(job["timeout-minutes"] <= 15 for job in workflow("quick")["jobs"].values())
 
 
-def test_quick_runs_lint_types_unit_tests_and_wheels() -> None:
+def test_quick_runs_lint_types_unit_tests_coverage_and_wheels() -> None:
     run = [command for job in workflow("quick")["jobs"].values() for command in commands(job)]
 
     assert {match["session"] for match in (re.fullmatch(SESSION, command) for command in run) if match} == {
-        *("lint", "types", "tests", "build")
+        *("lint", "types", "tests", "coverage", "build")
     }
 
 
@@ -159,6 +163,19 @@ def test_thorough_runs_everything_on_main_and_every_week() -> None:
     assert triggers("thorough")["schedule"]
     assert ".ci/run" in commands(workflow("thorough")["jobs"]["tests"])
     assert workflow("thorough")["jobs"][HOURS]["if"] == "${{ github.event_name == 'schedule' }}"
+
+
+def test_thorough_runs_on_the_kubernetes_versions_that_the_readme_names() -> None:
+    job = workflow("thorough")["jobs"]["kubernetes"]
+    modules = ROOT / "libbucket/src/libbucket/testing/controlplane", *ROOT.glob("tests/integration/kubernetes-*")
+    versions = [re.search(r"k8s\.io/kubernetes v(1\.\d+)", (each / "go.mod").read_text()) for each in modules]
+    newest, *others = [match[1] for match in versions if match]
+    readme = (ROOT / "README.md").read_text()
+
+    assert job["env"] == {"LIBBUCKET_KUBERNETES_MODULE": "tests/integration/kubernetes-${{ matrix.version }}"}
+    assert job["strategy"]["matrix"]["version"] == others
+    assert ".venv/bin/nox -s integration" in commands(job)
+    assert f"| Kubernetes | tested with {', '.join(others)} and {newest}; " in readme
 
 
 def test_the_update_changes_nothing_but_pins() -> None:
