@@ -183,6 +183,7 @@ def test_a_generated_name_is_known_again_by_its_prefix(prefix: str) -> None:
         (generated_bucket_name("photos") + "-2", "photos"),
         (f"photos-{uuid.UUID(int=7)}", "photos"),
     ],
+    ids=["chosen", "chosen-with-prefix", "other-prefix", "no-prefix", "suffix", "not-random"],
 )
 def test_a_name_that_somebody_chose_is_not_taken_for_a_generated_one(name: str, prefix: str) -> None:
     assert not is_generated_bucket_name(name, prefix)
