@@ -43,7 +43,7 @@ TOOLS = {"PYTHONPATH": str(Path("tools").resolve())}
 STOPPING = 60.0
 
 
-# What has to pass ----------------------------------------------------------------------------------------------------
+# Sessions that have to pass ------------------------------------------------------------------------------------------
 
 
 @nox.session
@@ -81,7 +81,7 @@ def tests(session: nox.Session, package: str) -> None:
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """Holds every store to the one suite, and shows its promises as a table: `nox -s conformance -- -k minio`."""
+    """Runs the conformance suite against every store, and shows a table: `nox -s conformance -- -k minio`."""
     install(session, "test", ours=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob(f"*/tests/store/{CONFORMANCE}"))
@@ -91,7 +91,7 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """Runs the tests on a real API server and on the real stores, and a sample of every part of chaos."""
+    """Runs the tests on a real API server and real stores, and a sample of the resilience tests."""
     install(session, "test", ours=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob("*/tests/store"))
@@ -101,7 +101,7 @@ def integration(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Runs every example, and the code in the documentation, as they are printed."""
+    """Runs every example, and the code in the documentation."""
     install(session, "test", ours=True)
     install_toolchains(session)
     pytest(session, Path("tests/examples"))
@@ -109,7 +109,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def chart(session: nox.Session) -> None:
-    """Renders, installs and removes the chart, and takes each of its rights away in turn."""
+    """Renders, installs and removes the chart, and tests each of its RBAC permissions."""
     install(session, "test", ours=True)
     install_toolchains(session, *SERVERS, "promtool")
     pytest(session, Path("tests/chart"))
@@ -165,7 +165,7 @@ def e2e(session: nox.Session) -> None:
     pytest(session, Path("tests/e2e"))
 
 
-# What helps with the work --------------------------------------------------------------------------------------------
+# Sessions for development --------------------------------------------------------------------------------------------
 
 
 @nox.session(default=False)
@@ -178,7 +178,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
-    """Tries everything that could lose a bucket or let a neighbour in: `nox -s chaos -- crash --store minio`."""
+    """Runs all resilience tests, for hours: `nox -s chaos -- crash --store minio`."""
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "-m", "testkit.servers")
@@ -187,7 +187,7 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Lets claims, edits, deletions, faults and restarts happen for a while: `nox -s soak -- --minutes 60`."""
+    """Runs random operations, faults and restarts, and draws a plot: `nox -s soak -- --minutes 60`."""
     install(session, "test", ours=True)
     install(session, "soak")
     install_toolchains(session)
@@ -197,7 +197,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measures what the core takes and what it costs the API server: `nox -s bench -- --json PATH`."""
+    """Measures speed, requests and memory of the core: `nox -s bench -- --json PATH`."""
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "-m", "testkit.benchmark", *session.posargs)
@@ -227,7 +227,7 @@ def release(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def controlplane(session: nox.Session) -> None:
-    """Starts a real Kubernetes control plane and stays, for manual work."""
+    """Runs a real Kubernetes control plane until Ctrl-C, for manual work."""
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "-m", "libbucket.testing.controlplane", *session.posargs)
@@ -264,7 +264,7 @@ def lock(session: nox.Session) -> None:
         session.run("python", "tools/images/images.py", "--pin-base")
 
 
-# How it is done ------------------------------------------------------------------------------------------------------
+# Helpers -------------------------------------------------------------------------------------------------------------
 
 
 def requirements(name: str) -> str:
@@ -304,9 +304,9 @@ def pytest(session: nox.Session, *paths: Path, options: Sequence[str] = (), pyth
 
 
 def in_parallel(session: nox.Session) -> list[str]:
-    """Options that share the files of tests out between workers, each with servers of its own.
+    """Options that distribute test files between workers, each with servers of its own.
 
-    The programs of the servers are got first: a worker that builds one would keep the others waiting in silence.
+    The servers are built before: a worker that builds one would keep the others waiting without a message.
     """
     session.run("python", "-m", "testkit.servers", interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
     # In the order in which the files are named: what takes longest comes first, and leaves no worker alone at the end.
@@ -316,14 +316,14 @@ def in_parallel(session: nox.Session) -> list[str]:
 def run_servers(
     session: nox.Session, *arguments: str, python: str = "python", env: Mapping[str, str] | None = None
 ) -> None:
-    """Runs Python on something that may have servers running, and leaves it time to stop them."""
+    """Runs Python on a program that may start servers, with time to stop them after Ctrl-C."""
     is_elsewhere = python != "python"
     command = [python, *arguments]
     session.run(*command, env=env, external=is_elsewhere, interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
 
 
 def compile_requirements(session: nox.Session, name: str, *arguments: str, group: bool = True) -> None:
-    """Pins one file for every platform, from the oldest Python on, without a word on where things come from."""
+    """Pins one file for every platform, from the oldest Python on, without the address of an index."""
     options = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--quiet"]
     options += ["--no-emit-package=libbucket", "--custom-compile-command=nox -s lock"]
     options += ["--group", name] if group else []
