@@ -47,8 +47,8 @@ PACKAGES = {CORE: Path(CORE), **STORES}
 TESTKIT = Path("testkit")
 SOURCES = [str(path / "src") for path in PACKAGES.values()]
 UNIT_TESTS = {name: path / "tests" / ("" if name == CORE else "unit") for name, path in PACKAGES.items()}
-UNIT_TESTS["model"] = Path("tests/model")
-UNIT_TESTS["repo"] = Path("tests/repo")
+UNIT_TESTS["model"] = Path("tests/model_checking")
+UNIT_TESTS["repo"] = Path("tests/repo_rules")
 UNIT_TESTS["tools"] = Path("tests/tools")
 # More than processors: servers start, retries wait, watches are silent, and meanwhile another worker can go on.
 WORKERS = max(3, min(4, os.cpu_count() or 2))
@@ -152,7 +152,7 @@ def integration(session: nox.Session) -> None:
     install_toolchains(session)
     stores = sorted(Path("packages").glob("*/tests/store"))
     options = [*in_parallel(session), f"--ignore-glob=*/tests/store/{CONFORMANCE}"]
-    pytest(session, Path("tests/chaos"), *stores, Path("tests/integration"), options=options)
+    pytest(session, Path("tests/resilience"), *stores, Path("tests/integration"), options=options)
 
 
 @nox.session
@@ -238,7 +238,7 @@ def demo(session: nox.Session) -> None:
     """Shows a claim get its bucket: `nox -s demo -- minio`, with `--keep` to look around afterwards."""
     install(session, "test", ours=True)
     install_toolchains(session)
-    run_servers(session, "tests/demo/demo.py", *session.posargs)
+    run_servers(session, "-m", "demo", *session.posargs, env=TOOLS)
 
 
 @nox.session(default=False)
@@ -247,8 +247,8 @@ def chaos(session: nox.Session) -> None:
     """Tries everything that could lose a bucket or let a neighbour in: `nox -s chaos -- crash --store minio`."""
     install(session, "test", ours=True)
     install_toolchains(session)
-    run_servers(session, "tests/servers.py")
-    run_servers(session, "tests/chaos/chaos.py", *session.posargs)
+    run_servers(session, "-m", "testkit.servers")
+    run_servers(session, "-m", "testkit.resilience.chaos", *session.posargs)
 
 
 @nox.session(default=False)
@@ -258,8 +258,8 @@ def soak(session: nox.Session) -> None:
     install(session, "test", ours=True)
     install(session, "soak")
     install_toolchains(session)
-    run_servers(session, "tests/servers.py")
-    run_servers(session, "tests/chaos/soak.py", *session.posargs)
+    run_servers(session, "-m", "testkit.servers")
+    run_servers(session, "-m", "testkit.resilience.soak", *session.posargs)
 
 
 @nox.session(default=False)
@@ -268,7 +268,7 @@ def bench(session: nox.Session) -> None:
     """Measures what the core takes and what it costs the API server: `nox -s bench -- --json PATH`."""
     install(session, "test", ours=True)
     install_toolchains(session)
-    run_servers(session, "tests/bench/bench.py", *session.posargs)
+    run_servers(session, "-m", "testkit.benchmark", *session.posargs)
 
 
 @nox.session(default=False)
@@ -389,7 +389,12 @@ def pytest(
     report = session.cache_dir / f"{re.sub('[^a-z]+', '-', session.name)}.xml"
     report.unlink(missing_ok=True)
     try:
-        arguments = [f"--junit-xml={report}", *options, *map(str, paths), *(session.posargs if posargs is None else posargs)]
+        arguments = [
+            f"--junit-xml={report}",
+            *options,
+            *map(str, paths),
+            *(session.posargs if posargs is None else posargs),
+        ]
         run_servers(session, "-m", "pytest", *arguments, python=python)
     finally:
         if report.is_file():
@@ -403,7 +408,7 @@ def in_parallel(session: nox.Session) -> list[str]:
 
     The programs of the servers are got first: a worker that builds one would keep the others waiting in silence.
     """
-    session.run("python", "tests/servers.py", interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
+    session.run("python", "-m", "testkit.servers", interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
     # In the order in which the files are named: what takes longest comes first, and leaves no worker alone at the end.
     return [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]
 

@@ -6,15 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pods import Container, account_folder, account_token, run_to_end, running_pod, wait_until
 
 from libbucket.testing.builders import a_claim, a_class
+from testkit.container_images.pods import (
+    Container,
+    account_folder,
+    account_token,
+    run_to_end,
+    running_pod,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from builders import Builder
-    from context import Provisioner
+    from images.__main__ import Provisioner
+    from images.builders import Builder
     from libbucket.testing.controlplane import Cluster
 
 RIGHTS = [
@@ -120,13 +127,13 @@ def test_with_an_unknown_flag(engine: Builder, container: Container, provisioner
     ended = run_to_end(engine, replace(container, arguments=("--regoin=eu",)))
 
     assert ended.code == 2
-    assert ended.output == f"{provisioner.script}: unrecognized arguments: --regoin=eu; see --help\n"
+    assert ended.output == f"{provisioner.name}: unrecognized arguments: --regoin=eu; see --help\n"
 
 
 def test_with_the_flags_of_a_go_provisioner(engine: Builder, container: Container, provisioner: Provisioner) -> None:
     ended = run_to_end(engine, replace(container, arguments=("-v=2", "-alsologtostderr", "--version")))
 
-    assert (ended.code, ended.output) == (0, f"{provisioner.script} {provisioner.version}\n")
+    assert (ended.code, ended.output) == (0, f"{provisioner.name} {provisioner.version}\n")
 
 
 def test_with_the_flags_of_a_go_provisioner_it_is_ready_and_ends_when_told(engine: Builder, allowed: Container) -> None:

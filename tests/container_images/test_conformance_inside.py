@@ -10,20 +10,21 @@ from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING
 
 import pytest
-from outside import ROOT, servers_outside
-from pods import Container, run_to_end
 
-from contents import read_contents
+from testkit.container_images.outside import servers_outside
+from testkit.container_images.pods import Container, run_to_end
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from archive import ImageArchive
-    from builders import Builder
-    from context import Provisioner
+    from images.__main__ import Provisioner
+    from images.builders import Builder
 
 WORKERS = max(2, min(4, os.cpu_count() or 2))
+PYTHON = "3.13"
+SITE_PACKAGES = f"/opt/libbucket/lib/python{PYTHON}/site-packages"
 TESTS = "/checkout/packages/{0}/tests/store/test_conformance.py"
 
 
@@ -36,12 +37,12 @@ def tools(provisioner: Provisioner, tmp_path_factory: pytest.TempPathFactory) ->
     """What the suite is run with, without anything that the image has, or had before it was left out."""
     folder = tmp_path_factory.mktemp("tools")
     folder.chmod(0o755)  # the image's user reads it
-    python = read_contents(ROOT / "docker/contents.toml").python
     command = ["uv", "pip", "install", "--quiet", "--target", str(folder), "--python", sys.executable]
-    command += ["--python-version", python, "--python-platform", "x86_64-manylinux_2_28"]
+    command += ["--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_28"]
     command += ["--require-hashes", "-r", str(ROOT / "requirements/test.txt")]
     subprocess.run(command, check=True)
-    theirs = {normal(name) for name in re.findall(r"(?m)^([\w.-]+)==", provisioner.pins.read_text())}
+    pins = (ROOT / f"requirements/{provisioner.store}.txt").read_text()
+    theirs = {normal(name) for name in re.findall(r"(?m)^([\w.-]+)==", pins)}
     for path in folder.glob("*.dist-info"):
         if normal(path.name.partition("-")[0]) in theirs:
             remove_distribution(PathDistribution(path), folder)
@@ -57,13 +58,6 @@ def remove_distribution(distribution: PathDistribution, folder: Path) -> None:
             path.rmdir()
 
 
-@pytest.fixture(scope="session")
-def site_packages(image: ImageArchive) -> str:
-    """Where the image has its packages."""
-    found = next(path for path in image.entries if path.endswith("/site-packages/libbucket/run.py"))
-    return "/" + found.removesuffix("/libbucket/run.py")
-
-
 @pytest.fixture
 def servers(provisioner: Provisioner) -> Iterator[str]:
     with servers_outside(provisioner.store, WORKERS) as text:
@@ -71,16 +65,16 @@ def servers(provisioner: Provisioner) -> Iterator[str]:
 
 
 def test_the_conformance_suite_passes_inside(
-    engine: Builder, provisioner: Provisioner, tools: Path, site_packages: str, servers: str
+    engine: Builder, provisioner: Provisioner, tools: Path, servers: str
 ) -> None:
     container = Container(
         image=provisioner.tag,
         entry_point="/opt/libbucket/bin/python",
         arguments=(
             "/checkout/tests/images/support/inside.py",
-            provisioner.module,
+            provisioner.name.replace("-", "_"),
             "/tools",
-            f"/checkout/packages/{provisioner.store}/tests/support",
+            "/checkout/testkit/src",
             str(WORKERS),
             TESTS.format(provisioner.store),
         ),
@@ -88,7 +82,7 @@ def test_the_conformance_suite_passes_inside(
         mounts={
             "/checkout": ROOT,
             "/tools": tools,
-            f"{site_packages}/libbucket/testing": ROOT / "libbucket/src/libbucket/testing",
+            f"{SITE_PACKAGES}/libbucket/testing": ROOT / "libbucket/src/libbucket/testing",
         },
         scratch={"/tmp": 64 * 2**20},
     )
@@ -98,12 +92,12 @@ def test_the_conformance_suite_passes_inside(
     assert re.search(r"\d\d passed", ended.last_line)
 
 
-def test_a_package_that_the_suite_brings_does_not_stand_in_for_one_that_was_left_out(tools: Path) -> None:
+def test_tools_have_no_package_that_was_left_out_of_the_image(tools: Path) -> None:
     assert (tools / "pytest").is_dir()
     assert not [path.name for path in tools.iterdir() if path.name.startswith(("aiohttp", "kubernetes", "urllib3"))]
 
 
-def test_what_is_taken_away_is_gone_and_nothing_else(tmp_path: Path) -> None:
+def test_distribution_is_removed_with_all_its_files_and_nothing_else(tmp_path: Path) -> None:
     for name in ("kept", "gone"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()

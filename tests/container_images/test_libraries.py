@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pods import Container, run_to_end
+from testkit.container_images.pods import run_to_end
+
+from .conftest import python_in
 
 if TYPE_CHECKING:
-    from builders import Builder
-    from context import Provisioner
+    from images.__main__ import Provisioner
+    from images.builders import Builder
 
 LOAD_ALL = """
 import ctypes, pathlib
@@ -24,10 +26,7 @@ print(len(found), "libraries")
 
 
 def test_every_library_can_be_loaded(engine: Builder, provisioner: Provisioner) -> None:
-    container = Container(
-        image=provisioner.tag, entry_point="/opt/libbucket/bin/python", arguments=("-c", LOAD_ALL), network="none"
-    )
-    ended = run_to_end(engine, container)
+    ended = run_to_end(engine, python_in(provisioner, LOAD_ALL))
 
     assert ended.output.count("\n") == 1, ended.output
     assert int(ended.output.split()[0]) > 30

@@ -1,4 +1,4 @@
-"""The same sources give the same image, whoever builds it, and wherever."""
+"""The same sources give the same image, on any machine and in any folder."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from archive import ImageArchive
-from images import date
+from testkit.repository import ROOT
+
+from .conftest import inspect
 
 if TYPE_CHECKING:
-    from builders import Builder
-    from context import Provisioner
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+    from images.__main__ import Provisioner
+    from images.builders import Builder
 
 
 def copy_of_the_tree(target: Path) -> Path:
-    """What a commit of everything that is here would hold, without what was built."""
+    """What a commit of everything in the work tree would hold."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     for name in names:
@@ -30,22 +31,19 @@ def copy_of_the_tree(target: Path) -> Path:
     return target
 
 
-def test_built_again_from_a_copy_of_the_tree_it_has_the_same_layers(
-    image: ImageArchive, provisioner: Provisioner, engine: Builder, tmp_path: Path
+def test_layers_are_the_same_when_built_again_from_a_copy(
+    inspected: dict[str, Any], provisioner: Provisioner, engine: Builder, tmp_path: Path
 ) -> None:
-    tree, out = copy_of_the_tree(tmp_path / "elsewhere"), tmp_path / "out"
-    command = [sys.executable, str(tree / "tools/images/images.py"), provisioner.store]
-    command += ["--builder", engine.name, "--prefix", "localhost/again", "--out", str(out)]
+    tree, tag = copy_of_the_tree(tmp_path / "elsewhere"), f"localhost/again/{provisioner.name}:{provisioner.version}"
+    created = int(datetime.fromisoformat(inspected["Created"]).timestamp())
+    command = [sys.executable, "-m", "images", provisioner.store, "--no-cache", "--prefix", "localhost/again"]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(created), "PYTHONPATH": str(tree / "tools")}
     done = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "SOURCE_DATE_EPOCH": str(image.created or date())},
+        [*command, "--out", str(tmp_path)], check=False, cwd=tree, capture_output=True, text=True, env=environment
     )
-    tags = [f"localhost/again/{provisioner.name}:{provisioner.version}", "localhost/again/libbucket-base"]
-    subprocess.run([*engine.command, "rmi", "--force", *tags], check=False, capture_output=True)
     assert done.returncode == 0, done.stderr
-    again = ImageArchive(out / provisioner.store / f"{provisioner.name}-{provisioner.version}.oci.tar")
+    again = inspect(engine, tag)
+    subprocess.run([*engine.command, "rmi", "--force", tag], check=False, capture_output=True)
 
-    assert again.layers == image.layers
+    assert again["RootFS"]["Layers"] == inspected["RootFS"]["Layers"]
+    assert again["Created"] == inspected["Created"]

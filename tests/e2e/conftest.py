@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/e2e/support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/images/support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/chart/support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools/images"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/integration/support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/demo"))
-
-from installation import Installation, installed
-from store_shop import STORES, Shop
-
-from choice import find_builder
+from images.builders import find_builder
 from libbucket.testing.controlplane import ControlPlane, control_plane
 from libbucket.testing.fixtures import namespace
+from testkit.cluster.store_environment import STORES, StoreEnvironment
+from testkit.container_images.installation import Installation, installed
+from testkit.repository import CRDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from store_shop import Store
-
-    from builders import Builder
+    from images.builders import Builder
     from libbucket.testing.admin import KubeAdmin
+    from testkit.cluster.store_environment import Store
 
 __all__ = ["namespace"]
 
@@ -58,7 +48,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     The plugin is what OpenShift has on: whoever makes an object that blocks the deletion of another must be allowed to.
     """
     capture = request.config.pluginmanager.getplugin("capturemanager")
-    crds, plugins = [Path(__file__).parents[2] / "crds"], ["OwnerReferencesPermissionEnforcement"]
+    crds, plugins = [CRDS], ["OwnerReferencesPermissionEnforcement"]
     with ExitStack() as stack:
         with capture.global_and_fixture_disabled():
             running = stack.enter_context(control_plane(crds=crds, admission_plugins=plugins))
@@ -94,9 +84,9 @@ def installation(cluster: ControlPlane, engine: Builder, store_name: str) -> Ite
 @pytest.fixture
 def shop(
     cluster: ControlPlane, namespace: str, store_name: str, store: Store, installation: Installation
-) -> Iterator[Shop]:
+) -> Iterator[StoreEnvironment]:
     """Where claims are made, of classes that the installed provisioner serves."""
-    made = Shop(cluster, namespace, store_name, store)
+    made = StoreEnvironment(cluster, namespace, store_name, store)
     made.provisioner_name = installation.provisioner_name
     made.open()
     yield made

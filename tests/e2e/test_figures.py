@@ -10,14 +10,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from leftovers import forget_claims
-from pods import wait_until
 from prometheus_client.parser import text_string_to_metric_families
+
+from testkit.container_images.leftovers import forget_claims
+from testkit.container_images.pods import wait_until
 
 if TYPE_CHECKING:
     import pytest
-    from installation import Installation
-    from store_shop import Shop
+
+    from testkit.cluster.store_environment import StoreEnvironment
+    from testkit.container_images.installation import Installation
 
 MEBIBYTE = 2**20
 
@@ -33,7 +35,10 @@ def mebibytes(metrics: str) -> float:
 
 
 def test_a_container_starts_in_time_and_stays_within_the_memory_that_the_chart_asks_for(
-    shop: Shop, installation: Installation, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    shop: StoreEnvironment,
+    installation: Installation,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     claims, storage_class = request.config.getoption("--claims"), shop.make_class()
     began = time.monotonic()

@@ -13,8 +13,6 @@ from libbucket.testing.problems import SetupFailed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The default limits of containers are higher than some machines allow.
-LIMITS: Final = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
 _CGROUPS_V2: Final = Path("/sys/fs/cgroup/cgroup.controllers")
 _TIMEOUT_SECONDS: Final = 300
 

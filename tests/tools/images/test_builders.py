@@ -48,7 +48,9 @@ def test_buildah_is_not_used_to_run_images(programs: Programs) -> None:
 
 @pytest.mark.usefixtures("programs")
 def test_missing_builder_is_refused_with_one_sentence() -> None:
-    with pytest.raises(SetupFailed, match=r"^images are built with podman or docker or buildah, and none is installed$"):
+    with pytest.raises(
+        SetupFailed, match=r"^images are built with podman or docker or buildah, and none is installed$"
+    ):
         find_builder()
 
 

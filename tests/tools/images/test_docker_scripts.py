@@ -69,7 +69,11 @@ def compiled(folder: Path) -> dict[str, bytes]:
     (folder / "bin/provisioner").write_text("import sys\nimport imported\nsys.exit(0)\n")
     for name in ("imported", "other"):
         (folder / f"{name}.py").write_text("answer = 42\n")
-    variables = {"PYTHONPATH": str(folder), "PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "SOURCE_DATE_EPOCH": "86400"}
+    variables = {
+        "PYTHONPATH": str(folder),
+        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+        "SOURCE_DATE_EPOCH": "86400",
+    }
     subprocess.run([sys.executable, DOCKER / "bytecode.py", folder], check=True, env={**os.environ, **variables})
     return {path.name: path.read_bytes() for path in (folder / "bytecode").rglob("*.pyc") if folder.name in str(path)}
 

@@ -10,28 +10,34 @@ import secrets
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
-from pods import Container, account_folder, account_token, container_of, running_pod, wait_until
-from rights import rights_of
 
 from libbucket.testing.binaries import helm_binary
 from libbucket.testing.processes import fresh_directory
+from testkit.chart.permissions import rights_of
+from testkit.container_images.pods import (
+    Container,
+    account_folder,
+    account_token,
+    container_of,
+    running_pod,
+    wait_until,
+)
+from testkit.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
-    from rights import Right
-
-    from builders import Builder
+    from images.builders import Builder
     from libbucket.testing.controlplane import Cluster
     from libbucket.testing.provisioner_process import ProvisionerProcess
+    from testkit.chart.permissions import Right
 
 Manifest = dict[str, Any]
-ROOT: Final = Path(__file__).parents[3]
 CHART: Final = ROOT / "charts/libbucket"
 _RIGHTS: Final = ("ClusterRole", "Role")
 

@@ -1,13 +1,12 @@
-"""Which server each store's conformance suite needs, and how it is handed to the suite that runs inside an image.
+"""Servers that the conformance suite of a store needs, running beside the container that the suite runs in.
 
-The servers run outside, beside the container, because an image has nothing to run them with.
+An image has nothing to run them with.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,18 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT: Final = Path(__file__).parents[3]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """A server as a package's `tests/support` starts it.
+    """A server as the testkit starts it.
 
     Attributes:
-        module: in that folder.
+        module: of the testkit.
         starter: the function that runs it for the length of a block.
-        kind: the dataclass that says where it is.
-        program: the function that finds what to start, if there is one; inside nobody has to.
+        kind: the dataclass with its address and credentials.
+        program: the function that finds its program, if there is one; not called inside.
     """
 
     module: str
@@ -36,42 +33,39 @@ class Outside:
     program: str = ""
 
     @contextmanager
-    def running(self, store: str) -> Iterator[dict[str, Any]]:
-        """Starts it; gives what a suite inside needs to know."""
-        folder = str(ROOT / "packages" / store / "tests/support")
-        if folder not in sys.path:
-            sys.path.append(folder)
+    def running(self) -> Iterator[dict[str, Any]]:
+        """Starts it; gives what a suite inside has to know."""
         module = importlib.import_module(self.module)
         given = [getattr(module, self.program)()] if self.program else []
         with getattr(module, self.starter)(*given) as server:
             yield {**asdict(self), "server": asdict(server)}
 
 
-# Google's double runs inside, in the suite's own process.
+# The fake of Google Cloud Storage runs inside, in the process of the suite.
 SERVERS: Final = {
-    "aws-s3": Outside(module="aws_servers", starter="ministack", kind="AwsServer"),
-    "azure": Outside(module="azurite_server", starter="azurite_server", kind="AzuriteServer"),
-    "minio": Outside(module="minio_server", starter="minio_server", kind="MinioServer", program="minio_binary"),
+    "aws-s3": Outside(module="testkit.aws_s3.emulators", starter="ministack", kind="AwsServer"),
+    "azure": Outside(module="testkit.azure.azurite", starter="azurite_server", kind="AzuriteServer"),
+    "minio": Outside(module="testkit.minio.server", starter="minio_server", kind="MinioServer", program="minio_binary"),
 }
 
 
 @contextmanager
 def servers_outside(store: str, count: int) -> Iterator[str]:
-    """Runs what the store's suite needs, once for each of `count` workers; gives it as text."""
+    """Runs the servers of a store, one for each of `count` workers; gives them as JSON."""
     outside = SERVERS.get(store)
     with ExitStack() as running:
-        found = [running.enter_context(outside.running(store)) for _ in range(count)] if outside is not None else []
+        found = [running.enter_context(outside.running()) for _ in range(count)] if outside is not None else []
         yield json.dumps(found)
 
 
-def use_server_outside(text: str, worker: int) -> None:
-    """Inside: lets the package's own fixtures find the server that runs already for this worker."""
-    every = json.loads(text)
+def use_server_outside(servers: str, worker: int) -> None:
+    """Inside: makes the fixtures of a package use the server that runs already for this worker."""
+    every = json.loads(servers)
     if not every:
         return
-    said = every[worker]
-    module = importlib.import_module(said["module"])
-    server = getattr(module, said["kind"])(**said["server"])
-    setattr(module, said["starter"], lambda *_args, **_more: nullcontext(server))
-    if said["program"]:
-        setattr(module, said["program"], lambda: Path("outside"))
+    given = every[worker]
+    module = importlib.import_module(given["module"])
+    server = getattr(module, given["kind"])(**given["server"])
+    setattr(module, given["starter"], lambda *_args, **_more: nullcontext(server))
+    if given["program"]:
+        setattr(module, given["program"], lambda: Path("outside"))

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from builders import LIMITS
 from libbucket.testing.processes import HOST, Program, free_ports, fresh_directory
 from libbucket.testing.provisioner_process import ProvisionerProcess
 
@@ -24,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from builders import Builder
+    from images.builders import Builder
     from libbucket.testing.controlplane import Cluster
 
 ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 _UNITS: Final = {"Mi": 2**20, "Gi": 2**30}
 _ADDRESS: Final = "--bind-address"
+# The default limits of containers are higher than some machines allow.
+_LIMITS: Final = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class Container:
 
     def options(self, builder: Builder) -> list[str]:
         """For `run`."""
-        given = ["--rm", "--network", self.network, "--user", self.user, *LIMITS]
+        given = ["--rm", "--network", self.network, "--user", self.user, *_LIMITS]
         given += ["--read-only"] if self.read_only else []
         # podman would mount folders to write to, of which a kubelet knows nothing.
         given += ["--read-only-tmpfs=false"] if self.read_only and builder.name == "podman" else []
