@@ -34,8 +34,10 @@ trust() {
 }
 
 archive() {
+  chmod -R u-s,go-ws "$1"
+  chmod 1777 "$1/tmp"
   tar --create --file "$directory/$2" --directory "$1" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
-    --mode=u-s,go-ws --pax-option=delete=atime,delete=ctime --format=pax .
+    --pax-option=delete=atime,delete=ctime --format=pax .
 }
 
 extract build "base-files ca-certificates coreutils dash findutils python3 $python-venv sed"
@@ -65,5 +67,4 @@ printf 'root:x:0:\nnonroot:x:65532:\n' >etc/group
 echo 'hosts: files dns' >etc/nsswitch.conf
 ln -s "$python" usr/bin/python3
 mkdir -p dev proc run sys tmp
-chmod 1777 tmp
 archive "$root" base.tar
