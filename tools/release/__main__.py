@@ -101,7 +101,7 @@ def _describe(plan: Plan, no_image: str, news: str) -> str:
     wheel, sbom = wheel_name(package, plan.version), sbom_name(package, plan.version)
     files = [wheel, f"{package.file_stem(plan.version)}.tar.gz", sbom, CHECKSUMS]
     change = "stays" if plan.version == package.version else f"{package.version} becomes {plan.version}"
-    image = f"no image: {no_image}" if no_image else f"what `nox -s 'image({package.name})'` makes"
+    image = f"no image: {no_image}" if no_image else f"what `nox -s image -- {package.name}` makes"
     lines = [
         f"would release {package.distribution} {plan.version}:",
         f"  {package.directory}/pyproject.toml: version {change}",

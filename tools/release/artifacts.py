@@ -91,7 +91,7 @@ def wheel_name(package: Package, version: Version) -> str:
 
 
 def sbom_name(package: Package, version: Version) -> str:
-    """The file name of the wheel's SBOM; that of the image is another one."""
+    """The file name of the wheel's SBOM; that of the image is inside the image."""
     return f"{wheel_name(package, version)}.cdx.json"
 
 
@@ -134,8 +134,8 @@ def _check_programs(order: Order, binaries: Path) -> None:
 
 
 def build_image(order: Order, folder: Path) -> None:
-    """What the session `image` of that commit leaves: an archive, and its own SBOM."""
-    order.tools.show("nox", "--session", f"image({order.package.name})")
+    """What the session `image` of that commit leaves: an archive of the image, with its SBOM inside."""
+    order.tools.show("nox", "--session", "image", "--", order.package.name)
     made = order.clone.directory / IMAGES / order.package.name
     files = [path for path in made.glob("*") if path.is_file()]
     if not files:
