@@ -15,7 +15,7 @@ rm -r aiohappyeyeballs* aiohttp* aiosignal* frozenlist* multidict* propcache* ya
 # The conformance suite.
 rm -r libbucket/testing
 # For installers and type checkers.
-rm -- *.dist-info/RECORD *.dist-info/INSTALLER
+rm ./*.dist-info/RECORD ./*.dist-info/INSTALLER ./*.dist-info/direct_url.json
 find . -name '*.pyi' -delete
 
 case $store in

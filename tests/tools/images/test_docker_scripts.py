@@ -18,6 +18,7 @@ DOCKER = Path(__file__).parents[3] / "docker"
 EVERY = [
     "kubernetes/aio/client.py", "kubernetes/client/api/api.py", "kubernetes/client/models/v1_pod.py",
     "libbucket/testing/offline.py", "libbucket-1.dist-info/RECORD", "libbucket-1.dist-info/INSTALLER",
+    "libbucket-1.dist-info/direct_url.json",
 ]  # fmt: skip
 ASYNCIO = ["aiohappyeyeballs", "aiohttp", "aiosignal", "frozenlist", "multidict", "propcache", "yarl"]
 KEPT = ["kubernetes/client/models/__init__.py", "libbucket/run.py", "libbucket-1.dist-info/METADATA"]
