@@ -1,4 +1,4 @@
-"""Nothing that was left out of an image is needed: the conformance suite passes inside it, with its own Python."""
+"""The conformance suite passes inside an image, with its Python and packages: nothing needed was left out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def normal(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def tools(provisioner: Provisioner, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the suite is run with, without anything that the image has, or had before it was left out."""
+    """Packages that run the suite, without any that the image has, or had before `leave-out.sh`."""
     folder = tmp_path_factory.mktemp("tools")
     folder.chmod(0o755)  # the image's user reads it
     command = ["uv", "pip", "install", "--quiet", "--target", str(folder), "--python", sys.executable]
@@ -42,15 +42,15 @@ def tools(provisioner: Provisioner, tmp_path_factory: pytest.TempPathFactory) ->
     command += ["--require-hashes", "-r", str(ROOT / "requirements/test.txt")]
     subprocess.run(command, check=True)
     pins = (ROOT / f"requirements/{provisioner.store}.txt").read_text()
-    theirs = {normal(name) for name in re.findall(r"(?m)^([\w.-]+)==", pins)}
+    pinned = {normal(name) for name in re.findall(r"(?m)^([\w.-]+)==", pins)}
     for path in folder.glob("*.dist-info"):
-        if normal(path.name.partition("-")[0]) in theirs:
+        if normal(path.name.partition("-")[0]) in pinned:
             remove_distribution(PathDistribution(path), folder)
     return folder
 
 
 def remove_distribution(distribution: PathDistribution, folder: Path) -> None:
-    """Takes away its files, and folders that are then empty."""
+    """Removes its files, and folders that are then empty."""
     for file in distribution.files or ():
         (folder / file).unlink(missing_ok=True)
     for path in sorted(folder.rglob("*"), reverse=True):
@@ -64,9 +64,7 @@ def servers(provisioner: Provisioner) -> Iterator[str]:
         yield text
 
 
-def test_the_conformance_suite_passes_inside(
-    engine: Builder, provisioner: Provisioner, tools: Path, servers: str
-) -> None:
+def test_conformance_suite_passes_inside(engine: Builder, provisioner: Provisioner, tools: Path, servers: str) -> None:
     container = Container(
         image=provisioner.tag,
         entry_point="/opt/libbucket/bin/python",

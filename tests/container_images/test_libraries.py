@@ -1,4 +1,4 @@
-"""Every library that an image has can be loaded in it: nothing that one of them is linked with was left out."""
+"""Every shared library in an image can be loaded: none that it is linked with was left out."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ __all__ = ["namespace"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "one_store: of all the stores that are chosen, one is enough")
+    config.addinivalue_line("markers", "one_store: one of the chosen stores is enough")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--store", action="append", default=[], choices=sorted(STORES), help="which; all without it")
-    parser.addoption("--claims", type=int, default=20, help="how many are made where memory is measured")
+    parser.addoption("--store", action="append", default=[], choices=sorted(STORES), help="which stores; default: all")
+    parser.addoption("--claims", type=int, default=20, help="how many to create where memory is measured")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -43,9 +43,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """A control plane of our own, never somebody's cluster: rights are taken away here.
+    """A control plane of our own, never an existing cluster: permissions are removed here.
 
-    The plugin is what OpenShift has on: whoever makes an object that blocks the deletion of another must be allowed to.
+    OpenShift has this plugin: setting blockOwnerDeletion requires permission to set finalizers of the owner.
     """
     capture = request.config.pluginmanager.getplugin("capturemanager")
     crds, plugins = [CRDS], ["OwnerReferencesPermissionEnforcement"]
@@ -85,7 +85,7 @@ def installation(cluster: ControlPlane, engine: Builder, store_name: str) -> Ite
 def shop(
     cluster: ControlPlane, namespace: str, store_name: str, store: Store, installation: Installation
 ) -> Iterator[StoreEnvironment]:
-    """Where claims are made, of classes that the installed provisioner serves."""
+    """A namespace for claims, and classes that the installed provisioner serves."""
     made = StoreEnvironment(cluster, namespace, store_name, store)
     made.provisioner_name = installation.provisioner_name
     made.open()

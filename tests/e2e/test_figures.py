@@ -1,8 +1,8 @@
-"""What a container takes, printed and held to the chart: time until it is ready; memory, idle and with claims.
+"""Time until a container is ready, and its memory, idle and with claims: printed, and compared with the chart.
 
     nox -s e2e -- -k figures --claims 1000
 
-measures what docker/README.md shows.
+measures the figures of docker/README.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def mebibytes(metrics: str) -> float:
     return value(metrics, "process_resident_memory_bytes") / MEBIBYTE
 
 
-def test_a_container_starts_in_time_and_stays_within_the_memory_that_the_chart_asks_for(
+def test_start_time_and_memory_stay_within_what_the_chart_requests(
     shop: StoreEnvironment,
     installation: Installation,
     request: pytest.FixtureRequest,

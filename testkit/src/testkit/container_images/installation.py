@@ -1,7 +1,7 @@
-"""A release of the chart in a cluster that has no nodes: everything is applied, and pods are run by hand as they say.
+"""A release of the chart in a cluster without nodes: manifests are applied, and an engine runs the pods.
 
-What runs is the image, as the rendered Deployment says, with a token of the chart's service account: so that what the
-chart grants is what lets it work, and nothing more.
+The image runs as the rendered Deployment says, with a token of the chart's service account, and so with no permissions
+but those that the chart grants.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Manifest = dict[str, Any]
 CHART: Final = ROOT / "charts/libbucket"
-_RIGHTS: Final = ("ClusterRole", "Role")
+_ROLES: Final = ("ClusterRole", "Role")
 
 
 def rendered(release: str, namespace: str, *values: str) -> list[Manifest]:
@@ -76,12 +76,12 @@ class Installation:
 
     @property
     def deployment(self) -> Manifest:
-        """The one that says how the image runs."""
+        """The Deployment."""
         return next(body for body in self.manifests if body["kind"] == "Deployment")
 
     @property
     def lease_path(self) -> str:
-        """Of the lease that its replicas agree by."""
+        """The Lease of its replicas."""
         name = f"libbucket-{self.provisioner_name.replace('/', '-')}"
         return f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{name}"
 
@@ -92,13 +92,13 @@ class Installation:
 
     @property
     def start_seconds(self) -> int:
-        """How long a kubelet waits for a container to answer before it gives it up."""
+        """How long a kubelet lets a container start before it restarts it."""
         probe = self._container["startupProbe"]
         return int(probe["periodSeconds"] * probe["failureThreshold"])
 
     @property
     def requested_mebibytes(self) -> int:
-        """The memory that a node has to have left for a container."""
+        """The memory request of a container."""
         return int(self._container["resources"]["requests"]["memory"].removesuffix("Mi"))
 
     @property
@@ -117,19 +117,19 @@ class Installation:
         """Runs one replica until the block ends."""
         return running_pod(self.engine, self.container(), ready=ready)
 
-    def has_all_rights(self) -> bool:
-        """Whether its service account may do everything that its roles let it."""
+    def has_all_permissions(self) -> bool:
+        """Whether the API server already grants its service account every permission of its roles."""
         return all(self.is_held(right, role) for role, rule in rules_of(self.manifests) for right in rights_of(rule))
 
     def is_held(self, right: Right, role: Manifest) -> bool:
-        """Whether its service account may do what a role of it lets it."""
+        """Whether its service account has one permission of a role."""
         account = self.deployment["spec"]["template"]["spec"]["serviceAccountName"]
         where = self.namespace if role["kind"] == "Role" else ""
         return right.is_held(self.cluster.admin, f"{self.namespace}:{account}", where)
 
     @contextmanager
     def without(self, number: int) -> Iterator[list[Right]]:
-        """The release without one of its rules, from when the API server enforces that until the block ends.
+        """Removes one of its rules, waits until the API server enforces that, and restores it at the end of the block.
 
         Args:
             number: of the rule, as `rules_of` counts them in the manifests.
@@ -146,13 +146,13 @@ class Installation:
 
 def rules_of(manifests: list[Manifest]) -> list[tuple[Manifest, Manifest]]:
     """Every rule, with the role that it is in."""
-    roles = [body for body in manifests if body["kind"] in _RIGHTS]
+    roles = [body for body in manifests if body["kind"] in _ROLES]
     return [(role, rule) for role in roles for rule in role["rules"]]
 
 
 @contextmanager
 def installed(cluster: Cluster, engine: Builder, store: str, *values: str) -> Iterator[Installation]:
-    """Applies the chart, and takes it away at the end."""
+    """Applies the chart, and deletes it at the end of the block."""
     release = f"e2e-{secrets.token_hex(4)}"
     provisioner_name = f"{secrets.token_hex(4)}.test/bucket"
     chosen = [f"backend={store}", "image.registry=localhost", f"provisionerName={provisioner_name}", *values]
@@ -172,8 +172,8 @@ def installed(cluster: Cluster, engine: Builder, store: str, *values: str) -> It
                 provisioner_name=provisioner_name,
                 manifests=manifests,
             )
-            # An API server takes a moment to know new roles. A kubelet would start the pod again, a test does not.
-            wait_until(made.has_all_rights)
+            # An API server takes a moment to enforce new roles. A kubelet would restart the pod, a test does not.
+            wait_until(made.has_all_permissions)
             yield made
         finally:
             for body in [namespace, *manifests]:

@@ -1,4 +1,4 @@
-"""Takes away what a provisioner that no longer runs has left in the cluster. Asks no store: those go with the tests."""
+"""Removes what a stopped provisioner left in the cluster. Calls no store: their servers end with the tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def forget_claims(admin: KubeAdmin, namespace: str) -> None:
-    """Takes away the claims of a namespace, and their ObjectBuckets."""
+    """Removes the claims of a namespace, and their ObjectBuckets."""
     claims = admin.items(f"{OBC}/namespaces/{namespace}/objectbucketclaims")
     buckets = [
         each for each in admin.items(f"{OBC}/objectbuckets") if each["spec"]["claimRef"]["namespace"] == namespace

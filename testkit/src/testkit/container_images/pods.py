@@ -1,8 +1,7 @@
 """Runs a container as a kubelet runs the container of a pod, with podman or docker.
 
-Knows what a pod's manifest can say about one container, and refuses what it does not know: nothing of a manifest is
-passed over in silence. One thing is different from a cluster: there is one network for all, so each container gets an
-address of its own to answer at. Knows no store and no chart.
+Supports what the chart's pods say about one container, and fails on any other field instead of ignoring it. Unlike in a
+cluster there is one network for all, so each container gets its own address to listen on. Knows no store and no chart.
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ class Container:
         image: its name.
         arguments: of the entry point.
         environment: its variables.
-        mounts: folders or files of this machine by their place in the container, read-only.
+        mounts: folders or files of this machine by their path in the container, read-only.
         scratch: places that can be written to, with their size in bytes.
         user: user and group.
         read_only: whether the root file system is.
-        dropped: capabilities that are taken away.
+        dropped: capabilities that are dropped.
         privileges: whether a process may gain any.
         memory: limit in bytes; 0 for none.
         entry_point: instead of the image's own.
@@ -66,16 +65,16 @@ class Container:
     network: str = "host"
 
     def with_account(self, folder: Path, cluster: Cluster) -> Container:
-        """The same with a service account's folder, and told where the API server is."""
+        """The same with the folder of a service account, and with the address of the API server."""
         address = urlsplit(cluster.url)
         where = {"KUBERNETES_SERVICE_HOST": str(address.hostname), "KUBERNETES_SERVICE_PORT": str(address.port)}
         return replace(self, environment={**where, **self.environment}, mounts={**self.mounts, ACCOUNT: folder})
 
     def options(self, builder: Builder) -> list[str]:
-        """For `run`."""
+        """Arguments for `run`."""
         given = ["--rm", "--network", self.network, "--user", self.user, *_LIMITS]
         given += ["--read-only"] if self.read_only else []
-        # podman would mount folders to write to, of which a kubelet knows nothing.
+        # podman would mount writable folders, which a kubelet does not.
         given += ["--read-only-tmpfs=false"] if self.read_only and builder.name == "podman" else []
         given += [f"--cap-drop={each}" for each in self.dropped]
         given += [] if self.privileges else ["--security-opt", "no-new-privileges"]
@@ -89,14 +88,14 @@ class Container:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A container that ended by itself."""
+    """The result of a container that ended by itself."""
 
     code: int
     output: str
 
     @property
     def last_line(self) -> str:
-        """What it said at the end."""
+        """The last line of its output."""
         return self.output.strip().splitlines()[-1]
 
 
@@ -146,16 +145,16 @@ def running_pod(builder: Builder, container: Container, *, ready: bool = True) -
         command: list[str | Path] = [*whole, *others, f"{_ADDRESS}={address}"]
         pod = ProvisionerProcess(Program(name=name, command=command, directory=folder), f"http://{address}")
         stack.callback(_remove, builder, name)
-        stack.callback(pod._end)  # at the end of a block that failed, how it stops no longer matters
+        stack.callback(pod._end)  # after a failure in the block, how it stops does not matter
         pod.start(wait=ready)
         yield pod
 
 
 def wait_until(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
-    """Looks again and again: for what no watch of an object tells, such as a line in a log."""
+    """Polls, for conditions that no watch reports, such as a line in a log."""
     deadline = time.monotonic() + seconds
     while not is_so():
-        assert time.monotonic() < deadline, f"it did not become so within {seconds} seconds"
+        assert time.monotonic() < deadline, f"the condition was not met within {seconds} seconds"
         time.sleep(0.1)
 
 
@@ -163,14 +162,14 @@ def container_of(pod: Mapping[str, Any], *, namespace: str) -> Container:
     """The container that a pod's `spec` describes.
 
     Raises:
-        AssertionError: it says something that is not known here.
+        AssertionError: it has a field that is not supported.
     """
     spec = _take(pod, "containers", "securityContext", "serviceAccountName", *_ELSEWHERE_POD)
     (first,) = spec["containers"]
     said = _take(first, "name", "image", "args", "env", "resources", "securityContext", *_ELSEWHERE_CONTAINER)
     whole = _take(spec["securityContext"], "runAsUser", "runAsGroup", "runAsNonRoot", "seccompProfile")
     own = _take(said["securityContext"], "allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities")
-    assert whole["seccompProfile"] == {"type": "RuntimeDefault"}  # what podman and docker do by themselves
+    assert whole["seccompProfile"] == {"type": "RuntimeDefault"}  # the default of podman and docker
     assert whole["runAsNonRoot"]
     assert whole["runAsUser"]
     return Container(
@@ -185,7 +184,7 @@ def container_of(pod: Mapping[str, Any], *, namespace: str) -> Container:
     )
 
 
-# What a scheduler, a kubelet's probes and a registry see to.
+# Fields for schedulers, probes and registries.
 _ELSEWHERE_POD: Final = (
     "automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds", "topologySpreadConstraints",
 )  # fmt: skip
@@ -193,7 +192,7 @@ _ELSEWHERE_CONTAINER: Final = ("imagePullPolicy", "ports", "startupProbe", "live
 
 
 def _take(found: Mapping[str, Any], *known: str) -> Mapping[str, Any]:
-    assert set(found) <= set(known), f"not known here: {set(found) - set(known)}"
+    assert set(found) <= set(known), f"not supported: {set(found) - set(known)}"
     return found
 
 
@@ -215,5 +214,5 @@ def _name() -> str:
 
 
 def _remove(builder: Builder, name: str) -> None:
-    """Also the one whose client was killed."""
+    """Removes a container, even if its client was killed."""
     subprocess.run([*builder.command, "rm", "--force", name], check=False, capture_output=True)

@@ -1,7 +1,7 @@
-"""Each rule of the chart is taken away in turn, and what fails then names it: none is there that is not needed.
+"""Without any one rule of the chart something fails and names the missing permission: every rule is needed.
 
-With one store, because all of Kubernetes is the core's and the rules are those of all backends. tests/chart takes the
-rules apart further, verb by verb, with a provisioner that is no image.
+With one store, because only the core uses the API server and the rules are the same for all backends. tests/chart
+tests verb by verb, with a provisioner that runs outside an image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAMES = [" and ".join(f"{'/'.join(rule['verbs'])} {each}" for each in rule["reso
 
 @pytest.mark.one_store
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
-def test_without_a_rule_what_fails_names_it(number: int, shop: StoreEnvironment, installation: Installation) -> None:
+def test_log_names_the_missing_rule(number: int, shop: StoreEnvironment, installation: Installation) -> None:
     with installation.without(number) as rights, installation.pod(ready=False) as pod:
         shop.claim("photos", shop.make_class(), generateBucketName="photos")
         shop.claim("hopeless", shop.make_class(secretName="gone"), generateBucketName="photos")
@@ -39,7 +39,7 @@ def test_without_a_rule_what_fails_names_it(number: int, shop: StoreEnvironment,
 
 
 @pytest.mark.one_store
-def test_with_all_rules_nothing_is_missed(shop: StoreEnvironment, installation: Installation) -> None:
+def test_all_rules_together_are_sufficient(shop: StoreEnvironment, installation: Installation) -> None:
     with installation.pod() as pod:
         shop.claim("photos", shop.make_class(), generateBucketName="photos")
         shop.claim("hopeless", shop.make_class(secretName="gone"), generateBucketName="photos")
@@ -54,7 +54,7 @@ def test_with_all_rules_nothing_is_missed(shop: StoreEnvironment, installation: 
     assert condition(hopeless)["message"].startswith(f"Secret {shop.namespace}/gone, which the class names")
 
 
-def test_the_rules_are_those_of_every_backend() -> None:
+def test_rules_are_the_same_for_every_backend() -> None:
     without_names = [
         [{**rule, "resourceNames": len(rule.get("resourceNames", ()))} for rule in rules] for rules in RULES.values()
     ]
