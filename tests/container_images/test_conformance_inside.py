@@ -69,10 +69,9 @@ def test_conformance_suite_passes_inside(engine: Builder, provisioner: Provision
         image=provisioner.tag,
         entry_point="/opt/libbucket/bin/python",
         arguments=(
-            "/checkout/tests/images/support/inside.py",
+            "/checkout/testkit/src/testkit/container_images/inside.py",
             provisioner.name.replace("-", "_"),
             "/tools",
-            "/checkout/testkit/src",
             str(WORKERS),
             TESTS.format(provisioner.store),
         ),
