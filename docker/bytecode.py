@@ -1,11 +1,7 @@
-"""Compiles the modules that a provisioner imports when it starts, and gives every file the date of the commit.
-
-    bytecode.py ENVIRONMENT
+"""bytecode.py ENVIRONMENT: compiles the modules that a start of a provisioner imports, and sets the date of all files.
 
 Bytecode is never checked against its source: neither changes, and the date of a source would make two builds differ.
 """
-
-from __future__ import annotations
 
 import contextlib
 import os

@@ -1,10 +1,7 @@
 #!/bin/sh
-# The stand-in for the public images of docker/Dockerfile, for machines that reach Debian's packages and no registry.
-#
-#     docker/debian-base.sh DIRECTORY
-#
-# writes two root file systems as archives: build.tar has Python with pip and a shell; base.tar has Python, the
-# libraries that it is linked with, and no shell. No maintainer script runs. The same packages give the same archives.
+# debian-base.sh DIRECTORY: a base of Debian packages, for machines that reach no registry. Writes two root file systems:
+# build.tar has Python with pip and a shell; base.tar has Python, the libraries that it is linked with, and no shell.
+# No maintainer script runs. The same packages give the same archives.
 set -eu
 suite=trixie python=python3.13
 packages="base-files ca-certificates libbz2-1.0 libc6 libexpat1 libffi8 libgcc-s1 liblzma5 lib$python-minimal
@@ -27,22 +24,16 @@ extract() {
   }
 }
 
-# What the maintainer script of ca-certificates would do.
-trust() {
-  mkdir -p "$1/etc/ssl/certs"
-  find "$1/usr/share/ca-certificates" -name '*.crt' | LC_ALL=C sort | xargs cat >"$1/etc/ssl/certs/ca-certificates.crt"
-}
-
 archive() {
-  chmod -R u-s,go-ws "$1"
-  chmod 1777 "$1/tmp"
+  chmod -R u-s,go-ws "$1" && chmod 1777 "$1/tmp"
   tar --create --file "$directory/$2" --directory "$1" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner \
     --pax-option=delete=atime,delete=ctime --format=pax .
 }
 
 extract build "base-files ca-certificates coreutils dash findutils python3 $python-venv sed"
-trust "$scratch/build"
-rm -r "$scratch"/build/var/cache "$scratch"/build/var/lib/apt
+(cd "$scratch"/build && rm -r var/cache var/lib/apt && mkdir -p etc/ssl/certs) # then what ca-certificates would do
+find "$scratch"/build/usr/share/ca-certificates -name '*.crt' | LC_ALL=C sort | xargs cat >"$scratch/authorities"
+cp "$scratch/authorities" "$scratch"/build/etc/ssl/certs/ca-certificates.crt
 archive "$scratch/build" build.tar
 
 # Of the runtime only these packages, without what they depend on in an installed system.
@@ -55,7 +46,6 @@ for package in $packages; do
   mkdir -p "$root/var/lib/dpkg/status.d" # where scanners read the packages of an image
   dpkg-deb --field "$file" >"$root/var/lib/dpkg/status.d/$package"
 done
-trust "$root"
 cd "$root"
 find usr/share -mindepth 1 -maxdepth 1 ! -name doc -exec rm -r {} +
 find usr/share/doc -type f ! -name copyright -delete
@@ -66,5 +56,6 @@ printf 'root:x:0:0::/:\nnonroot:x:65532:65532::/:\n' >etc/passwd
 printf 'root:x:0:\nnonroot:x:65532:\n' >etc/group
 echo 'hosts: files dns' >etc/nsswitch.conf
 ln -s "$python" usr/bin/python3
-mkdir -p dev proc run sys tmp
+mkdir -p dev etc/ssl/certs proc run sys tmp
+cp "$scratch/authorities" etc/ssl/certs/ca-certificates.crt
 archive "$root" base.tar

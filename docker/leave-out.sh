@@ -1,8 +1,6 @@
 #!/bin/sh
-# Removes from an environment what a provisioner does not need: leave-out.sh ENVIRONMENT STORE
-#
-# `rm` fails on a path that does not exist, so that no line outlives its reason. The conformance suite runs inside the
-# image, and so proves that nothing of this is needed.
+# leave-out.sh ENVIRONMENT STORE: removes what a provisioner does not need, as the conformance suite inside the image
+# verifies. `rm` fails on a path that does not exist, so that no line outlives its reason.
 set -eu
 environment=$1 store=$2
 cd "$environment"/lib/python3*/site-packages

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from images.builders import Build, Builder, find_builder
+from images.builders import Builder, find_builder
 from libbucket.testing.problems import SetupFailed
 
 ROOT: Final = Path(__file__).parents[2]
@@ -49,11 +49,7 @@ def stores() -> list[str]:
 
 
 def read_provisioner(store: str) -> Provisioner:
-    """Reads the package of a store.
-
-    Raises:
-        SetupFailed: there is no such store.
-    """
+    """Reads the package of a store, or raises `SetupFailed` if there is none."""
     if store not in stores():
         raise SetupFailed(f"there is no provisioner for {store!r}, only for {', '.join(stores())}")
     project = tomllib.loads((ROOT / f"packages/{store}/pyproject.toml").read_text())["project"]
@@ -67,10 +63,8 @@ def choose_bases(builder: Builder) -> dict[str, str]:
     if not problem:
         return {}
     if shutil.which("mmdebstrap") is None:
-        raise SetupFailed(
-            f"the public base cannot be pulled ({problem}), and a base of Debian packages needs mmdebstrap, which is "
-            "not installed"
-        )
+        needed = "a base of Debian packages needs mmdebstrap, which is not installed"
+        raise SetupFailed(f"the public base cannot be pulled ({problem}), and {needed}")
     print(f"The public base cannot be pulled ({problem}): using Debian packages.", file=sys.stderr, flush=True)
     return {"BUILD": "localhost/libbucket-build", "BASE": "localhost/libbucket-base"}
 
@@ -83,28 +77,23 @@ def build_bases(builder: Builder, bases: dict[str, str]) -> None:
         if subprocess.run([ROOT / "docker/debian-base.sh", folder], check=False).returncode:
             raise SetupFailed("docker/debian-base.sh failed; the line above has the reason")
         for argument, tag in bases.items():
-            dockerfile = Path(folder, argument)
-            dockerfile.write_text(f"FROM scratch\nADD {argument.lower()}.tar /\n")
-            builder.build(Build(dockerfile=dockerfile, context=Path(folder), tag=tag, epoch=0))
+            Path(folder, "Dockerfile").write_text(f"FROM scratch\nADD {argument.lower()}.tar /\n")
+            builder.build(tag, 0, folder)
 
 
 def build_image(builder: Builder, provisioner: Provisioner, bases: dict[str, str], options: argparse.Namespace) -> None:
     """Builds one image, unless that of this commit exists; saves it and checks its size."""
     tag = f"{options.prefix}/{provisioner.name}:{provisioner.version}"
-    archive = options.out.resolve() / provisioner.store / f"{provisioner.name}-{provisioner.version}.oci.tar"
     revision = commit()
     if options.no_cache or builder.revision(tag) != revision or revision.endswith(DIRTY):
-        arguments = {"STORE": provisioner.store, "VERSION": provisioner.version, "REVISION": revision}
-        build = Build(
-            dockerfile=DOCKERFILE,
-            context=ROOT,
-            tag=tag,
-            epoch=commit_date(),
-            arguments={**arguments, **bases},
-            secrets={name: Path(os.environ[each]) for name, each in _SECRETS.items() if os.environ.get(each)},
-            cache=not options.no_cache,
-        )
-        builder.build(build)
+        arguments = {"STORE": provisioner.store, "VERSION": provisioner.version, "REVISION": revision, **bases}
+        given = ["--file", str(DOCKERFILE), *(["--no-cache"] if options.no_cache else [])]
+        given += [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        given += [
+            f"--secret=id={name},src={os.environ[each]}" for name, each in _SECRETS.items() if os.environ.get(each)
+        ]
+        builder.build(tag, commit_date(), *given, str(ROOT))
+    archive = options.out.resolve() / provisioner.store / f"{provisioner.name}-{provisioner.version}.oci.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
     builder.save(tag, archive)
     check_size(provisioner, archive)
@@ -125,14 +114,9 @@ def commit_date() -> int:
 
 
 def check_size(provisioner: Provisioner, archive: Path) -> None:
-    """Prints the size of an image.
-
-    Raises:
-        SetupFailed: it is larger than its limit.
-    """
+    """Prints the size of an image, or raises `SetupFailed` if it is larger than its limit."""
     limit, size = LIMITS.get(provisioner.store, LIMIT), unpacked_size(archive) / MEGABYTE
-    packed = archive.stat().st_size / MEGABYTE
-    print(f"{archive}: {size:.1f} MB unpacked (limit: {limit}), {packed:.1f} MB packed", flush=True)
+    print(f"{archive}: {size:.1f} MB unpacked of at most {limit}, {archive.stat().st_size / MEGABYTE:.1f} MB packed")
     if size > limit:
         raise SetupFailed(f"the image of {provisioner.name} is {size:.1f} MB unpacked, over its limit of {limit} MB")
 

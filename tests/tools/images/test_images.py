@@ -57,9 +57,21 @@ def test_image_is_built_with_version_and_revision_and_saved(run: Run, programs: 
 
     assert run("minio") == 0
     (build,) = builds(programs)
-    assert {"STORE=minio", f"VERSION={version}", f"REVISION={COMMIT}"} <= set(build)
+    arguments = {"STORE": "minio", "VERSION": version, "REVISION": COMMIT}
+    assert {f"--build-arg={name}={value}" for name, value in arguments.items()} <= set(build)
     assert build[-1] == str(ROOT)
     assert (run.out / f"minio/minio-provisioner-{version}.oci.tar").is_file()
+
+
+def test_configuration_of_pip_is_passed_as_a_secret(
+    run: Run, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/home/pip.conf")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    programs.install("podman")
+
+    assert run("minio") == 0
+    assert [each for each in builds(programs)[0] if "secret" in each] == ["--secret=id=pip.conf,src=/home/pip.conf"]
 
 
 def test_all_images_are_built_by_default(run: Run, programs: Programs) -> None:
