@@ -66,12 +66,12 @@ def test_image_is_built_with_version_and_revision_and_saved(run: Run, programs: 
 def test_configuration_of_pip_is_passed_as_a_secret(
     run: Run, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/home/pip.conf")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/etc/pip.conf")
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     programs.install("podman")
 
     assert run("minio") == 0
-    assert [each for each in builds(programs)[0] if "secret" in each] == ["--secret=id=pip.conf,src=/home/pip.conf"]
+    assert [each for each in builds(programs)[0] if "secret" in each] == ["--secret=id=pip.conf,src=/etc/pip.conf"]
 
 
 def test_all_images_are_built_by_default(run: Run, programs: Programs) -> None:
