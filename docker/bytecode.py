@@ -5,8 +5,8 @@ Bytecode is never checked against its source: neither changes, and the date of a
 
 import contextlib
 import os
-import py_compile
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,10 +16,11 @@ sys.argv = [str(environment / "bin/provisioner"), "--version"]
 with contextlib.suppress(SystemExit):
     runpy.run_path(sys.argv[0], run_name="__main__")
 
-for module in list(sys.modules.values()):
-    source = getattr(module, "__file__", None) or ""
-    if source.endswith(".py") and module.__spec__ is not None:
-        py_compile.compile(source, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+loaded = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+sources = sorted({path for path in loaded if path.endswith(".py")} - {__file__})
+# In a process of its own, because what is written depends on which objects exist already.
+compileall = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+subprocess.run([*compileall, *sources], check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
 
 date = int(os.environ["SOURCE_DATE_EPOCH"])
 for path in [environment, *environment.rglob("*")]:

@@ -50,6 +50,7 @@ cd "$root"
 find usr/share -mindepth 1 -maxdepth 1 ! -name doc -exec rm -r {} +
 find usr/share/doc -type f ! -name copyright -delete
 rm -r usr/sbin usr/lib/*/gconv usr/lib/*/libmvec*
+(cd usr/lib/*-linux-gnu && rm libthread_db* libmemusage* libpcprofile* libc_malloc_debug* libBrokenLocale*)
 # Extension modules whose libraries are not among the packages, and tests.
 (cd usr/lib/"$python"/lib-dynload && rm _curses* _dbm* _sqlite3* _test* readline*)
 printf 'root:x:0:0::/:\nnonroot:x:65532:65532::/:\n' >etc/passwd

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 LOAD_ALL = """
 import ctypes, pathlib
-places = ["/opt/libbucket", "/usr/lib/python3.13/lib-dynload", "/usr/lib/x86_64-linux-gnu"]
-found = [path for place in places for path in pathlib.Path(place).rglob("*.so*") if not path.is_symlink()]
+found = [path for path in pathlib.Path("/opt/libbucket").rglob("*.so*") if not path.is_symlink()]
 for path in found:
     try:
         ctypes.CDLL(str(path))
@@ -29,4 +28,4 @@ def test_every_library_can_be_loaded(engine: Builder, provisioner: Provisioner) 
     ended = run_to_end(engine, python_in(provisioner, LOAD_ALL))
 
     assert ended.output.count("\n") == 1, ended.output
-    assert int(ended.output.split()[0]) > 30
+    assert int(ended.output.split()[0]) > 5
