@@ -11,8 +11,8 @@ from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._controller.claim_states import claim_states
 from libbucket._kube.cache import Cache
 from libbucket._metrics import ClaimState
+from libbucket._reconcile.model.claim_ref import claim_key_of
 from libbucket._reconcile.model.context import Caches
-from libbucket._reconcile.model.intent import claim_key_of
 from libbucket.testing import builders
 
 OURS = "memory.libbucket.io/bucket"

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
-from libbucket._kube.discovery import CrdFeatures
+from libbucket._clock import utc_now
+from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._outcomes import Retry
 from libbucket._reconcile.model.actions import (
     BeginPurge,
@@ -23,12 +24,14 @@ from libbucket._reconcile.model.actions import (
     Settled,
 )
 from libbucket._reconcile.model.additional_config import SelectedConfig
+from libbucket._reconcile.model.context import Identity
 from libbucket._reconcile.model.deletion_policy import DeletionPolicy
 from libbucket._reconcile.model.intent import Intent, LastApplied, encode
-from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
+from libbucket._reconcile.model.snapshot import ObjectState, Orphans, Recheck, Snapshot
 from libbucket._reconcile.plan.planner import decide
 from libbucket.errors import Reason
 from libbucket.testing import builders
+from testkit.core import FakeClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +76,20 @@ def an_intent(**rest: Any) -> Intent:
     return Intent(**{**what, **rest})
 
 
+def an_identity(*, keeps_data: bool = True) -> Identity:
+    """The identity of a provisioner that can, or cannot, delete a bucket only if it is empty."""
+    return Identity(
+        provisioner_name=OURS,
+        version="1",
+        cluster_id="cluster-1",
+        allowed_config=frozenset(),
+        supported_config=frozenset(),
+        installed=InstalledCrds(FakeClient(), CrdFeatures()),
+        now=utc_now,
+        keeps_data=keeps_data,
+    )
+
+
 OBSERVED = LastApplied(fingerprint="print-1", secret="s/1", config_map="c/1", secret_hash="hash")
 
 
@@ -80,8 +97,7 @@ def a_new_world(**rest: Any) -> Snapshot:
     """A greenfield claim that nobody has seen yet, and the class that it names."""
     world = Snapshot(
         key="shop/photos",
-        provisioner_name=OURS,
-        label=LABEL,
+        identity=an_identity(),
         features=CrdFeatures(),
         claim=a_claim(),
         storage_class=a_class(),
@@ -90,11 +106,6 @@ def a_new_world(**rest: Any) -> Snapshot:
         intent=None,
         last_applied=None,
         bucket_object_name=OB_NAME,
-        orphan=None,
-        secret=ABSENT,
-        config_map=ABSENT,
-        credentials=None,
-        has_objects=False,
         config=SelectedConfig(applied={}, warnings=()),
         fingerprint="print-1",
     )
@@ -173,7 +184,9 @@ THE_CLUSTER = Bind(calls_store=False)
         pytest.param(a_bound_world(needs_renewal=True), id="the credentials are about to end"),
         pytest.param(a_bound_world(needs_renewal=True, recheck=Recheck.DRIFT_CHECK), id="both at once"),
         pytest.param(
-            a_new_world(claim=a_claim({}), bucket=a_bucket(), intent=an_intent(), earlier_uid="uid-0"),
+            a_new_world(
+                claim=a_claim({}), bucket=a_bucket(), intent=an_intent(), orphans=Orphans(reclaimable=a_bucket())
+            ),
             id="a nameless claim that gets the bucket of an earlier one back",
         ),
         pytest.param(
@@ -181,7 +194,9 @@ THE_CLUSTER = Bind(calls_store=False)
             id="a class that protects",
         ),
         pytest.param(
-            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "Purge"}), keeps_data=False),
+            a_new_world(
+                storage_class=a_class(parameters={"deletionPolicy": "Purge"}), identity=an_identity(keeps_data=False)
+            ),
             id="a class that says what a provisioner without that ability does anyway",
         ),
         pytest.param(
@@ -386,7 +401,9 @@ def test_what_is_none_of_our_business_is_ignored(world: Snapshot, why: str) -> N
             id="what the class says of deletions can't be read",
         ),
         pytest.param(
-            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "IfEmpty"}), keeps_data=False),
+            a_new_world(
+                storage_class=a_class(parameters={"deletionPolicy": "IfEmpty"}), identity=an_identity(keeps_data=False)
+            ),
             Reason.INVALID_PARAMETERS,
             ["deletionPolicy"],
             Retry.SLOWLY,
@@ -582,8 +599,8 @@ def test_a_bucket_that_was_used_waits_for_its_purge_where_the_class_says_so(worl
 def test_what_earlier_claims_left_comes_before_the_claim(claim: ObjectBucketClaim | None) -> None:
     released = a_bucket(status={"phase": "Released"})
 
-    assert decide(a_new_world(claim=claim, due=released)) == BeginPurge()
-    assert decide(a_new_world(claim=claim, undone=released)) == Retain()
+    assert decide(a_new_world(claim=claim, orphans=Orphans(due=released))) == BeginPurge()
+    assert decide(a_new_world(claim=claim, orphans=Orphans(cancelled=released))) == Retain()
 
 
 def test_an_orphan_goes_by_its_record_and_by_what_an_administrator_says_of_it() -> None:
@@ -593,7 +610,9 @@ def test_an_orphan_goes_by_its_record_and_by_what_an_administrator_says_of_it() 
         intent = encode(an_intent(parameters=PROTECTS))
         return a_bucket(deletionTimestamp=DELETED, annotations={"objectbucket.io/record": intent, **annotations})
 
-    kept, purged = (decide(a_new_world(claim=None, orphan=one)) for one in (orphan(), orphan(**{key: "Purge"})))
+    kept, purged = (
+        decide(a_new_world(claim=None, orphans=Orphans(unreleased=one))) for one in (orphan(), orphan(**{key: "Purge"}))
+    )
 
     assert isinstance(kept, ReleaseOrphan)
     assert kept.plan.policy is DeletionPolicy.IF_EMPTY
@@ -602,7 +621,7 @@ def test_an_orphan_goes_by_its_record_and_by_what_an_administrator_says_of_it() 
 
 @pytest.mark.parametrize("make", [lambda: None, a_claim], ids=["claim gone", "claim of that name made again"])
 def test_an_orphan_that_is_being_deleted_comes_first(make: Callable[[], ObjectBucketClaim | None]) -> None:
-    world = a_new_world(claim=make(), orphan=a_bucket(deletionTimestamp=DELETED))
+    world = a_new_world(claim=make(), orphans=Orphans(unreleased=a_bucket(deletionTimestamp=DELETED)))
 
     assert decide(world) == ReleaseOrphan()
 

@@ -169,7 +169,7 @@ class ObjectBucketClaim(Object, frozen=True):
         return self.spec.storage_class_name or ""
 
 
-class ClaimRef(Wire, frozen=True):
+class ClaimRefSpec(Wire, frozen=True):
     """`spec.claimRef` of an ObjectBucket; some CRDs prune what is in it."""
 
     kind: str | None = None
@@ -194,7 +194,7 @@ class BucketSpec(Wire, frozen=True):
 
     storage_class_name: str | None = None
     reclaim_policy: str | None = None
-    claim_ref: ClaimRef | None = None
+    claim_ref: ClaimRefSpec | None = None
     endpoint: EndpointSpec | None = None
     additional_state: Any = None
 

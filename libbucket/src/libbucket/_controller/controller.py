@@ -33,8 +33,8 @@ from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METAD
 from libbucket._queue import WorkQueue
 from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.request_tracker import RequestTracker
+from libbucket._reconcile.model.claim_ref import claim_key_of
 from libbucket._reconcile.model.context import Caches, Identity
-from libbucket._reconcile.model.intent import claim_key_of
 from libbucket._reconcile.model.names import provisioner_label
 from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Reconciler

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from libbucket import _api
-from libbucket._reconcile.model.intent import claim_key_of, encode, intent_of, owner_of
+from libbucket._reconcile.model.claim_ref import claim_ref_of
+from libbucket._reconcile.model.intent import encode, intent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,9 +73,9 @@ class EventRouter:
         bucket = new or old
         if bucket is None or (old is not None and new is not None and _without_notes(old) == _without_notes(new)):
             return
-        owner = owner_of(bucket, "")
-        if owner.name and self._identity.watches(owner.namespace):
-            self._add(claim_key_of(bucket))
+        claim = claim_ref_of(bucket)
+        if claim.name and self._identity.watches(claim.namespace):
+            self._add(claim.key)
 
     def on_class(self, old: _api.StorageClass | None, new: _api.StorageClass | None) -> None:
         """A StorageClass appeared, changed or went: of ours, all its claims are concerned."""

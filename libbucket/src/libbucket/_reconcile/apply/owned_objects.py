@@ -49,20 +49,20 @@ class OwnedObject(Generic[T]):
     ours: Collection[str]
 
 
-def secret(world: Snapshot, data: dict[str, str], *, ours: Collection[str]) -> OwnedObject[Secret]:
+def secret(snapshot: Snapshot, data: dict[str, str], *, ours: Collection[str]) -> OwnedObject[Secret]:
     """The claim's Secret."""
     return OwnedObject(
-        kind="Secret", resource=SECRETS, conflict=Reason.SECRET_CONFLICT, state=world.secret, data=data, ours=ours
+        kind="Secret", resource=SECRETS, conflict=Reason.SECRET_CONFLICT, state=snapshot.secret, data=data, ours=ours
     )
 
 
-def config_map(world: Snapshot, data: dict[str, str], *, ours: Collection[str]) -> OwnedObject[ConfigMap]:
+def config_map(snapshot: Snapshot, data: dict[str, str], *, ours: Collection[str]) -> OwnedObject[ConfigMap]:
     """The claim's ConfigMap."""
     return OwnedObject(
         kind="ConfigMap",
         resource=CONFIG_MAPS,
         conflict=Reason.CONFIG_MAP_CONFLICT,
-        state=world.config_map,
+        state=snapshot.config_map,
         data=data,
         ours=ours,
     )

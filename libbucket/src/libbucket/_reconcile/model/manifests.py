@@ -12,12 +12,14 @@ import binascii
 from typing import TYPE_CHECKING, Any, Final
 
 from libbucket import _api
+from libbucket._reconcile.model.claim_ref import claim_ref_of, claim_ref_to
 from libbucket.types import AccessKeys, Authentication, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from libbucket._api import Meta, ObjectBucketClaim, ObjectBucketObject
+    from libbucket._reconcile.model.claim_ref import ClaimRef
     from libbucket.types import Endpoint, ReclaimPolicy
 
 Json = dict[str, Any]
@@ -59,19 +61,14 @@ def ownership(claim: ObjectBucketClaim) -> dict[str, str]:
     return {_api.CLAIM_NAMESPACE: meta.namespace, _api.CLAIM_NAME: meta.name, _api.CLAIM_UID: meta.uid}
 
 
-def claim_ref(claim: ObjectBucketClaim) -> Json:
-    """`spec.claimRef` of its ObjectBucket."""
-    meta = claim.metadata
-    return _claim_ref(meta.namespace, meta.name, meta.uid)
-
-
-def _claim_ref(namespace: str, name: str, uid: str) -> Json:
+def claim_ref_json(claim: ClaimRef) -> Json:
+    """`spec.claimRef` of a claim's ObjectBucket."""
     return {
         "apiVersion": _api.API_VERSION,
         "kind": _api.CLAIM_KIND,
-        "namespace": namespace,
-        "name": name,
-        "uid": uid,
+        "namespace": claim.namespace,
+        "name": claim.name,
+        "uid": claim.uid,
     }
 
 
@@ -83,7 +80,7 @@ def new_bucket_object(  # noqa: PLR0913 - the fields of an ObjectBucket
     spec = {
         "storageClassName": claim.class_name,
         "reclaimPolicy": str(reclaim_policy),
-        "claimRef": claim_ref(claim),
+        "claimRef": claim_ref_json(claim_ref_to(claim)),
         "endpoint": _endpoint_of(_api.EndpointSpec(bucket_name=bucket_name)),
         "additionalState": {},
     }
@@ -92,16 +89,12 @@ def new_bucket_object(  # noqa: PLR0913 - the fields of an ObjectBucket
 
 def bucket_object_copy(ob: ObjectBucketObject, name: str) -> Json:
     """An ObjectBucket under a name that may be another one: its spec, and the annotations that are ours."""
-    meta, ref = ob.metadata, ob.spec.claim_ref or _api.ClaimRef()
+    meta = ob.metadata
     kept = (_api.CLAIM_NAMESPACE, _api.CLAIM_NAME, _api.CLAIM_UID, _api.RECORD, _api.OBSERVED, _api.DELETION_POLICY)
     spec = {
         "storageClassName": ob.spec.storage_class_name or "",
         **({"reclaimPolicy": ob.spec.reclaim_policy} if ob.spec.reclaim_policy else {}),
-        "claimRef": _claim_ref(
-            meta.annotation(_api.CLAIM_NAMESPACE) or ref.namespace or "",
-            meta.annotation(_api.CLAIM_NAME) or ref.name or "",
-            meta.annotation(_api.CLAIM_UID) or ref.uid or "",
-        ),
+        "claimRef": claim_ref_json(claim_ref_of(ob)),
         "endpoint": _endpoint_of(ob.endpoint),
         "additionalState": _api.strings(ob.spec.additional_state),
     }
@@ -161,7 +154,7 @@ def reclaim_patch(
             "resourceVersion": ob.metadata.resource_version,
         },
         "spec": {
-            "claimRef": claim_ref(claim),
+            "claimRef": claim_ref_json(claim_ref_to(claim)),
             "reclaimPolicy": str(reclaim_policy),
             "additionalState": merged(_api.strings(ob.spec.additional_state), {}),
         },

@@ -87,44 +87,44 @@ class Reporter:
         """Whether the claim's status says this already."""
         return claim is not None and self._said_last(claim)[0] == reason
 
-    def failed(self, claim: ObjectBucketClaim, trouble: Failure, *, is_bound: bool, is_serving: bool) -> None:
+    def failed(self, claim: ObjectBucketClaim, failure: Failure, *, is_bound: bool, is_serving: bool) -> None:
         """The claim is not done: says why, in status and, when that changed, in an Event.
 
         Args:
             claim: as it is now.
-            trouble: why.
+            failure: why.
             is_bound: whether it was bound once.
             is_serving: whether an application can work.
         """
-        is_final = trouble.retry is Retry.NEVER and not claim.metadata.is_being_deleted
-        ready = self._condition(claim, "Ready", "False", trouble.reason, trouble.message)
+        is_final = failure.retry is Retry.NEVER and not claim.metadata.is_being_deleted
+        ready = self._condition(claim, "Ready", "False", failure.reason, failure.message)
         conditions = [ready]
         if is_final:
-            conditions.append(self._condition(claim, "Stalled", "True", trouble.reason, trouble.message))
-        can_work = is_serving and not MEANINGS[trouble.reason].bucket_missing
+            conditions.append(self._condition(claim, "Stalled", "True", failure.reason, failure.message))
+        can_work = is_serving and not MEANINGS[failure.reason].bucket_missing
         if is_bound and can_work and not claim.metadata.is_being_deleted:
             # What is there goes on serving; that an edit or a repair is not done yet is said beside it.
             conditions[0] = self._condition(claim, "Ready", "True", Reason.BOUND, IN_PLACE)
             if not is_final:
-                conditions.append(self._condition(claim, "Reconciling", "True", trouble.reason, trouble.message))
+                conditions.append(self._condition(claim, "Reconciling", "True", failure.reason, failure.message))
         said = self._said_last(claim)
         phase = Phase.BOUND if is_bound else Phase.FAILED if is_final else Phase.PENDING
         # A claim that is going keeps the phase that it had: tools read Pending as "being made".
         phase = (claim.status.phase or phase) if claim.metadata.is_being_deleted else phase
         self._write_status(claim, phase, conditions)
-        self._said[claim.metadata.uid] = (trouble.reason, trouble.message)
-        says_more = said[1] != trouble.message and trouble.retry not in {Retry.SOON, Retry.NEXT_TURN}
-        if said[0] != trouble.reason or says_more:
-            self.event(claim, _severity(trouble), trouble.reason, trouble.message)
+        self._said[claim.metadata.uid] = (failure.reason, failure.message)
+        says_more = said[1] != failure.message and failure.retry not in {Retry.SOON, Retry.NEXT_TURN}
+        if said[0] != failure.reason or says_more:
+            self.event(claim, _severity(failure), failure.reason, failure.message)
 
-    def status_refused(self, claim: ObjectBucketClaim, trouble: Failure, refusal: str) -> None:
+    def status_refused(self, claim: ObjectBucketClaim, failure: Failure, refusal: str) -> None:
         """The API server refuses the claim's status: says both in an Event and the log, once."""
         message = f"status cannot be written: {refusal}"
-        if trouble.message != refusal:  # else the refusal itself is all that there is to say
-            message += f"; it would say {trouble.reason}: {trouble.message}"
+        if failure.message != refusal:  # else the refusal itself is all that there is to say
+            message += f"; it would say {failure.reason}: {failure.message}"
         known = self._said.get(_about_status(claim.metadata.uid))
-        self._said[_about_status(claim.metadata.uid)] = (trouble.reason, refusal)
-        if known != (trouble.reason, refusal):
+        self._said[_about_status(claim.metadata.uid)] = (failure.reason, refusal)
+        if known != (failure.reason, refusal):
             self.event(claim, "Warning", Reason.REJECTED_BY_CLUSTER, message)
 
     def warn(self, claim: ObjectBucketClaim, reason: Reason, messages: tuple[str, ...]) -> None:
@@ -154,19 +154,19 @@ class Reporter:
         self._caches.buckets.observe(written)
         return written
 
-    def bucket_failed(self, ob: ObjectBucketObject | None, trouble: Failure) -> None:
+    def bucket_failed(self, ob: ObjectBucketObject | None, failure: Failure) -> None:
         """Says on an ObjectBucket without a claim why it is still there; in the log, too, when that changed."""
         if ob is None:
             return
         known = ob.status.condition("Ready")
         said = known.reason if known is not None else self._said.get(ob.metadata.uid, ("", ""))[0]
-        self._said[ob.metadata.uid] = (trouble.reason, trouble.message)
-        if said != trouble.reason:
-            log = self._log.info if trouble.retry is Retry.NEXT_TURN else self._log.warning
-            log(trouble.message, reason=str(trouble.reason), object_bucket=ob.metadata.name)
+        self._said[ob.metadata.uid] = (failure.reason, failure.message)
+        if said != failure.reason:
+            log = self._log.info if failure.retry is Retry.NEXT_TURN else self._log.warning
+            log(failure.message, reason=str(failure.reason), object_bucket=ob.metadata.name)
         if not self._identity.features.bucket_conditions:
             return
-        ready = _condition(known, "Ready", "False", trouble, generation=ob.metadata.generation, now=self._clock())
+        ready = _condition(known, "Ready", "False", failure, generation=ob.metadata.generation, now=self._clock())
         if known is not None and _plain(known) == ready:
             return
         others = [_plain(one) for one in ob.status.conditions or () if one.type != "Ready"]
@@ -270,8 +270,8 @@ def _about_status(uid: str) -> str:
     return f"{uid}/status"
 
 
-def _severity(trouble: Failure) -> str:
-    return "Normal" if trouble.retry is Retry.NEXT_TURN else "Warning"
+def _severity(failure: Failure) -> str:
+    return "Normal" if failure.retry is Retry.NEXT_TURN else "Warning"
 
 
 def _condition(  # noqa: PLR0913 - the fields of a condition
