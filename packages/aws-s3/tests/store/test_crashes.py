@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_backend import AwsBackend, a_provisioner
 
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
@@ -18,14 +17,14 @@ from aws_s3_provisioner.storage import NewBucket, Storage
 from libbucket import AccessDenied, BucketExists, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_works
+from testkit.aws_s3.backend import AwsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_servers import AwsServer
-
     from libbucket import BucketOptions
     from libbucket.testing.conformance.world import Tenant
+    from testkit.aws_s3.emulators import AwsServer
 
 STEPS = [
     (Storage, "find_tags"),

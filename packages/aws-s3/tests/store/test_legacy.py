@@ -11,19 +11,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import README_POLICY, REGION, a_provisioner
 
 from libbucket import AccessKeys, Authentication, BucketExists, ObjectBucket, RetrySlowly, SecretStr
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import CONTENT, OBJECT, assert_shut_out, assert_works
+from testkit.aws_s3.backend import README_POLICY, REGION, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_backend import AwsBackend
-
     from libbucket import BucketOptions
     from libbucket.testing.conformance.world import World
+    from testkit.aws_s3.backend import AwsBackend
 
 
 @dataclass(frozen=True, kw_only=True)

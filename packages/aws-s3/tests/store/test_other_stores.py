@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import AwsApplication, a_provisioner
-from aws_servers import AwsServer
 
 from libbucket import BucketExists, BucketNotFound
 from libbucket.testing import builders
+from testkit.aws_s3.backend import AwsApplication, a_provisioner
+from testkit.aws_s3.emulators import AwsServer
 
 # The server is started as that package's own tests start it.
-sys.path.append(str(Path(__file__).parents[3] / "minio/tests/support"))
-from minio_server import minio_binary, minio_server
+from testkit.minio.server import minio_binary, minio_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

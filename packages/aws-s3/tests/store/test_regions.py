@@ -6,21 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import QUICK, AwsBackend, a_provisioner
-from regional_s3 import Bucket, RegionalS3, regional_s3
 
 from aws_s3_provisioner.errors import Elsewhere
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.storage import Storage
 from libbucket import AccessDenied, BucketExists, BucketOptions, NotReady, RetrySlowly, StoreUnavailable
 from libbucket.testing import builders
+from testkit.aws_s3.backend import QUICK, AwsBackend, a_provisioner
+from testkit.aws_s3.regional_s3 import Bucket, RegionalS3, regional_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_servers import AwsServer
-
     from aws_s3_provisioner.provisioner import AwsS3Provisioner
+    from testkit.aws_s3.emulators import AwsServer
 
 STRANGER = "999999999999"
 REGIONS = ["us-east-1", "us-west-2"]

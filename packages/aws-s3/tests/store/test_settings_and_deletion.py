@@ -8,18 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_backend import AwsBackend, a_policy, a_provisioner, rules
 
 from aws_s3_provisioner.request import Patience
 from libbucket import BucketNotEmpty, InvalidConfig, PurgeUnfinished, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
 from libbucket.testing.misbehaving import Answer, scripted_server
+from testkit.aws_s3.backend import AwsBackend, a_policy, a_provisioner, rules
 
 if TYPE_CHECKING:
-    from aws_backend import AwsAdministrator
-
     from libbucket.testing.conformance.world import Tenant
+    from testkit.aws_s3.backend import AwsAdministrator
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import pytest
-from aws_fakes import provisioner_for, request_to
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from libbucket import (
 )
 from libbucket.testing import builders
 from libbucket.testing.misbehaving import Answer, scripted_server
+from testkit.aws_s3.fakes import provisioner_for, request_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure_backend import AzureApplication, a_provisioner, impatient
-from azure_requests import recorded_requests
 
 from azure_provisioner.errors import Refusal
 from libbucket import BucketExists, BucketLost, BucketNotEmpty, NotReady, RetrySlowly, SecretStr
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import OBJECT, World, assert_shut_out, assert_works
 from libbucket.testing.misbehaving import Answer, scripted_server
+from testkit.azure.backend import AzureApplication, a_provisioner, impatient
+from testkit.azure.requests import recorded_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from azure_backend import AzureBackend
-    from azurite_server import AzuriteServer
-
     from libbucket import Authentication, BucketOptions
+    from testkit.azure.azurite import AzuriteServer
+    from testkit.azure.backend import AzureBackend
 
 STAMPED = builders.options(user_id="obc-claim")
 REQUEST_ID = {"x-ms-request-id": "1", "Last-Modified": "Tue, 03 Nov 2026 10:00:00 GMT", "ETag": '"1"'}

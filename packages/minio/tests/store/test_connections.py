@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_backend import MinioBackend, _services, a_provisioner
 
 from libbucket import (
     AccessDenied,
@@ -24,11 +23,12 @@ from libbucket.testing.conformance.world import World, assert_works
 from libbucket.testing.misbehaving import closed_port_url
 from libbucket.testing.requests_watched import counted_requests
 from minio_provisioner.provisioner import MinioProvisioner
+from testkit.minio.backend import MinioBackend, _services, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minio_server import MinioServer
+    from testkit.minio.server import MinioServer
 
 ADMIN = {"secretName": "admin", "secretNamespace": "minio"}
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_backend import MinioBackend, a_provisioner
 
 from libbucket import BucketExists, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
 from minio_provisioner.identity import Identity
 from minio_provisioner.storage import Storage
+from testkit.minio.backend import MinioBackend, a_provisioner
 
 if TYPE_CHECKING:
-    from minio_server import MinioServer
+    from testkit.minio.server import MinioServer
 
 STEPS = [
     (Identity, "declare_intent"),
