@@ -49,3 +49,20 @@ def test_what_only_the_author_can_fix_is_never_the_administrators_turn() -> None
     by_author = {reason for reason, one in MEANINGS.items() if one.actor is Actor.AUTHOR}
     assert {Reason.INVALID_CLAIM, Reason.INVALID_CONFIG, Reason.BUCKET_EXISTS} <= by_author
     assert not by_author & {Reason.ACCESS_DENIED, Reason.INVALID_PARAMETERS, Reason.STORE_UNAVAILABLE}
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.THROTTLED, Reason.CLUSTER_UNAVAILABLE, Reason.INTERNAL_ERROR, Reason.NOT_READY]
+)
+def test_failures_with_another_cause_do_not_suspect_the_parameters(reason: Reason) -> None:
+    assert not MEANINGS[reason].suspects_parameters
+
+
+@pytest.mark.parametrize("reason", [Reason.STORE_UNAVAILABLE, Reason.ACCESS_DENIED, Reason.INVALID_PARAMETERS])
+def test_failures_that_prove_no_access_suspect_the_parameters(reason: Reason) -> None:
+    assert MEANINGS[reason].suspects_parameters
+
+
+def test_outages_are_those_of_the_two_servers() -> None:
+    outages = {reason for reason, meaning in MEANINGS.items() if meaning.is_outage}
+    assert outages == {Reason.STORE_UNAVAILABLE, Reason.CLUSTER_UNAVAILABLE}

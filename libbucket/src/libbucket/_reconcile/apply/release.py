@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import structlog
 from msgspec.structs import replace
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from libbucket._reconcile.model.actions import BucketRelease
     from libbucket._reconcile.model.deletion_policy import DeletionPlan
     from libbucket.types import ObjectBucket
-
-
-_PASSING: Final = frozenset({Reason.THROTTLED, Reason.CLUSTER_UNAVAILABLE, Reason.INTERNAL_ERROR})
 
 
 class Releaser:
@@ -225,7 +222,7 @@ class Releaser:
         try:
             self._call_store(claim, ob, what)
         except ProvisionerError as error:
-            if what.fallback is None or not _are_useless(error):
+            if what.fallback is None or not MEANINGS[error.reason].suspects_parameters:
                 raise
             ob = self._replace_parameters(claim, ob, what.fallback)
             self._call_store(claim, ob, what)
@@ -298,8 +295,3 @@ class Releaser:
         except NotFound:
             return None
         return found
-
-
-def _are_useless(error: ProvisionerError) -> bool:
-    """Whether a call that failed with this may never have reached a store that accepts these parameters."""
-    return not MEANINGS[error.reason].proves_access and error.reason not in _PASSING
