@@ -13,25 +13,26 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-import msgspec
 import structlog
-import urllib3
 
 from libbucket import _api
 from libbucket._backoff import Backoff
 from libbucket._kube.cache import is_newer
-from libbucket._kube.errors import ClusterUnavailable, Expired, KubeError, Status, from_status, from_transport
-from libbucket._kube.tolerant_json import decode, decode_with
+from libbucket._kube.decoding import LOG_FAILURES, ResponseDecoder, read_lines
+from libbucket._kube.errors import ClusterUnavailable, Expired, KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import urllib3
+
     from libbucket._kube.cache import Cache
     from libbucket._kube.client import KubeClient
+    from libbucket._kube.decoding import Page
     from libbucket._kube.resources import Resource
 
 
@@ -39,68 +40,8 @@ T = TypeVar("T", bound=_api.Object)
 
 PAGE_SIZE: Final = 500
 _RELIST: Final = Backoff(base=0.5, ceiling=30.0)
-_LOG_FAILURES: Final = (OSError, ValueError, RuntimeError)
-"""Of a log that can't be written to (a closed pipe, a full disk): nothing to end a watch for."""
-
-_CHUNK: Final = 64 * 1024
-_LONGEST_LINE: Final = 64 * 1024 * 1024
-"""Bytes of one event, many times what an object may have: what goes on after that is no watch."""
-
 _SILENT_WATCHES: Final = 2
 """In a row, after which the objects are listed again: a watch from a version that does not exist yet is silent, too."""
-
-
-class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Name(msgspec.Struct):
-    name: str
-    namespace: str = ""
-
-
-class _Named(msgspec.Struct):
-    """No more of an object than its name, where nothing else of it can be read."""
-
-    metadata: _Name
-
-
-class _List(msgspec.Struct, Generic[T]):
-    metadata: _ListMeta
-    items: list[T] | None = None
-
-
-class _RawList(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[msgspec.Raw] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Page(Generic[T]):
-    """One page of a list.
-
-    Attributes:
-        version: resource version of the list.
-        more: token for the next page; "" for none.
-        items: that could be read.
-        left_out: keys of the others.
-    """
-
-    version: str
-    more: str
-    items: list[T]
-    left_out: list[str] = field(default_factory=list)
-
-
-class _Event(msgspec.Struct, Generic[T]):
-    type: str
-    object: T
-
-
-class _RawEvent(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +99,7 @@ class Informer(Generic[T]):
         self._reached = ""
         self._silent_watches = 0
         self._last_contact = time.monotonic()
-        self._list_decoder = msgspec.json.Decoder(_List[resource.type])  # type: ignore[name-defined]
-        self._event_decoder = msgspec.json.Decoder(_Event[resource.type])  # type: ignore[name-defined]
+        self._decoder = ResponseDecoder(resource.type, self._path, self._log)
         self.synced = threading.Event()
         """Set once the first list is in the cache."""
 
@@ -194,7 +134,7 @@ class Informer(Generic[T]):
             delay = max(delay, error.delay)
         if not isinstance(error, ClusterUnavailable):
             self._version = ""
-        with suppress(*_LOG_FAILURES):
+        with suppress(*LOG_FAILURES):
             self._say(error)
         self._stop.wait(delay)
 
@@ -219,7 +159,7 @@ class Informer(Generic[T]):
         # Only a watch that works is a success: a list that works before each watch that fails must not end the
         # backing off, or an account that may list and not watch lists for ever.
         if self._failures:
-            with suppress(*_LOG_FAILURES):
+            with suppress(*LOG_FAILURES):
                 self._log.info("list and watch recovered", after_attempts=self._failures)
         self._failures = 0
 
@@ -245,7 +185,7 @@ class Informer(Generic[T]):
     def _believe(self, version: str) -> None:
         """What the API server said before counts for nothing, if this version is of an older history."""
         if is_newer(self._reached, version):
-            with suppress(*_LOG_FAILURES):
+            with suppress(*LOG_FAILURES):
                 self._log.warning(
                     "resource versions went back (was etcd restored?); replacing the cache by what is listed",
                     was=self._reached,
@@ -257,14 +197,14 @@ class Informer(Generic[T]):
     def _check_history(self) -> None:
         """A watch from a version that the API server has not reached yet is silent until it has: asks before that."""
         body = self._client.get(self._path, params={"limit": "1", **self._query}, accept=self.resource.accept_list)
-        if is_newer(self._version, self._decode_list(body).version):
+        if is_newer(self._version, self._decoder.page(body).version):
             self._version = ""
 
-    def _pages(self) -> Iterator[_Page[T]]:
+    def _pages(self) -> Iterator[Page[T]]:
         token = ""
         while True:
             params = {"limit": str(PAGE_SIZE), **self._query} | ({"continue": token} if token else {})
-            page = self._decode_list(self._client.get(self._path, params=params, accept=self.resource.accept_list))
+            page = self._decoder.page(self._client.get(self._path, params=params, accept=self.resource.accept_list))
             self._heard()
             yield page
             token = page.more
@@ -289,7 +229,7 @@ class Informer(Generic[T]):
             with closing(stream):
                 if self._stop.is_set():  # `stop` came while the stream was being opened, and did not see it
                     return
-                for line in _lines(stream, self._client.host, silence):
+                for line in read_lines(stream, self._client.host, silence):
                     self._take_event(line)
         finally:
             self._stream = None
@@ -306,7 +246,7 @@ class Informer(Generic[T]):
     def _take_event(self, line: bytes) -> None:
         if self._stop.is_set():
             return
-        kind, one = self._decode_event(line)
+        kind, one = self._decoder.event(line)
         self._heard()
         self._succeeded()
         if one is None:
@@ -334,91 +274,8 @@ class Informer(Generic[T]):
         except Exception:  # noqa: BLE001 - logged below, where the log takes it
             # Of one object. It is in the cache, and comes up again with its next version or recheck.
             changed = new or old
-            with suppress(*_LOG_FAILURES):
+            with suppress(*LOG_FAILURES):
                 self._log.exception(
                     "watch event dropped because of an internal error",
                     object=changed.metadata.key if changed else "",
                 )
-
-    def _decode_list(self, body: bytes) -> _Page[T]:
-        try:
-            return self._read_list(body)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ClusterUnavailable(
-                f"{self._path}: the response is not a JSON list; is this an API server?"
-            ) from error
-
-    def _read_list(self, body: bytes) -> _Page[T]:
-        try:
-            page = decode_with(self._list_decoder, body)
-        except msgspec.ValidationError:
-            return self._read_list_one_by_one(body)
-        return _Page(version=page.metadata.resource_version, more=page.metadata.continue_, items=page.items or [])
-
-    def _read_list_one_by_one(self, body: bytes) -> _Page[T]:
-        page = decode(body, _RawList)
-        items, left_out = [], []
-        for raw in page.items or ():
-            one = self._decode_object(raw)
-            if one is not None:
-                items.append(one)
-            else:
-                left_out.append(_name_of(raw))
-        meta = page.metadata
-        return _Page(version=meta.resource_version, more=meta.continue_, items=items, left_out=left_out)
-
-    def _decode_event(self, line: bytes) -> tuple[str, T | None]:
-        try:
-            return self._read_event(line)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ClusterUnavailable(f"{self._path}: the watch ended in the middle of an event") from error
-
-    def _read_event(self, line: bytes) -> tuple[str, T | None]:
-        try:
-            event = decode_with(self._event_decoder, line)
-        except msgspec.ValidationError:
-            return self._read_odd_event(line)
-        if event.type == "ERROR":
-            return self._read_odd_event(line)
-        return event.type, event.object
-
-    def _read_odd_event(self, line: bytes) -> tuple[str, T | None]:
-        event = decode(line, _RawEvent)
-        if event.type == "ERROR":
-            raise from_status(decode(bytes(event.object), Status), {}, self._path)
-        return event.type, self._decode_object(event.object)
-
-    def _decode_object(self, raw: msgspec.Raw) -> T | None:
-        try:
-            return decode(bytes(raw), self.resource.type)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            with suppress(*_LOG_FAILURES):
-                self._log.warning("ignored an object that cannot be decoded", error=str(error), object=_name_of(raw))
-            return None
-
-
-def _name_of(raw: msgspec.Raw) -> str:
-    try:
-        name = decode(bytes(raw), _Named).metadata
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return "unknown"
-    return f"{name.namespace}/{name.name}" if name.namespace else name.name
-
-
-def _lines(stream: urllib3.BaseHTTPResponse, host: str, silence: float) -> Iterator[bytes]:
-    """The lines, each as soon as it is whole: what has arrived is not kept back until more has."""
-    parts, size, begun = [b""], 0, 0.0
-    try:
-        while chunk := stream.read1(_CHUNK):
-            *whole, rest = chunk.split(b"\n")
-            if whole:
-                whole[0] = b"".join((*parts, whole[0]))
-                parts, size = [], 0
-                yield from (line for line in whole if line)
-            begun = begun if size else time.monotonic()
-            parts.append(rest)
-            size += len(rest)
-            if size and (time.monotonic() - begun > silence or size > _LONGEST_LINE):
-                raise ClusterUnavailable(f"{host}: a watch event does not end")
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise from_transport(error, host) from error
