@@ -6,15 +6,8 @@ from random import Random
 
 import pytest
 
-from libbucket._circuit_breaker import (
-    LONGEST_DELAY,
-    PROBES,
-    CircuitBreaker,
-    CircuitBreakers,
-    CircuitOpen,
-    ProbedCircuitBreaker,
-    Settings,
-)
+from libbucket._circuit import LONGEST_DELAY, PROBES, CircuitOpen, Settings
+from libbucket._circuit_breaker import CircuitBreaker, CircuitBreakers, ProbedCircuitBreaker
 from libbucket._outcomes import StoreSignal
 
 ANSWERED, UNAVAILABLE, UNKNOWN = StoreSignal.ANSWERED, StoreSignal.UNAVAILABLE, StoreSignal.UNKNOWN

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from libbucket._circuit_breaker import ProbedCircuitBreaker, Settings
+from libbucket._circuit import Settings
+from libbucket._circuit_breaker import ProbedCircuitBreaker
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._controller.threads import Threads
 from libbucket._controller.workers import Workers

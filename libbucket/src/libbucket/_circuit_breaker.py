@@ -21,25 +21,19 @@ Knows keys of claims (`namespace/name`), and no claim, no store and no Kubernete
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from libbucket._backoff import Backoff
+from libbucket._circuit import PROBES, REMEMBERED, Breaker, CircuitOpen
 from libbucket._concurrency import namespace_of
 from libbucket._outcomes import OUTAGES, StoreSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-PROBES: Final = Backoff(base=1.0, ceiling=30.0)
-"""Between two probes of a server that is down. Its ceiling bounds how long a recovery goes unnoticed."""
-
-LONGEST_DELAY: Final = 300.0
-"""Seconds: no claim is made to wait longer, whatever a server's Retry-After says."""
+    from libbucket._circuit import Settings
 
 _ANSWER_COUNTS: Final = 60.0
 """Seconds for which an answer to one namespace shows that failures of another are that one's own."""
@@ -53,24 +47,6 @@ _MOST_PROBES: Final = 3
 
 _GRACE: Final = 5.0
 """Seconds that claims of other namespaces have for their probe before one that failed may probe again."""
-
-_REMEMBERED: Final = 64
-"""Failures, and namespaces with an answer, that are kept."""
-
-_SHOWN: Final = 3
-"""Failures that are logged when a circuit opens."""
-
-
-class CircuitOpen(Exception):
-    """The server is down, and another claim probes it: wait until you are woken.
-
-    Attributes:
-        seconds: after which to try again if nothing wakes the claim before.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"circuit open: held back for {seconds:.0f} s")
-        self.seconds = seconds
 
 
 @dataclass(kw_only=True)
@@ -88,71 +64,7 @@ class Call:
     failure: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a circuit breaker works with.
-
-    Attributes:
-        wake: has a key worked on after some seconds.
-        on_change: called with whether the circuit is open now, and with the last failures, one sentence each.
-        clock: in seconds.
-        random: for jitter.
-    """
-
-    wake: Callable[[str, float], None]
-    on_change: Callable[[bool, tuple[str, ...]], None] = lambda _is_open, _failures: None
-    clock: Callable[[], float] = time.monotonic
-    random: Random = field(default_factory=Random)
-
-
-class _Circuit:
-    """What both kinds share: how long it stays open, and which keys it holds back. Callers hold the lock."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._rounds = 0
-        self.open_until = 0.0
-        self.held: OrderedDict[str, None] = OrderedDict()
-        self.failures: OrderedDict[str, str] = OrderedDict()
-
-    def seconds_left(self) -> float:
-        return max(self.open_until - self._settings.clock(), 0.0)
-
-    def extend(self, delay: float) -> None:
-        now = self._settings.clock()
-        if self.open_until <= now:  # requests that were under way together fail together, and count once
-            self._rounds += 1
-        pause = max(PROBES.delay(self._rounds, self._settings.random), min(delay, LONGEST_DELAY))
-        self.open_until = max(self.open_until, now + pause)
-
-    def note_failure(self, key: str, sentence: str) -> None:
-        self.failures.pop(key, None)
-        self.failures[key] = sentence
-        if len(self.failures) > _REMEMBERED:
-            self.failures.popitem(last=False)
-
-    def last_failures(self) -> tuple[str, ...]:
-        shown = list(self.failures.items())[-_SHOWN:]
-        return tuple(f"{key}: {sentence}" for key, sentence in shown)
-
-    def close(self) -> list[str]:
-        """Gives the keys to wake."""
-        woken = list(self.held)
-        self.held.clear()
-        self.failures.clear()
-        self._rounds = 0
-        self.open_until = 0.0
-        return woken
-
-    def jitter(self, seconds: float) -> float:
-        return seconds * self._settings.random.random()
-
-    def long_wait(self) -> float:
-        """For claims that are woken when the circuit closes: only in case that this goes wrong."""
-        return LONGEST_DELAY * (1 - self.jitter(0.5))
-
-
-class ProbedCircuitBreaker:
+class ProbedCircuitBreaker(Breaker):
     """Before a server that has a request of its own for probing. Safe for threads.
 
     Args:
@@ -161,10 +73,8 @@ class ProbedCircuitBreaker:
     """
 
     def __init__(self, settings: Settings, probe: Callable[[], bool]) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._probe = probe
-        self._lock = threading.RLock()
-        self._circuit = _Circuit(settings)
         self._is_open = False
         self._is_probing = False
 
@@ -233,11 +143,6 @@ class ProbedCircuitBreaker:
         for key in woken:
             self._settings.wake(key, 0.0)
 
-    def forget(self, key: str) -> None:
-        """Drops a key whose claim is gone."""
-        with self._lock:
-            self._circuit.held.pop(key, None)
-
     def _patience(self, key: str, left: float) -> float:
         """The first that is held back comes back for the next probe; the others in case that nothing wakes them."""
         if key == next(iter(self._circuit.held)):
@@ -245,13 +150,11 @@ class ProbedCircuitBreaker:
         return self._circuit.long_wait()
 
 
-class CircuitBreaker:
+class CircuitBreaker(Breaker):
     """Before a server that only claims can probe: an object store. Safe for threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.RLock()
-        self._circuit = _Circuit(settings)
+        super().__init__(settings)
         self._failed_namespaces: set[str] = set()
         self._answered: OrderedDict[str, float] = OrderedDict()
         self._probes: dict[int, float] = {}
@@ -279,11 +182,6 @@ class CircuitBreaker:
             yield call
         finally:
             self._settle(key, call, probe)
-
-    def forget(self, key: str) -> None:
-        """Drops a key whose claim is gone: it will not probe."""
-        with self._lock:
-            self._circuit.held.pop(key, None)
 
     def _serves_others(self) -> bool:
         """Whether a namespace other than the one that fails had an answer lately."""
@@ -352,7 +250,7 @@ class CircuitBreaker:
         namespace = namespace_of(key)
         self._answered.pop(namespace, None)
         self._answered[namespace] = self._settings.clock()
-        if len(self._answered) > _REMEMBERED:
+        if len(self._answered) > REMEMBERED:
             self._answered.popitem(last=False)
         failures, was_announced = self._circuit.last_failures(), self._is_announced
         woken, self._is_announced = self._circuit.close(), False

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from libbucket import _api
-from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker, Settings
+from libbucket._circuit import Settings
+from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker
 from libbucket._clock import utc_now
 from libbucket._concurrency import LimitSettings
 from libbucket._controller.claim_states import claim_states

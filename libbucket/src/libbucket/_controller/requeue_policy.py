@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from libbucket._backoff import Backoff
-from libbucket._circuit_breaker import LONGEST_DELAY, PROBES
+from libbucket._circuit import LONGEST_DELAY, PROBES
 from libbucket._outcomes import OUTAGES, Retry, StoreSignal, meaning_of
 from libbucket._reconcile.model.snapshot import Recheck
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from libbucket._circuit_breaker import CircuitOpen, ProbedCircuitBreaker
+from libbucket._circuit import CircuitOpen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from libbucket._circuit_breaker import ProbedCircuitBreaker
     from libbucket._controller.leader import LeaderElector
     from libbucket._controller.requeue_policy import RequeuePolicy
     from libbucket._metrics import Metrics

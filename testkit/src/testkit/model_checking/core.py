@@ -22,7 +22,8 @@ import msgspec
 import structlog
 
 from libbucket import _api
-from libbucket._circuit_breaker import CircuitBreaker, Settings
+from libbucket._circuit import Settings
+from libbucket._circuit_breaker import CircuitBreaker
 from libbucket._controller.event_router import EventRouter
 from libbucket._kube.cache import Cache
 from libbucket._kube.client import KubeClient

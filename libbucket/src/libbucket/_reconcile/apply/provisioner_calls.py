@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from libbucket._circuit_breaker import CircuitBreaker, CircuitBreakers, CircuitOpen
+from libbucket._circuit import CircuitOpen
+from libbucket._circuit_breaker import CircuitBreaker, CircuitBreakers
 from libbucket._outcomes import MEANINGS, OUTAGES, StoreSignal, store_signal
 from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySlowly, RetrySoon
 from libbucket.provisioner import EmptyBucketDeleter, Inspector
