@@ -21,7 +21,7 @@ PROBES: Final = Backoff(base=1.0, ceiling=30.0)
 """Between two probes of a server that is down. Its ceiling bounds how long a recovery goes unnoticed."""
 
 LONGEST_DELAY: Final = 300.0
-"""Seconds: no claim is made to wait longer, whatever a server's Retry-After says."""
+"""Maximum in seconds that a claim waits, also after a longer Retry-After."""
 
 REMEMBERED: Final = 64
 """Failures, and namespaces with an answer, that are remembered."""
@@ -31,10 +31,10 @@ _SHOWN: Final = 3
 
 
 class CircuitOpen(Exception):
-    """The server is down, and another claim probes it: wait until you are woken.
+    """The server is down, and another claim probes it. The key is woken when the circuit closes.
 
     Attributes:
-        seconds: after which to try again if nothing wakes the claim before.
+        seconds: after which to retry if the key is not woken before.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -44,12 +44,12 @@ class CircuitOpen(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a circuit breaker works with.
+    """Collaborators of a circuit breaker.
 
     Attributes:
-        wake: has a key worked on after some seconds.
+        wake: has a key reconciled in a number of seconds.
         on_change: called with whether the circuit is open now, and with the last failures, one sentence each.
-        clock: in seconds.
+        clock: monotonic, in seconds.
         random: for jitter.
     """
 
@@ -60,7 +60,7 @@ class Settings:
 
 
 class Circuit:
-    """What both kinds share: how long it stays open, and which keys it holds back. Callers hold the lock."""
+    """How long a circuit stays open, and which keys it holds back. Callers hold the lock."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -74,7 +74,7 @@ class Circuit:
 
     def extend(self, delay: float) -> None:
         now = self._settings.clock()
-        if self.open_until <= now:  # requests that were under way together fail together, and count once
+        if self.open_until <= now:  # concurrent requests that fail together count once
             self._rounds += 1
         pause = max(PROBES.delay(self._rounds, self._settings.random), min(delay, LONGEST_DELAY))
         self.open_until = max(self.open_until, now + pause)
@@ -90,7 +90,7 @@ class Circuit:
         return tuple(f"{key}: {sentence}" for key, sentence in shown)
 
     def close(self) -> list[str]:
-        """Gives the keys to wake."""
+        """Closes the circuit; returns the keys to wake."""
         woken = list(self.held)
         self.held.clear()
         self.failures.clear()
@@ -102,7 +102,7 @@ class Circuit:
         return seconds * self._settings.random.random()
 
     def long_wait(self) -> float:
-        """For claims that are woken when the circuit closes: only in case that this goes wrong."""
+        """A fallback for keys that are woken when the circuit closes."""
         return LONGEST_DELAY * (1 - self.jitter(0.5))
 
 

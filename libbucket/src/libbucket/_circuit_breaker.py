@@ -1,18 +1,18 @@
 """Circuit breakers: while a server that all claims need is down, one request probes it and the claims wait.
 
 Between the workers and two kinds of server, an object store and the API server. Without them, a thousand claims whose
-store is down would each retry again and again, and come back minutes after the store did. States, as usual:
+store is down would each retry on their own, and recover minutes after the store did. States:
 
 - *closed*: every request passes.
 - *open*: requests are held back until a back-off with jitter is over.
 - *half-open*: the back-off is over; one probe at a time passes. An answer closes the circuit and wakes every claim that
-  was held back; no answer opens it again, for longer.
+  was held back; a failure opens it again, for longer.
 
-One tenant must not open a circuit for the others, nor be the one whose requests decide whether it closes:
+Isolation: the requests of one tenant neither open a circuit for the others nor keep it open.
 
-- The API server is probed by a request of its own, which no claim, webhook, quota or policy has a part in.
-- A store has no such request, so claims are its probes, and the tenants (namespaces) are told apart. Failures of one
-  namespace alone open the circuit only while no other namespace has had an answer lately; while fewer than three
+- The API server is probed by a separate request, which does not depend on any claim, webhook, quota or policy.
+- A store has no such request, so claims are the probes, and tenants (namespaces) are distinguished. Failures of one
+  namespace alone open the circuit only while no other namespace has had an answer recently; while fewer than three
   namespaces have failed, a claim of another one passes at once; and probes are taken from other namespaces first.
 
 Knows keys of claims (`namespace/name`), and no claim, no store and no Kubernetes.
@@ -36,25 +36,25 @@ if TYPE_CHECKING:
     from libbucket._circuit import Settings
 
 _ANSWER_COUNTS: Final = 60.0
-"""Seconds for which an answer to one namespace shows that failures of another are that one's own."""
+"""Seconds for which an answer to one namespace proves that the store is up, and failures of another are its own."""
 
 _FEW_NAMESPACES: Final = 3
-"""From so many namespaces that failed on, the trouble is the server's: no further one tries at once."""
+"""With so many failing namespaces the server is taken to be down: claims of further ones do not pass at once."""
 
 _LONG_PROBE: Final = 10.0
 _MOST_PROBES: Final = 3
-"""A probe may be the purge of a large bucket: after so many seconds a further one passes, up to so many at a time."""
+"""A probe may be the purge of a large bucket: after so many seconds another one passes, up to so many at a time."""
 
 _GRACE: Final = 5.0
-"""Seconds that claims of other namespaces have for their probe before one that failed may probe again."""
+"""Seconds in which claims of other namespaces may probe, before one that failed may probe again."""
 
 
 @dataclass(kw_only=True)
 class Call:
-    """One request that passes; its caller says what came of it.
+    """One request that passes. Its caller sets the result.
 
     Attributes:
-        signal: what came of it.
+        signal: the result.
         delay: seconds that the server asked to wait.
         failure: one sentence about a failure, for the log.
     """
@@ -65,11 +65,11 @@ class Call:
 
 
 class ProbedCircuitBreaker(Breaker):
-    """Before a server that has a request of its own for probing. Safe for threads.
+    """For a server that is probed by a separate request: the API server. Safe for threads.
 
     Args:
-        settings: see there.
-        probe: whether the server answers now; takes a few seconds at most.
+        settings: collaborators.
+        probe: returns whether the server answers, within a few seconds.
     """
 
     def __init__(self, settings: Settings, probe: Callable[[], bool]) -> None:
@@ -84,10 +84,10 @@ class ProbedCircuitBreaker(Breaker):
         return self._is_open
 
     def check(self, key: str) -> None:
-        """Lets a key pass. In a half-open circuit its thread probes the server first.
+        """Returns if a request may be sent. If the circuit is half-open, this thread probes the server first.
 
         Raises:
-            CircuitOpen: not now.
+            CircuitOpen: the key is held back.
         """
         with self._lock:
             if not self._is_open:
@@ -114,12 +114,12 @@ class ProbedCircuitBreaker(Breaker):
         """Probes the server because a request for this key failed; opens the circuit if it is down.
 
         Args:
-            key: whose request it was.
+            key: of the claim whose request failed.
             failure: one sentence about it, for the log.
             delay: seconds that the server asked to wait.
 
         Returns:
-            Whether the server is down. Where it is not, the failure concerns this claim alone.
+            Whether the server is down. If it is not, the failure concerns this claim alone.
         """
         if self._probe():
             self.close()
@@ -144,14 +144,14 @@ class ProbedCircuitBreaker(Breaker):
             self._settings.wake(key, 0.0)
 
     def _patience(self, key: str, left: float) -> float:
-        """The first that is held back comes back for the next probe; the others in case that nothing wakes them."""
+        """The first key that is held back retries for the next probe; the others wait to be woken."""
         if key == next(iter(self._circuit.held)):
             return left + PROBES.base * (1 + self._circuit.jitter(1.0))
         return self._circuit.long_wait()
 
 
 class CircuitBreaker(Breaker):
-    """Before a server that only claims can probe: an object store. Safe for threads."""
+    """For a server that only claims can probe: an object store. Safe for threads."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -163,7 +163,7 @@ class CircuitBreaker(Breaker):
 
     @property
     def is_open(self) -> bool:
-        """Whether requests are held back: several claims failed, and nothing was heard of the server since."""
+        """Whether requests are held back: several claims failed, and the server has not answered since."""
         with self._lock:
             if len(self._circuit.failures) < 2:
                 return False
@@ -171,10 +171,10 @@ class CircuitBreaker(Breaker):
 
     @contextmanager
     def request(self, key: str) -> Iterator[Call]:
-        """One request on behalf of a key.
+        """Guards one request on behalf of a key.
 
         Raises:
-            CircuitOpen: not now.
+            CircuitOpen: the key is held back.
         """
         probe = self._admit(key)
         call = Call()
@@ -184,12 +184,12 @@ class CircuitBreaker(Breaker):
             self._settle(key, call, probe)
 
     def _serves_others(self) -> bool:
-        """Whether a namespace other than the one that fails had an answer lately."""
+        """Whether a namespace other than the failing one had an answer recently."""
         since = self._settings.clock() - _ANSWER_COUNTS
         return any(at > since for namespace, at in self._answered.items() if namespace not in self._failed_namespaces)
 
     def _admit(self, key: str) -> int | None:
-        """Lets a request pass; gives its number where it is a probe, None while the circuit is closed."""
+        """Lets a request pass; returns its number if it is a probe, None while the circuit is closed."""
         with self._lock:
             if not self.is_open:
                 self._circuit.held.pop(key, None)
@@ -226,7 +226,7 @@ class CircuitBreaker(Breaker):
         return self._circuit.long_wait()
 
     def _candidate(self) -> str | None:
-        """The key that has been held back for longest; of namespaces that have not failed, if there is one."""
+        """The key that was held back for longest, preferably of a namespace that has not failed."""
         fresh = (each for each in self._circuit.held if self._is_fresh(each))
         return next(fresh, next(iter(self._circuit.held), None))
 
@@ -246,7 +246,7 @@ class CircuitBreaker(Breaker):
             self._settings.wake(each, 0.0)
 
     def _close(self, key: str) -> list[str]:
-        """The server answered this key; gives the keys to wake."""
+        """The server answered this key; returns the keys to wake."""
         namespace = namespace_of(key)
         self._answered.pop(namespace, None)
         self._answered[namespace] = self._settings.clock()
@@ -265,7 +265,7 @@ class CircuitBreaker(Breaker):
         self._circuit.extend(call.delay)
 
     def _announce_open(self) -> None:
-        # Not only after a failure: an answer to another namespace that is too long ago opens the circuit as well.
+        # Not only after a failure: the circuit also opens when the answer to another namespace is no longer recent.
         if not self._is_announced:
             self._is_announced = True
             self._settings.on_change(True, self._circuit.last_failures())  # noqa: FBT003 - one bit of news
@@ -277,10 +277,10 @@ class CircuitBreaker(Breaker):
 
 
 class CircuitBreakers:
-    """One for each server that is in use. Safe for threads.
+    """One circuit breaker for each server. Safe for threads.
 
     Args:
-        make: a new one, before the server that its argument names.
+        make: creates the circuit breaker of a server.
     """
 
     def __init__(self, make: Callable[[Hashable], CircuitBreaker]) -> None:
@@ -289,7 +289,7 @@ class CircuitBreakers:
         self._breakers: dict[Hashable, CircuitBreaker] = {}
 
     def of(self, server: Hashable) -> CircuitBreaker:
-        """The circuit breaker before this server."""
+        """The circuit breaker of a server."""
         with self._lock:
             found = self._breakers.get(server)
             if found is None:
