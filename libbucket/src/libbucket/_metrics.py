@@ -5,7 +5,7 @@ name                                       labels          what
 =========================================  ==============  ================================================
 `libbucket_reconcile_duration_seconds`     result          histogram: reconciles of one claim
 `libbucket_backend_call_duration_seconds`  verb            histogram: calls of `provision`, `delete`, ...
-`libbucket_backend_call_errors_total`      verb, reason    counter: calls that failed, by reason         
+`libbucket_backend_call_errors_total`      verb, reason    counter: calls that failed, by reason
 `libbucket_queue_keys`                     state           gauge: claims that are ready, delayed, working
 `libbucket_queue_longest_wait_seconds`                     gauge: how long the oldest ready claim has waited
 `libbucket_claims`                         phase,          gauge: claims that are served, counted at scrape
@@ -183,7 +183,7 @@ class _QueueCollector(Collector):
         """Names without values, so that registering does not collect."""
         return [
             GaugeMetricFamily("libbucket_queue_keys", "Claims in the work queue, by state.", labels=["state"]),
-            GaugeMetricFamily("libbucket_queue_longest_wait_seconds", "Seconds that the oldest ready claim has waited."),
+            GaugeMetricFamily("libbucket_queue_longest_wait_seconds", "Seconds that the oldest ready claim waits."),
         ]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
@@ -203,7 +203,7 @@ class _ClaimsCollector(Collector):
         """Names without values, so that registering does not collect."""
         waiting = "Claims that wait, by reason and by the party that has to act."
         return [
-            GaugeMetricFamily("libbucket_claims", "Claims that this provisioner serves.", labels=["phase", "storage_class"]),
+            GaugeMetricFamily("libbucket_claims", "Claims that are served.", labels=["phase", "storage_class"]),
             GaugeMetricFamily("libbucket_claims_waiting", waiting, labels=["reason", "actor", "storage_class"]),
         ]
 
