@@ -1,11 +1,11 @@
-"""Keeps a cache of one resource up to date: list in pages, then watch, for ever.
+"""Keeps the cache of one resource up to date: list in pages, then watch, indefinitely.
 
-Between the API server and the queue. Every way in which a watch ends is handled here: closed (watch again
-from the last version), 410 (list again), silence (the bookmarks that the server sends each minute stop),
-errors and 429 (back off), a history that went back because etcd was restored from a snapshot (list again, and believe
-the list). One object that can't be decoded is logged and left out; the others go on. What nobody has foreseen is
-logged, and survived like an error of the server: a thread that ends without a word leaves a cache that never changes.
-Knows nothing of what the objects mean: `on_change` is told the old and the new version.
+Between the API server and the queue. Handles every end of a watch: closed (watch again from the last version), 410
+(list again), silence (the bookmarks that the server sends each minute stop), errors and 429 (back off), a history that
+went backwards because etcd was restored from a snapshot (list again, and replace the cache). An object that cannot be
+decoded is logged and left out. Unexpected exceptions are logged and retried like errors of the server: a thread that
+ends silently would leave a stale cache. Knows nothing of the meaning of objects: `on_change` gets the old and the new
+version.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ T = TypeVar("T", bound=_api.Object)
 PAGE_SIZE: Final = 500
 _RELIST: Final = Backoff(base=0.5, ceiling=30.0)
 _SILENT_WATCHES: Final = 2
-"""In a row, after which the objects are listed again: a watch from a version that does not exist yet is silent, too."""
+"""In a row, after which the objects are listed again: a watch from a future version is silent as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WatchSettings:
-    """How patient a watch is.
+    """Time limits of a watch.
 
     Attributes:
         lifetime: seconds after which the server ends a watch, spread by up to half more.
-        silence: seconds without an event or bookmark after which a watch counts as dead. The server sends
+        silence: seconds without an event or bookmark after which a watch is closed. The server sends
             a bookmark about once a minute.
     """
 
@@ -59,16 +59,16 @@ class WatchSettings:
 
 
 class Informer(Generic[T]):
-    """The cache of one resource in one namespace, or in all. `run` it in a thread of its own.
+    """Lists and watches one resource in one namespace, or in all. `run` needs its own thread.
 
     Args:
-        client: to list and watch with.
-        resource: what.
+        client: lists and watches.
+        resource: to watch.
         cache: filled by this informer; several informers may share one (one per namespace).
-        on_change: called with (old, new) for every change that is news; one of the two may be None.
-        namespace: "" for all, or for resources of the cluster.
+        on_change: called with (old, new) for every change; one of the two may be None.
+        namespace: "" for all, or for cluster-scoped resources.
         selector: label selector; "" for all.
-        settings: patience of the watch.
+        settings: time limits.
     """
 
     def __init__(  # noqa: PLR0913 - wiring, called in one place
@@ -105,7 +105,7 @@ class Informer(Generic[T]):
 
     @property
     def last_contact(self) -> float:
-        """When a list, an event or a bookmark last arrived, in seconds of `time.monotonic`; before that, the start."""
+        """Time of the last list, event or bookmark, in seconds of `time.monotonic`; initially the start."""
         return self._last_contact
 
     def run(self) -> None:
@@ -118,11 +118,11 @@ class Informer(Generic[T]):
                 self._wait_after(error)
 
     def stop(self) -> None:
-        """Ends `run`, also out of a watch that is waiting for bytes."""
+        """Ends `run`, also while a watch waits for bytes."""
         self._stop.set()
         stream = self._stream
         if stream is not None:
-            with suppress(OSError, RuntimeError, ValueError):  # the watch has just ended by itself
+            with suppress(OSError, RuntimeError, ValueError):  # the watch has just ended
                 stream.shutdown()
 
     def _wait_after(self, error: Exception) -> None:
@@ -135,12 +135,12 @@ class Informer(Generic[T]):
         if not isinstance(error, ClusterUnavailable):
             self._version = ""
         with suppress(*LOG_FAILURES):
-            self._say(error)
+            self._log_failure(error)
         self._stop.wait(delay)
 
-    def _say(self, error: Exception) -> None:
-        is_usual = isinstance(error, Expired) and self._failures == 1  # after a pause, a version may well be too old
-        if (self._failures not in {1, 10} or is_usual) and self._failures % 100 != 0:  # says it at once, then seldom
+    def _log_failure(self, error: Exception) -> None:
+        is_usual = isinstance(error, Expired) and self._failures == 1  # normal after a pause
+        if (self._failures not in {1, 10} or is_usual) and self._failures % 100 != 0:  # logged at once, then rarely
             return
         if isinstance(error, KubeError):
             self._log.warning("list or watch failed; retrying", error=str(error), attempt=self._failures)
@@ -152,12 +152,12 @@ class Informer(Generic[T]):
                 exc_info=error,
             )
 
-    def _heard(self) -> None:
+    def _note_contact(self) -> None:
         self._last_contact = time.monotonic()
 
     def _succeeded(self) -> None:
-        # Only a watch that works is a success: a list that works before each watch that fails must not end the
-        # backing off, or an account that may list and not watch lists for ever.
+        # Only a successful watch resets the back-off, not the list before it: an account that may list and not watch
+        # would otherwise list in a loop.
         if self._failures:
             with suppress(*LOG_FAILURES):
                 self._log.info("list and watch recovered", after_attempts=self._failures)
@@ -172,18 +172,18 @@ class Informer(Generic[T]):
         version = ""
         for page in self._pages():
             version = page.version
-            self._believe(version)
+            self._accept_history(version)
             seen.update(page.left_out)
             for one in page.items:
                 seen.add(one.metadata.key)
-                self._take(one, list_version=version)
+                self._store(one, list_version=version)
         for gone in self.cache.retain(seen, version, namespace=self._namespace):
-            self._tell(gone, None)
+            self._notify(gone, None)
         self._version = self._reached = version
         self.synced.set()
 
-    def _believe(self, version: str) -> None:
-        """What the API server said before counts for nothing, if this version is of an older history."""
+    def _accept_history(self, version: str) -> None:
+        """Discards what is known if this version belongs to an older history."""
         if is_newer(self._reached, version):
             with suppress(*LOG_FAILURES):
                 self._log.warning(
@@ -195,7 +195,7 @@ class Informer(Generic[T]):
         self._reached = version
 
     def _check_history(self) -> None:
-        """A watch from a version that the API server has not reached yet is silent until it has: asks before that."""
+        """Detects a history that went backwards, since a watch from a future version would be silent."""
         body = self._client.get(self._path, params={"limit": "1", **self._query}, accept=self.resource.accept_list)
         if is_newer(self._version, self._decoder.page(body).version):
             self._version = ""
@@ -205,7 +205,7 @@ class Informer(Generic[T]):
         while True:
             params = {"limit": str(PAGE_SIZE), **self._query} | ({"continue": token} if token else {})
             page = self._decoder.page(self._client.get(self._path, params=params, accept=self.resource.accept_list))
-            self._heard()
+            self._note_contact()
             yield page
             token = page.more
             if not token:
@@ -224,16 +224,16 @@ class Informer(Generic[T]):
         silence = self._settings.silence
         stream = self._client.open_stream(self._path, params=params, accept=self.resource.accept_event, silence=silence)
         self._stream = stream
-        heard = self._last_contact
+        contact = self._last_contact
         try:
             with closing(stream):
-                if self._stop.is_set():  # `stop` came while the stream was being opened, and did not see it
+                if self._stop.is_set():  # `stop` was called while the stream was being opened
                     return
                 for line in read_lines(stream, self._client.host, silence):
                     self._take_event(line)
         finally:
             self._stream = None
-            self._note_silence(is_silent=self._last_contact == heard and time.monotonic() - started >= silence)
+            self._note_silence(is_silent=self._last_contact == contact and time.monotonic() - started >= silence)
         if time.monotonic() - started < 1 and self._version == version and not self._stop.is_set():
             raise ClusterUnavailable(f"{self._path}: the watch ends immediately")
         self._succeeded()
@@ -247,7 +247,7 @@ class Informer(Generic[T]):
         if self._stop.is_set():
             return
         kind, one = self._decoder.event(line)
-        self._heard()
+        self._note_contact()
         self._succeeded()
         if one is None:
             return
@@ -257,22 +257,22 @@ class Informer(Generic[T]):
         if kind == "DELETED":
             known = self.cache.remove(one)
             if known is not None:
-                self._tell(known, None)
+                self._notify(known, None)
         elif kind in {"ADDED", "MODIFIED"}:
-            self._take(one)
+            self._store(one)
         if version:
             self._version = self._reached = version
 
-    def _take(self, one: T, *, list_version: str = "") -> None:
+    def _store(self, one: T, *, list_version: str = "") -> None:
         is_news, old = self.cache.observe(one, list_version=list_version)
         if is_news:
-            self._tell(old, one)
+            self._notify(old, one)
 
-    def _tell(self, old: T | None, new: T | None) -> None:
+    def _notify(self, old: T | None, new: T | None) -> None:
         try:
             self._on_change(old, new)
         except Exception:  # noqa: BLE001 - logged below, where the log takes it
-            # Of one object. It is in the cache, and comes up again with its next version or recheck.
+            # It concerns one object, which is in the cache, and is requeued with its next version or recheck.
             changed = new or old
             with suppress(*LOG_FAILURES):
                 self._log.exception(
