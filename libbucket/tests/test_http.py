@@ -141,11 +141,11 @@ def test_a_collector_that_fails_is_a_500_and_the_others_go_on() -> None:
 def test_a_port_in_use_is_one_sentence_that_names_the_flag() -> None:
     with serving(Process()) as server, pytest.raises(StartFailed) as raised:
         HealthServer(Address(host=HOST, port=server.port), Metrics().registry, not_ready=str)
-    assert str(raised.value) == f"can't listen on {HOST}:{server.port} (--bind-address): Address already in use"
+    assert str(raised.value) == f"cannot listen on {HOST}:{server.port} (--bind-address): Address already in use"
 
 
 def test_a_host_that_is_not_ours_is_one_sentence() -> None:
-    with pytest.raises(StartFailed, match="can't listen on"):
+    with pytest.raises(StartFailed, match="cannot listen on"):
         HealthServer(Address(host="192.0.2.1", port=0), Metrics().registry, not_ready=str)
 
 

@@ -23,7 +23,7 @@ RIGHTS = [
     {"apiGroups": [""], "resources": ["secrets", "configmaps", "events", "namespaces"], "verbs": ["*"]},
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
 ]
-ROOT = "runs as root, which nothing here needs"
+ROOT = "running as root is not required"
 FULL = {"/tmp": 4096}  # no engine makes a smaller one
 WRITES: dict[str, Any] = {
     "entry_point": "/opt/libbucket/bin/python",

@@ -95,7 +95,7 @@ class ProbedCircuitBreaker(Breaker):
             left = self._circuit.seconds_left()
             if left or self._is_probing:
                 self._circuit.held[key] = None
-                raise CircuitOpen(self._patience(key, left))
+                raise CircuitOpen(self._seconds_to_retry(key, left))
             self._is_probing = True
         try:
             answers = self._probe()
@@ -108,7 +108,7 @@ class ProbedCircuitBreaker(Breaker):
         with self._lock:
             self._circuit.extend(0.0)
             self._circuit.held[key] = None
-            raise CircuitOpen(self._patience(key, self._circuit.seconds_left()))
+            raise CircuitOpen(self._seconds_to_retry(key, self._circuit.seconds_left()))
 
     def confirm(self, key: str, *, failure: str, delay: float) -> bool:
         """Probes the server because a request for this key failed; opens the circuit if it is down.
@@ -143,7 +143,7 @@ class ProbedCircuitBreaker(Breaker):
         for key in woken:
             self._settings.wake(key, 0.0)
 
-    def _patience(self, key: str, left: float) -> float:
+    def _seconds_to_retry(self, key: str, left: float) -> float:
         """The first key that is held back retries for the next probe; the others wait to be woken."""
         if key == next(iter(self._circuit.held)):
             return left + PROBES.base * (1 + self._circuit.jitter(1.0))
@@ -196,7 +196,7 @@ class CircuitBreaker(Breaker):
                 return None
             if not self._may_probe(key):
                 self._circuit.held[key] = None
-                raise CircuitOpen(self._patience(key))
+                raise CircuitOpen(self._seconds_to_retry(key))
             self._circuit.held.pop(key, None)
             self._next_probe += 1
             self._probes[self._next_probe] = self._settings.clock()
@@ -217,7 +217,7 @@ class CircuitBreaker(Breaker):
     def _is_fresh(self, key: str) -> bool:
         return namespace_of(key) not in self._failed_namespaces
 
-    def _patience(self, key: str) -> float:
+    def _seconds_to_retry(self, key: str) -> float:
         left = self._circuit.seconds_left()
         if key in self._circuit.failures:
             return left + _GRACE + self._circuit.jitter(PROBES.ceiling)
