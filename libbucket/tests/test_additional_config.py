@@ -46,10 +46,10 @@ def test_null_values_and_the_empty_key_are_absent_without_a_word(raw: Any) -> No
             {"bucketPolicy": "{}"},
             "spec.additionalConfig.bucketPolicy is ignored: the operator does not allow it (--allow-additional-config)",
         ),
-        ({"bucketOwner": "me"}, "spec.additionalConfig.bucketOwner is ignored: this store cannot do it"),
+        ({"bucketOwner": "me"}, "spec.additionalConfig.bucketOwner is ignored: the store does not support it"),
         ({"maxObject": "1"}, "spec.additionalConfig.maxObject is ignored: the key is unknown"),
-        ({"maxSize": {"bytes": 1}}, "spec.additionalConfig.maxSize is ignored: its value is no string"),
-        ({"maxSize": [1]}, "spec.additionalConfig.maxSize is ignored: its value is no string"),
+        ({"maxSize": {"bytes": 1}}, "spec.additionalConfig.maxSize is ignored: its value is not a string"),
+        ({"maxSize": [1]}, "spec.additionalConfig.maxSize is ignored: its value is not a string"),
     ],
 )
 def test_what_is_left_out_is_said_in_one_sentence(raw: Any, warning: str) -> None:
@@ -60,7 +60,7 @@ def test_a_key_that_is_allowed_and_that_the_store_cannot_do_is_not_applied() -> 
     selected = select({"bucketPolicy": "{}", "maxSize": "1Gi"}, allowed=QUOTA | POLICY)
 
     assert selected.applied == {"maxSize": "1Gi"}
-    assert "this store cannot do it" in selected.warnings[0]
+    assert "the store does not support it" in selected.warnings[0]
 
 
 def test_every_key_gets_its_own_warning_in_a_fixed_order() -> None:

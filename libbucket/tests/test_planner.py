@@ -306,7 +306,9 @@ def test_a_bound_claim_with_everything_in_place_is_settled(world: Snapshot) -> N
             a_new_world(storage_class=a_class(provisioner=THEIRS)), f"served by {THEIRS}", id="class of another"
         ),
         pytest.param(
-            a_bound_world(intent=an_intent(provisioner=THEIRS)), f"made by {THEIRS}", id="ObjectBucket of another"
+            a_bound_world(intent=an_intent(provisioner=THEIRS)),
+            f"provisioner {THEIRS}",
+            id="ObjectBucket of another",
         ),
         pytest.param(a_new_world(storage_class=None), "'buckets' does not exist", id="class missing, not our label"),
         pytest.param(
@@ -315,11 +317,13 @@ def test_a_bound_claim_with_everything_in_place_is_settled(world: Snapshot) -> N
             id="class missing, label of another",
         ),
         pytest.param(
-            a_deleted_world(intent=an_intent(provisioner=THEIRS)), f"made by {THEIRS}", id="another's, being deleted"
+            a_deleted_world(intent=an_intent(provisioner=THEIRS)),
+            f"provisioner {THEIRS}",
+            id="another's, being deleted",
         ),
         pytest.param(
             a_new_world(claim=a_claim(finalizers=["other/finalizer"], deletionTimestamp=DELETED)),
-            "let it go",
+            "finalizer is removed",
             id="being deleted, and waiting for others only",
         ),
     ],
@@ -441,7 +445,7 @@ def test_a_claim_in_whose_way_something_is_says_what(
 def test_an_edit_that_cant_be_followed_is_named_once_and_the_bucket_keeps_serving(
     field: str, then: str, now: str, *, reported: bool
 ) -> None:
-    sentence = f"spec.{field} can't be changed from {then!r} to {now!r}: the claim is bound, and keeps its bucket"
+    sentence = f"spec.{field} cannot be changed from {then!r} to {now!r}: the claim stays bound to its bucket"
     conditions = [READY, *([{"type": "Stalled", "status": "True", "message": sentence}] if reported else [])]
     status = {"phase": "Bound", "conditions": conditions, "observedGeneration": 2}
     world = a_bound_world(claim=a_bound_claim(spec={field: now}, generation=2, status=status))

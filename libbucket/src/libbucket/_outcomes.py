@@ -29,7 +29,7 @@ class Retry(Enum):
 
 
 class StoreSignal(Enum):
-    """What an outcome says about the store."""
+    """What an outcome implies for the store."""
 
     ANSWERED = auto()
     """It answered, possibly with a refusal."""
@@ -59,7 +59,7 @@ class Meaning:
 
     Attributes:
         retry: when the claim is requeued; None for reasons that only report progress.
-        store: what it says about the store.
+        store: what it implies for the store.
         before_first_request: whether it can occur before the store was sent a request.
         of_the_class: whether every call for a claim of that class fails with it, also a deletion.
         bucket_missing: whether no application can work, even if Secret and ConfigMap are intact.
@@ -163,7 +163,7 @@ def meaning_of(reason: str) -> Meaning | None:
 
 
 def retry_of(error: ProvisionerError) -> Retry:
-    """When a claim is requeued after this error: its class decides, whatever reason it carries."""
+    """When a claim is requeued after this error: determined by its class, independently of its reason."""
     if MEANINGS[error.reason].retry is Retry.NEXT_TURN:
         return Retry.NEXT_TURN
     if isinstance(error, RetrySoon):
@@ -172,7 +172,7 @@ def retry_of(error: ProvisionerError) -> Retry:
 
 
 def store_signal(error: ProvisionerError) -> StoreSignal:
-    """What this error says about the store.
+    """What this error implies for the store.
 
     Only an error that is retried soon can be an outage: one that waits for an edit was an answer, whatever its reason.
     """

@@ -129,7 +129,7 @@ class Provisioner(ABC):
         """Identifies the server that the requests of a class go to: usually its endpoint.
 
         Classes with the same id share one circuit breaker: when the server of one is down, so is that of the others.
-        Pure, and called before the parameters are checked: it must not raise, whatever they hold.
+        Pure, and called before the parameters are checked: it must not raise for any values.
 
         Args:
             parameters: of the StorageClass, unchecked.
@@ -217,7 +217,7 @@ def warn_unapplied(claim: Claim, keys: Iterable[str]) -> tuple[str, ...]:
         A warning for each of these keys that the claim has, for `ObjectBucket.warnings`.
     """
     return tuple(
-        f"additionalConfig.{key} is not applied: the bucket was not made for this claim"
+        f"additionalConfig.{key} is not applied: the bucket was not created for this claim"
         for key in sorted(set(keys) & claim.additional_config.keys())
     )
 

@@ -79,7 +79,7 @@ class Threads:
             started = time.monotonic()
             try:
                 work()
-            except Exception as error:  # noqa: BLE001 - whatever it is: it is logged, counted and survived
+            except Exception as error:  # noqa: BLE001 - it is logged and counted, and the thread continues
                 failures = 1 if time.monotonic() - started > _LONG_ENOUGH else failures + 1
                 self._note(name, error, failures)
                 self._stopping.wait(_RESTARTS.delay(failures, self._random))

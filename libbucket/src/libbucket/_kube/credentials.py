@@ -96,7 +96,7 @@ def _client_certificate(context: CurrentContext, user: User) -> Credentials:
 
 def _from_plugin(context: CurrentContext, certificate: Credentials, authorities: bytes) -> Credentials:
     plugin = context.user.section.exec
-    assert plugin is not None  # noqa: S101 - for the type checker: the caller has looked
+    assert plugin is not None  # noqa: S101 - for the type checker: the caller has checked
     given = run_plugin(plugin, context.user.folder, _cluster_info(context.cluster.section, authorities))
     header = bearer(given.token, f"the token of credential plugin {plugin.command!r}") if given.token else ""
     if given.certificate:

@@ -1,8 +1,8 @@
-"""One reconcile: observe, plan, apply, report; and what each kind of failure means for the next try.
+"""One reconcile: observe, plan, apply, report; and how each kind of failure is retried.
 
-Called by a worker with a key; answers when the key is to be requeued. The only place where errors become decisions:
-what a reason means is in `_outcomes`, and whether a failed request to the API server concerns everybody or this claim
-alone is asked of the API server itself.
+Called by a worker with a key; returns when the key is to be requeued. The only place where errors are handled: what a
+reason means is in `_outcomes`, and whether a failed request to the API server concerns all claims or this one alone is
+determined by a probe of the API server.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 class ClusterCircuit(Protocol):
-    """Tells a failure of the API server from one that concerns one claim: see `ProbedCircuitBreaker`."""
+    """Distinguishes an outage of the API server from a failure of one claim: see `ProbedCircuitBreaker`."""
 
     def confirm(self, key: str, *, failure: str, delay: float) -> bool:
         """Whether the API server is down."""
@@ -71,7 +71,7 @@ _STORE_ANSWERED: Final = StoreSignal.ANSWERED
 
 
 class Reconciler:
-    """Brings one claim at a time to its desired state. Serves all workers at once."""
+    """Reconciles claims. Safe for threads: all workers share it."""
 
     def __init__(
         self, client: KubeClient, caches: Caches, identity: Identity, store: ProvisionerCalls, cluster: ClusterCircuit
@@ -88,7 +88,7 @@ class Reconciler:
         self._log = structlog.get_logger()
 
     def reconcile(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Outcome:
-        """Reconciles one claim: one step towards its spec.
+        """Reconciles one claim: one action towards its spec.
 
         Args:
             key: `namespace/name`.
@@ -113,11 +113,11 @@ class Reconciler:
         self._store.forget(key)
 
     def leadership_lost(self) -> None:
-        """Drops what only the leader may rely on."""
+        """Drops state that is valid for the leader only."""
         self._binder.forget_all()
 
     def count_unclaimed(self) -> int:
-        """How many ObjectBuckets are bound although their claim is gone."""
+        """The number of ObjectBuckets that are bound although their claim is gone."""
         return self._observer.count_unclaimed()
 
     def _carry_out(self, snapshot: Snapshot) -> Outcome:
@@ -155,7 +155,7 @@ class Reconciler:
                 return self._act_on_claim(snapshot, _there(snapshot.claim), action)
             case _:
                 assert_never(action)
-        # The claim that has this name now comes next.
+        # The claim that has this name now is reconciled next.
         return Outcome(result=Result.RELEASED, retry=Retry.NEXT_TURN)
 
     def _act_on_claim(
@@ -177,7 +177,7 @@ class Reconciler:
             case _:
                 assert_never(action)
         self.forget(snapshot.key, claim.metadata.uid)
-        # Once more: a bucket that waits for its purge, or an earlier claim's, is this key's business as well.
+        # Requeued: this key also covers a bucket that waits for its purge, and buckets of earlier claims.
         store = _STORE_ANSWERED if isinstance(action, Release) else StoreSignal.UNKNOWN
         return Outcome(result=Result.RELEASED, retry=Retry.NEXT_TURN, store=store)
 
@@ -200,19 +200,19 @@ class Reconciler:
         if isinstance(error, StoreHeldBack):
             return self._hold_back(snapshot, failure)
         if signal in OUTAGES and _is_only_rechecked(snapshot):
-            # The claim serves undisturbed: what could not be checked is checked later.
+            # The claim keeps serving; the check is repeated later.
             return Outcome(result=error.reason, retry=Retry.SOON, delay=delay, store=signal)
         return replace(self._fail(snapshot, failure), store=signal)
 
     def _hold_back(self, snapshot: Snapshot, failure: Failure) -> Outcome:
-        """A call that was not made is no news for a claim that shows the same reason already."""
+        """A call that was held back is reported, unless the claim shows the same reason already."""
         outcome = Outcome(result=failure.reason, retry=Retry.SOON, delay=failure.delay)
         if _is_only_rechecked(snapshot) or self._reporter.shows(snapshot.claim, failure.reason):
             return outcome
         return self._fail(snapshot, failure)
 
     def _cluster_failure(self, key: str, snapshot: Snapshot | None, error: KubeError) -> Outcome:
-        """What a failed request to the API server means: for everybody, for this claim, or nothing."""
+        """A failed request to the API server: an outage, a problem of this claim, or a conflict."""
         if isinstance(error, (Conflict, NotFound)):
             self._log.debug("conflict: requeueing", error=str(error))
             return Outcome(result=Result.CONFLICT, retry=Retry.SOON)
@@ -229,10 +229,10 @@ class Reconciler:
         return replace(outcome, cluster_failed=is_unclear)
 
     def _fail(self, snapshot: Snapshot, failure: Failure) -> Outcome:
-        # What was written in this reconcile is in the cache: report on that version, not on the one it began with.
+        # Writes of this reconcile are in the cache: status is compared with that version, not with the observed one.
         claim = self._caches.claims.get(snapshot.key) or snapshot.claim
         if claim is not None and snapshot.claim is not None and claim.metadata.uid != snapshot.claim.metadata.uid:
-            return Outcome(result=Result.CONFLICT, retry=Retry.SOON)  # made again meanwhile: none of its business
+            return Outcome(result=Result.CONFLICT, retry=Retry.SOON)  # recreated in the meantime: another claim
         orphan = snapshot.orphans.unreleased
         if orphan is None:
             return self._report(claim, failure, is_bound=snapshot.is_bound, is_serving=snapshot.is_serving)
@@ -243,7 +243,7 @@ class Reconciler:
         return _outcome(failure, is_deletion=True)
 
     def _fail_unseen(self, key: str, failure: Failure) -> Outcome:
-        """For a claim whose objects could not be read: what serves is taken to go on serving."""
+        """For a claim whose objects could not be read: one that is bound is assumed to keep serving."""
         claim = self._caches.claims.get(key)
         is_bound = claim is not None and self._reporter.shows(claim, Reason.BOUND)
         is_ours = claim is not None and claim.metadata.label(PROVISIONER_LABEL) == self._identity.label
@@ -277,14 +277,12 @@ class Reconciler:
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         self._log.error("internal error of libbucket", error=type(error).__name__, where=where)
-        return _failure(
-            Reason.INTERNAL_ERROR, f"an unexpected {type(error).__name__}; the provisioner's log says where"
-        )
+        return _failure(Reason.INTERNAL_ERROR, f"an unexpected {type(error).__name__}; see the provisioner's log")
 
 
 def _there(found: T | None) -> T:
-    """What the decision rests on, and so is in the snapshot."""
-    assert found is not None  # noqa: S101 - `decide` answers so only where it is there
+    """An object that the planned action implies."""
+    assert found is not None  # noqa: S101 - `decide` plans the action only if the object exists
     return found
 
 
@@ -295,12 +293,12 @@ def _failure(reason: Reason, message: str) -> Failure:
 def _outcome(failure: Failure, *, is_deletion: bool) -> Outcome:
     retry = failure.retry
     if retry is Retry.NEVER and is_deletion:
-        retry = Retry.SLOWLY  # a deletion is never given up
+        retry = Retry.SLOWLY  # deletions are always retried
     return Outcome(result=failure.reason, retry=retry, delay=failure.delay)
 
 
 def _is_only_rechecked(snapshot: Snapshot) -> bool:
-    """Whether nothing but a drift check, or a full reconciliation, asked for the store."""
+    """Whether only a drift check, or a full reconciliation, required a call to the store."""
     return bool(snapshot.recheck) and isinstance(decide(replace(snapshot, recheck=Recheck.NONE)), Settled)
 
 

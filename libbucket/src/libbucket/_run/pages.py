@@ -45,7 +45,7 @@ def probe(prefix: str, why_not: Callable[[], str]) -> Page:
     """200, or 503 with the prefix and the reason that `why_not` returns."""
     try:
         sentence = " ".join(why_not().split())
-    except Exception as error:  # noqa: BLE001 - whatever it raises, the probe gets an answer
+    except Exception as error:  # noqa: BLE001 - the probe gets an answer in any case
         structlog.get_logger().error("a probe failed", probe=prefix, error=repr(error))
         return _FAILED
     return Page(status=503, body=f"{prefix}: {sentence}\n".encode(errors="backslashreplace")) if sentence else _OK
@@ -75,7 +75,7 @@ class Exposition:
         encode, content_type = choose_encoder(wanted)
         try:
             return Page(status=200, body=encode(self._registry), content_type=content_type)
-        except Exception as error:  # noqa: BLE001 - whatever a collector raises, the scrape gets an answer
+        except Exception as error:  # noqa: BLE001 - the scrape gets an answer in any case
             structlog.get_logger().error("metrics could not be collected", error=repr(error))
             return _FAILED
 

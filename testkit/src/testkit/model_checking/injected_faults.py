@@ -200,7 +200,7 @@ MISTAKES: Final = (
         name="replaces an ObjectBucket without a stand-in",
         scenario="ObjectBucket deleted by hand",
         breaks="nothing lost",
-        planted=_instead(BucketObjects, "_stand_in", lambda *_: None),
+        planted=_instead(BucketObjects, "_create_copy", lambda *_: None),
     ),
     Mistake(
         name="gives up after a conflict",

@@ -3,8 +3,8 @@
     claim: finalizer, label, names -> ObjectBucket: the intent -> the store -> Secret -> ConfigMap
     -> ObjectBucket: endpoint and state, Bound -> claim: Bound
 
-The intent holds everything that a deletion needs, so from the first call to the store on, nothing that the
-store holds is unknown to the cluster. Acts only; what to do was decided before.
+The intent is sufficient for a deletion, so from the first call to the store on, everything in the store is recorded in
+the cluster. Decides nothing: the action was planned.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What the provisioner answered: the connection, and the Secret's data (None: leave the Secret as it is)."""
+    """The result of the provisioner: the connection, and the Secret's data (None: the Secret stays unchanged)."""
 
     connection: Connection
     secret_data: dict[str, str] | None
@@ -60,7 +60,7 @@ class _Answer:
 
     @property
     def renew_at(self) -> str:
-        """When the credentials are to be renewed, as it is recorded."""
+        """When the credentials are rotated, in the recorded form."""
         authentication = self.connection.authentication
         renew_at = authentication.renew_at if authentication is not None else None
         return renew_at.astimezone(UTC).isoformat() if renew_at is not None else ""
@@ -83,19 +83,19 @@ class Binder:
         self._issued.drop(uid)
 
     def forget_all(self) -> None:
-        """Drops what is remembered of all claims: this replica no longer leads."""
+        """Drops what is remembered about all claims, after a loss of leadership."""
         self._issued.drop_all()
 
     def bind(self, snapshot: Snapshot, claim: ObjectBucketClaim, action: Bind) -> LastApplied:
-        """Brings the claim to Bound, and gives what is recorded about it now.
+        """Brings the claim to Bound, and returns the last-applied state.
 
         Raises:
-            ProvisionerError: the provisioner's call failed, or an object is in the way.
-            KubeError: the cluster's side failed.
+            ProvisionerError: the provisioner's call failed, or another object has the name of the Secret or ConfigMap.
+            KubeError: a request to the API server failed.
         """
         is_first = snapshot.bucket is None and not claim.metadata.has_finalizer()
         claim = self._prepare_claim(snapshot, claim)
-        what = "The bucket is being made" if snapshot.is_greenfield else "Access to the bucket is being granted"
+        what = "Creating the bucket" if snapshot.is_greenfield else "Granting access to the bucket"
         claim = self._reporter.pending(claim, what)
         ob, intent = self.record_intent(snapshot, claim)
         try:
@@ -104,7 +104,7 @@ class Binder:
             self._note_failure(ob, intent, error, store_never_called=is_first or _store_never_called(snapshot))
             raise
         if answer.renew_at:
-            # Nobody can take such credentials back, so when they end is recorded before anybody can read them.
+            # Such credentials cannot be revoked, so their expiry is recorded before they can be read.
             ob = self._buckets.patch(ob, manifests.state_patch(ob, answer.connection.additional_state))
         last_applied = self._ensure_objects(snapshot, claim, answer)
         self._finish_bucket_object(snapshot, ob, intent, answer, last_applied)
@@ -117,10 +117,10 @@ class Binder:
     def _note_failure(
         self, ob: ObjectBucketObject, intent: Intent, error: ProvisionerError, *, store_never_called: bool
     ) -> None:
-        """Records what a deletion has to know of a call that failed; writes where that is news."""
+        """Records the consequences of a failed call for a deletion, if they have changed."""
         noted = intent
         if store_never_called and self._store.sent_nothing(error):
-            # Else a claim that no call can succeed for (a wrong class, an unknown host) could not be deleted either.
+            # Else a claim without any successful call (a wrong class, an unknown host) could not be deleted.
             noted = replace(noted, store_never_called=True)
         elif MEANINGS[error.reason].proves_access and not intent.has_worked:
             noted = replace(noted, has_worked=True)
@@ -135,7 +135,7 @@ class Binder:
         """
         intent = self._intent(snapshot, claim)
         if snapshot.duplicate is not None:
-            self._buckets.discard(snapshot.duplicate)  # of a replacement that was cut off
+            self._buckets.discard(snapshot.duplicate)  # of an interrupted replacement
         known = snapshot.bucket
         if known is None:
             return self._create_bucket_object(snapshot, claim, intent), intent
@@ -177,7 +177,7 @@ class Binder:
     def _report_rotated(self, snapshot: Snapshot, claim: ObjectBucketClaim, last_applied: LastApplied) -> None:
         was = snapshot.last_applied
         if was is not None and snapshot.secret is ObjectState.INTACT and was.secret_hash != last_applied.secret_hash:
-            message = "The Secret holds new credentials: the old ones had stopped working, or were about to"
+            message = "Credentials rotated: the previous ones had stopped working, or were about to expire"
             self._reporter.event(claim, "Normal", Reason.CREDENTIALS_ROTATED, message)
 
     def _prepare_claim(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> ObjectBucketClaim:
@@ -203,7 +203,7 @@ class Binder:
         )
         if snapshot.earlier_uid:
             earlier = tuple(dict.fromkeys((*draft.earlier_uids, snapshot.earlier_uid)))
-            names = {"user_id": "", "generate_bucket_name": ""}  # an identity of its own, never the earlier claim's
+            names = {"user_id": "", "generate_bucket_name": ""}  # a new identity, never the earlier claim's
             draft, known = replace(draft, earlier_uids=earlier, **names), None
         seen = for_provisioner(known, draft, self._identity.cluster_id) if known is not None else None
         return Intent(
@@ -245,7 +245,7 @@ class Binder:
     ) -> _Answer:
         verb = self._store.provision if intent.greenfield else self._store.grant
         answer = verb(options)
-        if snapshot.is_edited:  # else it was said when it was
+        if snapshot.is_edited:  # else the warnings were reported before
             self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, snapshot.config.warnings)
             self._reporter.warn(claim, Reason.PROVISIONER_WARNING, answer.warnings)
         connection = answer.connection
@@ -284,10 +284,10 @@ class Binder:
         )
 
     def _credentials(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> tuple[Authentication | None, bool]:
-        """What the claim has, and whether that is exactly what the store issued.
+        """The claim's credentials, and whether they are exactly those that the store issued.
 
-        That is what the Secret holds, read now if its version alone was enough for the decision; or what was issued
-        before and could not be written into the Secret.
+        They are in the Secret, which is read now if its version was sufficient for planning; or they were issued
+        before and could not be written to the Secret.
         """
         uid = claim.metadata.uid
         if snapshot.secret is not ObjectState.INTACT:
@@ -337,7 +337,7 @@ class Binder:
     def _finish_bucket_object(
         self, snapshot: Snapshot, ob: ObjectBucketObject, intent: Intent, answer: _Answer, last_applied: LastApplied
     ) -> None:
-        if answer.secret_data is not None:  # the store was called, and has applied what was asked
+        if answer.secret_data is not None:  # the store was called, and the desired state is applied
             applied = dict(snapshot.config.applied)
             intent = replace(intent, config=applied, taken_over=False, earlier_uids=(), has_worked=True)
         patch = manifests.bound_patch(
@@ -349,7 +349,7 @@ class Binder:
         )
         written = self._buckets.patch(ob, patch)
         kept = spec_hash(*manifests.spec_of(written))
-        if last_applied.spec and kept != last_applied.spec:  # an older CRD prunes fields: that is no edit
+        if last_applied.spec and kept != last_applied.spec:  # an older CRD prunes fields: not an edit
             notes = {_api.OBSERVED: encode(replace(last_applied, spec=kept))}
             written = self._buckets.patch(written, {"metadata": {"annotations": notes}})
         self._reporter.bucket_phase(written, Phase.BOUND)
@@ -364,7 +364,7 @@ def _hash_of(connection: Connection) -> str:
 
 
 def _was_bound_by_others(known: ObjectBucketObject | None) -> bool:
-    """Whether another program finished this: it writes an ObjectBucket with an address, and none of our records."""
+    """Whether another program bound the claim: its ObjectBucket has an address, and no intent."""
     return known is not None and bool(known.endpoint.bucket_host)
 
 
@@ -373,7 +373,7 @@ def _store_never_called(snapshot: Snapshot) -> bool:
 
 
 def _bucket_name(snapshot: Snapshot, claim: ObjectBucketClaim) -> str:
-    """The recorded bucket; or the class's, for brownfield; or the claim's own choice; or a fresh one."""
+    """The recorded name; for brownfield the class's; else the one that the claim names; else a generated one."""
     if snapshot.bucket is not None and snapshot.bucket.endpoint.bucket_name:
         return snapshot.bucket.endpoint.bucket_name
     if not snapshot.is_greenfield:
@@ -382,7 +382,7 @@ def _bucket_name(snapshot: Snapshot, claim: ObjectBucketClaim) -> str:
 
 
 def _class_policy(snapshot: Snapshot) -> ReclaimPolicy:
-    """The class's; Delete where it gives none, as Kubernetes defaults it; Retain where it can't be known any more."""
+    """The class's reclaim policy; Delete by default, as in Kubernetes; Retain if the class is gone."""
     if snapshot.storage_class is None:
         return ReclaimPolicy.RETAIN
     return ReclaimPolicy(snapshot.storage_class.reclaim_policy or ReclaimPolicy.DELETE)

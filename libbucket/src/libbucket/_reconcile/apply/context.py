@@ -18,7 +18,7 @@ class ApplyContext:
 
     Attributes:
         client: writes to the API server.
-        caches: told of each write.
+        caches: updated after each write.
         identity: what this process serves.
         store: calls the provisioner.
         reporter: writes status and Events.

@@ -33,7 +33,7 @@ class Settled:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocked:
-    """The claim's author or an administrator has to act first; the claim says how."""
+    """The claim's author or an administrator has to act first; the message describes how."""
 
     reason: Reason
     message: str
@@ -146,6 +146,6 @@ class BucketRelease:
 def foreign_object(kind: str, reason: Reason, key: str) -> Blocked:
     """An object of that name exists, and the claim does not own it."""
     message = (
-        f"a {kind} {key} exists that this claim does not own; it is not touched, and the claim binds when it is gone"
+        f"{kind} {key} exists that this claim does not own; it stays unchanged, and the claim binds when it is gone"
     )
     return Blocked(reason=reason, message=message)

@@ -63,7 +63,7 @@ class LastApplied(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         fingerprint: of everything that the provisioner's answer depends on.
         secret: version of the Secret that was written (`uid/resourceVersion`).
         config_map: version of the ConfigMap that was written.
-        secret_hash: of our keys in the Secret's data, to tell an edit of them from other edits.
+        secret_hash: of our keys in the Secret's data, to distinguish an edit of them from other edits.
         secret_keys: keys of the Secret that are ours; empty if an earlier release wrote it, then all are.
         spec: hash of what was written to the ObjectBucket's spec; "" if unknown.
         renew_at: when to rotate credentials that expire, as ISO 8601 in UTC; "" if they do not expire.

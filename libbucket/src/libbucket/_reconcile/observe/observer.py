@@ -125,7 +125,7 @@ class Observer:
         buckets = self._proven(claim, self._caches.buckets.grouped(key))
         if buckets or not claim.metadata.is_being_deleted or not claim.metadata.has_finalizer():
             return _Found(claim=claim, buckets=buckets)
-        # To remove the finalizer, or to delete by the class's current parameters, cannot be undone: no cache is used.
+        # Removing the finalizer, or deleting by the class's current parameters, is irreversible: no cache is used.
         return self._read_afresh(claim)
 
     def _proven(

@@ -140,7 +140,7 @@ class OrphanFinder:
         return seconds_to_purge(bucket.metadata.annotation(_api.PURGE_AT), self._identity.now())
 
     def _is_due(self, bucket: ObjectBucketObject, claim: ObjectBucketClaim | None) -> bool:
-        """Whether no claim that the cache does not know yet reclaims it: a purge cannot be undone."""
+        """Whether no claim that the cache does not know yet reclaims it: a purge is irreversible."""
         ref = claim_ref_of(bucket)
         try:
             now = self._client.read(CLAIMS, ref.name, namespace=ref.namespace)

@@ -1,6 +1,6 @@
-"""Decides what to do about a claim: a Snapshot in, one Action out. Pure: no I/O, no clock, no chance.
+"""Plans what to do about a claim: a Snapshot in, one Action out. Pure: no I/O, no clock, no randomness.
 
-Read it from the top: the first line that applies wins.
+A ladder of early returns: the first condition that applies determines the action.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 
 
 def decide(snapshot: Snapshot) -> Action:
-    """The one thing to do next."""
+    """The next action for a claim."""
     if left := _plan_orphans(snapshot):
         return left
     claim = snapshot.claim
     if claim is None:
         return Ignore("the claim is gone")
-    if stranger := _belongs_to_others(snapshot, claim):
-        return Ignore(stranger)
+    if why := _belongs_to_others(snapshot, claim):
+        return Ignore(why)
     if claim.metadata.is_being_deleted:
         return _decide_deletion(snapshot, claim)
     return _find_obstacle(snapshot, claim) or _decide_binding(snapshot, claim)
 
 
 def _plan_orphans(snapshot: Snapshot) -> Action | None:
-    """What earlier claims of this name have left comes first: it may stand in the way of the one that is there."""
+    """Orphans of earlier claims of this name come first: they may block the current claim."""
     orphan = snapshot.orphans.unreleased
     if orphan is not None:
         plan = _plan_for_orphan(orphan)
@@ -62,16 +62,16 @@ def _plan_orphans(snapshot: Snapshot) -> Action | None:
 
 
 def _belongs_to_others(snapshot: Snapshot, claim: ObjectBucketClaim) -> str:
-    """Why this claim is none of ours; "" if it is ours."""
+    """Why another provisioner serves the claim; "" if this one does."""
     if snapshot.intent is not None:
         ours = snapshot.intent.provisioner == snapshot.identity.provisioner_name
-        return "" if ours else f"its ObjectBucket was made by {snapshot.intent.provisioner}"
+        return "" if ours else f"its ObjectBucket belongs to provisioner {snapshot.intent.provisioner}"
     if snapshot.storage_class is not None:
         ours = snapshot.storage_class.provisioner == snapshot.identity.provisioner_name
         return "" if ours else f"its StorageClass is served by {snapshot.storage_class.provisioner}"
     if claim.metadata.label(_api.PROVISIONER_LABEL) == snapshot.identity.label:
         return ""
-    # Any provisioner's, once the class appears. A status written now would stay on somebody else's claim.
+    # Unknown until the class exists. A status written now would stay on another provisioner's claim.
     return f"its StorageClass {claim.class_name!r} does not exist"
 
 
@@ -92,13 +92,13 @@ def _find_obstacle(snapshot: Snapshot, claim: ObjectBucketClaim) -> Blocked | No
 
 def _decide_deletion(snapshot: Snapshot, claim: ObjectBucketClaim) -> Action:
     if not claim.metadata.has_finalizer():
-        return Ignore("we let it go already")
+        return Ignore("the finalizer is removed already")
     if snapshot.bucket is not None:
-        # What another program made has no record: whether it made the bucket is told by the class, if that is there.
+        # Without an intent, another program created the ObjectBucket; whether also the bucket, is known from the class.
         return _release(snapshot, claim, records_intent=snapshot.intent is None and snapshot.storage_class is not None)
     if not snapshot.has_objects:
-        # The ObjectBucket is written before the store is called, and deleted after Secret and ConfigMap: without
-        # all three, either nothing was made yet, or everything is given back already.
+        # The ObjectBucket is written before the store is called, and deleted after Secret and ConfigMap: without all
+        # three, either nothing was created yet, or everything is released already.
         return RemoveFinalizer()
     # The ObjectBucket of a bound claim was removed manually.
     if snapshot.storage_class is not None and snapshot.bucket_object_name:
@@ -106,8 +106,8 @@ def _decide_deletion(snapshot: Snapshot, claim: ObjectBucketClaim) -> Action:
     return Blocked(
         reason=Reason.DELETION_BLOCKED,
         message=(
-            "its ObjectBucket and its StorageClass are both gone, so that nobody knows which store holds the bucket: "
-            f"create StorageClass {claim.class_name!r} again, "
+            "its ObjectBucket and its StorageClass are both gone, so the store of the bucket is unknown: "
+            f"recreate StorageClass {claim.class_name!r}, "
             f"or remove the finalizer {_api.FINALIZER} and clean up manually"
         ),
     )
@@ -120,7 +120,7 @@ def _release(snapshot: Snapshot, claim: ObjectBucketClaim, *, records_intent: bo
         on_claim=claim.metadata.annotation(_api.DELETION_POLICY),
         on_bucket=on_bucket,
     )
-    # What was never handed to anybody holds nothing to wait for, unless it was an earlier claim's.
+    # A bucket that was never in use is not retained, unless it was reclaimed from an earlier claim.
     was_used = snapshot.is_bound or bool(snapshot.intent and snapshot.intent.earlier_uids)
     waits = was_used and bool(plan.purge_after)
     return Release(
@@ -129,7 +129,7 @@ def _release(snapshot: Snapshot, claim: ObjectBucketClaim, *, records_intent: bo
 
 
 def _fallback(snapshot: Snapshot, *, was_used: bool) -> Mapping[str, str] | None:
-    """The class's parameters as they are now, where no store was ever found at the recorded ones."""
+    """The class's current parameters, if no store was ever reached with the recorded ones."""
     intent, storage_class = snapshot.intent, snapshot.storage_class
     if intent is None or storage_class is None or was_used or intent.has_worked:
         return None
@@ -146,7 +146,7 @@ def _plan_for_orphan(bucket: ObjectBucketObject) -> DeletionPlan:
 
 
 def _wrong_rules(snapshot: Snapshot) -> Blocked | None:
-    """What the class says of deletions is read before anything is made that may have to be deleted by it."""
+    """The class's deletion rules are validated before anything is created."""
     if not snapshot.is_greenfield:
         return None
     try:
@@ -163,8 +163,8 @@ def _bucket_object_conflict(claim: ObjectBucketClaim) -> Blocked:
     return Blocked(
         reason=Reason.OBJECT_BUCKET_CONFLICT,
         message=(
-            f"the ObjectBuckets that claim {claim.metadata.key} could have belong to other claims, or to an earlier "
-            "claim of this name; the claim binds when one of them is gone"
+            f"all possible ObjectBuckets of claim {claim.metadata.key} belong to other claims, or to an earlier claim "
+            "of this name; the claim binds when one of them is gone"
         ),
     )
 
@@ -179,7 +179,7 @@ def _class_missing(claim: ObjectBucketClaim) -> Blocked:
 def _nameless() -> Blocked:
     return Blocked(
         reason=Reason.INVALID_CLAIM,
-        message="set spec.bucketName or spec.generateBucketName: the class makes new buckets, and they need a name",
+        message="set spec.bucketName or spec.generateBucketName: the class creates buckets, which need a name",
     )
 
 
@@ -204,7 +204,7 @@ def _decide_binding(snapshot: Snapshot, claim: ObjectBucketClaim) -> Action:
 
 
 def invalid_update(snapshot: Snapshot, claim: ObjectBucketClaim) -> str:
-    """A sentence about an edit that a bound claim can't follow; "" if there was none."""
+    """A sentence about an edit that cannot be applied to a bound claim; "" if there is none."""
     if snapshot.last_applied is None or snapshot.bucket is None or snapshot.intent is None:
         return ""
     wanted, bound = claim.spec, snapshot.bucket
@@ -215,18 +215,18 @@ def invalid_update(snapshot: Snapshot, claim: ObjectBucketClaim) -> str:
         ("generateBucketName", wanted.generate_bucket_name, snapshot.intent.generate_bucket_name),
     ):
         if now and then and now != then:
-            return f"spec.{field} can't be changed from {then!r} to {now!r}: the claim is bound, and keeps its bucket"
+            return f"spec.{field} cannot be changed from {then!r} to {now!r}: the claim stays bound to its bucket"
     return ""
 
 
 def _misses_bucket(claim: ObjectBucketClaim) -> bool:
-    """Whether the claim says that its bucket is gone: only the store can say that it is back."""
+    """Whether the status reports that the bucket is gone: only the store can tell whether it is back."""
     ready = claim.status.condition("Ready")
     return ready is not None and ready.status == "False" and is_bucket_missing(ready.reason)
 
 
 def is_bucket_missing(reason: str) -> bool:
-    """Whether no application can work for this reason, whatever Secret and ConfigMap say."""
+    """Whether no application can work with this reason, even if Secret and ConfigMap are intact."""
     meaning = meaning_of(reason)
     return meaning is not None and meaning.bucket_missing
 
