@@ -16,14 +16,14 @@ def select(raw: Any, allowed: frozenset[str] = QUOTA, supported: frozenset[str] 
     return select_config(raw, allowed=allowed, supported=supported)
 
 
-def test_what_the_operator_allows_and_the_store_can_do_is_applied() -> None:
+def test_keys_that_the_operator_allows_and_the_store_supports_are_applied() -> None:
     assert select({"maxObjects": "10", "maxSize": "1Gi"}) == SelectedConfig(
         applied={"maxObjects": "10", "maxSize": "1Gi"}, warnings=()
     )
 
 
 @pytest.mark.parametrize("raw", [None, {}, [], "maxObjects", 5])
-def test_nothing_asked_for_is_nothing_applied(raw: Any) -> None:
+def test_without_keys_nothing_is_applied(raw: Any) -> None:
     assert select(raw) == SelectedConfig(applied={}, warnings=())
 
 
@@ -52,7 +52,7 @@ def test_null_values_and_the_empty_key_are_absent_without_a_word(raw: Any) -> No
         ({"maxSize": [1]}, "spec.additionalConfig.maxSize is ignored: its value is not a string"),
     ],
 )
-def test_what_is_left_out_is_said_in_one_sentence(raw: Any, warning: str) -> None:
+def test_each_ignored_key_has_one_warning(raw: Any, warning: str) -> None:
     assert select(raw, supported=QUOTA | POLICY) == SelectedConfig(applied={}, warnings=(warning,))
 
 
@@ -71,7 +71,7 @@ def test_every_key_gets_its_own_warning_in_a_fixed_order() -> None:
     assert first.warnings == second.warnings
 
 
-def test_the_operator_can_allow_nothing() -> None:
+def test_the_operator_can_allow_no_keys() -> None:
     assert select({"maxSize": "1Gi"}, allowed=frozenset()).applied == {}
 
 

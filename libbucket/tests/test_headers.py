@@ -27,5 +27,5 @@ def test_a_date_that_is_past_means_now() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", "soon", "-1", "1.5", "²"])
-def test_what_can_not_be_read_says_nothing(value: str | None) -> None:
+def test_an_invalid_header_is_ignored(value: str | None) -> None:
     assert parse_retry_after(value) is None

@@ -31,7 +31,7 @@ def test_an_error_class_is_requeued_as_its_default_reason_says(kind: type[Provis
     assert retry_of(error) is MEANINGS[error.reason].retry
 
 
-def test_what_counts_as_an_outage_is_requeued_soon() -> None:
+def test_outages_are_requeued_soon() -> None:
     unavailable = [one for one in MEANINGS.values() if one.store in OUTAGES]
     assert {one.retry for one in unavailable} == {Retry.SOON}
 
@@ -45,7 +45,7 @@ def test_a_reason_of_the_class_can_come_up_before_the_first_request() -> None:
     assert all(one.before_first_request for one in MEANINGS.values() if one.of_the_class)
 
 
-def test_what_only_the_author_can_fix_is_never_the_administrators_turn() -> None:
+def test_reasons_for_the_author_are_not_for_the_administrator() -> None:
     by_author = {reason for reason, one in MEANINGS.items() if one.actor is Actor.AUTHOR}
     assert {Reason.INVALID_CLAIM, Reason.INVALID_CONFIG, Reason.BUCKET_EXISTS} <= by_author
     assert not by_author & {Reason.ACCESS_DENIED, Reason.INVALID_PARAMETERS, Reason.STORE_UNAVAILABLE}

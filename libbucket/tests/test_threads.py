@@ -61,7 +61,7 @@ def test_a_thread_whose_work_is_done_has_not_died() -> None:
     assert threads.not_alive() == ""
 
 
-def test_nothing_is_begun_again_after_a_stop() -> None:
+def test_threads_are_not_restarted_after_a_stop() -> None:
     threads, work = Threads(), Flaky(ValueError(), ValueError())
     threads.stop()
     threads.start(work, "crds")

@@ -129,7 +129,7 @@ def test_a_pool_that_is_closed_under_a_request_is_no_failure(monkeypatch: pytest
         (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 15_000),
     ],
 )
-def test_the_kernel_looks_after_each_connection(
+def test_each_connection_has_keepalive_and_a_user_timeout(
     level: int, option: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not hasattr(socket, option):
