@@ -67,7 +67,7 @@ def _present(context: ssl.SSLContext, tls: TlsSettings) -> None:
         raise Misconfigured(f"the client certificate and its key can't be used ({reason})") from error
     except OSError as error:
         raise Misconfigured(
-            f"the client certificate can't be handed to TLS: no private file can be made ({_brief(error)}); "
+            f"the client certificate cannot be loaded: no private file can be created ({_brief(error)}); "
             "give the process a TMPDIR that it may write to"
         ) from error
 
