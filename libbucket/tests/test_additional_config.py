@@ -1,4 +1,4 @@
-"""Which keys of a claim's additionalConfig reach the provisioner, and what is said about the others."""
+"""Selection of the keys of a claim's additionalConfig, and warnings about the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading what other programs write: lenient where today's clusters hold odd objects."""
+"""Decoding of objects that other programs write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is held back from a server that is down, on a clock that only the tests move."""
+"""Both kinds of circuit breaker, on a clock that only the tests advance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NoJitter(Random):
 
 
 class Recorder:
-    """The settings of a circuit breaker, and what it did."""
+    """The settings of a circuit breaker, and a record of its calls."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -56,7 +56,7 @@ class Store(CircuitBreaker):
             call.signal, call.delay, call.failure = signal, delay, f"{key} failed"
 
     def held(self, key: str) -> float:
-        """Seconds that the key is told to wait."""
+        """Seconds until the key is retried."""
         with pytest.raises(CircuitOpen) as held, self.request(key):
             pass
         return held.value.seconds
@@ -286,7 +286,7 @@ def test_every_server_has_a_circuit_of_its_own() -> None:
 
 
 class ApiServer:
-    """What a probe asks."""
+    """The probe."""
 
     def __init__(self) -> None:
         self.is_up = True

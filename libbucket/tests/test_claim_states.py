@@ -1,4 +1,4 @@
-"""Which claims count in the metrics, and under which class, phase and reason: nothing that a tenant makes up."""
+"""Claims in the metrics: class, phase and reason, without values that a tenant chooses."""
 
 from __future__ import annotations
 

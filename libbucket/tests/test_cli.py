@@ -1,4 +1,4 @@
-"""The command line: both spellings, flags before environment before defaults, one sentence for what is wrong."""
+"""The command line: spellings, precedence of flags and environment, and error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kubeconfigs, service accounts, tokens and credential plugins: what is loaded, and what is refused in one sentence."""
+"""Kubeconfigs, service accounts, tokens and credential plugins: loading, and refusal in one sentence."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def kubeconfig(server: str = "", /, *, cluster: Any = None, **user: Any) -> dict
 
 
 def write(path: Path, content: Any) -> Path:
-    """As a program that rotates a file does: in one step."""
+    """Replaces a file atomically, as a rotation does."""
     other = path.with_suffix(".new")
     other.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     other.replace(path)
@@ -531,7 +531,7 @@ def test_an_empty_file_of_a_service_account_is_one_sentence(in_a_pod: Path, name
 
 
 class Plugin:
-    """A program that prints what it is told to, and notes each time that it is run."""
+    """A program with a given output, and a count of its runs."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "plugin"
@@ -707,7 +707,7 @@ def test_requests_do_not_wait_for_a_plugin_which_is_run_once(plugin: Plugin, tmp
 
 
 class IdentityProvider(ThreadingHTTPServer):
-    """Takes each refresh token once, and gives the next one with an ID token."""
+    """Accepts each refresh token once, and returns the next one with an ID token."""
 
     daemon_threads = True
 

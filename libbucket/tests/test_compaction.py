@@ -1,4 +1,4 @@
-"""What the caches keep of a large object, and what it takes in memory."""
+"""The reduced form of large objects in the caches, and its memory."""
 
 from __future__ import annotations
 

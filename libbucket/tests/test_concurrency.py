@@ -1,4 +1,4 @@
-"""One store that hangs takes some workers and never all, and then one; the queue on a clock that stands still."""
+"""Concurrency limits of classes and namespaces, on a clock that stands still."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def limits(workers: int, count: int = 2) -> ConcurrencyLimits:
 
 
 def started(asked: ConcurrencyLimits, storage_class: str) -> int:
-    """Takes up all that may be taken up of a class; gives how many."""
+    """Takes keys of a class up to its limit; returns their number."""
     number = 0
     while asked.may_start(storage_class):
         asked.start(storage_class, "shop/photos")

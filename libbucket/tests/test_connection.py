@@ -1,4 +1,4 @@
-"""Tokens, authorities and kubeconfigs that are replaced under a client that goes on."""
+"""Tokens, authorities and kubeconfigs that are replaced under a running client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ApiServer(ThreadingHTTPServer):
-    """Takes one token, and says which cluster it is."""
+    """Accepts one token, and returns the id of its cluster."""
 
     daemon_threads = True
 

@@ -1,4 +1,4 @@
-"""What a schema, as the API server publishes it, keeps of what we write."""
+"""Features of CRDs in published OpenAPI schemas."""
 
 from __future__ import annotations
 

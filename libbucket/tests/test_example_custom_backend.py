@@ -39,7 +39,7 @@ def no_secrets(namespace: str, name: str) -> Mapping[str, SecretStr]:
 
 
 class DirectoryServer(Application):
-    """What serves the directory: lets a key pair in as long as its credentials file is there.
+    """The server of the directory: accepts a key pair while its credentials file exists.
 
     Keys of None are the administrator's.
     """

@@ -1,4 +1,4 @@
-"""A request asks last whether it may go: with its connection made, at every attempt."""
+"""The request hook: called last, after the connection is established, at every attempt."""
 
 from __future__ import annotations
 

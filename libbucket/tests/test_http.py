@@ -75,7 +75,7 @@ def connect(server: HealthServer, *, sends: bytes = b"") -> socket.socket:
 
 
 def received(connection: socket.socket) -> bytes:
-    """All that comes until the server hangs up."""
+    """All bytes until the server closes the connection."""
     parts = []
     with suppress(ConnectionError):
         while part := connection.recv(4096):

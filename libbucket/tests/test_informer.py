@@ -1,4 +1,4 @@
-"""The informer against a small API server that does, on cue, everything by which a list or a watch can end."""
+"""The informer against a small API server that ends lists and watches in every way."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ class Server:
             return self._served(self.lists.popleft() if len(self.lists) > 1 else self.lists[0])
 
     def _served(self, answer: Answer) -> Answer:
-        """The present version of a server is never below what it has told, unless its etcd was restored."""
+        """The version of a server never decreases, unless its etcd was restored."""
         told = [int(number) for number in re.findall(rb'"resourceVersion": "(\d+)"', answer.body)]
         self.version = answer.restores or max([self.version, *told])
         return answer
 
     def send(self, *events: bytes) -> None:
-        """Has the watch that is open say more."""
+        """Sends further events on the open watch."""
         with self.changed:
             self.extra.extend(events)
             self.changed.notify_all()
@@ -214,7 +214,7 @@ Change = tuple[str, str]
 
 @dataclass
 class Run:
-    """An informer that runs, its cache, its server, and what it told.
+    """A running informer, its cache, its server, and its notifications.
 
     Attributes:
         changes: (old, new) as `name@version`, "" for none.
@@ -233,7 +233,7 @@ class Run:
             self.told.notify_all()
 
     def wait_for(self, *changes: Change) -> None:
-        """Returns once exactly these changes were told."""
+        """Waits for exactly these notifications."""
         with self.told:
             self.told.wait_for(lambda: len(self.changes) >= len(changes), SECONDS)
             assert self.changes == list(changes)

@@ -1,4 +1,4 @@
-"""What is remembered in an ObjectBucket's annotations, read back as what was meant."""
+"""Intent and last-applied state in the annotations of an ObjectBucket."""
 
 from __future__ import annotations
 

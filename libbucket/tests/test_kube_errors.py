@@ -1,4 +1,4 @@
-"""What the API server refuses, and what gets no answer from it: a type to act on, a sentence to read."""
+"""Translation of statuses and transport errors into typed errors with one sentence."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def failure_of(host: str, ca: Path | None = None) -> str:
 
 @contextmanager
 def listening(answer: bytes = b"", context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A server that answers every connection with these bytes and hangs up; gives its port."""
+    """A server that responds to every connection with these bytes and closes it; returns its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(10)
 

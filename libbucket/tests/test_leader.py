@@ -1,4 +1,4 @@
-"""Leader election against an API server that behaves like one, on clocks that only the tests move."""
+"""Leader election against a fake API server, on clocks that only the tests advance."""
 
 from __future__ import annotations
 

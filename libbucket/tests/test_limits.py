@@ -1,4 +1,4 @@
-"""Parsers of what tenants write: right, and bounded before anything is parsed."""
+"""Bounded parsers of values that tenants write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from libbucket import parse_json, parse_quantity
 
 
 def quantity_or_refusal(text: str) -> int:
-    """Its number; 0 where it is refused with a sentence."""
+    """Its number; 0 if it is refused."""
     try:
         return parse_quantity(text)
     except ValueError as error:

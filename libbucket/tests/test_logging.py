@@ -1,4 +1,4 @@
-"""The log: readable for people, parsable for machines, and never with a secret in it."""
+"""The log: text and JSON formats, without secrets."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_a_value_or_a_message_in_text_forges_no_field() -> None:
 
 
 class Broken(io.StringIO):
-    """A stream that fails as long as it has something to raise."""
+    """A stream that raises given errors first."""
 
     error: Exception | None = None
 

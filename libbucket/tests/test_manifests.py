@@ -1,4 +1,4 @@
-"""The objects and patches that we write: only what is ours, only what is missing, never a null that stays."""
+"""Manifests and merge patches: only our own fields, only changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `/metrics` says, as a scraper reads it."""
+"""The page `/metrics`, as a scraper reads it."""
 
 from __future__ import annotations
 

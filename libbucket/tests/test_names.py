@@ -1,4 +1,4 @@
-"""The names that others rely on, and the ones that stores have to take."""
+"""Names of objects and generated names of buckets."""
 
 from __future__ import annotations
 

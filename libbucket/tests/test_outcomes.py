@@ -1,4 +1,4 @@
-"""The table of reasons: complete, and in agreement with the error classes."""
+"""The table of reasons: complete, and consistent with the error classes."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def a_claim(spec: builders.Wire | None = None, status: builders.Wire | None = No
 
 
 def a_bound_claim(*, spec: builders.Wire | None = None, **rest: Any) -> ObjectBucketClaim:
-    """A claim that was brought to Bound; `spec` is laid over what it says."""
+    """A bound claim; `spec` overrides its fields."""
     wanted = {"generateBucketName": "photos", "bucketName": "photos-1", "objectBucketName": OB_NAME, **(spec or {})}
     status = {"phase": "Bound", "conditions": [READY], "observedGeneration": 1}
     metadata = {"labels": {"bucket-provisioner": LABEL}, "finalizers": FINALIZERS}

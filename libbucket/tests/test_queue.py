@@ -1,4 +1,4 @@
-"""The work queue, on a clock that only the tests move."""
+"""The work queue, on a clock that only the tests advance."""
 
 from __future__ import annotations
 
@@ -382,7 +382,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.state().working == len(self.working)
 
     def teardown(self) -> None:
-        """In the end everything that was asked for comes."""
+        """Every key is taken in the end."""
         for key in sorted(self.working):
             self.queue.done(key)
         self.clock.now += 100

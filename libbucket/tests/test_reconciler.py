@@ -1,4 +1,4 @@
-"""The real reconciler on a fake API server and a store in memory: what a failure means for its claim and for others."""
+"""The real reconciler on a fake API server and a store in memory: effects of failures on claims."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def everything(failure: Failure) -> Callable[[Request], Failure | None]:
 
 
 class Away(MemoryProvisioner):
-    """A store that can be made to fail, before or after something was sent."""
+    """A store that fails before or after a request was sent."""
 
     def __init__(self, services: Services) -> None:
         super().__init__(services, hook=self._fail)

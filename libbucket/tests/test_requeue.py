@@ -1,4 +1,4 @@
-"""When a key is requeued, who is told of changes, and what a standby keeps."""
+"""Requeue policy, routing of events, and standbys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where objects live: whatever a name holds, it stays one name in the path."""
+"""Paths of objects: names are quoted."""
 
 from __future__ import annotations
 

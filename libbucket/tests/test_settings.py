@@ -1,4 +1,4 @@
-"""From text to value, one setting at a time."""
+"""Parsers of single settings."""
 
 from __future__ import annotations
 

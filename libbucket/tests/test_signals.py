@@ -1,4 +1,4 @@
-"""Signals as something to wait for, in this very process."""
+"""Waiting for signals in the main thread."""
 
 from __future__ import annotations
 

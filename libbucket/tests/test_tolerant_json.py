@@ -1,4 +1,4 @@
-"""One odd object in an answer does not keep the rest of it from being read."""
+"""One undecodable object in a response does not affect the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers: what they take up, and what becomes of a key when something fails."""
+"""The workers: which keys they take, and requeues after failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS = 10.0
 
 @dataclass
 class FakeReconciler:
-    """Takes down what it is asked; raises some errors first."""
+    """Records its calls; raises given errors first."""
 
     errors: list[Exception] = field(default_factory=list)
     asked: list[tuple[str, Recheck]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class FakeReconciler:
 
 
 class ManyTimesFaster:
-    """A clock on which a back-off of seconds is over at once."""
+    """A clock on which a back-off of seconds ends at once."""
 
     def __init__(self) -> None:
         self.now = 0.0
