@@ -1,4 +1,4 @@
-"""A request asks last whether it may go: with its connection made, at every attempt."""
+"""The request hook: called last, after the connection is established, at every attempt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def shut() -> None:
     raise Shut
 
 
-def test_a_request_that_may_not_go_is_not_sent_and_the_reason_comes_out_as_it_is() -> None:
+def test_a_fenced_request_is_not_sent_and_the_exception_is_unchanged() -> None:
     with scripted_server(Answer()) as server, urllib3.PoolManager() as manager:
         fence_requests(manager, shut)
         with pytest.raises(Shut):
@@ -35,14 +35,14 @@ def test_a_request_that_may_not_go_is_not_sent_and_the_reason_comes_out_as_it_is
         assert server.requests == []
 
 
-def test_a_request_that_may_go_is_sent() -> None:
+def test_a_permitted_request_is_sent() -> None:
     with scripted_server(Answer()) as server, urllib3.PoolManager() as manager:
         fence_requests(manager, lambda: None)
         assert manager.request("PUT", server.url).status == 200
         assert server.requests == ["PUT /"]
 
 
-def test_each_attempt_asks_again() -> None:
+def test_each_attempt_calls_the_hook() -> None:
     asked: list[str] = []
     with scripted_server(Answer(status=503), Answer()) as server, urllib3.PoolManager() as manager:
         fence_requests(manager, lambda: asked.append("asked"))
@@ -51,14 +51,14 @@ def test_each_attempt_asks_again() -> None:
     assert len(asked) == 2
 
 
-def test_nobody_is_asked_before_there_is_a_connection() -> None:
+def test_the_hook_is_not_called_before_a_connection_exists() -> None:
     with urllib3.PoolManager(retries=False) as manager:
         fence_requests(manager, shut)
         with pytest.raises(urllib3.exceptions.NewConnectionError):
             manager.request("GET", closed_port_url())
 
 
-def test_a_handshake_that_took_too_long_ends_in_no_request(tmp_path: Path) -> None:
+def test_a_slow_handshake_is_fenced_before_the_request(tmp_path: Path) -> None:
     authority, may = Authority(), threading.Event()
     may.set()
 

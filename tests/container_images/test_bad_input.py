@@ -30,7 +30,7 @@ PERMISSIONS = [
     {"apiGroups": [""], "resources": ["secrets", "configmaps", "events", "namespaces"], "verbs": ["*"]},
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
 ]
-ROOT_WARNING = "runs as root, which nothing here needs"
+ROOT_WARNING = "running as root is not required"
 FULL = {"/tmp": 4096}  # the smallest that engines create
 WRITES: dict[str, Any] = {
     "entry_point": "/opt/libbucket/bin/python",

@@ -1,6 +1,6 @@
-"""HTTP headers that mean the same in the answers of every store.
+"""HTTP headers with the same meaning in the responses of every store.
 
-Used by a provisioner's `errors` module. Knows no client and makes no call.
+Used by the `errors` module of a provisioner. Makes no request.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ def parse_retry_after(value: str | None) -> float | None:
     """Seconds to wait, from either form of `Retry-After` (RFC 9110, section 10.2.3): a number, or a date.
 
     Args:
-        value: of the header; None where there is none.
+        value: of the header; None if it is absent.
 
     Returns:
-        At least 0; None for a value that cannot be parsed.
+        At least 0; None if it is absent or invalid.
     """
     if not value:
         return None

@@ -1,4 +1,4 @@
-"""The conformance suite finds planted mistakes and names the broken promise; there is a mistake for every promise."""
+"""Mutation tests of the conformance suite: each injected fault fails the guarantee that it violates, by name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 from libbucket.testing.conformance import Conformance
 from libbucket.testing.misbehaving import Answer, scripted_server
 
-PLANTED = Path(__file__).with_name("planted_mistakes.py")
+FAULTS = Path(__file__).with_name("injected_faults.py")
 
 GREENFIELD, BROWNFIELD = "[greenfield]", "[brownfield]"
-BROKEN_PROMISES = {
+VIOLATED_GUARANTEES = {
     "AbsentKeyIsCleared": ["a_setting_that_the_claim_never_had_is_left_as_it_is"],
     "AdministratorsKeysAreReturned": [
         "every_claim_has_an_identity_of_its_own",
@@ -171,9 +171,9 @@ BROKEN_PROMISES = {
     "RepairsAreReportedAlways": [f"nothing_is_reported_as_repaired_where_nothing_was_changed{GREENFIELD}"],
     "RepairsAreSilent": [f"an_identity_that_was_removed_by_hand_is_reported_once{GREENFIELD}"],
 }
-TEETH = [(mistake, promise) for mistake, promises in BROKEN_PROMISES.items() for promise in promises]
-TWINS = {"NoMistake": 140, "OverAWire": 185}
-"""Provisioners without a mistake, and how many promises they keep at least."""
+MUTATIONS = [(fault, guarantee) for fault, guarantees in VIOLATED_GUARANTEES.items() for guarantee in guarantees]
+CONTROLS = {"NoMistake": 140, "OverAWire": 185}
+"""Provisioners without a fault, and the minimum number of guarantees that they pass."""
 
 
 _BAD = {"failure", "error", "skipped"}
@@ -181,25 +181,25 @@ _BAD = {"failure", "error", "skipped"}
 
 @dataclass
 class Outcomes:
-    """What became of each promise, by mistake and promise: `passed`, or one of `_BAD`."""
+    """The result of each guarantee, by fault and guarantee: `passed`, or one of `_BAD`."""
 
     found: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def of(self, mistake: str) -> dict[str, str]:
-        """By promise."""
-        return {promise: outcome for (name, promise), outcome in self.found.items() if name == mistake}
+    def of(self, fault: str) -> dict[str, str]:
+        """Results by guarantee."""
+        return {guarantee: outcome for (name, guarantee), outcome in self.found.items() if name == fault}
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
-    """All at once, because it takes longer to load the suite than to run a promise."""
-    report = tmp_path_factory.mktemp("teeth") / "report.xml"
-    wanted = [f"{PLANTED}::Test{duplicate}" for duplicate in TWINS]
-    wanted += [f"{PLANTED}::Test{mistake}::test_{promise}" for mistake, promise in TEETH]
+    """In one process, because loading the suite takes longer than one guarantee."""
+    report = tmp_path_factory.mktemp("mutations") / "report.xml"
+    selected = [f"{FAULTS}::Test{control}" for control in CONTROLS]
+    selected += [f"{FAULTS}::Test{fault}::test_{guarantee}" for fault, guarantee in MUTATIONS]
     command = [sys.executable, "-P", "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider"]
     with scripted_server(Answer()) as server:
         environment = {**os.environ, "LIBBUCKET_WIRE": server.url}
-        run = [*command, f"--junit-xml={report}", *wanted]
+        run = [*command, f"--junit-xml={report}", *selected]
         done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     cases = ET.parse(report).iter("testcase")
@@ -210,21 +210,21 @@ def _name_of(case: ET.Element) -> tuple[str, str]:
     return case.attrib["classname"].rpartition(".Test")[2], case.attrib["name"].removeprefix("test_")
 
 
-@pytest.mark.parametrize(("mistake", "promise"), TEETH)
-def test_a_planted_mistake_fails_the_suite_by_the_name_of_the_promise(
-    mistake: str, promise: str, outcomes: Outcomes
+@pytest.mark.parametrize(("fault", "guarantee"), MUTATIONS)
+def test_an_injected_fault_fails_the_suite_by_the_name_of_the_guarantee(
+    fault: str, guarantee: str, outcomes: Outcomes
 ) -> None:
     # "error" would be a failure of the clean-up, which must not depend on the provisioner.
-    assert outcomes.of(mistake).get(promise) == "failure"
+    assert outcomes.of(fault).get(guarantee) == "failure"
 
 
-@pytest.mark.parametrize(("duplicate", "kept"), TWINS.items())
-def test_without_a_mistake_the_suite_passes(duplicate: str, kept: int, outcomes: Outcomes) -> None:
-    found = list(outcomes.of(duplicate).values())
+@pytest.mark.parametrize(("control", "passed"), CONTROLS.items())
+def test_without_a_fault_the_suite_passes(control: str, passed: int, outcomes: Outcomes) -> None:
+    found = list(outcomes.of(control).values())
     assert set(found) == {"passed", "skipped"}
-    assert found.count("passed") > kept, "the suite ran"
+    assert found.count("passed") > passed, "the suite ran"
 
 
-def test_there_is_a_mistake_for_every_promise() -> None:
-    promises = {name.removeprefix("test_") for name in dir(Conformance) if name.startswith("test_")}
-    assert promises - {promise.partition("[")[0] for _, promise in TEETH} == set()
+def test_every_guarantee_has_an_injected_fault() -> None:
+    guarantees = {name.removeprefix("test_") for name in dir(Conformance) if name.startswith("test_")}
+    assert guarantees - {guarantee.partition("[")[0] for _, guarantee in MUTATIONS} == set()

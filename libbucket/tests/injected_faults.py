@@ -1,6 +1,6 @@
-"""The suite over provisioners with one mistake planted in each: `TestKeysSurviveRevoke` for `KeysSurviveRevoke`.
+"""The suite over provisioners with one injected fault each: `TestKeysSurviveRevoke` for `KeysSurviveRevoke`.
 
-No test module of its own: `test_conformance_teeth.py` runs promises of it and wants them to fail. `LIBBUCKET_WIRE` is
+Not a test module: `test_conformance_mutations.py` runs guarantees of it, and expects them to fail. `LIBBUCKET_WIRE` is
 the address of a server that answers anything.
 """
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class NoMistake(MemoryProvisioner):
-    """The duplicate: the suite passes."""
+    """The control without a fault: the suite passes."""
 
 
 class KeysSurviveRevoke(MemoryProvisioner):
@@ -135,7 +135,7 @@ class NeighbourMayRead(MemoryProvisioner):
 
 
 class NamesThatBeginAlikeAreOpen(MemoryProvisioner):
-    """As with a policy on `bucket*`: enforced here by letting in to what is made later, too."""
+    """As with a policy on `bucket*`: grants access to later buckets as well."""
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         with self.store.lock:
@@ -229,7 +229,7 @@ class AdministratorsKeysAreReturned(MemoryProvisioner):
 
 
 class VersionsAreLeftBehind(MemoryProvisioner):
-    """Empties the bucket by keys: what is older stays, and the bucket with it."""
+    """Empties the bucket by keys: older versions stay, and so does the bucket."""
 
     def delete(self, ob: ObjectBucket) -> None:
         with self.store.lock:
@@ -328,7 +328,7 @@ class EarlierStampStays(MemoryProvisioner):
 
 
 class StepsBeginAnew(MemoryProvisioner):
-    """Says that it removed something, and did not."""
+    """Reports removed objects without removing any."""
 
     def delete(self, ob: ObjectBucket) -> None:
         if self._batch and not self.store.buckets[ob.bucket_name].is_empty:
@@ -358,7 +358,7 @@ class TakesOverWithoutAStamp(MemoryProvisioner):
 
 
 class BucketIsMadeOnce(MemoryProvisioner):
-    """Takes a claim that has credentials for one that has a bucket."""
+    """Treats a claim with credentials as one with a bucket."""
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         if options.credentials is not None and options.bucket_name not in self.store.buckets:
@@ -535,7 +535,7 @@ class LookIsNeverContent(MemoryProvisioner):
 
 
 class OverAWire(MemoryProvisioner):
-    """The duplicate of those below: each verb is one HTTP request, so that a process can die before and after it."""
+    """The control of those below: each verb is one HTTP request, so that a process can die before and after it."""
 
     wire = os.environ["LIBBUCKET_WIRE"]
     seconds = 10.0
@@ -557,7 +557,7 @@ class OverAWire(MemoryProvisioner):
         super().revoke(ob)
 
     def request(self) -> None:
-        """Asks the server at the other end of the wire for nothing."""
+        """Makes a request without effect."""
         try:
             with urlopen(self.wire, timeout=self.seconds) as answer:
                 page = answer.read()
@@ -565,12 +565,12 @@ class OverAWire(MemoryProvisioner):
             error.close()
             raise self.refused(error.code, error.headers) from error
         except OSError as error:
-            raise StoreUnavailable("nobody answers") from error
+            raise StoreUnavailable("no answer") from error
         if page.startswith(b"<"):
             raise RetrySlowly("a web page answers")
 
     def refused(self, status: int, headers: Message) -> Exception:
-        """What an answer that is no success means."""
+        """The error for a failed response."""
         if status in {429, 503}:
             return Throttled("busy", delay=parse_retry_after(headers["Retry-After"]))
         if status < 500:
@@ -597,7 +597,7 @@ class KeysOfADeadCallStay(OverAWire):
 
 
 class IdentityIsNamedByChance(OverAWire):
-    """Its name is in the answer only: nobody knows it when that never comes."""
+    """Its name is in the response only, and is unknown if that is lost."""
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         answer = super().grant(options)
@@ -653,7 +653,7 @@ class GivesUpForGood(OverAWire):
         try:
             super().request()
         except StoreUnavailable as error:
-            raise RetrySlowly("nobody answers") from error
+            raise RetrySlowly("no answer") from error
 
 
 class ForgetsTheDelay(OverAWire):
@@ -725,7 +725,7 @@ class QuickBackend(MemoryBackend):
 
 
 def suite_over(mistake: type[MemoryProvisioner]) -> type[Conformance]:
-    """The suite, over a provisioner with this mistake."""
+    """The suite over a provisioner with this fault."""
 
     class Planted(Conformance):
         @pytest.fixture
