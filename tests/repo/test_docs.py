@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PAGES = [
     *("writing-a-provisioner.md", "deploying.md", "operating.md", "reliability.md", "stores.md"),
-    *("testing.md", "releasing.md", "decisions", "glossary.md"),
+    *("testing.md", "releasing.md", "decisions", "glossary.md", "architecture.md"),
 ]
 WORKFLOW = re.compile(r"\.\./\.\./actions/(workflows/[\w-]+\.yml)(/badge\.svg)?")
 """A workflow's page or badge, relative to a file at the top of the repository as GitHub shows it."""
