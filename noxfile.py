@@ -46,8 +46,8 @@ PACKAGES = {CORE: Path(CORE), **STORES}
 TESTKIT = Path("testkit")
 SOURCES = [str(path / "src") for path in PACKAGES.values()]
 UNIT_TESTS = {name: path / "tests" / ("" if name == CORE else "unit") for name, path in PACKAGES.items()}
-UNIT_TESTS["model"] = Path("tests/model")
-UNIT_TESTS["repo"] = Path("tests/repo")
+UNIT_TESTS["model"] = Path("tests/model_checking")
+UNIT_TESTS["repo"] = Path("tests/repo_rules")
 UNIT_TESTS["tools"] = Path("tests/tools")
 # More than processors: servers start, retries wait, watches are silent, and meanwhile another worker can go on.
 WORKERS = max(3, min(4, os.cpu_count() or 2))
@@ -153,7 +153,7 @@ def integration(session: nox.Session) -> None:
     install_toolchains(session)
     stores = sorted(Path("packages").glob("*/tests/store"))
     options = [*in_parallel(session), f"--ignore-glob=*/tests/store/{CONFORMANCE}"]
-    pytest(session, Path("tests/chaos"), *stores, Path("tests/integration"), options=options)
+    pytest(session, Path("tests/resilience"), *stores, Path("tests/integration"), options=options)
 
 
 @nox.session
@@ -245,7 +245,7 @@ def demo(session: nox.Session) -> None:
     """Shows a claim get its bucket: `nox -s demo -- minio`, with `--keep` to look around afterwards."""
     install(session, "test", ours=True)
     install_toolchains(session)
-    run_servers(session, "tests/demo/demo.py", *session.posargs)
+    run_servers(session, "-m", "demo", *session.posargs, env=TOOLS)
 
 
 @nox.session(default=False)
@@ -254,8 +254,8 @@ def chaos(session: nox.Session) -> None:
     """Tries everything that could lose a bucket or let a neighbour in: `nox -s chaos -- crash --store minio`."""
     install(session, "test", ours=True)
     install_toolchains(session)
-    run_servers(session, "tests/servers.py")
-    run_servers(session, "tests/chaos/chaos.py", *session.posargs)
+    run_servers(session, "-m", "testkit.servers")
+    run_servers(session, "-m", "testkit.resilience.chaos", *session.posargs)
 
 
 @nox.session(default=False)
@@ -265,8 +265,8 @@ def soak(session: nox.Session) -> None:
     install(session, "test", ours=True)
     install(session, "soak")
     install_toolchains(session)
-    run_servers(session, "tests/servers.py")
-    run_servers(session, "tests/chaos/soak.py", *session.posargs)
+    run_servers(session, "-m", "testkit.servers")
+    run_servers(session, "-m", "testkit.resilience.soak", *session.posargs)
 
 
 @nox.session(default=False)
@@ -275,7 +275,7 @@ def bench(session: nox.Session) -> None:
     """Measures what the core takes and what it costs the API server: `nox -s bench -- --json PATH`."""
     install(session, "test", ours=True)
     install_toolchains(session)
-    run_servers(session, "tests/bench/bench.py", *session.posargs)
+    run_servers(session, "-m", "testkit.benchmark", *session.posargs)
 
 
 @nox.session(default=False)
@@ -399,7 +399,7 @@ def in_parallel(session: nox.Session) -> list[str]:
 
     The programs of the servers are got first: a worker that builds one would keep the others waiting in silence.
     """
-    session.run("python", "tests/servers.py", interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
+    session.run("python", "-m", "testkit.servers", interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
     # In the order in which the files are named: what takes longest comes first, and leaves no worker alone at the end.
     return [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]
 

@@ -45,10 +45,10 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
         if options.was_bound and not bucket.exists():
             raise libbucket.BucketLost(f"bucket {options.bucket_name} is gone, with everything in it")
         # The stamp first: a crash leaves no bucket that is nobody's, and of two claims that want it one gets it.
-        given_back = options.owner.was_stamped_on(read(stamp))
+        given_back = options.owner.matches_earlier(read(stamp))
         if given_back or not bucket.exists():
-            write(stamp, options.owner.stamp(), overwrite=given_back)
-        if not options.owner.is_stamped_on(read(stamp)):
+            write(stamp, options.owner.ownership_tags(), overwrite=given_back)
+        if not options.owner.matches(read(stamp)):
             raise libbucket.BucketExists(f"bucket {options.bucket_name} exists and is not this claim's")
         bucket.mkdir(exist_ok=True)
         return store.let_in(options)
@@ -82,7 +82,7 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
         if not SAFE_NAME.fullmatch(ob.bucket_name):
             return None  # provision refused this name, so there is nothing: a claim must never be stuck for good
         bucket, stamp = Store(ob.parameters).bucket(ob.bucket_name), read(Store(ob.parameters).stamp(ob.bucket_name))
-        is_own = ob.owner.is_stamped_on(stamp) or ob.owner.was_stamped_on(stamp)
+        is_own = ob.owner.matches(stamp) or ob.owner.matches_earlier(stamp)
         if bucket.exists() and not is_own:
             raise libbucket.BucketExists(f"bucket {ob.bucket_name} is not this claim's and stays")
         return bucket if is_own else None

@@ -71,7 +71,7 @@ class DeletesWithoutStamp(MemoryProvisioner):
     def delete(self, ob: ObjectBucket) -> None:
         with self.store.lock:
             if ob.bucket_name in self.store.buckets:
-                self.store.buckets[ob.bucket_name].stamp = ob.owner.stamp()
+                self.store.buckets[ob.bucket_name].stamp = ob.owner.ownership_tags()
             super().delete(ob)
 
 
@@ -79,7 +79,7 @@ class TakesOverWhatExists(MemoryProvisioner):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         with self.store.lock:
             if options.bucket_name in self.store.buckets:
-                self.store.buckets[options.bucket_name].stamp = options.owner.stamp()
+                self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
             return super().provision(options)
 
 
@@ -94,7 +94,7 @@ class GrantDropsOthers(MemoryProvisioner):
 class GrantStampsTheBucket(MemoryProvisioner):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         answer = super().grant(options)
-        self.store.buckets[options.bucket_name].stamp = options.owner.stamp()
+        self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
         return answer
 
 
@@ -307,7 +307,7 @@ class AnythingMayBeHadBack(MemoryProvisioner):
         with self.store.lock:
             bucket = self.store.buckets.get(options.bucket_name)
             if bucket is not None and options.owner.earlier_uids:
-                bucket.stamp = options.owner.stamp()
+                bucket.stamp = options.owner.ownership_tags()
             return super().provision(options)
 
 
@@ -322,7 +322,7 @@ class EarlierStampStays(MemoryProvisioner):
             bucket = self.store.buckets.get(options.bucket_name)
             before = dict(bucket.stamp) if bucket is not None else {}
             answer = super().provision(options)
-            if options.owner.was_stamped_on(before):
+            if options.owner.matches_earlier(before):
                 self.store.buckets[options.bucket_name].stamp = before
             return answer
 
@@ -583,7 +583,7 @@ class StampComesLater(OverAWire):
         if options.bucket_name not in self.store.buckets:
             self.store.buckets[options.bucket_name] = Bucket()
             self.request()
-            self.store.buckets[options.bucket_name].stamp = options.owner.stamp()
+            self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
         return super().provision(options)
 
 
@@ -613,10 +613,10 @@ class IdentityIsNamedByChance(OverAWire):
 class DeleteGivesTheStampUpFirst(OverAWire):
     def delete(self, ob: ObjectBucket) -> None:
         bucket = self.store.buckets.get(ob.bucket_name, Bucket())
-        if ob.owner.is_stamped_on(bucket.stamp):
+        if ob.owner.matches(bucket.stamp):
             bucket.stamp.clear()
             self.request()
-            bucket.stamp = ob.owner.stamp()
+            bucket.stamp = ob.owner.ownership_tags()
         super().delete(ob)
 
 

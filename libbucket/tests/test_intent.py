@@ -10,21 +10,21 @@ import pytest
 
 from libbucket._api import ObjectBucketObject
 from libbucket._reconcile.model.intent import (
-    Observed,
-    Record,
+    Intent,
+    LastApplied,
     encode,
     fingerprint,
     for_provisioner,
-    observed_of,
+    intent_of,
+    last_applied_of,
     owner_of,
     reclaim_policy_of,
-    record_of,
     secret_hash,
 )
 from libbucket.testing import builders
 from libbucket.types import Endpoint, Owner, ReclaimPolicy
 
-RECORD = Record(
+RECORD = Intent(
     provisioner="memory.libbucket.io/bucket",
     user_id="user-1",
     greenfield=True,
@@ -32,7 +32,7 @@ RECORD = Record(
     generate_bucket_name="photos",
     config={"maxSize": "1Gi"},
 )
-OBSERVED = Observed(fingerprint="print-1", secret="s/1", config_map="c/2", secret_hash="hash")
+OBSERVED = LastApplied(fingerprint="print-1", secret="s/1", config_map="c/2", secret_hash="hash")
 
 
 def a_bucket(**rest: Any) -> ObjectBucketObject:
@@ -43,8 +43,8 @@ def test_what_is_recorded_is_read_back() -> None:
     annotations = {"objectbucket.io/record": encode(RECORD), "objectbucket.io/observed": encode(OBSERVED)}
     bucket = a_bucket(annotations=annotations)
 
-    assert record_of(bucket) == RECORD
-    assert observed_of(bucket) == OBSERVED
+    assert intent_of(bucket) == RECORD
+    assert last_applied_of(bucket) == OBSERVED
 
 
 def test_a_record_is_spelled_as_kubernetes_spells_things_and_always_the_same() -> None:
@@ -71,20 +71,20 @@ def test_a_record_of_a_later_version_is_read_for_what_is_known_of_it() -> None:
     later = json.dumps({"provisioner": "p", "userId": "u", "greenfield": False, "addedLater": [1]})
     bucket = a_bucket(annotations={"objectbucket.io/record": later})
 
-    assert record_of(bucket) == Record(provisioner="p", user_id="u", greenfield=False)
+    assert intent_of(bucket) == Intent(provisioner="p", user_id="u", greenfield=False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"provisioner": "p"}', '{"provisioner": 1}', "no json"])
 def test_a_record_that_was_edited_by_hand_is_as_good_as_absent(text: str) -> None:
     bucket = a_bucket(annotations={"objectbucket.io/record": text, "objectbucket.io/observed": text})
 
-    assert record_of(bucket) is None
-    assert observed_of(bucket) is None
+    assert intent_of(bucket) is None
+    assert last_applied_of(bucket) is None
 
 
 def test_an_object_bucket_of_the_go_library_has_no_record() -> None:
-    assert record_of(a_bucket()) is None
-    assert observed_of(a_bucket()) is None
+    assert intent_of(a_bucket()) is None
+    assert last_applied_of(a_bucket()) is None
 
 
 def test_whose_bucket_it_is_is_read_from_our_annotations() -> None:

@@ -121,9 +121,9 @@ def test_the_first_replica_becomes_the_leader() -> None:
     api, clock = FakeApi(), Clock()
     one = elector(api, clock)
     with pytest.raises(LeadershipLost):
-        one.fence()
+        one.check_leadership()
     one.attempt()
-    one.fence()
+    one.check_leadership()
     assert one.acquired.is_set()
     assert api.holder == "a"
 
@@ -155,10 +155,10 @@ def test_the_fence_counts_from_before_the_renewal_was_sent() -> None:
     api.after = lambda _: clock.advance(4)  # the answer takes four seconds
     one.attempt()
     clock.advance(5.9)
-    one.fence()
+    one.check_leadership()
     clock.advance(0.2)
     with pytest.raises(LeadershipLost):
-        one.fence()
+        one.check_leadership()
 
 
 def test_a_renewal_that_is_answered_after_the_deadline_does_not_count() -> None:
@@ -240,7 +240,7 @@ def test_a_machine_that_was_suspended_is_no_leader_when_it_wakes() -> None:
     one = leading(api, clock)
     clock.advance(7200)
     with pytest.raises(LeadershipLost):
-        one.fence()
+        one.check_leadership()
 
 
 def test_the_default_clock_goes_on() -> None:
@@ -265,7 +265,7 @@ def test_who_wins_again_does_not_go_on_with_the_work_of_an_earlier_term() -> Non
     api, clock = FakeApi(), Clock()
     one, two = leading(api, clock), elector(api, clock, "b")
     one.begin_work()
-    one.fence()
+    one.check_leadership()
     two.attempt()
     clock.advance(16)
     two.attempt()
@@ -275,9 +275,9 @@ def test_who_wins_again_does_not_go_on_with_the_work_of_an_earlier_term() -> Non
     one.attempt()
     assert one.is_leader
     with pytest.raises(LeadershipLost):
-        one.fence()
+        one.check_leadership()
     one.begin_work()
-    one.fence()
+    one.check_leadership()
 
 
 def test_work_of_a_leader_that_renewed_too_late_is_over_although_nobody_else_led() -> None:
@@ -288,7 +288,7 @@ def test_work_of_a_leader_that_renewed_too_late_is_over_although_nobody_else_led
     one.attempt()
     assert one.is_leader
     with pytest.raises(LeadershipLost):
-        one.fence()
+        one.check_leadership()
 
 
 def test_an_edit_by_hand_that_takes_the_lease_away_is_noticed_at_the_next_renewal() -> None:

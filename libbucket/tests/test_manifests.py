@@ -127,7 +127,7 @@ def a_new_bucket_object() -> manifests.Json:
         a_claim(),
         name="obc-shop-photos",
         label=LABEL,
-        record="intent",
+        intent="intent",
         bucket_name="photos-1",
         reclaim_policy=ReclaimPolicy.DELETE,
     )
@@ -167,13 +167,13 @@ def test_a_new_object_bucket_has_empty_maps_no_nulls_and_no_status() -> None:
 def test_a_new_object_bucket_is_read_back_as_complete() -> None:
     made = msgspec.convert(a_new_bucket_object(), ObjectBucketObject)
 
-    assert manifests.intent_patch(made, a_claim(), label=LABEL, record="intent") == {}
+    assert manifests.intent_patch(made, a_claim(), label=LABEL, intent="intent") == {}
 
 
 def test_the_object_bucket_of_the_go_library_is_completed_and_keeps_what_others_wrote() -> None:
     ob = a_bucket(finalizers=["other/one"], labels={"team": "blue"}, annotations={"note": "x"})
 
-    patch = manifests.intent_patch(ob, a_claim(), label=LABEL, record="intent")
+    patch = manifests.intent_patch(ob, a_claim(), label=LABEL, intent="intent")
 
     assert patch["metadata"]["finalizers"] == ["other/one", OURS]
     assert patch["metadata"]["labels"] == LABELS
@@ -187,7 +187,7 @@ def test_the_object_bucket_of_the_go_library_is_completed_and_keeps_what_others_
 
 
 def test_only_what_is_missing_on_an_object_bucket_is_written() -> None:
-    patch = manifests.intent_patch(a_recorded_bucket(), a_claim(), label=LABEL, record="another")
+    patch = manifests.intent_patch(a_recorded_bucket(), a_claim(), label=LABEL, intent="another")
 
     assert patch == {"metadata": {"annotations": {"objectbucket.io/record": "another"}, "resourceVersion": "9"}}
 
@@ -195,7 +195,7 @@ def test_only_what_is_missing_on_an_object_bucket_is_written() -> None:
 def bound_patch(
     ob: ObjectBucketObject, endpoint: Endpoint = ENDPOINT, state: dict[str, str] | None = None
 ) -> manifests.Json:
-    return manifests.bound_patch(ob, endpoint=endpoint, state=state or {}, record="intent", observed="result")
+    return manifests.bound_patch(ob, endpoint=endpoint, state=state or {}, intent="intent", last_applied="result")
 
 
 def test_an_object_bucket_that_says_all_of_this_already_is_not_written() -> None:
@@ -230,7 +230,9 @@ def test_endpoint_and_state_are_written_without_nulls_on_exactly_this_version() 
 
 
 def test_a_result_alone_touches_the_annotations_alone() -> None:
-    patch = manifests.bound_patch(a_recorded_bucket(), endpoint=ENDPOINT, state={}, record="intent", observed="later")
+    patch = manifests.bound_patch(
+        a_recorded_bucket(), endpoint=ENDPOINT, state={}, intent="intent", last_applied="later"
+    )
 
     assert patch == {"metadata": {"resourceVersion": "9", "annotations": {"objectbucket.io/observed": "later"}}}
 

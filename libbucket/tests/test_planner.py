@@ -24,7 +24,7 @@ from libbucket._reconcile.model.actions import (
 )
 from libbucket._reconcile.model.additional_config import SelectedConfig
 from libbucket._reconcile.model.deletion_policy import DeletionPolicy
-from libbucket._reconcile.model.intent import Observed, Record, encode
+from libbucket._reconcile.model.intent import Intent, LastApplied, encode
 from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
 from libbucket._reconcile.plan.planner import decide
 from libbucket.errors import Reason
@@ -68,12 +68,12 @@ def a_bucket(**rest: Any) -> ObjectBucketObject:
     return msgspec.convert(builders.an_object_bucket(**{**metadata, **rest}), ObjectBucketObject)
 
 
-def a_record(**rest: Any) -> Record:
+def an_intent(**rest: Any) -> Intent:
     what = {"provisioner": OURS, "user_id": "user-1", "greenfield": True, "generate_bucket_name": "photos"}
-    return Record(**{**what, **rest})
+    return Intent(**{**what, **rest})
 
 
-OBSERVED = Observed(fingerprint="print-1", secret="s/1", config_map="c/1", secret_hash="hash")
+OBSERVED = LastApplied(fingerprint="print-1", secret="s/1", config_map="c/1", secret_hash="hash")
 
 
 def a_new_world(**rest: Any) -> Snapshot:
@@ -87,8 +87,8 @@ def a_new_world(**rest: Any) -> Snapshot:
         storage_class=a_class(),
         bucket=None,
         duplicate=None,
-        record=None,
-        observed=None,
+        intent=None,
+        last_applied=None,
         bucket_object_name=OB_NAME,
         orphan=None,
         secret=ABSENT,
@@ -106,8 +106,8 @@ def a_bound_world(**rest: Any) -> Snapshot:
     bound: dict[str, Any] = {
         "claim": a_bound_claim(),
         "bucket": a_bucket(),
-        "record": a_record(),
-        "observed": OBSERVED,
+        "intent": an_intent(),
+        "last_applied": OBSERVED,
         "secret": INTACT,
         "config_map": INTACT,
     }
@@ -151,16 +151,18 @@ THE_CLUSTER = Bind(calls_store=False)
             id="a claim whose ObjectBucket the Go library wrote",
         ),
         pytest.param(
-            a_new_world(claim=a_claim(status={"phase": "Failed"}), bucket=a_bucket(status=None), record=a_record()),
+            a_new_world(claim=a_claim(status={"phase": "Failed"}), bucket=a_bucket(status=None), intent=an_intent()),
             id="a claim that failed, looked at again",
         ),
-        pytest.param(a_bound_world(observed=None), id="intent recorded, and never finished"),
-        pytest.param(a_bound_world(observed=None, storage_class=None), id="intent recorded, and the class gone since"),
+        pytest.param(a_bound_world(last_applied=None), id="intent recorded, and never finished"),
+        pytest.param(
+            a_bound_world(last_applied=None, storage_class=None), id="intent recorded, and the class gone since"
+        ),
         pytest.param(a_bound_world(fingerprint="print-2"), id="additionalConfig or the parameters of the class edited"),
         pytest.param(a_bound_world(secret=ABSENT), id="the Secret removed"),
         pytest.param(a_bound_world(secret=CHANGED), id="the Secret edited"),
         pytest.param(a_bound_world(secret=ABSENT, config_map=ABSENT), id="both removed"),
-        pytest.param(a_bound_world(bucket=None, record=None, observed=None), id="the ObjectBucket removed"),
+        pytest.param(a_bound_world(bucket=None, intent=None, last_applied=None), id="the ObjectBucket removed"),
         pytest.param(
             a_bound_world(bucket=a_bucket(deletionTimestamp=DELETED)), id="the ObjectBucket being deleted by hand"
         ),
@@ -171,7 +173,7 @@ THE_CLUSTER = Bind(calls_store=False)
         pytest.param(a_bound_world(needs_renewal=True), id="the credentials are about to end"),
         pytest.param(a_bound_world(needs_renewal=True, recheck=Recheck.DRIFT_CHECK), id="both at once"),
         pytest.param(
-            a_new_world(claim=a_claim({}), bucket=a_bucket(), record=a_record(), earlier_uid="uid-0"),
+            a_new_world(claim=a_claim({}), bucket=a_bucket(), intent=an_intent(), earlier_uid="uid-0"),
             id="a nameless claim that gets the bucket of an earlier one back",
         ),
         pytest.param(
@@ -262,7 +264,7 @@ def test_what_is_wrong_in_the_cluster_only_is_put_right_without_the_store(world:
         pytest.param(
             a_bound_world(
                 storage_class=a_class(parameters=BROWNFIELD),
-                record=a_record(greenfield=False, generate_bucket_name=""),
+                intent=an_intent(greenfield=False, generate_bucket_name=""),
                 bucket=a_bucket(bucket="archive"),
             ),
             id="brownfield, whatever bucketName says",
@@ -289,7 +291,7 @@ def test_a_bound_claim_with_everything_in_place_is_settled(world: Snapshot) -> N
             a_new_world(storage_class=a_class(provisioner=THEIRS)), f"served by {THEIRS}", id="class of another"
         ),
         pytest.param(
-            a_bound_world(record=a_record(provisioner=THEIRS)), f"made by {THEIRS}", id="ObjectBucket of another"
+            a_bound_world(intent=an_intent(provisioner=THEIRS)), f"made by {THEIRS}", id="ObjectBucket of another"
         ),
         pytest.param(a_new_world(storage_class=None), "'buckets' does not exist", id="class missing, not our label"),
         pytest.param(
@@ -298,7 +300,7 @@ def test_a_bound_claim_with_everything_in_place_is_settled(world: Snapshot) -> N
             id="class missing, label of another",
         ),
         pytest.param(
-            a_deleted_world(record=a_record(provisioner=THEIRS)), f"made by {THEIRS}", id="another's, being deleted"
+            a_deleted_world(intent=an_intent(provisioner=THEIRS)), f"made by {THEIRS}", id="another's, being deleted"
         ),
         pytest.param(
             a_new_world(claim=a_claim(finalizers=["other/finalizer"], deletionTimestamp=DELETED)),
@@ -339,7 +341,7 @@ def test_what_is_none_of_our_business_is_ignored(world: Snapshot, why: str) -> N
             id="class missing",
         ),
         pytest.param(
-            a_bound_world(storage_class=None, record=None, observed=None),
+            a_bound_world(storage_class=None, intent=None, last_applied=None),
             Reason.STORAGE_CLASS_MISSING,
             ["'buckets'"],
             Retry.SLOWLY,
@@ -391,7 +393,7 @@ def test_what_is_none_of_our_business_is_ignored(world: Snapshot, why: str) -> N
             id="the class asks for what this provisioner can't",
         ),
         pytest.param(
-            a_deleted_world(bucket=None, record=None, observed=None, storage_class=None, has_objects=True),
+            a_deleted_world(bucket=None, intent=None, last_applied=None, storage_class=None, has_objects=True),
             Reason.DELETION_BLOCKED,
             ["'buckets'", "objectbucket.io/finalizer"],
             Retry.SLOWLY,
@@ -442,7 +444,7 @@ def test_an_edit_that_cant_be_followed_does_not_hold_up_one_that_can() -> None:
 
 @pytest.mark.parametrize("field", ["bucketName", "generateBucketName"])
 def test_before_a_claim_is_bound_its_names_may_still_change(field: str) -> None:
-    world = a_bound_world(claim=a_bound_claim(spec={field: "another"}), observed=None)
+    world = a_bound_world(claim=a_bound_claim(spec={field: "another"}), last_applied=None)
 
     assert decide(world) == THE_STORE
 
@@ -451,7 +453,7 @@ def test_names_in_a_brownfield_claim_mean_nothing_also_when_they_change() -> Non
     world = a_bound_world(
         claim=a_bound_claim(spec={"bucketName": "whatever"}),
         storage_class=a_class(parameters=BROWNFIELD),
-        record=a_record(greenfield=False),
+        intent=an_intent(greenfield=False),
         bucket=a_bucket(bucket="archive"),
     )
 
@@ -459,7 +461,7 @@ def test_names_in_a_brownfield_claim_mean_nothing_also_when_they_change() -> Non
 
 
 def _without_bucket(**rest: Any) -> Snapshot:
-    return a_deleted_world(**{"bucket": None, "record": None, "observed": None, **rest})
+    return a_deleted_world(**{"bucket": None, "intent": None, "last_applied": None, **rest})
 
 
 @pytest.mark.parametrize(
@@ -468,29 +470,31 @@ def _without_bucket(**rest: Any) -> Snapshot:
         pytest.param(a_deleted_world(), Release(), id="bound"),
         pytest.param(a_deleted_world(storage_class=None), Release(), id="bound, class gone: never needed"),
         pytest.param(
-            a_deleted_world(record=a_record(greenfield=False), storage_class=None), Release(), id="brownfield"
+            a_deleted_world(intent=an_intent(greenfield=False), storage_class=None), Release(), id="brownfield"
         ),
         pytest.param(
-            a_deleted_world(record=None, observed=None),
-            Release(records_first=True),
+            a_deleted_world(intent=None, last_applied=None),
+            Release(records_intent=True),
             id="ObjectBucket of the Go library: its class says what it made",
         ),
         pytest.param(
-            a_deleted_world(record=None, observed=None, storage_class=None),
+            a_deleted_world(intent=None, last_applied=None, storage_class=None),
             Release(),
             id="ObjectBucket of the Go library, class gone",
         ),
-        pytest.param(a_deleted_world(observed=None, phase="Pending"), Release(), id="intent recorded, never bound"),
+        pytest.param(a_deleted_world(last_applied=None, phase="Pending"), Release(), id="intent recorded, never bound"),
         pytest.param(
             a_deleted_world(bucket=a_bucket(deletionTimestamp=DELETED)), Release(), id="ObjectBucket deleted as well"
         ),
         pytest.param(
             a_deleted_world(secret=FOREIGN, config_map=FOREIGN), Release(), id="objects of others are not in the way"
         ),
-        pytest.param(_without_bucket(has_objects=True), Release(records_first=True), id="ObjectBucket removed by hand"),
+        pytest.param(
+            _without_bucket(has_objects=True), Release(records_intent=True), id="ObjectBucket removed by hand"
+        ),
         pytest.param(
             _without_bucket(has_objects=True, spec={"bucketName": None}, storage_class=a_class(parameters=BROWNFIELD)),
-            Release(records_first=True),
+            Release(records_intent=True),
             id="brownfield, ObjectBucket removed by hand",
         ),
         pytest.param(_without_bucket(), RemoveFinalizer(), id="all given back, and killed before the last write"),
@@ -512,8 +516,8 @@ def _deleted_by(annotation: str = "", *, on_bucket: str = "", parameters: dict[s
     key = "objectbucket.io/deletion-policy"
     claim = a_bound_claim(deletionTimestamp=DELETED, annotations={key: annotation} if annotation else {})
     bucket = a_bucket(annotations={key: on_bucket} if on_bucket else {})
-    record = a_record(parameters=parameters, **rest.pop("record", {}))
-    return a_deleted_world(claim=claim, bucket=bucket, record=record, **rest)
+    intent = an_intent(parameters=parameters, **rest.pop("intent", {}))
+    return a_deleted_world(claim=claim, bucket=bucket, intent=intent, **rest)
 
 
 PROTECTS = {"deletionPolicy": "IfEmpty"}
@@ -556,9 +560,9 @@ def test_whether_a_bucket_may_be_purged_is_decided_by_who_may_decide_it(world: S
     ("world", "waits"),
     [
         pytest.param(_deleted_by(parameters=WAITS), True, id="bound once"),
-        pytest.param(_deleted_by(parameters=WAITS, observed=None), False, id="never bound: nobody wrote to it"),
+        pytest.param(_deleted_by(parameters=WAITS, last_applied=None), False, id="never bound: nobody wrote to it"),
         pytest.param(
-            _deleted_by(parameters=WAITS, observed=None, record={"earlier_uids": ("uid-0",)}),
+            _deleted_by(parameters=WAITS, last_applied=None, intent={"earlier_uids": ("uid-0",)}),
             True,
             id="given back, and not bound again: it holds an earlier claim's data",
         ),
@@ -586,8 +590,8 @@ def test_an_orphan_goes_by_its_record_and_by_what_an_administrator_says_of_it() 
     key = "objectbucket.io/deletion-policy"
 
     def orphan(**annotations: str) -> ObjectBucketObject:
-        record = encode(a_record(parameters=PROTECTS))
-        return a_bucket(deletionTimestamp=DELETED, annotations={"objectbucket.io/record": record, **annotations})
+        intent = encode(an_intent(parameters=PROTECTS))
+        return a_bucket(deletionTimestamp=DELETED, annotations={"objectbucket.io/record": intent, **annotations})
 
     kept, purged = (decide(a_new_world(claim=None, orphan=one)) for one in (orphan(), orphan(**{key: "Purge"})))
 
@@ -604,13 +608,13 @@ def test_an_orphan_that_is_being_deleted_comes_first(make: Callable[[], ObjectBu
 
 
 def test_the_parameters_of_a_class_that_is_gone_or_no_longer_ours_are_the_recorded_ones() -> None:
-    recorded = a_record(parameters={"region": "north"})
+    recorded = an_intent(parameters={"region": "north"})
     current = a_class(parameters={"region": "south"})
     stranger = a_class(provisioner=THEIRS, parameters={"region": "east"})
 
-    assert a_bound_world(record=recorded, storage_class=None).parameters == {"region": "north"}
-    assert a_bound_world(record=recorded, storage_class=stranger).parameters == {"region": "north"}
-    assert a_bound_world(record=recorded, storage_class=current).parameters == {"region": "south"}
+    assert a_bound_world(intent=recorded, storage_class=None).parameters == {"region": "north"}
+    assert a_bound_world(intent=recorded, storage_class=stranger).parameters == {"region": "north"}
+    assert a_bound_world(intent=recorded, storage_class=current).parameters == {"region": "south"}
     assert a_new_world(storage_class=None).parameters == {}
 
 
@@ -618,14 +622,14 @@ def test_whether_a_bucket_is_greenfield_never_changes_once_recorded() -> None:
     turned_brownfield = a_class(parameters=BROWNFIELD)
 
     assert a_bound_world(storage_class=turned_brownfield).is_greenfield
-    assert not a_bound_world(record=a_record(greenfield=False)).is_greenfield
+    assert not a_bound_world(intent=an_intent(greenfield=False)).is_greenfield
 
 
 @pytest.mark.parametrize(
     ("world", "serves"),
     [
         (a_bound_world(), True),
-        (a_bound_world(observed=None), False),
+        (a_bound_world(last_applied=None), False),
         (a_bound_world(secret=CHANGED), False),
         (a_bound_world(config_map=ABSENT), False),
     ],

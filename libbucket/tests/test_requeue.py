@@ -14,7 +14,7 @@ from libbucket._controller.event_router import EventRouter
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._outcomes import Retry, StoreSignal
 from libbucket._queue import WorkQueue
-from libbucket._reconcile.model.intent import encode, record_of
+from libbucket._reconcile.model.intent import encode, intent_of
 from libbucket._reconcile.model.outcome import Outcome, Result
 from libbucket._reconcile.model.snapshot import Recheck
 from testkit.core import Core
@@ -161,9 +161,9 @@ def test_a_claim_that_went_is_requeued_only_where_an_object_bucket_of_its_name_i
 
 
 def with_record(bucket: ObjectBucketObject, version: str, **notes: bool) -> ObjectBucketObject:
-    record = record_of(bucket)
-    assert record is not None
-    annotations = {**(bucket.metadata.annotations or {}), RECORD: encode(msgspec.structs.replace(record, **notes))}
+    intent = intent_of(bucket)
+    assert intent is not None
+    annotations = {**(bucket.metadata.annotations or {}), RECORD: encode(msgspec.structs.replace(intent, **notes))}
     metadata = msgspec.structs.replace(bucket.metadata, annotations=annotations, resource_version=version)
     return msgspec.structs.replace(bucket, metadata=metadata)
 
@@ -174,9 +174,9 @@ def test_what_a_call_to_the_store_notes_does_not_wake_the_claim_that_backs_off()
     key = core.create_claim("photos", bucketName="photos")
     core.reconcile(key)
     (made,) = core.caches.buckets.grouped(key)
-    before, noted = with_record(made, "1", is_unasked=False), with_record(made, "2", is_unasked=True)
+    before, noted = with_record(made, "1", store_never_called=False), with_record(made, "2", store_never_called=True)
     router.on_bucket(before, noted)
-    router.on_bucket(noted, with_record(made, "3", is_unasked=False, has_worked=True))
+    router.on_bucket(noted, with_record(made, "3", store_never_called=False, has_worked=True))
     assert queue.state().ready == 0
     router.on_bucket(before, with_record(made, "4", greenfield=False))
     assert taken(queue) == key

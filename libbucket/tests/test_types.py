@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from libbucket import AccessKeys, Authentication, Owner, SecretStr, is_stamped
+from libbucket import AccessKeys, Authentication, Owner, SecretStr, has_ownership_tags, is_stamped
 from libbucket.testing import builders
 
 SECRET = "do-not-print-me"
@@ -49,58 +49,67 @@ def test_an_empty_secret_is_false() -> None:
     assert SecretStr("x")
 
 
-def test_a_stamp_is_recognised_on_what_it_was_put_on() -> None:
+def test_ownership_tags_are_recognised_among_other_tags() -> None:
     owner = builders.owner()
-    assert owner.is_stamped_on(owner.stamp())
-    assert owner.is_stamped_on({**owner.stamp(), "team": "shop"})
+    assert owner.matches(owner.ownership_tags())
+    assert owner.matches({**owner.ownership_tags(), "team": "shop"})
 
 
 @pytest.mark.parametrize("key", ["objectbucket_cluster_id", "objectbucket_claim_uid"])
-def test_a_stamp_that_lacks_or_changes_what_decides_is_not_recognised(key: str) -> None:
+def test_ownership_tags_with_another_cluster_or_uid_or_without_them_are_not_recognised(key: str) -> None:
     owner = builders.owner()
-    stamp = owner.stamp()
-    assert not owner.is_stamped_on({**stamp, key: "another"})
-    del stamp[key]
-    assert not owner.is_stamped_on(stamp)
+    tags = owner.ownership_tags()
+    assert not owner.matches({**tags, key: "another"})
+    del tags[key]
+    assert not owner.matches(tags)
 
 
-def test_a_stamp_with_a_name_that_the_store_cut_is_recognised() -> None:
+def test_ownership_tags_with_a_truncated_name_are_recognised() -> None:
     owner = builders.owner(name="a-very-long-name")
-    assert owner.is_stamped_on({**owner.stamp(), "objectbucket_claim_name": "a-very-l"})
+    assert owner.matches({**owner.ownership_tags(), "objectbucket_claim_name": "a-very-l"})
 
 
-def test_the_stamp_says_whose_the_bucket_is_under_keys_that_every_store_takes() -> None:
-    stamp = Owner(cluster_id="c", namespace="n", name="m", uid="u").stamp()
-    assert sorted(stamp.values()) == ["c", "m", "n", "u"]
-    assert all(key.isidentifier() and key.islower() for key in stamp)
+def test_ownership_tags_have_keys_that_every_store_accepts() -> None:
+    tags = Owner(cluster_id="c", namespace="n", name="m", uid="u").ownership_tags()
+    assert sorted(tags.values()) == ["c", "m", "n", "u"]
+    assert all(key.isidentifier() and key.islower() for key in tags)
 
 
-def test_a_request_cannot_be_changed_on_its_way() -> None:
+def test_deprecated_names_of_the_ownership_methods_still_work() -> None:
+    owner = dataclasses.replace(builders.owner(), earlier_uids=("uid-0",))
+    tags = owner.stamp()
+    assert tags == owner.ownership_tags()
+    assert owner.is_stamped_on(tags)
+    assert owner.was_stamped_on({**tags, "objectbucket_claim_uid": "uid-0"})
+    assert is_stamped(tags)
+
+
+def test_a_request_is_immutable() -> None:
     request = builders.options()
     with pytest.raises(dataclasses.FrozenInstanceError):
         request.bucket_name = "another"  # type: ignore[misc] # that is the point
 
 
-def test_a_record_gives_its_bucket_and_state_directly() -> None:
-    record = builders.intent(builders.options(bucket_name="photos-1"))
-    assert (record.bucket_name, record.additional_state) == ("photos-1", {})
+def test_an_object_bucket_has_its_bucket_name_and_state_as_properties() -> None:
+    ob = builders.intent(builders.options(bucket_name="photos-1"))
+    assert (ob.bucket_name, ob.additional_state) == ("photos-1", {})
 
 
-@pytest.mark.parametrize("key", list(builders.owner().stamp()))
-def test_what_carries_a_part_of_any_stamp_is_stamped(key: str) -> None:
-    assert is_stamped({key: "x"})
-    assert not is_stamped({"team": "shop"})
+@pytest.mark.parametrize("key", list(builders.owner().ownership_tags()))
+def test_a_part_of_the_ownership_tags_is_recognised(key: str) -> None:
+    assert has_ownership_tags({key: "x"})
+    assert not has_ownership_tags({"team": "shop"})
 
 
-def test_what_nobody_stamped_is_the_owners_only_where_it_was_taken_over() -> None:
+def test_a_bucket_without_ownership_tags_is_the_owners_only_if_it_was_taken_over() -> None:
     owner = builders.owner()
     assert owner.owns({"team": "shop"}, taken_over=True)
     assert not owner.owns({"team": "shop"}, taken_over=False)
 
 
 @pytest.mark.parametrize("taken_over", [True, False])
-def test_what_somebody_stamped_is_that_owners_whatever_was_taken_over(taken_over: bool) -> None:
+def test_ownership_tags_decide_also_after_a_takeover(taken_over: bool) -> None:
     owner = builders.owner()
     other = dataclasses.replace(owner, uid="another")
-    assert owner.owns(owner.stamp(), taken_over=taken_over)
-    assert not owner.owns(other.stamp(), taken_over=taken_over)
+    assert owner.owns(owner.ownership_tags(), taken_over=taken_over)
+    assert not owner.owns(other.ownership_tags(), taken_over=taken_over)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))  # what the tests import, too
-sys.path.extend(str(Path(__file__).parents[2] / "packages" / name / "tests/support") for name in ("aws-s3", "minio"))
-sys.path.extend(str(Path(__file__).parents[1] / folder) for folder in ("integration/support", "demo"))
-
-from chart_world import Tools
-from minio_server import MinioServer, minio_binary, minio_server
-
 from libbucket.testing.controlplane import ControlPlane, control_plane
 from libbucket.testing.fixtures import namespace
+from testkit.chart.environment import Tools
+from testkit.minio.server import MinioServer, minio_binary, minio_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from chart_world import CHART, a_release, one, render, rendered_provisioner
 from kubernetes.client.exceptions import ApiException
-from tenant import FINALIZER, OBC, Tenant, wait_until
 
 from libbucket.testing.admin import KubeAdmin
 from libbucket.testing.builders import a_claim
+from testkit.chart.environment import CHART, a_release, one, render, rendered_provisioner
+from testkit.chart.tenant import FINALIZER, OBC, Tenant, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from chart_world import Manifest
-    from minio_server import MinioServer
-
     from libbucket.testing.controlplane import ControlPlane
+    from testkit.chart.environment import Manifest
+    from testkit.minio.server import MinioServer
 
 PROVISIONER = "policy.test/bucket"
 SYSTEM, TENANT = "/api/v1/namespaces/kube-system", "/api/v1/namespaces/policy-tenant"

@@ -11,20 +11,20 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import REGION, AwsAdministrator
-from aws_servers import ministack
-from chart_world import ROOT, Tools, rendered_provisioner
-from go_aws_claims import in_aws, in_the_cluster
-from minio_backend import MinioAdministrator
-from store_shop import Shop
-from stores.aws_s3 import AwsStore
+
+from testkit.aws_s3.backend import REGION, AwsAdministrator
+from testkit.aws_s3.emulators import ministack
+from testkit.chart.environment import ROOT, Tools, rendered_provisioner
+from testkit.cluster.go_aws_claims import in_aws, in_the_cluster
+from testkit.cluster.store_environment import StoreEnvironment
+from testkit.minio.backend import MinioAdministrator
+from testkit.stores.aws_s3 import AwsStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minio_server import MinioServer
-
     from libbucket.testing.controlplane import ControlPlane
+    from testkit.minio.server import MinioServer
 
 PAGE = (ROOT / "docs" / "deploying.md").read_text()
 WITHOUT_HELM = (ROOT / "deploy" / "README.md").read_text()
@@ -162,7 +162,7 @@ def test_a_claim_of_the_go_provisioner_changes_hands(reader: Reader, cluster: Co
         reader.enter(f"kubectl create namespace {name}")
     reader.enter("kubectl create deployment aws-s3-provisioner --namespace s3-provisioner --image=theirs --replicas=1")
     with ministack() as server:
-        shop = Shop(cluster, "shop", "aws-s3", AwsStore(server))
+        shop = StoreEnvironment(cluster, "shop", "aws-s3", AwsStore(server))
         shop.provisioner_name = "aws-s3.io/bucket"
         keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
         shop.make_admin_secret("admin", keys)

@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from chart_world import BACKENDS, Refused, Tools, a_release, one, rendered_provisioner
-from minio_backend import MinioAdministrator
-from rights import Right
-from tenant import Tenant, wait_until
 
-from helm_chart import CHART
+from chart.helm_chart import CHART
+from testkit.chart.environment import BACKENDS, Refused, Tools, a_release, one, rendered_provisioner
+from testkit.chart.permissions import Right
+from testkit.chart.tenant import Tenant, wait_until
+from testkit.minio.backend import MinioAdministrator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chart_world import Manifest
-    from minio_server import MinioServer
-
     from libbucket.testing.controlplane import ControlPlane
+    from testkit.chart.environment import Manifest
+    from testkit.minio.server import MinioServer
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CLAIMS = f"{CRDS}/objectbucketclaims.objectbucket.io"

@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from chart_world import CHART, ROOT, a_release, one, render
 from prometheus_client.parser import text_string_to_metric_families
-from tenant import SECONDS, Tenant
 
 from libbucket._metrics import PHASES, REASONS, RESULTS, VERBS
 from libbucket._outcomes import MEANINGS, Actor
 from libbucket.errors import Reason
 from libbucket.testing.binaries import go_binary
 from libbucket.testing.provisioner_process import provisioner_process
+from testkit.chart.environment import CHART, ROOT, a_release, one, render
+from testkit.chart.tenant import SECONDS, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minio_server import MinioServer
-
     from libbucket.testing.controlplane import ControlPlane
+    from testkit.minio.server import MinioServer
 
 EVERYTHING = a_release(
     metrics={"prometheusRule": {"enabled": True}, "serviceMonitor": {"enabled": True}, "dashboard": {"enabled": True}}

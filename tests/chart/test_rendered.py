@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from chart_world import BACKENDS, CHART, ROOT, Manifest, Refused, Tools, a_release, one, pod_of, render
 from kubernetes.client.exceptions import ApiException
+
+from testkit.chart.environment import BACKENDS, CHART, ROOT, Manifest, Refused, Tools, a_release, one, pod_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def namespaces(kube_admin: KubeAdmin) -> Iterator[None]:
     names = ["rendered", "shop", "blog", "vault", *(f"libbucket-{backend}" for backend in BACKENDS)]
     for name in names:
         kube_admin.apply(a_namespace(name, RESTRICTED if name == "rendered" else {}))
-    definitions = kube_admin.apply_yaml(Path(__file__).parent / "support/operator_crds.yaml")
+    definitions = kube_admin.apply_yaml(Path(__file__).parent / "operator_crds.yaml")
     for definition in definitions:
         kube_admin._wait_usable(definition["metadata"]["name"])
     yield

@@ -12,19 +12,19 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from chart_world import CHART, a_release, one, render, rendered_provisioner
-from rights import rights_of
-from tenant import FINALIZER, SECONDS, Tenant, wait_until
+
+from testkit.chart.environment import CHART, a_release, one, render, rendered_provisioner
+from testkit.chart.permissions import rights_of
+from testkit.chart.tenant import FINALIZER, SECONDS, Tenant, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from chart_world import Manifest
-    from minio_server import MinioServer
-    from rights import Right
-
     from libbucket.testing.controlplane import ControlPlane
     from libbucket.testing.provisioner_process import ProvisionerProcess
+    from testkit.chart.environment import Manifest
+    from testkit.chart.permissions import Right
+    from testkit.minio.server import MinioServer
 
 NAMESPACE = "rights"
 PROVISIONER = "rights.test/bucket"

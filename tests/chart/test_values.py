@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from chart_world import BACKENDS, CHART, REGISTRY, ROOT, ChartRefused, Tools, a_release, one, render
 
-from render import documented_values, files
+from chart.render import documented_values, files
+from testkit.chart.environment import BACKENDS, CHART, REGISTRY, ROOT, ChartRefused, Tools, a_release, one, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +119,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a number as text": (a_release(replicas="two"), "'/replicas': got string, want integer"),
     "too many workers": (a_release(workers=1000), "'/workers': maximum: got 1,000, want 256"),
     "a duration without a unit": (a_release(resyncInterval="30"), "'/resyncInterval': '30' does not match pattern"),
-    "no namespace's name": (a_release(namespaces=["Shop"]), "'/namespaces/0': 'Shop' does not match pattern"),
+    "no namespace's name": (
+        a_release(namespaces=["StoreEnvironment"]),
+        "'/namespaces/0': 'StoreEnvironment' does not match pattern",
+    ),
     "a namespace twice": (a_release(namespaces=["shop", "shop"]), "'/namespaces': items at 0 and 1 are equal"),
     "a Secret without a namespace": (
         a_release(namespaces=["shop"], adminSecrets=[{"name": "admin"}]),

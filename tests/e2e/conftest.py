@@ -11,25 +11,21 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/e2e/support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/images/support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/chart/support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools/images"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/integration/support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/demo"))
 
 from installation import Installation, installed
-from store_shop import STORES, Shop
 
 from choice import find_builder
 from libbucket.testing.controlplane import ControlPlane, control_plane
 from libbucket.testing.fixtures import namespace
+from testkit.cluster.store_environment import STORES, StoreEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from store_shop import Store
-
     from builders import Builder
     from libbucket.testing.admin import KubeAdmin
+    from testkit.cluster.store_environment import Store
 
 __all__ = ["namespace"]
 
@@ -94,9 +90,9 @@ def installation(cluster: ControlPlane, engine: Builder, store_name: str) -> Ite
 @pytest.fixture
 def shop(
     cluster: ControlPlane, namespace: str, store_name: str, store: Store, installation: Installation
-) -> Iterator[Shop]:
+) -> Iterator[StoreEnvironment]:
     """Where claims are made, of classes that the installed provisioner serves."""
-    made = Shop(cluster, namespace, store_name, store)
+    made = StoreEnvironment(cluster, namespace, store_name, store)
     made.provisioner_name = installation.provisioner_name
     made.open()
     yield made

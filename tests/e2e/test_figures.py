@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 if TYPE_CHECKING:
     import pytest
     from installation import Installation
-    from store_shop import Shop
+
+    from testkit.cluster.store_environment import StoreEnvironment
 
 MEBIBYTE = 2**20
 
@@ -33,7 +34,10 @@ def mebibytes(metrics: str) -> float:
 
 
 def test_a_container_starts_in_time_and_stays_within_the_memory_that_the_chart_asks_for(
-    shop: Shop, installation: Installation, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    shop: StoreEnvironment,
+    installation: Installation,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     claims, storage_class = request.config.getoption("--claims"), shop.make_class()
     began = time.monotonic()

@@ -11,7 +11,8 @@ from libbucket.testing.application import Refused
 
 if TYPE_CHECKING:
     from installation import Installation
-    from store_shop import Shop
+
+    from testkit.cluster.store_environment import StoreEnvironment
 
 
 def holder(installation: Installation) -> str:
@@ -20,7 +21,7 @@ def holder(installation: Installation) -> str:
     return str(lease.get("spec", {}).get("holderIdentity") or "")
 
 
-def test_a_claim_is_bound_used_and_deleted(shop: Shop, installation: Installation) -> None:
+def test_a_claim_is_bound_used_and_deleted(shop: StoreEnvironment, installation: Installation) -> None:
     storage_class = shop.make_class()
     with installation.pod() as pod:
         shop.claim("photos", storage_class, generateBucketName="photos")
@@ -46,7 +47,7 @@ def test_told_to_end_it_gives_the_lease_back_within_the_grace_period(installatio
     assert not holder(installation)
 
 
-def test_when_the_one_that_works_goes_the_other_goes_on(shop: Shop, installation: Installation) -> None:
+def test_when_the_one_that_works_goes_the_other_goes_on(shop: StoreEnvironment, installation: Installation) -> None:
     storage_class = shop.make_class()
     with installation.pod() as first:
         installation.cluster.admin.wait_for(installation.lease_path, lambda lease: lease is not None, timeout=60)

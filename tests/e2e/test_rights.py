@@ -12,12 +12,14 @@ import pytest
 from installation import rendered, rules_of
 from leftovers import forget_claims
 from pods import wait_until
-from store_shop import STORES
-from world import condition
+
+from testkit.cluster.memory_environment import condition
+from testkit.cluster.store_environment import STORES
 
 if TYPE_CHECKING:
     from installation import Installation
-    from store_shop import Shop
+
+    from testkit.cluster.store_environment import StoreEnvironment
 
 RULES = {
     store: [rule for _, rule in rules_of(rendered("any", "any", f"backend={store}", "image.registry=localhost"))]
@@ -28,7 +30,7 @@ NAMES = [" and ".join(f"{'/'.join(rule['verbs'])} {each}" for each in rule["reso
 
 @pytest.mark.one_store
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
-def test_without_a_rule_what_fails_names_it(number: int, shop: Shop, installation: Installation) -> None:
+def test_without_a_rule_what_fails_names_it(number: int, shop: StoreEnvironment, installation: Installation) -> None:
     with installation.without(number) as rights, installation.pod(ready=False) as pod:
         shop.claim("photos", shop.make_class(), generateBucketName="photos")
         shop.claim("hopeless", shop.make_class(secretName="gone"), generateBucketName="photos")
@@ -38,7 +40,7 @@ def test_without_a_rule_what_fails_names_it(number: int, shop: Shop, installatio
 
 
 @pytest.mark.one_store
-def test_with_all_rules_nothing_is_missed(shop: Shop, installation: Installation) -> None:
+def test_with_all_rules_nothing_is_missed(shop: StoreEnvironment, installation: Installation) -> None:
     with installation.pod() as pod:
         shop.claim("photos", shop.make_class(), generateBucketName="photos")
         shop.claim("hopeless", shop.make_class(secretName="gone"), generateBucketName="photos")

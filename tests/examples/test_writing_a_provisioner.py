@@ -222,7 +222,7 @@ def test_a_claim_goes_through_its_life_as_the_page_tells(shelf: Path) -> None:
 
     answer = provisioner.provision(request)
     tags, limit = db.rows("SELECT tags, max_objects FROM bucket WHERE name = ?", request.bucket_name)[0]
-    assert (request.owner.is_stamped_on(json.loads(tags)), limit) == (True, 1000)
+    assert (request.owner.matches(json.loads(tags)), limit) == (True, 1000)
     assert provisioner.provision(builders.again(request, answer)) == answer
 
     provisioner.delete(builders.recorded(answer, request))

@@ -80,7 +80,7 @@ def test_the_conformance_suite_passes_inside(
             "/checkout/tests/images/support/inside.py",
             provisioner.module,
             "/tools",
-            f"/checkout/packages/{provisioner.store}/tests/support",
+            "/checkout/testkit/src",
             str(WORKERS),
             TESTS.format(provisioner.store),
         ),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))  # what the tests import, too
+from libbucket.testing.fixtures import cluster, control_plane, kube_admin, namespace
 
 # Imported, not named in pytest_plugins, which pytest takes only from the conftest at the root.
-from world import World
-
-from libbucket.testing.fixtures import cluster, control_plane, kube_admin, namespace
+from testkit.cluster.memory_environment import MemoryEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,9 +28,9 @@ def crd_directories() -> Sequence[Path]:
 
 
 @pytest.fixture
-def world(cluster: Cluster, namespace: str) -> Iterator[World]:
+def world(cluster: Cluster, namespace: str) -> Iterator[MemoryEnvironment]:
     """A namespace with a class of a provisioner of its own; `with world.core():` lets the core at it."""
-    made = World(cluster, namespace)
+    made = MemoryEnvironment(cluster, namespace)
     made.make_class()
     yield made
     made.delete_class()

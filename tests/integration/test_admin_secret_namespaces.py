@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from world import condition
 
 from libbucket.testing.memory import ADMIN_KEY
+from testkit.cluster.memory_environment import condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from world import World
+    from testkit.cluster.memory_environment import MemoryEnvironment
 
 
 @pytest.fixture
-def elsewhere(world: World) -> Iterator[str]:
+def elsewhere(world: MemoryEnvironment) -> Iterator[str]:
     """A namespace with an administrator's Secret, in which no claim is."""
     name = f"ops-{world.namespace}"
     world.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
@@ -27,7 +27,7 @@ def elsewhere(world: World) -> Iterator[str]:
 
 
 @pytest.fixture
-def storage_class(world: World, elsewhere: str) -> Iterator[str]:
+def storage_class(world: MemoryEnvironment, elsewhere: str) -> Iterator[str]:
     """A class that names that Secret."""
     parameters = {"secretName": "admin", "secretNamespace": elsewhere}
     name = world.make_class("named-" + world.class_name, parameters=parameters)
@@ -36,7 +36,7 @@ def storage_class(world: World, elsewhere: str) -> Iterator[str]:
 
 
 def test_a_class_that_names_another_namespace_is_refused_before_its_secret_is_read(
-    world: World, storage_class: str, elsewhere: str
+    world: MemoryEnvironment, storage_class: str, elsewhere: str
 ) -> None:
     # A Secret that is missing would be said to be, if it were read.
     world.admin.delete(f"/api/v1/namespaces/{elsewhere}/secrets/admin")
@@ -52,7 +52,7 @@ def test_a_class_that_names_another_namespace_is_refused_before_its_secret_is_re
 
 @pytest.mark.parametrize("is_limited", [True, False])
 def test_a_class_that_names_an_allowed_namespace_is_served(
-    world: World, storage_class: str, elsewhere: str, is_limited: bool
+    world: MemoryEnvironment, storage_class: str, elsewhere: str, is_limited: bool
 ) -> None:
     with world.core(admin_secret_namespaces=("vault", elsewhere) if is_limited else ()):
         world.claim(storage_class=storage_class)
@@ -60,7 +60,7 @@ def test_a_class_that_names_an_allowed_namespace_is_served(
         world.delete_claim()
 
 
-def test_a_claim_that_was_bound_before_the_limit_keeps_serving(world: World, storage_class: str) -> None:
+def test_a_claim_that_was_bound_before_the_limit_keeps_serving(world: MemoryEnvironment, storage_class: str) -> None:
     with world.core():
         world.claim(storage_class=storage_class)
         world.wait_bound()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from store_shop import STORES, Shop
-from world import condition
+
+from testkit.cluster.memory_environment import condition
+from testkit.cluster.store_environment import STORES, StoreEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str) -> Iterator[Shop]:
+def shop(cluster: Cluster, namespace: str) -> Iterator[StoreEnvironment]:
     with STORES["azure"]() as store:
-        made = Shop(cluster, namespace, "azure", store)
+        made = StoreEnvironment(cluster, namespace, "azure", store)
         made.open()
         yield made
         made.close()
 
 
-def test_the_sixth_claim_on_a_container_says_so_and_is_bound_when_one_leaves(shop: Shop) -> None:
+def test_the_sixth_claim_on_a_container_says_so_and_is_bound_when_one_leaves(shop: StoreEnvironment) -> None:
     bucket = f"{shop.namespace}-shared"
     shop.store.make_bucket(bucket)
     storage_class = shop.make_class("brownfield-class.yaml", bucketName=bucket)

@@ -15,20 +15,19 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_world import MinioServer, MinioWorld, minio_binary, minio_server
-from world import OBC, condition
 
 from libbucket.testing.in_process import core_in_process
 from libbucket.testing.processes import HOST, free_ports
 from minio_provisioner.provisioner import MinioProvisioner
+from testkit.cluster.memory_environment import OBC, condition
+from testkit.cluster.minio_environment import MinioEnvironment, MinioServer, minio_binary, minio_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from world import Wire, World
-
     from libbucket._controller.controller import Controller
     from libbucket.testing.controlplane import Cluster
+    from testkit.cluster.memory_environment import MemoryEnvironment, Wire
 
 _EVERYTHING = frozenset({"maxObjects", "maxSize", "bucketMaxSize", "bucketVersioning"})
 
@@ -46,9 +45,9 @@ def tls_server() -> Iterator[MinioServer]:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, server: MinioServer) -> Iterator[MinioWorld]:
+def shop(cluster: Cluster, namespace: str, server: MinioServer) -> Iterator[MinioEnvironment]:
     """A namespace with a provisioner for MinIO that runs in this process."""
-    made = MinioWorld(cluster, namespace, server)
+    made = MinioEnvironment(cluster, namespace, server)
     with core_in_process(
         cluster.kubeconfig, MinioProvisioner, provisioner_name=made.provisioner_name, allowed_config=_EVERYTHING
     ):
@@ -87,7 +86,7 @@ def a_web_server() -> Iterator[str]:
             thread.join()
 
 
-def wait_reason(shop: MinioWorld, reason: str, name: str = "photos") -> Wire:
+def wait_reason(shop: MinioEnvironment, reason: str, name: str = "photos") -> Wire:
     """The claim, once it shows this reason; checks what every claim that waits or failed has in common."""
     claim = shop.wait_claim(name, lambda found: condition(found).get("reason") == reason)
     assert condition(claim)["status"] == "False"
@@ -112,13 +111,13 @@ def check_failed(claim: Wire) -> str:
     return str(condition(claim)["message"])
 
 
-def use(shop: MinioWorld, name: str = "photos") -> None:
+def use(shop: MinioEnvironment, name: str = "photos") -> None:
     """Waits for the claim, and uses its bucket."""
     shop.wait_bound(name)
     shop.application(name).put(shop.bucket(name), "key", b"data")
 
 
-def wake(shop: MinioWorld, name: str = "photos") -> None:
+def wake(shop: MinioEnvironment, name: str = "photos") -> None:
     """What a person does who doesn't want to wait for the next retry."""
     shop.admin.patch(shop.claim_path(name), {"metadata": {"annotations": {"example.com/mended": "yes"}}})
 
@@ -126,7 +125,7 @@ def wake(shop: MinioWorld, name: str = "photos") -> None:
 # The class.
 
 
-def test_an_unknown_parameter_is_a_warning_and_the_claim_binds(shop: MinioWorld) -> None:
+def test_an_unknown_parameter_is_a_warning_and_the_claim_binds(shop: MinioEnvironment) -> None:
     shop.make_admin_secret()
     shop.claim("photos", shop.make_class(regoin="here"))
     use(shop)
@@ -149,7 +148,7 @@ class BadClass:
     message: tuple[str, ...] = field(default=())
 
 
-def check_mended_by_another_class(shop: MinioWorld, bad: BadClass) -> None:
+def check_mended_by_another_class(shop: MinioEnvironment, bad: BadClass) -> None:
     """The claim says what is wrong, MinIO is left alone, and the claim binds when the class is made again."""
     shop.make_admin_secret()
     before = (shop.buckets(), shop.users(), shop.policies())
@@ -164,36 +163,36 @@ def check_mended_by_another_class(shop: MinioWorld, bad: BadClass) -> None:
     use(shop)
 
 
-def test_all_mistakes_of_a_class_are_named_at_once(shop: MinioWorld) -> None:
+def test_all_mistakes_of_a_class_are_named_at_once(shop: MinioEnvironment) -> None:
     bad = {"endpoint": "ftp://minio", "region": "?", "versioning": "perhaps", "caBundle": "none"}
     check_mended_by_another_class(shop, BadClass(parameters=bad, message=tuple(bad)))
 
 
-def test_an_endpoint_that_is_down_is_waited_for(shop: MinioWorld) -> None:
+def test_an_endpoint_that_is_down_is_waited_for(shop: MinioEnvironment) -> None:
     down = {"endpoint": f"http://{HOST}:{free_ports(1)[0]}"}
     bad = BadClass(parameters=down, reason="StoreUnavailable", message=(down["endpoint"], "the connection is refused"))
     check_mended_by_another_class(shop, bad)
 
 
-def test_an_endpoint_that_answers_with_a_web_page_is_told_from_a_store(shop: MinioWorld) -> None:
+def test_an_endpoint_that_answers_with_a_web_page_is_told_from_a_store(shop: MinioEnvironment) -> None:
     with a_web_server() as url:
         bad = BadClass(parameters={"endpoint": url}, message=(url, "answers with a web page"))
         check_mended_by_another_class(shop, bad)
 
 
-def test_tls_where_plain_http_is_spoken_says_so(shop: MinioWorld) -> None:
+def test_tls_where_plain_http_is_spoken_says_so(shop: MinioEnvironment) -> None:
     url = shop.server.url.replace("http:", "https:")
     bad = BadClass(parameters={"endpoint": url}, message=(url, "say http:// in parameter endpoint"))
     check_mended_by_another_class(shop, bad)
 
 
-def test_plain_http_where_tls_is_spoken_says_so(shop: MinioWorld, tls_server: MinioServer) -> None:
+def test_plain_http_where_tls_is_spoken_says_so(shop: MinioEnvironment, tls_server: MinioServer) -> None:
     url = tls_server.url.replace("https:", "http:")
     bad = BadClass(parameters={"endpoint": url}, message=(url, "say https:// in parameter endpoint"))
     check_mended_by_another_class(shop, bad)
 
 
-def test_a_certificate_of_an_unknown_authority_is_refused(shop: MinioWorld, tls_server: MinioServer) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused(shop: MinioEnvironment, tls_server: MinioServer) -> None:
     bad = BadClass(parameters={"endpoint": tls_server.url}, message=(tls_server.url, "give its PEM in parameter"))
     check_mended_by_another_class(shop, bad)
 
@@ -201,7 +200,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(shop: MinioWorld, tls_
 # The administrator's Secret.
 
 
-def test_a_missing_admin_secret_is_waited_for(shop: MinioWorld) -> None:
+def test_a_missing_admin_secret_is_waited_for(shop: MinioEnvironment) -> None:
     shop.claim("photos", shop.make_class())
     said = check_waits(wait_reason(shop, "AdminSecretMissing"))
     assert f"Secret {shop.namespace}/minio-admin" in said
@@ -227,7 +226,7 @@ def test_a_missing_admin_secret_is_waited_for(shop: MinioWorld) -> None:
     ],
 )
 def test_an_admin_secret_that_is_of_no_use_says_why_and_can_be_mended(
-    shop: MinioWorld, held: dict[str, str], reason: str, part: str
+    shop: MinioEnvironment, held: dict[str, str], reason: str, part: str
 ) -> None:
     shop.make_admin_secret(**held)
     shop.claim("photos", shop.make_class())
@@ -250,7 +249,7 @@ def test_an_admin_secret_that_is_of_no_use_says_why_and_can_be_mended(
     ],
 )
 def test_a_claim_that_never_got_as_far_as_its_store_can_go_although_nobody_mends_its_class(
-    shop: MinioWorld, held: dict[str, str] | None, parameters: dict[str, str], reason: str
+    shop: MinioEnvironment, held: dict[str, str] | None, parameters: dict[str, str], reason: str
 ) -> None:
     if held is not None:
         shop.make_admin_secret(**held)
@@ -262,7 +261,7 @@ def test_a_claim_that_never_got_as_far_as_its_store_can_go_although_nobody_mends
     assert not [one for one in shop.admin.items(f"{OBC}/objectbuckets") if shop.namespace in one["metadata"]["name"]]
 
 
-def test_a_claim_that_has_a_bucket_waits_in_its_deletion_until_the_admin_secret_is_back(shop: MinioWorld) -> None:
+def test_a_claim_that_has_a_bucket_waits_in_its_deletion_until_the_admin_secret_is_back(shop: MinioEnvironment) -> None:
     shop.make_admin_secret()
     shop.claim("photos", shop.make_class())
     use(shop)
@@ -285,7 +284,7 @@ def test_a_claim_that_has_a_bucket_waits_in_its_deletion_until_the_admin_secret_
     ["Photos_2026", "a", "photos..2026", "127.0.0.1", "a" * 64],
     ids=lambda name: name if name[1:2] != "a" else "64",
 )
-def test_a_name_that_the_store_refuses_fails_and_a_name_that_it_takes_binds(shop: MinioWorld, name: str) -> None:
+def test_a_name_that_the_store_refuses_fails_and_a_name_that_it_takes_binds(shop: MinioEnvironment, name: str) -> None:
     shop.make_admin_secret()
     before = shop.buckets()
     storage_class = shop.make_class()
@@ -298,7 +297,7 @@ def test_a_name_that_the_store_refuses_fails_and_a_name_that_it_takes_binds(shop
     use(shop, "better")
 
 
-def test_a_claim_that_is_itself_named_with_64_characters_binds(shop: MinioWorld) -> None:
+def test_a_claim_that_is_itself_named_with_64_characters_binds(shop: MinioEnvironment) -> None:
     name = "p" * 64
     shop.make_admin_secret()
     shop.claim(name, shop.make_class(), generateBucketName=name)
@@ -307,7 +306,7 @@ def test_a_claim_that_is_itself_named_with_64_characters_binds(shop: MinioWorld)
     assert len(shop.bucket(name)) <= 63
 
 
-def test_config_keys_that_nobody_knows_or_that_are_no_strings_are_warnings(shop: MinioWorld) -> None:
+def test_config_keys_that_nobody_knows_or_that_are_no_strings_are_warnings(shop: MinioEnvironment) -> None:
     shop.make_admin_secret()
     config = {"colour": "red", "maxObjects": "10", "maxSize": 1048576, "bucketMaxSize": {"much": True}}
     shop.claim("photos", shop.make_class(), generateBucketName="photos", additionalConfig=config)
@@ -322,7 +321,7 @@ def test_config_keys_that_nobody_knows_or_that_are_no_strings_are_warnings(shop:
     assert shop.minio.settings(shop.bucket("photos"))["quota"] == 1048576
 
 
-def test_a_config_value_that_makes_no_sense_fails_until_it_is_edited(shop: MinioWorld) -> None:
+def test_a_config_value_that_makes_no_sense_fails_until_it_is_edited(shop: MinioEnvironment) -> None:
     shop.make_admin_secret()
     storage_class = shop.make_class()
     shop.claim("photos", storage_class, generateBucketName="photos", additionalConfig={"maxSize": "big"})
@@ -334,7 +333,7 @@ def test_a_config_value_that_makes_no_sense_fails_until_it_is_edited(shop: Minio
     assert not condition(shop.admin.get(shop.claim_path("photos")), "Stalled")
 
 
-def test_a_claim_with_neither_name_fails_until_it_gets_one(world: World) -> None:
+def test_a_claim_with_neither_name_fails_until_it_gets_one(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim(spec={})
         claim = world.wait_reason("InvalidClaim")
@@ -347,7 +346,9 @@ def test_a_claim_with_neither_name_fails_until_it_gets_one(world: World) -> None
     world.wait_event("Warning", "InvalidClaim")
 
 
-def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_it_is_reconciled(world: World) -> None:
+def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_it_is_reconciled(
+    world: MemoryEnvironment,
+) -> None:
     with world.core():
         world.claim(spec={"bucketName": "Not A Name"})
         told = world.wait_reason("InvalidClaim")
@@ -372,7 +373,7 @@ def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_i
     ],
 )
 def test_an_object_of_that_name_is_not_touched_and_the_claim_binds_when_it_is_gone(
-    world: World, plural: str, reason: str, data: dict[str, str]
+    world: MemoryEnvironment, plural: str, reason: str, data: dict[str, str]
 ) -> None:
     collection = world.path(plural).rpartition("/")[0]
     foreign = world.admin.create(collection, {"metadata": {"name": "photos"}, "data": data})
@@ -391,7 +392,7 @@ def test_an_object_of_that_name_is_not_touched_and_the_claim_binds_when_it_is_go
         assert world.admin.get(world.path(one))["metadata"]["ownerReferences"][0]["uid"] == claim["metadata"]["uid"]
 
 
-def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(world: World) -> None:
+def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(world: MemoryEnvironment) -> None:
     collection = world.path("secrets").rpartition("/")[0]
     foreign = world.admin.create(collection, {"metadata": {"name": "photos"}})
     with world.core():
@@ -404,7 +405,9 @@ def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(world: Wor
     assert not world.store.identities
 
 
-def test_a_claim_whose_namespace_goes_while_it_is_being_bound_says_so_and_leaves_nothing(world: World) -> None:
+def test_a_claim_whose_namespace_goes_while_it_is_being_bound_says_so_and_leaves_nothing(
+    world: MemoryEnvironment,
+) -> None:
     """What was made in the store before the namespace began to go is given back, and the namespace can go."""
     path = f"/api/v1/namespaces/{world.namespace}"
     key = f"{world.namespace}/photos"

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-
-from api_requests import settled_requests
-from load import LOOKS, NAMESPACE, STORE_CALLS, Load, metric, wait_idle
-
 from libbucket.testing.controlplane import control_plane
 from libbucket.testing.provisioner_process import provisioner_process
+from testkit.benchmark.api_requests import settled_requests
+from testkit.benchmark.load import LOOKS, NAMESPACE, STORE_CALLS, Load, metric, wait_idle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from libbucket.testing.controlplane import ControlPlane
     from libbucket.testing.provisioner_process import ProvisionerProcess

@@ -14,6 +14,7 @@ import yaml
 from kubernetes.client.exceptions import ApiException
 
 from libbucket.testing import builders
+from testkit.cluster.crd_generations import GENERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from libbucket.testing.admin import KubeAdmin
 
 OURS = Path(__file__).parents[2] / "crds"
-GENERATIONS = Path(__file__).parent / "data"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "/apis/objectbucket.io/v1alpha1"
 BUCKETS = f"{GROUP}/objectbuckets"

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from crd_generations import ROOT, generation, replace_crds
-from world import condition
+
+from testkit.cluster.crd_generations import generation, replace_crds
+from testkit.cluster.memory_environment import condition
+from testkit.repository import CRDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from world import World
+    from testkit.cluster.memory_environment import MemoryEnvironment
 
 
 @pytest.fixture
-def restored(world: World) -> Iterator[None]:
+def restored(world: MemoryEnvironment) -> Iterator[None]:
     """Our own CRDs again, whatever the test did."""
     yield
-    replace_crds(world.admin, ROOT / "crds")
+    replace_crds(world.admin, CRDS)
 
 
 @pytest.mark.usefixtures("restored")
@@ -27,7 +29,7 @@ def restored(world: World) -> Iterator[None]:
     ("file", "without_status"), [("rook.yaml", False), ("noobaa.yaml", False), ("rook.yaml", True)]
 )
 def test_claims_are_bound_edited_and_released_while_the_crds_are_replaced_and_put_back(
-    world: World, tmp_path: Path, file: str, *, without_status: bool
+    world: MemoryEnvironment, tmp_path: Path, file: str, *, without_status: bool
 ) -> None:
     with world.core(crd_interval=0.5):
         world.claim("before")
@@ -44,7 +46,7 @@ def test_claims_are_bound_edited_and_released_while_the_crds_are_replaced_and_pu
         assert len(world.store.buckets) == 2
         assert world.admin.find(world.ob_path("going")) is None
 
-        replace_crds(world.admin, ROOT / "crds")
+        replace_crds(world.admin, CRDS)
         world.wait_bound("during")
         world.claim("after")
         world.wait_bound("after")

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from world import Mortal, condition
+
+from testkit.cluster.memory_environment import Mortal, condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from world import World
+    from testkit.cluster.memory_environment import MemoryEnvironment
 
 SOON = 0.3
 HOUR = timedelta(hours=1)
@@ -31,7 +32,7 @@ class Clock:
 class Calls:
     """Notes the verbs that are called, and lets a test wait until one was called some times more."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: MemoryEnvironment) -> None:
         self._changed = threading.Condition()
         self.verbs: list[str] = []
         world.hook = self._note
@@ -47,7 +48,7 @@ class Calls:
             assert self._changed.wait_for(lambda: self.verbs.count(verb) >= wanted, timeout=20)
 
 
-def test_looking_for_drift_costs_one_look_for_each_bound_claim_and_writes_nothing(world: World) -> None:
+def test_looking_for_drift_costs_one_look_for_each_bound_claim_and_writes_nothing(world: MemoryEnvironment) -> None:
     world.claim()
     with world.core():
         world.wait_bound()
@@ -62,19 +63,19 @@ def test_looking_for_drift_costs_one_look_for_each_bound_claim_and_writes_nothin
         world.delete_claim()
 
 
-def _remove_user(world: World) -> None:
+def _remove_user(world: MemoryEnvironment) -> None:
     world.store.identities.clear()
 
 
-def _remove_permission(world: World) -> None:
+def _remove_permission(world: MemoryEnvironment) -> None:
     next(iter(world.store.identities.values())).grants.clear()
 
 
-def _bend_address(world: World) -> None:
+def _bend_address(world: MemoryEnvironment) -> None:
     world.admin.patch(world.ob_path(), {"spec": {"endpoint": {"bucketHost": "evil.invalid", "bucketPort": 1}}})
 
 
-def _change_quota(world: World) -> None:
+def _change_quota(world: MemoryEnvironment) -> None:
     next(iter(world.store.buckets.values())).max_objects = 7
 
 
@@ -88,7 +89,7 @@ def _change_quota(world: World) -> None:
     ],
 )
 def test_what_was_changed_behind_our_back_is_repaired_and_named_once_for_each_field(
-    world: World, harm: Callable[[World], None], named: list[str]
+    world: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None], named: list[str]
 ) -> None:
     with world.core():
         world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
@@ -108,7 +109,7 @@ def test_what_was_changed_behind_our_back_is_repaired_and_named_once_for_each_fi
         world.delete_claim()
 
 
-def test_an_edit_of_the_claim_is_no_drift(world: World) -> None:
+def test_an_edit_of_the_claim_is_no_drift(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
         world.wait_bound()
@@ -120,7 +121,9 @@ def test_an_edit_of_the_claim_is_no_drift(world: World) -> None:
         world.delete_claim()
 
 
-def test_a_bucket_that_is_gone_is_said_to_be_lost_until_it_is_back_and_is_never_made_anew(world: World) -> None:
+def test_a_bucket_that_is_gone_is_said_to_be_lost_until_it_is_back_and_is_never_made_anew(
+    world: MemoryEnvironment,
+) -> None:
     with world.core(resync_interval=SOON):
         world.claim()
         name = world.wait_bound()["spec"]["bucketName"]
@@ -147,15 +150,17 @@ def test_a_bucket_that_is_gone_is_said_to_be_lost_until_it_is_back_and_is_never_
         world.delete_claim()
 
 
-def test_fifty_looks_and_ten_repairs_of_an_untouched_claim_write_nothing_and_say_nothing(world: World) -> None:
+def test_fifty_looks_and_ten_repairs_of_an_untouched_claim_write_nothing_and_say_nothing(
+    world: MemoryEnvironment,
+) -> None:
     with world.core():
         world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
         world.wait_bound()
     before, said = _versions(world), len(_all_events(world))
     calls, fence = Calls(world), Mortal(100_000)
-    with world.core(resync_interval=0.05, fence=fence):
+    with world.core(resync_interval=0.05, check_leadership=fence):
         calls.wait("is_intact", 50)
-    with world.core(repair_interval=0.05, fence=fence):
+    with world.core(repair_interval=0.05, check_leadership=fence):
         calls.wait("provision", 10)
     asked = 2 * len(calls.verbs)  # the core asks before each call, and the provisioner before its request
     assert fence.left == 100_000 - asked, "nothing but the store was asked: no write to the API server"
@@ -166,7 +171,9 @@ def test_fifty_looks_and_ten_repairs_of_an_untouched_claim_write_nothing_and_say
 
 
 @pytest.mark.parametrize("harm", [_remove_user, _remove_permission])
-def test_what_a_look_finds_broken_is_repaired(world: World, harm: Callable[[World], None]) -> None:
+def test_what_a_look_finds_broken_is_repaired(
+    world: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None]
+) -> None:
     with world.core(resync_interval=SOON):
         world.claim()
         world.wait_bound()
@@ -175,7 +182,7 @@ def test_what_a_look_finds_broken_is_repaired(world: World, harm: Callable[[Worl
         world.delete_claim()
 
 
-def test_what_one_look_can_not_see_is_repaired_too_only_less_often(world: World) -> None:
+def test_what_one_look_can_not_see_is_repaired_too_only_less_often(world: MemoryEnvironment) -> None:
     with world.core(resync_interval=SOON):
         world.claim(spec={"additionalConfig": {"maxObjects": "5"}, "generateBucketName": "photos"})
         world.wait_bound()
@@ -190,7 +197,7 @@ def test_what_one_look_can_not_see_is_repaired_too_only_less_often(world: World)
         world.delete_claim()
 
 
-def test_credentials_that_end_are_replaced_when_it_is_time_and_not_before(world: World) -> None:
+def test_credentials_that_end_are_replaced_when_it_is_time_and_not_before(world: MemoryEnvironment) -> None:
     clock = Clock()
     name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
     with world.core(now=clock):
@@ -214,7 +221,7 @@ def test_credentials_that_end_are_replaced_when_it_is_time_and_not_before(world:
     world.delete_class(name)
 
 
-def test_credentials_that_ended_while_we_were_away_are_replaced_at_the_start(world: World) -> None:
+def test_credentials_that_ended_while_we_were_away_are_replaced_at_the_start(world: MemoryEnvironment) -> None:
     clock = Clock()
     name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
     with world.core(now=clock):
@@ -230,7 +237,7 @@ def test_credentials_that_ended_while_we_were_away_are_replaced_at_the_start(wor
 
 @pytest.mark.parametrize("writes", range(1, 8))
 def test_when_credentials_end_is_recorded_before_they_can_be_read_whenever_the_core_dies(
-    world: World, writes: int
+    world: MemoryEnvironment, writes: int
 ) -> None:
     clock = Clock()
     name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
@@ -240,7 +247,7 @@ def test_when_credentials_end_is_recorded_before_they_can_be_read_whenever_the_c
         first = world.secret()
     clock.time += 2 * HOUR
     fence = Mortal(writes)
-    with world.core(now=clock, fence=fence):
+    with world.core(now=clock, check_leadership=fence):
         world.until(lambda: fence.died.is_set() or world.secret() != first)
     recorded = world.admin.get(world.ob_path())["spec"]["additionalState"]["RenewAt"]
     if world.secret() != first:
@@ -251,15 +258,15 @@ def test_when_credentials_end_is_recorded_before_they_can_be_read_whenever_the_c
     world.delete_class(name)
 
 
-def _all_events(world: World) -> list[dict[str, Any]]:
+def _all_events(world: MemoryEnvironment) -> list[dict[str, Any]]:
     return world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")
 
 
-def _repairs(world: World) -> list[str]:
+def _repairs(world: MemoryEnvironment) -> list[str]:
     return sorted(event["message"] for event in _all_events(world) if event["reason"] == "DriftRepaired")
 
 
-def _works(world: World) -> bool:
+def _works(world: MemoryEnvironment) -> bool:
     """Whether what the Secret holds reaches the claim's bucket."""
     bucket = world.admin.get(world.path("configmaps"))["data"]["BUCKET_NAME"]
     held = world.secret()
@@ -271,6 +278,6 @@ def _works(world: World) -> bool:
     )
 
 
-def _versions(world: World) -> list[str]:
+def _versions(world: MemoryEnvironment) -> list[str]:
     paths = [world.claim_path(), world.ob_path(), world.path("secrets"), world.path("configmaps")]
     return [world.admin.get(path)["metadata"]["resourceVersion"] for path in paths]

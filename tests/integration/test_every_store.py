@@ -6,17 +6,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from store_shop import STORES, Shop, secret_texts
-from world import OBC
 
 from libbucket.testing.application import Refused
+from testkit.cluster.memory_environment import OBC
+from testkit.cluster.store_environment import STORES, StoreEnvironment, secret_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from store_shop import Store
-
     from libbucket.testing.controlplane import Cluster
+    from testkit.cluster.store_environment import Store
 
 _REPAIRS = ["grant", "provision"]
 
@@ -29,15 +28,15 @@ def named_store(request: pytest.FixtureRequest) -> Iterator[tuple[str, Store]]:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, named_store: tuple[str, Store]) -> Iterator[Shop]:
+def shop(cluster: Cluster, namespace: str, named_store: tuple[str, Store]) -> Iterator[StoreEnvironment]:
     name, store = named_store
-    made = Shop(cluster, namespace, name, store)
+    made = StoreEnvironment(cluster, namespace, name, store)
     made.open()
     yield made
     made.close()
 
 
-def test_a_claim_gets_a_bucket_of_its_own_and_gives_it_back(shop: Shop) -> None:
+def test_a_claim_gets_a_bucket_of_its_own_and_gives_it_back(shop: StoreEnvironment) -> None:
     storage_class = shop.make_class()
     with shop.provisioner():
         shop.claim("photos", storage_class, generateBucketName="photos")
@@ -54,7 +53,7 @@ def test_a_claim_gets_a_bucket_of_its_own_and_gives_it_back(shop: Shop) -> None:
         shop.delete_claim("neighbour")
 
 
-def test_a_claim_on_a_bucket_that_exists_gets_in_and_leaves_it_as_it_is(shop: Shop) -> None:
+def test_a_claim_on_a_bucket_that_exists_gets_in_and_leaves_it_as_it_is(shop: StoreEnvironment) -> None:
     bucket = shop.namespace + "-old"
     shop.store.make_bucket(bucket)
     shop.store.administrator().put(bucket, "2019.txt", b"written long ago")
@@ -73,7 +72,7 @@ def test_a_claim_on_a_bucket_that_exists_gets_in_and_leaves_it_as_it_is(shop: Sh
     ("storage_class", "claim"), [("class.yaml", "claim.yaml"), ("brownfield-class.yaml", "brownfield-claim.yaml")]
 )
 def test_the_example_becomes_bound_and_its_pod_finds_every_variable_that_it_uses(
-    shop: Shop, storage_class: str, claim: str
+    shop: StoreEnvironment, storage_class: str, claim: str
 ) -> None:
     bucket = shop.namespace + "-old"
     is_brownfield = "bucketName" in shop.example(storage_class)["parameters"]
@@ -99,7 +98,7 @@ def variables_of(pod: dict[str, Any], *, claim: str) -> set[str]:
     return used - {each["name"] for each in container.get("env", [])}
 
 
-def test_a_restart_and_a_look_for_drift_cost_a_bound_claim_nothing_and_one_look(shop: Shop) -> None:
+def test_a_restart_and_a_look_for_drift_cost_a_bound_claim_nothing_and_one_look(shop: StoreEnvironment) -> None:
     storage_class = shop.make_class()
     with shop.provisioner():
         shop.claim("photos", storage_class)
@@ -113,7 +112,9 @@ def test_a_restart_and_a_look_for_drift_cost_a_bound_claim_nothing_and_one_look(
         shop.delete_claim("photos")
 
 
-def test_fifty_looks_and_ten_repairs_of_claims_that_nobody_touched_write_nothing_and_say_nothing(shop: Shop) -> None:
+def test_fifty_looks_and_ten_repairs_of_claims_that_nobody_touched_write_nothing_and_say_nothing(
+    shop: StoreEnvironment,
+) -> None:
     shop.store.make_bucket(f"{shop.namespace}-old")
     key, value, _ = shop.store.config
     flags = ("--allow-additional-config", key)
@@ -139,7 +140,7 @@ def test_fifty_looks_and_ten_repairs_of_claims_that_nobody_touched_write_nothing
             shop.delete_claim(name)
 
 
-def _versions(shop: Shop) -> dict[str, str]:
+def _versions(shop: StoreEnvironment) -> dict[str, str]:
     """Of every object that is ours, and of every Event."""
     paths = [f"{OBC}/namespaces/{shop.namespace}/objectbucketclaims", f"{OBC}/objectbuckets"]
     paths += [f"/api/v1/namespaces/{shop.namespace}/{kind}" for kind in ("secrets", "configmaps", "events")]
@@ -156,7 +157,7 @@ def _counts(metrics: str) -> dict[str, float]:
     return {name: float(value) for name, value in lines if float(value)}
 
 
-def test_no_secret_is_in_a_log_line_an_event_a_condition_a_metric_or_an_object(shop: Shop) -> None:
+def test_no_secret_is_in_a_log_line_an_event_a_condition_a_metric_or_an_object(shop: StoreEnvironment) -> None:
     usual = shop.make_class()
     shop.make_admin_secret("wrong", {key: value[::-1] for key, value in shop.store.admin_secret.items()})
     wrong = shop.make_class(secretName="wrong")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from crd_generations import crds, generation
-from world import World
 
 from libbucket._kube.discovery import CrdFeatures
+from testkit.cluster.crd_generations import crds, generation
+from testkit.cluster.memory_environment import MemoryEnvironment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def test_a_claim_is_bound_edited_restarted_and_released(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, file: str, without_status: bool, features: CrdFeatures
 ) -> None:
     with crds(control_plane.admin, generation(tmp_path, file, without_status=without_status)):
-        world = World(control_plane, namespace)
+        world = MemoryEnvironment(control_plane, namespace)
         world.make_class()
         with world.core(features=features):
             world.claim()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from go_aws_claims import Left, in_aws, in_the_cluster
-from store_shop import Shop
-from stores.aws_s3 import AwsStore
-from world import condition
 
 from libbucket.testing.application import Refused
-
-sys.path.append(str(Path(__file__).parents[2] / "packages/aws-s3/tests/support"))
-from aws_backend import REGION, AwsAdministrator
-from aws_servers import AwsServer, ministack
+from testkit.aws_s3.backend import REGION, AwsAdministrator
+from testkit.aws_s3.emulators import AwsServer, ministack
+from testkit.cluster.go_aws_claims import Left, in_aws, in_the_cluster
+from testkit.cluster.memory_environment import condition
+from testkit.cluster.store_environment import StoreEnvironment
+from testkit.stores.aws_s3 import AwsStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +27,11 @@ def server() -> Iterator[AwsServer]:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, server: AwsServer) -> Iterator[Shop]:
+def shop(cluster: Cluster, namespace: str, server: AwsServer) -> Iterator[StoreEnvironment]:
     store = AwsStore(server)
     # Taking over needs more than the README's policy: the administrator lends it for the day.
     store.admin_secret = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
-    made = Shop(cluster, namespace, "aws-s3", store)
+    made = StoreEnvironment(cluster, namespace, "aws-s3", store)
     made.open()
     yield made
     made.close()
@@ -52,7 +48,7 @@ def file(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_claim_of_the_go_provisioner_keeps_its_key_and_is_given_back_whole(
-    shop: Shop, aws: AwsAdministrator, file: str
+    shop: StoreEnvironment, aws: AwsAdministrator, file: str
 ) -> None:
     bucket = f"{shop.namespace}-go"
     left = in_aws(aws, bucket)
@@ -77,7 +73,7 @@ def test_a_claim_of_the_go_provisioner_keeps_its_key_and_is_given_back_whole(
 
 
 def test_a_claim_of_the_go_provisioner_that_is_deleted_before_we_come_is_given_back_whole(
-    shop: Shop, aws: AwsAdministrator, file: str
+    shop: StoreEnvironment, aws: AwsAdministrator, file: str
 ) -> None:
     bucket = f"{shop.namespace}-go"
     left = in_aws(aws, bucket)

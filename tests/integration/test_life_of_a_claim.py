@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from world import condition
+from testkit.cluster.memory_environment import condition
 
 if TYPE_CHECKING:
-    from world import World
+    from testkit.cluster.memory_environment import MemoryEnvironment
 
 
-def test_a_claim_becomes_bound_with_secret_config_map_and_object_bucket(world: World) -> None:
+def test_a_claim_becomes_bound_with_secret_config_map_and_object_bucket(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         claim = world.wait_bound()
@@ -38,7 +38,7 @@ def test_a_claim_becomes_bound_with_secret_config_map_and_object_bucket(world: W
     assert world.events() == [("Normal", "Bound")]
 
 
-def test_the_first_status_says_pending_and_not_ready(world: World) -> None:
+def test_the_first_status_says_pending_and_not_ready(world: MemoryEnvironment) -> None:
     seen = []
 
     def look(_verb: object, _request: object) -> None:
@@ -53,7 +53,7 @@ def test_the_first_status_says_pending_and_not_ready(world: World) -> None:
     assert condition(seen[0])["status"] == "False"
 
 
-def test_a_deleted_claim_takes_everything_with_it(world: World) -> None:
+def test_a_deleted_claim_takes_everything_with_it(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()

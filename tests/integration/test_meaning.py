@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from world import OBC, Mortal, condition
 
 from libbucket import AdminSecretMissing, StoreUnavailable
 from libbucket.testing.binaries import kubectl_binary
 from libbucket.testing.builders import a_class
 from libbucket.testing.memory_store import Bucket
+from testkit.cluster.memory_environment import OBC, Mortal, condition
 
 if TYPE_CHECKING:
-    from world import World
+    from testkit.cluster.memory_environment import MemoryEnvironment
 
 
-def test_a_class_with_a_bucket_name_grants_access_to_that_bucket(world: World) -> None:
+def test_a_class_with_a_bucket_name_grants_access_to_that_bucket(world: MemoryEnvironment) -> None:
     world.store.buckets["archive"] = Bucket(stamp={})
     brownfield = world.make_class(f"{world.class_name}-b", parameters={"bucketName": "archive"})
     with world.core():
@@ -34,7 +34,7 @@ def test_a_class_with_a_bucket_name_grants_access_to_that_bucket(world: World) -
     world.delete_class(brownfield)
 
 
-def test_names_in_a_brownfield_claim_are_ignored(world: World) -> None:
+def test_names_in_a_brownfield_claim_are_ignored(world: MemoryEnvironment) -> None:
     world.store.buckets["archive"] = Bucket(stamp={})
     brownfield = world.make_class(f"{world.class_name}-b", parameters={"bucketName": "archive"})
     with world.core():
@@ -46,7 +46,7 @@ def test_names_in_a_brownfield_claim_are_ignored(world: World) -> None:
     world.delete_class(brownfield)
 
 
-def test_a_claim_without_a_name_fails_and_binds_after_an_edit(world: World) -> None:
+def test_a_claim_without_a_name_fails_and_binds_after_an_edit(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim(spec={})
         claim = world.wait_reason("InvalidClaim")
@@ -61,7 +61,7 @@ def test_a_claim_without_a_name_fails_and_binds_after_an_edit(world: World) -> N
     assert condition(bound, "Stalled") == {}
 
 
-def test_of_two_names_the_bucket_name_wins(world: World) -> None:
+def test_of_two_names_the_bucket_name_wins(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim(spec={"bucketName": "exactly-this", "generateBucketName": "other"})
         world.wait_bound()
@@ -69,7 +69,7 @@ def test_of_two_names_the_bucket_name_wins(world: World) -> None:
     assert set(world.store.buckets) == {"exactly-this"}
 
 
-def test_with_retain_the_credentials_go_and_the_bucket_stays(world: World) -> None:
+def test_with_retain_the_credentials_go_and_the_bucket_stays(world: MemoryEnvironment) -> None:
     retaining = world.make_class(f"{world.class_name}-r", reclaim_policy="Retain")
     with world.core():
         world.claim(storage_class=retaining)
@@ -81,7 +81,7 @@ def test_with_retain_the_credentials_go_and_the_bucket_stays(world: World) -> No
     world.delete_class(retaining)
 
 
-def test_what_the_object_bucket_says_decides_at_deletion(world: World) -> None:
+def test_what_the_object_bucket_says_decides_at_deletion(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         claim = world.wait_bound()
@@ -91,7 +91,7 @@ def test_what_the_object_bucket_says_decides_at_deletion(world: World) -> None:
     assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
 
 
-def test_an_edited_additional_config_is_applied_and_the_credentials_stay(world: World) -> None:
+def test_an_edited_additional_config_is_applied_and_the_credentials_stay(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         bucket = world.store.buckets[world.wait_bound()["spec"]["bucketName"]]
@@ -106,7 +106,7 @@ def test_an_edited_additional_config_is_applied_and_the_credentials_stay(world: 
         assert world.secret() == before
 
 
-def test_a_key_that_was_never_in_the_claim_leaves_the_bucket_alone(world: World) -> None:
+def test_a_key_that_was_never_in_the_claim_leaves_the_bucket_alone(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         bucket = world.store.buckets[world.wait_bound()["spec"]["bucketName"]]
@@ -119,7 +119,7 @@ def test_a_key_that_was_never_in_the_claim_leaves_the_bucket_alone(world: World)
 
 
 @pytest.mark.parametrize("field", ["bucketName", "generateBucketName", "storageClassName"])
-def test_an_edit_of_a_name_is_refused_by_the_crd(world: World, field: str) -> None:
+def test_an_edit_of_a_name_is_refused_by_the_crd(world: MemoryEnvironment, field: str) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -130,7 +130,7 @@ def test_an_edit_of_a_name_is_refused_by_the_crd(world: World, field: str) -> No
     assert field in str(refused.value.body)
 
 
-def test_a_claim_waits_for_its_class_without_a_write_and_binds_when_it_appears(world: World) -> None:
+def test_a_claim_waits_for_its_class_without_a_write_and_binds_when_it_appears(world: MemoryEnvironment) -> None:
     late = f"{world.class_name}-late"
     with world.core():
         world.claim(storage_class=late)
@@ -143,7 +143,7 @@ def test_a_claim_waits_for_its_class_without_a_write_and_binds_when_it_appears(w
     world.delete_class(late)
 
 
-def test_a_claim_that_was_ours_says_that_its_class_is_missing(world: World) -> None:
+def test_a_claim_that_was_ours_says_that_its_class_is_missing(world: MemoryEnvironment) -> None:
     late = f"{world.class_name}-late"
     with world.core():
         world.claim(storage_class=late, labels={"bucket-provisioner": world.label})
@@ -154,7 +154,7 @@ def test_a_claim_that_was_ours_says_that_its_class_is_missing(world: World) -> N
     world.delete_class(late)
 
 
-def test_a_bound_claim_is_deleted_although_its_class_is_gone(world: World) -> None:
+def test_a_bound_claim_is_deleted_although_its_class_is_gone(world: MemoryEnvironment) -> None:
     gone = world.make_class(f"{world.class_name}-gone")
     with world.core():
         world.claim(storage_class=gone)
@@ -166,7 +166,7 @@ def test_a_bound_claim_is_deleted_although_its_class_is_gone(world: World) -> No
     assert not world.store.identities
 
 
-def test_a_removed_secret_is_restored_with_a_new_key_and_the_old_one_is_gone(world: World) -> None:
+def test_a_removed_secret_is_restored_with_a_new_key_and_the_old_one_is_gone(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -181,7 +181,7 @@ def test_a_removed_secret_is_restored_with_a_new_key_and_the_old_one_is_gone(wor
     assert list(identity.keys) == [after["AWS_ACCESS_KEY_ID"]]
 
 
-def test_an_edited_secret_is_restored_and_keys_of_others_stay(world: World) -> None:
+def test_an_edited_secret_is_restored_and_keys_of_others_stay(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -198,7 +198,7 @@ def test_an_edited_secret_is_restored_and_keys_of_others_stay(world: World) -> N
     assert list(identity.keys) == [world.secret()["AWS_ACCESS_KEY_ID"]]
 
 
-def test_keys_that_another_controller_adds_stay_and_cost_no_call_to_the_store(world: World) -> None:
+def test_keys_that_another_controller_adds_stay_and_cost_no_call_to_the_store(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -216,7 +216,7 @@ def test_keys_that_another_controller_adds_stay_and_cost_no_call_to_the_store(wo
 
 @pytest.mark.parametrize("edit", [{"data": {"BUCKET_HOST": "elsewhere"}}, {"data": {"BUCKET_NAME": None}}, None])
 def test_a_config_map_that_was_edited_or_removed_is_restored_without_a_call_to_the_store(
-    world: World, edit: dict[str, object] | None
+    world: MemoryEnvironment, edit: dict[str, object] | None
 ) -> None:
     with world.core():
         world.claim()
@@ -232,7 +232,7 @@ def test_a_config_map_that_was_edited_or_removed_is_restored_without_a_call_to_t
         assert world.calls == calls
 
 
-def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(world: World) -> None:
+def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -251,7 +251,7 @@ def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(world: Wor
         assert world.calls == calls
 
 
-def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(world: World) -> None:
+def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -272,7 +272,7 @@ def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(world: World) ->
     assert len(world.store.buckets) == 1
 
 
-def test_an_object_bucket_that_vanished_while_we_were_away_is_rebuilt(world: World) -> None:
+def test_an_object_bucket_that_vanished_while_we_were_away_is_rebuilt(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -291,7 +291,7 @@ def test_an_object_bucket_that_vanished_while_we_were_away_is_rebuilt(world: Wor
     assert not world.store.buckets
 
 
-def test_a_bucket_and_user_that_are_gone_already_do_not_hold_a_deletion_up(world: World) -> None:
+def test_a_bucket_and_user_that_are_gone_already_do_not_hold_a_deletion_up(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -300,7 +300,7 @@ def test_a_bucket_and_user_that_are_gone_already_do_not_hold_a_deletion_up(world
         world.delete_claim()
 
 
-def test_claims_of_other_provisioners_are_never_written_to(world: World) -> None:
+def test_claims_of_other_provisioners_are_never_written_to(world: MemoryEnvironment) -> None:
     theirs = f"{world.class_name}-theirs"
     world.admin.create("/apis/storage.k8s.io/v1/storageclasses", a_class(name=theirs, provisioner="other.io/bucket"))
     with world.core():
@@ -312,7 +312,7 @@ def test_claims_of_other_provisioners_are_never_written_to(world: World) -> None
     world.delete_class(theirs)
 
 
-def test_a_restart_with_bound_claims_calls_no_store_and_writes_nothing(world: World) -> None:
+def test_a_restart_with_bound_claims_calls_no_store_and_writes_nothing(world: MemoryEnvironment) -> None:
     with world.core():
         for number in range(5):
             world.claim(f"claim-{number}")
@@ -329,7 +329,7 @@ def test_a_restart_with_bound_claims_calls_no_store_and_writes_nothing(world: Wo
     assert [world.admin.get(path)["metadata"]["resourceVersion"] for path in paths] == before
 
 
-def test_another_version_of_the_provisioner_goes_through_the_store_once(world: World) -> None:
+def test_another_version_of_the_provisioner_goes_through_the_store_once(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -345,7 +345,7 @@ def test_another_version_of_the_provisioner_goes_through_the_store_once(world: W
     assert world.secret() == keys
 
 
-def test_other_finalizers_labels_and_annotations_are_kept_to_the_end(world: World) -> None:
+def test_other_finalizers_labels_and_annotations_are_kept_to_the_end(world: MemoryEnvironment) -> None:
     extra: dict[str, Any] = {"finalizers": ["example.com/hold"]}
     extra |= {"labels": {"team": "shop"}, "annotations": {"note": "mine"}}
     with world.core():
@@ -364,7 +364,7 @@ def test_other_finalizers_labels_and_annotations_are_kept_to_the_end(world: Worl
     world.patch_claim({"metadata": {"finalizers": None}})
 
 
-def test_a_claim_that_went_without_its_finalizer_was_deleted_all_the_same(world: World) -> None:
+def test_a_claim_that_went_without_its_finalizer_was_deleted_all_the_same(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -378,7 +378,7 @@ def test_a_claim_that_went_without_its_finalizer_was_deleted_all_the_same(world:
         assert len(world.store.identities) == 1
 
 
-def test_a_namespace_full_of_claims_can_be_deleted(world: World) -> None:
+def test_a_namespace_full_of_claims_can_be_deleted(world: MemoryEnvironment) -> None:
     with world.core():
         for number in range(3):
             world.claim(f"claim-{number}")
@@ -391,7 +391,7 @@ def test_a_namespace_full_of_claims_can_be_deleted(world: World) -> None:
     world.admin.create("/api/v1/namespaces", {"metadata": {"name": world.namespace}})  # for the fixture to delete
 
 
-def test_kubectl_wait_works_on_phase_and_condition(world: World) -> None:
+def test_kubectl_wait_works_on_phase_and_condition(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         for what in ("jsonpath={.status.phase}=Bound", "condition=Ready"):
@@ -401,7 +401,7 @@ def test_kubectl_wait_works_on_phase_and_condition(world: World) -> None:
             assert answer.returncode == 0, answer.stderr
 
 
-def test_the_list_of_object_buckets_holds_no_credentials(world: World) -> None:
+def test_the_list_of_object_buckets_holds_no_credentials(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -412,7 +412,9 @@ def test_the_list_of_object_buckets_holds_no_credentials(world: World) -> None:
     assert world.admin.items(f"{OBC}/objectbuckets")
 
 
-def test_an_object_bucket_that_vanished_before_its_claim_was_deleted_leaves_nothing_behind(world: World) -> None:
+def test_an_object_bucket_that_vanished_before_its_claim_was_deleted_leaves_nothing_behind(
+    world: MemoryEnvironment,
+) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -426,7 +428,9 @@ def test_an_object_bucket_that_vanished_before_its_claim_was_deleted_leaves_noth
     assert not world.store.identities
 
 
-def test_a_deletion_that_was_cut_off_after_the_object_bucket_went_does_not_start_again(world: World) -> None:
+def test_a_deletion_that_was_cut_off_after_the_object_bucket_went_does_not_start_again(
+    world: MemoryEnvironment,
+) -> None:
     with world.core():
         world.claim()
         claim = world.wait_bound()
@@ -444,7 +448,9 @@ def test_a_deletion_that_was_cut_off_after_the_object_bucket_went_does_not_start
     assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
 
 
-def test_a_bound_claim_whose_edit_must_wait_goes_on_serving_and_says_what_it_waits_for(world: World) -> None:
+def test_a_bound_claim_whose_edit_must_wait_goes_on_serving_and_says_what_it_waits_for(
+    world: MemoryEnvironment,
+) -> None:
     def fail(_verb: object, _request: object) -> None:
         raise StoreUnavailable("the store is away", delay=0.2)
 
@@ -465,7 +471,7 @@ def test_a_bound_claim_whose_edit_must_wait_goes_on_serving_and_says_what_it_wai
     assert world.events().count(("Normal", "Bound")) == 1
 
 
-def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retries(world: World) -> None:
+def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retries(world: MemoryEnvironment) -> None:
     tries: list[int] = []
 
     def fail(_verb: object, _request: object) -> None:
@@ -483,7 +489,7 @@ def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retri
     assert sorted(world.events()) == [("Normal", "Bound"), ("Warning", "StoreUnavailable")]
 
 
-def test_a_bug_of_a_provisioner_shows_no_text_of_it(world: World) -> None:
+def test_a_bug_of_a_provisioner_shows_no_text_of_it(world: MemoryEnvironment) -> None:
     def leak(_verb: object, _request: object) -> None:
         raise RuntimeError("password=hunter2")
 
@@ -497,7 +503,9 @@ def test_a_bug_of_a_provisioner_shows_no_text_of_it(world: World) -> None:
 
 
 @pytest.mark.parametrize("writes", range(7))
-def test_an_object_bucket_deleted_by_hand_is_never_forgotten_whenever_the_core_dies(world: World, writes: int) -> None:
+def test_an_object_bucket_deleted_by_hand_is_never_forgotten_whenever_the_core_dies(
+    world: MemoryEnvironment, writes: int
+) -> None:
     with world.core():
         world.claim()
         world.wait_bound()
@@ -505,7 +513,7 @@ def test_an_object_bucket_deleted_by_hand_is_never_forgotten_whenever_the_core_d
         keys = world.secret()
     world.admin.delete(world.ob_path())
     fence = Mortal(writes)
-    with world.core(fence=fence):
+    with world.core(check_leadership=fence):
         assert fence.died.wait(20)
 
     with world.core():
@@ -521,7 +529,7 @@ def test_an_object_bucket_deleted_by_hand_is_never_forgotten_whenever_the_core_d
     assert not world.admin.items(f"{OBC}/objectbuckets", label_selector=f"bucket-provisioner={world.label}")
 
 
-def object_bucket_of(world: World, claim: dict[str, Any]) -> dict[str, Any] | None:
+def object_bucket_of(world: MemoryEnvironment, claim: dict[str, Any]) -> dict[str, Any] | None:
     return world.admin.find(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
 
 
@@ -530,7 +538,7 @@ def is_in_place(ob: dict[str, Any] | None) -> bool:
 
 
 def test_a_claim_whose_store_may_have_been_asked_once_is_given_back_there_whatever_is_wrong_with_its_class_later(
-    world: World,
+    world: MemoryEnvironment,
 ) -> None:
     errors: list[Exception] = [StoreUnavailable("not now")]
 
@@ -538,7 +546,7 @@ def test_a_claim_whose_store_may_have_been_asked_once_is_given_back_there_whatev
         if errors and isinstance(errors[0], StoreUnavailable):
             assert world.provisioner is not None
             assert world.provisioner._services is not None
-            world.provisioner._services.fence()  # a request is sent, and its answer never comes
+            world.provisioner._services.before_request()  # a request is sent, and its answer never comes
         if errors:
             raise errors[0]
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_world import MinioServer, MinioWorld, minio_binary, minio_server
 
 from libbucket.testing.application import Refused
 from libbucket.testing.processes import HOST
+from testkit.cluster.minio_environment import MinioEnvironment, MinioServer, minio_binary, minio_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +30,15 @@ def server() -> Iterator[MinioServer]:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, server: MinioServer) -> Iterator[MinioWorld]:
-    made = MinioWorld(cluster, namespace, server)
+def shop(cluster: Cluster, namespace: str, server: MinioServer) -> Iterator[MinioEnvironment]:
+    made = MinioEnvironment(cluster, namespace, server)
     made.make_admin_secret()
     yield made
     made.delete_classes()
 
 
 @pytest.fixture
-def provisioner(shop: MinioWorld) -> Iterator[ProvisionerProcess]:
+def provisioner(shop: MinioEnvironment) -> Iterator[ProvisionerProcess]:
     with shop.provisioner() as process:
         yield process
         for claim in shop.claims():
@@ -84,7 +84,7 @@ def counted(server: MinioServer) -> Iterator[CountingProxy]:
             thread.join()
 
 
-def check_can_use(shop: MinioWorld, name: str) -> None:
+def check_can_use(shop: MinioEnvironment, name: str) -> None:
     application, bucket = shop.application(name), shop.bucket(name)
     application.put(bucket, "mine", b"data")
     assert application.get(bucket, "mine") == b"data"
@@ -93,7 +93,7 @@ def check_can_use(shop: MinioWorld, name: str) -> None:
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_claim_gets_a_bucket_of_its_own_and_gives_all_of_it_back(shop: MinioWorld) -> None:
+def test_a_claim_gets_a_bucket_of_its_own_and_gives_all_of_it_back(shop: MinioEnvironment) -> None:
     before = (shop.buckets(), shop.users(), shop.policies())
     storage_class = shop.make_class()
     for name in ("photos", "neighbour"):
@@ -112,7 +112,7 @@ def test_a_claim_gets_a_bucket_of_its_own_and_gives_all_of_it_back(shop: MinioWo
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_class_that_names_a_bucket_lets_its_claims_in_and_out_and_keeps_the_bucket(shop: MinioWorld) -> None:
+def test_a_class_that_names_a_bucket_lets_its_claims_in_and_out_and_keeps_the_bucket(shop: MinioEnvironment) -> None:
     bucket = f"reports-{secrets.token_hex(4)}"
     shop.minio.make_bucket(bucket)
     shop.minio.application().put(bucket, "old", b"report")
@@ -135,7 +135,7 @@ def test_a_class_that_names_a_bucket_lets_its_claims_in_and_out_and_keeps_the_bu
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_bucket_that_does_not_exist_is_waited_for(shop: MinioWorld) -> None:
+def test_a_bucket_that_does_not_exist_is_waited_for(shop: MinioEnvironment) -> None:
     bucket = f"reports-{secrets.token_hex(4)}"
     shop.claim("reader", shop.make_class(bucketName=bucket))
     shop.wait_event("reader", "Warning", "BucketNotFound", f"bucket {bucket}")
@@ -150,7 +150,7 @@ def test_a_bucket_that_does_not_exist_is_waited_for(shop: MinioWorld) -> None:
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_quota_is_applied_edited_and_removed_and_the_credentials_stay(shop: MinioWorld) -> None:
+def test_a_quota_is_applied_edited_and_removed_and_the_credentials_stay(shop: MinioEnvironment) -> None:
     config = {"maxSize": "1Mi"}
     shop.claim("photos", shop.make_class(), generateBucketName="photos", additionalConfig=config)
     shop.wait_bound("photos")
@@ -168,7 +168,7 @@ def test_a_quota_is_applied_edited_and_removed_and_the_credentials_stay(shop: Mi
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_secret_that_was_deleted_comes_back_with_a_new_key_and_the_old_one_is_dead(shop: MinioWorld) -> None:
+def test_a_secret_that_was_deleted_comes_back_with_a_new_key_and_the_old_one_is_dead(shop: MinioEnvironment) -> None:
     shop.claim("photos", shop.make_class())
     shop.wait_bound("photos")
     bucket, old, held = shop.bucket("photos"), shop.application("photos"), shop.secret("photos")
@@ -187,7 +187,7 @@ def test_a_secret_that_was_deleted_comes_back_with_a_new_key_and_the_old_one_is_
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_config_map_that_was_edited_is_restored_and_the_credentials_stay(shop: MinioWorld) -> None:
+def test_a_config_map_that_was_edited_is_restored_and_the_credentials_stay(shop: MinioEnvironment) -> None:
     shop.claim("photos", shop.make_class())
     shop.wait_bound("photos")
     path = shop.path("configmaps", "photos")
@@ -206,7 +206,7 @@ def test_a_config_map_that_was_edited_is_restored_and_the_credentials_stay(shop:
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_retain_keeps_the_bucket_with_its_data_and_withdraws_the_credentials(shop: MinioWorld) -> None:
+def test_retain_keeps_the_bucket_with_its_data_and_withdraws_the_credentials(shop: MinioEnvironment) -> None:
     users = shop.users()
     shop.claim("photos", shop.make_class(reclaim_policy="Retain"))
     shop.wait_bound("photos")
@@ -222,7 +222,7 @@ def test_retain_keeps_the_bucket_with_its_data_and_withdraws_the_credentials(sho
     shop.minio.purge_bucket(bucket)
 
 
-def test_a_restart_with_bound_claims_makes_no_call_to_the_store(shop: MinioWorld) -> None:
+def test_a_restart_with_bound_claims_makes_no_call_to_the_store(shop: MinioEnvironment) -> None:
     with counted(shop.server) as proxy, shop.provisioner() as provisioner:
         storage_class = shop.make_class(endpoint=proxy.url)
         names = [f"photos-{number}" for number in range(5)]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from world import condition
-
 from libbucket import StoreUnavailable
+from testkit.cluster.memory_environment import condition
 
 if TYPE_CHECKING:
-    from world import World
+    from testkit.cluster.memory_environment import MemoryEnvironment
 
 
-def test_a_namespace_with_claims_in_every_state_goes_once_its_store_is_back(world: World) -> None:
+def test_a_namespace_with_claims_in_every_state_goes_once_its_store_is_back(world: MemoryEnvironment) -> None:
     space = f"going-{secrets.token_hex(4)}"
     path = f"/api/v1/namespaces/{space}"
     waiting = world.make_class(f"{world.class_name}-w", parameters={"purgeAfter": "72h"})

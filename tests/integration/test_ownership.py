@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from world import OBC
 
 from libbucket.testing.builders import an_object_bucket
 from libbucket.testing.memory_store import Bucket, Identity
+from testkit.cluster.memory_environment import OBC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from world import World
+    from testkit.cluster.memory_environment import MemoryEnvironment
 
 OWN_KEYS = {"AWS_ACCESS_KEY_ID": "old-key", "AWS_SECRET_ACCESS_KEY": "old-secret"}
 
 
 @contextmanager
-def colliding_namespaces(world: World) -> Iterator[tuple[str, str]]:
+def colliding_namespaces(world: MemoryEnvironment) -> Iterator[tuple[str, str]]:
     """Namespaces `x` and `x-b`: claims `b-c` and `c` in them want the same ObjectBucket name."""
     first = f"col-{secrets.token_hex(3)}"
     for name in (first, f"{first}-b"):
@@ -33,7 +33,9 @@ def colliding_namespaces(world: World) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("order", [0, 1])
-def test_two_claims_whose_object_buckets_would_have_one_name_each_get_their_own(world: World, order: int) -> None:
+def test_two_claims_whose_object_buckets_would_have_one_name_each_get_their_own(
+    world: MemoryEnvironment, order: int
+) -> None:
     with world.core(), colliding_namespaces(world) as (left, right):
         claims = [("b-c", left), ("c", right)]
         first, second = claims[order], claims[1 - order]
@@ -51,7 +53,7 @@ def test_two_claims_whose_object_buckets_would_have_one_name_each_get_their_own(
         assert not world.store.buckets
 
 
-def test_naming_a_neighbours_object_bucket_in_the_claim_gains_nothing(world: World) -> None:
+def test_naming_a_neighbours_object_bucket_in_the_claim_gains_nothing(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim("victim")
         victim = world.wait_bound("victim")
@@ -64,7 +66,7 @@ def test_naming_a_neighbours_object_bucket_in_the_claim_gains_nothing(world: Wor
     assert world.get_claim("victim")["status"]["phase"] == "Bound"
 
 
-def test_naming_a_neighbours_bucket_fails_and_touches_nothing_not_even_at_deletion(world: World) -> None:
+def test_naming_a_neighbours_bucket_fails_and_touches_nothing_not_even_at_deletion(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim("victim")
         victim = world.wait_bound("victim")
@@ -78,7 +80,7 @@ def test_naming_a_neighbours_bucket_fails_and_touches_nothing_not_even_at_deleti
     assert len(world.store.identities) == 1
 
 
-def test_a_bucket_that_lost_its_stamp_is_not_deleted_and_the_claim_says_so(world: World) -> None:
+def test_a_bucket_that_lost_its_stamp_is_not_deleted_and_the_claim_says_so(world: MemoryEnvironment) -> None:
     with world.core():
         world.claim()
         bucket = world.wait_bound()["spec"]["bucketName"]
@@ -95,7 +97,7 @@ def test_a_bucket_that_lost_its_stamp_is_not_deleted_and_the_claim_says_so(world
 
 @pytest.mark.parametrize("kind", ["secrets", "configmaps"])
 def test_a_foreign_object_of_that_name_is_left_alone_and_the_claim_binds_when_it_is_gone(
-    world: World, kind: str
+    world: MemoryEnvironment, kind: str
 ) -> None:
     reason = {"secrets": "SecretConflict", "configmaps": "ConfigMapConflict"}[kind]
     body: dict[str, Any] = {"metadata": {"name": "photos", "labels": {"bucket-provisioner": world.label}}}
@@ -111,7 +113,7 @@ def test_a_foreign_object_of_that_name_is_left_alone_and_the_claim_binds_when_it
         world.delete_claim()
 
 
-def test_a_forged_owner_reference_does_not_make_an_object_ours(world: World) -> None:
+def test_a_forged_owner_reference_does_not_make_an_object_ours(world: MemoryEnvironment) -> None:
     forged = {
         "apiVersion": "objectbucket.io/v1alpha1",
         "kind": "ObjectBucketClaim",
@@ -128,7 +130,7 @@ def test_a_forged_owner_reference_does_not_make_an_object_ours(world: World) -> 
     world.admin.patch(world.path("secrets"), {"metadata": {"finalizers": None}})
 
 
-def a_claim_of_the_go_library(world: World, *, with_claim_ref: bool = True) -> dict[str, Any]:
+def a_claim_of_the_go_library(world: MemoryEnvironment, *, with_claim_ref: bool = True) -> dict[str, Any]:
     """A bound claim with its objects, exactly as the Go library leaves them behind."""
     label = {"bucket-provisioner": world.label}
     finalizer = ["objectbucket.io/finalizer"]
@@ -166,7 +168,7 @@ def a_claim_of_the_go_library(world: World, *, with_claim_ref: bool = True) -> d
     return claim
 
 
-def test_a_claim_of_the_go_library_is_adopted_with_its_keys(world: World) -> None:
+def test_a_claim_of_the_go_library_is_adopted_with_its_keys(world: MemoryEnvironment) -> None:
     claim = a_claim_of_the_go_library(world)
     stamp = {
         "objectbucket_cluster_id": world.admin.get("/api/v1/namespaces/kube-system")["metadata"]["uid"],
@@ -192,7 +194,9 @@ def test_a_claim_of_the_go_library_is_adopted_with_its_keys(world: World) -> Non
 
 
 @pytest.mark.parametrize("stamp", [{}, None], ids=["without a stamp", "gone since"])
-def test_a_bucket_of_the_go_library_carries_no_stamp_and_gets_one(world: World, stamp: dict[str, str] | None) -> None:
+def test_a_bucket_of_the_go_library_carries_no_stamp_and_gets_one(
+    world: MemoryEnvironment, stamp: dict[str, str] | None
+) -> None:
     claim = a_claim_of_the_go_library(world)
     if stamp is not None:
         world.store.buckets["photos-go"] = Bucket(stamp=stamp)
@@ -203,7 +207,7 @@ def test_a_bucket_of_the_go_library_carries_no_stamp_and_gets_one(world: World, 
     assert not world.store.buckets
 
 
-def test_a_bucket_that_another_owner_stamped_is_not_taken_over(world: World) -> None:
+def test_a_bucket_that_another_owner_stamped_is_not_taken_over(world: MemoryEnvironment) -> None:
     a_claim_of_the_go_library(world)
     theirs = {"objectbucket_cluster_id": "another", "objectbucket_claim_uid": "another"}
     world.store.buckets["photos-go"] = Bucket(stamp=dict(theirs))
@@ -215,7 +219,7 @@ def test_a_bucket_that_another_owner_stamped_is_not_taken_over(world: World) -> 
     assert world.store.buckets["photos-go"].stamp == theirs
 
 
-def test_a_bucket_is_taken_over_once_and_later_a_lost_stamp_is_not_written_again(world: World) -> None:
+def test_a_bucket_is_taken_over_once_and_later_a_lost_stamp_is_not_written_again(world: MemoryEnvironment) -> None:
     a_claim_of_the_go_library(world)
     world.store.buckets["photos-go"] = Bucket()
     with world.core():
@@ -232,7 +236,7 @@ def test_a_bucket_is_taken_over_once_and_later_a_lost_stamp_is_not_written_again
     ("policy", "left"), [("Delete", set[str]()), ("Retain", {"photos-go"})], ids=["Delete", "Retain"]
 )
 def test_a_claim_of_the_go_library_that_is_deleted_before_it_was_adopted_is_given_back(
-    world: World, policy: str, left: set[str]
+    world: MemoryEnvironment, policy: str, left: set[str]
 ) -> None:
     a_claim_of_the_go_library(world)
     world.admin.patch(world.ob_path(), {"spec": {"reclaimPolicy": policy}})
@@ -244,7 +248,7 @@ def test_a_claim_of_the_go_library_that_is_deleted_before_it_was_adopted_is_give
     assert set(world.store.buckets) == left
 
 
-def test_an_object_bucket_whose_claim_ref_was_pruned_is_not_taken_for_ours(world: World) -> None:
+def test_an_object_bucket_whose_claim_ref_was_pruned_is_not_taken_for_ours(world: MemoryEnvironment) -> None:
     a_claim_of_the_go_library(world, with_claim_ref=False)
     before = world.admin.get(world.ob_path())["metadata"]["resourceVersion"]
     with world.core():
@@ -256,7 +260,7 @@ def test_an_object_bucket_whose_claim_ref_was_pruned_is_not_taken_for_ours(world
     world.admin.delete(world.ob_path())
 
 
-def test_a_claim_made_again_under_the_same_name_is_another_owner(world: World) -> None:
+def test_a_claim_made_again_under_the_same_name_is_another_owner(world: MemoryEnvironment) -> None:
     retains = world.make_class(f"{world.class_name}-r", reclaim_policy="Retain")
     with world.core():
         world.claim(spec={"bucketName": "photos"}, storage_class=retains)

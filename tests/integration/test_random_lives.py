@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from world import OBC, Mortal, World, condition
 
 from libbucket.testing.memory_store import Bucket
+from testkit.cluster.memory_environment import OBC, MemoryEnvironment, Mortal, condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ STEPS = 60
 NAMES = ("c", "b-c", "photos")
 
 
-class Town(World):
+class SoakEnvironment(MemoryEnvironment):
     """A world with three classes and two namespaces whose claims want the same names for their ObjectBuckets."""
 
     def __init__(self, cluster: Cluster, namespace: str, seed: int) -> None:
@@ -111,8 +111,8 @@ class Town(World):
 
 
 @pytest.fixture
-def town(cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> Iterator[Town]:
-    made = Town(cluster, namespace, request.getfixturevalue("seed"))
+def town(cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> Iterator[SoakEnvironment]:
+    made = SoakEnvironment(cluster, namespace, request.getfixturevalue("seed"))
     made.admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespaces[1]}})
     yield made
     for name in made.classes.values():
@@ -121,11 +121,11 @@ def town(cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> It
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: Town, seed: int) -> None:
+def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: SoakEnvironment, seed: int) -> None:
     assert seed  # the town's chance begins with it
     steps = 0
     while steps < STEPS:
-        with town.core(fence=Mortal(town.random.randrange(1, 25))):
+        with town.core(check_leadership=Mortal(town.random.randrange(1, 25))):
             for _ in range(town.random.randrange(1, 8)):
                 town.step()
                 steps += 1
@@ -145,7 +145,7 @@ def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: Town, 
     assert not ours(town, f"{OBC}/objectbuckets")
 
 
-def wait_for_objects_to_settle(town: Town) -> None:
+def wait_for_objects_to_settle(town: SoakEnvironment) -> None:
     """Until no ConfigMap is spoilt and no ObjectBucket is going."""
     for claim in town.claims():
         meta, names = claim["metadata"], claim["spec"]["objectBucketName"]
@@ -159,7 +159,7 @@ def wait_for_objects_to_settle(town: Town) -> None:
         town.admin.wait_for(path, lambda found: found is not None)
 
 
-def assert_all_is_known_and_works(town: Town, claims: list[dict[str, Any]]) -> None:
+def assert_all_is_known_and_works(town: SoakEnvironment, claims: list[dict[str, Any]]) -> None:
     granted = {town.classes["Grant"]}
     made = {one["spec"]["bucketName"] for one in claims if one["spec"]["storageClassName"] not in granted}
     town.assert_buckets_are(made | town.retained | {"archive"})
@@ -173,7 +173,7 @@ def assert_all_is_known_and_works(town: Town, claims: list[dict[str, Any]]) -> N
         assert_credentials_work(town, claim)
 
 
-def assert_credentials_work(town: Town, claim: dict[str, Any]) -> None:
+def assert_credentials_work(town: SoakEnvironment, claim: dict[str, Any]) -> None:
     space, name = claim["metadata"]["namespace"], claim["metadata"]["name"]
     town.namespace, before = space, town.namespace
     keys = town.secret(name)
@@ -186,5 +186,5 @@ def assert_credentials_work(town: Town, claim: dict[str, Any]) -> None:
     town.store.buckets[bucket].write(object_name, b"x")
 
 
-def ours(town: Town, path: str) -> list[dict[str, Any]]:
+def ours(town: SoakEnvironment, path: str) -> list[dict[str, Any]]:
     return town.admin.items(path, label_selector=f"bucket-provisioner={town.label}")

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 import yaml
-from crd_generations import crds, generation
 
 from libbucket.testing.certificates import Authority
 from libbucket.testing.processes import HOST, free_ports
 from libbucket.testing.provisioner_process import ProvisionerProcess, provisioner_process
+from testkit.cluster.crd_generations import crds, generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE: list[str | Path] = [sys.executable, ROOT / "examples" / "custom-backend" / "provisioner.py"]
-GENERATIONS = Path(__file__).parent / "data"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 OBC = "objectbucket.io"

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from world import OBC, Mortal, condition
+
+from testkit.cluster.memory_environment import OBC, Mortal, condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from world import Wire, World
-
     from libbucket.testing.memory_store import Bucket
+    from testkit.cluster.memory_environment import MemoryEnvironment, Wire
 
 POLICY = "objectbucket.io/deletion-policy"
 PURGE_AT = "objectbucket.io/purge-at"
@@ -39,14 +39,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def waiting(world: World) -> Iterator[str]:
+def waiting(world: MemoryEnvironment) -> Iterator[str]:
     """A class with a grace period."""
     name = world.make_class(f"{world.class_name}-waits", parameters=WAITS)
     yield name
     world.delete_class(name)
 
 
-def bind(world: World, storage_class: str, **spec: str) -> tuple[str, Bucket]:
+def bind(world: MemoryEnvironment, storage_class: str, **spec: str) -> tuple[str, Bucket]:
     """A claim that is bound, and has written something."""
     world.claim(storage_class=storage_class, spec=spec or {"generateBucketName": "photos"})
     name = world.wait_bound()["spec"]["bucketName"]
@@ -55,11 +55,11 @@ def bind(world: World, storage_class: str, **spec: str) -> tuple[str, Bucket]:
     return name, bucket
 
 
-def annotate(world: World, path: str, key: str, value: str | None) -> Wire:
+def annotate(world: MemoryEnvironment, path: str, key: str, value: str | None) -> Wire:
     return world.admin.patch(path, {"metadata": {"annotations": {key: value}}})
 
 
-def released(world: World, path: str = "") -> Wire:
+def released(world: MemoryEnvironment, path: str = "") -> Wire:
     """The ObjectBucket, once its claim has gone and its purge is planned."""
     world.admin.wait_gone(world.claim_path(), timeout=20)
     found = world.admin.get(path or world.ob_path())
@@ -67,7 +67,7 @@ def released(world: World, path: str = "") -> Wire:
     return found
 
 
-def test_a_bucket_that_is_not_empty_is_kept_untouched_until_its_author_says_purge(world: World) -> None:
+def test_a_bucket_that_is_not_empty_is_kept_untouched_until_its_author_says_purge(world: MemoryEnvironment) -> None:
     protecting = world.make_class(f"{world.class_name}-p", parameters=PROTECTS)
     with world.core():
         name, bucket = bind(world, protecting)
@@ -85,7 +85,7 @@ def test_a_bucket_that_is_not_empty_is_kept_untouched_until_its_author_says_purg
     world.delete_class(protecting)
 
 
-def test_an_emptied_bucket_goes_by_itself_though_it_is_protected(world: World) -> None:
+def test_an_emptied_bucket_goes_by_itself_though_it_is_protected(world: MemoryEnvironment) -> None:
     with world.core():
         name, bucket = bind(world, world.class_name)
         annotate(world, world.claim_path(), POLICY, "IfEmpty")
@@ -97,7 +97,7 @@ def test_an_emptied_bucket_goes_by_itself_though_it_is_protected(world: World) -
     assert name not in world.store.buckets
 
 
-def test_where_the_class_forbids_it_only_an_administrator_allows_the_purge(world: World) -> None:
+def test_where_the_class_forbids_it_only_an_administrator_allows_the_purge(world: MemoryEnvironment) -> None:
     parameters = {**PROTECTS, "purgeByAnnotation": "false"}
     protecting = world.make_class(f"{world.class_name}-p", parameters=parameters)
     with world.core():
@@ -113,7 +113,7 @@ def test_where_the_class_forbids_it_only_an_administrator_allows_the_purge(world
     assert name not in world.store.buckets
 
 
-def test_a_class_whose_rules_nobody_can_read_makes_nothing(world: World) -> None:
+def test_a_class_whose_rules_nobody_can_read_makes_nothing(world: MemoryEnvironment) -> None:
     wrong = world.make_class(f"{world.class_name}-w", parameters={"deletionPolicy": "perhaps", "purgeAfter": "3 days"})
     with world.core():
         world.claim(storage_class=wrong)
@@ -126,7 +126,7 @@ def test_a_class_whose_rules_nobody_can_read_makes_nothing(world: World) -> None
 
 
 def test_a_released_bucket_waits_for_its_purge_without_holding_up_anything(
-    world: World, waiting: str, clock: Clock
+    world: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
     with world.core(now=clock):
         name, bucket = bind(world, waiting)
@@ -150,7 +150,7 @@ def test_a_released_bucket_waits_for_its_purge_without_holding_up_anything(
 
 
 def test_a_purge_whose_time_came_while_we_were_away_is_carried_out_at_the_start(
-    world: World, waiting: str, clock: Clock
+    world: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
     with world.core(now=clock):
         name, _ = bind(world, waiting)
@@ -161,7 +161,9 @@ def test_a_purge_whose_time_came_while_we_were_away_is_carried_out_at_the_start(
     assert name not in world.store.buckets
 
 
-def test_a_purge_that_is_called_off_keeps_the_bucket_for_good(world: World, waiting: str, clock: Clock) -> None:
+def test_a_purge_that_is_called_off_keeps_the_bucket_for_good(
+    world: MemoryEnvironment, waiting: str, clock: Clock
+) -> None:
     with world.core(now=clock):
         name, bucket = bind(world, waiting)
         world.delete_claim()
@@ -180,7 +182,7 @@ def test_a_purge_that_is_called_off_keeps_the_bucket_for_good(world: World, wait
 
 @pytest.mark.parametrize("called_off", [False, True], ids=["waiting", "called off"])
 def test_a_claim_of_the_same_name_and_class_gets_the_bucket_back(
-    world: World, waiting: str, clock: Clock, *, called_off: bool
+    world: MemoryEnvironment, waiting: str, clock: Clock, *, called_off: bool
 ) -> None:
     with world.core(now=clock):
         name, bucket = bind(world, waiting)
@@ -210,7 +212,7 @@ def test_a_claim_of_the_same_name_and_class_gets_the_bucket_back(
 
 
 def test_a_claim_that_asks_for_another_bucket_leaves_the_released_one_alone(
-    world: World, waiting: str, clock: Clock
+    world: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
     with world.core(now=clock):
         name, bucket = bind(world, waiting)
@@ -231,7 +233,7 @@ def test_a_claim_that_asks_for_another_bucket_leaves_the_released_one_alone(
 
 
 def test_nobody_else_gets_a_released_bucket_by_naming_it_or_by_a_name_that_looks_alike(
-    world: World, waiting: str, clock: Clock
+    world: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
     twin, _, rest = world.namespace.rpartition("-")
     assert twin, "the namespace can be taken apart"
@@ -264,13 +266,13 @@ def test_nobody_else_gets_a_released_bucket_by_naming_it_or_by_a_name_that_looks
 
 @pytest.mark.parametrize("writes", range(1, 9))
 def test_a_release_that_dies_anywhere_ends_with_a_bucket_that_waits(
-    world: World, waiting: str, clock: Clock, writes: int
+    world: MemoryEnvironment, waiting: str, clock: Clock, writes: int
 ) -> None:
     with world.core(now=clock):
         _, bucket = bind(world, waiting)
     fence = Mortal(writes)
     world.delete_claim(wait=False)
-    with world.core(now=clock, fence=fence):
+    with world.core(now=clock, check_leadership=fence):
         world.until(lambda: fence.died.is_set() or world.admin.find(world.claim_path()) is None)
     with world.core(now=clock):
         ob = released(world)
@@ -284,14 +286,14 @@ def test_a_release_that_dies_anywhere_ends_with_a_bucket_that_waits(
 
 @pytest.mark.parametrize("writes", range(1, 12))
 def test_giving_back_that_dies_anywhere_ends_with_the_bucket_given_back(
-    world: World, waiting: str, clock: Clock, writes: int
+    world: MemoryEnvironment, waiting: str, clock: Clock, writes: int
 ) -> None:
     with world.core(now=clock):
         name, bucket = bind(world, waiting)
         world.delete_claim()
     fence = Mortal(writes)
     claim = world.claim(storage_class=waiting)
-    with world.core(now=clock, fence=fence):
+    with world.core(now=clock, check_leadership=fence):
         world.until(lambda: fence.died.is_set() or world.get_claim().get("status", {}).get("phase") == "Bound")
     clock.time += LATER  # what waits is not purged while a claim asks for it
     with world.core(now=clock):
@@ -307,14 +309,14 @@ def test_giving_back_that_dies_anywhere_ends_with_the_bucket_given_back(
 
 @pytest.mark.parametrize("writes", range(1, 5))
 def test_a_purge_that_dies_anywhere_is_finished_and_nothing_is_given_back_half_emptied(
-    world: World, waiting: str, clock: Clock, writes: int
+    world: MemoryEnvironment, waiting: str, clock: Clock, writes: int
 ) -> None:
     with world.core(now=clock):
         name, _ = bind(world, waiting)
         world.delete_claim()
     clock.time += LATER
     fence = Mortal(writes)
-    with world.core(now=clock, fence=fence):
+    with world.core(now=clock, check_leadership=fence):
         world.until(lambda: fence.died.is_set() or world.admin.find(world.ob_path()) is None)
     begun = world.admin.find(world.ob_path())
     is_begun = begun is None or "deletionTimestamp" in begun["metadata"]
@@ -328,13 +330,13 @@ def test_a_purge_that_dies_anywhere_is_finished_and_nothing_is_given_back_half_e
         world.until(lambda: not world.store.buckets)
 
 
-def _object_bucket(world: World) -> str:
+def _object_bucket(world: MemoryEnvironment) -> str:
     every = world.admin.items(f"{OBC}/objectbuckets")
     of = {"namespace": world.namespace, "name": "photos"}
     return next(str(ob["metadata"]["name"]) for ob in every if of.items() <= ob["spec"]["claimRef"].items())
 
 
-def test_a_large_purge_shows_how_far_it_is_and_lets_others_have_their_turn(world: World) -> None:
+def test_a_large_purge_shows_how_far_it_is_and_lets_others_have_their_turn(world: MemoryEnvironment) -> None:
     world.batch = 100
     seen = threading.Event()
     with world.core(workers=1):
@@ -358,7 +360,7 @@ def test_a_large_purge_shows_how_far_it_is_and_lets_others_have_their_turn(world
     assert world.events().count(("Normal", "Purging")) == 1
 
 
-def test_other_claims_are_served_between_the_steps_of_a_purge(world: World) -> None:
+def test_other_claims_are_served_between_the_steps_of_a_purge(world: MemoryEnvironment) -> None:
     world.batch = 1
     with world.core(workers=1):
         _, bucket = bind(world, world.class_name)
@@ -380,7 +382,7 @@ def test_other_claims_are_served_between_the_steps_of_a_purge(world: World) -> N
         world.delete_claim("other")
 
 
-def test_an_object_bucket_without_a_claim_says_itself_why_it_stays(world: World) -> None:
+def test_an_object_bucket_without_a_claim_says_itself_why_it_stays(world: MemoryEnvironment) -> None:
     protecting = world.make_class(f"{world.class_name}-p", parameters=PROTECTS)
     with world.core():
         name, _ = bind(world, protecting)

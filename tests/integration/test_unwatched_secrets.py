@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from world import condition
 
 from libbucket.errors import StoreUnavailable
+from testkit.cluster.memory_environment import condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from world import World
+    from testkit.cluster.memory_environment import MemoryEnvironment
 
 SOON = 0.3
 FINALIZER = "objectbucket.io/finalizer"
@@ -29,15 +29,15 @@ class Clock:
         return self.time
 
 
-def _edit_secret(world: World) -> None:
+def _edit_secret(world: MemoryEnvironment) -> None:
     world.admin.patch(world.path("secrets"), {"stringData": {"AWS_SECRET_ACCESS_KEY": "edited"}})
 
 
-def _delete_secret(world: World) -> None:
+def _delete_secret(world: MemoryEnvironment) -> None:
     world.admin.delete(world.path("secrets"))
 
 
-def _works(world: World) -> bool:
+def _works(world: MemoryEnvironment) -> bool:
     held = (world.admin.find(world.path("secrets")) or {}).get("data", {})
     if set(held) != {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}:
         return False
@@ -47,7 +47,9 @@ def _works(world: World) -> bool:
 
 
 @pytest.mark.parametrize("harm", [_edit_secret, _delete_secret])
-def test_a_secret_that_drifted_is_restored_by_the_drift_check(world: World, harm: Callable[[World], None]) -> None:
+def test_a_secret_that_drifted_is_restored_by_the_drift_check(
+    world: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None]
+) -> None:
     with world.core(watch_secrets=False, resync_interval=SOON):
         world.claim()
         world.wait_bound()
@@ -59,7 +61,7 @@ def test_a_secret_that_drifted_is_restored_by_the_drift_check(world: World, harm
         world.delete_claim()
 
 
-def test_a_restart_calls_no_store_and_takes_a_bound_claim_for_intact(world: World) -> None:
+def test_a_restart_calls_no_store_and_takes_a_bound_claim_for_intact(world: MemoryEnvironment) -> None:
     with world.core(watch_secrets=False):
         world.claim()
         bound = world.wait_bound()
@@ -74,7 +76,9 @@ def test_a_restart_calls_no_store_and_takes_a_bound_claim_for_intact(world: Worl
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_the_secret_of_a_deleted_claim_is_removed_with_the_go_library_s_finalizer(world: World, restart: bool) -> None:
+def test_the_secret_of_a_deleted_claim_is_removed_with_the_go_library_s_finalizer(
+    world: MemoryEnvironment, restart: bool
+) -> None:
     with world.core(watch_secrets=False):
         world.claim()
         world.wait_bound()
@@ -88,7 +92,7 @@ def test_the_secret_of_a_deleted_claim_is_removed_with_the_go_library_s_finalize
     assert world.admin.find(world.path("secrets")) is None
 
 
-def test_a_foreign_secret_is_left_alone_when_the_claim_is_deleted(world: World) -> None:
+def test_a_foreign_secret_is_left_alone_when_the_claim_is_deleted(world: MemoryEnvironment) -> None:
     with world.core(watch_secrets=False):
         world.claim()
         world.wait_bound()
@@ -101,22 +105,22 @@ def test_a_foreign_secret_is_left_alone_when_the_claim_is_deleted(world: World) 
     assert world.admin.get(world.path("secrets"))["metadata"]["uid"] == foreign["metadata"]["uid"]
 
 
-def _edit_claim(world: World, _clock: Clock) -> None:
+def _edit_claim(world: MemoryEnvironment, _clock: Clock) -> None:
     world.patch_claim({"spec": {"additionalConfig": {"maxObjects": "6"}}})
 
 
-def _edit_bucket(world: World, _clock: Clock) -> None:
+def _edit_bucket(world: MemoryEnvironment, _clock: Clock) -> None:
     world.admin.patch(world.ob_path(), {"spec": {"endpoint": {"bucketHost": "evil.invalid"}}})
 
 
-def _end_credentials(world: World, clock: Clock) -> None:
+def _end_credentials(world: MemoryEnvironment, clock: Clock) -> None:
     clock.time += timedelta(hours=2)
     world.patch_claim({"metadata": {"annotations": {"example.com/touched": "yes"}}})
 
 
 @pytest.mark.parametrize("event", [_edit_claim, _edit_bucket, _end_credentials])
 def test_a_missing_secret_is_written_again_by_the_one_call_that_something_else_asks_for(
-    world: World, event: Callable[[World, Clock], None]
+    world: MemoryEnvironment, event: Callable[[MemoryEnvironment, Clock], None]
 ) -> None:
     clock = Clock()
     name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
@@ -134,7 +138,7 @@ def test_a_missing_secret_is_written_again_by_the_one_call_that_something_else_a
     world.delete_class(name)
 
 
-def test_a_claim_that_lost_its_secret_is_not_ready_again_only_because_of_a_restart(world: World) -> None:
+def test_a_claim_that_lost_its_secret_is_not_ready_again_only_because_of_a_restart(world: MemoryEnvironment) -> None:
     def fail(verb: Any, _request: Any) -> None:
         if verb == "provision":
             raise StoreUnavailable("the store is down")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from helm_chart import BACKENDS, CHART, REGISTRY, ROOT, render
+from chart.helm_chart import BACKENDS, CHART, REGISTRY, ROOT, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

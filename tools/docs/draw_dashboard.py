@@ -25,6 +25,8 @@ from libbucket.testing.builders import a_claim, a_class
 from libbucket.testing.controlplane import control_plane
 from libbucket.testing.processes import HOST, Program, free_ports, fresh_directory, http_ready, running
 from libbucket.testing.provisioner_process import provisioner_process
+from testkit.repository import CRDS, ROOT
+from testkit.stores import STORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from libbucket.testing.admin import KubeAdmin
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests/demo"))
-
-from stores import STORES, Store  # noqa: E402 - from the path above
+    from testkit.stores import Store
 
 DASHBOARD = ROOT / "charts/libbucket/files/dashboard.json"
 PICTURE = ROOT / "docs/dashboard.svg"
@@ -51,7 +49,7 @@ def main() -> None:
     with ExitStack() as stack:
         cluster = stack.enter_context(control_plane(controllers=False))
         store = stack.enter_context(STORES["minio"]())
-        cluster.install_crds(ROOT / "crds")
+        cluster.install_crds(CRDS)
         prepare(cluster.admin, store)
         command = [str(Path(sys.executable).with_name(store.program)), "--resync-interval=20s"]
         provisioner = stack.enter_context(provisioner_process(command, kubeconfig=cluster.kubeconfig))

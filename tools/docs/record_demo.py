@@ -19,7 +19,6 @@ from rich.text import Text
 from libbucket.testing.progress import console
 
 ROOT = Path(__file__).parents[2]
-DEMO = ROOT / "tests/demo"
 PICTURE = ROOT / "docs/demo.svg"
 TITLE = "nox -s demo -- minio"
 WIDTH = 106
@@ -40,10 +39,10 @@ def main() -> int:
 def run_demo() -> int:
     """Exit code of the demo; what it prints is recorded."""
     console.record = True
-    sys.path.insert(0, str(DEMO))
+    sys.path.insert(0, str(ROOT / "tools"))
     sys.argv = ["demo", "minio"]
     try:
-        runpy.run_path(str(DEMO / "demo.py"), run_name="__main__")
+        runpy.run_module("demo", run_name="__main__")
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

@@ -53,6 +53,7 @@ from libbucket.types import (
     Owner,
     ReclaimPolicy,
     SecretStr,
+    has_ownership_tags,
     is_stamped,
 )
 
@@ -98,6 +99,7 @@ __all__ = [
     "Throttled",
     "drain",
     "fence_requests",
+    "has_ownership_tags",
     "is_stamped",
     "parse_json",
     "parse_quantity",

@@ -1,9 +1,9 @@
-"""Has connections ask whether they may, right before they send a request.
+"""Calls a hook immediately before each request of a urllib3 pool is sent.
 
-Of several replicas one works, and may find at any time that it is no longer that one: it was frozen, or cut off from
-the cluster for too long. A check before a call is not enough, because much can happen between it and the first byte:
-a connection is made, a handshake takes its time, an attempt fails and is made again, seconds later. Under every client
-that rides on urllib3, which are most. Knows neither Kubernetes nor a store.
+For fencing: of several replicas one leads, and may find at any time that it no longer does, because it was frozen or
+disconnected from the cluster. A check before a call is not enough: between it and the first byte a connection is
+established, a TLS handshake is made, an attempt fails and is retried seconds later. Works under every client that uses
+urllib3, which are most. Knows neither Kubernetes nor a store.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ if TYPE_CHECKING:
     from urllib3 import PoolManager
 
 
-def fence_requests(manager: PoolManager, fence: Callable[[], None]) -> None:
-    """From now on, every request through this pool manager asks the fence last, with its connection made.
+def fence_requests(manager: PoolManager, before_request: Callable[[], None]) -> None:
+    """Has every attempt of every request of a pool manager call a hook, after its connection is established.
 
     Args:
-        manager: that has no connections yet.
-        fence: raises to hold the request back; what it raises comes out of the call as it is.
+        manager: must not have connections yet.
+        before_request: usually `Services.before_request`. Raises to hold the request back; its exception leaves the
+            call unchanged.
     """
 
     class Plain(HTTPConnection):
         def request(self, *args: Any, **kwargs: Any) -> None:
             if self.is_closed:
                 self.connect()
-            fence()
+            before_request()
             super().request(*args, **kwargs)
 
     class Secure(HTTPSConnection):
         def request(self, *args: Any, **kwargs: Any) -> None:
-            fence()  # the pool has connected: it looks at the certificate first
+            before_request()  # the pool has connected already, to verify the certificate
             super().request(*args, **kwargs)
 
     class PlainPool(HTTPConnectionPool):

@@ -31,11 +31,13 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from libbucket._clock import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
+    from datetime import datetime
 
     from libbucket.types import BucketOptions, Claim, ObjectBucket, SecretStr
 
@@ -48,9 +50,9 @@ class Provisioner(ABC):
     Attributes:
         supported_config: the `spec.additionalConfig` keys that this store can do. Others become one
             Warning Event and are not handed on.
-        tracks_requests: whether `Services.fence` is asked right before *every* request to the store, with the
-            connection made: `fence_requests` does so. Then a call that failed without having asked it has sent nothing,
-            and a claim that never reached its store (unknown host, closed port, wrong certificate) can be deleted at
+        tracks_requests: whether `Services.before_request` is called before *every* request to the store, after its
+            connection is established: `fence_requests` does so. A call that fails without it has then sent nothing, and
+            a claim that never reached its store (unknown host, closed port, invalid certificate) can be deleted at
             once.
     """
 
@@ -219,13 +221,8 @@ def warn_unapplied(claim: Claim, keys: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def utc_now() -> datetime:
-    """The time, aware and in UTC."""
-    return datetime.now(UTC)
-
-
-def no_fence() -> None:
-    """The fence of a process that does not share its work with others: every request may go."""
+def _do_nothing() -> None:
+    """The request hook of a provisioner that is used without the core, as in a unit test."""
 
 
 class SecretReader(Protocol):
@@ -247,17 +244,22 @@ class Services:
 
     Attributes:
         read_secret: reads the Secret that a class names.
-        now: the core's clock, aware and in UTC: for credentials that end by themselves. Tests turn it.
-        fence: call it right before each request to the store, or have `fence_requests` do so. Of several replicas one
-            works; it raises when this one may no longer be that, because it was frozen or cut off. Let what it raises
-            through: the core knows it. Call it in the thread of the verb: a first call that ends with
-            `AdminSecretMissing`, `InvalidAdminSecret` or `InvalidParameters`, and has not asked the fence, is taken to
-            have left nothing in the store.
+        now: the core's clock, aware and in UTC, for credentials that expire. Tests set it.
+        before_request: the request hook: call it immediately before each request to the store, in the thread of the
+            verb, or have `fence_requests` call it. It checks that this replica is still the leader, and raises if it
+            may not be, because it was frozen or disconnected; do not catch what it raises. It also records that the
+            store was sent a request: a first call that fails with `AdminSecretMissing`, `InvalidAdminSecret` or
+            `InvalidParameters`, and has not called the hook, is known to have left nothing in the store.
     """
 
     read_secret: SecretReader
     now: Callable[[], datetime] = utc_now
-    fence: Callable[[], None] = no_fence
+    before_request: Callable[[], None] = _do_nothing
+
+    @property
+    def fence(self) -> Callable[[], None]:
+        """Deprecated name of `before_request`."""
+        return self.before_request
 
 
 class ProvisionerFactory(Protocol):

@@ -124,15 +124,15 @@ class Connection:
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """Whose bucket it is: what a new bucket is stamped with, and what is looked for on one that exists.
+    """The claim that owns a bucket. Its ownership tags are written to a new bucket, and compared on an existing one.
 
     Attributes:
         cluster_id: uid of the namespace `kube-system`.
         namespace: namespace of the claim.
         name: name of the claim.
-        uid: uid of the claim: a claim that is made again under the same name is another owner.
-        earlier_uids: of claims of the same namespace and name that had this bucket before, and whose record in the
-            cluster proves that it is this claim's now. Their stamp is replaced by this one: see `was_stamped_on`.
+        uid: uid of the claim: a claim that is created again with the same name is another owner.
+        earlier_uids: of claims of the same namespace and name that owned this bucket before, and whose intent in the
+            cluster proves that it is this claim's now. Their ownership tags are replaced: see `matches_earlier`.
     """
 
     cluster_id: str
@@ -141,10 +141,10 @@ class Owner:
     uid: str
     earlier_uids: tuple[str, ...] = ()
 
-    def stamp(self) -> dict[str, str]:
-        """The four facts under their standard keys, as tags, labels or metadata of a bucket.
+    def ownership_tags(self) -> dict[str, str]:
+        """The tags, labels or metadata of a bucket of this owner: four facts under their standard keys.
 
-        The keys are lower-case identifiers, because that is what all four stores take.
+        The keys are lower-case identifiers, which all four stores accept.
         """
         return {
             "objectbucket_cluster_id": self.cluster_id,
@@ -153,41 +153,50 @@ class Owner:
             "objectbucket_claim_uid": self.uid,
         }
 
-    def is_stamped_on(self, found: Mapping[str, str]) -> bool:
-        """Whether `found`, read from a bucket, is this owner's stamp.
+    def matches(self, tags: Mapping[str, str]) -> bool:
+        """Whether tags that were read from a bucket are this owner's.
 
-        Cluster and uid decide: a uid is never given twice, and names can be too long for some stores.
+        Cluster and uid decide: a uid is never reused, and names can be too long for some stores.
         """
-        return self._is_stamp_of(found, (self.uid,))
+        return self._matches(tags, (self.uid,))
 
-    def was_stamped_on(self, found: Mapping[str, str]) -> bool:
-        """Whether `found`, read from a bucket, is the stamp of an earlier claim that this bucket is taken over from.
+    def matches_earlier(self, tags: Mapping[str, str]) -> bool:
+        """Whether tags that were read from a bucket are those of an earlier claim, whose bucket was reclaimed.
 
-        Such a bucket is this claim's: `provision` replaces the stamp, `delete` and `delete_empty` take it as their own.
+        Such a bucket is this claim's: `provision` replaces the tags, `delete` and `delete_empty` accept them.
         """
-        return self._is_stamp_of(found, self.earlier_uids)
+        return self._matches(tags, self.earlier_uids)
 
-    def _is_stamp_of(self, found: Mapping[str, str], uids: tuple[str, ...]) -> bool:
-        same_cluster = found.get("objectbucket_cluster_id") == self.cluster_id
-        return same_cluster and found.get("objectbucket_claim_uid") in uids
+    def _matches(self, tags: Mapping[str, str], uids: tuple[str, ...]) -> bool:
+        same_cluster = tags.get("objectbucket_cluster_id") == self.cluster_id
+        return same_cluster and tags.get("objectbucket_claim_uid") in uids
 
-    def owns(self, found: Mapping[str, str], *, taken_over: bool) -> bool:
-        """Whether what carries `found` is this owner's.
+    def owns(self, tags: Mapping[str, str], *, taken_over: bool) -> bool:
+        """Whether a bucket or identity with these tags is this owner's.
 
-        It is by its stamp, or by an earlier claim's (`was_stamped_on`); or without anybody's, where another program
-        made it for this claim.
+        Its own tags and an earlier claim's (`matches_earlier`) prove it. A bucket without any ownership tags is the
+        owner's only if another program made it for this claim.
 
         Args:
-            found: tags, labels or metadata, as read from the store.
+            tags: tags, labels or metadata, as read from the store.
             taken_over: see `BucketOptions.taken_over`.
         """
-        is_known = self.is_stamped_on(found) or self.was_stamped_on(found)
-        return is_known or (taken_over and not is_stamped(found))
+        is_known = self.matches(tags) or self.matches_earlier(tags)
+        return is_known or (taken_over and not has_ownership_tags(tags))
+
+    # Deprecated names of the methods above; removed in 1.0.
+    stamp = ownership_tags
+    is_stamped_on = matches
+    was_stamped_on = matches_earlier
 
 
-def is_stamped(found: Mapping[str, str]) -> bool:
-    """Whether any owner, of any cluster, has put its stamp there, or a part of it is left."""
-    return any(key in found for key in Owner(cluster_id="", namespace="", name="", uid="").stamp())
+def has_ownership_tags(tags: Mapping[str, str]) -> bool:
+    """Whether tags hold the ownership tags of any owner of any cluster, or a part of them."""
+    return any(key in tags for key in Owner(cluster_id="", namespace="", name="", uid="").ownership_tags())
+
+
+is_stamped = has_ownership_tags
+"""Deprecated name of `has_ownership_tags`; removed in 1.0."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,23 +6,19 @@ server is started by the first test that asks for it.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))
-
-from aws_backend import AwsBackend
-from aws_servers import ministack, moto
-
 from libbucket.testing.conformance.world import World
+from testkit.aws_s3.backend import AwsBackend
+from testkit.aws_s3.emulators import ministack, moto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from aws_servers import AwsServer
+    from testkit.aws_s3.emulators import AwsServer
 
 OF_THE_MACHINE = ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE")
 

@@ -21,6 +21,7 @@ import msgspec
 from libbucket import _api
 from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker, Settings
 from libbucket._controller.controller import new_caches
+from libbucket._controller.services import request_hook
 from libbucket._kube.client import KubeClient
 from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._kube.errors import ClusterUnavailable, from_status, parse_status
@@ -104,7 +105,7 @@ class FakeClient(KubeClient):
         self.events: list[Json] = []
         self.on_request: Callable[[Request], Failure | None] = lambda _request: None
         self.on_response: Callable[[Request], None] = lambda _request: None
-        self._fence = lambda: None
+        self._check_leadership = lambda: None
 
     def impatient(self, seconds: float) -> FakeClient:
         del seconds
@@ -179,8 +180,9 @@ class Core:
         secrets: SecretReader = _no_secrets,
     ) -> None:
         self.client, self.clock, self.caches = FakeClient(), Clock(), new_caches()
-        sent = RequestTracker(self.client.check_fence)
-        services = Services(read_secret=secrets, now=self.clock, fence=sent.fence)
+        requests = RequestTracker()
+        hook = request_hook(self.client.check_leadership, requests)
+        services = Services(read_secret=secrets, now=self.clock, before_request=hook)
         self.provisioner = provisioner(services) if provisioner is not None else MemoryProvisioner(services)
         self.woken: list[tuple[str, float]] = []
         self.seconds = 0.0
@@ -196,7 +198,7 @@ class Core:
             now=self.clock,
         )
         store = ProvisionerCalls(
-            self.provisioner, Metrics(), self.client.check_fence, sent, lambda _: CircuitBreaker(settings)
+            self.provisioner, Metrics(), self.client.check_leadership, requests, lambda _: CircuitBreaker(settings)
         )
         self.reconciler = Reconciler(self.client, self.caches, identity, store, self.cluster)
         self.create_class()

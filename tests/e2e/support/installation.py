@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from pods import Container, account_folder, account_token, container_of, running_pod, wait_until
-from rights import rights_of
 
 from libbucket.testing.binaries import helm_binary
 from libbucket.testing.processes import fresh_directory
+from testkit.chart.permissions import rights_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from rights import Right
-
     from builders import Builder
     from libbucket.testing.controlplane import Cluster
     from libbucket.testing.provisioner_process import ProvisionerProcess
+    from testkit.chart.permissions import Right
 
 Manifest = dict[str, Any]
 ROOT: Final = Path(__file__).parents[3]

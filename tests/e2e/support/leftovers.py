@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from world import OBC
+from testkit.cluster.memory_environment import OBC
 
 if TYPE_CHECKING:
     from libbucket.testing.admin import KubeAdmin

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,11 +35,8 @@ class Outside:
     program: str = ""
 
     @contextmanager
-    def running(self, store: str) -> Iterator[dict[str, Any]]:
+    def running(self) -> Iterator[dict[str, Any]]:
         """Starts it; gives what a suite inside needs to know."""
-        folder = str(ROOT / "packages" / store / "tests/support")
-        if folder not in sys.path:
-            sys.path.append(folder)
         module = importlib.import_module(self.module)
         given = [getattr(module, self.program)()] if self.program else []
         with getattr(module, self.starter)(*given) as server:
@@ -49,9 +45,9 @@ class Outside:
 
 # Google's double runs inside, in the suite's own process.
 SERVERS: Final = {
-    "aws-s3": Outside(module="aws_servers", starter="ministack", kind="AwsServer"),
-    "azure": Outside(module="azurite_server", starter="azurite_server", kind="AzuriteServer"),
-    "minio": Outside(module="minio_server", starter="minio_server", kind="MinioServer", program="minio_binary"),
+    "aws-s3": Outside(module="testkit.aws_s3.emulators", starter="ministack", kind="AwsServer"),
+    "azure": Outside(module="testkit.azure.azurite", starter="azurite_server", kind="AzuriteServer"),
+    "minio": Outside(module="testkit.minio.server", starter="minio_server", kind="MinioServer", program="minio_binary"),
 }
 
 
@@ -60,7 +56,7 @@ def servers_outside(store: str, count: int) -> Iterator[str]:
     """Runs what the store's suite needs, once for each of `count` workers; gives it as text."""
     outside = SERVERS.get(store)
     with ExitStack() as running:
-        found = [running.enter_context(outside.running(store)) for _ in range(count)] if outside is not None else []
+        found = [running.enter_context(outside.running()) for _ in range(count)] if outside is not None else []
         yield json.dumps(found)
 
 

@@ -17,11 +17,12 @@ import structlog
 
 from libbucket import _api
 from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker, Settings
+from libbucket._clock import utc_now
 from libbucket._concurrency import LimitSettings
 from libbucket._controller.claim_states import claim_states
 from libbucket._controller.event_router import EventRouter
 from libbucket._controller.requeue_policy import RequeuePolicy
-from libbucket._controller.services import AdminSecrets
+from libbucket._controller.services import AdminSecrets, request_hook
 from libbucket._controller.threads import Threads
 from libbucket._controller.workers import Workers
 from libbucket._kube.cache import Cache, Unwatched
@@ -37,7 +38,7 @@ from libbucket._reconcile.model.intent import claim_key_of
 from libbucket._reconcile.model.names import provisioner_label
 from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Reconciler
-from libbucket.provisioner import EmptyBucketDeleter, Services, utc_now
+from libbucket.provisioner import EmptyBucketDeleter, Services
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,12 +124,13 @@ class Controller:
         self._queue = WorkQueue(clock=self._clock, pace=settings.pace, limits=limits)
         self._policy = RequeuePolicy(self._queue)
         self._threads = Threads(metrics.thread_failed)
-        sent = RequestTracker(client.check_fence)
+        requests = RequestTracker()
         admin_secrets = AdminSecrets(client, settings.admin_secret_namespaces)
-        provisioner = factory(Services(read_secret=admin_secrets, now=settings.now, fence=sent.fence))
+        hook = request_hook(client.check_leadership, requests)
+        provisioner = factory(Services(read_secret=admin_secrets, now=settings.now, before_request=hook))
         identity = self._identity(provisioner)
         cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
-        store = ProvisionerCalls(provisioner, metrics, client.check_fence, sent, self._new_breaker)
+        store = ProvisionerCalls(provisioner, metrics, client.check_leadership, requests, self._new_breaker)
         self._reconciler = Reconciler(client, self._caches, identity, store, cluster)
         self._router = EventRouter(
             self._queue, self._caches, identity, forget=self._reconciler.forget, leads=self._works

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from libbucket import _api
-from libbucket._reconcile.model.intent import claim_key_of, encode, owner_of, record_of
+from libbucket._reconcile.model.intent import claim_key_of, encode, intent_of, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,10 +109,10 @@ def _without_notes(bucket: _api.ObjectBucketObject) -> _api.ObjectBucketObject:
     A retry takes a note off before its call and writes it again afterwards. The watch may report both before the
     answers to the writes are in the cache; if they woke the claim, retries would follow each other without back-off.
     """
-    record = record_of(bucket)
-    if record is None:
+    intent = intent_of(bucket)
+    if intent is None:
         return bucket
-    plain = encode(msgspec.structs.replace(record, is_unasked=False, has_worked=False))
+    plain = encode(msgspec.structs.replace(intent, store_never_called=False, has_worked=False))
     annotations = {**(bucket.metadata.annotations or {}), _api.RECORD: plain}
     metadata = msgspec.structs.replace(bucket.metadata, annotations=annotations, resource_version="")
     return msgspec.structs.replace(bucket, metadata=metadata)

@@ -1,7 +1,7 @@
 """Leader election: of several replicas one works, the others stand by.
 
-Between the Lease in the cluster and everything that writes: `fence` is asked before each write and raises as
-soon as this replica may no longer be the leader. What keeps two from working at once:
+Between the Lease in the cluster and everything that writes: `check_leadership` is called before each write and raises
+as soon as this replica may no longer be the leader. What keeps two from working at once:
 
 - The leader counts from *before* it sent its last successful renewal, and stops itself after the renew
   deadline. Others wait for the whole lease duration, which is longer, counted from *after* they first saw
@@ -12,7 +12,7 @@ soon as this replica may no longer be the leader. What keeps two from working at
 - Work belongs to the term in which it began. A replica that loses the Lease and wins it back does not go on with what
   it had half done: another may have led in between, and what the work had read of the world is old.
 
-Writes of the Lease itself use a client without a fence. Knows nothing of claims.
+Writes of the Lease itself use a client without a leadership check. Knows nothing of claims.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class LeaderElector:
     """One replica's part in the election. `run` it in a thread of its own.
 
     Args:
-        client: without a fence.
+        client: without a leadership check.
         settings: which Lease, and how patient.
         clock: in seconds, never jumping back.
         on_failure: told when an attempt ended in an unexpected exception.
 
     Attributes:
-        acquired: set while this replica is the leader. For waiting; before a write ask `fence`.
+        acquired: set while this replica is the leader. For waiting; before a write call `check_leadership`.
     """
 
     def __init__(
@@ -127,8 +127,8 @@ class LeaderElector:
         """Ties what this thread does from now on to the present term."""
         self._work.term = self._term
 
-    def fence(self) -> None:
-        """Lets the leader pass, with work of this term.
+    def check_leadership(self) -> None:
+        """Returns if this replica leads, and the work of this thread began in the present term.
 
         Raises:
             LeadershipLost: this replica is not, or may no longer be, the leader; or it is again, and this thread began

@@ -1,4 +1,4 @@
-"""The services that the core hands to a provisioner: reading an administrator's Secret.
+"""The services that the core hands to a provisioner: reading an administrator's Secret, and the request hook.
 
 Who may write StorageClasses chooses which Secret is read, and to which server its content is used: an operator can
 limit that to some namespaces, where RBAC, in a release for the whole cluster, can't.
@@ -14,9 +14,10 @@ from libbucket._reconcile.model.manifests import decode_data
 from libbucket.errors import AdminSecretMissing, InvalidParameters, Reason, RetrySoon
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from libbucket._kube.client import KubeClient
+    from libbucket._reconcile.apply.request_tracker import RequestTracker
     from libbucket.types import SecretStr
 
 
@@ -51,6 +52,23 @@ class AdminSecrets:
             raise AdminSecretMissing(f"{where} may not be read: grant the provisioner 'get' on it") from error
         except KubeError as error:
             raise RetrySoon(f"{where} could not be read", reason=Reason.CLUSTER_UNAVAILABLE) from error
+
+
+def request_hook(check_leadership: Callable[[], None], requests: RequestTracker) -> Callable[[], None]:
+    """Builds `Services.before_request`, which serves fencing and request tracking at once.
+
+    Authors of provisioners have one hook to call, so that they cannot forget one of the two.
+
+    Args:
+        check_leadership: raises `LeadershipLost` to hold a request back.
+        requests: records requests that are sent.
+    """
+
+    def before_request() -> None:
+        check_leadership()
+        requests.record_request()
+
+    return before_request
 
 
 def _not_allowed(namespace: str, allowed: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Requests to the API server: bytes out, typed objects in, errors typed.
 
 Rides on `connection` for configuration, authentication, TLS and connections. Knows HTTP and the API's conventions;
-knows nothing of caches, claims or who may write when: for that it asks a `fence` before each write.
+knows nothing of caches or claims. Whether this replica may write is checked by a callable before each write.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from libbucket._kube.errors import (
 )
 from libbucket._kube.resources import NAMESPACES
 from libbucket._kube.tolerant_json import decode
-from libbucket._kube.transport import Request
-from libbucket.provisioner import no_fence
+from libbucket._kube.transport import Request, no_leadership_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +53,8 @@ class KubeClient:
     Args:
         config: to begin with.
         access: where that came from, so that changes of it are followed; None if it never changes.
-        fence: called before each write, and again when its connection is made; raises `LeadershipLost` to hold it back.
+        check_leadership: called before each write, and again when its connection is established; raises
+            `LeadershipLost` to hold the write back.
         pool_size: connections kept open; about one per thread that makes requests.
     """
 
@@ -63,11 +63,11 @@ class KubeClient:
         config: ClientConfig,
         *,
         access: Access | None = None,
-        fence: Callable[[], None] = no_fence,
+        check_leadership: Callable[[], None] = no_leadership_check,
         pool_size: int = 32,
     ) -> None:
         self._connection = Connection(config, access, pool_size)
-        self._fence = fence
+        self._check_leadership = check_leadership
         self._seconds = READ_SECONDS
 
     @property
@@ -83,21 +83,25 @@ class KubeClient:
         """
         self._connection.cluster_id = cluster_id
 
-    def fenced(self, fence: Callable[[], None]) -> KubeClient:
-        """The same connections with a fence before each write."""
-        twin = copy(self)
-        twin._fence = fence  # noqa: SLF001 - a twin of ourselves
-        return twin
+    def fenced(self, check_leadership: Callable[[], None]) -> KubeClient:
+        """A client on the same connections, with a leadership check before each write."""
+        clone = copy(self)
+        clone._check_leadership = check_leadership  # noqa: SLF001 - a copy of ourselves
+        return clone
 
     def impatient(self, seconds: float) -> KubeClient:
-        """The same connections with another time limit for each answer: for what is useless when it comes late."""
-        twin = copy(self)
-        twin._seconds = seconds  # noqa: SLF001 - a twin of ourselves
-        return twin
+        """A client on the same connections, with another time limit for each answer."""
+        clone = copy(self)
+        clone._seconds = seconds  # noqa: SLF001 - a copy of ourselves
+        return clone
 
-    def check_fence(self) -> None:
-        """Raises `LeadershipLost` where a write would be held back now; for calls that go elsewhere."""
-        self._fence()
+    def check_leadership(self) -> None:
+        """The same check, for requests to other servers.
+
+        Raises:
+            LeadershipLost: this replica may no longer be the leader.
+        """
+        self._check_leadership()
 
     def read(self, resource: Resource[T], name: str, *, namespace: str = "") -> T:
         """Reads one object.
@@ -219,9 +223,9 @@ class KubeClient:
         self._connection.close()
 
     def _write(self, method: str, path: str, content_type: str, body: dict[str, Any]) -> bytes:
-        self._fence()
+        self._check_leadership()
         headers = {"Accept": _JSON, "Content-Type": content_type}
-        with self._connection.fenced(self._fence):
+        with self._connection.fenced(self._check_leadership):
             response = self._send(method, path, headers, body, self._seconds)
         return self._body(response)
 

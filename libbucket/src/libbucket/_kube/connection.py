@@ -24,8 +24,7 @@ from libbucket._api import Metadata
 from libbucket._backoff import Backoff
 from libbucket._kube.client_config import FileReader
 from libbucket._kube.errors import Misconfigured
-from libbucket._kube.transport import Request, Sending, Transport
-from libbucket.provisioner import no_fence
+from libbucket._kube.transport import Request, RequestHook, Transport, no_leadership_check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +88,7 @@ class Connection:
         self._refusals = 0
         self._refused_at = -_REFUSALS_FORGOTTEN_SECONDS
         self._random = Random()  # noqa: S311 - jitter, not a secret
-        self._sending = Sending()
+        self._hook = RequestHook()
         self._streams: WeakSet[urllib3.BaseHTTPResponse] = WeakSet()
         self._log = structlog.get_logger()
         self._problem = ""
@@ -122,13 +121,13 @@ class Connection:
         self._streams.add(stream)
 
     @contextmanager
-    def fenced(self, fence: Callable[[], None]) -> Iterator[None]:
-        """Requests of this thread ask `fence` last, with their connection made, until the block ends."""
-        self._sending.fence = fence
+    def fenced(self, check_leadership: Callable[[], None]) -> Iterator[None]:
+        """Until the block ends, requests of this thread check leadership after their connection is established."""
+        self._hook.before_request = check_leadership
         try:
             yield
         finally:
-            self._sending.fence = no_fence
+            self._hook.before_request = no_leadership_check
 
     def close(self) -> None:
         """Closes the idle connections."""
@@ -170,7 +169,7 @@ class Connection:
             self._take(live)
 
     def _connect(self, config: ClientConfig) -> Transport:
-        return Transport(config.address, self._sending.check, self._pool_size)
+        return Transport(config.address, self._hook, self._pool_size)
 
     def _check_cluster(self, live: Live) -> None:
         """Claims of another cluster must not be taken for those of this one.

@@ -1,4 +1,4 @@
-"""Connections to one API server: TLS, proxies, time limits, retries of what was cut off, the fence.
+"""Connections to one API server: TLS, proxies, time limits, retries of interrupted requests, fencing.
 
 Between `connection`, which replaces one transport by another, and urllib3. Knows nothing of files or of what is sent.
 """
@@ -19,7 +19,6 @@ from urllib3.util import make_headers, parse_url
 from libbucket._kube.errors import Misconfigured
 from libbucket._kube.tls import build_context
 from libbucket.fencing import fence_requests
-from libbucket.provisioner import no_fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,14 +33,17 @@ _USER_AGENT: Final = "libbucket"
 _CLOSED_POOLS: Final = 3
 
 
-class Sending(threading.local):
-    """What each thread asks right before it sends."""
+def no_leadership_check() -> None:
+    """For reads, and for a process without other replicas."""
 
-    fence: Callable[[], None] = staticmethod(no_fence)
 
-    def check(self) -> None:
-        """Asks it."""
-        self.fence()
+class RequestHook(threading.local):
+    """What each thread calls immediately before it sends a request."""
+
+    before_request: Callable[[], None] = staticmethod(no_leadership_check)
+
+    def __call__(self) -> None:
+        self.before_request()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +70,17 @@ class Transport:
 
     Args:
         address: of the API server.
-        fence: asked before each request, with its connection made.
+        before_request: called before each request, after its connection is established.
         pool_size: connections kept open.
 
     Raises:
         Misconfigured: a certificate, a key or the proxy can't be used.
     """
 
-    def __init__(self, address: Address, fence: Callable[[], None], pool_size: int) -> None:
+    def __init__(self, address: Address, before_request: Callable[[], None], pool_size: int) -> None:
         self.address = address
         self._manager = _build_manager(address, pool_size)
-        fence_requests(self._manager, fence)
+        fence_requests(self._manager, before_request)
 
     def send(self, request: Request, authorization: str) -> urllib3.BaseHTTPResponse:
         """Sends a request; what urllib3 raises comes out as it is."""

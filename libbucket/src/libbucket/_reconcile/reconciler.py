@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
     from libbucket._reconcile.model.actions import Action
     from libbucket._reconcile.model.context import Caches, Identity
-    from libbucket._reconcile.model.intent import Observed
+    from libbucket._reconcile.model.intent import LastApplied
     from libbucket._reconcile.model.snapshot import Snapshot
 
 
@@ -146,7 +146,7 @@ class Reconciler:
                 self._log.debug("ignored", why=action.why)
                 return Outcome(result=Result.IGNORED)
             case Settled():
-                return Outcome(result=Result.SETTLED, requeue_after=self._renew_in(world.observed))
+                return Outcome(result=Result.SETTLED, requeue_after=self._renew_in(world.last_applied))
             case Bind() | Release() | RemoveFinalizer():
                 return self._act_on_claim(world, _there(world.claim), action)
             case _:
@@ -163,7 +163,7 @@ class Reconciler:
                 store = _STORE_ANSWERED if action.calls_store else StoreSignal.UNKNOWN
                 return Outcome(result=Result.BOUND, requeue_after=requeue_after, store=store)
             case Release():
-                ob = self._binder.record_intent(world, claim)[0] if action.records_first else _there(world.bucket)
+                ob = self._binder.record_intent(world, claim)[0] if action.records_intent else _there(world.bucket)
                 self._releaser.release(claim, ob, action, duplicate=world.duplicate)
             case RemoveFinalizer():
                 self._releaser.remove_finalizer(claim)
@@ -174,8 +174,8 @@ class Reconciler:
         store = _STORE_ANSWERED if isinstance(action, Release) else StoreSignal.UNKNOWN
         return Outcome(result=Result.RELEASED, retry=Retry.NEXT_TURN, store=store)
 
-    def _renew_in(self, observed: Observed | None) -> float | None:
-        return seconds_to_renewal(observed, self._identity.now())
+    def _renew_in(self, last_applied: LastApplied | None) -> float | None:
+        return seconds_to_renewal(last_applied, self._identity.now())
 
     def _go_on_purging(self, world: Snapshot, error: PurgeUnfinished) -> Outcome:
         ob = _there(world.orphan or world.bucket)

@@ -166,7 +166,7 @@ def _build(program: Program, settings: Settings) -> _Parts:
     client.stay_at(facts.cluster_id)
     metrics = Metrics()
     elector = _elector(client, lease, metrics)
-    fenced = client.fenced(elector.fence) if elector else client
+    fenced = client.fenced(elector.check_leadership) if elector else client
     wiring = _wiring(program, settings, facts)
     try:
         controller = Controller(fenced, program.factory, wiring, metrics, elector)

@@ -13,13 +13,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from libbucket._clock import utc_now
 from libbucket._controller.controller import Controller, ControllerSettings
 from libbucket._kube.client import KubeClient
 from libbucket._kube.config import load_configuration
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._kube.resources import NAMESPACES
+from libbucket._kube.transport import no_leadership_check
 from libbucket._metrics import Metrics
-from libbucket.provisioner import no_fence, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
     now: Callable[[], datetime] = utc_now,
     features: CrdFeatures | None = None,
     crd_interval: float = 60.0,
-    fence: Callable[[], None] = no_fence,
+    check_leadership: Callable[[], None] = no_leadership_check,
     pace: float = 1.0,
 ) -> Iterator[Controller]:
     """A controller that serves the claims of `provisioner_name` until the block ends.
@@ -68,11 +69,11 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         now: the clock, for credentials that end.
         crd_interval: seconds between two looks whether the CRDs were replaced.
         features: what the installed CRDs keep; all, unless it is given.
-        fence: called before each write and each call of the provisioner; raise `LeadershipLost` in it to let the core
-            die there.
+        check_leadership: called before each write and each request to the store; raise `LeadershipLost` in it to stop
+            the core there.
         pace: how fast time goes by for delays: 60 makes a minute of a second.
     """
-    client = KubeClient(load_configuration(kubeconfig=str(kubeconfig)), fence=fence)
+    client = KubeClient(load_configuration(kubeconfig=str(kubeconfig)), check_leadership=check_leadership)
     settings = ControllerSettings(
         provisioner_name=provisioner_name,
         version=version,

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from libbucket._clock import utc_now
 from libbucket.errors import (
     BucketExists,
     BucketLost,
@@ -28,7 +29,7 @@ from libbucket.errors import (
 )
 from libbucket.limits import parse_quantity
 from libbucket.parameters import ParameterReader
-from libbucket.provisioner import EmptyBucketDeleter, Inspector, Provisioner, Services, utc_now
+from libbucket.provisioner import EmptyBucketDeleter, Inspector, Provisioner, Services
 from libbucket.run import run
 from libbucket.testing.memory_store import Bucket, Identity, MemoryStore
 from libbucket.types import Authentication, Connection, Endpoint, ObjectBucket
@@ -102,11 +103,13 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if bucket is None and options.was_bound:
                 raise BucketLost(f"bucket {options.bucket_name} is gone, and what was in it")
             if bucket is None:
-                bucket = Bucket(stamp=options.owner.stamp(), region=settings.region, versioned=settings.versioned)
+                bucket = Bucket(
+                    stamp=options.owner.ownership_tags(), region=settings.region, versioned=settings.versioned
+                )
                 self.store.buckets[options.bucket_name] = bucket
             if _may_be_stamped_anew(options, bucket.stamp):
-                bucket.stamp = options.owner.stamp()
-            if not options.owner.is_stamped_on(bucket.stamp):
+                bucket.stamp = options.owner.ownership_tags()
+            if not options.owner.matches(bucket.stamp):
                 raise BucketExists(f"bucket {options.bucket_name} exists already and belongs to somebody else")
             repairs = self._repairs(options)
             if max_objects is not None or "maxObjects" in options.previous_config:
@@ -172,7 +175,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def _own_bucket(self, ob: ObjectBucket) -> Bucket | None:
         bucket = self.store.buckets.get(ob.bucket_name)
-        if bucket is None or ob.owner.is_stamped_on(bucket.stamp) or _may_be_stamped_anew(ob, bucket.stamp):
+        if bucket is None or ob.owner.matches(bucket.stamp) or _may_be_stamped_anew(ob, bucket.stamp):
             return bucket
         raise BucketExists(f"bucket {ob.bucket_name} is not this claim's: it is left as it is")
 
@@ -181,7 +184,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             self.calls[verb] += 1
         self._hook(verb, request)
         if self._services is not None:
-            self._services.fence()  # the store is a lock away: that is its one request
+            self._services.before_request()  # the store is in memory: this is its only request
 
     def _settings(self, parameters: Mapping[str, str]) -> _Settings:
         settings = _Settings(parameters)
@@ -264,7 +267,7 @@ class _Settings:
 
 def _may_be_stamped_anew(of: BucketOptions | ObjectBucket, stamp: Mapping[str, str]) -> bool:
     """Whether the cluster's record proves that a bucket with nobody's stamp, or an earlier claim's, is this claim's."""
-    return (of.taken_over and not stamp) or of.owner.was_stamped_on(stamp)
+    return (of.taken_over and not stamp) or of.owner.matches_earlier(stamp)
 
 
 def _max_objects(options: BucketOptions) -> int | None:

@@ -99,7 +99,7 @@ class Connector:
 
     Args:
         limits: of every request.
-        fence: asked before each request; see `Services.fence`.
+        fence: asked before each request; see `Services.before_request`.
     """
 
     def __init__(self, limits: Limits, fence: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from aws_s3_provisioner.additions import remove_additions
 from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
-from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr, StoreRefused, is_stamped
+from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr, StoreRefused, has_ownership_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,8 +97,8 @@ class Identity:
                 f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it manually",
                 reason=Reason.ACCESS_DENIED,
             )
-        if not is_stamped(found.tags):
-            self._tag(self.owner.stamp())
+        if not has_ownership_tags(found.tags):
+            self._tag(self.owner.ownership_tags())
         if _INTENT in found.tags:
             self.withdraw_intent()
         return found, known is None
@@ -162,7 +162,7 @@ class Identity:
     def has_declared_intent(self, bucket: str) -> bool:
         """Whether that note is there: a creation began and did not end."""
         found = self._find()
-        return found is not None and self.owner.is_stamped_on(found.tags) and found.tags.get(_INTENT) == bucket
+        return found is not None and self.owner.matches(found.tags) and found.tags.get(_INTENT) == bucket
 
     def withdraw_intent(self) -> None:
         """Removes the note; a user that is gone has none."""
@@ -197,10 +197,10 @@ class Identity:
         Raises:
             RetrySlowly: it is such a one.
         """
-        if self.is_recorded and not is_stamped(found.tags):
+        if self.is_recorded and not has_ownership_tags(found.tags):
             raise RetrySlowly(
                 f"IAM user {self.name} has lost the tags that say whose it is: nothing of it is removed, and its "
-                f"access keys work on; restore {', '.join(self.owner.stamp())}, or remove the user manually",
+                f"access keys work on; restore {', '.join(self.owner.ownership_tags())}, or remove the user manually",
                 reason=Reason.ACCESS_DENIED,
             )
 
@@ -217,7 +217,9 @@ class Identity:
                 return None
 
     def _create(self) -> User:
-        tags: Any = [{"Key": key, "Value": value} for key, value in {**self.tags, **self.owner.stamp()}.items()]
+        tags: Any = [
+            {"Key": key, "Value": value} for key, value in {**self.tags, **self.owner.ownership_tags()}.items()
+        ]
         boundary: Any = {"PermissionsBoundary": self.boundary} if self.boundary else {}
         with translated(self.clients.call("iam:CreateUser and iam:TagUser")):
             made = self.clients.iam.create_user(Path=self.path, UserName=self.name, Tags=tags, **boundary)["User"]

@@ -58,7 +58,7 @@ def ensure_bucket(request: Request) -> None:
         return
     if made and request.parameters.region != TOLERANT_REGION:
         return
-    if not request.owner.is_stamped_on(_tags_of_made(request)):
+    if not request.owner.matches(_tags_of_made(request)):
         raise _not_ours(request.bucket)
 
 
@@ -77,7 +77,7 @@ def _create_with_note(request: Request) -> None:
         found = _stamp(request)
         request.storage.stamp(request.bucket, found)
     # Without any tag, another worker of ours may have made it, and be about to stamp it.
-    is_ours = request.owner.is_stamped_on(found) or (
+    is_ours = request.owner.matches(found) or (
         not found and request.patience.until(lambda: _is_ours(request), request.patience.replica)
     )
     if request.parameters.create_user:
@@ -92,7 +92,7 @@ def _new(request: Request, tags: Mapping[str, str]) -> NewBucket:
 
 
 def _stamp(request: Request) -> dict[str, str]:
-    return {**request.parameters.tags, **request.owner.stamp()}
+    return {**request.parameters.tags, **request.owner.ownership_tags()}
 
 
 def _tags_of_made(request: Request) -> Mapping[str, str]:
@@ -157,7 +157,7 @@ def _settle(request: Request) -> bool:
     tags = _find_tags(request)
     if tags is None:
         return False
-    if request.owner.is_stamped_on(tags):
+    if request.owner.matches(tags):
         return True
     # Another replica may have stamped it since, and removed its note: then the tags tell.
     if not _may_stamp(request, tags) and (tags or not _is_ours(request)):
@@ -198,7 +198,7 @@ def _may_stamp(request: Request, tags: Mapping[str, str]) -> bool:
 
 
 def _is_ours(request: Request) -> bool:
-    return request.owner.is_stamped_on(_find_tags(request) or {})
+    return request.owner.matches(_find_tags(request) or {})
 
 
 def _not_ours(bucket: str) -> BucketExists:

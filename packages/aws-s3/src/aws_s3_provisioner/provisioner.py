@@ -80,7 +80,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         patience: Patience | None = None,
     ) -> None:
         self._services = services
-        self._connector = Connector(limits or Limits(), services.fence)
+        self._connector = Connector(limits or Limits(), services.before_request)
         self._patience = patience or Patience()
         self._pending = PendingKeys()
 

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs
 
 import pytest
 import urllib3
-from aws_backend import AwsBackend
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
@@ -19,12 +18,13 @@ from botocore.httpsession import URLLib3Session
 from libbucket import RetrySoon, StoreRefused, Throttled
 from libbucket.testing.certificates import Authority
 from libbucket.testing.conformance.world import World
+from testkit.aws_s3.backend import AwsBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from aws_backend import AwsAdministrator
-    from aws_servers import AwsServer
+    from testkit.aws_s3.backend import AwsAdministrator
+    from testkit.aws_s3.emulators import AwsServer
 
 GROUP = "denied-everything"
 DOCUMENT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'

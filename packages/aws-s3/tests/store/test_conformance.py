@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import AwsBackend
 
 from libbucket.testing.conformance import Conformance
+from testkit.aws_s3.backend import AwsBackend
 
 if TYPE_CHECKING:
-    from aws_servers import AwsServer
+    from testkit.aws_s3.emulators import AwsServer
 
 
 class TestAwsS3(Conformance):

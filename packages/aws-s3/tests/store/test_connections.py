@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_backend import README_POLICY, AwsBackend, a_provisioner
 from botocore.endpoint import Endpoint
 
 from aws_s3_provisioner.client import Limits
@@ -16,6 +15,7 @@ from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from libbucket import AccessDenied, RetrySlowly, Services, StoreUnavailable
 from libbucket.testing.conformance.world import World, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
+from testkit.aws_s3.backend import README_POLICY, AwsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_backend import AwsBackend, a_provisioner
 
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
@@ -18,14 +17,14 @@ from aws_s3_provisioner.storage import NewBucket, Storage
 from libbucket import AccessDenied, BucketExists, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_works
+from testkit.aws_s3.backend import AwsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_servers import AwsServer
-
     from libbucket import BucketOptions
     from libbucket.testing.conformance.world import Tenant
+    from testkit.aws_s3.emulators import AwsServer
 
 STEPS = [
     (Storage, "find_tags"),
@@ -72,7 +71,7 @@ def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
     tenant = world.greenfield(request)
     assert_works(tenant)
     assert backend.administrator.config(tenant.bucket, "bucketVersioning") == "Enabled"
-    assert request.owner.is_stamped_on(backend.administrator.tags(tenant.bucket))
+    assert request.owner.matches(backend.administrator.tags(tenant.bucket))
     assert len(backend.administrator.keys(request.user_id)) == 1, "a key that nobody knows was left"
 
 
@@ -98,7 +97,7 @@ def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_finished_too
     _die_at(lenient_world, request, owner, step, done=done)
     tenant = lenient_world.greenfield(request)
     assert isinstance(lenient_world.backend, AwsBackend)
-    assert request.owner.is_stamped_on(lenient_world.backend.administrator.tags(tenant.bucket))
+    assert request.owner.matches(lenient_world.backend.administrator.tags(tenant.bucket))
     user = lenient_world.backend.administrator.iam.get_user(UserName=request.user_id)["User"]
     assert not [tag for tag in user["Tags"] if tag["Key"] == "objectbucket_being_made"], "the note was left"
     assert administrator.bucket_exists(tenant.bucket)
@@ -112,7 +111,7 @@ def test_a_second_crash_while_the_first_is_mended_is_mended_too(lenient_world: W
     _die_at(lenient_world, request, Storage if step == "stamp" else Identity, step, done=done)
     tenant = lenient_world.greenfield(request)
     assert isinstance(lenient_world.backend, AwsBackend)
-    assert request.owner.is_stamped_on(lenient_world.backend.administrator.tags(tenant.bucket))
+    assert request.owner.matches(lenient_world.backend.administrator.tags(tenant.bucket))
 
 
 @both_sides
@@ -225,7 +224,7 @@ def test_a_claim_that_makes_the_bucket_between_anothers_look_and_its_call_keeps_
     patch.setattr(Storage, "create", after_the_other)
     with pytest.raises(BucketExists):
         a_provisioner(backend.server, patience=Patience(replica=0.2, poll=0.05)).provision(second)
-    assert first.owner.is_stamped_on(backend.administrator.tags(first.bucket_name))
+    assert first.owner.matches(backend.administrator.tags(first.bucket_name))
     assert_works(world.again(bound[0]))
 
 
@@ -238,7 +237,7 @@ def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenien
         return False
 
     def then_it_stamps(seconds: float) -> None:
-        tags = [{"Key": key, "Value": value} for key, value in request.owner.stamp().items()]
+        tags = [{"Key": key, "Value": value} for key, value in request.owner.ownership_tags().items()]
         administrator: Any = lenient_world.administrator
         administrator.s3.put_bucket_tagging(Bucket=request.bucket_name, Tagging={"TagSet": tags})
         stamped.append(f"after {seconds}")

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import AwsBackend, distrust_all_but
 
 from aws_s3_provisioner.errors import BAD_KEY
 from aws_s3_provisioner.identity import Identity
@@ -16,15 +15,15 @@ from libbucket import AccessDenied, AccessKeys, Authentication, NotReady, RetryS
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import REQUEST_ID
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+from testkit.aws_s3.backend import AwsBackend, distrust_all_but
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from aws_backend import AwsAdministrator
-    from aws_servers import AwsServer
-
     from libbucket import BucketOptions
     from libbucket.testing.conformance.world import Tenant
+    from testkit.aws_s3.backend import AwsAdministrator
+    from testkit.aws_s3.emulators import AwsServer
 
 
 @pytest.fixture

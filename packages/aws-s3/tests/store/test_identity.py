@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_backend import AwsBackend, a_provisioner
 from botocore.endpoint import Endpoint
 from botocore.exceptions import ClientError
 
@@ -19,14 +18,14 @@ from aws_s3_provisioner.storage import Attempt, Storage, Trial
 from libbucket import NotReady, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+from testkit.aws_s3.backend import AwsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from aws_backend import AwsAdministrator
-    from aws_servers import AwsServer
-
     from libbucket.testing.conformance.world import Tenant
+    from testkit.aws_s3.backend import AwsAdministrator
+    from testkit.aws_s3.emulators import AwsServer
 
 
 @pytest.fixture

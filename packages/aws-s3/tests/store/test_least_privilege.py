@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_backend import README_POLICY, AwsBackend, a_policy, a_provisioner, rules
 
 from aws_s3_provisioner.storage import Storage
 from libbucket import AccessDenied, BucketExists, Provisioner, StoreUnavailable
 from libbucket.testing import builders
+from testkit.aws_s3.backend import README_POLICY, AwsBackend, a_policy, a_provisioner, rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_servers import AwsServer
-
     from libbucket.testing.conformance.world import World
+    from testkit.aws_s3.emulators import AwsServer
 
 DOCUMENT: dict[str, Any] = json.loads(README_POLICY)
 ACTIONS = [action for statement in DOCUMENT["Statement"] for action in statement["Action"]]

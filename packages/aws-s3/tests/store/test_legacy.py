@@ -11,19 +11,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import README_POLICY, REGION, a_provisioner
 
 from libbucket import AccessKeys, Authentication, BucketExists, ObjectBucket, RetrySlowly, SecretStr
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import CONTENT, OBJECT, assert_shut_out, assert_works
+from testkit.aws_s3.backend import README_POLICY, REGION, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_backend import AwsBackend
-
     from libbucket import BucketOptions
     from libbucket.testing.conformance.world import World
+    from testkit.aws_s3.backend import AwsBackend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +110,7 @@ def test_a_claim_is_adopted_without_a_new_key(world: World, backend: AwsBackend,
     assert backend.administrator.keys(legacy.user) == [tenant.credentials.access_keys.access_key_id]  # type: ignore[union-attr]
     assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
     assert_works(tenant)
-    stamped = legacy.request.owner.is_stamped_on(backend.administrator.tags(tenant.bucket))
+    stamped = legacy.request.owner.matches(backend.administrator.tags(tenant.bucket))
     assert stamped == legacy.greenfield, "a bucket that a class names is not changed"
     assert not backend.administrator.user_exists(legacy.request.user_id), "no second user"
 
@@ -130,7 +129,7 @@ def test_tags_that_were_on_the_bucket_stay(world: World, backend: AwsBackend) ->
     backend.administrator.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "shop"}]})
     world.bind(legacy.request, greenfield=True)
     assert backend.administrator.tags(bucket)["team"] == "shop"
-    assert legacy.request.owner.is_stamped_on(backend.administrator.tags(bucket))
+    assert legacy.request.owner.matches(backend.administrator.tags(bucket))
     world.delete(legacy.record)
 
 

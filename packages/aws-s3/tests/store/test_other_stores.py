@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import AwsApplication, a_provisioner
-from aws_servers import AwsServer
 
 from libbucket import BucketExists, BucketNotFound
 from libbucket.testing import builders
+from testkit.aws_s3.backend import AwsApplication, a_provisioner
+from testkit.aws_s3.emulators import AwsServer
 
 # The server is started as that package's own tests start it.
-sys.path.append(str(Path(__file__).parents[3] / "minio/tests/support"))
-from minio_server import minio_binary, minio_server
+from testkit.minio.server import minio_binary, minio_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +55,7 @@ def test_a_claim_lives_its_whole_life(
     assert endpoint.additional_config == {"BUCKET_SSL": "false", "BUCKET_ENDPOINT": store.url}
     assert authentication.access_keys.access_key_id == store.access_key
     tags = administrator.client.get_bucket_tagging(Bucket="whole-life")["TagSet"]
-    assert request.owner.is_stamped_on({tag["Key"]: tag["Value"] for tag in tags})
+    assert request.owner.matches({tag["Key"]: tag["Value"] for tag in tags})
     again = builders.again(request, answer)
     assert provisioner.is_intact(again)
     assert provisioner.provision(again).connection == answer.connection

@@ -6,21 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from aws_backend import QUICK, AwsBackend, a_provisioner
-from regional_s3 import Bucket, RegionalS3, regional_s3
 
 from aws_s3_provisioner.errors import Elsewhere
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.storage import Storage
 from libbucket import AccessDenied, BucketExists, BucketOptions, NotReady, RetrySlowly, StoreUnavailable
 from libbucket.testing import builders
+from testkit.aws_s3.backend import QUICK, AwsBackend, a_provisioner
+from testkit.aws_s3.regional_s3 import Bucket, RegionalS3, regional_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aws_servers import AwsServer
-
     from aws_s3_provisioner.provisioner import AwsS3Provisioner
+    from testkit.aws_s3.emulators import AwsServer
 
 STRANGER = "999999999999"
 REGIONS = ["us-east-1", "us-west-2"]
@@ -71,7 +70,7 @@ def test_a_claim_is_bound_and_deleted(
     request = request_for(region)
     answer = provisioner.provision(request)
     assert s3.buckets["backup"].region == region
-    assert request.owner.is_stamped_on(s3.buckets["backup"].tags)
+    assert request.owner.matches(s3.buckets["backup"].tags)
     assert answer.connection.endpoint.bucket_host == f"s3.{region}.amazonaws.com"
     provisioner.delete(builders.recorded(answer, request))
     assert s3.buckets == {}
@@ -107,7 +106,7 @@ def test_a_bucket_that_was_made_for_the_claim_before_its_class_changed_is_not_gi
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request
 ) -> None:
     request = request_for()
-    s3.buckets["backup"] = Bucket(region="eu-central-1", tags=dict(request.owner.stamp()))
+    s3.buckets["backup"] = Bucket(region="eu-central-1", tags=dict(request.owner.ownership_tags()))
     for call in (lambda: provisioner.provision(request), lambda: provisioner.delete(builders.intent(request))):
         with pytest.raises(Elsewhere, match="eu-central-1"):
             call()
@@ -153,7 +152,7 @@ def test_a_new_bucket_that_s3_does_not_know_everywhere_is_waited_for(
     s3.is_slow = 2
     request = request_for(region)
     answer = provisioner.provision(request)
-    assert request.owner.is_stamped_on(s3.buckets["backup"].tags)
+    assert request.owner.matches(s3.buckets["backup"].tags)
     assert answer.connection.authentication
 
 
@@ -162,7 +161,7 @@ def test_a_new_bucket_that_s3_forgets_for_long_is_never_a_strangers(
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request, region: str
 ) -> None:
     request = request_for(region)
-    s3.buckets["backup"] = Bucket(region=region, tags=dict(request.owner.stamp()), unknown_for=10_000)
+    s3.buckets["backup"] = Bucket(region=region, tags=dict(request.owner.ownership_tags()), unknown_for=10_000)
     with pytest.raises(NotReady, match="does not know it everywhere"):
         provisioner.provision(request)
     s3.buckets["backup"].unknown_for = 0
@@ -187,7 +186,7 @@ def test_a_region_that_takes_no_tags_with_a_new_bucket_gets_them_in_the_next_cal
     s3.takes_tags = False
     request = request_for(region)
     answer = provisioner.provision(request)
-    assert request.owner.is_stamped_on(s3.buckets["backup"].tags)
+    assert request.owner.matches(s3.buckets["backup"].tags)
     tags = backend.administrator.iam.get_user(UserName=request.user_id)["User"]["Tags"]
     assert "objectbucket_being_made" not in {tag["Key"] for tag in tags}
     provisioner.delete(builders.recorded(answer, request))
@@ -215,7 +214,7 @@ def test_a_crash_in_a_region_that_takes_no_tags_leaves_no_bucket_behind(
             provisioner.provision(request)
     if ends == "provision":
         provisioner.provision(request)
-        assert request.owner.is_stamped_on(s3.buckets["backup"].tags)
+        assert request.owner.matches(s3.buckets["backup"].tags)
     else:
         provisioner.delete(builders.intent(request))
         assert s3.buckets == {}
@@ -229,7 +228,7 @@ def test_a_bucket_that_another_replica_stamps_while_its_note_is_read_is_the_clai
     s3.buckets["backup"] = Bucket(region="us-west-2")
 
     def done_meanwhile(*_: object) -> bool:
-        s3.buckets["backup"].tags = dict(request.owner.stamp())
+        s3.buckets["backup"].tags = dict(request.owner.ownership_tags())
         return False
 
     with pytest.MonkeyPatch.context() as patch:

@@ -8,18 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_backend import AwsBackend, a_policy, a_provisioner, rules
 
 from aws_s3_provisioner.request import Patience
 from libbucket import BucketNotEmpty, InvalidConfig, PurgeUnfinished, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
 from libbucket.testing.misbehaving import Answer, scripted_server
+from testkit.aws_s3.backend import AwsBackend, a_policy, a_provisioner, rules
 
 if TYPE_CHECKING:
-    from aws_backend import AwsAdministrator
-
     from libbucket.testing.conformance.world import Tenant
+    from testkit.aws_s3.backend import AwsAdministrator
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_the_tags_of_a_class_are_on_bucket_and_user(world: World, administrator:
     found = administrator.iam.get_user(UserName=tenant.request.user_id)["User"]["Tags"]
     for tags in (administrator.tags(tenant.bucket), {tag["Key"]: tag["Value"] for tag in found}):
         assert (tags["team"], tags["cost-centre"]) == ("shop", "4/2")
-        assert tenant.request.owner.is_stamped_on(tags)
+        assert tenant.request.owner.matches(tags)
 
 
 def test_a_class_with_versioning_makes_buckets_that_keep_versions_and_a_claim_may_suspend_it(
@@ -262,5 +261,7 @@ def _policy(backend: AwsBackend, tenant: Tenant) -> Any:
 
 
 def _tagged(request: Any) -> bytes:
-    tags = "".join(f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in request.owner.stamp().items())
+    tags = "".join(
+        f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in request.owner.ownership_tags().items()
+    )
     return f"<Tagging><TagSet>{tags}</TagSet></Tagging>".encode()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from aws_fakes import each_verb, provisioner_for, verbs
 
 from libbucket import AccessDenied, ProvisionerError, StoreRefused, StoreUnavailable, Throttled
 from libbucket._outcomes import StoreSignal, store_signal
 from libbucket.testing.misbehaving import Answer, scripted_server
+from testkit.aws_s3.fakes import each_verb, provisioner_for, verbs
 
 REQUEST_ID = "4442587FB7D0A2F9"
 HOST_ID = "vlR7PnpV2Ce81l0PRw6jlUpck7Jo5ZsQjryTjKlc5aLWGVHPZLj5NeC6qMa0emYBDXOo6QBU0Wo="

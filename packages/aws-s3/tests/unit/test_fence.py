@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_fakes import SHORT, USUAL, each_verb, provisioner_for, verbs
 
 from aws_s3_provisioner.client import Connector, Limits
 from aws_s3_provisioner.parameters import Admin, parse_parameters
@@ -17,6 +16,7 @@ from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from libbucket import ProvisionerError, SecretStr, StoreUnavailable
 from libbucket.testing.certificates import Authority
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
+from testkit.aws_s3.fakes import SHORT, USUAL, each_verb, provisioner_for, verbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,6 @@ from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import pytest
-from aws_fakes import provisioner_for, request_to
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -26,9 +25,9 @@ from libbucket import (
     InvalidParameters,
     SecretStr,
 )
-from libbucket.provisioner import no_fence
 from libbucket.testing import builders
 from libbucket.testing.misbehaving import Answer, scripted_server
+from testkit.aws_s3.fakes import provisioner_for, request_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +90,7 @@ def clients() -> Clients:
 
 @contextmanager
 def _connected() -> Iterator[Clients]:
-    with Connector(Limits(), no_fence).connect(parse_parameters({}), ADMIN) as found:
+    with Connector(Limits(), lambda: None).connect(parse_parameters({}), ADMIN) as found:
         yield found
 
 

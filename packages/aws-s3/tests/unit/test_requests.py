@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from aws_s3_provisioner.client import Connector, Limits
 from aws_s3_provisioner.parameters import Admin, parse_parameters
 from aws_s3_provisioner.storage import NewBucket, Storage
 from libbucket import SecretStr
-from libbucket.provisioner import no_fence, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +57,10 @@ LISTED = {
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @contextmanager
 def sent(**parameters: str) -> Iterator[tuple[Clients, list[AWSPreparedRequest]]]:
     """Clients whose requests are all answered with success, and the requests."""
@@ -70,7 +74,7 @@ def sent(**parameters: str) -> Iterator[tuple[Clients, list[AWSPreparedRequest]]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(URLLib3Session, "send", succeed)
-        with Connector(Limits(), no_fence).connect(parse_parameters(parameters), ADMIN) as clients:
+        with Connector(Limits(), lambda: None).connect(parse_parameters(parameters), ADMIN) as clients:
             yield clients, seen
 
 
@@ -136,7 +140,7 @@ def test_a_bucket_has_a_location_where_the_store_knows_it(parameters: dict[str, 
 def test_a_request_for_a_bucket_says_nothing_that_is_empty(location: str, tags: dict[str, str], body: str) -> None:
     # Ceph RGW refuses a body without LocationConstraint (RGWCreateBucketParser), and Garage any other element.
     with sent(**OTHER) as (clients, seen):
-        Storage(clients=clients, now=utc_now).create("b", NewBucket(location=location, tags=tags, object_ownership=""))
+        Storage(clients=clients, now=_now).create("b", NewBucket(location=location, tags=tags, object_ownership=""))
     written = seen[0].body or b""
     assert isinstance(written, bytes)
     assert body in written.decode()
@@ -145,7 +149,7 @@ def test_a_request_for_a_bucket_says_nothing_that_is_empty(location: str, tags: 
 
 def test_names_that_xml_can_not_hold_are_removed_one_by_one() -> None:
     with sent(**OTHER) as (clients, seen):
-        assert Storage(clients=clients, now=utc_now).purge_batch("b") == 4
+        assert Storage(clients=clients, now=_now).purge_batch("b") == 4
     asked = [f"{request.method} {request.url.removeprefix('https://s3.example.com')}" for request in seen]
     assert asked[1:3] == ["POST /b?delete", "DELETE /b/a%01b?versionId=1"]
     assert asked[3] == "DELETE /b/a%20b%EF%BF%BF?versionId=3"

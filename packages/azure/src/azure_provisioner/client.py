@@ -48,7 +48,7 @@ class Network:
         read_seconds: time limit for an answer.
         wait_seconds: how long a verb waits for a lease, or for what it made to work, before it says NotReady.
         ca_file: PEM of the authorities to trust; empty for the machine's, or those that REQUESTS_CA_BUNDLE names.
-        fence: asked before each request to the store; see `Services.fence`.
+        fence: asked before each request to the store; see `Services.before_request`.
     """
 
     connect_seconds: float = 5.0

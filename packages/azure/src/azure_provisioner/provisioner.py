@@ -99,7 +99,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def __init__(self, services: Services, network: Network | None = None, tokens: Tokens | None = None) -> None:
         self._services = services
-        self._network = replace(network or Network(), fence=services.fence)
+        self._network = replace(network or Network(), fence=services.before_request)
         self._tokens = tokens or Tokens()
 
     def store_id(self, parameters: Mapping[str, str]) -> str:
@@ -254,14 +254,14 @@ def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool
         raise BucketLost(f"container {request.container} is gone, with everything in it")
     if found is None:
         # False where it was made since: by a neighbour, or by another worker of ours.
-        is_new = request.storage.create(request.container, request.of.owner.stamp())
+        is_new = request.storage.create(request.container, request.of.owner.ownership_tags())
         found = request.storage.find(request.container)
     if found is None:
         raise NotReady(f"container {request.container} was deleted concurrently")
     if not request.owns(found):
         raise _not_ours(request.container)
-    if not request.of.owner.is_stamped_on(found.metadata):
-        request.storage.stamp(request.container, {**found.metadata, **request.of.owner.stamp()})
+    if not request.of.owner.matches(found.metadata):
+        request.storage.stamp(request.container, {**found.metadata, **request.of.owner.ownership_tags()})
     return found, is_new
 
 

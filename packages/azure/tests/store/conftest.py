@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from azure_backend import AzureBackend
-from azure_front import Front, azure_front
-from azurite_server import AzuriteServer, azurite_server
-from entra_double import EntraDouble, entra_double
 
 from azure_provisioner.client import Network
 from libbucket.testing.conformance.world import World
+from testkit.azure.azurite import AzuriteServer, azurite_server
+from testkit.azure.backend import AzureBackend
+from testkit.azure.fake_entra import FakeEntra, fake_entra
+from testkit.azure.front_end import Front, azure_front
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,8 @@ def world(backend: AzureBackend) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def entra() -> Iterator[EntraDouble]:
-    with entra_double() as running:
+def entra() -> Iterator[FakeEntra]:
+    with fake_entra() as running:
         yield running
 
 
@@ -64,7 +64,7 @@ def tls_front(tls_server: AzuriteServer) -> Iterator[Front]:
 
 
 @pytest.fixture
-def trusting(tls_server: AzuriteServer, entra: EntraDouble, tmp_path: Path) -> Network:
+def trusting(tls_server: AzuriteServer, entra: FakeEntra, tmp_path: Path) -> Network:
     """Connections that trust the authorities of azurite and of whoever plays Entra ID."""
     both = tmp_path / "authorities.pem"
     both.write_bytes(Path(tls_server.ca_file).read_bytes() + entra.authority_pem)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from azure_backend import AzureBackend
 
 from libbucket.testing.conformance import Conformance
+from testkit.azure.backend import AzureBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from azurite_server import AzuriteServer
+    from testkit.azure.azurite import AzuriteServer
 
 
 class TestAzure(Conformance):

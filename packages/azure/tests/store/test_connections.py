@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from azure_backend import AzureApplication, AzureBackend, a_provisioner, client_settings, parameters_for
-from azure_front import azure_front
-from azure_requests import recorded_requests
-from entra_double import CLIENT, TENANT, EntraDouble
 
 from azure_provisioner.client import Network
 from azure_provisioner.provisioner import AzureProvisioner
@@ -32,14 +28,17 @@ from libbucket import (
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import OBJECT, Tenant, World, assert_refused, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
+from testkit.azure.backend import AzureApplication, AzureBackend, a_provisioner, client_settings, parameters_for
+from testkit.azure.fake_entra import CLIENT, TENANT, FakeEntra
+from testkit.azure.front_end import azure_front
+from testkit.azure.requests import recorded_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from azurite_server import AzuriteServer
-
     from libbucket import BucketOptions
+    from testkit.azure.azurite import AzuriteServer
 
 POD_VARIABLES = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST")
 OTHER_KEY = base64.b64encode(b"another key").decode()
@@ -223,7 +222,7 @@ def no_pod_identity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def delegated(tls_world: World, entra: EntraDouble, no_pod_identity: None) -> Iterator[BucketOptions]:
+def delegated(tls_world: World, entra: FakeEntra, no_pod_identity: None) -> Iterator[BucketOptions]:
     del no_pod_identity
     entra.asked.clear()
     entra.refusals.clear()
@@ -244,14 +243,14 @@ def _as_client(server: AzuriteServer, network: Network, secret: str) -> AzurePro
 
 
 def test_a_client_secret_is_taken_to_the_authority_that_the_class_names(
-    tls_world: World, tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     assert_works(tls_world.bind(delegated, greenfield=True, by=_as_client(tls_server, trusting, entra.secret)))
     assert entra.asked == ["secret"]
 
 
 def test_a_wrong_client_secret_is_refused_without_repeating_it(
-    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     with pytest.raises(AccessDenied, match="AZURE_CLIENT_SECRET") as refused:
         _as_client(tls_server, trusting, "a wrong secret").provision(delegated)
@@ -263,7 +262,7 @@ def test_a_wrong_client_secret_is_refused_without_repeating_it(
 def test_workload_identity_shows_the_pods_own_token(
     tls_world: World,
     tls_server: AzuriteServer,
-    entra: EntraDouble,
+    entra: FakeEntra,
     trusting: Network,
     without_secret: BucketOptions,
     monkeypatch: pytest.MonkeyPatch,
@@ -299,7 +298,7 @@ def test_a_pod_without_an_identity_is_told_what_to_do(
 
 
 def test_a_hundred_verbs_ask_for_one_token(
-    tls_world: World, tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     provisioner = _as_client(tls_server, trusting, entra.secret)
     tenant = tls_world.bind(delegated, greenfield=True, by=provisioner)
@@ -309,7 +308,7 @@ def test_a_hundred_verbs_ask_for_one_token(
 
 
 def test_a_token_of_one_secret_is_not_used_for_another(
-    entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     secret = {"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": entra.secret}
     held = {name: SecretStr(value) for name, value in secret.items()}
@@ -324,7 +323,7 @@ def test_a_token_of_one_secret_is_not_used_for_another(
 
 
 def test_a_token_that_the_store_refuses_is_not_used_again(
-    tls_world: World, tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     provisioner = _as_client(tls_server, trusting, entra.secret)
     refusal = {"x-ms-request-id": "1", "x-ms-error-code": "InvalidAuthenticationInfo"}
@@ -340,7 +339,7 @@ def test_a_token_that_the_store_refuses_is_not_used_again(
 def test_a_federated_token_that_entra_id_refuses_now_and_then_is_shown_again_before_a_person_is_called(
     tls_world: World,
     tls_server: AzuriteServer,
-    entra: EntraDouble,
+    entra: FakeEntra,
     trusting: Network,
     delegated: BucketOptions,
     code: int,
@@ -352,7 +351,7 @@ def test_a_federated_token_that_entra_id_refuses_now_and_then_is_shown_again_bef
 
 
 def test_a_federated_token_that_entra_id_keeps_refusing_is_told_with_its_code_and_request(
-    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     entra.refusals = [700213] * 3
     with pytest.raises(AccessDenied, match=r"issuer, subject and audience.*AADSTS700213") as refused:
@@ -362,7 +361,7 @@ def test_a_federated_token_that_entra_id_keeps_refusing_is_told_with_its_code_an
 
 
 def test_what_entra_id_says_is_transient_is_an_outage_of_its_own(
-    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     entra.refusals = [90033] * 3
     with pytest.raises(StoreUnavailable, match="authority that issues tokens"):
@@ -370,7 +369,7 @@ def test_what_entra_id_says_is_transient_is_an_outage_of_its_own(
 
 
 def test_a_refusal_that_does_not_pass_is_not_tried_again(
-    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     entra.refusals = [7000222]
     with pytest.raises(AccessDenied, match="expired"):
@@ -426,7 +425,7 @@ def test_a_machine_without_an_identity_is_told_what_to_do(
 
 
 def test_a_busy_authority_is_waited_for(
-    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     provisioner = _as_client(tls_server, trusting, entra.secret)
     entra.failure = 429
@@ -439,7 +438,7 @@ def test_a_busy_authority_is_waited_for(
 
 
 def test_an_authority_that_is_not_there_is_told_from_wrong_credentials(
-    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegated: BucketOptions
+    tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     nowhere = closed_port_url().replace("http", "https")
     elsewhere = replace(delegated, parameters={**delegated.parameters, "authorityHost": nowhere})

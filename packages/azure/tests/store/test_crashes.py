@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from azure_backend import impatient
-from azure_requests import before_request, cut_off_at, recorded_requests
 
 from libbucket import BucketExists, NotReady, StoreUnavailable
 from libbucket.testing.conformance.world import OBJECT, World, assert_works
+from testkit.azure.backend import impatient
+from testkit.azure.requests import before_request, cut_off_at, recorded_requests
 
 if TYPE_CHECKING:
-    from azure_backend import AzureBackend
+    from testkit.azure.backend import AzureBackend
 
 PROVISION = [
     "GET container",
@@ -68,7 +68,7 @@ def test_a_creation_that_was_cut_off_ends_with_a_stamp_and_one_policy(
     backend.administrator.break_lease(request.bucket_name)
     tenant = world.greenfield(request)
     assert_works(tenant)
-    assert request.owner.is_stamped_on(_metadata(backend, tenant.bucket))
+    assert request.owner.matches(_metadata(backend, tenant.bucket))
     assert len(backend.administrator.policies(tenant.bucket)) == 1
 
 

@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
-from azure_backend import AzureApplication, a_provisioner, impatient
-from azure_requests import recorded_requests
 
 from azure_provisioner.errors import Refusal
 from libbucket import BucketExists, BucketLost, BucketNotEmpty, NotReady, RetrySlowly, SecretStr
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import OBJECT, World, assert_shut_out, assert_works
 from libbucket.testing.misbehaving import Answer, scripted_server
+from testkit.azure.backend import AzureApplication, a_provisioner, impatient
+from testkit.azure.requests import recorded_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from azure_backend import AzureBackend
-    from azurite_server import AzuriteServer
-
     from libbucket import Authentication, BucketOptions
+    from testkit.azure.azurite import AzuriteServer
+    from testkit.azure.backend import AzureBackend
 
 STAMPED = builders.options(user_id="obc-claim")
 REQUEST_ID = {"x-ms-request-id": "1", "Last-Modified": "Tue, 03 Nov 2026 10:00:00 GMT", "ETag": '"1"'}
@@ -33,7 +32,7 @@ def an_error(status: int, code: str) -> Answer:
 
 
 def a_container(**headers: str) -> Answer:
-    metadata = {f"x-ms-meta-{key}": value for key, value in STAMPED.owner.stamp().items()}
+    metadata = {f"x-ms-meta-{key}": value for key, value in STAMPED.owner.ownership_tags().items()}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(headers={**REQUEST_ID, **metadata, "x-ms-lease-state": "available", **named})
 
@@ -188,7 +187,7 @@ def test_policies_of_a_guest_go_with_the_container_and_the_guest_is_revoked_all_
 def test_metadata_that_somebody_added_stays_beside_the_stamp(world: World, backend: AzureBackend) -> None:
     tenant = world.greenfield()
     container = backend.administrator.service.get_container_client(tenant.bucket)
-    container.set_container_metadata({**tenant.request.owner.stamp(), "cost_centre": "42"})
+    container.set_container_metadata({**tenant.request.owner.ownership_tags(), "cost_centre": "42"})
     world.again(tenant)
     assert container.get_container_properties().metadata["cost_centre"] == "42"
 
@@ -200,7 +199,10 @@ def test_a_container_that_another_program_made_is_stamped_and_its_metadata_kept(
     container = backend.administrator.service.get_container_client(bucket)
     container.set_container_metadata({"cost_centre": "42"})
     tenant = world.greenfield(replace(world.request(bucket=bucket), taken_over=True))
-    assert container.get_container_properties().metadata == {**tenant.request.owner.stamp(), "cost_centre": "42"}
+    assert container.get_container_properties().metadata == {
+        **tenant.request.owner.ownership_tags(),
+        "cost_centre": "42",
+    }
     thief = replace(world.request(bucket=bucket), taken_over=True)
     with pytest.raises(BucketExists):
         world.provisioner.provision(thief)

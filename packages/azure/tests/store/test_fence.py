@@ -6,21 +6,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from azure_backend import parameters_for
-from azure_requests import recorded_requests
-from entra_double import CLIENT, TENANT
 
 from azure_provisioner.client import Network
 from azure_provisioner.provisioner import AzureProvisioner
 from libbucket import AccessDenied, ProvisionerError, RetrySoon, SecretStr, Services
 from libbucket.testing import builders
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server
+from testkit.azure.backend import parameters_for
+from testkit.azure.fake_entra import CLIENT, TENANT
+from testkit.azure.requests import recorded_requests
 
 if TYPE_CHECKING:
-    from azurite_server import AzuriteServer
-    from entra_double import EntraDouble
-
     from libbucket.testing.conformance.world import World
+    from testkit.azure.azurite import AzuriteServer
+    from testkit.azure.fake_entra import FakeEntra
 
 VERBS = ["provision", "grant", "delete", "revoke"]
 each_verb = pytest.mark.parametrize("verb", VERBS)
@@ -41,7 +40,7 @@ class Fence:
 
 def fenced(fence: Fence, secret: dict[str, str], network: Network | None = None) -> AzureProvisioner:
     data = {name: SecretStr(value) for name, value in secret.items()}
-    services = Services(read_secret=lambda *_: data, now=lambda: datetime.now(UTC), fence=fence)
+    services = Services(read_secret=lambda *_: data, now=lambda: datetime.now(UTC), before_request=fence)
     return AzureProvisioner(services, network or Network(connect_seconds=2, read_seconds=5, wait_seconds=0))
 
 
@@ -91,7 +90,7 @@ def test_a_store_that_answers_has_asked_it(server: AzuriteServer, verb: str) -> 
 
 @pytest.mark.parametrize("verb", ["provision", "grant", "delete"])
 def test_a_request_for_a_token_does_not_ask_it(
-    tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, verb: str
+    tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, verb: str
 ) -> None:
     fence = Fence()
     client = {"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": "a wrong secret"}

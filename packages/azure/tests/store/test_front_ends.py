@@ -8,36 +8,35 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
-from azure_backend import a_provisioner, impatient
-from azure_front import REQUEST_ID
-from entra_double import CLIENT, TENANT
 
 from libbucket import AccessDenied, BucketNotEmpty, NotReady, ReclaimPolicy, SecretStr, StoreRefused
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import OBJECT, World, assert_works
+from testkit.azure.backend import a_provisioner, impatient
+from testkit.azure.fake_entra import CLIENT, TENANT
+from testkit.azure.front_end import REQUEST_ID
 
 if TYPE_CHECKING:
-    from azure_backend import AzureBackend
-    from azure_front import Front
-    from azurite_server import AzuriteServer
-    from entra_double import EntraDouble
-
     from azure_provisioner.client import Network
     from azure_provisioner.provisioner import AzureProvisioner
     from libbucket import BucketOptions
     from libbucket.testing.conformance.world import Tenant
+    from testkit.azure.azurite import AzuriteServer
+    from testkit.azure.backend import AzureBackend
+    from testkit.azure.fake_entra import FakeEntra
+    from testkit.azure.front_end import Front
 
 both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
 
 
 @pytest.fixture
-def delegating(tls_server: AzuriteServer, entra: EntraDouble, trusting: Network) -> AzureProvisioner:
+def delegating(tls_server: AzuriteServer, entra: FakeEntra, trusting: Network) -> AzureProvisioner:
     """Signs with an identity of Entra ID."""
     client = {"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": entra.secret}
     return a_provisioner(tls_server, client, network=trusting)
 
 
-def delegated_request(world: World, entra: EntraDouble, **parameters: str) -> BucketOptions:
+def delegated_request(world: World, entra: FakeEntra, **parameters: str) -> BucketOptions:
     return world.request(parameters={"credentials": "user-delegation-sas", "authorityHost": entra.url, **parameters})
 
 
@@ -67,7 +66,7 @@ def test_a_sas_that_one_front_end_refuses_once_is_kept(
 
 
 def test_a_delegated_sas_that_one_front_end_refuses_once_is_kept(
-    tls_world: World, tls_front: Front, entra: EntraDouble, delegating: AzureProvisioner
+    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
 ) -> None:
     tenant = tls_world.bind(delegated_request(tls_world, entra), greenfield=True, by=delegating)
     request = builders.again(tenant.request, tenant.answer)
@@ -81,7 +80,7 @@ def test_a_delegated_sas_that_one_front_end_refuses_once_is_kept(
 
 
 def test_a_delegated_sas_is_replaced_when_its_key_was_revoked(
-    tls_world: World, tls_front: Front, entra: EntraDouble, delegating: AzureProvisioner
+    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
 ) -> None:
     tenant = tls_world.bind(delegated_request(tls_world, entra), greenfield=True, by=delegating)
     held = parse_qs(tenant.credentials.additional_secret_data["AZURE_STORAGE_SAS_TOKEN"].reveal())
@@ -92,7 +91,7 @@ def test_a_delegated_sas_is_replaced_when_its_key_was_revoked(
 
 
 def test_a_sas_that_was_edited_and_is_refused_is_replaced(
-    tls_world: World, tls_front: Front, entra: EntraDouble, delegating: AzureProvisioner
+    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
 ) -> None:
     stored = tls_world.greenfield()
     replaced = tls_world.bind(edited(stored), greenfield=True)
@@ -106,7 +105,7 @@ def test_a_sas_that_was_edited_and_is_refused_is_replaced(
 
 @pytest.mark.parametrize(("expiry", "is_allowed"), [("", True), ("24h", True), ("25h", False)])
 def test_a_delegated_sas_keeps_to_the_expiration_policy_of_the_account_or_the_parameter_is_named(
-    tls_world: World, tls_front: Front, entra: EntraDouble, delegating: AzureProvisioner, expiry: str, is_allowed: bool
+    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner, expiry: str, is_allowed: bool
 ) -> None:
     tls_front.longest_sas = timedelta(days=1)
     request = delegated_request(tls_world, entra, **({"expiry": expiry} if expiry else {}))
@@ -119,7 +118,7 @@ def test_a_delegated_sas_keeps_to_the_expiration_policy_of_the_account_or_the_pa
 
 
 def test_an_identity_that_may_make_containers_and_no_more_is_told_the_role(
-    tls_world: World, tls_front: Front, entra: EntraDouble, delegating: AzureProvisioner
+    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
 ) -> None:
     request = delegated_request(tls_world, entra)
     tls_front.lacks_data_role = True
@@ -164,7 +163,7 @@ def test_a_public_container_that_the_account_now_forbids_is_an_answer_that_says_
 
 
 def test_a_container_that_is_deleted_only_if_empty_waits_for_the_last_delegated_sas(
-    tls_world: World, tls_server: AzuriteServer, entra: EntraDouble, trusting: Network, delegating: AzureProvisioner
+    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegating: AzureProvisioner
 ) -> None:
     tenant = tls_world.bind(delegated_request(tls_world, entra), greenfield=True, by=delegating)
     with pytest.raises(NotReady, match="can't be withdrawn singly") as waiting:

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from azure.storage.blob import AccessPolicy
-from azure_backend import a_provisioner, impatient
-from azure_requests import before_request, recorded_requests
 
 from azure_provisioner.policy import parse_time
 from libbucket import NotReady, QuotaExceeded, RetrySlowly
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+from testkit.azure.backend import a_provisioner, impatient
+from testkit.azure.requests import before_request, recorded_requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from azure_backend import AzureBackend
-    from azurite_server import AzuriteServer
-
     from libbucket.testing.conformance.world import Tenant
+    from testkit.azure.azurite import AzuriteServer
+    from testkit.azure.backend import AzureBackend
 
 RAW = """<?xml version="1.0" encoding="utf-8"?><SignedIdentifiers>
 <SignedIdentifier><Id>with fractions</Id><AccessPolicy><Start>2020-01-01T00:00:00.1234567Z</Start>

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
-from azure_backend import AzureBackend, a_provisioner
-from azure_requests import recorded_requests
-from entra_double import CLIENT, TENANT, EntraDouble
 
 from azure_provisioner.parameters import parse_parameters
 from azure_provisioner.policy import parse_held, parse_time
@@ -25,13 +22,15 @@ from libbucket.testing.conformance.world import (
     assert_shut_out,
     assert_works,
 )
+from testkit.azure.backend import AzureBackend, a_provisioner
+from testkit.azure.fake_entra import CLIENT, TENANT, FakeEntra
+from testkit.azure.requests import recorded_requests
 
 if TYPE_CHECKING:
-    from azurite_server import AzuriteServer
-
     from azure_provisioner.client import Network
     from azure_provisioner.provisioner import AzureProvisioner
     from libbucket import BucketOptions
+    from testkit.azure.azurite import AzuriteServer
 
 DAY = timedelta(days=1)
 HALF_A_DAY = timedelta(hours=12)
@@ -45,7 +44,7 @@ class Steward:
 
     world: World
     server: AzuriteServer
-    entra: EntraDouble
+    entra: FakeEntra
     network: Network
 
     def at(self, now: datetime, **secret: str) -> AzureProvisioner:
@@ -71,7 +70,7 @@ class Steward:
 
 
 @pytest.fixture
-def steward(tls_world: World, tls_server: AzuriteServer, entra: EntraDouble, trusting: Network) -> Steward:
+def steward(tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network) -> Steward:
     return Steward(tls_world, tls_server, entra, trusting)
 
 

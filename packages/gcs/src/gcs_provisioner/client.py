@@ -260,7 +260,7 @@ class Connector:
 
     Args:
         patience: how long to wait.
-        fence: asked before each request; see `Services.fence`.
+        fence: asked before each request; see `Services.before_request`.
     """
 
     def __init__(self, patience: Patience, fence: Callable[[], None]) -> None:

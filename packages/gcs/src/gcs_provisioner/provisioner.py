@@ -102,7 +102,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def __init__(self, services: Services, *, patience: Patience | None = None) -> None:
         self._services = services
         self._patience = patience or Patience()
-        self._connector = Connector(self._patience, services.fence)
+        self._connector = Connector(self._patience, services.before_request)
         self._unfinished = Unfinished(services.now)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
@@ -333,7 +333,7 @@ def _ensure_bucket(request: _Request, *, versioning: bool, is_known: bool) -> Bu
             return made
         found = _find_taken(request)
     _check_ours(request, found)
-    if not request.owner.is_stamped_on(found.labels):
+    if not request.owner.matches(found.labels):
         request.storage.stamp(found, build_stamp(request.owner))
     return found
 

@@ -362,7 +362,9 @@ class UnknownMember(NotReady):
 
 def build_stamp(owner: Owner) -> dict[str, str]:
     """The owner's stamp as labels. Cluster and uid, which decide, fit as they are; a name is made to fit."""
-    return {key: value if _LABEL_VALUE.fullmatch(value) else _fit(value) for key, value in owner.stamp().items()}
+    return {
+        key: value if _LABEL_VALUE.fullmatch(value) else _fit(value) for key, value in owner.ownership_tags().items()
+    }
 
 
 def _fit(value: str) -> str:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gcs_backend import GcsBackend
-from gcs_double import GcsDouble, gcs_double
 
 from libbucket.testing.conformance.world import World
+from testkit.gcs.backend import GcsBackend
+from testkit.gcs.fake import FakeGcs, fake_gcs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture
-def double() -> Iterator[GcsDouble]:
-    with gcs_double() as running:
+def double() -> Iterator[FakeGcs]:
+    with fake_gcs() as running:
         yield running
 
 
 @pytest.fixture
-def backend(double: GcsDouble) -> GcsBackend:
+def backend(double: FakeGcs) -> GcsBackend:
     return GcsBackend(double)
 
 

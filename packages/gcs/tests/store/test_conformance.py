@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gcs_backend import GcsBackend
 
 from libbucket.testing.conformance import Conformance
 from libbucket.testing.conformance.binding import Binding
 from libbucket.testing.conformance.failures import Failures
+from testkit.gcs.backend import GcsBackend
 
 if TYPE_CHECKING:
-    from gcs_double import GcsDouble
+    from testkit.gcs.fake import FakeGcs
 
 
 class TestGcsHmac(Conformance):
     """Applications with an HMAC key and boto3."""
 
     @pytest.fixture
-    def backend(self, double: GcsDouble) -> GcsBackend:
+    def backend(self, double: FakeGcs) -> GcsBackend:
         return GcsBackend(double, credentials="hmac")
 
 
@@ -27,7 +27,7 @@ class TestGcsJsonKey(Conformance):
     """Applications with a service-account key and google-cloud-storage."""
 
     @pytest.fixture
-    def backend(self, double: GcsDouble) -> GcsBackend:
+    def backend(self, double: FakeGcs) -> GcsBackend:
         return GcsBackend(double, credentials="json-key")
 
 
@@ -35,5 +35,5 @@ class TestGcsBoth(Binding, Failures):
     """Claims with both kinds of key; the other promises hold for each kind alone."""
 
     @pytest.fixture
-    def backend(self, double: GcsDouble) -> GcsBackend:
+    def backend(self, double: FakeGcs) -> GcsBackend:
         return GcsBackend(double, credentials="both")

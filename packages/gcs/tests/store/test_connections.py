@@ -18,7 +18,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from gcs_backend import FILE_KEY, QUICK, GcsBackend, a_provisioner
 
 from gcs_provisioner.provisioner import GcsProvisioner
 from libbucket import (
@@ -40,11 +39,12 @@ from libbucket.testing.conformance.backend import REQUEST_ID
 from libbucket.testing.conformance.world import World, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 from libbucket.testing.requests_watched import counted_requests
+from testkit.gcs.backend import FILE_KEY, QUICK, GcsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from gcs_double import GcsDouble
+    from testkit.gcs.fake import FakeGcs
 
 ADMIN = {"secretName": "admin", "secretNamespace": "gcs"}
 
@@ -69,7 +69,7 @@ def refused_by_all(provisioner: GcsProvisioner, *, looks: bool = True, **paramet
     return errors
 
 
-def test_a_server_that_never_answers_is_given_up_within_the_limit(double: GcsDouble, backend: GcsBackend) -> None:
+def test_a_server_that_never_answers_is_given_up_within_the_limit(double: FakeGcs, backend: GcsBackend) -> None:
     impatient = a_provisioner(double, backend.admin_key, patience=replace(QUICK, read=0.2))
     with silent_server() as server:
         began = time.monotonic()
@@ -80,9 +80,7 @@ def test_a_server_that_never_answers_is_given_up_within_the_limit(double: GcsDou
     assert all("time limit" in each.message for each in errors)
 
 
-def test_a_token_endpoint_that_never_answers_is_given_up_within_the_limit(
-    double: GcsDouble, backend: GcsBackend
-) -> None:
+def test_a_token_endpoint_that_never_answers_is_given_up_within_the_limit(double: FakeGcs, backend: GcsBackend) -> None:
     with silent_server() as server:
         key = json.dumps({**json.loads(backend.admin_key), "token_uri": server.url})
         impatient = a_provisioner(double, key, patience=replace(QUICK, read=0.2))
@@ -94,14 +92,14 @@ def test_a_token_endpoint_that_never_answers_is_given_up_within_the_limit(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_delay_that_a_busy_server_asks_for_is_kept(double: GcsDouble, backend: GcsBackend, status: int) -> None:
+def test_the_delay_that_a_busy_server_asks_for_is_kept(double: FakeGcs, backend: GcsBackend, status: int) -> None:
     with scripted_server(Answer(status=status, headers={"Retry-After": "7"}, body=b"{}")) as server:
         for error in refused_by_all(a_provisioner(double, backend.admin_key), endpoint=server.url):
             assert isinstance(error, Throttled)
             assert error.delay == 7
 
 
-def test_a_busy_token_endpoint_is_not_waited_for_either(double: GcsDouble, backend: GcsBackend) -> None:
+def test_a_busy_token_endpoint_is_not_waited_for_either(double: FakeGcs, backend: GcsBackend) -> None:
     with scripted_server(Answer(status=503, headers={"Retry-After": "9"}, body=b"{}")) as server:
         key = json.dumps({**json.loads(backend.admin_key), "token_uri": server.url})
         with pytest.raises(Throttled) as refused:
@@ -119,7 +117,7 @@ def test_a_busy_token_endpoint_is_not_waited_for_either(double: GcsDouble, backe
     ],
     ids=["page", "redirect", "refusal"],
 )
-def test_a_web_page_is_told_from_google(double: GcsDouble, backend: GcsBackend, answer: Answer) -> None:
+def test_a_web_page_is_told_from_google(double: FakeGcs, backend: GcsBackend, answer: Answer) -> None:
     with scripted_server(answer) as server:
         for error in refused_by_all(
             a_provisioner(double, backend.admin_key), endpoint=server.url, iamEndpoint=server.url
@@ -128,14 +126,14 @@ def test_a_web_page_is_told_from_google(double: GcsDouble, backend: GcsBackend, 
             assert "endpoint" in error.message
 
 
-def test_nobody_listening_is_the_stores_failure(double: GcsDouble, backend: GcsBackend) -> None:
+def test_nobody_listening_is_the_stores_failure(double: FakeGcs, backend: GcsBackend) -> None:
     with silent_server() as server:
         pass
     for error in refused_by_all(a_provisioner(double, backend.admin_key), endpoint=server.url):
         assert type(error) is StoreUnavailable
 
 
-def test_a_key_that_google_does_not_know_is_named(double: GcsDouble) -> None:
+def test_a_key_that_google_does_not_know_is_named(double: FakeGcs) -> None:
     key = json.loads(double.add_admin("removed"))
     del double.store.accounts[key["client_email"]]
     unknown = a_provisioner(double, json.dumps(key))
@@ -145,7 +143,7 @@ def test_a_key_that_google_does_not_know_is_named(double: GcsDouble) -> None:
 
 
 def test_a_named_secret_that_is_missing_is_no_reason_to_use_the_pods_identity(
-    double: GcsDouble, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    double: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     def missing(namespace: str, name: str) -> Mapping[str, SecretStr]:
         raise AdminSecretMissing(f"Secret {namespace}/{name} does not exist")
@@ -167,7 +165,7 @@ def test_a_class_without_a_secret_uses_the_pods_identity(
 
 
 def test_a_class_without_a_secret_on_a_pod_without_an_identity_says_so(
-    double: GcsDouble, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    double: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
@@ -187,7 +185,7 @@ def test_an_emulator_that_the_environment_names_is_not_used(world: World, monkey
         assert emulator.requests == []
 
 
-def test_the_project_of_the_class_wins_and_one_must_be_named(double: GcsDouble) -> None:
+def test_the_project_of_the_class_wins_and_one_must_be_named(double: FakeGcs) -> None:
     key = {**json.loads(double.add_admin("provisioner-2")), "project_id": ""}
     provisioner = a_provisioner(double, json.dumps(key))
     parameters = {**ADMIN, "endpoint": double.url, "iamEndpoint": double.url}
@@ -198,7 +196,7 @@ def test_the_project_of_the_class_wins_and_one_must_be_named(double: GcsDouble) 
     assert answer.additional_state["ServiceAccount"].endswith(f"@{double.project}.iam.gserviceaccount.com")
 
 
-def test_applications_are_told_the_endpoint(world: World, double: GcsDouble) -> None:
+def test_applications_are_told_the_endpoint(world: World, double: FakeGcs) -> None:
     endpoint = world.greenfield().answer.connection.endpoint
     assert f"http://{endpoint.bucket_host}:{endpoint.bucket_port}" == double.url
     assert endpoint.additional_config == {"BUCKET_SSL": "false", "BUCKET_ENDPOINT": double.url}
@@ -223,9 +221,9 @@ class Fence:
         self.asked += 1
 
 
-def fenced(double: GcsDouble, key: str) -> tuple[GcsProvisioner, Fence]:
+def fenced(double: FakeGcs, key: str) -> tuple[GcsProvisioner, Fence]:
     fence, data = Fence(), {FILE_KEY: SecretStr(key)}
-    services = Services(read_secret=lambda *_: data, now=double.clock.now, fence=fence)
+    services = Services(read_secret=lambda *_: data, now=double.clock.now, before_request=fence)
     return GcsProvisioner(services, patience=QUICK), fence
 
 
@@ -256,7 +254,7 @@ def untrusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("where", ["host", "port", "certificate"])
 def test_a_token_endpoint_that_is_never_reached_has_not_asked_the_fence(
-    double: GcsDouble, backend: GcsBackend, untrusted: str, where: str
+    double: FakeGcs, backend: GcsBackend, untrusted: str, where: str
 ) -> None:
     url = {"host": "https://store.invalid", "port": closed_port_url(), "certificate": untrusted}[where]
     key = json.dumps({**json.loads(backend.admin_key), "token_uri": f"{url}/token"})
@@ -268,7 +266,7 @@ def test_a_token_endpoint_that_is_never_reached_has_not_asked_the_fence(
 
 @pytest.mark.parametrize("where", ["host", "port", "certificate"])
 def test_an_endpoint_that_is_never_reached_has_asked_for_tokens_only(
-    double: GcsDouble, backend: GcsBackend, untrusted: str, where: str
+    double: FakeGcs, backend: GcsBackend, untrusted: str, where: str
 ) -> None:
     url = {"host": "https://store.invalid", "port": closed_port_url(), "certificate": untrusted}[where]
     provisioner, fence = fenced(double, backend.admin_key)
@@ -279,9 +277,7 @@ def test_an_endpoint_that_is_never_reached_has_asked_for_tokens_only(
     assert fence.asked == 4, "a look has no token"
 
 
-def test_the_fence_is_asked_for_each_request_of_every_verb(
-    world: World, double: GcsDouble, backend: GcsBackend
-) -> None:
+def test_the_fence_is_asked_for_each_request_of_every_verb(world: World, double: FakeGcs, backend: GcsBackend) -> None:
     provisioner, fence = fenced(double, backend.admin_key)
     request = world.request(parameters={"credentials": "both", "revocationSeconds": "0"})
     with counted_requests() as sent:
@@ -292,7 +288,7 @@ def test_the_fence_is_asked_for_each_request_of_every_verb(
 
 
 def test_requests_through_a_proxy_ask_the_fence(
-    double: GcsDouble, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch
+    double: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with scripted_server(Answer(status=418, body=b"{}")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
@@ -310,7 +306,7 @@ def test_requests_through_a_proxy_ask_the_fence(
 @pytest.mark.parametrize("status", [400, 403, 409, 412, 418, 422])
 @pytest.mark.parametrize("api", ["endpoint", "iamEndpoint"])
 def test_an_api_that_refuses_everything_is_no_outage(
-    world: World, double: GcsDouble, backend: GcsBackend, api: str, status: int
+    world: World, double: FakeGcs, backend: GcsBackend, api: str, status: int
 ) -> None:
     with scripted_server(backend.refusal(status, "nobodyKnowsThis")) as server:
         parameters = {**ADMIN, "endpoint": double.url, "iamEndpoint": double.url, api: server.url}
@@ -322,7 +318,7 @@ def test_an_api_that_refuses_everything_is_no_outage(
     assert "nobodyKnowsThis" in refused.value.message
 
 
-def test_a_claim_whose_name_a_stranger_has_can_go(world: World, double: GcsDouble) -> None:
+def test_a_claim_whose_name_a_stranger_has_can_go(world: World, double: FakeGcs) -> None:
     request = world.request()
     double.add_foreign_bucket(request.bucket_name)
     with pytest.raises(BucketExists):
@@ -334,7 +330,7 @@ def test_a_claim_whose_name_a_stranger_has_can_go(world: World, double: GcsDoubl
 
 
 def test_a_bucket_that_may_be_the_claims_blocks_its_deletion_and_the_permission_is_named(
-    world: World, double: GcsDouble
+    world: World, double: FakeGcs
 ) -> None:
     request = world.request()
     answer = world.provisioner.provision(request)

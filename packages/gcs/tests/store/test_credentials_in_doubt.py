@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from gcs_backend import FILE_KEY, QUICK, GcsBackend, a_provisioner
 
 from gcs_provisioner.client import Clients, Verdict
 from libbucket import (
@@ -20,13 +19,13 @@ from libbucket import (
     StoreRefused,
 )
 from libbucket.testing import builders
+from testkit.gcs.backend import FILE_KEY, QUICK, GcsBackend, a_provisioner
 
 if TYPE_CHECKING:
-    from gcs_double import GcsDouble
-    from gcs_double.model import Account
-
     from libbucket import BucketOptions
     from libbucket.testing.conformance.world import Tenant, World
+    from testkit.gcs.fake import FakeGcs
+    from testkit.gcs.fake.model import Account
 
 KINDS = ["hmac", "json-key", "both"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -44,11 +43,11 @@ def held_by(answer: ObjectBucket) -> Authentication:
     return answer.connection.authentication
 
 
-def account_of(double: GcsDouble, answer: ObjectBucket) -> Account:
+def account_of(double: FakeGcs, answer: ObjectBucket) -> Account:
     return double.store.accounts[answer.additional_state["ServiceAccount"]]
 
 
-def keys_of(double: GcsDouble, answer: ObjectBucket) -> tuple[int, int]:
+def keys_of(double: FakeGcs, answer: ObjectBucket) -> tuple[int, int]:
     """Working HMAC keys and service-account keys of the claim."""
     email = answer.additional_state["ServiceAccount"]
     active = [each for each in double.store.hmac_keys.values() if each.email == email and each.state == "ACTIVE"]
@@ -88,7 +87,7 @@ def test_an_edit_that_puts_the_same_keys_back_replaces_nothing(world: World) -> 
 @each_kind
 @pytest.mark.parametrize("harm", ["deleted", "disabled"])
 def test_a_key_that_google_says_is_gone_or_inactive_is_replaced(
-    world: World, double: GcsDouble, kind: str, harm: str
+    world: World, double: FakeGcs, kind: str, harm: str
 ) -> None:
     again, answer = bound(world, kind)
     account = account_of(double, answer)
@@ -106,7 +105,7 @@ def test_a_key_that_google_says_is_gone_or_inactive_is_replaced(
 
 
 @each_kind
-def test_a_disabled_account_stays_disabled_and_no_key_is_made(world: World, double: GcsDouble, kind: str) -> None:
+def test_a_disabled_account_stays_disabled_and_no_key_is_made(world: World, double: FakeGcs, kind: str) -> None:
     again, answer = bound(world, kind)
     account, before = account_of(double, answer), keys_of(double, answer)
     account.disabled = True
@@ -134,7 +133,7 @@ def test_a_list_of_keys_that_lags_behind_replaces_nothing(
 
 @each_kind
 def test_a_claim_that_waits_for_its_permission_keeps_its_account_and_its_key(
-    world: World, backend: GcsBackend, double: GcsDouble, kind: str
+    world: World, backend: GcsBackend, double: FakeGcs, kind: str
 ) -> None:
     double.knobs.grant_seconds = 1800
     hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, key=0.0))
@@ -155,7 +154,7 @@ def test_a_claim_that_waits_for_its_permission_keeps_its_account_and_its_key(
 
 
 def test_a_lost_secret_remakes_the_account_once_and_then_waits(
-    world: World, backend: GcsBackend, double: GcsDouble
+    world: World, backend: GcsBackend, double: FakeGcs
 ) -> None:
     again, answer = bound(world, "json-key")
     double.knobs.grant_seconds = 120
@@ -172,8 +171,8 @@ def test_a_lost_secret_remakes_the_account_once_and_then_waits(
     assert held_by(hasty.provision(lost)) != held_by(answer)
 
 
-def test_a_healthy_key_is_not_replaced_for_a_stray_one(world: World, double: GcsDouble) -> None:
-    from gcs_double.iam_api import new_key
+def test_a_healthy_key_is_not_replaced_for_a_stray_one(world: World, double: FakeGcs) -> None:
+    from testkit.gcs.fake.iam_api import new_key
 
     again, answer = bound(world, "json-key")
     account = account_of(double, answer)
@@ -183,9 +182,7 @@ def test_a_healthy_key_is_not_replaced_for_a_stray_one(world: World, double: Gcs
     assert len(account.keys) == 1, "the stray one is gone"
 
 
-def test_key_files_name_googles_token_endpoint_whatever_the_administrators_says(
-    world: World, double: GcsDouble
-) -> None:
+def test_key_files_name_googles_token_endpoint_whatever_the_administrators_says(world: World, double: FakeGcs) -> None:
     """An administrator's key may be older, or name an address of Private Service Connect."""
     double.knobs.google_token_uri = True
     again, answer = bound(world, "json-key")
@@ -196,7 +193,7 @@ def test_key_files_name_googles_token_endpoint_whatever_the_administrators_says(
     assert account_of(double, answer).uid == uid
 
 
-def test_replaced_hmac_keys_are_kept_inactive_for_as_long_as_google_wants(world: World, double: GcsDouble) -> None:
+def test_replaced_hmac_keys_are_kept_inactive_for_as_long_as_google_wants(world: World, double: FakeGcs) -> None:
     double.knobs.hmac_stop_seconds = 180
     again, answer = bound(world, "hmac")
     lost = replace(again, credentials=None, credentials_unchanged=False)
@@ -210,7 +207,7 @@ def test_replaced_hmac_keys_are_kept_inactive_for_as_long_as_google_wants(world:
 
 
 @pytest.mark.parametrize("seconds", ["0", "60"])
-def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(world: World, double: GcsDouble, seconds: str) -> None:
+def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(world: World, double: FakeGcs, seconds: str) -> None:
     double.knobs.hmac_stop_seconds = 180
     again, answer = bound(world, "hmac", revocationSeconds=seconds)
     record = builders.recorded(answer, again)
@@ -219,9 +216,7 @@ def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(world: World, do
 
 
 @pytest.mark.parametrize("kind", ["json-key", "workload-identity"])
-def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(
-    world: World, double: GcsDouble, kind: str
-) -> None:
+def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(world: World, double: FakeGcs, kind: str) -> None:
     double.knobs.withdraw_seconds = 170
     again, answer = bound(world, kind)
     record = builders.recorded(answer, again)
@@ -236,7 +231,7 @@ def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(
 @each_kind
 @pytest.mark.parametrize("hidden", [0, 3])
 def test_an_account_that_is_absent_or_seconds_old_is_forbidden_and_not_missing(
-    world: World, double: GcsDouble, kind: str, hidden: int
+    world: World, double: FakeGcs, kind: str, hidden: int
 ) -> None:
     double.knobs.absent_is_forbidden = True
     double.knobs.hidden_account_calls = hidden
@@ -249,7 +244,7 @@ def test_an_account_that_is_absent_or_seconds_old_is_forbidden_and_not_missing(
     assert not world.administrator.bucket_exists(answer.bucket_name)
 
 
-def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBackend, double: GcsDouble) -> None:
+def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBackend, double: FakeGcs) -> None:
     double.knobs.absent_is_forbidden = True
     again, answer = bound(world, "hmac", revocationSeconds="0")
     world.fill(answer.bucket_name, 150)
@@ -266,7 +261,7 @@ def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBac
     assert not world.administrator.bucket_exists(answer.bucket_name)
 
 
-def test_an_account_that_may_not_be_read_is_none_of_those(world: World, double: GcsDouble) -> None:
+def test_an_account_that_may_not_be_read_is_none_of_those(world: World, double: FakeGcs) -> None:
     again, answer = bound(world, "hmac")
     without = set(double.store.accounts[f"provisioner@{double.project}.iam.gserviceaccount.com"].permissions)
     double.allow("provisioner", without - {"iam.serviceAccounts.get"})
@@ -280,7 +275,7 @@ def test_an_account_that_may_not_be_read_is_none_of_those(world: World, double: 
 
 
 def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
-    world: World, double: GcsDouble, monkeypatch: pytest.MonkeyPatch
+    world: World, double: FakeGcs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two claims that take the last key at once: Google answers 403 to the second, as it does to who may not."""
     import json
@@ -296,7 +291,7 @@ def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
     assert refused.value.request_id
 
 
-def test_a_neighbour_is_not_concerned(world: World, double: GcsDouble) -> None:
+def test_a_neighbour_is_not_concerned(world: World, double: FakeGcs) -> None:
     """The control of every test here: another claim of the same class."""
     neighbour: Tenant = world.tenant(greenfield=True)
     again, answer = bound(world, "hmac")

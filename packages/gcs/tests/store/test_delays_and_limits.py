@@ -7,24 +7,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from gcs_backend import QUICK, GcsBackend, JsonApplication, a_provisioner
 
 from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreRefused, Throttled
 from libbucket.testing import builders
 from libbucket.testing.conformance.cost import requests_of_each_verb
 from libbucket.testing.conformance.world import OBJECT, World, assert_refused, assert_shut_out, assert_works
+from testkit.gcs.backend import QUICK, GcsBackend, JsonApplication, a_provisioner
 
 if TYPE_CHECKING:
-    from gcs_double import GcsDouble
+    from testkit.gcs.fake import FakeGcs
 
 
-def test_a_fresh_account_that_google_does_not_know_yet_is_waited_for(world: World, double: GcsDouble) -> None:
+def test_a_fresh_account_that_google_does_not_know_yet_is_waited_for(world: World, double: FakeGcs) -> None:
     double.knobs.unknown_account_calls = 4
     assert_works(world.bind(world.request(), greenfield=True))
 
 
 def test_a_fresh_account_that_stays_unknown_is_not_waited_for_for_ever(
-    world: World, backend: GcsBackend, double: GcsDouble
+    world: World, backend: GcsBackend, double: FakeGcs
 ) -> None:
     double.knobs.unknown_account_calls = 10**6
     hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, account=0.05))
@@ -37,7 +37,7 @@ def test_a_fresh_account_that_stays_unknown_is_not_waited_for_for_ever(
     assert_works(world.greenfield(request))
 
 
-def test_somebody_who_writes_every_policy_first_is_got_past(world: World, double: GcsDouble) -> None:
+def test_somebody_who_writes_every_policy_first_is_got_past(world: World, double: FakeGcs) -> None:
     double.knobs.conflicting_policy_writes = True
     tenant = world.greenfield(world.request(config={"kubernetesServiceAccount": "app"}))
     assert_works(tenant)
@@ -45,7 +45,7 @@ def test_somebody_who_writes_every_policy_first_is_got_past(world: World, double
     assert_shut_out(tenant)
 
 
-def test_conditions_of_others_survive_every_edit(world: World, double: GcsDouble) -> None:
+def test_conditions_of_others_survive_every_edit(world: World, double: FakeGcs) -> None:
     tenant = world.greenfield()
     policy = double.store.buckets[tenant.bucket].policy
     condition = {"title": "until monday", "expression": "request.time < timestamp('2030-01-01T00:00:00Z')"}
@@ -59,7 +59,7 @@ def test_conditions_of_others_survive_every_edit(world: World, double: GcsDouble
     assert binding in policy.bindings
 
 
-def test_google_asks_for_fewer_requests_and_its_delay_is_handed_on(world: World, double: GcsDouble) -> None:
+def test_google_asks_for_fewer_requests_and_its_delay_is_handed_on(world: World, double: FakeGcs) -> None:
     request, tenant = world.request(), world.greenfield()
     for verb in (
         lambda: world.provisioner.provision(request),
@@ -74,7 +74,7 @@ def test_google_asks_for_fewer_requests_and_its_delay_is_handed_on(world: World,
 
 
 def test_an_hmac_key_that_google_does_not_know_yet_is_waited_for(
-    world: World, backend: GcsBackend, double: GcsDouble
+    world: World, backend: GcsBackend, double: FakeGcs
 ) -> None:
     double.knobs.hmac_start_seconds = 30
     hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, key=0.05))
@@ -87,12 +87,12 @@ def test_an_hmac_key_that_google_does_not_know_yet_is_waited_for(
 
 
 def test_a_new_key_that_the_token_endpoint_does_not_know_yet_is_waited_for(
-    world: World, backend: GcsBackend, double: GcsDouble
+    world: World, backend: GcsBackend, double: FakeGcs
 ) -> None:
     request = world.request(parameters={"credentials": "json-key"})
     hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, key=0.05))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gcs_double.tokens.find_key", _only_of("provisioner"))
+        patch.setattr("fake_gcs.tokens.find_key", _only_of("provisioner"))
         with pytest.raises(NotReady):
             hasty.provision(request)
     tenant = world.greenfield(request)
@@ -101,13 +101,13 @@ def test_a_new_key_that_the_token_endpoint_does_not_know_yet_is_waited_for(
 
 
 def _only_of(beginning: str) -> object:
-    from gcs_double import tokens
+    from testkit.gcs.fake import tokens
 
     real = tokens.find_key
     return lambda store, email, key_id=None: real(store, email, key_id) if email.startswith(beginning) else []
 
 
-def test_revoking_waits_until_the_hmac_key_has_stopped_for_certain(world: World, double: GcsDouble) -> None:
+def test_revoking_waits_until_the_hmac_key_has_stopped_for_certain(world: World, double: FakeGcs) -> None:
     double.knobs.hmac_stop_seconds = 170
     tenant = world.tenant(greenfield=True)
     with pytest.raises(NotReady, match="inactive") as pending:
@@ -130,7 +130,7 @@ def test_a_class_says_how_long_to_wait(world: World) -> None:
 
 
 def test_a_token_that_outlives_its_key_opens_nothing_after_revoking(
-    world: World, backend: GcsBackend, double: GcsDouble
+    world: World, backend: GcsBackend, double: FakeGcs
 ) -> None:
     tenant = world.greenfield(world.request(parameters={"credentials": "json-key"}))
     backend.administrator.application().put(tenant.bucket, OBJECT, b"x")
@@ -143,7 +143,7 @@ def test_a_token_that_outlives_its_key_opens_nothing_after_revoking(
     assert_refused("a token that outlived its key", lambda: tenant.application.get(tenant.bucket, OBJECT))
 
 
-def test_the_quota_of_accounts_names_the_parameter_that_helps(world: World, double: GcsDouble) -> None:
+def test_the_quota_of_accounts_names_the_parameter_that_helps(world: World, double: FakeGcs) -> None:
     double.knobs.account_limit = len(double.store.accounts)
     bound = [world.greenfield() for _ in range(2)]
     double.knobs.account_limit = 2
@@ -155,7 +155,7 @@ def test_the_quota_of_accounts_names_the_parameter_that_helps(world: World, doub
 
 @pytest.mark.parametrize("credentials", ["hmac", "json-key", "both"])
 def test_a_policy_that_forbids_keys_is_named_with_the_parameter_that_helps(
-    world: World, double: GcsDouble, credentials: str
+    world: World, double: FakeGcs, credentials: str
 ) -> None:
     double.knobs.keys_forbidden = True
     with pytest.raises(StoreRefused, match=r"iam\.disableServiceAccountKeyCreation.*workload-identity"):
@@ -163,14 +163,14 @@ def test_a_policy_that_forbids_keys_is_named_with_the_parameter_that_helps(
     world.provisioner.provision(world.request(parameters={"credentials": "workload-identity"}))
 
 
-def test_a_policy_that_forbids_hmac_keys_only_is_named(world: World, double: GcsDouble) -> None:
+def test_a_policy_that_forbids_hmac_keys_only_is_named(world: World, double: FakeGcs) -> None:
     double.knobs.hmac_forbidden = True
     with pytest.raises(StoreRefused, match=r"storage\.restrictAuthTypes.*json-key"):
         world.provisioner.provision(world.request())
     world.provisioner.provision(world.request(parameters={"credentials": "json-key"}))
 
 
-def test_a_location_that_a_policy_forbids_is_named_with_its_parameter(world: World, double: GcsDouble) -> None:
+def test_a_location_that_a_policy_forbids_is_named_with_its_parameter(world: World, double: FakeGcs) -> None:
     double.knobs.allowed_locations = frozenset({"europe-west3"})
     request = world.request()
     with pytest.raises(StoreRefused, match=r"gcp\.resourceLocations.*parameter region"):
@@ -180,7 +180,7 @@ def test_a_location_that_a_policy_forbids_is_named_with_its_parameter(world: Wor
     assert_works(world.greenfield(world.request(parameters={"region": "europe-west3"})))
 
 
-def test_a_policy_write_that_is_refused_for_good_is_no_race(world: World, double: GcsDouble) -> None:
+def test_a_policy_write_that_is_refused_for_good_is_no_race(world: World, double: FakeGcs) -> None:
     """Domain restricted sharing, for a member that was in the bucket's policy before anybody asked us."""
     bucket = world.foreign_bucket()
     first = world.brownfield(bucket)
@@ -198,7 +198,7 @@ def test_a_policy_write_that_is_refused_for_good_is_no_race(world: World, double
     assert_refused("reading after revoke", lambda: first.application.get(bucket, OBJECT))
 
 
-def test_a_member_of_others_that_google_does_not_take_is_no_fresh_account(world: World, double: GcsDouble) -> None:
+def test_a_member_of_others_that_google_does_not_take_is_no_fresh_account(world: World, double: FakeGcs) -> None:
     bucket = world.foreign_bucket()
     tenant = world.brownfield(bucket)
     double.clock.turn(3600)
@@ -212,7 +212,7 @@ def test_a_member_of_others_that_google_does_not_take_is_no_fresh_account(world:
     assert not world.administrator.identity_exists(tenant.record)
 
 
-def test_the_last_binding_of_a_policy_goes_with_its_account(world: World, double: GcsDouble) -> None:
+def test_the_last_binding_of_a_policy_goes_with_its_account(world: World, double: FakeGcs) -> None:
     """The double refuses a policy without bindings, as https://github.com/GoogleCloudPlatform/deploymentmanager-samples
     /issues/283 has it."""
     bucket = world.foreign_bucket()
@@ -224,7 +224,7 @@ def test_the_last_binding_of_a_policy_goes_with_its_account(world: World, double
     assert_refused("reading after revoke", lambda: tenant.application.get(bucket, OBJECT))
 
 
-def test_keys_that_nobody_knows_go_before_a_new_one_is_made(world: World, double: GcsDouble) -> None:
+def test_keys_that_nobody_knows_go_before_a_new_one_is_made(world: World, double: FakeGcs) -> None:
     request = world.request()
     for _ in range(12):  # more than an account may have
         tenant = world.bind(request, greenfield=True)
@@ -234,7 +234,7 @@ def test_keys_that_nobody_knows_go_before_a_new_one_is_made(world: World, double
     assert_works(tenant)
 
 
-def test_an_account_of_that_name_that_is_not_ours_is_never_used(world: World, double: GcsDouble) -> None:
+def test_an_account_of_that_name_that_is_not_ours_is_never_used(world: World, double: FakeGcs) -> None:
     request = world.request()
     key = json.loads(double.add_admin(request.user_id, ()))
     with pytest.raises(RetrySlowly, match="was not made for this claim"):
@@ -243,7 +243,7 @@ def test_an_account_of_that_name_that_is_not_ours_is_never_used(world: World, do
     assert list(double.store.accounts[key["client_email"]].keys) == [key["private_key_id"]], "and it stays as it is"
 
 
-def test_what_is_left_of_a_removed_account_in_a_policy_is_tidied_up(world: World, double: GcsDouble) -> None:
+def test_what_is_left_of_a_removed_account_in_a_policy_is_tidied_up(world: World, double: FakeGcs) -> None:
     tenant = world.tenant(greenfield=True)
     before = repr(double.store.buckets[tenant.bucket].policy.bindings)
     world.administrator.remove_identity(tenant.record)
@@ -252,7 +252,7 @@ def test_what_is_left_of_a_removed_account_in_a_policy_is_tidied_up(world: World
     assert repr(double.store.buckets[tenant.bucket].policy.bindings).count(account) == before.count(account)
 
 
-def test_a_bucket_of_another_project_is_somebody_elses(world: World, double: GcsDouble) -> None:
+def test_a_bucket_of_another_project_is_somebody_elses(world: World, double: FakeGcs) -> None:
     from libbucket import BucketExists
 
     request = world.request()

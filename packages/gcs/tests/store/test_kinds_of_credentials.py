@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from gcs_backend import FILE_KEY, GcsBackend, HmacApplication, JsonApplication
 
 from libbucket import Authentication, BucketOptions, ObjectBucket, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import CONTENT, OBJECT, Tenant, World, assert_refused
+from testkit.gcs.backend import FILE_KEY, GcsBackend, HmacApplication, JsonApplication
 
 if TYPE_CHECKING:
-    from gcs_double import GcsDouble
+    from testkit.gcs.fake import FakeGcs
 
 WORKLOAD = {"credentials": "workload-identity"}
 
@@ -23,19 +23,19 @@ def bind(world: World, request: BucketOptions) -> ObjectBucket:
     return world._patiently(world.provisioner.provision, request)
 
 
-def kubernetes_members(double: GcsDouble, email: str) -> list[str]:
+def kubernetes_members(double: FakeGcs, email: str) -> list[str]:
     return [each for binding in double.store.accounts[email].policy.bindings for each in binding["members"]]
 
 
 @pytest.fixture
-def shared(double: GcsDouble) -> str:
+def shared(double: FakeGcs) -> str:
     """An account that all claims of a class use."""
     email: str = json.loads(double.add_admin("shared-by-all", ()))["client_email"]
     double.store.accounts[email].keys.clear()
     return email
 
 
-def test_both_kinds_of_key_work_side_by_side(world: World, double: GcsDouble) -> None:
+def test_both_kinds_of_key_work_side_by_side(world: World, double: FakeGcs) -> None:
     request = world.request(parameters={"credentials": "both"})
     answer = bind(world, request)
     held = answer.connection.authentication
@@ -54,7 +54,7 @@ def test_both_kinds_of_key_work_side_by_side(world: World, double: GcsDouble) ->
     assert_refused("a service-account key", lambda: by_key.get(answer.bucket_name, "one"))
 
 
-def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(world: World, double: GcsDouble) -> None:
+def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(world: World, double: FakeGcs) -> None:
     request = world.request(parameters={"credentials": "both"})
     answer = bind(world, request)
     held = answer.connection.authentication
@@ -84,7 +84,7 @@ def test_a_lost_hmac_key_leaves_the_other_key_as_it_is(world: World) -> None:
 
 
 def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_account(
-    world: World, double: GcsDouble
+    world: World, double: FakeGcs
 ) -> None:
     request = world.request(parameters=WORKLOAD)
     answer = bind(world, request)
@@ -104,14 +104,14 @@ def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_accou
     assert email not in double.store.accounts
 
 
-def test_a_claim_names_its_kubernetes_service_account(world: World, double: GcsDouble) -> None:
+def test_a_claim_names_its_kubernetes_service_account(world: World, double: FakeGcs) -> None:
     request = world.request(parameters=WORKLOAD, config={"kubernetesServiceAccount": "uploader"})
     answer = bind(world, request)
     (member,) = kubernetes_members(double, answer.additional_state["ServiceAccount"])
     assert member.endswith("[conformance/uploader]")
 
 
-def test_a_look_at_a_claim_without_keys_sees_whether_its_permission_stands(world: World, double: GcsDouble) -> None:
+def test_a_look_at_a_claim_without_keys_sees_whether_its_permission_stands(world: World, double: FakeGcs) -> None:
     request = world.request(parameters=WORKLOAD)
     answer = bind(world, request)
     again = builders.again(request, answer)
@@ -122,7 +122,7 @@ def test_a_look_at_a_claim_without_keys_sees_whether_its_permission_stands(world
     assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
 
 
-def test_a_project_without_a_workload_pool_is_told(world: World, double: GcsDouble) -> None:
+def test_a_project_without_a_workload_pool_is_told(world: World, double: FakeGcs) -> None:
     double.knobs.workload_pool = False
     with pytest.raises(RetrySlowly, match="workloadIdentityPool"):
         bind(world, world.request(parameters=WORKLOAD))
@@ -137,7 +137,7 @@ def _tenant(world: World, backend: GcsBackend, parameters: dict[str, str], bucke
 
 
 def test_claims_of_a_shared_account_come_and_go_one_by_one(
-    world: World, backend: GcsBackend, double: GcsDouble, shared: str
+    world: World, backend: GcsBackend, double: FakeGcs, shared: str
 ) -> None:
     bucket = world.foreign_bucket()
     uniform = backend.administrator.client.bucket(bucket)

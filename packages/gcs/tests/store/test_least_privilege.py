@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gcs_backend import HmacApplication, a_provisioner
 
 from libbucket import AccessDenied
 from libbucket.testing import builders
+from testkit.gcs.backend import HmacApplication, a_provisioner
 
 if TYPE_CHECKING:
-    from gcs_double import GcsDouble
-
     from libbucket import Provisioner
     from libbucket.testing.conformance.world import World
+    from testkit.gcs.fake import FakeGcs
 
 README = Path(__file__).parents[2] / "README.md"
 PERMISSIONS = sorted(set(re.findall(r"^  - ((?:iam|storage)\.\S+)$", README.read_text(), re.MULTILINE)))
@@ -28,7 +27,7 @@ STEWARD = "steward-of-the-test"
 class Steward:
     """An administrator of its own for the provisioner, whose permissions a test can cut."""
 
-    double: GcsDouble
+    double: FakeGcs
     provisioner: Provisioner
 
     def may_everything_but(self, *without: str) -> None:
@@ -36,7 +35,7 @@ class Steward:
 
 
 @pytest.fixture
-def steward(double: GcsDouble) -> Steward:
+def steward(double: FakeGcs) -> Steward:
     key = double.add_admin(STEWARD, PERMISSIONS)
     return Steward(double, a_provisioner(double, key))
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from gcs_backend import QUICK, GcsBackend, HmacApplication, a_provisioner
 
 from libbucket import BucketNotEmpty, InvalidClaim, NotReady, PurgeUnfinished
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+from testkit.gcs.backend import QUICK, GcsBackend, HmacApplication, a_provisioner
 
 if TYPE_CHECKING:
-    from gcs_double import GcsDouble
+    from testkit.gcs.fake import FakeGcs
 
 KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 
@@ -37,28 +37,28 @@ def test_a_new_bucket_is_as_its_class_says(world: World, backend: GcsBackend) ->
     assert_works(tenant)
 
 
-def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(world: World, double: GcsDouble) -> None:
+def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(world: World, double: FakeGcs) -> None:
     tenant = world.greenfield()
     resource = double.store.buckets[tenant.bucket].resource
     assert resource["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"]
     assert resource["iamConfiguration"]["publicAccessPrevention"] == "enforced"
-    assert tenant.request.owner.is_stamped_on(resource["labels"])
+    assert tenant.request.owner.matches(resource["labels"])
     assert resource["metageneration"] == 1, "all of it was said when it was made"
 
 
-def test_soft_deletion_can_be_turned_off(world: World, double: GcsDouble) -> None:
+def test_soft_deletion_can_be_turned_off(world: World, double: FakeGcs) -> None:
     tenant = world.greenfield(world.request(parameters={"softDeleteSeconds": "0"}))
     policy = double.store.buckets[tenant.bucket].resource["softDeletePolicy"]
     assert int(policy["retentionDurationSeconds"]) == 0
 
 
-def test_names_that_labels_do_not_take_are_made_to_fit(world: World, double: GcsDouble) -> None:
+def test_names_that_labels_do_not_take_are_made_to_fit(world: World, double: FakeGcs) -> None:
     request = world.request()
     owner = replace(request.owner, name="photos.v2." + "x" * 200)
     tenant = world.greenfield(replace(request, owner=owner))
     labels = double.store.buckets[tenant.bucket].resource["labels"]
     assert labels["objectbucket_claim_name"].startswith("photos_v2_xxx")
-    assert owner.is_stamped_on(labels)
+    assert owner.matches(labels)
     world.delete(replace(tenant.record, owner=owner))
     assert not world.administrator.bucket_exists(tenant.bucket)
 
@@ -71,7 +71,7 @@ def test_a_name_that_google_does_not_take_is_refused(world: World, name: str) ->
 
 @pytest.mark.parametrize("lock", ["temporaryHold", "eventBasedHold", "retention", "bucket"])
 def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touched(
-    world: World, double: GcsDouble, lock: str
+    world: World, double: FakeGcs, lock: str
 ) -> None:
     tenant = world.greenfield()
     tenant.application.put(tenant.bucket, "free", b"x")
@@ -94,7 +94,7 @@ def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touch
 
 
 def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
-    world: World, double: GcsDouble, monkeypatch: pytest.MonkeyPatch
+    world: World, double: FakeGcs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = world.greenfield()
     tenant.application.put(tenant.bucket, "locked", b"x")
@@ -109,7 +109,7 @@ def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
     assert_shut_out(tenant)
 
 
-def test_objects_go_in_batches_of_a_hundred(world: World, double: GcsDouble) -> None:
+def test_objects_go_in_batches_of_a_hundred(world: World, double: FakeGcs) -> None:
     tenant = world.greenfield()
     world.fill(tenant.bucket, 250)
     with pytest.raises(NotReady):
@@ -123,7 +123,7 @@ def test_objects_go_in_batches_of_a_hundred(world: World, double: GcsDouble) -> 
 
 
 def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
-    world: World, backend: GcsBackend, double: GcsDouble
+    world: World, backend: GcsBackend, double: FakeGcs
 ) -> None:
     tenant = world.greenfield(
         world.request(config={"bucketVersioning": "Enabled"}, parameters={"revocationSeconds": "0"})
@@ -149,7 +149,7 @@ def test_unfinished_uploads_in_parts_are_not_nothing(world: World) -> None:
     assert world.administrator.unfinished_uploads(tenant.bucket) == 1
 
 
-def test_unfinished_uploads_in_parts_are_aborted(world: World, backend: GcsBackend, double: GcsDouble) -> None:
+def test_unfinished_uploads_in_parts_are_aborted(world: World, backend: GcsBackend, double: FakeGcs) -> None:
     tenant = world.greenfield()
     assert isinstance(tenant.application, HmacApplication)
     for key in ("one/ü +&", "two"):
@@ -172,14 +172,14 @@ def test_a_deletion_needs_nothing_but_the_record(world: World, backend: GcsBacke
     assert not backend.administrator.identity_exists(builders.intent(tenant.request))
 
 
-def test_managed_folders_of_an_application_go_with_their_bucket(world: World, double: GcsDouble) -> None:
+def test_managed_folders_of_an_application_go_with_their_bucket(world: World, double: FakeGcs) -> None:
     tenant = world.tenant(greenfield=True)
     double.store.buckets[tenant.bucket].folders |= {"a/", "a/b/", "c/"}
     world.delete(tenant.record)
     assert not world.administrator.bucket_exists(tenant.bucket)
 
 
-def test_a_managed_folder_is_not_nothing(world: World, double: GcsDouble) -> None:
+def test_a_managed_folder_is_not_nothing(world: World, double: FakeGcs) -> None:
     tenant = world.greenfield()
     double.store.buckets[tenant.bucket].folders.add("a/")
     with pytest.raises(BucketNotEmpty, match="managed folders"):

@@ -13,7 +13,6 @@ from gcs_provisioner.client import KEYS_KEPT, Connector, Patience
 from gcs_provisioner.keys import FILE_KEY
 from gcs_provisioner.parameters import Admin, parse_admin, parse_parameters
 from libbucket import SecretStr
-from libbucket.provisioner import no_fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +30,7 @@ def private_key() -> str:
 @pytest.fixture
 def load(private_key: str) -> Callable[[int], Credentials]:
     """What one connector uses as the credentials of the administrator with this number."""
-    connector, parameters = Connector(Patience(), no_fence), parse_parameters({})
+    connector, parameters = Connector(Patience(), lambda: None), parse_parameters({})
 
     def load(number: int) -> Credentials:
         with connector.connect(parameters, an_admin(private_key, number)) as clients:

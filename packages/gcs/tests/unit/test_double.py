@@ -11,10 +11,11 @@ import pytest
 import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from gcs_backend import HmacApplication, JsonApplication
-from gcs_double import GcsDouble, gcs_double
-from gcs_double.server import PROJECT
 from google.auth import crypt, jwt
+
+from testkit.gcs.backend import HmacApplication, JsonApplication
+from testkit.gcs.fake import FakeGcs, fake_gcs
+from testkit.gcs.fake.server import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +27,15 @@ PLAIN = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1
 
 
 @pytest.fixture
-def double() -> Iterator[GcsDouble]:
-    with gcs_double() as running:
+def double() -> Iterator[FakeGcs]:
+    with fake_gcs() as running:
         yield running
 
 
 class Caller:
     """Raw requests with one token."""
 
-    def __init__(self, double: GcsDouble, key: str) -> None:
+    def __init__(self, double: FakeGcs, key: str) -> None:
         self.double, self.key = double, json.loads(key)
         self.email: str = self.key["client_email"]
         self.token = mint(double, self.key).json().get("access_token", "")
@@ -55,12 +56,12 @@ class Caller:
 
 
 @pytest.fixture
-def admin(double: GcsDouble) -> Caller:
+def admin(double: FakeGcs) -> Caller:
     return Caller(double, double.add_admin("admin"))
 
 
 @pytest.fixture
-def stranger(double: GcsDouble) -> Caller:
+def stranger(double: FakeGcs) -> Caller:
     return Caller(double, double.add_admin("stranger", ()))
 
 
@@ -79,7 +80,7 @@ def hmac_key(admin: Caller) -> dict[str, Any]:
     return found
 
 
-def mint(double: GcsDouble, key: dict[str, str], **claims: object) -> requests.Response:
+def mint(double: FakeGcs, key: dict[str, str], **claims: object) -> requests.Response:
     now = int(time.time())
     payload = {"iss": key["client_email"], "aud": AUDIENCE, "iat": now, "exp": now + 3600, "scope": SCOPE, **claims}
     signer = crypt.RSASigner.from_service_account_info(key)
@@ -88,7 +89,7 @@ def mint(double: GcsDouble, key: dict[str, str], **claims: object) -> requests.R
     return requests.post(double.token_uri, {"grant_type": grant, "assertion": assertion}, timeout=10)
 
 
-def s3(double: GcsDouble, key: dict[str, Any], **options: Any) -> Any:
+def s3(double: FakeGcs, key: dict[str, Any], **options: Any) -> Any:
     options = {"request_checksum_calculation": "when_required", **options}
     return boto3.client(
         "s3",
@@ -115,25 +116,25 @@ class TestTokens:
         ],
         ids=["audience", "expired", "too long", "future", "issuer", "scope"],
     )
-    def test_every_claim_of_an_assertion_is_checked(self, double: GcsDouble, claims: dict[str, object]) -> None:
+    def test_every_claim_of_an_assertion_is_checked(self, double: FakeGcs, claims: dict[str, object]) -> None:
         key = json.loads(double.add_admin("somebody"))
         assert mint(double, key).status_code == 200
         refused = mint(double, key, **claims)
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
 
-    def test_the_signature_is_checked_with_the_key_that_is_registered(self, double: GcsDouble) -> None:
+    def test_the_signature_is_checked_with_the_key_that_is_registered(self, double: FakeGcs) -> None:
         key, other = (json.loads(double.add_admin(name)) for name in ("one", "other"))
         assert mint(double, {**key, "private_key": other["private_key"]}).status_code == 400
         del double.store.accounts[key["client_email"]].keys[key["private_key_id"]]
         assert mint(double, key).status_code == 400
 
-    def test_a_token_ends_after_its_time(self, double: GcsDouble, admin: Caller) -> None:
+    def test_a_token_ends_after_its_time(self, double: FakeGcs, admin: Caller) -> None:
         assert admin.ask("GET", "/storage/v1/b").status_code == 200
         double.clock.turn(3601)
         assert admin.ask("GET", "/storage/v1/b").status_code == 401
 
     def test_a_token_outlives_its_key_unless_it_is_told_not_to_but_not_its_account(
-        self, double: GcsDouble, admin: Caller
+        self, double: FakeGcs, admin: Caller
     ) -> None:
         """https://cloud.google.com/iam/docs/service-account-creds"""
         double.store.accounts[admin.email].keys.clear()
@@ -152,7 +153,7 @@ class TestAccounts:
     def test_names_have_a_form(self, admin: Caller, name: str) -> None:
         assert admin.accounts("", "POST", {"accountId": name}).status_code == 400
 
-    def test_a_name_is_given_once_and_a_key_file_shown_once(self, admin: Caller, double: GcsDouble) -> None:
+    def test_a_name_is_given_once_and_a_key_file_shown_once(self, admin: Caller, double: FakeGcs) -> None:
         made = admin.accounts("", "POST", {"accountId": "an-account"})
         assert made.status_code == 200
         again = admin.accounts("", "POST", {"accountId": "an-account"})
@@ -196,7 +197,9 @@ class TestBuckets:
         assert stranger.ask("GET", f"/storage/v1/b/{BUCKET}").status_code == 403
         assert requests.get(f"{admin.double.url}/storage/v1/b/{BUCKET}", timeout=10).status_code == 401
 
-    @pytest.mark.parametrize("labels", [{"Team": "x"}, {"team": "The Shop"}, {"team": "x" * 64}, {"a.b": "x"}])
+    @pytest.mark.parametrize(
+        "labels", [{"Team": "x"}, {"team": "The StoreEnvironment"}, {"team": "x" * 64}, {"a.b": "x"}]
+    )
     def test_labels_have_a_form(self, admin: Caller, labels: dict[str, str]) -> None:
         """https://cloud.google.com/storage/docs/tags-and-labels"""
         assert admin.ask("PATCH", f"/storage/v1/b/{BUCKET}", {"labels": {"team": "shop"}}).status_code == 200
@@ -221,7 +224,7 @@ class TestBuckets:
         assert admin.iam(policy).status_code == 400
         assert admin.iam({"bindings": []}).status_code == 400
 
-    def test_a_fresh_account_is_unknown_to_policies_for_some_calls(self, admin: Caller, double: GcsDouble) -> None:
+    def test_a_fresh_account_is_unknown_to_policies_for_some_calls(self, admin: Caller, double: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/service-accounts-create (eventual consistency)"""
         double.knobs.unknown_account_calls = 1
         email = admin.accounts("", "POST", {"accountId": "an-account"}).json()["email"]
@@ -237,7 +240,7 @@ class TestBuckets:
         (member,) = admin.iam().json()["bindings"][0]["members"]
         assert member.startswith(f"deleted:serviceAccount:{email}?uid=")
 
-    def test_conditions_need_version_3_and_uniform_access(self, admin: Caller, double: GcsDouble) -> None:
+    def test_conditions_need_version_3_and_uniform_access(self, admin: Caller, double: FakeGcs) -> None:
         """https://cloud.google.com/storage/docs/access-control/iam#conditions"""
         member = f"serviceAccount:{admin.email}"
         condition = {"title": "t", "expression": "true"}
@@ -291,7 +294,7 @@ class TestHmacKeys:
         admin.hmac(path, "DELETE")
         assert admin.hmac("", "POST", serviceAccountEmail=admin.email).status_code == 200
 
-    def test_a_change_of_state_takes_its_time(self, admin: Caller, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+    def test_a_change_of_state_takes_its_time(self, admin: Caller, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
         double.knobs.hmac_stop_seconds = 180
         admin.hmac(f"/{hmac_key['metadata']['accessId']}", "PUT", {"state": "INACTIVE"})
         s3(double, hmac_key).list_objects_v2(Bucket=BUCKET)
@@ -299,7 +302,7 @@ class TestHmacKeys:
         with pytest.raises(ClientError, match="InvalidAccessKeyId"):
             s3(double, hmac_key).list_objects_v2(Bucket=BUCKET)
 
-    def test_it_is_no_key_for_the_json_api(self, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+    def test_it_is_no_key_for_the_json_api(self, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
         url = s3(double, hmac_key).generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET})
         assert requests.get(url, timeout=10).status_code == 200
         query = url.partition("?")[2]
@@ -310,12 +313,12 @@ class TestHmacKeys:
 class TestSignatures:
     """https://cloud.google.com/storage/docs/authentication/signatures"""
 
-    def test_another_secret_is_refused(self, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+    def test_another_secret_is_refused(self, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
             s3(double, hmac_key, secret=hmac_key["secret"][::-1]).list_objects_v2(Bucket=BUCKET)
 
     def test_a_url_is_good_for_what_was_signed_and_no_longer_than_it_says(
-        self, double: GcsDouble, hmac_key: dict[str, Any]
+        self, double: FakeGcs, hmac_key: dict[str, Any]
     ) -> None:
         client = s3(double, hmac_key)
         client.put_object(Bucket=BUCKET, Key="key", Body=b"x")
@@ -326,7 +329,7 @@ class TestSignatures:
         assert requests.get(url.replace("Expires=3600", "Expires=36000"), timeout=10).status_code == 403
         assert requests.get(url.replace("Signature=", "Signature=0"), timeout=10).status_code == 403
 
-    def test_checksums_of_newer_clients_are_not_understood(self, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+    def test_checksums_of_newer_clients_are_not_understood(self, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
         """https://cloud.google.com/storage/docs/aws-simple-migration"""
         with pytest.raises(ClientError, match="ExcessHeaderValues"):
             s3(double, hmac_key, request_checksum_calculation="when_supported").put_object(
@@ -334,7 +337,7 @@ class TestSignatures:
             )
         s3(double, hmac_key).put_object(Bucket=BUCKET, Key="key", Body=b"x")
 
-    def test_deleting_many_needs_a_digest(self, double: GcsDouble, admin: Caller) -> None:
+    def test_deleting_many_needs_a_digest(self, double: FakeGcs, admin: Caller) -> None:
         """https://cloud.google.com/storage/docs/xml-api/post-bucket"""
         body = b"<Delete><Object><Key>x</Key></Object></Delete>"
         headers = {"Authorization": f"Bearer {admin.token}"}
@@ -343,7 +346,7 @@ class TestSignatures:
         assert b"Content-MD5" in refused.content
 
     def test_the_source_of_a_copy_is_read_with_the_same_credentials(
-        self, double: GcsDouble, admin: Caller, hmac_key: dict[str, Any]
+        self, double: FakeGcs, admin: Caller, hmac_key: dict[str, Any]
     ) -> None:
         """https://cloud.google.com/storage/docs/access-control/iam-xml"""
         s3(double, hmac_key).put_object(Bucket=BUCKET, Key="key", Body=b"x")
@@ -357,7 +360,7 @@ class TestSignatures:
         with pytest.raises(ClientError, match="AccessDenied"):
             other.copy_object(Bucket="own-bucket", Key="copy", CopySource={"Bucket": BUCKET, "Key": "key"})
 
-    def test_parts_are_five_mebibytes_but_the_last(self, double: GcsDouble, hmac_key: dict[str, Any]) -> None:
+    def test_parts_are_five_mebibytes_but_the_last(self, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
         """https://cloud.google.com/storage/docs/multipart-uploads"""
         keys = {"access_key": hmac_key["metadata"]["accessId"], "secret_key": hmac_key["secret"]}
         application = HmacApplication(endpoint=double.url, **keys)
@@ -366,7 +369,7 @@ class TestSignatures:
             application.multipart(BUCKET, "large", [b"a", b"b"])
 
 
-def test_too_many_requests_say_how_long_to_wait(double: GcsDouble, admin: Caller) -> None:
+def test_too_many_requests_say_how_long_to_wait(double: FakeGcs, admin: Caller) -> None:
     """https://cloud.google.com/storage/docs/retry-strategy"""
     double.knobs.throttled_calls = 1
     busy = admin.ask("GET", "/storage/v1/b")
@@ -374,7 +377,7 @@ def test_too_many_requests_say_how_long_to_wait(double: GcsDouble, admin: Caller
     assert admin.ask("GET", "/storage/v1/b").status_code == 200
 
 
-def test_a_listing_has_pages(double: GcsDouble, admin: Caller) -> None:
+def test_a_listing_has_pages(double: FakeGcs, admin: Caller) -> None:
     """https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
     double.knobs.page_size = 3
     application = JsonApplication(endpoint=double.url, key=json.dumps(admin.key), project=double.project)
@@ -393,7 +396,7 @@ def test_a_listing_has_pages(double: GcsDouble, admin: Caller) -> None:
 class TestRefusals:
     """What Google answers where one expects something else; each is a public report of it."""
 
-    def test_an_account_that_is_absent_or_seconds_old_can_be_forbidden(self, admin: Caller, double: GcsDouble) -> None:
+    def test_an_account_that_is_absent_or_seconds_old_can_be_forbidden(self, admin: Caller, double: FakeGcs) -> None:
         """https://github.com/GoogleCloudPlatform/magic-modules/pull/11811"""
         double.knobs.absent_is_forbidden, double.knobs.hidden_account_calls = True, 1
         assert admin.accounts("/nobody@example.com").status_code == 403
@@ -418,7 +421,7 @@ class TestRefusals:
         assert admin.accounts(path, "POST").status_code == 200
         assert admin.accounts(path, "POST", {"options": {"requestedPolicyVersion": 3}}).status_code == 400
 
-    def test_organisation_policies_look_like_failed_preconditions(self, admin: Caller, double: GcsDouble) -> None:
+    def test_organisation_policies_look_like_failed_preconditions(self, admin: Caller, double: FakeGcs) -> None:
         """https://github.com/googleapis/java-storage/issues/1240 and
         https://github.com/GoogleCloudDataproc/spark-bigquery-connector/issues/231"""
         double.knobs.keys_forbidden, double.knobs.allowed_locations = True, frozenset({"EU"})
@@ -433,21 +436,19 @@ class TestRefusals:
         assert (key.status_code, violation["type"]) == (400, "constraints/iam.disableServiceAccountKeyCreation")
 
     @pytest.mark.usefixtures("bucket")
-    def test_members_of_other_customers_are_kept_out_of_policies(self, admin: Caller, double: GcsDouble) -> None:
+    def test_members_of_other_customers_are_kept_out_of_policies(self, admin: Caller, double: FakeGcs) -> None:
         """https://github.com/googleapis/java-storage/pull/2444"""
         double.knobs.foreign_members = ("user:",)
         binding = {"role": "roles/storage.objectViewer", "members": ["user:jane@example.com"]}
         assert admin.iam({"bindings": [binding]}).status_code == 412
 
-    def test_a_disabled_account_gets_no_token_and_its_tokens_open_nothing(
-        self, admin: Caller, double: GcsDouble
-    ) -> None:
+    def test_a_disabled_account_gets_no_token_and_its_tokens_open_nothing(self, admin: Caller, double: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/service-accounts-disable-enable"""
         double.store.accounts[admin.email].disabled = True
         assert mint(double, admin.key).json()["error_description"] == "Robot is disabled."
         assert admin.ask("GET", "/storage/v1/b").status_code == 403
 
-    def test_a_disabled_key_gets_no_token_and_is_listed_as_such(self, admin: Caller, double: GcsDouble) -> None:
+    def test_a_disabled_key_gets_no_token_and_is_listed_as_such(self, admin: Caller, double: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/keys-disable-enable"""
         double.store.accounts[admin.email].keys[admin.key["private_key_id"]].disabled = True
         assert mint(double, admin.key).status_code == 400
@@ -455,7 +456,7 @@ class TestRefusals:
         assert listed["disabled"]
 
     @pytest.mark.usefixtures("bucket")
-    def test_a_grant_and_a_withdrawal_take_their_time(self, admin: Caller, stranger: Caller, double: GcsDouble) -> None:
+    def test_a_grant_and_a_withdrawal_take_their_time(self, admin: Caller, stranger: Caller, double: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/access-change-propagation"""
         double.knobs.grant_seconds, double.knobs.withdraw_seconds = 60, 120
         before = admin.iam().json()["bindings"]
@@ -475,7 +476,7 @@ class TestRefusals:
 
     @pytest.mark.usefixtures("bucket")
     def test_an_hmac_key_is_not_deleted_while_its_deactivation_is_on_its_way(
-        self, admin: Caller, double: GcsDouble, hmac_key: dict[str, Any]
+        self, admin: Caller, double: FakeGcs, hmac_key: dict[str, Any]
     ) -> None:
         """https://cloud.google.com/storage/docs/authentication/managing-hmackeys"""
         double.knobs.hmac_stop_seconds = 180
@@ -487,7 +488,7 @@ class TestRefusals:
 
     @pytest.mark.usefixtures("bucket")
     def test_managed_folders_keep_their_bucket_and_unfinished_uploads_do_not(
-        self, admin: Caller, double: GcsDouble, hmac_key: dict[str, Any]
+        self, admin: Caller, double: FakeGcs, hmac_key: dict[str, Any]
     ) -> None:
         """https://cloud.google.com/storage/docs/xml-api/delete-bucket; of folders no page says it."""
         s3(double, hmac_key).create_multipart_upload(Bucket=BUCKET, Key="begun")

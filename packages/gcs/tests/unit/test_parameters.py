@@ -70,7 +70,7 @@ def test_everything_that_a_class_says_is_read() -> None:
         ("kmsKeyName", "my-key"),
         ("labels", "team"),
         ("labels", "Team=shop"),
-        ("labels", "team=The Shop"),
+        ("labels", "team=The StoreEnvironment"),
         ("labels", "objectbucket_claim_uid=1"),
         ("labels", ",".join(f"l{n}=x" for n in range(61))),
         ("versioning", "sometimes"),

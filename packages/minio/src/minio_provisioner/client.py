@@ -143,7 +143,7 @@ def connect(
     Args:
         parameters: where to connect to.
         admin: who connects.
-        fence: asked before each request; see `Services.fence`.
+        fence: asked before each request; see `Services.before_request`.
         read_seconds: to wait for an answer.
     """
     derive_one_key_at_a_time()

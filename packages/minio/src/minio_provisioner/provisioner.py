@@ -166,7 +166,9 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
         parameters = parse_parameters(of.parameters)
         admin = self._admin(parameters)
-        with connect(parameters, admin, fence=self._services.fence, read_seconds=self._read_seconds) as clients:
+        with connect(
+            parameters, admin, fence=self._services.before_request, read_seconds=self._read_seconds
+        ) as clients:
             yield _Request(
                 parameters=parameters,
                 ca_bundle=parameters.ca_bundle or admin.ca_bundle,
@@ -233,7 +235,7 @@ def _ensure_bucket(request: _Request) -> None:
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     request.identity.declare_intent(request.bucket)
     if request.storage.create(request.bucket, object_locking=request.parameters.object_locking):
-        request.storage.stamp(request.bucket, request.owner.stamp())
+        request.storage.stamp(request.bucket, request.owner.ownership_tags())
         return
     # Another made it since we looked: a neighbour, or another worker of ours that is about to stamp it. Or we did: a
     # request can arrive twice, and then only its second answer comes back. With a name that was drawn, we did.
@@ -262,20 +264,20 @@ def _settle(request: _Request) -> bool:
     tags = request.storage.find_tags(request.bucket)
     if tags is None:
         return False
-    if request.owner.is_stamped_on(tags):
+    if request.owner.matches(tags):
         return True
     if request.owner.owns(tags, taken_over=request.taken_over):
-        request.storage.stamp(request.bucket, {**tags, **request.owner.stamp()})
+        request.storage.stamp(request.bucket, {**tags, **request.owner.ownership_tags()})
         return True
     if tags or not request.identity.has_declared_intent(request.bucket) or not request.storage.is_empty(request.bucket):
         request.identity.withdraw_intent(request.bucket)
         raise _not_ours(request.bucket)
-    request.storage.stamp(request.bucket, request.owner.stamp())
+    request.storage.stamp(request.bucket, request.owner.ownership_tags())
     return True
 
 
 def _is_ours(request: _Request) -> bool:
-    return request.owner.is_stamped_on(request.storage.find_tags(request.bucket) or {})
+    return request.owner.matches(request.storage.find_tags(request.bucket) or {})
 
 
 def _not_ours(bucket: str) -> BucketExists:

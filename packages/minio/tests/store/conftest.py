@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_backend import MinioBackend
-from minio_server import MinioServer, minio_binary, minio_server
 
 from libbucket.testing.conformance.world import World
+from testkit.minio.backend import MinioBackend
+from testkit.minio.server import MinioServer, minio_binary, minio_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_backend import MinioBackend
 
 from libbucket.testing.conformance import Conformance
+from testkit.minio.backend import MinioBackend
 
 if TYPE_CHECKING:
-    from minio_server import MinioServer
+    from testkit.minio.server import MinioServer
 
 
 class TestMinio(Conformance):

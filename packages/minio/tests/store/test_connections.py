@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_backend import MinioBackend, _services, a_provisioner
 
 from libbucket import (
     AccessDenied,
@@ -24,11 +23,12 @@ from libbucket.testing.conformance.world import World, assert_works
 from libbucket.testing.misbehaving import closed_port_url
 from libbucket.testing.requests_watched import counted_requests
 from minio_provisioner.provisioner import MinioProvisioner
+from testkit.minio.backend import MinioBackend, _services, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minio_server import MinioServer
+    from testkit.minio.server import MinioServer
 
 ADMIN = {"secretName": "admin", "secretNamespace": "minio"}
 
@@ -159,7 +159,7 @@ def test_a_class_whose_store_was_never_reached_has_sent_nothing(
     if "plain" in parameters:
         parameters["endpoint"] = f"https://{server.netloc}"
     fence = Fence()
-    provisioner = MinioProvisioner(replace(_services(server), fence=fence))
+    provisioner = MinioProvisioner(replace(_services(server), before_request=fence))
     request = builders.options(parameters=parameters)
     argument = request if verb in {"provision", "grant"} else builders.intent(request)
     with pytest.raises(ProvisionerError, match=words) as refused:
@@ -181,7 +181,7 @@ def test_a_class_whose_store_refuses_has_asked_it(
     server: MinioServer, secret: dict[str, str], parameters: dict[str, str], words: str
 ) -> None:
     fence = Fence()
-    provisioner = MinioProvisioner(replace(_services(server, **secret), fence=fence))
+    provisioner = MinioProvisioner(replace(_services(server, **secret), before_request=fence))
     endpoint = server.console_url if parameters else server.url
     with pytest.raises(RetrySlowly, match=words):
         provisioner.provision(builders.options(parameters={**ADMIN, "endpoint": endpoint}))
@@ -190,7 +190,7 @@ def test_a_class_whose_store_refuses_has_asked_it(
 
 def test_every_request_of_a_whole_life_asks_the_fence(world: World, server: MinioServer) -> None:
     fence = Fence()
-    provisioner = MinioProvisioner(replace(_services(server), fence=fence))
+    provisioner = MinioProvisioner(replace(_services(server), before_request=fence))
     with counted_requests() as sent:
         answer = provisioner.provision(request := world.request())
         provisioner.is_intact(builders.again(request, answer))

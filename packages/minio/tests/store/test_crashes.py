@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from minio_backend import MinioBackend, a_provisioner
 
 from libbucket import BucketExists, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
 from minio_provisioner.identity import Identity
 from minio_provisioner.storage import Storage
+from testkit.minio.backend import MinioBackend, a_provisioner
 
 if TYPE_CHECKING:
-    from minio_server import MinioServer
+    from testkit.minio.server import MinioServer
 
 STEPS = [
     (Identity, "declare_intent"),
@@ -46,7 +46,7 @@ def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
     tenant = world.greenfield(request)
     assert_works(tenant)
     assert backend.administrator.config(tenant.bucket, "maxSize") == str(2**30)
-    assert request.owner.is_stamped_on(backend.administrator.s3.get_bucket_tags(tenant.bucket) or {})
+    assert request.owner.matches(backend.administrator.s3.get_bucket_tags(tenant.bucket) or {})
 
 
 @both_sides
@@ -137,7 +137,7 @@ def test_a_creation_that_arrives_twice_still_makes_the_bucket_where_nobody_else_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "create", twice)
         assert_works(world.greenfield(request))
-    assert backend.administrator.settings(request.bucket_name)["tags"] == request.owner.stamp()
+    assert backend.administrator.settings(request.bucket_name)["tags"] == request.owner.ownership_tags()
 
 
 def test_a_bucket_that_has_a_generated_name_and_somebody_s_data_stays_theirs(

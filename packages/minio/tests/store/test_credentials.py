@@ -11,22 +11,29 @@ import pytest
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import AssumeRoleProvider, StaticProvider
 from minio.error import S3Error
-from minio_backend import MinioBackend, Rerouted, _services, a_pool, a_provisioner, refused_by_admin_api, refused_with
-from minio_node import Asked, Node, node_before
 
 from libbucket import AccessDenied, Authentication, NotReady, SecretStr, StoreRefused, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
 from minio_provisioner.identity import Identity
 from minio_provisioner.policy import Note, build_access
+from testkit.minio.backend import (
+    MinioBackend,
+    Rerouted,
+    _services,
+    a_pool,
+    a_provisioner,
+    refused_by_admin_api,
+    refused_with,
+)
+from testkit.minio.scripted_node import Asked, Node, node_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from minio_server import MinioServer
-
     from libbucket.testing.conformance.world import Tenant
     from libbucket.testing.misbehaving import Answer
+    from testkit.minio.server import MinioServer
 
 WEEK = 7 * 24 * 3600
 

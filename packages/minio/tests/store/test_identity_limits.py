@@ -11,14 +11,13 @@ from minio import Minio, MinioAdmin
 from minio.commonconfig import Tags
 from minio.credentials.providers import AssumeRoleProvider, StaticProvider
 from minio.error import MinioAdminException, S3Error
-from minio_backend import MinioBackend, a_pool
 
 from minio_provisioner.errors import code_of
+from testkit.minio.backend import MinioBackend, a_pool
 
 if TYPE_CHECKING:
-    from minio_server import MinioServer
-
     from libbucket.testing.conformance.world import Tenant, World
+    from testkit.minio.server import MinioServer
 
 
 def admin_as(server: MinioServer, tenant: Tenant) -> MinioAdmin:

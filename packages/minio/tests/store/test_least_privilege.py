@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from minio_backend import MinioBackend, a_provisioner
 
 from libbucket import AccessDenied, Provisioner, StoreUnavailable
 from libbucket.testing import builders
 from minio_provisioner.storage import Storage
+from testkit.minio.backend import MinioBackend, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from minio_server import MinioServer
-
     from libbucket.testing.conformance.world import World
+    from testkit.minio.server import MinioServer
 
 README = Path(__file__).parents[2] / "README.md"
 DOCUMENT: dict[str, Any] = json.loads(re.findall("```json\n(.*?)```", README.read_text(), re.DOTALL)[0])

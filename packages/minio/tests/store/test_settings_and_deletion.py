@@ -22,7 +22,7 @@ from libbucket.testing.requests_watched import counted_requests
 from minio_provisioner.storage import Storage
 
 if TYPE_CHECKING:
-    from minio_backend import MinioBackend
+    from testkit.minio.backend import MinioBackend
 
 
 def test_the_smaller_of_both_sizes_is_the_quota(world: World, backend: MinioBackend) -> None:
@@ -213,7 +213,7 @@ def put_any(
     headers: dict[str, str] | None = None,
 ) -> None:
     """A request for an object of any name: the client's own calls refuse some."""
-    from minio_backend import MinioApplication
+    from testkit.minio.backend import MinioApplication
 
     assert isinstance(application, MinioApplication)
     digest = {"Content-MD5": b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
@@ -222,7 +222,7 @@ def put_any(
 
 
 def _put_locked(application: object, bucket: str, **lock: object) -> None:
-    from minio_backend import MinioApplication
+    from testkit.minio.backend import MinioApplication
 
     assert isinstance(application, MinioApplication)
     application.client.put_object(bucket, "locked", io.BytesIO(b"x"), 1, **lock)  # type: ignore[arg-type]

@@ -25,8 +25,8 @@ from libbucket._reconcile.apply.issued_credentials import IssuedCredentials
 from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.intent import (
-    Observed,
-    Record,
+    Intent,
+    LastApplied,
     encode,
     for_provisioner,
     own_data,
@@ -90,7 +90,7 @@ class Binder:
         """Drops what is remembered of all claims: this replica no longer leads."""
         self._issued.drop_all()
 
-    def bind(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind) -> Observed:
+    def bind(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind) -> LastApplied:
         """Brings the claim to Bound, and gives what is recorded about it now.
 
         Raises:
@@ -101,62 +101,62 @@ class Binder:
         claim = self._prepare_claim(world, claim)
         what = "The bucket is being made" if world.is_greenfield else "Access to the bucket is being granted"
         claim = self._reporter.pending(claim, what)
-        ob, record = self.record_intent(world, claim)
+        ob, intent = self.record_intent(world, claim)
         try:
-            answer = self._ask_store(world, claim, ob, record, action)
+            answer = self._ask_store(world, claim, ob, intent, action)
         except ProvisionerError as error:
-            self._note_failure(ob, record, error, is_unasked=is_first or _is_unasked(world))
+            self._note_failure(ob, intent, error, store_never_called=is_first or _store_never_called(world))
             raise
         if answer.renew_at:
             # Nobody can take such credentials back, so when they end is recorded before anybody can read them.
             ob = self._buckets.patch(ob, manifests.state_patch(ob, answer.connection.additional_state))
-        observed = self._ensure_objects(world, claim, answer)
-        self._finish_bucket_object(world, ob, record, answer, observed)
+        last_applied = self._ensure_objects(world, claim, answer)
+        self._finish_bucket_object(world, ob, intent, answer, last_applied)
         self._reporter.bound(claim, invalid_update=action.invalid_update)
         self._say_restored(world, claim)
         self._say_repaired(world, claim, ob, answer)
-        self._say_rotated(world, claim, observed)
-        return observed
+        self._say_rotated(world, claim, last_applied)
+        return last_applied
 
     def _note_failure(
-        self, ob: ObjectBucketObject, record: Record, error: ProvisionerError, *, is_unasked: bool
+        self, ob: ObjectBucketObject, intent: Intent, error: ProvisionerError, *, store_never_called: bool
     ) -> None:
         """Records what a deletion has to know of a call that failed; writes where that is news."""
-        noted = record
-        if is_unasked and self._store.sent_nothing(error):
+        noted = intent
+        if store_never_called and self._store.sent_nothing(error):
             # Else a claim that no call can succeed for (a wrong class, an unknown host) could not be deleted either.
-            noted = replace(noted, is_unasked=True)
-        elif MEANINGS[error.reason].proves_access and not record.has_worked:
+            noted = replace(noted, store_never_called=True)
+        elif MEANINGS[error.reason].proves_access and not intent.has_worked:
             noted = replace(noted, has_worked=True)
-        if noted != record:
-            self._buckets.patch(ob, manifests.record_patch(ob, encode(noted)))
+        if noted != intent:
+            self._buckets.patch(ob, manifests.new_intent_patch(ob, encode(noted)))
 
-    def record_intent(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Record]:
+    def record_intent(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Intent]:
         """Writes the ObjectBucket with everything that a deletion needs, or completes the one that is there.
 
         Raises:
             KubeError: it could not be written.
         """
-        record = self._record(world, claim)
+        intent = self._intent(world, claim)
         if world.duplicate is not None:
             self._buckets.discard(world.duplicate)  # of a replacement that was cut off
         known = world.bucket
         if known is None:
-            return self._create_bucket_object(world, claim, record), record
+            return self._create_bucket_object(world, claim, intent), intent
         if known.metadata.is_being_deleted:
             known = self._buckets.replace(known, claim)
         if world.earlier_uid:
             policy = _class_policy(world)
             known = self._buckets.patch(
-                known, manifests.reclaim_patch(known, claim, record=encode(record), reclaim_policy=policy)
+                known, manifests.reclaim_patch(known, claim, intent=encode(intent), reclaim_policy=policy)
             )
             message = f"Bucket {known.endpoint.bucket_name} of the earlier claim of this name was reclaimed"
             self._reporter.event(claim, "Normal", Reason.RECLAIMED, message)
-        patch = manifests.intent_patch(known, claim, label=world.label, record=encode(record))
-        return self._buckets.patch(known, patch), record
+        patch = manifests.intent_patch(known, claim, label=world.label, intent=encode(intent))
+        return self._buckets.patch(known, patch), intent
 
     def _say_restored(self, world: Snapshot, claim: ObjectBucketClaim) -> None:
-        if world.observed is None:
+        if world.last_applied is None:
             return
         kinds = [("Secret", world.secret), ("ConfigMap", world.config_map)]
         restored = [kind for kind, state in kinds if state is not ObjectState.INTACT]
@@ -176,9 +176,9 @@ class Binder:
             message = f"Drift repaired: {what} was modified or removed"
             self._reporter.event(claim, "Normal", Reason.DRIFT_REPAIRED, message)
 
-    def _say_rotated(self, world: Snapshot, claim: ObjectBucketClaim, observed: Observed) -> None:
-        was = world.observed
-        if was is not None and world.secret is ObjectState.INTACT and was.secret_hash != observed.secret_hash:
+    def _say_rotated(self, world: Snapshot, claim: ObjectBucketClaim, last_applied: LastApplied) -> None:
+        was = world.last_applied
+        if was is not None and world.secret is ObjectState.INTACT and was.secret_hash != last_applied.secret_hash:
             message = "The Secret holds new credentials: the old ones had stopped working, or were about to"
             self._reporter.event(claim, "Normal", Reason.CREDENTIALS_ROTATED, message)
 
@@ -196,17 +196,17 @@ class Binder:
         self._caches.claims.observe(claim)
         return claim
 
-    def _record(self, world: Snapshot, claim: ObjectBucketClaim) -> Record:
-        known, previous = world.bucket, world.record
+    def _intent(self, world: Snapshot, claim: ObjectBucketClaim) -> Intent:
+        known, previous = world.bucket, world.intent
         is_same_class = previous is not None and previous.parameters == world.parameters
         who = Claim(namespace=claim.metadata.namespace, name=claim.metadata.name, uid=claim.metadata.uid)
-        draft = previous or Record(provisioner=world.provisioner_name, user_id="", greenfield=world.is_greenfield)
+        draft = previous or Intent(provisioner=world.provisioner_name, user_id="", greenfield=world.is_greenfield)
         if world.earlier_uid:
             earlier = tuple(dict.fromkeys((*draft.earlier_uids, world.earlier_uid)))
             names = {"user_id": "", "generate_bucket_name": ""}  # an identity of its own, never the earlier claim's
             draft, known = replace(draft, earlier_uids=earlier, **names), None
         seen = for_provisioner(known, draft, self._identity.cluster_id) if known is not None else None
-        return Record(
+        return Intent(
             provisioner=world.provisioner_name,
             user_id=draft.user_id or self._store.provisioner.generate_user_id(who, seen),
             greenfield=draft.greenfield,
@@ -218,12 +218,12 @@ class Binder:
             has_worked=draft.has_worked and is_same_class,
         )
 
-    def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, record: Record) -> ObjectBucketObject:
+    def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, intent: Intent) -> ObjectBucketObject:
         body = manifests.new_bucket_object(
             claim,
             name=world.bucket_object_name,
             label=world.label,
-            record=encode(record),
+            intent=encode(intent),
             bucket_name=_bucket_name(world, claim),
             reclaim_policy=_class_policy(world),
         )
@@ -231,17 +231,17 @@ class Binder:
         return self._buckets.create(body, bucket_object_names(meta.namespace, meta.name, meta.uid))
 
     def _ask_store(
-        self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record, action: Bind
+        self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, intent: Intent, action: Bind
     ) -> _Answer:
         if not action.calls_store:
-            return self._as_recorded(ob, record)
-        options = self._options(world, claim, ob, record)
+            return self._as_recorded(ob, intent)
+        options = self._options(world, claim, ob, intent)
         if action.checks_drift_first and self._store.is_intact(options):
-            return self._as_recorded(ob, record)
-        return self._call_store(world, claim, record, options)
+            return self._as_recorded(ob, intent)
+        return self._call_store(world, claim, intent, options)
 
-    def _call_store(self, world: Snapshot, claim: ObjectBucketClaim, record: Record, options: BucketOptions) -> _Answer:
-        verb = self._store.provision if record.greenfield else self._store.grant
+    def _call_store(self, world: Snapshot, claim: ObjectBucketClaim, intent: Intent, options: BucketOptions) -> _Answer:
+        verb = self._store.provision if intent.greenfield else self._store.grant
         answer = verb(options)
         if world.is_asked_anew:  # else it was said when it was
             self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, world.config.warnings)
@@ -253,7 +253,7 @@ class Binder:
         return _Answer(connection=connection, secret_data=secret_data, repairs=answer.repairs)
 
     def _options(
-        self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, record: Record
+        self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, intent: Intent
     ) -> BucketOptions:
         meta = claim.metadata
         bucket_name = ob.endpoint.bucket_name or _bucket_name(world, claim)
@@ -261,7 +261,7 @@ class Binder:
         return BucketOptions(
             reclaim_policy=reclaim_policy_of(ob),
             bucket_name=bucket_name,
-            user_id=record.user_id,
+            user_id=intent.user_id,
             claim=Claim(
                 namespace=meta.namespace,
                 name=meta.name,
@@ -270,15 +270,15 @@ class Binder:
                 annotations=meta.annotations or {},
                 additional_config=world.config.applied,
             ),
-            parameters=record.parameters,
-            owner=owner_of(ob, self._identity.cluster_id, earlier_uids=record.earlier_uids),
+            parameters=intent.parameters,
+            owner=owner_of(ob, self._identity.cluster_id, earlier_uids=intent.earlier_uids),
             credentials=credentials,
             credentials_unchanged=is_unchanged,
             additional_state=_api.strings(ob.spec.additional_state),
-            previous_config=record.config,
-            taken_over=record.taken_over,
-            was_bound=world.observed is not None,
-            is_name_generated=record.greenfield and is_generated_bucket_name(bucket_name, record.generate_bucket_name),
+            previous_config=intent.config,
+            taken_over=intent.taken_over,
+            was_bound=world.last_applied is not None,
+            is_name_generated=intent.greenfield and is_generated_bucket_name(bucket_name, intent.generate_bucket_name),
         )
 
     def _credentials(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[Authentication | None, bool]:
@@ -299,16 +299,16 @@ class Binder:
             return None, False
         if not secret.metadata.is_controlled_by(uid):
             return None, False
-        own = own_data(secret.data, world.observed)
-        is_unchanged = world.observed is not None and secret_hash(own, uid) == world.observed.secret_hash
+        own = own_data(secret.data, world.last_applied)
+        is_unchanged = world.last_applied is not None and secret_hash(own, uid) == world.last_applied.secret_hash
         return manifests.credentials_in(own), is_unchanged
 
-    def _as_recorded(self, ob: ObjectBucketObject, record: Record) -> _Answer:
-        connection = for_provisioner(ob, record, self._identity.cluster_id).connection
+    def _as_recorded(self, ob: ObjectBucketObject, intent: Intent) -> _Answer:
+        connection = for_provisioner(ob, intent, self._identity.cluster_id).connection
         return _Answer(connection=connection, secret_data=None)
 
-    def _ensure_objects(self, world: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> Observed:
-        known = world.observed
+    def _ensure_objects(self, world: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> LastApplied:
+        known = world.last_applied
         secret_version, content = (known.secret, known.secret_hash) if known else ("", "")
         secret_keys = known.secret_keys if known else ()
         renew_at = known.renew_at if known is not None and answer.secret_data is None else answer.renew_at
@@ -326,7 +326,7 @@ class Binder:
             self._client, claim, owned_objects.config_map(world, data, ours=earlier), label=world.label
         )
         self._caches.config_maps.observe(_api.Metadata(metadata=config_map.metadata))
-        return Observed(
+        return LastApplied(
             fingerprint=world.fingerprint,
             secret=secret_version,
             config_map=version_of(config_map.metadata),
@@ -337,22 +337,22 @@ class Binder:
         )
 
     def _finish_bucket_object(
-        self, world: Snapshot, ob: ObjectBucketObject, record: Record, answer: _Answer, observed: Observed
+        self, world: Snapshot, ob: ObjectBucketObject, intent: Intent, answer: _Answer, last_applied: LastApplied
     ) -> None:
         if answer.secret_data is not None:  # the store was called, and has applied what was asked
             applied = dict(world.config.applied)
-            record = replace(record, config=applied, taken_over=False, earlier_uids=(), has_worked=True)
+            intent = replace(intent, config=applied, taken_over=False, earlier_uids=(), has_worked=True)
         patch = manifests.bound_patch(
             ob,
             endpoint=answer.connection.endpoint,
             state=answer.connection.additional_state,
-            record=encode(record),
-            observed=encode(observed),
+            intent=encode(intent),
+            last_applied=encode(last_applied),
         )
         written = self._buckets.patch(ob, patch)
         kept = spec_hash(*manifests.spec_of(written))
-        if observed.spec and kept != observed.spec:  # an older CRD prunes fields: that is no edit
-            notes = {_api.OBSERVED: encode(replace(observed, spec=kept))}
+        if last_applied.spec and kept != last_applied.spec:  # an older CRD prunes fields: that is no edit
+            notes = {_api.OBSERVED: encode(replace(last_applied, spec=kept))}
             written = self._buckets.patch(written, {"metadata": {"annotations": notes}})
         self._reporter.bucket_phase(written, Phase.BOUND)
 
@@ -366,8 +366,8 @@ def _was_bound_by_others(known: ObjectBucketObject | None) -> bool:
     return known is not None and bool(known.endpoint.bucket_host)
 
 
-def _is_unasked(world: Snapshot) -> bool:
-    return world.record is not None and world.record.is_unasked
+def _store_never_called(world: Snapshot) -> bool:
+    return world.intent is not None and world.intent.store_never_called
 
 
 def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:

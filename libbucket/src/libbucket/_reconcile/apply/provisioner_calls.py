@@ -42,8 +42,8 @@ class ProvisionerCalls:
     Args:
         provisioner: of this process.
         metrics: told of each call.
-        fence: called before each call; raises `LeadershipLost` to hold it back.
-        sent: knows what a call has sent.
+        check_leadership: called before and after each call; raises `LeadershipLost` to hold it back.
+        requests: tracks whether a call has sent a request.
         new_breaker: makes a circuit breaker that tells its argument when a store goes down, and when it is back.
     """
 
@@ -51,14 +51,14 @@ class ProvisionerCalls:
         self,
         provisioner: Provisioner,
         metrics: Metrics,
-        fence: Callable[[], None],
-        sent: RequestTracker,
+        check_leadership: Callable[[], None],
+        requests: RequestTracker,
         new_breaker: Callable[[OnChange], CircuitBreaker],
     ) -> None:
         self.provisioner = provisioner
         self._metrics = metrics
-        self._fence = fence
-        self._sent = sent
+        self._check_leadership = check_leadership
+        self._requests = requests
         self._breakers = CircuitBreakers(lambda store: new_breaker(partial(self._log_change, store)))
         self._outages: dict[Hashable, ProvisionerError] = {}
         self._log = structlog.get_logger()
@@ -108,15 +108,15 @@ class ProvisionerCalls:
         """
         meaning = MEANINGS[error.reason]
         can_tell = self.provisioner.tracks_requests and meaning.before_first_request
-        return (can_tell or meaning.of_the_class) and not self._sent.anything
+        return (can_tell or meaning.of_the_class) and not self._requests.has_sent
 
     def forget(self, key: str) -> None:
         """Drops a claim that is gone from every circuit breaker."""
         self._breakers.forget(key)
 
     def _call(self, verb: str, request: BucketOptions | ObjectBucket, act: Callable[[], T]) -> T:
-        self._fence()
-        self._sent.begin()
+        self._check_leadership()
+        self._requests.begin_call()
         store = self._store_id(request.parameters)
         try:
             with self._breakers.of(store).request(f"{request.owner.namespace}/{request.owner.name}") as call:
@@ -139,13 +139,13 @@ class ProvisionerCalls:
             call.signal = StoreSignal.ANSWERED
         except ProvisionerError as error:
             failure = str(error.reason)
-            self._fence()  # what broke because this replica no longer leads says nothing about the store
+            self._check_leadership()  # what broke because this replica no longer leads says nothing about the store
             self._note(store, error, call)
             self._log_failure(verb, error, time.monotonic() - started)
             raise
         except Exception as error:  # noqa: BLE001 - whatever an SDK throws must not end a worker
             failure = str(Reason.INTERNAL_ERROR)
-            self._fence()
+            self._check_leadership()
             raise self._contain(verb, error) from None
         else:
             return answer

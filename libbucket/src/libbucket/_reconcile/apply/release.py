@@ -25,7 +25,7 @@ from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.actions import Release
 from libbucket._reconcile.model.deletion_policy import DeletionPolicy
-from libbucket._reconcile.model.intent import Record, encode, for_provisioner, observed_of, owner_of, record_of
+from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of, last_applied_of, owner_of
 from libbucket.errors import BucketExists, BucketNotEmpty, ProvisionerError, Reason, RetrySlowly
 from libbucket.types import ReclaimPolicy
 
@@ -82,7 +82,7 @@ class Releaser:
             KubeError: the cluster's side failed.
         """
         ob = self._released(ob, claim)
-        stays = what.waits and self._is_purged(ob) and not self._known(ob)[0].is_unasked
+        stays = what.waits and self._is_purged(ob) and not self._known(ob)[0].store_never_called
         if stays:
             ob = self._plan_purge(claim, ob, what.plan)
         else:
@@ -134,7 +134,7 @@ class Releaser:
             KubeError: a request to the API server failed.
         """
         ob = self._released(ob, None)
-        if what.waits and self._is_purged(ob) and not self._known(ob)[0].is_unasked:
+        if what.waits and self._is_purged(ob) and not self._known(ob)[0].store_never_called:
             self._plan_purge(None, ob, what.plan)
         else:
             self._release_bucket(None, ob, Release(plan=what.plan))
@@ -189,16 +189,16 @@ class Releaser:
                 return now  # for the caller to refuse
             return self._reporter.bucket_phase(now, Phase.RELEASED)
 
-    def _known(self, ob: ObjectBucketObject) -> tuple[Record, ObjectBucket]:
+    def _known(self, ob: ObjectBucketObject) -> tuple[Intent, ObjectBucket]:
         # Without a record the ObjectBucket is another program's, taken over while its class was gone already:
         # the bucket can't be known to have been made for the claim, so it stays.
-        record = record_of(ob) or Record(provisioner=self._identity.provisioner_name, user_id="", greenfield=False)
-        return record, for_provisioner(ob, record, self._identity.cluster_id)
+        intent = intent_of(ob) or Intent(provisioner=self._identity.provisioner_name, user_id="", greenfield=False)
+        return intent, for_provisioner(ob, intent, self._identity.cluster_id)
 
     def _is_purged(self, ob: ObjectBucketObject) -> bool:
         """Whether the bucket goes with its claim, sooner or later."""
-        record, known = self._known(ob)
-        return record.greenfield and known.reclaim_policy is ReclaimPolicy.DELETE
+        intent, known = self._known(ob)
+        return intent.greenfield and known.reclaim_policy is ReclaimPolicy.DELETE
 
     def _plan_purge(
         self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan
@@ -206,11 +206,11 @@ class Releaser:
         if ob.metadata.is_being_deleted and claim is not None:
             # Deleted manually, which can't be cancelled: only another one can wait.
             ob = self._reporter.bucket_phase(self._buckets.replace(ob, claim), Phase.RELEASED)
-        record, known = self._known(ob)
+        intent, known = self._known(ob)
         self._store.revoke(known)
         at = (self._identity.now() + plan.purge_after).astimezone(UTC).isoformat(timespec="seconds")
-        noted = encode(replace(record, purge_planned=True))
-        planned = self._buckets.patch(ob, manifests.purge_patch(ob, at=at, policy=str(plan.policy), record=noted))
+        noted = encode(replace(intent, purge_planned=True))
+        planned = self._buckets.patch(ob, manifests.purge_patch(ob, at=at, policy=str(plan.policy), intent=noted))
         if planned is not ob and claim is not None:
             message = (
                 f"Credentials revoked; bucket {known.bucket_name} will be deleted after {at} unless a claim with the "
@@ -233,7 +233,7 @@ class Releaser:
     def _replace_parameters(
         self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, parameters: Mapping[str, str]
     ) -> ObjectBucketObject:
-        record = replace(self._known(ob)[0], parameters=dict(parameters))
+        intent = replace(self._known(ob)[0], parameters=dict(parameters))
         if claim is not None:
             message = (
                 "The parameters that were recorded for this claim never worked; its deletion uses those that "
@@ -241,11 +241,11 @@ class Releaser:
                 f"{ob.endpoint.bucket_name}"
             )
             self._reporter.event(claim, "Warning", Reason.PROVISIONER_WARNING, message)
-        return self._buckets.patch(ob, manifests.record_patch(ob, encode(record)))
+        return self._buckets.patch(ob, manifests.new_intent_patch(ob, encode(intent)))
 
     def _undo(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan) -> None:
-        record, known = self._known(ob)
-        if record.is_unasked:
+        intent, known = self._known(ob)
+        if intent.store_never_called:
             return
         if not self._is_purged(ob):
             self._store.revoke(known)
@@ -254,7 +254,7 @@ class Releaser:
         try:
             self._delete(known, plan)
         except BucketExists:
-            if observed_of(ob) is not None or record.earlier_uids:
+            if last_applied_of(ob) is not None or intent.earlier_uids:
                 raise  # it was made by us, and the stamp is gone: an administrator has to confirm before data goes
             self._store.revoke(known)  # refused when it was claimed: the bucket was never ours, only the identity
 

@@ -1,39 +1,28 @@
-"""Notes whether a call of the provisioner has sent anything to its store: the fence sees every request.
+"""Tracks whether a call of the provisioner has sent a request to its store.
 
-Between the provisioner, which asks the fence, and `ProvisionerCalls`, which asks here when a call has
-failed. Knows neither.
+The request hook records each request, `ProvisionerCalls` asks after a failed call. Knows neither leadership nor stores.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class RequestTracker:
-    """What the call that this thread is in has sent.
+    """The requests of the call that the current thread is in. Safe for threads."""
 
-    Args:
-        fence: asked before each request; raises to hold it back.
-    """
-
-    def __init__(self, fence: Callable[[], None]) -> None:
-        self._fence = fence
+    def __init__(self) -> None:
         self._of_thread = threading.local()
 
-    def fence(self) -> None:
-        """Asks the fence, and notes that a request goes: for `Services`."""
-        self._fence()
-        self._of_thread.anything = True
-
-    def begin(self) -> None:
+    def begin_call(self) -> None:
         """A call begins, and has sent nothing yet."""
-        self._of_thread.anything = False
+        self._of_thread.has_sent = False
+
+    def record_request(self) -> None:
+        """A request is about to be sent."""
+        self._of_thread.has_sent = True
 
     @property
-    def anything(self) -> bool:
-        """Whether the call that this thread began last has sent anything."""
-        return getattr(self._of_thread, "anything", True)
+    def has_sent(self) -> bool:
+        """Whether the call that this thread began last has sent a request; True in a thread that began none."""
+        return getattr(self._of_thread, "has_sent", True)

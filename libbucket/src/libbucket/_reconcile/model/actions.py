@@ -69,7 +69,7 @@ class Release:
             are the only ones that can lead to what was made.
     """
 
-    records_first: bool = False
+    records_intent: bool = False
     plan: DeletionPlan = PURGE
     waits: bool = False
     fallback: Mapping[str, str] | None = None

@@ -1,9 +1,9 @@
-"""What we remember about a claim, in two annotations of its ObjectBucket. Pure.
+"""What is remembered about a claim, in two annotations of its ObjectBucket. Pure.
 
-`Record` is the intent: written before the first call to the store, and all that a deletion needs, so that
-neither the class nor the claim has to be there. `Observed` is the result: what was true when the claim was
-bound last, so that a restart sees in one comparison that there is nothing to do. Both are in annotations,
-because no schema of anybody's CRD prunes those, and tenants can't edit objects of the cluster.
+`Intent` is written before the first call to the store. It is sufficient for a deletion: neither the class nor the
+claim has to exist. `LastApplied` is written when the claim is bound: a restart compares it, and finds without calling
+the store that there is nothing to do. Both are annotations, because no CRD schema prunes those, and tenants cannot
+edit cluster-scoped objects.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from libbucket._api import ObjectBucketObject
 
 
-class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The intent.
+class Intent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What is about to be done for a claim: the annotation `objectbucket.io/record`.
 
     Attributes:
-        provisioner: whose ObjectBucket it is.
+        provisioner: name of the provisioner that serves the claim.
         user_id: of the claim's identity in the store.
-        greenfield: True if the bucket is made for the claim, False if the class names it.
+        greenfield: True if the bucket is created for the claim, False if the class names it.
         parameters: of the class, when it was read last.
-        generate_bucket_name: of the claim, to notice an edit of it.
+        generate_bucket_name: of the claim, to detect an edit.
         config: the `additionalConfig` that was applied last.
-        taken_over: another program bound the claim, and we have never called the store for it.
-        earlier_uids: of claims whose bucket this was, and whose stamp may still be on it.
-        is_unasked: the store was never sent anything for this claim (its class is wrong, or the store can't be
-            reached): there is nothing to revoke or delete. Taken off before each call.
-        has_worked: a store accepted these parameters: what was made is there, and nowhere else.
+        taken_over: another program bound the claim, and this one has not called the store for it yet.
+        earlier_uids: of claims that owned this bucket before, and whose ownership tags may still be on it.
+        store_never_called: the store was never sent a request for this claim (its class is wrong, or the store cannot
+            be reached): there is nothing to revoke or delete. Removed before each call.
+        has_worked: a store accepted these parameters: what was created is there, and nowhere else.
         purge_planned: a purge was planned when the claim was deleted; removing `purge-at` cancels it.
     """
 
@@ -49,22 +49,22 @@ class Record(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     config: dict[str, str] = {}
     taken_over: bool = False
     earlier_uids: tuple[str, ...] = ()
-    is_unasked: bool = False
+    store_never_called: bool = msgspec.field(default=False, name="isUnasked")
     has_worked: bool = False
     purge_planned: bool = False
 
 
-class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The result.
+class LastApplied(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What was true when the claim was last bound: the annotation `objectbucket.io/observed`.
 
     Attributes:
         fingerprint: of everything that the provisioner's answer depends on.
         secret: version of the Secret that was written (`uid/resourceVersion`).
         config_map: version of the ConfigMap that was written.
         secret_hash: of our keys in the Secret's data, to tell an edit of them from other edits.
-        secret_keys: which keys of the Secret are ours; empty where an earlier release wrote it: all are.
-        spec: a hash of what was written to the ObjectBucket's spec; "" where it is not known.
-        renew_at: when credentials that end are to be renewed, as ISO 8601 in UTC; "" for those that do not end.
+        secret_keys: keys of the Secret that are ours; empty if an earlier release wrote it, then all are.
+        spec: hash of what was written to the ObjectBucket's spec; "" if unknown.
+        renew_at: when to rotate credentials that expire, as ISO 8601 in UTC; "" if they do not expire.
     """
 
     fingerprint: str
@@ -76,22 +76,22 @@ class Observed(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     spec: str = ""
 
 
-S = TypeVar("S", Record, Observed)
+S = TypeVar("S", Intent, LastApplied)
 
 
-def encode(value: Record | Observed) -> str:
+def encode(value: Intent | LastApplied) -> str:
     """The annotation's text."""
     return msgspec.json.encode(value, order="deterministic").decode()
 
 
-def record_of(ob: ObjectBucketObject) -> Record | None:
+def intent_of(ob: ObjectBucketObject) -> Intent | None:
     """The intent recorded on an ObjectBucket; None where another program made it."""
-    return _decode(ob.metadata.annotation(_api.RECORD), Record)
+    return _decode(ob.metadata.annotation(_api.RECORD), Intent)
 
 
-def observed_of(ob: ObjectBucketObject) -> Observed | None:
+def last_applied_of(ob: ObjectBucketObject) -> LastApplied | None:
     """The result recorded on an ObjectBucket; None before the claim was bound."""
-    return _decode(ob.metadata.annotation(_api.OBSERVED), Observed)
+    return _decode(ob.metadata.annotation(_api.OBSERVED), LastApplied)
 
 
 def _decode(text: str, kind: type[S]) -> S | None:
@@ -101,12 +101,12 @@ def _decode(text: str, kind: type[S]) -> S | None:
         return None  # edited manually: as good as absent, and rebuilt from the claim and its class
 
 
-def seconds_to_renewal(observed: Observed | None, now: datetime) -> float | None:
+def seconds_to_renewal(last_applied: LastApplied | None, now: datetime) -> float | None:
     """Seconds until the credentials are to be renewed, 0 or less once it is time; None where they do not end."""
-    if observed is None or not observed.renew_at:
+    if last_applied is None or not last_applied.renew_at:
         return None
     try:
-        return (datetime.fromisoformat(observed.renew_at) - now).total_seconds()
+        return (datetime.fromisoformat(last_applied.renew_at) - now).total_seconds()
     except (TypeError, ValueError):
         return 0.0  # edited manually: the next answer of the provisioner says it anew
 
@@ -131,9 +131,9 @@ def version_of(meta: _api.Meta) -> str:
     return f"{meta.uid}/{meta.resource_version}"
 
 
-def own_data(data: Mapping[str, str] | None, observed: Observed | None) -> dict[str, str]:
+def own_data(data: Mapping[str, str] | None, last_applied: LastApplied | None) -> dict[str, str]:
     """Our part of a Secret's data: keys that other controllers added are theirs, and left alone."""
-    keys = observed.secret_keys if observed is not None else ()
+    keys = last_applied.secret_keys if last_applied is not None else ()
     return {key: value for key, value in (data or {}).items() if not keys or key in keys}
 
 
@@ -163,7 +163,7 @@ def reclaim_policy_of(ob: ObjectBucketObject) -> ReclaimPolicy:
         return ReclaimPolicy.RETAIN
 
 
-def for_provisioner(ob: ObjectBucketObject, record: Record, cluster_id: str) -> ObjectBucket:
+def for_provisioner(ob: ObjectBucketObject, intent: Intent, cluster_id: str) -> ObjectBucket:
     """The ObjectBucket as `delete` and `revoke` get it: everything that is recorded, no credentials."""
     endpoint = ob.endpoint
     return ObjectBucket(
@@ -179,10 +179,10 @@ def for_provisioner(ob: ObjectBucketObject, record: Record, cluster_id: str) -> 
             ),
             additional_state=_api.strings(ob.spec.additional_state),
         ),
-        user_id=record.user_id,
+        user_id=intent.user_id,
         reclaim_policy=reclaim_policy_of(ob),
-        parameters=record.parameters,
-        owner=owner_of(ob, cluster_id, earlier_uids=record.earlier_uids),
-        greenfield=record.greenfield,
-        taken_over=record.taken_over,
+        parameters=intent.parameters,
+        owner=owner_of(ob, cluster_id, earlier_uids=intent.earlier_uids),
+        greenfield=intent.greenfield,
+        taken_over=intent.taken_over,
     )

@@ -76,10 +76,10 @@ def _claim_ref(namespace: str, name: str, uid: str) -> Json:
 
 
 def new_bucket_object(  # noqa: PLR0913 - the fields of an ObjectBucket
-    claim: ObjectBucketClaim, *, name: str, label: str, record: str, bucket_name: str, reclaim_policy: ReclaimPolicy
+    claim: ObjectBucketClaim, *, name: str, label: str, intent: str, bucket_name: str, reclaim_policy: ReclaimPolicy
 ) -> Json:
     """An ObjectBucket as a record of intent. Without status: the enum of some CRDs refuses an empty phase."""
-    annotations = {**ownership(claim), _api.RECORD: record}
+    annotations = {**ownership(claim), _api.RECORD: intent}
     spec = {
         "storageClassName": claim.class_name,
         "reclaimPolicy": str(reclaim_policy),
@@ -131,10 +131,10 @@ def _endpoint_of(endpoint: _api.EndpointSpec) -> Json:
     }
 
 
-def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str, record: str) -> Json:
+def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str, intent: str) -> Json:
     """What is missing on an ObjectBucket that exists, be it ours or the Go library's; {} if nothing is."""
     meta, patch = ob.metadata, Json()
-    wanted = {**ownership(claim), _api.RECORD: record}
+    wanted = {**ownership(claim), _api.RECORD: intent}
     annotations = {key: value for key, value in wanted.items() if meta.annotation(key) != value}
     if annotations:
         patch["annotations"] = annotations
@@ -145,19 +145,19 @@ def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str
     return {"metadata": {**patch, "resourceVersion": meta.resource_version}} if patch else {}
 
 
-def record_patch(ob: ObjectBucketObject, record: str) -> Json:
+def new_intent_patch(ob: ObjectBucketObject, intent: str) -> Json:
     """Only the record, on exactly this version."""
-    return {"metadata": {"annotations": {_api.RECORD: record}, "resourceVersion": ob.metadata.resource_version}}
+    return {"metadata": {"annotations": {_api.RECORD: intent}, "resourceVersion": ob.metadata.resource_version}}
 
 
 def reclaim_patch(
-    ob: ObjectBucketObject, claim: ObjectBucketClaim, *, record: str, reclaim_policy: ReclaimPolicy
+    ob: ObjectBucketObject, claim: ObjectBucketClaim, *, intent: str, reclaim_policy: ReclaimPolicy
 ) -> Json:
     """Makes an ObjectBucket that an earlier claim of this name left behind this claim's; nobody's purge is planned."""
     gone = (_api.OBSERVED, _api.PURGE_AT, _api.PURGED, _api.DELETION_POLICY)
     return {
         "metadata": {
-            "annotations": {**ownership(claim), _api.RECORD: record, **dict.fromkeys(gone)},
+            "annotations": {**ownership(claim), _api.RECORD: intent, **dict.fromkeys(gone)},
             "resourceVersion": ob.metadata.resource_version,
         },
         "spec": {
@@ -168,11 +168,11 @@ def reclaim_patch(
     }
 
 
-def purge_patch(ob: ObjectBucketObject, *, at: str, policy: str, record: str) -> Json:
+def purge_patch(ob: ObjectBucketObject, *, at: str, policy: str, intent: str) -> Json:
     """When a released bucket is to be purged, and that this was allowed; {} if a time is set already."""
     if ob.metadata.annotation(_api.PURGE_AT):
         return {}
-    annotations = {_api.PURGE_AT: at, _api.DELETION_POLICY: policy, _api.RECORD: record}
+    annotations = {_api.PURGE_AT: at, _api.DELETION_POLICY: policy, _api.RECORD: intent}
     return {"metadata": {"annotations": annotations, "resourceVersion": ob.metadata.resource_version}}
 
 
@@ -199,7 +199,7 @@ def state_patch(ob: ObjectBucketObject, state: Mapping[str, str]) -> Json:
 
 
 def bound_patch(
-    ob: ObjectBucketObject, *, endpoint: Endpoint, state: Mapping[str, str], record: str, observed: str
+    ob: ObjectBucketObject, *, endpoint: Endpoint, state: Mapping[str, str], intent: str, last_applied: str
 ) -> Json:
     """The endpoint and state of a bound claim's ObjectBucket; {} if they are there already."""
     meta, spec = ob.metadata, Json()
@@ -208,7 +208,7 @@ def bound_patch(
         spec["endpoint"] = wanted
     if _api.strings(ob.spec.additional_state) != state:
         spec["additionalState"] = merged(_api.strings(ob.spec.additional_state), state)
-    notes = {_api.RECORD: record, _api.OBSERVED: observed}
+    notes = {_api.RECORD: intent, _api.OBSERVED: last_applied}
     annotations = {key: value for key, value in notes.items() if meta.annotation(key) != value}
     if not spec and not annotations:
         return {}

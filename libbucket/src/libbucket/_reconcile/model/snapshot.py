@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from libbucket import _api
     from libbucket._kube.discovery import CrdFeatures
     from libbucket._reconcile.model.additional_config import SelectedConfig
-    from libbucket._reconcile.model.intent import Observed, Record
+    from libbucket._reconcile.model.intent import Intent, LastApplied
     from libbucket.types import Authentication
 
 
@@ -80,8 +80,8 @@ class Snapshot:
     storage_class: _api.StorageClass | None
     bucket: _api.ObjectBucketObject | None
     duplicate: _api.ObjectBucketObject | None
-    record: Record | None
-    observed: Observed | None
+    intent: Intent | None
+    last_applied: LastApplied | None
     bucket_object_name: str
     orphan: _api.ObjectBucketObject | None
     secret: ObjectState
@@ -104,12 +104,12 @@ class Snapshot:
         """Of the class as it is now, or as it was when it was seen last."""
         if self.storage_class is not None and self.storage_class.provisioner == self.provisioner_name:
             return self.storage_class.parameters or {}
-        return self.record.parameters if self.record else {}
+        return self.intent.parameters if self.intent else {}
 
     @property
     def is_greenfield(self) -> bool:
         """Whether the bucket is made for this claim: once recorded, that never changes."""
-        return self.record.greenfield if self.record else not self.parameters.get("bucketName")
+        return self.intent.greenfield if self.intent else not self.parameters.get("bucketName")
 
     @property
     def is_unchanged(self) -> bool:
@@ -119,15 +119,15 @@ class Snapshot:
     @property
     def is_asked_anew(self) -> bool:
         """Whether something is asked for that the store was not asked for before."""
-        return self.observed is None or self.observed.fingerprint != self.fingerprint
+        return self.last_applied is None or self.last_applied.fingerprint != self.fingerprint
 
     @property
     def is_bound(self) -> bool:
         """Whether it was bound once, by us or, before a takeover, by another program."""
-        taken_over = self.bucket is not None and self.claim is not None and self.record is None
-        return self.observed is not None or (taken_over and self.claim.status.phase == Phase.BOUND)  # type: ignore[union-attr]
+        taken_over = self.bucket is not None and self.claim is not None and self.intent is None
+        return self.last_applied is not None or (taken_over and self.claim.status.phase == Phase.BOUND)  # type: ignore[union-attr]
 
     @property
     def is_serving(self) -> bool:
         """Whether an application can work: bound once, and Secret and ConfigMap are in place."""
-        return self.observed is not None and self.secret is self.config_map is ObjectState.INTACT
+        return self.last_applied is not None and self.secret is self.config_map is ObjectState.INTACT

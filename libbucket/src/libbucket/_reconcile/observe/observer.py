@@ -14,14 +14,14 @@ from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from libbucket._reconcile.model.additional_config import SelectedConfig, select_config
 from libbucket._reconcile.model.intent import (
-    Observed,
-    Record,
+    Intent,
+    LastApplied,
     fingerprint,
     for_provisioner,
-    observed_of,
+    intent_of,
+    last_applied_of,
     own_data,
     owner_of,
-    record_of,
     seconds_to_renewal,
     secret_hash,
     spec_hash,
@@ -74,17 +74,17 @@ class Observer:
         left = self._orphans.find(key, claim)
         reclaimed = left.given_back if bucket is None else None
         bucket = bucket or reclaimed
-        record, observed = (record_of(bucket), observed_of(bucket)) if bucket is not None else (None, None)
+        intent, last_applied = (intent_of(bucket), last_applied_of(bucket)) if bucket is not None else (None, None)
         config = self._config(claim)
         storage_class = self._storage_class(claim, bucket)
         reads_all = recheck is not Recheck.NONE
-        asked = self._fingerprint(claim, storage_class, record, config)
+        asked = self._fingerprint(claim, storage_class, intent, config)
         secret, credentials = ObjectState.INTACT, None
-        if reads_all or reclaimed is not None or not self._believes_secret(claim, bucket, observed, asked):
-            secret, credentials = self._secret(claim, bucket, observed, recheck=reads_all)
+        if reads_all or reclaimed is not None or not self._believes_secret(claim, bucket, last_applied, asked):
+            secret, credentials = self._secret(claim, bucket, last_applied, recheck=reads_all)
         if reclaimed is not None:
-            observed = None  # whatever an earlier claim was given, this one has nothing yet
-        renewal = seconds_to_renewal(observed, self._identity.now())
+            last_applied = None  # whatever an earlier claim was given, this one has nothing yet
+        renewal = seconds_to_renewal(last_applied, self._identity.now())
         return Snapshot(
             key=key,
             provisioner_name=self._identity.provisioner_name,
@@ -94,12 +94,12 @@ class Observer:
             storage_class=storage_class,
             bucket=bucket,
             duplicate=duplicate,
-            record=record,
-            observed=observed,
+            intent=intent,
+            last_applied=last_applied,
             bucket_object_name=self._bucket_object_name(claim, bucket),
             orphan=left.orphan,
             secret=secret,
-            config_map=self._config_map(claim, bucket, observed, recheck=reads_all),
+            config_map=self._config_map(claim, bucket, last_applied, recheck=reads_all),
             credentials=credentials,
             has_objects=has_objects,
             config=config,
@@ -110,7 +110,7 @@ class Observer:
             undone=left.undone,
             purge_in=left.purge_in,
             earlier_uid=owner_of(reclaimed, "").uid if reclaimed is not None else "",
-            spec_is_edited=_is_edited(bucket, observed),
+            spec_is_edited=_is_edited(bucket, last_applied),
             keeps_data=self._identity.keeps_data,
         )
 
@@ -178,13 +178,13 @@ class Observer:
         self,
         claim: _api.ObjectBucketClaim | None,
         storage_class: _api.StorageClass | None,
-        record: Record | None,
+        intent: Intent | None,
         config: SelectedConfig,
     ) -> str:
         who = self._identity
         is_ours = storage_class is not None and storage_class.provisioner == who.provisioner_name
         current = storage_class.parameters if storage_class is not None and is_ours else None
-        parameters = current if is_ours else record.parameters if record else None
+        parameters = current if is_ours else intent.parameters if intent else None
         # All of additionalConfig and not only what is applied, so that a new key is warned about once.
         raw = claim.spec.additional_config if claim is not None else None
         return fingerprint(who.provisioner_name, who.version, parameters or {}, dict(config.applied), _api.strings(raw))
@@ -193,7 +193,7 @@ class Observer:
         self,
         claim: _api.ObjectBucketClaim | None,
         bucket: _api.ObjectBucketObject | None,
-        observed: Observed | None,
+        last_applied: LastApplied | None,
         asked: str,
     ) -> bool:
         """Whether a Secret that is not watched is taken to be as it was written, until the next drift check.
@@ -201,13 +201,13 @@ class Observer:
         Not where the store will be called: what it answers could not be written to a Secret that is gone, and the
         retry would call it again. And not where the claim is not Ready: then it may be the Secret that is not.
         """
-        if self._caches.secrets.is_watched or claim is None or bucket is None or observed is None:
+        if self._caches.secrets.is_watched or claim is None or bucket is None or last_applied is None:
             return False
-        renewal = seconds_to_renewal(observed, self._identity.now())
+        renewal = seconds_to_renewal(last_applied, self._identity.now())
         return (
             self._is_said_ready(claim)
-            and observed.fingerprint == asked
-            and not _is_edited(bucket, observed)
+            and last_applied.fingerprint == asked
+            and not _is_edited(bucket, last_applied)
             and not (claim.metadata.is_being_deleted or bucket.metadata.is_being_deleted)
             and (renewal is None or renewal > 0)
         )
@@ -222,14 +222,14 @@ class Observer:
         self,
         claim: _api.ObjectBucketClaim | None,
         bucket: _api.ObjectBucketObject | None,
-        observed: Observed | None,
+        last_applied: LastApplied | None,
         *,
         recheck: bool,
     ) -> tuple[ObjectState, Authentication | None]:
         if claim is None or claim.metadata.is_being_deleted:
             return ObjectState.ABSENT, None
         cached = self._caches.secrets.get(claim.metadata.key)
-        if not recheck and self._is_known_intact(cached, observed.secret if observed else "", claim, slot=0):
+        if not recheck and self._is_known_intact(cached, last_applied.secret if last_applied else "", claim, slot=0):
             return ObjectState.INTACT, None
         if cached is None and _is_new(claim, bucket):
             return ObjectState.ABSENT, None
@@ -238,7 +238,7 @@ class Observer:
             return ObjectState.ABSENT, None
         if not secret.metadata.is_controlled_by(claim.metadata.uid):
             return ObjectState.FOREIGN, None
-        own, written = own_data(secret.data, observed), observed.secret_hash if observed else ""
+        own, written = own_data(secret.data, last_applied), last_applied.secret_hash if last_applied else ""
         if secret_hash(own, claim.metadata.uid) != written or not self._is_labelled(secret.metadata):
             return ObjectState.CHANGED, credentials_in(own)
         self._remember_intact(claim, secret.metadata, slot=0)
@@ -248,14 +248,16 @@ class Observer:
         self,
         claim: _api.ObjectBucketClaim | None,
         bucket: _api.ObjectBucketObject | None,
-        observed: Observed | None,
+        last_applied: LastApplied | None,
         *,
         recheck: bool,
     ) -> ObjectState:
         if claim is None or claim.metadata.is_being_deleted:
             return ObjectState.ABSENT
         cached = self._caches.config_maps.get(claim.metadata.key)
-        if not recheck and self._is_known_intact(cached, observed.config_map if observed else "", claim, slot=1):
+        if not recheck and self._is_known_intact(
+            cached, last_applied.config_map if last_applied else "", claim, slot=1
+        ):
             return ObjectState.INTACT
         if cached is None and _is_new(claim, bucket):
             return ObjectState.ABSENT
@@ -264,10 +266,10 @@ class Observer:
             return ObjectState.ABSENT
         if not found.metadata.is_controlled_by(claim.metadata.uid):
             return ObjectState.FOREIGN
-        if bucket is None or observed is None or not self._is_labelled(found.metadata):
+        if bucket is None or last_applied is None or not self._is_labelled(found.metadata):
             return ObjectState.CHANGED
-        record = Record(provisioner="", user_id="", greenfield=False)
-        endpoint = for_provisioner(bucket, record, "").connection.endpoint
+        intent = Intent(provisioner="", user_id="", greenfield=False)
+        endpoint = for_provisioner(bucket, intent, "").connection.endpoint
         if config_map_data(endpoint).items() - (found.data or {}).items():
             return ObjectState.CHANGED
         self._remember_intact(claim, found.metadata, slot=1)
@@ -277,12 +279,12 @@ class Observer:
         return meta.label(_api.PROVISIONER_LABEL) == self._identity.label
 
     def _is_known_intact(
-        self, cached: _api.Metadata | None, observed: str, claim: _api.ObjectBucketClaim, *, slot: int
+        self, cached: _api.Metadata | None, last_applied: str, claim: _api.ObjectBucketClaim, *, slot: int
     ) -> bool:
         if cached is None or not cached.metadata.is_controlled_by(claim.metadata.uid):
             return False
         remembered = self._intact.get(claim.metadata.key, ("", ""))[slot]
-        return version_of(cached.metadata) in {observed, remembered}
+        return version_of(cached.metadata) in {last_applied, remembered}
 
     def _remember_intact(self, claim: _api.ObjectBucketClaim, meta: _api.Meta, *, slot: int) -> None:
         both = list(self._intact.get(claim.metadata.key, ("", "")))
@@ -290,10 +292,10 @@ class Observer:
         self._intact[claim.metadata.key] = (both[0], both[1])
 
 
-def _is_edited(bucket: _api.ObjectBucketObject | None, observed: Observed | None) -> bool:
-    if bucket is None or observed is None or not observed.spec:
+def _is_edited(bucket: _api.ObjectBucketObject | None, last_applied: LastApplied | None) -> bool:
+    if bucket is None or last_applied is None or not last_applied.spec:
         return False
-    return spec_hash(*spec_of(bucket)) != observed.spec
+    return spec_hash(*spec_of(bucket)) != last_applied.spec
 
 
 def _names_to_look_up(claim: _api.ObjectBucketClaim) -> Iterable[str]:

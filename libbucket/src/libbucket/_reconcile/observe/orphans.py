@@ -14,7 +14,7 @@ from libbucket import _api
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS
 from libbucket._reconcile.model.deletion_policy import seconds_to_purge
-from libbucket._reconcile.model.intent import observed_of, owner_of, reclaim_policy_of, record_of
+from libbucket._reconcile.model.intent import intent_of, last_applied_of, owner_of, reclaim_policy_of
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class Orphans:
         )
 
     def _is_left(self, bucket: ObjectBucketObject, claim: ObjectBucketClaim | None) -> bool:
-        record = record_of(bucket)
-        is_ours = record is not None and record.provisioner == self._identity.provisioner_name
+        intent = intent_of(bucket)
+        is_ours = intent is not None and intent.provisioner == self._identity.provisioner_name
         return is_ours and (claim is None or claim.metadata.uid != owner_of(bucket, "").uid)
 
     def count_unclaimed(self) -> int:
@@ -110,7 +110,7 @@ class Orphans:
 
     def _too_many_are_unclaimed(self) -> bool:
         """Whether so many claims are missing at once that a mistake is likelier than as many torn-off finalizers."""
-        all_ours = [one for one in self._caches.buckets.all() if record_of(one) is not None]
+        all_ours = [one for one in self._caches.buckets.all() if intent_of(one) is not None]
         return self.count_unclaimed() > max(_FEW_UNCLAIMED, len(all_ours) // 10)
 
     def _read_again(self, bucket: ObjectBucketObject) -> ObjectBucketObject | None:
@@ -175,12 +175,12 @@ def _was_never_bound(bucket: ObjectBucketObject) -> bool:
     Where its claim is gone, a leader wrote it that lost the lease in that moment: its request arrived after the next
     leader had let the claim go, and nothing else would ever look at it.
     """
-    return observed_of(bucket) is None and not bucket.endpoint.bucket_host
+    return last_applied_of(bucket) is None and not bucket.endpoint.bucket_host
 
 
 def _is_unreleased(bucket: ObjectBucketObject) -> bool:
     """Whether it still stands for a bound claim, or for a deletion that was cut off."""
-    is_over = bucket.metadata.is_being_deleted or observed_of(bucket) is None or _was_planned(bucket)
+    is_over = bucket.metadata.is_being_deleted or last_applied_of(bucket) is None or _was_planned(bucket)
     return not is_over and bucket.phase in {_api.Phase.BOUND, _api.Phase.RELEASED}
 
 
@@ -190,15 +190,15 @@ def _is_planned(bucket: ObjectBucketObject) -> bool:
 
 def _was_planned(bucket: ObjectBucketObject) -> bool:
     """Whether a purge was planned once; what an earlier release planned is known by the policy that it wrote."""
-    record = record_of(bucket)
-    if _is_planned(bucket) or (record is not None and record.purge_planned):
+    intent = intent_of(bucket)
+    if _is_planned(bucket) or (intent is not None and intent.purge_planned):
         return True
     return bucket.phase == _api.Phase.RELEASED and bool(bucket.metadata.annotation(_api.DELETION_POLICY))
 
 
 def _is_greenfield(bucket: ObjectBucketObject) -> bool:
-    record = record_of(bucket)
-    return record is not None and record.greenfield
+    intent = intent_of(bucket)
+    return intent is not None and intent.greenfield
 
 
 def _goes(bucket: ObjectBucketObject) -> bool:

@@ -24,7 +24,7 @@ from libbucket._reconcile.model.actions import (
     foreign_object,
 )
 from libbucket._reconcile.model.deletion_policy import DeletionPlan, DeletionPolicy, parse_rules, plan_deletion
-from libbucket._reconcile.model.intent import observed_of, record_of
+from libbucket._reconcile.model.intent import intent_of, last_applied_of
 from libbucket._reconcile.model.snapshot import ObjectState, Recheck
 from libbucket.errors import InvalidParameters, Reason
 
@@ -53,7 +53,7 @@ def _plan_orphans(world: Snapshot) -> Action | None:
     """What earlier claims of this name have left comes first: it may stand in the way of the one that is there."""
     if world.orphan is not None:
         plan = _plan_for_orphan(world.orphan)
-        was_bound = observed_of(world.orphan) is not None and not world.orphan.metadata.is_being_deleted
+        was_bound = last_applied_of(world.orphan) is not None and not world.orphan.metadata.is_being_deleted
         return ReleaseOrphan(plan=plan, waits=was_bound and bool(plan.purge_after))
     if world.due is not None:
         return BeginPurge()
@@ -62,9 +62,9 @@ def _plan_orphans(world: Snapshot) -> Action | None:
 
 def _belongs_to_others(world: Snapshot, claim: ObjectBucketClaim) -> str:
     """Why this claim is none of ours; "" if it is ours."""
-    if world.record is not None:
-        ours = world.record.provisioner == world.provisioner_name
-        return "" if ours else f"its ObjectBucket was made by {world.record.provisioner}"
+    if world.intent is not None:
+        ours = world.intent.provisioner == world.provisioner_name
+        return "" if ours else f"its ObjectBucket was made by {world.intent.provisioner}"
     if world.storage_class is not None:
         ours = world.storage_class.provisioner == world.provisioner_name
         return "" if ours else f"its StorageClass is served by {world.storage_class.provisioner}"
@@ -77,7 +77,7 @@ def _belongs_to_others(world: Snapshot, claim: ObjectBucketClaim) -> str:
 def _find_obstacle(world: Snapshot, claim: ObjectBucketClaim) -> Blocked | None:
     if not world.bucket_object_name:
         return _bucket_object_conflict(claim)
-    if world.storage_class is None and world.record is None:
+    if world.storage_class is None and world.intent is None:
         return _class_missing(claim)
     if mistakes := _wrong_rules(world):
         return mistakes
@@ -94,14 +94,14 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
         return Ignore("we let it go already")
     if world.bucket is not None:
         # What another program made has no record: whether it made the bucket is told by the class, if that is there.
-        return _release(world, claim, records_first=world.record is None and world.storage_class is not None)
+        return _release(world, claim, records_intent=world.intent is None and world.storage_class is not None)
     if not world.has_objects:
         # The ObjectBucket is written before the store is called, and deleted after Secret and ConfigMap: without
         # all three, either nothing was made yet, or everything is given back already.
         return RemoveFinalizer()
     # The ObjectBucket of a bound claim was removed manually.
     if world.storage_class is not None and world.bucket_object_name:
-        return _release(world, claim, records_first=True)
+        return _release(world, claim, records_intent=True)
     return Blocked(
         reason=Reason.DELETION_BLOCKED,
         message=(
@@ -112,34 +112,34 @@ def _decide_deletion(world: Snapshot, claim: ObjectBucketClaim) -> Action:
     )
 
 
-def _release(world: Snapshot, claim: ObjectBucketClaim, *, records_first: bool) -> Release:
+def _release(world: Snapshot, claim: ObjectBucketClaim, *, records_intent: bool) -> Release:
     on_bucket = world.bucket.metadata.annotation(_api.DELETION_POLICY) if world.bucket is not None else ""
     plan = plan_deletion(
-        world.record.parameters if world.record else world.parameters,
+        world.intent.parameters if world.intent else world.parameters,
         on_claim=claim.metadata.annotation(_api.DELETION_POLICY),
         on_bucket=on_bucket,
     )
     # What was never handed to anybody holds nothing to wait for, unless it was an earlier claim's.
-    was_used = world.is_bound or bool(world.record and world.record.earlier_uids)
+    was_used = world.is_bound or bool(world.intent and world.intent.earlier_uids)
     waits = was_used and bool(plan.purge_after)
-    return Release(records_first=records_first, plan=plan, waits=waits, fallback=_fallback(world, was_used=was_used))
+    return Release(records_intent=records_intent, plan=plan, waits=waits, fallback=_fallback(world, was_used=was_used))
 
 
 def _fallback(world: Snapshot, *, was_used: bool) -> Mapping[str, str] | None:
     """The class's parameters as they are now, where no store was ever found at the recorded ones."""
-    record, storage_class = world.record, world.storage_class
-    if record is None or storage_class is None or was_used or record.has_worked:
+    intent, storage_class = world.intent, world.storage_class
+    if intent is None or storage_class is None or was_used or intent.has_worked:
         return None
     now = storage_class.parameters or {}
     is_ours = storage_class.provisioner == world.provisioner_name
-    is_same_kind = is_ours and (not now.get("bucketName")) is record.greenfield
-    return now if is_same_kind and now != record.parameters else None
+    is_same_kind = is_ours and (not now.get("bucketName")) is intent.greenfield
+    return now if is_same_kind and now != intent.parameters else None
 
 
 def _plan_for_orphan(bucket: ObjectBucketObject) -> DeletionPlan:
-    record = record_of(bucket)
+    intent = intent_of(bucket)
     on_bucket = bucket.metadata.annotation(_api.DELETION_POLICY)
-    return plan_deletion(record.parameters if record else {}, on_bucket=on_bucket)
+    return plan_deletion(intent.parameters if intent else {}, on_bucket=on_bucket)
 
 
 def _wrong_rules(world: Snapshot) -> Blocked | None:
@@ -202,14 +202,14 @@ def _decide_binding(world: Snapshot, claim: ObjectBucketClaim) -> Action:
 
 def invalid_update(world: Snapshot, claim: ObjectBucketClaim) -> str:
     """A sentence about an edit that a bound claim can't follow; "" if there was none."""
-    if world.observed is None or world.bucket is None or world.record is None:
+    if world.last_applied is None or world.bucket is None or world.intent is None:
         return ""
     wanted, bound = claim.spec, world.bucket
-    bucket_name = bound.endpoint.bucket_name if world.record.greenfield else wanted.bucket_name
+    bucket_name = bound.endpoint.bucket_name if world.intent.greenfield else wanted.bucket_name
     for field, now, then in (
         ("storageClassName", wanted.storage_class_name, bound.spec.storage_class_name),
         ("bucketName", wanted.bucket_name, bucket_name),
-        ("generateBucketName", wanted.generate_bucket_name, world.record.generate_bucket_name),
+        ("generateBucketName", wanted.generate_bucket_name, world.intent.generate_bucket_name),
     ):
         if now and then and now != then:
             return f"spec.{field} can't be changed from {then!r} to {now!r}: the claim is bound, and keeps its bucket"
@@ -232,8 +232,8 @@ def _needs_store(world: Snapshot) -> bool:
     return (
         world.recheck is Recheck.FULL
         or world.needs_renewal
-        or world.observed is None
-        or world.observed.fingerprint != world.fingerprint
+        or world.last_applied is None
+        or world.last_applied.fingerprint != world.fingerprint
         or world.spec_is_edited
         or world.secret is not ObjectState.INTACT
         or (world.bucket is not None and world.bucket.metadata.is_being_deleted)

@@ -1,0 +1,396 @@
+"""Azure Blob Storage as the conformance suite sees it: applications, the administrator's view, where a test starts.
+
+Used by this package's tests. Everything goes to azurite through Azure's own clients, past the provisioner.
+"""
+
+from __future__ import annotations
+
+import base64
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from azure.core.credentials import AzureSasCredential
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.rest import HttpRequest
+from azure.storage.blob import (
+    AccessPolicy,
+    BlobBlock,
+    BlobLeaseClient,
+    BlobSasPermissions,
+    BlobServiceClient,
+    PublicAccess,
+    generate_blob_sas,
+)
+
+from azure_provisioner.client import Network
+from azure_provisioner.policy import build_prefix
+from azure_provisioner.provisioner import AzureProvisioner
+from azure_provisioner.tokens import Tokens
+from libbucket import SecretStr, Services
+from libbucket.testing.application import Application, Refused
+from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities, Check
+from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.misbehaving import Answer
+from testkit.azure.front_end import azure_front
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from libbucket import Authentication, Endpoint, ObjectBucket, Provisioner
+    from testkit.azure.azurite import AzuriteServer
+
+SOON = timedelta(minutes=10)
+
+
+def client_settings(ca_file: str) -> dict[str, Any]:
+    """No retries, and time limits that suit a test."""
+    verify = {"connection_verify": ca_file} if ca_file else {}
+    return {"retry_total": 0, "connection_timeout": 5, "read_timeout": 20, **verify}
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """The server's refusals, and only those, become `Refused`."""
+    try:
+        yield
+    except HttpResponseError as error:
+        if error.status_code in {401, 403}:
+            raise Refused(f"HTTP {error.status_code}") from error
+        raise
+
+
+class AzureApplication(Application):
+    """An application with Azure's own client.
+
+    Args:
+        service: which has its credentials.
+        ca_file: of the authority to trust.
+        sign: gives what makes the address of an object a signed URL.
+    """
+
+    def __init__(self, service: BlobServiceClient, *, ca_file: str, sign: Callable[[str, str], str]) -> None:
+        self.service = service
+        self._pool = urllib3.PoolManager(timeout=20, retries=False, ca_certs=ca_file or None)
+        self._sign = sign
+
+    @classmethod
+    def with_connection_string(cls, text: str, *, ca_file: str = "") -> AzureApplication:
+        """As the claim's Secret has it, with a SAS; who holds no more signs nothing: the SAS does for every object."""
+        sas = dict(part.split("=", 1) for part in text.split(";"))["SharedAccessSignature"]
+        service = BlobServiceClient.from_connection_string(text, **client_settings(ca_file))
+        return cls(service, ca_file=ca_file, sign=lambda _container, _blob: sas)
+
+    @classmethod
+    def with_sas(cls, endpoint: str, sas: str, *, ca_file: str = "") -> AzureApplication:
+        """The same from the two parts."""
+        service = BlobServiceClient(endpoint, credential=AzureSasCredential(sas), **client_settings(ca_file))
+        return cls(service, ca_file=ca_file, sign=lambda _container, _blob: sas)
+
+    def blob(self, bucket: str, key: str) -> Any:
+        return self.service.get_blob_client(bucket, key)
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        with refusals():
+            self.blob(bucket, key).upload_blob(data, overwrite=True)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        with refusals():
+            data: bytes = self.blob(bucket, key).download_blob().readall()
+            return data
+
+    def list_keys(self, bucket: str) -> list[str]:
+        with refusals():
+            return sorted(found.name for found in self.service.get_container_client(bucket).list_blobs())
+
+    def delete(self, bucket: str, key: str) -> None:
+        with refusals():
+            self.blob(bucket, key).delete_blob()
+
+    def batch_delete(self, bucket: str, keys: Sequence[str]) -> None:
+        with refusals():
+            container = self.service.get_container_client(bucket)
+            for answer in container.delete_blobs(*keys, raise_on_any_failure=False):
+                if answer.status_code in {401, 403}:
+                    raise Refused(f"HTTP {answer.status_code}")
+                assert answer.status_code == 202, answer.status_code
+
+    def copy(self, source_bucket: str, source_key: str, bucket: str, key: str) -> None:
+        source = f"{self._plain_url(source_bucket, source_key)}?{self._sign(source_bucket, source_key)}"
+        with refusals():
+            self.blob(bucket, key).start_copy_from_url(source, requires_sync=True)
+
+    def multipart(self, bucket: str, key: str, parts: Sequence[bytes]) -> None:
+        with refusals():
+            ids = [base64.b64encode(f"{number:05}".encode()).decode() for number, _ in enumerate(parts)]
+            for block, part in zip(ids, parts, strict=True):
+                self.blob(bucket, key).stage_block(block, part)
+            self.blob(bucket, key).commit_block_list([BlobBlock(block) for block in ids])
+
+    def start_multipart(self, bucket: str, key: str) -> None:
+        with refusals():
+            self.blob(bucket, key).stage_block(base64.b64encode(b"00000").decode(), b"begun")
+
+    def presigned_get(self, bucket: str, key: str) -> bytes:
+        return self._plain("GET", f"{self._plain_url(bucket, key)}?{self._sign(bucket, key)}")
+
+    def presigned_put(self, bucket: str, key: str, data: bytes) -> None:
+        self._plain("PUT", f"{self._plain_url(bucket, key)}?{self._sign(bucket, key)}", data)
+
+    def anonymous_get(self, bucket: str, key: str) -> bytes:
+        return self._plain("GET", self._plain_url(bucket, key))
+
+    def list_all(self) -> list[str]:
+        with refusals():
+            return [found.name for found in self.service.list_containers()]
+
+    def make_public(self, bucket: str) -> None:
+        with refusals():
+            container = self.service.get_container_client(bucket)
+            held = container.get_container_access_policy()
+            policies = {each.id: each.access_policy for each in held["signed_identifiers"]}
+            container.set_container_access_policy(policies, public_access=PublicAccess.BLOB)
+
+    def remove_bucket(self, bucket: str) -> None:
+        with refusals():
+            self.service.get_container_client(bucket).delete_container()
+
+    def close(self) -> None:
+        self.service.close()
+        self._pool.clear()
+
+    def _plain_url(self, bucket: str, key: str) -> str:
+        return str(self.blob(bucket, key).url).partition("?")[0]
+
+    def _plain(self, method: str, url: str, data: bytes | None = None) -> bytes:
+        headers = {"x-ms-blob-type": "BlockBlob"} if method == "PUT" else {}
+        response = self._pool.request(method, url, body=data, headers=headers)
+        # A private container answers a stranger as if it were not there.
+        if response.status in {401, 403} or (response.status == 404 and "sig=" not in url):
+            raise Refused(f"HTTP {response.status}")
+        assert response.status in {200, 201}, response.data
+        return response.data
+
+
+class AzureAdministrator(Administrator):
+    """The account owner's view of a server."""
+
+    def __init__(self, server: AzuriteServer) -> None:
+        self._server = server
+        key = {"account_name": server.account, "account_key": server.key}
+        self.service = BlobServiceClient(server.url, credential=key, **client_settings(server.ca_file))
+        self._application = AzureApplication(self.service, ca_file=server.ca_file, sign=self._signature)
+
+    def application(self) -> AzureApplication:
+        return self._application
+
+    def make_bucket(self, name: str) -> None:
+        self.service.create_container(name)
+
+    def purge_bucket(self, name: str) -> None:
+        container = self.service.get_container_client(name)
+        try:
+            container.delete_container()
+        except ResourceNotFoundError:
+            pass
+        except HttpResponseError:
+            self.break_lease(name)
+            container.delete_container()
+
+    def bucket_exists(self, name: str) -> bool:
+        try:
+            return self.service.get_container_client(name).exists()
+        except HttpResponseError as error:
+            if error.status_code == 400:
+                return False  # no container can have that name
+            raise
+
+    def identity_exists(self, record: ObjectBucket) -> bool:
+        prefix = build_prefix(record.user_id)
+        return any(found.startswith(prefix) for found in self.policies(record.bucket_name))
+
+    def remove_identity(self, record: ObjectBucket) -> None:
+        prefix = build_prefix(record.user_id)
+        if self.identity_exists(record):
+            kept = {
+                name: policy
+                for name, policy in self.policies(record.bucket_name).items()
+                if not name.startswith(prefix)
+            }
+            public: Any = self.settings(record.bucket_name)["public access"]
+            self.service.get_container_client(record.bucket_name).set_container_access_policy(
+                kept, public_access=public
+            )
+
+    def settings(self, bucket: str) -> Mapping[str, object]:
+        found = self.service.get_container_client(bucket).get_container_properties()
+        return {
+            "metadata": dict(found.metadata),
+            "public access": found.public_access,
+            "lease": dict(found.lease),
+            "immutability": (found.has_immutability_policy, found.has_legal_hold),
+        }
+
+    def unfinished_uploads(self, bucket: str) -> int:
+        container = self.service.get_container_client(bucket)
+        finished = {found.name for found in container.list_blobs()}
+        return sum(found.name not in finished for found in container.list_blobs(include=["uncommittedblobs"]))
+
+    def policies(self, bucket: str) -> dict[str, AccessPolicy]:
+        """The stored access policies, by their ids."""
+        try:
+            found = self.service.get_container_client(bucket).get_container_access_policy()
+        except (ResourceNotFoundError, HttpResponseError):
+            return {}
+        return {each.id: each.access_policy for each in found["signed_identifiers"]}
+
+    def write_policies(self, bucket: str, xml: str, *, public_access: str) -> None:
+        """Writes stored access policies as they stand in `xml`: Azure's client would write times its own way."""
+        container = self.service.get_container_client(bucket)
+        headers = {"x-ms-blob-public-access": public_access, "x-ms-version": container.api_version}
+        url = f"{container.url}?restype=container&comp=acl"
+        request = HttpRequest("PUT", url, headers={**headers, "Content-Type": "application/xml"}, content=xml)
+        answer = container._pipeline.run(request)
+        assert answer.http_response.status_code == 200, answer.http_response.text()
+
+    def break_leases(self) -> None:
+        """Ends the leases of all containers that do not last for ever."""
+        for found in self.service.list_containers():
+            if found.lease.duration == "fixed":
+                self.break_lease(found.name)
+
+    def break_lease(self, bucket: str) -> None:
+        """Ends whatever lease is on the container: plays the seconds after which it ends by itself."""
+        lease = self.service.get_container_client(bucket)
+        with suppress(ResourceExistsError, ResourceNotFoundError):
+            BlobLeaseClient(lease).break_lease(lease_break_period=0)
+
+    def wait_for_the_next_second(self, bucket: str) -> None:
+        """Until the server's clock is in a later second than the container's last change: conditions count those."""
+        dates: list[str] = []
+        container = self.service.get_container_client(bucket)
+        while True:
+            found = container.get_container_properties(
+                raw_response_hook=lambda response: dates.append(response.http_response.headers["Date"])
+            )
+            if parsedate_to_datetime(dates[-1]) > found.last_modified:
+                return
+
+    def _signature(self, container: str, blob: str) -> str:
+        return generate_blob_sas(
+            self._server.account,
+            container,
+            blob,
+            account_key=self._server.key,
+            permission=BlobSasPermissions(read=True, write=True, create=True),
+            expiry=datetime.now(UTC) + SOON,
+        )
+
+
+class AzureBackend(Backend):
+    """A running server, ready for the suite."""
+
+    capabilities = Capabilities(
+        cannot={
+            Ability.VERSIONS: "versioning is a setting of the whole storage account, not of a container",
+            Ability.IDENTITY_APART: "a stored access policy is part of its container",
+        },
+        unchecked={Check.COPY_SOURCE: "azurite lets everybody copy from the same account"},
+        public_data=frozenset({"AZURE_STORAGE_ACCOUNT"}),
+    )
+
+    def __init__(self, server: AzuriteServer) -> None:
+        self.server = self._server = server
+        self._administrator = AzureAdministrator(server)
+        self._applications: list[AzureApplication] = [self._administrator.application()]
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        return parameters_for(self._server)
+
+    @property
+    def administrator(self) -> AzureAdministrator:
+        return self._administrator
+
+    def provisioner(self) -> Provisioner:
+        return a_provisioner(self._server)
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return [self._server.key]
+
+    def broken_provisioners(self) -> Mapping[str, Provisioner]:
+        wrong = {"AZURE_STORAGE_KEY": base64.b64encode(b"another key").decode()}
+        return {"another account's key": a_provisioner(self._server, wrong)}
+
+    def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
+        network = Network(connect_seconds=seconds, read_seconds=seconds)
+        return a_provisioner(self._server, network=network), {**self.parameters, "endpoint": url}
+
+    def refusal(self, status: int, code: str) -> Answer:
+        """As "Status and error codes", REST reference of Azure Storage, has it."""
+        xml = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>Refused.</Message></Error>'
+        headers = {"x-ms-error-code": code, "x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}
+        return Answer(status=status, headers=headers, body=xml.encode())
+
+    @contextmanager
+    def distrusting(self) -> Iterator[Provisioner]:
+        """Behind a front end whose cache of access policies is stale."""
+        with azure_front(self.server) as front:
+            front.distrusts = 1_000
+            yield impatient(self.server)
+
+    def pause(self, delay: float | None) -> None:
+        """Plays the seconds after which the lease of a writer that died ends by itself."""
+        del delay
+        self._administrator.break_leases()
+
+    def application(self, endpoint: Endpoint, credentials: Authentication) -> AzureApplication:
+        assert endpoint.additional_config["AZURE_STORAGE_BLOB_ENDPOINT"] == self._server.url
+        made = application_with(self._server, credentials)
+        self._applications.append(made)
+        return made
+
+    def close(self) -> None:
+        for application in self._applications:
+            application.close()
+
+
+def application_with(server: AzuriteServer, credentials: Authentication) -> AzureApplication:
+    """An application with what the Secret holds: the connection string, or the SAS where that can't be read."""
+    held = {name: value.reveal() for name, value in credentials.additional_secret_data.items()}
+    try:
+        return AzureApplication.with_connection_string(held["AZURE_STORAGE_CONNECTION_STRING"], ca_file=server.ca_file)
+    except (KeyError, ValueError):
+        return AzureApplication.with_sas(server.url, held["AZURE_STORAGE_SAS_TOKEN"], ca_file=server.ca_file)
+
+
+def parameters_for(server: AzuriteServer) -> dict[str, str]:
+    """Of a class for this server, with the administrator's key."""
+    return {
+        "storageAccount": server.account,
+        "endpoint": server.endpoint,
+        "secretName": "admin",
+        "secretNamespace": "azure",
+    }
+
+
+def impatient(server: AzuriteServer, *, now: Callable[[], datetime] | None = None) -> AzureProvisioner:
+    """One that waits for nothing."""
+    return a_provisioner(server, now=now, network=Network(ca_file=server.ca_file, wait_seconds=0))
+
+
+def a_provisioner(
+    server: AzuriteServer,
+    secret: Mapping[str, str] | None = None,
+    *,
+    now: Callable[[], datetime] | None = None,
+    network: Network | None = None,
+) -> AzureProvisioner:
+    """A provisioner whose administrator's Secret holds the account's key, or what is given."""
+    data = {key: SecretStr(value) for key, value in (secret or {"AZURE_STORAGE_KEY": server.key}).items()}
+    services = Services(read_secret=lambda _namespace, _name: data, now=now or (lambda: datetime.now(UTC)))
+    network = network or Network(ca_file=server.ca_file, wait_seconds=1)
+    return AzureProvisioner(services, network, Tokens(retry_seconds=0))

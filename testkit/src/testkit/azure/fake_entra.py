@@ -1,0 +1,161 @@
+"""Plays the part of Entra ID that issues tokens: https on 127.0.0.1, for one application of one tenant.
+
+Used by this package's tests. Checks what Entra ID checks of a client-credentials request: the tenant, the client, its
+secret or its federated assertion, the grant and the scope; a refusal has the form of Entra ID's ("OAuth 2.0 client
+credentials flow", Microsoft identity platform). Its tokens satisfy azurite, which verifies no signature.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+from libbucket.testing.certificates import Authority
+from libbucket.testing.processes import fresh_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TENANT: Final = "11111111-2222-3333-4444-555555555555"
+CLIENT: Final = "66666666-7777-8888-9999-000000000000"
+SCOPE: Final = "https://storage.azure.com/.default"
+
+
+@dataclass(kw_only=True)
+class FakeEntra:
+    """A running one.
+
+    Attributes:
+        url: what a class names as authorityHost.
+        authority_pem: what signed its certificate.
+        secret: of the only client.
+        assertion: what the client may show instead, as a pod's token file holds it.
+        failure: an HTTP status that it answers every request for a token with; 0 for none.
+        refusals: AADSTS codes that it answers the next requests for a token with, though all is as it should be
+            (kedacore/keda#8152).
+        asked: what each request for a token was granted with: "secret", "assertion" or "refused".
+    """
+
+    url: str
+    authority_pem: bytes
+    secret: str = "the client's secret"
+    assertion: str = "the.pods.token"
+    failure: int = 0
+    refusals: list[int] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def grant(self, form: dict[str, str]) -> str:
+        """How this request is to be granted; empty if it is not."""
+        is_ours = form.get("client_id") == CLIENT and form.get("scope") == SCOPE
+        if not is_ours or form.get("grant_type") != "client_credentials":
+            return ""
+        if form.get("client_secret") == self.secret:
+            return "secret"
+        kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        has_assertion = form.get("client_assertion_type") == kind and form.get("client_assertion") == self.assertion
+        return "assertion" if has_assertion else ""
+
+
+@contextmanager
+def fake_entra() -> Iterator[FakeEntra]:
+    """Runs one until the block ends."""
+    authority = Authority()
+    with fresh_directory("entra-") as home, ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        server.socket = _context(authority, home).wrap_socket(server.socket, server_side=True)
+        double = FakeEntra(url=f"https://127.0.0.1:{server.server_port}", authority_pem=authority.certificate_pem)
+        server.double = double  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield double
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = 20
+
+    def do_GET(self) -> None:
+        base = f"{self._double.url}/{TENANT}"
+        if self.path != f"/{TENANT}/v2.0/.well-known/openid-configuration":
+            self._reply(400, {"error": "invalid_tenant", "error_description": "AADSTS90002: no such tenant"})
+            return
+        urls = {
+            "token_endpoint": f"{base}/oauth2/v2.0/token",
+            "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+        }
+        self._reply(200, {**urls, "issuer": f"{base}/v2.0"})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        form = {name: values[0] for name, values in parse_qs(body).items()}
+        granted = self._double.grant(form) if self.path == f"/{TENANT}/oauth2/v2.0/token" else ""
+        self._double.asked.append(granted or "refused")
+        if self._double.failure:
+            self._reply(self._double.failure, {"error": "temporarily_unavailable"}, **{"Retry-After": "7"})
+        elif self._double.refusals or not granted:
+            code = self._double.refusals.pop(0) if self._double.refusals else 7000215
+            self._reply(
+                401,
+                {
+                    "error": "invalid_client",
+                    "error_description": f"AADSTS{code}: told by the server",
+                    "error_codes": [code],
+                    "trace_id": "trace",
+                    "correlation_id": "correlation",
+                },
+                **{"x-ms-request-id": "entra-request-1"},
+            )
+        else:
+            self._reply(200, {"token_type": "Bearer", "expires_in": 3600, "access_token": _token()})
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    @property
+    def _double(self) -> FakeEntra:
+        found: FakeEntra = self.server.double  # type: ignore[attr-defined]
+        return found
+
+    def _reply(self, status: int, content: dict[str, Any], **headers: str) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _token() -> str:
+    now = int(time.time())
+    claims = {
+        "aud": "https://storage.azure.com",
+        "iss": f"https://sts.windows.net/{TENANT}/",
+        "oid": CLIENT,
+        "tid": TENANT,
+    }
+    times = {"iat": now, "nbf": now - 60, "exp": now + 3600}
+    return ".".join([_part({"alg": "RS256", "typ": "JWT"}), _part({**claims, **times}), "c2ln"])
+
+
+def _part(content: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+def _context(authority: Authority, home: Path) -> ssl.SSLContext:
+    certificate, key = authority.server()
+    (home / "server.pem").write_bytes(certificate)
+    (home / "server.key").write_bytes(key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(home / "server.pem", home / "server.key")
+    return context

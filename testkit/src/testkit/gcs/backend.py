@@ -1,0 +1,487 @@
+"""Google Cloud Storage for the conformance suite: applications on both of its clients, the administrator, the backend.
+
+On the double in `fake_gcs`. Applications with HMAC keys use boto3, those with a service-account key
+google-cloud-storage, as Google's documentation has it for either.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import boto3
+import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud import storage
+from google.cloud.storage.exceptions import InvalidResponse
+from google.oauth2 import credentials as oauth
+from google.oauth2 import service_account
+
+from gcs_provisioner.client import Patience
+from gcs_provisioner.identity import build_email
+from gcs_provisioner.provisioner import GcsProvisioner
+from libbucket import SecretStr, Services
+from libbucket.testing.application import Application, Refused
+from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities
+from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.misbehaving import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import google.auth.credentials
+
+    from libbucket import Authentication, Endpoint, ObjectBucket, Provisioner
+    from testkit.gcs.fake import FakeGcs
+    from testkit.gcs.fake.model import Json
+
+REFUSALS = frozenset(
+    {"AccessDenied", "AuthenticationRequired", "InvalidAccessKeyId", "InvalidSecurity", "SignatureDoesNotMatch"}
+)
+FILE_KEY = "GOOGLE_APPLICATION_CREDENTIALS_JSON"
+QUICK = Patience(account=2.0, key=2.0, poll=0.01)
+"""For tests: Google's delays are knobs of the double, which count calls and not seconds."""
+
+_TIMEOUT = (5, 20)
+_POOL = "project-of-the-tests.svc.id.goog"
+
+
+@contextmanager
+def s3_refusals() -> Iterator[None]:
+    """The store's refusals, and only those, become `Refused`."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in REFUSALS or (code == "403" and not error.response["Error"].get("Message")):
+            raise Refused(code) from error
+        raise
+
+
+@contextmanager
+def json_refusals() -> Iterator[None]:
+    """As `s3_refusals`; a key with which no token can be got is one of them."""
+    try:
+        yield
+    except (api.Unauthorized, api.Forbidden, auth.RefreshError) as error:
+        raise Refused(type(error).__name__) from error
+    except InvalidResponse as error:  # of an upload in chunks
+        if error.response.status_code not in {401, 403}:
+            raise
+        raise Refused(f"HTTP {error.response.status_code}") from error
+
+
+class HmacApplication(Application):
+    """An application with an HMAC key and boto3, on the S3-compatible XML API."""
+
+    def __init__(self, *, endpoint: str, access_key: str, secret_key: str) -> None:
+        self._url = endpoint
+        checksums: Any = {
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        }
+        config = Config(
+            connect_timeout=5,
+            read_timeout=20,
+            retries={"total_max_attempts": 1},
+            proxies={},
+            s3={"addressing_style": "path"},
+        )
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            region_name="auto",
+            config=config.merge(Config(**checksums)),
+        )
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        with s3_refusals():
+            self.client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        with s3_refusals():
+            data: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            return data
+
+    def list_keys(self, bucket: str) -> list[str]:
+        with s3_refusals():
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+            return sorted(found["Key"] for page in pages for found in page.get("Contents", []))
+
+    def delete(self, bucket: str, key: str) -> None:
+        with s3_refusals():
+            self.client.delete_object(Bucket=bucket, Key=key)
+
+    def batch_delete(self, bucket: str, keys: Sequence[str]) -> None:
+        with s3_refusals():
+            answer = self.client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
+        for error in answer.get("Errors", []):
+            assert error["Code"] in REFUSALS, error
+            raise Refused(error["Code"])
+
+    def copy(self, source_bucket: str, source_key: str, bucket: str, key: str) -> None:
+        with s3_refusals():
+            self.client.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": source_bucket, "Key": source_key})
+
+    def multipart(self, bucket: str, key: str, parts: Sequence[bytes]) -> None:
+        with s3_refusals():
+            upload = self.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+            tags = [
+                {"PartNumber": number, "ETag": self._part(bucket, key, upload, number, part)}
+                for number, part in enumerate(parts, start=1)
+            ]
+            self.client.complete_multipart_upload(
+                Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": tags}
+            )
+
+    def start_multipart(self, bucket: str, key: str) -> None:
+        with s3_refusals():
+            upload = self.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+            self._part(bucket, key, upload, 1, b"begun")
+
+    def presigned_get(self, bucket: str, key: str) -> bytes:
+        return plain("GET", self.client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}))
+
+    def presigned_put(self, bucket: str, key: str, data: bytes) -> None:
+        plain("PUT", self.client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": key}), data)
+
+    def anonymous_get(self, bucket: str, key: str) -> bytes:
+        return plain("GET", f"{self._url}/{bucket}/{key}")
+
+    def list_all(self) -> list[str]:
+        with s3_refusals():
+            return [bucket["Name"] for bucket in self.client.list_buckets()["Buckets"]]
+
+    def make_public(self, bucket: str) -> None:
+        with s3_refusals():
+            self.client.put_bucket_acl(Bucket=bucket, ACL="public-read")
+
+    def remove_bucket(self, bucket: str) -> None:
+        with s3_refusals():
+            self.client.delete_bucket(Bucket=bucket)
+
+    def _part(self, bucket: str, key: str, upload: str, number: int, data: bytes) -> str:
+        answer = self.client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=data)
+        return str(answer["ETag"])
+
+
+class JsonApplication(Application):
+    """An application with a service-account key and google-cloud-storage."""
+
+    def __init__(self, *, endpoint: str, key: str, project: str) -> None:
+        self._url = endpoint
+        self.credentials = _credentials(key)
+        self.client = storage.Client(
+            project=project, credentials=self.credentials, client_options={"api_endpoint": endpoint}
+        )
+        self.client._bucket_metadata_cache = None  # it sends requests of its own, from threads
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        with json_refusals():
+            self._blob(bucket, key).upload_from_string(data, timeout=_TIMEOUT, retry=None)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        with json_refusals():
+            data: bytes = self._blob(bucket, key).download_as_bytes(timeout=_TIMEOUT, retry=None)
+            return data
+
+    def list_keys(self, bucket: str) -> list[str]:
+        with json_refusals():
+            return sorted(each.name for each in self.client.list_blobs(bucket, timeout=_TIMEOUT, retry=None))
+
+    def delete(self, bucket: str, key: str) -> None:
+        with json_refusals():
+            self._blob(bucket, key).delete(timeout=_TIMEOUT, retry=None)
+
+    def batch_delete(self, bucket: str, keys: Sequence[str]) -> None:
+        with json_refusals():
+            target = self.client.bucket(bucket)
+            with self.client.batch():
+                for key in keys:
+                    target.delete_blob(key, timeout=_TIMEOUT, retry=None)
+
+    def copy(self, source_bucket: str, source_key: str, bucket: str, key: str) -> None:
+        with json_refusals():
+            token, _, _ = self._blob(bucket, key).rewrite(
+                self._blob(source_bucket, source_key), timeout=_TIMEOUT, retry=None
+            )
+            assert token is None
+
+    def multipart(self, bucket: str, key: str, parts: Sequence[bytes]) -> None:
+        """As a resumable upload, chunk by chunk."""
+        with json_refusals():
+            blob = self._blob(bucket, key)
+            blob.chunk_size = 1024 * 1024
+            with blob.open("wb", timeout=_TIMEOUT, retry=None, ignore_flush=True) as file:
+                for part in parts:
+                    file.write(part)
+
+    def start_multipart(self, bucket: str, key: str) -> None:
+        with json_refusals():
+            url = self._blob(bucket, key).create_resumable_upload_session(timeout=_TIMEOUT, retry=None)
+        chunk = b"b" * 256 * 1024
+        answer = requests.put(url, chunk, headers={"Content-Range": f"bytes 0-{len(chunk) - 1}/*"}, timeout=20)
+        assert answer.status_code == 308, answer.status_code
+
+    def presigned_get(self, bucket: str, key: str) -> bytes:
+        return plain("GET", self._signed(bucket, key, "GET"))
+
+    def presigned_put(self, bucket: str, key: str, data: bytes) -> None:
+        plain("PUT", self._signed(bucket, key, "PUT"), data)
+
+    def anonymous_get(self, bucket: str, key: str) -> bytes:
+        return plain("GET", f"{self._url}/{bucket}/{key}")
+
+    def list_all(self) -> list[str]:
+        with json_refusals():
+            return [bucket.name for bucket in self.client.list_buckets(timeout=_TIMEOUT, retry=None)]
+
+    def make_public(self, bucket: str) -> None:
+        with json_refusals():
+            target = self.client.bucket(bucket)
+            target.iam_configuration.public_access_prevention = "inherited"
+            target.patch(timeout=_TIMEOUT, retry=None)
+            policy = target.get_iam_policy(requested_policy_version=3, timeout=_TIMEOUT, retry=None)
+            policy.version = 3
+            policy.bindings.append({"role": "roles/storage.objectViewer", "members": {"allUsers"}})
+            target.set_iam_policy(policy, timeout=_TIMEOUT, retry=None)
+
+    def remove_bucket(self, bucket: str) -> None:
+        with json_refusals():
+            self.client.bucket(bucket).delete(timeout=_TIMEOUT, retry=None)
+
+    def _blob(self, bucket: str, key: str) -> Any:
+        return self.client.bucket(bucket).blob(key)
+
+    def _signed(self, bucket: str, key: str, method: str) -> str:
+        url: str = self._blob(bucket, key).generate_signed_url(
+            version="v4", expiration=300, method=method, credentials=self.credentials, api_access_endpoint=self._url
+        )
+        return url
+
+
+def plain(method: str, url: str, data: bytes | None = None) -> bytes:
+    """A request without any credentials but what the URL says."""
+    response = requests.request(method, url, data=data, timeout=20)
+    if response.status_code in {401, 403}:
+        raise Refused(f"HTTP {response.status_code}")
+    assert response.status_code == 200, response.content
+    return response.content
+
+
+class OfflineCredentials(service_account.Credentials):
+    """Without the look at iamcredentials.googleapis.com that google-auth takes in the background."""
+
+    def before_request(self, request: Any, method: str, url: str, headers: Any) -> None:
+        if not self.valid:
+            self.refresh(request)  # type: ignore[no-untyped-call]
+        self.apply(headers)  # type: ignore[no-untyped-call]
+
+
+def _credentials(key: str) -> google.auth.credentials.Credentials:
+    """What an application makes of its Secret; one that holds no key sends what it has, and Google refuses that."""
+    try:
+        found: OfflineCredentials = OfflineCredentials.from_service_account_info(json.loads(key))  # type: ignore[no-untyped-call]
+    except ValueError:
+        return oauth.Credentials(token="no-token")
+    return found
+
+
+class GcsAdministrator(Administrator):
+    """The view of somebody who may do everything in the project; identities are looked at in the double itself."""
+
+    def __init__(self, double: FakeGcs) -> None:
+        self.double = double
+        self._application = JsonApplication(
+            endpoint=double.url, key=double.add_admin("administrator-of-all"), project=double.project
+        )
+        self.client = self._application.client
+
+    def application(self) -> JsonApplication:
+        return self._application
+
+    def make_bucket(self, name: str) -> None:
+        self.client.create_bucket(name, retry=None)
+
+    def purge_bucket(self, name: str) -> None:
+        with self.double.store.lock:
+            self.double.store.buckets.pop(name, None)
+            for each in [key for key, found in self.double.store.sessions.items() if found.bucket == name]:
+                del self.double.store.sessions[each]
+
+    def bucket_exists(self, name: str) -> bool:
+        return name in self.double.store.buckets
+
+    def email(self, record: ObjectBucket) -> str:
+        """Address of the claim's account."""
+        return build_email(record.user_id, self.double.project)
+
+    def identity_exists(self, record: ObjectBucket) -> bool:
+        return self.email(record) in self.double.store.accounts
+
+    def remove_identity(self, record: ObjectBucket) -> None:
+        with self.double.store.lock:
+            self.double.store.accounts.pop(self.email(record), None)
+
+    def settings(self, bucket: str) -> Mapping[str, object]:
+        found = self.client.get_bucket(bucket, retry=None)
+        return {key: value for key, value in found._properties.items() if key != "kind"}
+
+    def region(self, bucket: str) -> str:
+        return str(self.client.get_bucket(bucket, retry=None).location)
+
+    def enable_versioning(self, bucket: str) -> None:
+        self.set_config(bucket, "bucketVersioning", "Enabled")
+
+    def stored_versions(self, bucket: str) -> int:
+        return len(list(self.client.list_blobs(bucket, versions=True, retry=None)))
+
+    def unfinished_uploads(self, bucket: str) -> int:
+        store = self.double.store
+        sessions = [each for each in store.sessions.values() if each.bucket == bucket]
+        return len(store.buckets[bucket].uploads) + len(sessions)
+
+    def config(self, bucket: str, key: str) -> str | None:
+        if key == "bucketVersioning":
+            return "Enabled" if self.client.get_bucket(bucket, retry=None).versioning_enabled else "Suspended"
+        found = [each for policy in self._policies(bucket) for each in _kubernetes_accounts(policy)]
+        return ",".join(sorted(found)) or None
+
+    def set_config(self, bucket: str, key: str, value: str) -> None:
+        if key == "bucketVersioning":
+            target = self.client.bucket(bucket)
+            target.versioning_enabled = value == "Enabled"
+            target.patch(retry=None)
+            return
+        with self.double.store.lock:
+            for bindings in self._policies(bucket) or [self._let_somebody_in(bucket)]:
+                member = f"serviceAccount:{_POOL}[conformance/{value}]"
+                bindings[:] = [{"role": "roles/iam.workloadIdentityUser", "members": [member]}]
+
+    def _policies(self, bucket: str) -> list[list[Json]]:
+        """The policies of the accounts that may use the bucket."""
+        store = self.double.store
+        members = [each for binding in store.buckets[bucket].policy.bindings for each in binding["members"]]
+        emails = {each.partition(":")[2].partition("#")[0] for each in members if each.startswith("serviceAccount:")}
+        return [store.accounts[each].policy.bindings for each in sorted(emails) if each in store.accounts]
+
+    def _let_somebody_in(self, bucket: str) -> list[Json]:
+        """An account that has nothing to do with any claim."""
+        email = json.loads(self.double.add_admin(f"made-by-hand-{len(self.double.store.accounts)}", ()))["client_email"]
+        account = self.double.store.accounts[email]
+        binding = {"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{email}#{account.uid}"]}
+        self.double.store.buckets[bucket].policy.bindings.append(binding)
+        return account.policy.bindings
+
+
+def _kubernetes_accounts(bindings: list[Json]) -> list[str]:
+    members = [each for binding in bindings for each in binding["members"] if "[" in each]
+    return [each.partition("/")[2].rstrip("]") for each in members]
+
+
+class GcsBackend(Backend):
+    """A running double, ready for the suite; what claims get is as `credentials` says."""
+
+    capabilities = Capabilities(
+        cannot={
+            Ability.DELETE_MARKERS: "a deleted object becomes noncurrent, and nothing else is kept of the deletion",
+            Ability.LISTED_UPLOADS: "resumable uploads of the JSON API can't be listed; those in parts are",
+        },
+        config={
+            "bucketVersioning": {"Enabled": "Enabled", "Suspended": "Suspended"},
+            "kubernetesServiceAccount": {"uploader": "uploader", "viewer": "viewer"},
+        },
+        reset={"bucketVersioning": "Suspended"},
+        public_data=frozenset({"GOOGLE_CLOUD_PROJECT", "GOOGLE_SERVICE_ACCOUNT_EMAIL"}),
+    )
+
+    regions: ClassVar[Mapping[str, str]] = {"europe-west3": "EUROPE-WEST3", "us-east1": "US-EAST1"}
+
+    def __init__(self, double: FakeGcs, *, credentials: str = "hmac") -> None:
+        self.double = double
+        self._credentials = credentials
+        self._administrator = GcsAdministrator(double)
+        self.admin_key = double.add_admin("provisioner")
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        return {**class_parameters(self.double), "credentials": self._credentials}
+
+    @property
+    def administrator(self) -> GcsAdministrator:
+        return self._administrator
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return [json.loads(self.admin_key)["private_key"], *self.double.store.tokens]
+
+    def provisioner(self) -> Provisioner:
+        return a_provisioner(self.double, self.admin_key)
+
+    def stepwise_provisioner(self) -> Provisioner:
+        return a_provisioner(self.double, self.admin_key, patience=replace(QUICK, purge=0.0))
+
+    def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
+        """The APIs are elsewhere; for claims with a service-account key, the token endpoint as well."""
+        moved = {"token_uri": f"{url}/token"} if self._credentials == "json-key" else {}
+        key = json.dumps({**json.loads(self.admin_key), **moved})
+        hasty = a_provisioner(self.double, key, patience=replace(QUICK, connect=seconds, read=seconds))
+        return hasty, {**self.parameters, "endpoint": url, "iamEndpoint": url}
+
+    def refusal(self, status: int, code: str) -> Answer:
+        """As the JSON API, IAM and others of Google's APIs spell an error: `_reason_of_json` reads either form."""
+        one = {"domain": "global", "reason": code, "message": "refused"}
+        error = {"code": status, "message": "refused", "errors": [one], "status": code}
+        headers = {"Content-Type": "application/json; charset=UTF-8", "X-GUploader-UploadID": REQUEST_ID}
+        return Answer(status=status, headers=headers, body=json.dumps({"error": error}).encode())
+
+    @contextmanager
+    def distrusting(self) -> Iterator[Provisioner]:
+        self.double.knobs.distrusts = True
+        try:
+            yield a_provisioner(self.double, self.admin_key, patience=replace(QUICK, key=0.05))
+        finally:
+            self.double.knobs.distrusts = False
+
+    def broken_provisioners(self) -> Mapping[str, Provisioner]:
+        unknown = json.loads(self.double.add_admin("removed-since"))
+        del self.double.store.accounts[unknown["client_email"]]
+        return {
+            "a key that Google does not know": a_provisioner(self.double, json.dumps(unknown)),
+            "a key that is no key": a_provisioner(self.double, json.dumps({**unknown, "private_key": "no key"})),
+            "no permission": a_provisioner(self.double, self.double.add_admin("may-nothing", ())),
+        }
+
+    def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
+        url = endpoint.additional_config["BUCKET_ENDPOINT"]
+        keys = credentials.access_keys
+        if keys is not None:
+            secret = keys.secret_access_key.reveal()
+            return HmacApplication(endpoint=url, access_key=keys.access_key_id, secret_key=secret)
+        key = credentials.additional_secret_data[FILE_KEY].reveal()
+        return JsonApplication(endpoint=url, key=key, project=self.double.project)
+
+    def pause(self, delay: float | None) -> None:
+        self.double.clock.turn(delay or 0)
+
+
+def class_parameters(double: FakeGcs) -> dict[str, str]:
+    """What a class for the double has to say."""
+    return {"endpoint": double.url, "iamEndpoint": double.url, "secretName": "admin", "secretNamespace": "gcs"}
+
+
+def a_provisioner(double: FakeGcs, admin_key: str, *, patience: Patience = QUICK) -> GcsProvisioner:
+    """A provisioner whose administrator's Secret holds this key."""
+    data = {FILE_KEY: SecretStr(admin_key)}
+    services = Services(read_secret=lambda _namespace, _name: data, now=double.clock.now)
+    return GcsProvisioner(services, patience=patience)
+
+
+__all__ = ["Ability", "GcsAdministrator", "GcsBackend", "HmacApplication", "JsonApplication", "a_provisioner"]

@@ -1,0 +1,275 @@
+"""What the double remembers: accounts, keys, buckets, objects, uploads. No protocol and no permission is decided here.
+
+Written from
+https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts#ServiceAccount
+https://cloud.google.com/storage/docs/json_api/v1/buckets#resource-representations
+https://cloud.google.com/storage/docs/json_api/v1/objects#resource-representations
+https://cloud.google.com/storage/docs/json_api/v1/projects/hmacKeys
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+
+from testkit.gcs.fake.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Knobs:
+    """How far the double shows the delays and limits that Google has; all off by default.
+
+    Attributes:
+        unknown_account_calls: for how many calls a fresh service account is unknown to everybody but who made it.
+        conflicting_policy_writes: every other write of a policy finds that somebody was faster.
+        throttled_calls: how many of the next calls are answered with 429.
+        retry_after: what those answers say; None leaves the header out.
+        hmac_start_seconds: how long a new HMAC key is unknown.
+        hmac_stop_seconds: how long an HMAC key goes on working after it was made inactive.
+        key_start_seconds: how long a new service-account key is unknown to the token endpoint.
+        tokens_outlive_keys: tokens that were minted stay valid when their key is gone, as they do at Google.
+        token_seconds: how long a token lives.
+        account_limit: service accounts per project.
+        keys_forbidden: an organisation policy forbids service-account keys, and with them HMAC keys.
+        hmac_forbidden: an organisation policy forbids HMAC keys only (`storage.restrictAuthTypes`).
+        allowed_locations: where an organisation policy lets buckets be; None for anywhere.
+        foreign_members: beginnings of members that domain restricted sharing keeps out of every policy.
+        absent_is_forbidden: an account that does not exist is 403 and not 404, whoever asks.
+        hidden_account_calls: for how many calls a fresh account is 403, to who made it as well.
+        grant_seconds: how long a new member of a bucket's policy is not let in yet.
+        withdraw_seconds: how long a member that was taken out of a bucket's policy is still let in.
+        google_token_uri: new key files name Google's own token endpoint, as they always do at Google.
+        distrusts: claims' credentials are refused everywhere, as by a node whose cache is stale; the administrators'
+            are not.
+        workload_pool: the project has a workload identity pool, as it has with its first GKE cluster.
+        page_size: entries per page of a listing.
+    """
+
+    unknown_account_calls: int = 0
+    conflicting_policy_writes: bool = False
+    throttled_calls: int = 0
+    retry_after: str | None = "7"
+    hmac_start_seconds: float = 0.0
+    hmac_stop_seconds: float = 0.0
+    key_start_seconds: float = 0.0
+    tokens_outlive_keys: bool = True
+    token_seconds: int = 3600
+    account_limit: int = 100
+    keys_forbidden: bool = False
+    hmac_forbidden: bool = False
+    allowed_locations: frozenset[str] | None = None
+    foreign_members: tuple[str, ...] = ()
+    absent_is_forbidden: bool = False
+    hidden_account_calls: int = 0
+    grant_seconds: float = 0.0
+    withdraw_seconds: float = 0.0
+    google_token_uri: bool = False
+    distrusts: bool = False
+    workload_pool: bool = True
+    page_size: int = 1000
+
+
+@dataclass
+class AccountKey:
+    """A key of a service account: the double keeps the public half only."""
+
+    id: str
+    public: RSAPublicKey
+    created: datetime
+    disabled: bool = False
+
+
+@dataclass
+class Account:
+    """A service account. `uid` is never given twice: an account made again under its name is another one."""
+
+    email: str
+    uid: str
+    project: str
+    display_name: str = ""
+    description: str = ""
+    permissions: frozenset[str] = frozenset()
+    """What it may do in the whole project: for administrators."""
+    keys: dict[str, AccountKey] = field(default_factory=dict)
+    policy: Policy = field(default_factory=lambda: Policy())  # noqa: PLW0108 - defined below
+    unknown_calls: int = 0
+    hidden_calls: int = 0
+    disabled: bool = False
+
+
+@dataclass
+class HmacKey:
+    """An HMAC key; `secret` is shown once."""
+
+    access_id: str
+    secret: str
+    email: str
+    uid: str
+    created: datetime
+    updated: datetime
+    state: str = "ACTIVE"
+    etag: str = "e0"
+
+
+@dataclass
+class Policy:
+    """An allow policy; members of service accounts are kept as `serviceAccount:<email>#<uid>`."""
+
+    bindings: list[Json] = field(default_factory=list)
+    generation: int = 1
+    granted: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """When a member got a role, for those that were not in the policy from the beginning."""
+    withdrawn: list[tuple[Json, datetime]] = field(default_factory=list)
+    """Bindings that were replaced, with when."""
+
+    @property
+    def etag(self) -> str:
+        """Another one after each write."""
+        return base64.b64encode(f"p{self.generation}".encode()).decode()
+
+
+@dataclass
+class Version:
+    """One generation of an object."""
+
+    name: str
+    generation: int
+    data: bytes
+    content_type: str
+    created: datetime
+    live: bool = True
+    extra: Json = field(default_factory=dict)
+    """Holds and retention, as the JSON API spells them."""
+
+    @property
+    def md5(self) -> bytes:
+        return hashlib.md5(self.data).digest()
+
+    @property
+    def crc32c(self) -> str:
+        return base64.b64encode(google_crc32c.value(self.data).to_bytes(4, "big")).decode()
+
+
+@dataclass
+class MultipartUpload:
+    """An upload in parts through the XML API."""
+
+    id: str
+    name: str
+    content_type: str
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass
+class Session:
+    """A resumable upload. Who knows its id may go on with it, without any other credentials."""
+
+    id: str
+    bucket: str
+    resource: Json
+    content_type: str
+    data: bytearray = field(default_factory=bytearray)
+
+
+@dataclass
+class Bucket:
+    """A bucket with everything in it."""
+
+    name: str
+    project: str
+    resource: Json
+    policy: Policy
+    versions: dict[str, list[Version]] = field(default_factory=dict)
+    uploads: dict[str, MultipartUpload] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    """Managed folders."""
+
+    @property
+    def is_uniform(self) -> bool:
+        iam: Json = self.resource.get("iamConfiguration", {})
+        return bool(iam.get("uniformBucketLevelAccess", {}).get("enabled"))
+
+    @property
+    def prevents_public_access(self) -> bool:
+        return bool(self.resource.get("iamConfiguration", {}).get("publicAccessPrevention") == "enforced")
+
+    @property
+    def keeps_versions(self) -> bool:
+        return bool(self.resource.get("versioning", {}).get("enabled"))
+
+    def live(self, name: str) -> Version | None:
+        return next((each for each in self.versions.get(name, []) if each.live), None)
+
+    def all_versions(self) -> Iterator[Version]:
+        """By name, the oldest generation first."""
+        for name in sorted(self.versions):
+            yield from self.versions[name]
+
+    def put(self, version: Version) -> None:
+        for older in list(self.versions.get(version.name, [])):
+            if older.live:
+                self.retire(older)
+        self.versions.setdefault(version.name, []).append(version)
+
+    def retire(self, version: Version) -> None:
+        """The end of a live version: it stays as a noncurrent one where the bucket keeps versions."""
+        if self.keeps_versions:
+            version.live = False
+        else:
+            self.remove(version)
+
+    def remove(self, version: Version) -> None:
+        self.versions[version.name].remove(version)
+        if not self.versions[version.name]:
+            del self.versions[version.name]
+
+
+@dataclass
+class Token:
+    """An access token."""
+
+    email: str
+    uid: str
+    key_id: str
+    ends: datetime
+
+
+class Store:
+    """Everything, behind one lock."""
+
+    def __init__(self, project: str) -> None:
+        self.project = project
+        self.lock = threading.RLock()
+        self.clock = Clock()
+        self.knobs = Knobs()
+        self.accounts: dict[str, Account] = {}
+        self.hmac_keys: dict[str, HmacKey] = {}
+        self.buckets: dict[str, Bucket] = {}
+        self.tokens: dict[str, Token] = {}
+        self.sessions: dict[str, Session] = {}
+        self.calls: list[str] = []
+        self.policy_writes = 0
+        self._numbers = itertools.count(1)
+
+    def next_number(self) -> int:
+        """Never twice the same, always growing."""
+        return next(self._numbers)
+
+    def account_of(self, email: str, uid: str) -> Account | None:
+        """The account that had this uid under this name, unless it is gone."""
+        account = self.accounts.get(email)
+        return account if account is not None and account.uid == uid else None

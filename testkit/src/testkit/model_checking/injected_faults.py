@@ -1,0 +1,235 @@
+"""Mistakes to plant in the core, or in a provisioner: the explorer has to find each, and to say what it breaks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
+
+import msgspec
+
+from libbucket import _api
+from libbucket._controller.event_router import EventRouter
+from libbucket._kube.errors import Conflict, NotFound
+from libbucket._kube.resources import BUCKETS
+from libbucket._reconcile.apply.bind import Binder, _bucket_name, _class_policy
+from libbucket._reconcile.apply.object_buckets import BucketObjects
+from libbucket._reconcile.apply.release import Releaser
+from libbucket._reconcile.model import manifests
+from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of
+from libbucket._reconcile.model.outcome import Outcome, Result
+from libbucket._reconcile.observe import orphans
+from libbucket._reconcile.observe.observer import Observer
+from libbucket._reconcile.reconciler import Reconciler
+from testkit.model_checking.core import Script
+from testkit.model_checking.object_store import ModelProvisioner, provisioner_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from libbucket.types import BucketOptions, ObjectBucket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """One mistake.
+
+    Attributes:
+        name: what is done wrong.
+        scenario: in which it shows.
+        breaks: the promise that it breaks.
+        planted: has it done inside the block.
+    """
+
+    name: str
+    scenario: str
+    breaks: str
+    planted: Callable[[], AbstractContextManager[Any]]
+
+
+def _instead(owner: Any, name: str, made: Any) -> Callable[[], AbstractContextManager[Any]]:
+    return lambda: mock.patch.object(owner, name, made)
+
+
+def _removes_finalizer_first(self: Releaser, claim: Any, ob: Any, what: Any, *, duplicate: Any = None) -> None:
+    self.remove_finalizer(claim)
+    _RELEASE(self, claim, ob, what, duplicate=duplicate)
+
+
+def _always_deletes(self: Releaser, _claim: Any, ob: _api.ObjectBucketObject, _plan: Any) -> None:
+    intent = intent_of(ob) or Intent(provisioner="", user_id="", greenfield=False)
+    self._store.delete(for_provisioner(ob, intent, self._identity.cluster_id))
+
+
+def _believes_the_cache(_self: Observer, claim: _api.ObjectBucketClaim) -> Any:
+    return claim, [], False
+
+
+def _records_nothing(self: Binder, world: Any, claim: _api.ObjectBucketClaim) -> Any:
+    if world.bucket is not None:
+        return _RECORD_INTENT(self, world, claim)
+    intent = self._intent(world, claim)
+    body = manifests.new_bucket_object(
+        claim,
+        name=world.bucket_object_name,
+        label=world.label,
+        intent=encode(intent),
+        bucket_name=_bucket_name(world, claim),
+        reclaim_policy=_class_policy(world),
+    )
+    return msgspec.convert(body, _api.ObjectBucketObject), intent
+
+
+def _records_at_last(self: Binder, world: Any, ob: _api.ObjectBucketObject, intent: Intent, *rest: Any) -> None:
+    if not ob.metadata.uid:
+        ob, _ = _RECORD_INTENT(self, world, world.claim)
+    _FINISH(self, world, ob, intent, *rest)
+
+
+@contextmanager
+def _record_after_the_call() -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(Binder, "record_intent", _records_nothing))
+        stack.enter_context(mock.patch.object(Binder, "_finish_bucket_object", _records_at_last))
+        yield
+
+
+def _releases_by_name(self: Releaser, ob: _api.ObjectBucketObject, _claim: Any) -> _api.ObjectBucketObject:
+    body = {"status": {"phase": "Released"}}
+    return self._client.patch(BUCKETS, ob.metadata.name, body, subresource="status")
+
+
+def _gives_conflicts_up(self: Reconciler, key: str, world: Any, error: Any) -> Outcome:
+    is_conflict = isinstance(error, Conflict | NotFound)
+    return Outcome(result=Result.CONFLICT) if is_conflict else _CLUSTER_FAILURE(self, key, world, error)
+
+
+class TakesWhatExists(ModelProvisioner):
+    """Makes every bucket the caller's."""
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        if options.bucket_name in self.store.buckets:
+            self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
+        return super().provision(options)
+
+
+class DeletesWhatIsNamed(ModelProvisioner):
+    """Asks for no stamp."""
+
+    def delete(self, ob: ObjectBucket) -> None:
+        if ob.bucket_name in self.store.buckets:
+            self.store.buckets[ob.bucket_name].stamp = ob.owner.ownership_tags()
+        super().delete(ob)
+
+
+class IssuesKeysEachTime(ModelProvisioner):
+    """Never goes on with the keys that the claim has."""
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        return super().provision(replace(options, credentials=None))
+
+
+_RELEASE: Final = Releaser.release
+_RECORD_INTENT: Final = Binder.record_intent
+_FINISH: Final = Binder._finish_bucket_object
+_CLUSTER_FAILURE: Final = Reconciler._cluster_failure
+
+MISTAKES: Final = (
+    Mistake(
+        name="takes every ObjectBucket for proven",
+        scenario="names another's ObjectBucket",
+        breaks="own objects only",
+        planted=_instead(Observer, "_is_proven", lambda *_: True),
+    ),
+    Mistake(
+        name="patches an ObjectBucket by name and believes what comes back",
+        scenario="the name of an ObjectBucket is given anew",
+        breaks="own objects only",
+        planted=_instead(Releaser, "_released", _releases_by_name),
+    ),
+    Mistake(
+        name="forgets an ObjectBucket whose claim lost its finalizer",
+        scenario="finalizer removed by hand",
+        breaks="ends quiet",
+        planted=_instead(orphans, "_is_unreleased", lambda _bucket: False),
+    ),
+    Mistake(
+        name="takes the finalizer off first",
+        scenario="retain",
+        breaks="finalizer last",
+        planted=_instead(Releaser, "release", _removes_finalizer_first),
+    ),
+    Mistake(
+        name="records the intent after the call to the store",
+        scenario="generated name",
+        breaks="nothing lost",
+        planted=_record_after_the_call,
+    ),
+    Mistake(
+        name="believes the cache when it lets a claim go",
+        scenario="two replicas",
+        breaks="finalizer last",
+        planted=_instead(Observer, "_read_afresh", _believes_the_cache),
+    ),
+    Mistake(
+        name="believes the cache about the reclaim policy",
+        scenario="second thoughts",
+        breaks="retained stays",
+        planted=_instead(Releaser, "_released", lambda self, ob, _claim: self._reporter.bucket_phase(ob, "Released")),
+    ),
+    Mistake(
+        name="deletes whatever the ObjectBucket says",
+        scenario="retain",
+        breaks="retained stays",
+        planted=_instead(Releaser, "_release_bucket", _always_deletes),
+    ),
+    Mistake(
+        name="asks nobody whether it leads",
+        scenario="two replicas",
+        breaks="only the leader writes",
+        planted=_instead(Script, "check_leadership", lambda _self: None),
+    ),
+    Mistake(
+        name="takes every Secret for the claim's",
+        scenario="Secret in the way",
+        breaks="own objects only",
+        planted=_instead(_api.Meta, "is_controlled_by", lambda *_: True),
+    ),
+    Mistake(
+        name="replaces an ObjectBucket without a stand-in",
+        scenario="ObjectBucket deleted by hand",
+        breaks="nothing lost",
+        planted=_instead(BucketObjects, "_stand_in", lambda *_: None),
+    ),
+    Mistake(
+        name="gives up after a conflict",
+        scenario="collision",
+        breaks="ends quiet",
+        planted=_instead(Reconciler, "_cluster_failure", _gives_conflicts_up),
+    ),
+    Mistake(
+        name="wakes nobody when an ObjectBucket changes",
+        scenario="ObjectBucket removed by hand",
+        breaks="ends quiet",
+        planted=_instead(EventRouter, "on_bucket", lambda *_: None),
+    ),
+    Mistake(
+        name="provisions into a bucket that exists",
+        scenario="names another's bucket",
+        breaks="own buckets only",
+        planted=lambda: provisioner_kind(TakesWhatExists),
+    ),
+    Mistake(
+        name="deletes a bucket without looking for the stamp",
+        scenario="names another's bucket",
+        breaks="own buckets only",
+        planted=lambda: provisioner_kind(DeletesWhatIsNamed),
+    ),
+    Mistake(
+        name="issues new keys at every call",
+        scenario="takeover",
+        breaks="credentials work",
+        planted=lambda: provisioner_kind(IssuesKeysEachTime),
+    ),
+)

@@ -1,0 +1,354 @@
+"""What has to hold: each promise in a sentence, with the code that keeps it, and a check of worlds or moves.
+
+A check looks at the cluster, the store and what was asked of them, and never at what the core thinks.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from libbucket._controller.event_router import EventRouter
+from libbucket._controller.requeue_policy import RequeuePolicy
+from libbucket._kube.client import KubeClient
+from libbucket._reconcile.apply import owned_objects
+from libbucket._reconcile.apply.bind import Binder
+from libbucket._reconcile.apply.object_buckets import BucketObjects
+from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
+from libbucket._reconcile.apply.release import Releaser
+from libbucket._reconcile.model import intent, manifests
+from libbucket._reconcile.model.names import bucket_object_names
+from libbucket._reconcile.observe.observer import Observer
+from libbucket._reconcile.plan import planner
+from libbucket._reconcile.reconciler import Reconciler
+from libbucket.testing.memory import MemoryProvisioner
+from testkit.api_server import Request, bucket_path, plural_of, secret_path
+from testkit.model_checking.core import CachesChanged, FenceMoved
+from testkit.model_checking.object_store import Call
+from testkit.model_checking.search import QUIET
+from testkit.model_checking.state import controller_uid, has_finalizer, is_going, owner_key, owner_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testkit.api_server import Json
+    from testkit.model_checking.moves import Did, Move
+    from testkit.model_checking.state import World
+
+
+def _never_of_world(_world: World, *, is_quiet: bool) -> str:
+    del is_quiet
+    return ""
+
+
+def _never_of_move(_move: Move) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invariant:
+    """One promise.
+
+    Attributes:
+        name: in two or three words.
+        says: the promise, in one sentence.
+        kept_by: the code that keeps it.
+        of_world: why a world breaks it; "" if it does not.
+        of_move: why a move breaks it; "" if it does not.
+    """
+
+    name: str
+    says: str
+    kept_by: tuple[object, ...]
+    of_world: Callable[..., str] = _never_of_world
+    of_move: Callable[[Move], str] = _never_of_move
+
+
+# A claim gets at nothing of another --------------------------------------------------------------------------------
+
+
+def _identities_reach_own_buckets(world: World, *, is_quiet: bool) -> str:
+    del is_quiet
+    for user, identity in world.store.identities.items():
+        for name in identity.grants:
+            bucket = world.store.buckets.get(name)
+            if bucket is not None and bucket.made_for not in {"", identity.made_for}:
+                return f"{user}, made for {identity.made_for}, reaches {name}, made for {bucket.made_for}"
+    return ""
+
+
+def _store_changes_are_own(move: Move) -> str:
+    did = move.did
+    if did is None or not isinstance(did.wants, Call):
+        return ""
+    uid, before, after = did.wants.request.owner.uid, did.before.store, did.after.store
+    for kind in ("buckets", "identities"):
+        was, now = getattr(before, kind), getattr(after, kind)
+        for name, one in was.items():
+            if now.get(name) != one and one.made_for != uid:
+                return f"{did.wants.verb} for {uid} changed {name}, made for {one.made_for or 'no claim'}"
+    return ""
+
+
+# Nothing is lost ----------------------------------------------------------------------------------------------------
+
+
+def _everything_is_known(world: World, *, is_quiet: bool) -> str:
+    del is_quiet
+    for name, bucket in world.store.buckets.items():
+        if bucket.made_for and f"retained {name}" not in world.facts and not _is_known(world, bucket.made_for, name):
+            return f"no record of {name}, made for {bucket.made_for}"
+    for user, identity in world.store.identities.items():
+        if identity.made_for and not _is_known(world, identity.made_for, ""):
+            return f"no record of {user}, made for {identity.made_for}"
+    return ""
+
+
+def _is_known(world: World, uid: str, bucket: str) -> bool:
+    claim_holds = has_finalizer(world.claim_of(uid)) or f"let go by hand {uid}" in world.facts
+    records = [one for one in world.records_of(uid) if has_finalizer(one)]
+    names = {one["spec"].get("endpoint", {}).get("bucketName") for one in records}
+    if claim_holds and records and (not bucket or bucket in names):
+        return True
+    claim = world.claim_of(uid)
+    # A hand took the record away: until it is written again, the claim itself is what knows.
+    removed = f"record removed by hand {uid}" in world.facts
+    return bool(removed and claim is not None and has_finalizer(claim) and claim["spec"].get("bucketName"))
+
+
+# Retained ----------------------------------------------------------------------------------------------------------
+
+
+def _only_what_may_go_is_deleted(move: Move) -> str:
+    did = move.did
+    if did is None or not isinstance(did.wants, Call):
+        return ""
+    uid = did.wants.request.owner.uid
+    for name in did.before.store.buckets.keys() - did.after.store.buckets.keys():
+        if f"record removed by hand {uid}" in did.before.facts:
+            continue
+        policies = {one["spec"].get("reclaimPolicy") for one in did.before.records_of(uid)}
+        if policies != {"Delete"}:
+            said = ", ".join(map(str, policies)) or "nothing: it is gone"
+            return f"{name} was deleted, and its ObjectBucket says {said}"
+    return ""
+
+
+# Credentials -------------------------------------------------------------------------------------------------------
+
+
+def _bound_claims_can_be_used(world: World, *, is_quiet: bool) -> str:
+    del is_quiet
+    for claim in world.claims():
+        meta, key = claim["metadata"], _key_of(claim)
+        secret = world.cluster.find(secret_path(key))
+        is_bound = claim.get("status", {}).get("phase") == "Bound" and not is_going(claim)
+        if not is_bound or secret is None or controller_uid(secret) != meta["uid"]:
+            continue
+        if not _opens(world, secret, claim["spec"].get("bucketName", "")):
+            return f"{key} is Bound, and what its Secret holds opens nothing"
+    return ""
+
+
+def _opens(world: World, secret: Json, bucket: str) -> bool:
+    data = {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
+    key_id, key = data.get(manifests.ACCESS_KEY_ID, ""), data.get(manifests.SECRET_ACCESS_KEY, "")
+    return any(world.store.opens(key_id, key, name) for name in {bucket, *world.store.buckets} if name)
+
+
+def _key_of(one: Json) -> str:
+    return f"{one['metadata']['namespace']}/{one['metadata']['name']}"
+
+
+# Objects of the cluster -----------------------------------------------------------------------------------------------
+
+
+def _writes_are_to_own_objects(move: Move) -> str:
+    did = _write(move)
+    if did is None or not isinstance(did.wants, Request) or did.wants.method == "POST":
+        return ""
+    path = did.wants.path.removesuffix("/status")
+    one = did.before.cluster.find(path)
+    if one is None or did.before.cluster == did.after.cluster:
+        return ""
+    if plural_of(path) == "objectbuckets":
+        return "" if owner_key(one) == did.run.key else f"{did.wants} of {owner_key(one)}, for {did.run.key}"
+    if plural_of(path) in {"secrets", "configmaps"}:
+        claim = did.before.claim(did.run.key)
+        uid = controller_uid(one)
+        # What a claim that is gone has left is its own still.
+        gone = f"objectbucketclaims:{did.run.key}@"
+        is_own = uid.startswith(gone) if claim is None else uid == claim["metadata"]["uid"]
+        return "" if is_own else f"{did.wants}, owned by {uid or 'nobody'}"
+    return "" if _key_of(one) == did.run.key else f"{did.wants}, for {did.run.key}"
+
+
+def _write(move: Move) -> Did | None:
+    did = move.did
+    return did if did is not None and isinstance(did.wants, Request) and did.wants.method != "GET" else None
+
+
+# Last of all -------------------------------------------------------------------------------------------------------
+
+
+def _finalizer_goes_last(move: Move) -> str:
+    did = _write(move)
+    if did is None:
+        return ""
+    for claim in did.before.claims():
+        uid = claim["metadata"]["uid"]
+        if not has_finalizer(claim) or has_finalizer(did.after.claim_of(uid)):
+            continue
+        if f"written late for {_key_of(claim)}" in did.after.facts:
+            continue  # by who had just lost the lease: cleared away afterwards, or it is not quiet
+        if left := _left_of(did.before, uid):
+            return f"{_key_of(claim)} was let go, and left {left}"
+    return ""
+
+
+def _left_of(world: World, uid: str) -> str:
+    """Something that is there for a claim still."""
+    for one in world.records_of(uid):
+        return f"ObjectBucket {one['metadata']['name']}"
+    for kind in ("secrets", "configmaps"):
+        for one in world.cluster.all(kind):
+            if controller_uid(one) == uid:
+                return f"{kind} {_key_of(one)}"
+    for user, identity in world.store.identities.items():
+        if identity.made_for == uid:
+            return f"identity {user}"
+    for name, bucket in world.store.buckets.items():
+        if bucket.made_for == uid and f"retained {name}" not in world.facts:
+            return f"bucket {name}"
+    return ""
+
+
+# Replicas ----------------------------------------------------------------------------------------------------------
+
+
+def _only_the_leader_writes(move: Move) -> str:
+    did = move.did
+    if did is None or (isinstance(did.wants, Request) and did.wants.method == "GET"):
+        return ""
+    trace = list(did.run.trace)
+    while trace and isinstance(trace[-1], CachesChanged | FenceMoved):
+        trace.pop()  # this came while the request was on its way already
+    has_lost = any(isinstance(item, FenceMoved) for item in trace)
+    return f"{did.wants} by replica {did.run.by}, which had lost the lease since it began" if has_lost else ""
+
+
+# Quiet ---------------------------------------------------------------------------------------------------------------
+
+
+def _ends_well(world: World, *, is_quiet: bool) -> str:
+    if not is_quiet:
+        return ""
+    for claim in world.claims():
+        if why := _claim_is_done(world, claim):
+            return why
+    living = {claim["metadata"]["uid"] for claim in world.claims()}
+    for one in world.cluster.all("objectbuckets"):
+        if owner_uid(one) not in living:
+            return f"ObjectBucket {one['metadata']['name']} is left of {owner_uid(one)}"
+    for kind in ("buckets", "identities"):
+        for name, one in getattr(world.store, kind).items():
+            stripped = {fact.rpartition(" ")[2] for fact in world.facts if fact.startswith("record removed by")}
+            known = {"", *living, *stripped}
+            if one.made_for not in known and f"retained {name}" not in world.facts:
+                return f"{name} is left of {one.made_for}"
+    return ""
+
+
+def _claim_is_done(world: World, claim: Json) -> str:
+    key, status = _key_of(claim), claim.get("status", {})
+    ready: Json = next((one for one in status.get("conditions", ()) if one["type"] == "Ready"), {})
+    if is_going(claim):
+        return f"{key} is stuck in its deletion: {ready.get('reason')}" if has_finalizer(claim) else ""
+    if _waits_for_others(world, claim, ready.get("reason", "")):
+        return ""
+    if status.get("phase") != "Bound" or ready.get("status") != "True":
+        return f"{key} is {status.get('phase')}: {ready.get('reason')}"
+    secret = world.cluster.find(secret_path(key))
+    if secret is None or not _opens(world, secret, claim["spec"].get("bucketName", "")):
+        return f"{key} is Bound, without credentials that work"
+    names = [one["metadata"]["name"] for one in world.records_of(claim["metadata"]["uid"])]
+    return "" if names == [claim["spec"].get("objectBucketName")] else f"{key} has ObjectBuckets {names}"
+
+
+def _waits_for_others(world: World, claim: Json, reason: str) -> bool:
+    """Whether what the claim gives as its reason is so."""
+    key, uid = _key_of(claim), claim["metadata"]["uid"]
+    if reason == "SecretConflict":
+        secret = world.cluster.find(secret_path(key))
+        return secret is not None and controller_uid(secret) != uid
+    if reason == "BucketExists":
+        bucket = world.store.buckets.get(claim["spec"].get("bucketName", ""))
+        return bucket is not None and bucket.made_for != uid
+    if reason == "ObjectBucketConflict":
+        namespace, _, name = key.partition("/")
+        found = [world.cluster.find(bucket_path(one)) for one in bucket_object_names(namespace, name, uid)]
+        return all(one is not None and owner_uid(one) != uid for one in found)
+    return False
+
+
+INVARIANTS: Final = (
+    Invariant(
+        name="own buckets only",
+        says="No bucket or identity of another claim is handed to a claim, changed or deleted for it.",
+        kept_by=(Observer._is_proven, intent.owner_of, MemoryProvisioner.provision, MemoryProvisioner.delete),
+        of_world=_identities_reach_own_buckets,
+        of_move=_store_changes_are_own,
+    ),
+    Invariant(
+        name="nothing lost",
+        says=(
+            "Every bucket and identity is known to an ObjectBucket whose claim still has our finalizer; "
+            "only a bucket that was retained is not."
+        ),
+        kept_by=(
+            Binder.record_intent,
+            Observer._read_afresh,
+            BucketObjects.replace,
+            BucketObjects.discard,
+            Releaser.release,
+        ),
+        of_world=_everything_is_known,
+    ),
+    Invariant(
+        name="retained stays",
+        says="A bucket is deleted only while the ObjectBucket that records it says Delete.",
+        kept_by=(Releaser._release_bucket, intent.reclaim_policy_of),
+        of_move=_only_what_may_go_is_deleted,
+    ),
+    Invariant(
+        name="credentials work",
+        says="While a claim says Bound, what its Secret holds opens its bucket.",
+        kept_by=(Binder.bind, Binder._credentials, Reconciler._act_on_claim),
+        of_world=_bound_claims_can_be_used,
+    ),
+    Invariant(
+        name="own objects only",
+        says="The core writes to no ObjectBucket, Secret, ConfigMap or claim that is not proven to be the claim's.",
+        kept_by=(Observer._is_proven, owned_objects.ensure, Releaser._delete_owned, KubeClient.delete),
+        of_move=_writes_are_to_own_objects,
+    ),
+    Invariant(
+        name="finalizer last",
+        says="Our finalizer leaves a claim when nothing that was made for it is left, except a retained bucket.",
+        kept_by=(Releaser.release, Releaser.remove_finalizer, planner._decide_deletion),
+        of_move=_finalizer_goes_last,
+    ),
+    Invariant(
+        name="only the leader writes",
+        says="A replica that lost the lease begins no write and calls no store.",
+        kept_by=(KubeClient._write, ProvisionerCalls._call),
+        of_move=_only_the_leader_writes,
+    ),
+    Invariant(
+        name=QUIET,
+        says="Every fair run ends quiet: each claim is Bound, or gone with all that it had, or says truly why not.",
+        kept_by=(planner.decide, EventRouter.on_claim, EventRouter.on_bucket, RequeuePolicy.plan),
+        of_world=_ends_well,
+    ),
+)

@@ -1,0 +1,132 @@
+"""Faults at one step of a flow: a process killed, an answer lost, a request that arrives twice, a claim that goes.
+
+Each is a `Meddler` that counts steps and acts at one of them. Knows which requests are steps, and nothing of what they
+are for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from testkit.resilience.proxied_environment import is_step
+from testkit.resilience.proxy import Fate, Instead, Meddler, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STALE_SECONDS: Final = 2.0
+
+
+class Steps(Meddler):
+    """Counts steps, and lets them pass."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.last = time.monotonic()
+        self._lock = threading.Lock()
+        self._numbers: dict[int, int] = {}
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since the last step, or since the beginning."""
+        return time.monotonic() - self.last
+
+    def before(self, request: Request) -> Fate | Instead:
+        if not is_step(request):
+            return Fate.PASS
+        with self._lock:
+            self.seen.append(f"{request.proxy}: {request.method} {request.path}")
+            number = self._numbers[id(request)] = len(self.seen)
+            self.last = time.monotonic()
+        return self.reached(number)
+
+    def after(self, request: Request, status: int) -> Fate:
+        number = self._numbers.pop(id(request), 0)
+        return self.answered(number) if number else Fate.PASS
+
+    def reached(self, number: int) -> Fate:
+        """A step has come and has not been passed on; counted from 1."""
+        return Fate.PASS
+
+    def answered(self, number: int) -> Fate:
+        """A step was answered, and nobody has seen the answer."""
+        return Fate.PASS
+
+
+class Fault(Steps):
+    """Acts at one step.
+
+    Args:
+        at: the step, counted from 1; 0 only for what happens before the first.
+        act: what it does besides what becomes of the request.
+
+    Attributes:
+        happened: set once it has acted.
+    """
+
+    def __init__(self, at: int, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.at = at
+        self.act = act
+        self.happened = threading.Event()
+        self._is_armed = True
+        self._acting = threading.Lock()
+
+    def disarm(self) -> None:
+        """It acts no more: a step may still be on its way when the trial goes on."""
+        with self._acting:
+            self._is_armed = False
+
+    def _do(self) -> bool:
+        """Acts; False where it is too late for that."""
+        with self._acting:
+            if self._is_armed:
+                self.act()
+                self.happened.set()
+            return self._is_armed
+
+
+class Kill(Fault):
+    """The process dies once this step was answered and before it saw so; step 0 dies before the first is passed on.
+
+    What a process does after one answer and before its next request, only it could know, and it is dead. So these are
+    all the boundaries that there are: before the first request, and after each.
+    """
+
+    def reached(self, number: int) -> Fate:
+        return Fate.DROP if self.at == 0 and number == 1 and self._do() else Fate.PASS
+
+    def answered(self, number: int) -> Fate:
+        return Fate.DROP if number == self.at and self._do() else Fate.PASS
+
+
+class Lose(Fault):
+    """The step arrives, and its answer does not."""
+
+    def answered(self, number: int) -> Fate:
+        return Fate.DROP if number == self.at and self._do() else Fate.PASS
+
+
+class Repeat(Fault):
+    """The step arrives twice, as when a network sends it again; the second answer is the one that is seen."""
+
+    def reached(self, number: int) -> Fate:
+        return Fate.TWICE if number == self.at and self._do() else Fate.PASS
+
+
+class Interfere(Fault):
+    """Somebody does something while the step is on its way."""
+
+    def reached(self, number: int) -> Fate:
+        if number == self.at:
+            self._do()
+        return Fate.PASS
+
+
+class StaleKill(Kill):
+    """As Kill, with caches that hear of everything some seconds late."""
+
+    def stream_delay(self, request: Request) -> float:
+        return _STALE_SECONDS if request.is_watch else 0.0

@@ -1,0 +1,122 @@
+"""What a network and the servers behind it do in an outage: `Meddler`s that treat every request alike, and count.
+
+Knows HTTP; knows no trial.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from testkit.resilience.proxy import Fate, Instead, Meddler, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LONGEST: Final = 600.0
+"""Seconds: nothing is held for longer, whatever becomes of the trial."""
+
+
+class NetworkFault(Meddler):
+    """Lets everything pass, and counts.
+
+    Attributes:
+        requests: those that came.
+        connections: those that were made.
+        first: when the first request came, on the clock `time.monotonic`; infinity before.
+        over: set when this weather is; who is held goes on then.
+    """
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.connections = 0
+        self.first = math.inf
+        self.over = threading.Event()
+        self._lock = threading.Lock()
+
+    def opened(self) -> None:
+        with self._lock:
+            self.connections += 1
+
+    def before(self, request: Request) -> Fate | Instead:
+        with self._lock:
+            self.requests += 1
+            self.first = min(self.first, time.monotonic())
+        return self.befall(request)
+
+    def befall(self, request: Request) -> Fate | Instead:
+        """What becomes of a request."""
+        return Fate.PASS
+
+    def wait(self) -> None:
+        """Until it is over."""
+        self.over.wait(_LONGEST)
+
+
+class Reset(NetworkFault):
+    """Every request is answered with a TCP reset."""
+
+    def befall(self, request: Request) -> Fate | Instead:
+        return Fate.RESET
+
+
+class Answers(NetworkFault):
+    """Every request is answered by something that stands in front, which says the same to all.
+
+    Args:
+        status: HTTP status.
+        headers: of the answer.
+        body: of the answer.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
+        super().__init__()
+        self._answer = Instead(status=status, headers=headers or {}, body=body)
+
+    def befall(self, request: Request) -> Fate | Instead:
+        return self._answer
+
+
+class Slow(NetworkFault):
+    """Every request waits before it is passed on.
+
+    Args:
+        seconds: how long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def befall(self, request: Request) -> Fate | Instead:
+        self.over.wait(self._seconds)
+        return Fate.PASS
+
+
+class HalfOpen(NetworkFault):
+    """Connections stand, and nothing comes through them any more, in either direction."""
+
+    def befall(self, request: Request) -> Fate | Instead:
+        self.wait()
+        return Fate.DROP
+
+    def hold_stream(self, request: Request) -> None:
+        self.wait()
+
+
+class Silent(NetworkFault):
+    """Watches go silent at their next event, for good, while everything else is answered, new watches too."""
+
+    def hold_stream(self, request: Request) -> None:
+        if request.is_watch:
+            threading.Event().wait(_LONGEST)
+
+
+class HangingHandshake(NetworkFault):
+    """Connections are taken, and the handshake never goes on."""
+
+    def opened(self) -> None:
+        super().opened()
+        self.wait()

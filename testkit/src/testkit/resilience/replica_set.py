@@ -1,0 +1,262 @@
+"""Three replicas of one provisioner, each with an account and a proxy of its own, and claims that keep them busy.
+
+    API server  <--- proxy of replica a ---  replica a  ---\
+                <--- proxy of replica b ---  replica b  ----> proxy of the store ---> store
+                <--- proxy of replica c ---  replica c  ---/
+
+Built on `ProxiedEnvironment`. Attributes a request to the store to the process that has its connection. Knows no trial.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kubernetes.client.exceptions import ApiException
+
+from testkit.cluster.memory_environment import condition
+from testkit.resilience.audit_log import AuditLog, Write
+from testkit.resilience.proxied_environment import CLUSTER, STORE, arena
+from testkit.resilience.proxy import Fate, Instead, Meddler, Proxy, Request, proxy_before
+from testkit.resilience.trials import Violation, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from libbucket.testing.controlplane import ControlPlane
+    from testkit.resilience.fork_server import Child, ForkServer
+    from testkit.resilience.proxied_environment import ProxiedEnvironment
+
+NAMES: Final = ("a", "b", "c")
+LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 15.0, 10.0, 2.4
+"""As the leader election has them; the last one with its jitter."""
+SLACK: Final = 6.0
+"""Seconds: what a machine that is busy with other things may add."""
+_LIVES: Final = 3
+
+
+@dataclass(kw_only=True)
+class Replica:
+    """One of them.
+
+    Attributes:
+        name: also its account's.
+        proxy: between it and the API server.
+        kubeconfig: with its own account, by way of its proxy.
+        child: its process.
+        has_seen_lease: set once it has been told what the Lease says.
+    """
+
+    name: str
+    proxy: Proxy
+    kubeconfig: Path
+    child: Child | None = field(default=None)
+    has_seen_lease: threading.Event = field(default_factory=threading.Event)
+
+
+class ReplicaSet:
+    """All of them. Use `crew`.
+
+    Attributes:
+        ledger: who did what when.
+        on_step: called with the number of each step of the leader's, and its request; for a fault at just that one.
+    """
+
+    def __init__(self, made: ProxiedEnvironment, replicas: list[Replica], ledger: AuditLog) -> None:
+        self.arena = made
+        self.replicas = replicas
+        self.ledger = ledger
+        self.on_step: Callable[[int, Request], None] | None = None
+        self._steps = 0
+        self._lock = threading.Lock()
+        made.proxies[STORE].meddler = _Watching(self)
+        for each in replicas:
+            each.proxy.meddler = _Watching(self, each)
+
+    # Their lives.
+
+    def start(self, replica: Replica, fork_server: ForkServer | None = None) -> None:
+        """Starts one that does not run."""
+        arena = self.arena
+        argv = ["--kubeconfig", str(replica.kubeconfig), "--provisioner-name", arena.provisioner_name, *arena.flags]
+        argv += ["--leader-elect", "--leader-elect-namespace", arena.namespace]
+        replica.has_seen_lease.clear()
+        replica.child = (fork_server or arena.fork_server).start(argv)
+
+    def ensure_all_run(self) -> None:
+        """Starts those that don't, and waits for a leader, and until the others know that there is one."""
+        for each in self.replicas:
+            if each.child is None or not each.child.is_running:
+                self.start(each)
+        eventually(self._assert_leader, seconds=LEASE_SECONDS + 4 * SLACK)
+        for each in self.replicas:
+            if not each.has_seen_lease.wait(4 * SLACK):
+                raise Violation(f"replica {each.name} has not looked at the lease")
+
+    def leader(self) -> Replica:
+        """Whom the Lease names."""
+        name = self._holder()
+        return next(each for each in self.replicas if each.name == name)
+
+    def wait_for_other(self, former: Replica, seconds: float) -> float:
+        """Waits until another one holds the Lease; gives the time when it asked for it, since the epoch."""
+        eventually(lambda: self._assert_other(former), seconds=seconds)
+        return self.ledger.tenures()[-1].at
+
+    @property
+    def lease_path(self) -> str:
+        """Of the Lease."""
+        name = f"libbucket-{self.arena.provisioner_name.replace('/', '-')}"
+        return f"/apis/coordination.k8s.io/v1/namespaces/{self.arena.namespace}/leases/{name}"
+
+    def _holder(self) -> str:
+        tenures = self.ledger.tenures()
+        return (tenures[-1].who or "") if tenures else ""
+
+    def _assert_leader(self) -> None:
+        holder = self._holder()
+        runs = [each.name for each in self.replicas if each.child is not None and each.child.is_running]
+        assert holder in runs, f"the lease is held by {holder or 'nobody'}, and {runs} run"
+
+    def _assert_other(self, former: Replica) -> None:
+        holder = self._holder()
+        assert holder not in {"", former.name}, f"the lease is held by {holder or 'nobody'}"
+
+    # Their work.
+
+    @contextmanager
+    def busy(self) -> Iterator[list[str]]:
+        """Claims come and go, one after another, inside the block; gives the names of all that were made."""
+        stop, made = threading.Event(), list[str]()
+        thread = threading.Thread(target=self._come_and_go, args=(stop, made), name="claims", daemon=True)
+        thread.start()
+        try:
+            yield made
+        finally:
+            stop.set()
+            thread.join(30)
+
+    def _come_and_go(self, stop: threading.Event, made: list[str]) -> None:
+        arena = self.arena
+        while not stop.wait(0.4):
+            name = arena.new_name()
+            arena.claim(name, arena.classes["greenfield"], generateBucketName="photos")
+            made.append(name)
+            if len(made) > _LIVES:
+                with suppress(ApiException):
+                    arena.admin.delete(arena.claim_path(made[-_LIVES - 1]))
+
+    def settle(self, made: list[str]) -> None:
+        """All claims that were made are bound and work, or are gone; then they are all taken away."""
+        for name in made[-_LIVES:]:
+            eventually(lambda name=name: self._assert_bound(name), seconds=60)  # type: ignore[misc]
+            self.arena.assert_works(self.arena.as_bound(name))
+        for name in made[-_LIVES:]:
+            self.arena.admin.delete(self.arena.claim_path(name))
+        eventually(lambda: self._assert_gone(made), seconds=60)
+
+    def _assert_bound(self, name: str) -> None:
+        claim = self.arena.admin.find(self.arena.claim_path(name)) or {}
+        assert condition(claim).get("status") == "True", f"claim {name} is not bound: {claim.get('status')}"
+
+    def _assert_gone(self, made: list[str]) -> None:
+        left = [name for name in made if self.arena.admin.find(self.arena.claim_path(name)) is not None]
+        assert not left, f"claims {left} are still there"
+
+    # What is seen of it.
+
+    def note(self, request: Request) -> None:
+        """Remembers what went to the store, and counts steps of the leader's."""
+        who = self._sender(request)
+        if request.proxy == STORE:
+            self.ledger.note_store_request(
+                Write(at=time.time(), who=who, what=f"store: {request.method} {request.path}")
+            )
+        if self.on_step is None or request.method == "GET" or "/leases" in request.path:
+            return
+        with self._lock:
+            self._steps += 1
+            act, number = self.on_step, self._steps
+        if act is not None:
+            act(number, request)
+
+    @contextmanager
+    def steps(self, act: Callable[[int, Request], None]) -> Iterator[None]:
+        """Tells of every step, counted from 1, until the block ends."""
+        self._steps, self.on_step = 0, act
+        try:
+            yield
+        finally:
+            self.on_step = None
+
+    def _sender(self, request: Request) -> str:
+        inode = _socket_inode(request.client)
+        holders = [each for each in self.replicas if each.child is not None and _has_socket(each.child.pid, inode)]
+        return holders[0].name if holders else ""
+
+    def assert_nobody_trespassed(self, since: float) -> int:
+        """No replica wrote, or asked the store, while another held the Lease; gives how many deeds were looked at."""
+        time.sleep(0.3)  # the log is written in batches
+        trespasses = self.ledger.trespasses(since)
+        if trespasses:
+            lines = "\n  ".join(trespasses[:10])
+            tenures = "\n  ".join(f"{each.at:.3f} {each.who} {each.how}" for each in self.ledger.tenures()[-8:])
+            raise Violation(
+                f"{len(trespasses)} writes by who did not hold the lease:\n  {lines}\nholders:\n  {tenures}"
+            )
+        return len(self.ledger.deeds(since))
+
+
+class _Watching(Meddler):
+    """Tells the crew of every request, and the replica that sends them when it has seen the Lease."""
+
+    def __init__(self, crew: ReplicaSet, replica: Replica | None = None) -> None:
+        self._crew = crew
+        self._replica = replica
+
+    def before(self, request: Request) -> Fate | Instead:
+        self._crew.note(request)
+        return Fate.PASS
+
+    def after(self, request: Request, status: int) -> Fate:
+        if self._replica is not None and "/leases/" in request.path and status == HTTPStatus.OK:
+            self._replica.has_seen_lease.set()
+        return Fate.PASS
+
+
+def _socket_inode(port: int) -> str:
+    """Of the client's end of a connection on 127.0.0.1."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1] == f"0100007F:{port:04X}":
+            return fields[9]
+    return ""
+
+
+def _has_socket(pid: int, inode: str) -> bool:
+    if not inode:
+        return False
+    for each in Path(f"/proc/{pid}/fd").glob("*"):
+        with suppress(OSError):
+            if each.readlink().name == f"socket:[{inode}]":
+                return True
+    return False
+
+
+@contextmanager
+def crew(cluster: ControlPlane, store: str) -> Iterator[ReplicaSet]:
+    """Opens an arena with three replicas, one of which leads."""
+    with arena(cluster, store) as made, ExitStack() as stack:
+        made.kill()
+        replicas = []
+        for name in NAMES:
+            proxy = stack.enter_context(proxy_before(f"{CLUSTER}-{name}", cluster.url, ca_path=cluster.ca_path))
+            replicas.append(Replica(name=name, proxy=proxy, kubeconfig=made.account_kubeconfig(name, proxy.url)))
+        gathered = ReplicaSet(made, replicas, AuditLog(cluster.audit_log, made.namespace, NAMES))
+        gathered.ensure_all_run()
+        yield gathered

@@ -1,0 +1,39 @@
+"""Gets every program that the tests run servers from, at the same time and with progress: builds, downloads, installs.
+
+Run by the sessions before pytest, whose workers would otherwise wait for each other in silence. What is there already
+costs nothing. Knows where each package's tests get theirs, and nothing else of them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from libbucket.testing.binaries import control_plane_binaries, kubectl_binary
+from libbucket.testing.concurrently import run_concurrently
+from libbucket.testing.problems import SetupFailed
+from testkit.aws_s3.emulators import servers_python
+from testkit.azure.azurite import azurite_directory
+from testkit.minio.server import minio_binary
+
+
+def main() -> int:
+    """Gets them all; 1 if one can't be had, with a sentence that says which."""
+    try:
+        # The two long builds start at once. The rest is short, and follows one another beside them.
+        run_concurrently(control_plane_binaries, minio_binary, _install_the_rest)
+    except SetupFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: what was complete is kept, builds are stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _install_the_rest() -> None:
+    for get in (kubectl_binary, servers_python, azurite_directory):
+        get()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The rules of the house: what no file may say, and what every package has."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Package
+
+# Written so that this file doesn't break its own rules.
+UNWANTED = {
+    "the host of a package registry": r"python[h]osted|pypi\.(org|io)|npmjs\.(com|org)|(proxy|sum)\.golang|crates\.io",
+    "a path of somebody's machine": r"(?<![\w.~-])/(root|Users|work)/\w|(?<![\w.~-])/home/[a-z]",
+    "an index to install from": r"(?m)^\s*(--)?(extra-)?(index-url|find-links|trusted-host)\b",
+}
+RETIRED = {
+    r"(?i)\bmend(s|ed)?\b": "fix, repair",
+    r"(?i)\bstore's side\b|\bgone through\b": "reconciled in full",
+    r"(?i)\bc(o|a)mes? again\b": "retried, requeued, idempotent",
+    r"(?i)\bwhoever\b": "the caller, the administrator, ...",
+    r"(?i)\bby hand\b": "manually, out of band",
+    r"(?i)\b(gate|lane|town)s?\b": "circuit breaker, concurrency limit, environment",
+}
+"""Words that the source no longer uses, and the standard terms of docs/glossary.md that it uses for them."""
+STORES = (
+    *("minio", "boto", "google", "azure", "gcs", "s3_client", "ceph", "rook"),
+    *("amazon", "azurite", "gcp", "ministack", "moto", "noobaa"),
+)
+MODULES = ("__main__", "client", "errors", "identity", "parameters", "policy", "provisioner", "storage")
+"""The modules that every provisioner package has."""
+
+
+@pytest.mark.parametrize("word", RETIRED)
+def test_the_source_uses_standard_terms(word: str, texts: dict[Path, str]) -> None:
+    pattern = re.compile(word)
+    found = [
+        f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {RETIRED[word]}"
+        for path, text in texts.items()
+        if "src" in path.parts and path.parts[0] != "testkit"
+        for match in pattern.finditer(text)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("what", UNWANTED)
+def test_no_file_names(what: str, texts: dict[Path, str]) -> None:
+    pattern = re.compile(UNWANTED[what])
+    found = [
+        f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]}"
+        for path, text in texts.items()
+        for match in pattern.finditer(text)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("what", "example"),
+    [
+        ("the host of a package registry", "see https://" + "pypi" + ".org/simple"),
+        ("a path of somebody's machine", "in /{}/somebody/x".format("home")),
+        ("a path of somebody's machine", "in /{}/x".format("root")),
+        ("an index to install from", "--" + "index-url https://mirror"),
+    ],
+)
+def test_the_rules_find_what_they_are_for(what: str, example: str) -> None:
+    assert re.search(UNWANTED[what], example)
+
+
+def test_the_core_names_no_store(texts: dict[Path, str]) -> None:
+    core = {path: text for path, text in texts.items() if path.is_relative_to("libbucket/src/libbucket")}
+    code = {path: text.lower() for path, text in core.items() if path.suffix == ".py"}
+    found = [f"{path}: {store}" for path, text in code.items() for store in STORES if re.search(rf"\b{store}", text)]
+
+    assert code
+    assert found == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "CHANGELOG.md", "changes", "pyproject.toml", "tests"])
+def test_every_package_has(name: str, package: Package) -> None:
+    assert (package.directory / name).exists()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_provisioner_has_the_same_modules(name: str, package: Package) -> None:
+    if package.module != "libbucket":
+        assert (package.source / f"{name}.py").is_file()
+
+
+def test_every_package_says_that_it_is_typed(package: Package) -> None:
+    assert (package.source / "py.typed").is_file()
+
+
+def test_every_package_has_the_licence_of_the_whole(package: Package, root: Path) -> None:
+    assert (package.directory / "LICENSE").read_text() == (root / "LICENSE").read_text()
+
+
+def test_every_package_has_its_own_version(package: Package) -> None:
+    project = tomllib.loads((package.directory / "pyproject.toml").read_text())["project"]
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert project["license"] == "Apache-2.0"
+    assert project["authors"] == [{"name": "The libbucket authors"}]
+    assert project["requires-python"] == ">=3.11"
+
+
+def test_every_dependency_has_a_lower_bound(package: Package) -> None:
+    # Without one, a resolver goes back ten years to make ends meet.
+    project = tomllib.loads((package.directory / "pyproject.toml").read_text())["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    wanted = [*project["dependencies"], *(each for extra in extras for each in extra)]
+
+    assert [each for each in wanted if ">=" not in each and "==" not in each] == []
+
+
+def test_a_provisioner_depends_on_a_range_of_the_core(package: Package) -> None:
+    project = tomllib.loads((package.directory / "pyproject.toml").read_text())["project"]
+    if package.module != "libbucket":
+        assert any(re.fullmatch(r"libbucket>=[\d.]+,<[\d.]+", each) for each in project["dependencies"])
+
+
+def test_news_fragments_are_named_as_towncrier_wants_them(package: Package) -> None:
+    settings = tomllib.loads((package.directory / "pyproject.toml").read_text())["tool"]["towncrier"]
+    kinds = "|".join(kind["directory"] for kind in settings["type"])
+    fragments = [path.name for path in (package.directory / "changes").iterdir() if path.name != ".gitignore"]
+
+    assert [name for name in fragments if not re.fullmatch(rf"(\d+|\+[a-z0-9-]+)\.({kinds})\.md", name)] == []
+
+
+def test_every_pin_has_a_hash(texts: dict[Path, str]) -> None:
+    pins = {path: text for path, text in texts.items() if path.parts[0] == "requirements"}
+    bare = [
+        f"{path}: {line}"
+        for path, text in pins.items()
+        for line in re.sub(r"\\\n", "", text).splitlines()
+        if line.strip() and not line.lstrip().startswith("#") and "--hash=sha256:" not in line
+    ]
+
+    assert pins
+    assert bare == []
+
+
+def test_what_is_pinned_in_two_files_is_pinned_alike(root: Path) -> None:
+    versions: dict[str, set[frozenset[str]]] = {}
+    apart = root / "requirements/aws-servers.txt"  # programs in an environment of their own; one pins its own boto3
+    for path in sorted({*(root / "requirements").glob("*.txt")} - {apart}):
+        pins = re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", path.read_text())
+        for name in {name for name, _ in pins}:
+            # Several in one file are for several Pythons.
+            versions.setdefault(name, set()).add(frozenset(version for each, version in pins if each == name))
+
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_no_lock_with_download_addresses_is_kept(texts: dict[Path, str]) -> None:
+    assert [path for path in texts if path.name == "uv.lock"] == []

@@ -1,0 +1,86 @@
+"""What others may import: a list. Whoever changes it decides about the next version number."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import ModuleType
+
+import libbucket
+
+SURFACE = [
+    "AccessDenied",
+    "AccessKeys",
+    "Address",
+    "AdminSecretMissing",
+    "Authentication",
+    "BucketExists",
+    "BucketLost",
+    "BucketNotEmpty",
+    "BucketNotFound",
+    "BucketOptions",
+    "Claim",
+    "Connection",
+    "EmptyBucketDeleter",
+    "Endpoint",
+    "Inspector",
+    "InvalidAdminSecret",
+    "InvalidClaim",
+    "InvalidConfig",
+    "InvalidParameters",
+    "NotReady",
+    "ObjectBucket",
+    "Owner",
+    "ParameterReader",
+    "Provisioner",
+    "ProvisionerError",
+    "ProvisionerFactory",
+    "PurgeUnfinished",
+    "QuotaExceeded",
+    "Reason",
+    "ReclaimPolicy",
+    "RetrySlowly",
+    "RetrySoon",
+    "SecretReader",
+    "SecretStr",
+    "Services",
+    "StoreRefused",
+    "StoreUnavailable",
+    "Terminal",
+    "Throttled",
+    "drain",
+    "fence_requests",
+    "has_ownership_tags",
+    "is_stamped",
+    "parse_json",
+    "parse_quantity",
+    "parse_retry_after",
+    "run",
+    "wait_until",
+    "warn_unapplied",
+]
+
+
+def test_the_public_surface_is_this_list() -> None:
+    assert sorted(libbucket.__all__) == SURFACE
+
+
+def test_nothing_else_can_be_imported_by_accident() -> None:
+    others = {name for name, value in vars(libbucket).items() if not isinstance(value, ModuleType)} - set(SURFACE)
+
+    assert [name for name in others if not name.startswith("_")] == []
+
+
+def test_every_public_name_is_described() -> None:
+    assert [name for name in SURFACE if not (getattr(libbucket, name).__doc__ or "").strip()] == []
+
+
+def test_importing_it_loads_no_test_tools_and_starts_nothing() -> None:
+    code = (
+        "import sys, threading, libbucket\n"
+        "assert 'pytest' not in sys.modules, 'pytest'\n"
+        "assert 'libbucket.testing' not in sys.modules, 'libbucket.testing'\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,41 @@
+"""The quick ones of a neighbour's attacks, on every store: `nox -s chaos -- neighbours` has them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testkit.resilience.tenant_isolation import ATTACKS, ONCE_ON, ground, trial_of
+from testkit.stores import STORES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libbucket.testing.controlplane import ControlPlane
+    from testkit.resilience.tenant_environment import Attack, TenantEnvironment
+
+QUICK = [each for each in ATTACKS if each.quick]
+
+
+@pytest.fixture(scope="module")
+def made(cluster: ControlPlane, request: pytest.FixtureRequest) -> Iterator[TenantEnvironment]:
+    """The ground of one store."""
+    with ground(cluster, request.param) as standing:
+        yield standing
+
+
+def _named(attack: Attack) -> str:
+    return attack.name
+
+
+@pytest.mark.parametrize("made", list(STORES), indirect=True)
+@pytest.mark.parametrize("attack", [each for each in QUICK if not each.once], ids=_named)
+def test_a_neighbour_gets_nowhere_in_any_store(made: TenantEnvironment, attack: Attack) -> None:
+    assert trial_of(made, attack).run()
+
+
+@pytest.mark.parametrize("made", [ONCE_ON], indirect=True)
+@pytest.mark.parametrize("attack", [each for each in QUICK if each.once], ids=_named)
+def test_a_neighbour_gets_nowhere_in_the_cluster(made: TenantEnvironment, attack: Attack) -> None:
+    assert trial_of(made, attack).run()

@@ -1,0 +1,30 @@
+"""A sample of the part "replicas", for every day: the whole is `nox -s chaos -- replicas`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testkit.resilience.replicas import Replicas
+from testkit.resilience.trials import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from testkit.resilience.trials import Trial
+
+SAMPLE = ("freeze@9",)
+
+
+@pytest.fixture(scope="module")
+def trials() -> Iterator[Mapping[str, Trial]]:
+    """On a control plane of their own, since all requests to it are logged."""
+    (lane,) = Replicas().lanes(Choice(stores=["minio"]))
+    with lane.open() as found:
+        yield {each.seed.rpartition("/")[2]: each for each in found}
+
+
+@pytest.mark.parametrize("words", SAMPLE)
+def test_of_several_replicas_one_works(trials: Mapping[str, Trial], words: str) -> None:
+    trials[words].run()
