@@ -111,10 +111,9 @@ def draw(panels: list[dict[str, Any]], url: str, began: float) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams.update(
-        {"svg.fonttype": "none", "svg.hashsalt": "dashboard", "font.size": 7, "axes.titlesize": 9}
-        | {"font.sans-serif": ["DejaVu Sans"], "path.simplify_threshold": 0.5}
-    )
+    mpl.rcParams["svg.fonttype"], mpl.rcParams["svg.hashsalt"] = "none", "dashboard"
+    mpl.rcParams["font.size"], mpl.rcParams["axes.titlesize"] = 7, 9
+    mpl.rcParams["font.sans-serif"] = ["DejaVu Sans"]
     from matplotlib import pyplot as plt
 
     width, height = 8, max(panel["gridPos"]["y"] for panel in panels) + 8

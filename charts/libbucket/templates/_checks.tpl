@@ -33,7 +33,7 @@
 {{- fail "rbac.clusterScope: false needs namespaces: claims of the whole cluster can't be served with Roles alone" }}
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
-{{- fail "serviceAccount.create: false needs serviceAccount.name: else the namespace's default account would get the rights" }}
+{{- fail "serviceAccount.create: false needs serviceAccount.name: else the namespace's default account would get the permissions" }}
 {{- end }}
 {{- end }}
 
