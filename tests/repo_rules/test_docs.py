@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,14 @@ def test_the_install_commands_of_the_readme_are_those_that_tests_run(root: Path)
 
     assert len(entered) == 3
     assert [command for command in entered if f"$ {command}" not in tested] == []
+
+
+def test_the_picture_of_the_dashboard_has_every_panel(root: Path) -> None:
+    panels = json.loads((root / "charts/libbucket/files/dashboard.json").read_text())["panels"]
+    picture = (root / "docs/dashboard.svg").read_text()
+
+    assert len(panels) > 10
+    assert [panel["title"] for panel in panels if f">{panel['title']}" not in picture] == []
 
 
 def test_every_package_is_in_the_table_of_the_readme(root: Path) -> None:
