@@ -193,6 +193,13 @@ def test_news_fragments_are_named_as_towncrier_wants_them(package: Package) -> N
     assert [name for name in fragments if not re.fullmatch(rf"(\d+|\+[a-z0-9-]+)\.({kinds})\.md", name)] == []
 
 
+def test_news_fragments_begin_in_the_past_tense(package: Package) -> None:
+    fragments = {path.name: path.read_text() for path in (package.directory / "changes").glob("*.md")}
+    first = {name: text.partition(". ")[0] for name, text in fragments.items()}
+
+    assert [name for name, sentence in first.items() if not re.search(r"\b(\w+ed|was|were|became)\b", sentence)] == []
+
+
 def test_every_pin_has_a_hash(texts: dict[Path, str]) -> None:
     pins = {path: text for path, text in texts.items() if path.parts[0] == "requirements"}
     bare = [

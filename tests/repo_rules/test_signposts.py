@@ -76,6 +76,7 @@ def test_the_map_has_every_folder(root: Path, texts: dict[Path, str]) -> None:
         "/".join(path.parts[:2]) + "/" for path in texts if path.parts[0] in {"tests", "tools"} and path.parts[2:]
     }
 
+    assert sorted({*mapped}) == sorted(mapped)
     assert sorted((tops | nested) - {*mapped}) == []
     assert missing([name for name in mapped if "<" not in name], root) == []
 
