@@ -36,7 +36,7 @@ RETIRED_IN_TEXT = {
     r"twins?|stands? in|stand-ins?|(a|our|the|test) doubles?": "control, duplicate, fake, emulator",
     r"worlds?|neighbours?|strangers?|deeds?|fates?|teeth": "snapshot, tenant, application, operation, mutation test",
     r"let(s|ting)? go": "remove the finalizer, delete",
-    r"promis(e|es|ed)": "guarantee, invariant",
+    r"promise[sd]?": "guarantee, invariant",
     r"(a|the|each|every|one|our|regular|second) looks?|looked at|looks? again": "drift check, reconcile, requeue",
     r"stamp(s|ed)?": "ownership tags",
     r"rights": "permissions",
