@@ -47,6 +47,23 @@ RETIRED_IN_CORE = {
 }
 """The same for the core, without its test support."""
 CORE = Path("libbucket/src/libbucket")
+RETIRED_IN_TEXT = {
+    r"somebody|whoever": "a person, an administrator, anyone who",
+    r"by hand|behind our back": "manually, out of band",
+    r"mend(s|ed)?|store's side|gone through|c[oa]mes? again": "fix, full reconciliation, requeued",
+    r"(gate|lane|town)s?|crew|arena|weather|ledger": "circuit breaker, concurrency limit, environment",
+    r"twins?|stands? in|stand-ins?|(a|our|the|test) doubles?": "control, duplicate, fake, emulator",
+    r"worlds?|neighbours?|strangers?|deeds?|fates?|teeth": "snapshot, tenant, application, operation, mutation test",
+    r"let(s|ting)? go": "remove the finalizer, delete",
+    r"promise[sd]?": "guarantee, invariant",
+    r"(a|the|each|every|one|our|regular|second) looks?|looked at|looks? again": "drift check, reconcile, requeue",
+    r"stamp(s|ed)?": "ownership tags",
+    r"rights": "permissions",
+    r"abilit(y|ies)": "optional interface, capability",
+    r"troubles?": "failure",
+    r"tried again|made (again|anew)|written again": "retried, recreated",
+}
+"""The same for prose: pages, news fragments, comments and messages of the chart."""
 STORES = (
     *("minio", "boto", "google", "azure", "gcs", "s3_client", "ceph", "rook"),
     *("amazon", "azurite", "gcp", "ministack", "moto", "noobaa"),
@@ -77,6 +94,48 @@ def test_the_core_uses_standard_terms(word: str, texts: dict[Path, str]) -> None
 
     assert len(core) > 50
     assert _uses(word, RETIRED_IN_CORE[word], core) == []
+
+
+def is_prose(path: Path) -> bool:
+    """Whether people read a file as text: a page, a news fragment, a part of the chart, a template of GitHub."""
+    if path.suffix == ".md":
+        return path.name not in {"CODE_OF_CONDUCT.md", "CHANGELOG.md"}
+    return path.parts[0] in {".github", "charts", "crds", "examples"} and path.suffix in {
+        ".yaml",
+        ".yml",
+        ".tpl",
+        ".txt",
+    }
+
+
+def prose(text: str) -> str:
+    """A text without what it quotes: blocks of code, code in a line, targets of links. Lines keep their numbers."""
+    for quoted in (r"(?ms)^ *```.*?^ *```$", r"`[^`]*`", r"\]\([^)]*\)"):
+        text = re.sub(quoted, lambda found: "\n" * found[0].count("\n"), text)
+    return text
+
+
+def retired(text: str) -> list[str]:
+    """The retired words of a text, each with its line and the standard terms."""
+    shown = prose(text)
+    return [
+        f"line {shown.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {terms}"
+        for words, terms in RETIRED_IN_TEXT.items()
+        for match in re.finditer(rf"(?i)(?<![\w-])({words})(?![\w-])", shown)
+    ]
+
+
+def test_prose_uses_standard_terms(texts: dict[Path, str]) -> None:
+    found = {path: retired(text) for path, text in texts.items() if is_prose(path)}
+
+    assert {path: words for path, words in found.items() if words} == {}
+    assert len(found) > 100
+
+
+def test_a_retired_word_is_found_and_code_is_left_alone() -> None:
+    text = "A bucket's stamp.\n\n```console\n$ by hand\n```\n`stamp()` and a timestamp.\nIts look is a look at it."
+
+    assert [each.partition(": write")[0] for each in retired(text)] == ["line 7: 'a look'", "line 1: 'stamp'"]
 
 
 @pytest.mark.parametrize("what", UNWANTED)
@@ -162,6 +221,13 @@ def test_news_fragments_are_named_as_towncrier_wants_them(package: Package) -> N
     fragments = [path.name for path in (package.directory / "changes").iterdir() if path.name != ".gitignore"]
 
     assert [name for name in fragments if not re.fullmatch(rf"(\d+|\+[a-z0-9-]+)\.({kinds})\.md", name)] == []
+
+
+def test_news_fragments_begin_in_the_past_tense(package: Package) -> None:
+    fragments = {path.name: path.read_text() for path in (package.directory / "changes").glob("*.md")}
+    first = {name: text.partition(". ")[0] for name, text in fragments.items()}
+
+    assert [name for name, sentence in first.items() if not re.search(r"\b(\w+ed|was|were|became)\b", sentence)] == []
 
 
 def test_every_pin_has_a_hash(texts: dict[Path, str]) -> None:
