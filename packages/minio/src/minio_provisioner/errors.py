@@ -65,6 +65,10 @@ _DENIED = "the administrator's user lacks the permission {permission} at MinIO {
 _BAD_KEY = (
     "MinIO at {url} does not accept the administrator's credentials ({code}): fix the Secret that secretName names"
 )
+_TEMPORARY_KEYS = (
+    "MinIO at {url} takes the administrator's keys for temporary ones that lack their session token ({code}): put keys "
+    "of a user or a service account into the Secret that secretName names"
+)
 _BAD_CLOCK = "MinIO at {url} refuses the request's time: a clock is wrong, there or here ({code})"
 _OTHER_REGION = "MinIO at {url} has another region: set parameter region to the server's ({code})"
 _LOCKED = "MinIO at {url} refuses {permission}: an object is locked ({code})"
@@ -89,6 +93,7 @@ _FAILED = "MinIO at {url} answers {permission} with {code}"
 _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
     **dict.fromkeys(BAD_CREDENTIALS, (AccessDenied, _BAD_KEY)),
     **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem"), (AccessDenied, _DENIED)),
+    "InvalidTokenId": (AccessDenied, _TEMPORARY_KEYS),
     **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired"), (AccessDenied, _BAD_CLOCK)),
     **dict.fromkeys(("AuthorizationHeaderMalformed", "InvalidRegion"), (RetrySlowly, _OTHER_REGION)),
     **dict.fromkeys(("SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests"), (Throttled, _BUSY)),
