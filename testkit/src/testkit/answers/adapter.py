@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
 
     from libbucket.provisioner import Provisioner, Services
     from libbucket.testing.conformance.backend import Backend
     from libbucket.types import ObjectBucket, SecretStr
     from testkit.answers.catalogue import Answer, Catalogue
+    from testkit.answers.injector import Injector
     from testkit.resilience.proxy import Instead, Request
 
 CANARY = "c4n4ry-s3cr3t-of-the-answer"
@@ -104,6 +104,9 @@ class Adapter(ABC):
     def others(self) -> object:
         """Everything of bystanders: buckets, users, policies that no claim of the sweep has; compares."""
 
+    def attach(self, injector: Injector) -> None:  # noqa: B027 - stores behind a proxy need none
+        """For a store without a network, which asks the injector itself."""
+
     def damage(self, record: ObjectBucket) -> None:
         """Removes the claim's identity out of band."""
         self.backend.administrator.remove_identity(record)
@@ -121,5 +124,3 @@ class Adapter(ABC):
         """Class parameters for buckets whose objects can be locked."""
         return {}
 
-
-Opens = "Callable[[], AbstractContextManager[Adapter]]"

@@ -6,6 +6,7 @@ Reads `<store>.toml`, one table for each error code, with the source of the fact
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -73,10 +74,6 @@ class Answer:
         """Whether the server failed or said nothing: a status below 500 is an answer, but for 408 and 429."""
         return self.kind in _TRANSPORT or self.status >= 500 or self.status in {408, 429}
 
-    def fits(self, request: str) -> bool:
-        """Whether a request of that name can get it."""
-        return ANY in self.requests or request in self.requests
-
 
 _TRANSPORT: Final = frozenset({Kind.DRIP, Kind.LATE, Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.TRUNCATED})
 _OUTAGE: Final = frozenset({str(Reason.STORE_UNAVAILABLE), str(Reason.THROTTLED), str(Reason.NOT_READY), OK})
@@ -137,9 +134,10 @@ class Catalogue:
     answers: tuple[Answer, ...]
     delays: tuple[Delay, ...] = ()
 
-    def to(self, request: str) -> list[Answer]:
-        """What a request of that name can get, each answer once."""
-        return [each for each in self.answers if each.fits(request)]
+    def to(self, request: str) -> dict[str, Answer]:
+        """What a request of that name can get, by name: an entry that names the request wins over one for all."""
+        general = {each.name: each for each in self.answers if ANY in each.requests}
+        return general | {each.name: each for each in self.answers if request in each.requests}
 
 
 def load(store: str, *, generic: Sequence[Answer] = GENERIC) -> Catalogue:
@@ -150,9 +148,9 @@ def load(store: str, *, generic: Sequence[Answer] = GENERIC) -> Catalogue:
     """
     data = tomllib.loads(Path(__file__).with_name(f"{store}.toml").read_text(encoding="utf-8"))
     answers = [_parse_answer(entry) for entry in data.get("answer", ())]
-    names = [each.name for each in answers]
-    if len(set(names)) != len(names):
-        raise ValueError(f"{store}.toml names an answer twice: {sorted({one for one in names if names.count(one) > 1})}")
+    given = Counter((each.name, request) for each in answers for request in each.requests)
+    if twice := [one for one, count in given.items() if count > 1]:
+        raise ValueError(f"{store}.toml has two entries for {twice}")
     return Catalogue(answers=(*answers, *generic), delays=tuple(_parse_delay(entry) for entry in data.get("delay", ())))
 
 

@@ -82,6 +82,11 @@ class Flow:
         """The one thing."""
         raise NotImplementedError
 
+    def resume(self, subject: Subject) -> None:
+        """What happens once answers are normal again: a claim that waits for an edit gets one."""
+        if subject.is_stalled:
+            subject.simulation.edit(subject.key, {"spec": {"additionalConfig": {"maxObjects": "1000"}}})
+
     def is_done(self, subject: Subject) -> bool:
         """Whether it has come to its end."""
         return subject.is_bound if self.ends is Ends.BOUND else subject.is_gone
@@ -144,6 +149,10 @@ class Rechecked(Flow):
 
     def start(self, subject: Subject) -> None:
         self._from = len(subject.simulation.history)
+        subject.simulation.recheck(subject.key, self.depth)
+
+    def resume(self, subject: Subject) -> None:
+        super().resume(subject)
         subject.simulation.recheck(subject.key, self.depth)
 
     def is_done(self, subject: Subject) -> bool:

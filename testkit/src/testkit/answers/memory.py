@@ -79,7 +79,10 @@ class MemoryAdapter(Adapter):
 
     def __init__(self) -> None:
         self._backend = MemoryBackend()
-        self.injector: Injector | None = None
+        self._injector: Injector | None = None
+
+    def attach(self, injector: Injector) -> None:
+        self._injector = injector
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -95,8 +98,8 @@ class MemoryAdapter(Adapter):
 
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
         del clock
-        assert self.injector is not None
-        return AnsweredProvisioner(services, self.injector, store=self._backend.store)
+        assert self._injector is not None
+        return AnsweredProvisioner(services, self._injector, store=self._backend._store)
 
     def parameters(self, url: str) -> Mapping[str, str]:
         return {"host": url or "memory.invalid"}
@@ -112,11 +115,11 @@ class MemoryAdapter(Adapter):
         return Instead(status=answer.status, headers={"code": answer.code}, body=CANARY.encode())
 
     def keys_of(self, record: ObjectBucket) -> int:
-        identity = self._backend.store.identities.get(record.user_id)
+        identity = self._backend._store.identities.get(record.user_id)
         return len(identity.keys) if identity is not None else 0
 
     def others(self) -> object:
-        shared = self._backend.store.buckets.get("shared-of-the-sweep")
+        shared = self._backend._store.buckets.get("shared-of-the-sweep")
         return None if shared is None else (dict(shared.stamp), shared.keys())
 
 

@@ -85,13 +85,19 @@ class Reconciled:
 
 @dataclass
 class Log:
-    """Everything that was logged, at every level, as text."""
+    """Everything that was logged, at every level.
+
+    Attributes:
+        lines: of the standard library's loggers.
+        entries: of structlog's.
+    """
 
     lines: list[str] = field(default_factory=list)
+    entries: list[Any] = field(default_factory=list)
 
     def text(self) -> str:
-        """All lines."""
-        return "\n".join(self.lines)
+        """All of it."""
+        return "\n".join([*self.lines, *map(str, self.entries)])
 
 
 class Simulation:
@@ -194,9 +200,9 @@ class Simulation:
         found = self.claim(key)
         return str((found or {}).get("status", {}).get("phase", ""))
 
-    def condition(self, key: str) -> Json:
-        """Its condition Ready; {} where it has none."""
-        return self.core.condition(key) if self.claim(key) is not None else {}
+    def condition(self, key: str, kind: str = "Ready") -> Json:
+        """One of its conditions; {} where it has none."""
+        return self.core.condition(key, kind) if self.claim(key) is not None else {}
 
     def _reconcile(self, key: str) -> None:
         recheck = self._policy.take_recheck(key)
@@ -235,20 +241,9 @@ def logged() -> Iterator[Log]:
     root.setLevel(logging.DEBUG)
     try:
         with structlog.testing.capture_logs() as entries:
-            log.lines = _Appended(entries)  # type: ignore[assignment]
+            log.entries = entries
             yield log
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
 
-
-class _Appended(list[Any]):
-    """Lines of the standard library, and structlog's entries when they are read."""
-
-    def __init__(self, entries: list[Any]) -> None:
-        super().__init__()
-        self._entries = entries
-
-    def __iter__(self) -> Iterator[str]:
-        yield from super().__iter__()
-        yield from map(str, self._entries)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from libbucket.testing.application import Application
     from libbucket.types import ObjectBucket
+    from testkit.api_server import Json
     from testkit.answers.simulation import Simulation
 
 _KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -72,13 +73,23 @@ class Subject:
 
     @property
     def reason(self) -> str:
-        """Of its condition Ready."""
-        return str(self.simulation.condition(self.key).get("reason", ""))
+        """Why it is as it is: of the condition that says most."""
+        return str(self._shown().get("reason", ""))
 
     @property
     def message(self) -> str:
-        """Of its condition Ready."""
-        return str(self.simulation.condition(self.key).get("message", ""))
+        """The sentence beside `reason`."""
+        return str(self._shown().get("message", ""))
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether it says that no retry helps."""
+        return self.simulation.condition(self.key, "Stalled").get("status") == "True"
+
+    def _shown(self) -> Json:
+        """The first that there is: a claim that serves says beside Ready what is not done yet."""
+        found = (self.simulation.condition(self.key, kind) for kind in ("Stalled", "Reconciling", "Ready"))
+        return next((one for one in found if one), {})
 
     @property
     def credentials(self) -> Credentials | None:

@@ -116,6 +116,7 @@ def environment(adapter: Adapter) -> Iterator[Environment]:
         made: Environment
         injector = Injector(adapter.request_name, render, lambda: made.seconds(), adapter.late)
         url = ""
+        adapter.attach(injector)
         if adapter.upstream:
             proxy = stack.enter_context(proxy_before("answers", adapter.upstream))
             proxy.meddler, url = injector, proxy.url
@@ -178,7 +179,7 @@ def cases(of: Environment) -> list[Case]:
             for ordinal in sorted({1, count}):
                 for answer in of.adapter.catalogue.to(name):
                     found += [
-                        Case(flow=flow.name, request=name, ordinal=ordinal, answer=answer.name, times=times)
+                        Case(flow=flow.name, request=name, ordinal=ordinal, answer=answer, times=times)
                         for times in TIMES
                         if ordinal == 1 or times == "once"
                     ]
@@ -229,6 +230,7 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
             _give_up(seen)
         else:
             of.injector.disarm()
+            flow.resume(subject)
             simulation.run(flow.horizon + _HOUR, until=lambda: flow.is_done(subject))
             invariants.check_afterwards(seen)
         _check_end(of, seen)
@@ -240,7 +242,7 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
 
 
 def _answer(of: Environment, case: Case) -> Answer | None:
-    return next((each for each in of.adapter.catalogue.answers if each.name == case.answer), None)
+    return of.adapter.catalogue.to(case.request).get(case.answer)
 
 
 def _arm(of: Environment, case: Case, answer: Answer | None) -> None:

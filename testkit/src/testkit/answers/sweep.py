@@ -1,0 +1,87 @@
+"""Part "answers" of chaos: the sweep of one store in a process of its own, or of two.
+
+    nox -s chaos -- answers --store minio
+    nox -s chaos -- --replay answers/minio/provision/AddUser@1/403-AccessDenied/once
+
+Knows trials by their seeds; the processes have the stores.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Final
+
+from testkit.answers import trials
+from testkit.answers.registry import ADAPTERS
+from testkit.resilience.trials import Choice, Lane, Trial, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from testkit.answers.trials import Case, Environment
+
+_PROCESSES: Final = 2
+
+_open = ExitStack()
+_environments: dict[str, Environment] = {}
+
+
+class Answers:
+    """The part."""
+
+    name = "answers"
+    promise = "Whatever a store answers to whichever request, nothing is lost, leaked, taken from others or repeated for ever"
+
+    def lanes(self, choice: Choice) -> list[Lane]:
+        """Two for each store, which share its trials."""
+        wanted = [name for name in ADAPTERS if not choice.stores or name in choice.stores]
+        return [
+            Lane(name=name, open=partial(self._opened, choice, name, share))
+            for name in wanted
+            if choice.wants(f"{self.name}/{name}/")
+            for share in range(1 if choice.replay else _PROCESSES)
+        ]
+
+    @contextmanager
+    def _opened(self, choice: Choice, store: str, share: int) -> Iterator[Iterable[Trial]]:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            yield _trials(pool, choice, store, share)
+
+
+def _trials(pool: ProcessPoolExecutor, choice: Choice, store: str, share: int) -> Iterator[Trial]:
+    if choice.replay:
+        yield _trial(pool, store, trials.Case.parse(choice.replay))
+        return
+    found = pool.submit(_cases, store).result()
+    chosen = trials.sample(found, choice.sample) if choice.sample else found
+    for case in chosen[share::_PROCESSES]:
+        yield _trial(pool, store, case)
+
+
+def _trial(pool: ProcessPoolExecutor, store: str, case: Case) -> Trial:
+    def run() -> str:
+        broken = pool.submit(_run, store, case).result()
+        if broken:
+            raise Violation("; ".join(broken))
+        return "all invariants held"
+
+    return Trial(seed=case.seed(store), expected="all invariants hold", run=run)
+
+
+def _environment(store: str) -> Environment:
+    """Of this process: started once, and kept until it ends."""
+    if store not in _environments:
+        adapter = _open.enter_context(ADAPTERS[store]())
+        _environments[store] = _open.enter_context(trials.environment(adapter))
+    return _environments[store]
+
+
+def _cases(store: str) -> list[Case]:
+    return trials.cases(_environment(store))
+
+
+def _run(store: str, case: Case) -> list[str]:
+    return [str(one) for one in trials.run(_environment(store), case)]
