@@ -123,4 +123,3 @@ class Adapter(ABC):
     def lock_parameters(self) -> Mapping[str, str]:
         """Class parameters for buckets whose objects can be locked."""
         return {}
-

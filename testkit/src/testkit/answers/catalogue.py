@@ -115,7 +115,8 @@ class Delay:
         name: names it in seeds.
         write: name of the request whose effect is late.
         reads: names of the requests that are answered as before the write.
-        status, code: how a read is answered that was never made before the write; status 0 where it then sees the effect.
+        status: of the answer to a read that was never made before the write; 0 where that sees the effect.
+        code: of that answer.
         source: where the fact is from.
     """
 

@@ -60,9 +60,7 @@ class Flow:
 
     def prepare(self, simulation: Simulation, name: str) -> Subject:
         """Brings a claim, or only its class, into the state in which the flow starts."""
-        simulation.create_class(
-            "tested", reclaim_policy=self.reclaim_policy, **self.parameters(simulation)
-        )
+        simulation.create_class("tested", reclaim_policy=self.reclaim_policy, extra=self.parameters(simulation))
         subject = Subject(simulation, f"{NAMESPACE}/{name}")
         if self.begins_bound:
             self.make(subject)

@@ -172,7 +172,7 @@ class Injector(Meddler):
             return Fate.DROP
         return Fate.RESET if answer is not None and answer.kind is Kind.RESET_AFTER else Fate.PASS
 
-    def answered(self, request: Request, answer: Instead) -> None:
+    def passed_back(self, request: Request, answer: Instead) -> None:
         """Keeps what a read was answered before the write, for nodes that lag behind."""
         with self._lock:
             if self._lag is None or self.active != self.target or self._written is not None:

@@ -82,7 +82,12 @@ def check_while_answered(seen: Evidence) -> None:
     _check_bounds(seen)
     if seen.flow.keeps_credentials and seen.held is not None:
         _check_kept(seen, "while it was answered so")
-    if answer is None or is_done or not subject.simulation.injector.injected or subject.simulation.claim(subject.key) is None:
+    if (
+        answer is None
+        or is_done
+        or not subject.simulation.injector.injected
+        or subject.simulation.claim(subject.key) is None
+    ):
         return
     _check_terminal(seen, answer)
     _check_reason(seen, answer)

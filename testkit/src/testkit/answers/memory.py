@@ -1,10 +1,10 @@
-"""The store in memory in the sweep: its requests are the verbs, and its answers are the errors of `libbucket.errors`."""
+"""The store in memory in the sweep: its requests are the verbs, its answers the errors of `libbucket.errors`."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from libbucket import errors
 from libbucket.testing.memory import MemoryProvisioner
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from testkit.answers.adapter import Clock
     from testkit.answers.catalogue import Answer, Catalogue
     from testkit.answers.injector import Injector
+
+T = TypeVar("T")
 
 _LOST: Final = "the connection was cut"
 
@@ -50,7 +52,7 @@ class AnsweredProvisioner(MemoryProvisioner):
     def is_intact(self, options: BucketOptions) -> bool:
         return self._asked("is_intact", lambda: super(AnsweredProvisioner, self).is_intact(options))
 
-    def _asked(self, verb: str, act: Callable[[], Any]) -> Any:
+    def _asked(self, verb: str, act: Callable[[], T]) -> T:
         request = Request(proxy="memory", method="CALL", target=verb)
         fate = self._injector.before(request)
         if isinstance(fate, Instead):
@@ -72,9 +74,8 @@ class MemoryAdapter(Adapter):
     """One store in memory."""
 
     name = "memory"
-    new_keys: frozenset[str] = frozenset()
-    gone_keys: frozenset[str] = frozenset()
-    config = {"maxObjects": "5"}
+    new_keys = gone_keys = frozenset()
+    config: ClassVar[Mapping[str, str]] = {"maxObjects": "5"}
     late = 0.0
 
     def __init__(self) -> None:

@@ -11,21 +11,22 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from libbucket._controller.requeue_policy import RequeuePolicy
-from libbucket._reconcile.model.snapshot import Recheck
 from testkit.answers.adapter import Clock
 from testkit.api_server import claim_path, secret_path
 from testkit.core import Core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from libbucket._backoff import Backoff
     from libbucket._reconcile.model.outcome import Outcome
+    from libbucket._reconcile.model.snapshot import Recheck
     from testkit.answers.adapter import Adapter
     from testkit.answers.injector import Injector
     from testkit.api_server import Json
@@ -121,7 +122,7 @@ class Simulation:
         clock = Clock(seconds=lambda: self.core.seconds, sleep=self.turn)
         self.core = Core(lambda services: adapter.provisioner(services, clock), secrets=adapter.secrets)
         self._queue = Queue(lambda: self.core.seconds)
-        self._policy = RequeuePolicy(self._queue)  # type: ignore[arg-type] - what it uses of a queue
+        self._policy = RequeuePolicy(self._queue)  # type: ignore[arg-type] # all that it uses of a queue
 
     @property
     def now(self) -> float:
@@ -133,7 +134,14 @@ class Simulation:
         self.core.seconds += seconds
         self.core.clock.turn(seconds)
 
-    def create_class(self, name: str, *, direct: bool = False, reclaim_policy: str = "Delete", **extra: str) -> None:
+    def create_class(
+        self,
+        name: str,
+        *,
+        direct: bool = False,
+        reclaim_policy: str = "Delete",
+        extra: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """A StorageClass whose requests pass the proxy, or not."""
         url = self.adapter.upstream if direct else self._url
         parameters = {**self.adapter.parameters(url), **extra}
@@ -246,4 +254,3 @@ def logged() -> Iterator[Log]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
-

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from libbucket.testing.application import Application
     from libbucket.types import ObjectBucket
-    from testkit.api_server import Json
     from testkit.answers.simulation import Simulation
+    from testkit.api_server import Json
 
 _KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _ENDPOINT: Final = ("BUCKET_HOST", "BUCKET_PORT", "BUCKET_NAME", "BUCKET_REGION", "BUCKET_SUBREGION")

@@ -33,7 +33,9 @@ class Answers:
     """The part."""
 
     name = "answers"
-    promise = "Whatever a store answers to whichever request, nothing is lost, leaked, taken from others or repeated for ever"
+    promise = (
+        "Whatever a store answers to whichever request, nothing is lost, leaked, taken from others or repeated for ever"
+    )
 
     def lanes(self, choice: Choice) -> list[Lane]:
         """Two for each store, which share its trials."""

@@ -1,7 +1,7 @@
 """The trials of one store: every request of every flow, with every answer, once, three times, and all the time.
 
-A trial is named by its seed, `answers/minio/provision/AddUser@1/403-AccessDenied/once`, and needs nothing else to be run
-again. Knows no store.
+A trial is named by its seed, `answers/minio/provision/AddUser@1/403-AccessDenied/once`, which is all that a replay
+needs. Knows no store.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ from testkit.answers.subject import Subject
 from testkit.resilience.proxy import Instead, Request, proxy_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from testkit.answers.adapter import Adapter
-    from testkit.answers.catalogue import Answer
+    from testkit.answers.catalogue import Answer, Delay
     from testkit.answers.injector import Seen
-    from testkit.answers.simulation import Log
 
 TIMES: Final = {"once": 1, "thrice": 3, "always": ALWAYS}
-LAGS: Final = {
-    "2-reads": {"requests": 2},
-    "20-reads": {"requests": 20},
-    "90-seconds": {"seconds": 90.0},
-    "flapping": {"seconds": 90.0, "flaps": True},
+LAGS: Final[Mapping[str, Callable[[Delay], Lag]]] = {
+    "2-reads": lambda delay: Lag(delay=delay, requests=2),
+    "20-reads": lambda delay: Lag(delay=delay, requests=20),
+    "90-seconds": lambda delay: Lag(delay=delay, seconds=90.0),
+    "flapping": lambda delay: Lag(delay=delay, seconds=90.0, flaps=True),
 }
 _HOUR: Final = 3600.0
 _ORDINALS: Final = 2
@@ -114,7 +113,7 @@ def environment(adapter: Adapter) -> Iterator[Environment]:
             return render_generic(answer, CANARY) or adapter.render(answer, request)
 
         made: Environment
-        injector = Injector(adapter.request_name, render, lambda: made.seconds(), adapter.late)
+        injector = Injector(adapter.request_name, render, lambda: made.seconds(), adapter.late)  # noqa: PLW0108 - made later
         url = ""
         adapter.attach(injector)
         if adapter.upstream:
@@ -185,14 +184,12 @@ def cases(of: Environment) -> list[Case]:
                     ]
         for delay in of.adapter.catalogue.delays:
             if delay.write in counts and any(read in counts for read in delay.reads):
-                found += [
-                    Case(flow=flow.name, request=delay.name, ordinal=1, answer=lag, times="") for lag in LAGS
-                ]
+                found += [Case(flow=flow.name, request=delay.name, ordinal=1, answer=lag, times="") for lag in LAGS]
     return found
 
 
 def sample(all_cases: Sequence[Case], limit: int) -> list[Case]:
-    """At most so many, such that each answer and each request of each flow is tried at least once if that is possible."""
+    """At most so many, in which each answer and each request of each flow occurs if there is room."""
     chosen: list[Case] = []
     answers: set[tuple[str, str]] = set()
     requests: set[tuple[str, str]] = set()
@@ -224,7 +221,9 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
         simulation.run(120.0, until=lambda: flow.is_done(subject))
         if case.times == "always":
             _check_neighbours(of, seen)
-        simulation.run(max(_HOUR, flow.horizon) if case.times == "always" else 600.0, until=lambda: flow.is_done(subject))
+        simulation.run(
+            max(_HOUR, flow.horizon) if case.times == "always" else 600.0, until=lambda: flow.is_done(subject)
+        )
         invariants.check_while_answered(seen)
         if case.times == "always" and not flow.begins_bound and not flow.is_done(subject):
             _give_up(seen)
@@ -233,7 +232,7 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
             flow.resume(subject)
             simulation.run(flow.horizon + _HOUR, until=lambda: flow.is_done(subject))
             invariants.check_afterwards(seen)
-        _check_end(of, seen)
+        _check_end(seen)
         invariants.check_leaks(seen)
         if not subject.is_gone:
             _clean_up(subject)
@@ -248,20 +247,10 @@ def _answer(of: Environment, case: Case) -> Answer | None:
 def _arm(of: Environment, case: Case, answer: Answer | None) -> None:
     if case.times:
         assert answer is not None, f"there is no answer {case.answer}"
-        of.injector.arm(
-            Injection(request=case.request, first=case.ordinal, times=TIMES[case.times], answer=answer)
-        )
+        of.injector.arm(Injection(request=case.request, first=case.ordinal, times=TIMES[case.times], answer=answer))
         return
     (delay,) = [each for each in of.adapter.catalogue.delays if each.name == case.request]
-    lag = LAGS[case.answer]
-    of.injector.arm(
-        lag=Lag(
-            delay=delay,
-            requests=int(lag.get("requests", 0)),
-            seconds=float(lag.get("seconds", 0.0)),
-            flaps=bool(lag.get("flaps", False)),
-        )
-    )
+    of.injector.arm(lag=LAGS[case.answer](delay))
 
 
 def _check_neighbours(of: Environment, seen: Evidence) -> None:
@@ -271,9 +260,7 @@ def _check_neighbours(of: Environment, seen: Evidence) -> None:
     simulation.create_class("other-store", direct=True)
     for storage_class in ("same-store", "other-store"):
         name = of.next_name()
-        key = simulation.create_claim(
-            name, namespace="office", storage_class=storage_class, generateBucketName="mail"
-        )
+        key = simulation.create_claim(name, namespace="office", storage_class=storage_class, generateBucketName="mail")
         other = Subject(simulation, key)
         bound = simulation.run(NEIGHBOUR_SECONDS, until=lambda other=other: other.is_bound)  # type: ignore[misc]
         invariants.check_neighbour(seen, f"a claim of the {storage_class} binding", NEIGHBOUR_SECONDS, in_time=bound)
@@ -298,7 +285,7 @@ def _give_up(seen: Evidence) -> None:
     subject.simulation.run(2 * _HOUR, until=lambda: subject.is_gone)
 
 
-def _check_end(of: Environment, seen: Evidence) -> None:
+def _check_end(seen: Evidence) -> None:
     """The claim is deleted, and nothing of it is left."""
     subject = seen.subject
     held, bucket = subject.credentials or seen.held, subject.bucket or _known_bucket(seen)

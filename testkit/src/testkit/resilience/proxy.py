@@ -111,7 +111,7 @@ class Meddler:
         """The server has answered, and nobody has seen the answer."""
         return Fate.PASS
 
-    def answered(self, request: Request, answer: Instead) -> None:
+    def passed_back(self, request: Request, answer: Instead) -> None:
         """The server's answer, as it is passed back; not for streams."""
 
     def stream_delay(self, request: Request) -> float:
@@ -325,7 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             content = response.read()
             headers.pop("Content-Length", None)
-            self.server.proxy.meddler.answered(
+            self.server.proxy.meddler.passed_back(
                 request, Instead(status=response.status, headers=headers, body=content)
             )
             self.wfile.write(content)
