@@ -43,6 +43,11 @@ class Kind(StrEnum):
     RESET_AFTER = "reset-after"
     """The request takes effect, and the connection is reset in place of the answer."""
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether each of them takes a time limit of a real clock."""
+        return self in {Kind.DRIP, Kind.LATE}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:

@@ -81,9 +81,11 @@ class Flow:
         raise NotImplementedError
 
     def resume(self, subject: Subject) -> None:
-        """What happens once answers are normal again: a claim that waits for an edit gets one."""
+        """What happens once answers are normal again: drift checks, and a claim that waits for an edit gets one."""
         if subject.is_stalled:
             subject.simulation.edit(subject.key, {"spec": {"additionalConfig": {"maxObjects": "1000"}}})
+        if self.ends is Ends.BOUND:
+            subject.simulation.recheck(subject.key, Recheck.DRIFT_CHECK)
 
     def is_done(self, subject: Subject) -> bool:
         """Whether it has come to its end."""

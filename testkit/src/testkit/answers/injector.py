@@ -231,5 +231,5 @@ def render_generic(answer: Answer, canary: str) -> Instead | None:
         body = b'<?xml version="1.0"?><Trunc' + canary.encode()
         return Instead(status=200, headers={"Content-Type": "application/xml"}, body=body, missing=100)
     if answer.kind is Kind.DRIP:
-        return Instead(status=200, headers={"Content-Type": "application/xml"}, body=b" " * 1000, pause=0.02)
+        return Instead(status=200, headers={"Content-Type": "application/xml"}, body=b" " * 1000, pause=0.1)
     return None

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from testkit.resilience.proxy import Request
 
 _BYSTANDER: Final = "bystander"
-_READ_SECONDS: Final = 1.0
+_READ_SECONDS: Final = 3.0
 _SALT_BYTES: Final = 32
 _GENERATIONS: Final = 6
 _POLICY: Final = {

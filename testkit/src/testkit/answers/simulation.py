@@ -194,6 +194,10 @@ class Simulation:
             self.turn(max(end - self.now, 0.0))
         return until()
 
+    def is_idle(self, key: str) -> bool:
+        """Whether nothing is due for a claim within the next seconds."""
+        return self._queue.due.get(key, self.now + RECONCILE_SECONDS * 100) > self.now + RECONCILE_SECONDS
+
     def claim(self, key: str) -> Json | None:
         """The claim as it is; None where it is gone."""
         return self.core.find(claim_path(key))

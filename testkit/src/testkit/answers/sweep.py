@@ -33,9 +33,7 @@ class Answers:
     """The part."""
 
     name = "answers"
-    promise = (
-        "Whatever a store answers to whichever request, nothing is lost, leaked, taken from others or repeated for ever"
-    )
+    promise = "No answer of a store, to no request, breaks one of nine invariants"
 
     def lanes(self, choice: Choice) -> list[Lane]:
         """Two for each store, which share its trials."""

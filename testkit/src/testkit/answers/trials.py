@@ -36,6 +36,7 @@ LAGS: Final[Mapping[str, Callable[[Delay], Lag]]] = {
     "flapping": lambda delay: Lag(delay=delay, seconds=90.0, flaps=True),
 }
 _HOUR: Final = 3600.0
+_RESUMED: Final = 600.0
 _ORDINALS: Final = 2
 """Of requests that a flow sends more often, the first and the last."""
 
@@ -176,11 +177,10 @@ def cases(of: Environment) -> list[Case]:
         counts = Counter(each.name for each in seen)
         for name, count in counts.items():
             for ordinal in sorted({1, count}):
-                for answer in of.adapter.catalogue.to(name):
+                for answer in of.adapter.catalogue.to(name).values():
                     found += [
-                        Case(flow=flow.name, request=name, ordinal=ordinal, answer=answer, times=times)
-                        for times in TIMES
-                        if ordinal == 1 or times == "once"
+                        Case(flow=flow.name, request=name, ordinal=ordinal, answer=answer.name, times=times)
+                        for times in _times_of(answer, ordinal)
                     ]
         for delay in of.adapter.catalogue.delays:
             if delay.write in counts and any(read in counts for read in delay.reads):
@@ -188,20 +188,31 @@ def cases(of: Environment) -> list[Case]:
     return found
 
 
+def _times_of(answer: Answer, ordinal: int) -> tuple[str, ...]:
+    """What takes a time limit of a real clock for each try is tried once only."""
+    return ("once",) if ordinal > 1 or answer.kind.is_slow else tuple(TIMES)
+
+
 def sample(all_cases: Sequence[Case], limit: int) -> list[Case]:
-    """At most so many, in which each answer and each request of each flow occurs if there is room."""
+    """At most so many, in which each answer and each request of each flow occurs if there is room.
+
+    Rounds: each takes one trial of each request of each flow, with an answer that was chosen least often so far.
+    """
+    groups: dict[tuple[str, str], list[Case]] = {}
+    for case in all_cases:
+        groups.setdefault((case.flow, case.request), []).append(case)
     chosen: list[Case] = []
-    answers: set[tuple[str, str]] = set()
-    requests: set[tuple[str, str]] = set()
-    for times in ("always", "", "once", "thrice"):
-        for case in all_cases:
-            is_new = case.answer not in {answer for answer, _ in answers} or (case.flow, case.request) not in requests
-            if case.times == times and is_new:
+    answers: Counter[str] = Counter()
+    times: Counter[str] = Counter()
+    while len(chosen) < limit and any(groups.values()):
+        for left in groups.values():
+            if left and len(chosen) < limit:
+                case = min(left, key=lambda one: (answers[one.answer], times[one.times]))
+                left.remove(case)
                 chosen.append(case)
-                answers.add((case.answer, case.flow))
-                requests.add((case.flow, case.request))
-    step = max(len(chosen) / limit, 1.0)
-    return [chosen[int(at * step)] for at in range(min(limit, len(chosen)))]
+                answers[case.answer] += 1
+                times[case.times] += 1
+    return chosen
 
 
 def run(of: Environment, case: Case) -> list[invariants.Broken]:
@@ -229,8 +240,9 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
             _give_up(seen)
         else:
             of.injector.disarm()
-            flow.resume(subject)
             simulation.run(flow.horizon + _HOUR, until=lambda: flow.is_done(subject))
+            flow.resume(subject)
+            simulation.run(_RESUMED, until=lambda: flow.is_done(subject) and simulation.is_idle(subject.key))
             invariants.check_afterwards(seen)
         _check_end(seen)
         invariants.check_leaks(seen)
