@@ -14,14 +14,19 @@ from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
+from rich.box import SIMPLE
+from rich.table import Table
+
 from testkit.answers import trials
+from testkit.answers.invariants import Invariant
 from testkit.answers.registry import ADAPTERS
 from testkit.resilience.trials import Choice, Lane, Trial, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from testkit.answers.trials import Case, Environment
+    from testkit.resilience.trials import Result
 
 _PROCESSES: Final = 2
 
@@ -49,6 +54,20 @@ class Answers:
     def _opened(self, choice: Choice, store: str, share: int) -> Iterator[Iterable[Trial]]:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             yield _trials(pool, choice, store, share)
+
+
+def table_of_invariants(results: Sequence[Result]) -> Table:
+    """One row for each store and invariant."""
+    table = Table("store", "invariant", box=SIMPLE, title="Answers")
+    for name in ("trials", "violations", "trials/s"):
+        table.add_column(name, justify="right")
+    for store in sorted({each.lane for each in results}):
+        own = [each for each in results if each.lane == store]
+        rate = len(own) / max(sum(each.seconds for each in own), 1e-9)
+        for invariant in Invariant:
+            broken = sum(str(invariant) in each.violation for each in own)
+            table.add_row(store, str(invariant), str(len(own)), str(broken), f"{rate:.1f}")
+    return table
 
 
 def _trials(pool: ProcessPoolExecutor, choice: Choice, store: str, share: int) -> Iterator[Trial]:
