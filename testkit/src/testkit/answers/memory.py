@@ -52,11 +52,16 @@ class AnsweredProvisioner(MemoryProvisioner):
     def is_intact(self, options: BucketOptions) -> bool:
         return self._asked("is_intact", lambda: super(AnsweredProvisioner, self).is_intact(options))
 
+    def error(self, answer: Instead) -> errors.ProvisionerError:
+        """The error that an answer stands for."""
+        kind: type[errors.ProvisionerError] = getattr(errors, answer.headers["code"])
+        return kind("the store says so", request_id=REQUEST_ID)
+
     def _asked(self, verb: str, act: Callable[[], T]) -> T:
         request = Request(proxy="memory", method="CALL", target=verb)
         fate = self._injector.before(request)
         if isinstance(fate, Instead):
-            raise _error(fate)
+            raise self.error(fate)
         if fate is not Fate.PASS:
             raise errors.StoreUnavailable(_LOST)
         answer = act()
@@ -65,20 +70,20 @@ class AnsweredProvisioner(MemoryProvisioner):
         return answer
 
 
-def _error(answer: Instead) -> errors.ProvisionerError:
-    made: errors.ProvisionerError = getattr(errors, answer.headers["code"])("the store says so", request_id=REQUEST_ID)
-    return made
-
-
 class MemoryAdapter(Adapter):
-    """One store in memory."""
+    """One store in memory.
+
+    Args:
+        provisioner: one with a fault, to see whether the sweep finds it.
+    """
 
     name = "memory"
     new_keys = gone_keys = frozenset()
     config: ClassVar[Mapping[str, str]] = {"maxObjects": "5"}
     late = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, provisioner: type[AnsweredProvisioner] = AnsweredProvisioner) -> None:
+        self._provisioner = provisioner
         self._backend = MemoryBackend()
         self._injector: Injector | None = None
 
@@ -100,7 +105,7 @@ class MemoryAdapter(Adapter):
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
         del clock
         assert self._injector is not None
-        return AnsweredProvisioner(services, self._injector, store=self._backend._store)
+        return self._provisioner(services, self._injector, store=self._backend._store)
 
     def parameters(self, url: str) -> Mapping[str, str]:
         return {"host": url or "memory.invalid"}

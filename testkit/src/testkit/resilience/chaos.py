@@ -135,6 +135,8 @@ def table_of_attacks(results: Sequence[Result]) -> Table:
 
 def _group(result: Result) -> tuple[str, str, str]:
     part, *rest = result.trial.seed.split("/")
+    if part == Answers.name:
+        return part, result.lane, rest[1]  # by flow: the rest of a seed is in each line of a violation
     *middle, last = rest
     middle = [each for each in middle if each != result.lane]
     kind = "+".join(dict.fromkeys(word.partition("@")[0] for word in last.split("+"))) if "@" in last else ""
