@@ -62,6 +62,7 @@ class Answer:
         reasons: those with which a claim may wait while it lasts: values of `Reason`; `ok`, where the claim may get on
             all the same; `*` for any that is not terminal.
         terminal: whether it proves that no retry can help.
+        proves_gone: whether it is the identity system's word that the claim's identity does not exist.
         source: where the fact is from.
     """
 
@@ -73,6 +74,7 @@ class Answer:
     source: str
     code: str = ""
     terminal: bool = False
+    proves_gone: bool = False
 
     @property
     def is_outage(self) -> bool:
@@ -172,6 +174,7 @@ def _parse_answer(entry: Mapping[str, Any]) -> Answer:
         requests=frozenset(entry["requests"]),
         reasons=frozenset(entry["reasons"]),
         terminal=entry.get("terminal", False),
+        proves_gone=entry.get("proves_gone", False),
         source=entry["source"],
     )
 

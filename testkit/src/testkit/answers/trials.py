@@ -226,7 +226,13 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
         before = of.adapter.others()
         subject = _prepared(of, simulation, flow_class())
         flow = _last_flow(subject)
-        seen = Evidence(flow=flow, subject=subject, answer=_answer(of, case), held=subject.credentials)
+        seen = Evidence(
+            flow=flow,
+            subject=subject,
+            answer=_answer(of, case),
+            injected=TIMES.get(case.times, 0),
+            held=subject.credentials,
+        )
         _arm(of, case, seen.answer)
         flow.start(subject)
         simulation.run(120.0, until=lambda: flow.is_done(subject))
