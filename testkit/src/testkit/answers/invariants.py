@@ -21,7 +21,7 @@ MOST_KEYS: Final = 2
 REQUESTS_PER_MINUTE: Final = 240
 """A claim's requests: a reconcile sends some ten, and in its first minute a claim is retried six or seven times."""
 REQUESTS_PER_HOUR: Final = 2400
-"""While a store is down it is probed every 15 to 30 s, which is 160 times in an hour, for as long as only one claim asks."""
+"""A store that is down is probed every 15 to 30 s: 160 times in an hour, if it has one claim."""
 NEIGHBOUR_SECONDS: Final = 30.0
 
 
