@@ -28,6 +28,7 @@ from minio_provisioner.policy import fingerprint_of, is_same, note_in
 if TYPE_CHECKING:
     from libbucket import AccessKeys, BucketOptions
     from minio_provisioner.identity import Identity, User
+    from minio_provisioner.parameters import Locks
     from minio_provisioner.policy import Document
     from minio_provisioner.storage import Storage
 
@@ -50,20 +51,20 @@ class Access:
     warnings: tuple[str, ...] = ()
 
 
-def ensure(options: BucketOptions, recorded: Identity, storage: Storage, *, object_locking: bool) -> Access:
+def ensure(options: BucketOptions, recorded: Identity, storage: Storage, *, locks: Locks | None) -> Access:
     """The claim's user, with its policy and keys: those that the claim holds, or new ones.
 
     Args:
         options: the request.
         recorded: the claim's user, as the last call that came to its end left it.
         storage: to try keys with.
-        object_locking: whether the class makes buckets with object locking.
+        locks: what the class lets applications lock; None where its buckets have no object locking.
 
     Raises:
         AccessDenied: an administrator disabled the user.
         NotReady: the claim's own keys are refused, and nothing proves that they are dead.
     """
-    return _Ensuring(options=options, recorded=recorded, storage=storage, object_locking=object_locking).run()
+    return _Ensuring(options=options, recorded=recorded, storage=storage, locks=locks).run()
 
 
 def own_keys(options: BucketOptions, *users: str) -> AccessKeys | None:
@@ -77,7 +78,7 @@ class _Ensuring:
     options: BucketOptions
     recorded: Identity
     storage: Storage
-    object_locking: bool
+    locks: Locks | None
 
     def run(self) -> Access:
         document = self.recorded.find_policy()
@@ -194,9 +195,7 @@ class _Ensuring:
         return last
 
     def _wanted(self, identity: Identity, fingerprint: str) -> Document:
-        return identity.wanted_policy(
-            self.options.bucket_name, object_locking=self.object_locking, fingerprint=fingerprint
-        )
+        return identity.wanted_policy(self.options.bucket_name, locks=self.locks, fingerprint=fingerprint)
 
 
 def _remove_predecessor(identity: Identity) -> None:

@@ -24,6 +24,7 @@ from minio_provisioner.policy import Note, build_access, build_intent, is_intent
 
 if TYPE_CHECKING:
     from minio_provisioner.client import Clients
+    from minio_provisioner.parameters import Locks
     from minio_provisioner.policy import Document
 
 _NO_USER: Final = "XMinioAdminNoSuchUser"
@@ -109,10 +110,10 @@ class Identity:
         noted = note_in(document).generation
         return self.of_generation(noted) if noted > self.generation else self
 
-    def wanted_policy(self, bucket: str, *, object_locking: bool, fingerprint: str) -> Document:
+    def wanted_policy(self, bucket: str, *, locks: Locks | None, fingerprint: str) -> Document:
         """The policy that limits the user to `bucket`, and notes which secret key was set last."""
         note = Note(generation=self.generation, fingerprint=fingerprint)
-        return build_access(bucket, object_locking=object_locking, note=note)
+        return build_access(bucket, locks=locks, note=note)
 
     def write_policy(self, document: Document) -> None:
         """Writes the policy, whatever it was."""

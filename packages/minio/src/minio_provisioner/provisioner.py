@@ -209,16 +209,19 @@ def _check_name(bucket: str) -> None:
 def _settings(options: BucketOptions, parameters: Parameters) -> list[tuple[str, Callable[[Storage], bool]]]:
     """What to set on the bucket, each with its name; checked as a whole before anything is made."""
     config, before, bucket = options.claim.additional_config, options.previous_config, options.bucket_name
-    asked = parse_versioning(config, object_locking=parameters.object_locking)
+    asked = parse_versioning(config, object_locking=parameters.locks is not None)
     by_class = "Enabled" if parameters.versioning else None
     reset = "Suspended" if VERSIONING_KEY in before else None
     versioning = asked or by_class or reset
     settings: list[tuple[str, Callable[[Storage], bool]]] = []
     if versioning is not None:
         settings.append(("versioning", lambda storage: storage.set_versioning(bucket, versioning)))
-    quota = parse_quota(config)
-    if any(key in config or key in before for key in SIZE_KEYS):
-        settings.append(("quota", lambda storage: storage.set_quota(bucket, quota)))
+    quota = parse_quota(config, parameters.quotas)
+    if quota is None and any(key in before for key in SIZE_KEYS):
+        quota = 0
+    if quota is not None:
+        size = quota
+        settings.append(("quota", lambda storage: storage.set_quota(bucket, size)))
     return settings
 
 
@@ -234,7 +237,7 @@ def _ensure_bucket(request: _Request) -> None:
     if request.was_bound:
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     request.identity.declare_intent(request.bucket)
-    if request.storage.create(request.bucket, object_locking=request.parameters.object_locking):
+    if request.storage.create(request.bucket, object_locking=request.parameters.locks is not None):
         request.storage.stamp(request.bucket, request.owner.ownership_tags())
         return
     # Another made it since we looked: a neighbour, or another worker of ours that is about to stamp it. Or we did: a
@@ -285,7 +288,7 @@ def _not_ours(bucket: str) -> BucketExists:
 
 
 def _ensure_access(request: _Request, options: BucketOptions) -> access.Access:
-    found = access.ensure(options, request.identity, request.storage, object_locking=request.parameters.object_locking)
+    found = access.ensure(options, request.identity, request.storage, locks=request.parameters.locks)
     for what in found.repairs:
         request.note(what)
     return found

@@ -325,9 +325,7 @@ def test_keys_that_another_caller_has_overwritten_are_replaced_and_the_last_ones
                 patch.setattr(Identity, "find", lambda _: None)
                 others.append(world.bind(request, greenfield=True, by=a_provisioner(server)))
             if is_noted_last:
-                self.write_policy(
-                    build_access(request.bucket_name, object_locking=False, note=Note(fingerprint="0" * 16))
-                )
+                self.write_policy(build_access(request.bucket_name, locks=None, note=Note(fingerprint="0" * 16)))
         return attach(self)
 
     monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
