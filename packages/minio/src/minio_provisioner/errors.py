@@ -76,7 +76,14 @@ _BUSY = "MinIO at {url} asks for fewer requests ({code})"
 _DOWN = "MinIO at {url} can't answer now ({code})"
 _FULL = "a limit of MinIO at {url} is reached ({code})"
 _IN_USE = "the policy of this claim was manually attached to other users or groups: detach it from them first ({code})"
-_REFILLED = "something was written into the bucket while it was being emptied ({code})"
+_REFILLED = (
+    "MinIO at {url} lists nothing in the bucket, and refuses to remove it ({code}): something was written meanwhile, "
+    "or the bucket is replicated to a site that has not removed its objects yet"
+)
+_NEEDS_VERSIONS = (
+    "MinIO at {url} does not suspend versioning ({code}): the bucket has object locking, or is replicated, as all are "
+    "with site replication: set additionalConfig.bucketVersioning to Enabled"
+)
 _NO_USERS = (
     "MinIO at {url} takes its users from LDAP and makes no users of its own ({code}), so claims can't have credentials "
     "there: parameter endpoint must name a MinIO without LDAP"
@@ -106,6 +113,7 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
         ("NotImplemented", "XMinioAdminVersionMismatch", "XMinioMalformedIAMPolicy"), (StoreRefused, _TOO_OLD)
     ),
     "BucketNotEmpty": (NotReady, _REFILLED),
+    "InvalidBucketState": (StoreRefused, _NEEDS_VERSIONS),
     "NoSuchBucket": (NotReady, _VANISHED),
     "ObjectLocked": (BucketNotEmpty, _LOCKED),
     "XMinioIAMActionNotAllowed": (StoreRefused, _NO_USERS),
@@ -175,10 +183,13 @@ def check_response(response: BaseHTTPResponse, url: str) -> None:
 
     Raises:
         Throttled: 429 or 503; with the delay that the server asks for.
+        StoreRefused: 201, which releases before RELEASE.2023-07 answer to the attachment of a policy.
         RetrySlowly: an HTML page, or the bare 400 with which a TLS port of MinIO's answers plain HTTP.
     """
     if response.status == 400 and not response.headers:
         raise RetrySlowly(f"{url} refuses plain HTTP: it speaks TLS, so say https:// in parameter endpoint")
+    if response.status == 201:  # MinIO's client takes it for a refusal, and can't read its encrypted body
+        raise StoreRefused(_TOO_OLD.format(url=url, permission="admin:AttachUserOrGroupPolicy", code="HTTP 201"))
     if response.status in {429, 503}:
         raise Throttled(
             f"MinIO at {url} asks for fewer requests or is starting (HTTP {response.status})",

@@ -32,6 +32,9 @@ _NO_POLICY: Final = "XMinioAdminNoSuchPolicy"
 _ALREADY_APPLIED: Final = "XMinioAdminPolicyChangeAlreadyApplied"
 _DISABLED: Final = "disabled"
 
+_LAG_SECONDS: Final = 10.0
+"""Delay after an answer of a node that lags behind: such a node reads all of IAM again after 5 to 15 minutes."""
+
 _SUFFIX: Final = re.compile(r"-([1-9][0-9]{0,8})")
 
 
@@ -156,11 +159,22 @@ class Identity:
         return AccessKeys(access_key_id=self.user, secret_access_key=secret)
 
     def attach(self) -> bool:
-        """Attaches the policy to the user; False where it was already."""
+        """Attaches the policy to the user; False where it was already.
+
+        Raises:
+            NotReady: the node that answers has not heard of user or policy, or the user was removed or disabled since
+                it was found: the next call sees which.
+        """
         with translated(self._call("admin:AttachUserOrGroupPolicy")):
             try:
                 self.clients.admin.attach_policy([self.policy], user=self.user)
             except MinioAdminException as error:
+                if code_of(error) in {_NO_USER, _NO_POLICY}:
+                    raise NotReady(
+                        f"MinIO at {self.clients.url} does not find user {self.user} or its policy to attach "
+                        f"({code_of(error)}), which it has just confirmed: a node lags behind, or they were changed",
+                        delay=_LAG_SECONDS,
+                    ) from error
                 if code_of(error) != _ALREADY_APPLIED:
                     raise
                 return False

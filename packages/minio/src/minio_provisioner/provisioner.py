@@ -23,11 +23,11 @@ from libbucket import (
     Endpoint,
     Inspector,
     InvalidClaim,
+    NotReady,
     ObjectBucket,
     Provisioner,
     Services,
     drain,
-    wait_until,
     warn_unapplied,
 )
 from minio_provisioner import access
@@ -55,9 +55,6 @@ if TYPE_CHECKING:
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED: Final = "minio"
 _IP_ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
-
-_WAIT_SECONDS: Final = 5.0
-"""How long a verb waits for what it made to work, before it says NotReady."""
 
 _PURGE_SECONDS: Final = 20.0
 
@@ -240,14 +237,27 @@ def _ensure_bucket(request: _Request) -> None:
     if request.storage.create(request.bucket, object_locking=request.parameters.locks is not None):
         request.storage.stamp(request.bucket, request.owner.ownership_tags())
         return
-    # Another made it since we looked: a neighbour, or another worker of ours that is about to stamp it. Or we did: a
-    # request can arrive twice, and then only its second answer comes back. With a name that was drawn, we did.
+    # Another made it since it was looked for: a neighbour, or another replica that is about to stamp it. Or this call
+    # did: a request can arrive twice, and then only its second answer comes back. With a generated name, it did.
     if request.is_name_generated and _settle(request):
         return
-    if wait_until(lambda: _is_ours(request), _WAIT_SECONDS):
+    _wait_for_stamp(request)
+
+
+def _wait_for_stamp(request: _Request) -> None:
+    """Returns if the bucket, which another call made, is the claim's.
+
+    Raises:
+        BucketExists: it is another's.
+        NotReady: nobody's yet; the next call finds a stamp, or none, and does not take the bucket for its own.
+    """
+    tags = request.storage.find_tags(request.bucket)
+    if request.owner.matches(tags or {}):
         return
     request.identity.withdraw_intent(request.bucket)
-    raise _not_ours(request.bucket)
+    if tags:
+        raise _not_ours(request.bucket)
+    raise NotReady(f"bucket {request.bucket} was made by another while it was to be made for this claim", delay=1)
 
 
 def _settle(request: _Request) -> bool:
@@ -277,10 +287,6 @@ def _settle(request: _Request) -> bool:
         raise _not_ours(request.bucket)
     request.storage.stamp(request.bucket, request.owner.ownership_tags())
     return True
-
-
-def _is_ours(request: _Request) -> bool:
-    return request.owner.matches(request.storage.find_tags(request.bucket) or {})
 
 
 def _not_ours(bucket: str) -> BucketExists:

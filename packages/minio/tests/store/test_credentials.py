@@ -238,6 +238,7 @@ def test_keys_that_are_refused_all_the_time_are_kept_and_the_claim_waits(
     with pytest.raises(NotReady, match=code) as refused:
         lagging.provision(request)
     assert "delete the claim's Secret" in refused.value.message
+    assert refused.value.delay == 30
     assert refused.value.request_id == "ID-7"
     assert "add-user" not in commands(node)
     assert_works(tenant)
@@ -275,6 +276,22 @@ def test_new_keys_that_can_not_be_tried_yet_are_handed_out_once_with_a_warning(
     assert_works(tenant)
     assert world.again(tenant).credentials == tenant.credentials
     assert commands(node)["add-user"] == 1
+
+
+@pytest.mark.parametrize("code", ["XMinioAdminNoSuchPolicy", "XMinioAdminNoSuchUser"])
+def test_a_node_that_has_not_heard_of_user_or_policy_is_waited_for(
+    world: World, node: Node, lagging: Rerouted, code: str
+) -> None:
+    request = world.request()
+    node.answer = admin_requests("idp/builtin/policy/attach", refused_by_admin_api(404, code, request_id="ID-8"))
+    for _ in range(3):
+        with pytest.raises(NotReady, match=code) as refused:
+            lagging.provision(request)
+    assert refused.value.request_id == "ID-8"
+    assert refused.value.delay == 10
+    assert commands(node)["add-user"] == 1
+    node.answer = lambda _: None
+    assert_works(world.bind(request, greenfield=True, by=lagging))
 
 
 @pytest.mark.parametrize("kind", ["new", "secret-deleted"])

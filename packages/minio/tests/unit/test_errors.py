@@ -67,7 +67,8 @@ CODES: dict[str, tuple[int, type[ProvisionerError]]] = {
     "XMinioAdminVersionMismatch": (426, StoreRefused),
     "XMinioMalformedIAMPolicy": (400, StoreRefused),
     "NotImplemented": (501, StoreRefused),
-    "InvalidBucketState": (409, StoreRefused),
+    "InvalidBucketState": (400, StoreRefused),
+    "InvalidTokenId": (403, AccessDenied),
     "NobodyKnowsThisCode": (500, StoreUnavailable),
 }
 """Each with the status that MinIO gives it."""
@@ -153,6 +154,19 @@ def test_ldap_is_named_where_minio_makes_no_users() -> None:
 @pytest.mark.parametrize("code", ["XMinioAdminVersionMismatch", "NotImplemented", "XMinioMalformedIAMPolicy"])
 def test_a_server_that_is_too_old_is_told_which_release_to_have(code: str) -> None:
     assert "RELEASE.2024-01-05" in _translate(_admin(code, 426)).message
+
+
+def test_an_answer_of_a_release_that_is_too_old_for_the_client_is_told() -> None:
+    """201 to the attachment of a policy: until RELEASE.2023-07, and refused by MinIO's client."""
+    with pytest.raises(StoreRefused, match="RELEASE") as refused:
+        check_response(urllib3.HTTPResponse(body=b"\x00\xff", status=201), CALL.url)
+    assert "admin:AttachUserOrGroupPolicy" in refused.value.message
+
+
+def test_what_keeps_versioning_is_named() -> None:
+    message = _translate(_s3("InvalidBucketState")).message
+    assert "site replication" in message
+    assert "additionalConfig.bucketVersioning" in message
 
 
 def test_a_refused_permission_is_named() -> None:
