@@ -36,6 +36,7 @@ _OBJECT_ACTIONS: Final = (
     "s3:GetObjectAttributes",
     "s3:GetObjectTagging",
     "s3:GetObjectVersion",
+    "s3:GetObjectVersionAttributes",
     "s3:GetObjectVersionTagging",
     "s3:ListMultipartUploadParts",
     "s3:PutObject",

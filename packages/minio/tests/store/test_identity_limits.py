@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from minio import Minio, MinioAdmin
@@ -45,7 +45,7 @@ def test_a_claim_can_make_no_service_account_though_a_user_without_our_policy_ca
     with pytest.raises(MinioAdminException) as refused:
         admin_as(server, tenant).add_service_account(access_key="second-key", secret_key="second-secret")
     assert code_of(refused.value) == "AccessDenied"
-    # The twin: MinIO lets a user do so whose policy does not deny it.
+    # The control: MinIO lets a user do so whose policy does not deny it.
     user = tenant.request.user_id
     backend.administrator.admin.attach_policy(["readwrite"], user=user)
     backend.administrator.admin.detach_policy([user], user=user)
@@ -172,6 +172,9 @@ def test_versions_and_tags_of_its_objects_are_open_to_a_claim(
     assert len(list(own.list_objects(tenant.bucket, include_version=True))) == 2
     assert own.stat_object(tenant.bucket, "key", version_id=first.version_id).version_id == first.version_id
     assert own.get_object_tags(tenant.bucket, "key") is None
+    for version in ({}, {"versionId": str(first.version_id)}):
+        asked: Any = {"x-amz-object-attributes": "ObjectSize"}
+        own._execute("GET", tenant.bucket, "key", headers=asked, query_params={"attributes": "", **version})
     own.remove_object(tenant.bucket, "key", version_id=first.version_id)
     assert backend.administrator.stored_versions(tenant.bucket) == 1
 
