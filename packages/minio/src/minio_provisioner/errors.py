@@ -93,6 +93,10 @@ _TOO_OLD = (
     "later, or, if it is another server, use a MinIO"
 )
 
+_NO_ADMIN_API = (
+    "{url} answers {permission} as a server without MinIO's admin API does ({code}): parameter endpoint must be the "
+    "address of a MinIO"
+)
 _VANISHED = "the bucket was removed by others while this was going on ({code})"
 _REFUSED = "MinIO at {url} refuses {permission} with {code}"
 _FAILED = "MinIO at {url} answers {permission} with {code}"
@@ -121,6 +125,11 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
 }
 """What each code of S3 and of the admin API means to a claim. Source: MinIO's `cmd/api-errors.go`,
 `cmd/admin-handler-utils.go` (`toAdminAPIErr`) and `cmd/handler-utils.go` (`errorResponseHandler`)."""
+
+_OTHER_SERVERS: Final = frozenset({"MethodNotAllowed", "NoSuchBucket", "NoSuchKey", "NoSuchResource"})
+"""What other servers say to requests of the admin API: its paths are keys in a bucket called minio to them."""
+_ABOUT_BUCKETS: Final = frozenset({"admin:GetBucketQuota", "admin:SetBucketQuota"})
+"""Requests of the admin API that a MinIO answers so, too."""
 
 _UNTRUSTED: Final = frozenset({18, 19, 20, 21})
 """OpenSSL's verify codes for: self-signed, self-signed in chain, no local issuer, first certificate unverified."""
@@ -214,6 +223,8 @@ def _from_code(error: S3Error | MinioAdminException, call: Call) -> ProvisionerE
     code, status = code_of(error), _status_of(error)
     if not code and not _is_failure(status):
         return RetrySlowly(_not_minio(call.url, f"HTTP {status} without a code of MinIO's"))
+    if code in _OTHER_SERVERS and call.permission.startswith("admin:") and call.permission not in _ABOUT_BUCKETS:
+        return RetrySlowly(_NO_ADMIN_API.format(url=call.url, permission=call.permission, code=code))
     return _answer_for(code or f"HTTP {status}", status, call)
 
 

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 from minio.datatypes import PeerSite
 
-from libbucket import NotReady, ProvisionerError, StoreRefused
+from libbucket import NotReady, ProvisionerError, RetrySlowly, StoreRefused
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
-from testkit.minio.backend import MinioApplication, MinioBackend
+from testkit.minio.answers import ADMIN_PATH
+from testkit.minio.backend import MinioApplication, MinioBackend, Rerouted, _services, refused_with
 from testkit.minio.directory import ldap_directory
+from testkit.minio.scripted_node import Asked, node_before
 from testkit.minio.server import MinioServer, minio_binary, minio_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.misbehaving import Answer
 
 SECONDS = 30.0
 
@@ -41,6 +44,21 @@ def test_a_minio_with_ldap_is_named_and_its_claims_can_be_deleted() -> None:
         world.provisioner.delete(builders.intent(request))
         assert not world.administrator.bucket_exists(request.bucket_name)
         assert not world.administrator.identity_exists(builders.intent(request))
+
+
+def test_an_s3_server_that_is_not_a_minio_is_named() -> None:
+    """To such a server, the paths of the admin API are keys in a bucket called minio."""
+
+    def as_another_server(asked: Asked) -> Answer | None:
+        return refused_with(404, "NoSuchBucket") if asked.path.startswith(ADMIN_PATH) else None
+
+    with minio_server(minio_binary()) as server, node_before(server, as_another_server) as node:
+        world = World(MinioBackend(server))
+        request = world.request()
+        for _ in range(2):
+            with pytest.raises(RetrySlowly, match="admin API"):
+                Rerouted(_services(server), node.url).provision(request)
+        assert not world.administrator.bucket_exists(request.bucket_name)
 
 
 @pytest.fixture

@@ -169,6 +169,29 @@ def test_what_keeps_versioning_is_named() -> None:
     assert "additionalConfig.bucketVersioning" in message
 
 
+OTHER_SERVERS = {
+    "NoSuchBucket": 404,  # Ceph, moto, AWS: the admin API's path is a bucket's and a key's to them
+    "NoSuchKey": 404,
+    "MethodNotAllowed": 405,
+    "NoSuchResource": 404,  # RustFS: `iam_error_to_s3_error` in its `rustfs/src/admin/handlers/iam_error.rs`
+}
+
+
+@pytest.mark.parametrize(("code", "status"), OTHER_SERVERS.items())
+def test_a_server_without_minio_s_admin_api_is_named(code: str, status: int) -> None:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>s3cr3t</Message></Error>"
+    call = Call(url=CALL.url, permission="admin:GetPolicy")
+    error = _translate(MinioAdminException(str(status), body), call)
+    assert type(error) is RetrySlowly
+    assert "admin API" in error.message
+    assert "parameter endpoint" in error.message
+
+
+def test_a_bucket_without_quota_because_it_is_gone_is_not_taken_for_another_server() -> None:
+    call = Call(url=CALL.url, permission="admin:GetBucketQuota")
+    assert type(_translate(_admin("NoSuchBucket", 404), call)) is NotReady
+
+
 def test_a_refused_permission_is_named() -> None:
     assert "s3:CreateBucket" in _translate(_s3("AccessDenied")).message
 
