@@ -2,7 +2,7 @@
 
 `storage` and `identity` wrap every call in `translated`; nothing passes through it untranslated. `check_response`
 sees each HTTP answer before the client does, because the client drops the headers that matter. Decides by codes,
-status and types, never by message text; and no message of ours repeats what could hold a secret.
+status and types, never by message text; and no message repeats what could hold a secret.
 
 A status below 500, other than 408 and 429, is an answer: it is never an outage, whatever its code.
 """

@@ -42,7 +42,7 @@ MAX_PEM: Final = 256 * 1024
 MAX_ADMIN_KEY: Final = 1024
 """Characters of an administrator's name or password."""
 MAX_SECRET_KEY: Final = 128
-"""Characters of a secret key in a claim's Secret: ours have 40."""
+"""Characters of a secret key in a claim's Secret: generated ones have 40."""
 _MAX_SHOWN: Final = 100
 """Characters of a wrong value that a message repeats."""
 

@@ -118,7 +118,7 @@ def _retention(bucket: str, locks: Locks | None) -> list[Document]:
 def build_intent(bucket: str) -> Document:
     """The note, under the name of the claim's policy, that this claim is about to make `bucket`.
 
-    It is written before the bucket is made, because MinIO can't stamp a bucket in the call that makes it.
+    It is written before the bucket is made, because MinIO can't create a bucket with tags.
     It allows nothing, so it does no harm if it stays behind.
     """
     return _document(

@@ -223,11 +223,10 @@ def _settings(options: BucketOptions, parameters: Parameters) -> list[tuple[str,
 
 
 def _ensure_bucket(request: _Request) -> None:
-    """The claim's bucket is there and stamped.
+    """The claim's bucket exists, with its ownership tags.
 
-    MinIO can't stamp a bucket in the call that makes it, so a crash between the two leaves one without a stamp.
-    To know it again, a note is left in MinIO before it is made, and only when nobody has a bucket of that name;
-    `_settle` reads it.
+    MinIO can't create a bucket with tags, so a crash between the two calls leaves one without them. To recognize it,
+    the intent is noted in MinIO before the creation, and only where no bucket has that name; `_settle` reads it.
     """
     if _settle(request):
         return
@@ -235,21 +234,21 @@ def _ensure_bucket(request: _Request) -> None:
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     request.identity.declare_intent(request.bucket)
     if request.storage.create(request.bucket, object_locking=request.parameters.locks is not None):
-        request.storage.stamp(request.bucket, request.owner.ownership_tags())
+        request.storage.set_tags(request.bucket, request.owner.ownership_tags())
         return
-    # Another made it since it was looked for: a neighbour, or another replica that is about to stamp it. Or this call
-    # did: a request can arrive twice, and then only its second answer comes back. With a generated name, it did.
+    # It was created since it was looked for: by another party, or by another replica that is about to tag it. Or by
+    # this call: a request can arrive twice, and then only its second answer comes back. With a generated name, it was.
     if request.is_name_generated and _settle(request):
         return
-    _wait_for_stamp(request)
+    _check_creator(request)
 
 
-def _wait_for_stamp(request: _Request) -> None:
-    """Returns if the bucket, which another call made, is the claim's.
+def _check_creator(request: _Request) -> None:
+    """Returns if the bucket, which another call created, has this claim's ownership tags.
 
     Raises:
-        BucketExists: it is another's.
-        NotReady: nobody's yet; the next call finds a stamp, or none, and does not take the bucket for its own.
+        BucketExists: it has the tags of another.
+        NotReady: it has no tags yet. The next call decides; without a noted intent it does not adopt the bucket.
     """
     tags = request.storage.find_tags(request.bucket)
     if request.owner.matches(tags or {}):
@@ -261,18 +260,18 @@ def _wait_for_stamp(request: _Request) -> None:
 
 
 def _settle(request: _Request) -> bool:
-    """Whether the bucket is there and ours; the end of a creation that was cut short is done first.
+    """Whether the bucket exists and is this claim's; first finishes a creation that was cut off.
 
-    A bucket without any tag is ours if our note is there and the bucket is empty. The note goes as soon as the
-    bucket is found to be another's, so that it is not taken when it happens to be empty later. What remains:
+    A bucket without any tag is the claim's if its intent is noted and the bucket is empty. The note is removed as soon
+    as the bucket is found to be another's, so that it is not adopted when it happens to be empty later. Known limits:
 
-    * a neighbour who makes a bucket of that very name, out of band and without tags, after our note and before our next
-      call, and has put nothing in by then, finds it adopted;
-    * two claims that asked for one name at once, and both died between their note and the stamp, may both find it
-      empty and unstamped: the one that stamps last has it.
+    * a bucket of that very name that another party creates without tags, after the note and before the next call, and
+      that is still empty then, is adopted;
+    * where two claims that asked for one name at once both crash between note and tags, both may find it empty and
+      without tags: the one that writes its tags last has it.
 
     Raises:
-        BucketExists: it is there, and not ours.
+        BucketExists: it is not this claim's.
     """
     tags = request.storage.find_tags(request.bucket)
     if tags is None:
@@ -280,12 +279,12 @@ def _settle(request: _Request) -> bool:
     if request.owner.matches(tags):
         return True
     if request.owner.owns(tags, taken_over=request.taken_over):
-        request.storage.stamp(request.bucket, {**tags, **request.owner.ownership_tags()})
+        request.storage.set_tags(request.bucket, {**tags, **request.owner.ownership_tags()})
         return True
     if tags or not request.identity.has_declared_intent(request.bucket) or not request.storage.is_empty(request.bucket):
         request.identity.withdraw_intent(request.bucket)
         raise _not_ours(request.bucket)
-    request.storage.stamp(request.bucket, request.owner.ownership_tags())
+    request.storage.set_tags(request.bucket, request.owner.ownership_tags())
     return True
 
 

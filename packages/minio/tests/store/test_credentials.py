@@ -168,7 +168,7 @@ def test_rotating_ends_temporary_credentials_and_service_accounts_of_the_old_key
     assert list(again.list_objects(tenant.bucket)), "sessions as such are nothing that MinIO's policies can forbid"
 
 
-def test_temporary_credentials_stay_dead_when_a_user_that_was_removed_by_hand_is_made_again(
+def test_temporary_credentials_stay_refused_when_a_removed_user_is_created_again(
     world: World, server: MinioServer, backend: MinioBackend
 ) -> None:
     tenant = world.tenant(greenfield=True)
@@ -373,12 +373,12 @@ def test_keys_that_were_overwritten_after_they_were_handed_out_are_replaced(
     assert_shut_out(second)
 
 
-def test_a_secret_that_was_set_in_minio_by_hand_is_no_proof_and_deleting_the_claims_secret_heals_it(
+def test_a_secret_that_was_changed_in_minio_is_replaced_when_the_claims_secret_is_deleted(
     world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
     tenant = world.tenant(greenfield=True)
-    backend.administrator.admin.user_add(tenant.request.user_id, "set-by-hand-in-minio")
+    backend.administrator.admin.user_add(tenant.request.user_id, "changed-in-minio")
     with pytest.raises(NotReady, match="delete the claim's Secret"):
         world.provisioner.provision(builders.again(tenant.request, tenant.answer))
     assert_works(world.again(tenant, with_credentials=False))

@@ -54,7 +54,7 @@ def test_requests_have_the_names_of_minio_s_api(expected: str, method: str, path
     assert _name(method, path, **query) == expected
 
 
-def test_the_trial_of_a_claim_s_keys_is_told_from_the_administrator_s_listing() -> None:
+def test_the_trial_of_a_claims_keys_is_distinguished_from_the_administrators_listing() -> None:
     assert _name("GET", "/bucket", access_key="obc-ns-claim-1a2b") == "ListObjectsV2AsClaim"
 
 

@@ -136,7 +136,7 @@ def test_a_code_of_no_code_s_form_is_not_repeated() -> None:
     assert len(_translate(_s3("X" * 100_000)).message) < 400
 
 
-def test_a_clock_that_is_wrong_is_told_by_the_admin_api_too() -> None:
+def test_a_clock_that_is_wrong_is_named_for_the_admin_api_too() -> None:
     """MinIO refuses such a request before it reaches the admin API, and so in XML."""
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>RequestTimeTooSkewed</Code><Message>The difference '
@@ -152,11 +152,11 @@ def test_ldap_is_named_where_minio_makes_no_users() -> None:
 
 
 @pytest.mark.parametrize("code", ["XMinioAdminVersionMismatch", "NotImplemented", "XMinioMalformedIAMPolicy"])
-def test_a_server_that_is_too_old_is_told_which_release_to_have(code: str) -> None:
+def test_a_server_that_is_too_old_is_named_with_the_release_that_is_needed(code: str) -> None:
     assert "RELEASE.2024-01-05" in _translate(_admin(code, 426)).message
 
 
-def test_an_answer_of_a_release_that_is_too_old_for_the_client_is_told() -> None:
+def test_an_answer_of_a_release_that_is_too_old_for_the_client_is_named() -> None:
     """201 to the attachment of a policy: until RELEASE.2023-07, and refused by MinIO's client."""
     with pytest.raises(StoreRefused, match="RELEASE") as refused:
         check_response(urllib3.HTTPResponse(body=b"\x00\xff", status=201), CALL.url)
@@ -224,7 +224,7 @@ def test_nothing_falls_through(error: Exception, kind: type[ProvisionerError]) -
     assert type(_translate(error)) is kind
 
 
-def test_an_error_of_ours_is_left_as_it_is() -> None:
+def test_an_error_of_the_core_is_passed_on() -> None:
     error = NotReady("soon", delay=3)
     assert _translate(error) is error
 
@@ -253,7 +253,7 @@ def test_the_delay_that_a_busy_server_asks_for_is_kept(status: int, header: str 
 
 
 class _WebPage(BaseHTTPRequestHandler):
-    """Answers everything with a page, as a proxy or a console does, and sends nobody anywhere."""
+    """Answers everything with a page, as a proxy or a console does, and redirects nowhere."""
 
     status: ClassVar[int] = 200
     headers_sent: ClassVar[dict[str, str]] = {"Content-Type": "text/html; charset=utf-8"}
@@ -342,7 +342,7 @@ class _Rambling(_Refusing):
 
 
 @pytest.mark.parametrize("handler", [_WebPage, _Elsewhere])
-def test_a_web_page_is_told_from_minio_whatever_is_asked(handler: type[BaseHTTPRequestHandler]) -> None:
+def test_a_web_page_is_distinguished_from_minio_for_every_request(handler: type[BaseHTTPRequestHandler]) -> None:
     with _serving(handler) as url:
         for error in _first_calls(url):
             assert type(error) is RetrySlowly
@@ -380,10 +380,10 @@ def _answered_and_then_not(clients: Clients) -> None:
     with pytest.raises(StoreRefused):
         _calls(clients)[0]()
     assert clients.pool.request_id == "ID-1"
-    with _silence() as nobody:
+    with _silence() as closed:
         pass
     with translated(CALL):
-        clients.pool.urlopen("GET", nobody)
+        clients.pool.urlopen("GET", closed)
 
 
 def test_a_busy_server_is_not_waited_for_but_its_delay_handed_on() -> None:
@@ -404,7 +404,7 @@ def test_a_server_that_never_answers_is_given_up_within_the_limit() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_nobody_listening_and_nobody_of_that_name_are_told_apart() -> None:
+def test_a_refused_connection_and_an_unknown_name_are_distinguished() -> None:
     with _silence() as url:
         pass
     assert "is refused" in _first_calls(url)[0].message

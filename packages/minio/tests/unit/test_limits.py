@@ -75,7 +75,7 @@ def test_any_size_is_parsed_or_refused_at_once_and_named(key: str, value: str) -
 
 
 @pytest.mark.parametrize("value", POISONED)
-def test_a_poisoned_size_is_refused_and_its_neighbour_is_not(value: str) -> None:
+def test_a_malformed_size_is_refused_and_the_other_key_is_parsed(value: str) -> None:
     assert refused(lambda: parse_quota({"maxSize": value, "bucketMaxSize": "1Gi"}, Quotas()), InvalidConfig)
     assert parse_quota({"bucketMaxSize": "1Gi"}, Quotas()) == 2**30
 
@@ -232,7 +232,7 @@ documents = st.recursive(
 
 @settings(deadline=DEADLINE)
 @given(st.dictionaries(st.sampled_from(["Statement", "Version"]), documents))
-def test_any_policy_that_was_written_by_hand_is_read(document: dict[str, object]) -> None:
+def test_any_policy_that_was_written_manually_is_parsed(document: dict[str, object]) -> None:
     assert note_in(document).generation >= 1
     assert not is_same(document, build_access("photos", locks=None))
     assert is_intent(document, "photos") in {True, False}
