@@ -256,7 +256,7 @@ def _check_creator(request: _Request) -> None:
     request.identity.withdraw_intent(request.bucket)
     if tags:
         raise _not_ours(request.bucket)
-    raise NotReady(f"bucket {request.bucket} was made by another while it was to be made for this claim", delay=1)
+    raise NotReady(f"bucket {request.bucket} was created by another while it was to be created for this claim", delay=5)
 
 
 def _settle(request: _Request) -> bool:

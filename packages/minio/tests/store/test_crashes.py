@@ -115,7 +115,7 @@ def test_a_bucket_that_another_party_creates_during_provisioning_stays_theirs(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Identity, "declare_intent", then_another)
-        with pytest.raises(NotReady, match="made by another"):
+        with pytest.raises(NotReady, match="created by another"):
             world.provisioner.provision(request)
     assert not backend.administrator.identity_exists(builders.intent(request))
     with pytest.raises(BucketExists):
