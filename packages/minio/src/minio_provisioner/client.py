@@ -53,7 +53,7 @@ def derive_one_key_at_a_time() -> None:
 
     What administrators send is encrypted with a key whose derivation takes 64 MiB by design, for a tenth of a second:
     a few workers at once would take more than a container may have. Only the derivation waits for its turn, and no
-    request: a store that doesn't answer holds up nobody.
+    request: a store that doesn't answer holds up no other claim.
     """
     sdk: Any = crypto
     with _PATCHING:
