@@ -124,7 +124,7 @@ class KeepsCredentials(AnsweredProvisioner):
     """Calls credentials revoked that work."""
 
     def revoke(self, ob: ObjectBucket) -> None:
-        del ob
+        assert ob.user_id  # and nothing else
 
 
 class LeavesBuckets(AnsweredProvisioner):
