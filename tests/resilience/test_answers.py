@@ -138,7 +138,7 @@ class NeverGetsOn(AnsweredProvisioner):
     """Has the core call again at once, for ever."""
 
     def delete(self, ob: ObjectBucket) -> None:
-        self._asked("delete", lambda: None)
+        self._asked("delete", lambda: ob)
         raise errors.PurgeUnfinished(0)
 
 
