@@ -80,7 +80,7 @@ class Transport:
     def __init__(self, address: Address, before_request: Callable[[], None], pool_size: int) -> None:
         self.address = address
         self._manager = _build_manager(address, pool_size)
-        fence_requests(self._manager, before_request)
+        fence_requests(self._manager, before_request, answer_seconds=None)  # watches do not end
 
     def send(self, request: Request, authorization: str) -> urllib3.BaseHTTPResponse:
         """Sends a request; exceptions of urllib3 are not translated."""
