@@ -73,6 +73,7 @@ def test_test_support_is_left_out(entries: dict[str, Entry]) -> None:
 def test_bytecode_is_that_of_what_a_start_imports(entries: dict[str, Entry]) -> None:
     compiled = {path for path in entries if path.endswith(".pyc")}
 
+    assert [path for path in compiled if not path.startswith(f"{HOME}bytecode/")] == []
     assert [path for path in compiled if "/libbucket/_run/" in path]
     assert [path for path in compiled if "/usr/lib/python3.13/json/" in path]
     assert "/usr/lib/python3.13/unittest/mock.py" in entries
