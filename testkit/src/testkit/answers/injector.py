@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from testkit.answers.adapter import REQUEST_ID
 from testkit.answers.catalogue import Kind
 from testkit.resilience.proxy import Fate, Instead, Meddler
 
@@ -215,7 +216,8 @@ class Injector(Meddler):
         known = self._before.get((name, request.target, request.signer))
         if lag.delay.body:
             body = lag.delay.body.encode()
-            return Instead(status=lag.delay.status, headers={"Content-Type": "application/json"}, body=body)
+            headers = {"Content-Type": "application/json", "x-amz-request-id": REQUEST_ID}
+            return Instead(status=lag.delay.status, headers=headers, body=body)
         if known is not None or not lag.delay.status:
             return known
         return self._render(code_answer(lag.delay.status, lag.delay.code), request)
