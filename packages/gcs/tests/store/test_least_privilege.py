@@ -27,17 +27,17 @@ STEWARD = "steward-of-the-test"
 class Steward:
     """An administrator of its own for the provisioner, whose permissions a test can cut."""
 
-    double: FakeGcs
+    fake: FakeGcs
     provisioner: Provisioner
 
     def may_everything_but(self, *without: str) -> None:
-        self.double.allow(STEWARD, set(PERMISSIONS) - set(without))
+        self.fake.allow(STEWARD, set(PERMISSIONS) - set(without))
 
 
 @pytest.fixture
-def steward(double: FakeGcs) -> Steward:
-    key = double.add_admin(STEWARD, PERMISSIONS)
-    return Steward(double, a_provisioner(double, key))
+def steward(fake: FakeGcs) -> Steward:
+    key = fake.add_admin(STEWARD, PERMISSIONS)
+    return Steward(fake, a_provisioner(fake, key))
 
 
 def test_the_readme_lists_permissions() -> None:
@@ -82,8 +82,8 @@ def _live_a_whole_life(world: World, steward: Steward) -> None:
     assert isinstance(application, HmacApplication)
     application.put(answer.bucket_name, "key", b"x")
     application.start_multipart(answer.bucket_name, "begun")
-    steward.double.store.buckets[answer.bucket_name].folders.add("managed/")
+    steward.fake.store.buckets[answer.bucket_name].folders.add("managed/")
     provisioner.delete(builders.recorded(answer, plain))
     provisioner.delete(builders.recorded(bound, request))
-    steward.double.knobs.absent_is_forbidden = True
+    steward.fake.knobs.absent_is_forbidden = True
     provisioner.delete(builders.recorded(bound, request))

@@ -1,4 +1,4 @@
-"""What the double remembers: accounts, keys, buckets, objects, uploads. No protocol and no permission is decided here.
+"""What the fake remembers: accounts, keys, buckets, objects, uploads. No protocol and no permission is decided here.
 
 Written from
 https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts#ServiceAccount
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Knobs:
-    """How far the double shows the delays and limits that Google has; all off by default.
+    """How far the fake shows the delays and limits that Google has; all off by default.
 
     Attributes:
         unknown_account_calls: for how many calls a fresh service account is unknown to everybody but who made it.
@@ -85,7 +85,7 @@ class Knobs:
 
 @dataclass
 class AccountKey:
-    """A key of a service account: the double keeps the public half only."""
+    """A key of a service account: the fake keeps the public half only."""
 
     id: str
     public: RSAPublicKey

@@ -35,7 +35,7 @@ EVERYTHING: Final = frozenset().union(*(ROLES[role] for role in _ADMIN_ROLES))
 
 
 class FakeGcs:
-    """A running double.
+    """A running fake.
 
     Attributes:
         store: what it remembers; look and turn, but let requests do the changes.
@@ -82,7 +82,7 @@ class FakeGcs:
 
 @contextmanager
 def fake_gcs() -> Iterator[FakeGcs]:
-    """Runs a double until the block ends."""
+    """Runs a fake until the block ends."""
     store = Store(PROJECT)
     handler = type("Handler", (_Handler,), {"store": store})
     with _Server(("127.0.0.1", 0), handler) as server:
