@@ -176,7 +176,7 @@ def test_a_healthy_key_is_not_replaced_for_a_stray_one(world: World, fake: FakeG
 
     again, answer = bound(world, "json-key")
     account = account_of(fake, answer)
-    new_key(fake.store, account, token_uri=fake.token_uri)
+    new_key(fake.store, account)
     assert world.provisioner.provision(again).connection == answer.connection
     assert account_of(fake, answer) is account
     assert len(account.keys) == 1, "the stray one is gone"
@@ -184,7 +184,6 @@ def test_a_healthy_key_is_not_replaced_for_a_stray_one(world: World, fake: FakeG
 
 def test_key_files_name_googles_token_endpoint_whatever_the_administrators_says(world: World, fake: FakeGcs) -> None:
     """An administrator's key may be older, or name an address of Private Service Connect."""
-    fake.knobs.google_token_uri = True
     again, answer = bound(world, "json-key")
     uid = account_of(fake, answer).uid
     assert "https://oauth2.googleapis.com/token" in held_by(answer).additional_secret_data[FILE_KEY].reveal()

@@ -11,18 +11,15 @@ import pytest
 import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from google.auth import crypt, jwt
 
 from testkit.gcs.backend import HmacApplication, JsonApplication
 from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.gcs.fake.server import PROJECT
+from testkit.gcs.raw import BUCKET, Caller, mint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AUDIENCE = "https://oauth2.googleapis.com/token"
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-BUCKET = "a-bucket"
 PLAIN = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
 
 
@@ -30,29 +27,6 @@ PLAIN = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1
 def fake() -> Iterator[FakeGcs]:
     with fake_gcs() as running:
         yield running
-
-
-class Caller:
-    """Raw requests with one token."""
-
-    def __init__(self, fake: FakeGcs, key: str) -> None:
-        self.fake, self.key = fake, json.loads(key)
-        self.email: str = self.key["client_email"]
-        self.token = mint(fake, self.key).json().get("access_token", "")
-
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        url = self.fake.url + path
-        return requests.request(method, url, params=query, json=body, headers=headers, timeout=10)
-
-    def accounts(self, path: str = "", method: str = "GET", body: object = None) -> requests.Response:
-        return self.ask(method, f"/v1/projects/{self.fake.project}/serviceAccounts{path}", body)
-
-    def hmac(self, path: str = "", method: str = "GET", body: object = None, **query: str) -> requests.Response:
-        return self.ask(method, f"/storage/v1/projects/{self.fake.project}/hmacKeys{path}", body, **query)
-
-    def iam(self, body: object = None, **query: str) -> requests.Response:
-        return self.ask("PUT" if body else "GET", f"/storage/v1/b/{BUCKET}/iam", body, **query)
 
 
 @pytest.fixture
@@ -78,15 +52,6 @@ def bucket(admin: Caller) -> dict[str, Any]:
 def hmac_key(admin: Caller) -> dict[str, Any]:
     found: dict[str, Any] = admin.hmac("", "POST", serviceAccountEmail=admin.email).json()
     return found
-
-
-def mint(fake: FakeGcs, key: dict[str, str], **claims: object) -> requests.Response:
-    now = int(time.time())
-    payload = {"iss": key["client_email"], "aud": AUDIENCE, "iat": now, "exp": now + 3600, "scope": SCOPE, **claims}
-    signer = crypt.RSASigner.from_service_account_info(key)
-    assertion = jwt.encode(signer, payload)
-    grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-    return requests.post(fake.token_uri, {"grant_type": grant, "assertion": assertion}, timeout=10)
 
 
 def s3(fake: FakeGcs, key: dict[str, Any], **options: Any) -> Any:
@@ -161,7 +126,7 @@ class TestAccounts:
         path = f"/{made.json()['email']}/keys"
         assert "privateKeyData" in admin.accounts(path, "POST", {}).json()
         (listed,) = admin.accounts(path + "?keyTypes=USER_MANAGED").json()["keys"]
-        assert set(listed) == {"name", "keyType"}
+        assert set(listed) == {"name", "keyType", "validAfterTime", "validBeforeTime"}
         assert fake.store.accounts[made.json()["email"]].keys
 
     def test_there_are_ten_keys_at_most(self, admin: Caller) -> None:

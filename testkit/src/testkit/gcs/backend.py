@@ -177,7 +177,7 @@ class JsonApplication(Application):
 
     def __init__(self, *, endpoint: str, key: str, project: str) -> None:
         self._url = endpoint
-        self.credentials = _credentials(key)
+        self.credentials = _credentials(key, f"{endpoint}/oauth2/token")
         self.client = storage.Client(
             project=project, credentials=self.credentials, client_options={"api_endpoint": endpoint}
         )
@@ -285,10 +285,17 @@ class OfflineCredentials(service_account.Credentials):
         self.apply(headers)  # type: ignore[no-untyped-call]
 
 
-def _credentials(key: str) -> google.auth.credentials.Credentials:
-    """What an application makes of its Secret; one that holds no key sends what it has, and Google refuses that."""
+def _credentials(key: str, token_uri: str) -> google.auth.credentials.Credentials:
+    """What an application makes of its Secret; one that holds no key sends what it has, and Google refuses that.
+
+    Args:
+        key: the key file. It names Google's own token endpoint, whatever API gave it out.
+        token_uri: the fake's.
+    """
     try:
-        found: OfflineCredentials = OfflineCredentials.from_service_account_info(json.loads(key))  # type: ignore[no-untyped-call]
+        found: OfflineCredentials = OfflineCredentials.from_service_account_info(
+            {**json.loads(key), "token_uri": token_uri}
+        )  # type: ignore[no-untyped-call]
     except ValueError:
         return oauth.Credentials(token="no-token")
     return found
