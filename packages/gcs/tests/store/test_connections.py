@@ -197,9 +197,11 @@ def test_the_project_of_the_class_wins_and_one_must_be_named(fake: FakeGcs) -> N
 
 
 def test_applications_are_told_the_endpoint(world: World, fake: FakeGcs) -> None:
-    endpoint = world.greenfield().answer.connection.endpoint
+    tenant = world.greenfield()
+    endpoint = tenant.answer.connection.endpoint
     assert f"http://{endpoint.bucket_host}:{endpoint.bucket_port}" == fake.url
-    assert endpoint.additional_config == {"BUCKET_SSL": "false", "BUCKET_ENDPOINT": fake.url}
+    url = f"gs://{tenant.bucket}"
+    assert endpoint.additional_config == {"BUCKET_SSL": "false", "BUCKET_ENDPOINT": fake.url, "BUCKET_URL": url}
     assert endpoint.region == "us"
 
 

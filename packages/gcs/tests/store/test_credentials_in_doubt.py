@@ -127,7 +127,7 @@ def test_a_list_of_keys_that_lags_behind_replaces_nothing(
     """IAM is eventually consistent: https://cloud.google.com/iam/docs/overview#consistency."""
     again, answer = bound(world, kind)
     monkeypatch.setattr("gcs_provisioner.identity.Identity.hmac_keys", lambda _: [])
-    monkeypatch.setattr("gcs_provisioner.identity.Identity.key_states", lambda _: {})
+    monkeypatch.setattr("gcs_provisioner.identity.Identity.key_states", lambda *_: {})
     assert world.provisioner.provision(again).connection == answer.connection
 
 
@@ -136,7 +136,7 @@ def test_a_claim_that_waits_for_its_permission_keeps_its_account_and_its_key(
     world: World, backend: GcsBackend, fake: FakeGcs, kind: str
 ) -> None:
     fake.knobs.grant_seconds = 1800
-    hasty = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, key=0.0))
+    hasty = a_provisioner(fake, backend.admin_key)
     request = world.request(parameters={"credentials": kind})
     made = set()
     for _ in range(30):
@@ -159,7 +159,7 @@ def test_a_lost_secret_remakes_the_account_once_and_then_waits(
     again, answer = bound(world, "json-key")
     fake.knobs.grant_seconds = 120
     fake.clock.turn(3000)
-    hasty = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, key=0.0))
+    hasty = a_provisioner(fake, backend.admin_key)
     lost, uids = replace(again, credentials=None, credentials_unchanged=False), set()
     for _ in range(5):
         with pytest.raises(NotReady):

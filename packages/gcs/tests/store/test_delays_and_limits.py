@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreR
 from libbucket.testing import builders
 from libbucket.testing.conformance.cost import requests_of_each_verb
 from libbucket.testing.conformance.world import OBJECT, World, assert_refused, assert_shut_out, assert_works
-from testkit.gcs.backend import QUICK, GcsBackend, JsonApplication, a_provisioner
+from testkit.gcs.backend import GcsBackend, JsonApplication, a_provisioner
 
 if TYPE_CHECKING:
     from testkit.gcs.fake import FakeGcs
@@ -27,7 +26,7 @@ def test_a_fresh_account_that_stays_unknown_is_not_waited_for_for_ever(
     world: World, backend: GcsBackend, fake: FakeGcs
 ) -> None:
     fake.knobs.unknown_account_calls = 10**6
-    hasty = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, account=0.05))
+    hasty = a_provisioner(fake, backend.admin_key)
     request = world.request()
     with pytest.raises(NotReady, match="service account") as refused:
         hasty.provision(request)
@@ -77,7 +76,7 @@ def test_an_hmac_key_that_google_does_not_know_yet_is_waited_for(
     world: World, backend: GcsBackend, fake: FakeGcs
 ) -> None:
     fake.knobs.hmac_start_seconds = 30
-    hasty = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, key=0.05))
+    hasty = a_provisioner(fake, backend.admin_key)
     request = world.request()
     with pytest.raises(NotReady):
         hasty.provision(request)
@@ -90,7 +89,7 @@ def test_a_new_key_that_the_token_endpoint_does_not_know_yet_is_waited_for(
     world: World, backend: GcsBackend, fake: FakeGcs
 ) -> None:
     request = world.request(parameters={"credentials": "json-key"})
-    hasty = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, key=0.05))
+    hasty = a_provisioner(fake, backend.admin_key)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("testkit.gcs.fake.tokens.find_key", _only_of("provisioner"))
         with pytest.raises(NotReady):

@@ -91,11 +91,14 @@ def test_lists_lag_behind(fake: FakeGcs, admin: Caller) -> None:
     email = admin.accounts("", "POST", {"accountId": "account-1"}).json()["email"]
     admin.accounts(f"/{email}/keys", "POST", {})
     admin.hmac("", "POST", serviceAccountEmail=email)
-    lists = (lambda: admin.accounts(f"/{email}/keys?keyTypes=USER_MANAGED").json().get("keys", []),)
-    lists += (lambda: admin.hmac("", serviceAccountEmail=email).json()["items"],)
-    assert [len(each()) for each in lists] == [0, 0]
+
+    def listed() -> tuple[int, int]:
+        files = admin.accounts(f"/{email}/keys?keyTypes=USER_MANAGED").json().get("keys", [])
+        return len(files), len(admin.hmac("", serviceAccountEmail=email).json()["items"])
+
+    assert listed() == (0, 0)
     fake.clock.turn(5)
-    assert [len(each()) for each in lists] == [1, 1]
+    assert listed() == (1, 1)
 
 
 def test_keys_end_where_a_policy_says_so(fake: FakeGcs, admin: Caller) -> None:

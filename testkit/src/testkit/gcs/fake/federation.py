@@ -15,7 +15,6 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import parse_qs
 
-from testkit.gcs.fake.clock import spell
 from testkit.gcs.fake.model import Store, Token
 from testkit.gcs.fake.permissions import ROLES, Principal
 from testkit.gcs.fake.tokens import authenticate
@@ -61,7 +60,7 @@ def impersonate(store: Store, request: Request) -> Answer:
         raise ApiError(403, "forbidden", text, info="IAM_PERMISSION_DENIED")
     token, ends = "ya29.c." + secrets.token_urlsafe(24), store.clock.now() + timedelta(hours=1)
     store.tokens[token] = Token(account.email, account.uid, "", ends)
-    return json_answer({"accessToken": token, "expireTime": spell(ends)})
+    return json_answer({"accessToken": token, "expireTime": ends.strftime("%Y-%m-%dT%H:%M:%SZ")})
 
 
 def _has(bindings: list[dict[str, object]], who: Principal, permission: str) -> bool:

@@ -102,7 +102,7 @@ def _route(store: Store, request: Request, who: Principal, parts: list[str]) -> 
         case "POST", ["b"]:
             return _insert(store, request, who)
         case "GET", ["b"]:
-            return _list_buckets(store, who)
+            return _list_buckets(store, request, who)
         case "GET", ["b", name]:
             return json_answer(_show_bucket(require_bucket(store, who, "storage.buckets.get", name)))
         case "PATCH", ["b", name]:
@@ -199,9 +199,11 @@ def _check_settings(body: Json) -> None:
         raise ApiError(400, "invalid", "A retention policy can't be used with Object Versioning.")
 
 
-def _list_buckets(store: Store, who: Principal) -> Answer:
+def _list_buckets(store: Store, request: Request, who: Principal) -> Answer:
     require(store, who, "storage.buckets.list")
-    return json_answer({"kind": "storage#buckets", "items": [_show_bucket(each) for each in store.buckets.values()]})
+    prefix = request.query.get("prefix", "")
+    own = [each for each in store.buckets.values() if each.project == store.project and each.name.startswith(prefix)]
+    return json_answer({"kind": "storage#buckets", "items": [_show_bucket(each) for each in own]})
 
 
 def delete_bucket(store: Store, who: Principal, name: str) -> Answer:
