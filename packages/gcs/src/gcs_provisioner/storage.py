@@ -171,7 +171,10 @@ class Storage:
         with translated(self._call(permission)):
             project, prefix = (quote(each, safe="") for each in (self.clients.project, bucket))
             path = f"b?project={project}&prefix={prefix}&maxResults=1&fields=items(name)"
-            answer = ask_storage(self.clients, "GET", path, permission=permission)
+            try:
+                answer = ask_storage(self.clients, "GET", path, permission=permission)
+            except api.NotFound:
+                return False  # a project that does not exist has no buckets
             return any(each.get("name") == bucket for each in answer.get("items", []))
 
     def has_readable_policy(self, bucket: str) -> bool:
