@@ -316,7 +316,7 @@ class Identity:
         """The error for an account that has as many keys as it may have."""
         return QuotaExceeded(
             f"service account {self.email} has {others} {what}, and Google allows {MOST_KEYS}: use "
-            "credentials: workload-identity, which needs none, or another serviceAccount, or none",
+            "credentials: workload-identity-federation, which needs none, or another serviceAccount, or none",
             request_id=id_of(refusal) if refusal else "",
         )
 

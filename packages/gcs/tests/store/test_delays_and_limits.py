@@ -267,5 +267,5 @@ def test_a_bucket_of_another_project_is_somebody_elses(world: World, fake: FakeG
 def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
     costs = requests_of_each_verb(world)
 
-    said = {"provision": 10, "provision again": 5, "grant": 9, "is_intact": 1, "revoke": 14, "delete": 21}
+    said = {"provision": 10, "provision again": 5, "grant": 9, "is_intact": 1, "revoke": 14, "delete": 19}
     assert {verb: costs[verb] for verb in said} == said
