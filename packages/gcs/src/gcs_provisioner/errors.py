@@ -111,15 +111,18 @@ _DENIED_REASONS: Final = frozenset(
 
 # https://cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints
 _NO_KEYS: Final = (
-    "let the class say credentials: workload-identity-federation, which needs no key, or have the project exempted from "
-    "the constraint"
+    "let the class say credentials: workload-identity-federation, which needs no key, or have the project exempted "
+    "from the constraint"
+)
+_NO_ACCOUNTS: Final = (
+    "let the class say credentials: workload-identity-federation, or name an account by parameter serviceAccount"
 )
 _HELP: Final[Mapping[str, str]] = {
     "gcp.resourceLocations": "set parameter region to a location that it allows (Google's default is US)",
     "iam.disableServiceAccountKeyCreation": _NO_KEYS,
     "iam.managed.disableServiceAccountKeyCreation": _NO_KEYS,
-    "iam.disableServiceAccountCreation": "let the class say credentials: workload-identity-federation, or name an account by parameter serviceAccount",
-    "iam.managed.disableServiceAccountCreation": "let the class say credentials: workload-identity-federation, or name an account by parameter serviceAccount",
+    "iam.disableServiceAccountCreation": _NO_ACCOUNTS,
+    "iam.managed.disableServiceAccountCreation": _NO_ACCOUNTS,
     "storage.restrictAuthTypes": "let the class say credentials: json-key or workload-identity-federation",
     "storage.softDeletePolicySeconds": "set parameter softDeleteSeconds to a value that it allows",
     "gcp.restrictNonCmekServices": "set parameter kmsKeyName",
@@ -133,7 +136,7 @@ _HELP_BY_PERMISSION: Final[Mapping[str, str]] = {
     ),
     "storage.hmacKeys.create": _NO_KEYS,
     "iam.serviceAccountKeys.create": _NO_KEYS,
-    "iam.serviceAccounts.create": "let the class say credentials: workload-identity-federation, or name an account by parameter serviceAccount",
+    "iam.serviceAccounts.create": _NO_ACCOUNTS,
 }
 _GENERAL_HELP: Final = "compare the parameters of the class with the project's policies"
 
