@@ -99,7 +99,7 @@ class BoundedRequest(Request):  # type: ignore[misc,no-untyped-call,unused-ignor
 class TokensOnly(Credentials):  # type: ignore[misc,no-untyped-call,unused-ignore]
     """The administrator's credentials, as far as they are asked for tokens.
 
-    google-auth's own classes look something up in the background as well (regional access boundaries): with the
+    google-auth's own classes request something in the background as well (regional access boundaries): with the
     administrator's token, at an address that no parameter of a class can change, in a thread that outlives the verb.
     """
 
@@ -131,8 +131,8 @@ def _refresh(credentials: Credentials, request: Request) -> None:
 class _QuietClient(storage.Client):  # type: ignore[misc,unused-ignore]
     """A client that sends what it is told to, and nothing else.
 
-    Google's own looks at every bucket that it meets once more, for labels of traces, whether there are any or not: in
-    threads that outlive the verb, with time limits and retries of their own.
+    Google's own client reads every bucket that it meets once more, for labels of traces, whether there are any or not:
+    in threads that outlive the verb, with time limits and retries of their own.
     """
 
     def __init__(self, **options: Any) -> None:

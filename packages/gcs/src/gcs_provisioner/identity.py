@@ -108,7 +108,7 @@ class Identity:
         Raises:
             StoreRefused: an administrator has disabled the account. It stays so, and nothing is made for the claim: to
                 disable an account is how an incident is contained, and no new key may undo that.
-            RetrySlowly: the account was made for somebody else, or the class names one that is not there.
+            RetrySlowly: the account was made for another claim, or the class names one that is not there.
             QuotaExceeded: the project has as many accounts as it may have.
             NotReady: Google does not know the account everywhere yet.
         """
@@ -142,7 +142,7 @@ class Identity:
             try:
                 self._ask_to_create()
             except api.Conflict:
-                pass  # so it is there, and the administrator may not look at it
+                pass  # so it is there, and the administrator may not read it
             else:
                 return True
         raise refusal
@@ -151,7 +151,7 @@ class Identity:
         """Whether there is an account of this name, whosever it is.
 
         Raises:
-            AccessDenied: the administrator may not look at it, though it is there.
+            AccessDenied: the administrator may not read it, though it is there.
         """
         return self._find_listed() is not None
 
@@ -345,7 +345,7 @@ class Identity:
         """The account; where IAM does not say whether it is there, the project's list of accounts does.
 
         Raises:
-            AccessDenied: it is there, and the administrator may not look at it.
+            AccessDenied: it is there, and the administrator may not read it.
         """
         with translated(self._iam_call("iam.serviceAccounts.get")):
             try:
@@ -415,7 +415,7 @@ class Identity:
             return self._ask_settled("POST", ":getIamPolicy?options.requestedPolicyVersion=3", permission)
 
     def _write_policy(self, policy: dict[str, Any]) -> bool:
-        """False where somebody else wrote since."""
+        """False where another client wrote since."""
         permission = "iam.serviceAccounts.setIamPolicy"
         with translated(self._iam_call(permission)):
             try:

@@ -157,7 +157,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             self._withdraw(request, ob)
 
     def is_intact(self, options: BucketOptions) -> bool:
-        """One request by the claim's own key, or a look at the bucket's policy where it has none."""
+        """One request by the claim's own key, or the bucket's policy where it has none."""
         with self._request(options) as request:
             if options.credentials is None:
                 return False

@@ -72,7 +72,7 @@ class Storage:
 
         Raises:
             BucketNotFound: there is none of that name in all of Google.
-            AccessDenied: it is somebody else's, or the administrator may not look.
+            AccessDenied: it belongs to another project, or the administrator may not read it.
         """
         with translated(self._call("storage.buckets.get")):
             try:
@@ -275,7 +275,7 @@ class Storage:
     def _write_policy(
         self, bucket: str, read: Policy, wanted: list[Binding], *, is_last: bool
     ) -> api.GoogleAPICallError | None:
-        """Writes the policy; gives the refusal where somebody else may have written since.
+        """Writes the policy; gives the refusal where another client may have written since.
 
         Google answers 412 to a lost race and to what an organisation policy forbids, with the same reason. A policy
         that was read again with the etag that was refused before has not been written by others.

@@ -1,4 +1,4 @@
-"""Google Cloud Storage keeps every promise of the conformance suite, with either kind of key."""
+"""Google Cloud Storage passes the conformance suite, with either kind of key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TestGcsJsonKey(Conformance):
 
 
 class TestGcsBoth(Binding, Failures):
-    """Claims with both kinds of key; the other promises hold for each kind alone."""
+    """Claims with both kinds of key; the other groups are tested for each kind alone."""
 
     @pytest.fixture
     def backend(self, fake: FakeGcs) -> GcsBackend:

@@ -50,7 +50,7 @@ ADMIN = {"secretName": "admin", "secretNamespace": "gcs"}
 
 
 def refused_by_all(provisioner: GcsProvisioner, *, looks: bool = True, **parameters: str) -> list[ProvisionerError]:
-    """What each verb says, and a look too, which asks by the claim's key and needs no administrator."""
+    """What each verb says, and the drift check, which asks by the claim's key and needs no administrator."""
     request = builders.options(parameters={**ADMIN, **parameters}, credentials=builders.access_keys())
     record = builders.intent(request)
     errors = []
@@ -276,7 +276,7 @@ def test_an_endpoint_that_is_never_reached_has_asked_for_tokens_only(
     errors = refused_by_all(provisioner, endpoint=url, iamEndpoint=url)
     assert len(errors) == 5
     assert [each.partition("?")[0] for each in fake.calls()] == ["POST /oauth2/token"] * fence.asked
-    assert fence.asked == 4, "a look has no token"
+    assert fence.asked == 4, "a drift check has no token"
 
 
 def test_the_fence_is_asked_for_each_request_of_every_verb(world: World, fake: FakeGcs, backend: GcsBackend) -> None:

@@ -180,7 +180,7 @@ def test_a_location_that_a_policy_forbids_is_named_with_its_parameter(world: Wor
 
 
 def test_a_policy_write_that_is_refused_for_good_is_no_race(world: World, fake: FakeGcs) -> None:
-    """Domain restricted sharing, for a member that was in the bucket's policy before anybody asked us."""
+    """Domain restricted sharing, for a member that was in the bucket's policy before the first grant."""
     bucket = world.foreign_bucket()
     first = world.brownfield(bucket)
     binding = {"role": "roles/storage.objectViewer", "members": ["user:jane@elsewhere.example"]}

@@ -120,7 +120,7 @@ def test_another_kubernetes_account_of_the_claim_replaces_the_first(world: World
     assert_refused("the first account", lambda: pod(fake, "one").list_keys(answer.bucket_name))
 
 
-def test_a_look_sees_whether_the_permission_stands(world: World, fake: FakeGcs) -> None:
+def test_a_drift_check_sees_whether_the_permission_stands(world: World, fake: FakeGcs) -> None:
     request = world.request(parameters=FEDERATION)
     answer = bind(world, request)
     again = builders.again(request, answer)

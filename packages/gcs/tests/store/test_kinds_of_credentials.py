@@ -107,7 +107,7 @@ def test_a_claim_names_its_kubernetes_service_account(world: World, fake: FakeGc
     assert member.endswith("[conformance/uploader]")
 
 
-def test_a_look_at_a_claim_without_keys_sees_whether_its_permission_stands(world: World, fake: FakeGcs) -> None:
+def test_a_drift_check_without_keys_sees_whether_the_permission_stands(world: World, fake: FakeGcs) -> None:
     request = world.request(parameters=WORKLOAD)
     answer = bind(world, request)
     again = builders.again(request, answer)

@@ -1,4 +1,4 @@
-"""Everything that can be raised becomes an answer of the core's, and says what to mend."""
+"""Everything that can be raised becomes an error of the core's, and says how to fix it."""
 
 from __future__ import annotations
 

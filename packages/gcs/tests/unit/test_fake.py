@@ -1,4 +1,4 @@
-"""The fake is no kinder than Google: each test names the page of Google's reference that its behaviour is from."""
+"""The fake is never more permissive than Google: each test names the page that its behaviour is from."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class TestTokens:
         ids=["audience", "expired", "too long", "future", "issuer", "scope"],
     )
     def test_every_claim_of_an_assertion_is_checked(self, fake: FakeGcs, claims: dict[str, object]) -> None:
-        key = json.loads(fake.add_admin("somebody"))
+        key = json.loads(fake.add_admin("an-account"))
         assert mint(fake, key).status_code == 200
         refused = mint(fake, key, **claims)
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")

@@ -87,7 +87,7 @@ def test_on_a_shared_account_each_claim_lets_in_its_own() -> None:
 def test_edits_leave_what_they_were_given_as_it_is() -> None:
     before = [{"role": OBJECTS_ROLE, "members": [MEMBER]}]
     withdraw(before, OURS)
-    grant(before, "somebody@p.iam.gserviceaccount.com")
+    grant(before, "another@p.iam.gserviceaccount.com")
     assert before == [{"role": OBJECTS_ROLE, "members": [MEMBER]}]
 
 

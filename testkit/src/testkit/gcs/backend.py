@@ -287,7 +287,7 @@ def plain(method: str, url: str, data: bytes | None = None) -> bytes:
 
 
 class OfflineCredentials(service_account.Credentials):
-    """Without the look at iamcredentials.googleapis.com that google-auth takes in the background."""
+    """Without the request to iamcredentials.googleapis.com that google-auth sends in the background."""
 
     def before_request(self, request: Any, method: str, url: str, headers: Any) -> None:
         if not self.valid:
@@ -312,7 +312,7 @@ def _credentials(key: str, token_uri: str) -> google.auth.credentials.Credential
 
 
 class GcsAdministrator(Administrator):
-    """The view of somebody who may do everything in the project; identities are looked at in the fake itself."""
+    """An administrator who may do everything in the project; identities are read from the fake itself."""
 
     def __init__(self, fake: FakeGcs) -> None:
         self.fake = fake
@@ -378,7 +378,7 @@ class GcsAdministrator(Administrator):
             target.patch(retry=None)
             return
         with self.fake.store.lock:
-            for bindings in self._policies(bucket) or [self._let_somebody_in(bucket)]:
+            for bindings in self._policies(bucket) or [self._let_another_in(bucket)]:
                 member = f"serviceAccount:{_POOL}[conformance/{value}]"
                 bindings[:] = [{"role": "roles/iam.workloadIdentityUser", "members": [member]}]
 
@@ -389,7 +389,7 @@ class GcsAdministrator(Administrator):
         emails = {each.partition(":")[2].partition("#")[0] for each in members if each.startswith("serviceAccount:")}
         return [store.accounts[each].policy.bindings for each in sorted(emails) if each in store.accounts]
 
-    def _let_somebody_in(self, bucket: str) -> list[Json]:
+    def _let_another_in(self, bucket: str) -> list[Json]:
         """An account that has nothing to do with any claim."""
         email = json.loads(self.fake.add_admin(f"made-by-hand-{len(self.fake.store.accounts)}", ()))["client_email"]
         account = self.fake.store.accounts[email]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 class Clock:
     """Tells the time. What the fake dates itself goes by it: states of keys, ends of tokens.
 
-    Requests are dated by the wall clock of whoever sends them, so their dates are checked against that.
+    Requests are dated by the wall clock of their sender, so their dates are checked against that.
     """
 
     def __init__(self) -> None:

@@ -45,7 +45,7 @@ from testkit.gcs.fake.wire import Answer, ApiError, Request, json_answer
 
 BATCH_LIMIT: Final = 100
 HMAC_LIMIT: Final = 10
-FOREIGN: Final = "somebody-elses"
+FOREIGN: Final = "another-project"
 """The one other project that the fake has."""
 OTHER_NUMBER: Final = "987654321"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")

@@ -42,7 +42,7 @@ class Knobs:
         iam_writes: how many requests in a minute may change something in IAM; None for any number.
         key_expiry_seconds: `constraints/iam.serviceAccountKeyExpiryHours`, in seconds; None where it is not set.
         unknown_account_calls: for how many calls a fresh service account is unknown to everybody but who made it.
-        conflicting_policy_writes: every other write of a policy finds that somebody was faster.
+        conflicting_policy_writes: every other write of a policy finds that another client was faster.
         throttled_calls: how many of the next calls are answered with 429.
         retry_after: what those answers say; None leaves the header out.
         hmac_start_seconds: how long a new HMAC key is unknown.
@@ -55,7 +55,7 @@ class Knobs:
         hmac_forbidden: an organisation policy forbids HMAC keys only (`storage.restrictAuthTypes`).
         allowed_locations: where an organisation policy lets buckets be; None for anywhere.
         foreign_members: beginnings of members that domain restricted sharing keeps out of every policy.
-        absent_is_forbidden: an account that does not exist is 403 and not 404, whoever asks.
+        absent_is_forbidden: an account that does not exist is 403 and not 404, for every caller.
         hidden_account_calls: for how many calls a fresh account is 403, to who made it as well.
         grant_seconds: how long a new member of a bucket's policy is not let in yet.
         withdraw_seconds: how long a member that was taken out of a bucket's policy is still let in.

@@ -121,7 +121,7 @@ def is_allowed(store: Store, who: Principal, permission: str, bucket: Bucket | N
 
 
 def require(store: Store, who: Principal, permission: str, bucket: Bucket | None = None, name: str = "") -> None:
-    """Raises 401 for nobody, 403 for somebody, where `is_allowed` says no."""
+    """Raises 401 for anonymous callers, 403 for others, where `is_allowed` says no."""
     if is_allowed(store, who, permission, bucket, name):
         return
     if who.is_anonymous:
@@ -189,7 +189,7 @@ def _reordered(binding: Json) -> Json:
 
 
 def show_policy(store: Store, policy: Policy, *, version: int) -> Json:
-    """A policy as getIamPolicy shows it: whoever asks for less than version 3 sees no condition."""
+    """A policy as getIamPolicy shows it: a request for less than version 3 sees no condition."""
     bindings = []
     for binding in policy.bindings:
         shown = {**binding, "members": [_show(store, member) for member in binding["members"]]}

@@ -39,7 +39,7 @@ class FakeGcs:
     """A running fake.
 
     Attributes:
-        store: what it remembers; look and turn, but let requests do the changes.
+        store: what it remembers; to be read and set, while requests do the changes.
         url: where it listens.
     """
 
@@ -103,7 +103,7 @@ class FakeGcs:
         return member
 
     def calls(self) -> list[str]:
-        """`METHOD /path` of every request since the last look."""
+        """`METHOD /path` of every request since the last call."""
         with self.store.lock:
             found, self.store.calls = self.store.calls, []
         return found
