@@ -57,13 +57,11 @@ class Patience:
         connect: for a connection.
         read: for the next bytes of an answer.
         purge: for removing objects, before the core calls again.
-        turn: between two requests that make or delete a bucket of the same project: see `Pace`.
     """
 
     connect: float = 5.0
     read: float = 30.0
     purge: float = 20.0
-    turn: float = 2.1
 
 
 class Verdict(Enum):
@@ -260,7 +258,7 @@ class Connector:
     ) -> None:
         self._patience = patience
         self._fence = fence
-        self._pace = Pace(patience.turn, now)
+        self._pace = Pace(now)
         # To load a private key is to prove it, which takes 55 ms of a processor: as long as several requests.
         self._loaded: dict[bytes, service_account.Credentials] = {}
         self._lock = threading.Lock()

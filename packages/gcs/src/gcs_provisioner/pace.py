@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MOST_TURNS: Final = 10_000
+_MARGIN: Final = 0.1
+"""Seconds: requests do not all take the same time to arrive."""
 _LATE: Final = timedelta(minutes=5)
 
 
@@ -24,28 +26,35 @@ class Pace:
     """One per process; its methods may be called from several threads.
 
     Args:
-        seconds: between two turns.
         now: the clock.
     """
 
-    def __init__(self, seconds: float, now: Callable[[], datetime]) -> None:
-        self._between = timedelta(seconds=seconds)
+    def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._next: dict[Hashable, datetime] = {}
         self._last: dict[Hashable, datetime] = {}
         self._turns: OrderedDict[Hashable, datetime] = OrderedDict()
         self._lock = threading.Lock()
 
-    def seconds_left(self, project: Hashable, bucket: str) -> float:
-        """Takes the turn of this bucket; gives how many seconds it is away, and 0 if the request may be sent now."""
+    def seconds_left(self, project: Hashable, bucket: str, interval: float) -> float:
+        """Takes the turn of this bucket; gives how many seconds it is away, and 0 if the request may be sent now.
+
+        Args:
+            project: what has the rate.
+            bucket: whose turn it is.
+            interval: seconds between two turns; 0 for no rate.
+        """
+        if not interval:
+            return 0.0
+        between = timedelta(seconds=interval + _MARGIN)
         with self._lock:
             now, key = self._now(), (project, bucket)
             turn = self._turns.get(key)
             if turn is None or turn < now - _LATE:
                 turn = max(now, self._next.get(project, now))
-                self._next[project] = turn + self._between
+                self._next[project] = turn + between
                 self._turns[key] = turn
-            turn = max(turn, self._last.get(project, turn - self._between) + self._between)
+            turn = max(turn, self._last.get(project, turn - between) + between)
             if turn <= now:
                 del self._turns[key]
                 self._last[project] = now

@@ -62,6 +62,9 @@ _LONGEST_SOFT_DELETE: Final = 90 * 86400
 # https://cloud.google.com/storage/docs/authentication/managing-hmackeys: a change of state takes up to three minutes.
 _REVOCATION_SECONDS: Final = 180
 
+# https://cloud.google.com/storage/quotas#buckets: about one creation or deletion every two seconds and project.
+_SECONDS_PER_BUCKET: Final = 2
+
 _STORAGE_CLASSES: Final = frozenset({"STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"})
 
 
@@ -107,6 +110,7 @@ class Parameters:
         workload_project_number: the number of the project that the pool belongs to; empty for the bucket's.
         impersonated: e-mail address of the service account that the administrator's credentials act as; may be empty.
         revocation_seconds: how long an HMAC key, or a permission, may go on working after it was withdrawn.
+        seconds_per_bucket: between two requests that make or delete a bucket of the project; 0 for no such rate.
         warnings: what the author of the class should hear.
     """
 
@@ -127,6 +131,7 @@ class Parameters:
     workload_project_number: str = ""
     impersonated: str = ""
     revocation_seconds: int = _REVOCATION_SECONDS
+    seconds_per_bucket: int = _SECONDS_PER_BUCKET
     warnings: tuple[str, ...] = ()
 
     @property
@@ -198,6 +203,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
             reader, "impersonateServiceAccount", _ACCOUNT, "the e-mail address of a service account"
         ),
         revocation_seconds=_seconds(reader, "revocationSeconds", default=_REVOCATION_SECONDS),
+        seconds_per_bucket=_seconds(reader, "secondsPerBucket", default=_SECONDS_PER_BUCKET),
         warnings=reader.unknown(),
     )
     if parsed.kind is Kind.FEDERATION and parsed.service_account:

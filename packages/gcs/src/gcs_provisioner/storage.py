@@ -351,7 +351,9 @@ class Storage:
         return response
 
     def _take_turn(self, bucket: str) -> None:
-        left = self.clients.pace.seconds_left((self.clients.parameters.endpoint, self.clients.project), bucket)
+        parameters = self.clients.parameters
+        project = (parameters.endpoint, self.clients.project)
+        left = self.clients.pace.seconds_left(project, bucket, parameters.seconds_per_bucket)
         if left > 0:
             raise NotReady(
                 f"Google makes and deletes one bucket of a project every two seconds: the turn of bucket {bucket} "

@@ -51,7 +51,7 @@ def test_a_claim_lives_and_goes_at_googles_pace(world: World, backend: GcsBacken
     fake.knobs.turn_on()
     fake.clock.turn(600)
     provisioner = a_provisioner(fake, backend.admin_key, patience=Patience())
-    request = world.request(parameters={"credentials": kind})
+    request = world.request(parameters={"credentials": kind, "secondsPerBucket": "2"})
     began = time.monotonic()
     answers = []
     assert calls_until_done(fake, lambda: answers.append(provisioner.provision(request))) <= 8
@@ -82,7 +82,7 @@ def test_claims_take_turns_at_googles_rate_of_new_buckets(world: World, backend:
     fake.knobs.bucket_seconds = 2.0
     provisioner = a_provisioner(fake, backend.admin_key, patience=Patience())
     start, queue = fake.clock.now(), [(0.0, number) for number in range(12)]
-    requests, calls = [world.request() for _ in queue], 0
+    requests, calls = [world.request(parameters={"secondsPerBucket": "2"}) for _ in queue], 0
     while queue:
         due, number = heapq.heappop(queue)
         fake.clock.turn(max(0.0, due - (fake.clock.now() - start).total_seconds()))
@@ -146,7 +146,7 @@ def test_a_key_that_a_policy_ends_is_renewed_before_and_works_until_then(world: 
 def test_a_purge_does_not_search_for_locked_objects_each_time(world: World, backend: GcsBackend, fake: FakeGcs) -> None:
     tenant = world.greenfield(world.request(parameters={"revocationSeconds": "0"}))
     world.fill(tenant.bucket, 250)
-    hurried = a_provisioner(fake, backend.admin_key, patience=Patience(purge=0.0, turn=0.0))
+    hurried = a_provisioner(fake, backend.admin_key, patience=Patience(purge=0.0))
     fake.calls()
     rounds = 0
     while world.administrator.bucket_exists(tenant.bucket):

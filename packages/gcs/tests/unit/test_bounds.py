@@ -25,7 +25,7 @@ DEADLINE = 200
 PARAMETERS = [
     *("project", "region", "secretName", "secretNamespace", "storageClass", "kmsKeyName", "labels", "versioning"),
     *("softDeleteSeconds", "endpoint", "iamEndpoint", "serviceAccount", "credentials", "workloadIdentityPool"),
-    *("workloadIdentityProjectNumber", "impersonateServiceAccount"),
+    *("workloadIdentityProjectNumber", "impersonateServiceAccount", "secondsPerBucket"),
     *("revocationSeconds", "bucketName", "noSuchParameter"),
 ]
 HUGE = 200_000

@@ -44,8 +44,8 @@ REFUSALS = frozenset(
     {"AccessDenied", "AuthenticationRequired", "InvalidAccessKeyId", "InvalidSecurity", "SignatureDoesNotMatch"}
 )
 FILE_KEY = "GOOGLE_APPLICATION_CREDENTIALS_JSON"
-QUICK = Patience(turn=0.0)
-"""For tests, whose buckets are made faster than Google has it; the tests of turns have the default."""
+QUICK = Patience()
+"""Time limits of the tests."""
 
 _TIMEOUT = (5, 20)
 _POOL = "project-of-the-tests.svc.id.goog"
@@ -491,7 +491,8 @@ class GcsBackend(Backend):
 
 def class_parameters(fake: FakeGcs) -> dict[str, str]:
     """What a class for the fake has to say."""
-    return {"endpoint": fake.url, "iamEndpoint": fake.url, "secretName": "admin", "secretNamespace": "gcs"}
+    places = {"endpoint": fake.url, "iamEndpoint": fake.url, "secretName": "admin", "secretNamespace": "gcs"}
+    return {**places, "secondsPerBucket": "0"}
 
 
 def a_provisioner(fake: FakeGcs, admin_key: str, *, patience: Patience = QUICK) -> GcsProvisioner:

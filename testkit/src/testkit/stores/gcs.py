@@ -86,6 +86,8 @@ class GcsStore(Store):
         self.address = fake.url
         # At Google a deactivated HMAC key may work for three minutes, which is waited for. The fake stops it at once.
         self.parameters = {"endpoint": fake.url, "iamEndpoint": fake.url, "revocationSeconds": "0"}
+        # So is Google's rate of two seconds for each bucket: the fake has none, unless it is told to.
+        self.parameters["secondsPerBucket"] = "0"
         self.admin_secret = {"key.json": fake.add_admin("provisioner")}
         self._administrator = JsonApplication(
             endpoint=fake.url, key=fake.add_admin("administrator"), project=fake.project
