@@ -162,6 +162,7 @@ class Identity:
 
     def remove(self) -> None:
         """Removes the account with its keys and its policy; one that is gone is fine."""
+        self.unfinished.forget(self.email, self.owner.uid)
         with translated(self._iam_call("iam.serviceAccounts.delete")):
             try:
                 self._ask("DELETE", "", "iam.serviceAccounts.delete")

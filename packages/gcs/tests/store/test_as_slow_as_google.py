@@ -204,3 +204,12 @@ def test_a_neighbour_with_the_name_of_another_claims_bucket_is_refused(world: Wo
     tenant = world.tenant(greenfield=True)
     with pytest.raises(BucketExists):
         world.provisioner.provision(world.request(bucket=tenant.bucket))
+
+
+def test_a_secret_that_is_lost_within_seconds_is_replaced(world: World, fake: FakeGcs) -> None:
+    """The account that is removed then was young, and IAM answers 403 for it: that says nothing about the next one."""
+    request = world.request(parameters={"credentials": "json-key"})
+    answer = world._patiently(world.provisioner.provision, request)
+    fake.knobs.absent_is_forbidden = True
+    lost = replace(builders.again(request, answer), credentials=None, credentials_unchanged=False)
+    assert calls_until_done(fake, lambda: world.provisioner.provision(lost)) == 1
