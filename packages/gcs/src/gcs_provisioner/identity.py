@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from google.api_core import exceptions as api
+from google.cloud.storage.hmac_key import HMACKeyMetadata
 
 from gcs_provisioner.client import ask_iam
 from gcs_provisioner.errors import Call, constraint_of, id_of, reason_of, translated
@@ -34,8 +35,6 @@ from libbucket import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from google.cloud.storage.hmac_key import HMACKeyMetadata
 
     from gcs_provisioner.client import Clients
     from gcs_provisioner.unfinished import Unfinished
@@ -204,6 +203,16 @@ class Identity:
                 )
             except api.NotFound:
                 return []
+
+    def find_hmac(self, access_id: str) -> HMACKeyMetadata | None:
+        """One HMAC key, also where the list does not show it yet; None where it was deleted."""
+        key = HMACKeyMetadata(self.clients.storage, access_id=access_id, project_id=self.clients.project)
+        with translated(self._storage_call("storage.hmacKeys.get")):
+            try:
+                key.reload(**self.clients.bounds)
+            except api.NotFound:
+                return None
+        return None if key.state == "DELETED" else key
 
     def create_hmac(self) -> AccessKeys:
         """Makes an HMAC key.

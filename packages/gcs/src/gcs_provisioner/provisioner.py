@@ -280,7 +280,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             self._stop_hmac(request, state[HMAC_STATE])
 
     def _stop_hmac(self, request: Request, only: str | None) -> None:
-        keys = [each for each in request.identity.hmac_keys() if only in {None, each.access_id}]
+        keys = request.identity.hmac_keys() if only is None else filter(None, [request.identity.find_hmac(only)])
         pending = request.identity.withdraw_hmac(keys, self._services.now())
         if pending:
             raise NotReady(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -213,3 +214,13 @@ def test_a_secret_that_is_lost_within_seconds_is_replaced(world: World, fake: Fa
     fake.knobs.absent_is_forbidden = True
     lost = replace(builders.again(request, answer), credentials=None, credentials_unchanged=False)
     assert calls_until_done(fake, lambda: world.provisioner.provision(lost)) == 1
+
+
+def test_a_key_that_lists_do_not_show_yet_is_stopped(world: World, fake: FakeGcs) -> None:
+    """Of a shared account, whose keys do not go with it: https://cloud.google.com/iam/docs/overview#consistency."""
+    shared = json.loads(fake.add_admin("shared-by-all", ()))["client_email"]
+    request = world.request(parameters={"serviceAccount": shared})
+    answer = world._patiently(world.provisioner.provision, request)
+    fake.knobs.list_lag_seconds = 10**6
+    world.revoke(builders.recorded(answer, request))
+    assert {each.state for each in fake.store.hmac_keys.values()} == {"DELETED"}

@@ -42,7 +42,7 @@ def steward(fake: FakeGcs) -> Steward:
 
 
 def test_the_readme_lists_permissions() -> None:
-    assert len(PERMISSIONS) == 25
+    assert len(PERMISSIONS) == 26
 
 
 def test_every_verb_works_with_the_role_of_the_readme(world: World, steward: Steward) -> None:
@@ -70,7 +70,7 @@ def _live_a_whole_life(world: World, steward: Steward) -> None:
     assert held is not None
     shared = {
         "serviceAccount": bound.additional_state["ServiceAccount"],
-        "credentials": "json-key",
+        "credentials": "both",
         "revocationSeconds": "0",
     }
     other = world.request(bucket=request.bucket_name, parameters=shared)

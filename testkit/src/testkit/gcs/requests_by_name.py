@@ -34,6 +34,7 @@ _JSON: Final = (
     ("POST", r"/batch/storage/v1", "storage.batch"),
     ("POST", r"/storage/v1/projects/[^/]+/hmacKeys", "storage.hmacKeys.create"),
     ("GET", r"/storage/v1/projects/[^/]+/hmacKeys", "storage.hmacKeys.list"),
+    ("GET", r"/storage/v1/projects/[^/]+/hmacKeys/[^/]+", "storage.hmacKeys.get"),
     ("PUT", r"/storage/v1/projects/[^/]+/hmacKeys/[^/]+", "storage.hmacKeys.update"),
     ("DELETE", r"/storage/v1/projects/[^/]+/hmacKeys/[^/]+", "storage.hmacKeys.delete"),
 )
