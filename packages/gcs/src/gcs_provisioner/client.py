@@ -6,6 +6,7 @@ limit, and nothing is tried again here: the core does that. Knows nothing of buc
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import threading
@@ -20,8 +21,8 @@ from xml.etree import ElementTree as ET
 import google.auth
 import requests
 from google.api_core import exceptions as api
+from google.auth import compute_engine, identity_pool, impersonated_credentials
 from google.auth import exceptions as auth
-from google.auth import identity_pool, impersonated_credentials
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
@@ -261,6 +262,7 @@ class Connector:
         self._pace = Pace(now)
         # To load a private key is to prove it, which takes 55 ms of a processor: as long as several requests.
         self._loaded: dict[bytes, service_account.Credentials] = {}
+        self._own: tuple[Credentials, str | None] | None = None
         self._lock = threading.Lock()
 
     @contextmanager
@@ -303,7 +305,7 @@ class Connector:
 
     def _administrator(self, parameters: Parameters, admin: Admin | None, request: Request) -> tuple[Credentials, str]:
         if admin is None:
-            credentials, project = google.auth.default(scopes=SCOPES, request=request)
+            credentials, project = self._find_own(request)
         elif admin.subject_file:
             source = {"file": admin.subject_file}
             external = {**admin.reveal(), "type": "external_account", "credential_source": source}
@@ -321,6 +323,17 @@ class Connector:
         if not found:
             raise InvalidParameters(["project is required: the administrator's credentials name none"])
         return TokensOnly(credentials), found
+
+    def _find_own(self, request: Request) -> tuple[Credentials, str]:
+        """The pod's own identity, and its project; one that the metadata server gives is searched for once."""
+        with self._lock:
+            found = self._own
+        if found is None:
+            found = google.auth.default(scopes=SCOPES, request=request)
+            if isinstance(found[0], compute_engine.Credentials):
+                with self._lock:
+                    self._own = found
+        return copy.copy(found[0]), found[1] or ""
 
     def _load(self, admin: Admin) -> service_account.Credentials:
         revealed = admin.reveal()
