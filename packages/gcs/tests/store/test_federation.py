@@ -11,9 +11,11 @@ import pytest
 from libbucket import AccessDenied, NotReady, RetrySlowly, StoreRefused
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import OBJECT, assert_refused
+from libbucket.testing.requests_watched import counted_requests
 from testkit.gcs.backend import TokenApplication, a_provisioner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from libbucket import BucketOptions, ObjectBucket
@@ -73,6 +75,22 @@ def test_it_asks_iam_for_nothing(world: World, fake: FakeGcs) -> None:
     world.provisioner.provision(builders.again(request, answer))
     world.delete(builders.recorded(answer, request))
     assert not [each for each in fake.calls() if "/v1/projects/" in each or "hmacKeys" in each]
+
+
+def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
+    request = world.request(parameters=FEDERATION)
+
+    def counted(verb: Callable[[], object]) -> int:
+        with counted_requests() as sent:
+            verb()
+        return len(sent)
+
+    bound: list[ObjectBucket] = []
+    assert counted(lambda: bound.append(bind(world, request))) == 8
+    again = builders.again(request, bound[0])
+    assert counted(lambda: world.provisioner.provision(again)) == 3
+    assert counted(lambda: world.provisioner.is_intact(again)) == 2  # type: ignore[attr-defined]
+    assert counted(lambda: world.delete(builders.recorded(bound[0], request))) == 10
 
 
 def test_the_first_call_gives_google_a_minute(world: World) -> None:
