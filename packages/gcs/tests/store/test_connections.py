@@ -169,7 +169,8 @@ def test_a_class_without_a_secret_on_a_pod_without_an_identity_says_so(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    # The variable NO_GCE_CHECK, which google-auth reads when it is imported.
+    monkeypatch.setattr("google.auth.compute_engine._metadata._NO_GCE_CHECK", True)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     request = builders.options(parameters={"endpoint": fake.url, "iamEndpoint": fake.url})
     with pytest.raises(AccessDenied, match="secretName"):
