@@ -53,7 +53,10 @@ class Answers:
     @contextmanager
     def _opened(self, choice: Choice, store: str, share: int) -> Iterator[Iterable[Trial]]:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            yield _trials(pool, choice, store, share)
+            try:
+                yield _trials(pool, choice, store, share)
+            finally:
+                pool.submit(_close).result()
 
 
 def table_of_invariants(results: Sequence[Result]) -> Table:
@@ -96,6 +99,12 @@ def _environment(store: str) -> Environment:
         adapter = _open.enter_context(ADAPTERS[store]())
         _environments[store] = _open.enter_context(trials.environment(adapter))
     return _environments[store]
+
+
+def _close() -> None:
+    """Stops the servers of this process."""
+    _environments.clear()
+    _open.close()
 
 
 def _cases(store: str) -> list[Case]:
