@@ -61,6 +61,7 @@ class Parameters:
     Attributes:
         account: name of the storage account.
         url: of the account's blob service, without a slash at the end.
+        is_emulated: the account is in the path of the URL: azurite, and never Azure itself.
         secret_name: name of the administrator's Secret; empty for the pod's own identity.
         secret_namespace: namespace of the administrator's Secret.
         authority_host: URL of the token authority; empty for the public one, or what the pod's environment says.
@@ -72,6 +73,7 @@ class Parameters:
 
     account: str
     url: str
+    is_emulated: bool
     secret_name: str
     secret_namespace: str
     authority_host: str
@@ -122,9 +124,11 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         reader.mistake("storageAccount", f"must be 3 to 24 lower-case letters and digits, not {_shown(account)}")
     secret_name, secret_namespace = reader.secret()
     delegated = reader.choice("credentials", frozenset({STORED_POLICY, USER_DELEGATION}), default=STORED_POLICY)
+    url, is_emulated = _account_url(reader, account)
     parsed = Parameters(
         account=account,
-        url=_account_url(reader, account),
+        url=url,
+        is_emulated=is_emulated,
         secret_name=secret_name,
         secret_namespace=secret_namespace,
         authority_host=reader.url("authorityHost"),
@@ -144,7 +148,7 @@ def build_store_id(given: Mapping[str, str]) -> str:
     Classes with keys go on while Entra ID is down. Takes whatever a class may hold, and raises nothing.
     """
     reader = _reader(given)
-    url = _account_url(reader, reader.text("storageAccount")).lower()
+    url = _account_url(reader, reader.text("storageAccount"))[0].lower()
     if reader.text("credentials") != USER_DELEGATION:
         return url
     return f"{url} with tokens of {reader.url('authorityHost').lower() or 'the default authority'}"
@@ -185,13 +189,13 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}...")
 
 
-def _account_url(reader: ParameterReader, account: str) -> str:
-    """Azure's own address of the account, or the given one, with the account in its path where that is the style."""
+def _account_url(reader: ParameterReader, account: str) -> tuple[str, bool]:
+    """Azure's own address of the account, or the given one; and whether the account is in its path."""
     url = reader.url("endpoint")
     path_style = reader.flag("pathStyle", default=_is_bare_address(url))
     if not url:
-        return f"https://{account}.blob.core.windows.net"
-    return f"{url}/{account}" if path_style else url
+        return f"https://{account}.blob.core.windows.net", False
+    return (f"{url}/{account}", True) if path_style else (url, False)
 
 
 def _is_bare_address(url: str) -> bool:

@@ -118,9 +118,8 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def delete(self, ob: ObjectBucket) -> None:
         """Removes the container with everything in it; see `Provisioner.delete`.
 
-        That is one call of Azure's, and it ends all access at once: policies are part of the container, and a
-        user-delegation SAS finds nothing any more. So nothing is withdrawn before, and where Azure refuses the call,
-        nothing has changed.
+        The container goes by one call of Azure's, and all access with it. Before that the stored access policies of
+        claims are removed: a container that is restored has its policies again, and their SAS would work.
         """
         with self._request(ob) as request:
             # A name that no container can have is of a claim that was refused: there is nothing to remove.
@@ -130,7 +129,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if not request.owns(found):
                 raise _not_ours(request.container)
             check_deletable(request.container, found)
-            request.storage.remove(request.container, found)
+            _remove(request, found)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """Removes a container that holds nothing; see `EmptyBucketDeleter.delete_empty`.
@@ -151,7 +150,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             check_ended(ob.additional_state, self._services.now())
             _check_empty(request)
             found = request.storage.find(request.container) or found  # its own change must not be in the way
-            request.storage.remove(request.container, found)
+            _remove(request, found)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the container that the class names; see `Provisioner.grant`."""
@@ -275,6 +274,14 @@ def _warn_of_deletion(container: str, found: Found, options: BucketOptions) -> t
         "account, or reclaimPolicy: Retain"
     )
     return (warning,)
+
+
+def _remove(request: _Request, found: Found) -> None:
+    """Removes the container, and before it the policies of claims where there may be some."""
+    if not request.parameters.delegated:
+        modified = request.policies.withdraw_all(request.container, found.modified)
+        found = replace(found, modified=modified)
+    request.storage.remove(request.container, found)
 
 
 def _check_empty(request: _Request) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from azure.storage.blob import AccessPolicy
 
-from azure_provisioner.policy import parse_time
+from azure_provisioner.policy import SKEW, parse_time
 from libbucket import NotReady, QuotaExceeded, RetrySlowly
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
 from testkit.azure.backend import a_provisioner, impatient
@@ -148,8 +148,8 @@ def test_a_sas_that_leaked_is_dead_when_its_secret_was_removed(world: World, bac
 def test_a_claim_that_can_not_get_its_secret_is_issued_no_more_than_two_signatures_an_hour(
     world: World, server: AzuriteServer
 ) -> None:
-    first = world.tenant(greenfield=True)
-    began = datetime.now(UTC)
+    began = datetime.now(UTC) - timedelta(minutes=65)  # a policy of a later time has not begun
+    first = world.bind(world.request(), greenfield=True, by=a_provisioner(server, now=lambda: began))
     stuck, issued = first, {_token(first)}
     for minute in range(0, 60, 5):
         now = began + timedelta(minutes=minute)
@@ -178,13 +178,13 @@ def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
     real = datetime.now(UTC).replace(microsecond=0)
     request = world.request(parameters={"expiry": "30d"})
     first = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real - timedelta(days=20)))
-    assert first.renew_at == real - timedelta(days=5)
+    assert first.renew_at == real - timedelta(days=5) - SKEW
     (before,) = backend.administrator.policies(first.bucket).values()
-    assert parse_time(_text(before.expiry)) == real + timedelta(days=10)
+    assert parse_time(_text(before.expiry)) == real + timedelta(days=10) - SKEW
     second = world.again(first, by=a_provisioner(server, now=lambda: real))
     (after,) = backend.administrator.policies(first.bucket).values()
-    assert parse_time(_text(after.expiry)) == real + timedelta(days=30)
-    assert second.renew_at == real + timedelta(days=15)
+    assert parse_time(_text(after.expiry)) == real + timedelta(days=30) - SKEW
+    assert second.renew_at == real + timedelta(days=15) - SKEW
     assert second.credentials.additional_secret_data == first.credentials.additional_secret_data
     with recorded_requests() as made:
         world.again(second, by=a_provisioner(server, now=lambda: real + timedelta(days=14)))

@@ -32,8 +32,14 @@ NOBODY = Acl(public_access="blob", policies=())
 
 
 def ours(days: float, permission: str = "racwdxltf") -> StoredPolicy:
-    expiry = (NOW + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return StoredPolicy(id=PREFIX + "1", permission=permission, expiry=expiry)
+    """One that ends in some days, and lasts ten."""
+    ends = NOW + timedelta(days=days)
+    start, expiry = (f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (ends - PARAMETERS.lifetime, ends))
+    return StoredPolicy(id=PREFIX + "1", permission=permission, start=start, expiry=expiry)
+
+
+NEW = ours(10 - 5 / 1440)
+"""One that is made now: it begins five minutes earlier, for clocks that differ from Azure's."""
 
 
 def test_a_new_policy_comes_last_and_leaves_everything_else() -> None:
@@ -41,7 +47,8 @@ def test_a_new_policy_comes_last_and_leaves_everything_else() -> None:
     assert changed == Acl(public_access="blob", policies=(OTHER, policy))
     assert policy.id.startswith(PREFIX)
     assert len(policy.id) <= 64
-    assert (policy.start, policy.permission, policy.expiry) == (None, "racwdxltf", "2026-11-13T10:00:00Z")
+    assert policy.permission == "racwdxltf"
+    assert (policy.start, policy.expiry) == ("2026-11-03T09:55:00Z", "2026-11-13T09:55:00Z")
 
 
 def test_a_policy_that_is_right_is_not_written_again() -> None:
@@ -49,17 +56,19 @@ def test_a_policy_that_is_right_is_not_written_again() -> None:
     assert decide_policy(acl, PREFIX, PARAMETERS, NOW) == (ours(6), None)
 
 
-@pytest.mark.parametrize("wrong", [ours(5), ours(-1), ours(11), ours(6, "rl"), replace(ours(6), expiry=None)])
-def test_a_policy_that_is_old_or_not_what_the_class_says_is_mended_where_it_stands(wrong: StoredPolicy) -> None:
+@pytest.mark.parametrize(
+    "wrong", [ours(5), ours(-1), ours(11), ours(6, "rl"), replace(ours(6), expiry=None), replace(ours(6), start=None)]
+)
+def test_a_policy_that_is_old_or_not_what_the_class_says_is_repaired_in_place(wrong: StoredPolicy) -> None:
     policy, changed = decide_policy(replace(NOBODY, policies=(wrong, OTHER)), PREFIX, PARAMETERS, NOW)
-    assert policy == ours(10)
-    assert changed == replace(NOBODY, policies=(ours(10), OTHER))
+    assert policy == NEW
+    assert changed == replace(NOBODY, policies=(NEW, OTHER))
 
 
 def test_a_second_policy_of_the_same_claim_goes() -> None:
     second = replace(ours(3), id=PREFIX + "2")
     acl = replace(NOBODY, policies=(ours(3), OTHER, second))
-    assert decide_policy(acl, PREFIX, PARAMETERS, NOW)[1] == replace(NOBODY, policies=(ours(10), OTHER))
+    assert decide_policy(acl, PREFIX, PARAMETERS, NOW)[1] == replace(NOBODY, policies=(NEW, OTHER))
 
 
 def test_a_full_container_takes_no_sixth_policy_but_keeps_its_five() -> None:
@@ -67,13 +76,19 @@ def test_a_full_container_takes_no_sixth_policy_but_keeps_its_five() -> None:
     with pytest.raises(QuotaExceeded, match="user-delegation-sas"):
         decide_policy(replace(NOBODY, policies=others), PREFIX, PARAMETERS, NOW)
     own = replace(NOBODY, policies=(*others[1:], ours(1)))
-    assert decide_policy(own, PREFIX, PARAMETERS, NOW)[0] == ours(10)
+    assert decide_policy(own, PREFIX, PARAMETERS, NOW)[0] == NEW
 
 
 def test_policies_of_others_stay_when_a_claim_leaves() -> None:
     acl = replace(NOBODY, policies=(OTHER, ours(3)))
     assert acl.without_claim(PREFIX) == replace(NOBODY, policies=(OTHER,))
     assert acl.without_claim(build_prefix("another")) is None
+
+
+def test_a_container_that_goes_keeps_policies_of_others_and_no_public_access() -> None:
+    acl = replace(NOBODY, policies=(OTHER, ours(3), replace(ours(3), id=build_prefix("obc-guest") + "1")))
+    assert acl.without_claims() == Acl(public_access=None, policies=(OTHER,))
+    assert replace(NOBODY, policies=(OTHER,)).without_claims() is None
 
 
 def test_a_policy_that_was_removed_never_comes_back_under_its_old_name() -> None:
@@ -135,6 +150,8 @@ def test_a_policy_is_replaced_twice_an_hour_and_no_more() -> None:
         ((ours(-1),), True),
         ((ours(11),), True),
         ((ours(6, "rl"),), True),
+        ((replace(ours(6), start=None),), False),
+        ((replace(ours(6), start="2026-11-04T10:00:00Z"),), True),
     ],
 )
 def test_a_policy_whose_end_is_moved_in_time_has_not_drifted(own: tuple[StoredPolicy, ...], is_drift: bool) -> None:
