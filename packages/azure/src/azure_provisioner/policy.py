@@ -30,6 +30,7 @@ MOST_POLICIES: Final = 5
 """Azure's limit per container: "Define a stored access policy", REST reference of Azure Storage."""
 
 ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
+ACCOUNT_NAME: Final = "AZURE_STORAGE_ACCOUNT_NAME"
 SAS_TOKEN: Final = "AZURE_STORAGE_SAS_TOKEN"  # noqa: S105 - the name of a key
 CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
 CONTAINER_URL: Final = "AZURE_STORAGE_CONTAINER_URL"
@@ -235,6 +236,7 @@ def build_secret(parameters: Parameters, container: str, sas: SecretStr) -> Mapp
     token = sas.reveal()
     return {
         ACCOUNT: SecretStr(parameters.account),
+        ACCOUNT_NAME: SecretStr(parameters.account),
         SAS_TOKEN: sas,
         CONNECTION_STRING: SecretStr(f"BlobEndpoint={parameters.url}/;SharedAccessSignature={token}"),
         CONTAINER_URL: SecretStr(f"{parameters.url}/{container}?{token}"),

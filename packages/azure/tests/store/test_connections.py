@@ -44,10 +44,10 @@ POD_VARIABLES = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FI
 OTHER_KEY = base64.b64encode(b"another key").decode()
 
 
-def test_every_key_of_the_secret_is_enough_by_itself(world: World, server: AzuriteServer) -> None:
+def test_every_form_of_the_sas_works_by_itself(world: World, server: AzuriteServer) -> None:
     tenant = world.tenant(greenfield=True)
     held = {name: value.reveal() for name, value in tenant.credentials.additional_secret_data.items()}
-    assert held["AZURE_STORAGE_ACCOUNT"] == server.account
+    assert held["AZURE_STORAGE_ACCOUNT"] == held["AZURE_STORAGE_ACCOUNT_NAME"] == server.account
     by_string = BlobServiceClient.from_connection_string(held["AZURE_STORAGE_CONNECTION_STRING"], **client_settings(""))
     by_url = ContainerClient.from_container_url(held["AZURE_STORAGE_CONTAINER_URL"], **client_settings(""))
     with by_string, by_url:

@@ -163,10 +163,11 @@ def test_nothing_held_is_nothing(held: Authentication | None) -> None:
     assert parse_held(held) is None
 
 
-def test_a_secret_has_the_four_forms_in_which_tools_take_a_sas() -> None:
+def test_a_secret_has_the_forms_in_which_tools_take_a_sas() -> None:
     data = {name: value.reveal() for name, value in build_secret(PARAMETERS, "photos", SecretStr("sig=x")).items()}
     assert data == {
         "AZURE_STORAGE_ACCOUNT": "account",
+        "AZURE_STORAGE_ACCOUNT_NAME": "account",
         "AZURE_STORAGE_SAS_TOKEN": "sig=x",
         "AZURE_STORAGE_CONNECTION_STRING": "BlobEndpoint=https://account.blob.core.windows.net/;SharedAccessSignature=sig=x",
         "AZURE_STORAGE_CONTAINER_URL": "https://account.blob.core.windows.net/photos?sig=x",

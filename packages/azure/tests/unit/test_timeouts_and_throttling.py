@@ -40,6 +40,7 @@ def attempt(verb: str, url: str) -> ProvisionerError:
     sas = "sv=1&si=obc-policy&sr=c&sig=x"
     held = {
         "AZURE_STORAGE_ACCOUNT": "account",
+        "AZURE_STORAGE_ACCOUNT_NAME": "account",
         "AZURE_STORAGE_SAS_TOKEN": sas,
         "AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint={url}/account/;SharedAccessSignature={sas}",
         "AZURE_STORAGE_CONTAINER_URL": f"{url}/account/{request.bucket_name}?{sas}",

@@ -298,7 +298,7 @@ class AzureBackend(Backend):
             Ability.IDENTITY_APART: "a stored access policy is part of its container",
         },
         unchecked={Check.COPY_SOURCE: "azurite lets everybody copy from the same account"},
-        public_data=frozenset({"AZURE_STORAGE_ACCOUNT"}),
+        public_data=frozenset({"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"}),
     )
 
     def __init__(self, server: AzuriteServer) -> None:
