@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
 
 
+_USER_AGENT: Final = f"libbucket-azure/{version('azure-provisioner')}"
 _SETTLE_SECONDS: Final = 30.0
 
 
@@ -142,6 +144,7 @@ def connect_as_claim(
 def _settings(parameters: Parameters, network: Network) -> dict[str, Any]:
     return {
         **_limits(network),
+        "user_agent": _USER_AGENT,  # tells our requests from others' in Azure's logs
         "permit_redirects": False,  # an account never sends elsewhere; and a SAS in the address would go along
         "raw_response_hook": lambda response: check_response(response, parameters.url),
     }

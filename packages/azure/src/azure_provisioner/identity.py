@@ -230,7 +230,7 @@ class StoredPolicies:
 
     def _edit(self, container: str, change: Callable[[Acl], Acl | None]) -> None:
         """Reads, changes and writes the container's ACL while holding its lease."""
-        with self._leased(container) as lease:
+        with self.leased(container) as lease:
             found = self._read(container)
             changed = change(found.acl)
             if changed is not None:
@@ -270,7 +270,12 @@ class StoredPolicies:
         return translate(error, self.clients.call("containers/read"))
 
     @contextmanager
-    def _leased(self, container: str) -> Iterator[BlobLeaseClient]:
+    def leased(self, container: str) -> Iterator[BlobLeaseClient]:
+        """The container's lease, for whoever edits what Azure writes as a whole.
+
+        Raises:
+            NotReady: another client holds it.
+        """
         lease = self._acquire(container)
         try:
             yield lease

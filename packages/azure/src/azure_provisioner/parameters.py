@@ -38,6 +38,7 @@ MOST_CHARACTERS: Final = 2048
 """Of one parameter, or of one key of the administrator's Secret: several times what any of them needs."""
 
 _DEFAULT_PERMISSIONS: Final = "racwdxltf"
+_PUBLIC_SUFFIX: Final = "core.windows.net"
 _MOST_SHOWN: Final = 64
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([dhm])")
@@ -125,6 +126,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     secret_name, secret_namespace = reader.secret()
     delegated = reader.choice("credentials", frozenset({STORED_POLICY, USER_DELEGATION}), default=STORED_POLICY)
     url, is_emulated = _account_url(reader, account)
+    permissions = _permissions(reader)
     parsed = Parameters(
         account=account,
         url=url,
@@ -133,9 +135,9 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         secret_namespace=secret_namespace,
         authority_host=reader.url("authorityHost"),
         delegated=delegated == USER_DELEGATION,
-        permissions=_permissions(reader),
+        permissions=permissions,
         lifetime=_lifetime(reader, delegated=delegated == USER_DELEGATION),
-        warnings=reader.unknown(),
+        warnings=(*reader.unknown(), *_doubts(permissions)),
     )
     _check_together(reader, parsed)
     reader.finish()
@@ -194,8 +196,12 @@ def _account_url(reader: ParameterReader, account: str) -> tuple[str, bool]:
     url = reader.url("endpoint")
     path_style = reader.flag("pathStyle", default=_is_bare_address(url))
     if not url:
-        return f"https://{account}.blob.core.windows.net", False
+        return _public_url(account), False
     return (f"{url}/{account}", True) if path_style else (url, False)
+
+
+def _public_url(account: str) -> str:
+    return f"https://{account}.blob.{_PUBLIC_SUFFIX}"
 
 
 def _is_bare_address(url: str) -> bool:
@@ -215,6 +221,17 @@ def _permissions(reader: ParameterReader) -> str:
     if not set(given) & {"r", "l"}:
         reader.mistake("permissions", "must hold r or l: credentials are tried before a claim gets them")
     return "".join(letter for letter in PERMISSIONS if letter in given)
+
+
+def _doubts(permissions: str) -> tuple[str, ...]:
+    """What the author of a class should hear of its letters."""
+    if "i" not in permissions:
+        return ()
+    warning = (
+        "permissions holds i: a claim may set immutability policies on its blobs, for up to 400 years, and then "
+        "neither claim nor container can be deleted"
+    )
+    return (warning,)
 
 
 def _lifetime(reader: ParameterReader, *, delegated: bool) -> timedelta:
@@ -256,25 +273,39 @@ def _account_key(secret: Mapping[str, SecretStr], parameters: Parameters, named:
     for name in (KEY, CONNECTION_STRING):
         if secret.get(name):
             value = secret[name].reveal().strip()
-            key = value if name == KEY else _key_in(value, parameters.account, named)
+            key = value if name == KEY else _key_in(value, parameters, named)
             if not _is_base64(key):
                 raise InvalidAdminSecret(f"{named}: key {name} holds no account key, which is base64 text")
             return SecretStr(key)
     return None
 
 
-def _key_in(connection_string: str, account: str, named: str) -> str:
+def _key_in(connection_string: str, parameters: Parameters, named: str) -> str:
     pairs = (part.partition("=") for part in connection_string.split(";"))
     found = {name.strip().lower(): value.strip() for name, _, value in pairs}
     if not found.get("accountkey"):
         raise InvalidAdminSecret(
             f"{named}: key {CONNECTION_STRING} holds no AccountKey; one with a shared access signature is not enough"
         )
-    if found.get("accountname", account) != account:
+    if found.get("accountname", parameters.account) != parameters.account:
         raise InvalidAdminSecret(
             f"{named}: key {CONNECTION_STRING} is of another account than parameter storageAccount says"
         )
+    _check_endpoint(found, parameters, named)
     return found["accountkey"]
+
+
+def _check_endpoint(found: Mapping[str, str], parameters: Parameters, named: str) -> None:
+    """Refuses a connection string of another cloud, where the class leaves it to the public one."""
+    if parameters.url != _public_url(parameters.account):
+        return
+    suffix = found.get("endpointsuffix") or _PUBLIC_SUFFIX
+    url = found.get("blobendpoint") or f"https://{parameters.account}.blob.{suffix}"
+    if url.rstrip("/").lower() != parameters.url:
+        raise InvalidAdminSecret(
+            f"{named}: key {CONNECTION_STRING} names another endpoint than {parameters.url}: have the StorageClass "
+            "name it by parameter endpoint"
+        )
 
 
 def _is_base64(text: str) -> bool:

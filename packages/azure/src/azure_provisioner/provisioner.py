@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 _CONTAINER_NAME: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")
 _SHORTEST_NAME, _LONGEST_NAME = 3, 63
+_SPECIAL_NAMES: Final = frozenset({"$root", "$web"})
+"""Containers that Azure makes, and that claims may be granted: "Naming and referencing containers"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the container that the class names; see `Provisioner.grant`."""
         with self._request(options) as request:
-            if not _is_name(request.container) or request.storage.find(request.container) is None:
+            if not _may_exist(request.container) or request.storage.find(request.container) is None:
                 raise BucketNotFound(f"container {request.container}, which the StorageClass names, does not exist")
             return self._give_access(request, options)
 
@@ -164,7 +166,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
         A user-delegation SAS can't be withdrawn: then this raises NotReady until the last one has ended.
         """
-        if _is_name(ob.bucket_name):
+        if _may_exist(ob.bucket_name):
             parameters = parse_parameters(ob.parameters)
             if not parameters.delegated or POLICY_STATE in ob.additional_state:
                 self._withdraw_policy(ob, parameters)
@@ -230,6 +232,10 @@ def _is_name(container: str) -> bool:
     return _SHORTEST_NAME <= len(container) <= _LONGEST_NAME and _CONTAINER_NAME.fullmatch(container) is not None
 
 
+def _may_exist(container: str) -> bool:
+    return container in _SPECIAL_NAMES or _is_name(container)
+
+
 def _check_name(container: str) -> None:
     if not _is_name(container):
         raise InvalidClaim(
@@ -260,8 +266,21 @@ def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool
     if not request.owns(found):
         raise _not_ours(request.container)
     if not request.of.owner.matches(found.metadata):
-        request.storage.stamp(request.container, {**found.metadata, **request.of.owner.ownership_tags()})
+        found = _take_over(request)
     return found, is_new
+
+
+def _take_over(request: _Request) -> Found:
+    """Writes ownership tags onto a container of another program.
+
+    Of several clusters that do so at once the first wins: Azure writes metadata without If-Match, but with a lease.
+    """
+    with request.policies.leased(request.container) as lease:
+        found = request.storage.find(request.container)
+        if found is None or not request.owns(found):
+            raise _not_ours(request.container)
+        request.storage.stamp(request.container, {**found.metadata, **request.of.owner.ownership_tags()}, lease)
+    return found
 
 
 def _warn_of_deletion(container: str, found: Found, options: BucketOptions) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from azure.storage.blob import ContainerClient
+    from azure.storage.blob import BlobLeaseClient, ContainerClient
 
     from azure_provisioner.client import Clients, Network
     from azure_provisioner.parameters import Parameters
@@ -100,10 +100,10 @@ class Storage:
                 return False
         return True
 
-    def stamp(self, container: str, metadata: Mapping[str, str]) -> None:
-        """Writes the container's metadata, all of it: Azure replaces what was there."""
+    def stamp(self, container: str, metadata: Mapping[str, str], lease: BlobLeaseClient) -> None:
+        """Writes the container's metadata, all of it: Azure replaces what was there. The lease must still be held."""
         with translated(self.clients.call("containers/write")):
-            self.clients.container(container).set_container_metadata(dict(metadata))
+            self.clients.container(container).set_container_metadata(dict(metadata), lease=lease)
 
     def try_sas(self, sas: SecretStr, container: str) -> Refusal | None:
         """Tries a claim's own SAS on its container: why it is refused; None where it is not.
@@ -122,8 +122,17 @@ class Storage:
             ProvisionerError: Azure did not say.
         """
         with translated(self.clients.call("containers/blobs/read")):
-            every = self.clients.container(container).list_blobs(include=_ANYTHING, results_per_page=1)
-            return next(iter(every), None) is None
+            try:
+                return self._lists_nothing(container, _ANYTHING)
+            except HttpResponseError as error:
+                if code_of(error) != "InvalidQueryParameterValue":
+                    raise
+                # A hierarchical namespace has no versions: "Blob Storage feature support".
+                return self._lists_nothing(container, [each for each in _ANYTHING if each != "versions"])
+
+    def _lists_nothing(self, container: str, kinds: list[str]) -> bool:
+        every = self.clients.container(container).list_blobs(include=kinds, results_per_page=1)
+        return next(iter(every), None) is None
 
     def remove(self, container: str, found: Found) -> None:
         """Removes the container with everything in it, at once; one that is gone, or going, is fine.

@@ -95,6 +95,25 @@ def test_a_neighbour_who_makes_the_container_between_our_look_and_ours_keeps_it(
     assert _metadata(backend, request.bucket_name) == {}
 
 
+def test_of_two_clusters_that_take_a_container_over_at_once_one_gets_it(world: World, backend: AzureBackend) -> None:
+    bucket = world.foreign_bucket()
+    first, second = (replace(world.request(bucket=bucket), taken_over=True) for _ in range(2))
+    with before_request("PUT lease", lambda: backend.provisioner().provision(first)), pytest.raises(BucketExists):
+        world.provisioner.provision(second)
+    assert first.owner.matches(_metadata(backend, bucket))
+
+
+def test_a_container_whose_lease_is_lost_is_not_stamped(world: World, backend: AzureBackend) -> None:
+    bucket = world.foreign_bucket()
+    request = replace(world.request(bucket=bucket), taken_over=True)
+    with (
+        before_request("PUT metadata", lambda: backend.administrator.break_lease(bucket)),
+        pytest.raises(NotReady),
+    ):
+        world.provisioner.provision(request)
+    assert _metadata(backend, bucket) == {}
+
+
 def test_another_worker_of_ours_that_makes_the_container_first_is_joined(world: World, backend: AzureBackend) -> None:
     request, other = world.request(), backend.provisioner()
     with before_request("PUT container", lambda: other.provision(request)):

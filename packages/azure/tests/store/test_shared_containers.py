@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from azure.storage.blob import AccessPolicy
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import AccessPolicy, ContainerClient
 
 from azure_provisioner.policy import SKEW, parse_time
-from libbucket import NotReady, QuotaExceeded, RetrySlowly
+from libbucket import InvalidClaim, NotReady, QuotaExceeded, RetrySlowly
+from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
-from testkit.azure.backend import a_provisioner, impatient
+from testkit.azure.backend import a_provisioner, client_settings, impatient
 from testkit.azure.requests import before_request, recorded_requests
 
 if TYPE_CHECKING:
@@ -57,6 +59,25 @@ def test_two_claims_bound_at_once_on_one_container_both_get_in_twenty_times(
         for tenant in tenants:
             assert tenant.application.list_keys(bucket)
         backend.administrator.purge_bucket(bucket)
+
+
+@pytest.mark.parametrize("name", ["$web", "$root"])
+def test_a_container_with_a_name_of_azures_own_is_granted_and_revoked(
+    world: World, backend: AzureBackend, name: str
+) -> None:
+    backend.administrator.make_bucket(name)
+    request = world.request(bucket=name)
+    granted = world.provisioner.grant(request)
+    url = granted.connection.authentication.additional_secret_data["AZURE_STORAGE_CONTAINER_URL"].reveal()
+    with ContainerClient.from_container_url(url, **client_settings("")) as application:
+        assert list(application.list_blobs()) == []
+        world.provisioner.revoke(builders.recorded(granted, request, greenfield=False))
+        with pytest.raises(HttpResponseError) as refused:
+            list(application.list_blobs())
+    assert refused.value.status_code == 403
+    with pytest.raises(InvalidClaim):
+        world.provisioner.provision(world.request(bucket=name))
+    backend.administrator.purge_bucket(name)
 
 
 def test_policies_of_others_and_public_access_are_written_back_as_they_were(
