@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy, generate_container_sas
 
-from azure_provisioner.errors import check_response, code_of, translate, translated
+from azure_provisioner.errors import check_response, code_of, request_id_in, translate, translated
 from azure_provisioner.policy import (
     SKEW,
     Acl,
@@ -266,7 +266,7 @@ class StoredPolicies:
     def _gone(self, error: ResourceNotFoundError, container: str) -> Exception:
         """What a 404 says: that there is no container, and not just that there is nothing at this address."""
         if code_of(error) in {"ContainerNotFound", "ResourceNotFound"}:
-            return _NoContainer(container)
+            return _NoContainer(container, request_id_in(error))
         return translate(error, self.clients.call("containers/read"))
 
     @contextmanager
@@ -418,8 +418,8 @@ def check_ended(state: Mapping[str, str], now: datetime) -> None:
 class _NoContainer(NotReady):
     """There is no such container (any more)."""
 
-    def __init__(self, container: str) -> None:
-        super().__init__(f"container {container} was deleted concurrently")
+    def __init__(self, container: str, request_id: str) -> None:
+        super().__init__(f"container {container} was deleted concurrently", request_id=request_id)
 
 
 def _as_they_are(acl: Acl) -> dict[str, AccessPolicy]:

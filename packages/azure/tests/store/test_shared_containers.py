@@ -68,6 +68,7 @@ def test_a_container_with_a_name_of_azures_own_is_granted_and_revoked(
     backend.administrator.make_bucket(name)
     request = world.request(bucket=name)
     granted = world.provisioner.grant(request)
+    assert granted.connection.authentication is not None
     url = granted.connection.authentication.additional_secret_data["AZURE_STORAGE_CONTAINER_URL"].reveal()
     with ContainerClient.from_container_url(url, **client_settings("")) as application:
         assert list(application.list_blobs()) == []
