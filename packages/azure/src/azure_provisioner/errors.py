@@ -41,7 +41,7 @@ BUSY_NAME_SECONDS: Final = 30.0
 _BAD_KEY = "Azure at {url} does not accept the credentials of {source}: replace them, or set the clock right ({code})"
 _DENIED = (
     "Azure at {url} refuses {source} the action {action}: the account key is another one, or the identity lacks the "
-    "role Storage Blob Data Contributor on the account, or the account's firewall shuts the provisioner out ({code})"
+    "role Storage Blob Data Contributor on the account, or the account's firewall blocks the provisioner ({code})"
 )
 _NO_ROLE = (
     "Azure at {url} refuses {source} the action {action}: its identity lacks the role Storage Blob Data Contributor on "

@@ -3,11 +3,11 @@
 Used by `provisioner`, as the administrator. Knows nothing of stamps. Every call may be repeated: what is there already
 is kept, what is gone already is success.
 
-Azure writes a container's access policies and its public access as a whole, so that two who edit at once would lose
+Azure writes a container's access policies and its public access as a whole, so that two concurrent editors would lose
 one of the edits. For this operation it honours no If-Match ("Set Container ACL" and "Specifying conditional headers for
 Blob service operations", REST reference: only If-Modified-Since and If-Unmodified-Since, in whole seconds). So an
 editor holds the container's lease meanwhile, and writes with the lease's id, which Azure checks in the same step; and
-with If-Unmodified-Since, for the edits of others, who know nothing of the lease. What remains: an edit by another
+with If-Unmodified-Since, for the edits of clients that do not take the lease. What remains: an edit by another
 client within the same second, between our reading and our writing.
 """
 
@@ -51,7 +51,7 @@ POLICY_STATE: Final = "AccessPolicy"
 EXPIRY_STATE: Final = "SasExpiry"
 
 LEASE_SECONDS: Final = 15
-"""The shortest lease that Azure gives: who dies holding one keeps others waiting no longer than this."""
+"""The shortest lease that Azure gives: a holder that dies blocks others for no longer than this."""
 
 _POLL_SECONDS: Final = (0.05, 0.3)
 _RETRY_SECONDS: Final = 5.0
@@ -149,7 +149,7 @@ class StoredPolicies:
             is_restored=has_drifted(acl, self.prefix, parameters, now),
         )
 
-    def withdraw(self, container: str, recorded: str) -> None:
+    def revoke(self, container: str, recorded: str) -> None:
         """Removes the claim's policy; the container and others' policies stay. A container that is gone is fine.
 
         One refusal proves nothing: each front end of Azure's keeps access policies in a cache of its own. So the
@@ -176,7 +176,7 @@ class StoredPolicies:
             if self.try_sas(self._sign(container, policy), container) is None:
                 raise NotReady(f"Azure still accepts a SAS of stored access policy {policy}", delay=_RETRY_SECONDS)
 
-    def withdraw_all(self, container: str, unmodified_since: datetime) -> datetime:
+    def remove_all(self, container: str, unmodified_since: datetime) -> datetime:
         """Removes the policies of all claims from a container that is about to be deleted.
 
         Else they would be valid again in a container that is restored ("Restore Container": with its properties). No
@@ -271,7 +271,7 @@ class StoredPolicies:
 
     @contextmanager
     def leased(self, container: str) -> Iterator[BlobLeaseClient]:
-        """The container's lease, for whoever edits what Azure writes as a whole.
+        """The container's lease, for a client that edits what Azure writes as a whole.
 
         Raises:
             NotReady: another client holds it.
@@ -297,7 +297,7 @@ class StoredPolicies:
                         raise
                     if time.monotonic() > deadline:
                         raise self._lease_taken(container) from error
-                time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - spreads those who wait, hides nothing
+                time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter
 
     def _lease_taken(self, container: str) -> Exception:
         lease = self.clients.container(container).get_container_properties().lease
@@ -326,7 +326,7 @@ class StoredPolicies:
 class Delegation:
     """User-delegation SAS, which the administrator's identity signs with a key that ends within days.
 
-    Nobody can withdraw a single one of them: they stop with their end, or with their container.
+    A single one can't be revoked: they end at their time, or with their container.
 
     Attributes:
         clients: of this verb.
@@ -402,7 +402,7 @@ class Delegation:
 
 
 def check_ended(state: Mapping[str, str], now: datetime) -> None:
-    """Waits for the end of user-delegation SAS, which nobody can withdraw singly.
+    """Waits for the end of user-delegation SAS, which can't be revoked singly.
 
     Raises:
         NotReady: the last one that was issued still works; `delay` is the time left.
@@ -410,7 +410,7 @@ def check_ended(state: Mapping[str, str], now: datetime) -> None:
     ends = parse_time(state.get(EXPIRY_STATE))
     if ends is not None and ends > now:
         raise NotReady(
-            f"a user-delegation SAS can't be withdrawn singly: the last one of this claim ends at {format_time(ends)}",
+            f"a user-delegation SAS can't be revoked singly: the last one of this claim ends at {format_time(ends)}",
             delay=(ends - now).total_seconds(),
         )
 

@@ -69,7 +69,7 @@ class Parameters:
         delegated: claims get a user-delegation SAS rather than one that is bound to a stored access policy.
         permissions: letters of what claims may do, in Azure's order.
         lifetime: how long a SAS, or the stored access policy that it is bound to, lasts before it is renewed.
-        warnings: what the author of the class should hear.
+        warnings: for the author of the class.
     """
 
     account: str
@@ -224,7 +224,7 @@ def _permissions(reader: ParameterReader) -> str:
 
 
 def _doubts(permissions: str) -> tuple[str, ...]:
-    """What the author of a class should hear of its letters."""
+    """Warnings about the letters of a class."""
     if "i" not in permissions:
         return ()
     warning = (

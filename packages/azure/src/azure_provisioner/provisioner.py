@@ -137,7 +137,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         """Removes a container that holds nothing; see `EmptyBucketDeleter.delete_empty`.
 
         Azure has no call that refuses a container because something is in it. So the claim's SAS ends in between: it is
-        withdrawn, or, where nobody can withdraw it, waited for; and the container is listed once more.
+        revoked, or, where it can't be revoked, waited for; and the container is listed once more.
         """
         with self._request(ob) as request:
             found = request.storage.find(request.container) if _is_name(request.container) else None
@@ -148,7 +148,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             check_deletable(request.container, found)
             _check_empty(request)
             if POLICY_STATE in ob.additional_state or not request.parameters.delegated:
-                self._withdraw_policy(ob, request.parameters)
+                self._revoke_policy(ob, request.parameters)
             check_ended(ob.additional_state, self._services.now())
             _check_empty(request)
             found = request.storage.find(request.container) or found  # its own change must not be in the way
@@ -162,14 +162,14 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             return self._give_access(request, options)
 
     def revoke(self, ob: ObjectBucket) -> None:
-        """Withdraws the credentials and leaves the container as it is; see `Provisioner.revoke`.
+        """Revokes the credentials and leaves the container as it is; see `Provisioner.revoke`.
 
-        A user-delegation SAS can't be withdrawn: then this raises NotReady until the last one has ended.
+        A user-delegation SAS can't be revoked: then this raises NotReady until the last one has ended.
         """
         if _may_exist(ob.bucket_name):
             parameters = parse_parameters(ob.parameters)
             if not parameters.delegated or POLICY_STATE in ob.additional_state:
-                self._withdraw_policy(ob, parameters)
+                self._revoke_policy(ob, parameters)
         check_ended(ob.additional_state, self._services.now())
 
     def is_intact(self, options: BucketOptions) -> bool:
@@ -191,7 +191,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             is_unchanged = options.credentials_unchanged
             granted = request.delegation.ensure(request.container, held, state, now, is_unchanged=is_unchanged)
             if POLICY_STATE in state:  # the class was another when the claim was bound
-                self._withdraw_policy(options, request.parameters)
+                self._revoke_policy(options, request.parameters)
         else:
             is_lost = options.was_bound and options.credentials is None
             granted = request.policies.ensure(request.container, held, now, is_new=is_new, is_lost=is_lost)
@@ -201,7 +201,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         repairs = ("stored access policy",) if granted.is_restored and options.was_bound else ()
         return replace(_answer(request, granted), repairs=repairs)
 
-    def _withdraw_policy(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> None:
+    def _revoke_policy(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> None:
         recorded = of.additional_state.get(POLICY_STATE, "")
         if not parameters.secret_name:
             raise InvalidAdminSecret(
@@ -209,7 +209,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 "remove it, name a Secret with AZURE_STORAGE_KEY by secretName"
             )
         with self._connected(of, replace(parameters, delegated=False)) as request:
-            request.policies.withdraw(request.container, recorded)
+            request.policies.revoke(request.container, recorded)
 
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
@@ -284,12 +284,12 @@ def _take_over(request: _Request) -> Found:
 
 
 def _warn_of_deletion(container: str, found: Found, options: BucketOptions) -> tuple[str, ...]:
-    """Says before there is data in it that a container can't be deleted with its claim."""
+    """Warns, before there is data in it, of a container that can't be deleted with its claim."""
     if not found.keeps_versions or options.reclaim_policy is not ReclaimPolicy.DELETE:
         return ()
     warning = (
         f"container {container} has version-level immutability support, as every container has of an account with it: "
-        "Azure lets nobody delete it with its claim, only by `az storage container-rm delete`; use another storage "
+        "it can't be deleted with its claim, only by `az storage container-rm delete`; use another storage "
         "account, or reclaimPolicy: Retain"
     )
     return (warning,)
@@ -298,7 +298,7 @@ def _warn_of_deletion(container: str, found: Found, options: BucketOptions) -> t
 def _remove(request: _Request, found: Found) -> None:
     """Removes the container, and before it the policies of claims where there may be some."""
     if not request.parameters.delegated:
-        modified = request.policies.withdraw_all(request.container, found.modified)
+        modified = request.policies.remove_all(request.container, found.modified)
         found = replace(found, modified=modified)
     request.storage.remove(request.container, found)
 

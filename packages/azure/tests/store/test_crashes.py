@@ -72,7 +72,7 @@ def test_a_creation_that_was_cut_off_ends_with_a_stamp_and_one_policy(
     assert len(backend.administrator.policies(tenant.bucket)) == 1
 
 
-def test_who_died_holding_the_lease_keeps_others_waiting_and_no_longer(world: World, backend: AzureBackend) -> None:
+def test_a_holder_that_died_blocks_others_until_its_lease_ends(world: World, backend: AzureBackend) -> None:
     request = world.request()
     with cut_off_at(PROVISION.index("PUT lease"), done=True), pytest.raises(StoreUnavailable):
         world.provisioner.provision(request)
@@ -83,7 +83,7 @@ def test_who_died_holding_the_lease_keeps_others_waiting_and_no_longer(world: Wo
     assert_works(world.greenfield(request))
 
 
-def test_a_neighbour_who_makes_the_container_between_our_look_and_ours_keeps_it(
+def test_a_neighbour_who_makes_the_container_between_our_check_and_our_request_keeps_it(
     world: World, backend: AzureBackend
 ) -> None:
     request = world.request()
@@ -132,13 +132,13 @@ def test_a_container_that_changed_since_its_check_is_checked_again_before_its_de
         backend.administrator.wait_for_the_next_second(tenant.bucket)
         backend.administrator.purge_bucket(tenant.bucket)
         backend.administrator.make_bucket(tenant.bucket)
-        backend.administrator.application().put(tenant.bucket, OBJECT, b"of somebody else")
+        backend.administrator.application().put(tenant.bucket, OBJECT, b"of another program")
 
     with before_request("DELETE container", swap), pytest.raises(NotReady):
         world.provisioner.delete(tenant.record)
     with pytest.raises(BucketExists):
         world.provisioner.delete(tenant.record)
-    assert backend.administrator.application().get(tenant.bucket, OBJECT) == b"of somebody else"
+    assert backend.administrator.application().get(tenant.bucket, OBJECT) == b"of another program"
 
 
 def test_a_container_that_goes_while_it_is_being_granted_is_tried_again(world: World, backend: AzureBackend) -> None:

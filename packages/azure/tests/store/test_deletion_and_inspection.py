@@ -1,4 +1,4 @@
-"""What Azure has beyond the suite: containers that may not go, leases, names that are busy, and the cheap look."""
+"""What Azure has beyond the suite: containers that may not go, leases, names that are busy, and the drift check."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_policies_of_a_guest_go_with_the_container_and_the_guest_is_revoked_all_
     world.revoke(guest.record)
 
 
-def test_metadata_that_somebody_added_stays_beside_the_stamp(world: World, backend: AzureBackend) -> None:
+def test_metadata_that_were_added_stays_beside_the_stamp(world: World, backend: AzureBackend) -> None:
     tenant = world.greenfield()
     container = backend.administrator.service.get_container_client(tenant.bucket)
     container.set_container_metadata({**tenant.request.owner.ownership_tags(), "cost_centre": "42"})
@@ -216,52 +216,54 @@ def test_a_container_that_another_program_made_is_stamped_and_its_metadata_kept(
         world.provisioner.delete(replace(builders.intent(thief), taken_over=True))
 
 
-def test_a_look_at_a_bound_claim_is_one_request_with_its_own_sas(world: World, server: AzuriteServer) -> None:
-    def nobody_reads_it(namespace: str, name: str) -> Any:
-        raise AssertionError(f"{namespace}/{name} is of no use for a look")
+def test_a_drift_check_of_a_bound_claim_is_one_request_with_its_own_sas(world: World, server: AzuriteServer) -> None:
+    def must_not_be_read(namespace: str, name: str) -> Any:
+        raise AssertionError(f"{namespace}/{name} must not be read for a drift check")
 
     tenant = world.tenant(greenfield=True)
-    looker = a_provisioner(server)
-    object.__setattr__(looker._services, "read_secret", nobody_reads_it)
+    checker = a_provisioner(server)
+    object.__setattr__(checker._services, "read_secret", must_not_be_read)
     with recorded_requests() as made:
-        assert looker.is_intact(builders.again(tenant.request, tenant.answer))
+        assert checker.is_intact(builders.again(tenant.request, tenant.answer))
     assert made == ["HEAD blob"]
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda backend, tenant: backend.administrator.remove_identity(tenant.record),
         lambda backend, tenant: backend.administrator.purge_bucket(tenant.bucket),
     ],
     ids=["policy", "container"],
 )
-def test_a_look_finds_what_was_removed(world: World, backend: AzureBackend, spoil: Callable[[Any, Any], None]) -> None:
+def test_a_drift_check_finds_what_was_removed(
+    world: World, backend: AzureBackend, damage: Callable[[Any, Any], None]
+) -> None:
     tenant = world.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer)
-    looker = a_provisioner(backend.server)
-    assert looker.is_intact(request)
-    spoil(backend, tenant)
-    assert not looker.is_intact(request)
+    checker = a_provisioner(backend.server)
+    assert checker.is_intact(request)
+    damage(backend, tenant)
+    assert not checker.is_intact(request)
     if backend.administrator.bucket_exists(tenant.bucket):
         assert_works(world.bind(request, greenfield=True))
     else:
         with pytest.raises(BucketLost):
-            looker.provision(request)
+            checker.provision(request)
 
 
-def test_a_look_finds_what_is_wrong_with_the_secret_without_asking_azure(world: World, server: AzuriteServer) -> None:
+def test_a_drift_check_finds_a_wrong_secret_without_asking_azure(world: World, server: AzuriteServer) -> None:
     tenant, neighbour = world.tenant(greenfield=True), world.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer)
-    looker = a_provisioner(server)
-    assert looker.is_intact(request)
+    checker = a_provisioner(server)
+    assert checker.is_intact(request)
     delegated = {**request.parameters, "credentials": "user-delegation-sas", "endpoint": "https://127.0.0.1:1"}
     with recorded_requests() as made:
-        assert not looker.is_intact(replace(request, credentials=None))
-        assert not looker.is_intact(replace(request, credentials=neighbour.credentials))
-        assert not looker.is_intact(replace(request, credentials=_with_an_edited_url(tenant.credentials)))
-        assert not looker.is_intact(replace(request, parameters=delegated))
-        assert not looker.is_intact(replace(request, bucket_name="Not A Name"))
+        assert not checker.is_intact(replace(request, credentials=None))
+        assert not checker.is_intact(replace(request, credentials=neighbour.credentials))
+        assert not checker.is_intact(replace(request, credentials=_with_an_edited_url(tenant.credentials)))
+        assert not checker.is_intact(replace(request, parameters=delegated))
+        assert not checker.is_intact(replace(request, bucket_name="Not A Name"))
     assert made == []
 
 

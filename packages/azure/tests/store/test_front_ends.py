@@ -44,8 +44,8 @@ def edited(tenant: Tenant) -> BucketOptions:
     held = tenant.credentials.additional_secret_data
     token = held["AZURE_STORAGE_SAS_TOKEN"].reveal()
     signature = token.rpartition("sig=")[2]
-    spoilt = {name: SecretStr(value.reveal().replace(signature, "AAAA")) for name, value in held.items()}
-    credentials = replace(tenant.credentials, additional_secret_data=spoilt)
+    damaged = {name: SecretStr(value.reveal().replace(signature, "AAAA")) for name, value in held.items()}
+    credentials = replace(tenant.credentials, additional_secret_data=damaged)
     request = builders.again(tenant.request, tenant.answer)
     return replace(request, credentials=credentials, credentials_unchanged=False)
 
@@ -128,7 +128,7 @@ def test_an_identity_that_may_make_containers_and_no_more_is_told_the_role(
     assert_works(tls_world.bind(request, greenfield=True, by=delegating))
 
 
-def test_immutable_versions_are_told_before_there_is_data_and_keep_no_other_claim_from_binding(
+def test_immutable_versions_are_reported_before_there_is_data_and_keep_no_other_claim_from_binding(
     world: World, server: AzuriteServer, front: Front, backend: AzureBackend
 ) -> None:
     front.keeps_versions = True
@@ -165,7 +165,7 @@ def test_a_container_that_is_deleted_only_if_empty_waits_for_the_last_delegated_
     tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegating: AzureProvisioner
 ) -> None:
     tenant = tls_world.bind(delegated_request(tls_world, entra), greenfield=True, by=delegating)
-    with pytest.raises(NotReady, match="can't be withdrawn singly") as waiting:
+    with pytest.raises(NotReady, match="can't be revoked singly") as waiting:
         delegating.delete_empty(tenant.record)
     assert waiting.value.delay is not None
     tenant.application.put(tenant.bucket, OBJECT, b"written between the two checks")

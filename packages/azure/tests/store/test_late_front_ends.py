@@ -92,7 +92,7 @@ def test_a_claim_that_was_never_bound_is_revoked_at_once(world: World, patient: 
     patient.revoke(builders.intent(request))
 
 
-def test_what_a_front_end_lets_be_written_after_the_policy_is_gone_is_not_lost(
+def test_what_a_front_end_accepts_after_the_policy_is_gone_is_not_lost(
     world: World, front: Front, patient: AzureProvisioner, backend: AzureBackend
 ) -> None:
     tenant = world.greenfield()
@@ -134,11 +134,11 @@ def test_policies_of_others_are_restored_with_their_container(
     policies: Any = {**backend.administrator.policies(owner.bucket)}
     (ours,) = policies
     container = backend.administrator.service.get_container_client(owner.bucket)
-    container.set_container_access_policy({**policies, "by hand": policies[ours]})
+    container.set_container_access_policy({**policies, "manual": policies[ours]})
     front.keeps_deleted = True
     world.delete(owner.record)
     front.restore(owner.bucket)
-    assert set(backend.administrator.policies(owner.bucket)) == {"by hand"}
+    assert set(backend.administrator.policies(owner.bucket)) == {"manual"}
     backend.administrator.purge_bucket(owner.bucket)
 
 

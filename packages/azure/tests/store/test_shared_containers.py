@@ -97,36 +97,36 @@ def test_policies_of_others_and_public_access_are_written_back_as_they_were(
     world.revoke(tenant.record)
     assert _as_text(backend.administrator.policies(bucket)) == before
     assert backend.administrator.settings(bucket)["public access"] == "blob"
-    assert_refused("listing with withdrawn credentials", lambda: tenant.application.list_keys(bucket))
+    assert_refused("listing with revoked credentials", lambda: tenant.application.list_keys(bucket))
 
 
-def test_an_edit_by_hand_between_our_reading_and_our_writing_is_not_lost(world: World, backend: AzureBackend) -> None:
+def test_an_edit_manual_between_our_reading_and_our_writing_is_not_lost(world: World, backend: AzureBackend) -> None:
     bucket = world.foreign_bucket()
     request = world.request(bucket=bucket)
     backend.administrator.wait_for_the_next_second(bucket)
-    by_hand = {"by hand": AccessPolicy(permission="r", expiry="2040-01-01T00:00:00Z")}
+    manual = {"manual": AccessPolicy(permission="r", expiry="2040-01-01T00:00:00Z")}
     container = backend.administrator.service.get_container_client(bucket)
     with (
-        before_request("PUT acl", lambda: container.set_container_access_policy(by_hand)),
+        before_request("PUT acl", lambda: container.set_container_access_policy(manual)),
         pytest.raises(NotReady),
     ):
-        # The edit by hand is a PUT acl too: the helper lets it pass.
+        # The manual edit is a PUT acl too: the helper lets it pass.
         world.provisioner.grant(request)
-    assert set(backend.administrator.policies(bucket)) == {"by hand"}
+    assert set(backend.administrator.policies(bucket)) == {"manual"}
     tenant = world.bind(request, greenfield=False)
-    assert "by hand" in backend.administrator.policies(bucket)
+    assert "manual" in backend.administrator.policies(bucket)
     assert_works(tenant)
 
 
-def test_whose_lease_was_broken_does_not_write(world: World, backend: AzureBackend) -> None:
+def test_an_editor_whose_lease_was_broken_does_not_write(world: World, backend: AzureBackend) -> None:
     bucket = world.foreign_bucket()
     request = world.request(bucket=bucket)
 
-    def somebody_else_takes_over() -> None:
+    def another_client_takes_over() -> None:
         backend.administrator.break_lease(bucket)
         backend.administrator.service.get_container_client(bucket).acquire_lease(15)
 
-    with before_request("PUT acl", somebody_else_takes_over), pytest.raises(NotReady, match="lease"):
+    with before_request("PUT acl", another_client_takes_over), pytest.raises(NotReady, match="lease"):
         world.provisioner.grant(request)
     assert backend.administrator.policies(bucket) == {}
     backend.administrator.break_lease(bucket)

@@ -49,6 +49,6 @@ def test_the_role_has_what_the_calls_name() -> None:
     prefix = "Microsoft.Storage/storageAccounts/blobServices/"
     of_blobs = {name for name in called if name.startswith("containers/blobs/")}
     assert {f"{prefix}{name}" for name in called - of_policies - of_blobs} == set(role["Actions"])
-    # The others are for clients with a SAS that is signed by us; we ourselves only look whether any blob is there.
+    # The others are for clients with a SAS that is signed by us; the provisioner only checks for any blob.
     assert {f"{prefix}{name}" for name in of_blobs} <= set(role["DataActions"])
     assert of_blobs

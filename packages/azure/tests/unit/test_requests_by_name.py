@@ -40,7 +40,7 @@ def test_a_request_has_the_name_of_its_operation(method: str, path: str, query: 
     assert request_name(method, path, query, {}, b"") == name
 
 
-def test_a_copy_is_told_from_an_upload_by_its_source() -> None:
+def test_a_copy_is_distinguished_from_an_upload_by_its_source() -> None:
     assert request_name("PUT", "/photos/a", {}, {"X-Ms-Copy-Source": "https://elsewhere"}) == "CopyBlob"
     assert request_name("PUT", "/photos/a", {}, {}) == "PutBlob"
 

@@ -112,7 +112,7 @@ def test_a_server_that_fails_is_asked_once(verb: str, code: str) -> None:
     ],
     ids=["page", "another store", "no page", "elsewhere", "rubbish"],
 )
-def test_what_is_no_blob_service_is_told_by_the_parameter_to_mend(verb: str, answer: Answer) -> None:
+def test_what_is_no_blob_service_is_told_by_the_parameter_to_fix(verb: str, answer: Answer) -> None:
     if verb == "is_intact" and answer.body.startswith(b"not XML"):
         pytest.skip("it asks with HEAD, and an answer to that has no body")
     with scripted_server(answer) as server:

@@ -1,6 +1,6 @@
 """Renders errors as Azure Storage and Microsoft Entra ID do: status, headers and body, with a request id in each.
 
-Used by the fakes of this folder and by whatever answers in Azure's place. Pure: knows no server.
+Used by the fakes of this folder and by servers that answer in Azure's place. Pure: knows no server.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Names the operations of Azure's REST API, from what an HTTP request holds.
 
-Used by the fakes of this folder and by whatever answers requests by their name. Pure: knows no server. Names are those
-of the REST reference of Azure Storage ("Operations on containers", "Operations on blobs", "Operations on the account"),
-of Microsoft Entra ID's token endpoint and of the instance metadata service.
+Used by the fakes of this folder and by servers that answer requests by their names. Pure. Names are those of the REST
+reference of Azure Storage ("Operations on containers", "Operations on blobs", "Operations on the account"), of
+Microsoft Entra ID's token endpoint and of the instance metadata service.
 """
 
 from __future__ import annotations
