@@ -24,6 +24,7 @@ SURFACE = [
     "EmptyBucketDeleter",
     "Endpoint",
     "Inspector",
+    "ExpiresLater",
     "InvalidAdminSecret",
     "InvalidClaim",
     "InvalidConfig",

@@ -118,7 +118,8 @@ class Provisioner(ABC):
         """Withdraws what `provision` or `grant` gave; the bucket and its data stay untouched.
 
         The credentials must have stopped working when this returns. If the store can't promise that yet,
-        raise `NotReady`, and it is retried.
+        raise `NotReady`, and it is retried. If it can't revoke them, and they expire by themselves, raise
+        `ExpiresLater`.
 
         Raises:
             ProvisionerError: see the table at the top of this module.

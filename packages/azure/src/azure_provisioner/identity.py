@@ -36,7 +36,7 @@ from azure_provisioner.policy import (
     parse_time,
     renewal_of,
 )
-from libbucket import NotReady, Reason, RetrySlowly, SecretStr
+from libbucket import ExpiresLater, NotReady, Reason, RetrySlowly, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -405,11 +405,11 @@ def check_ended(state: Mapping[str, str], now: datetime) -> None:
     """Waits for the end of user-delegation SAS, which can't be revoked singly.
 
     Raises:
-        NotReady: the last one that was issued still works; `delay` is the time left.
+        ExpiresLater: the last one that was issued still works; `delay` is the time left.
     """
     ends = parse_time(state.get(EXPIRY_STATE))
     if ends is not None and ends > now:
-        raise NotReady(
+        raise ExpiresLater(
             f"a user-delegation SAS can't be revoked singly: the last one of this claim ends at {format_time(ends)}",
             delay=(ends - now).total_seconds(),
         )

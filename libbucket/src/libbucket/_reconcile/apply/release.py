@@ -2,7 +2,8 @@
 
     ObjectBucket: Released -> the store -> Secret and ConfigMap -> ObjectBucket -> the claim's finalizer
 
-The finalizer goes last, and only when everything before it succeeded. A bucket that waits for its purge is revoked
+The finalizer goes last, and only when everything before it succeeded; but credentials that the store can't revoke are
+waited for by the ObjectBucket alone. A bucket that waits for its purge is revoked
 only, and its ObjectBucket stays with the time on it; later it is deleted and released as an orphan. All that is needed
 is on the ObjectBucket: neither the class nor, for an orphan, the claim has to exist. Acts only.
 """
@@ -26,7 +27,7 @@ from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.actions import Release
 from libbucket._reconcile.model.deletion_policy import DeletionPolicy
 from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of, last_applied_of, owner_of
-from libbucket.errors import BucketExists, BucketNotEmpty, ProvisionerError, Reason, RetrySlowly
+from libbucket.errors import BucketExists, BucketNotEmpty, ExpiresLater, ProvisionerError, Reason, RetrySlowly
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Releaser:
         if stays:
             ob = self._plan_purge(claim, ob, what.plan)
         else:
-            self._release_bucket(claim, ob, what)
+            stays = self._outlives_claim(claim, ob, what)
         self._delete_owned(SECRETS, self._caches.secrets, claim)
         self._delete_owned(CONFIG_MAPS, self._caches.config_maps, claim)
         if duplicate is not None:
@@ -229,6 +230,24 @@ class Releaser:
                 raise
             ob = self._replace_parameters(claim, ob, what.fallback)
             self._undo(claim, ob, what.plan)
+
+    def _outlives_claim(self, claim: ObjectBucketClaim, ob: ObjectBucketObject, what: Release) -> bool:
+        """Releases the bucket; True where its ObjectBucket has to stay until the credentials have expired.
+
+        Being deleted, it is released as an orphan, however often that takes. Where the bucket is to be deleted the
+        claim stays as well: what it says of that is not on the ObjectBucket.
+        """
+        try:
+            self._release_bucket(claim, ob, what)
+        except ExpiresLater as error:
+            if self._is_purged(ob):
+                raise
+            if not ob.metadata.is_being_deleted:
+                self._buckets.begin_deletion(ob)
+            message = f"{error.message}; until then ObjectBucket {ob.metadata.name} stays"
+            self._reporter.event(claim, "Normal", Reason.RELEASED, message)
+            return True
+        return False
 
     def _replace_parameters(
         self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, parameters: Mapping[str, str]
