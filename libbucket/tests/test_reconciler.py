@@ -628,6 +628,18 @@ def test_a_claim_whose_bucket_stays_does_not_wait_for_credentials_that_expire_by
     assert list(core.store.buckets) == ["photos-1"]
 
 
+def test_a_release_that_was_cut_off_before_credentials_expired_is_continued() -> None:
+    core, store = away()
+    key = a_lasting_claim(core, store, reclaim_policy="Retain")
+    core.client.on_request = writes_to("secrets", "shop", NO_ANSWER)
+    assert core.reconcile(key).result != Result.RELEASED
+    assert core.find(claim_path(key)) is not None
+    core.client.on_request = lambda _request: None
+    core.reconcile(key, times=2)
+    assert core.find(claim_path(key)) is None
+    assert core.find(bucket_path("obc-shop-photos")) is not None
+
+
 def test_a_claim_whose_bucket_goes_waits_for_credentials_that_expire_by_themselves() -> None:
     core, store = away()
     key = a_lasting_claim(core, store)

@@ -38,6 +38,8 @@ MOST_CHARACTERS: Final = 2048
 """Of one parameter, or of one key of the administrator's Secret: several times what any of them needs."""
 
 _DEFAULT_PERMISSIONS: Final = "racwdxltf"
+_DELEGATED_PERMISSIONS: Final = "racwdl"
+"""What Storage Blob Data Contributor allows an identity, and with it a SAS that it signs."""
 _PUBLIC_SUFFIX: Final = "core.windows.net"
 _MOST_SHOWN: Final = 64
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
@@ -126,7 +128,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     secret_name, secret_namespace = reader.secret()
     delegated = reader.choice("credentials", frozenset({STORED_POLICY, USER_DELEGATION}), default=STORED_POLICY)
     url, is_emulated = _account_url(reader, account)
-    permissions = _permissions(reader)
+    permissions = _permissions(reader, delegated=delegated == USER_DELEGATION)
     parsed = Parameters(
         account=account,
         url=url,
@@ -213,8 +215,8 @@ def _is_bare_address(url: str) -> bool:
     return True
 
 
-def _permissions(reader: ParameterReader) -> str:
-    given = reader.text("permissions", default=_DEFAULT_PERMISSIONS)
+def _permissions(reader: ParameterReader, *, delegated: bool) -> str:
+    given = reader.text("permissions", default=_DELEGATED_PERMISSIONS if delegated else _DEFAULT_PERMISSIONS)
     unknown = sorted(set(given) - set(PERMISSIONS))
     if unknown:
         reader.mistake("permissions", f"may hold the letters {PERMISSIONS}, not {_shown(''.join(unknown))}")

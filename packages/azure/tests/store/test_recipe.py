@@ -71,6 +71,24 @@ def test_the_recipe_of_the_page_on_deploying_binds_a_claim(
     assert_works(tenant)
 
 
+def test_the_role_of_the_recipe_allows_what_a_claim_may_do_by_default(
+    tls_world: World, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner
+) -> None:
+    """Storage Blob Data Contributor: "Azure built-in roles for Storage", Azure RBAC."""
+    beyond = {"deleteBlobVersion/action", "filter/action", "tags/read", "tags/write"}
+    tls_front.actions = ACTIONS - {f"{SERVICE}containers/blobs/{each}" for each in beyond}
+    request = asked(tls_world, tls_server, {"credentials": "user-delegation-sas"}, entra)
+    tenant = tls_world.bind(request, greenfield=True, by=pod)
+    it = application(tls_front, tenant)
+    it.put(tenant.bucket, "a", b"1")
+    it.multipart(tenant.bucket, "b", [b"1", b"2"])
+    assert it.list_keys(tenant.bucket) == ["a", "b"]
+    assert it.get(tenant.bucket, "b") == b"12"
+    it.delete(tenant.bucket, "a")
+    it.close()
+    pod.delete(tenant.record)
+
+
 def test_the_recipe_assigns_the_role_that_the_identity_needs() -> None:
     assert re.search(r"az role assignment create.*\"Storage Blob Data Contributor\"", recipe().replace("\\\n", ""))
 
@@ -93,7 +111,8 @@ def bound(
 ) -> Tenant:
     """A claim whose SAS was signed by an identity with exactly the role of the README."""
     tls_front.actions = ACTIONS
-    request = asked(tls_world, tls_server, {"credentials": "user-delegation-sas"}, entra)
+    given = {"credentials": "user-delegation-sas", "permissions": "racwdxltf"}
+    request = asked(tls_world, tls_server, given, entra)
     return tls_world.bind(request, greenfield=True, by=pod)
 
 

@@ -144,6 +144,11 @@ def test_a_connection_string_may_name_the_endpoint_of_the_class(endpoint: str, o
     assert parse_admin(_secret(data), parameters).key is not None
 
 
+def test_an_identity_signs_by_default_what_its_documented_role_allows() -> None:
+    assert parse_parameters(DELEGATED).permissions == "racwdl"
+    assert parse_parameters(LEAST).permissions == "racwdxltf"
+
+
 def test_a_class_that_lets_claims_lock_blobs_is_warned_about() -> None:
     (warning,) = parse_parameters({**LEAST, "permissions": "rli"}).warnings
     assert "immutability" in warning
