@@ -33,7 +33,7 @@ def test_every_parameter_in_the_table_is_known_and_none_is_left_out() -> None:
 
 
 def test_every_key_of_the_secret_is_described() -> None:
-    described = set(re.findall(r"(?m)^\| `(AZURE_\w+)`", section("What an application gets")))
+    described = set(re.findall(r"(?m)^\| `(AZURE_\w+)`", section("Secret and ConfigMap")))
     assert described == set(build_secret(parse_parameters(LEAST), "photos", SecretStr("sig=x")))
 
 
