@@ -24,6 +24,8 @@ CONTAINER = {"restype": "container"}
         ("PUT", "/photos", {**CONTAINER, "comp": "lease"}, "LeaseContainer"),
         ("DELETE", "/photos", CONTAINER, "DeleteContainer"),
         ("GET", "/photos", {**CONTAINER, "comp": "list"}, "ListBlobs"),
+        ("GET", "/photos", {**CONTAINER, "comp": "list", "sig": "x"}, "ListBlobsAsClaim"),
+        ("HEAD", "/photos/a", {"sig": "x"}, "GetBlobPropertiesAsClaim"),
         ("GET", "/photos/a", {}, "GetBlob"),
         ("HEAD", "/photos/a", {}, "GetBlobProperties"),
         ("POST", "/", {"restype": "service", "comp": "userdelegationkey"}, "GetUserDelegationKey"),

@@ -29,7 +29,7 @@ from testkit.azure.deleted_containers import DeletedContainers
 from testkit.azure.error_answers import error_answer
 from testkit.azure.front_rules import Request, Settings, refusal, rewritten_headers
 from testkit.azure.policy_cache import PolicyCaches
-from testkit.azure.requests_by_name import request_name
+from testkit.azure.requests_by_name import AS_CLAIM, request_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         split = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
         headers = dict(self.headers.items())
-        name = request_name(self.command, split.path, query, headers, body)
+        name = request_name(self.command, split.path, query, headers, body).removesuffix(AS_CLAIM)
         return Request(
             name=name, method=self.command, path=split.path, query=query, headers=headers, body=body, target=self.path
         )

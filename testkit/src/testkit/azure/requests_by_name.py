@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+AS_CLAIM: Final = "AsClaim"
+
 OF_THE_PROVISIONER: Final = (
     "CreateContainer",
     "GetContainerProperties",
@@ -21,8 +23,9 @@ OF_THE_PROVISIONER: Final = (
     "LeaseContainer",
     "DeleteContainer",
     "ListBlobs",
-    "GetBlob",
-    "GetBlobProperties",
+    "ListBlobsAsClaim",
+    "GetBlobAsClaim",
+    "GetBlobPropertiesAsClaim",
     "GetUserDelegationKey",
     "GetAccountInformation",
     "GetToken",
@@ -82,6 +85,8 @@ def request_name(
 ) -> str:
     """The name of an operation, such as `SetContainerAcl`; `METHOD comp` where the reference has none.
 
+    A request with a SAS, which is a claim's own, is told from the administrator's: `ListBlobsAsClaim`.
+
     Args:
         method: of HTTP.
         path: without the query; with or without the account, as azurite has it.
@@ -90,6 +95,10 @@ def request_name(
         body: of the request; no operation is told by it.
     """
     del body
+    return _operation(method, path, query, headers) + (AS_CLAIM if "sig" in query else "")
+
+
+def _operation(method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
     if path.endswith(("/oauth2/v2.0/token", "/oauth2/token")):
         return "GetMachineToken" if path.startswith("/metadata/") else "GetToken"
     if path.endswith("/.well-known/openid-configuration"):
