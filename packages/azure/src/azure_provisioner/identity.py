@@ -296,17 +296,19 @@ class StoredPolicies:
                     if not isinstance(error, ResourceExistsError) or not code_of(error).startswith("Lease"):
                         raise
                     if time.monotonic() > deadline:
-                        raise self._lease_taken(container) from error
+                        raise self._lease_taken(container, request_id_in(error)) from error
                 time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter
 
-    def _lease_taken(self, container: str) -> Exception:
+    def _lease_taken(self, container: str, request_id: str) -> Exception:
         lease = self.clients.container(container).get_container_properties().lease
         if lease.duration == "infinite":
             return RetrySlowly(
                 f"container {container} has a lease without end, so its policies can't be edited safely: break it",
                 reason=Reason.NOT_READY,
+                request_id=request_id,
             )
-        return NotReady(f"another client holds the lease of container {container}", delay=LEASE_SECONDS / 3)
+        message = f"another client holds the lease of container {container}"
+        return NotReady(message, delay=LEASE_SECONDS / 3, request_id=request_id)
 
     def _sign(self, container: str, policy: str) -> SecretStr:
         parameters, key = self.clients.parameters, self.clients.admin.key

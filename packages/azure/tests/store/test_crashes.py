@@ -79,6 +79,7 @@ def test_a_holder_that_died_blocks_others_until_its_lease_ends(world: World, bac
     with pytest.raises(NotReady, match="lease") as waiting:
         impatient(backend.server).provision(request)
     assert waiting.value.delay == 5
+    assert waiting.value.request_id
     backend.administrator.break_lease(request.bucket_name)
     assert_works(world.greenfield(request))
 
