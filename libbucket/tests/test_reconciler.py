@@ -9,6 +9,7 @@ import pytest
 
 from libbucket import (
     AccessDenied,
+    ExpiresLater,
     InvalidParameters,
     NotReady,
     ProvisionerError,
@@ -589,3 +590,72 @@ def test_reasons_that_alternate_do_not_write_an_event_with_every_retry() -> None
         store.error = AccessDenied("denied") if number % 2 else NotReady("not yet")
         core.reconcile(key)
     assert len(core.client.events) <= 26
+
+
+# Credentials that can't be revoked -----------------------------------------------------------------------------------
+
+
+def a_lasting_claim(core: Core, store: Away, **the_class: str) -> str:
+    """One that is being deleted, whose credentials the store can't revoke."""
+    core.create_class("lasting", **the_class)
+    key = core.create_claim("photos", storage_class="lasting")
+    core.reconcile(key)
+    store.error = ExpiresLater("the last credentials expire at noon", delay=3600)
+    core.request("DELETE", claim_path(key))
+    return key
+
+
+def test_a_claim_whose_bucket_stays_does_not_wait_for_credentials_that_expire_by_themselves() -> None:
+    core, store = away()
+    key = a_lasting_claim(core, store, reclaim_policy="Retain")
+    assert core.reconcile(key).result == Result.RELEASED
+    assert core.find(claim_path(key)) is None
+    assert core.find(secret_path(key)) is None
+    left = core.find(bucket_path("obc-shop-photos"))
+    assert left is not None
+    assert left["metadata"]["deletionTimestamp"]
+    assert any("expire at noon" in event["message"] for event in core.client.events)
+    waiting = core.reconcile(key)
+    assert (waiting.result, waiting.delay) == (Reason.NOT_READY, 3600)
+    assert core.store.identities != {}
+    assert core.reconciler.count_unclaimed() == 0, "it is known why that ObjectBucket is there"
+    store.error = None
+    core.reconcile(key)
+    assert core.store.identities == {}
+    assert core.find(bucket_path("obc-shop-photos")) is None
+    assert list(core.store.buckets) == ["photos-1"]
+
+
+def test_a_release_that_was_cut_off_before_credentials_expired_is_continued() -> None:
+    core, store = away()
+    key = a_lasting_claim(core, store, reclaim_policy="Retain")
+    core.client.on_request = writes_to("secrets", "shop", NO_ANSWER)
+    assert core.reconcile(key).result != Result.RELEASED
+    assert core.find(claim_path(key)) is not None
+    core.client.on_request = lambda _request: None
+    core.reconcile(key, times=2)
+    assert core.find(claim_path(key)) is None
+    assert core.find(bucket_path("obc-shop-photos")) is not None
+
+
+def test_a_claim_whose_bucket_goes_waits_for_credentials_that_expire_by_themselves() -> None:
+    core, store = away()
+    key = a_lasting_claim(core, store)
+    assert core.reconcile(key).result == Reason.NOT_READY
+    assert core.find(claim_path(key)) is not None
+    assert "expire at noon" in core.condition(key)["message"]
+    store.error = None
+    core.reconcile(key)
+    assert core.find(claim_path(key)) is None
+    assert core.store.buckets == {}
+
+
+def test_a_claim_of_the_same_name_waits_for_credentials_of_an_earlier_one_to_expire() -> None:
+    core, store = away()
+    key = a_lasting_claim(core, store, reclaim_policy="Retain")
+    core.reconcile(key)
+    core.create_claim("photos", bucketName="photos-2")
+    assert core.reconcile(key).result == Reason.NOT_READY
+    store.error = None
+    core.reconcile(key, times=3)
+    assert core.phase(key) == "Bound"

@@ -23,6 +23,7 @@ SURFACE = [
     "Connection",
     "EmptyBucketDeleter",
     "Endpoint",
+    "ExpiresLater",
     "Inspector",
     "InvalidAdminSecret",
     "InvalidClaim",

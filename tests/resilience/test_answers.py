@@ -1,4 +1,4 @@
-"""The answer sweep: its catalogues, the whole of it on the store in memory, and a sample on the real MinIO.
+"""The answer sweep: its catalogues, the whole of it on the store in memory, and a sample on azurite and the real MinIO.
 
 The whole on a store is `nox -s chaos -- answers --store STORE`.
 """

@@ -142,6 +142,14 @@ class NotReady(RetrySoon):
     default_reason = Reason.NOT_READY
 
 
+class ExpiresLater(NotReady):
+    """`revoke`: the store can't revoke the credentials, which expire by themselves `delay` seconds from now.
+
+    A claim whose bucket stays does not wait for that, nor does its namespace: Secret, ConfigMap and claim go, and the
+    ObjectBucket, which is being deleted, stays until `revoke` returns.
+    """
+
+
 class PurgeUnfinished(RetrySoon):
     """`delete`: this call removed as much as one call may, and there is more.
 

@@ -119,7 +119,7 @@ class Provisioner(ABC):
         """Removes the identity and access that `provision` or `grant` created; the bucket and its data stay.
 
         The credentials must have stopped working when this returns. If the store cannot guarantee that yet, raise
-        `NotReady`; the call is retried.
+        `NotReady`; the call is retried. If it cannot revoke them, and they expire by themselves, raise `ExpiresLater`.
 
         Raises:
             ProvisionerError: see the table at the top of this module.

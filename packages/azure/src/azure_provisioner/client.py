@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 _TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a variable
 
 
+_USER_AGENT: Final = f"libbucket-azure/{version('azure-provisioner')}"
+_SETTLE_SECONDS: Final = 30.0
+
+
 def no_fence() -> None:
     """Lets every request go."""
 
@@ -46,14 +51,18 @@ class Network:
     Attributes:
         connect_seconds: time limit for a connection.
         read_seconds: time limit for an answer.
-        wait_seconds: how long a verb waits for a lease, or for what it made to work, before it says NotReady.
+        wait_seconds: how long a verb waits for a lease that another worker holds, before it says NotReady.
+        settle_seconds: how long a store's front ends may go on with access policies that were changed; None for 30, as
+            "Define a stored access policy", REST reference of Azure Storage, has it, and for 0 where the class names an
+            emulator, which has no front ends.
         ca_file: PEM of the authorities to trust; empty for the machine's, or those that REQUESTS_CA_BUNDLE names.
         fence: asked before each request to the store; see `Services.before_request`.
     """
 
     connect_seconds: float = 5.0
     read_seconds: float = 30.0
-    wait_seconds: float = 5.0
+    wait_seconds: float = 1.0
+    settle_seconds: float | None = None
     ca_file: str = ""
     fence: Callable[[], None] = no_fence
 
@@ -78,6 +87,13 @@ class Clients:
         """What is about to be done as the administrator, for messages."""
         whole = f"Microsoft.Storage/storageAccounts/blobServices/{action}"
         return Call(url=self.parameters.url, action=whole, source=self.admin.named)
+
+    @property
+    def settle_seconds(self) -> float:
+        """How long front ends of the store may go on with access policies that were changed."""
+        if self.network.settle_seconds is not None:
+            return self.network.settle_seconds
+        return 0 if self.parameters.is_emulated else _SETTLE_SECONDS
 
     def container(self, name: str) -> ContainerClient:
         """One container, as the administrator; its connections are the service's."""
@@ -128,6 +144,7 @@ def connect_as_claim(
 def _settings(parameters: Parameters, network: Network) -> dict[str, Any]:
     return {
         **_limits(network),
+        "user_agent": _USER_AGENT,  # tells our requests from others' in Azure's logs
         "permit_redirects": False,  # an account never sends elsewhere; and a SAS in the address would go along
         "raw_response_hook": lambda response: check_response(response, parameters.url),
     }

@@ -41,7 +41,7 @@ BUSY_NAME_SECONDS: Final = 30.0
 _BAD_KEY = "Azure at {url} does not accept the credentials of {source}: replace them, or set the clock right ({code})"
 _DENIED = (
     "Azure at {url} refuses {source} the action {action}: the account key is another one, or the identity lacks the "
-    "role Storage Blob Data Contributor on the account, or the account's firewall shuts the provisioner out ({code})"
+    "role Storage Blob Data Contributor on the account, or the account's firewall blocks the provisioner ({code})"
 )
 _NO_ROLE = (
     "Azure at {url} refuses {source} the action {action}: its identity lacks the role Storage Blob Data Contributor on "
@@ -193,6 +193,11 @@ def _headers_of(error: HttpResponseError) -> Mapping[str, str]:
     return getattr(error.response, "headers", None) or {}
 
 
+def request_id_in(error: HttpResponseError) -> str:
+    """The request id of an answer; see `request_id_of`."""
+    return request_id_of(_headers_of(error))
+
+
 def _info_of(error: HttpResponseError) -> Mapping[str, str]:
     """What the body of an error says beside code and message."""
     return getattr(error, "additional_info", None) or {}
@@ -248,7 +253,7 @@ def refusal_of(error: HttpResponseError) -> Refusal:
         code=code_of(error) or str(error.status_code),
         # The code is that of every refused signature; the detail is compared, and never repeated.
         is_out_of_policy=detail.startswith("Policy violated by"),
-        request_id=request_id_of(_headers_of(error)),
+        request_id=request_id_in(error),
     )
 
 

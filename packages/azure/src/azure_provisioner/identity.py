@@ -3,11 +3,11 @@
 Used by `provisioner`, as the administrator. Knows nothing of stamps. Every call may be repeated: what is there already
 is kept, what is gone already is success.
 
-Azure writes a container's access policies and its public access as a whole, so that two who edit at once would lose
+Azure writes a container's access policies and its public access as a whole, so that two concurrent editors would lose
 one of the edits. For this operation it honours no If-Match ("Set Container ACL" and "Specifying conditional headers for
 Blob service operations", REST reference: only If-Modified-Since and If-Unmodified-Since, in whole seconds). So an
 editor holds the container's lease meanwhile, and writes with the lease's id, which Azure checks in the same step; and
-with If-Unmodified-Since, for the edits of others, who know nothing of the lease. What remains: an edit by another
+with If-Unmodified-Since, for the edits of clients that do not take the lease. What remains: an edit by another
 client within the same second, between our reading and our writing.
 """
 
@@ -17,15 +17,16 @@ import random
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy, generate_container_sas
 
-from azure_provisioner.errors import check_response, code_of, translate, translated
+from azure_provisioner.errors import check_response, code_of, request_id_in, translate, translated
 from azure_provisioner.policy import (
+    SKEW,
     Acl,
     Sas,
     StoredPolicy,
@@ -35,11 +36,10 @@ from azure_provisioner.policy import (
     parse_time,
     renewal_of,
 )
-from libbucket import NotReady, Reason, RetrySlowly, SecretStr, wait_until
+from libbucket import ExpiresLater, NotReady, Reason, RetrySlowly, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
 
     from azure.storage.blob import BlobLeaseClient
 
@@ -51,10 +51,10 @@ POLICY_STATE: Final = "AccessPolicy"
 EXPIRY_STATE: Final = "SasExpiry"
 
 LEASE_SECONDS: Final = 15
-"""The shortest lease that Azure gives: who dies holding one keeps others waiting no longer than this."""
+"""The shortest lease that Azure gives: a holder that dies blocks others for no longer than this."""
 
 _POLL_SECONDS: Final = (0.05, 0.3)
-_SKEW: Final = timedelta(minutes=5)
+_RETRY_SECONDS: Final = 5.0
 _LONGEST: Final = timedelta(days=7)
 _OWN_ACCESS: Final = "the claim's own access"
 
@@ -88,10 +88,11 @@ class _AsItIs(AccessPolicy):
 
 @dataclass(frozen=True, kw_only=True)
 class _Read:
-    """An ACL and when its container was last changed."""
+    """An ACL, when its container was last changed, and how many seconds ago by Azure's own clock."""
 
     acl: Acl
     modified: datetime
+    age: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ class StoredPolicies:
             policy = self._write_policy(container, now, is_lost=is_lost)
         is_kept = held is not None and held.policy == policy.id and self._is_genuine(held, container)
         sas = held.token if held is not None and is_kept else self._sign(container, policy.id)
-        refusal = self._refusal_of(sas, container, patiently=not is_kept)
+        refusal = self.try_sas(sas, container)
         if refusal is not None:
             raise refusal.as_error(self.clients.call(_OWN_ACCESS), container)
         expiry = parse_time(policy.expiry)
@@ -148,44 +149,73 @@ class StoredPolicies:
             is_restored=has_drifted(acl, self.prefix, parameters, now),
         )
 
-    def withdraw(self, container: str, recorded: str) -> None:
+    def revoke(self, container: str, recorded: str) -> None:
         """Removes the claim's policy; the container and others' policies stay. A container that is gone is fine.
+
+        One refusal proves nothing: each front end of Azure's keeps access policies in a cache of its own. So the
+        container's last change has to lie as far back as any of them may remember, and then the SAS has to be refused.
 
         Args:
             container: where.
             recorded: id of the claim's policy as far as it was recorded; empty where it was not.
 
         Raises:
-            NotReady: Azure still lets the SAS in.
+            NotReady: Azure may still accept the SAS, or does.
         """
         try:
-            removed = {policy.id for policy in self._read(container).acl.of_claim(self.prefix)}
+            found = self._read(container)
+            removed = {policy.id for policy in found.acl.of_claim(self.prefix)}
             if removed:
                 self._edit(container, lambda acl: acl.without_claim(self.prefix))
         except _NoContainer:
             return
-        for policy in sorted(removed | ({recorded} if recorded else set())):
-            sas = self._sign(container, policy)
-            if not self._becomes(lambda sas=sas: self.try_sas(sas, container) is not None):  # type: ignore[misc]
-                raise NotReady(f"Azure still accepts a SAS of stored access policy {policy}", delay=5)
+        policies = sorted(removed | ({recorded} if recorded else set()))
+        if policies:
+            self._check_settled(container, 0 if removed else found.age)
+        for policy in policies:
+            if self.try_sas(self._sign(container, policy), container) is None:
+                raise NotReady(f"Azure still accepts a SAS of stored access policy {policy}", delay=_RETRY_SECONDS)
+
+    def remove_all(self, container: str, unmodified_since: datetime) -> datetime:
+        """Removes the policies of all claims from a container that is about to be deleted.
+
+        Else they would be valid again in a container that is restored ("Restore Container": with its properties). No
+        lease is needed: no claim may be let into it any more.
+
+        Returns:
+            When the container was last changed: now, or before.
+
+        Raises:
+            NotReady: it was changed since.
+        """
+        try:
+            changed = self._read(container).acl.without_claims()
+        except _NoContainer:
+            return unmodified_since
+        if changed is None:
+            return unmodified_since
+        with translated(self.clients.call("containers/setAcl/action")):
+            written: Any = self.clients.container(container).set_container_access_policy(
+                _as_they_are(changed), if_unmodified_since=unmodified_since
+            )
+        modified: datetime = written["last_modified"]
+        return modified
+
+    def _check_settled(self, container: str, age: float) -> None:
+        """Whether no front end can remember the policies that were there before the last change."""
+        settled = self.clients.settle_seconds
+        # Azure's times have whole seconds: up to one of them has not passed yet.
+        rest = settled + 1 - age if settled else 0
+        if rest > 0:
+            raise NotReady(
+                f"the stored access policy of the claim was removed from container {container}, and Azure may take "
+                f"{settled:.0f} seconds to refuse its SAS everywhere",
+                delay=rest,
+            )
 
     def _is_genuine(self, held: Sas, container: str) -> bool:
         key = self.clients.admin.key
         return key is not None and held.is_signed_by(key, self.clients.parameters.account, container)
-
-    def _refusal_of(self, sas: SecretStr, container: str, *, patiently: bool) -> Refusal | None:
-        """Why a SAS is refused; None where it is accepted, with patience for one that was just made."""
-        last: list[Refusal | None] = []
-
-        def is_accepted() -> bool:
-            last.append(self.try_sas(sas, container))
-            return last[-1] is None
-
-        if patiently:
-            self._becomes(is_accepted)
-        else:
-            is_accepted()
-        return last[-1]
 
     def _write_policy(self, container: str, now: datetime, *, is_lost: bool) -> StoredPolicy:
         decided: list[StoredPolicy] = []
@@ -200,18 +230,18 @@ class StoredPolicies:
 
     def _edit(self, container: str, change: Callable[[Acl], Acl | None]) -> None:
         """Reads, changes and writes the container's ACL while holding its lease."""
-        with self._leased(container) as lease:
+        with self.leased(container) as lease:
             found = self._read(container)
             changed = change(found.acl)
             if changed is not None:
                 self._write(container, changed, lease, found.modified)
 
     def _read(self, container: str) -> _Read:
-        modified: list[str] = []
+        headers: list[Mapping[str, str]] = []
 
         def note(response: Any) -> None:
             check_response(response, self.clients.parameters.url)
-            modified.append(response.http_response.headers.get("Last-Modified"))
+            headers.append(response.http_response.headers)
 
         with translated(self.clients.call("containers/getAcl/action")):
             try:
@@ -224,26 +254,28 @@ class StoredPolicies:
             public_access=found["public_access"],
             policies=tuple(_stored_policy(each) for each in found["signed_identifiers"]),
         )
-        return _Read(acl=acl, modified=parsedate_to_datetime(modified[-1]))
+        modified = parsedate_to_datetime(headers[-1]["Last-Modified"])
+        return _Read(acl=acl, modified=modified, age=(_date_of(headers[-1]) - modified).total_seconds())
 
     def _write(self, container: str, acl: Acl, lease: BlobLeaseClient, modified: datetime) -> None:
-        policies: dict[str, AccessPolicy] = {
-            policy.id: _AsItIs(permission=policy.permission, expiry=policy.expiry, start=policy.start)
-            for policy in acl.policies
-        }
         with translated(self.clients.call("containers/setAcl/action")):
             self.clients.container(container).set_container_access_policy(
-                policies, public_access=acl.public_access, lease=lease, if_unmodified_since=modified
+                _as_they_are(acl), public_access=acl.public_access, lease=lease, if_unmodified_since=modified
             )
 
     def _gone(self, error: ResourceNotFoundError, container: str) -> Exception:
         """What a 404 says: that there is no container, and not just that there is nothing at this address."""
         if code_of(error) in {"ContainerNotFound", "ResourceNotFound"}:
-            return _NoContainer(container)
+            return _NoContainer(container, request_id_in(error))
         return translate(error, self.clients.call("containers/read"))
 
     @contextmanager
-    def _leased(self, container: str) -> Iterator[BlobLeaseClient]:
+    def leased(self, container: str) -> Iterator[BlobLeaseClient]:
+        """The container's lease, for a client that edits what Azure writes as a whole.
+
+        Raises:
+            NotReady: another client holds it.
+        """
         lease = self._acquire(container)
         try:
             yield lease
@@ -264,17 +296,19 @@ class StoredPolicies:
                     if not isinstance(error, ResourceExistsError) or not code_of(error).startswith("Lease"):
                         raise
                     if time.monotonic() > deadline:
-                        raise self._lease_taken(container) from error
-                time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - spreads those who wait, hides nothing
+                        raise self._lease_taken(container, request_id_in(error)) from error
+                time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - jitter
 
-    def _lease_taken(self, container: str) -> Exception:
+    def _lease_taken(self, container: str, request_id: str) -> Exception:
         lease = self.clients.container(container).get_container_properties().lease
         if lease.duration == "infinite":
             return RetrySlowly(
                 f"container {container} has a lease without end, so its policies can't be edited safely: break it",
                 reason=Reason.NOT_READY,
+                request_id=request_id,
             )
-        return NotReady(f"another client holds the lease of container {container}", delay=LEASE_SECONDS / 3)
+        message = f"another client holds the lease of container {container}"
+        return NotReady(message, delay=LEASE_SECONDS / 3, request_id=request_id)
 
     def _sign(self, container: str, policy: str) -> SecretStr:
         parameters, key = self.clients.parameters, self.clients.admin.key
@@ -289,16 +323,12 @@ class StoredPolicies:
             )
         )
 
-    def _becomes(self, is_so: Callable[[], bool]) -> bool:
-        """Whether it became so within the bound."""
-        return wait_until(is_so, self.clients.network.wait_seconds)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Delegation:
     """User-delegation SAS, which the administrator's identity signs with a key that ends within days.
 
-    Nobody can withdraw a single one of them: they stop with their end, or with their container.
+    A single one can't be revoked: they end at their time, or with their container.
 
     Attributes:
         clients: of this verb.
@@ -330,7 +360,7 @@ class Delegation:
         if young is not None and self.try_sas(young.token, container) is None:
             return self._kept(young, state)
         # From its start on, the SAS lasts as long as the class says: an account may limit that.
-        start = (now - _SKEW).replace(microsecond=0)
+        start = (now - SKEW).replace(microsecond=0)
         expiry = start + parameters.lifetime
         sas = self._sign(container, start, expiry)
         refusal = self.try_sas(sas, container)
@@ -374,15 +404,15 @@ class Delegation:
 
 
 def check_ended(state: Mapping[str, str], now: datetime) -> None:
-    """Waits for the end of user-delegation SAS, which nobody can withdraw singly.
+    """Waits for the end of user-delegation SAS, which can't be revoked singly.
 
     Raises:
-        NotReady: the last one that was issued still works; `delay` is the time left.
+        ExpiresLater: the last one that was issued still works; `delay` is the time left.
     """
     ends = parse_time(state.get(EXPIRY_STATE))
     if ends is not None and ends > now:
-        raise NotReady(
-            f"a user-delegation SAS can't be withdrawn singly: the last one of this claim ends at {format_time(ends)}",
+        raise ExpiresLater(
+            f"a user-delegation SAS can't be revoked singly: the last one of this claim ends at {format_time(ends)}",
             delay=(ends - now).total_seconds(),
         )
 
@@ -390,8 +420,22 @@ def check_ended(state: Mapping[str, str], now: datetime) -> None:
 class _NoContainer(NotReady):
     """There is no such container (any more)."""
 
-    def __init__(self, container: str) -> None:
-        super().__init__(f"container {container} was deleted concurrently")
+    def __init__(self, container: str, request_id: str) -> None:
+        super().__init__(f"container {container} was deleted concurrently", request_id=request_id)
+
+
+def _as_they_are(acl: Acl) -> dict[str, AccessPolicy]:
+    """Policies in the form in which Azure's client writes them as they were read."""
+    return {
+        policy.id: _AsItIs(permission=policy.permission, expiry=policy.expiry, start=policy.start)
+        for policy in acl.policies
+    }
+
+
+def _date_of(headers: Mapping[str, str]) -> datetime:
+    """When Azure answered."""
+    found = headers.get("Date")
+    return parsedate_to_datetime(found) if found else datetime.now(UTC)
 
 
 def _stored_policy(found: Any) -> StoredPolicy:

@@ -38,6 +38,9 @@ MOST_CHARACTERS: Final = 2048
 """Of one parameter, or of one key of the administrator's Secret: several times what any of them needs."""
 
 _DEFAULT_PERMISSIONS: Final = "racwdxltf"
+_DELEGATED_PERMISSIONS: Final = "racwdl"
+"""What Storage Blob Data Contributor allows an identity, and with it a SAS that it signs."""
+_PUBLIC_SUFFIX: Final = "core.windows.net"
 _MOST_SHOWN: Final = 64
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([dhm])")
@@ -61,17 +64,19 @@ class Parameters:
     Attributes:
         account: name of the storage account.
         url: of the account's blob service, without a slash at the end.
+        is_emulated: the account is in the path of the URL: azurite, and never Azure itself.
         secret_name: name of the administrator's Secret; empty for the pod's own identity.
         secret_namespace: namespace of the administrator's Secret.
         authority_host: URL of the token authority; empty for the public one, or what the pod's environment says.
         delegated: claims get a user-delegation SAS rather than one that is bound to a stored access policy.
         permissions: letters of what claims may do, in Azure's order.
         lifetime: how long a SAS, or the stored access policy that it is bound to, lasts before it is renewed.
-        warnings: what the author of the class should hear.
+        warnings: for the author of the class.
     """
 
     account: str
     url: str
+    is_emulated: bool
     secret_name: str
     secret_namespace: str
     authority_host: str
@@ -122,16 +127,19 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         reader.mistake("storageAccount", f"must be 3 to 24 lower-case letters and digits, not {_shown(account)}")
     secret_name, secret_namespace = reader.secret()
     delegated = reader.choice("credentials", frozenset({STORED_POLICY, USER_DELEGATION}), default=STORED_POLICY)
+    url, is_emulated = _account_url(reader, account)
+    permissions = _permissions(reader, delegated=delegated == USER_DELEGATION)
     parsed = Parameters(
         account=account,
-        url=_account_url(reader, account),
+        url=url,
+        is_emulated=is_emulated,
         secret_name=secret_name,
         secret_namespace=secret_namespace,
         authority_host=reader.url("authorityHost"),
         delegated=delegated == USER_DELEGATION,
-        permissions=_permissions(reader),
+        permissions=permissions,
         lifetime=_lifetime(reader, delegated=delegated == USER_DELEGATION),
-        warnings=reader.unknown(),
+        warnings=(*reader.unknown(), *_doubts(permissions)),
     )
     _check_together(reader, parsed)
     reader.finish()
@@ -144,7 +152,7 @@ def build_store_id(given: Mapping[str, str]) -> str:
     Classes with keys go on while Entra ID is down. Takes whatever a class may hold, and raises nothing.
     """
     reader = _reader(given)
-    url = _account_url(reader, reader.text("storageAccount")).lower()
+    url = _account_url(reader, reader.text("storageAccount"))[0].lower()
     if reader.text("credentials") != USER_DELEGATION:
         return url
     return f"{url} with tokens of {reader.url('authorityHost').lower() or 'the default authority'}"
@@ -185,13 +193,17 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}...")
 
 
-def _account_url(reader: ParameterReader, account: str) -> str:
-    """Azure's own address of the account, or the given one, with the account in its path where that is the style."""
+def _account_url(reader: ParameterReader, account: str) -> tuple[str, bool]:
+    """Azure's own address of the account, or the given one; and whether the account is in its path."""
     url = reader.url("endpoint")
     path_style = reader.flag("pathStyle", default=_is_bare_address(url))
     if not url:
-        return f"https://{account}.blob.core.windows.net"
-    return f"{url}/{account}" if path_style else url
+        return _public_url(account), False
+    return (f"{url}/{account}", True) if path_style else (url, False)
+
+
+def _public_url(account: str) -> str:
+    return f"https://{account}.blob.{_PUBLIC_SUFFIX}"
 
 
 def _is_bare_address(url: str) -> bool:
@@ -203,14 +215,25 @@ def _is_bare_address(url: str) -> bool:
     return True
 
 
-def _permissions(reader: ParameterReader) -> str:
-    given = reader.text("permissions", default=_DEFAULT_PERMISSIONS)
+def _permissions(reader: ParameterReader, *, delegated: bool) -> str:
+    given = reader.text("permissions", default=_DELEGATED_PERMISSIONS if delegated else _DEFAULT_PERMISSIONS)
     unknown = sorted(set(given) - set(PERMISSIONS))
     if unknown:
         reader.mistake("permissions", f"may hold the letters {PERMISSIONS}, not {_shown(''.join(unknown))}")
     if not set(given) & {"r", "l"}:
         reader.mistake("permissions", "must hold r or l: credentials are tried before a claim gets them")
     return "".join(letter for letter in PERMISSIONS if letter in given)
+
+
+def _doubts(permissions: str) -> tuple[str, ...]:
+    """Warnings about the letters of a class."""
+    if "i" not in permissions:
+        return ()
+    warning = (
+        "permissions holds i: a claim may set immutability policies on its blobs, for up to 400 years, and then "
+        "neither claim nor container can be deleted"
+    )
+    return (warning,)
 
 
 def _lifetime(reader: ParameterReader, *, delegated: bool) -> timedelta:
@@ -252,25 +275,39 @@ def _account_key(secret: Mapping[str, SecretStr], parameters: Parameters, named:
     for name in (KEY, CONNECTION_STRING):
         if secret.get(name):
             value = secret[name].reveal().strip()
-            key = value if name == KEY else _key_in(value, parameters.account, named)
+            key = value if name == KEY else _key_in(value, parameters, named)
             if not _is_base64(key):
                 raise InvalidAdminSecret(f"{named}: key {name} holds no account key, which is base64 text")
             return SecretStr(key)
     return None
 
 
-def _key_in(connection_string: str, account: str, named: str) -> str:
+def _key_in(connection_string: str, parameters: Parameters, named: str) -> str:
     pairs = (part.partition("=") for part in connection_string.split(";"))
     found = {name.strip().lower(): value.strip() for name, _, value in pairs}
     if not found.get("accountkey"):
         raise InvalidAdminSecret(
             f"{named}: key {CONNECTION_STRING} holds no AccountKey; one with a shared access signature is not enough"
         )
-    if found.get("accountname", account) != account:
+    if found.get("accountname", parameters.account) != parameters.account:
         raise InvalidAdminSecret(
             f"{named}: key {CONNECTION_STRING} is of another account than parameter storageAccount says"
         )
+    _check_endpoint(found, parameters, named)
     return found["accountkey"]
+
+
+def _check_endpoint(found: Mapping[str, str], parameters: Parameters, named: str) -> None:
+    """Refuses a connection string of another cloud, where the class leaves it to the public one."""
+    if parameters.url != _public_url(parameters.account):
+        return
+    suffix = found.get("endpointsuffix") or _PUBLIC_SUFFIX
+    url = found.get("blobendpoint") or f"https://{parameters.account}.blob.{suffix}"
+    if url.rstrip("/").lower() != parameters.url:
+        raise InvalidAdminSecret(
+            f"{named}: key {CONNECTION_STRING} names another endpoint than {parameters.url}: have the StorageClass "
+            "name it by parameter endpoint"
+        )
 
 
 def _is_base64(text: str) -> bool:

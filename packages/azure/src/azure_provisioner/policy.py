@@ -23,13 +23,20 @@ if TYPE_CHECKING:
 
     from azure_provisioner.parameters import Parameters
 
+SKEW: Final = timedelta(minutes=5)
+"""How far a clock may be ahead of Azure's: what is issued starts that much earlier."""
+
 MOST_POLICIES: Final = 5
 """Azure's limit per container: "Define a stored access policy", REST reference of Azure Storage."""
 
 ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
+ACCOUNT_NAME: Final = "AZURE_STORAGE_ACCOUNT_NAME"
 SAS_TOKEN: Final = "AZURE_STORAGE_SAS_TOKEN"  # noqa: S105 - the name of a key
 CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
 CONTAINER_URL: Final = "AZURE_STORAGE_CONTAINER_URL"
+
+_CLAIMS: Final = "obc-"
+"""What ids of all claims' policies begin with."""
 
 _MOST_CHARACTERS: Final = 4096
 _MOST_FIELDS: Final = 64
@@ -81,6 +88,11 @@ class Acl:
         """The claim's own policies: one, or none."""
         return tuple(policy for policy in self.policies if policy.id.startswith(prefix))
 
+    def without_claims(self) -> Acl | None:
+        """The same without the policies of any claim, and private; None where no claim has one."""
+        rest = tuple(policy for policy in self.policies if not policy.id.startswith(_CLAIMS))
+        return None if rest == self.policies else Acl(public_access=None, policies=rest)
+
     def without_claim(self, prefix: str) -> Acl | None:
         """The same without the claim's policies; None where it had none, so that nothing is written."""
         rest = tuple(policy for policy in self.policies if not policy.id.startswith(prefix))
@@ -119,7 +131,7 @@ def build_prefix(user_id: str) -> str:
 
     A hash, because a user id may have 64 characters, which is all that an id may have.
     """
-    return f"obc-{hashlib.sha256(user_id.encode()).hexdigest()[:32]}-"
+    return f"{_CLAIMS}{hashlib.sha256(user_id.encode()).hexdigest()[:32]}-"
 
 
 def build_id(prefix: str, now: datetime, *, replaced: str = "") -> str:
@@ -149,8 +161,10 @@ def decide_policy(
 ) -> tuple[StoredPolicy, Acl | None]:
     """What the claim's policy is to be, and what to write for it: None where it is so already.
 
-    The end of a policy is moved in place when less than half of its time is left: no SAS changes by that. Where the
-    claim has lost its SAS, others may have found it: it gets another policy, and the old one goes.
+    Start and end of a policy are moved in place when less than half of its time is left: no SAS changes by that. It has
+    a start, and lasts as long as the class says from there, because an account may limit that: "Configure an expiration
+    policy for shared access signatures", which excepts no SAS that is bound to a stored access policy. Where the claim
+    has lost its SAS, others may have found it: it gets another policy, and the old one goes.
 
     Args:
         acl: of the container.
@@ -166,9 +180,11 @@ def decide_policy(
     is_replaced = is_lost and bool(own) and _may_be_replaced(own[0].id, prefix, now)
     if own and not is_replaced and _is_right(own[0], parameters, now):
         return own[0], None
+    starts = now - SKEW
     wanted = StoredPolicy(
         id=own[0].id if own and not is_replaced else build_id(prefix, now, replaced=own[0].id if own else ""),
-        expiry=format_time(now + parameters.lifetime),
+        start=format_time(starts),
+        expiry=format_time(starts + parameters.lifetime),
         permission=parameters.permissions,
     )
     if own:
@@ -186,7 +202,8 @@ def has_drifted(acl: Acl, prefix: str, parameters: Parameters, now: datetime) ->
     """Whether the claim's policy was removed or changed, rather than that its time has come to be moved."""
     own = acl.of_claim(prefix)
     ends = parse_time(own[0].expiry) if own else None
-    is_ours = ends is not None and now < ends <= now + parameters.lifetime
+    starts = parse_time(own[0].start) if own else None
+    is_ours = ends is not None and now < ends <= now + parameters.lifetime and (starts is None or starts <= now)
     return not is_ours or own[0].permission != parameters.permissions
 
 
@@ -219,6 +236,7 @@ def build_secret(parameters: Parameters, container: str, sas: SecretStr) -> Mapp
     token = sas.reveal()
     return {
         ACCOUNT: SecretStr(parameters.account),
+        ACCOUNT_NAME: SecretStr(parameters.account),
         SAS_TOKEN: sas,
         CONNECTION_STRING: SecretStr(f"BlobEndpoint={parameters.url}/;SharedAccessSignature={token}"),
         CONTAINER_URL: SecretStr(f"{parameters.url}/{container}?{token}"),
@@ -244,7 +262,10 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def _is_right(policy: StoredPolicy, parameters: Parameters, now: datetime) -> bool:
-    return policy.permission == parameters.permissions and _is_young(policy.expiry, parameters.lifetime, now)
+    starts = parse_time(policy.start)
+    has_begun = starts is not None and starts <= now
+    is_young = _is_young(policy.expiry, parameters.lifetime, now)
+    return policy.permission == parameters.permissions and has_begun and is_young
 
 
 def _is_young(expiry: str | None, lifetime: timedelta, now: datetime) -> bool:

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 _CONTAINER_NAME: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")
 _SHORTEST_NAME, _LONGEST_NAME = 3, 63
+_SPECIAL_NAMES: Final = frozenset({"$root", "$web"})
+"""Containers that Azure makes, and that claims may be granted: "Naming and referencing containers"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +120,8 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def delete(self, ob: ObjectBucket) -> None:
         """Removes the container with everything in it; see `Provisioner.delete`.
 
-        That is one call of Azure's, and it ends all access at once: policies are part of the container, and a
-        user-delegation SAS finds nothing any more. So nothing is withdrawn before, and where Azure refuses the call,
-        nothing has changed.
+        The container goes by one call of Azure's, and all access with it. Before that the stored access policies of
+        claims are removed: a container that is restored has its policies again, and their SAS would work.
         """
         with self._request(ob) as request:
             # A name that no container can have is of a claim that was refused: there is nothing to remove.
@@ -130,13 +131,13 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if not request.owns(found):
                 raise _not_ours(request.container)
             check_deletable(request.container, found)
-            request.storage.remove(request.container, found)
+            _remove(request, found)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """Removes a container that holds nothing; see `EmptyBucketDeleter.delete_empty`.
 
         Azure has no call that refuses a container because something is in it. So the claim's SAS ends in between: it is
-        withdrawn, or, where nobody can withdraw it, waited for; and the container is listed once more.
+        revoked, or, where it can't be revoked, waited for; and the container is listed once more.
         """
         with self._request(ob) as request:
             found = request.storage.find(request.container) if _is_name(request.container) else None
@@ -147,28 +148,28 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             check_deletable(request.container, found)
             _check_empty(request)
             if POLICY_STATE in ob.additional_state or not request.parameters.delegated:
-                self._withdraw_policy(ob, request.parameters)
+                self._revoke_policy(ob, request.parameters)
             check_ended(ob.additional_state, self._services.now())
             _check_empty(request)
             found = request.storage.find(request.container) or found  # its own change must not be in the way
-            request.storage.remove(request.container, found)
+            _remove(request, found)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the container that the class names; see `Provisioner.grant`."""
         with self._request(options) as request:
-            if not _is_name(request.container) or request.storage.find(request.container) is None:
+            if not _may_exist(request.container) or request.storage.find(request.container) is None:
                 raise BucketNotFound(f"container {request.container}, which the StorageClass names, does not exist")
             return self._give_access(request, options)
 
     def revoke(self, ob: ObjectBucket) -> None:
-        """Withdraws the credentials and leaves the container as it is; see `Provisioner.revoke`.
+        """Revokes the credentials and leaves the container as it is; see `Provisioner.revoke`.
 
-        A user-delegation SAS can't be withdrawn: then this raises NotReady until the last one has ended.
+        A user-delegation SAS can't be revoked: then this raises NotReady until the last one has ended.
         """
-        if _is_name(ob.bucket_name):
+        if _may_exist(ob.bucket_name):
             parameters = parse_parameters(ob.parameters)
             if not parameters.delegated or POLICY_STATE in ob.additional_state:
-                self._withdraw_policy(ob, parameters)
+                self._revoke_policy(ob, parameters)
         check_ended(ob.additional_state, self._services.now())
 
     def is_intact(self, options: BucketOptions) -> bool:
@@ -190,7 +191,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             is_unchanged = options.credentials_unchanged
             granted = request.delegation.ensure(request.container, held, state, now, is_unchanged=is_unchanged)
             if POLICY_STATE in state:  # the class was another when the claim was bound
-                self._withdraw_policy(options, request.parameters)
+                self._revoke_policy(options, request.parameters)
         else:
             is_lost = options.was_bound and options.credentials is None
             granted = request.policies.ensure(request.container, held, now, is_new=is_new, is_lost=is_lost)
@@ -200,7 +201,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         repairs = ("stored access policy",) if granted.is_restored and options.was_bound else ()
         return replace(_answer(request, granted), repairs=repairs)
 
-    def _withdraw_policy(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> None:
+    def _revoke_policy(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> None:
         recorded = of.additional_state.get(POLICY_STATE, "")
         if not parameters.secret_name:
             raise InvalidAdminSecret(
@@ -208,7 +209,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 "remove it, name a Secret with AZURE_STORAGE_KEY by secretName"
             )
         with self._connected(of, replace(parameters, delegated=False)) as request:
-            request.policies.withdraw(request.container, recorded)
+            request.policies.revoke(request.container, recorded)
 
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
@@ -229,6 +230,10 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
 def _is_name(container: str) -> bool:
     return _SHORTEST_NAME <= len(container) <= _LONGEST_NAME and _CONTAINER_NAME.fullmatch(container) is not None
+
+
+def _may_exist(container: str) -> bool:
+    return container in _SPECIAL_NAMES or _is_name(container)
 
 
 def _check_name(container: str) -> None:
@@ -261,20 +266,41 @@ def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool
     if not request.owns(found):
         raise _not_ours(request.container)
     if not request.of.owner.matches(found.metadata):
-        request.storage.stamp(request.container, {**found.metadata, **request.of.owner.ownership_tags()})
+        found = _take_over(request)
     return found, is_new
 
 
+def _take_over(request: _Request) -> Found:
+    """Writes ownership tags onto a container of another program.
+
+    Of several clusters that do so at once the first wins: Azure writes metadata without If-Match, but with a lease.
+    """
+    with request.policies.leased(request.container) as lease:
+        found = request.storage.find(request.container)
+        if found is None or not request.owns(found):
+            raise _not_ours(request.container)
+        request.storage.stamp(request.container, {**found.metadata, **request.of.owner.ownership_tags()}, lease)
+    return found
+
+
 def _warn_of_deletion(container: str, found: Found, options: BucketOptions) -> tuple[str, ...]:
-    """Says before there is data in it that a container can't be deleted with its claim."""
+    """Warns, before there is data in it, of a container that can't be deleted with its claim."""
     if not found.keeps_versions or options.reclaim_policy is not ReclaimPolicy.DELETE:
         return ()
     warning = (
         f"container {container} has version-level immutability support, as every container has of an account with it: "
-        "Azure lets nobody delete it with its claim, only by `az storage container-rm delete`; use another storage "
+        "it can't be deleted with its claim, only by `az storage container-rm delete`; use another storage "
         "account, or reclaimPolicy: Retain"
     )
     return (warning,)
+
+
+def _remove(request: _Request, found: Found) -> None:
+    """Removes the container, and before it the policies of claims where there may be some."""
+    if not request.parameters.delegated:
+        modified = request.policies.remove_all(request.container, found.modified)
+        found = replace(found, modified=modified)
+    request.storage.remove(request.container, found)
 
 
 def _check_empty(request: _Request) -> None:

@@ -13,13 +13,13 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 
 from azure_provisioner.client import connect_as_claim
 from azure_provisioner.errors import Call, Refusal, code_of, is_refusal, refusal_of, translated
-from libbucket import BucketNotEmpty, Reason, RetrySlowly
+from libbucket import BucketNotEmpty, NotReady, Reason, RetrySlowly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from azure.storage.blob import ContainerClient
+    from azure.storage.blob import BlobLeaseClient, ContainerClient
 
     from azure_provisioner.client import Clients, Network
     from azure_provisioner.parameters import Parameters
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ANYTHING: Final = ["snapshots", "uncommittedblobs", "versions"]
 _PROBE: Final = "objectbucket-probe/"
+_LEASED_SECONDS: Final = 5.0
 _NO_CONTAINER: Final = "ContainerNotFound"
 _BEING_DELETED: Final = "ContainerBeingDeleted"
 
@@ -42,7 +43,8 @@ class Found:
         has_hold: a legal hold does.
         keeps_versions: it has version-level immutability support, as every container has of an account with it: Azure
             deletes it by its management API only.
-        is_leased_without_end: its lease guards it against deletion.
+        is_leased: another client's lease guards it against deletion.
+        is_leased_without_end: and it does not end by itself.
     """
 
     metadata: Mapping[str, str]
@@ -50,6 +52,7 @@ class Found:
     has_policy: bool
     has_hold: bool
     keeps_versions: bool
+    is_leased: bool
     is_leased_without_end: bool
 
 
@@ -78,6 +81,7 @@ class Storage:
             has_policy=bool(found.has_immutability_policy),
             has_hold=bool(found.has_legal_hold),
             keeps_versions=bool(found.immutable_storage_with_versioning_enabled),
+            is_leased=found.lease.state == "leased",
             is_leased_without_end=found.lease.duration == "infinite",
         )
 
@@ -96,10 +100,10 @@ class Storage:
                 return False
         return True
 
-    def stamp(self, container: str, metadata: Mapping[str, str]) -> None:
-        """Writes the container's metadata, all of it: Azure replaces what was there."""
+    def stamp(self, container: str, metadata: Mapping[str, str], lease: BlobLeaseClient) -> None:
+        """Writes the container's metadata, all of it: Azure replaces what was there. The lease must still be held."""
         with translated(self.clients.call("containers/write")):
-            self.clients.container(container).set_container_metadata(dict(metadata))
+            self.clients.container(container).set_container_metadata(dict(metadata), lease=lease)
 
     def try_sas(self, sas: SecretStr, container: str) -> Refusal | None:
         """Tries a claim's own SAS on its container: why it is refused; None where it is not.
@@ -118,15 +122,23 @@ class Storage:
             ProvisionerError: Azure did not say.
         """
         with translated(self.clients.call("containers/blobs/read")):
-            every = self.clients.container(container).list_blobs(include=_ANYTHING, results_per_page=1)
-            return next(iter(every), None) is None
+            try:
+                return self._lists_nothing(container, _ANYTHING)
+            except HttpResponseError as error:
+                if code_of(error) != "InvalidQueryParameterValue":
+                    raise
+                # A hierarchical namespace has no versions: "Blob Storage feature support".
+                return self._lists_nothing(container, [each for each in _ANYTHING if each != "versions"])
+
+    def _lists_nothing(self, container: str, kinds: list[str]) -> bool:
+        every = self.clients.container(container).list_blobs(include=kinds, results_per_page=1)
+        return next(iter(every), None) is None
 
     def remove(self, container: str, found: Found) -> None:
         """Removes the container with everything in it, at once; one that is gone, or going, is fine.
 
         Raises:
             BucketNotEmpty: a policy or a hold keeps what is in it.
-            RetrySlowly: it is leased without end.
             NotReady: it is leased for the moment, or was changed since it was found.
         """
         with translated(self.clients.call("containers/delete")):
@@ -134,13 +146,7 @@ class Storage:
                 # Not one that was made under this name since.
                 self.clients.container(container).delete_container(if_unmodified_since=found.modified)
             except HttpResponseError as error:
-                code = code_of(error)
-                if code == "LeaseIdMissing" and found.is_leased_without_end:
-                    raise RetrySlowly(
-                        f"container {container} is guarded by a lease without end: break it, and it is deleted",
-                        reason=Reason.BUCKET_NOT_EMPTY,
-                    ) from error
-                if code not in {_NO_CONTAINER, _BEING_DELETED}:
+                if code_of(error) not in {_NO_CONTAINER, _BEING_DELETED}:
                     raise
 
 
@@ -188,7 +194,16 @@ def check_deletable(container: str, found: Found) -> None:
 
     Raises:
         BucketNotEmpty: a policy, a hold or a setting keeps it.
+        RetrySlowly: it is leased without end.
+        NotReady: it is leased for the moment.
     """
+    if found.is_leased_without_end:
+        raise RetrySlowly(
+            f"container {container} is guarded by a lease without end: break it, and it is deleted",
+            reason=Reason.BUCKET_NOT_EMPTY,
+        )
+    if found.is_leased:
+        raise NotReady(f"another client holds the lease of container {container}", delay=_LEASED_SECONDS)
     if found.has_hold:
         raise BucketNotEmpty(
             f"container {container} has a legal hold: clear it with `az storage container legal-hold clear`, and it is "

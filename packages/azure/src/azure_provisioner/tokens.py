@@ -86,7 +86,7 @@ class Heard:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Who asks for tokens, and how.
+    """An identity that tokens are issued to, and how it asks.
 
     Attributes:
         named: what messages call it.

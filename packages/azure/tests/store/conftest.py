@@ -65,7 +65,7 @@ def tls_front(tls_server: AzuriteServer) -> Iterator[Front]:
 
 @pytest.fixture
 def trusting(tls_server: AzuriteServer, entra: FakeEntra, tmp_path: Path) -> Network:
-    """Connections that trust the authorities of azurite and of whoever plays Entra ID."""
+    """Connections that trust the authorities of azurite and of the fake Entra ID."""
     both = tmp_path / "authorities.pem"
     both.write_bytes(Path(tls_server.ca_file).read_bytes() + entra.authority_pem)
     return Network(ca_file=str(both))

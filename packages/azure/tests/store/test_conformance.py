@@ -1,4 +1,4 @@
-"""Azure Blob Storage keeps every promise of the conformance suite."""
+"""Azure Blob Storage passes the conformance suite."""
 
 from __future__ import annotations
 

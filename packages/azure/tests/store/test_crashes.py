@@ -27,7 +27,7 @@ PROVISION = [
 ]
 GRANT = ["GET container", "GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
 REVOKE = ["GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
-DELETE = ["GET container", "DELETE container"]
+DELETE = ["GET container", "GET acl", "PUT acl", "DELETE container"]
 AGAIN = ["GET container", "GET acl", "GET list"]
 
 both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
@@ -72,18 +72,19 @@ def test_a_creation_that_was_cut_off_ends_with_a_stamp_and_one_policy(
     assert len(backend.administrator.policies(tenant.bucket)) == 1
 
 
-def test_who_died_holding_the_lease_keeps_others_waiting_and_no_longer(world: World, backend: AzureBackend) -> None:
+def test_a_holder_that_died_blocks_others_until_its_lease_ends(world: World, backend: AzureBackend) -> None:
     request = world.request()
     with cut_off_at(PROVISION.index("PUT lease"), done=True), pytest.raises(StoreUnavailable):
         world.provisioner.provision(request)
     with pytest.raises(NotReady, match="lease") as waiting:
         impatient(backend.server).provision(request)
     assert waiting.value.delay == 5
+    assert waiting.value.request_id
     backend.administrator.break_lease(request.bucket_name)
     assert_works(world.greenfield(request))
 
 
-def test_a_neighbour_who_makes_the_container_between_our_look_and_ours_keeps_it(
+def test_a_neighbour_who_makes_the_container_between_our_check_and_our_request_keeps_it(
     world: World, backend: AzureBackend
 ) -> None:
     request = world.request()
@@ -93,6 +94,25 @@ def test_a_neighbour_who_makes_the_container_between_our_look_and_ours_keeps_it(
     ):
         world.provisioner.provision(request)
     assert _metadata(backend, request.bucket_name) == {}
+
+
+def test_of_two_clusters_that_take_a_container_over_at_once_one_gets_it(world: World, backend: AzureBackend) -> None:
+    bucket = world.foreign_bucket()
+    first, second = (replace(world.request(bucket=bucket), taken_over=True) for _ in range(2))
+    with before_request("PUT lease", lambda: backend.provisioner().provision(first)), pytest.raises(BucketExists):
+        world.provisioner.provision(second)
+    assert first.owner.matches(_metadata(backend, bucket))
+
+
+def test_a_container_whose_lease_is_lost_is_not_stamped(world: World, backend: AzureBackend) -> None:
+    bucket = world.foreign_bucket()
+    request = replace(world.request(bucket=bucket), taken_over=True)
+    with (
+        before_request("PUT metadata", lambda: backend.administrator.break_lease(bucket)),
+        pytest.raises(NotReady),
+    ):
+        world.provisioner.provision(request)
+    assert _metadata(backend, bucket) == {}
 
 
 def test_another_worker_of_ours_that_makes_the_container_first_is_joined(world: World, backend: AzureBackend) -> None:
@@ -108,18 +128,18 @@ def test_a_container_that_changed_since_its_check_is_checked_again_before_its_de
 ) -> None:
     """On Azure the name of a container is busy for 30 seconds after its deletion: a new one is never as old."""
     tenant = world.tenant(greenfield=True)
-    backend.administrator.wait_for_the_next_second(tenant.bucket)
 
     def swap() -> None:
+        backend.administrator.wait_for_the_next_second(tenant.bucket)
         backend.administrator.purge_bucket(tenant.bucket)
         backend.administrator.make_bucket(tenant.bucket)
-        backend.administrator.application().put(tenant.bucket, OBJECT, b"of somebody else")
+        backend.administrator.application().put(tenant.bucket, OBJECT, b"of another program")
 
     with before_request("DELETE container", swap), pytest.raises(NotReady):
         world.provisioner.delete(tenant.record)
     with pytest.raises(BucketExists):
         world.provisioner.delete(tenant.record)
-    assert backend.administrator.application().get(tenant.bucket, OBJECT) == b"of somebody else"
+    assert backend.administrator.application().get(tenant.bucket, OBJECT) == b"of another program"
 
 
 def test_a_container_that_goes_while_it_is_being_granted_is_tried_again(world: World, backend: AzureBackend) -> None:

@@ -1,4 +1,4 @@
-"""What Azure has beyond the suite: containers that may not go, leases, names that are busy, and the cheap look."""
+"""What Azure has beyond the suite: containers that may not go, leases, names that are busy, and the drift check."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ if TYPE_CHECKING:
     from testkit.azure.azurite import AzuriteServer
     from testkit.azure.backend import AzureBackend
 
+XML = {"Content-Type": "application/xml"}
 STAMPED = builders.options(user_id="obc-claim")
 REQUEST_ID = {"x-ms-request-id": "1", "Last-Modified": "Tue, 03 Nov 2026 10:00:00 GMT", "ETag": '"1"'}
 
 
 def an_error(status: int, code: str) -> Answer:
     return Answer(status=status, headers={**REQUEST_ID, "x-ms-error-code": code})
+
+
+def no_policies() -> Answer:
+    return Answer(headers={**REQUEST_ID, **XML}, body=b"<SignedIdentifiers />")
 
 
 def a_container(**headers: str) -> Answer:
@@ -58,9 +63,9 @@ def test_a_container_that_azure_keeps_is_not_touched(
         with pytest.raises(BucketNotEmpty, match=advice):
             getattr(a_provisioner(server), verb)(builders.intent(asked_of(server, azure.url)))
         assert [request.split()[0] for request in azure.requests] == ["GET"], "only looked at"
-    with scripted_server(a_container(), Answer(status=202, headers=REQUEST_ID)) as azure:
+    with scripted_server(a_container(), no_policies(), Answer(status=202, headers=REQUEST_ID)) as azure:
         a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
-        assert [request.split()[0] for request in azure.requests] == ["GET", "DELETE"]
+        assert [request.split()[0] for request in azure.requests] == ["GET", "GET", "DELETE"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,8 @@ def test_a_container_that_azure_keeps_is_not_touched(
 def test_what_azure_itself_keeps_from_deletion_is_told_the_same_way(
     server: AzuriteServer, code: str, advice: str
 ) -> None:
-    with scripted_server(a_container(), an_error(409, code)) as azure, pytest.raises(BucketNotEmpty, match=advice):
+    refused = an_error(409, code)
+    with scripted_server(a_container(), no_policies(), refused) as azure, pytest.raises(BucketNotEmpty, match=advice):
         a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
 
 
@@ -97,9 +103,9 @@ def test_a_container_that_is_going_is_waited_for(server: AzuriteServer, verb: st
 
 @pytest.mark.parametrize("answer", [an_error(409, "ContainerBeingDeleted"), an_error(404, "ContainerNotFound")])
 def test_a_container_that_is_going_or_gone_already_is_deleted(server: AzuriteServer, answer: Answer) -> None:
-    with scripted_server(a_container(), answer) as azure:
+    with scripted_server(a_container(), no_policies(), answer) as azure:
         a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
-        assert len(azure.requests) == 2
+        assert len(azure.requests) == 3
 
 
 def test_revoking_waits_until_azure_stops_letting_the_sas_in(
@@ -184,7 +190,7 @@ def test_policies_of_a_guest_go_with_the_container_and_the_guest_is_revoked_all_
     world.revoke(guest.record)
 
 
-def test_metadata_that_somebody_added_stays_beside_the_stamp(world: World, backend: AzureBackend) -> None:
+def test_metadata_that_were_added_stays_beside_the_stamp(world: World, backend: AzureBackend) -> None:
     tenant = world.greenfield()
     container = backend.administrator.service.get_container_client(tenant.bucket)
     container.set_container_metadata({**tenant.request.owner.ownership_tags(), "cost_centre": "42"})
@@ -210,52 +216,54 @@ def test_a_container_that_another_program_made_is_stamped_and_its_metadata_kept(
         world.provisioner.delete(replace(builders.intent(thief), taken_over=True))
 
 
-def test_a_look_at_a_bound_claim_is_one_request_with_its_own_sas(world: World, server: AzuriteServer) -> None:
-    def nobody_reads_it(namespace: str, name: str) -> Any:
-        raise AssertionError(f"{namespace}/{name} is of no use for a look")
+def test_a_drift_check_of_a_bound_claim_is_one_request_with_its_own_sas(world: World, server: AzuriteServer) -> None:
+    def must_not_be_read(namespace: str, name: str) -> Any:
+        raise AssertionError(f"{namespace}/{name} must not be read for a drift check")
 
     tenant = world.tenant(greenfield=True)
-    looker = a_provisioner(server)
-    object.__setattr__(looker._services, "read_secret", nobody_reads_it)
+    checker = a_provisioner(server)
+    object.__setattr__(checker._services, "read_secret", must_not_be_read)
     with recorded_requests() as made:
-        assert looker.is_intact(builders.again(tenant.request, tenant.answer))
+        assert checker.is_intact(builders.again(tenant.request, tenant.answer))
     assert made == ["HEAD blob"]
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda backend, tenant: backend.administrator.remove_identity(tenant.record),
         lambda backend, tenant: backend.administrator.purge_bucket(tenant.bucket),
     ],
     ids=["policy", "container"],
 )
-def test_a_look_finds_what_was_removed(world: World, backend: AzureBackend, spoil: Callable[[Any, Any], None]) -> None:
+def test_a_drift_check_finds_what_was_removed(
+    world: World, backend: AzureBackend, damage: Callable[[Any, Any], None]
+) -> None:
     tenant = world.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer)
-    looker = a_provisioner(backend.server)
-    assert looker.is_intact(request)
-    spoil(backend, tenant)
-    assert not looker.is_intact(request)
+    checker = a_provisioner(backend.server)
+    assert checker.is_intact(request)
+    damage(backend, tenant)
+    assert not checker.is_intact(request)
     if backend.administrator.bucket_exists(tenant.bucket):
         assert_works(world.bind(request, greenfield=True))
     else:
         with pytest.raises(BucketLost):
-            looker.provision(request)
+            checker.provision(request)
 
 
-def test_a_look_finds_what_is_wrong_with_the_secret_without_asking_azure(world: World, server: AzuriteServer) -> None:
+def test_a_drift_check_finds_a_wrong_secret_without_asking_azure(world: World, server: AzuriteServer) -> None:
     tenant, neighbour = world.tenant(greenfield=True), world.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer)
-    looker = a_provisioner(server)
-    assert looker.is_intact(request)
+    checker = a_provisioner(server)
+    assert checker.is_intact(request)
     delegated = {**request.parameters, "credentials": "user-delegation-sas", "endpoint": "https://127.0.0.1:1"}
     with recorded_requests() as made:
-        assert not looker.is_intact(replace(request, credentials=None))
-        assert not looker.is_intact(replace(request, credentials=neighbour.credentials))
-        assert not looker.is_intact(replace(request, credentials=_with_an_edited_url(tenant.credentials)))
-        assert not looker.is_intact(replace(request, parameters=delegated))
-        assert not looker.is_intact(replace(request, bucket_name="Not A Name"))
+        assert not checker.is_intact(replace(request, credentials=None))
+        assert not checker.is_intact(replace(request, credentials=neighbour.credentials))
+        assert not checker.is_intact(replace(request, credentials=_with_an_edited_url(tenant.credentials)))
+        assert not checker.is_intact(replace(request, parameters=delegated))
+        assert not checker.is_intact(replace(request, bucket_name="Not A Name"))
     assert made == []
 
 

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from azure.storage.blob import AccessPolicy
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import AccessPolicy, ContainerClient
 
-from azure_provisioner.policy import parse_time
-from libbucket import NotReady, QuotaExceeded, RetrySlowly
+from azure_provisioner.policy import SKEW, parse_time
+from libbucket import InvalidClaim, NotReady, QuotaExceeded, RetrySlowly
+from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
-from testkit.azure.backend import a_provisioner, impatient
+from testkit.azure.backend import a_provisioner, client_settings, impatient
 from testkit.azure.requests import before_request, recorded_requests
 
 if TYPE_CHECKING:
@@ -59,6 +61,26 @@ def test_two_claims_bound_at_once_on_one_container_both_get_in_twenty_times(
         backend.administrator.purge_bucket(bucket)
 
 
+@pytest.mark.parametrize("name", ["$web", "$root"])
+def test_a_container_with_a_name_of_azures_own_is_granted_and_revoked(
+    world: World, backend: AzureBackend, name: str
+) -> None:
+    backend.administrator.make_bucket(name)
+    request = world.request(bucket=name)
+    granted = world.provisioner.grant(request)
+    assert granted.connection.authentication is not None
+    url = granted.connection.authentication.additional_secret_data["AZURE_STORAGE_CONTAINER_URL"].reveal()
+    with ContainerClient.from_container_url(url, **client_settings("")) as application:
+        assert list(application.list_blobs()) == []
+        world.provisioner.revoke(builders.recorded(granted, request, greenfield=False))
+        with pytest.raises(HttpResponseError) as refused:
+            list(application.list_blobs())
+    assert refused.value.status_code == 403
+    with pytest.raises(InvalidClaim):
+        world.provisioner.provision(world.request(bucket=name))
+    backend.administrator.purge_bucket(name)
+
+
 def test_policies_of_others_and_public_access_are_written_back_as_they_were(
     world: World, backend: AzureBackend
 ) -> None:
@@ -75,36 +97,36 @@ def test_policies_of_others_and_public_access_are_written_back_as_they_were(
     world.revoke(tenant.record)
     assert _as_text(backend.administrator.policies(bucket)) == before
     assert backend.administrator.settings(bucket)["public access"] == "blob"
-    assert_refused("listing with withdrawn credentials", lambda: tenant.application.list_keys(bucket))
+    assert_refused("listing with revoked credentials", lambda: tenant.application.list_keys(bucket))
 
 
-def test_an_edit_by_hand_between_our_reading_and_our_writing_is_not_lost(world: World, backend: AzureBackend) -> None:
+def test_an_edit_manual_between_our_reading_and_our_writing_is_not_lost(world: World, backend: AzureBackend) -> None:
     bucket = world.foreign_bucket()
     request = world.request(bucket=bucket)
     backend.administrator.wait_for_the_next_second(bucket)
-    by_hand = {"by hand": AccessPolicy(permission="r", expiry="2040-01-01T00:00:00Z")}
+    manual = {"manual": AccessPolicy(permission="r", expiry="2040-01-01T00:00:00Z")}
     container = backend.administrator.service.get_container_client(bucket)
     with (
-        before_request("PUT acl", lambda: container.set_container_access_policy(by_hand)),
+        before_request("PUT acl", lambda: container.set_container_access_policy(manual)),
         pytest.raises(NotReady),
     ):
-        # The edit by hand is a PUT acl too: the helper lets it pass.
+        # The manual edit is a PUT acl too: the helper lets it pass.
         world.provisioner.grant(request)
-    assert set(backend.administrator.policies(bucket)) == {"by hand"}
+    assert set(backend.administrator.policies(bucket)) == {"manual"}
     tenant = world.bind(request, greenfield=False)
-    assert "by hand" in backend.administrator.policies(bucket)
+    assert "manual" in backend.administrator.policies(bucket)
     assert_works(tenant)
 
 
-def test_whose_lease_was_broken_does_not_write(world: World, backend: AzureBackend) -> None:
+def test_an_editor_whose_lease_was_broken_does_not_write(world: World, backend: AzureBackend) -> None:
     bucket = world.foreign_bucket()
     request = world.request(bucket=bucket)
 
-    def somebody_else_takes_over() -> None:
+    def another_client_takes_over() -> None:
         backend.administrator.break_lease(bucket)
         backend.administrator.service.get_container_client(bucket).acquire_lease(15)
 
-    with before_request("PUT acl", somebody_else_takes_over), pytest.raises(NotReady, match="lease"):
+    with before_request("PUT acl", another_client_takes_over), pytest.raises(NotReady, match="lease"):
         world.provisioner.grant(request)
     assert backend.administrator.policies(bucket) == {}
     backend.administrator.break_lease(bucket)
@@ -148,8 +170,8 @@ def test_a_sas_that_leaked_is_dead_when_its_secret_was_removed(world: World, bac
 def test_a_claim_that_can_not_get_its_secret_is_issued_no_more_than_two_signatures_an_hour(
     world: World, server: AzuriteServer
 ) -> None:
-    first = world.tenant(greenfield=True)
-    began = datetime.now(UTC)
+    began = datetime.now(UTC) - timedelta(minutes=65)  # a policy of a later time has not begun
+    first = world.bind(world.request(), greenfield=True, by=a_provisioner(server, now=lambda: began))
     stuck, issued = first, {_token(first)}
     for minute in range(0, 60, 5):
         now = began + timedelta(minutes=minute)
@@ -178,13 +200,13 @@ def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
     real = datetime.now(UTC).replace(microsecond=0)
     request = world.request(parameters={"expiry": "30d"})
     first = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real - timedelta(days=20)))
-    assert first.renew_at == real - timedelta(days=5)
+    assert first.renew_at == real - timedelta(days=5) - SKEW
     (before,) = backend.administrator.policies(first.bucket).values()
-    assert parse_time(_text(before.expiry)) == real + timedelta(days=10)
+    assert parse_time(_text(before.expiry)) == real + timedelta(days=10) - SKEW
     second = world.again(first, by=a_provisioner(server, now=lambda: real))
     (after,) = backend.administrator.policies(first.bucket).values()
-    assert parse_time(_text(after.expiry)) == real + timedelta(days=30)
-    assert second.renew_at == real + timedelta(days=15)
+    assert parse_time(_text(after.expiry)) == real + timedelta(days=30) - SKEW
+    assert second.renew_at == real + timedelta(days=15) - SKEW
     assert second.credentials.additional_secret_data == first.credentials.additional_secret_data
     with recorded_requests() as made:
         world.again(second, by=a_provisioner(server, now=lambda: real + timedelta(days=14)))

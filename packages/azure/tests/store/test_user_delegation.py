@@ -164,7 +164,7 @@ def test_a_sas_with_other_permissions_than_the_class_now_says_is_replaced(stewar
 @both_kinds
 def test_revoking_waits_for_the_end_of_the_last_sas_and_says_so(steward: Steward, greenfield: bool) -> None:
     tenant = steward.bound(greenfield=greenfield)
-    with recorded_requests() as made, pytest.raises(NotReady, match="can't be withdrawn singly") as waiting:
+    with recorded_requests() as made, pytest.raises(NotReady, match="can't be revoked singly") as waiting:
         steward.at(REAL + timedelta(hours=20)).revoke(tenant.record)
     assert waiting.value.delay == (timedelta(hours=4) - SKEW).total_seconds()
     assert f"{REAL + DAY - SKEW:%Y-%m-%dT%H:%M:%SZ}" in waiting.value.message
@@ -265,7 +265,7 @@ def test_a_claim_goes_back_to_a_stored_access_policy_and_revoking_still_waits(st
     by = steward.at(REAL, AZURE_STORAGE_KEY=steward.server.key)
     second = steward.world.bind(replace(request, parameters=stored), greenfield=True, by=by)
     assert_works(second)
-    with pytest.raises(NotReady, match="can't be withdrawn singly"):
+    with pytest.raises(NotReady, match="can't be revoked singly"):
         by.revoke(second.record)
     assert_shut_out(second)
 

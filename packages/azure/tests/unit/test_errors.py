@@ -1,4 +1,4 @@
-"""Everything that can be raised becomes an answer of the core's, and says what to mend."""
+"""Everything that can be raised becomes an answer of the core's, and names what to fix."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_request_id_that_may_not_be_logged_is_left_out(found: str) -> None:
 
 
 @pytest.mark.parametrize(("detail", "is_out"), [("Policy violated by no signed start.", True), ("s3cr3t", False)])
-def test_a_sas_that_the_accounts_policy_forbids_is_told_from_one_that_is_not_known_yet(
+def test_a_sas_that_the_accounts_policy_forbids_is_distinguished_from_one_that_is_not_known_yet(
     detail: str, is_out: bool
 ) -> None:
     refused = from_azure("AuthenticationFailed", 403)
@@ -247,7 +247,7 @@ def test_a_code_is_found_in_the_header_and_in_what_the_client_made_of_it() -> No
     assert code_of(core.HttpResponseError("nothing")) == ""
 
 
-def test_an_answer_without_a_header_of_azures_is_somebody_elses() -> None:
+def test_an_answer_without_a_header_of_azures_is_another_servers() -> None:
     url = CALL.url
     for azures in (Answer(200, x_ms_request_id="1"), Answer(503, x_ms_version="2026-06-06")):
         check_response(azures, url)

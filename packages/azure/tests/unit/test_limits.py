@@ -192,7 +192,7 @@ def test_the_recorded_end_of_a_sas_is_waited_for_or_ignored_at_once(ends: str) -
 
 
 @pytest.mark.parametrize("verb", ["provision", "grant", "is_intact"])
-def test_a_poisoned_secret_of_a_claim_costs_nothing_and_breaks_nothing(verb: str) -> None:
+def test_a_manipulated_secret_of_a_claim_costs_nothing_and_breaks_nothing(verb: str) -> None:
     provisioner = AzureProvisioner(Services(read_secret=lambda *_: {}))
     for token in ["se=0001-01-01T00:00:00Z&sp=r&sig=x", "sig=" + "&" * 1_000_000, *POISON]:
         request = replace(builders.options(parameters=LEAST), credentials=holding(token))

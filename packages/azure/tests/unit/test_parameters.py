@@ -129,6 +129,38 @@ def test_the_key_is_found_in_either_form(data: dict[str, str]) -> None:
     assert "a2V5" not in repr(admin)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "of_the_string"),
+    [
+        ("https://account.blob.core.chinacloudapi.cn", "EndpointSuffix=core.chinacloudapi.cn"),
+        ("https://account.privatelink.blob.core.windows.net", "EndpointSuffix=core.windows.net"),
+        ("", "EndpointSuffix=core.windows.net"),
+        ("", "BlobEndpoint=https://account.blob.core.windows.net/"),
+    ],
+)
+def test_a_connection_string_may_name_the_endpoint_of_the_class(endpoint: str, of_the_string: str) -> None:
+    data = {"AZURE_STORAGE_CONNECTION_STRING": f"AccountKey=a2V5;{of_the_string}"}
+    parameters = parse_parameters({**LEAST, **({"endpoint": endpoint} if endpoint else {})})
+    assert parse_admin(_secret(data), parameters).key is not None
+
+
+def test_an_identity_signs_by_default_what_its_documented_role_allows() -> None:
+    assert parse_parameters(DELEGATED).permissions == "racwdl"
+    assert parse_parameters(LEAST).permissions == "racwdxltf"
+
+
+def test_a_class_that_lets_claims_lock_blobs_is_warned_about() -> None:
+    (warning,) = parse_parameters({**LEAST, "permissions": "rli"}).warnings
+    assert "immutability" in warning
+    assert parse_parameters({**LEAST, "permissions": "rl"}).warnings == ()
+
+
+def test_an_account_in_the_path_is_an_emulator() -> None:
+    assert parse_parameters({**LEAST, "endpoint": "http://127.0.0.1:10000"}).is_emulated
+    assert not parse_parameters(LEAST).is_emulated
+    assert not parse_parameters({**LEAST, "endpoint": "https://account.example.com"}).is_emulated
+
+
 def test_a_client_is_read_whole() -> None:
     admin = parse_admin(_secret(CLIENT), parse_parameters({**LEAST, "credentials": "user-delegation-sas"}))
     assert admin.client is not None
@@ -144,6 +176,14 @@ def test_a_client_is_read_whole() -> None:
         ({"AZURE_STORAGE_KEY": "no base64: s3cr3t"}, "AZURE_STORAGE_KEY"),
         ({"AZURE_STORAGE_CONNECTION_STRING": "BlobEndpoint=x;SharedAccessSignature=s3cr3t"}, "AccountKey"),
         ({"AZURE_STORAGE_CONNECTION_STRING": "AccountName=other;AccountKey=a2V5"}, "storageAccount"),
+        (
+            {"AZURE_STORAGE_CONNECTION_STRING": "AccountKey=a2V5;EndpointSuffix=core.chinacloudapi.cn"},
+            "parameter endpoint",
+        ),
+        (
+            {"AZURE_STORAGE_CONNECTION_STRING": "AccountKey=a2V5;BlobEndpoint=https://photos.example.com"},
+            "parameter endpoint",
+        ),
         ({"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c"}, "AZURE_CLIENT_SECRET"),
         (CLIENT, "credentials: user-delegation-sas"),
     ],

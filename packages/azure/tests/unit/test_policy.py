@@ -27,53 +27,68 @@ from libbucket import Authentication, QuotaExceeded, SecretStr
 NOW = datetime(2026, 11, 3, 10, 0, 0, tzinfo=UTC)
 PARAMETERS = parse_parameters({"storageAccount": "account", "secretName": "a", "secretNamespace": "b", "expiry": "10d"})
 PREFIX = build_prefix("obc-claim")
-OTHER = StoredPolicy(id="by hand", permission="r", expiry="2040-01-01")
-NOBODY = Acl(public_access="blob", policies=())
+OTHER = StoredPolicy(id="manual", permission="r", expiry="2040-01-01")
+NO_POLICIES = Acl(public_access="blob", policies=())
 
 
 def ours(days: float, permission: str = "racwdxltf") -> StoredPolicy:
-    expiry = (NOW + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return StoredPolicy(id=PREFIX + "1", permission=permission, expiry=expiry)
+    """One that ends in some days, and lasts ten."""
+    ends = NOW + timedelta(days=days)
+    start, expiry = (f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (ends - PARAMETERS.lifetime, ends))
+    return StoredPolicy(id=PREFIX + "1", permission=permission, start=start, expiry=expiry)
+
+
+NEW = ours(10 - 5 / 1440)
+"""One that is made now: it begins five minutes earlier, for clocks that differ from Azure's."""
 
 
 def test_a_new_policy_comes_last_and_leaves_everything_else() -> None:
-    policy, changed = decide_policy(replace(NOBODY, policies=(OTHER,)), PREFIX, PARAMETERS, NOW)
+    policy, changed = decide_policy(replace(NO_POLICIES, policies=(OTHER,)), PREFIX, PARAMETERS, NOW)
     assert changed == Acl(public_access="blob", policies=(OTHER, policy))
     assert policy.id.startswith(PREFIX)
     assert len(policy.id) <= 64
-    assert (policy.start, policy.permission, policy.expiry) == (None, "racwdxltf", "2026-11-13T10:00:00Z")
+    assert policy.permission == "racwdxltf"
+    assert (policy.start, policy.expiry) == ("2026-11-03T09:55:00Z", "2026-11-13T09:55:00Z")
 
 
 def test_a_policy_that_is_right_is_not_written_again() -> None:
-    acl = replace(NOBODY, policies=(ours(6), OTHER))
+    acl = replace(NO_POLICIES, policies=(ours(6), OTHER))
     assert decide_policy(acl, PREFIX, PARAMETERS, NOW) == (ours(6), None)
 
 
-@pytest.mark.parametrize("wrong", [ours(5), ours(-1), ours(11), ours(6, "rl"), replace(ours(6), expiry=None)])
-def test_a_policy_that_is_old_or_not_what_the_class_says_is_mended_where_it_stands(wrong: StoredPolicy) -> None:
-    policy, changed = decide_policy(replace(NOBODY, policies=(wrong, OTHER)), PREFIX, PARAMETERS, NOW)
-    assert policy == ours(10)
-    assert changed == replace(NOBODY, policies=(ours(10), OTHER))
+@pytest.mark.parametrize(
+    "wrong", [ours(5), ours(-1), ours(11), ours(6, "rl"), replace(ours(6), expiry=None), replace(ours(6), start=None)]
+)
+def test_a_policy_that_is_old_or_not_what_the_class_says_is_repaired_in_place(wrong: StoredPolicy) -> None:
+    policy, changed = decide_policy(replace(NO_POLICIES, policies=(wrong, OTHER)), PREFIX, PARAMETERS, NOW)
+    assert policy == NEW
+    assert changed == replace(NO_POLICIES, policies=(NEW, OTHER))
 
 
 def test_a_second_policy_of_the_same_claim_goes() -> None:
     second = replace(ours(3), id=PREFIX + "2")
-    acl = replace(NOBODY, policies=(ours(3), OTHER, second))
-    assert decide_policy(acl, PREFIX, PARAMETERS, NOW)[1] == replace(NOBODY, policies=(ours(10), OTHER))
+    acl = replace(NO_POLICIES, policies=(ours(3), OTHER, second))
+    assert decide_policy(acl, PREFIX, PARAMETERS, NOW)[1] == replace(NO_POLICIES, policies=(NEW, OTHER))
 
 
 def test_a_full_container_takes_no_sixth_policy_but_keeps_its_five() -> None:
     others = tuple(replace(OTHER, id=str(number)) for number in range(MOST_POLICIES))
     with pytest.raises(QuotaExceeded, match="user-delegation-sas"):
-        decide_policy(replace(NOBODY, policies=others), PREFIX, PARAMETERS, NOW)
-    own = replace(NOBODY, policies=(*others[1:], ours(1)))
-    assert decide_policy(own, PREFIX, PARAMETERS, NOW)[0] == ours(10)
+        decide_policy(replace(NO_POLICIES, policies=others), PREFIX, PARAMETERS, NOW)
+    own = replace(NO_POLICIES, policies=(*others[1:], ours(1)))
+    assert decide_policy(own, PREFIX, PARAMETERS, NOW)[0] == NEW
 
 
 def test_policies_of_others_stay_when_a_claim_leaves() -> None:
-    acl = replace(NOBODY, policies=(OTHER, ours(3)))
-    assert acl.without_claim(PREFIX) == replace(NOBODY, policies=(OTHER,))
+    acl = replace(NO_POLICIES, policies=(OTHER, ours(3)))
+    assert acl.without_claim(PREFIX) == replace(NO_POLICIES, policies=(OTHER,))
     assert acl.without_claim(build_prefix("another")) is None
+
+
+def test_a_container_that_goes_keeps_policies_of_others_and_no_public_access() -> None:
+    acl = replace(NO_POLICIES, policies=(OTHER, ours(3), replace(ours(3), id=build_prefix("obc-guest") + "1")))
+    assert acl.without_claims() == Acl(public_access=None, policies=(OTHER,))
+    assert replace(NO_POLICIES, policies=(OTHER,)).without_claims() is None
 
 
 def test_a_policy_that_was_removed_never_comes_back_under_its_old_name() -> None:
@@ -109,14 +124,14 @@ def test_a_sas_of_the_accounts_key_is_known_by_its_signature(protocol: str | Non
 
 
 def test_a_lost_sas_gets_another_policy_in_the_place_of_the_old_one() -> None:
-    acl = replace(NOBODY, policies=(ours(6), OTHER))
+    acl = replace(NO_POLICIES, policies=(ours(6), OTHER))
     policy, changed = decide_policy(acl, PREFIX, PARAMETERS, NOW, is_lost=True)
     assert policy.id != ours(6).id
-    assert changed == replace(NOBODY, policies=(policy, OTHER))
+    assert changed == replace(NO_POLICIES, policies=(policy, OTHER))
 
 
 def test_a_policy_is_replaced_twice_an_hour_and_no_more() -> None:
-    acl, made = replace(NOBODY, policies=(ours(6),)), []
+    acl, made = replace(NO_POLICIES, policies=(ours(6),)), []
     for minute in range(0, 300, 5):
         policy, changed = decide_policy(acl, PREFIX, PARAMETERS, NOW + timedelta(minutes=minute), is_lost=True)
         if changed is not None and policy.id != acl.policies[0].id:
@@ -135,10 +150,12 @@ def test_a_policy_is_replaced_twice_an_hour_and_no_more() -> None:
         ((ours(-1),), True),
         ((ours(11),), True),
         ((ours(6, "rl"),), True),
+        ((replace(ours(6), start=None),), False),
+        ((replace(ours(6), start="2026-11-04T10:00:00Z"),), True),
     ],
 )
 def test_a_policy_whose_end_is_moved_in_time_has_not_drifted(own: tuple[StoredPolicy, ...], is_drift: bool) -> None:
-    assert has_drifted(replace(NOBODY, policies=own), PREFIX, PARAMETERS, NOW) is is_drift
+    assert has_drifted(replace(NO_POLICIES, policies=own), PREFIX, PARAMETERS, NOW) is is_drift
 
 
 @pytest.mark.parametrize("held", [None, Authentication()])
@@ -146,10 +163,11 @@ def test_nothing_held_is_nothing(held: Authentication | None) -> None:
     assert parse_held(held) is None
 
 
-def test_a_secret_has_the_four_forms_in_which_tools_take_a_sas() -> None:
+def test_a_secret_has_the_forms_in_which_tools_take_a_sas() -> None:
     data = {name: value.reveal() for name, value in build_secret(PARAMETERS, "photos", SecretStr("sig=x")).items()}
     assert data == {
         "AZURE_STORAGE_ACCOUNT": "account",
+        "AZURE_STORAGE_ACCOUNT_NAME": "account",
         "AZURE_STORAGE_SAS_TOKEN": "sig=x",
         "AZURE_STORAGE_CONNECTION_STRING": "BlobEndpoint=https://account.blob.core.windows.net/;SharedAccessSignature=sig=x",
         "AZURE_STORAGE_CONTAINER_URL": "https://account.blob.core.windows.net/photos?sig=x",

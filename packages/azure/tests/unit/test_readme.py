@@ -32,14 +32,6 @@ def test_every_parameter_in_the_table_is_known_and_none_is_left_out() -> None:
     assert "unknown" in warning
 
 
-def test_the_class_of_the_page_on_deploying_is_one_that_binds_claims() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "deploying.md").read_text()
-    recipe = page.partition("\n## Azure Blob Storage\n")[2].partition("\n## ")[0]
-    given = dict(re.findall(r"exampleClass\.parameters\.(\w+)=(\S+)", recipe))
-    assert parse_parameters(given).account == "examplestore"
-    assert "Storage Blob Data Contributor" in recipe
-
-
 def test_every_key_of_the_secret_is_described() -> None:
     described = set(re.findall(r"(?m)^\| `(AZURE_\w+)`", section("Secret and ConfigMap")))
     assert described == set(build_secret(parse_parameters(LEAST), "photos", SecretStr("sig=x")))
@@ -57,6 +49,6 @@ def test_the_role_has_what_the_calls_name() -> None:
     prefix = "Microsoft.Storage/storageAccounts/blobServices/"
     of_blobs = {name for name in called if name.startswith("containers/blobs/")}
     assert {f"{prefix}{name}" for name in called - of_policies - of_blobs} == set(role["Actions"])
-    # The others are for clients with a SAS that is signed by us; we ourselves only look whether any blob is there.
+    # The others are for clients with a SAS that is signed by us; the provisioner only checks for any blob.
     assert {f"{prefix}{name}" for name in of_blobs} <= set(role["DataActions"])
     assert of_blobs

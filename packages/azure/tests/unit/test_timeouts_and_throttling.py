@@ -40,6 +40,7 @@ def attempt(verb: str, url: str) -> ProvisionerError:
     sas = "sv=1&si=obc-policy&sr=c&sig=x"
     held = {
         "AZURE_STORAGE_ACCOUNT": "account",
+        "AZURE_STORAGE_ACCOUNT_NAME": "account",
         "AZURE_STORAGE_SAS_TOKEN": sas,
         "AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint={url}/account/;SharedAccessSignature={sas}",
         "AZURE_STORAGE_CONTAINER_URL": f"{url}/account/{request.bucket_name}?{sas}",
@@ -111,7 +112,7 @@ def test_a_server_that_fails_is_asked_once(verb: str, code: str) -> None:
     ],
     ids=["page", "another store", "no page", "elsewhere", "rubbish"],
 )
-def test_what_is_no_blob_service_is_told_by_the_parameter_to_mend(verb: str, answer: Answer) -> None:
+def test_what_is_no_blob_service_is_told_by_the_parameter_to_fix(verb: str, answer: Answer) -> None:
     if verb == "is_intact" and answer.body.startswith(b"not XML"):
         pytest.skip("it asks with HEAD, and an answer to that has no body")
     with scripted_server(answer) as server:

@@ -11,7 +11,7 @@ import pytest
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
 
-from azure_provisioner.client import Clients, Network
+from azure_provisioner.client import Clients, Network, connect_as_claim
 from azure_provisioner.identity import StoredPolicies
 from azure_provisioner.parameters import Admin, parse_parameters
 from azure_provisioner.policy import Acl, StoredPolicy
@@ -48,6 +48,12 @@ def test_policies_of_others_are_sent_as_they_were_read() -> None:
         {"Id": "a date", "Expiry": "2040-01-01", "Permission": "r"},
         {"Id": "only a permission", "Permission": "lr"},
     ]
+
+
+def test_requests_name_this_provisioner_and_its_version() -> None:
+    parameters = parse_parameters({"storageAccount": "account", "secretName": "a", "secretNamespace": "b"})
+    with connect_as_claim(parameters, "photos", SecretStr("sig=x"), Network()) as client:
+        assert str(client._config.user_agent_policy.user_agent).startswith("libbucket-azure/0.")
 
 
 NOW = datetime(2026, 11, 3, 10, tzinfo=UTC)

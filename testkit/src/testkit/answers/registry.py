@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from testkit.answers.azure import azure
 from testkit.answers.memory import memory
 from testkit.answers.minio import minio
 
@@ -13,4 +14,8 @@ if TYPE_CHECKING:
 
     from testkit.answers.adapter import Adapter
 
-ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {"memory": memory, "minio": minio}
+ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {
+    "azure": azure,
+    "memory": memory,
+    "minio": minio,
+}

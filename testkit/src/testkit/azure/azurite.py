@@ -1,6 +1,6 @@
 """Starts azurite, the blob server, for tests: on 127.0.0.1 only, in memory, and leaves nothing behind.
 
-Used by this package's tests, and importable by whatever else needs one. Installed once per machine from the lock file
+Used by this package's tests, and importable by other tests. Installed once per machine from the lock file
 beside this module, without any script of the packages. Knows nothing of the provisioner.
 """
 

@@ -78,7 +78,7 @@ class AzureApplication(Application):
 
     @classmethod
     def with_connection_string(cls, text: str, *, ca_file: str = "") -> AzureApplication:
-        """As the claim's Secret has it, with a SAS; who holds no more signs nothing: the SAS does for every object."""
+        """As the claim's Secret has it, with a SAS; it can sign nothing itself: the SAS serves every object."""
         sas = dict(part.split("=", 1) for part in text.split(";"))["SharedAccessSignature"]
         service = BlobServiceClient.from_connection_string(text, **client_settings(ca_file))
         return cls(service, ca_file=ca_file, sign=lambda _container, _blob: sas)
@@ -256,13 +256,13 @@ class AzureAdministrator(Administrator):
         assert answer.http_response.status_code == 200, answer.http_response.text()
 
     def break_leases(self) -> None:
-        """Ends the leases of all containers that do not last for ever."""
+        """Breaks the leases of all containers that are not infinite."""
         for found in self.service.list_containers():
             if found.lease.duration == "fixed":
                 self.break_lease(found.name)
 
     def break_lease(self, bucket: str) -> None:
-        """Ends whatever lease is on the container: plays the seconds after which it ends by itself."""
+        """Breaks the lease of the container: simulates the seconds after which it ends by itself."""
         lease = self.service.get_container_client(bucket)
         with suppress(ResourceExistsError, ResourceNotFoundError):
             BlobLeaseClient(lease).break_lease(lease_break_period=0)
@@ -298,7 +298,7 @@ class AzureBackend(Backend):
             Ability.IDENTITY_APART: "a stored access policy is part of its container",
         },
         unchecked={Check.COPY_SOURCE: "azurite lets everybody copy from the same account"},
-        public_data=frozenset({"AZURE_STORAGE_ACCOUNT"}),
+        public_data=frozenset({"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"}),
     )
 
     def __init__(self, server: AzuriteServer) -> None:
@@ -343,7 +343,7 @@ class AzureBackend(Backend):
             yield impatient(self.server)
 
     def pause(self, delay: float | None) -> None:
-        """Plays the seconds after which the lease of a writer that died ends by itself."""
+        """Simulates the seconds after which the lease of a writer that died ends by itself."""
         del delay
         self._administrator.break_leases()
 

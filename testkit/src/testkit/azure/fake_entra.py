@@ -1,4 +1,4 @@
-"""Plays the part of Entra ID that issues tokens: https on 127.0.0.1, for one application of one tenant.
+"""A fake of Microsoft Entra ID's token endpoint: https on 127.0.0.1, for one application of one tenant.
 
 Used by this package's tests. Checks what Entra ID checks of a client-credentials request: the tenant, the client, its
 secret or its federated assertion, the grant and the scope; a refusal has the form of Entra ID's ("OAuth 2.0 client
@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 
 from libbucket.testing.certificates import Authority
 from libbucket.testing.processes import fresh_directory
+from testkit.azure.error_answers import entra_error_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,7 @@ class FakeEntra:
         refusals: AADSTS codes that it answers the next requests for a token with, though all is as it should be
             (kedacore/keda#8152).
         asked: what each request for a token was granted with: "secret", "assertion" or "refused".
+        request_ids: of its refusals.
     """
 
     url: str
@@ -52,6 +54,7 @@ class FakeEntra:
     failure: int = 0
     refusals: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
 
     def grant(self, form: dict[str, str]) -> str:
         """How this request is to be granted; empty if it is not."""
@@ -71,12 +74,12 @@ def fake_entra() -> Iterator[FakeEntra]:
     authority = Authority()
     with fresh_directory("entra-") as home, ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         server.socket = _context(authority, home).wrap_socket(server.socket, server_side=True)
-        double = FakeEntra(url=f"https://127.0.0.1:{server.server_port}", authority_pem=authority.certificate_pem)
-        server.double = double  # type: ignore[attr-defined]
+        fake = FakeEntra(url=f"https://127.0.0.1:{server.server_port}", authority_pem=authority.certificate_pem)
+        server.fake = fake  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield double
+            yield fake
         finally:
             server.shutdown()
             thread.join()
@@ -86,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 20
 
     def do_GET(self) -> None:
-        base = f"{self._double.url}/{TENANT}"
+        base = f"{self._fake.url}/{TENANT}"
         if self.path != f"/{TENANT}/v2.0/.well-known/openid-configuration":
             self._reply(400, {"error": "invalid_tenant", "error_description": "AADSTS90002: no such tenant"})
             return
@@ -99,23 +102,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
-        granted = self._double.grant(form) if self.path == f"/{TENANT}/oauth2/v2.0/token" else ""
-        self._double.asked.append(granted or "refused")
-        if self._double.failure:
-            self._reply(self._double.failure, {"error": "temporarily_unavailable"}, **{"Retry-After": "7"})
-        elif self._double.refusals or not granted:
-            code = self._double.refusals.pop(0) if self._double.refusals else 7000215
-            self._reply(
-                401,
-                {
-                    "error": "invalid_client",
-                    "error_description": f"AADSTS{code}: told by the server",
-                    "error_codes": [code],
-                    "trace_id": "trace",
-                    "correlation_id": "correlation",
-                },
-                **{"x-ms-request-id": "entra-request-1"},
-            )
+        granted = self._fake.grant(form) if self.path == f"/{TENANT}/oauth2/v2.0/token" else ""
+        self._fake.asked.append(granted or "refused")
+        if self._fake.failure:
+            self._reply(self._fake.failure, {"error": "temporarily_unavailable"}, **{"Retry-After": "7"})
+        elif self._fake.refusals or not granted:
+            code = self._fake.refusals.pop(0) if self._fake.refusals else 7000215
+            status, headers, content = entra_error_answer(code, 401, "invalid_client", "told by the server")
+            self._fake.request_ids.append(headers["x-ms-request-id"])
+            self._send(status, headers, content)
         else:
             self._reply(200, {"token_type": "Bearer", "expires_in": 3600, "access_token": _token()})
 
@@ -123,14 +118,16 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     @property
-    def _double(self) -> FakeEntra:
-        found: FakeEntra = self.server.double  # type: ignore[attr-defined]
+    def _fake(self) -> FakeEntra:
+        found: FakeEntra = self.server.fake  # type: ignore[attr-defined]
         return found
 
     def _reply(self, status: int, content: dict[str, Any], **headers: str) -> None:
-        body = json.dumps(content).encode()
+        self._send(status, {"Content-Type": "application/json", **headers}, json.dumps(content).encode())
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -1,108 +1,153 @@
-"""A front end of Azure Storage before azurite: it answers as Azure does where azurite does not.
+"""A front of Azure Storage before azurite: it answers as Azure does where azurite does not.
 
-Used by this package's tests. Only the provisioner's requests go through it. Each behaviour is off until a test turns it
-on, and names the page that describes it; everything else is azurite's own answer.
+Used by this package's tests. Requests of the provisioner go through it while it runs, and those of every application
+whose address is `Front.url`. Each behaviour is off until a test turns it on, and names the page that describes it;
+everything else is azurite's own answer. What it refuses by itself is in `front_rules`, what its front ends keep of
+access policies in `policy_cache`, and what becomes of deleted containers in `deleted_containers`.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import urllib3
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobServiceClient
 
 from azure_provisioner import client
+from testkit.azure.deleted_containers import DeletedContainers
+from testkit.azure.error_answers import error_answer
+from testkit.azure.front_rules import Request, Settings, refusal, rewritten_headers
+from testkit.azure.policy_cache import PolicyCaches
+from testkit.azure.requests_by_name import AS_CLAIM, request_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from testkit.azure.azurite import AzuriteServer
+    from testkit.azure.error_answers import Answer
 
-REQUEST_ID = "front-end-request-1"
 _HOP = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding"})
 
 
 @dataclass(kw_only=True)
-class Front:
+class Front(Settings):
     """A running one.
 
     Attributes:
         server: the azurite behind it.
-        url: where it listens.
-        distrusts: how many requests with a SAS it refuses from now on, as a front end does whose cache of access
-            policies is stale (Azure/azure-storage-net#899, "Define a stored access policy": up to 30 seconds).
-        longest_sas: refuses a SAS that is bound to no policy, and says no start or lasts longer ("Configure an
-            expiration policy for shared access signatures", action Block; not for stored access policies).
-        keeps_versions: every container has version-level immutability support, and none can be deleted
-            (Azure/azure-sdk-for-python#22255).
-        lacks_data_role: refuses user-delegation SAS, whose identity may make containers and no more ("Create a user
-            delegation SAS": permissions are those of the SAS and of the identity).
-        is_private: refuses policies for a container that is public ("Prevent anonymous read access to containers").
-        revoked: signatures that it refuses ("Revoke a user delegation SAS").
+        url: where it listens; an account is in the path.
+        policy_seconds: how long each front end keeps a container's access policies, which it reads at the first request
+            that needs them: 30 at Azure ("Define a stored access policy": "up to 30 seconds"); 0 for azurite's way. A
+            connection stays with one front end (Azure/azure-storage-net#899).
+        front_ends: among which new connections are distributed in turn.
+        busy_seconds: how long the name of a deleted container is busy: at least 30 at Azure ("Delete Container").
+        keeps_deleted: container soft delete is on ("Soft delete for containers"): `restore` brings them back.
         answers: statuses and headers for requests such as "GET container", in the place of azurite's.
         requests: "METHOD key-or-sas /path?query" of each request.
+        request_ids: of the answers that it gave by itself.
     """
 
     server: AzuriteServer
+    service: BlobServiceClient
     url: str = ""
-    distrusts: int = 0
-    longest_sas: timedelta | None = None
-    keeps_versions: bool = False
-    lacks_data_role: bool = False
-    is_private: bool = False
-    revoked: set[str] = field(default_factory=set)
+    policy_seconds: float = 0
+    front_ends: int = 2
+    busy_seconds: float = 0
+    keeps_deleted: bool = False
     answers: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
+    _passed: float = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _caches: PolicyCaches = field(init=False)
+    _deleted: DeletedContainers = field(init=False)
 
-    def refusal(self, method: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, str, str] | None:
-        """Status, code and detail of what it answers by itself."""
-        has_sas, is_of_container = "sig" in query, query.get("restype") == "container"
-        if has_sas and self.distrusts > 0:
-            self.distrusts -= 1
-            return 403, "AuthenticationFailed", "Signature did not match."
-        if query.get("sig") in self.revoked:
-            return 403, "AuthenticationFailed", "Signature did not match."
-        if has_sas and "si" not in query and self.longest_sas is not None:
-            detail = self._violation(query)
-            if detail:
-                return 403, "AuthenticationFailed", detail
-        if "skoid" in query and self.lacks_data_role:
-            return 403, "AuthorizationPermissionMismatch", ""
-        if method == "DELETE" and is_of_container and self.keeps_versions:
-            return 409, "ContainerImmutableStorageWithVersioningEnabled", ""
-        if (
-            method == "PUT"
-            and query.get("comp") == "acl"
-            and self.is_private
-            and headers.get("x-ms-blob-public-access")
-        ):
-            return 409, "PublicAccessNotPermitted", ""
-        return None
+    def __post_init__(self) -> None:
+        self._caches = PolicyCaches(service=self.service, keys=(self.server.key, self.server.second_key))
+        self._deleted = DeletedContainers(service=self.service)
+        self.policies_of = self._read_policies
 
-    def _violation(self, query: Mapping[str, str]) -> str:
-        if "st" not in query:
-            return "Policy violated by no signed start."
-        start, end = (datetime.fromisoformat(query[name]) for name in ("st", "se"))
-        assert self.longest_sas is not None
-        return "Policy violated by the validity interval." if end - start > self.longest_sas else ""
+    def advance(self, seconds: float) -> None:
+        """Lets time pass for the front: caches, busy names and the header Date. Azurite's own clock stays."""
+        with self._lock:
+            self._passed += seconds
+
+    def restore(self, container: str) -> None:
+        """The administrator restores a deleted container with its blobs, metadata and access policies.
+
+        "Restore Container": "restores the contents and properties of a soft-deleted container". That access policies
+        are among them is the cautious reading: no page excepts them.
+        """
+        self._deleted.restore(container)
+
+    def answer(self, request: Request, front_end: int) -> Answer | Request:
+        """What the front answers by itself, or the request to hand on to azurite."""
+        with self._lock:
+            now = time.monotonic() + self._passed
+            refused = refusal(request, self) or self._deleted.refusal(request, now, self.busy_seconds)
+            if refused is None and "si" in request.query and self.policy_seconds:
+                decided = self._caches.decide(request, front_end, now, self.policy_seconds)
+                if isinstance(decided, Request):
+                    return decided
+                refused = decided
+        if refused is None:
+            return request
+        code, status, details = refused
+        made = error_answer(code, status, details=details, is_head=request.method == "HEAD")
+        self.request_ids.append(made[1]["x-ms-request-id"])
+        return made
+
+    def before(self, request: Request) -> None:
+        """Notes what azurite is about to delete."""
+        if request.name == "DeleteContainer" and self.keeps_deleted:
+            self._deleted.note(request.container)
+
+    def after(self, request: Request, status: int) -> None:
+        """Notes what azurite has deleted."""
+        if request.name == "DeleteContainer" and status == 202:
+            self._deleted.has_gone(request.container, time.monotonic() + self._passed)
+
+    def _read_policies(self, container: str) -> dict[str, tuple[str, str]]:
+        try:
+            found = self.service.get_container_client(container).get_container_access_policy()
+        except HttpResponseError:
+            return {}
+        return {
+            each.id: (str(each.access_policy.start or ""), str(each.access_policy.expiry or ""))
+            for each in found["signed_identifiers"]
+            if each.access_policy is not None
+        }
+
+    def date(self) -> str:
+        """The time of the service."""
+        return format_datetime(datetime.now(UTC) + timedelta(seconds=self._passed), usegmt=True)
 
 
 @contextmanager
 def azure_front(server: AzuriteServer) -> Iterator[Front]:
     """Puts one before a server until the block ends, for the provisioner's requests."""
-    front = Front(server=server)
+    key = {"account_name": server.account, "account_key": server.key}
+    verify: dict[str, Any] = {"connection_verify": server.ca_file} if server.ca_file else {}
     with (
+        BlobServiceClient(server.url, credential=key, retry_total=0, **verify) as service,
         urllib3.PoolManager(timeout=20, retries=False, ca_certs=server.ca_file or None) as pool,
         ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as listener,
     ):
+        front = Front(server=server, service=service)
         listener.daemon_threads = True
         listener.front, listener.pool = front, pool  # type: ignore[attr-defined]
+        listener.connections = itertools.count()  # type: ignore[attr-defined]
         front.url = f"http://127.0.0.1:{listener.server_port}"
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -131,41 +176,50 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
 
+    def setup(self) -> None:
+        super().setup()
+        self._connection: int = next(self.server.connections)  # type: ignore[attr-defined]
+
     def _answer(self) -> None:
         front: Front = self.server.front  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        front.requests.append(f"{self.command} {'sas' if 'sig' in query else 'admin'} {self.path}")
-        refused = front.refusal(self.command, query, self.headers)  # type: ignore[arg-type]
-        if refused is not None:
-            self._refuse(*refused)
+        request = self._request()
+        front.requests.append(f"{self.command} {'sas' if 'sig' in request.query else 'admin'} {self.path}")
+        decided = front.answer(request, self._connection % front.front_ends)
+        if not isinstance(decided, Request):
+            self._reply(*decided)
             return
-        scripted = front.answers.get(f"{self.command} {query.get('comp') or query.get('restype') or 'blob'}")
+        scripted = front.answers.get(f"{self.command} {request.query.get('comp') or request.kind or 'blob'}")
         if scripted is not None:
             self._reply(*scripted, b"")
             return
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
-        pool: urllib3.PoolManager = self.server.pool  # type: ignore[attr-defined]
-        # The path as it came: it is signed.
-        answer = pool.urlopen(
-            self.command, f"{front.server.endpoint}{self.path}", headers=kept, body=body, redirect=False
-        )
-        headers = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP}
-        if front.keeps_versions and self.command in {"GET", "HEAD"} and query.get("restype") == "container":
-            headers["x-ms-immutable-storage-with-versioning-enabled"] = "true"
-        self._reply(answer.status, headers, answer.data)
+        front.before(request)
+        status, headers, data = self._of_azurite(front, decided)
+        front.after(request, status)
+        self._reply(status, rewritten_headers(request, headers, front), data)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the base class wants these names
 
-    def _refuse(self, status: int, code: str, detail: str) -> None:
-        more = f"<AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail>" if detail else ""
-        xml = (
-            f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>Refused.</Message>{more}</Error>'
+    def _request(self) -> Request:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        split = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
+        headers = dict(self.headers.items())
+        name = request_name(self.command, split.path, query, headers, body).removesuffix(AS_CLAIM)
+        return Request(
+            name=name, method=self.command, path=split.path, query=query, headers=headers, body=body, target=self.path
         )
-        headers = {"x-ms-error-code": code, "x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}
-        self._reply(status, headers, xml.encode())
 
-    def _reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def _of_azurite(self, front: Front, request: Request) -> Answer:
+        pool: urllib3.PoolManager = self.server.pool  # type: ignore[attr-defined]
+        kept = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        # The path as it came, where nothing was changed: it is signed.
+        target = request.target or f"{request.path}?{urlencode(request.query)}"
+        url = f"{front.server.endpoint}{target}"
+        answer = pool.urlopen(request.method, url, headers=kept, body=request.body, redirect=False)
+        headers = {name: value for name, value in answer.headers.items() if name.lower() not in {*_HOP, "date"}}
+        return answer.status, {**headers, "Date": front.date()}, answer.data
+
+    def _reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response_only(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)

@@ -1,6 +1,6 @@
 """Watches the requests that Azure's clients send, and cuts the provisioner off at one of them.
 
-Used by this package's tests: to count, to die between any two requests, and to let somebody else come in between.
+Used by this package's tests: to count, to die between any two requests, and to let another client act in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Azurite, which plays Azure Blob Storage, for the demo."""
+"""Azurite, the emulator of Azure Blob Storage, for the demo."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class AzureApplication(Application):
             except HttpResponseError as error:
                 if error.status_code != 412:
                     raise
-                # Left by a process that was killed; ends by itself, which nobody here wants to wait for.
+                # Left by a process that was killed; ends by itself, which is not waited for here.
                 BlobLeaseClient(container).break_lease(lease_break_period=0)
                 container.delete_container()
 

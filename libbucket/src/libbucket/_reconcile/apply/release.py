@@ -2,7 +2,8 @@
 
     ObjectBucket: Released -> the store -> Secret and ConfigMap -> ObjectBucket -> the claim's finalizer
 
-The finalizer is removed last, and only if everything before it succeeded. A bucket that waits for its purge is only
+The finalizer is removed last, and only if everything before it succeeded; credentials that expire by themselves are
+waited for by the ObjectBucket alone. A bucket that waits for its purge is only
 revoked, and its ObjectBucket stays with the time on it; later it is deleted and released as an orphan. Everything that
 is needed is on the ObjectBucket: neither the class nor, for an orphan, the claim has to exist. Decides nothing: the
 verb was planned.
@@ -27,7 +28,7 @@ from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.actions import Verb
 from libbucket._reconcile.model.claim_ref import claim_ref_of
 from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of
-from libbucket.errors import BucketExists, BucketNotEmpty, ProvisionerError, Reason, RetrySlowly
+from libbucket.errors import BucketExists, BucketNotEmpty, ExpiresLater, ProvisionerError, Reason, RetrySlowly
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Releaser:
         if waits:
             ob = self._schedule_purge(claim, ob, what.plan)
         else:
-            self._release_bucket(claim, ob, what)
+            waits = self._outlives_claim(claim, ob, what)
         self._delete_owned(SECRETS, self._caches.secrets, claim)
         self._delete_owned(CONFIG_MAPS, self._caches.config_maps, claim)
         if duplicate is not None:
@@ -226,6 +227,24 @@ class Releaser:
                 raise
             ob = self._replace_parameters(claim, ob, what.fallback)
             self._call_store(claim, ob, what)
+
+    def _outlives_claim(self, claim: ObjectBucketClaim, ob: ObjectBucketObject, what: BucketRelease) -> bool:
+        """Releases the bucket; True if its ObjectBucket has to stay until the credentials have expired.
+
+        It is being deleted from then on, and released as an orphan when they have. A claim whose bucket is to be
+        deleted stays as well: its own deletion policy is not on the ObjectBucket.
+        """
+        try:
+            self._release_bucket(claim, ob, what)
+        except ExpiresLater as error:
+            if what.verb is not Verb.REVOKE:
+                raise
+            if not ob.metadata.is_being_deleted:
+                self._buckets.begin_deletion(ob)
+            message = f"{error.message}; until then ObjectBucket {ob.metadata.name} stays"
+            self._reporter.event(claim, "Normal", Reason.RELEASED, message)
+            return True
+        return False
 
     def _replace_parameters(
         self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, parameters: Mapping[str, str]
