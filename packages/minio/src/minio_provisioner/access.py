@@ -159,14 +159,21 @@ class _Ensuring:
     def _issue(self, identity: Identity) -> AccessKeys:
         """A user with keys; the user before it goes, and all that was derived from its keys stops working.
 
-        That one goes first: where MinIO does not confirm it yet, no keys are made that nobody would be given.
+        The user whose keys the claim was given goes last, since they count again if the Secret comes back. Another one,
+        of a rotation that was interrupted, goes first: where MinIO does not confirm its removal yet, no keys are made
+        that no application would be given.
         """
+        predecessor = identity.predecessor
+        goes_first = predecessor is not None and predecessor.user != self.recorded.user
         if identity.generation > 1:
-            identity.write_policy(self._wanted(identity, ""))  # so that a call that is cut off leaves a trace of it
+            identity.write_policy(self._wanted(identity, ""))  # so that an interrupted call leaves a trace of it
+        if goes_first:
             _remove_predecessor(identity)
         keys = identity.create_keys()
         identity.write_policy(self._wanted(identity, fingerprint_of(keys.secret_access_key.reveal())))
         identity.attach()
+        if not goes_first:
+            _remove_predecessor(identity)
         return keys
 
     def _try(self, identity: Identity, keys: AccessKeys) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from minio.error import S3Error
 from libbucket import AccessDenied, Authentication, NotReady, SecretStr, StoreRefused, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+from libbucket.testing.misbehaving import Answer
 from minio_provisioner.identity import Identity
 from minio_provisioner.policy import Note, build_access
 from testkit.minio.backend import (
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from libbucket.testing.conformance.world import Tenant
-    from libbucket.testing.misbehaving import Answer
     from testkit.minio.server import MinioServer
 
 WEEK = 7 * 24 * 3600
@@ -310,6 +311,32 @@ def test_a_claim_whose_policy_can_not_be_attached_makes_one_secret_and_no_more(
     node.answer = lambda _: None
     assert_works(world.bind(request, greenfield=True, by=lagging))
     assert commands(node)["add-user"] == 2
+
+
+def test_a_node_that_still_lists_removed_users_leads_to_no_chain_of_keys(
+    world: World, node: Node, lagging: Rerouted
+) -> None:
+    tenant = world.tenant(greenfield=True)
+    request = builders.again(tenant.request, tenant.answer, with_credentials=False)
+    stale = Answer(headers={"x-amz-request-id": "1"}, body=b'{"policyName": "p", "status": "enabled"}')
+    removed: dict[str, int] = {}
+
+    def answer(asked: Asked) -> Answer | None:
+        name = asked.path.partition("accessKey=")[2].partition("&")[0]
+        if "/remove-user" in asked.path:
+            removed.setdefault(name, 2)
+        if "/user-info" in asked.path and removed.get(name, 0) > 0:
+            removed[name] -= 1
+            return stale
+        return None
+
+    node.answer = answer
+    for _ in range(8):
+        with suppress(NotReady):
+            found = lagging.provision(request)
+            break
+    assert commands(node)["add-user"] <= 2
+    assert found.connection.authentication is not None
 
 
 def test_a_rotation_that_was_cut_off_is_given_up_when_the_secret_is_back(

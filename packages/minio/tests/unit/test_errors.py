@@ -252,6 +252,12 @@ def test_the_delay_that_a_busy_server_asks_for_is_kept(status: int, header: str 
     assert refused.value.delay == delay
 
 
+def test_a_success_without_a_request_id_is_not_minios() -> None:
+    with pytest.raises(RetrySlowly, match="HTTP 200 without a request id"):
+        check_response(urllib3.HTTPResponse(body=b"", status=200), CALL.url)
+    check_response(urllib3.HTTPResponse(body=b"", status=200, headers={"x-amz-request-id": "1"}), CALL.url)
+
+
 class _WebPage(BaseHTTPRequestHandler):
     """Answers everything with a page, as a proxy or a console does, and redirects nowhere."""
 

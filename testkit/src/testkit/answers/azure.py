@@ -106,6 +106,9 @@ class AzureAdapter(Adapter):
         query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
         return request_name(request.method, request.path, query, request.headers, request.body)
 
+    def subject(self, request: Request) -> str:
+        return request.path
+
     def render(self, answer: Answer, request: Request) -> Instead:
         is_head = request.method == "HEAD"
         status, headers, body = error_answer(answer.code, answer.status, CANARY, is_head=is_head)
