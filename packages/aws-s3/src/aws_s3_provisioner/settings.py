@@ -33,7 +33,14 @@ _LONGEST_TEXT: Final = 1024
 _LONGEST_REPORT: Final = 500
 
 _REFUSED_BY_AWS: Final = frozenset(
-    {"InvalidArgument", "InvalidPolicyDocument", "InvalidRequest", "MalformedPolicy", "MalformedXML"}
+    {
+        "InvalidArgument",
+        "InvalidBucketState",
+        "InvalidPolicyDocument",
+        "InvalidRequest",
+        "MalformedPolicy",
+        "MalformedXML",
+    }
 )
 
 
@@ -156,7 +163,11 @@ def _set_versioning(clients: Clients, bucket: str, status: Any) -> bool:
     if found == status or (found is None and status == "Suspended"):
         return False
     with translated(clients.call("s3:PutBucketVersioning")):
-        clients.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        try:
+            clients.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        except ClientError as error:
+            # A bucket with object lock or replication keeps its versions.
+            raise _refused(error, VERSIONING_KEY) from error
     return True
 
 
