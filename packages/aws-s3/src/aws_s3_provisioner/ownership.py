@@ -96,22 +96,16 @@ def _stamp(request: Request) -> dict[str, str]:
 
 
 def _tags_of_made(request: Request) -> Mapping[str, str]:
-    """The tags of a bucket that S3 has just said to be there; a part of S3 may not have heard of it yet.
+    """The tags of a bucket that S3 has just said to be there.
 
     Raises:
         BucketExists: it is another account's.
-        NotReady: S3 still says that it is not there.
+        NotReady: the part of S3 that was asked has not heard of it yet.
     """
-    found: list[Mapping[str, str]] = []
-
-    def is_known() -> bool:
-        tags = _find_tags(request)
-        found.extend([] if tags is None else [tags])
-        return tags is not None
-
-    if not request.patience.until(is_known, request.patience.replica):
+    found = _find_tags(request)
+    if found is None:
         raise NotReady(f"bucket {request.bucket} was made, and S3 does not know it everywhere yet", delay=2)
-    return found[0]
+    return found
 
 
 def _find_tags(request: Request) -> Mapping[str, str] | None:

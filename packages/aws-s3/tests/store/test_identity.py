@@ -13,8 +13,6 @@ from botocore.exceptions import ClientError
 
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
-from aws_s3_provisioner.request import Patience
-from aws_s3_provisioner.storage import Attempt, Storage, Trial
 from libbucket import NotReady, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
@@ -167,25 +165,6 @@ def test_what_only_an_administrator_can_remove_is_named(world: World) -> None:
             world.provisioner.revoke(tenant.record)
     assert_shut_out(tenant, bucket=world.foreign_bucket())
     world.revoke(tenant.record)
-
-
-def test_new_credentials_are_waited_for_and_not_longer_than_the_bound(world: World, backend: AwsBackend) -> None:
-    slept: list[float] = []
-    patient = Patience(credentials=30.0, poll=0.5, sleep=slept.append, clock=lambda: sum(slept))
-    provisioner = a_provisioner(backend.server, patience=patient)
-    answers = iter(Attempt(trial=trial) for trial in (Trial.UNKNOWN, Trial.DENIED, Trial.WORKS))
-    request = world.request()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Storage, "attempt", lambda *_: next(answers))
-        provisioner.provision(request)
-    assert slept == [0.5, 1.0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Storage, "attempt", lambda *_: Attempt(trial=Trial.UNKNOWN))
-        with pytest.raises(NotReady, match="does not work yet") as refused:
-            provisioner.provision(request)
-    assert refused.value.delay
-    assert 30 <= sum(slept) <= 33
-    assert_works(world.greenfield(request))
 
 
 def test_users_are_under_the_path_of_their_class(world: World, administrator: AwsAdministrator) -> None:

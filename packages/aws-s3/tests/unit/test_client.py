@@ -15,6 +15,7 @@ from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.storage import Storage
 from libbucket import (
     AdminSecretMissing,
+    NotReady,
     ProvisionerError,
     Reason,
     RetrySlowly,
@@ -186,7 +187,6 @@ def test_a_web_page_is_told_from_aws(verb: str, page: bytes) -> None:
     [
         # As S3 answers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html
         (301, b"PermanentRedirect", {"x-amz-bucket-region": "eu-central-1"}),
-        (307, b"TemporaryRedirect", {"Location": "https://b.s3.eu-central-1.amazonaws.com/"}),
         (400, b"AuthorizationHeaderMalformed", {}),
     ],
 )
@@ -199,6 +199,16 @@ def test_a_bucket_in_another_region_is_named_and_nothing_is_done(
         assert "region" in refused.value.message
         assert len(server.requests) == 1
         assert server.requests[0].startswith("GET ")
+
+
+@pytest.mark.parametrize("verb", ["provision", "grant", "delete", "is_intact"])
+def test_a_temporary_redirect_is_waited_for_and_not_followed(verb: str) -> None:
+    # The name is being made in another region: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html
+    headers = {"Location": "https://b.s3.eu-central-1.amazonaws.com/"}
+    with scripted_server(Answer(status=307, headers=headers, body=ELSEWHERE % b"TemporaryRedirect")) as server:
+        with pytest.raises(NotReady, match="from one region to another"):
+            verbs(a_provisioner(), server.url, was_bound=True)[verb]()
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("verb", ["provision", "delete"])

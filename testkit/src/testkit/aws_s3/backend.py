@@ -45,7 +45,7 @@ REFUSALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMat
 README = ROOT / "packages/aws-s3/README.md"
 README_POLICY = re.findall("```json\n(.*?)```", README.read_text(), re.DOTALL)[0]
 USER = "arn:aws:iam::000000000000:user/auditor"
-QUICK = Patience(credentials=2.0, replica=1.0, poll=0.05)
+QUICK = Patience(settle=0.0, replica=1.0, poll=0.05)
 
 
 def a_policy(effect: str) -> str:
