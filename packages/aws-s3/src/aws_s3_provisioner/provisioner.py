@@ -68,6 +68,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         services: of the core: reads the administrator's Secret.
         limits: of every request.
         patience: of every verb.
+        pending: keys that were made and do not work yet; empty by default.
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({POLICY_KEY, LIFECYCLE_KEY, VERSIONING_KEY})
@@ -79,11 +80,12 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         *,
         limits: Limits | None = None,
         patience: Patience | None = None,
+        pending: PendingKeys | None = None,
     ) -> None:
         self._services = services
         self._connector = Connector(limits or Limits(), services.before_request)
         self._patience = patience or Patience()
-        self._pending = PendingKeys()
+        self._pending = pending or PendingKeys()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a user and a policy; see `Provisioner.provision`."""
