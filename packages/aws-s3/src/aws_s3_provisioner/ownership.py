@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IP_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _RESERVED_STARTS: Final = ("xn--", "sthree-", "amzn-s3-demo-")
-_RESERVED_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
+_OTHER_KINDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+_RESERVED_ENDS: Final = (*_OTHER_KINDS, "-an")
 
 
 def is_name(bucket: str) -> bool:
@@ -35,6 +36,11 @@ def is_name(bucket: str) -> bool:
 def is_reserved(bucket: str) -> bool:
     """Whether AWS takes this name for no new bucket, though there may be one of before."""
     return bucket.startswith(_RESERVED_STARTS) or bucket.endswith(_RESERVED_ENDS)
+
+
+def is_foreign_kind(bucket: str) -> bool:
+    """Whether AWS reserves this name for what is no general purpose bucket, with other actions and ARNs."""
+    return bucket.endswith(_OTHER_KINDS)
 
 
 def ensure_bucket(request: Request) -> None:

@@ -187,6 +187,20 @@ def mistakes_in_template(document: object) -> list[str]:
     return found
 
 
+def other_accounts(document: Mapping[str, Any], allowed: frozenset[str]) -> list[str]:
+    """Numbers of the accounts that a claim's policy lets in although they are none of `allowed`.
+
+    Block Public Access does not take a user or role of another account for the public.
+    """
+    named = {
+        str(arn).split(":")[4]
+        for statement in _listed(document.get("Statement"))
+        if statement["Effect"] == "Allow"
+        for arn in _listed(statement["Principal"]["AWS"])
+    }
+    return sorted(named - allowed)
+
+
 def mistakes_in_bucket_policy(document: Mapping[str, Any], bucket_arn: str) -> list[str]:
     """What is wrong with a policy that a claim asks for; nothing for one that does no harm to others.
 

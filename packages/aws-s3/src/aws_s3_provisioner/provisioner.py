@@ -14,7 +14,7 @@ from aws_s3_provisioner.access import ensure_access, resumed_access
 from aws_s3_provisioner.client import Clients, Connector, Limits
 from aws_s3_provisioner.credentials import accepted_trials
 from aws_s3_provisioner.identity import Identity, UserInUse
-from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_name, is_reserved
+from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_foreign_kind, is_name, is_reserved
 from aws_s3_provisioner.parameters import (
     LIFECYCLE_KEY,
     POLICY_KEY,
@@ -43,6 +43,7 @@ from libbucket import (
     Inspector,
     InvalidAdminSecret,
     InvalidClaim,
+    InvalidParameters,
     ObjectBucket,
     Provisioner,
     Services,
@@ -134,6 +135,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         with self._request(options) as request:
             check_policy_length(request.parameters)
             _check_handed_out(request)
+            _check_kind(request.bucket)
             if not is_name(request.bucket) or not request.storage.exists(request.bucket):
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
             warnings = request.parameters.warnings + warn_unapplied(options.claim, self.supported_config)
@@ -226,6 +228,12 @@ def _check_name(options: BucketOptions) -> None:
             "and single dots, beginning and ending with a letter or digit, no IP address, and with no beginning or end "
             "that AWS reserves (xn--, -s3alias, ...)"
         )
+
+
+def _check_kind(bucket: str) -> None:
+    if is_foreign_kind(bucket):
+        problem = "names a directory or table bucket or an access point, and must name a general purpose bucket"
+        raise InvalidParameters([f"bucketName {shown(bucket)} {problem}"])
 
 
 def _check_prefix(options: BucketOptions, prefix: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import BucketExists, InvalidClaim
+from libbucket import BucketExists, InvalidClaim, InvalidConfig, InvalidParameters
 from libbucket.testing import builders
 from testkit.aws_s3.in_memory import InMemoryAws, in_memory_aws, key_of, request_for
 from testkit.aws_s3.regional_s3 import OWN, Bucket
@@ -112,3 +113,49 @@ def test_a_class_may_prescribe_how_names_of_new_buckets_begin(aws: InMemoryAws) 
     narrowed = {**request.parameters, "bucketNamePrefix": "k8s-"}
     again, _ = aws.bind(replace(builders.again(request, answer), parameters=narrowed))
     assert key_of(again) == key_of(answer), "an edit of the class reaches new claims only"
+
+
+def policy_for(account: str, effect: str = "Allow") -> dict[str, str]:
+    reader = {"AWS": f"arn:aws:iam::{account}:role/reader"}
+    return {
+        "bucketPolicy": json.dumps({"Statement": {"Effect": effect, "Principal": reader, "Action": "s3:GetObject"}})
+    }
+
+
+def test_a_claims_policy_lets_in_its_own_account_and_those_that_the_class_names(aws: InMemoryAws) -> None:
+    with pytest.raises(InvalidConfig, match=f"account {STRANGER}"):
+        aws.provisioner.provision(request_for(config=policy_for(STRANGER)))
+    assert not aws.s3.buckets
+    aws.bind(request_for(config=policy_for(STRANGER), bucketPolicyAccounts=STRANGER))
+
+
+@pytest.mark.parametrize(("account", "effect"), [(OWN, "Allow"), (STRANGER, "Deny")])
+def test_a_claims_policy_may_name_its_own_account_and_shut_others_out(
+    aws: InMemoryAws, account: str, effect: str
+) -> None:
+    aws.bind(request_for(config=policy_for(account, effect)))
+
+
+@pytest.mark.parametrize("name", ["photos--use1-az4--x-s3", "photos-s3alias", "photos--table-s3"])
+def test_what_is_no_general_purpose_bucket_is_refused_by_its_name(aws: InMemoryAws, name: str) -> None:
+    with pytest.raises(InvalidParameters, match="general purpose bucket"):
+        aws.provisioner.grant(replace(request_for(), bucket_name=name))
+    assert aws.s3.requests == []
+
+
+def test_an_encryption_rule_is_written_once_and_keeps_what_else_it_says(aws: InMemoryAws) -> None:
+    request = request_for(kmsKeyId="1234abcd-12ab-34cd-56ef-1234567890ab")
+    answer, _ = aws.bind(request)
+    assert "<EncryptionType>SSE-C</EncryptionType>" in aws.s3.buckets["photos"].encryption
+    assert "1234abcd" in aws.s3.buckets["photos"].encryption
+    aws.bind(builders.again(request, answer))
+    assert aws.s3.requests.count("PUT photos?encryption") == 1
+
+
+def test_versions_that_a_bucket_has_to_keep_are_the_claims_mistake(aws: InMemoryAws) -> None:
+    request = request_for()
+    answer, _ = aws.bind(request)
+    aws.s3.buckets["photos"].has_replication = True
+    edited = replace(request.claim, additional_config={"bucketVersioning": "Suspended"})
+    with pytest.raises(InvalidConfig, match=r"bucketVersioning \(InvalidBucketState\)"):
+        aws.provisioner.provision(replace(builders.again(request, answer), claim=edited))

@@ -16,7 +16,7 @@ from testkit.aws_s3.fakes import HELD, SECRET
 from testkit.aws_s3.regional_s3 import RegionalS3, regional_s3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from libbucket import BucketOptions, ObjectBucket
     from testkit.aws_s3.fake_iam import FakeIam
@@ -79,9 +79,12 @@ class InMemoryAws:
         )
 
 
-def request_for(region: str = "eu-central-1", **parameters: str) -> BucketOptions:
-    """A new claim for a bucket `photos`."""
-    return builders.options(bucket_name="photos", parameters={**SECRET, "region": region, **parameters})
+def request_for(
+    region: str = "eu-central-1", *, config: Mapping[str, str] | None = None, **parameters: str
+) -> BucketOptions:
+    """A new claim for a bucket `photos`, with this `additionalConfig`."""
+    where = {**SECRET, "region": region, **parameters}
+    return builders.options(bucket_name="photos", parameters=where, config=config)
 
 
 def key_of(answer: ObjectBucket) -> str:

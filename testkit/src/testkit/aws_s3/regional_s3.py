@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 OWN = "000000000000"
 _HOST = re.compile(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
+_DEFAULT_ENCRYPTION = (
+    "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>"
+    "</ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled><BlockedEncryptionTypes>"
+    "<EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>"
+)
 _NS = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
@@ -42,6 +47,10 @@ class Bucket:
         tags: on it.
         unknown_for: how many requests are still answered as if it were not there: the part of S3 that is asked has not
             heard of it. Source: https://github.com/hashicorp/terraform-provider-aws/issues/10068.
+        encryption: its configuration as XML; "" for AWS's default, which is told as well. Source:
+            https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketEncryption.html.
+        has_replication: it keeps its versions, and can't stop to. Source:
+            https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-requirements.html.
         is_open: its policy lets every account do everything.
     """
 
@@ -49,6 +58,8 @@ class Bucket:
     account: str = OWN
     tags: dict[str, str] = field(default_factory=dict)
     unknown_for: int = 0
+    encryption: str = ""
+    has_replication: bool = False
     is_open: bool = False
 
 
@@ -161,6 +172,8 @@ def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: byte
             return _refused(404, "NoSuchTagSet")
         found = "".join(f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in bucket.tags.items())
         return 200, {}, f"<Tagging><TagSet>{found}</TagSet></Tagging>"
+    if {"encryption", "versioning", "policy"} & query.keys():
+        return _on_settings(bucket, method, query, body)
     if "object-lock" in query:
         return _refused(404, "ObjectLockConfigurationNotFoundError")
     for asked, root in (
@@ -171,6 +184,21 @@ def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: byte
         if asked in query:
             return 200, {}, f"<{root}><IsTruncated>false</IsTruncated></{root}>"
     return (200, {}, "") if method == "HEAD" else _refused(501, "NotImplemented")
+
+
+def _on_settings(bucket: Bucket, method: str, query: dict[str, list[str]], body: bytes) -> Answer:
+    is_put = method == "PUT"
+    if "encryption" in query and is_put:
+        bucket.encryption = body.decode()
+        return 200, {}, ""
+    if "encryption" in query:
+        return 200, {}, bucket.encryption or _DEFAULT_ENCRYPTION
+    if "versioning" in query and is_put:
+        return _refused(409, "InvalidBucketState") if bucket.has_replication else (200, {}, "")
+    if "versioning" in query:
+        status = "<Status>Enabled</Status>" if bucket.has_replication else ""
+        return 200, {}, f"<VersioningConfiguration>{status}</VersioningConfiguration>"
+    return 204, {}, ""
 
 
 def _refused(status: int, code: str, headers: dict[str, str] | None = None) -> Answer:
