@@ -106,8 +106,13 @@ class FakeIam:
         self._made: dict[str, float] = {}
         self._tokens, self._filled = 0.0, clock()
 
-    def answer(self, body: bytes) -> Answer:
-        """Answers a request of the query protocol."""
+    def answer(self, body: bytes, caller: str = "") -> Answer:
+        """Answers a request of the query protocol.
+
+        Args:
+            body: of the request.
+            caller: id of the key that it is signed with.
+        """
         given = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         action = given["Action"]
         if not self._takes_one_more():
@@ -115,7 +120,7 @@ class FakeIam:
             return _refused("Throttling", 400)
         self.actions.append(action)
         try:
-            content = self._actions()[action](given)
+            content = self._actions()[action]({**given, "caller": caller})
         except IamRefusal as refusal:
             return _refused(refusal.code, _STATUS.get(refusal.code, 400))
         return 200, {"x-amzn-requestid": _REQUEST_ID}, _document(action, content)
@@ -134,6 +139,11 @@ class FakeIam:
     def has_made(self, key_id: str) -> bool:
         """Whether this key is, or was, a user's, and not an administrator's."""
         return key_id.startswith(_MADE)
+
+    def _get_session_token(self, given: dict[str, str]) -> str:
+        session = self.get_session(given["caller"])
+        keys = f"<AccessKeyId>{session}</AccessKeyId><SecretAccessKey>s3cr3t</SecretAccessKey>"
+        return f"<Credentials>{keys}<SessionToken>token</SessionToken></Credentials>"
 
     def get_session(self, key_id: str) -> str:
         """The id of temporary credentials, as everyone who holds a key gets them."""
@@ -169,6 +179,7 @@ class FakeIam:
             "ListAccessKeys": self._list_keys,
             "DeleteAccessKey": self._delete_key,
             "DeleteUser": self._delete_user,
+            "GetSessionToken": self._get_session_token,
             "GetCallerIdentity": lambda _: f"<Account>{self.account}</Account>",
         }
 

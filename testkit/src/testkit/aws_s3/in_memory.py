@@ -100,7 +100,8 @@ def in_memory_aws() -> Iterator[InMemoryAws]:
     """AWS's hosts are answered from memory until the block ends."""
     clock = Clock()
     with regional_s3(clock) as s3, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aws_s3_provisioner.client.time.sleep", lambda _seconds: None)  # the pace of IAM's requests
+        # Requests to IAM are spaced by the real clock; see test_pacing.py.
+        patch.setattr("aws_s3_provisioner.client._wait_for_turn", lambda *_args, **_event: None)
         yield InMemoryAws(s3, clock)
 
 

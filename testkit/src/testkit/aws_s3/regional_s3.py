@@ -91,7 +91,7 @@ class RegionalS3:
         with self._lock:
             service = urlsplit(url).netloc.partition(".")[0]
             if service == "iam" or (service == "sts" and not self.iam.sts_is_away):
-                return self.iam.answer(body)
+                return self.iam.answer(body, _key_in(headers))
             if service == "sts":
                 raise ConnectionError("STS is out of reach")
             return self._answer(method, url, headers, body)
@@ -104,10 +104,13 @@ class RegionalS3:
         self.requests.append(f"{method} {host['bucket'] or ''}?{parts.query}")
         if host["bucket"] is None:
             return self._list(query)
-        if method == "PUT" and not query:
+        is_object = len(parts.path) > 1
+        if method == "PUT" and not query and not is_object:
             return self._create(host["bucket"], host["region"], body)
         expected = _text(headers.get("x-amz-expected-bucket-owner"))
         refusal = self._refusal(host["bucket"], host["region"], _key_in(headers), expected)
+        if is_object:
+            return refusal or _refused(501, "NotImplemented")
         return refusal or self._on_bucket(method, host["bucket"], query, body)
 
     def _list(self, query: dict[str, list[str]]) -> Answer:
@@ -230,8 +233,9 @@ def regional_s3(
     def sent(self: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
         if not urlsplit(request.url).netloc.endswith(".amazonaws.com"):
             return send(self, request)
-        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-        assert isinstance(body, bytes)
+        given: Any = request.body or b""
+        given = given.read() if hasattr(given, "read") else given
+        body: bytes = given.encode() if isinstance(given, str) else given
         before_answer()
         try:
             status, told, text = s3.answer(request.method, request.url, dict(request.headers), body)
