@@ -182,8 +182,7 @@ _ANSWERS: Final[Mapping[str, _Answer]] = {
         (AccessDenied, _WEB_IDENTITY),
     ),
     **_all(
-        "AuthorizationHeaderMalformed IncorrectEndpoint InvalidRegion PermanentRedirect Redirect TemporaryRedirect "
-        "301 302 307",
+        "AuthorizationHeaderMalformed IncorrectEndpoint InvalidRegion PermanentRedirect Redirect 301",
         (RetrySlowly, _REGION),
     ),
     **_all(
@@ -197,8 +196,9 @@ _ANSWERS: Final[Mapping[str, _Answer]] = {
         (StoreUnavailable, _DOWN),
     ),
     **_all(
-        "ConcurrentModification ConcurrentModificationException ConditionalRequestConflict "
-        "EntityTemporarilyUnmodifiable IdempotencyParameterMismatch OperationAborted ReportInProgress",
+        "302 307 ConcurrentModification ConcurrentModificationException ConditionalRequestConflict "
+        "EntityTemporarilyUnmodifiable IdempotencyParameterMismatch OperationAborted ReportInProgress "
+        "TemporaryRedirect",
         (NotReady, _UNSETTLED),
     ),
     **_all(
