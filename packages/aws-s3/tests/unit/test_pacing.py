@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from aws_s3_provisioner import client
 from aws_s3_provisioner.client import Connector, Limits
 from aws_s3_provisioner.pacing import LONGEST_WAIT, Pacer, Pacers
 from aws_s3_provisioner.parameters import Admin, parse_parameters
@@ -56,7 +55,7 @@ def test_a_throttled_account_is_asked_more_slowly_and_claims_are_requeued(monkey
     clock, slept = Clock(), list[float]()
     connector, pacer = Connector(Limits(), lambda: None), Pacer(clock)
     monkeypatch.setattr(connector._pacers, "of", lambda _credentials: pacer)
-    monkeypatch.setattr(client.time, "sleep", slept.append)
+    monkeypatch.setattr("aws_s3_provisioner.client.time.sleep", slept.append)
     with regional_s3(clock) as s3, connector.connect(parse_parameters({"region": "eu-west-1"}), ADMIN) as clients:
         s3.iam.per_second = 1.0
         codes = []
