@@ -52,6 +52,8 @@ _ASK_AGAIN: Final = 300.0
 _WEB_PAGE: Final = (b"<html", b"<!doctype html")
 _ELSEWHERE: Final = frozenset({301, 302, 307})
 _ELSEWHERE_CODES: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
+# Elsewhere the SDK would make a host up: https://docs.aws.amazon.com/general/latest/gr/iam-service.html
+_WITH_IAM_FIPS: Final = frozenset({"aws", "aws-us-gov"})
 _FOR_NOW: Final = frozenset({302, 307})
 """Redirects of S3 that end: of a name that is being removed in one region and made in another."""
 
@@ -256,7 +258,9 @@ class _Maker:
         return client
 
     def iam(self, credentials: _Keys) -> IAMClient:
-        client: IAMClient = self._client("iam", credentials, self.parameters.iam_endpoint, self._fips())
+        client: IAMClient = self._client(
+            "iam", credentials, self.parameters.iam_endpoint, self._fips(at=_WITH_IAM_FIPS)
+        )
         if self.pacer is not None:
             client.meta.events.register("before-call.iam", partial(_wait_for_turn, self.pacer))
             client.meta.events.register("after-call.iam", partial(_note_pace, self.pacer))
@@ -270,8 +274,10 @@ class _Maker:
         )
         return client
 
-    def _fips(self) -> Config:
-        options: Any = {"use_fips_endpoint": self.parameters.fips}
+    def _fips(self, *, at: frozenset[str] | None = None) -> Config:
+        """The class's choice, in these partitions; None for all."""
+        is_used = self.parameters.fips and (at is None or _partition(self.session, self.parameters) in at)
+        options: Any = {"use_fips_endpoint": is_used}
         return Config(**options)
 
     def _client(self, service: Any, credentials: _Keys, url: str, more: Config) -> Any:

@@ -84,6 +84,8 @@ each_verb = pytest.mark.parametrize("verb", ["provision", "grant", "delete", "re
         ("cn-north-1", "aws-cn", "s3.cn-north-1.amazonaws.com.cn"),
         ("us-gov-west-1", "aws-us-gov", "s3.us-gov-west-1.amazonaws.com"),
         ("us-iso-east-1", "aws-iso", "s3.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", "aws-iso-b", "s3.us-isob-east-1.sc2s.sgov.gov"),
+        ("eusc-de-east-1", "aws-eusc", "s3.eusc-de-east-1.amazonaws.eu"),
         ("eu-north-9", "aws", "s3.eu-north-9.amazonaws.com"),
     ],
 )
@@ -93,6 +95,32 @@ def test_every_region_and_partition_has_its_host_and_its_arns(region: str, parti
 
     found = connected(look, region=region)
     assert found == (partition, f"https://{host}", f"https://{host}", f"arn:{partition}:s3:::b")
+
+
+@pytest.mark.parametrize(
+    ("region", "chosen", "host", "iam"),
+    [
+        ("us-east-1", ("fips",), "s3-fips.us-east-1.amazonaws.com", "iam-fips.amazonaws.com"),
+        ("us-east-1", ("dualstack",), "s3.dualstack.us-east-1.amazonaws.com", "iam.amazonaws.com"),
+        (
+            "ca-central-1",
+            ("fips", "dualstack"),
+            "s3-fips.dualstack.ca-central-1.amazonaws.com",
+            "iam-fips.amazonaws.com",
+        ),
+        ("us-gov-west-1", ("fips",), "s3-fips.us-gov-west-1.amazonaws.com", "iam.us-gov.amazonaws.com"),
+        ("cn-north-1", ("dualstack",), "s3.dualstack.cn-north-1.amazonaws.com.cn", "iam.cn-north-1.amazonaws.com.cn"),
+        ("us-iso-east-1", ("fips",), "s3-fips.us-iso-east-1.c2s.ic.gov", "iam.us-iso-east-1.c2s.ic.gov"),
+    ],
+)
+def test_a_class_may_choose_fips_and_dualstack_endpoints(
+    region: str, chosen: tuple[str, ...], host: str, iam: str
+) -> None:
+    def look(clients: Clients) -> tuple[str, ...]:
+        return clients.public.host, clients.s3.meta.endpoint_url, clients.iam.meta.endpoint_url
+
+    found = connected(look, region=region, **dict.fromkeys(chosen, "true"))
+    assert found == (host, f"https://{host}", f"https://{iam}")
 
 
 def test_users_are_looked_for_where_their_partition_has_them() -> None:
