@@ -1,6 +1,6 @@
 """Asks a real AWS account the questions that no emulator answers, and prints what it says beside what is expected.
 
-Run once, by somebody with an account, as `docs/first-hour-on-aws.md` says. Makes buckets, users and keys whose names
+Run once, with credentials of an account, as `docs/first-hour-on-aws.md` says. Makes buckets, users and keys whose names
 begin with `libbucket-verify-`, and removes them in the end, whatever happens. Uses the SDK, and of this repository the
 policy of a claim's user only. It refuses to run in an account that is not named on the command line.
 """

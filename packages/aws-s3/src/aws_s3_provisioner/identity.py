@@ -323,7 +323,7 @@ class Identity:
     def _remove_managed_policy(self) -> None:
         """Removes the policy that the Go provisioner made for this claim.
 
-        IAM removes no policy that somebody else has been given too: then an administrator decides.
+        IAM removes no policy that is attached to others too: then an administrator decides.
         """
         with translated(self.clients.call("iam:DeletePolicy")), tolerated(_GONE):
             self.clients.iam.delete_policy(PolicyArn=self.managed_policy)

@@ -1,4 +1,4 @@
-"""Whose a bucket is: makes the claim's bucket so that it is known again, and never takes somebody else's.
+"""Ownership of buckets: makes the claim's bucket so that it is recognised, and never takes another owner's.
 
 Used by `provisioner`; the calls are in `storage` and `identity`. Knows nothing of keys and settings.
 """
@@ -72,7 +72,7 @@ def _create_with_note(request: Request) -> None:
     """Makes the bucket where it can't be stamped in the same call.
 
     Raises:
-        BucketExists: somebody made it since we looked.
+        BucketExists: another owner made it concurrently.
     """
     if request.parameters.create_user:
         request.identity.ensure()

@@ -158,7 +158,7 @@ class Storage:
         return True
 
     def create(self, bucket: str, new: NewBucket) -> bool:
-        """Makes the bucket with its tags: False where somebody made one of that name since we looked.
+        """Makes the bucket with its tags: False where one of that name was made since it was looked for.
 
         In us-east-1, and elsewhere than at AWS, a bucket that is the account's already is no error: True says less.
 
@@ -224,7 +224,7 @@ class Storage:
             How many were removed: 0 when the bucket has nothing left.
 
         Raises:
-            NotReady: somebody else removed the bucket meanwhile.
+            NotReady: the bucket was removed concurrently.
             BucketNotEmpty: an object is locked.
         """
         try:

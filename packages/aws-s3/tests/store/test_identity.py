@@ -54,7 +54,7 @@ def test_a_user_of_another_claim_is_never_reused(world: World, administrator: Aw
     assert_works(world.again(owner))
 
 
-def test_a_user_that_was_made_by_hand_is_never_reused_nor_removed(
+def test_a_user_that_was_made_manually_is_never_reused_nor_removed(
     world: World, administrator: AwsAdministrator
 ) -> None:
     request = world.request()
@@ -99,7 +99,7 @@ def test_two_keys_that_nobody_knows_do_not_stop_a_claim_where_a_user_can_have_tw
     assert found.credentials.access_keys.access_key_id == key
 
 
-def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_come_again(lenient_world: World) -> None:
+def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_requeue(lenient_world: World) -> None:
     tenant = lenient_world.greenfield()
     iam, user = lenient_world.administrator.iam, tenant.request.user_id  # type: ignore[attr-defined]
     iam.create_access_key(UserName=user)
@@ -131,7 +131,7 @@ def test_a_key_that_was_switched_off_is_replaced(world: World, administrator: Aw
     assert_shut_out(first)
 
 
-def test_what_was_added_to_a_user_by_hand_goes_with_it_in_the_order_that_iam_wants(lenient_world: World) -> None:
+def test_what_was_added_to_a_user_manually_goes_with_it_in_the_order_that_iam_wants(lenient_world: World) -> None:
     tenant = lenient_world.greenfield()
     iam, user = lenient_world.administrator.iam, tenant.request.user_id  # type: ignore[attr-defined]
     document = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'

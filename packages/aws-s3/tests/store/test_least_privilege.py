@@ -72,12 +72,12 @@ def test_a_missing_permission_is_named(world: World, steward: Steward, action: s
 
 
 def test_the_policy_lets_nobody_reach_users_elsewhere(world: World, steward: Steward, backend: AwsBackend) -> None:
-    request = replace(world.request(), user_id="somebody")
-    backend.administrator.iam.create_user(UserName="somebody")
+    request = replace(world.request(), user_id="another-user")
+    backend.administrator.iam.create_user(UserName="another-user")
     with pytest.raises(AccessDenied):
         steward.provisioner.provision(request)
     assert steward.provisioner.provision(world.request()).connection.authentication
-    backend.administrator.remove_user("somebody")
+    backend.administrator.remove_user("another-user")
 
 
 def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:

@@ -281,7 +281,7 @@ def test_connections_are_closed_and_nothing_is_printed_of_a_secret() -> None:
             assert "s3cr3t" not in repr(refused.value) + repr(Identity)
 
 
-def test_a_look_without_credentials_asks_nobody() -> None:
+def test_a_check_without_credentials_sends_nothing() -> None:
     with silent_server() as server:
         parameters = {**SECRET, "s3Endpoint": server.url, "iamEndpoint": server.url}
         assert not a_provisioner().is_intact(builders.options(parameters=parameters))

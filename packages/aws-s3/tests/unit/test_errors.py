@@ -1,4 +1,4 @@
-"""Everything that can be raised becomes an answer of the core's, and says what to mend."""
+"""Everything that can be raised becomes an answer of the core's, and says what to fix."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_every_error_class_of_the_sdk_was_found() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_an_error_of_the_network_or_the_sdk_says_what_to_mend(
+def test_an_error_of_the_network_or_the_sdk_says_what_to_fix(
     error: Exception, kind: type[ProvisionerError], word: str
 ) -> None:
     told = translate(error)
