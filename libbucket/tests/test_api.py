@@ -1,4 +1,4 @@
-"""Reading what other programs write: lenient where today's clusters hold odd objects."""
+"""Decoding of objects that other programs write."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_legacy_spelling_of_the_object_bucket_is_read(spec: dict[str, str] |
 
 
 @pytest.mark.parametrize("body", [{}, {"spec": None, "status": None}, {"metadata": {}, "spec": {}, "status": {}}])
-def test_a_claim_with_nothing_in_it_is_read(body: dict[str, Any]) -> None:
+def test_an_empty_claim_is_decoded(body: dict[str, Any]) -> None:
     claim = read_claim(**body)
 
     assert (claim.class_name, claim.object_bucket_name) == ("", "")
@@ -85,7 +85,7 @@ def test_null_maps_and_lists_in_metadata_are_empty() -> None:
     assert not meta.is_being_deleted
 
 
-def test_fields_that_nobody_reads_are_skipped() -> None:
+def test_unused_fields_are_skipped() -> None:
     claim = read_claim(apiVersion="v1", metadata={"managedFields": [{"deep": {}}]}, spec={"invented": [1]}, extra={})
 
     assert claim == _api.ObjectBucketClaim(spec_or_none=_api.ClaimSpec())
@@ -102,7 +102,7 @@ def test_an_object_bucket_as_the_go_library_writes_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("spec", [None, {}, {"endpoint": None, "claimRef": None, "additionalState": None}])
-def test_an_object_bucket_with_nothing_in_it_is_read(spec: dict[str, Any] | None) -> None:
+def test_an_empty_object_bucket_is_decoded(spec: dict[str, Any] | None) -> None:
     bucket = read_bucket({"metadata": {"name": "odd"}, "spec": spec})
 
     assert bucket.endpoint == _api.EndpointSpec()

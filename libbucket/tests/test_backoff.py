@@ -40,7 +40,7 @@ def test_the_jitter_takes_off_at_most_half_however_often_it_failed(attempt: int,
     assert whole / 2 <= backoff.delay(attempt, Random(seed)) <= whole <= 30.0
 
 
-def test_what_failed_together_does_not_come_back_together() -> None:
+def test_jitter_spreads_simultaneous_failures() -> None:
     random = Random(1)
 
     assert len({Backoff(base=1.0, ceiling=10.0).delay(1, random) for _ in range(1000)}) > 900

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only during `sleep`."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -23,13 +23,13 @@ class Clock:
         return sum(self.slept)
 
 
-def test_what_is_so_already_is_not_waited_for() -> None:
+def test_a_condition_that_holds_is_not_waited_for() -> None:
     clock = Clock()
     assert wait_until(lambda: True, 0.0, sleep=clock.sleep, clock=clock)
     assert clock.slept == []
 
 
-def test_looks_come_less_and_less_often_until_it_is_so() -> None:
+def test_polls_slow_down_until_the_condition_holds() -> None:
     clock = Clock()
     assert wait_until(lambda: clock() >= 5, 30.0, pause=0.5, sleep=clock.sleep, clock=clock)
     assert clock.slept == [0.5, 1.0, 2.0, 2.0]
@@ -41,7 +41,7 @@ def test_a_pause_that_is_long_from_the_beginning_stays_so() -> None:
     assert clock.slept == [3.0, 3.0]
 
 
-def test_no_look_begins_after_the_bound() -> None:
+def test_no_poll_begins_after_the_time_limit() -> None:
     clock = Clock()
     assert not wait_until(lambda: False, 4.0, pause=0.5, sleep=clock.sleep, clock=clock)
     assert clock() <= 4.0
@@ -53,7 +53,7 @@ def test_all_batches_are_removed_where_there_is_time() -> None:
     assert left == []
 
 
-def test_a_large_removal_pauses_after_at_least_one_batch_and_says_how_far_it_is() -> None:
+def test_a_large_removal_stops_after_at_least_one_batch_and_reports_progress() -> None:
     clock, left = Clock(), [1000, 1000, 500]
     with pytest.raises(PurgeUnfinished) as pause:
         drain(_batches(left, clock), 0.0, clock=clock)
@@ -61,7 +61,7 @@ def test_a_large_removal_pauses_after_at_least_one_batch_and_says_how_far_it_is(
     assert left == [1000, 500]
 
 
-def test_a_step_that_removed_nothing_is_no_reason_to_pause() -> None:
+def test_an_empty_batch_does_not_stop_a_removal() -> None:
     clock, left = Clock(), [0, 0, 7, 1]
     with pytest.raises(PurgeUnfinished) as pause:
         drain(_batches(left, clock), 0.0, clock=clock)

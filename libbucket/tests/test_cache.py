@@ -1,4 +1,4 @@
-"""The cache keeps the newest version of each object, in whatever order versions arrive."""
+"""The cache keeps the newest version of each object, in any order of arrival."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_version_that_is_late_or_known_is_no_news(cache: Cache[Metadata], late
     assert cache.get("shop/photos") == version(10)
 
 
-def test_what_is_not_there_is_none(cache: Cache[Metadata]) -> None:
+def test_an_unknown_object_is_none(cache: Cache[Metadata]) -> None:
     assert cache.get("shop/photos") is None
     assert cache.all() == []
 
@@ -51,7 +51,7 @@ def test_objects_of_the_same_name_in_two_namespaces_are_two(cache: Cache[Metadat
     assert len(cache.all()) == 2
 
 
-def test_a_deletion_takes_the_object_out_and_tells_what_was_known(cache: Cache[Metadata]) -> None:
+def test_a_deletion_removes_the_object_and_returns_the_known_version(cache: Cache[Metadata]) -> None:
     cache.observe(version(1))
 
     assert cache.remove(version(2)) == version(1)
@@ -77,7 +77,7 @@ def test_our_own_write_that_arrives_after_the_deletion_does_not_bring_the_object
     assert cache.get("shop/photos") is None
 
 
-def test_an_object_that_is_made_again_under_the_name_is_news(cache: Cache[Metadata]) -> None:
+def test_a_recreated_object_is_a_change(cache: Cache[Metadata]) -> None:
     cache.observe(version(2))
     cache.remove(version(4))
 
@@ -85,7 +85,7 @@ def test_an_object_that_is_made_again_under_the_name_is_news(cache: Cache[Metada
     assert cache.get("shop/photos") == version(5)
 
 
-def test_a_deletion_of_what_was_never_known_is_remembered_as_well(cache: Cache[Metadata]) -> None:
+def test_a_deletion_of_an_unknown_object_is_remembered(cache: Cache[Metadata]) -> None:
     assert cache.remove(version(4)) is None
 
     assert cache.observe(version(3)) == (False, None)
@@ -99,7 +99,7 @@ def test_deletions_are_not_remembered_for_ever(cache: Cache[Metadata]) -> None:
     assert cache.observe(version(1, name="claim-0")) == (True, None)
 
 
-def test_a_fresh_list_takes_out_what_it_no_longer_has(cache: Cache[Metadata]) -> None:
+def test_a_list_removes_objects_that_it_does_not_have(cache: Cache[Metadata]) -> None:
     cache.observe(version(1, "kept"))
     cache.observe(version(2, "gone"))
 
@@ -107,14 +107,14 @@ def test_a_fresh_list_takes_out_what_it_no_longer_has(cache: Cache[Metadata]) ->
     assert cache.all() == [version(1, "kept")]
 
 
-def test_a_fresh_list_leaves_what_is_newer_than_itself(cache: Cache[Metadata]) -> None:
+def test_a_list_keeps_newer_objects(cache: Cache[Metadata]) -> None:
     cache.observe(version(11, "just-made"))
 
     assert cache.retain(set(), "10", namespace="") == []
     assert cache.get("shop/just-made") is not None
 
 
-def test_a_list_that_is_newer_than_what_is_known_is_right_where_it_shows_an_older_version(
+def test_a_newer_list_with_an_older_version_replaces_the_known_one(
     cache: Cache[Metadata],
 ) -> None:
     """An etcd that was restored, and written to until it was ahead again."""
@@ -126,7 +126,7 @@ def test_a_list_that_is_newer_than_what_is_known_is_right_where_it_shows_an_olde
     assert cache.retain({"shop/rolled-back", "shop/not-deleted"}, "100", namespace="") == []
 
 
-def test_a_list_that_is_older_than_what_is_known_is_not_believed(cache: Cache[Metadata]) -> None:
+def test_an_older_list_does_not_replace_the_known_version(cache: Cache[Metadata]) -> None:
     cache.observe(version(90, "written"))
     cache.remove(version(95, "deleted"))
 
@@ -149,7 +149,7 @@ def test_after_a_history_that_went_back_a_list_replaces_everything_of_before(cac
     assert cache.observe(version(61, "ghost")) == (True, None)
 
 
-def test_what_is_written_after_the_history_went_back_counts_as_usual(cache: Cache[Metadata]) -> None:
+def test_writes_after_a_restore_of_etcd_are_stored(cache: Cache[Metadata]) -> None:
     cache.observe(version(90))
     cache.distrust(namespace="")
     cache.observe(version(62))
@@ -193,7 +193,7 @@ def test_versions_that_are_no_numbers_follow_the_watch(cache: Cache[Metadata]) -
 
 @settings(deadline=None)  # on a busy machine, time says nothing
 @given(arrivals=st.lists(st.integers(1, 50), min_size=1).flatmap(st.permutations))
-def test_the_newest_version_is_kept_whatever_the_order(arrivals: list[int]) -> None:
+def test_the_newest_version_is_kept_in_any_order(arrivals: list[int]) -> None:
     cache: Cache[Metadata] = Cache()
     for number in arrivals:
         cache.observe(version(number))
@@ -221,7 +221,7 @@ def test_objects_are_found_by_their_group_which_may_change() -> None:
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_after_a_restore_and_a_list_the_cache_is_what_the_api_server_has(data: st.DataObject) -> None:
+def test_after_a_restore_and_a_list_the_cache_equals_the_api_server(data: st.DataObject) -> None:
     """Against a model: any history, put back to any of its states, gone on with, listed, and watched from there."""
     cache: Cache[Metadata] = Cache()
     state: dict[str, int] = {}
@@ -231,7 +231,7 @@ def test_after_a_restore_and_a_list_the_cache_is_what_the_api_server_has(data: s
         snapshots.append((number, dict(state)))
     reached = number
     number, state = data.draw(st.sampled_from(snapshots))
-    for _ in range(data.draw(st.integers(0, 8))):  # nobody watches yet
+    for _ in range(data.draw(st.integers(0, 8))):  # no watch yet
         number += 1
         _change(data, None, state, number)
 

@@ -1,4 +1,4 @@
-"""What is held back from a server that is down, on a clock that only the tests move."""
+"""Both kinds of circuit breaker, on a clock that only the tests advance."""
 
 from __future__ import annotations
 
@@ -6,15 +6,8 @@ from random import Random
 
 import pytest
 
-from libbucket._circuit_breaker import (
-    LONGEST_DELAY,
-    PROBES,
-    CircuitBreaker,
-    CircuitBreakers,
-    CircuitOpen,
-    ProbedCircuitBreaker,
-    Settings,
-)
+from libbucket._circuit import LONGEST_DELAY, PROBES, CircuitOpen, Settings
+from libbucket._circuit_breaker import CircuitBreaker, CircuitBreakers, ProbedCircuitBreaker
 from libbucket._outcomes import StoreSignal
 
 ANSWERED, UNAVAILABLE, UNKNOWN = StoreSignal.ANSWERED, StoreSignal.UNAVAILABLE, StoreSignal.UNKNOWN
@@ -34,7 +27,7 @@ class NoJitter(Random):
 
 
 class Recorder:
-    """The settings of a circuit breaker, and what it did."""
+    """The settings of a circuit breaker, and a record of its calls."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -63,7 +56,7 @@ class Store(CircuitBreaker):
             call.signal, call.delay, call.failure = signal, delay, f"{key} failed"
 
     def held(self, key: str) -> float:
-        """Seconds that the key is told to wait."""
+        """Seconds until the key is retried."""
         with pytest.raises(CircuitOpen) as held, self.request(key):
             pass
         return held.value.seconds
@@ -80,7 +73,7 @@ def test_a_closed_circuit_lets_every_request_through() -> None:
         assert not store.is_open
 
 
-def test_one_claim_that_fails_alone_opens_nothing() -> None:
+def test_a_single_failing_claim_does_not_open_the_circuit() -> None:
     store = Store()
     for _ in range(10):
         store.call("a/1", UNAVAILABLE)
@@ -89,7 +82,7 @@ def test_one_claim_that_fails_alone_opens_nothing() -> None:
     assert store.seen.news == []
 
 
-def test_failures_of_two_namespaces_open_the_circuit_and_the_last_answers_are_told() -> None:
+def test_failures_of_two_namespaces_open_the_circuit_and_report_the_last_answers() -> None:
     store = Store()
     store.call("a/1", UNAVAILABLE)
     store.call("b/1", UNAVAILABLE)
@@ -113,7 +106,7 @@ def test_failures_of_one_namespace_open_the_circuit_while_no_other_uses_the_stor
     assert store.held("a/3") > 0
 
 
-def test_failures_of_one_namespace_open_nothing_while_another_is_answered() -> None:
+def test_failures_of_one_namespace_do_not_open_the_circuit_while_another_is_answered() -> None:
     store = Store()
     store.call("b/1", ANSWERED)
     for number in range(30):
@@ -144,7 +137,7 @@ def test_a_circuit_that_opens_by_the_time_that_passed_is_announced() -> None:
 
 
 @pytest.mark.parametrize("poisoned", [2, 10, 100])
-def test_a_neighbour_of_a_namespace_that_fails_is_let_through_at_once(poisoned: int) -> None:
+def test_a_claim_of_another_namespace_passes_at_once(poisoned: int) -> None:
     store = Store()
     for number in range(poisoned):
         if not store.is_open:
@@ -157,7 +150,7 @@ def test_a_neighbour_of_a_namespace_that_fails_is_let_through_at_once(poisoned: 
     assert set(store.seen.woken_now()) >= {f"a/{number}" for number in range(2, poisoned)}
 
 
-def test_from_the_third_namespace_on_nobody_tries_at_once() -> None:
+def test_from_the_third_namespace_on_claims_do_not_pass_at_once() -> None:
     store = Store()
     store.open()
     assert store.held("d/1") > 0
@@ -223,7 +216,7 @@ def test_a_claim_that_failed_probes_again_where_the_others_do_not_come() -> None
         pass
 
 
-def test_the_one_that_waits_longest_is_woken_for_the_probe() -> None:
+def test_the_claim_that_waits_longest_is_woken_for_the_probe() -> None:
     store = Store()
     store.open()
     store.held("d/1")
@@ -245,7 +238,7 @@ def test_an_answer_wakes_every_claim_that_was_held_back() -> None:
     assert [is_open for is_open, _ in store.seen.news] == [True, False]
 
 
-def test_an_unclear_outcome_closes_nothing() -> None:
+def test_an_inconclusive_outcome_does_not_close_the_circuit() -> None:
     store = Store()
     store.open()
     store.seen.clock.now += PROBES.ceiling
@@ -293,7 +286,7 @@ def test_every_server_has_a_circuit_of_its_own() -> None:
 
 
 class ApiServer:
-    """What a probe asks."""
+    """The probe."""
 
     def __init__(self) -> None:
         self.is_up = True

@@ -1,4 +1,4 @@
-"""Which claims count in the metrics, and under which class, phase and reason: nothing that a tenant makes up."""
+"""Claims in the metrics: class, phase and reason, without values that a tenant chooses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._controller.claim_states import claim_states
 from libbucket._kube.cache import Cache
 from libbucket._metrics import ClaimState
+from libbucket._reconcile.model.claim_ref import claim_key_of
 from libbucket._reconcile.model.context import Caches
-from libbucket._reconcile.model.intent import claim_key_of
 from libbucket.testing import builders
 
 OURS = "memory.libbucket.io/bucket"
@@ -67,7 +67,7 @@ def test_claims_of_invented_classes_without_our_label_do_not_count(caches: Cache
     assert states(caches) == []
 
 
-def test_claims_of_other_provisioners_do_not_count_whatever_their_label_says(caches: Caches) -> None:
+def test_claims_of_other_provisioners_do_not_count_with_any_label(caches: Caches) -> None:
     add_claim(caches, "theirs", labels=LABEL)
     assert states(caches) == []
 
@@ -99,7 +99,7 @@ def test_a_claim_that_has_our_object_bucket_counts_without_its_class(caches: Cac
         ("Bound", [a_condition("Mounted", "False", "OfOthers"), READY], None),
     ],
 )
-def test_a_claim_waits_for_what_its_conditions_say(
+def test_the_reason_to_wait_is_read_from_the_conditions(
     caches: Caches, phase: str, conditions: list[dict[str, str]], waits_for: str | None
 ) -> None:
     add_claim(caches, "fast", status={"phase": phase, "conditions": conditions})

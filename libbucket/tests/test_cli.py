@@ -1,4 +1,4 @@
-"""The command line: both spellings, flags before environment before defaults, one sentence for what is wrong."""
+"""The command line: spellings, precedence of flags and environment, and error messages."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_verbosity_can_be_spelled_as_in_go(argv: list[str]) -> None:
     assert parse(*argv).verbosity == 2
 
 
-def test_a_manifest_for_a_go_provisioner_starts_ours() -> None:
+def test_a_manifest_for_a_go_provisioner_is_accepted() -> None:
     settings = parse("-master=https://a", "-kubeconfig=", "-alsologtostderr", "-logtostderr=true", "-v=2")
     assert (settings.master, settings.verbosity) == ("https://a", 2)
 
@@ -73,7 +73,7 @@ def test_a_flag_counts_before_its_variable_and_the_variable_before_the_default()
     assert parse(LIBBUCKET_WORKERS="5").workers == 5
 
 
-def test_the_variable_of_the_go_library_counts_after_ours() -> None:
+def test_our_variable_takes_precedence_over_that_of_the_go_library() -> None:
     assert parse(LIB_BUCKET_PROVISIONER_THREADS="7").workers == 7
     assert parse(LIB_BUCKET_PROVISIONER_THREADS="7", LIBBUCKET_WORKERS="5").workers == 5
 
@@ -107,7 +107,7 @@ def test_an_empty_address_turns_the_endpoint_off() -> None:
     assert parse(LIBBUCKET_BIND_ADDRESS="").bind_address is None
 
 
-def test_an_empty_variable_is_no_value_where_empty_means_nothing() -> None:
+def test_an_empty_variable_counts_as_absent_unless_empty_is_a_value() -> None:
     assert parse(LIBBUCKET_WORKERS="", LIBBUCKET_LOG_FORMAT="").workers == 8
 
 
@@ -136,7 +136,7 @@ def test_no_additional_config_at_all_can_be_allowed() -> None:
         (["--workers"], "--workers"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_that_names_the_flag(argv: list[str], named: str) -> None:
+def test_mistakes_are_reported_in_one_line_that_names_the_flag(argv: list[str], named: str) -> None:
     said = problem(*argv)
     assert named in said
     assert "\n" not in said
@@ -147,7 +147,7 @@ def test_a_wrong_variable_is_named_and_not_its_flag(variable: str) -> None:
     assert problem(**{variable: "x"}) == f"{variable}: 'x' must be a whole number"
 
 
-def test_the_help_says_every_flag_with_its_variable_and_default() -> None:
+def test_the_help_lists_every_flag_with_its_variable_and_default() -> None:
     said = help_text()
     for flag in (
         *("--provisioner-name", "--kubeconfig", "--master", "--namespace", "--workers", "--leader-elect"),
@@ -167,7 +167,7 @@ def test_the_help_says_every_flag_with_its_variable_and_default() -> None:
         assert part in said
 
 
-def test_the_help_is_given_even_beside_a_mistake_that_follows() -> None:
+def test_the_help_is_printed_even_before_a_mistake() -> None:
     with pytest.raises(Answered):
         parse("--help", "--no-such-flag")
 

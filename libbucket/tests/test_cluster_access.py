@@ -1,4 +1,4 @@
-"""Kubeconfigs, service accounts, tokens and credential plugins: what is loaded, and what is refused in one sentence."""
+"""Kubeconfigs, service accounts, tokens and credential plugins: loading, and refusal in one sentence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ V1 = "client.authentication.k8s.io/v1"
 
 
 class ApiServer(ThreadingHTTPServer):
-    """Knows some tokens and certificates; to anybody else it says 401, and 403 where nothing is shown at all."""
+    """Accepts some tokens and certificates; others get 401, and requests without credentials 403."""
 
     daemon_threads = True
 
@@ -119,7 +119,7 @@ def kubeconfig(server: str = "", /, *, cluster: Any = None, **user: Any) -> dict
 
 
 def write(path: Path, content: Any) -> Path:
-    """As a program that rotates a file does: in one step."""
+    """Replaces a file atomically, as a rotation does."""
     other = path.with_suffix(".new")
     other.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     other.replace(path)
@@ -256,7 +256,7 @@ def test_no_temporary_directory_is_needed(
         client_of(write(tmp_path / "config", with_data(authority, server.url))).get("/version")
 
 
-def test_with_neither_files_in_memory_nor_a_directory_one_sentence_says_so(
+def test_without_files_in_memory_and_a_directory_the_error_is_one_sentence(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "memfd_create", raising=False)
@@ -298,7 +298,7 @@ def test_a_key_that_does_not_belong_to_the_certificate_is_one_sentence(authority
         client_of(write(tmp_path / "config", content))
 
 
-def test_an_encrypted_key_asks_nobody_for_a_password(authority: Authority, tmp_path: Path) -> None:
+def test_an_encrypted_key_does_not_prompt_for_a_password(authority: Authority, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
 
     content = with_data(authority, "https://127.0.0.1:1")
@@ -376,7 +376,7 @@ def test_the_master_flag_holds_after_the_first_request(tmp_path: Path) -> None:
         assert other.seen == []
 
 
-def test_proxies_are_not_looked_for_at_each_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_not_detected_at_each_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving("first") as server:
         client = client_of(write(tmp_path / "config", kubeconfig(server.url, token="first")))
         monkeypatch.setattr(config, "getproxies", lambda: pytest.fail("looked"))
@@ -469,7 +469,7 @@ FIELDS = st.sampled_from([
     user=st.dictionaries(FIELDS, VALUES, max_size=3),
     top=st.dictionaries(st.sampled_from(["clusters", "users", "contexts", "current-context"]), VALUES, max_size=1),
 )
-def test_whatever_is_in_a_kubeconfig_it_is_loaded_or_refused_in_one_sentence(
+def test_any_kubeconfig_is_loaded_or_refused_in_one_sentence(
     cluster: dict[str, Any], user: dict[str, Any], top: dict[str, Any]
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -531,7 +531,7 @@ def test_an_empty_file_of_a_service_account_is_one_sentence(in_a_pod: Path, name
 
 
 class Plugin:
-    """A program that prints what it is told to, and notes each time that it is run."""
+    """A program with a given output, and a count of its runs."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "plugin"
@@ -577,7 +577,7 @@ def test_a_plugins_certificate_is_shown(plugin: Plugin, tmp_path: Path, authorit
         client_of(write(tmp_path / "config", content)).get("/version")
 
 
-def test_a_plugin_is_told_what_it_asks_for_and_has_no_terminal(plugin: Plugin, tmp_path: Path) -> None:
+def test_a_plugin_gets_cluster_info_and_no_terminal(plugin: Plugin, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     plugin.says(
         f'printf "%s" "$KUBERNETES_EXEC_INFO" > {seen}', '[ "$COLOUR" = red ] && ! read line || exit 1', token="t"
@@ -620,7 +620,7 @@ SECRET = "s3cr3t"
         ([], {"interactiveMode": "Always"}, "it needs a terminal"),
     ],
 )
-def test_a_plugin_that_gives_no_credentials_ends_the_start_with_its_name(
+def test_a_plugin_without_credentials_fails_the_start_with_its_name(
     lines: list[str], exec_: dict[str, Any], sentence: str, plugin: Plugin, tmp_path: Path
 ) -> None:
     plugin.says(*lines)
@@ -667,7 +667,9 @@ def test_a_plugin_that_fails_at_a_refresh_leaves_no_anonymous_client(plugin: Plu
     assert "login has expired" in said[0]["why"]
 
 
-def test_a_token_is_refreshed_before_it_ends(plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_refreshed_before_it_expires(
+    plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "_LEAST_LIFE_SECONDS", 0.1)
     soon = (datetime.now(UTC) + timedelta(seconds=0.1)).isoformat().replace("+00:00", "Z")
     plugin.says(token="first", expirationTimestamp=soon)
@@ -705,7 +707,7 @@ def test_requests_do_not_wait_for_a_plugin_which_is_run_once(plugin: Plugin, tmp
 
 
 class IdentityProvider(ThreadingHTTPServer):
-    """Takes each refresh token once, and gives the next one with an ID token."""
+    """Accepts each refresh token once, and returns the next one with an ID token."""
 
     daemon_threads = True
 

@@ -1,4 +1,4 @@
-"""What the caches keep of a large object, and what it takes in memory."""
+"""The reduced form of large objects in the caches, and its memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_an_ordinary_claim_is_kept_as_it_is() -> None:
     assert compact_claim(claim) is claim
 
 
-def test_of_many_annotations_ours_and_a_few_others_are_kept() -> None:
+def test_our_annotations_and_a_few_others_are_kept() -> None:
     annotations = {f"note-{number:04}": "x" * 1000 for number in range(250)}
     claim = a_claim(annotations={**annotations, "objectbucket.io/deletion-policy": "IfEmpty"})
     kept = compact_claim(claim).metadata.annotations or {}
@@ -30,7 +30,7 @@ def test_of_many_annotations_ours_and_a_few_others_are_kept() -> None:
     assert len(msgspec.json.encode(kept)) < 10_000
 
 
-def test_of_a_secret_only_what_is_read_is_kept() -> None:
+def test_only_used_fields_of_a_secret_are_kept() -> None:
     labels = {"bucket-provisioner": "x", **{f"label-{number}": "y" for number in range(1000)}}
     secret = Metadata(metadata=Meta(name="photos", labels=labels, annotations={"big": "x" * 250_000}))
     kept = compact_metadata(secret).metadata

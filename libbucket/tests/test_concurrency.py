@@ -1,4 +1,4 @@
-"""One store that hangs takes some workers and never all, and then one; the queue on a clock that stands still."""
+"""Concurrency limits of classes and namespaces, on a clock that stands still."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def limits(workers: int, count: int = 2) -> ConcurrencyLimits:
 
 
 def started(asked: ConcurrencyLimits, storage_class: str) -> int:
-    """Takes up all that may be taken up of a class; gives how many."""
+    """Takes keys of a class up to its limit; returns their number."""
     number = 0
     while asked.may_start(storage_class):
         asked.start(storage_class, "shop/photos")
@@ -76,7 +76,7 @@ def test_classes_take_turns_and_in_each_class_namespaces() -> None:
     assert take(queue, 5) == ["big/x0", "big/y0", "small/x0", "big/x1", "big/x2"]
 
 
-def test_a_worker_that_is_given_back_goes_to_the_class_that_was_at_its_limit() -> None:
+def test_a_free_worker_serves_the_class_that_was_at_its_limit() -> None:
     queue = a_queue()
     for number in range(5):
         queue.add(f"shop/x{number}")
@@ -102,7 +102,7 @@ def test_of_a_class_whose_store_is_silent_one_claim_at_a_time_is_taken_up() -> N
     assert take(queue, 1) == ["shop/x4"]
 
 
-def test_what_is_noted_of_a_key_that_is_on_no_worker_is_not_believed() -> None:
+def test_a_note_about_a_key_without_worker_is_ignored() -> None:
     assert a_queue().note_class("shop/x0", answers=False) is None
 
 
@@ -151,7 +151,7 @@ def test_a_namespace_whose_claims_hang_leaves_a_worker_of_its_class_for_the_othe
     workers: int, count: int, most: int
 ) -> None:
     asked = limits(workers, count=count)
-    asked.may_start_in("neighbour", "class")
+    asked.may_start_in("other", "class")
     taken = 0
     while asked.may_start("class") and asked.may_start_in("hanging", "class"):
         asked.start("class", f"hanging/{taken}")
@@ -159,7 +159,7 @@ def test_a_namespace_whose_claims_hang_leaves_a_worker_of_its_class_for_the_othe
     assert taken == most
     if workers > 1:
         assert asked.may_start("class")
-        assert asked.may_start_in("neighbour", "class")
+        assert asked.may_start_in("other", "class")
     asked.end("class", "hanging/0")
     assert asked.may_start_in("hanging", "class")
 

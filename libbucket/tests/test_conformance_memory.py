@@ -1,4 +1,4 @@
-"""The provisioner in memory keeps every promise."""
+"""The conformance suite on the provisioner in memory."""
 
 from __future__ import annotations
 

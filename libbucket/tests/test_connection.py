@@ -1,4 +1,4 @@
-"""Tokens, authorities and kubeconfigs that are replaced under a client that goes on."""
+"""Tokens, authorities and kubeconfigs that are replaced under a running client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ApiServer(ThreadingHTTPServer):
-    """Takes one token, and says which cluster it is."""
+    """Accepts one token, and returns the id of its cluster."""
 
     daemon_threads = True
 
@@ -76,7 +76,7 @@ def write(path: Path, url: str, **user: str) -> None:
 
 
 def replace(path: Path, content: str) -> None:
-    """As whoever rotates a file does: in one step."""
+    """Replaces a file atomically, as a rotation does."""
     other = path.with_suffix(".new")
     other.write_text(content)
     other.replace(path)
@@ -118,7 +118,7 @@ def test_a_kubeconfig_that_leads_to_another_address_of_the_cluster_is_followed(t
         assert old.asked == 0
 
 
-def test_a_kubeconfig_that_leads_to_another_cluster_is_not_followed_and_that_is_said_once(tmp_path: Path) -> None:
+def test_a_kubeconfig_of_another_cluster_is_rejected_and_logged_once(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs, api_server() as old, api_server("second", "cluster-2") as other:
         write(tmp_path / "config", old.url, token="first")
         client = client_of(tmp_path / "config")

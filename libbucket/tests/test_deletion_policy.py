@@ -1,4 +1,4 @@
-"""What a class says of deletions is read whole; what nobody can read protects; times are read as people write them."""
+"""Parsing of deletion rules, their precedence, and times of purges; invalid values protect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from libbucket._reconcile.model.deletion_policy import (
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def test_a_class_that_says_nothing_purges_at_once() -> None:
+def test_by_default_a_class_purges_at_once() -> None:
     assert parse_rules({"region": "north"}) == DeletionRules()
 
 
@@ -29,7 +29,7 @@ def test_every_parameter_is_read() -> None:
     assert found == wanted
 
 
-def test_all_mistakes_are_said_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(InvalidParameters) as refused:
         parse_rules({"deletionPolicy": "never", "purgeByAnnotation": "perhaps", "purgeAfter": "3 days"})
 
@@ -46,12 +46,12 @@ def test_a_grace_period_is_a_duration_as_kubernetes_has_them(text: str, hours: f
 
 
 @pytest.mark.parametrize("text", ["72", "-1h", "soon", "99999999h", "1e999h"])
-def test_a_grace_period_that_is_none_is_a_mistake(text: str) -> None:
+def test_an_invalid_grace_period_is_a_mistake(text: str) -> None:
     with pytest.raises(InvalidParameters, match="purgeAfter"):
         parse_rules({"purgeAfter": text})
 
 
-def test_who_meets_a_protected_bucket_is_told_what_allows_its_purge() -> None:
+def test_the_message_about_a_protected_bucket_names_what_allows_its_purge() -> None:
     by_claim = plan_deletion({"deletionPolicy": "IfEmpty"}).remedy
     by_admin = plan_deletion({"deletionPolicy": "IfEmpty", "purgeByAnnotation": "false"}, on_claim="Purge").remedy
     misspelt = plan_deletion({}, on_claim="ifempty").remedy

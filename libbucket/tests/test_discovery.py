@@ -1,4 +1,4 @@
-"""What a schema, as the API server publishes it, keeps of what we write."""
+"""Features of CRDs in published OpenAPI schemas."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _group_version(kind: str) -> dict[str, str]:
     return {"group": "objectbucket.io", "version": "v1alpha1", "kind": kind}
 
 
-def test_conditions_of_object_buckets_are_looked_for_too() -> None:
+def test_conditions_of_object_buckets_are_detected() -> None:
     assert features(bucket_status=closed(phase=TEXT)) == CrdFeatures(bucket_conditions=False)
 
 
@@ -73,7 +73,7 @@ def test_everything_survives_where_it_is_declared() -> None:
 
 
 @pytest.mark.parametrize("status", [OPEN, closed(conditions=OPEN), closed(conditions={"type": "array", "items": OPEN})])
-def test_conditions_survive_below_what_keeps_unknown_fields(status: Any) -> None:
+def test_conditions_are_kept_below_a_schema_with_unknown_fields(status: Any) -> None:
     assert features(status=status) == CrdFeatures()
 
 
@@ -87,7 +87,7 @@ def test_a_claim_ref_that_loses_its_uid_is_lost(claim_ref: Any) -> None:
     assert features(claim_ref=claim_ref) == CrdFeatures(claim_ref=False)
 
 
-def test_a_claim_ref_that_keeps_what_it_does_not_know_survives() -> None:
+def test_a_claim_ref_with_unknown_fields_is_kept() -> None:
     assert features(claim_ref=OPEN) == CrdFeatures()
 
 
@@ -96,7 +96,7 @@ def test_status_subresources_are_known_by_their_paths() -> None:
     assert features(paths=(BUCKET_STATUS,)) == CrdFeatures(claim_status=False)
 
 
-def test_every_loss_is_said() -> None:
+def test_every_lost_field_is_named() -> None:
     nothing = CrdFeatures(
         conditions=False, claim_ref=False, claim_status=False, bucket_status=False, bucket_conditions=False
     )
@@ -120,7 +120,7 @@ def test_schemas_that_are_not_published_yet_are_no_answer() -> None:
         b"[" * 100_000,
     ],
 )
-def test_an_answer_that_is_no_openapi_document_is_an_error_of_the_cluster_and_changes_nothing(body: bytes) -> None:
+def test_a_response_that_is_not_an_openapi_document_is_an_error_of_the_cluster(body: bytes) -> None:
     class Odd(FakeApi):
         def get(self, *_: Any, **__: Any) -> bytes:
             return body

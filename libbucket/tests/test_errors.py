@@ -25,7 +25,7 @@ ALL = [
 
 
 @pytest.mark.parametrize("error", ALL)
-def test_every_error_tells_the_core_one_thing_to_do(error: type[ProvisionerError]) -> None:
+def test_every_error_is_one_of_three_kinds(error: type[ProvisionerError]) -> None:
     assert len([kind for kind in KINDS if issubclass(error, kind)]) == 1
 
 
@@ -57,7 +57,7 @@ def test_a_delay_is_the_servers_or_none() -> None:
     assert Throttled("slow down").delay is None
 
 
-def test_all_mistakes_in_parameters_are_in_one_sentence() -> None:
+def test_mistakes_in_parameters_are_reported_in_one_sentence() -> None:
     error = InvalidParameters(["region is required", "secure must be true or false"])
     assert str(error) == "StorageClass parameters: region is required; secure must be true or false"
     assert error.mistakes == ("region is required", "secure must be true or false")

@@ -1,4 +1,4 @@
-"""The example of a custom backend keeps every promise, in one file that can be read in one go."""
+"""The conformance suite on the example of a custom backend."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def no_secrets(namespace: str, name: str) -> Mapping[str, SecretStr]:
 
 
 class DirectoryServer(Application):
-    """What serves the directory: lets a key pair in as long as its credentials file is there.
+    """The server of the directory: accepts a key pair while its credentials file exists.
 
     Keys of None are the administrator's.
     """
@@ -185,17 +185,17 @@ def test_a_name_that_could_leave_the_root_is_never_a_path(name: str, provisioner
 
 
 @pytest.mark.parametrize("root", ["", "relative", "/no/such/directory"])
-def test_a_root_that_is_no_directory_is_a_mistake_in_the_class(root: str, provisioner: Any) -> None:
+def test_a_root_that_is_not_a_directory_is_a_mistake_in_the_class(root: str, provisioner: Any) -> None:
     with pytest.raises(InvalidParameters, match="root"):
         provisioner.provision(builders.options(parameters={"root": root}))
 
 
-def test_credentials_and_stamps_are_readable_by_their_owner_only(provisioner: Any, tmp_path: Path) -> None:
+def test_credentials_and_ownership_tags_are_readable_by_their_owner_only(provisioner: Any, tmp_path: Path) -> None:
     provisioner.provision(builders.options(parameters={"root": str(tmp_path)}))
     assert {path.stat().st_mode & 0o077 for path in tmp_path.glob(".*")} == {0}
 
 
-def test_nothing_is_left_of_a_deleted_claim(provisioner: Any, tmp_path: Path) -> None:
+def test_a_deleted_claim_leaves_no_files(provisioner: Any, tmp_path: Path) -> None:
     request = builders.options(parameters={"root": str(tmp_path)})
     answer = provisioner.provision(request)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2

@@ -1,11 +1,12 @@
-"""A request asks last whether it may go: with its connection made, at every attempt."""
+"""The request hook: called last, after the connection is established, at every attempt."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 import threading
-from contextlib import closing
+import time
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from libbucket.testing.certificates import Authority
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -27,7 +29,7 @@ def shut() -> None:
     raise Shut
 
 
-def test_a_request_that_may_not_go_is_not_sent_and_the_reason_comes_out_as_it_is() -> None:
+def test_a_fenced_request_is_not_sent_and_the_exception_is_unchanged() -> None:
     with scripted_server(Answer()) as server, urllib3.PoolManager() as manager:
         fence_requests(manager, shut)
         with pytest.raises(Shut):
@@ -35,14 +37,14 @@ def test_a_request_that_may_not_go_is_not_sent_and_the_reason_comes_out_as_it_is
         assert server.requests == []
 
 
-def test_a_request_that_may_go_is_sent() -> None:
+def test_a_permitted_request_is_sent() -> None:
     with scripted_server(Answer()) as server, urllib3.PoolManager() as manager:
         fence_requests(manager, lambda: None)
         assert manager.request("PUT", server.url).status == 200
         assert server.requests == ["PUT /"]
 
 
-def test_each_attempt_asks_again() -> None:
+def test_each_attempt_calls_the_hook() -> None:
     asked: list[str] = []
     with scripted_server(Answer(status=503), Answer()) as server, urllib3.PoolManager() as manager:
         fence_requests(manager, lambda: asked.append("asked"))
@@ -51,14 +53,14 @@ def test_each_attempt_asks_again() -> None:
     assert len(asked) == 2
 
 
-def test_nobody_is_asked_before_there_is_a_connection() -> None:
+def test_the_hook_is_not_called_before_a_connection_exists() -> None:
     with urllib3.PoolManager(retries=False) as manager:
         fence_requests(manager, shut)
         with pytest.raises(urllib3.exceptions.NewConnectionError):
             manager.request("GET", closed_port_url())
 
 
-def test_a_handshake_that_took_too_long_ends_in_no_request(tmp_path: Path) -> None:
+def test_a_slow_handshake_is_fenced_before_the_request(tmp_path: Path) -> None:
     authority, may = Authority(), threading.Event()
     may.set()
 
@@ -84,6 +86,49 @@ def test_a_handshake_that_took_too_long_ends_in_no_request(tmp_path: Path) -> No
                 manager.request("PUT", f"https://127.0.0.1:{listener.getsockname()[1]}/")
         thread.join(10)
     assert seen == [b""]
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Slow: "])
+def test_an_answer_that_drips_ends_at_the_limit_of_the_whole(start: bytes) -> None:
+    with _dripping_server(start) as url, urllib3.PoolManager(timeout=30, retries=False) as manager:
+        fence_requests(manager, lambda: None, answer_seconds=0.3)
+        started = time.monotonic()
+        with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+            manager.request("GET", url)
+    assert time.monotonic() - started < 5  # each byte comes in time, and a thousand of them take 20 s
+
+
+def test_an_answer_within_the_limit_is_read_whole_and_its_connection_is_used_again() -> None:
+    body = b"x" * 1_000_000
+    with scripted_server(Answer(body=body), Answer(body=b"again")) as server, urllib3.PoolManager() as manager:
+        fence_requests(manager, lambda: None, answer_seconds=20)
+        assert manager.request("GET", server.url).data == body
+        assert manager.request("GET", server.url).data == b"again"
+        (pool,) = [manager.pools[key] for key in manager.pools.keys()]  # noqa: SIM118 - not a dict
+        assert pool.num_connections == 1
+
+
+@contextmanager
+def _dripping_server(start: bytes) -> Iterator[str]:
+    """Answers one request with `start`, and then a byte every 20 ms."""
+    ended = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with closing(connection), suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(start)
+            while not ended.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            ended.set()
+            thread.join(10)
 
 
 def _serving(authority: Authority, directory: Path) -> ssl.SSLContext:

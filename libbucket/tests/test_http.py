@@ -75,7 +75,7 @@ def connect(server: HealthServer, *, sends: bytes = b"") -> socket.socket:
 
 
 def received(connection: socket.socket) -> bytes:
-    """All that comes until the server hangs up."""
+    """All bytes until the server closes the connection."""
     parts = []
     with suppress(ConnectionError):
         while part := connection.recv(4096):
@@ -97,7 +97,7 @@ def test_healthz_answers_while_the_process_is_not_ready() -> None:
         assert get(server, "/healthz") == (200, "ok\n")
 
 
-def test_readyz_says_what_is_waited_for_and_then_ok() -> None:
+def test_readyz_names_what_it_waits_for_and_then_returns_ok() -> None:
     process = Process()
     process.waits_for = "claims to be listed"
     with serving(process) as server:
@@ -115,7 +115,7 @@ def test_metrics_are_those_of_the_registry() -> None:
     assert "libbucket_leader 1.0" in text
 
 
-def test_another_path_says_which_there_are() -> None:
+def test_an_unknown_path_lists_the_available_ones() -> None:
     with serving(Process()) as server:
         status, text = get(server, "/")
     assert status == 404
@@ -141,11 +141,11 @@ def test_a_collector_that_fails_is_a_500_and_the_others_go_on() -> None:
 def test_a_port_in_use_is_one_sentence_that_names_the_flag() -> None:
     with serving(Process()) as server, pytest.raises(StartFailed) as raised:
         HealthServer(Address(host=HOST, port=server.port), Metrics().registry, not_ready=str)
-    assert str(raised.value) == f"can't listen on {HOST}:{server.port} (--bind-address): Address already in use"
+    assert str(raised.value) == f"cannot listen on {HOST}:{server.port} (--bind-address): Address already in use"
 
 
-def test_a_host_that_is_not_ours_is_one_sentence() -> None:
-    with pytest.raises(StartFailed, match="can't listen on"):
+def test_an_address_of_another_host_fails_with_one_sentence() -> None:
+    with pytest.raises(StartFailed, match="cannot listen on"):
         HealthServer(Address(host="192.0.2.1", port=0), Metrics().registry, not_ready=str)
 
 
@@ -161,7 +161,7 @@ def test_it_can_be_stopped_before_it_was_started() -> None:
 # Probes ---------------------------------------------------------------------------------------------------------------
 
 
-def test_healthz_says_what_died() -> None:
+def test_healthz_names_dead_threads() -> None:
     process = Process()
     with serving(process) as server:
         process.died = "thread informer-objectbucketclaims has ended"
@@ -177,7 +177,7 @@ def test_without_a_liveness_check_the_process_is_alive() -> None:
     server.stop()
 
 
-def test_a_probe_is_one_line_of_utf_8_whatever_it_reports() -> None:
+def test_a_probe_is_one_line_of_utf_8() -> None:
     process = Process()
     process.waits_for = "a\nb \ud800"
     with serving(process) as server:
@@ -243,7 +243,7 @@ def test_frequent_scrapes_are_answered_with_the_same_collection(
     assert counting.collected == 2, "once for each of the two formats, whatever versions are asked for"
 
 
-def test_metrics_are_collected_anew_after_a_second(
+def test_metrics_are_collected_again_after_a_second(
     process: Process, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "METRICS_SECONDS", 0.0)
@@ -263,13 +263,13 @@ def test_a_slow_collection_does_not_delay_probes(process: Process, counting: Cou
 # Clients that misbehave -----------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_sends_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_sends_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "REQUEST_SECONDS", 0.1)
     with serving(Process()) as server, connect(server) as silent:
         assert received(silent) == b""
 
 
-def test_a_client_that_drips_is_cut_off_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_client_is_disconnected_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "REQUEST_SECONDS", 0.3)
     started = time.monotonic()
     with serving(Process()) as server, connect(server, sends=b"GET /healthz HTTP/1.1\r\nX: ") as dripping:
@@ -281,7 +281,7 @@ def test_a_client_that_drips_is_cut_off_at_the_deadline(monkeypatch: pytest.Monk
         assert get(server, "/healthz")[0] == 200
 
 
-def test_a_client_that_sends_its_request_in_parts_is_answered() -> None:
+def test_a_request_in_parts_is_answered() -> None:
     with serving(Process()) as server, connect(server, sends=b"GET /healthz HTTP/1.1\r\nX: ") as slow:
         assert get(server, "/healthz")[0] == 200, "others are answered meanwhile"
         slow.sendall(b"x\r\n")
@@ -297,7 +297,9 @@ def is_cut(connection: socket.socket) -> bool:
         return False
 
 
-def test_a_client_that_does_not_take_its_answer_is_cut_off(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_the_response_is_disconnected(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http, "REQUEST_SECONDS", 0.3)
     monkeypatch.setattr(http, "NOT_FOUND", pages.Page(status=404, body=b"x" * 50_000_000))
     with serving(process) as server, connect(server, sends=b"GET / HTTP/1.1\r\n\r\n") as lazy:

@@ -1,4 +1,4 @@
-"""The informer against a small API server that does, on cue, everything by which a list or a watch can end."""
+"""The informer against a small API server that ends lists and watches in every way."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ class Server:
             return self._served(self.lists.popleft() if len(self.lists) > 1 else self.lists[0])
 
     def _served(self, answer: Answer) -> Answer:
-        """The present version of a server is never below what it has told, unless its etcd was restored."""
+        """The version of a server never decreases, unless its etcd was restored."""
         told = [int(number) for number in re.findall(rb'"resourceVersion": "(\d+)"', answer.body)]
         self.version = answer.restores or max([self.version, *told])
         return answer
 
     def send(self, *events: bytes) -> None:
-        """Has the watch that is open say more."""
+        """Sends further events on the open watch."""
         with self.changed:
             self.extra.extend(events)
             self.changed.notify_all()
@@ -214,7 +214,7 @@ Change = tuple[str, str]
 
 @dataclass
 class Run:
-    """An informer that runs, its cache, its server, and what it told.
+    """A running informer, its cache, its server, and its notifications.
 
     Attributes:
         changes: (old, new) as `name@version`, "" for none.
@@ -233,7 +233,7 @@ class Run:
             self.told.notify_all()
 
     def wait_for(self, *changes: Change) -> None:
-        """Returns once exactly these changes were told."""
+        """Waits for exactly these notifications."""
         with self.told:
             self.told.wait_for(lambda: len(self.changes) >= len(changes), SECONDS)
             assert self.changes == list(changes)
@@ -305,7 +305,7 @@ def waits_of(run: Run) -> list[float]:
 # Lists.
 
 
-def test_a_list_fills_the_cache_and_tells_of_each_object() -> None:
+def test_a_list_fills_the_cache_and_notifies_of_each_object() -> None:
     with running([page(claim("a", 1), claim("b", 2))]) as run:
         run.wait_for(("", "a@1"), ("", "b@2"))
         assert run.informer.synced.wait(SECONDS)
@@ -322,7 +322,7 @@ def test_a_list_comes_in_pages_and_the_watch_begins_at_its_version() -> None:
     assert run.server.watched == ["9"]
 
 
-def test_nothing_counts_as_synced_before_the_last_page() -> None:
+def test_the_cache_is_not_synced_before_the_last_page() -> None:
     with running([page(claim("a", 1), more="two"), refusal(500), page(claim("a", 1))], before=without_waiting) as run:
         run.server.wait_for_requests(2)
         assert run.informer.synced.wait(SECONDS)
@@ -353,7 +353,7 @@ def test_a_selector_and_a_namespace_go_with_every_request() -> None:
     assert set(run.server.paths) == {"/apis/objectbucket.io/v1alpha1/namespaces/shop/objectbucketclaims"}
 
 
-def test_of_secrets_only_the_metadata_are_asked_for() -> None:
+def test_only_metadata_of_secrets_are_requested() -> None:
     with running([page()], resource=SECRET_METADATA) as run:
         run.server.wait_for_requests(2)
 
@@ -393,7 +393,7 @@ def test_the_wait_between_tries_grows() -> None:
     assert waits[5] >= 8
 
 
-def test_the_server_says_how_long_to_wait() -> None:
+def test_retry_after_of_the_server_is_honoured() -> None:
     with running([refusal(429, **{"Retry-After": "17"}), page()], before=without_waiting) as run:
         assert run.informer.synced.wait(SECONDS)
         assert waits_of(run) == [17.0]
@@ -402,7 +402,7 @@ def test_the_server_says_how_long_to_wait() -> None:
 # Watches.
 
 
-def test_a_watch_tells_of_what_is_added_changed_and_deleted() -> None:
+def test_a_watch_notifies_of_additions_changes_and_deletions() -> None:
     events = [
         event("ADDED", claim("b", 11)),
         event("MODIFIED", claim("a", 12)),
@@ -430,14 +430,14 @@ def test_a_watch_asks_for_bookmarks_and_for_an_end() -> None:
     assert 60 <= int(asked["timeoutSeconds"]) <= 90
 
 
-def test_a_watch_that_ends_goes_on_from_the_last_version() -> None:
+def test_a_closed_watch_resumes_from_the_last_version() -> None:
     with running([page(version=10)], [watch(event("ADDED", claim("a", 15)), ends="clean")]) as run:
         run.server.wait_for_requests(3)
         assert run.server.watched == ["10", "15"]
         assert run.server.listed == 1
 
 
-def test_a_bookmark_moves_the_version_and_tells_of_nothing() -> None:
+def test_a_bookmark_advances_the_version_without_a_notification() -> None:
     with running([page(version=10)], [watch(bookmark(40), ends="clean")]) as run:
         run.server.wait_for_requests(3)
         assert run.server.watched == ["10", "40"]
@@ -446,7 +446,7 @@ def test_a_bookmark_moves_the_version_and_tells_of_nothing() -> None:
 
 @pytest.mark.parametrize("end", [b'{"type": "ADDED", "obj', b'{"type": "ADDED", "obj\n'])
 @pytest.mark.parametrize("ends", ["broken", "clean"])
-def test_a_watch_that_breaks_in_the_middle_of_an_event_goes_on_from_the_one_before(end: bytes, ends: str) -> None:
+def test_a_watch_interrupted_within_an_event_resumes_from_the_one_before(end: bytes, ends: str) -> None:
     broken = watch(event("ADDED", claim("a", 11)), end, ends=ends)
     with running([page(version=10)], [broken, watch(event("ADDED", claim("b", 12)))], before=without_waiting) as run:
         run.wait_for(("", "a@11"), ("", "b@12"))
@@ -462,7 +462,7 @@ def test_a_watch_whose_version_is_too_old_lists_again() -> None:
         assert run.server.watched == ["10", "20"]
 
 
-def test_a_watch_that_is_told_its_version_is_too_old_lists_again() -> None:
+def test_an_expired_version_lists_again() -> None:
     lists = [page(claim("a", 1), version=10), page(claim("a", 20), version=20)]
     gone = watch(event("ERROR", status(410, "too old resource version")), ends="clean")
     with running(lists, [gone], before=without_waiting) as run:
@@ -471,7 +471,7 @@ def test_a_watch_that_is_told_its_version_is_too_old_lists_again() -> None:
         assert run.server.watched == ["10", "20"]
 
 
-def test_an_error_in_a_watch_other_than_that_goes_on_from_the_same_version() -> None:
+def test_another_error_in_a_watch_resumes_from_the_same_version() -> None:
     failing = watch(event("ERROR", status(500)), ends="clean")
     with running([page(version=10)], [failing], before=without_waiting) as run:
         run.server.wait_for_requests(3)
@@ -504,7 +504,7 @@ def test_one_object_that_cant_be_read_is_left_out_of_a_watch(bad: Any) -> None:
         assert len(run.server.watched) == 1
 
 
-def test_a_silent_watch_is_given_up_and_goes_on_from_the_same_version() -> None:
+def test_a_silent_watch_is_closed_and_resumes_from_the_same_version() -> None:
     with running([page(version=10)], silence=0.2, before=without_waiting) as run:
         run.server.wait_for_requests(3)
         assert run.server.watched[:2] == ["10", "10"]
@@ -526,7 +526,7 @@ def test_an_event_between_two_silences_keeps_the_version() -> None:
         assert run.server.listed == 1
 
 
-def test_an_event_is_told_as_soon_as_it_is_there_also_through_an_old_proxy() -> None:
+def test_an_event_is_delivered_at_once_also_through_an_http_1_0_proxy() -> None:
     with running([page()], [watch(event("ADDED", claim("a", 11)), chunked=False)]) as run:
         run.wait_for(("", "a@11"))
         run.server.send(event("MODIFIED", claim("a", 12)))
@@ -546,7 +546,7 @@ def test_a_watch_that_trickles_without_ever_ending_an_event_is_given_up(chunked:
         assert run.server.watched[:2] == ["10", "10"]
 
 
-def test_a_watch_that_is_refused_waits_as_long_as_the_server_says() -> None:
+def test_a_refused_watch_waits_for_retry_after() -> None:
     with running([page(version=10)], [refusal(429, **{"Retry-After": "9"})], before=without_waiting) as run:
         run.server.wait_for_requests(3)
         assert waits_of(run) == [9.0]
@@ -579,7 +579,7 @@ def _wait_until_watched(run: Run, count: int) -> bool:
         return run.server.changed.wait_for(lambda: len(run.server.watched) >= count, SECONDS)
 
 
-def test_after_a_watch_that_worked_the_waits_begin_anew() -> None:
+def test_a_successful_watch_resets_the_back_off() -> None:
     failing = watch(event("ERROR", status(500)), ends="clean")
     good = watch(event("ADDED", claim("a", 11)), ends="clean")
     with running([page(version=10)], [*[failing] * 5, good, failing], before=without_waiting) as run:
@@ -612,7 +612,7 @@ def test_a_history_that_went_back_while_the_server_was_away_replaces_everything(
 
 
 @pytest.mark.parametrize("told", [bookmark(60), event("MODIFIED", claim("kept", 60))])
-def test_a_watch_that_tells_of_an_older_version_than_before_lists_again(told: bytes) -> None:
+def test_a_watch_that_goes_backwards_lists_again(told: bytes) -> None:
     lists = [page(claim("kept", 80), version=100), page(claim("kept", 50), version=60)]
     with running(lists, [watch(told, restores=60)], before=without_waiting) as run:
         run.wait_for(("", "kept@80"), ("kept@80", "kept@50"))
@@ -627,7 +627,7 @@ def test_an_object_that_was_deleted_after_the_snapshot_is_back_with_the_restored
         run.wait_for(("", "a@80"), ("a@80", ""), ("", "a@50"), ("a@50", "a@61"))
 
 
-def test_an_ordinary_list_keeps_what_we_have_written_since() -> None:
+def test_a_list_keeps_later_writes_of_this_process() -> None:
     lists = [page(claim("a", 1), claim("gone", 2), version=10), page(claim("a", 1), version=20)]
     with running(lists, before=without_waiting) as run:
         run.server.wait_for_requests(2)
@@ -638,7 +638,7 @@ def test_an_ordinary_list_keeps_what_we_have_written_since() -> None:
         assert run.known == {"a@30", "made@31"}
 
 
-# What nobody has foreseen.
+# Unexpected exceptions.
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 
@@ -689,7 +689,7 @@ def test_an_odd_object_that_cant_be_read_stays_as_it_was_and_the_others_go_on(in
 
 
 @pytest.mark.parametrize("error", [RuntimeError("odd"), ValueError("odd"), RecursionError("odd"), OSError("odd")])
-def test_an_error_that_nobody_has_foreseen_is_said_and_survived(
+def test_an_unexpected_exception_is_logged_and_retried(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     retain = Cache.retain
@@ -709,7 +709,7 @@ def test_an_error_that_nobody_has_foreseen_is_said_and_survived(
     assert f"{type(error).__name__}: odd" in said
 
 
-def test_a_change_that_nobody_can_take_note_of_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_callback_does_not_affect_other_events(capsys: pytest.CaptureFixture[str]) -> None:
     def fails_for_one(run: Run) -> None:
         def on_change(old: Any, new: Any) -> None:
             if "odd" in _brief(new):
@@ -735,7 +735,7 @@ class BrokenLog:
         return fails
 
 
-def test_a_log_that_cant_be_written_to_stops_nothing() -> None:
+def test_a_log_that_cannot_be_written_does_not_stop_the_watch() -> None:
     def with_broken_log(run: Run) -> None:
         without_waiting(run)
         run.informer._log = BrokenLog()
@@ -777,21 +777,21 @@ def typed(name: str, version: int) -> ObjectBucketClaim:
     return msgspec.convert(claim(name, version), ObjectBucketClaim)
 
 
-def test_a_fresh_list_removes_what_is_gone_and_keeps_what_is_newer() -> None:
+def test_a_list_removes_deleted_objects_and_keeps_newer_ones() -> None:
     known = [typed("gone", 5), typed("just-made", 50)]
     with running([page(claim("a", 1), version=10)], known=known) as run:
         run.wait_for(("", "a@1"), ("gone@5", ""))
         assert run.known == {"a@1", "just-made@50"}
 
 
-def test_a_list_of_one_namespace_leaves_what_others_have_put_into_the_cache() -> None:
+def test_a_list_of_one_namespace_keeps_objects_of_others() -> None:
     other = msgspec.convert(builders.a_claim(namespace="bank", resourceVersion="5"), ObjectBucketClaim)
     with running([page(claim("a", 1))], known=[other], namespace="shop") as run:
         assert run.informer.synced.wait(SECONDS)
         assert len(run.known) == 2
 
 
-def test_our_own_write_is_not_overwritten_by_an_older_event_and_wakes_nobody() -> None:
+def test_our_own_write_is_not_overwritten_by_an_older_event_and_not_notified() -> None:
     events = [event("MODIFIED", claim("a", 11)), event("MODIFIED", claim("a", 12)), event("ADDED", claim("end", 13))]
     with running([page(claim("a", 1))]) as run:
         run.server.wait_for_requests(2)
@@ -801,7 +801,7 @@ def test_our_own_write_is_not_overwritten_by_an_older_event_and_wakes_nobody() -
         assert run.known == {"a@12", "end@13"}
 
 
-def test_a_deletion_that_is_older_than_our_own_write_removes_nothing() -> None:
+def test_a_deletion_older_than_our_own_write_is_ignored() -> None:
     with running([page(claim("a", 1))]) as run:
         run.server.wait_for_requests(2)
         run.cache.observe(typed("a", 20))
@@ -813,7 +813,7 @@ def test_a_deletion_that_is_older_than_our_own_write_removes_nothing() -> None:
 # The end.
 
 
-def test_stop_ends_a_watch_that_waits_for_bytes() -> None:
+def test_stop_interrupts_a_watch_that_waits_for_bytes() -> None:
     with running([page()]) as run:
         run.server.wait_for_requests(2)
         run.informer.stop()
@@ -821,7 +821,7 @@ def test_stop_ends_a_watch_that_waits_for_bytes() -> None:
         assert not run.thread.is_alive()
 
 
-def test_stop_ends_a_wait_after_a_failure() -> None:
+def test_stop_interrupts_a_back_off() -> None:
     with running([refusal(429, **{"Retry-After": "3600"})]) as run:
         run.server.wait_for_requests(1)
         run.informer.stop()
@@ -829,7 +829,7 @@ def test_stop_ends_a_wait_after_a_failure() -> None:
         assert not run.thread.is_alive()
 
 
-def test_stop_while_the_watch_is_being_opened_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_interrupts_the_opening_of_a_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     with running([page()], before=lambda run: _stop_on_opening(run, monkeypatch)) as run:
         run.thread.join(SECONDS)
         assert not run.thread.is_alive()
@@ -867,7 +867,7 @@ def test_stopping_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert "retrying" not in capsys.readouterr().out
 
 
-def test_a_failure_is_said_once_and_its_end_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_and_its_recovery_are_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
     recovered = watch(event("ADDED", claim("a", 11)))
     with running([page()], [*[refusal(403)] * 5, recovered], before=without_waiting) as run:
         run.wait_for(("", "a@11"))

@@ -1,4 +1,4 @@
-"""What is remembered in an ObjectBucket's annotations, read back as what was meant."""
+"""Intent and last-applied state in the annotations of an ObjectBucket."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def a_bucket(**rest: Any) -> ObjectBucketObject:
     return msgspec.convert(builders.an_object_bucket(**rest), ObjectBucketObject)
 
 
-def test_what_is_recorded_is_read_back() -> None:
+def test_intent_and_last_applied_state_are_read_back() -> None:
     annotations = {"objectbucket.io/record": encode(RECORD), "objectbucket.io/observed": encode(OBSERVED)}
     bucket = a_bucket(annotations=annotations)
 
@@ -47,7 +47,7 @@ def test_what_is_recorded_is_read_back() -> None:
     assert last_applied_of(bucket) == OBSERVED
 
 
-def test_a_record_is_spelled_as_kubernetes_spells_things_and_always_the_same() -> None:
+def test_the_intent_is_encoded_deterministically_in_camel_case() -> None:
     same = msgspec.structs.replace(RECORD, parameters={"b": "2", "a": "1"})
     other_order = msgspec.structs.replace(RECORD, parameters={"a": "1", "b": "2"})
 
@@ -67,7 +67,7 @@ def test_a_record_is_spelled_as_kubernetes_spells_things_and_always_the_same() -
     assert encode(same) == encode(other_order)
 
 
-def test_a_record_of_a_later_version_is_read_for_what_is_known_of_it() -> None:
+def test_unknown_fields_of_an_intent_are_ignored() -> None:
     later = json.dumps({"provisioner": "p", "userId": "u", "greenfield": False, "addedLater": [1]})
     bucket = a_bucket(annotations={"objectbucket.io/record": later})
 
@@ -75,19 +75,19 @@ def test_a_record_of_a_later_version_is_read_for_what_is_known_of_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", '{"provisioner": "p"}', '{"provisioner": 1}', "no json"])
-def test_a_record_that_was_edited_by_hand_is_as_good_as_absent(text: str) -> None:
+def test_an_invalid_annotation_counts_as_absent(text: str) -> None:
     bucket = a_bucket(annotations={"objectbucket.io/record": text, "objectbucket.io/observed": text})
 
     assert intent_of(bucket) is None
     assert last_applied_of(bucket) is None
 
 
-def test_an_object_bucket_of_the_go_library_has_no_record() -> None:
+def test_an_object_bucket_of_the_go_library_has_no_intent() -> None:
     assert intent_of(a_bucket()) is None
     assert last_applied_of(a_bucket()) is None
 
 
-def test_whose_bucket_it_is_is_read_from_our_annotations() -> None:
+def test_the_owner_is_read_from_our_annotations() -> None:
     ours = {
         "objectbucket.io/claim-namespace": "shop",
         "objectbucket.io/claim-name": "photos",
@@ -98,11 +98,11 @@ def test_whose_bucket_it_is_is_read_from_our_annotations() -> None:
     assert owner_of(pruned, "cluster-1") == Owner(cluster_id="cluster-1", namespace="shop", name="photos", uid="uid-2")
 
 
-def test_whose_bucket_it_is_is_read_from_the_claim_ref_of_the_go_library() -> None:
+def test_the_owner_is_read_from_the_claim_ref_of_the_go_library() -> None:
     assert owner_of(a_bucket(), "cluster-1") == builders.owner()
 
 
-def test_a_bucket_without_either_is_nobodys() -> None:
+def test_a_bucket_without_either_has_no_owner() -> None:
     nobody = a_bucket(spec={"claimRef": None})
 
     assert owner_of(nobody, "") == Owner(cluster_id="", namespace="", name="", uid="")
@@ -119,7 +119,7 @@ def test_a_bucket_without_either_is_nobodys() -> None:
         ("delete", ReclaimPolicy.RETAIN),
     ],
 )
-def test_data_is_kept_unless_the_object_bucket_clearly_says_delete(said: str | None, meant: ReclaimPolicy) -> None:
+def test_data_is_retained_unless_the_reclaim_policy_is_delete(said: str | None, meant: ReclaimPolicy) -> None:
     assert reclaim_policy_of(a_bucket(reclaim_policy=said)) is meant
 
 
@@ -132,7 +132,7 @@ def test_a_fingerprint_differs_when_any_part_does_and_not_by_order() -> None:
     assert fingerprint("name1", "", {"a": "1", "b": "2"}) != fingerprint("name", "1", {"a": "1", "b": "2"})
 
 
-def test_equal_secrets_of_two_claims_do_not_look_equal() -> None:
+def test_equal_secrets_of_two_claims_have_different_hashes() -> None:
     data = {"AWS_SECRET_ACCESS_KEY": "c2VjcmV0"}
 
     assert secret_hash(data, "uid-1") == secret_hash(dict(data), "uid-1")
@@ -153,7 +153,7 @@ def test_a_provisioner_gets_everything_that_is_recorded_and_no_credentials() -> 
     assert seen.owner == builders.owner()
 
 
-def test_a_provisioner_gets_empty_values_where_an_object_bucket_says_nothing() -> None:
+def test_absent_fields_of_an_object_bucket_are_empty_for_provisioners() -> None:
     bucket = a_bucket(spec={"endpoint": None, "additionalState": None})
 
     seen = for_provisioner(bucket, RECORD, "cluster-1")

@@ -1,4 +1,4 @@
-"""What the API server refuses, and what gets no answer from it: a type to act on, a sentence to read."""
+"""Translation of statuses and transport errors into typed errors with one sentence."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def test_each_refusal_has_its_type(code: int, reason: str, kind: type[KubeError]
     assert type(refusal(code, reason=reason)) is kind
 
 
-def test_an_object_that_is_gone_is_told_from_a_kind_that_is_not_installed() -> None:
+def test_a_missing_object_is_distinguished_from_a_missing_kind() -> None:
     assert type(refusal(404, details={"name": "photos", "kind": "objectbucketclaims"})) is NotFound
     assert type(from_status(parse_status(b"404 page not found\n", 404), {}, PATH)) is KindMissing
 
 
-def test_a_namespace_that_is_going_away_is_told_from_missing_rights() -> None:
+def test_a_terminating_namespace_is_distinguished_from_missing_permissions() -> None:
     details = {"causes": [{"reason": "NamespaceTerminating", "message": "it goes", "field": "metadata.namespace"}]}
 
     assert type(refusal(403, details=details)) is NamespaceTerminating
@@ -110,14 +110,14 @@ def test_how_long_the_server_asks_to_wait_is_known(
 
 
 @pytest.mark.parametrize("body", [HTML, b"", b"null", b"[]", b'"text"', b'{"code": "many"}', b"\xff\xfe"])
-def test_a_body_that_is_no_status_says_nothing_but_its_number(body: bytes) -> None:
+def test_a_body_that_is_not_a_status_leaves_the_http_status(body: bytes) -> None:
     status = parse_status(body, 502)
 
     assert status == Status(code=502)
     assert str(from_status(status, {}, PATH)) == "/api/v1/secrets: HTTP status (502)"
 
 
-def test_the_http_status_counts_and_not_what_the_body_claims() -> None:
+def test_the_http_status_counts_and_not_the_code_in_the_body() -> None:
     assert parse_status(b'{"code": 200, "message": "fine"}', 404).code == 404
 
 
@@ -162,7 +162,7 @@ POOL: Any = None
         (OSError(), f"{HOST}: cannot be reached (OSError)"),
     ],
 )
-def test_what_gets_no_answer_says_what_to_look_at(error: Exception, sentence: str) -> None:
+def test_errors_without_an_answer_name_the_likely_cause(error: Exception, sentence: str) -> None:
     assert str(from_transport(error, HOST)) == sentence
 
 
@@ -191,7 +191,7 @@ def failure_of(host: str, ca: Path | None = None) -> str:
 
 @contextmanager
 def listening(answer: bytes = b"", context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A server that answers every connection with these bytes and hangs up; gives its port."""
+    """A server that responds to every connection with these bytes and closes it; returns its port."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(10)
 
@@ -226,7 +226,7 @@ def authority() -> Authority:
     return Authority()
 
 
-def test_a_port_where_nobody_listens_is_refused() -> None:
+def test_a_closed_port_is_reported() -> None:
     with listening() as port:
         pass
 
@@ -285,7 +285,7 @@ def test_a_server_that_never_answers_is_waited_for_once() -> None:
         client.close()
 
 
-def test_a_stream_that_does_not_begin_is_given_up_like_any_answer_and_not_like_one_that_went_silent() -> None:
+def test_a_stream_without_headers_has_the_time_limit_of_a_response() -> None:
     with silent_server() as server:
         client = client_of(server.url).impatient(0.3)
         with pytest.raises(ClusterUnavailable, match="no answer in time"):

@@ -1,4 +1,4 @@
-"""Leader election against an API server that behaves like one, on clocks that only the tests move."""
+"""Leader election against a fake API server, on clocks that only the tests advance."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FakeApi(KubeClient):
         return str(self.body["spec"].get("holderIdentity", "")) if self.body else ""
 
     def edit(self, **spec: object) -> None:
-        """Somebody else changes the record."""
+        """Another program changes the Lease."""
         assert self.body is not None
         self.body["spec"].update(spec)
         self._bump(self.body)
@@ -128,7 +128,7 @@ def test_the_first_replica_becomes_the_leader() -> None:
     assert api.holder == "a"
 
 
-def test_the_second_replica_stands_by_while_the_first_renews() -> None:
+def test_the_second_replica_is_standby_while_the_first_renews() -> None:
     api, clock = FakeApi(), Clock()
     one, two = leading(api, clock), elector(api, clock, "b")
     for _ in range(20):
@@ -149,7 +149,7 @@ def test_a_renewal_is_one_request() -> None:
     assert api.requests == ["update"]
 
 
-def test_the_fence_counts_from_before_the_renewal_was_sent() -> None:
+def test_the_deadline_counts_from_before_the_renewal_was_sent() -> None:
     api, clock = FakeApi(), Clock()
     one = leading(api, clock)
     api.after = lambda _: clock.advance(4)  # the answer takes four seconds
@@ -195,10 +195,10 @@ def test_a_leader_that_cannot_renew_stops_before_another_may_start() -> None:
         assert two.is_leader == (second > 15)
 
 
-def test_who_takes_over_has_seen_the_record_unchanged_for_the_whole_duration_itself() -> None:
+def test_a_standby_takes_over_only_after_it_saw_the_lease_unchanged_for_its_duration() -> None:
     api, clock = FakeApi(), Clock()
     leading(api, clock)
-    clock.advance(3600)  # nobody has renewed for an hour, but the newcomer has not watched it
+    clock.advance(3600)  # no renewal for an hour, but the new replica has not observed it
     two = elector(api, clock, "b")
     two.attempt()
     clock.advance(14.9)
@@ -243,11 +243,11 @@ def test_a_machine_that_was_suspended_is_no_leader_when_it_wakes() -> None:
         one.check_leadership()
 
 
-def test_the_default_clock_goes_on() -> None:
+def test_the_default_clock_advances() -> None:
     assert boot_clock() <= boot_clock()
 
 
-def test_who_lost_the_lease_stands_by_and_may_win_again() -> None:
+def test_a_replica_that_lost_the_lease_may_acquire_it_again() -> None:
     api, clock = FakeApi(), Clock()
     one, two = leading(api, clock), elector(api, clock, "b")
     two.attempt()
@@ -271,7 +271,7 @@ def test_who_wins_again_does_not_go_on_with_the_work_of_an_earlier_term() -> Non
     two.attempt()
     clock.advance(16)
     one.attempt()
-    clock.advance(16)  # it has to see the other's record unchanged for a while first
+    clock.advance(16)  # it has to observe the Lease unchanged for a while first
     one.attempt()
     assert one.is_leader
     with pytest.raises(LeadershipLost):
@@ -280,7 +280,7 @@ def test_who_wins_again_does_not_go_on_with_the_work_of_an_earlier_term() -> Non
     one.check_leadership()
 
 
-def test_work_of_a_leader_that_renewed_too_late_is_over_although_nobody_else_led() -> None:
+def test_work_of_an_expired_term_is_fenced_although_no_other_replica_led() -> None:
     api, clock = FakeApi(), Clock()
     one = leading(api, clock)
     one.begin_work()
@@ -291,16 +291,16 @@ def test_work_of_a_leader_that_renewed_too_late_is_over_although_nobody_else_led
         one.check_leadership()
 
 
-def test_an_edit_by_hand_that_takes_the_lease_away_is_noticed_at_the_next_renewal() -> None:
+def test_a_manual_edit_of_the_lease_is_noticed_at_the_next_renewal() -> None:
     api, clock = FakeApi(), Clock()
     one = leading(api, clock)
-    api.edit(holderIdentity="somebody")
+    api.edit(holderIdentity="another")
     one.attempt()
     assert not one.is_leader
     assert not one.acquired.is_set()
 
 
-def test_a_lease_that_was_removed_is_made_again() -> None:
+def test_a_deleted_lease_is_recreated_by_its_holder() -> None:
     api, clock = FakeApi(), Clock()
     one = leading(api, clock)
     api.body = None
@@ -309,7 +309,7 @@ def test_a_lease_that_was_removed_is_made_again() -> None:
     assert api.holder == "a"
 
 
-def test_who_stands_by_leaves_a_lease_that_was_removed_to_its_holder_for_as_long_as_that_may_work() -> None:
+def test_a_standby_leaves_a_deleted_lease_to_its_holder_until_it_would_have_expired() -> None:
     api, clock = FakeApi(), Clock()
     one, two = leading(api, clock), elector(api, clock, "b")
     two.attempt()
@@ -361,7 +361,7 @@ def test_labels_of_others_stay_on_the_lease() -> None:
     assert api.body["metadata"]["labels"] == {"team": "storage"}
 
 
-def test_each_change_is_told_and_logged_once() -> None:
+def test_each_change_of_leadership_is_notified_and_logged_once() -> None:
     api, clock = FakeApi(), Clock()
     with structlog.testing.capture_logs() as log:
         one = elector(api, clock)
@@ -440,7 +440,7 @@ def test_stopping_releases_the_lease_so_that_another_takes_over_at_once() -> Non
     assert two.is_leader
 
 
-def test_stopping_while_work_goes_on_keeps_the_others_waiting() -> None:
+def test_stopping_with_running_reconciles_keeps_the_lease() -> None:
     api, clock = FakeApi(), Clock()
     one, two = elector(api, clock, retry_seconds=0.01), elector(api, clock, "b")
     thread = running(one)
@@ -451,7 +451,7 @@ def test_stopping_while_work_goes_on_keeps_the_others_waiting() -> None:
     assert not two.is_leader
 
 
-def test_nothing_may_be_written_any_more_when_the_release_is_sent() -> None:
+def test_writes_are_fenced_before_the_release_is_sent() -> None:
     api, clock = FakeApi(), Clock()
     one = elector(api, clock, retry_seconds=0.01)
     thread = running(one)
@@ -488,7 +488,7 @@ STEPS = st.lists(
 
 @settings(deadline=None, max_examples=300)
 @given(steps=STEPS)
-def test_there_are_never_two_leaders_whatever_fails_and_whenever(steps: list[tuple[str, float, str]]) -> None:
+def test_there_are_never_two_leaders_under_any_failure(steps: list[tuple[str, float, str]]) -> None:
     api, world = FakeApi(), Clock()
     # Each machine's clock shows another time; only their speed is the same.
     replicas = {
@@ -510,7 +510,7 @@ def test_there_are_never_two_leaders_whatever_fails_and_whenever(steps: list[tup
         each.attempt()  # who has never seen the Lease can't know that it was removed
     for name, pause, way in steps:
         world.advance(pause)
-        if way == "removed" and not was_removed:  # twice between two looks of a replica, nobody could tell
+        if way == "removed" and not was_removed:  # twice between two reads of a replica would be undetectable
             api.body, was_removed = None, True
         api.before = failing() if way == "refused" else slow if way == "slow" else check
         api.after = ways.get(way, check)

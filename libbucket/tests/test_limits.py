@@ -1,4 +1,4 @@
-"""Parsers of what tenants write: right, and bounded before anything is parsed."""
+"""Bounded parsers of values that tenants write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from libbucket import parse_json, parse_quantity
 
 
 def quantity_or_refusal(text: str) -> int:
-    """Its number; 0 where it is refused with a sentence."""
+    """Its number; 0 if it is refused."""
     try:
         return parse_quantity(text)
     except ValueError as error:
@@ -52,7 +52,7 @@ def test_any_text_at_all_is_parsed_or_refused_at_once(text: str) -> None:
 
 
 @given(st.from_regex(r"(?a:[0-9]{1,9}(\.[0-9]{1,6})?(e[0-9]|k|M|G|T|P|E|m|u|n|Ki|Mi|Gi|Ti|Pi|Ei)?)", fullmatch=True))
-def test_a_quantity_means_what_kubernetes_means(text: str) -> None:
+def test_a_quantity_is_parsed_as_in_kubernetes(text: str) -> None:
     assert parse_quantity(text) == int(reference(text).to_integral_value(rounding=ROUND_CEILING))
 
 
@@ -64,7 +64,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_json_within_the_limits_is_what_it_says(value: object) -> None:
+def test_json_within_the_limits_is_parsed(value: object) -> None:
     assert parse_json(json.dumps(value)) == value
 
 

@@ -1,4 +1,4 @@
-"""The log: readable for people, parsable for machines, and never with a secret in it."""
+"""The log: text and JSON formats, without secrets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_json_is_one_object_per_line_with_time_and_level() -> None:
     assert line["timestamp"].endswith("Z")
 
 
-def test_text_is_without_colours_where_there_is_no_terminal() -> None:
+def test_text_has_no_colours_without_a_terminal() -> None:
     line = logged("text", claim="a/b")
     assert "something happened" in line
     assert "claim=a/b" in line
@@ -123,7 +123,7 @@ def test_a_value_has_a_bounded_length(log_format: str, what: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_what_is_cut_off_is_counted(log_format: str) -> None:
+def test_truncated_characters_are_counted(log_format: str) -> None:
     line = logged(log_format, found="x" * (MAX_LENGTH + 1_234), whole="y" * MAX_LENGTH)
     assert "(+1,234 characters)" in line
     assert "y" * MAX_LENGTH in line
@@ -200,7 +200,7 @@ def test_the_reasons_are_shown_from_verbosity_4_on(verbosity: int, is_shown: boo
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_libraries_speak_in_the_same_form_from_warning_on(log_format: str) -> None:
+def test_logs_of_libraries_have_the_same_format_from_warning_on(log_format: str) -> None:
     stream = io.StringIO()
     with logging_to(stream, log_format=log_format, verbosity=9):
         logging.getLogger("kubernetes.client").info("chatter")
@@ -212,7 +212,7 @@ def test_libraries_speak_in_the_same_form_from_warning_on(log_format: str) -> No
         assert json.loads(line)["level"] == "warning"
 
 
-def test_the_retries_of_a_connection_are_shown_only_to_who_looks_for_a_bug() -> None:
+def test_retries_of_connections_are_logged_at_debug_only() -> None:
     stream = io.StringIO()
     for verbosity in (0, 4):
         with logging_to(stream, log_format="text", verbosity=verbosity):
@@ -229,7 +229,7 @@ def test_warnings_of_python_become_lines_of_the_log() -> None:
     assert "old spelling" in json.loads(stream.getvalue())["event"]
 
 
-def test_what_was_set_is_put_back() -> None:
+def test_logging_configuration_is_restored() -> None:
     root = logging.getLogger()
     before = root.level, list(root.handlers), structlog.is_configured()
     with logging_to(io.StringIO(), log_format="json", verbosity=0):
@@ -242,7 +242,7 @@ BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("broken", BREAKS, ids=ascii)
-def test_a_line_stays_one_line_whatever_a_tenant_writes(log_format: str, broken: str) -> None:
+def test_tenants_cannot_forge_log_lines(log_format: str, broken: str) -> None:
     forged = f"photos{broken}2026-01-01 [info] all is well"
     stream = io.StringIO()
     with logging_to(stream, log_format=log_format, verbosity=0):
@@ -253,7 +253,7 @@ def test_a_line_stays_one_line_whatever_a_tenant_writes(log_format: str, broken:
     assert all(line.isprintable() and "all is well" in line for line in lines)
 
 
-def test_what_can_be_printed_is_printed_as_it_is() -> None:
+def test_printable_characters_are_not_escaped() -> None:
     assert "bücket='x' café" in logged("text", name="bücket='x' café")
 
 
@@ -274,7 +274,7 @@ def test_a_value_or_a_message_in_text_forges_no_field() -> None:
 
 
 class Broken(io.StringIO):
-    """A stream that fails as long as it has something to raise."""
+    """A stream that raises given errors first."""
 
     error: Exception | None = None
 

@@ -1,4 +1,4 @@
-"""The objects and patches that we write: only what is ours, only what is missing, never a null that stays."""
+"""Manifests and merge patches: only our own fields, only changes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def claim_patch(claim: ObjectBucketClaim, bucket_name: str = "photos-1") -> mani
     return manifests.claim_patch(claim, label=LABEL, bucket_name=bucket_name, object_bucket_name="obc-shop-photos")
 
 
-def test_a_claim_that_lacks_nothing_is_not_written() -> None:
+def test_a_complete_claim_is_not_written() -> None:
     assert claim_patch(a_prepared_claim()) == {}
 
 
@@ -104,7 +104,7 @@ def test_a_legacy_object_bucket_name_is_written_in_the_current_spelling_as_well(
     }
 
 
-def test_only_our_finalizer_comes_and_goes() -> None:
+def test_only_our_finalizer_is_added_and_removed() -> None:
     meta = Meta(finalizers=["other/one", OURS, "other/two"])
 
     assert manifests.without_finalizer(meta) == ["other/one", "other/two"]
@@ -113,7 +113,7 @@ def test_only_our_finalizer_comes_and_goes() -> None:
     assert manifests.without_finalizer(Meta()) == []
 
 
-def test_a_list_of_finalizers_is_written_on_exactly_the_version_it_was_made_from() -> None:
+def test_a_patch_of_finalizers_is_conditional_on_the_version() -> None:
     assert manifests.finalizer_patch(Meta(resource_version="7"), ["other/one"]) == {
         "metadata": {"finalizers": ["other/one"], "resourceVersion": "7"}
     }
@@ -170,7 +170,7 @@ def test_a_new_object_bucket_is_read_back_as_complete() -> None:
     assert manifests.intent_patch(made, a_claim(), label=LABEL, intent="intent") == {}
 
 
-def test_the_object_bucket_of_the_go_library_is_completed_and_keeps_what_others_wrote() -> None:
+def test_the_object_bucket_of_the_go_library_is_completed_and_other_fields_stay() -> None:
     ob = a_bucket(finalizers=["other/one"], labels={"team": "blue"}, annotations={"note": "x"})
 
     patch = manifests.intent_patch(ob, a_claim(), label=LABEL, intent="intent")
@@ -186,7 +186,7 @@ def test_the_object_bucket_of_the_go_library_is_completed_and_keeps_what_others_
     assert patch["metadata"]["resourceVersion"] == "9"
 
 
-def test_only_what_is_missing_on_an_object_bucket_is_written() -> None:
+def test_only_missing_fields_of_an_object_bucket_are_written() -> None:
     patch = manifests.intent_patch(a_recorded_bucket(), a_claim(), label=LABEL, intent="another")
 
     assert patch == {"metadata": {"annotations": {"objectbucket.io/record": "another"}, "resourceVersion": "9"}}
@@ -198,7 +198,7 @@ def bound_patch(
     return manifests.bound_patch(ob, endpoint=endpoint, state=state or {}, intent="intent", last_applied="result")
 
 
-def test_an_object_bucket_that_says_all_of_this_already_is_not_written() -> None:
+def test_an_unchanged_object_bucket_is_not_written() -> None:
     assert bound_patch(a_recorded_bucket()) == {}
 
 
@@ -229,7 +229,7 @@ def test_endpoint_and_state_are_written_without_nulls_on_exactly_this_version() 
     }
 
 
-def test_a_result_alone_touches_the_annotations_alone() -> None:
+def test_a_new_last_applied_state_patches_annotations_only() -> None:
     patch = manifests.bound_patch(
         a_recorded_bucket(), endpoint=ENDPOINT, state={}, intent="intent", last_applied="later"
     )
@@ -262,7 +262,7 @@ def test_an_object_bucket_that_was_patched_needs_no_second_patch(
 # Secret and ConfigMap.
 
 
-def test_the_secret_has_the_s3_names_and_what_the_provisioner_adds() -> None:
+def test_the_secret_has_the_s3_names_and_additional_keys() -> None:
     authentication = Authentication(
         access_keys=AccessKeys(access_key_id="KEY", secret_access_key=SecretStr("s3cr3t")),
         additional_secret_data={"TOKEN": SecretStr("t")},
@@ -324,7 +324,7 @@ def test_the_config_map_always_has_the_five_possibly_empty() -> None:
     }
 
 
-def test_what_a_provisioner_adds_to_the_config_map_never_replaces_one_of_the_five() -> None:
+def test_additional_keys_never_replace_standard_keys_of_the_config_map() -> None:
     endpoint = Endpoint(
         bucket_host="h", bucket_port=443, bucket_name="b", additional_config={"BUCKET_NAME": "x", "BUCKET_SSL": "true"}
     )
@@ -374,7 +374,7 @@ def test_the_label_is_restored() -> None:
     assert owned_patch(Meta(resource_version="3"), {}, {}) == {"metadata": {"labels": LABELS, "resourceVersion": "3"}}
 
 
-def test_edited_data_are_restored_and_keys_that_were_ours_removed() -> None:
+def test_edited_data_is_restored_and_our_earlier_keys_are_removed() -> None:
     was = {"a": "1", "dropped": "x"}
     patch = owned_patch(Meta(labels=LABELS, resource_version="3"), was, {"a": "2", "b": "3"}, ours=["a", "dropped"])
 

@@ -1,4 +1,4 @@
-"""What the conformance suite does not ask of the provisioner in memory: hook, counters, quota, Secret."""
+"""The provisioner in memory, beyond the conformance suite: hook, counters, quota, Secret."""
 
 from __future__ import annotations
 

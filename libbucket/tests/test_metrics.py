@@ -1,4 +1,4 @@
-"""What `/metrics` says, as a scraper reads it."""
+"""The page `/metrics`, as a scraper reads it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_backend_calls_are_timed_by_verb_and_their_errors_counted_by_reason() ->
     assert value(metrics, errors, verb="provision", reason="") is None
 
 
-def test_the_leader_is_told_from_who_waits() -> None:
+def test_the_leader_is_distinguished_from_standbys() -> None:
     metrics = Metrics()
     assert value(metrics, "libbucket_leader") == 0
     metrics.leader(is_leader=True)
@@ -59,7 +59,7 @@ def test_the_leader_is_told_from_who_waits() -> None:
     assert value(metrics, "libbucket_leader") == 0
 
 
-def test_the_queue_is_asked_at_the_scrape() -> None:
+def test_the_queue_is_read_at_the_scrape() -> None:
     metrics = Metrics()
     states = [QueueState(ready=3, delayed=2, working=1, longest_wait=4.5)]
     metrics.watch_queue(lambda: states[-1])
@@ -97,7 +97,7 @@ def test_claims_that_wait_are_counted_by_reason_and_by_who_has_to_act() -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_who_has_to_act_is_what_the_table_of_reasons_says(reason: Reason) -> None:
+def test_the_actor_is_read_from_the_table_of_reasons(reason: Reason) -> None:
     assert waiting(str(reason)).actor is MEANINGS[reason].actor
 
 
@@ -146,7 +146,7 @@ def literals(name: str) -> Iterator[str]:
                 yield from _texts(call, name)
 
 
-def test_what_the_core_counts_is_in_the_closed_lists() -> None:
+def test_labels_of_the_core_are_in_the_closed_lists() -> None:
     assert {*map(str, Result), *map(str, Reason)} == RESULTS
     assert {"provision", "is_intact"} <= set(literals("_call")) <= VERBS
     assert set(REASONS) == set(Reason)
@@ -172,7 +172,7 @@ def test_failures_of_threads_are_counted_by_kind_of_thread() -> None:
     assert value(metrics, "libbucket_thread_failures_total", thread="leader-election") == 1
 
 
-def test_registering_asks_for_nothing_yet() -> None:
+def test_registering_collects_nothing() -> None:
     def too_early() -> QueueState:
         raise AssertionError
 
@@ -186,7 +186,7 @@ def test_two_provisioners_in_one_process_do_not_mix() -> None:
     assert REGISTRY.get_sample_value("libbucket_leader") is None
 
 
-def test_all_names_are_ours_or_those_of_every_process() -> None:
+def test_all_metrics_have_our_prefix_or_that_of_the_process() -> None:
     metrics = Metrics()
     metrics.watch_queue(lambda: QueueState(ready=0, delayed=0, working=0, longest_wait=0.0))
     metrics.watch_claims(lambda: [BOUND])

@@ -1,4 +1,4 @@
-"""The names that others rely on, and the ones that stores have to take."""
+"""Names of objects and generated names of buckets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_label_is_the_provisioner_name_as_a_label_value(name: str, label: st
 
 @settings(deadline=None)  # on a busy machine, time says nothing
 @given(domain=DNS_NAME, name=DNS_NAME)
-def test_every_provisioner_name_gives_a_legal_label(domain: str, name: str) -> None:
+def test_every_provisioner_name_has_a_valid_label(domain: str, name: str) -> None:
     label = provisioner_label(f"{domain}/{name}")
 
     assert len(label) <= 63
@@ -61,7 +61,7 @@ def test_two_claims_that_share_the_usual_name_have_different_names_to_fall_back_
     assert one[1].startswith("obc-a-b-c-")
 
 
-def test_a_neighbour_who_takes_both_names_that_can_be_told_in_advance_can_not_take_the_third() -> None:
+def test_a_tenant_cannot_take_the_third_name_of_another_claim() -> None:
     victim = bucket_object_names("a-b", "c", "u-1")
     thief = [bucket_object_names("a", name, "u-2")[0] for name in ("b-c", victim[1].removeprefix("obc-a-"))]
 
@@ -80,7 +80,7 @@ def test_the_names_of_a_claim_never_change() -> None:
 
 @settings(deadline=None)  # on a busy machine, time says nothing
 @given(namespace=DNS_LABEL, name=DNS_NAME)
-def test_all_names_are_legal_and_differ_whatever_the_claim_is_called(namespace: str, name: str) -> None:
+def test_all_names_are_valid_and_distinct_for_any_claim(namespace: str, name: str) -> None:
     names = bucket_object_names(namespace, name, "u-1")
 
     assert len(set(names)) == 3
@@ -93,7 +93,7 @@ def test_all_names_are_legal_and_differ_whatever_the_claim_is_called(namespace: 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "a/b", "../secrets/x", "a%2fb", "Photos", "photos\n", "a..b", "x" * 254, "phötos"]
 )
-def test_what_no_object_can_be_called_is_no_name(name: str) -> None:
+def test_invalid_object_names_are_detected(name: str) -> None:
     assert not is_object_name(name)
 
 
@@ -164,7 +164,7 @@ def test_a_prefix_is_cut_to_26_characters_like_the_go_library_does() -> None:
     assert len(name) == 63
 
 
-def test_the_same_prefix_never_gives_the_same_name() -> None:
+def test_the_same_prefix_never_yields_the_same_name() -> None:
     assert generated_bucket_name("photos") != generated_bucket_name("photos")
 
 
@@ -183,6 +183,7 @@ def test_a_generated_name_is_known_again_by_its_prefix(prefix: str) -> None:
         (generated_bucket_name("photos") + "-2", "photos"),
         (f"photos-{uuid.UUID(int=7)}", "photos"),
     ],
+    ids=["chosen", "chosen-with-prefix", "other-prefix", "no-prefix", "suffix", "not-random"],
 )
-def test_a_name_that_somebody_chose_is_not_taken_for_a_generated_one(name: str, prefix: str) -> None:
+def test_a_chosen_name_does_not_count_as_generated(name: str, prefix: str) -> None:
     assert not is_generated_bucket_name(name, prefix)

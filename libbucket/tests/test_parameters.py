@@ -75,7 +75,7 @@ def test_a_number_is_read(written: str, read: int) -> None:
 
 
 @pytest.mark.parametrize("written", ["-1", "1.5", "many", "²", "0x10", "1e3"])
-def test_what_is_no_whole_number_is_a_mistake(written: str) -> None:
+def test_a_value_that_is_not_an_integer_is_a_mistake(written: str) -> None:
     reader = ParameterReader({"days": written})
     assert reader.number("days", default=5) == 5
     assert finish_mistakes(reader) == (f"days must be a whole number of at least 0, not {written!r}",)
@@ -117,7 +117,7 @@ def test_an_endpoint_is_a_bare_url(written: str, read: str) -> None:
         "https://[::1",
     ],
 )
-def test_what_is_no_bare_url_is_a_mistake(written: str) -> None:
+def test_a_value_that_is_not_a_bare_url_is_a_mistake(written: str) -> None:
     reader = ParameterReader({"endpoint": written})
     assert reader.url("endpoint") == ""
     (mistake,) = finish_mistakes(reader)
@@ -139,7 +139,7 @@ def test_all_mistakes_are_reported_at_once_and_in_order() -> None:
     assert [mistake.split()[0] for mistake in finish_mistakes(reader)] == ["region", "secure", "days", "secretName"]
 
 
-def test_what_nobody_asked_for_is_unknown_but_for_the_cores_own() -> None:
+def test_parameters_that_were_not_read_are_unknown_except_those_of_the_core() -> None:
     reader = ParameterReader({"regoin": "x", "region": "y", "bucketName": "z", "another": ""})
     reader.text("region")
     assert [text.split("'")[1] for text in reader.unknown()] == ["another", "regoin"]
@@ -183,7 +183,7 @@ def test_no_secret_is_a_mistake_only_where_one_is_required() -> None:
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "x" * 300_000, "1" * 19])
-def test_a_value_of_any_length_is_a_mistake_of_one_short_sentence(value: str) -> None:
+def test_mistakes_about_long_values_are_short(value: str) -> None:
     reader = ParameterReader({"limit": value, "secure": value, "kind": value, "endpoint": value})
     assert reader.number("limit", default=7) == 7
     reader.flag("secure", default=True)

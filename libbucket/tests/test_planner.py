@@ -1,4 +1,4 @@
-"""Every row of the contract's "Meaning", and every branch of the decision, as a table of worlds and actions."""
+"""Every branch of the plan, as tables of snapshots and actions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
-from libbucket._kube.discovery import CrdFeatures
+from libbucket._clock import utc_now
+from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._outcomes import Retry
 from libbucket._reconcile.model.actions import (
     BeginPurge,
@@ -23,12 +24,14 @@ from libbucket._reconcile.model.actions import (
     Settled,
 )
 from libbucket._reconcile.model.additional_config import SelectedConfig
+from libbucket._reconcile.model.context import Identity
 from libbucket._reconcile.model.deletion_policy import DeletionPolicy
 from libbucket._reconcile.model.intent import Intent, LastApplied, encode
-from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
+from libbucket._reconcile.model.snapshot import ObjectState, Orphans, Recheck, Snapshot
 from libbucket._reconcile.plan.planner import decide
 from libbucket.errors import Reason
 from libbucket.testing import builders
+from testkit.core import FakeClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +48,13 @@ ABSENT, INTACT, CHANGED, FOREIGN = ObjectState
 
 
 def a_claim(spec: builders.Wire | None = None, status: builders.Wire | None = None, **rest: Any) -> ObjectBucketClaim:
-    """A claim that nobody has seen yet."""
+    """A new claim."""
     metadata = {"uid": "uid-1", "generation": 1, "resourceVersion": "7", **rest}
     return msgspec.convert(builders.a_claim(spec=spec, status=status, **metadata), ObjectBucketClaim)
 
 
 def a_bound_claim(*, spec: builders.Wire | None = None, **rest: Any) -> ObjectBucketClaim:
-    """A claim that was brought to Bound; `spec` is laid over what it says."""
+    """A bound claim; `spec` overrides its fields."""
     wanted = {"generateBucketName": "photos", "bucketName": "photos-1", "objectBucketName": OB_NAME, **(spec or {})}
     status = {"phase": "Bound", "conditions": [READY], "observedGeneration": 1}
     metadata = {"labels": {"bucket-provisioner": LABEL}, "finalizers": FINALIZERS}
@@ -73,15 +76,28 @@ def an_intent(**rest: Any) -> Intent:
     return Intent(**{**what, **rest})
 
 
+def an_identity(*, keeps_data: bool = True) -> Identity:
+    """The identity of a provisioner that can, or cannot, delete a bucket only if it is empty."""
+    return Identity(
+        provisioner_name=OURS,
+        version="1",
+        cluster_id="cluster-1",
+        allowed_config=frozenset(),
+        supported_config=frozenset(),
+        installed=InstalledCrds(FakeClient(), CrdFeatures()),
+        now=utc_now,
+        keeps_data=keeps_data,
+    )
+
+
 OBSERVED = LastApplied(fingerprint="print-1", secret="s/1", config_map="c/1", secret_hash="hash")
 
 
-def a_new_world(**rest: Any) -> Snapshot:
-    """A greenfield claim that nobody has seen yet, and the class that it names."""
-    world = Snapshot(
+def a_new_snapshot(**rest: Any) -> Snapshot:
+    """A new greenfield claim, and its class."""
+    snapshot = Snapshot(
         key="shop/photos",
-        provisioner_name=OURS,
-        label=LABEL,
+        identity=an_identity(),
         features=CrdFeatures(),
         claim=a_claim(),
         storage_class=a_class(),
@@ -90,18 +106,13 @@ def a_new_world(**rest: Any) -> Snapshot:
         intent=None,
         last_applied=None,
         bucket_object_name=OB_NAME,
-        orphan=None,
-        secret=ABSENT,
-        config_map=ABSENT,
-        credentials=None,
-        has_objects=False,
         config=SelectedConfig(applied={}, warnings=()),
         fingerprint="print-1",
     )
-    return replace(world, **rest)
+    return replace(snapshot, **rest)
 
 
-def a_bound_world(**rest: Any) -> Snapshot:
+def a_bound_snapshot(**rest: Any) -> Snapshot:
     """The same claim, bound, with everything in place."""
     bound: dict[str, Any] = {
         "claim": a_bound_claim(),
@@ -111,13 +122,13 @@ def a_bound_world(**rest: Any) -> Snapshot:
         "secret": INTACT,
         "config_map": INTACT,
     }
-    return a_new_world(**{**bound, **rest})
+    return a_new_snapshot(**{**bound, **rest})
 
 
-def a_deleted_world(*, spec: builders.Wire | None = None, phase: str = "Bound", **rest: Any) -> Snapshot:
+def a_deleted_snapshot(*, spec: builders.Wire | None = None, phase: str = "Bound", **rest: Any) -> Snapshot:
     """The bound claim, while it is being deleted."""
     claim = a_bound_claim(spec=spec, status={"phase": phase}, deletionTimestamp=DELETED)
-    return a_bound_world(**{"claim": claim, "secret": ABSENT, "config_map": ABSENT, **rest})
+    return a_bound_snapshot(**{"claim": claim, "secret": ABSENT, "config_map": ABSENT, **rest})
 
 
 BROWNFIELD = {"bucketName": "archive"}
@@ -126,118 +137,126 @@ THE_CLUSTER = Bind(calls_store=False)
 
 
 @pytest.mark.parametrize(
-    "world",
+    "snapshot",
     [
-        pytest.param(a_new_world(), id="a new claim of a class without bucketName"),
-        pytest.param(a_new_world(storage_class=a_class(parameters=BROWNFIELD)), id="a new claim of a brownfield class"),
+        pytest.param(a_new_snapshot(), id="a new claim of a class without bucketName"),
         pytest.param(
-            a_new_world(claim=a_claim({}), storage_class=a_class(parameters=BROWNFIELD)),
+            a_new_snapshot(storage_class=a_class(parameters=BROWNFIELD)), id="a new claim of a brownfield class"
+        ),
+        pytest.param(
+            a_new_snapshot(claim=a_claim({}), storage_class=a_class(parameters=BROWNFIELD)),
             id="a nameless claim of a brownfield class, which needs no name",
         ),
         pytest.param(
-            a_new_world(
+            a_new_snapshot(
                 claim=a_claim({"bucketName": "mine", "generateBucketName": "other"}),
                 storage_class=a_class(parameters=BROWNFIELD),
             ),
             id="a claim with names of a brownfield class, which ignores them",
         ),
-        pytest.param(a_new_world(claim=a_claim({"bucketName": "mine"})), id="a new claim with bucketName"),
+        pytest.param(a_new_snapshot(claim=a_claim({"bucketName": "mine"})), id="a new claim with bucketName"),
         pytest.param(
-            a_new_world(claim=a_claim({"bucketName": "mine", "generateBucketName": "other"})),
+            a_new_snapshot(claim=a_claim({"bucketName": "mine", "generateBucketName": "other"})),
             id="a new claim with both names",
         ),
         pytest.param(
-            a_new_world(claim=a_claim(finalizers=FINALIZERS, status={"phase": "Pending"}), bucket=a_bucket()),
+            a_new_snapshot(claim=a_claim(finalizers=FINALIZERS, status={"phase": "Pending"}), bucket=a_bucket()),
             id="a claim whose ObjectBucket the Go library wrote",
         ),
         pytest.param(
-            a_new_world(claim=a_claim(status={"phase": "Failed"}), bucket=a_bucket(status=None), intent=an_intent()),
+            a_new_snapshot(claim=a_claim(status={"phase": "Failed"}), bucket=a_bucket(status=None), intent=an_intent()),
             id="a claim that failed, looked at again",
         ),
-        pytest.param(a_bound_world(last_applied=None), id="intent recorded, and never finished"),
+        pytest.param(a_bound_snapshot(last_applied=None), id="intent recorded, and never finished"),
         pytest.param(
-            a_bound_world(last_applied=None, storage_class=None), id="intent recorded, and the class gone since"
-        ),
-        pytest.param(a_bound_world(fingerprint="print-2"), id="additionalConfig or the parameters of the class edited"),
-        pytest.param(a_bound_world(secret=ABSENT), id="the Secret removed"),
-        pytest.param(a_bound_world(secret=CHANGED), id="the Secret edited"),
-        pytest.param(a_bound_world(secret=ABSENT, config_map=ABSENT), id="both removed"),
-        pytest.param(a_bound_world(bucket=None, intent=None, last_applied=None), id="the ObjectBucket removed"),
-        pytest.param(
-            a_bound_world(bucket=a_bucket(deletionTimestamp=DELETED)), id="the ObjectBucket being deleted by hand"
-        ),
-        pytest.param(a_bound_world(recheck=Recheck.FULL), id="the time to look for drift has come"),
-        pytest.param(
-            a_bound_world(recheck=Recheck.FULL, storage_class=None), id="drift of a claim whose class is gone"
-        ),
-        pytest.param(a_bound_world(needs_renewal=True), id="the credentials are about to end"),
-        pytest.param(a_bound_world(needs_renewal=True, recheck=Recheck.DRIFT_CHECK), id="both at once"),
-        pytest.param(
-            a_new_world(claim=a_claim({}), bucket=a_bucket(), intent=an_intent(), earlier_uid="uid-0"),
-            id="a nameless claim that gets the bucket of an earlier one back",
+            a_bound_snapshot(last_applied=None, storage_class=None), id="intent recorded, and the class gone since"
         ),
         pytest.param(
-            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "IfEmpty", "purgeAfter": "72h"})),
+            a_bound_snapshot(fingerprint="print-2"), id="additionalConfig or the parameters of the class edited"
+        ),
+        pytest.param(a_bound_snapshot(secret=ABSENT), id="the Secret removed"),
+        pytest.param(a_bound_snapshot(secret=CHANGED), id="the Secret edited"),
+        pytest.param(a_bound_snapshot(secret=ABSENT, config_map=ABSENT), id="both removed"),
+        pytest.param(a_bound_snapshot(bucket=None, intent=None, last_applied=None), id="the ObjectBucket removed"),
+        pytest.param(
+            a_bound_snapshot(bucket=a_bucket(deletionTimestamp=DELETED)), id="the ObjectBucket being deleted manually"
+        ),
+        pytest.param(a_bound_snapshot(recheck=Recheck.FULL), id="full reconciliation is due"),
+        pytest.param(
+            a_bound_snapshot(recheck=Recheck.FULL, storage_class=None), id="drift of a claim whose class is gone"
+        ),
+        pytest.param(a_bound_snapshot(needs_renewal=True), id="the credentials are about to end"),
+        pytest.param(a_bound_snapshot(needs_renewal=True, recheck=Recheck.DRIFT_CHECK), id="both at once"),
+        pytest.param(
+            a_new_snapshot(
+                claim=a_claim({}), bucket=a_bucket(), intent=an_intent(), orphans=Orphans(reclaimable=a_bucket())
+            ),
+            id="a nameless claim that reclaims the bucket of an earlier one",
+        ),
+        pytest.param(
+            a_new_snapshot(storage_class=a_class(parameters={"deletionPolicy": "IfEmpty", "purgeAfter": "72h"})),
             id="a class that protects",
         ),
         pytest.param(
-            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "Purge"}), keeps_data=False),
-            id="a class that says what a provisioner without that ability does anyway",
+            a_new_snapshot(
+                storage_class=a_class(parameters={"deletionPolicy": "Purge"}), identity=an_identity(keeps_data=False)
+            ),
+            id="an explicit Purge with a provisioner without EmptyBucketDeleter",
         ),
         pytest.param(
-            a_new_world(storage_class=a_class(parameters={**BROWNFIELD, "deletionPolicy": "?"})),
+            a_new_snapshot(storage_class=a_class(parameters={**BROWNFIELD, "deletionPolicy": "?"})),
             id="a brownfield class, whose bucket is never deleted",
         ),
     ],
 )
-def test_the_store_is_called_when_its_side_may_not_be_as_wanted(world: Snapshot) -> None:
-    assert decide(world) == THE_STORE
+def test_the_store_is_called_if_its_state_may_differ_from_the_spec(snapshot: Snapshot) -> None:
+    assert decide(snapshot) == THE_STORE
 
 
 @pytest.mark.parametrize(
-    "world",
+    "snapshot",
     [
-        pytest.param(a_bound_world(recheck=Recheck.DRIFT_CHECK), id="in order"),
-        pytest.param(a_bound_world(recheck=Recheck.DRIFT_CHECK, config_map=ABSENT), id="wrong in the cluster only"),
-        pytest.param(a_bound_world(recheck=Recheck.DRIFT_CHECK, storage_class=None), id="its class gone"),
+        pytest.param(a_bound_snapshot(recheck=Recheck.DRIFT_CHECK), id="in order"),
+        pytest.param(a_bound_snapshot(recheck=Recheck.DRIFT_CHECK, config_map=ABSENT), id="wrong in the cluster only"),
+        pytest.param(a_bound_snapshot(recheck=Recheck.DRIFT_CHECK, storage_class=None), id="its class gone"),
     ],
 )
-def test_the_regular_look_for_drift_is_a_look_first(world: Snapshot) -> None:
-    assert decide(world) == Bind(calls_store=True, checks_drift_first=True)
+def test_a_drift_check_precedes_the_call_of_the_verb(snapshot: Snapshot) -> None:
+    assert decide(snapshot) == Bind(calls_store=True, checks_drift_first=True)
 
 
 @pytest.mark.parametrize(
-    "world",
+    "snapshot",
     [
-        pytest.param(a_bound_world(config_map=ABSENT), id="the ConfigMap removed"),
-        pytest.param(a_bound_world(config_map=CHANGED), id="the ConfigMap edited"),
-        pytest.param(a_bound_world(claim=a_bound_claim(finalizers=[])), id="our finalizer gone from the claim"),
-        pytest.param(a_bound_world(claim=a_bound_claim(labels=None)), id="our label gone from the claim"),
+        pytest.param(a_bound_snapshot(config_map=ABSENT), id="the ConfigMap removed"),
+        pytest.param(a_bound_snapshot(config_map=CHANGED), id="the ConfigMap edited"),
+        pytest.param(a_bound_snapshot(claim=a_bound_claim(finalizers=[])), id="our finalizer gone from the claim"),
+        pytest.param(a_bound_snapshot(claim=a_bound_claim(labels=None)), id="our label missing from the claim"),
         pytest.param(
-            a_bound_world(claim=a_bound_claim(spec={"objectBucketName": None})), id="objectBucketName removed"
+            a_bound_snapshot(claim=a_bound_claim(spec={"objectBucketName": None})), id="objectBucketName removed"
         ),
         pytest.param(
-            a_bound_world(claim=a_bound_claim(spec={"objectBucketName": None, "ObjectBucketName": OB_NAME})),
+            a_bound_snapshot(claim=a_bound_claim(spec={"objectBucketName": None, "ObjectBucketName": OB_NAME})),
             id="objectBucketName in the legacy spelling only",
         ),
-        pytest.param(a_bound_world(claim=a_bound_claim(spec={"bucketName": None})), id="bucketName removed"),
-        pytest.param(a_bound_world(claim=a_bound_claim(status={"phase": "Pending"})), id="the phase lost"),
-        pytest.param(a_bound_world(claim=a_bound_claim(status=None)), id="the whole status lost"),
+        pytest.param(a_bound_snapshot(claim=a_bound_claim(spec={"bucketName": None})), id="bucketName removed"),
+        pytest.param(a_bound_snapshot(claim=a_bound_claim(status={"phase": "Pending"})), id="the phase lost"),
+        pytest.param(a_bound_snapshot(claim=a_bound_claim(status=None)), id="the whole status lost"),
         pytest.param(
-            a_bound_world(claim=a_bound_claim(status={"phase": "Bound", "observedGeneration": 1})),
+            a_bound_snapshot(claim=a_bound_claim(status={"phase": "Bound", "observedGeneration": 1})),
             id="Bound without the condition Ready",
         ),
         pytest.param(
-            a_bound_world(
+            a_bound_snapshot(
                 claim=a_bound_claim(
                     status={"phase": "Bound", "conditions": [READY | {"status": "False"}], "observedGeneration": 1}
                 )
             ),
             id="Ready is still False after a failure that is over",
         ),
-        pytest.param(a_bound_world(claim=a_bound_claim(generation=2)), id="an edit that is not yet observed"),
+        pytest.param(a_bound_snapshot(claim=a_bound_claim(generation=2)), id="an edit that is not yet observed"),
         pytest.param(
-            a_bound_world(
+            a_bound_snapshot(
                 claim=a_bound_claim(
                     status={
                         "phase": "Bound",
@@ -248,163 +267,169 @@ def test_the_regular_look_for_drift_is_a_look_first(world: Snapshot) -> None:
             ),
             id="an invalid edit was taken back",
         ),
-        pytest.param(a_bound_world(bucket=a_bucket(status={"phase": "Released"})), id="phase of the ObjectBucket"),
-        pytest.param(a_bound_world(bucket=a_bucket(finalizers=[])), id="finalizer of the ObjectBucket"),
-        pytest.param(a_bound_world(bucket=a_bucket(labels={})), id="label of the ObjectBucket"),
+        pytest.param(a_bound_snapshot(bucket=a_bucket(status={"phase": "Released"})), id="phase of the ObjectBucket"),
+        pytest.param(a_bound_snapshot(bucket=a_bucket(finalizers=[])), id="finalizer of the ObjectBucket"),
+        pytest.param(a_bound_snapshot(bucket=a_bucket(labels={})), id="label of the ObjectBucket"),
     ],
 )
-def test_what_is_wrong_in_the_cluster_only_is_put_right_without_the_store(world: Snapshot) -> None:
-    assert decide(world) == THE_CLUSTER
+def test_drift_in_the_cluster_is_repaired_without_the_store(snapshot: Snapshot) -> None:
+    assert decide(snapshot) == THE_CLUSTER
 
 
 @pytest.mark.parametrize(
-    "world",
+    "snapshot",
     [
-        pytest.param(a_bound_world(), id="greenfield"),
+        pytest.param(a_bound_snapshot(), id="greenfield"),
         pytest.param(
-            a_bound_world(
+            a_bound_snapshot(
                 storage_class=a_class(parameters=BROWNFIELD),
                 intent=an_intent(greenfield=False, generate_bucket_name=""),
                 bucket=a_bucket(bucket="archive"),
             ),
             id="brownfield, whatever bucketName says",
         ),
-        pytest.param(a_bound_world(storage_class=None), id="the class gone since"),
-        pytest.param(a_bound_world(claim=a_bound_claim(spec={"generateBucketName": None})), id="without a prefix"),
+        pytest.param(a_bound_snapshot(storage_class=None), id="the class gone since"),
+        pytest.param(a_bound_snapshot(claim=a_bound_claim(spec={"generateBucketName": None})), id="without a prefix"),
         pytest.param(
-            a_bound_world(
+            a_bound_snapshot(
                 claim=a_bound_claim(status={"phase": "Bound"}, generation=9), features=CrdFeatures(conditions=False)
             ),
             id="CRDs that keep no conditions: the phase says all",
         ),
     ],
 )
-def test_a_bound_claim_with_everything_in_place_is_settled(world: Snapshot) -> None:
-    assert decide(world) == Settled()
+def test_a_bound_claim_with_everything_in_place_is_settled(snapshot: Snapshot) -> None:
+    assert decide(snapshot) == Settled()
 
 
 @pytest.mark.parametrize(
-    ("world", "why"),
+    ("snapshot", "why"),
     [
-        pytest.param(a_new_world(claim=None), "the claim is gone", id="gone"),
+        pytest.param(a_new_snapshot(claim=None), "the claim is gone", id="gone"),
         pytest.param(
-            a_new_world(storage_class=a_class(provisioner=THEIRS)), f"served by {THEIRS}", id="class of another"
+            a_new_snapshot(storage_class=a_class(provisioner=THEIRS)), f"served by {THEIRS}", id="class of another"
         ),
         pytest.param(
-            a_bound_world(intent=an_intent(provisioner=THEIRS)), f"made by {THEIRS}", id="ObjectBucket of another"
+            a_bound_snapshot(intent=an_intent(provisioner=THEIRS)),
+            f"provisioner {THEIRS}",
+            id="ObjectBucket of another",
         ),
-        pytest.param(a_new_world(storage_class=None), "'buckets' does not exist", id="class missing, not our label"),
+        pytest.param(a_new_snapshot(storage_class=None), "'buckets' does not exist", id="class missing, not our label"),
         pytest.param(
-            a_new_world(storage_class=None, claim=a_claim(labels={"bucket-provisioner": "other"})),
+            a_new_snapshot(storage_class=None, claim=a_claim(labels={"bucket-provisioner": "other"})),
             "'buckets' does not exist",
             id="class missing, label of another",
         ),
         pytest.param(
-            a_deleted_world(intent=an_intent(provisioner=THEIRS)), f"made by {THEIRS}", id="another's, being deleted"
+            a_deleted_snapshot(intent=an_intent(provisioner=THEIRS)),
+            f"provisioner {THEIRS}",
+            id="another's, being deleted",
         ),
         pytest.param(
-            a_new_world(claim=a_claim(finalizers=["other/finalizer"], deletionTimestamp=DELETED)),
-            "let it go",
+            a_new_snapshot(claim=a_claim(finalizers=["other/finalizer"], deletionTimestamp=DELETED)),
+            "finalizer is removed",
             id="being deleted, and waiting for others only",
         ),
     ],
 )
-def test_what_is_none_of_our_business_is_ignored(world: Snapshot, why: str) -> None:
-    action = decide(world)
+def test_claims_of_other_provisioners_are_ignored(snapshot: Snapshot, why: str) -> None:
+    action = decide(snapshot)
 
     assert isinstance(action, Ignore)
     assert why in action.why
 
 
 @pytest.mark.parametrize(
-    ("world", "reason", "names", "retry"),
+    ("snapshot", "reason", "names", "retry"),
     [
         pytest.param(
-            a_new_world(claim=a_claim({})),
+            a_new_snapshot(claim=a_claim({})),
             Reason.INVALID_CLAIM,
             ["spec.bucketName", "spec.generateBucketName"],
             Retry.NEVER,
             id="neither name",
         ),
         pytest.param(
-            a_new_world(claim=a_claim({"bucketName": "", "generateBucketName": ""})),
+            a_new_snapshot(claim=a_claim({"bucketName": "", "generateBucketName": ""})),
             Reason.INVALID_CLAIM,
             ["spec.bucketName"],
             Retry.NEVER,
             id="both names empty",
         ),
         pytest.param(
-            a_new_world(storage_class=None, claim=a_claim(labels={"bucket-provisioner": LABEL})),
+            a_new_snapshot(storage_class=None, claim=a_claim(labels={"bucket-provisioner": LABEL})),
             Reason.STORAGE_CLASS_MISSING,
             ["spec.storageClassName", "'buckets'"],
             Retry.SLOWLY,
             id="class missing",
         ),
         pytest.param(
-            a_bound_world(storage_class=None, intent=None, last_applied=None),
+            a_bound_snapshot(storage_class=None, intent=None, last_applied=None),
             Reason.STORAGE_CLASS_MISSING,
             ["'buckets'"],
             Retry.SLOWLY,
             id="class missing, and the Go library's ObjectBucket does not say what it said",
         ),
         pytest.param(
-            a_new_world(bucket_object_name=""),
+            a_new_snapshot(bucket_object_name=""),
             Reason.OBJECT_BUCKET_CONFLICT,
             ["shop/photos"],
             Retry.SLOWLY,
             id="both names of the ObjectBucket taken",
         ),
         pytest.param(
-            a_new_world(secret=FOREIGN), Reason.SECRET_CONFLICT, ["Secret shop/photos"], Retry.SOON, id="Secret"
+            a_new_snapshot(secret=FOREIGN), Reason.SECRET_CONFLICT, ["Secret shop/photos"], Retry.SOON, id="Secret"
         ),
         pytest.param(
-            a_new_world(config_map=FOREIGN),
+            a_new_snapshot(config_map=FOREIGN),
             Reason.CONFIG_MAP_CONFLICT,
             ["ConfigMap shop/photos"],
             Retry.SOON,
             id="ConfigMap",
         ),
         pytest.param(
-            a_new_world(secret=FOREIGN, config_map=FOREIGN),
+            a_new_snapshot(secret=FOREIGN, config_map=FOREIGN),
             Reason.SECRET_CONFLICT,
             ["Secret shop/photos"],
             Retry.SOON,
             id="both: one at a time",
         ),
         pytest.param(
-            a_bound_world(secret=FOREIGN),
+            a_bound_snapshot(secret=FOREIGN),
             Reason.SECRET_CONFLICT,
-            ["not touched"],
+            ["stays unchanged"],
             Retry.SOON,
-            id="our Secret replaced by somebody's",
+            id="our Secret replaced by another owner's",
         ),
         pytest.param(
-            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "purge", "purgeAfter": "soon"})),
+            a_new_snapshot(storage_class=a_class(parameters={"deletionPolicy": "purge", "purgeAfter": "soon"})),
             Reason.INVALID_PARAMETERS,
             ["deletionPolicy", "'purge'", "purgeAfter", "'soon'"],
             Retry.SLOWLY,
             id="what the class says of deletions can't be read",
         ),
         pytest.param(
-            a_new_world(storage_class=a_class(parameters={"deletionPolicy": "IfEmpty"}), keeps_data=False),
+            a_new_snapshot(
+                storage_class=a_class(parameters={"deletionPolicy": "IfEmpty"}), identity=an_identity(keeps_data=False)
+            ),
             Reason.INVALID_PARAMETERS,
             ["deletionPolicy"],
             Retry.SLOWLY,
             id="the class asks for what this provisioner can't",
         ),
         pytest.param(
-            a_deleted_world(bucket=None, intent=None, last_applied=None, storage_class=None, has_objects=True),
+            a_deleted_snapshot(bucket=None, intent=None, last_applied=None, storage_class=None, has_objects=True),
             Reason.DELETION_BLOCKED,
             ["'buckets'", "objectbucket.io/finalizer"],
             Retry.SLOWLY,
-            id="deleted, and nobody knows where the bucket is",
+            id="deleted, and the store is unknown",
         ),
     ],
 )
-def test_a_claim_in_whose_way_something_is_says_what(
-    world: Snapshot, reason: Reason, names: list[str], retry: Retry
+def test_an_obstacle_is_named_in_the_message(
+    snapshot: Snapshot, reason: Reason, names: list[str], retry: Retry
 ) -> None:
-    action = decide(world)
+    action = decide(snapshot)
 
     assert isinstance(action, Blocked)
     assert (action.reason, action.retry) == (reason, retry)
@@ -424,18 +449,18 @@ def test_a_claim_in_whose_way_something_is_says_what(
 def test_an_edit_that_cant_be_followed_is_named_once_and_the_bucket_keeps_serving(
     field: str, then: str, now: str, *, reported: bool
 ) -> None:
-    sentence = f"spec.{field} can't be changed from {then!r} to {now!r}: the claim is bound, and keeps its bucket"
+    sentence = f"spec.{field} cannot be changed from {then!r} to {now!r}: the claim stays bound to its bucket"
     conditions = [READY, *([{"type": "Stalled", "status": "True", "message": sentence}] if reported else [])]
     status = {"phase": "Bound", "conditions": conditions, "observedGeneration": 2}
-    world = a_bound_world(claim=a_bound_claim(spec={field: now}, generation=2, status=status))
+    snapshot = a_bound_snapshot(claim=a_bound_claim(spec={field: now}, generation=2, status=status))
 
-    assert decide(world) == (Settled() if reported else Bind(calls_store=False, invalid_update=sentence))
+    assert decide(snapshot) == (Settled() if reported else Bind(calls_store=False, invalid_update=sentence))
 
 
-def test_an_edit_that_cant_be_followed_does_not_hold_up_one_that_can() -> None:
-    world = a_bound_world(claim=a_bound_claim(spec={"bucketName": "photos-2"}), fingerprint="print-2")
+def test_an_invalid_edit_does_not_delay_a_valid_one() -> None:
+    snapshot = a_bound_snapshot(claim=a_bound_claim(spec={"bucketName": "photos-2"}), fingerprint="print-2")
 
-    action = decide(world)
+    action = decide(snapshot)
 
     assert isinstance(action, Bind)
     assert action.calls_store
@@ -444,61 +469,63 @@ def test_an_edit_that_cant_be_followed_does_not_hold_up_one_that_can() -> None:
 
 @pytest.mark.parametrize("field", ["bucketName", "generateBucketName"])
 def test_before_a_claim_is_bound_its_names_may_still_change(field: str) -> None:
-    world = a_bound_world(claim=a_bound_claim(spec={field: "another"}), last_applied=None)
+    snapshot = a_bound_snapshot(claim=a_bound_claim(spec={field: "another"}), last_applied=None)
 
-    assert decide(world) == THE_STORE
+    assert decide(snapshot) == THE_STORE
 
 
-def test_names_in_a_brownfield_claim_mean_nothing_also_when_they_change() -> None:
-    world = a_bound_world(
+def test_names_in_a_brownfield_claim_are_ignored_also_after_an_edit() -> None:
+    snapshot = a_bound_snapshot(
         claim=a_bound_claim(spec={"bucketName": "whatever"}),
         storage_class=a_class(parameters=BROWNFIELD),
         intent=an_intent(greenfield=False),
         bucket=a_bucket(bucket="archive"),
     )
 
-    assert decide(world) == Settled()
+    assert decide(snapshot) == Settled()
 
 
 def _without_bucket(**rest: Any) -> Snapshot:
-    return a_deleted_world(**{"bucket": None, "intent": None, "last_applied": None, **rest})
+    return a_deleted_snapshot(**{"bucket": None, "intent": None, "last_applied": None, **rest})
 
 
 @pytest.mark.parametrize(
-    ("world", "action"),
+    ("snapshot", "action"),
     [
-        pytest.param(a_deleted_world(), Release(), id="bound"),
-        pytest.param(a_deleted_world(storage_class=None), Release(), id="bound, class gone: never needed"),
+        pytest.param(a_deleted_snapshot(), Release(), id="bound"),
+        pytest.param(a_deleted_snapshot(storage_class=None), Release(), id="bound, class gone: never needed"),
         pytest.param(
-            a_deleted_world(intent=an_intent(greenfield=False), storage_class=None), Release(), id="brownfield"
+            a_deleted_snapshot(intent=an_intent(greenfield=False), storage_class=None), Release(), id="brownfield"
         ),
         pytest.param(
-            a_deleted_world(intent=None, last_applied=None),
+            a_deleted_snapshot(intent=None, last_applied=None),
             Release(records_intent=True),
             id="ObjectBucket of the Go library: its class says what it made",
         ),
         pytest.param(
-            a_deleted_world(intent=None, last_applied=None, storage_class=None),
+            a_deleted_snapshot(intent=None, last_applied=None, storage_class=None),
             Release(),
             id="ObjectBucket of the Go library, class gone",
         ),
-        pytest.param(a_deleted_world(last_applied=None, phase="Pending"), Release(), id="intent recorded, never bound"),
         pytest.param(
-            a_deleted_world(bucket=a_bucket(deletionTimestamp=DELETED)), Release(), id="ObjectBucket deleted as well"
+            a_deleted_snapshot(last_applied=None, phase="Pending"), Release(), id="intent recorded, never bound"
         ),
         pytest.param(
-            a_deleted_world(secret=FOREIGN, config_map=FOREIGN), Release(), id="objects of others are not in the way"
+            a_deleted_snapshot(bucket=a_bucket(deletionTimestamp=DELETED)), Release(), id="ObjectBucket deleted as well"
         ),
         pytest.param(
-            _without_bucket(has_objects=True), Release(records_intent=True), id="ObjectBucket removed by hand"
+            a_deleted_snapshot(secret=FOREIGN, config_map=FOREIGN), Release(), id="objects of others are not in the way"
+        ),
+        pytest.param(
+            _without_bucket(has_objects=True), Release(records_intent=True), id="ObjectBucket removed manually"
         ),
         pytest.param(
             _without_bucket(has_objects=True, spec={"bucketName": None}, storage_class=a_class(parameters=BROWNFIELD)),
             Release(records_intent=True),
-            id="brownfield, ObjectBucket removed by hand",
+            id="brownfield, ObjectBucket removed manually",
         ),
-        pytest.param(_without_bucket(), RemoveFinalizer(), id="all given back, and killed before the last write"),
-        pytest.param(_without_bucket(phase="Pending"), RemoveFinalizer(), id="killed before anything was made"),
+        pytest.param(_without_bucket(), RemoveFinalizer(), id="all released, and killed before the last write"),
+        pytest.param(_without_bucket(phase="Pending"), RemoveFinalizer(), id="killed before anything was created"),
         pytest.param(_without_bucket(bucket_object_name=""), RemoveFinalizer(), id="it never got an ObjectBucket"),
         pytest.param(
             _without_bucket(storage_class=None, phase="Pending"), RemoveFinalizer(), id="it waited for its class"
@@ -508,8 +535,8 @@ def _without_bucket(**rest: Any) -> Snapshot:
         ),
     ],
 )
-def test_a_deleted_claim_gives_back_what_was_made_for_it(world: Snapshot, action: object) -> None:
-    assert decide(world) == action
+def test_a_deleted_claim_is_released(snapshot: Snapshot, action: object) -> None:
+    assert decide(snapshot) == action
 
 
 def _deleted_by(annotation: str = "", *, on_bucket: str = "", parameters: dict[str, str], **rest: Any) -> Snapshot:
@@ -517,7 +544,7 @@ def _deleted_by(annotation: str = "", *, on_bucket: str = "", parameters: dict[s
     claim = a_bound_claim(deletionTimestamp=DELETED, annotations={key: annotation} if annotation else {})
     bucket = a_bucket(annotations={key: on_bucket} if on_bucket else {})
     intent = an_intent(parameters=parameters, **rest.pop("intent", {}))
-    return a_deleted_world(claim=claim, bucket=bucket, intent=intent, **rest)
+    return a_deleted_snapshot(claim=claim, bucket=bucket, intent=intent, **rest)
 
 
 PROTECTS = {"deletionPolicy": "IfEmpty"}
@@ -526,17 +553,17 @@ WAITS = {"purgeAfter": "72h"}
 
 
 @pytest.mark.parametrize(
-    ("world", "policy"),
+    ("snapshot", "policy"),
     [
-        pytest.param(_deleted_by(parameters={}), "Purge", id="nobody says anything"),
+        pytest.param(_deleted_by(parameters={}), "Purge", id="default"),
         pytest.param(_deleted_by(parameters=PROTECTS), "IfEmpty", id="the class protects"),
         pytest.param(_deleted_by("IfEmpty", parameters={}), "IfEmpty", id="the claim protects itself"),
         pytest.param(_deleted_by("Purge", parameters=PROTECTS), "Purge", id="the claim allows its own purge"),
-        pytest.param(_deleted_by("Purge", parameters=FORBIDS), "IfEmpty", id="the class does not let the claim"),
-        pytest.param(_deleted_by("purge!", parameters={}), "IfEmpty", id="what nobody can read protects"),
+        pytest.param(_deleted_by("Purge", parameters=FORBIDS), "IfEmpty", id="the class forbids the claim"),
+        pytest.param(_deleted_by("purge!", parameters={}), "IfEmpty", id="an invalid value protects"),
         pytest.param(_deleted_by(parameters={"deletionPolicy": "?"}), "IfEmpty", id="in the class, too"),
         pytest.param(
-            _deleted_by(on_bucket="Purge", parameters=FORBIDS), "Purge", id="an administrator allows it all the same"
+            _deleted_by(on_bucket="Purge", parameters=FORBIDS), "Purge", id="an administrator allows it nevertheless"
         ),
         pytest.param(
             _deleted_by("Purge", on_bucket="IfEmpty", parameters={}), "IfEmpty", id="an administrator protects"
@@ -544,12 +571,12 @@ WAITS = {"purgeAfter": "72h"}
         pytest.param(
             _deleted_by(parameters=PROTECTS, storage_class=a_class(parameters={})),
             "IfEmpty",
-            id="what was recorded counts, not what the class says by now",
+            id="recorded parameters count, not the current ones",
         ),
     ],
 )
-def test_whether_a_bucket_may_be_purged_is_decided_by_who_may_decide_it(world: Snapshot, policy: str) -> None:
-    action = decide(world)
+def test_the_deletion_policy_follows_the_precedence_of_annotations_and_class(snapshot: Snapshot, policy: str) -> None:
+    action = decide(snapshot)
 
     assert isinstance(action, Release)
     assert action.plan.policy == DeletionPolicy(policy)
@@ -557,43 +584,48 @@ def test_whether_a_bucket_may_be_purged_is_decided_by_who_may_decide_it(world: S
 
 
 @pytest.mark.parametrize(
-    ("world", "waits"),
+    ("snapshot", "waits"),
     [
         pytest.param(_deleted_by(parameters=WAITS), True, id="bound once"),
-        pytest.param(_deleted_by(parameters=WAITS, last_applied=None), False, id="never bound: nobody wrote to it"),
+        pytest.param(_deleted_by(parameters=WAITS, last_applied=None), False, id="never bound: no data"),
         pytest.param(
             _deleted_by(parameters=WAITS, last_applied=None, intent={"earlier_uids": ("uid-0",)}),
             True,
-            id="given back, and not bound again: it holds an earlier claim's data",
+            id="reclaimed, and not bound again: it has an earlier claim's data",
         ),
         pytest.param(_deleted_by(parameters={}), False, id="the class has no grace period"),
-        pytest.param(_deleted_by("IfEmpty", parameters=WAITS), False, id="what is empty goes at once"),
-        pytest.param(_deleted_by("Purge", parameters={**PROTECTS, **WAITS}), True, id="told so, and waits"),
+        pytest.param(_deleted_by("IfEmpty", parameters=WAITS), False, id="IfEmpty has no grace period"),
+        pytest.param(
+            _deleted_by("Purge", parameters={**PROTECTS, **WAITS}), True, id="allowed by annotation, and waits"
+        ),
     ],
 )
-def test_a_bucket_that_was_used_waits_for_its_purge_where_the_class_says_so(world: Snapshot, *, waits: bool) -> None:
-    action = decide(world)
+def test_a_used_bucket_waits_for_its_purge_if_the_class_has_a_grace_period(snapshot: Snapshot, *, waits: bool) -> None:
+    action = decide(snapshot)
 
     assert isinstance(action, Release)
     assert action.waits is waits
 
 
 @pytest.mark.parametrize("claim", [None, a_claim()], ids=["claim gone", "another claim of that name"])
-def test_what_earlier_claims_left_comes_before_the_claim(claim: ObjectBucketClaim | None) -> None:
+def test_orphans_of_earlier_claims_come_before_the_claim(claim: ObjectBucketClaim | None) -> None:
     released = a_bucket(status={"phase": "Released"})
 
-    assert decide(a_new_world(claim=claim, due=released)) == BeginPurge()
-    assert decide(a_new_world(claim=claim, undone=released)) == Retain()
+    assert decide(a_new_snapshot(claim=claim, orphans=Orphans(due=released))) == BeginPurge()
+    assert decide(a_new_snapshot(claim=claim, orphans=Orphans(cancelled=released))) == Retain()
 
 
-def test_an_orphan_goes_by_its_record_and_by_what_an_administrator_says_of_it() -> None:
+def test_an_orphan_is_released_by_its_intent_and_the_administrators_annotation() -> None:
     key = "objectbucket.io/deletion-policy"
 
     def orphan(**annotations: str) -> ObjectBucketObject:
         intent = encode(an_intent(parameters=PROTECTS))
         return a_bucket(deletionTimestamp=DELETED, annotations={"objectbucket.io/record": intent, **annotations})
 
-    kept, purged = (decide(a_new_world(claim=None, orphan=one)) for one in (orphan(), orphan(**{key: "Purge"})))
+    kept, purged = (
+        decide(a_new_snapshot(claim=None, orphans=Orphans(unreleased=one)))
+        for one in (orphan(), orphan(**{key: "Purge"}))
+    )
 
     assert isinstance(kept, ReleaseOrphan)
     assert kept.plan.policy is DeletionPolicy.IF_EMPTY
@@ -602,37 +634,37 @@ def test_an_orphan_goes_by_its_record_and_by_what_an_administrator_says_of_it() 
 
 @pytest.mark.parametrize("make", [lambda: None, a_claim], ids=["claim gone", "claim of that name made again"])
 def test_an_orphan_that_is_being_deleted_comes_first(make: Callable[[], ObjectBucketClaim | None]) -> None:
-    world = a_new_world(claim=make(), orphan=a_bucket(deletionTimestamp=DELETED))
+    snapshot = a_new_snapshot(claim=make(), orphans=Orphans(unreleased=a_bucket(deletionTimestamp=DELETED)))
 
-    assert decide(world) == ReleaseOrphan()
+    assert decide(snapshot) == ReleaseOrphan()
 
 
-def test_the_parameters_of_a_class_that_is_gone_or_no_longer_ours_are_the_recorded_ones() -> None:
+def test_recorded_parameters_replace_those_of_a_class_that_is_gone_or_no_longer_ours() -> None:
     recorded = an_intent(parameters={"region": "north"})
     current = a_class(parameters={"region": "south"})
-    stranger = a_class(provisioner=THEIRS, parameters={"region": "east"})
+    foreign = a_class(provisioner=THEIRS, parameters={"region": "east"})
 
-    assert a_bound_world(intent=recorded, storage_class=None).parameters == {"region": "north"}
-    assert a_bound_world(intent=recorded, storage_class=stranger).parameters == {"region": "north"}
-    assert a_bound_world(intent=recorded, storage_class=current).parameters == {"region": "south"}
-    assert a_new_world(storage_class=None).parameters == {}
+    assert a_bound_snapshot(intent=recorded, storage_class=None).parameters == {"region": "north"}
+    assert a_bound_snapshot(intent=recorded, storage_class=foreign).parameters == {"region": "north"}
+    assert a_bound_snapshot(intent=recorded, storage_class=current).parameters == {"region": "south"}
+    assert a_new_snapshot(storage_class=None).parameters == {}
 
 
-def test_whether_a_bucket_is_greenfield_never_changes_once_recorded() -> None:
+def test_greenfield_never_changes_once_recorded() -> None:
     turned_brownfield = a_class(parameters=BROWNFIELD)
 
-    assert a_bound_world(storage_class=turned_brownfield).is_greenfield
-    assert not a_bound_world(intent=an_intent(greenfield=False)).is_greenfield
+    assert a_bound_snapshot(storage_class=turned_brownfield).is_greenfield
+    assert not a_bound_snapshot(intent=an_intent(greenfield=False)).is_greenfield
 
 
 @pytest.mark.parametrize(
-    ("world", "serves"),
+    ("snapshot", "serves"),
     [
-        (a_bound_world(), True),
-        (a_bound_world(last_applied=None), False),
-        (a_bound_world(secret=CHANGED), False),
-        (a_bound_world(config_map=ABSENT), False),
+        (a_bound_snapshot(), True),
+        (a_bound_snapshot(last_applied=None), False),
+        (a_bound_snapshot(secret=CHANGED), False),
+        (a_bound_snapshot(config_map=ABSENT), False),
     ],
 )
-def test_a_claim_serves_while_secret_and_config_map_are_in_place(world: Snapshot, *, serves: bool) -> None:
-    assert world.is_serving is serves
+def test_a_claim_serves_while_secret_and_config_map_are_in_place(snapshot: Snapshot, *, serves: bool) -> None:
+    assert snapshot.is_serving is serves

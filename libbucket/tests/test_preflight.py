@@ -1,4 +1,4 @@
-"""What is read before the start, and how little of it."""
+"""Requests of the checks before the start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class FakeApi(KubeClient):
-    """Allows every list, and notes what was asked for."""
+    """Allows every list, and records the requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Mapping[str, str] | None, str]] = []

@@ -37,7 +37,7 @@ def test_a_user_id_has_a_form_that_every_store_can_take(namespace: str, name: st
     assert re.fullmatch("[a-z][a-z0-9-]{0,63}", user_id(namespace, name))
 
 
-def test_a_user_id_that_is_recorded_stays_whatever_its_form() -> None:
+def test_a_recorded_user_id_never_changes() -> None:
     claim = Claim(namespace="shop", name="photos", uid="uid-1")
     recorded = replace(builders.intent(builders.options()), user_id="photos-x7d2p")
     assert MemoryProvisioner().generate_user_id(claim, recorded) == "photos-x7d2p"
@@ -45,7 +45,7 @@ def test_a_user_id_that_is_recorded_stays_whatever_its_form() -> None:
 
 
 @pytest.mark.parametrize("verb", ["provision", "delete", "grant", "revoke"])
-def test_a_provisioner_without_one_of_the_verbs_cannot_be_made(verb: str) -> None:
+def test_a_provisioner_without_one_of_the_verbs_cannot_be_created(verb: str) -> None:
     three = {name: lambda *_: None for name in {"provision", "delete", "grant", "revoke"} - {verb}}
     with pytest.raises(TypeError, match=verb):
         type("Unfinished", (Provisioner,), three)()

@@ -31,6 +31,6 @@ def test_a_part_of_one_is_rounded_up(written: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("written", ["", " ", "many", "10GB", "-1", "-1Gi", "NaN", "Infinity", "1Gi;", "{}"])
-def test_what_is_no_quantity_is_refused(written: str) -> None:
+def test_an_invalid_quantity_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_quantity(written)

@@ -1,4 +1,4 @@
-"""The work queue, on a clock that only the tests move."""
+"""The work queue, on a clock that only the tests advance."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_key_that_is_added_many_times_waits_once(queue: WorkQueue) -> None:
     assert taken(queue) == ["shop/a"]
 
 
-def test_a_key_that_is_added_while_it_is_worked_on_comes_again_afterwards(queue: WorkQueue) -> None:
+def test_a_key_added_while_a_worker_has_it_is_requeued_afterwards(queue: WorkQueue) -> None:
     queue.add("shop/a")
     assert queue.get() == "shop/a"
     queue.add("shop/a")
@@ -86,7 +86,7 @@ def test_a_key_that_is_added_while_it_is_worked_on_comes_again_afterwards(queue:
     assert taken(queue) == ["shop/a"]
 
 
-def test_a_key_that_comes_again_anyway_is_not_delayed_as_well(queue: WorkQueue, clock: Clock) -> None:
+def test_a_key_that_is_requeued_is_not_delayed_as_well(queue: WorkQueue, clock: Clock) -> None:
     queue.add("shop/a")
     queue.get()
     queue.add("shop/a")
@@ -99,7 +99,7 @@ def test_a_key_that_comes_again_anyway_is_not_delayed_as_well(queue: WorkQueue, 
     assert taken(queue) == []
 
 
-def test_a_key_that_is_done_and_was_not_added_again_does_not_come_again(queue: WorkQueue) -> None:
+def test_a_finished_key_is_not_requeued(queue: WorkQueue) -> None:
     queue.add("shop/a")
     queue.get()
     queue.done("shop/a")
@@ -108,7 +108,7 @@ def test_a_key_that_is_done_and_was_not_added_again_does_not_come_again(queue: W
     assert queue.state() == QueueState(ready=0, delayed=0, working=0, longest_wait=0.0)
 
 
-def test_a_delayed_key_comes_when_its_time_has_come(queue: WorkQueue, clock: Clock) -> None:
+def test_a_delayed_key_is_ready_at_its_time(queue: WorkQueue, clock: Clock) -> None:
     queue.add_after("shop/a", 10)
 
     clock.now += 9.9
@@ -185,7 +185,7 @@ def test_failures_in_a_row_are_backed_off_from_further_and_further(queue: WorkQu
     assert queue.failures("shop/a") == 4
 
 
-def test_a_key_that_failed_comes_again_after_the_back_off(queue: WorkQueue, clock: Clock) -> None:
+def test_a_failed_key_is_requeued_after_the_back_off(queue: WorkQueue, clock: Clock) -> None:
     queue.add("shop/a")
     queue.get()
     delay = queue.retry("shop/a", Backoff(base=2.0, ceiling=60.0))
@@ -196,7 +196,7 @@ def test_a_key_that_failed_comes_again_after_the_back_off(queue: WorkQueue, cloc
     assert taken(queue) == ["shop/a"]
 
 
-def test_a_failure_waits_at_least_as_long_as_somebody_asked(queue: WorkQueue) -> None:
+def test_a_failure_waits_at_least_for_retry_after(queue: WorkQueue) -> None:
     backoff = Backoff(base=1.0, ceiling=60.0)
 
     assert queue.retry("shop/a", backoff, at_least=30.0) == 30.0
@@ -227,7 +227,7 @@ def test_an_edit_comes_at_once_in_spite_of_a_long_back_off(queue: WorkQueue) -> 
     assert taken(queue) == ["shop/a"]
 
 
-def test_the_state_tells_what_waits_and_for_how_long(queue: WorkQueue, clock: Clock) -> None:
+def test_the_state_counts_keys_and_the_longest_wait(queue: WorkQueue, clock: Clock) -> None:
     queue.add("shop/a")
     queue.get()
     queue.add("shop/b")
@@ -256,7 +256,7 @@ def test_closing_wakes_every_worker_that_waits() -> None:
     assert answers == [None, None, None]
 
 
-def test_a_closed_queue_gives_nothing_out(queue: WorkQueue) -> None:
+def test_a_closed_queue_returns_no_key(queue: WorkQueue) -> None:
     queue.add("shop/a")
     queue.close()
 
@@ -382,7 +382,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.state().working == len(self.working)
 
     def teardown(self) -> None:
-        """In the end everything that was asked for comes."""
+        """Every key is taken in the end."""
         for key in sorted(self.working):
             self.queue.done(key)
         self.clock.now += 100

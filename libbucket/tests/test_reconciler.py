@@ -1,4 +1,4 @@
-"""The real reconciler on a fake API server and a store in memory: what a failure means for its claim and for others."""
+"""The real reconciler on a fake API server and a store in memory: effects of failures on claims."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def everything(failure: Failure) -> Callable[[Request], Failure | None]:
 
 
 class Away(MemoryProvisioner):
-    """A store that can be made to fail, before or after something was sent."""
+    """A store that fails before or after a request was sent."""
 
     def __init__(self, services: Services) -> None:
         super().__init__(services, hook=self._fail)
@@ -96,10 +96,10 @@ def identities(core: Core) -> int:
 def test_a_quantity_that_takes_minutes_to_write_out_is_an_invalid_config(size: str) -> None:
     core = Core()
     poisoned = core.create_claim("poisoned", bucketName="poisoned-1", additionalConfig={"maxObjects": size})
-    neighbour = core.create_claim("photos", namespace="other")
+    other = core.create_claim("photos", namespace="other")
     assert core.reconcile(poisoned).result == Reason.INVALID_CONFIG
     assert "additionalConfig" in core.condition(poisoned)["message"]
-    assert core.reconcile(neighbour).result == Result.BOUND
+    assert core.reconcile(other).result == Result.BOUND
 
 
 def test_a_value_that_is_too_long_is_an_invalid_config_that_names_its_key() -> None:
@@ -135,9 +135,7 @@ def test_thousands_of_keys_are_an_invalid_config() -> None:
     ],
     ids=lambda failure: f"{failure.code}-{failure.message[:20]}",
 )
-def test_what_the_api_server_refuses_for_one_namespace_is_said_on_its_claims_and_concerns_no_other(
-    plural: str, failure: Failure
-) -> None:
+def test_a_refusal_in_one_namespace_is_reported_on_its_claims_only(plural: str, failure: Failure) -> None:
     core = Core()
     bad = [core.create_claim(name, namespace="bad") for name in ("one", "two")]
     good = [core.create_claim(f"claim-{number}", namespace="good") for number in range(5)]
@@ -180,7 +178,7 @@ def test_credentials_that_are_in_no_secret_are_dropped_when_leadership_is_lost()
     assert keys_of(core, key)["AWS_ACCESS_KEY_ID"] not in issued
 
 
-def test_a_status_that_cannot_be_written_is_told_by_an_event_once() -> None:
+def test_a_refused_status_is_reported_by_one_event() -> None:
     core = Core()
     key = core.create_claim("photos")
     core.client.on_request = writes_to("objectbucketclaims", "shop", dead_webhook())
@@ -251,7 +249,7 @@ def test_a_claim_that_may_have_reached_its_store_waits_for_it() -> None:
 
 
 @pytest.mark.parametrize("error", [AccessDenied("wrong password"), StoreUnavailable("no answer in time")])
-def test_a_class_that_was_made_again_right_is_used_where_the_recorded_parameters_never_worked(
+def test_a_recreated_class_is_used_if_the_recorded_parameters_never_worked(
     error: ProvisionerError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     core, store = away()
@@ -269,7 +267,7 @@ def test_a_class_that_was_made_again_right_is_used_where_the_recorded_parameters
     assert any("never worked" in event["message"] for event in core.client.events)
 
 
-def test_a_class_that_was_made_again_is_not_used_where_the_recorded_parameters_have_worked() -> None:
+def test_a_recreated_class_is_not_used_if_the_recorded_parameters_worked() -> None:
     core, store = away()
     store.of_host = "first.invalid"
     core.request("DELETE", class_path("buckets"))
@@ -368,7 +366,7 @@ def test_finalizers_that_others_add_during_a_deletion_are_kept(finalizer: str) -
     assert left["metadata"]["finalizers"] == [finalizer]
 
 
-def test_a_status_of_released_never_reaches_the_object_bucket_of_a_neighbour() -> None:
+def test_the_phase_released_is_never_written_to_another_claims_object_bucket() -> None:
     core = Core()
     victim = core.create_claim("c", namespace="a-b", bucketName="victim")
     core.reconcile(victim)
@@ -377,22 +375,22 @@ def test_a_status_of_released_never_reaches_the_object_bucket_of_a_neighbour() -
     core.request("PATCH", bucket_path("obc-a-b-c"), {"metadata": {"finalizers": None}})
     core.request("DELETE", bucket_path("obc-a-b-c"))
     core.sync()
-    neighbour = core.create_claim("b-c", namespace="a", bucketName="neighbour")
-    core.reconcile(neighbour)
-    assert core.claim(neighbour)["spec"]["objectBucketName"] == "obc-a-b-c"
+    other = core.create_claim("b-c", namespace="a", bucketName="other")
+    core.reconcile(other)
+    assert core.claim(other)["spec"]["objectBucketName"] == "obc-a-b-c"
     core.delete_claim(victim)
     core.caches.buckets.discard(core.caches.buckets.get("obc-a-b-c"))  # type: ignore[arg-type]
     core.caches.buckets._removed.clear()
     core.caches.buckets.observe(stale)  # a replica whose watch went silent before all this
     core.reconciler.reconcile(victim)
-    assert "neighbour" in core.store.buckets
-    assert core.phase(neighbour) == "Bound"
+    assert "other" in core.store.buckets
+    assert core.phase(other) == "Bound"
     found = core.find(bucket_path("obc-a-b-c"))
     assert found is not None
     assert found["status"]["phase"] == "Bound"
 
 
-# A finalizer that was torn off ---------------------------------------------------------------------------------------
+# Finalizers removed by force  ---------------------------------------------------------------------------------------
 
 
 def tear_off(core: Core, key: str) -> None:
@@ -516,7 +514,7 @@ def test_claims_that_are_held_back_by_an_open_circuit_are_written_once() -> None
     assert len(statuses) <= len(keys)
 
 
-def test_a_deleted_claim_leaves_nothing_in_memory() -> None:
+def test_a_deleted_claim_is_dropped_from_memory() -> None:
     core = Core()
     for number in range(50):
         key = core.create_claim(f"claim-{number}", bucketName=f"bucket-{number}")
@@ -529,7 +527,7 @@ def test_a_deleted_claim_leaves_nothing_in_memory() -> None:
     assert reconciler._reporter._events._left == {}
 
 
-def test_after_a_deletion_nothing_more_is_asked_or_said() -> None:
+def test_after_a_deletion_no_further_requests_are_made() -> None:
     core = Core()
     key = core.create_claim("photos")
     core.reconcile(key)
@@ -552,7 +550,7 @@ def test_a_purge_that_waits_is_requeued_at_its_time() -> None:
     assert core.reconcile(key).requeue_after == pytest.approx(3600)
 
 
-def test_an_object_bucket_that_cannot_be_read_is_in_nobodys_way() -> None:
+def test_an_undecodable_object_bucket_blocks_no_claim() -> None:
     core = Core()
     body = {"metadata": {"name": "obc-shop-photos"}, "spec": {"endpoint": {"bucketPort": "not a number"}}}
     collection = bucket_path("x").rpartition("/")[0]
@@ -570,7 +568,7 @@ def test_an_object_bucket_that_cannot_be_read_is_in_nobodys_way() -> None:
     assert len(names) == 2
 
 
-def test_a_claim_that_was_made_again_does_not_get_the_failure_of_the_earlier_one() -> None:
+def test_a_recreated_claim_does_not_get_the_failure_of_the_earlier_one() -> None:
     core, store = away()
     key = core.create_claim("photos")
 

@@ -1,4 +1,4 @@
-"""When a key is requeued, who is told of changes, and what a standby keeps."""
+"""Requeue policy, routing of events, and standbys."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def with_record(bucket: ObjectBucketObject, version: str, **notes: bool) -> Obje
     return msgspec.structs.replace(bucket, metadata=metadata)
 
 
-def test_what_a_call_to_the_store_notes_does_not_wake_the_claim_that_backs_off() -> None:
+def test_flags_of_a_call_in_the_intent_do_not_requeue_the_claim() -> None:
     core, (queue, _) = Core(), a_queue()
     router = a_router(core, queue, leads=True)
     key = core.create_claim("photos", bucketName="photos")

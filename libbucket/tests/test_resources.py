@@ -1,4 +1,4 @@
-"""Where objects live: whatever a name holds, it stays one name in the path."""
+"""Paths of objects: names are quoted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def test_an_object_is_under_its_collection() -> None:
 
 
 @pytest.mark.parametrize("name", ["../../../../api/v1/namespaces/shop/secrets/forged", "x/status", "x?watch=1", "x#y"])
-def test_a_name_that_somebody_wrote_does_not_lead_elsewhere(name: str) -> None:
+def test_a_name_is_quoted_in_the_path(name: str) -> None:
     end = BUCKETS.path(name).removeprefix(BUCKETS.path() + "/")
     assert not set(end) & set("/?#")

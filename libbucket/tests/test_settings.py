@@ -1,4 +1,4 @@
-"""From text to value, one setting at a time."""
+"""Parsers of single settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> Non
 
 
 @pytest.mark.parametrize("text", ["8080", "host", "host:", "host:x", "host:65536", "host:-1", "::1:8080", "host:٣"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be HOST:PORT"):
         settings.parse_address(text)
 
@@ -44,7 +44,7 @@ def test_a_duration_is_spelled_as_in_go(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "30", "m", "1 h", "-30m", "0", "10ms", "1e400s", "9" * 400 + "h"])
-def test_what_is_no_useful_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         settings.parse_duration(text)
 
@@ -55,18 +55,18 @@ def test_workers_are_counted(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "257", "-1", "1.5", "", "³", "9" * 5000])
-def test_what_is_no_number_of_workers_is_refused(text: str) -> None:
+def test_an_invalid_number_of_workers_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         settings.parse_count(text)
 
 
 @pytest.mark.parametrize("text", ["aws", "example.com/bucket", "example.com/Bucket_1"])
-def test_a_provisioner_name_is_one_that_a_class_can_hold(text: str) -> None:
+def test_a_valid_provisioner_name_is_accepted(text: str) -> None:
     assert settings.parse_provisioner_name(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "a b", "/bucket", "bucket/", "a\n"])
-def test_what_no_class_can_hold_is_refused(text: str) -> None:
+def test_an_invalid_provisioner_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a provisioner name"):
         settings.parse_provisioner_name(text)
 

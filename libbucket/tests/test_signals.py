@@ -1,4 +1,4 @@
-"""Signals as something to wait for, in this very process."""
+"""Waiting for signals in the main thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from libbucket._run.signals import Interrupted, caught_signals
 
 
-def test_work_without_a_signal_gives_its_result() -> None:
+def test_work_without_a_signal_returns_its_result() -> None:
     with caught_signals() as signals:
         assert signals.run(lambda: 42) == 42
 
@@ -24,7 +24,7 @@ def test_an_error_of_the_work_comes_out_where_it_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_waiting_for_work_that_does_not_end(number: signal.Signals) -> None:
+def test_a_signal_interrupts_the_wait_for_work(number: signal.Signals) -> None:
     never = threading.Event()
     with caught_signals() as signals:
         signal.raise_signal(number)
@@ -33,7 +33,7 @@ def test_a_signal_ends_the_waiting_for_work_that_does_not_end(number: signal.Sig
     never.set()
 
 
-def test_the_second_signal_ends_the_waiting_for_the_end() -> None:
+def test_a_second_signal_interrupts_the_shutdown() -> None:
     never = threading.Event()
     with caught_signals() as signals:
         signal.raise_signal(signal.SIGTERM)

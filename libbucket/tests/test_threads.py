@@ -1,4 +1,4 @@
-"""Long-lived threads: an exception is survived, and a death is noticed."""
+"""Long-lived threads: restarts after exceptions, and detection of dead ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SECONDS = 10.0
 
 
 class NoPause(Random):
-    """Jitter that takes the whole back-off off, as far as it may."""
+    """Jitter with the shortest delays."""
 
     def random(self) -> float:
         return 1.0
 
 
 class Flaky:
-    """Work that raises some times, and then goes on until it is told to end."""
+    """Work that raises a number of times, and then runs until it is stopped."""
 
     def __init__(self, *errors: BaseException) -> None:
         self._errors = list(errors)
@@ -61,7 +61,7 @@ def test_a_thread_whose_work_is_done_has_not_died() -> None:
     assert threads.not_alive() == ""
 
 
-def test_nothing_is_begun_again_after_a_stop() -> None:
+def test_threads_are_not_restarted_after_a_stop() -> None:
     threads, work = Threads(), Flaky(ValueError(), ValueError())
     threads.stop()
     threads.start(work, "crds")

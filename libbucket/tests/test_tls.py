@@ -1,4 +1,4 @@
-"""An authority that is configured is trusted as given; chain and host name are verified all the same."""
+"""TLS contexts: configured authorities, chain and host name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class OldAuthority:
-    """As tools made them ten years ago: no key usage, no key identifiers, basic constraints that are not critical."""
+    """As created by old tools: no key usage, no key identifiers, basic constraints that are not critical."""
 
     def __init__(self, name: str = "kubernetes") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())

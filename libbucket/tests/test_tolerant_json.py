@@ -1,4 +1,4 @@
-"""One odd object in an answer does not keep the rest of it from being read."""
+"""One undecodable object in a response does not affect the others."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def nested(depth: int, inner: str = "1") -> str:
         b'{"metadata": {"name": "a", "annotations": {"k": "\\udc00\\ud83d"}}}',
     ],
 )
-def test_an_object_is_read_whatever_is_in_it(odd: bytes) -> None:
+def test_an_object_is_decoded_with_any_content(odd: bytes) -> None:
     assert decode(odd, ObjectBucketClaim).metadata.name == "a"
 
 
-def test_what_is_nested_too_deep_is_null_and_its_siblings_stay() -> None:
+def test_values_nested_too_deep_become_null_and_their_siblings_stay() -> None:
     text = '{"a": ' + nested(MAX_DEPTH + 5) + ', "b": ["]", "\\"", {"c": 1}]}'
     assert json.loads(repair(text.encode())) == {
         "a": json.loads(nested(MAX_DEPTH - 1, "null")),
@@ -43,13 +43,13 @@ def test_what_is_nested_too_deep_is_null_and_its_siblings_stay() -> None:
     }
 
 
-def test_characters_outside_of_the_first_plane_survive_a_repair() -> None:
+def test_characters_outside_of_the_first_plane_are_kept() -> None:
     text = rb'{"metadata": {"name": "\ud83d\ude00 \\ud800 \ud800"}}'
     assert decode(text, Metadata).metadata.name == "\U0001f600 \\ud800 \ufffd"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"metadata": {"na', b"[" * DEEP, b'{"a": ' + b"[" * DEEP, b"\xff"])
-def test_what_is_no_json_stays_an_error(body: bytes) -> None:
+def test_invalid_json_stays_an_error(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(body, Metadata)
 
@@ -63,14 +63,14 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(value=VALUES, ascii_only=st.booleans())
-def test_a_repair_changes_nothing_that_needs_none(value: Any, ascii_only: bool) -> None:
+def test_valid_json_is_unchanged(value: Any, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
     assert json.loads(repair(text.encode(errors="replace"))) == json.loads(text)
 
 
 @settings(deadline=None)
 @given(body=st.binary(max_size=200) | st.text('[]{}",:\\u0d8', max_size=200).map(str.encode))
-def test_a_repair_of_anything_ends_in_a_value_or_a_decode_error(body: bytes) -> None:
+def test_any_input_ends_in_a_value_or_a_decode_error(body: bytes) -> None:
     try:
         decode(body, Metadata)
     except msgspec.DecodeError as error:

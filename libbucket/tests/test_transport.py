@@ -1,4 +1,4 @@
-"""Connections that died without a word: noticed early, and not waited for one after the other."""
+"""Dead connections: detected early, and without one time-out for each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Balancer:
-    """Of API servers, one of which goes away without a word: what was connected to it is never answered again."""
+    """A load balancer of API servers, one of which disappears silently: its connections get no answers."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -75,7 +75,7 @@ def client_of(url: str) -> Iterator[KubeClient]:
 
 
 def ask_together(client: KubeClient, server: Balancer, count: int) -> int:
-    """How many of so many requests at once are answered, each on a connection of its own."""
+    """The number of answered requests, of so many concurrent ones on separate connections."""
     server.together = threading.Barrier(count)  # an answer only once all wait for one: none can share
     answered: list[bytes] = []
 
@@ -129,7 +129,7 @@ def test_a_pool_that_is_closed_under_a_request_is_no_failure(monkeypatch: pytest
         (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 15_000),
     ],
 )
-def test_the_kernel_looks_after_each_connection(
+def test_each_connection_has_keepalive_and_a_user_timeout(
     level: int, option: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not hasattr(socket, option):

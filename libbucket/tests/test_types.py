@@ -19,7 +19,7 @@ def test_a_secret_does_not_print(show: object) -> None:
     assert SECRET in show(SECRET), "the same way of printing shows a plain string"
 
 
-def test_a_secret_does_not_print_inside_what_holds_it() -> None:
+def test_a_secret_is_not_printed_within_other_values() -> None:
     keys = AccessKeys(access_key_id="KEY", secret_access_key=SecretStr(SECRET))
     held = Authentication(access_keys=keys, additional_secret_data={"TOKEN": SecretStr(SECRET)})
     assert SECRET not in repr(builders.options(credentials=held))
@@ -34,11 +34,11 @@ def test_a_secret_is_not_pickled() -> None:
     assert pickle.loads(pickle.dumps("plain")) == "plain"
 
 
-def test_a_secret_is_given_where_it_is_asked_for() -> None:
+def test_reveal_returns_the_secret() -> None:
     assert SecretStr(SECRET).reveal() == SECRET
 
 
-def test_secrets_are_equal_by_what_they_hold_and_never_to_a_plain_string() -> None:
+def test_secrets_are_equal_by_value_and_never_to_a_plain_string() -> None:
     assert SecretStr("a") == SecretStr("a")
     assert len({SecretStr("a"), SecretStr("a"), SecretStr("b")}) == 2
     assert SecretStr("a") != "a"

@@ -1,4 +1,4 @@
-"""The workers: what they take up, and what becomes of a key when something fails."""
+"""The workers: which keys they take, and requeues after failures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from libbucket._circuit_breaker import ProbedCircuitBreaker, Settings
+from libbucket._circuit import Settings
+from libbucket._circuit_breaker import ProbedCircuitBreaker
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._controller.threads import Threads
 from libbucket._controller.workers import Workers
@@ -25,7 +26,7 @@ SECONDS = 10.0
 
 @dataclass
 class FakeReconciler:
-    """Takes down what it is asked; raises some errors first."""
+    """Records its calls; raises given errors first."""
 
     errors: list[Exception] = field(default_factory=list)
     asked: list[tuple[str, Recheck]] = field(default_factory=list)
@@ -40,7 +41,7 @@ class FakeReconciler:
 
 
 class ManyTimesFaster:
-    """A clock on which a back-off of seconds is over at once."""
+    """A clock on which a back-off of seconds ends at once."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -143,7 +143,7 @@ def test_a_bucket_in_minio_and_the_way_back(reader: Reader, cluster: ControlPlan
 
 def test_a_claim_that_is_applied_from_git_never_conflicts_and_never_differs(reader: Reader) -> None:
     (install,) = commands("MinIO")
-    (apply,) = commands("From Git")
+    (apply,) = commands("GitOps")
 
     for line in install:
         if "rollout status" in line:
@@ -156,7 +156,7 @@ def test_a_claim_that_is_applied_from_git_never_conflicts_and_never_differs(read
 
 
 def test_a_claim_of_the_go_provisioner_changes_hands(reader: Reader, cluster: ControlPlane) -> None:
-    (take_over,) = commands("In the place of a Go provisioner")
+    (take_over,) = commands("Migration from a Go provisioner")
     reader.enter("kubectl apply --server-side --filename crds/")
     for name in ("shop", "s3-provisioner"):
         reader.enter(f"kubectl create namespace {name}")
@@ -267,6 +267,6 @@ def test_a_store_takes_ten_lines(section: str) -> None:
 
 def test_no_command_of_these_sections_is_left_out() -> None:
     here = {"MinIO", "AWS S3", "Google Cloud Storage", "Azure Blob Storage", "Several stores in one cluster"}
-    here |= {"Some namespaces only", "Upgrading, and back", "Removing", "From Git", "In the place of a Go provisioner"}
+    here |= {"Some namespaces only", "Upgrading, and back", "Removing", "GitOps", "Migration from a Go provisioner"}
 
     assert {section for section in re.findall(r"(?m)^## (.+)$", PAGE) if commands(section)} == here

@@ -136,7 +136,7 @@ def test_definitions_that_are_there_already_are_named_and_left_alone_where_that_
     other = Release(tools, f"other-{namespace}", release.namespace)
     before = cluster.admin.get(CLAIMS)["metadata"]
 
-    with pytest.raises(Refused, match=r"is there already and is not this release's: set crds.install: false"):
+    with pytest.raises(Refused, match=r"exists already and does not belong to this release: set crds.install: false"):
         other.install()
     other.install(crds={"install": False})
 

@@ -88,12 +88,12 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "extraArgs must not have --workers: set value workers instead",
     ),
     "another port": (a_release(extraArgs=["--bind-address=:9090"]), "extraArgs must not have --bind-address"),
-    "a port of the store that the NetworkPolicy does not let out": (
+    "a port of the store that the NetworkPolicy does not permit": (
         a_release(
             networkPolicy={"enabled": True},
             exampleClass={"create": True, "parameters": {**MINIO_CLASS, "endpoint": "https://minio.minio.svc:9443/"}},
         ),
-        "exampleClass.parameters.endpoint has port 9443, which the NetworkPolicy does not let out",
+        "exampleClass.parameters.endpoint has port 9443, which the NetworkPolicy does not permit",
     ),
     "a class without its store": (
         a_release(exampleClass={"create": True}),

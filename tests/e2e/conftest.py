@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/e2e/support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests/images/support"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools/images"))
-
-from installation import Installation, installed
-
-from choice import find_builder
+from images.builders import find_builder
 from libbucket.testing.controlplane import ControlPlane, control_plane
 from libbucket.testing.fixtures import namespace
 from testkit.cluster.store_environment import STORES, StoreEnvironment
+from testkit.container_images.installation import Installation, installed
+from testkit.repository import CRDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from builders import Builder
+    from images.builders import Builder
     from libbucket.testing.admin import KubeAdmin
     from testkit.cluster.store_environment import Store
 
@@ -31,12 +25,12 @@ __all__ = ["namespace"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "one_store: of all the stores that are chosen, one is enough")
+    config.addinivalue_line("markers", "one_store: one of the chosen stores is enough")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--store", action="append", default=[], choices=sorted(STORES), help="which; all without it")
-    parser.addoption("--claims", type=int, default=20, help="how many are made where memory is measured")
+    parser.addoption("--store", action="append", default=[], choices=sorted(STORES), help="which stores; default: all")
+    parser.addoption("--claims", type=int, default=20, help="how many to create where memory is measured")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,12 +43,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """A control plane of our own, never somebody's cluster: rights are taken away here.
+    """A control plane of our own, never an existing cluster: permissions are removed here.
 
-    The plugin is what OpenShift has on: whoever makes an object that blocks the deletion of another must be allowed to.
+    OpenShift has this plugin: setting blockOwnerDeletion requires permission to set finalizers of the owner.
     """
     capture = request.config.pluginmanager.getplugin("capturemanager")
-    crds, plugins = [Path(__file__).parents[2] / "crds"], ["OwnerReferencesPermissionEnforcement"]
+    crds, plugins = [CRDS], ["OwnerReferencesPermissionEnforcement"]
     with ExitStack() as stack:
         with capture.global_and_fixture_disabled():
             running = stack.enter_context(control_plane(crds=crds, admission_plugins=plugins))
@@ -91,7 +85,7 @@ def installation(cluster: ControlPlane, engine: Builder, store_name: str) -> Ite
 def shop(
     cluster: ControlPlane, namespace: str, store_name: str, store: Store, installation: Installation
 ) -> Iterator[StoreEnvironment]:
-    """Where claims are made, of classes that the installed provisioner serves."""
+    """A namespace for claims, and classes that the installed provisioner serves."""
     made = StoreEnvironment(cluster, namespace, store_name, store)
     made.provisioner_name = installation.provisioner_name
     made.open()

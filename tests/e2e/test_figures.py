@@ -1,8 +1,8 @@
-"""What a container takes, printed and held to the chart: time until it is ready; memory, idle and with claims.
+"""Time until a container is ready, and its memory, idle and with claims: printed, and compared with the chart.
 
     nox -s e2e -- -k figures --claims 1000
 
-measures what docker/README.md shows.
+measures the figures of docker/README.md.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from leftovers import forget_claims
-from pods import wait_until
 from prometheus_client.parser import text_string_to_metric_families
+
+from testkit.container_images.leftovers import forget_claims
+from testkit.container_images.pods import wait_until
 
 if TYPE_CHECKING:
     import pytest
-    from installation import Installation
 
     from testkit.cluster.store_environment import StoreEnvironment
+    from testkit.container_images.installation import Installation
 
 MEBIBYTE = 2**20
 
@@ -33,7 +34,7 @@ def mebibytes(metrics: str) -> float:
     return value(metrics, "process_resident_memory_bytes") / MEBIBYTE
 
 
-def test_a_container_starts_in_time_and_stays_within_the_memory_that_the_chart_asks_for(
+def test_start_time_and_memory_stay_within_what_the_chart_requests(
     shop: StoreEnvironment,
     installation: Installation,
     request: pytest.FixtureRequest,

@@ -1,4 +1,4 @@
-"""Every store's image, run as the chart says, on a real API server: from a claim to its bucket and back."""
+"""The life of a claim with the image of every store, run as the chart says, on a real API server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import pytest
 from libbucket.testing.application import Refused
 
 if TYPE_CHECKING:
-    from installation import Installation
-
     from testkit.cluster.store_environment import StoreEnvironment
+    from testkit.container_images.installation import Installation
 
 
 def holder(installation: Installation) -> str:
-    """Who holds the lease; nobody before the first election, and after one that left in order."""
+    """The holder of the Lease; empty before the first election and after a regular shutdown."""
     lease = installation.cluster.admin.find(installation.lease_path) or {}
     return str(lease.get("spec", {}).get("holderIdentity") or "")
 
@@ -37,7 +36,7 @@ def test_a_claim_is_bound_used_and_deleted(shop: StoreEnvironment, installation:
         pod.stop(installation.grace_seconds)
 
 
-def test_told_to_end_it_gives_the_lease_back_within_the_grace_period(installation: Installation) -> None:
+def test_sigterm_releases_the_lease_within_the_grace_period(installation: Installation) -> None:
     with installation.pod() as pod:
         installation.cluster.admin.wait_for(installation.lease_path, lambda lease: lease is not None, timeout=60)
         assert holder(installation)
@@ -47,7 +46,7 @@ def test_told_to_end_it_gives_the_lease_back_within_the_grace_period(installatio
     assert not holder(installation)
 
 
-def test_when_the_one_that_works_goes_the_other_goes_on(shop: StoreEnvironment, installation: Installation) -> None:
+def test_standby_takes_over_when_the_leader_stops(shop: StoreEnvironment, installation: Installation) -> None:
     storage_class = shop.make_class()
     with installation.pod() as first:
         installation.cluster.admin.wait_for(installation.lease_path, lambda lease: lease is not None, timeout=60)

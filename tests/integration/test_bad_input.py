@@ -314,8 +314,8 @@ def test_config_keys_that_nobody_knows_or_that_are_no_strings_are_warnings(shop:
 
     for part in (
         "spec.additionalConfig.colour is ignored: the key is unknown",
-        "spec.additionalConfig.maxObjects is ignored: this store cannot do it",
-        "spec.additionalConfig.bucketMaxSize is ignored: its value is no string",
+        "spec.additionalConfig.maxObjects is ignored: the store does not support it",
+        "spec.additionalConfig.bucketMaxSize is ignored: its value is not a string",
     ):
         shop.wait_event("photos", "Warning", "UnmanagedConfig", part)
     assert shop.minio.settings(shop.bucket("photos"))["quota"] == 1048576

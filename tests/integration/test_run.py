@@ -204,7 +204,7 @@ def test_a_port_in_use_is_named(control_plane: ControlPlane) -> None:
     with socket.create_server((HOST, 0)) as taken:
         address = f"{HOST}:{taken.getsockname()[1]}"
         said = failure("--kubeconfig", control_plane.kubeconfig, "--bind-address", address)
-    assert f"can't listen on {address} (--bind-address): Address already in use" in said
+    assert f"cannot listen on {address} (--bind-address): Address already in use" in said
 
 
 def test_a_factory_that_fails_is_one_line(control_plane: ControlPlane) -> None:

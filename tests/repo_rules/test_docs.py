@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 PAGES = [
     *("writing-a-provisioner.md", "deploying.md", "operating.md", "reliability.md", "stores.md"),
-    *("testing.md", "releasing.md", "decisions", "glossary.md"),
+    *("testing.md", "releasing.md", "decisions", "glossary.md", "architecture.md"),
 ]
 WORKFLOW = re.compile(r"\.\./\.\./actions/(workflows/[\w-]+\.yml)(/badge\.svg)?")
 """A workflow's page or badge, relative to a file at the top of the repository as GitHub shows it."""
@@ -92,6 +93,14 @@ def test_the_install_commands_of_the_readme_are_those_that_tests_run(root: Path)
 
     assert len(entered) == 3
     assert [command for command in entered if f"$ {command}" not in tested] == []
+
+
+def test_the_picture_of_the_dashboard_has_every_panel(root: Path) -> None:
+    panels = json.loads((root / "charts/libbucket/files/dashboard.json").read_text())["panels"]
+    picture = (root / "docs/dashboard.svg").read_text()
+
+    assert len(panels) > 10
+    assert [panel["title"] for panel in panels if f">{panel['title']}" not in picture] == []
 
 
 def test_every_package_is_in_the_table_of_the_readme(root: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import Package
 
 # Written so that this file doesn't break its own rules.
@@ -28,6 +27,43 @@ RETIRED = {
     r"(?i)\b(gate|lane|town)s?\b": "circuit breaker, concurrency limit, environment",
 }
 """Words that the source no longer uses, and the standard terms of docs/glossary.md that it uses for them."""
+RETIRED_IN_CORE = {
+    r"\b([Ss]ome|[Aa]ny|[Ee]very|[Nn]o)(body|one)\b": "another controller, tenants, no replica, ...",
+    r"(?i)\btwins?\b": "copy, duplicate, control",
+    r"(?i)\bstands? in for\b|\bstand-ins?\b": "fake, emulator, temporary copy",
+    r"(?i)\bpromise(s|d)?\b": "guarantee, invariant",
+    r"(?i)\blets? go\b": "remove the finalizer",
+    r"(?i)\b(troubles?|deeds?|fate)\b": "failure, write, verdict",
+    r"(?i)\b(neighbours?|strangers?)\b": "another tenant, another provisioner",
+    r"(?i)\b(unasked|undone)\b": "store_never_called, cancelled",
+    r"(?i)\bgiv(en|es?) back\b|\bhad back\b": "released, reclaimed",
+    r"(?i)\b(cut|torn) off\b": "interrupted, removed by force",
+    r"(?i)\bworlds?\b": "snapshot",
+    r"(?i)\bstamp(s|ed)?\b(?! = )": "ownership tags",
+    r"(?i)\ba look\b|\blooks? (again|at|first|for)\b": "drift check, requeue, reconcile",
+    r"(?i)\bits time (comes|has)\b": "due",
+    r"(?i)\b(arena|crew|teeth|voice|weather)s?\b": "standard terms",
+    r"(?i)(?<!def )\bfences?\b(?!_)": "leadership check, fencing",
+}
+"""The same for the core, without its test support."""
+CORE = Path("libbucket/src/libbucket")
+RETIRED_IN_TEXT = {
+    r"somebody|whoever": "a person, an administrator, anyone who",
+    r"by hand|behind our back": "manually, out of band",
+    r"mend(s|ed)?|store's side|gone through|c[oa]mes? again": "fix, full reconciliation, requeued",
+    r"(gate|lane|town)s?|crew|arena|weather|ledger": "circuit breaker, concurrency limit, environment",
+    r"twins?|stands? in|stand-ins?|(a|our|the|test) doubles?": "control, duplicate, fake, emulator",
+    r"worlds?|neighbours?|strangers?|deeds?|fates?|teeth": "snapshot, tenant, application, operation, mutation test",
+    r"let(s|ting)? go": "remove the finalizer, delete",
+    r"promise[sd]?": "guarantee, invariant",
+    r"(a|the|each|every|one|our|regular|second) looks?|looked at|looks? again": "drift check, reconcile, requeue",
+    r"stamp(s|ed)?": "ownership tags",
+    r"rights": "permissions",
+    r"abilit(y|ies)": "optional interface, capability",
+    r"troubles?": "failure",
+    r"tried again|made (again|anew)|written again": "retried, recreated",
+}
+"""The same for prose: pages, news fragments, comments and messages of the chart."""
 STORES = (
     *("minio", "boto", "google", "azure", "gcs", "s3_client", "ceph", "rook"),
     *("amazon", "azurite", "gcp", "ministack", "moto", "noobaa"),
@@ -36,17 +72,70 @@ MODULES = ("__main__", "client", "errors", "identity", "parameters", "policy", "
 """The modules that every provisioner package has."""
 
 
-@pytest.mark.parametrize("word", RETIRED)
-def test_the_source_uses_standard_terms(word: str, texts: dict[Path, str]) -> None:
-    pattern = re.compile(word)
-    found = [
-        f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {RETIRED[word]}"
+def _uses(word: str, instead: str, texts: dict[Path, str]) -> list[str]:
+    return [
+        f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {instead}"
         for path, text in texts.items()
-        if "src" in path.parts and path.parts[0] != "testkit"
-        for match in pattern.finditer(text)
+        for match in re.finditer(word, text)
     ]
 
-    assert found == []
+
+@pytest.mark.parametrize("word", RETIRED)
+def test_the_source_uses_standard_terms(word: str, texts: dict[Path, str]) -> None:
+    source = {path: text for path, text in texts.items() if "src" in path.parts and path.parts[0] != "testkit"}
+
+    assert _uses(word, RETIRED[word], source) == []
+
+
+@pytest.mark.parametrize("word", RETIRED_IN_CORE)
+def test_the_core_uses_standard_terms(word: str, texts: dict[Path, str]) -> None:
+    inside = {path: text for path, text in texts.items() if path.is_relative_to(CORE)}
+    core = {path: text for path, text in inside.items() if not path.is_relative_to(CORE / "testing")}
+
+    assert len(core) > 50
+    assert _uses(word, RETIRED_IN_CORE[word], core) == []
+
+
+def is_prose(path: Path) -> bool:
+    """Whether people read a file as text: a page, a news fragment, a part of the chart, a template of GitHub."""
+    if path.suffix == ".md":
+        return path.name not in {"CODE_OF_CONDUCT.md", "CHANGELOG.md"}
+    return path.parts[0] in {".github", "charts", "crds", "examples"} and path.suffix in {
+        ".yaml",
+        ".yml",
+        ".tpl",
+        ".txt",
+    }
+
+
+def prose(text: str) -> str:
+    """A text without what it quotes: blocks of code, code in a line, targets of links. Lines keep their numbers."""
+    for quoted in (r"(?ms)^ *```.*?^ *```$", r"`[^`]*`", r"\]\([^)]*\)"):
+        text = re.sub(quoted, lambda found: "\n" * found[0].count("\n"), text)
+    return text
+
+
+def retired(text: str) -> list[str]:
+    """The retired words of a text, each with its line and the standard terms."""
+    shown = prose(text)
+    return [
+        f"line {shown.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {terms}"
+        for words, terms in RETIRED_IN_TEXT.items()
+        for match in re.finditer(rf"(?i)(?<![\w-])({words})(?![\w-])", shown)
+    ]
+
+
+def test_prose_uses_standard_terms(texts: dict[Path, str]) -> None:
+    found = {path: retired(text) for path, text in texts.items() if is_prose(path)}
+
+    assert {path: words for path, words in found.items() if words} == {}
+    assert len(found) > 100
+
+
+def test_a_retired_word_is_found_and_code_is_left_alone() -> None:
+    text = "A bucket's stamp.\n\n```console\n$ by hand\n```\n`stamp()` and a timestamp.\nIts look is a look at it."
+
+    assert [each.partition(": write")[0] for each in retired(text)] == ["line 7: 'a look'", "line 1: 'stamp'"]
 
 
 @pytest.mark.parametrize("what", UNWANTED)
@@ -132,6 +221,13 @@ def test_news_fragments_are_named_as_towncrier_wants_them(package: Package) -> N
     fragments = [path.name for path in (package.directory / "changes").iterdir() if path.name != ".gitignore"]
 
     assert [name for name in fragments if not re.fullmatch(rf"(\d+|\+[a-z0-9-]+)\.({kinds})\.md", name)] == []
+
+
+def test_news_fragments_begin_in_the_past_tense(package: Package) -> None:
+    fragments = {path.name: path.read_text() for path in (package.directory / "changes").glob("*.md")}
+    first = {name: text.partition(". ")[0] for name, text in fragments.items()}
+
+    assert [name for name, sentence in first.items() if not re.search(r"\b(\w+ed|was|were|became)\b", sentence)] == []
 
 
 def test_every_pin_has_a_hash(texts: dict[Path, str]) -> None:

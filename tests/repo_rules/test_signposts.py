@@ -1,4 +1,4 @@
-"""What leads a newcomer through the repository is true: the glossary, the map, the files that a new store touches."""
+"""Signposts of the repository are true: the glossary, the map, the shared files that a new store touches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CORE = "libbucket/src/libbucket"
-GENERATED = ("requirements/dev.txt", "requirements/test.txt")
+OF_STORES = ("deploy", "docs", "examples", "packages", "requirements")
+"""Folders with files for single stores, generated files, and pages that may name all stores in passing."""
+BRANDS = {"aws-s3": "aws", "gcs": "gcs|google"}
+"""Of stores whose name is not that of their package."""
 
 
 def modules_in_glossary(text: str) -> list[str]:
@@ -54,11 +57,16 @@ def first_column(text: str) -> list[str]:
     return re.findall(r"(?m)^ *\| `([^`]+)` \|", text)
 
 
+def names_of(store: str) -> re.Pattern[str]:
+    """How files name a store: by its package, or by its brand."""
+    return re.compile(rf"(?i)(?<![a-z])({BRANDS.get(store, store)})")
+
+
 def name_all(stores: list[str], texts: Mapping[Path, str]) -> set[str]:
     """The shared files that name every store: a new store has to be added to each of them."""
-    words = [re.compile(rf"(?i)(?<![a-z]){store.replace('-', '[-_]')}") for store in stores]
-    shared = {path: text for path, text in texts.items() if path.parts[0] != "packages"}
-    return {str(path) for path, text in shared.items() if all(word.search(text) for word in words)} - {*GENERATED}
+    words = [names_of(store) for store in stores]
+    shared = {path: text for path, text in texts.items() if path.parts[0] not in OF_STORES}
+    return {str(path) for path, text in shared.items() if all(word.search(text) for word in words)}
 
 
 def test_the_map_has_every_folder(root: Path, texts: dict[Path, str]) -> None:
@@ -68,6 +76,7 @@ def test_the_map_has_every_folder(root: Path, texts: dict[Path, str]) -> None:
         "/".join(path.parts[:2]) + "/" for path in texts if path.parts[0] in {"tests", "tools"} and path.parts[2:]
     }
 
+    assert sorted({*mapped}) == sorted(mapped)
     assert sorted((tops | nested) - {*mapped}) == []
     assert missing([name for name in mapped if "<" not in name], root) == []
 
@@ -77,6 +86,9 @@ def test_add_a_store_names_every_shared_file(root: Path, texts: dict[Path, str])
     listed = first_column(section((root / "CONTRIBUTING.md").read_text(), "Add a store"))
 
     assert sorted(name_all(stores, texts) - {*listed}) == []
+    words = [names_of(store) for store in stores]
+    texts_listed = [(name, texts[Path(name)]) for name in listed if "<" not in name]
+    assert [name for name, text in texts_listed if not any(word.search(text) for word in words)] == []
     for store in stores:
         names = [name.replace("<store>", store) for name in listed]
         modules = [name.replace(store, store.replace("-", "_")) if name.endswith(".py") else name for name in names]
@@ -85,8 +97,9 @@ def test_add_a_store_names_every_shared_file(root: Path, texts: dict[Path, str])
 
 def test_a_file_that_names_every_store_is_found_and_one_that_names_some_is_not() -> None:
     texts = {Path("a.py"): "AWS_S3 minio", Path("b.py"): "minio", Path("packages/minio/c.py"): "aws-s3, minio"}
+    texts |= {Path("docs/d.md"): "aws-s3, minio", Path("e.yml"): "MinIO, AWS"}
 
-    assert name_all(["aws-s3", "minio"], texts) == {"a.py"}
+    assert name_all(["aws-s3", "minio"], texts) == {"a.py", "e.yml"}
 
 
 def test_add_a_store_names_the_modules_of_a_package(root: Path) -> None:

@@ -16,18 +16,19 @@ from .test_runner import INSTALL, declared_sessions
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
-SESSION = r"\.venv/bin/nox -s (?P<session>[a-z]+)( -- [^;&|`]*)?"
-BUILDS_IMAGES = {"image", "e2e", "release", "lock"}  # `lock -- --upgrade` pins the base of the images
+SESSION = r'\.venv/bin/nox -s "?(?P<session>[a-z]+)(\([^;&|`]*\)")?( -- [^;&|`]*)?'
 AUDIT = r"\.venv/bin/pip-audit [^;&|`]*"
 SCANNER = INSTALL.replace("nox.txt", "audit.txt")
 PATCH = "git diff --output=upgrade.patch"
 OPENS_A_PULL_REQUEST = r"if \[ ! -s upgrade/upgrade\.patch \].*gh auth setup-git.*"
 SIGNS_OR_PUBLISHES = r"(cosign (sign|sign-blob|login)|gh release create) [^;&|`]*"
 PUSHES_THE_IMAGE = r'name=.*\n *skopeo copy .*\n(.*\n)?(echo .* >> "\$GITHUB_OUTPUT"\n?)*'
-# What a machine has to have, as docker/README.md says.
-PROGRAMS = "sudo apt-get update -qq && sudo apt-get install -qq --yes mmdebstrap debian-archive-keyring"
+REPORTS_COVERAGE = '.nox/coverage/bin/coverage report --format=markdown >> "$GITHUB_STEP_SUMMARY"'
+COLLECTS_THE_IMAGE = 'mv ".nox/.cache/images/${GITHUB_REF_NAME%-v*}"/* dist/'
+CHECKSUMS = "sha256sum -- * > SHA256SUMS"
 MAY_RUN = [r"\.ci/run", SESSION, AUDIT, SIGNS_OR_PUBLISHES, PUSHES_THE_IMAGE, f"(?s:{OPENS_A_PULL_REQUEST})"]
-MAY_RUN += [re.escape(command) for command in (PROGRAMS, INSTALL, SCANNER, PATCH)]
+MAY_RUN += [re.escape(command) for command in (INSTALL, SCANNER, PATCH)]
+MAY_RUN += [re.escape(command) for command in (REPORTS_COVERAGE, COLLECTS_THE_IMAGE, CHECKSUMS)]
 HOURS = "resilience"  # the one job that runs for hours, and only on schedule
 
 
@@ -49,11 +50,6 @@ def may_run(command: str) -> bool:
     return any(re.fullmatch(pattern, command) for pattern in MAY_RUN)
 
 
-def builds_images(command: str) -> bool:
-    session = re.fullmatch(SESSION, command)
-    return command == ".ci/run" or (session is not None and session["session"] in BUILDS_IMAGES)
-
-
 def programs_of(script: str) -> set[str]:
     """The first words of a script's commands."""
     lines = [line.strip() for line in script.replace("\\\n", " ").splitlines()]
@@ -69,14 +65,6 @@ def test_a_job_runs_sessions_or_signs_and_publishes_and_nothing_else(name: str) 
 @pytest.mark.parametrize("command", ["pytest", "make all", ".venv/bin/nox -s lint; rm -r /", "pip install twine"])
 def test_other_commands_are_noticed(command: str) -> None:
     assert not may_run(command)
-
-
-@pytest.mark.parametrize("name", jobs())
-def test_a_job_that_may_build_images_has_what_their_base_is_made_with(name: str) -> None:
-    run = commands(jobs()[name])
-    builds = [number for number, command in enumerate(run) if builds_images(command)]
-
-    assert all(PROGRAMS in run[:number] for number in builds)
 
 
 def test_every_session_that_a_job_runs_is_there() -> None:
@@ -133,11 +121,11 @@ def test_pull_requests_run_the_quick_workflow_and_no_other() -> None:
     assert all(job["timeout-minutes"] <= 15 for job in workflow("quick")["jobs"].values())
 
 
-def test_quick_runs_lint_types_unit_tests_and_wheels() -> None:
+def test_quick_runs_lint_types_unit_tests_coverage_and_wheels() -> None:
     run = [command for job in workflow("quick")["jobs"].values() for command in commands(job)]
 
     assert {match["session"] for match in (re.fullmatch(SESSION, command) for command in run) if match} == {
-        *("lint", "types", "tests", "build")
+        *("lint", "types", "tests", "coverage", "build")
     }
 
 
@@ -161,10 +149,23 @@ def test_thorough_runs_everything_on_main_and_every_week() -> None:
     assert workflow("thorough")["jobs"][HOURS]["if"] == "${{ github.event_name == 'schedule' }}"
 
 
+def test_thorough_runs_on_the_kubernetes_versions_that_the_readme_names() -> None:
+    job = workflow("thorough")["jobs"]["kubernetes"]
+    modules = ROOT / "libbucket/src/libbucket/testing/controlplane", *ROOT.glob("tests/integration/kubernetes-*")
+    versions = [re.search(r"k8s\.io/kubernetes v(1\.\d+)", (each / "go.mod").read_text()) for each in modules]
+    newest, *others = [match[1] for match in versions if match]
+    readme = (ROOT / "README.md").read_text()
+
+    assert job["env"] == {"LIBBUCKET_KUBERNETES_MODULE": "tests/integration/kubernetes-${{ matrix.version }}"}
+    assert job["strategy"]["matrix"]["version"] == others
+    assert ".venv/bin/nox -s integration" in commands(job)
+    assert f"| Kubernetes | tested with {', '.join(others)} and {newest}; " in readme
+
+
 def test_the_update_changes_nothing_but_pins() -> None:
     (script,) = commands(workflow("update")["jobs"]["pull-request"])
 
-    assert re.findall(r"--include='?([\w/.*]+)", script) == ["requirements/*.txt", "docker/debian.txt"]
+    assert re.findall(r"--include='?([\w/.*]+)", script) == ["requirements/*.txt"]
     assert programs_of(script) == {"git", "gh"}
 
 
@@ -175,4 +176,4 @@ def test_nothing_is_published_that_has_not_passed_and_been_signed() -> None:
     assert {name: release[name]["needs"] for name in ("python", "image", "page")} == dict.fromkeys(
         ("python", "image", "page"), "sign"
     )
-    assert commands(release["tests"]) == [PROGRAMS, ".ci/run"]
+    assert commands(release["tests"]) == [".ci/run"]

@@ -1,6 +1,6 @@
-"""The command line of `nox -s release`, and the exit codes.
+"""The command line of `nox -s release`: one commit and one tag on main, made in a temporary worktree, or nothing.
 
-0 done; 1 refused or failed, with one sentence, and nothing changed; 2 wrong usage; 130 interrupted, nothing changed.
+Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 130 interrupted. All but 0 leave main as it was.
 """
 
 from __future__ import annotations
@@ -8,27 +8,29 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from release.artifacts import CHECKSUMS, sbom_name, wheel_name, why_no_image
-from release.decide import Plan, World, decide
-from release.git import MAIN, Git
-from release.packages import CORE, read_packages
-from release.perform import DIST, INTERRUPTIONS, core_changes, draft_changelog, rebuild, release
-from release.refusal import Refused
+from release.packages import CORE, Package, Refused, read_packages, run
+from release.preconditions import MAIN, State, check
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Iterator
 
 
 def main() -> int:
     """Does what the command line says."""
-    for number in INTERRUPTIONS:
-        signal.signal(number, _interrupt)
-    arguments = _parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parser = argparse.ArgumentParser(prog="nox -s release --", description="Releases one package.")
+    parser.add_argument("package", help="its folder: libbucket, minio, ...")
+    parser.add_argument("version", help="three numbers, such as 0.2.0")
+    parser.add_argument("--dry-run", action="store_true", help="show the commit, and change nothing")
+    arguments = parser.parse_args()
     try:
-        _run(arguments)
+        package = check(arguments.package, arguments.version, read_state(Path.cwd()))
+        release(package, arguments.version, Path.cwd(), is_rehearsal=arguments.dry_run)
     except Refused as refusal:
         sys.stderr.write(f"not released: {refusal}\n")
         return 1
@@ -38,93 +40,61 @@ def main() -> int:
     return 0
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def read_state(root: Path) -> State:
+    """What `check` has to know of a checkout."""
+    branch = run(root, "git", "branch", "--show-current").strip()
+    packages, tags = read_packages(root), run(root, "git", "tag", "--list").split()
+    core = packages[CORE].tag()
+    differing = ["git", "diff", "--name-only", core, "HEAD", "--", f"{CORE}/src", f"{CORE}/pyproject.toml"]
+    core_changes = run(root, *differing).splitlines() if core in tags else []
+    changes = run(root, "git", "status", "--porcelain").splitlines()
+    return State(branch=branch, changes=changes, tags=tags, packages=packages, core_changes=core_changes)
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="nox -s release --", description="Releases one package.")
-    parser.add_argument("package", nargs="?", help="its folder: libbucket, minio, ...")
-    parser.add_argument("version", nargs="?", help="three numbers, such as 0.2.0")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
-    parser.add_argument("--without-image", action="store_true", help="build no image, even where one can be built")
-    parser.add_argument("--from-tag", metavar="TAG", help="build the files of a release that has its tag, into dist/")
-    arguments = parser.parse_args()
-    if bool(arguments.from_tag) == bool(arguments.package):
-        parser.error("say either what to release, such as `minio 0.2.0`, or `--from-tag` and a tag")
-    if arguments.package and not arguments.version:
-        parser.error("say the version too, such as `minio 0.2.0`")
-    if arguments.from_tag and arguments.dry_run:
-        parser.error("--from-tag changes nothing but dist/, and has no dry run")
-    return arguments
+def release(package: Package, version: str, root: Path, *, is_rehearsal: bool) -> None:
+    """Commits version and changelog, checks that wheel and sdist can be built from the commit, and tags it."""
+    tag, project = f"{package.name}-v{version}", package.directory
+    changelog = ["--config", f"{project}/pyproject.toml", "--dir", project, "--version", version]
+    with worktree(root) as tree:
+        print(f"committing and building {package.name} {version}", flush=True)
+        news = run(tree, "towncrier", "build", "--draft", *changelog).strip()
+        run(tree, "towncrier", "build", "--yes", *changelog)
+        run(tree, "uv", "version", "--frozen", "--project", project, version)
+        run(tree, "git", "commit", "--quiet", "--all", "--message", f"Release {package.name} {version}")
+        pins = ["--build-constraints", "requirements/build.txt", "--require-hashes"]
+        run(tree, "uv", "build", "--out-dir", str(tree.parent / "dist"), *pins, project)
+        print(f"\n{run(tree, 'git', 'show', '--stat', '--format=%s')}\n{news}\n")
+        if is_rehearsal:
+            print(f"nothing was changed: without --dry-run, {MAIN} gets this commit, and the tag {tag}")
+        else:
+            hand_over(tree, root, tag, f"{package.name} {version}\n\n{news}\n")
+            print(f"{MAIN} has this commit, with the tag {tag}. To publish it:\n")
+            print(f"    git push --atomic origin {MAIN} {tag}")
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    checkout = Git(directory=Path.cwd())
-    if arguments.from_tag:
-        _rebuild(arguments, checkout)
-        return
-    plan = decide(arguments.package, arguments.version, _gather(checkout))
-    no_image = "--without-image was given" if arguments.without_image else why_no_image(plan.package)
-    if arguments.dry_run:
-        print(_describe(plan, no_image, draft_changelog(plan, checkout.directory)))
-        return
-    print(f"releasing {plan.package.distribution} {plan.version}:", flush=True)
-    folder = release(plan, checkout, with_image=not no_image)
-    _show(folder, no_image)
-    print(f"\n{MAIN} has the commit, and {plan.tag} is its tag. To publish it:\n")
-    print(f"    git push --atomic origin {MAIN} {plan.tag}")
+def hand_over(tree: Path, root: Path, tag: str, message: str) -> None:
+    """Tags the commit and moves main to it; neither of them if main has moved meanwhile. Not to be interrupted."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    # With another clean-up mode, git takes the headings of the changelog for comments.
+    run(tree, "git", "tag", "--annotate", "--cleanup=whitespace", "--message", message, tag)
+    try:
+        run(root, "git", "merge", "--quiet", "--ff-only", tag)
+    except Refused as refusal:
+        run(root, "git", "tag", "--delete", tag)
+        raise Refused(f"{MAIN} or its tree has changed meanwhile, so start again: {refusal}") from None
 
 
-def _rebuild(arguments: argparse.Namespace, checkout: Git) -> None:
-    package = read_packages(checkout.directory).get(arguments.from_tag.rpartition("-v")[0])
-    no_image = why_no_image(package) if package else ""
-    if arguments.without_image:
-        no_image = "--without-image was given"
-    print(f"building {arguments.from_tag} again:", flush=True)
-    _show(rebuild(arguments.from_tag, checkout, with_image=not no_image), no_image)
-
-
-def _gather(checkout: Git) -> World:
-    packages = read_packages(checkout.directory)
-    return World(
-        branch=checkout.branch(),
-        changes=checkout.changes(),
-        tags=checkout.tags(),
-        packages=packages,
-        core_changes=core_changes(checkout, packages[CORE]),
-    )
-
-
-def _describe(plan: Plan, no_image: str, news: str) -> str:
-    package = plan.package
-    wheel, sbom = wheel_name(package, plan.version), sbom_name(package, plan.version)
-    files = [wheel, f"{package.file_stem(plan.version)}.tar.gz", sbom, CHECKSUMS]
-    change = "stays" if plan.version == package.version else f"{package.version} becomes {plan.version}"
-    image = f"no image: {no_image}" if no_image else f"what `nox -s 'image({package.name})'` makes"
-    lines = [
-        f"would release {package.distribution} {plan.version}:",
-        f"  {package.directory}/pyproject.toml: version {change}",
-        f"  {package.directory}/changes: {', '.join(package.fragments)} would go",
-        f"  {package.directory}/CHANGELOG.md would get:",
-        "",
-        *(f"    {line}".rstrip() for line in news.splitlines()),
-        "",
-        f"  {MAIN}: one commit, '{plan.subject}'",
-        f"  {plan.tag}: an annotated tag on it",
-        f"  {DIST}/{plan.tag}: {', '.join(files)}",
-        f"  {image}",
-        "nothing was changed",
-    ]
-    return "\n".join(lines)
-
-
-def _show(folder: Path, no_image: str) -> None:
-    print(f"{DIST}/{folder.name} has")
-    for path in sorted(folder.iterdir()):
-        print(f"  {path.name}, {path.stat().st_size:,} bytes")
-    if no_image:
-        print(f"  no image: {no_image}")
+@contextmanager
+def worktree(root: Path) -> Iterator[Path]:
+    """A temporary worktree of main, with the checkout's own configuration."""
+    with TemporaryDirectory(prefix="libbucket-release-") as parent:
+        tree = Path(parent) / "libbucket"
+        run(root, "git", "worktree", "add", "--quiet", "--detach", str(tree), MAIN)
+        try:
+            yield tree
+        finally:
+            run(root, "git", "worktree", "remove", "--force", str(tree))
 
 
 if __name__ == "__main__":

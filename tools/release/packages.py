@@ -1,52 +1,40 @@
-"""The packages of this repository, as their `pyproject.toml` and `changes/` describe them. Reads; decides nothing."""
+"""The packages of this repository, as their `pyproject.toml` and `changes/` describe them, and how programs are run."""
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from packaging.specifiers import SpecifierSet
-
 CORE: Final = "libbucket"
+
+
+class Refused(Exception):
+    """Nothing was changed; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A distribution.
+    """A distribution."""
 
-    Attributes:
-        name: that of its folder; tags carry it.
-        directory: from the top of the repository.
-        distribution: what it is published as.
-        version: in its pyproject.toml now.
-        core_range: which libbucket it says it works with; None for libbucket itself.
-        fragments: names of the news fragments that wait in `changes/`.
-        scripts: the programs that it installs.
-    """
-
-    name: str
-    directory: str
-    distribution: str
-    version: Version
-    core_range: SpecifierSet | None
-    fragments: tuple[str, ...]
-    scripts: tuple[str, ...]
+    name: str  # of its folder; tags carry it
+    directory: str  # from the top of the repository
+    version: Version  # in its pyproject.toml
+    core_range: SpecifierSet  # the versions of libbucket that it works with; empty for libbucket itself
+    fragments: tuple[str, ...]  # names of the news fragments in `changes/`
 
     def tag(self, version: Version | None = None) -> str:
-        """The tag of a version, of the present one if none is given."""
+        """The tag of a version; of the present one if none is given."""
         return f"{self.name}-v{version or self.version}"
-
-    def file_stem(self, version: Version) -> str:
-        """What the names of its wheel and its sdist begin with."""
-        return f"{self.distribution.replace('-', '_')}-{version}"
 
     def released(self, tags: Iterable[str]) -> list[Version]:
         """The versions that have a tag, lowest first."""
@@ -60,15 +48,19 @@ def read_packages(root: Path) -> dict[str, Package]:
     return {project.parent.name: _read(root, project.parent) for project in projects}
 
 
-def lower_bound(core_range: SpecifierSet) -> Version:
-    """The lowest version in a range `>=a,<b`, with its three numbers."""
-    lowest = max(Version(each.version) for each in core_range if each.operator == ">=")
-    return Version(".".join(str(part) for part in (*lowest.release, 0, 0)[:3]))
+def find_package(name: str, packages: dict[str, Package]) -> Package:
+    """The package of that name; `Refused` if there is none."""
+    if name not in packages:
+        raise Refused(f"there is no package {name!r}; there are {', '.join(packages)}")
+    return packages[name]
 
 
-def needs(core_range: SpecifierSet) -> str:
-    """The range as a `pyproject.toml` writes it: libbucket>=0.1,<0.2."""
-    return CORE + ",".join(sorted((str(each) for each in core_range), reverse=True))
+def run(directory: Path, *command: str) -> str:
+    """Runs a program in a directory and gives what it prints; `Refused`, with what it said, if it fails."""
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise Refused(f"{' '.join(command[:2])} failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
 
 
 def _read(root: Path, directory: Path) -> Package:
@@ -77,9 +69,7 @@ def _read(root: Path, directory: Path) -> Package:
     return Package(
         name=directory.name,
         directory=directory.relative_to(root).as_posix(),
-        distribution=project["name"],
         version=Version(project["version"]),
-        core_range=next((each.specifier for each in needed if each.name == CORE), None),
+        core_range=next((each.specifier for each in needed if each.name == CORE), SpecifierSet()),
         fragments=tuple(sorted(path.name for path in directory.glob("changes/*.md"))),
-        scripts=tuple(project.get("scripts", ())),
     )

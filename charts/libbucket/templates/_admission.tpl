@@ -15,8 +15,8 @@ yes
 {{- end }}
 
 {{/*
-What RBAC can't say: of all Secrets and ConfigMaps, the provisioner writes those of claims only. The condition keeps
-the policy away from everybody else: what goes wrong in it is refused to the provisioner alone.
+What RBAC cannot express: of all Secrets and ConfigMaps, the provisioner writes those of claims only. The condition
+exempts all other users: if the policy cannot be evaluated, the provisioner alone is refused.
 */}}
 {{- define "libbucket.admissionPolicy" -}}
 apiVersion: admissionregistration.k8s.io/v1

@@ -1,4 +1,4 @@
-{{/* Values that contradict each other: one sentence each. What a single value may be is in values.schema.json. */}}
+{{/* Contradictory values: one sentence each. The values themselves are checked by values.schema.json. */}}
 {{- define "libbucket.checks" -}}
 {{- include "libbucket.checkImage" . -}}
 {{- include "libbucket.checkReplicas" . -}}
@@ -33,7 +33,7 @@
 {{- fail "rbac.clusterScope: false needs namespaces: claims of the whole cluster can't be served with Roles alone" }}
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
-{{- fail "serviceAccount.create: false needs serviceAccount.name: else the namespace's default account would get the rights" }}
+{{- fail "serviceAccount.create: false needs serviceAccount.name: else the namespace's default account would get the permissions" }}
 {{- end }}
 {{- end }}
 
@@ -54,7 +54,7 @@
 {{- define "libbucket.checkAdmissionPolicy" -}}
 {{- if eq (toString .Values.admissionPolicy.enabled) "true" }}
 {{- if not .Values.rbac.clusterScope }}
-{{- fail "admissionPolicy.enabled: true needs rbac.clusterScope: true: the policy is in no namespace; leave it at auto, and have an administrator make it" }}
+{{- fail "admissionPolicy.enabled: true needs rbac.clusterScope: true: the policy is cluster-scoped; leave it at auto, and let an administrator create it" }}
 {{- end }}
 {{- if and (.Capabilities.APIVersions.Has "apps/v1/Deployment") (not (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy")) }}
 {{- fail "admissionPolicy.enabled: true needs ValidatingAdmissionPolicy, which this cluster does not have: Kubernetes has it since 1.30" }}
@@ -86,7 +86,7 @@
 {{- end }}
 {{- end }}
 {{- if and $identity.azure.tenantId (not $identity.azure.clientId) }}
-{{- fail "workloadIdentity.azure.tenantId needs workloadIdentity.azure.clientId: a tenant alone is nobody" }}
+{{- fail "workloadIdentity.azure.tenantId needs workloadIdentity.azure.clientId: a tenant id alone is no identity" }}
 {{- end }}
 {{- end }}
 
@@ -118,7 +118,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The usual ports of a store are let out; another one would be a time-out that names no NetworkPolicy. */}}
+{{/* The usual ports of a store are permitted; another one would be a timeout without a hint to the NetworkPolicy. */}}
 {{- define "libbucket.checkStorePort" -}}
 {{- $ports := list }}
 {{- range .Values.networkPolicy.store.ports | default (include "libbucket.backend" . | fromJson).ports }}
@@ -127,11 +127,11 @@
 {{- $endpoint := get .Values.exampleClass.parameters "endpoint" | default "" }}
 {{- $port := regexFind "^[a-z]+://[^/]+" $endpoint | regexFind ":[0-9]+$" | trimPrefix ":" }}
 {{- if and .Values.networkPolicy.enabled .Values.exampleClass.create $port (not (has $port $ports)) }}
-{{- fail (printf "exampleClass.parameters.endpoint has port %s, which the NetworkPolicy does not let out: add it to networkPolicy.store.ports" $port) }}
+{{- fail (printf "exampleClass.parameters.endpoint has port %s, which the NetworkPolicy does not permit: add it to networkPolicy.store.ports" $port) }}
 {{- end }}
 {{- end }}
 
-{{/* Finds something only when a cluster is asked: not in a plain rendering. */}}
+{{/* Needs a cluster: has no effect in a plain rendering. */}}
 {{- define "libbucket.checkCrds" -}}
 {{- if .Values.crds.install }}
 {{- range $path, $_ := .Files.Glob "files/crds/*.yaml" }}
@@ -140,7 +140,7 @@
 {{- $annotations := .metadata.annotations | default dict }}
 {{- $owner := printf "%s/%s" (get $annotations "meta.helm.sh/release-namespace") (get $annotations "meta.helm.sh/release-name") }}
 {{- if ne $owner (printf "%s/%s" $.Release.Namespace $.Release.Name) }}
-{{- fail (printf "the CRD %s is there already and is not this release's: set crds.install: false to leave it alone" $name) }}
+{{- fail (printf "the CRD %s exists already and does not belong to this release: set crds.install: false to keep it" $name) }}
 {{- end }}
 {{- end }}
 {{- end }}

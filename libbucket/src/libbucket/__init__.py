@@ -1,7 +1,7 @@
-"""libbucket: buckets for Kubernetes, from any store.
+"""libbucket: buckets for Kubernetes, from any object store.
 
-Import from here: this is the whole public surface. A backend subclasses `Provisioner` and calls `run`.
-`libbucket.provisioner` explains the contract; `libbucket.testing` has what a backend is tested with.
+The names in this module are the public interface. A provisioner subclasses `Provisioner` and calls `run`.
+`libbucket.provisioner` documents the contract; `libbucket.testing` has the conformance suite and fixtures.
 """
 
 from libbucket.bounds import drain, wait_until

@@ -1,8 +1,8 @@
-"""The Kubernetes objects that we read, as typed structs, and the fixed names of the API. Pure data.
+"""The Kubernetes objects that are read, as typed structs, and the fixed names of the API. Pure data.
 
-Bottom layer. Decoded straight from the API server's bytes by msgspec: fields that nobody reads are never
-built, which is what keeps the caches small. Reading is lenient, because other programs and other CRDs write
-these objects too: `null` maps, missing fields, numbers in `additionalConfig`, legacy spellings.
+Bottom layer. Decoded from the API server's bytes by msgspec: fields that are not declared here are never built, which
+keeps the caches small. Decoding is lenient, because other programs and other CRDs write these objects too: `null`
+maps, missing fields, numbers in `additionalConfig`, legacy spellings.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ BUCKET_KIND: Final = "ObjectBucket"
 FINALIZER: Final = "objectbucket.io/finalizer"
 PROVISIONER_LABEL: Final = "bucket-provisioner"
 
-# Ownership and the record of intent live in annotations, because no CRD schema prunes those.
+# Ownership, intent and last-applied state are in annotations, because no CRD schema prunes those.
 CLAIM_NAMESPACE: Final = "objectbucket.io/claim-namespace"
 CLAIM_NAME: Final = "objectbucket.io/claim-name"
 CLAIM_UID: Final = "objectbucket.io/claim-uid"
 RECORD: Final = "objectbucket.io/record"
 OBSERVED: Final = "objectbucket.io/observed"
 
-# What people decide about a deletion: the first on a claim, or by an administrator on an ObjectBucket; the second is
-# written by us and removed by an administrator to keep the bucket. The third is how far a purge has come.
+# Deletion: the policy, on a claim or, by an administrator, on an ObjectBucket; the time of the purge, which an
+# administrator removes to cancel it; and the number of objects that a purge has removed so far.
 DELETION_POLICY: Final = "objectbucket.io/deletion-policy"
 PURGE_AT: Final = "objectbucket.io/purge-at"
 PURGED: Final = "objectbucket.io/purged"
@@ -48,7 +48,7 @@ class Phase:
 
 
 class Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
-    """Base of what we read: immutable, and without reference cycles for the garbage collector to look for."""
+    """Base of everything that is read: immutable, and not tracked by the garbage collector."""
 
 
 class OwnerReference(Wire, frozen=True):
@@ -61,7 +61,7 @@ class OwnerReference(Wire, frozen=True):
 
 
 class Meta(Wire, frozen=True):
-    """`metadata`, as far as it is read."""
+    """The part of `metadata` that is used."""
 
     name: str = ""
     namespace: str = ""
@@ -77,24 +77,24 @@ class Meta(Wire, frozen=True):
 
     @property
     def key(self) -> str:
-        """`namespace/name`, or the name alone for objects of the cluster."""
+        """`namespace/name`, or the name alone for cluster-scoped objects."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     def annotation(self, name: str) -> str:
-        """An annotation's value; "" where it is absent."""
+        """An annotation's value; "" if it is absent."""
         return (self.annotations or {}).get(name, "")
 
     def label(self, name: str) -> str:
-        """A label's value; "" where it is absent."""
+        """A label's value; "" if it is absent."""
         return (self.labels or {}).get(name, "")
 
     @property
     def is_being_deleted(self) -> bool:
-        """Whether a deletion was asked for and waits for finalizers."""
+        """Whether its deletion was requested and waits for finalizers."""
         return self.deletion_timestamp is not None
 
     def has_finalizer(self) -> bool:
-        """Whether our finalizer is on it."""
+        """Whether it has our finalizer."""
         return FINALIZER in (self.finalizers or ())
 
     def is_controlled_by(self, uid: str) -> bool:
@@ -103,7 +103,7 @@ class Meta(Wire, frozen=True):
 
 
 class Object(Wire, frozen=True):
-    """Base of everything that has `metadata`."""
+    """Base of everything with `metadata`."""
 
     metadata: Meta = Meta()
 
@@ -138,12 +138,12 @@ class ClaimStatus(Wire, frozen=True):
     observed_generation: int | None = None
 
     def condition(self, kind: str) -> Condition | None:
-        """The condition of this type, if it is there."""
+        """The condition of this type; None if there is none."""
         return next((one for one in self.conditions or () if one.type == kind), None)
 
 
 class ObjectBucketClaim(Object, frozen=True):
-    """A claim as it is in the cluster."""
+    """A claim in the cluster."""
 
     spec_or_none: ClaimSpec | None = msgspec.field(default=None, name="spec")
     status_or_none: ClaimStatus | None = msgspec.field(default=None, name="status")
@@ -165,12 +165,12 @@ class ObjectBucketClaim(Object, frozen=True):
 
     @property
     def class_name(self) -> str:
-        """Name of its StorageClass; "" where none is given."""
+        """Name of its StorageClass; "" if it has none."""
         return self.spec.storage_class_name or ""
 
 
-class ClaimRef(Wire, frozen=True):
-    """`spec.claimRef` of an ObjectBucket; some CRDs prune what is in it."""
+class ClaimRefSpec(Wire, frozen=True):
+    """`spec.claimRef` of an ObjectBucket; some CRDs prune its fields."""
 
     kind: str | None = None
     namespace: str | None = None
@@ -194,13 +194,13 @@ class BucketSpec(Wire, frozen=True):
 
     storage_class_name: str | None = None
     reclaim_policy: str | None = None
-    claim_ref: ClaimRef | None = None
+    claim_ref: ClaimRefSpec | None = None
     endpoint: EndpointSpec | None = None
     additional_state: Any = None
 
 
 class ObjectBucketObject(Object, frozen=True):
-    """An ObjectBucket as it is in the cluster. `libbucket.ObjectBucket` is what a provisioner sees of it."""
+    """An ObjectBucket in the cluster. `libbucket.ObjectBucket` is the form that provisioners get."""
 
     spec_or_none: BucketSpec | None = msgspec.field(default=None, name="spec")
     status_or_none: ClaimStatus | None = msgspec.field(default=None, name="status")
@@ -235,7 +235,7 @@ class StorageClass(Object, frozen=True):
 
 
 class Metadata(Object, frozen=True):
-    """A `PartialObjectMetadata`: what is cached of a Secret or ConfigMap."""
+    """A `PartialObjectMetadata`: the cached part of a Secret or ConfigMap."""
 
 
 class Secret(Object, frozen=True):
@@ -251,7 +251,7 @@ class ConfigMap(Object, frozen=True):
 
 
 def strings(value: Any) -> dict[str, str]:
-    """A map of strings out of what other programs write there.
+    """A map of strings from the values that other programs write.
 
     Numbers and booleans become their JSON text; `null` maps and `null` values, the empty key that an old
     provisioner writes, and nested values are left out: see `unusable_keys`.
@@ -262,7 +262,7 @@ def strings(value: Any) -> dict[str, str]:
 
 
 def unusable_keys(value: Any) -> list[str]:
-    """The keys that `strings` had to leave out because their value is no scalar."""
+    """The keys that `strings` leaves out because their value is not a scalar."""
     if not isinstance(value, dict):
         return []
     return sorted(key for key, item in value.items() if key and item is not None and not _is_scalar(item))

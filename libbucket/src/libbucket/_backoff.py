@@ -1,4 +1,4 @@
-"""How long to wait before the next try, as an immutable value. Knows numbers only: no clock, no sleeping."""
+"""The delay before the next retry, as an immutable value. Pure: no clock, no sleeping."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 class Backoff:
     """Exponential back-off with jitter and a ceiling.
 
-    The jitter takes off up to half: enough that a thousand claims that failed together don't come back
-    together, and never so much that a retry hammers.
+    The jitter removes up to half of a delay, so that a thousand claims that failed together are not retried together.
 
     Attributes:
         base: seconds before the first retry.
-        factor: growth per further retry.
-        ceiling: seconds, the most that it waits.
+        factor: growth with each further retry.
+        ceiling: maximum in seconds.
     """
 
     base: float

@@ -1,18 +1,18 @@
 """Circuit breakers: while a server that all claims need is down, one request probes it and the claims wait.
 
 Between the workers and two kinds of server, an object store and the API server. Without them, a thousand claims whose
-store is down would each retry again and again, and come back minutes after the store did. States, as usual:
+store is down would each retry on their own, and recover minutes after the store did. States:
 
 - *closed*: every request passes.
 - *open*: requests are held back until a back-off with jitter is over.
 - *half-open*: the back-off is over; one probe at a time passes. An answer closes the circuit and wakes every claim that
-  was held back; no answer opens it again, for longer.
+  was held back; a failure opens it again, for longer.
 
-One tenant must not open a circuit for the others, nor be the one whose requests decide whether it closes:
+Isolation: the requests of one tenant neither open a circuit for the others nor keep it open.
 
-- The API server is probed by a request of its own, which no claim, webhook, quota or policy has a part in.
-- A store has no such request, so claims are its probes, and the tenants (namespaces) are told apart. Failures of one
-  namespace alone open the circuit only while no other namespace has had an answer lately; while fewer than three
+- The API server is probed by a separate request, which does not depend on any claim, webhook, quota or policy.
+- A store has no such request, so claims are the probes, and tenants (namespaces) are distinguished. Failures of one
+  namespace alone open the circuit only while no other namespace has had an answer recently; while fewer than three
   namespaces have failed, a claim of another one passes at once; and probes are taken from other namespaces first.
 
 Knows keys of claims (`namespace/name`), and no claim, no store and no Kubernetes.
@@ -21,64 +21,40 @@ Knows keys of claims (`namespace/name`), and no claim, no store and no Kubernete
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from libbucket._backoff import Backoff
+from libbucket._circuit import PROBES, REMEMBERED, Breaker, CircuitOpen
 from libbucket._concurrency import namespace_of
 from libbucket._outcomes import OUTAGES, StoreSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-PROBES: Final = Backoff(base=1.0, ceiling=30.0)
-"""Between two probes of a server that is down. Its ceiling bounds how long a recovery goes unnoticed."""
-
-LONGEST_DELAY: Final = 300.0
-"""Seconds: no claim is made to wait longer, whatever a server's Retry-After says."""
+    from libbucket._circuit import Settings
 
 _ANSWER_COUNTS: Final = 60.0
-"""Seconds for which an answer to one namespace shows that failures of another are that one's own."""
+"""Seconds for which an answer to one namespace proves that the store is up, and failures of another are its own."""
 
 _FEW_NAMESPACES: Final = 3
-"""From so many namespaces that failed on, the trouble is the server's: no further one tries at once."""
+"""With so many failing namespaces the server is taken to be down: claims of further ones do not pass at once."""
 
 _LONG_PROBE: Final = 10.0
 _MOST_PROBES: Final = 3
-"""A probe may be the purge of a large bucket: after so many seconds a further one passes, up to so many at a time."""
+"""A probe may be the purge of a large bucket: after so many seconds another one passes, up to so many at a time."""
 
 _GRACE: Final = 5.0
-"""Seconds that claims of other namespaces have for their probe before one that failed may probe again."""
-
-_REMEMBERED: Final = 64
-"""Failures, and namespaces with an answer, that are kept."""
-
-_SHOWN: Final = 3
-"""Failures that are logged when a circuit opens."""
-
-
-class CircuitOpen(Exception):
-    """The server is down, and another claim probes it: wait until you are woken.
-
-    Attributes:
-        seconds: after which to try again if nothing wakes the claim before.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"circuit open: held back for {seconds:.0f} s")
-        self.seconds = seconds
+"""Seconds in which claims of other namespaces may probe, before one that failed may probe again."""
 
 
 @dataclass(kw_only=True)
 class Call:
-    """One request that passes; its caller says what came of it.
+    """One request that passes. Its caller sets the result.
 
     Attributes:
-        signal: what came of it.
+        signal: the result.
         delay: seconds that the server asked to wait.
         failure: one sentence about a failure, for the log.
     """
@@ -88,83 +64,17 @@ class Call:
     failure: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a circuit breaker works with.
-
-    Attributes:
-        wake: has a key worked on after some seconds.
-        on_change: called with whether the circuit is open now, and with the last failures, one sentence each.
-        clock: in seconds.
-        random: for jitter.
-    """
-
-    wake: Callable[[str, float], None]
-    on_change: Callable[[bool, tuple[str, ...]], None] = lambda _is_open, _failures: None
-    clock: Callable[[], float] = time.monotonic
-    random: Random = field(default_factory=Random)
-
-
-class _Circuit:
-    """What both kinds share: how long it stays open, and which keys it holds back. Callers hold the lock."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._rounds = 0
-        self.open_until = 0.0
-        self.held: OrderedDict[str, None] = OrderedDict()
-        self.failures: OrderedDict[str, str] = OrderedDict()
-
-    def seconds_left(self) -> float:
-        return max(self.open_until - self._settings.clock(), 0.0)
-
-    def extend(self, delay: float) -> None:
-        now = self._settings.clock()
-        if self.open_until <= now:  # requests that were under way together fail together, and count once
-            self._rounds += 1
-        pause = max(PROBES.delay(self._rounds, self._settings.random), min(delay, LONGEST_DELAY))
-        self.open_until = max(self.open_until, now + pause)
-
-    def note_failure(self, key: str, sentence: str) -> None:
-        self.failures.pop(key, None)
-        self.failures[key] = sentence
-        if len(self.failures) > _REMEMBERED:
-            self.failures.popitem(last=False)
-
-    def last_failures(self) -> tuple[str, ...]:
-        shown = list(self.failures.items())[-_SHOWN:]
-        return tuple(f"{key}: {sentence}" for key, sentence in shown)
-
-    def close(self) -> list[str]:
-        """Gives the keys to wake."""
-        woken = list(self.held)
-        self.held.clear()
-        self.failures.clear()
-        self._rounds = 0
-        self.open_until = 0.0
-        return woken
-
-    def jitter(self, seconds: float) -> float:
-        return seconds * self._settings.random.random()
-
-    def long_wait(self) -> float:
-        """For claims that are woken when the circuit closes: only in case that this goes wrong."""
-        return LONGEST_DELAY * (1 - self.jitter(0.5))
-
-
-class ProbedCircuitBreaker:
-    """Before a server that has a request of its own for probing. Safe for threads.
+class ProbedCircuitBreaker(Breaker):
+    """For a server that is probed by a separate request: the API server. Safe for threads.
 
     Args:
-        settings: see there.
-        probe: whether the server answers now; takes a few seconds at most.
+        settings: collaborators.
+        probe: returns whether the server answers, within a few seconds.
     """
 
     def __init__(self, settings: Settings, probe: Callable[[], bool]) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._probe = probe
-        self._lock = threading.RLock()
-        self._circuit = _Circuit(settings)
         self._is_open = False
         self._is_probing = False
 
@@ -174,10 +84,10 @@ class ProbedCircuitBreaker:
         return self._is_open
 
     def check(self, key: str) -> None:
-        """Lets a key pass. In a half-open circuit its thread probes the server first.
+        """Returns if a request may be sent. If the circuit is half-open, this thread probes the server first.
 
         Raises:
-            CircuitOpen: not now.
+            CircuitOpen: the key is held back.
         """
         with self._lock:
             if not self._is_open:
@@ -185,7 +95,7 @@ class ProbedCircuitBreaker:
             left = self._circuit.seconds_left()
             if left or self._is_probing:
                 self._circuit.held[key] = None
-                raise CircuitOpen(self._patience(key, left))
+                raise CircuitOpen(self._seconds_to_retry(key, left))
             self._is_probing = True
         try:
             answers = self._probe()
@@ -198,18 +108,18 @@ class ProbedCircuitBreaker:
         with self._lock:
             self._circuit.extend(0.0)
             self._circuit.held[key] = None
-            raise CircuitOpen(self._patience(key, self._circuit.seconds_left()))
+            raise CircuitOpen(self._seconds_to_retry(key, self._circuit.seconds_left()))
 
     def confirm(self, key: str, *, failure: str, delay: float) -> bool:
         """Probes the server because a request for this key failed; opens the circuit if it is down.
 
         Args:
-            key: whose request it was.
+            key: of the claim whose request failed.
             failure: one sentence about it, for the log.
             delay: seconds that the server asked to wait.
 
         Returns:
-            Whether the server is down. Where it is not, the failure concerns this claim alone.
+            Whether the server is down. If it is not, the failure concerns this claim alone.
         """
         if self._probe():
             self.close()
@@ -233,25 +143,18 @@ class ProbedCircuitBreaker:
         for key in woken:
             self._settings.wake(key, 0.0)
 
-    def forget(self, key: str) -> None:
-        """Drops a key whose claim is gone."""
-        with self._lock:
-            self._circuit.held.pop(key, None)
-
-    def _patience(self, key: str, left: float) -> float:
-        """The first that is held back comes back for the next probe; the others in case that nothing wakes them."""
+    def _seconds_to_retry(self, key: str, left: float) -> float:
+        """The first key that is held back retries for the next probe; the others wait to be woken."""
         if key == next(iter(self._circuit.held)):
             return left + PROBES.base * (1 + self._circuit.jitter(1.0))
         return self._circuit.long_wait()
 
 
-class CircuitBreaker:
-    """Before a server that only claims can probe: an object store. Safe for threads."""
+class CircuitBreaker(Breaker):
+    """For a server that only claims can probe: an object store. Safe for threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.RLock()
-        self._circuit = _Circuit(settings)
+        super().__init__(settings)
         self._failed_namespaces: set[str] = set()
         self._answered: OrderedDict[str, float] = OrderedDict()
         self._probes: dict[int, float] = {}
@@ -260,7 +163,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests are held back: several claims failed, and nothing was heard of the server since."""
+        """Whether requests are held back: several claims failed, and the server has not answered since."""
         with self._lock:
             if len(self._circuit.failures) < 2:
                 return False
@@ -268,10 +171,10 @@ class CircuitBreaker:
 
     @contextmanager
     def request(self, key: str) -> Iterator[Call]:
-        """One request on behalf of a key.
+        """Guards one request on behalf of a key.
 
         Raises:
-            CircuitOpen: not now.
+            CircuitOpen: the key is held back.
         """
         probe = self._admit(key)
         call = Call()
@@ -280,25 +183,20 @@ class CircuitBreaker:
         finally:
             self._settle(key, call, probe)
 
-    def forget(self, key: str) -> None:
-        """Drops a key whose claim is gone: it will not probe."""
-        with self._lock:
-            self._circuit.held.pop(key, None)
-
     def _serves_others(self) -> bool:
-        """Whether a namespace other than the one that fails had an answer lately."""
+        """Whether a namespace other than the failing one had an answer recently."""
         since = self._settings.clock() - _ANSWER_COUNTS
         return any(at > since for namespace, at in self._answered.items() if namespace not in self._failed_namespaces)
 
     def _admit(self, key: str) -> int | None:
-        """Lets a request pass; gives its number where it is a probe, None while the circuit is closed."""
+        """Lets a request pass; returns its number if it is a probe, None while the circuit is closed."""
         with self._lock:
             if not self.is_open:
                 self._circuit.held.pop(key, None)
                 return None
             if not self._may_probe(key):
                 self._circuit.held[key] = None
-                raise CircuitOpen(self._patience(key))
+                raise CircuitOpen(self._seconds_to_retry(key))
             self._circuit.held.pop(key, None)
             self._next_probe += 1
             self._probes[self._next_probe] = self._settings.clock()
@@ -319,7 +217,7 @@ class CircuitBreaker:
     def _is_fresh(self, key: str) -> bool:
         return namespace_of(key) not in self._failed_namespaces
 
-    def _patience(self, key: str) -> float:
+    def _seconds_to_retry(self, key: str) -> float:
         left = self._circuit.seconds_left()
         if key in self._circuit.failures:
             return left + _GRACE + self._circuit.jitter(PROBES.ceiling)
@@ -328,7 +226,7 @@ class CircuitBreaker:
         return self._circuit.long_wait()
 
     def _candidate(self) -> str | None:
-        """The key that has been held back for longest; of namespaces that have not failed, if there is one."""
+        """The key that was held back for longest, preferably of a namespace that has not failed."""
         fresh = (each for each in self._circuit.held if self._is_fresh(each))
         return next(fresh, next(iter(self._circuit.held), None))
 
@@ -348,11 +246,11 @@ class CircuitBreaker:
             self._settings.wake(each, 0.0)
 
     def _close(self, key: str) -> list[str]:
-        """The server answered this key; gives the keys to wake."""
+        """The server answered this key; returns the keys to wake."""
         namespace = namespace_of(key)
         self._answered.pop(namespace, None)
         self._answered[namespace] = self._settings.clock()
-        if len(self._answered) > _REMEMBERED:
+        if len(self._answered) > REMEMBERED:
             self._answered.popitem(last=False)
         failures, was_announced = self._circuit.last_failures(), self._is_announced
         woken, self._is_announced = self._circuit.close(), False
@@ -367,7 +265,7 @@ class CircuitBreaker:
         self._circuit.extend(call.delay)
 
     def _announce_open(self) -> None:
-        # Not only after a failure: an answer to another namespace that is too long ago opens the circuit as well.
+        # Not only after a failure: the circuit also opens when the answer to another namespace is no longer recent.
         if not self._is_announced:
             self._is_announced = True
             self._settings.on_change(True, self._circuit.last_failures())  # noqa: FBT003 - one bit of news
@@ -379,10 +277,10 @@ class CircuitBreaker:
 
 
 class CircuitBreakers:
-    """One for each server that is in use. Safe for threads.
+    """One circuit breaker for each server. Safe for threads.
 
     Args:
-        make: a new one, before the server that its argument names.
+        make: creates the circuit breaker of a server.
     """
 
     def __init__(self, make: Callable[[Hashable], CircuitBreaker]) -> None:
@@ -391,7 +289,7 @@ class CircuitBreakers:
         self._breakers: dict[Hashable, CircuitBreaker] = {}
 
     def of(self, server: Hashable) -> CircuitBreaker:
-        """The circuit breaker before this server."""
+        """The circuit breaker of a server."""
         with self._lock:
             found = self._breakers.get(server)
             if found is None:

@@ -1,14 +1,15 @@
-"""Concurrency limits: which claims may be taken up now, so that no store and no namespace takes all workers.
+"""Concurrency limits (bulkheads): no store and no namespace may occupy all workers.
 
-Asked by the work queue, under its lock; told by the requeue policy how stores and namespaces fare. Claims of one
-StorageClass share a store, and so a limit. Pure: no lock, no clock, no Kubernetes.
+Used by the work queue, under its lock; the requeue policy reports degraded stores and namespaces. Claims of one
+StorageClass share a store, and therefore a limit. Pure: no lock, no clock, no Kubernetes.
 
-- Where there are several classes, none takes more than three quarters of the workers.
-- Where there are several namespaces, none takes more than three quarters of what its class may take: what hangs for the
-  claims of one (a webhook, a store that is slow for its bucket) leaves a worker for the others.
-- A class whose store does not answer has one worker, until it answers: what waits for a time limit waits once.
-- A namespace on whose objects the API server fails (a dead admission webhook) has one worker, until a claim succeeds.
-- Such classes together, and such namespaces together, leave a quarter of the workers free, however many they are.
+- If there are several classes, each may occupy at most three quarters of the workers.
+- If there are several namespaces, each may occupy at most three quarters of the limit of its class: claims of one that
+  hang (a webhook, a store that is slow for one bucket) leave a worker for the others.
+- A degraded class, whose store does not answer, is limited to one worker until it answers.
+- A namespace on whose objects the API server fails (a dead admission webhook) is limited to one worker until a claim
+  succeeds.
+- All such classes together, and all such namespaces together, leave a quarter of the workers free.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 def same_class(_key: str) -> str:
-    """The class of every key where there is nothing to tell them apart by."""
+    """The class of every key if there are no limits."""
     return ""
 
 
@@ -35,12 +36,12 @@ def namespace_of(key: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitSettings:
-    """How keys are told apart.
+    """How keys are grouped.
 
     Attributes:
-        workers: how many there are; 0 sets no limit.
-        class_of: the StorageClass of a key.
-        count: how many classes there are altogether, whether or not any of their keys waits.
+        workers: number of workers; 0 for no limit.
+        class_of: returns the StorageClass of a key.
+        count: returns the number of classes, also of those without keys in the queue.
     """
 
     workers: int = 0
@@ -49,7 +50,7 @@ class LimitSettings:
 
 
 class _Degraded:
-    """One kind of groups, of which some are degraded: those have one worker each, and not all of them together."""
+    """Groups of one kind (classes or namespaces). Degraded ones have one worker each, and a common limit."""
 
     def __init__(self) -> None:
         self.busy: Counter[str] = Counter()
@@ -65,7 +66,7 @@ class _Degraded:
 
 
 class ConcurrencyLimits:
-    """Counts what each class and namespace has on workers, and says whether one more may start."""
+    """Counts the workers of each class and namespace, and decides whether one more may start."""
 
     def __init__(self, settings: LimitSettings) -> None:
         self._settings = settings
@@ -76,11 +77,11 @@ class ConcurrencyLimits:
         self._has_several_namespaces = False
 
     def class_of(self, key: str) -> str:
-        """The class of a key, now."""
+        """The current class of a key."""
         return self._settings.class_of(key)
 
     def may_start(self, storage_class: str) -> bool:
-        """Whether a worker may take up one more of this class."""
+        """Whether a worker may take one more key of this class."""
         if not self._settings.workers:
             return True
         if storage_class in self._classes.degraded:
@@ -88,7 +89,7 @@ class ConcurrencyLimits:
         return self._classes.busy[storage_class] < self._limit
 
     def may_start_in(self, namespace: str, storage_class: str) -> bool:
-        """Whether a worker may take up one more of this namespace, of a class that may start."""
+        """Whether a worker may take one more key of this namespace, from a class that may start."""
         if not self._settings.workers:
             return True
         self._note_namespace(namespace)
@@ -98,25 +99,25 @@ class ConcurrencyLimits:
         return self._shares[storage_class, namespace] < share
 
     def start(self, storage_class: str, key: str) -> None:
-        """A key of this class is on a worker."""
+        """A worker took a key of this class."""
         namespace = namespace_of(key)
         self._classes.busy[storage_class] += 1
         self._namespaces.busy[namespace] += 1
         self._shares[storage_class, namespace] += 1
 
     def end(self, storage_class: str, key: str) -> None:
-        """A key of this class is off its worker."""
+        """A worker finished a key of this class."""
         namespace = namespace_of(key)
         _count_down(self._classes.busy, storage_class)
         _count_down(self._namespaces.busy, namespace)
         _count_down(self._shares, (storage_class, namespace))
 
     def note_class(self, storage_class: str, *, answers: bool) -> bool:
-        """Notes whether the class's store answered; gives whether that is news."""
+        """Records whether the class's store answered; returns whether that is a change."""
         return self._classes.note(storage_class, is_degraded=not answers)
 
     def note_namespace(self, namespace: str, *, is_limited: bool) -> bool:
-        """Notes whether the API server fails on a namespace's objects; gives whether that is news."""
+        """Records whether the API server fails on a namespace's objects; returns whether that is a change."""
         return self._namespaces.note(namespace, is_degraded=is_limited)
 
     def _note_namespace(self, namespace: str) -> None:

@@ -1,17 +1,17 @@
-"""The metrics of one provisioner process, for Prometheus. Names and labels are part of what operators rely on.
+"""The metrics of one provisioner process, for Prometheus. Names and labels are a public interface.
 
 =========================================  ==============  ================================================
 name                                       labels          what
 =========================================  ==============  ================================================
 `libbucket_reconcile_duration_seconds`     result          histogram: reconciles of one claim
 `libbucket_backend_call_duration_seconds`  verb            histogram: calls of `provision`, `delete`, ...
-`libbucket_backend_call_errors_total`      verb, reason    counter: those calls that failed, by our reason
+`libbucket_backend_call_errors_total`      verb, reason    counter: calls that failed, by reason
 `libbucket_queue_keys`                     state           gauge: claims that are ready, delayed, working
 `libbucket_queue_longest_wait_seconds`                     gauge: how long the oldest ready claim has waited
-`libbucket_claims`                         phase,          gauge: claims that are ours, counted at scrape
+`libbucket_claims`                         phase,          gauge: claims that are served, counted at scrape
                                            storage_class
-`libbucket_claims_waiting`                 reason, actor,  gauge: those of them that wait, why, and who has
-                                           storage_class   to act
+`libbucket_claims_waiting`                 reason, actor,  gauge: claims that wait, by reason and by the
+                                           storage_class   party that has to act
 `libbucket_buckets_without_claim`                          gauge: ObjectBuckets whose claim is gone without
                                                            having been released
 `libbucket_thread_failures_total`          thread          counter: unexpected exceptions in long-lived
@@ -19,12 +19,11 @@ name                                       labels          what
 `libbucket_leader`                                         gauge: 1 in the leader, 0 in a standby
 =========================================  ==============  ================================================
 
-The `process_*` metrics of the Prometheus client are beside them (memory, CPU, open files).
+The `process_*` metrics of the Prometheus client are exposed as well (memory, CPU, open files).
 
-Written by the reconcile loop and the controller, read by the HTTP endpoint. Has a registry of its own, so that two
-provisioners in one process don't mix. The values of every label are a closed list, and "" stands for all others; except
-`storage_class`, for which the controller gives only classes that exist. So no text that a tenant chooses becomes a time
-series.
+Written by the reconcile loop and the controller, read by the HTTP endpoint. Has its own registry, so that two
+provisioners in one process do not mix. The values of every label are a closed list, with "" for all others; except
+`storage_class`, whose values are classes that exist. No text that a tenant chooses becomes a time series.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ VERBS: Final = frozenset({"provision", "grant", "delete", "delete_empty", "revok
 THREADS: Final = frozenset(
     {"informer", "initial-list", "worker", "resync", "repair", "crds", "leader-election", "lease-deadline"}
 )
-"""Of `libbucket_thread_failures_total`: names of threads, without the number or the resource at their end."""
+"""Values of `libbucket_thread_failures_total`: names of threads, without the number or resource at the end."""
 
 _RECONCILE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _BACKEND_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -62,7 +61,7 @@ class Metrics:
     """All metrics of one process. Safe for threads.
 
     Attributes:
-        registry: what `/metrics` shows.
+        registry: source of `/metrics`.
     """
 
     def __init__(self) -> None:
@@ -77,14 +76,14 @@ class Metrics:
         )
         self._calls = Histogram(
             "libbucket_backend_call_duration_seconds",
-            "Calls of the store's verbs.",
+            "Calls of the verbs of the provisioner.",
             ["verb"],
             registry=self.registry,
             buckets=_BACKEND_BUCKETS,
         )
         self._errors = Counter(
             "libbucket_backend_call_errors",
-            "Calls of the store's verbs that failed, by reason.",
+            "Calls of the verbs of the provisioner that failed, by reason.",
             ["verb", "reason"],
             registry=self.registry,
         )
@@ -113,7 +112,7 @@ class Metrics:
         Args:
             verb: `provision`, `grant`, `delete`, `delete_empty`, `revoke` or `is_intact`.
             seconds: how long it took.
-            error: our reason if it failed, else "".
+            error: the reason if it failed, else "".
         """
         verb = _one_of(VERBS, verb)
         self._calls.labels(verb).observe(seconds)
@@ -121,7 +120,7 @@ class Metrics:
             self._errors.labels(verb, _one_of(REASONS, error)).inc()
 
     def leader(self, is_leader: bool) -> None:  # noqa: FBT001 - a gauge of one bit
-        """Says whether this replica leads."""
+        """Sets whether this replica leads."""
         self._leader.set(int(is_leader))
 
     def thread_failed(self, name: str) -> None:
@@ -134,29 +133,29 @@ class Metrics:
         self._failures.labels(kind).inc()
 
     def watch_queue(self, state: Callable[[], QueueState]) -> None:
-        """Has the queue's state read at every scrape. Call it once."""
+        """Registers the queue, whose state is read at every scrape. Call it once."""
         self.registry.register(_QueueCollector(state))
 
     def watch_claims(self, claims: Callable[[], Iterable[ClaimState]]) -> None:
-        """Has the claims counted at every scrape. Call it once.
+        """Registers the claims, which are counted at every scrape. Call it once.
 
         Args:
-            claims: gives the state of each claim that is ours.
+            claims: returns the state of each claim that is served.
         """
         self.registry.register(_ClaimsCollector(claims))
 
     def watch_orphans(self, count: Callable[[], int]) -> None:
-        """Has the ObjectBuckets counted at every scrape that were bound and whose claim is gone without a release."""
+        """Registers the count of bound ObjectBuckets whose claim is gone without a release; read at every scrape."""
         self._orphans.set_function(count)
 
 
 class ClaimState(NamedTuple):
-    """What is counted of a claim.
+    """The state of a claim, for the metrics.
 
     Attributes:
-        phase: as its status says.
-        storage_class: a class that exists and is ours, or "".
-        waits_for: the reason that it waits, as its conditions say; "" if they don't, None if it does not wait.
+        phase: from its status.
+        storage_class: a class that exists and is served, or "".
+        waits_for: reason in its conditions; "" if it waits and they have none, None if it does not wait.
     """
 
     phase: str
@@ -165,10 +164,10 @@ class ClaimState(NamedTuple):
 
     @property
     def actor(self) -> Actor:
-        """Who has to act before a claim gets on that waits."""
+        """The party that has to act before a waiting claim makes progress."""
         if self.waits_for in REASONS:
             return MEANINGS[Reason(self.waits_for)].actor
-        # The CRDs of others may keep no conditions; a claim is Failed only where it has to be edited.
+        # Other CRDs may prune conditions; a claim is Failed only if it has to be edited.
         return Actor.AUTHOR if self.phase == Phase.FAILED else Actor.NOBODY
 
 
@@ -181,10 +180,10 @@ class _QueueCollector(Collector):
         self._state = state
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Names without values, so that registering asks for nothing."""
+        """Names without values, so that registering does not collect."""
         return [
             GaugeMetricFamily("libbucket_queue_keys", "Claims in the work queue, by state.", labels=["state"]),
-            GaugeMetricFamily("libbucket_queue_longest_wait_seconds", "How long the oldest ready claim has waited."),
+            GaugeMetricFamily("libbucket_queue_longest_wait_seconds", "Seconds that the oldest ready claim waits."),
         ]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
@@ -201,10 +200,10 @@ class _ClaimsCollector(Collector):
         self._claims = claims
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Names without values, so that registering asks for nothing."""
-        waiting = "Claims that are ours and wait, by reason and by who has to act."
+        """Names without values, so that registering does not collect."""
+        waiting = "Claims that wait, by reason and by the party that has to act."
         return [
-            GaugeMetricFamily("libbucket_claims", "Claims that are ours.", labels=["phase", "storage_class"]),
+            GaugeMetricFamily("libbucket_claims", "Claims that are served.", labels=["phase", "storage_class"]),
             GaugeMetricFamily("libbucket_claims_waiting", waiting, labels=["reason", "actor", "storage_class"]),
         ]
 

@@ -1,7 +1,8 @@
 """What each reason means to the core: one row for each `Reason`, and the only such table. Pure data.
 
-Read by planning (when to requeue), by the guarded provisioner calls (did the store answer?), by the controller (is
-this an outage?) and by status and metrics (who has to act?). A new `Reason` without a row fails the unit tests.
+Read by planning (when to requeue), by the guarded provisioner calls (did the store answer?), by releases (can other
+parameters help?), by the controller (is this an outage?), and by status and metrics (who has to act?). A `Reason`
+without a row fails the unit tests.
 """
 
 from __future__ import annotations
@@ -22,33 +23,33 @@ class Retry(Enum):
     SOON = auto()
     SLOWLY = auto()
     NEVER = auto()
-    """Not before it, or its class, is edited."""
+    """Not before the claim, or its class, is edited."""
     NEXT_TURN = auto()
-    """Nothing failed, and there is more to do: after the other claims."""
+    """After the other claims: nothing failed, and there is more to do."""
 
 
 class StoreSignal(Enum):
-    """What an outcome says about the store."""
+    """What an outcome implies for the store."""
 
     ANSWERED = auto()
-    """It answered, if only to refuse."""
+    """It answered, possibly with a refusal."""
     BUSY = auto()
     """It asked for fewer requests: counts towards opening its circuit breaker."""
     UNAVAILABLE = auto()
     """It did not answer, or failed: counts as well, and its class gets one worker until it answers."""
     UNKNOWN = auto()
-    """It may not even have been asked."""
+    """It may not have received a request."""
 
 
 OUTAGES: Final = frozenset({StoreSignal.BUSY, StoreSignal.UNAVAILABLE})
 
 
 class Actor(Enum):
-    """Who has to act before the claim gets on."""
+    """Who has to act before the claim makes progress."""
 
     NOBODY = auto()
     AUTHOR = auto()
-    """Of the claim: nothing that an operator is to be alerted of."""
+    """Of the claim: operators are not alerted."""
     ADMINISTRATOR = auto()
 
 
@@ -58,11 +59,13 @@ class Meaning:
 
     Attributes:
         retry: when the claim is requeued; None for reasons that only report progress.
-        store: what it says about the store.
-        before_first_request: whether it can come up before the store was sent anything.
-        of_the_class: whether every call for a claim of that class ends so, its deletion included.
-        bucket_missing: whether no application can work, whatever Secret and ConfigMap say.
-        proves_access: whether only a store that accepted the administrator's credentials can have said so.
+        store: what it implies for the store.
+        before_first_request: whether it can occur before the store was sent a request.
+        of_the_class: whether every call for a claim of that class fails with it, also a deletion.
+        bucket_missing: whether no application can work, even if Secret and ConfigMap are intact.
+        proves_access: whether only a store that accepted the administrator's credentials can cause it.
+        unrelated_to_parameters: whether the parameters of the class cannot be its cause.
+        is_outage: whether a server that all claims need is down.
         actor: who has to act.
     """
 
@@ -72,7 +75,14 @@ class Meaning:
     of_the_class: bool = False
     bucket_missing: bool = False
     proves_access: bool = False
+    unrelated_to_parameters: bool = False
+    is_outage: bool = False
     actor: Actor = Actor.NOBODY
+
+    @property
+    def suspects_parameters(self) -> bool:
+        """Whether other parameters of the class may help: a call that fails with it may have reached no store."""
+        return not self.proves_access and not self.unrelated_to_parameters
 
 
 _PROGRESS: Final = Meaning(retry=None)
@@ -121,19 +131,31 @@ MEANINGS: Final[Mapping[Reason, Meaning]] = {
     Reason.BUCKET_NOT_EMPTY: _LIMIT,
     Reason.QUOTA_EXCEEDED: _LIMIT,
     Reason.NOT_READY: Meaning(retry=Retry.SOON, store=StoreSignal.ANSWERED, proves_access=True),
-    Reason.THROTTLED: Meaning(retry=Retry.SOON, store=StoreSignal.BUSY),
+    Reason.THROTTLED: Meaning(retry=Retry.SOON, store=StoreSignal.BUSY, unrelated_to_parameters=True),
     Reason.STORE_UNAVAILABLE: Meaning(
-        retry=Retry.SOON, store=StoreSignal.UNAVAILABLE, before_first_request=True, actor=Actor.ADMINISTRATOR
+        retry=Retry.SOON,
+        store=StoreSignal.UNAVAILABLE,
+        before_first_request=True,
+        is_outage=True,
+        actor=Actor.ADMINISTRATOR,
     ),
-    Reason.CLUSTER_UNAVAILABLE: Meaning(retry=Retry.SOON, before_first_request=True, actor=Actor.ADMINISTRATOR),
+    Reason.CLUSTER_UNAVAILABLE: Meaning(
+        retry=Retry.SOON,
+        before_first_request=True,
+        unrelated_to_parameters=True,
+        is_outage=True,
+        actor=Actor.ADMINISTRATOR,
+    ),
     Reason.REJECTED_BY_CLUSTER: _CLUSTER,
     Reason.DELETION_BLOCKED: _CLUSTER,
-    Reason.INTERNAL_ERROR: Meaning(retry=Retry.SOON, before_first_request=True, actor=Actor.ADMINISTRATOR),
+    Reason.INTERNAL_ERROR: Meaning(
+        retry=Retry.SOON, before_first_request=True, unrelated_to_parameters=True, actor=Actor.ADMINISTRATOR
+    ),
 }
 
 
 def meaning_of(reason: str) -> Meaning | None:
-    """The row of a reason that was read somewhere; None where it is none of ours."""
+    """The row of a reason that was read from an object; None if it is not one of ours."""
     try:
         return MEANINGS[Reason(reason)]
     except ValueError:
@@ -141,7 +163,7 @@ def meaning_of(reason: str) -> Meaning | None:
 
 
 def retry_of(error: ProvisionerError) -> Retry:
-    """When a claim is requeued after this error: its class decides, whatever reason it carries."""
+    """When a claim is requeued after this error: determined by its class, independently of its reason."""
     if MEANINGS[error.reason].retry is Retry.NEXT_TURN:
         return Retry.NEXT_TURN
     if isinstance(error, RetrySoon):
@@ -150,9 +172,9 @@ def retry_of(error: ProvisionerError) -> Retry:
 
 
 def store_signal(error: ProvisionerError) -> StoreSignal:
-    """What this error says about the store.
+    """What this error implies for the store.
 
-    Only what ends by itself can be an outage: an error that waits for an edit was an answer, whatever its reason.
+    Only an error that is retried soon can be an outage: one that waits for an edit was an answer, whatever its reason.
     """
     signal = MEANINGS[error.reason].store
     if signal in OUTAGES and not isinstance(error, RetrySoon):

@@ -1,12 +1,12 @@
 """The work queue: which claim is reconciled next, and when.
 
-Between the informers, which add keys, and the workers, which take them. Holds keys only, never objects: a
-worker reads the cluster again. Knows nothing of Kubernetes, except that a key is `namespace/name`.
+Between the informers, which add keys, and the workers, which take them. Holds keys only, never objects: a worker
+observes the cluster anew. Knows nothing of Kubernetes, except that a key is `namespace/name`.
 
-- A key is on at most one worker. Added while it is worked on, it is requeued afterwards.
-- Added many times, it waits once; added with a delay, the earliest time wins.
-- Namespaces take turns, so that five hundred claims of one tenant don't hold up the one of another.
-- Classes take turns too, and each has a concurrency limit, so that a store that hangs doesn't hold up another.
+- At most one worker has a key. A key that is added while a worker has it is requeued afterwards.
+- Keys are deduplicated; of several delays the earliest time counts.
+- Fair between namespaces, so that five hundred claims of one tenant do not delay the one claim of another.
+- Fair between classes, each with a concurrency limit, so that a store that hangs does not block another.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 _AFTER_INTERNAL_ERROR = Backoff(base=1.0, ceiling=300.0)
 
 _Turns = OrderedDict[str, deque[str]]
-"""Ready keys by namespace; the one whose turn is next comes first."""
+"""Ready keys by namespace; the next namespace comes first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueState:
-    """A picture of the queue, for metrics.
+    """The state of the queue, for metrics.
 
     Attributes:
         ready: keys that wait for a worker.
-        delayed: keys that wait for their time.
-        working: keys on a worker now.
+        delayed: keys that wait for a point in time.
+        working: keys that workers have.
         longest_wait: seconds that the oldest ready key has waited.
     """
 
@@ -49,13 +49,13 @@ class QueueState:
 
 
 class WorkQueue:
-    """A de-duplicating, delaying queue, fair between classes, and in each between namespaces. Safe for threads.
+    """A deduplicating, delaying queue, fair between classes, and in each between namespaces. Safe for threads.
 
     Args:
-        clock: in seconds.
-        pace: how many of its seconds go by in a real one; tests have a fast clock.
+        clock: monotonic, in seconds.
+        pace: seconds of the clock in one real second; more than 1 in tests.
         random: for jitter.
-        limits: how keys are told apart, and how many of a kind may be on workers.
+        limits: groups of keys, and their concurrency limits.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class WorkQueue:
         self._closed = False
 
     def add(self, key: str) -> None:
-        """Has the key reconciled as soon as a worker is free."""
+        """Adds a key, to be reconciled as soon as a worker is free."""
         with self._changed:
             self._due.pop(key, None)
             self._make_ready(key)
 
     def add_after(self, key: str, delay: float) -> None:
-        """Has the key reconciled in `delay` seconds, or earlier if something else asks for it."""
+        """Adds a key, to be reconciled in `delay` seconds, or earlier if it is added again."""
         with self._changed:
             due = self._clock() + max(delay, 0.0)
             if key in self._ready_since or key in self._again or self._due.get(key, due + 1) <= due:
@@ -97,7 +97,7 @@ class WorkQueue:
             self._changed.notify()
 
     def retry(self, key: str, backoff: Backoff, *, at_least: float = 0.0) -> float:
-        """Counts a failure of the key and requeues it after the back-off; gives the delay in seconds."""
+        """Counts a failure of the key and requeues it after the back-off; returns the delay in seconds."""
         with self._changed:
             attempt = self._failures[key] = self._failures.get(key, 0) + 1
             delay = max(backoff.delay(attempt, self._random), at_least)
@@ -105,23 +105,23 @@ class WorkQueue:
         return delay
 
     def failure_delay(self, key: str) -> float:
-        """Counts an internal error at this key; gives the seconds after which to try it again."""
+        """Counts an internal error of the key; returns the seconds after which to retry."""
         with self._changed:
             attempt = self._failures[key] = self._failures.get(key, 0) + 1
             return _AFTER_INTERNAL_ERROR.delay(attempt, self._random)
 
     def forget(self, key: str) -> None:
-        """Forgets the key's failures: the next one starts from the first delay."""
+        """Resets the back-off of the key."""
         with self._changed:
             self._failures.pop(key, None)
 
     def failures(self, key: str) -> int:
-        """How often the key failed in a row."""
+        """The number of consecutive failures of the key."""
         with self._changed:
             return self._failures.get(key, 0)
 
     def get(self) -> str | None:
-        """The next key, waiting for one; None once the queue is closed. Call `done` when finished with it."""
+        """Waits for the next key; None once the queue is closed. The caller calls `done` afterwards."""
         with self._changed:
             while not self._closed:
                 self._promote_due()
@@ -132,21 +132,21 @@ class WorkQueue:
             return None
 
     def done(self, key: str) -> None:
-        """Gives the key back; if it was added meanwhile it becomes ready again."""
+        """The worker finished the key; if it was added in the meantime, it is ready again."""
         with self._changed:
             storage_class = self._working.pop(key, None)
             if storage_class is not None:
                 self._limits.end(storage_class, key)
-                self._changed.notify()  # the class, or the namespace, may have been at its limit
+                self._changed.notify()  # the class or the namespace may have been at its limit
             if key in self._again:
                 self._again.discard(key)
                 self._make_ready(key)
 
     def note_class(self, key: str, *, answers: bool) -> str | None:
-        """Notes of a key on a worker whether its store answered.
+        """Records whether the store of a key that a worker has answered.
 
         Returns:
-            Its class where that is news; None where it is not.
+            The class of the key if that is a change, else None.
         """
         with self._changed:
             storage_class = self._working.get(key)
@@ -156,25 +156,25 @@ class WorkQueue:
             return storage_class
 
     def limit_namespace(self, key: str, *, is_limited: bool) -> None:
-        """Gives the namespace of a key one worker, or as many as are free again."""
+        """Limits the namespace of a key to one worker, or removes that limit."""
         with self._changed:
             if self._limits.note_namespace(namespace_of(key), is_limited=is_limited):
                 self._changed.notify_all()
 
     def clear(self) -> None:
-        """Drops every key that waits, with what is known of its failures; those on workers stay with them."""
+        """Drops every key that waits, and its back-off; workers keep the keys that they have."""
         with self._changed:
             for each in (self._turns, self._ready_since, self._due, self._timers, self._again, self._failures):
                 each.clear()
 
     def close(self) -> None:
-        """Wakes every waiting worker with None. Keys that are left are dropped: a restart lists them again."""
+        """Wakes every waiting worker with None. Remaining keys are dropped: a restart lists them again."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def state(self) -> QueueState:
-        """What waits now."""
+        """The current state, for metrics."""
         with self._changed:
             now = self._clock()
             return QueueState(
@@ -194,7 +194,7 @@ class WorkQueue:
             self._changed.notify()
 
     def _take(self) -> str | None:
-        """The next key of the first class and namespace that may have one more worker; None where none may."""
+        """The next key of the first class and namespace below its limit; None if all are at their limits."""
         found = self._next_turn()
         if found is None:
             return None
@@ -202,7 +202,7 @@ class WorkQueue:
         turns = self._turns.pop(storage_class)
         key = _next_of(turns, namespace)
         if turns:
-            self._turns[storage_class] = turns  # to the end: the other classes come first
+            self._turns[storage_class] = turns  # to the end: other classes are next
         del self._ready_since[key]
         self._working[key] = storage_class
         self._limits.start(storage_class, key)
@@ -233,5 +233,5 @@ def _next_of(turns: _Turns, namespace: str) -> str:
     keys = turns.pop(namespace)
     key = keys.popleft()
     if keys:
-        turns[namespace] = keys  # to the end: the other namespaces come first
+        turns[namespace] = keys  # to the end: other namespaces are next
     return key

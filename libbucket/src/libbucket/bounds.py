@@ -1,6 +1,6 @@
-"""Loops with a bound: waiting for what a store was told to do, and removing more than one call has time for.
+"""Bounded loops: wait for a store to complete a change, and delete in batches within a time limit.
 
-Used by provisioner packages, so that no verb goes on for ever and all of them stop in the same way. Knows no store.
+Used by provisioner packages, so that no verb blocks a worker for ever. Knows no store.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ def wait_until(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Polls; gives whether it became so within the bound. Polls once at least.
+    """Polls a condition until it holds, or time is up; at least once.
 
     Args:
-        is_so: the poll.
-        seconds: the bound: no poll begins later than this.
-        pause: seconds between the first two polls; it doubles, up to two seconds.
-        sleep: waits.
-        clock: seconds that never run backwards.
+        is_so: the condition.
+        seconds: no poll begins later than this.
+        pause: seconds between the first two polls; doubles up to two seconds.
+        sleep: waits for a number of seconds.
+        clock: monotonic, in seconds.
+
+    Returns:
+        Whether it holds.
     """
     deadline = clock() + seconds
     while not is_so():
@@ -43,15 +46,15 @@ def wait_until(
 
 
 def drain(batches: Iterable[int], seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-    """Lets batches of objects be removed until there are no more, or the time of this call is over.
+    """Removes batches of objects until there are no more, or the time of this call is up.
 
     Args:
-        batches: removes one batch per step, and gives how many objects that were; ends with the bucket's emptiness.
-        seconds: no batch begins later than this; but something is removed first, so that every call gets on.
-        clock: seconds that never run backwards.
+        batches: each step removes one batch and yields its number of objects; ends when the bucket is empty.
+        seconds: no batch begins later than this, but every call removes at least one object.
+        clock: monotonic, in seconds.
 
     Raises:
-        PurgeUnfinished: there may be more: says how much went, and is to be called again when others had their turn.
+        PurgeUnfinished: there may be more: carries the number of removed objects.
     """
     removed, deadline = 0, clock() + seconds
     for batch in batches:

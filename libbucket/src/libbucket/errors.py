@@ -1,22 +1,21 @@
-"""What a provisioner raises, and what the core does next.
+"""The errors of a provisioner, and how the core handles each.
 
-Sits between a provisioner package, which translates its SDK's errors into these once, and the reconcile
-loop, which reads nothing of an error but its class, `reason`, `delay` and message. Knows no store and no
-Kubernetes transport.
+Between a provisioner package, which translates its SDK's errors into these, and the reconcile loop, which uses only
+the class, `reason`, `delay` and message of an error. Knows no store and no Kubernetes transport.
 
-There are three answers, and every error is one of them:
+Every error is one of three kinds:
 
 ==================  ======================================================  ==========================
 class               what the core does next                                 what the claim shows
 ==================  ======================================================  ==========================
-`RetrySoon`         tries again with back-off, after `delay` if given       Pending, Ready=False
-`RetrySlowly`       configuration is wrong: tries again rarely; an edit of  Pending, Ready=False
-                    the claim or its class wakes it at once
-`Terminal`          never tries again until the claim or its class changes  Failed, Stalled=True
+`RetrySoon`         retries with back-off, after `delay` if given           Pending, Ready=False
+`RetrySlowly`       configuration error: retries with a long back-off, and  Pending, Ready=False
+                    immediately after an edit of the claim or its class
+`Terminal`          no retry until the claim or its class is edited         Failed, Stalled=True
 ==================  ======================================================  ==========================
 
-A claim that is Bound already keeps its phase and its Secret whatever the error. Messages are shown to the
-claim's author in a condition and an Event: say what is wrong, name the field and the fix, never a secret.
+A claim that is Bound keeps its phase and its Secret after any error. Messages are shown to the claim's author in a
+condition and an Event: they name the problem, the field and the fix, and never contain a secret.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Reason(StrEnum):
-    """Every reason that a condition or an Event of ours can carry: the list is closed.
+    """Every reason of a condition or Event that libbucket writes: a closed list.
 
     The values are part of the wire contract; alerts and scripts match on them.
     """
@@ -43,19 +42,19 @@ class Reason(StrEnum):
     RESTORED = "Restored"
     CREDENTIALS_ROTATED = "CredentialsRotated"
     DRIFT_REPAIRED = "DriftRepaired"
-    # The claim, or an edit of it.
+    # The claim, or an edit of the claim.
     INVALID_CLAIM = "InvalidClaim"
     INVALID_CONFIG = "InvalidConfig"
     INVALID_UPDATE = "InvalidUpdate"
     UNMANAGED_CONFIG = "UnmanagedConfig"
-    # The class and the administrator's side.
+    # The class, and what administrators configure.
     STORAGE_CLASS_MISSING = "StorageClassMissing"
     INVALID_PARAMETERS = "InvalidParameters"
     ADMIN_SECRET_MISSING = "AdminSecretMissing"
     INVALID_ADMIN_SECRET = "InvalidAdminSecret"
     ACCESS_DENIED = "AccessDenied"
     STORE_REFUSED = "StoreRefused"
-    # Other objects in the way.
+    # Conflicts with other objects.
     OBJECT_BUCKET_CONFLICT = "ObjectBucketConflict"
     SECRET_CONFLICT = "SecretConflict"
     CONFIG_MAP_CONFLICT = "ConfigMapConflict"
@@ -83,8 +82,8 @@ class ProvisionerError(Exception):
     Args:
         message: one sentence for the claim's author; without secrets.
         reason: overrides the class's own reason.
-        request_id: of the store's answer, for its operators' logs; "" where there is none. It is logged with the
-            failure, and not shown on the claim.
+        request_id: of the store's response, for its operators; "" if there is none. It is logged with the failure, and
+            not shown on the claim.
     """
 
     default_reason: ClassVar[Reason] = Reason.INTERNAL_ERROR
@@ -97,13 +96,13 @@ class ProvisionerError(Exception):
 
 
 class RetrySoon(ProvisionerError):
-    """The store can't now, but will: the core tries again with back-off.
+    """A temporary failure: retried with back-off.
 
     Args:
         message: one sentence for the claim's author; without secrets.
-        delay: seconds that the server asked to wait (`Retry-After`); None leaves it to the back-off.
+        delay: seconds that the server asked to wait (`Retry-After`); None for the back-off alone.
         reason: overrides the class's own reason.
-        request_id: of the store's answer; "" where there is none.
+        request_id: of the store's response; "" if there is none.
     """
 
     default_reason = Reason.STORE_UNAVAILABLE
@@ -128,23 +127,23 @@ class Terminal(ProvisionerError):
 
 
 class StoreUnavailable(RetrySoon):
-    """The store does not answer, or answers with a failure of its own (connection, time-out, 5xx)."""
+    """The store does not answer, or fails (connection error, time-out, 5xx)."""
 
 
 class Throttled(RetrySoon):
-    """The store asks for fewer requests (429, SlowDown); `delay` carries its Retry-After."""
+    """The store asks for fewer requests (429, SlowDown); `delay` is its Retry-After."""
 
     default_reason = Reason.THROTTLED
 
 
 class NotReady(RetrySoon):
-    """Something was made and does not work yet (eventual consistency), or is still going away."""
+    """A resource was created and does not work yet (eventual consistency), or its deletion has not completed."""
 
     default_reason = Reason.NOT_READY
 
 
 class PurgeUnfinished(RetrySoon):
-    """`delete`: this call removed what it may at a time, and there is more.
+    """`delete`: this call removed as much as one call may, and there is more.
 
     Not a failure: nothing backs off. The key is requeued behind the others, then `delete` is called again and
     continues. The claim shows how much was removed so far.
@@ -161,41 +160,41 @@ class PurgeUnfinished(RetrySoon):
 
 
 class AccessDenied(RetrySlowly):
-    """The store refuses the administrator's credentials, or lacks a permission: name which."""
+    """The store rejects the administrator's credentials, or they lack a permission: name it."""
 
     default_reason = Reason.ACCESS_DENIED
 
 
 class StoreRefused(RetrySlowly):
-    """The store answered a request with a refusal that no other error stands for: name the request and the code.
+    """The store refused a request, and no other error fits: name the request and the store's error code.
 
-    For every answer with a status below 500, other than 408 and 429, that a provisioner has no better error for: such
-    an answer is an answer, and never an outage.
+    For every response with a status below 500, other than 408 and 429, without a more specific error: such a response
+    is never an outage.
     """
 
     default_reason = Reason.STORE_REFUSED
 
 
 class QuotaExceeded(RetrySlowly):
-    """A limit of the account or of the bucket is reached (users, keys, policies, buckets): name which."""
+    """A limit of the account or of the bucket is reached (users, keys, policies, buckets): name it."""
 
     default_reason = Reason.QUOTA_EXCEEDED
 
 
 class AdminSecretMissing(RetrySlowly):
-    """The Secret that the class names does not exist or may not be read. Never a silent fallback."""
+    """The Secret that the class names does not exist, or may not be read. Never a silent fallback."""
 
     default_reason = Reason.ADMIN_SECRET_MISSING
 
 
 class InvalidAdminSecret(RetrySlowly):
-    """The Secret that the class names lacks a key, or holds what can't be used: name the key."""
+    """The Secret that the class names lacks a key, or has an invalid value: name the key."""
 
     default_reason = Reason.INVALID_ADMIN_SECRET
 
 
 class InvalidParameters(RetrySlowly):
-    """The class's parameters are wrong. All mistakes at once.
+    """The class's parameters are invalid. All mistakes at once.
 
     Args:
         mistakes: one sentence each, starting with the parameter's name.
@@ -215,31 +214,31 @@ class BucketNotFound(RetrySlowly):
 
 
 class BucketLost(RetrySlowly):
-    """`provision`: the bucket of a claim that was bound is gone, and its data with it. It is not made again."""
+    """`provision`: the bucket of a claim that was bound is gone, and its data with it. It is not recreated."""
 
     default_reason = Reason.BUCKET_LOST
 
 
 class BucketNotEmpty(RetrySlowly):
-    """Nothing was touched: the bucket holds what may not be removed.
+    """The bucket holds objects that may not be removed; nothing was changed.
 
-    `delete`: objects that are locked (object lock, retention, a hold). `delete_empty`: anything at all.
+    `delete`: objects that are locked (object lock, retention, a hold). `delete_empty`: any object.
     """
 
     default_reason = Reason.BUCKET_NOT_EMPTY
 
 
 class BucketExists(Terminal):
-    """`provision`: the bucket exists and does not carry this claim's stamp. Nothing of it was touched."""
+    """The bucket exists, and does not have this claim's ownership tags. It was not changed."""
 
     default_reason = Reason.BUCKET_EXISTS
 
 
 class InvalidClaim(Terminal):
-    """The claim asks for what the store can't do (a bucket name that it refuses): name the field."""
+    """The store does not support what the claim asks for (such as its bucket name): name the field."""
 
 
 class InvalidConfig(Terminal):
-    """A value in `spec.additionalConfig` can't be used: name the key and what is expected."""
+    """A value in `spec.additionalConfig` is invalid: name the key and the expected value."""
 
     default_reason = Reason.INVALID_CONFIG

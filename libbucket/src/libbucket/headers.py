@@ -1,28 +1,26 @@
-"""HTTP headers that mean the same in the answers of every store.
+"""HTTP headers with the same meaning in the responses of every store.
 
-Used by a provisioner's `errors` module. Knows no client and makes no call.
+Used by the `errors` module of a provisioner. Makes no request.
 """
 
 from __future__ import annotations
 
-import time
-from email.utils import parsedate_to_datetime
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 
 def parse_retry_after(value: str | None) -> float | None:
     """Seconds to wait, from either form of `Retry-After` (RFC 9110, section 10.2.3): a number, or a date.
 
     Args:
-        value: of the header; None where there is none.
+        value: of the header; None if it is absent.
 
     Returns:
-        At least 0; None where it says nothing that can be read.
+        At least 0; None if it is absent or invalid.
     """
     if not value:
         return None
-    if value.isascii() and value.isdigit():
-        return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return float(Retry().parse_retry_after(value))
+    except (InvalidHeader, ValueError, OverflowError):  # the last two: numbers and years that are too large
         return None

@@ -1,8 +1,8 @@
-"""Bounded parsers for text that a tenant controls: the limits are checked before anything is parsed.
+"""Bounded parsers for text that a tenant controls: limits are checked before anything is parsed.
 
 Used by the core and by provisioner packages. A claim's author may write up to 1.5 MB of JSON into
-`spec.additionalConfig`; one value that takes minutes to parse, with the interpreter's lock held, would stop the claims
-of everybody. Knows no key and no store. Raises `ValueError` with the end of a sentence that begins with the key's name.
+`spec.additionalConfig`; a value that takes minutes to parse, with the interpreter's lock held, would block the claims
+of all tenants. Knows no key and no store. Messages of `ValueError` follow the name of the key in a sentence.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any, Final, NoReturn
 
 MAX_VALUE_LENGTH: Final = 64 * 1024
-"""Characters of one value of `additionalConfig`. The largest value that stores take is a bucket policy, of 20 KiB."""
+"""Characters of one value of `additionalConfig`. The largest value that stores accept is a bucket policy of 20 KiB."""
 
 MAX_QUANTITY_LENGTH: Final = 64
 _MAX_MAGNITUDE: Final = 30
-"""Of a quantity, as a power of ten: more than any store holds, and nothing that could take long to write out."""
+"""Of a quantity, as a power of ten: more than the capacity of any store, and cheap to print."""
 
 _MAX_DEPTH: Final = 32
 _MAX_DIGITS: Final = 64
 
 _EXACT: Final = Context(prec=128)
-"""No quantity within the limits above is rounded before it is rounded up."""
+"""Precise enough that quantities within the limits above are rounded only once, up."""
 
 _SUFFIXES: Final = {
     "": Decimal(1),
@@ -36,7 +36,7 @@ _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def parse_quantity(text: str) -> int:
-    """The number that a Kubernetes quantity such as `10Gi`, `1500k` or `1e3` stands for, rounded up.
+    """Parses a Kubernetes quantity such as `10Gi`, `1500k` or `1e3`, and rounds up.
 
     Source: `k8s.io/apimachinery/pkg/api/resource`, the grammar of `Quantity`.
 
@@ -47,7 +47,7 @@ def parse_quantity(text: str) -> int:
         Bytes, or a count: the plain number, never negative.
 
     Raises:
-        ValueError: it is no quantity, negative, longer than 64 characters, or 1e31 or more.
+        ValueError: it is not a quantity, negative, longer than 64 characters, or 1e31 or more.
     """
     stripped = text.strip()
     if len(text) > MAX_QUANTITY_LENGTH:
@@ -66,11 +66,11 @@ def parse_quantity(text: str) -> int:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text, such as a bucket policy.
+    """Parses JSON, such as a bucket policy.
 
     Raises:
-        ValueError: it is no JSON, longer than 64 KiB, nested deeper than 32 levels, or holds a whole number of more
-            than 64 digits, `NaN` or `Infinity`.
+        ValueError: it is not JSON, longer than 64 KiB, nested deeper than 32 levels, or has an integer of more than 64
+            digits, `NaN` or `Infinity`.
     """
     if len(text) > MAX_VALUE_LENGTH:
         raise ValueError(f"must be at most {MAX_VALUE_LENGTH // 1024} KiB long, and has {len(text):,} characters")
@@ -83,7 +83,7 @@ def parse_json(text: str) -> Any:
 
 
 def _depth(text: str) -> int:
-    """How deep brackets are nested, outside of strings; for text that is no JSON, any bound of it."""
+    """The maximum nesting of brackets outside of strings."""
     deepest = depth = 0
     for one in _STRING.sub("", text):
         if one in "[{":

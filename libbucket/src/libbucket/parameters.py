@@ -1,12 +1,12 @@
-"""StorageClass parameters to typed values, with all mistakes reported at once.
+"""Parses StorageClass parameters into typed values, and reports all mistakes at once.
 
-Used by a provisioner's `parameters` module. Knows the forms that parameters come in (text, choice, yes or
-no, number, URL); knows no parameter of any store.
+Used by the `parameters` module of a provisioner. Knows types of parameters (text, choice, flag, number, URL); knows no
+parameter of any store.
 
     reader = ParameterReader(options.parameters)
     parsed = Parameters(region=reader.text("region", default="us-east-1"), secure=reader.flag("secure", default=True))
     reader.finish()          # raises InvalidParameters with every mistake
-    reader.unknown()         # one sentence for each parameter that nobody asked for
+    reader.unknown()         # one warning for each parameter that was not read
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _LONGEST_SHOWN: Final = 100
 _MOST_WARNINGS: Final = 10
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _CORE: Final = frozenset({"bucketName", "deletionPolicy", "purgeByAnnotation", "purgeAfter"})
-"""What the core reads of every class."""
+"""Parameters that the core reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """One endpoint, taken apart.
+    """The parts of one endpoint.
 
     Attributes:
         scheme: http or https.
         host: bare host name or IP address, without brackets.
-        port: TCP port; the scheme's own where the URL names none.
+        port: TCP port; the default of the scheme if the URL has none.
     """
 
     scheme: str
@@ -46,14 +46,14 @@ class Address:
 
     @classmethod
     def from_url(cls, url: str) -> Address:
-        """Takes a URL apart that `ParameterReader.url` found to be one."""
+        """Splits a URL that `ParameterReader.url` has validated."""
         parts = urlsplit(url)
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
         return cls(scheme=parts.scheme, host=parts.hostname or "", port=port)
 
     @property
     def secure(self) -> bool:
-        """Whether TLS is spoken there."""
+        """Whether the endpoint uses TLS."""
         return self.scheme == "https"
 
     @property
@@ -63,7 +63,7 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The URL, with its port where that is not the scheme's own."""
+        """The URL, with its port if that is not the default of the scheme."""
         is_usual = self.port == _DEFAULT_PORTS.get(self.scheme)
         return f"{self.scheme}://{self._bracketed if is_usual else self.netloc}"
 
@@ -73,10 +73,10 @@ class Address:
 
 
 class ParameterReader:
-    """Reads parameters one by one and collects what is wrong with them.
+    """Reads parameters one by one and collects all mistakes.
 
-    Every method returns a value of the right type even after a mistake, so that reading goes on and
-    `finish` can report all of them.
+    Every method returns a value of the right type even after a mistake, so that reading continues and `finish` can
+    report all mistakes.
     """
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
@@ -85,7 +85,7 @@ class ParameterReader:
         self._mistakes: list[str] = []
 
     def text(self, name: str, *, default: str = "", required: bool = False) -> str:
-        """The value without surrounding white space; `default` where it is absent or empty."""
+        """The value without surrounding white space; `default` if it is absent or empty."""
         self._asked.add(name)
         value = self._parameters.get(name, "").strip()
         if not value and required:
@@ -93,14 +93,14 @@ class ParameterReader:
         return value or default
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """True or false; also yes/no, on/off, 1/0 as the Go provisioners write them."""
+        """True or false; also yes/no, on/off, 1/0, which the Go provisioners accept."""
         value = self.text(name).lower()
         if value and value not in _YES | _NO:
             self.mistake(name, f"must be true or false, not {_shown(value)}")
         return default if value not in _YES | _NO else value in _YES
 
     def choice(self, name: str, choices: frozenset[str], *, default: str) -> str:
-        """One of `choices`, spelled exactly so."""
+        """One of `choices`; case-sensitive."""
         value = self.text(name, default=default)
         if value in choices or value == default:
             return value
@@ -119,7 +119,7 @@ class ParameterReader:
         return int(value)
 
     def url(self, name: str, *, required: bool = False) -> str:
-        """An http or https URL without path, query or user, as an endpoint is given; "" where it is absent."""
+        """An http or https URL without path, query or user; "" if it is absent."""
         value = self.text(name, required=required).rstrip("/")
         if value and not _is_endpoint_url(value):
             self.mistake(name, f"must look like https://host or https://host:port, not {_shown(value)}")
@@ -127,7 +127,7 @@ class ParameterReader:
         return value
 
     def secret(self, *, required: bool = False) -> tuple[str, str]:
-        """Name and namespace of the Secret with the administrator's credentials; both, or two empty texts."""
+        """Name and namespace of the administrator's Secret; either both or two empty strings."""
         name, namespace = self.text("secretName", required=required), self.text("secretNamespace", required=required)
         if not required and bool(name) != bool(namespace):
             lacking = "secretNamespace" if name else "secretName"
@@ -135,7 +135,7 @@ class ParameterReader:
         return name, namespace
 
     def mistake(self, name: str, problem: str) -> None:
-        """Adds a mistake of the caller's own finding, such as two parameters that contradict each other."""
+        """Adds a mistake that the caller found, such as two parameters that contradict each other."""
         self._mistakes.append(f"{name} {problem}")
 
     def finish(self) -> None:
@@ -144,7 +144,7 @@ class ParameterReader:
             raise InvalidParameters(self._mistakes)
 
     def unknown(self) -> tuple[str, ...]:
-        """A warning for each parameter that was never asked for: likely a typing error."""
+        """A warning for each parameter that was never read: likely a typing error."""
         names = sorted(set(self._parameters) - self._asked)
         said = [f"StorageClass parameter {_shown(name)} is unknown to this provisioner and ignored" for name in names]
         if len(said) > _MOST_WARNINGS:
@@ -155,7 +155,7 @@ class ParameterReader:
 
 
 def _shown(value: str) -> str:
-    """A value within a sentence: quoted, and cut where it is long."""
+    """A value for a message: quoted and truncated."""
     return repr(value) if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]!r}..."
 
 

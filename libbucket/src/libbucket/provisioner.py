@@ -1,28 +1,30 @@
-"""The contract between the core and a store: what to write for a new backend. Five minutes.
+"""The contract between the core and a store: what the author of a new provisioner implements.
 
-You write four verbs. The core does the rest: watching, queueing, deciding, retrying, the Secret, the
+A provisioner implements four verbs. The core does the rest: watches, queueing, planning, retries, the Secret, the
 ConfigMap, the ObjectBucket, phases, conditions, Events, metrics, leader election, the command line.
 
-**Every call may be repeated**, after a crash at any point, from any replica, with the same arguments. So:
-same again gives the same result; gone already is success; exists but is not ours is `BucketExists`.
+**Every verb is idempotent**: it may be repeated after a crash at any point, by any replica, with the same arguments.
+A repeated call has the same result; deleting what is gone is success; an existing bucket of another owner is
+`BucketExists`.
 
 ==============  =================================  ==================================================
 verb            returns normally                   raises
 ==============  =================================  ==================================================
-`provision`     the claim becomes Bound: Secret    `RetrySoon`: again, with back-off (or its `delay`).
-                and ConfigMap are written          `RetrySlowly`: again, rarely; an edit wakes it.
+`provision`     the claim becomes Bound: Secret    `RetrySoon`: retried with back-off (or its `delay`).
+                and ConfigMap are written          `RetrySlowly`: retried rarely, and after an edit.
 `grant`         the same, for a bucket that the    `Terminal`: the claim is Failed until it is edited.
-                class names                        Nothing is undone: the claim keeps its finalizer, and
+                class names                        No rollback: the claim keeps its finalizer, and
                                                    `delete` or `revoke` cleans up when it is deleted.
-`delete`        the claim and its objects go       `RetrySoon`, `RetrySlowly`, `Terminal`: the claim stays,
-`revoke`        the same; the bucket stays         says why, and the verb is retried: soon, rarely, rarely.
+`delete`        the claim and its objects are      `RetrySoon`, `RetrySlowly`, `Terminal`: the claim stays,
+                removed                            shows the reason, and the verb is retried: soon,
+`revoke`        the same; the bucket stays         rarely, rarely.
 ==============  =================================  ==================================================
 
-Anything else that is raised is a bug of the provisioner: it is logged, the claim shows `InternalError`
-without the exception's text (which could hold a secret), and the verb is retried with back-off.
+Any other exception is a bug of the provisioner: it is logged, the claim shows `InternalError` without the
+exception's text (which could contain a secret), and the verb is retried with back-off.
 
-One provisioner object serves all workers at once, from several threads: keep configuration in it, and no
-state of a request. Every network call needs a time limit; let the SDK retry little, because the core does.
+One provisioner object serves all workers, from several threads: it holds configuration, and no state of a request.
+Every network call needs a time limit; SDK retries should be few, because the core retries.
 """
 
 from __future__ import annotations
@@ -45,11 +47,11 @@ _USER_ID_PART = 20
 
 
 class Provisioner(ABC):
-    """A store. Subclass it, and hand the class (or a factory) to `libbucket.run`.
+    """A store. Subclass it, and pass the class (or a factory) to `libbucket.run`.
 
     Attributes:
-        supported_config: the `spec.additionalConfig` keys that this store can do. Others become one
-            Warning Event and are not handed on.
+        supported_config: the `spec.additionalConfig` keys that this store supports. Others become one Warning Event
+            and are not passed on.
         tracks_requests: whether `Services.before_request` is called before *every* request to the store, after its
             connection is established: `fence_requests` does so. A call that fails without it has then sent nothing, and
             a claim that never reached its store (unknown host, closed port, invalid certificate) can be deleted at
@@ -61,23 +63,23 @@ class Provisioner(ABC):
 
     @abstractmethod
     def provision(self, options: BucketOptions) -> ObjectBucket:
-        """Makes the bucket, an identity, and credentials that reach this bucket and nothing else.
+        """Creates the bucket, an identity, and credentials that give access to this bucket only.
 
-        Check before creating. A bucket of that name is yours only if it carries `options.owner`'s stamp;
-        otherwise raise `BucketExists` and touch nothing. Stamp a new bucket in the call that creates it
-        where the store can, in the next call where it can't.
+        Check before creating. A bucket of that name belongs to the claim only if it has the ownership tags of
+        `options.owner`; otherwise raise `BucketExists` and change nothing. Tag a new bucket in the request that
+        creates it if the store supports that, in the next request otherwise.
 
         Also called to apply an edited `additionalConfig`, and to restore a Secret that was removed:
-        `options.credentials` are what the Secret holds. If they are this claim's and still work, return
-        them unchanged; otherwise issue new ones and remove the old; never on doubt, see
-        `BucketOptions.credentials_unchanged`. Say in `ObjectBucket.repairs` what had been
-        changed in the store; a bucket that is gone although `options.was_bound` is `BucketLost`.
+        `options.credentials` are those that the Secret holds. If they are this claim's and still work, return them
+        unchanged; otherwise issue new ones and remove the old, but never without proof: see
+        `BucketOptions.credentials_unchanged`. List in `ObjectBucket.repairs` the drift that was found in the store. A
+        bucket that is gone although `options.was_bound` is `BucketLost`.
 
         Args:
             options: the request; everything in it is already recorded in the cluster.
 
         Returns:
-            An `ObjectBucket` with its `connection` filled.
+            An `ObjectBucket` with its `connection` set.
 
         Raises:
             ProvisionerError: see the table at the top of this module.
@@ -85,15 +87,14 @@ class Provisioner(ABC):
 
     @abstractmethod
     def delete(self, ob: ObjectBucket) -> None:
-        """Withdraws the credentials, then removes the bucket with everything in it.
+        """Revokes the credentials, then removes the bucket with everything in it.
 
-        Credentials first: from the moment this starts, the application is out. Remove all versions,
-        delete markers and unfinished uploads in bounded batches; a call that is cut off goes on where it
-        was. After some seconds raise `PurgeUnfinished` with what was removed, so that other claims have
-        their turn. What is locked is `BucketNotEmpty`, before anything is touched. Refuse a bucket without
-        the owner's stamp (`BucketExists`); a bucket or identity that is gone already is success. `ob` may be
-        the record of a `provision` that never finished: then `additional_state` is empty, and names follow
-        from `ob.user_id` and `ob.bucket_name`.
+        Credentials first, so that the application cannot write during the deletion. Remove all versions, delete
+        markers and unfinished uploads in bounded batches; a call after an interrupted one continues. After some
+        seconds raise `PurgeUnfinished` with the number of removed objects, so that other claims are served. If objects
+        are locked, raise `BucketNotEmpty` before anything is changed. Refuse a bucket without the owner's tags
+        (`BucketExists`); a bucket or identity that is gone is success. `ob` may be the intent of a `provision` that
+        never completed: `additional_state` is empty then, and names follow from `ob.user_id` and `ob.bucket_name`.
 
         Raises:
             ProvisionerError: see the table at the top of this module.
@@ -101,12 +102,12 @@ class Provisioner(ABC):
 
     @abstractmethod
     def grant(self, options: BucketOptions) -> ObjectBucket:
-        """Gives this claim an identity of its own on the existing bucket that the class names.
+        """Creates an identity for this claim, with access to the existing bucket that the class names.
 
-        Leave alone what others were granted on that bucket. The bucket is not stamped and not changed.
+        Access that others were granted stays. The bucket is neither tagged nor changed.
 
         Returns:
-            An `ObjectBucket` with its `connection` filled.
+            An `ObjectBucket` with its `connection` set.
 
         Raises:
             BucketNotFound: there is no such bucket.
@@ -115,10 +116,10 @@ class Provisioner(ABC):
 
     @abstractmethod
     def revoke(self, ob: ObjectBucket) -> None:
-        """Withdraws what `provision` or `grant` gave; the bucket and its data stay untouched.
+        """Removes the identity and access that `provision` or `grant` created; the bucket and its data stay.
 
-        The credentials must have stopped working when this returns. If the store can't promise that yet,
-        raise `NotReady`, and it is retried.
+        The credentials must have stopped working when this returns. If the store cannot guarantee that yet, raise
+        `NotReady`; the call is retried.
 
         Raises:
             ProvisionerError: see the table at the top of this module.
@@ -128,7 +129,7 @@ class Provisioner(ABC):
         """Identifies the server that the requests of a class go to: usually its endpoint.
 
         Classes with the same id share one circuit breaker: when the server of one is down, so is that of the others.
-        Pure, and called before the parameters are checked: it must not raise, whatever they hold.
+        Pure, and called before the parameters are checked: it must not raise for any values.
 
         Args:
             parameters: of the StorageClass, unchecked.
@@ -139,14 +140,14 @@ class Provisioner(ABC):
         return frozenset(parameters.items())
 
     def generate_user_id(self, claim: Claim, ob: ObjectBucket | None) -> str:
-        """Names the claim's identity in the store: the same answer for the same claim, for ever.
+        """Names the claim's identity in the store. Deterministic: the same claim always has the same name.
 
-        The default is readable, at most 64 characters of `[a-z0-9-]`, and unique by a hash of namespace,
-        name and uid. Override it where the store wants another form.
+        The default is readable, at most 64 characters of `[a-z0-9-]`, and unique by a hash of namespace, name and uid.
+        Override it if the store requires another form.
 
         Args:
             claim: the claim.
-            ob: what is recorded already, if anything.
+            ob: the recorded ObjectBucket; None if there is none.
 
         Returns:
             The user id, which the core records before the first call.
@@ -160,63 +161,63 @@ class Provisioner(ABC):
 
 
 class EmptyBucketDeleter(ABC):
-    """A further ability: removing a bucket only if it holds nothing, for classes with `deletionPolicy: IfEmpty`.
+    """Optional interface: deletion of empty buckets only, for classes with `deletionPolicy: IfEmpty`.
 
-    The core finds it with isinstance. Without it such a class is refused (`InvalidParameters`) before anything is made.
+    Detected with isinstance. Without it such a class is refused (`InvalidParameters`) before anything is created.
     """
 
     @abstractmethod
     def delete_empty(self, ob: ObjectBucket) -> None:
         """As `Provisioner.delete`, but never removes data.
 
-        What counts is whatever holds data or keeps its history: objects, older versions, delete markers, the parts of
-        unfinished uploads. Check first; where there is something, touch nothing, not even the credentials, so that
-        their owner can empty the bucket. Where there is nothing, withdraw the credentials, then remove the bucket by a
-        call that the store refuses for a bucket that is not empty, if it has one; if not, check once more in between.
+        Data is everything that has content or history: objects, older versions, delete markers, the parts of
+        unfinished uploads. Check first. If there is any, change nothing, not even the credentials, so that the
+        application can empty the bucket. Otherwise revoke the credentials, then remove the bucket with a request that
+        the store refuses for a bucket that is not empty, if it has one; if not, check once more in between.
 
         Raises:
-            BucketNotEmpty: it holds something.
+            BucketNotEmpty: the bucket holds data.
             ProvisionerError: see the table at the top of this module.
         """
 
 
 class Inspector(ABC):
-    """A further ability: telling cheaply that a bound claim is still as it should be.
+    """Optional interface: a cheap drift check.
 
-    The core finds it with isinstance. Where it is there, the regular drift check (`--resync-interval`) costs the
-    store this one call for each bound claim, and `provision` or `grant` is called only where it answers False.
+    Detected with isinstance. With it, the regular drift check (`--resync-interval`) costs the store this one call for
+    each bound claim, and `provision` or `grant` is called only if it returns False.
     """
 
     @abstractmethod
     def is_intact(self, options: BucketOptions) -> bool:
-        """Whether what an earlier call gave still stands, as far as one request to the store can tell.
+        """Whether bucket, identity and credentials are intact, as far as one request to the store can tell.
 
-        The best single request is one that the claim's own credentials make to its bucket: it fails when the bucket,
-        the identity, its permission or its key is gone.
+        The best single request is one with the claim's own credentials to its bucket: it fails if the bucket, the
+        identity, its permission or its key is gone.
 
         Args:
-            options: as `provision` or `grant` would get it; `credentials` are what the Secret holds.
+            options: as `provision` or `grant` would get it; `credentials` are those that the Secret holds.
 
         Returns:
-            False where the verb has to be called, to repair or to find out.
+            False if the verb has to be called, to repair or to find out.
 
         Raises:
-            ProvisionerError: the store did not say.
+            ProvisionerError: the store gave no conclusive answer.
         """
 
 
 def warn_unapplied(claim: Claim, keys: Iterable[str]) -> tuple[str, ...]:
-    """What `grant` says of settings that it leaves alone: they are the bucket's, and that is not the claim's.
+    """The warnings of `grant` about settings of the bucket, which it does not apply.
 
     Args:
-        claim: who asks.
-        keys: of `additionalConfig`, that would be applied to a bucket of the claim's own.
+        claim: that was granted access.
+        keys: of `additionalConfig`, that apply only to a bucket that was created for the claim.
 
     Returns:
-        A warning for each of these keys that the claim has: for `ObjectBucket.warnings`.
+        A warning for each of these keys that the claim has, for `ObjectBucket.warnings`.
     """
     return tuple(
-        f"additionalConfig.{key} is not applied: the bucket was not made for this claim"
+        f"additionalConfig.{key} is not applied: the bucket was not created for this claim"
         for key in sorted(set(keys) & claim.additional_config.keys())
     )
 
@@ -226,7 +227,7 @@ def _do_nothing() -> None:
 
 
 class SecretReader(Protocol):
-    """Reads a Secret of an administrator: the core's service to a provisioner."""
+    """Reads a Secret of an administrator."""
 
     def __call__(self, namespace: str, name: str) -> Mapping[str, SecretStr]:
         """The decoded `data` of the Secret, read afresh at every call.
@@ -240,7 +241,7 @@ class SecretReader(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What the core hands to a provisioner when it is built.
+    """What the core passes to a provisioner when it is created.
 
     Attributes:
         read_secret: reads the Secret that a class names.
@@ -263,7 +264,7 @@ class Services:
 
 
 class ProvisionerFactory(Protocol):
-    """What `libbucket.run` takes: usually the provisioner's class itself."""
+    """The argument of `libbucket.run`: usually the provisioner's class."""
 
     def __call__(self, services: Services) -> Provisioner:
-        """Builds the one provisioner of this process."""
+        """Creates the provisioner of this process."""

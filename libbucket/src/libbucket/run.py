@@ -16,16 +16,16 @@ def run(
     """Runs a provisioner until a signal stops it.
 
     Args:
-        factory: builds the provisioner; usually its class.
+        factory: creates the provisioner; usually its class.
         program: name of the command, for `--help`, `--version` and log lines.
-        provisioner_name: which StorageClasses are served, unless `--provisioner-name` says otherwise.
-        version: of the provisioner's distribution; part of what decides whether a bound claim is settled.
-        argv: the arguments without the program's name; None takes those of the process.
+        provisioner_name: default of `--provisioner-name`: StorageClasses with this provisioner are served.
+        version: of the provisioner's distribution; a new version reconciles every bound claim in full once.
+        argv: the arguments without the program's name; None for those of the process.
 
     Returns:
         The exit code: 0 stopped by a signal, 1 failed at run time, 2 wrong usage.
     """
-    # Imported here: to write or test a provisioner, no Kubernetes client is needed.
+    # Imported here, so that a provisioner can be imported and tested without the Kubernetes client.
     from libbucket._run.main import Program, main
 
     program_facts = Program(factory=factory, name=program, provisioner_name=provisioner_name, version=version)

@@ -1,8 +1,8 @@
-"""The data that the core and a provisioner hand to each other. Pure, frozen, without any I/O.
+"""The data that the core and a provisioner exchange. Frozen, without I/O.
 
-The names are those of the Go library lib-bucket-provisioner (`BucketOptions`, `ObjectBucket`,
-`Connection`, `Endpoint`, `Authentication`, `AccessKeys`), in Python's spelling. The core fills
-`BucketOptions`; a provisioner answers with an `ObjectBucket` that holds a `Connection`.
+The names are those of the Go library lib-bucket-provisioner (`BucketOptions`, `ObjectBucket`, `Connection`,
+`Endpoint`, `Authentication`, `AccessKeys`), in Python's spelling. The core creates `BucketOptions`; a provisioner
+returns an `ObjectBucket` with a `Connection`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class SecretStr:
-    """A string that does not print: `repr`, `str`, formatting and pickling never show what it holds.
+    """A string that is never printed: `repr`, `str`, formatting and pickling do not show its value.
 
-    Only `reveal()` gives the value; call it where the value is put on the wire, and nowhere else.
+    Only `reveal()` returns the value; call it where the value is sent, and nowhere else.
     """
 
     __slots__ = ("_value",)
@@ -47,16 +47,16 @@ class SecretStr:
         return hash(self._value)
 
     def __reduce__(self) -> tuple[object, ...]:
-        raise TypeError("a SecretStr is not pickled: it would write the secret out")
+        raise TypeError("a SecretStr cannot be pickled: that would write the secret out")
 
 
 class ReclaimPolicy(StrEnum):
-    """What becomes of the bucket when its claim is deleted: the StorageClass's `reclaimPolicy`."""
+    """What happens to the bucket when its claim is deleted: the StorageClass's `reclaimPolicy`."""
 
     DELETE = "Delete"
     RETAIN = "Retain"
     RECYCLE = "Recycle"
-    """Of older objects; treated as Retain, since data that is kept can still be deleted manually."""
+    """In older objects; treated as Retain, since retained data can still be deleted manually."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,14 @@ class AccessKeys:
 
 @dataclass(frozen=True, kw_only=True)
 class Authentication:
-    """What the claim's Secret holds.
+    """The credentials in the claim's Secret.
 
     Attributes:
-        access_keys: the S3 key pair; None where the store speaks no S3.
-        additional_secret_data: further keys of the Secret, strictly additive.
-        renew_at: for credentials that end by themselves: when the core calls the verb again, so that new
-            ones are in the Secret well before these end. Aware, in UTC; None for those that do not end.
-            Not part of what the Secret holds: `BucketOptions.credentials` never has it.
+        access_keys: the S3 key pair; None if the store does not support S3.
+        additional_secret_data: further keys of the Secret.
+        renew_at: for credentials that expire: when the core calls the verb again, so that new ones are in the Secret
+            well before that. Aware, in UTC; None if they do not expire. Not in the Secret: `BucketOptions.credentials`
+            never has it.
     """
 
     access_keys: AccessKeys | None = None
@@ -86,7 +86,7 @@ class Authentication:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where an application finds the bucket.
+    """How an application addresses the bucket.
 
     Attributes:
         bucket_host: bare host name, no scheme.
@@ -94,7 +94,7 @@ class Endpoint:
         bucket_name: name of the bucket in the store.
         region: region or location; may be empty.
         sub_region: may be empty.
-        additional_config: further keys of the claim's ConfigMap, strictly additive (`BUCKET_SSL`).
+        additional_config: further keys of the claim's ConfigMap (`BUCKET_SSL`).
     """
 
     bucket_host: str
@@ -111,10 +111,10 @@ class Connection:
 
     Attributes:
         endpoint: written to the ObjectBucket and the claim's ConfigMap.
-        authentication: written to the claim's Secret only; None in what the core hands to `delete`
-            and `revoke`, which never need it.
-        additional_state: identity names, policy ids; written to the ObjectBucket, readable by everybody
-            who may read it, and handed back on every later call. No secrets.
+        authentication: written to the claim's Secret only; None in the argument of `delete` and `revoke`, which never
+            need it.
+        additional_state: identity names, policy ids; written to the ObjectBucket, where every account that may read
+            ObjectBuckets can read it, and passed to every later call. No secrets.
     """
 
     endpoint: Endpoint
@@ -204,8 +204,8 @@ class Claim:
     """An ObjectBucketClaim, as far as a provisioner may see it.
 
     Attributes:
-        additional_config: the keys of `spec.additionalConfig` that the operator allows and the store
-            can do; values are strings. An absent key is unmanaged: leave what is on the bucket.
+        additional_config: the keys of `spec.additionalConfig` that the operator allows and the store supports; values
+            are strings. An absent key is unmanaged: the bucket's setting stays.
     """
 
     namespace: str
@@ -218,22 +218,21 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectBucket:
-    """A bucket as the cluster knows it: returned by `provision` and `grant`, handed to `delete` and `revoke`.
+    """A bucket as it is recorded in the cluster: result of `provision` and `grant`, argument of `delete` and `revoke`.
 
-    A provisioner fills `connection`, and `warnings` if it has something to say; the core fills the rest.
+    A provisioner sets `connection`, and `warnings` and `repairs` if there are any; the core sets the rest.
 
     Attributes:
-        connection: endpoint, credentials (only on the way in), state.
+        connection: endpoint, state, and credentials in a result.
         warnings: each becomes one Warning Event on the claim (dangerous or unknown parameters).
-        repairs: what this call found in the store other than an earlier call had left it, and put right: "user",
-            "policy", "quota". Each becomes one Event, if nothing that the claim asks for had changed. New
-            credentials are none: the core sees those by itself.
+        repairs: drift that this call found in the store and repaired: "user", "policy", "quota". Each becomes one
+            Event, if the claim was not edited. New credentials are not listed: the core detects those.
         name: name of the ObjectBucket object.
-        user_id: what `BucketOptions.user_id` was.
-        reclaim_policy: recorded when the claim was bound; the class is not asked again.
+        user_id: value of `BucketOptions.user_id`.
+        reclaim_policy: recorded when the claim was bound; later changes of the class do not apply.
         parameters: of the StorageClass, recorded before the first call; the class may be gone.
-        owner: whose bucket it is.
-        greenfield: True if the bucket was made for this claim, False if the class named it.
+        owner: the claim that owns the bucket.
+        greenfield: True if the bucket was created for this claim, False if the class named it.
         taken_over: see `BucketOptions.taken_over`.
     """
 
@@ -255,7 +254,7 @@ class ObjectBucket:
 
     @property
     def additional_state(self) -> Mapping[str, str]:
-        """What the provisioner asked the core to remember."""
+        """The provisioner's state."""
         return self.connection.additional_state
 
 
@@ -265,32 +264,31 @@ class BucketOptions:
 
     Attributes:
         reclaim_policy: recorded on the ObjectBucket.
-        bucket_name: the bucket to make, or for `grant` the existing one that the class names.
-        user_id: from `generate_user_id`; the same on every call for this claim.
-        claim: whose request it is.
+        bucket_name: the bucket to create, or for `grant` the existing one that the class names.
+        user_id: from `generate_user_id`; the same in every call for this claim.
+        claim: the claim.
         parameters: of the StorageClass.
-        owner: the stamp.
-        credentials: what the claim's Secret holds now, if anything. When they are this claim's own and
-            still work, return them unchanged, so that nothing rotates by accident.
-        additional_state: what an earlier call asked to remember (also of the Go library); source of truth
-            for identity names.
-        previous_config: the `additional_config` of the last successful call: a key that is here and no
-            longer in `claim.additional_config` was ours, and is to be reset.
-        taken_over: True where another program (the Go library) bound the claim before us, and the cluster's
-            record of it proves that the bucket is this claim's. Such a bucket carries nobody's stamp: stamp it,
-            and go on with the identity that `additional_state` names and the credentials that the Secret holds.
-            A bucket with somebody else's stamp is `BucketExists` nevertheless.
-        was_bound: whether an earlier call for this claim has answered. A bucket that is not there then is lost:
-            `provision` raises `BucketLost` and makes no other, which would be empty, and in the way of a store that can
-            restore what was deleted.
-        is_name_generated: whether `bucket_name` ends in a UUID that was drawn for this claim. Nobody else can have
-            asked for it: where a store can't stamp a bucket in the call that makes it, and says that it is there
-            already although it just was not, that call arrived twice.
-        credentials_unchanged: whether `credentials` are exactly what an earlier call returned; the core compares a
-            hash. Such credentials are replaced only on proof: the identity system says that the key, or the identity,
-            does not exist or is inactive. A test of them that is denied, unclear or unanswered proves nothing (a node
-            with a stale cache, a policy, a proxy): keep them, and raise `NotReady` where the claim has to wait. Where
-            this is False, the Secret was edited, and credentials that are refused are replaced.
+        owner: gives the ownership tags.
+        credentials: in the claim's Secret now; None if there are none. If they are this claim's own and still work,
+            return them unchanged, to avoid an unintended rotation.
+        additional_state: returned by an earlier call (also one of the Go library); source of truth for identity names.
+        previous_config: the `additional_config` of the last successful call: a key that is in it and no longer in
+            `claim.additional_config` is to be reset.
+        taken_over: True if another program (the Go library) bound the claim before, and its ObjectBucket proves that
+            the bucket is this claim's. Such a bucket has no ownership tags: write them, and continue with the identity
+            that `additional_state` names and the credentials in the Secret. A bucket with the tags of another owner is
+            still `BucketExists`.
+        was_bound: whether an earlier call for this claim succeeded. A bucket that does not exist then is lost:
+            `provision` raises `BucketLost` and creates no other, which would be empty, and prevent a restore in stores
+            that can undelete.
+        is_name_generated: whether `bucket_name` ends in a UUID that was generated for this claim, so that no other
+            claim can have asked for it: if a store cannot tag a bucket in the request that creates it, and responds
+            that the bucket exists although it did not before, that request was delivered twice.
+        credentials_unchanged: whether `credentials` are exactly those of an earlier result; the core compares a hash.
+            They are replaced only on proof: the identity system reports that the key or the identity does not exist or
+            is inactive. A test of them that is denied, inconclusive or unanswered proves nothing (a node with a stale
+            cache, a policy, a proxy): keep them, and raise `NotReady` if the claim has to wait. If this is False, the
+            Secret was edited, and credentials that are refused are replaced.
     """
 
     reclaim_policy: ReclaimPolicy

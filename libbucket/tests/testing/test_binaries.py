@@ -40,6 +40,7 @@ class Machine:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
         patch.setenv("PATH", f"{self._go.parent}:/usr/bin:/bin")
         patch.delenv("KUBEBUILDER_ASSETS", raising=False)
+        patch.delenv("LIBBUCKET_KUBERNETES_MODULE", raising=False)
 
     def has_go(self, behaviour: str) -> None:
         self._go.write_text(GO.format(calls=self.calls, behaviour=behaviour))
@@ -149,6 +150,31 @@ def test_an_environment_that_names_the_wrong_directory_is_one_sentence(
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(machine.cache))
     with pytest.raises(SetupFailed, match="there is no etcd in it"):
         control_plane_binaries()
+
+
+def test_another_go_module_builds_another_control_plane(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.has_go('while [ "$1" != -o ]; do shift; done; echo "#!/bin/sh" > "$2"')
+    usual = control_plane_binaries().directory
+    (tmp_path / "go.mod").write_text("module other\n")
+    (tmp_path / "go.sum").touch()
+    monkeypatch.setenv("LIBBUCKET_KUBERNETES_MODULE", str(tmp_path))
+
+    assert control_plane_binaries().directory not in {usual, tmp_path}
+    assert f" -modfile={tmp_path}/go.mod " in machine.calls.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("needs_controller_manager", [True, False])
+def test_a_go_module_that_is_incomplete_is_one_sentence(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, needs_controller_manager: bool
+) -> None:
+    machine.has_go("exit 1")
+    (tmp_path / "go.mod").write_text("module other\n")
+    monkeypatch.setenv("LIBBUCKET_KUBERNETES_MODULE", str(tmp_path))
+
+    with pytest.raises(SetupFailed, match=r"but there is no go\.sum in it"):
+        control_plane_binaries(needs_controller_manager=needs_controller_manager)
 
 
 def test_a_cache_that_can_t_be_made_is_one_sentence(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

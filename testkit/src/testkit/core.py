@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from libbucket import _api
-from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker, Settings
+from libbucket._circuit import Settings
+from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker
 from libbucket._controller.controller import new_caches
 from libbucket._controller.services import request_hook
 from libbucket._kube.client import KubeClient

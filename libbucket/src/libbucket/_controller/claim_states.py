@@ -1,6 +1,6 @@
-"""What the metrics count of each claim of ours. Reads the caches at every scrape; no I/O.
+"""The state of each of our claims, for the metrics. Reads the caches at every scrape; no I/O.
 
-A tenant may write anything into a claim, its class and its labels included, so what is counted is proved first.
+A tenant may write anything into a claim, also its class and labels, so only claims that are proved ours are counted.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from libbucket import _api
 from libbucket._metrics import ClaimState
+from libbucket._outcomes import Retry, meaning_of
 from libbucket._reconcile.model.names import provisioner_label
-from libbucket.errors import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,5 +48,6 @@ def _reason_to_wait(claim: ObjectBucketClaim) -> str | None:
         if condition.type in {"Stalled", "Reconciling"} and condition.status == "True":
             return condition.reason
         if condition.type == "Ready" and condition.status != "True":
-            return None if condition.reason == Reason.PURGING else condition.reason  # takes as long as it takes
+            meaning = meaning_of(condition.reason)  # a purge in progress waits for nothing
+            return None if meaning is not None and meaning.retry is Retry.NEXT_TURN else condition.reason
     return None if claim.status.phase == _api.Phase.BOUND else ""

@@ -1,4 +1,4 @@
-"""Wires it together: informers fill the caches and the queue, workers empty it, timers ask for drift checks.
+"""Wires the parts: informers fill the caches and the queue, workers take keys from it, timers schedule drift checks.
 
 Between the entry point, which starts and stops it, and the reconciler, which does the work. Decides nothing about a
 claim: which key a change concerns is in `event_router`, when a key is requeued in `requeue_policy`.
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from libbucket import _api
-from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker, Settings
+from libbucket._circuit import Settings
+from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker
 from libbucket._clock import utc_now
 from libbucket._concurrency import LimitSettings
 from libbucket._controller.claim_states import claim_states
@@ -33,8 +34,8 @@ from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METAD
 from libbucket._queue import WorkQueue
 from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.request_tracker import RequestTracker
+from libbucket._reconcile.model.claim_ref import claim_key_of
 from libbucket._reconcile.model.context import Caches, Identity
-from libbucket._reconcile.model.intent import claim_key_of
 from libbucket._reconcile.model.names import provisioner_label
 from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Reconciler
@@ -59,7 +60,7 @@ _SYNC_POLL_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerSettings:
-    """What a controller is told.
+    """The settings of a controller.
 
     Attributes:
         provisioner_name: which StorageClasses are served.
@@ -67,15 +68,15 @@ class ControllerSettings:
         cluster_id: uid of the namespace kube-system.
         namespaces: to watch; empty for all.
         admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
-        watch_secrets: whether Secrets are watched; if not, an edited one is found by the drift check only.
+        watch_secrets: whether Secrets are watched; if not, an edit is found by the drift check only.
         workers: maximum number of concurrent reconciles.
         allowed_config: `additionalConfig` keys that the operator allows.
         resync_interval: seconds between two drift checks; 0 for never.
         repair_interval: seconds between two full reconciliations; 0 for never.
-        features: what the installed CRDs keep of what is written.
+        features: of the installed CRDs.
         crd_interval: seconds between two checks whether the CRDs were replaced.
-        now: the clock, for credentials that end and for purges; tests turn it.
-        pace: how fast time goes by for delays; 1 but in tests.
+        now: the clock, for credentials that expire and for purges; tests set it.
+        pace: speed of time for delays; more than 1 in tests.
     """
 
     provisioner_name: str
@@ -98,11 +99,11 @@ class Controller:
     """Serves the claims of one provisioner until it is stopped.
 
     Args:
-        client: fenced, where there is more than one replica.
-        factory: builds the provisioner.
+        client: fenced, if there is more than one replica.
+        factory: creates the provisioner.
         settings: what to serve, and how.
-        metrics: told of everything that happens.
-        elector: None where this process is the only one.
+        metrics: of this process.
+        elector: None if this process is the only replica.
     """
 
     def __init__(
@@ -167,30 +168,30 @@ class Controller:
                 self._threads.start(partial(self._recheck_all, depth, interval), name)
 
     def not_ready(self) -> str:
-        """What it waits for before it can work; "" when it can."""
+        """Why it is not ready; "" if it is."""
         waiting = sorted({one.resource.plural for one in self._informers if not one.synced.is_set()})
         if waiting:
             return f"waiting for the first list of {', '.join(waiting)}"
         now = time.monotonic()
         stale = sorted({one.resource.plural for one in self._informers if now - one.last_contact > _STALE_SECONDS})
-        return f"nothing heard of {', '.join(stale)} for {_STALE_SECONDS / 60:.0f} minutes" if stale else ""
+        return f"no event from {', '.join(stale)} for {_STALE_SECONDS / 60:.0f} minutes" if stale else ""
 
     def not_alive(self) -> str:
-        """Which thread has died; "" where none has."""
+        """Why it is not alive; "" if it is."""
         return self._threads.not_alive()
 
     def stop(self, seconds: float) -> bool:
-        """Takes no new claim up, waits for those in work, and gives up after the time.
+        """Starts no new reconcile, and waits for the running ones, up to a time limit.
 
-        Giving up is safe: what was begun is recorded in the cluster, and is continued after a restart.
+        The limit is safe: the intent is recorded in the cluster, and an interrupted reconcile resumes after a restart.
 
         Returns:
-            Whether all work ended in time.
+            Whether all reconciles ended in time.
         """
         self._stopping.set()
         self._threads.stop()
         self._workers.stop()
-        self._installed.doubt()  # wakes who waits for that
+        self._installed.doubt()  # wakes threads that wait for it
         for informer in self._informers:
             informer.stop()
         return self._threads.join(seconds)
@@ -228,14 +229,14 @@ class Controller:
         return informers
 
     def _are_synced(self, seconds: float) -> bool:
-        """Whether every cache is filled; waits for some seconds for each that is not."""
+        """Whether every cache is filled; waits up to a number of seconds for each."""
         return all(one.synced.wait(seconds) for one in self._informers)
 
     def _leads(self) -> bool:
         return self._elector is None or self._elector.acquired.is_set()
 
     def _works(self) -> bool:
-        """Whether changes are queued: in a standby, and before all caches are filled, they only fill the caches."""
+        """Whether changes are queued. In a standby, and before all caches are filled, they only update the caches."""
         return self._leads() and all(one.synced.is_set() for one in self._informers)
 
     def _begin_once_synced(self) -> None:
@@ -257,14 +258,14 @@ class Controller:
         while not self._stopping.is_set():
             self._installed.wait(self._settings.crd_interval)
             if not self._stopping.is_set() and self._installed.has_changed():
-                self._router.enqueue_all()  # what was lost on a claim, or can be said on it again
+                self._router.enqueue_all()  # conditions that were pruned, or are kept now
 
     def _recheck_all(self, depth: Recheck, interval: float) -> None:
-        """Has the store checked for every claim of ours, spread over the interval."""
+        """Schedules a recheck of every claim that is served, spread over the interval."""
         label = provisioner_label(self._settings.provisioner_name)
         while not self._stopping.wait(interval):
             if not self._works():
-                continue  # a standby has nothing to check, and must not begin its term with a check of everything
+                continue  # a standby checks nothing, and must not begin its term with a check of every claim
             for claim in self._caches.claims.all():
                 if claim.metadata.label(_api.PROVISIONER_LABEL) == label:
                     self._policy.schedule_recheck(claim.metadata.key, depth, self._random.random() * interval)
@@ -285,7 +286,7 @@ class Controller:
             self._log.info("API server answers again: reconciles resume")
 
     def _class_of(self, key: str) -> str:
-        """The class whose store a claim's work waits for; "" where none of that name is served."""
+        """The class of a claim, for its concurrency limit; "" if it is not served."""
         claim = self._caches.claims.get(key)
         name = claim.class_name if claim is not None else ""
         return name if self._serves(name) else ""

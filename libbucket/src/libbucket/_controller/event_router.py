@@ -1,7 +1,7 @@
-"""Which claim a change in the cluster concerns: from the informers to the queue. Decides nothing about a claim.
+"""Maps each change in the cluster to the key of a claim: from the informers to the queue. Decides nothing.
 
-In a standby replica the caches follow the cluster and the queue stays empty: what leads begins with all that the caches
-hold (`enqueue_all`).
+In a standby the caches follow the cluster, and the queue stays empty: a new leader begins with all claims in the caches
+(`enqueue_all`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from libbucket import _api
-from libbucket._reconcile.model.intent import claim_key_of, encode, intent_of, owner_of
+from libbucket._reconcile.model.claim_ref import claim_ref_of
+from libbucket._reconcile.model.intent import encode, intent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Keys(Protocol):
-    """The part of the work queue that is fed."""
+    """The part of the work queue that is used here."""
 
     def add(self, key: str) -> None:
         """As `WorkQueue.add`."""
@@ -30,14 +31,14 @@ class Keys(Protocol):
 
 
 class EventRouter:
-    """Told of each change by the informers.
+    """The event handlers of the informers.
 
     Args:
-        queue: gets the keys.
-        caches: what the informers have filled.
+        queue: of keys.
+        caches: filled by the informers.
         identity: which claims and classes are served.
-        forget: told key and uid of a claim that is gone.
-        leads: whether this replica works.
+        forget: called with key and uid of a claim that is gone.
+        leads: returns whether this replica is the leader.
     """
 
     def __init__(
@@ -56,28 +57,28 @@ class EventRouter:
         self._leads = leads
 
     def on_claim(self, old: _api.ObjectBucketClaim | None, new: _api.ObjectBucketClaim | None) -> None:
-        """A claim appeared, changed or went."""
+        """A claim was added, changed or deleted."""
         if new is not None:
             if old is None or old.metadata.generation != new.metadata.generation:
-                self._queue.forget(new.metadata.key)  # an edit deserves a quick answer, whatever failed before
+                self._queue.forget(new.metadata.key)  # an edit resets the back-off
             self._add(new.metadata.key)
         elif old is not None:
             self._queue.forget(old.metadata.key)
             self._forget(old.metadata.key, old.metadata.uid)
             if self._caches.buckets.grouped(old.metadata.key):
-                self._add(old.metadata.key)  # its bucket may wait for a purge, or its finalizer was torn off
+                self._add(old.metadata.key)  # its bucket may wait for a purge, or its finalizer was removed by force
 
     def on_bucket(self, old: _api.ObjectBucketObject | None, new: _api.ObjectBucketObject | None) -> None:
-        """An ObjectBucket appeared, changed or went."""
+        """An ObjectBucket was added, changed or deleted."""
         bucket = new or old
-        if bucket is None or (old is not None and new is not None and _without_notes(old) == _without_notes(new)):
+        if bucket is None or (old is not None and new is not None and _without_flags(old) == _without_flags(new)):
             return
-        owner = owner_of(bucket, "")
-        if owner.name and self._identity.watches(owner.namespace):
-            self._add(claim_key_of(bucket))
+        claim = claim_ref_of(bucket)
+        if claim.name and self._identity.watches(claim.namespace):
+            self._add(claim.key)
 
     def on_class(self, old: _api.StorageClass | None, new: _api.StorageClass | None) -> None:
-        """A StorageClass appeared, changed or went: of ours, all its claims are concerned."""
+        """A StorageClass was added, changed or deleted: requeues its claims, if it is served."""
         both = [one for one in (old, new) if one is not None]
         if not any(one.provisioner == self._identity.provisioner_name for one in both):
             return
@@ -86,13 +87,13 @@ class EventRouter:
                 self._add(claim.metadata.key)
 
     def on_owned(self, old: _api.Metadata | None, new: _api.Metadata | None) -> None:
-        """A Secret or ConfigMap with our label appeared, changed or went: it is named as its claim."""
+        """A Secret or ConfigMap with our label was added, changed or deleted; its claim has the same name."""
         either = new or old
         if either is not None:
             self._add(either.metadata.key)
 
     def enqueue_all(self) -> None:
-        """Every claim, and every claim that an ObjectBucket names: what a new leader begins with."""
+        """Queues every claim, and every claim that an ObjectBucket refers to, for a new leader."""
         for claim in self._caches.claims.all():
             self._add(claim.metadata.key)
         for bucket in self._caches.buckets.all():
@@ -103,11 +104,11 @@ class EventRouter:
             self._queue.add(key)
 
 
-def _without_notes(bucket: _api.ObjectBucketObject) -> _api.ObjectBucketObject:
-    """An ObjectBucket without its version and what each call to the store notes in the record.
+def _without_flags(bucket: _api.ObjectBucketObject) -> _api.ObjectBucketObject:
+    """An ObjectBucket without its version and the flags that each call to the store sets in the intent.
 
-    A retry takes a note off before its call and writes it again afterwards. The watch may report both before the
-    answers to the writes are in the cache; if they woke the claim, retries would follow each other without back-off.
+    A retry removes a flag before its call and writes it again afterwards. The watch may report both before the
+    responses are in the cache; if they requeued the claim, it would be retried without back-off.
     """
     intent = intent_of(bucket)
     if intent is None:

@@ -1,16 +1,16 @@
-"""Leader election: of several replicas one works, the others stand by.
+"""Leader election: one of several replicas is active, the others are standbys.
 
 Between the Lease in the cluster and everything that writes: `check_leadership` is called before each write and raises
-as soon as this replica may no longer be the leader. What keeps two from working at once:
+as soon as this replica may no longer be the leader. At most one replica is active at a time, because:
 
-- The leader counts from *before* it sent its last successful renewal, and stops itself after the renew
-  deadline. Others wait for the whole lease duration, which is longer, counted from *after* they first saw
-  the record unchanged. So the leader stops before another may start, whatever their wall clocks say.
-- The clock goes on while the machine is suspended.
-- Every write of the Lease is on condition that it is as it was read.
-- A Lease that somebody removed is made again by its holder; others, if they have seen it, give it time for that.
-- Work belongs to the term in which it began. A replica that loses the Lease and wins it back does not go on with what
-  it had half done: another may have led in between, and what the work had read of the world is old.
+- The leader counts from *before* it sent its last successful renewal, and stops after the renew deadline. Others wait
+  for the whole lease duration, which is longer, counted from *after* they first saw the Lease unchanged. So the leader
+  stops before another may start, independently of wall clocks.
+- The clock continues while the machine is suspended.
+- Every write of the Lease is conditional on it being unchanged.
+- A Lease that was deleted is recreated by its holder; others that have seen it wait for that.
+- Work belongs to the term in which it began. A replica that loses the Lease and acquires it again does not continue
+  earlier reconciles: another replica may have led in between, and their snapshots are stale.
 
 Writes of the Lease itself use a client without a leadership check. Knows nothing of claims.
 """
@@ -40,7 +40,7 @@ _THREAD: Final = "leader-election"
 
 
 def boot_clock() -> float:
-    """Seconds on a clock that never jumps back and counts while the machine is suspended, where there is one."""
+    """Seconds of a monotonic clock that includes suspension of the machine, if there is one."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
@@ -48,15 +48,15 @@ def boot_clock() -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseSettings:
-    """Which Lease, and how patient.
+    """The Lease, and its time limits.
 
     Attributes:
         name: of the Lease.
         namespace: of the Lease.
-        identity: of this process, different from every other, also from its own earlier life.
-        lease_seconds: others wait this long after the last sign of life.
-        renew_deadline: seconds after which the leader stops itself; less than `lease_seconds`.
-        retry_seconds: between two attempts to acquire or renew; a little more or less each time.
+        identity: unique for this process, also across restarts.
+        lease_seconds: others wait this long after the last renewal.
+        renew_deadline: seconds after which the leader stops; less than `lease_seconds`.
+        retry_seconds: between two attempts to acquire or renew; with jitter.
     """
 
     name: str
@@ -68,13 +68,13 @@ class LeaseSettings:
 
 
 class LeaderElector:
-    """One replica's part in the election. `run` it in a thread of its own.
+    """The leader election of one replica. `run` needs its own thread.
 
     Args:
         client: without a leadership check.
-        settings: which Lease, and how patient.
-        clock: in seconds, never jumping back.
-        on_failure: told when an attempt ended in an unexpected exception.
+        settings: the Lease, and its time limits.
+        clock: monotonic, in seconds.
+        on_failure: called after an unexpected exception.
 
     Attributes:
         acquired: set while this replica is the leader. For waiting; before a write call `check_leadership`.
@@ -113,7 +113,7 @@ class LeaderElector:
         self._ended.set()
 
     def subscribe(self, *, on_acquired: Callable[[], None], on_lost: Callable[[], None]) -> None:
-        """Has both called at every change, in order. They must be quick; call it before `run`."""
+        """Registers callbacks, which are called in order and must not block. Call it before `run`."""
         self._on_acquired.append(on_acquired)
         self._on_lost.append(on_lost)
 
@@ -124,7 +124,7 @@ class LeaderElector:
         return renewed_at is not None and self._clock() - renewed_at < self._settings.renew_deadline
 
     def begin_work(self) -> None:
-        """Ties what this thread does from now on to the present term."""
+        """Binds the work that this thread begins to the current term."""
         self._work.term = self._term
 
     def check_leadership(self) -> None:
@@ -136,7 +136,7 @@ class LeaderElector:
         """
         term = self._term
         if not self.is_leader or getattr(self._work, "term", term) != term:
-            raise LeadershipLost(f"{self._settings.identity} is not, or no longer, the leader")
+            raise LeadershipLost(f"{self._settings.identity} is not the leader, or no longer")
 
     def run(self) -> None:
         """Acquires and renews until `stop`; then releases."""
@@ -164,11 +164,11 @@ class LeaderElector:
                 )
 
     def stop(self, *, release: bool = True) -> None:
-        """Ends `run` and waits for it, for some seconds at most.
+        """Ends `run` and waits for it, up to a few seconds.
 
         Args:
-            release: lets another replica take over at once. Say False while work of this process still
-                goes on: then the others wait until the lease is over.
+            release: lets another replica take over at once. False while reconciles of this process still run: the
+                others wait until the lease expires.
         """
         self._release = release
         self._stop.set()
@@ -177,7 +177,7 @@ class LeaderElector:
 
     def attempt(self) -> None:
         """Tries once to acquire or renew; a failure is logged once, until the next success."""
-        self.expire()  # else who was frozen, and wakes after another has led, would take its old term up again
+        self.expire()  # else a replica that was frozen while another led would continue its old term
         try:
             self._renew_or_acquire()
             self._failing = False
@@ -191,7 +191,7 @@ class LeaderElector:
         self.expire()
 
     def expire(self) -> None:
-        """Notes the loss if the last renewal is too long ago."""
+        """Gives up leadership if the last renewal is too long ago."""
         with self._lock:
             if self._renewed_at is not None and not self.is_leader:
                 self._lost("not renewed in time")
@@ -216,12 +216,12 @@ class LeaderElector:
             self._lost(f"{lease.holder} holds it")
 
     def _renewed(self, lease: Lease) -> bool:
-        """The usual case, in one request: the record is as we left it."""
+        """Renews in one request, the usual case: the Lease is unchanged."""
         started = self._clock()
         try:
             self._won(replace_lease(self._client, lease, self._taken(lease.record)), started)
         except (Conflict, NotFound):
-            return False  # edited, removed, or taken: read it
+            return False  # edited, deleted, or acquired by another: read it
         return True
 
     def _observe(self, lease: Lease) -> None:
@@ -231,17 +231,17 @@ class LeaderElector:
     def _may_take(self, lease: Lease) -> bool:
         if lease.holder in {"", self._settings.identity}:
             return True
-        return self._clock() - self._seen_at > self._patience(lease.record)
+        return self._clock() - self._seen_at > self._expiry(lease.record)
 
     def _may_create(self) -> bool:
-        """Who holds a Lease that somebody removed may not have noticed yet, and gets time to make it again."""
+        """The holder of a deleted Lease may not have noticed yet, and gets time to recreate it."""
         if self.is_leader or not self._has_existed:
             return True
         if self._missing_since is None:
             self._missing_since = self._clock()
-        return self._clock() - self._missing_since > self._patience(self._seen or LeaseSpec())
+        return self._clock() - self._missing_since > self._expiry(self._seen or LeaseSpec())
 
-    def _patience(self, record: LeaseSpec) -> float:
+    def _expiry(self, record: LeaseSpec) -> float:
         return max(self._settings.lease_seconds, float(record.lease_duration_seconds or 0))
 
     def _taken(self, old: LeaseSpec) -> LeaseSpec:
@@ -259,7 +259,7 @@ class LeaderElector:
             self._lease, self._renewed_at = lease, started
             self._has_existed, self._missing_since = True, None
             if self.acquired.is_set() or not self.is_leader:
-                return  # an answer that came after the deadline does not count
+                return  # a response after the deadline does not count
             self.acquired.set()
             self._log.info("became leader", identity=self._settings.identity)
             for call in self._on_acquired:
@@ -278,7 +278,7 @@ class LeaderElector:
 
     def _give_up(self) -> None:
         lease, was_leader = self._lease, self._renewed_at is not None
-        self._lost("stops")  # first: nothing is written once another may start
+        self._lost("stops")  # first: no writes once another may start
         if not (self._release and was_leader and lease is not None):
             return
         now, old = micro_time(), lease.record
@@ -295,6 +295,6 @@ class LeaderElector:
             self._log.warning("could not release the lease; standbys wait until it expires", error=str(error))
 
     def _watch_deadline(self) -> None:
-        """Notes a loss on time even while a renewal waits for its answer."""
+        """Gives up leadership in time, also while a renewal waits for its response."""
         while not self._stop.wait(min(self._settings.retry_seconds, 1.0)):
             self.expire()

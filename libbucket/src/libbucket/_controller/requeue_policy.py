@@ -1,4 +1,4 @@
-"""When a claim is requeued: after a failure, before its credentials end, and for the regular drift checks.
+"""When a claim is requeued: after a failure, before its credentials expire, and for the regular drift checks.
 
 Between the workers, which report outcomes, and the queue. Knows no claim but its key.
 """
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from libbucket._backoff import Backoff
-from libbucket._circuit_breaker import LONGEST_DELAY, PROBES
-from libbucket._outcomes import OUTAGES, Retry, StoreSignal
+from libbucket._circuit import LONGEST_DELAY, PROBES
+from libbucket._outcomes import OUTAGES, Retry, StoreSignal, meaning_of
 from libbucket._reconcile.model.snapshot import Recheck
-from libbucket.errors import Reason
 
 if TYPE_CHECKING:
     from libbucket._queue import WorkQueue
@@ -26,7 +25,7 @@ SLOWLY: Final = Backoff(base=30.0, ceiling=300.0)
 
 _STEP: Final = 900.0
 _FLOOR: Final = 10.0
-"""Seconds until a claim that waits for a time is worked on again, at most and at least."""
+"""Maximum and minimum of seconds until a claim that waits for a point in time is reconciled."""
 
 
 class RequeuePolicy:
@@ -43,7 +42,7 @@ class RequeuePolicy:
         self._log = structlog.get_logger()
 
     def schedule_recheck(self, key: str, depth: Recheck, delay: float) -> None:
-        """Has the store checked for a claim although nothing seems to have changed, in `delay` seconds."""
+        """Requeues a claim in `delay` seconds, to check the store although nothing seems to have changed."""
         with self._lock:
             self._rechecks[key] = max(depth, self._rechecks.get(key, Recheck.NONE))
         self._queue.add_after(key, delay)
@@ -59,9 +58,9 @@ class RequeuePolicy:
             self._rechecks.clear()
 
     def plan(self, key: str, outcome: Outcome, recheck: Recheck) -> None:
-        """Requeues a key as the outcome of its reconcile asks for."""
+        """Requeues a key after a reconcile with this outcome."""
         if recheck and outcome.retry in {Retry.SOON, Retry.SLOWLY}:
-            with self._lock:  # it was not finished
+            with self._lock:  # not completed
                 self._rechecks[key] = max(recheck, self._rechecks.get(key, Recheck.NONE))
         if outcome.store is not StoreSignal.UNKNOWN:
             self._note_class(key, answers=outcome.store is not StoreSignal.UNAVAILABLE)
@@ -71,7 +70,7 @@ class RequeuePolicy:
     def _requeue(self, key: str, outcome: Outcome) -> None:
         at_least = min(outcome.delay, LONGEST_DELAY)
         if outcome.retry is Retry.SOON:
-            delay = self._queue.retry(key, IN_OUTAGE if _ends_by_itself(outcome) else SOON, at_least=at_least)
+            delay = self._queue.retry(key, IN_OUTAGE if _is_outage(outcome) else SOON, at_least=at_least)
         elif outcome.retry is Retry.SLOWLY:
             delay = self._queue.retry(key, SLOWLY, at_least=at_least)
         else:
@@ -79,13 +78,13 @@ class RequeuePolicy:
             if outcome.retry is Retry.NEXT_TURN:
                 self._queue.add(key)
             elif outcome.requeue_after is not None:
-                # In steps, since the queue's clock is another one than that by which credentials and buckets end.
+                # In steps, since the queue's monotonic clock may deviate from the wall clock of the point in time.
                 self._queue.add_after(key, min(max(outcome.requeue_after, _FLOOR), _STEP))
             return
         self._log.debug("requeued", result=str(outcome.result), seconds=round(delay, 1))
 
     def _note_class(self, key: str, *, answers: bool) -> None:
-        """Gives a class whose store does not answer one worker, and takes that back when it does."""
+        """Limits a class whose store does not answer to one worker, until it answers."""
         storage_class = self._queue.note_class(key, answers=answers)
         if storage_class is not None:
             self._log.debug(
@@ -93,12 +92,13 @@ class RequeuePolicy:
             )
 
     def _note_namespace(self, key: str, outcome: Outcome) -> None:
-        """Gives a namespace on whose objects the API server fails, for instance a dead webhook's, one worker."""
+        """Limits a namespace to one worker while the API server fails on its objects, as with a dead webhook."""
         if outcome.cluster_failed:
             self._queue.limit_namespace(key, is_limited=True)
         elif outcome.retry is None or outcome.retry is Retry.NEXT_TURN:
             self._queue.limit_namespace(key, is_limited=False)
 
 
-def _ends_by_itself(outcome: Outcome) -> bool:
-    return outcome.store in OUTAGES or outcome.result in {Reason.CLUSTER_UNAVAILABLE, Reason.STORE_UNAVAILABLE}
+def _is_outage(outcome: Outcome) -> bool:
+    meaning = meaning_of(outcome.result)
+    return outcome.store in OUTAGES or (meaning is not None and meaning.is_outage)

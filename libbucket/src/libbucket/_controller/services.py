@@ -1,7 +1,7 @@
 """The services that the core hands to a provisioner: reading an administrator's Secret, and the request hook.
 
-Who may write StorageClasses chooses which Secret is read, and to which server its content is used: an operator can
-limit that to some namespaces, where RBAC, in a release for the whole cluster, can't.
+An account that may write StorageClasses chooses which Secret is read, and to which server its content is sent. In a
+release for the whole cluster RBAC cannot limit the namespaces of those Secrets, so there is a setting.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class AdminSecrets:
-    """Reads Secrets afresh at every call: a rotated one works at once, and nothing is kept in memory.
+    """Reads Secrets at every call: a rotated one is used at once, and nothing is kept in memory.
 
     Args:
-        client: any.
-        namespaces: that Secrets may be read from; empty for all.
+        client: reads the Secrets.
+        namespaces: of Secrets that may be read; empty for all.
     """
 
     def __init__(self, client: KubeClient, namespaces: Sequence[str] = ()) -> None:
@@ -37,8 +37,8 @@ class AdminSecrets:
         """The decoded `data` of a Secret.
 
         Raises:
-            AdminSecretMissing: it does not exist, or we may not read it.
-            InvalidParameters: the namespace is not one of those that may be read from; nothing was read.
+            AdminSecretMissing: it does not exist, or may not be read.
+            InvalidParameters: Secrets of the namespace may not be read.
             RetrySoon: the API server did not answer.
         """
         if self._namespaces and namespace not in self._namespaces:

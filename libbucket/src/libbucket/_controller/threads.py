@@ -1,7 +1,7 @@
-"""Threads that run as long as the process: an unexpected exception is logged and survived, and a dead one is noticed.
+"""Long-lived threads: restarted after an unexpected exception, and monitored for the liveness probe.
 
-Started by the controller. A thread that ended silently would leave a cache frozen, or a replica that never leads again,
-behind probes that stay green. Knows nothing of what the threads do.
+Started by the controller. A thread that ended silently would leave a stale cache, or a replica that never leads again,
+while probes succeed. Knows nothing of the work of the threads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _RESTARTS: Final = Backoff(base=1.0, ceiling=60.0)
 _LONG_ENOUGH: Final = 600.0
-"""Seconds without an exception after which the back-off begins anew."""
+"""Seconds without an exception after which the back-off is reset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,10 @@ class _Running:
 
 
 class Threads:
-    """All of them.
+    """The long-lived threads of the process.
 
     Args:
-        on_failure: told the name of a thread whose work raised.
+        on_failure: called with the name of a thread after an unexpected exception.
         random: for jitter.
     """
 
@@ -48,26 +48,26 @@ class Threads:
         self._log = structlog.get_logger()
 
     def start(self, work: Callable[[], None], name: str) -> None:
-        """Runs `work` in a thread of its own; again, after a back-off, when it raises; not when it returns."""
+        """Runs `work` in a new thread: repeated after a back-off if it raises, ended if it returns."""
         ended = threading.Event()
-        # Daemons, so that a call of a store that hangs for longer than anybody waits can't keep the process.
+        # Daemon threads, so that a call to a store that hangs cannot keep the process alive.
         thread = threading.Thread(target=self._supervise, args=(work, name, ended), name=name, daemon=True)
         self._running.append(_Running(name=name, thread=thread, ended=ended))
         thread.start()
 
     def not_alive(self) -> str:
-        """Which thread has died without having been stopped; "" where none has."""
+        """Names threads that died without being stopped; "" if none did."""
         if self._stopping.is_set():
             return ""
         dead = sorted(one.name for one in self._running if not one.thread.is_alive() and not one.ended.is_set())
         return f"threads have died: {', '.join(dead)}" if dead else ""
 
     def stop(self) -> None:
-        """Lets no thread begin its work again."""
+        """Prevents restarts."""
         self._stopping.set()
 
     def join(self, seconds: float) -> bool:
-        """Waits for all to end; gives whether they did in time."""
+        """Waits for all threads to end; returns whether they did in time."""
         deadline = time.monotonic() + seconds
         for one in self._running:
             one.thread.join(max(deadline - time.monotonic(), 0.0))
@@ -79,7 +79,7 @@ class Threads:
             started = time.monotonic()
             try:
                 work()
-            except Exception as error:  # noqa: BLE001 - whatever it is: it is logged, counted and survived
+            except Exception as error:  # noqa: BLE001 - it is logged and counted, and the thread continues
                 failures = 1 if time.monotonic() - started > _LONG_ENOUGH else failures + 1
                 self._note(name, error, failures)
                 self._stopping.wait(_RESTARTS.delay(failures, self._random))
@@ -100,4 +100,4 @@ class Threads:
                 attempt=failures,
             )
         except (OSError, ValueError):
-            return  # standard error is gone: that must not end the thread; the counter has it
+            return  # standard error is closed: that must not end the thread; the metric has counted the failure

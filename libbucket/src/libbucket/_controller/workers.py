@@ -1,4 +1,4 @@
-"""The workers: each takes a key, reconciles its claim and says when it is to be requeued.
+"""The workers: each takes a key, reconciles its claim and requeues it.
 
 Between the queue and the reconciler. A worker takes keys only while this replica leads, and while the circuit of the
 API server is closed. Knows no claim but its key.
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from libbucket._circuit_breaker import CircuitOpen, ProbedCircuitBreaker
+from libbucket._circuit import CircuitOpen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from libbucket._circuit_breaker import ProbedCircuitBreaker
     from libbucket._controller.leader import LeaderElector
     from libbucket._controller.requeue_policy import RequeuePolicy
     from libbucket._metrics import Metrics
@@ -29,16 +30,16 @@ _POLL_SECONDS = 0.5
 
 
 class Workers:
-    """What every worker's thread runs.
+    """The loop of every worker thread.
 
     Args:
         queue: of keys.
-        reconciler: does the work.
-        policy: says when a key is requeued.
-        cluster: the circuit breaker before the API server.
-        metrics: told of each reconcile.
-        elector: None where this process is the only replica.
-        are_synced: whether the caches are filled.
+        reconciler: reconciles claims.
+        policy: requeues keys.
+        cluster: the circuit breaker of the API server.
+        metrics: counts reconciles.
+        elector: None if this process is the only replica.
+        are_synced: whether the caches are filled; waits up to a number of seconds.
     """
 
     def __init__(  # noqa: PLR0913 - wiring, called in one place
@@ -63,12 +64,12 @@ class Workers:
         self._log = structlog.get_logger()
 
     def stop(self) -> None:
-        """Lets no worker take a further key."""
+        """Stops the workers; running reconciles are completed."""
         self._stopping.set()
         self._queue.close()
 
     def run(self) -> None:
-        """Works until `stop`."""
+        """Takes keys and reconciles them until `stop`."""
         while not self._are_synced(_POLL_SECONDS):
             if self._stopping.is_set():
                 return
@@ -82,7 +83,7 @@ class Workers:
                 self._queue.done(key)
 
     def _may_work(self) -> bool:
-        """Waits until this replica leads; False when it is stopped."""
+        """Waits until this replica leads; False if the workers are stopped."""
         while not self._stopping.is_set():
             if self._elector is None or self._elector.acquired.wait(_POLL_SECONDS):
                 return not self._stopping.is_set()
@@ -93,7 +94,7 @@ class Workers:
 
     def _work_on(self, key: str) -> None:
         if not self._leads():
-            return  # the lease was lost while the worker waited for a key: the next leader begins with all of them
+            return  # leadership was lost while the worker waited for a key: the next leader begins with all keys
         namespace, _, name = key.partition("/")
         recheck = self._policy.take_recheck(key)
         with structlog.contextvars.bound_contextvars(namespace=namespace, name=name, reconcile=uuid.uuid4().hex[:8]):
@@ -103,7 +104,7 @@ class Workers:
             except CircuitOpen as held:
                 self._policy.schedule_recheck(key, recheck, held.seconds)
             except Exception:
-                # Whatever it is, the claim is not forgotten: the supervisor logs it, and the key is tried again.
+                # The supervisor logs the exception, and the key is retried.
                 self._policy.schedule_recheck(key, recheck, self._queue.failure_delay(key))
                 raise
 

@@ -1,4 +1,4 @@
-"""The Kubernetes API, as this project uses it: the only importer of the `kubernetes` client.
+"""Access to the Kubernetes API: the only importer of the `kubernetes` client.
 
-Knows requests, watches, leases and how they fail; knows nothing of claims being bound or released.
+Knows requests, watches, leases and their errors; knows nothing of binding or releasing claims.
 """

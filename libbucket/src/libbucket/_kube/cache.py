@@ -1,12 +1,12 @@
 """The newest known version of each object of one resource. Safe for threads; no I/O.
 
-Filled by the informer and, ahead of the watch, by our own writes (`observe`): a worker that comes back to a
-claim a millisecond later must not decide on what it has itself changed. Resource versions are compared as
-numbers, which Kubernetes promises since 1.35 and etcd has always given; where they are no numbers, what
-arrives last wins, and the preconditions of our writes catch what is stale.
+Updated by the informer and, ahead of the watch, after each write (`observe`): a claim that is reconciled again a
+millisecond later must not be planned from a version that this process has replaced. Resource versions are compared as
+numbers, which Kubernetes guarantees since 1.35 and etcd has always had; if they are not numbers, the last arrival
+wins, and the preconditions of writes detect stale versions.
 
-Versions go backwards in one case: when etcd is restored from an older snapshot. A list tells, because no consistent
-list shows an object as it was before a version that is older than the list itself.
+Versions go backwards in one case: if etcd is restored from an older snapshot. A list detects that, because no
+consistent list has an object in a version that is older than one known before the list.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class _HasMetadata(Protocol):
 T = TypeVar("T", bound=_HasMetadata)
 
 _REMEMBERED: Final = 1000
-"""Deletions kept in mind: many more than can happen between the answer to a write and its `observe`."""
+"""Deletions that are remembered: many more than can happen between the response to a write and its `observe`."""
 
 
 class Cache(Generic[T]):
     """Objects by their key (`namespace/name`, or the name alone).
 
     Args:
-        group: what `grouped` finds an object by; by default nothing is.
-        compact: what is kept of an object; by default all of it.
+        group: returns the group of an object for `grouped`; by default there are no groups.
+        compact: returns the part of an object to keep; by default all of it.
     """
 
     is_watched: ClassVar[bool] = True
-    """Whether what is not in here does not exist, as far as an informer knows."""
+    """Whether an informer fills it, so that an object that is absent does not exist, as far as is known."""
 
     def __init__(self, group: Callable[[T], str] | None = None, compact: Callable[[T], T] | None = None) -> None:
         self._compact = compact
@@ -52,26 +52,26 @@ class Cache(Generic[T]):
         self._distrusted: set[str] = set()
 
     def get(self, key: str) -> T | None:
-        """The object, if it exists as far as we know."""
+        """The object; None if it is not known to exist."""
         with self._lock:
             return self._objects.get(key)
 
     def all(self) -> list[T]:
-        """Every object, as one picture."""
+        """Every object, in one consistent copy."""
         with self._lock:
             return list(self._objects.values())
 
     def grouped(self, group: str) -> list[T]:
-        """The objects of one group, by their keys' order."""
+        """The objects of one group, sorted by key."""
         with self._lock:
             return [self._objects[key] for key in sorted(self._groups.get(group, ()))]
 
     def observe(self, new: T, *, list_version: str = "") -> tuple[bool, T | None]:
-        """Takes a version in; gives whether it was news, and what was known before.
+        """Stores a version of an object, if it is newer; returns whether it is, and the version known before.
 
         Args:
-            new: as the API server gave it.
-            list_version: resource version of the list that it comes from; "" for events and answers to writes.
+            new: as received from the API server.
+            list_version: resource version of its list; "" for events and responses to writes.
         """
         key = new.metadata.key
         with self._lock:
@@ -85,10 +85,10 @@ class Cache(Generic[T]):
             return True, old
 
     def distrust(self, *, namespace: str) -> None:
-        """The API server's history went back: of what is known, nothing is newer than what arrives from now on.
+        """Treats every known version as older than any that arrives from now on: the history went backwards.
 
         Args:
-            namespace: whose objects are meant; "" for all.
+            namespace: of the objects; "" for all.
         """
         with self._lock:
             self._distrusted |= {key for key, one in self._objects.items() if _was_listed(one, namespace)}
@@ -97,7 +97,7 @@ class Cache(Generic[T]):
                 del self._removed[key]
 
     def remove(self, gone: T) -> T | None:
-        """Takes an object out, unless a newer one has its name; gives what was known before."""
+        """Removes an object, unless a newer one has its name; returns the version known before."""
         key, version = gone.metadata.key, gone.metadata.resource_version
         with self._lock:
             old = self._objects.get(key)
@@ -108,7 +108,7 @@ class Cache(Generic[T]):
             return old
 
     def discard(self, gone: T) -> None:
-        """Takes an object out that we know to be gone, whatever version of it was seen last."""
+        """Removes an object that is known to be gone, in any version."""
         key = gone.metadata.key
         with self._lock:
             old = self._objects.get(key)
@@ -116,11 +116,11 @@ class Cache(Generic[T]):
                 self._forget(key, old.metadata.resource_version)
 
     def retain(self, keys: set[str], resource_version: str, *, namespace: str) -> list[T]:
-        """Takes out what a fresh list no longer has; gives what went.
+        """Removes objects that a new list does not have; returns the removed ones.
 
         Args:
             keys: of all listed objects.
-            resource_version: of the list; what is newer than that stays.
+            resource_version: of the list; newer objects stay.
             namespace: that was listed; "" for all.
         """
         with self._lock:
@@ -137,18 +137,18 @@ class Cache(Generic[T]):
         known = old.metadata.resource_version if old is not None else self._removed.get(key)
         if known is None or is_newer(version, known):
             return True
-        # Known is as new, or newer. Where a list is newer than both and shows something else, what is known can only
-        # be of a history that is no more.
+        # The known version is as new, or newer. If a list is newer than both and has another version, the known one
+        # belongs to a history that a restore has replaced.
         is_contradicted = bool(list_version) and not is_newer(known, list_version)
         if version == known:
             return old is None and is_contradicted
-        return is_contradicted or not is_newer(known, version)  # versions that are no numbers follow the watch
+        return is_contradicted or not is_newer(known, version)  # not numbers: the last arrival wins
 
     def _outlives(self, one: T, list_version: str) -> bool:
         return is_newer(one.metadata.resource_version, list_version) and one.metadata.key not in self._distrusted
 
     def _forget(self, key: str, version: str) -> None:
-        # The answer to our own last write may arrive after the deletion: it must not bring the object back.
+        # The response to an earlier write may arrive after the deletion: it must not restore the object.
         self._put(key, None)
         self._removed.pop(key, None)
         self._removed[key] = version
@@ -172,12 +172,12 @@ class Cache(Generic[T]):
 
 
 class Unwatched(Cache[T]):
-    """Stands for objects that no informer watches: it stays empty, since nobody would tell it of a later version."""
+    """The cache of objects that no informer watches. It stays empty, since it would never be updated."""
 
     is_watched = False
 
     def observe(self, new: T, *, list_version: str = "") -> tuple[bool, T | None]:
-        """Keeps nothing."""
+        """Stores nothing."""
         del new, list_version
         return False, None
 
@@ -187,5 +187,5 @@ def _was_listed(one: _HasMetadata, namespace: str) -> bool:
 
 
 def is_newer(left: str, right: str) -> bool:
-    """Whether a resource version is later than another; no, where they are no numbers."""
+    """Whether a resource version is later than another; False if they are not numbers."""
     return left.isdecimal() and right.isdecimal() and int(left) > int(right)

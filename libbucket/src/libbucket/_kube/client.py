@@ -1,6 +1,6 @@
 """Requests to the API server: bytes out, typed objects in, errors typed.
 
-Rides on `connection` for configuration, authentication, TLS and connections. Knows HTTP and the API's conventions;
+Uses `connection` for configuration, authentication, TLS and connections. Knows HTTP and the API's conventions;
 knows nothing of caches or claims. Whether this replica may write is checked by a callable before each write.
 """
 
@@ -51,8 +51,8 @@ class KubeClient:
     """One connection pool to one API server. Safe for threads.
 
     Args:
-        config: to begin with.
-        access: where that came from, so that changes of it are followed; None if it never changes.
+        config: the initial configuration.
+        access: its source, to follow changes; None if it never changes.
         check_leadership: called before each write, and again when its connection is established; raises
             `LeadershipLost` to hold the write back.
         pool_size: connections kept open; about one per thread that makes requests.
@@ -76,7 +76,7 @@ class KubeClient:
         return self._connection.host
 
     def stay_at(self, cluster_id: str) -> None:
-        """From now on, no change of the configuration leads to another cluster.
+        """Rejects later changes of the configuration that lead to another cluster.
 
         Args:
             cluster_id: uid of the namespace kube-system.
@@ -124,7 +124,7 @@ class KubeClient:
         """Creates an object.
 
         Raises:
-            AlreadyExists: one of that name is there.
+            AlreadyExists: one of that name exists.
             NamespaceTerminating: its namespace is being deleted.
             KubeError: any other refusal, or no answer.
         """
@@ -132,7 +132,7 @@ class KubeClient:
         return self._decode(self._write("POST", path, _JSON, body), resource)
 
     def replace(self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "") -> T:
-        """Replaces an object; `body` carries the resource version that it was read with.
+        """Replaces an object; `body` contains the resource version that it was read with.
 
         Raises:
             Conflict: it changed since.
@@ -146,8 +146,8 @@ class KubeClient:
     ) -> T:
         """Merges `body` into an object: fields that it does not name stay as they are.
 
-        A `metadata.resourceVersion` in `body` makes it conditional, which every list in it needs, because a
-        merge replaces lists whole.
+        A `metadata.resourceVersion` in `body` makes the patch conditional, which is required for lists, because a merge
+        patch replaces whole lists.
 
         Raises:
             NotFound: the object, or its subresource, does not exist.
@@ -163,10 +163,10 @@ class KubeClient:
     ) -> T | None:
         """Deletes the object with this uid, and no other that took its name.
 
-        A resource version makes it conditional on that the object has not changed since.
+        A resource version makes the deletion conditional on the object being unchanged.
 
         Returns:
-            The object as it waits for its finalizers now; None where it is gone.
+            The object, which waits for its finalizers; None if it is gone.
 
         Raises:
             NotFound: it is gone already.
@@ -176,15 +176,15 @@ class KubeClient:
         conditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions}
         answer = self._write("DELETE", resource.path(name, namespace=namespace), _JSON, body)
-        # The object itself while it waits, else a Status; which has no uid of its own in its metadata.
+        # The object while it waits for finalizers, else a Status, whose metadata has no uid.
         found = self._decode(answer, resource)
         return found if found.metadata.uid == uid else None
 
     def answers(self) -> bool:
-        """Whether the API server and its storage answer now, whatever became of another request.
+        """Whether the API server and its storage answer now.
 
-        Reads the namespace kube-system, which every account of ours may read, and which no webhook, quota or policy of
-        a tenant has a part in. Takes a few seconds at most.
+        Reads the namespace kube-system, which the service account may read, and which no webhook, quota or policy of a
+        tenant affects. Takes a few seconds at most.
         """
         try:
             self.impatient(_PROBE_SECONDS).get(NAMESPACES.path(_PROBED_NAMESPACE))
@@ -203,7 +203,7 @@ class KubeClient:
             path: of the collection.
             params: of the query.
             accept: content type.
-            silence: seconds without a byte after which the stream counts as dead.
+            silence: seconds without a byte after which the stream is closed.
 
         Raises:
             KubeError: a refusal, or no answer.
@@ -211,7 +211,7 @@ class KubeClient:
         response = self._send("GET", _with(path, params), {"Accept": accept}, None, self._seconds)
         if response.status >= 400:
             self._body(response)
-        # The head of the answer comes at once or not at all; only what follows may take its time.
+        # The headers arrive within the usual time limit; only the events may be far apart.
         connection = getattr(response, "connection", None)
         if connection is not None and connection.sock is not None:
             connection.sock.settimeout(silence)

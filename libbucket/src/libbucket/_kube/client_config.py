@@ -1,7 +1,7 @@
-"""How to reach and authenticate to one API server, with every byte of it in memory. Pure data.
+"""How to reach and authenticate to one API server, entirely in memory. Pure data.
 
-Built by `config`, used by `transport`. Holds no path: what a file said when it was read is here, and `files` tells
-whether it still says so. Nothing of it may be printed: it holds keys and tokens.
+Built by `config`, used by `transport`. Holds contents of files instead of paths; `files` detects changes. It contains
+keys and tokens, so that it must never be printed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class FileReader:
         """The content of a file.
 
         Raises:
-            OSError: it can't be read.
+            OSError: it cannot be read.
         """
-        self._versions.setdefault(path, _version_of(path))  # before it is read: a change meanwhile is seen next time
+        self._versions.setdefault(path, _version_of(path))  # before reading, so that a concurrent change is detected
         return path.read_bytes()
 
     def exists(self, path: Path) -> bool:
-        """Whether the file exists; it is watched from now on in either case."""
+        """Whether the file exists; its changes are detected in either case."""
         return bool(self._versions.setdefault(path, _version_of(path)))
 
     def have_changed(self) -> bool:
-        """Whether one of the files is no longer the one that was read."""
+        """Whether one of the files has changed since it was read."""
         return any(_version_of(path) != version for path, version in self._versions.items())
 
 
@@ -53,7 +53,7 @@ class TlsSettings:
         authorities: certificates to trust, as PEM; empty for those of the system.
         certificate: of the client, as PEM; empty for none.
         key: of that certificate, as PEM.
-        server_name: to ask for and to verify, instead of the host's; "" for the host's.
+        server_name: for SNI and verification; "" for the host's.
         verify: whether the server's certificate is verified.
     """
 
@@ -66,10 +66,10 @@ class TlsSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where an API server is, and how it is spoken to: two that are equal share their connections.
+    """Address, TLS and proxy of an API server. Equal ones share their connections.
 
     Attributes:
-        host: URL of the API server, without a slash at its end.
+        host: URL of the API server, without a trailing slash.
         tls: for https.
         proxy: URL of an HTTP proxy; "" for none.
     """
@@ -81,13 +81,13 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientConfig:
-    """One API server, and who we are there.
+    """Address and credentials for one API server.
 
     Attributes:
         address: of the API server.
         authorization: value of the Authorization header; "" for none.
-        expires_at: seconds since the epoch at which the credentials end; None if that is not known.
-        files: that all of this was read from.
+        expires_at: seconds since the epoch at which the credentials expire; None if unknown.
+        files: the files that were read.
     """
 
     address: Address

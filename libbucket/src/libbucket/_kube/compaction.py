@@ -1,7 +1,7 @@
-"""What the caches keep of an object: what is read of it, within bounds.
+"""Reduces objects to the part that the caches keep: the fields that are used, with bounded sizes.
 
 Used by the caches. A tenant may write 1.5 MB into a claim, and 256 KiB of annotations on any of its objects; a hundred
-such claims would take all the memory of the provisioner that serves everybody. Pure: no I/O.
+such claims would exhaust the memory of the provisioner that serves all tenants. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def compact_claim(claim: _api.ObjectBucketClaim) -> _api.ObjectBucketClaim:
 
 
 def compact_metadata(one: _api.Metadata) -> _api.Metadata:
-    """Of a Secret or ConfigMap, without what is never read: annotations, and labels of others."""
+    """The metadata of a Secret or ConfigMap without annotations and other programs' labels, which are never used."""
     meta = one.metadata
     label = meta.label(_api.PROVISIONER_LABEL)
     labels = {_api.PROVISIONER_LABEL: label} if label else None
@@ -47,7 +47,7 @@ def compact_metadata(one: _api.Metadata) -> _api.Metadata:
 
 
 def _bounded(notes: dict[str, str] | None) -> dict[str, str] | None:
-    """Our own entries, and as many of the others as fit."""
+    """Our own entries, and as many others as fit."""
     if notes is None or _size(notes) <= _MAX_NOTES:
         return notes
     kept: dict[str, str] = {}

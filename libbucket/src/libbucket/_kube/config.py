@@ -1,7 +1,7 @@
 """Finds the API server: flags, the pod's service account, `$KUBECONFIG`, the default kubeconfig.
 
-Reads everything into memory, at the start and whenever `connection` finds that a file has changed or that credentials
-end. May run a credential plugin: no request waits for it.
+Reads everything into memory, at the start and when `connection` detects that a file has changed or that credentials
+expire. May run a credential plugin: no request waits for it.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _DEFAULT_KUBECONFIG: Final = "~/.kube/config"
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """The way to the cluster, as it is described outside of this process.
+    """The sources of the cluster configuration.
 
     Attributes:
-        kubeconfig: path of a kubeconfig file; "" looks at the pod, then `$KUBECONFIG`, then the default file.
-        master: URL of the API server, overriding the one in the kubeconfig.
-        tokens: that an identity provider has refreshed.
+        kubeconfig: path of a kubeconfig file; "" for the service account, then `$KUBECONFIG`, then the default file.
+        master: URL of the API server; overrides the kubeconfig.
+        tokens: refreshed by an identity provider.
     """
 
     kubeconfig: str = ""
@@ -43,13 +43,13 @@ class Access:
     tokens: OidcTokens = field(default_factory=OidcTokens, repr=False, compare=False)
 
     def load(self, files: FileReader | None = None) -> ClientConfig:
-        """The API server and the credentials as they are described now.
+        """Loads the current API server and credentials.
 
         Args:
-            files: notes what is read, also where that fails.
+            files: records the files that are read, also if loading fails.
 
         Raises:
-            Misconfigured: nothing usable was found; the sentence names the file.
+            Misconfigured: no usable configuration was found; the message names the file.
         """
         files = files or FileReader()
         try:
@@ -120,7 +120,7 @@ def _load_service_account(files: FileReader) -> ClientConfig:
 
 
 def _address(server: str, tls: TlsSettings | None = None, proxy: str = "") -> Address:
-    """Where to connect to; a server without a scheme is one for TLS if anything of TLS is configured, as in kubectl."""
+    """The URL to connect to; without a scheme, https if any TLS setting is configured, as in kubectl."""
     tls = tls or TlsSettings()
     if "://" not in server:
         speaks_tls = tls.authorities or tls.certificate or not tls.verify
@@ -136,7 +136,7 @@ def _address(server: str, tls: TlsSettings | None = None, proxy: str = "") -> Ad
 
 
 def _proxy_from_environment(server: str) -> str:
-    """A proxy of the environment, unless NO_PROXY has the server; one in the kubeconfig goes first, as in kubectl."""
+    """The proxy of the kubeconfig, or of the environment unless NO_PROXY has the server, as in kubectl."""
     proxies = getproxies()
     proxy = proxies.get(urlsplit(server).scheme) or proxies.get("all") or ""
     if not proxy:

@@ -1,9 +1,9 @@
-"""The API server as it is configured now: a rotated token, authority or kubeconfig is picked up at once.
+"""Follows changes of the cluster configuration: a rotated token, authority or kubeconfig is used at once.
 
-Under `client`, which asks it for a connection before each request. Compares the files about once a second, and loads
-everything anew when one has changed, when credentials are about to end, or when they were refused. Loading may take
-long (a credential plugin, an identity provider) and happens in a thread of its own, one at a time: requests go on with
-the previous configuration meanwhile, and also after it, if the new one can't be loaded.
+Under `client`, which gets a connection before each request. Compares the files about once a second, and reloads the
+configuration when one has changed, when credentials are about to expire, or when they were refused. Loading may take
+long (a credential plugin, an identity provider) and runs in a separate thread, one at a time: requests use the previous
+configuration meanwhile, and keep it if the new one cannot be loaded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 0.5
-"""What the thread that starts a reload waits for it, so that a file that has changed is used by this very request."""
+"""Seconds that the thread that starts a reload waits for it, so that its request uses the changed file."""
 
 _RETRY: Final = Backoff(base=2.0, ceiling=60.0)
 _REFUSED: Final = Backoff(base=10.0, ceiling=120.0)
@@ -47,7 +47,7 @@ _IDENTITY: Final = "/api/v1/namespaces/kube-system"
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """What requests use: a configuration and its connections, replaced as one."""
+    """A configuration and its connections, replaced together."""
 
     config: ClientConfig
     transport: Transport
@@ -58,7 +58,7 @@ class Live:
         return self.config.address.host
 
     def send(self, request: Request) -> urllib3.BaseHTTPResponse:
-        """Sends a request with the credentials; what the transport raises comes out as it is."""
+        """Sends a request with the credentials; exceptions of the transport are not translated."""
         return self.transport.send(request, self.config.authorization)
 
 
@@ -66,15 +66,15 @@ class Connection:
     """One pool of connections to one API server. Safe for threads.
 
     Args:
-        config: to begin with.
-        access: where that came from; None if it never changes.
+        config: the initial configuration.
+        access: its source; None if it never changes.
         pool_size: connections kept open.
 
     Attributes:
-        cluster_id: uid of the namespace kube-system, once it is known: no other cluster is followed to.
+        cluster_id: uid of the namespace kube-system, once it is known: changes to another cluster are rejected.
 
     Raises:
-        Misconfigured: the configuration can't be used.
+        Misconfigured: the configuration is invalid.
     """
 
     def __init__(self, config: ClientConfig, access: Access | None, pool_size: int) -> None:
@@ -102,13 +102,13 @@ class Connection:
         return self._live.host
 
     def live(self) -> Live:
-        """What the next request is to use. Never waits for longer than a moment, and raises nothing."""
+        """The configuration for the next request. Waits for a second at most, and raises nothing."""
         if self._access is not None and time.monotonic() - self._checked_at >= CHECK_SECONDS:
             self._look(self._access)
         return self._live
 
     def doubt(self) -> None:
-        """The credentials were refused: has them loaded again although no file has changed, at most now and then."""
+        """Schedules a reload because the credentials were refused; with a back-off."""
         now = time.monotonic()
         if now - self._refused_at >= _REFUSALS_FORGOTTEN_SECONDS:
             self._refusals = 0
@@ -117,7 +117,7 @@ class Connection:
         self._refused_at, self._refusals, self._reload_at = now, self._refusals + 1, now
 
     def keep(self, stream: urllib3.BaseHTTPResponse) -> None:
-        """Has a stream ended when the configuration leads elsewhere: it would go on at a server nobody else asks."""
+        """Registers a stream, which is closed when the configuration changes to another server."""
         self._streams.add(stream)
 
     @contextmanager
@@ -135,7 +135,7 @@ class Connection:
 
     def _look(self, access: Access) -> None:
         if not self._looking.acquire(blocking=False):
-            return  # another thread checks
+            return  # another thread checks already
         try:
             self._checked_at = time.monotonic()
             if (self._reload is not None and self._reload.is_alive()) or not self._is_stale(self._checked_at):
@@ -143,7 +143,7 @@ class Connection:
             reload = threading.Thread(target=self._load, args=(access,), name="cluster-access", daemon=True)
             reload.start()
             self._reload = reload
-        except RuntimeError:  # no thread can be started now: the next request tries again
+        except RuntimeError:  # no thread can be started: the next request retries
             return
         finally:
             self._looking.release()
@@ -156,7 +156,7 @@ class Connection:
         files = FileReader()
         try:
             config = access.load(files)
-            # Where only the header is another one, the connections stay.
+            # If only the header has changed, the connections stay.
             is_same = config.address == self._live.config.address
             live = Live(config=config, transport=self._live.transport if is_same else self._connect(config))
             self._check_cluster(live)
@@ -172,10 +172,10 @@ class Connection:
         return Transport(config.address, self._hook, self._pool_size)
 
     def _check_cluster(self, live: Live) -> None:
-        """Claims of another cluster must not be taken for those of this one.
+        """Checks that a changed address still leads to this cluster.
 
         Raises:
-            Misconfigured: it is another one, or does not say.
+            Misconfigured: it is another cluster, or does not answer.
         """
         if not self.cluster_id or live.host == self.host:
             return
@@ -203,7 +203,7 @@ class Connection:
         self._failures, self._problem = 0, ""
         if old.host != live.host:
             for stream in list(self._streams):
-                with suppress(OSError, RuntimeError, ValueError):  # it has just ended by itself
+                with suppress(OSError, RuntimeError, ValueError):  # it has just ended
                     stream.shutdown()
         if old.transport is not live.transport:
             old.transport.close()
@@ -212,10 +212,10 @@ class Connection:
 
 
 def _when_to_refresh(config: ClientConfig) -> float | None:
-    """The monotonic time at which credentials that end are to be loaded again; None for all others."""
+    """The monotonic time at which expiring credentials are reloaded; None for others."""
     if config.expires_at is None:
         return None
     left = config.expires_at - time.time()
     early = min(_EARLY_SECONDS, _EARLY_SHARE * left)
-    # A plugin may give what ends at once, or has ended: it is not run at every request for that.
+    # A plugin may return credentials that have expired: it must not run for every request.
     return time.monotonic() + max(left - early, _LEAST_LIFE_SECONDS)

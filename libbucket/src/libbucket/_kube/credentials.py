@@ -1,8 +1,8 @@
-"""Who we are at the API server: the Authorization header and the client certificate of a kubeconfig's user.
+"""Credentials for the API server: the Authorization header and the client certificate of a kubeconfig's user.
 
-Under `config`. May run a program or ask an identity provider, so that no request may wait for it. A user that names a
-way to get credentials gets credentials or an error: never a client without any, to which the API server would speak of
-missing rights of `system:anonymous`.
+Under `config`. May run a program or call an identity provider, so no request waits for it. If a user's source of
+credentials fails, that is an error: without credentials the API server would report missing RBAC permissions of
+`system:anonymous`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _EXEC_EXTENSION: Final = "client.authentication.k8s.io/exec"
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What the API server is shown.
+    """Credentials for the API server.
 
     Attributes:
         authorization: value of the header; "" for none.
         certificate: of the client, as PEM; empty for none.
         key: of that certificate, as PEM.
-        expires_at: seconds since the epoch; None if that is not known.
+        expires_at: seconds since the epoch; None if unknown.
     """
 
     authorization: str = field(default="", repr=False)
@@ -41,10 +41,10 @@ class Credentials:
 
 
 def bearer(token: str, origin: str) -> str:
-    """The header for a token, without the line break that editors and shells leave behind it.
+    """The Authorization header for a token, without a trailing line break.
 
     Raises:
-        Misconfigured: it is empty, or holds what no header can.
+        Misconfigured: the token is empty, or contains characters that a header cannot.
     """
     stripped = token.strip()
     if not stripped:
@@ -58,12 +58,12 @@ def credentials_of(context: CurrentContext, authorities: bytes, tokens: OidcToke
     """The credentials of the current context's user.
 
     Args:
-        context: the current one.
-        authorities: of the cluster, as PEM, for a plugin that wants to know.
+        context: the current context.
+        authorities: of the cluster, as PEM, for plugins with `provideClusterInfo`.
         tokens: refreshed so far.
 
     Raises:
-        Misconfigured: something can't be read, run or refreshed.
+        Misconfigured: a file cannot be read, a plugin cannot be run, or a token cannot be refreshed.
     """
     user = context.user.section
     certificate = _client_certificate(context, user)
@@ -96,7 +96,7 @@ def _client_certificate(context: CurrentContext, user: User) -> Credentials:
 
 def _from_plugin(context: CurrentContext, certificate: Credentials, authorities: bytes) -> Credentials:
     plugin = context.user.section.exec
-    assert plugin is not None  # noqa: S101 - for the type checker: the caller has looked
+    assert plugin is not None  # noqa: S101 - for the type checker: the caller has checked
     given = run_plugin(plugin, context.user.folder, _cluster_info(context.cluster.section, authorities))
     header = bearer(given.token, f"the token of credential plugin {plugin.command!r}") if given.token else ""
     if given.certificate:
@@ -105,7 +105,7 @@ def _from_plugin(context: CurrentContext, certificate: Credentials, authorities:
 
 
 def _cluster_info(cluster: Cluster, authorities: bytes) -> dict[str, Any]:
-    """`spec.cluster` of the ExecCredential that a plugin gets with `provideClusterInfo`."""
+    """`spec.cluster` of the ExecCredential for plugins with `provideClusterInfo`."""
     own = [one.get("extension") for one in cluster.extensions or () if one.get("name") == _EXEC_EXTENSION]
     info = {
         "server": cluster.server,

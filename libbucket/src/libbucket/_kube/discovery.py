@@ -1,7 +1,7 @@
-"""Finds out what the installed CRDs keep of what we write: somebody else's chart may have replaced ours.
+"""Detects which fields the installed CRDs keep: another project's chart may have replaced the bundled CRDs.
 
-Read at start and every now and then, from the API server's own OpenAPI documents, which every authenticated account
-may read and which show a schema as it is enforced. Writes nothing. Does not decide what to do about a gap.
+Read at the start and at intervals, from the API server's OpenAPI documents, which every authenticated account may read
+and which contain the schemas that are enforced. Writes nothing. Does not decide how to handle missing fields.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BUCKET_STATUS: Final = f"/apis/{_api.API_VERSION}/objectbuckets/{{name}}/status
 
 @dataclass(frozen=True, kw_only=True)
 class CrdFeatures:
-    """What survives a write to the CRDs that are installed.
+    """The fields and subresources that the installed CRDs keep.
 
     Attributes:
         conditions: `status.conditions` of a claim.
@@ -44,10 +44,10 @@ class CrdFeatures:
     bucket_conditions: bool = True
 
     def losses(self) -> list[str]:
-        """What is lost, one phrase each, for the operator; empty with our own CRDs."""
+        """What is lost, one phrase each, for operators; empty with the bundled CRDs."""
         said = {
             "conditions of claims are not kept (only phases and Events tell why a claim waits)": self.conditions,
-            "claimRef of ObjectBuckets is not kept (annotations stand in for it)": self.claim_ref,
+            "claimRef of ObjectBuckets is not kept (annotations replace it)": self.claim_ref,
             "claims have no status subresource": self.claim_status,
             "ObjectBuckets have no status subresource": self.bucket_status,
             "conditions of ObjectBuckets are not kept (only the log tells why one waits)": self.bucket_conditions,
@@ -56,11 +56,11 @@ class CrdFeatures:
 
 
 class InstalledCrds:
-    """What is installed now: somebody else's chart may replace the CRDs under a running process. Safe for threads.
+    """The features of the installed CRDs, which may be replaced at run time. Safe for threads.
 
     Args:
-        client: any.
-        features: as they were found at the start.
+        client: reads the OpenAPI documents.
+        features: at the start.
     """
 
     def __init__(self, client: KubeClient, features: CrdFeatures) -> None:
@@ -69,15 +69,15 @@ class InstalledCrds:
         self.features = features
 
     def doubt(self) -> None:
-        """Something that was written is not there: asks for a check soon."""
+        """Requests a check soon, because a field that was written is missing."""
         self._doubted.set()
 
     def wait(self, seconds: float) -> None:
-        """Waits for the next check: for these seconds, or until there is doubt."""
+        """Waits for the next check: for these seconds, or until `doubt` is called."""
         self._doubted.wait(seconds)
 
     def has_changed(self) -> bool:
-        """Whether the installed CRDs have changed; False where the API server does not answer."""
+        """Whether the installed CRDs have changed; False if the API server does not answer."""
         self._doubted.clear()
         try:
             found = read_crd_features(self._client)
@@ -93,18 +93,24 @@ class InstalledCrds:
 
 
 def read_crd_features(client: KubeClient) -> CrdFeatures | None:
-    """What the installed CRDs keep.
+    """The features of the installed CRDs.
 
     Returns:
-        None while the API server has not yet published the schemas of both kinds, which it does some
-        moments after the CRDs can be used.
+        None while the API server has not published the schemas of both kinds, which it does a few seconds after the
+        CRDs are established.
 
     Raises:
         KubeError: a refusal, or no answer.
     """
     try:
         return _features_in(msgspec.json.decode(client.get(_PATH)))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # no JSON, or another shape
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # not such a document
         raise ClusterUnavailable(f"{_PATH}: the response is not an OpenAPI document; is this an API server?") from error
 
 
@@ -129,7 +135,7 @@ def _schema(document: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _keeps(schema: dict[str, Any], *path: str) -> bool:
-    """Whether a value at this path survives: declared, or below something that keeps what it does not know."""
+    """Whether the schema keeps a value at this path: declared, or below an object that keeps unknown fields."""
     for name in path:
         if schema.get(_KEEPS_UNKNOWN):
             return True

@@ -1,6 +1,6 @@
-"""What can go wrong between us and the API server: typed once, here, from a status or a transport error.
+"""Errors of requests to the API server, translated from a status or a transport error.
 
-Everything above reads these classes and never an HTTP status. Each carries one sentence for an operator.
+Higher layers use these classes and never an HTTP status. Each has one sentence for operators.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class KubeError(Exception):
 
 
 class ClusterUnavailable(KubeError):
-    """The API server did not answer, or could not (408, 429, 5xx): the same request may succeed later.
+    """The API server did not answer, or failed (408, 429, 5xx): the same request may succeed later.
 
-    It says nothing yet about who is concerned: a dead admission webhook of one namespace ends in a 500 as well, and
-    one with a long time limit in no answer at all. See `KubeClient.answers`.
+    Other requests may succeed: a dead admission webhook of one namespace causes a 500 as well, and one with a long time
+    limit causes a time-out. See `KubeClient.answers`.
 
     Attributes:
         delay: seconds that the server asked to wait, if it did.
@@ -39,19 +39,19 @@ class NotFound(KubeError):
 
 
 class KindMissing(NotFound):
-    """404 that names no object: its kind is not installed. Proves nothing about an object."""
+    """404 without the name of an object: its kind is not installed. Proves nothing about an object."""
 
 
 class Unreadable(KubeError):
-    """An object came back in a form that can't be decoded."""
+    """An object in a response cannot be decoded."""
 
 
 class AlreadyExists(KubeError):
-    """409 on create: an object of that name is there."""
+    """409 on create: an object of that name exists."""
 
 
 class Conflict(KubeError):
-    """409 on a write: the object changed since it was read. Read again, and try again."""
+    """409 on a write: the object changed since it was read. Read it and retry."""
 
 
 class Expired(KubeError):
@@ -59,11 +59,11 @@ class Expired(KubeError):
 
 
 class Unauthorized(KubeError):
-    """401: the credentials are not accepted (an expired token)."""
+    """401: the credentials are rejected (an expired token)."""
 
 
 class Forbidden(KubeError):
-    """403: RBAC, or an admission plugin, says no."""
+    """403: denied by RBAC or an admission plugin."""
 
 
 class NamespaceTerminating(Forbidden):
@@ -71,7 +71,7 @@ class NamespaceTerminating(Forbidden):
 
 
 class Rejected(KubeError):
-    """Any other status below 500: the API server refuses what was written (a CEL rule, an object that is too large)."""
+    """Any other status below 500: the API server refuses the object (a CEL rule, its size)."""
 
 
 class LeadershipLost(KubeError):
@@ -79,11 +79,11 @@ class LeadershipLost(KubeError):
 
 
 class Misconfigured(KubeError):
-    """There is no usable way to a cluster in the flags, the environment or the kubeconfig."""
+    """Flags, environment and kubeconfig contain no usable cluster configuration."""
 
 
 _TEMPORARY: Final = frozenset({408, 429})
-"""Below 500, and no answer to the request: it may succeed later."""
+"""Statuses below 500 after which the same request may succeed later."""
 
 
 class _Cause(msgspec.Struct):
@@ -97,7 +97,7 @@ class _Details(msgspec.Struct, rename="camel"):
 
 
 class Status(msgspec.Struct):
-    """A `meta/v1.Status`, as the API server explains a failure."""
+    """A `meta/v1.Status`, the API server's description of a failure."""
 
     message: str = ""
     reason: str = ""
@@ -105,7 +105,7 @@ class Status(msgspec.Struct):
     details: _Details | None = None
 
     def has_cause(self, reason: str) -> bool:
-        """Whether one of the causes carries this reason."""
+        """Whether one of the causes has this reason."""
         causes = (self.details.causes if self.details else None) or ()
         return any(cause.reason == reason for cause in causes)
 
@@ -114,9 +114,9 @@ def from_status(status: Status, headers: Mapping[str, str], request: str) -> Kub
     """The error for a refusal.
 
     Args:
-        status: what the server said; `code` is the HTTP status.
+        status: from the response; `code` is the HTTP status.
         headers: of the response, for Retry-After.
-        request: method and path, for the sentence.
+        request: method and path, for the message.
     """
     sentence = f"{request}: {status.message or 'HTTP status'} ({status.code})"
     if status.code == 403 and status.has_cause("NamespaceTerminating"):
@@ -132,7 +132,7 @@ def from_status(status: Status, headers: Mapping[str, str], request: str) -> Kub
 
 
 def parse_status(body: bytes, code: int) -> Status:
-    """The Status in a response's body; proxies answer HTML, so that anything else gives an empty one."""
+    """The Status in a response's body; an empty one for other content, such as the HTML of a proxy."""
     try:
         status = msgspec.json.decode(body, type=Status)
     except msgspec.DecodeError:
@@ -142,7 +142,7 @@ def parse_status(body: bytes, code: int) -> Status:
 
 
 def from_transport(error: Exception, host: str) -> ClusterUnavailable:
-    """The error for a request that got no answer, in a sentence that says what to look at."""
+    """The error for a request without an answer; its message names the likely cause."""
     cause = _root(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return ClusterUnavailable(f"{host}: its certificate does not fit the configured CA ({cause.verify_message})")
@@ -150,7 +150,7 @@ def from_transport(error: Exception, host: str) -> ClusterUnavailable:
         return ClusterUnavailable(f"{host}: TLS handshake failed; is this an https port? ({cause})")
     if isinstance(cause, transport.NameResolutionError):
         return ClusterUnavailable(f"{host}: the host name is not known to DNS")
-    if isinstance(cause, (transport.TimeoutError, TimeoutError)):  # of urllib3, or of the socket below it
+    if isinstance(cause, (transport.TimeoutError, TimeoutError)):  # of urllib3, or of the socket
         return ClusterUnavailable(f"{host}: no answer in time")
     return ClusterUnavailable(f"{host}: cannot be reached ({_brief(cause)})")
 

@@ -1,7 +1,7 @@
 """Runs a credential plugin of a kubeconfig (`exec`): with a time limit, without a terminal, never silently.
 
-Under `credentials`. Its caller waits for the plugin, so it runs in no request. Nothing that a plugin prints to its
-standard output is ever shown, because that is the credentials.
+Under `credentials`. Blocks until the plugin ends, so it runs in no request. The standard output of a plugin is never
+shown, because it contains the credentials.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
 """
 
@@ -46,10 +46,10 @@ class _Credential(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, kw_only=True)
 class PluginCredential:
-    """What a plugin gave: a token, or a certificate and its key as PEM, or both.
+    """The result of a plugin: a token, or a certificate and its key as PEM, or both.
 
     Attributes:
-        expires_at: seconds since the epoch; None if the plugin does not say.
+        expires_at: seconds since the epoch; None if unknown.
     """
 
     token: str = field(default="", repr=False)
@@ -59,15 +59,15 @@ class PluginCredential:
 
 
 def run_plugin(plugin: Exec, folder: Path, cluster: Mapping[str, Any] | None) -> PluginCredential:
-    """Runs the plugin, and gives what it printed.
+    """Runs the plugin, and parses its output.
 
     Args:
         plugin: as in the kubeconfig.
-        folder: of the kubeconfig: a relative command with a slash in it starts there.
-        cluster: told to the plugin, if it asks for that.
+        folder: of the kubeconfig; a relative command with a slash is resolved there.
+        cluster: passed to the plugin, if it has `provideClusterInfo`.
 
     Raises:
-        Misconfigured: it can't be run, failed, took too long, or gave no credentials; the sentence names it.
+        Misconfigured: it cannot be run, failed, took too long, or printed no credentials; the message names it.
     """
     if plugin.api_version not in _VERSIONS:
         raise _failure(plugin, f"its apiVersion must be one of {', '.join(sorted(_VERSIONS))}")
@@ -104,8 +104,8 @@ def _wait_for(process: subprocess.Popen[bytes], plugin: Exec) -> tuple[bytes, by
         return process.communicate(timeout=PLUGIN_SECONDS)
     except subprocess.TimeoutExpired as error:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
-        with suppress(subprocess.TimeoutExpired):  # something that left its session may keep the pipes open
+            os.killpg(process.pid, signal.SIGKILL)  # with all its child processes
+        with suppress(subprocess.TimeoutExpired):  # a process that left its session may keep the pipes open
             process.communicate(timeout=_LAST_BYTES_SECONDS)
         raise _failure(plugin, f"it did not end within {PLUGIN_SECONDS:g} seconds") from error
 

@@ -1,11 +1,11 @@
-"""Keeps a cache of one resource up to date: list in pages, then watch, for ever.
+"""Keeps the cache of one resource up to date: list in pages, then watch, indefinitely.
 
-Between the API server and the queue. Every way in which a watch ends is handled here: closed (watch again
-from the last version), 410 (list again), silence (the bookmarks that the server sends each minute stop),
-errors and 429 (back off), a history that went back because etcd was restored from a snapshot (list again, and believe
-the list). One object that can't be decoded is logged and left out; the others go on. What nobody has foreseen is
-logged, and survived like an error of the server: a thread that ends without a word leaves a cache that never changes.
-Knows nothing of what the objects mean: `on_change` is told the old and the new version.
+Between the API server and the queue. Handles every end of a watch: closed (watch again from the last version), 410
+(list again), silence (the bookmarks that the server sends each minute stop), errors and 429 (back off), a history that
+went backwards because etcd was restored from a snapshot (list again, and replace the cache). An object that cannot be
+decoded is logged and left out. Unexpected exceptions are logged and retried like errors of the server: a thread that
+ends silently would leave a stale cache. Knows nothing of the meaning of objects: `on_change` gets the old and the new
+version.
 """
 
 from __future__ import annotations
@@ -13,25 +13,26 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-import msgspec
 import structlog
-import urllib3
 
 from libbucket import _api
 from libbucket._backoff import Backoff
 from libbucket._kube.cache import is_newer
-from libbucket._kube.errors import ClusterUnavailable, Expired, KubeError, Status, from_status, from_transport
-from libbucket._kube.tolerant_json import decode, decode_with
+from libbucket._kube.decoding import LOG_FAILURES, ResponseDecoder, read_lines
+from libbucket._kube.errors import ClusterUnavailable, Expired, KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import urllib3
+
     from libbucket._kube.cache import Cache
     from libbucket._kube.client import KubeClient
+    from libbucket._kube.decoding import Page
     from libbucket._kube.resources import Resource
 
 
@@ -39,77 +40,17 @@ T = TypeVar("T", bound=_api.Object)
 
 PAGE_SIZE: Final = 500
 _RELIST: Final = Backoff(base=0.5, ceiling=30.0)
-_LOG_FAILURES: Final = (OSError, ValueError, RuntimeError)
-"""Of a log that can't be written to (a closed pipe, a full disk): nothing to end a watch for."""
-
-_CHUNK: Final = 64 * 1024
-_LONGEST_LINE: Final = 64 * 1024 * 1024
-"""Bytes of one event, many times what an object may have: what goes on after that is no watch."""
-
 _SILENT_WATCHES: Final = 2
-"""In a row, after which the objects are listed again: a watch from a version that does not exist yet is silent, too."""
-
-
-class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Name(msgspec.Struct):
-    name: str
-    namespace: str = ""
-
-
-class _Named(msgspec.Struct):
-    """No more of an object than its name, where nothing else of it can be read."""
-
-    metadata: _Name
-
-
-class _List(msgspec.Struct, Generic[T]):
-    metadata: _ListMeta
-    items: list[T] | None = None
-
-
-class _RawList(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[msgspec.Raw] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Page(Generic[T]):
-    """One page of a list.
-
-    Attributes:
-        version: resource version of the list.
-        more: token for the next page; "" for none.
-        items: that could be read.
-        left_out: keys of the others.
-    """
-
-    version: str
-    more: str
-    items: list[T]
-    left_out: list[str] = field(default_factory=list)
-
-
-class _Event(msgspec.Struct, Generic[T]):
-    type: str
-    object: T
-
-
-class _RawEvent(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
+"""In a row, after which the objects are listed again: a watch from a future version is silent as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WatchSettings:
-    """How patient a watch is.
+    """Time limits of a watch.
 
     Attributes:
         lifetime: seconds after which the server ends a watch, spread by up to half more.
-        silence: seconds without an event or bookmark after which a watch counts as dead. The server sends
+        silence: seconds without an event or bookmark after which a watch is closed. The server sends
             a bookmark about once a minute.
     """
 
@@ -118,16 +59,16 @@ class WatchSettings:
 
 
 class Informer(Generic[T]):
-    """The cache of one resource in one namespace, or in all. `run` it in a thread of its own.
+    """Lists and watches one resource in one namespace, or in all. `run` needs its own thread.
 
     Args:
-        client: to list and watch with.
-        resource: what.
+        client: lists and watches.
+        resource: to watch.
         cache: filled by this informer; several informers may share one (one per namespace).
-        on_change: called with (old, new) for every change that is news; one of the two may be None.
-        namespace: "" for all, or for resources of the cluster.
+        on_change: called with (old, new) for every change; one of the two may be None.
+        namespace: "" for all, or for cluster-scoped resources.
         selector: label selector; "" for all.
-        settings: patience of the watch.
+        settings: time limits.
     """
 
     def __init__(  # noqa: PLR0913 - wiring, called in one place
@@ -158,14 +99,13 @@ class Informer(Generic[T]):
         self._reached = ""
         self._silent_watches = 0
         self._last_contact = time.monotonic()
-        self._list_decoder = msgspec.json.Decoder(_List[resource.type])  # type: ignore[name-defined]
-        self._event_decoder = msgspec.json.Decoder(_Event[resource.type])  # type: ignore[name-defined]
+        self._decoder = ResponseDecoder(resource.type, self._path, self._log)
         self.synced = threading.Event()
         """Set once the first list is in the cache."""
 
     @property
     def last_contact(self) -> float:
-        """When a list, an event or a bookmark last arrived, in seconds of `time.monotonic`; before that, the start."""
+        """Time of the last list, event or bookmark, in seconds of `time.monotonic`; initially the start."""
         return self._last_contact
 
     def run(self) -> None:
@@ -178,11 +118,11 @@ class Informer(Generic[T]):
                 self._wait_after(error)
 
     def stop(self) -> None:
-        """Ends `run`, also out of a watch that is waiting for bytes."""
+        """Ends `run`, also while a watch waits for bytes."""
         self._stop.set()
         stream = self._stream
         if stream is not None:
-            with suppress(OSError, RuntimeError, ValueError):  # the watch has just ended by itself
+            with suppress(OSError, RuntimeError, ValueError):  # the watch has just ended
                 stream.shutdown()
 
     def _wait_after(self, error: Exception) -> None:
@@ -194,13 +134,13 @@ class Informer(Generic[T]):
             delay = max(delay, error.delay)
         if not isinstance(error, ClusterUnavailable):
             self._version = ""
-        with suppress(*_LOG_FAILURES):
-            self._say(error)
+        with suppress(*LOG_FAILURES):
+            self._log_failure(error)
         self._stop.wait(delay)
 
-    def _say(self, error: Exception) -> None:
-        is_usual = isinstance(error, Expired) and self._failures == 1  # after a pause, a version may well be too old
-        if (self._failures not in {1, 10} or is_usual) and self._failures % 100 != 0:  # says it at once, then seldom
+    def _log_failure(self, error: Exception) -> None:
+        is_usual = isinstance(error, Expired) and self._failures == 1  # normal after a pause
+        if (self._failures not in {1, 10} or is_usual) and self._failures % 100 != 0:  # logged at once, then rarely
             return
         if isinstance(error, KubeError):
             self._log.warning("list or watch failed; retrying", error=str(error), attempt=self._failures)
@@ -212,14 +152,14 @@ class Informer(Generic[T]):
                 exc_info=error,
             )
 
-    def _heard(self) -> None:
+    def _note_contact(self) -> None:
         self._last_contact = time.monotonic()
 
     def _succeeded(self) -> None:
-        # Only a watch that works is a success: a list that works before each watch that fails must not end the
-        # backing off, or an account that may list and not watch lists for ever.
+        # Only a successful watch resets the back-off, not the list before it: an account that may list and not watch
+        # would otherwise list in a loop.
         if self._failures:
-            with suppress(*_LOG_FAILURES):
+            with suppress(*LOG_FAILURES):
                 self._log.info("list and watch recovered", after_attempts=self._failures)
         self._failures = 0
 
@@ -232,20 +172,20 @@ class Informer(Generic[T]):
         version = ""
         for page in self._pages():
             version = page.version
-            self._believe(version)
+            self._accept_history(version)
             seen.update(page.left_out)
             for one in page.items:
                 seen.add(one.metadata.key)
-                self._take(one, list_version=version)
+                self._store(one, list_version=version)
         for gone in self.cache.retain(seen, version, namespace=self._namespace):
-            self._tell(gone, None)
+            self._notify(gone, None)
         self._version = self._reached = version
         self.synced.set()
 
-    def _believe(self, version: str) -> None:
-        """What the API server said before counts for nothing, if this version is of an older history."""
+    def _accept_history(self, version: str) -> None:
+        """Discards what is known if this version belongs to an older history."""
         if is_newer(self._reached, version):
-            with suppress(*_LOG_FAILURES):
+            with suppress(*LOG_FAILURES):
                 self._log.warning(
                     "resource versions went back (was etcd restored?); replacing the cache by what is listed",
                     was=self._reached,
@@ -255,17 +195,17 @@ class Informer(Generic[T]):
         self._reached = version
 
     def _check_history(self) -> None:
-        """A watch from a version that the API server has not reached yet is silent until it has: asks before that."""
+        """Detects a history that went backwards, since a watch from a future version would be silent."""
         body = self._client.get(self._path, params={"limit": "1", **self._query}, accept=self.resource.accept_list)
-        if is_newer(self._version, self._decode_list(body).version):
+        if is_newer(self._version, self._decoder.page(body).version):
             self._version = ""
 
-    def _pages(self) -> Iterator[_Page[T]]:
+    def _pages(self) -> Iterator[Page[T]]:
         token = ""
         while True:
             params = {"limit": str(PAGE_SIZE), **self._query} | ({"continue": token} if token else {})
-            page = self._decode_list(self._client.get(self._path, params=params, accept=self.resource.accept_list))
-            self._heard()
+            page = self._decoder.page(self._client.get(self._path, params=params, accept=self.resource.accept_list))
+            self._note_contact()
             yield page
             token = page.more
             if not token:
@@ -284,16 +224,16 @@ class Informer(Generic[T]):
         silence = self._settings.silence
         stream = self._client.open_stream(self._path, params=params, accept=self.resource.accept_event, silence=silence)
         self._stream = stream
-        heard = self._last_contact
+        contact = self._last_contact
         try:
             with closing(stream):
-                if self._stop.is_set():  # `stop` came while the stream was being opened, and did not see it
+                if self._stop.is_set():  # `stop` was called while the stream was being opened
                     return
-                for line in _lines(stream, self._client.host, silence):
+                for line in read_lines(stream, self._client.host, silence):
                     self._take_event(line)
         finally:
             self._stream = None
-            self._note_silence(is_silent=self._last_contact == heard and time.monotonic() - started >= silence)
+            self._note_silence(is_silent=self._last_contact == contact and time.monotonic() - started >= silence)
         if time.monotonic() - started < 1 and self._version == version and not self._stop.is_set():
             raise ClusterUnavailable(f"{self._path}: the watch ends immediately")
         self._succeeded()
@@ -306,8 +246,8 @@ class Informer(Generic[T]):
     def _take_event(self, line: bytes) -> None:
         if self._stop.is_set():
             return
-        kind, one = self._decode_event(line)
-        self._heard()
+        kind, one = self._decoder.event(line)
+        self._note_contact()
         self._succeeded()
         if one is None:
             return
@@ -317,108 +257,25 @@ class Informer(Generic[T]):
         if kind == "DELETED":
             known = self.cache.remove(one)
             if known is not None:
-                self._tell(known, None)
+                self._notify(known, None)
         elif kind in {"ADDED", "MODIFIED"}:
-            self._take(one)
+            self._store(one)
         if version:
             self._version = self._reached = version
 
-    def _take(self, one: T, *, list_version: str = "") -> None:
+    def _store(self, one: T, *, list_version: str = "") -> None:
         is_news, old = self.cache.observe(one, list_version=list_version)
         if is_news:
-            self._tell(old, one)
+            self._notify(old, one)
 
-    def _tell(self, old: T | None, new: T | None) -> None:
+    def _notify(self, old: T | None, new: T | None) -> None:
         try:
             self._on_change(old, new)
         except Exception:  # noqa: BLE001 - logged below, where the log takes it
-            # Of one object. It is in the cache, and comes up again with its next version or recheck.
+            # It concerns one object, which is in the cache, and is requeued with its next version or recheck.
             changed = new or old
-            with suppress(*_LOG_FAILURES):
+            with suppress(*LOG_FAILURES):
                 self._log.exception(
                     "watch event dropped because of an internal error",
                     object=changed.metadata.key if changed else "",
                 )
-
-    def _decode_list(self, body: bytes) -> _Page[T]:
-        try:
-            return self._read_list(body)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ClusterUnavailable(
-                f"{self._path}: the response is not a JSON list; is this an API server?"
-            ) from error
-
-    def _read_list(self, body: bytes) -> _Page[T]:
-        try:
-            page = decode_with(self._list_decoder, body)
-        except msgspec.ValidationError:
-            return self._read_list_one_by_one(body)
-        return _Page(version=page.metadata.resource_version, more=page.metadata.continue_, items=page.items or [])
-
-    def _read_list_one_by_one(self, body: bytes) -> _Page[T]:
-        page = decode(body, _RawList)
-        items, left_out = [], []
-        for raw in page.items or ():
-            one = self._decode_object(raw)
-            if one is not None:
-                items.append(one)
-            else:
-                left_out.append(_name_of(raw))
-        meta = page.metadata
-        return _Page(version=meta.resource_version, more=meta.continue_, items=items, left_out=left_out)
-
-    def _decode_event(self, line: bytes) -> tuple[str, T | None]:
-        try:
-            return self._read_event(line)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ClusterUnavailable(f"{self._path}: the watch ended in the middle of an event") from error
-
-    def _read_event(self, line: bytes) -> tuple[str, T | None]:
-        try:
-            event = decode_with(self._event_decoder, line)
-        except msgspec.ValidationError:
-            return self._read_odd_event(line)
-        if event.type == "ERROR":
-            return self._read_odd_event(line)
-        return event.type, event.object
-
-    def _read_odd_event(self, line: bytes) -> tuple[str, T | None]:
-        event = decode(line, _RawEvent)
-        if event.type == "ERROR":
-            raise from_status(decode(bytes(event.object), Status), {}, self._path)
-        return event.type, self._decode_object(event.object)
-
-    def _decode_object(self, raw: msgspec.Raw) -> T | None:
-        try:
-            return decode(bytes(raw), self.resource.type)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            with suppress(*_LOG_FAILURES):
-                self._log.warning("ignored an object that cannot be decoded", error=str(error), object=_name_of(raw))
-            return None
-
-
-def _name_of(raw: msgspec.Raw) -> str:
-    try:
-        name = decode(bytes(raw), _Named).metadata
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return "unknown"
-    return f"{name.namespace}/{name.name}" if name.namespace else name.name
-
-
-def _lines(stream: urllib3.BaseHTTPResponse, host: str, silence: float) -> Iterator[bytes]:
-    """The lines, each as soon as it is whole: what has arrived is not kept back until more has."""
-    parts, size, begun = [b""], 0, 0.0
-    try:
-        while chunk := stream.read1(_CHUNK):
-            *whole, rest = chunk.split(b"\n")
-            if whole:
-                whole[0] = b"".join((*parts, whole[0]))
-                parts, size = [], 0
-                yield from (line for line in whole if line)
-            begun = begun if size else time.monotonic()
-            parts.append(rest)
-            size += len(rest)
-            if size and (time.monotonic() - begun > silence or size > _LONGEST_LINE):
-                raise ClusterUnavailable(f"{host}: a watch event does not end")
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise from_transport(error, host) from error

@@ -1,7 +1,7 @@
-"""Reads kubeconfig files: merged as kubectl merges them, checked, and cut down to the current context.
+"""Reads kubeconfig files: merged as kubectl does, validated, and reduced to the current context.
 
-Under `config`. Several files may each hold a part: the first one that has a cluster, user, context or current context
-of a name gives it. Reads; runs nothing, and sends nothing.
+Under `config`. Of several files, the first one that has a cluster, user, context or current context of a name defines
+it. Runs nothing, and makes no request.
 Source: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """Base of the sections; what nobody reads is left out, and `null` is as good as nothing."""
+    """Base of the sections; unused fields are left out, and `null` counts as absent."""
 
 
 class Cluster(_Section, frozen=True):
@@ -113,7 +113,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Located(Generic[T]):
-    """A section, and the folder that its relative paths start from."""
+    """A section, and the folder that its relative paths refer to."""
 
     section: T
     folder: Path
@@ -121,13 +121,13 @@ class Located(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class CurrentContext:
-    """What the current context names.
+    """The current context.
 
     Attributes:
-        cluster: where the API server is.
-        user: who we are there.
-        user_name: of that user, for messages; "" where the context names none.
-        files: that were read.
+        cluster: the API server.
+        user: the credentials.
+        user_name: of that user, for messages; "" if the context has none.
+        files: the files that were read.
     """
 
     cluster: Located[Cluster]
@@ -136,10 +136,10 @@ class CurrentContext:
     files: FileReader = field(repr=False)
 
     def content(self, located: Located[Any], file: str | None, data: str | None, name: str) -> bytes:
-        """What a section has as base64 in `<name>-data`, or else in the file `<name>`; empty where it has neither.
+        """The content of `<name>-data` (base64), or else of the file `<name>`; empty if both are absent.
 
         Raises:
-            Misconfigured: it can't be read.
+            Misconfigured: it cannot be read.
         """
         if data:
             return _decode_base64(data, f"{name}-data")
@@ -149,7 +149,7 @@ class CurrentContext:
         """The content of a file that a section names.
 
         Raises:
-            Misconfigured: it can't be read.
+            Misconfigured: it cannot be read.
         """
         path = located.folder / Path(file).expanduser()
         try:
@@ -159,10 +159,10 @@ class CurrentContext:
 
 
 def read_current_context(paths: Sequence[Path], files: FileReader) -> CurrentContext:
-    """The current context of the merged files; those that do not exist are left out.
+    """The current context of the merged files; files that do not exist are ignored.
 
     Raises:
-        Misconfigured: none exists, one can't be read, or there is no usable current context.
+        Misconfigured: none exists, one cannot be read, or there is no usable current context.
     """
     found = [(path, _parse(path, files)) for path in paths if files.exists(path)]
     if not found:
@@ -208,8 +208,8 @@ def _parse(path: Path, files: FileReader) -> _File:
         raise Misconfigured(f"{path}: {error.strerror or error}") from error
     except msgspec.ValidationError as error:
         raise Misconfigured(f"{path}: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are no text, odd dates
-        # The words of the parser quote the file, and what stands there may be a key.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: bytes that are not text, invalid dates
+        # Messages of the parser quote the file, which may contain keys.
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise Misconfigured(f"{path}: not valid YAML{where}") from error

@@ -1,8 +1,7 @@
-"""A Lease, the record by which replicas agree who works: read, created, replaced on condition.
+"""Reads, creates and replaces a Lease, the object that names the leader.
 
-Under the leader election, which decides; this knows only how the record looks and travels. Every write is
-conditional: a resource version, or that there is none yet. Its times are for people to read: nothing
-compares them, because clocks of machines differ.
+Used by the leader election, which decides. Every write is conditional: on a resource version, or on there being no
+Lease yet. Times in it are informative: nothing compares them, because clocks of machines differ.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class LeaseSpec(_api.Wire, frozen=True, omit_defaults=True):
     """`spec` of a Lease.
 
     Attributes:
-        holder_identity: who holds it; empty when it was released.
+        holder_identity: the leader; empty after a release.
     """
 
     holder_identity: str | None = None
@@ -37,7 +36,7 @@ class LeaseSpec(_api.Wire, frozen=True, omit_defaults=True):
 
 
 class Lease(_api.Object, frozen=True):
-    """A Lease as it is in the cluster."""
+    """A Lease in the cluster."""
 
     spec: LeaseSpec | None = None
 
@@ -48,7 +47,7 @@ class Lease(_api.Object, frozen=True):
 
     @property
     def holder(self) -> str:
-        """Who holds it; "" if nobody does."""
+        """The leader; "" if there is none."""
         return self.record.holder_identity or ""
 
 
@@ -56,7 +55,7 @@ LEASES: Final = Resource(base=f"/apis/{_API_VERSION}", plural="leases", type=Lea
 
 
 def micro_time() -> str:
-    """Now, as a `metav1.MicroTime`."""
+    """The current time, as a `metav1.MicroTime`."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -76,14 +75,14 @@ def create_lease(client: KubeClient, namespace: str, name: str, spec: LeaseSpec)
     """Creates the Lease.
 
     Raises:
-        AlreadyExists: somebody was faster.
+        AlreadyExists: another replica created it first.
         KubeError: any other refusal, or no answer.
     """
     return client.create(LEASES, _body({"name": name, "namespace": namespace}, spec), namespace=namespace)
 
 
 def replace_lease(client: KubeClient, lease: Lease, spec: LeaseSpec) -> Lease:
-    """Replaces the record in a Lease, if it is still as it was read.
+    """Replaces the spec of a Lease, if it is unchanged.
 
     Raises:
         Conflict: it changed since.

@@ -1,7 +1,7 @@
-"""Refreshes the tokens of a user with `auth-provider: oidc`, as kubectl does, but writes nothing back.
+"""Refreshes the tokens of a user with `auth-provider: oidc`, as kubectl does, but does not write the kubeconfig.
 
-Under `credentials`. Refreshed tokens are kept in memory for as long as the process lives, because an identity provider
-may take each refresh token only once; the kubeconfig stays as it is.
+Under `credentials`. Refreshed tokens are kept in memory until the process ends, because an identity provider may accept
+each refresh token only once.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class _Refreshed(msgspec.Struct):
 
 @dataclass(kw_only=True)
 class OidcTokens:
-    """What was refreshed so far: by issuer, client and the refresh token in the kubeconfig."""
+    """Refreshed tokens, by issuer, client and the refresh token in the kubeconfig."""
 
     _known: dict[tuple[str, str, str], _Refreshed] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def current(self, config: Mapping[str, str], authorities: bytes) -> tuple[str, float | None]:
-        """An ID token that is valid now, and when it ends in seconds since the epoch.
+        """A valid ID token, and its expiry in seconds since the epoch.
 
         Raises:
-            Misconfigured: there is none, and none can be had.
+            Misconfigured: there is none, and it cannot be refreshed.
         """
         identity = (config.get("idp-issuer-url", ""), config.get("client-id", ""), config.get("refresh-token", ""))
         with self._lock:
@@ -67,7 +67,7 @@ def _is_valid(token: str) -> bool:
 
 
 def _expiry(token: str) -> float | None:
-    """`exp` of a JWT; None where it has none."""
+    """`exp` of a JWT; None if it has none."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,4 +1,4 @@
-"""The resources that we read and write: where they live under the API server, and as what they decode."""
+"""The resources that are read and written: their paths at the API server, and their types."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Resource(Generic[T]):
     Attributes:
         base: path of its group and version.
         plural: as in the path.
-        type: what one object decodes to.
-        metadata_only: whether lists and watches ask for `PartialObjectMetadata`.
+        type: of one decoded object.
+        metadata_only: whether lists and watches request `PartialObjectMetadata`.
     """
 
     base: str
@@ -30,9 +30,9 @@ class Resource(Generic[T]):
     metadata_only: bool = False
 
     def path(self, name: str = "", *, namespace: str = "", subresource: str = "") -> str:
-        """The path of one object, or of the collection where no name is given.
+        """The path of one object, or of the collection if there is no name.
 
-        A name may be what somebody wrote into a claim: whatever is in it, it stays one name.
+        Names are quoted, since some are written by tenants.
         """
         parts = [self.base]
         if namespace:
@@ -42,7 +42,7 @@ class Resource(Generic[T]):
 
     @property
     def accept_list(self) -> str:
-        """Content type of a list: of the metadata alone, if no more than that is wanted."""
+        """Content type of a list."""
         return self._accept("List")
 
     @property

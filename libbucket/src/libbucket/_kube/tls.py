@@ -1,8 +1,8 @@
-"""One TLS context per API server, made from memory: no key and no certificate is left in a file.
+"""Creates the TLS context for an API server from memory: no key and no certificate stays in a file.
 
-Under `transport`. OpenSSL takes authorities from memory, but a client's certificate and key only from a path: they
-pass through an anonymous file in memory, or, where there is none, through a directory that only this user may enter
-and that is removed before the first connection is made.
+Under `transport`. OpenSSL reads authorities from memory, but a client's certificate and key only from a path: an
+anonymous file in memory, or, if the system has none, a file in a private directory that is removed before the first
+connection.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def build_context(tls: TlsSettings) -> ssl.SSLContext:
     """The context for connections to the API server.
 
     Raises:
-        Misconfigured: a certificate or key can't be used; the sentence says which.
+        Misconfigured: a certificate or key is invalid; the message names it.
     """
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE)
     if tls.authorities:
@@ -67,7 +67,7 @@ def _present(context: ssl.SSLContext, tls: TlsSettings) -> None:
         raise Misconfigured(f"the client certificate and its key can't be used ({reason})") from error
     except OSError as error:
         raise Misconfigured(
-            f"the client certificate can't be handed to TLS: no private file can be made ({_brief(error)}); "
+            f"the client certificate cannot be loaded: no private file can be created ({_brief(error)}); "
             "give the process a TMPDIR that it may write to"
         ) from error
 
@@ -78,7 +78,7 @@ def _no_password() -> str:
 
 @contextmanager
 def _private_file(content: bytes) -> Iterator[str]:
-    """A path at which this process, and nobody else, can read the content until the block ends."""
+    """A path at which only this process can read the content, until the block ends."""
     descriptor = _file_in_memory()
     if descriptor is not None:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor is no path
@@ -94,7 +94,7 @@ def _private_file(content: bytes) -> Iterator[str]:
 
 
 def _file_in_memory() -> int | None:
-    """A descriptor; None where the system has no such files, or does not let us open them by a path."""
+    """A descriptor; None if the system has no such files, or they cannot be opened by a path."""
     try:
         descriptor = os.memfd_create("client.pem", os.MFD_CLOEXEC)
     except (AttributeError, OSError):

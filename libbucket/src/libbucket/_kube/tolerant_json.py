@@ -1,8 +1,8 @@
-"""Decodes what the API server sends, also where one object in it is such that JSON decoders give up on the whole.
+"""Decodes responses of the API server, also if one object in them makes JSON decoders reject the whole.
 
-Under `client` and `informer`. A custom resource may hold what its author nests, up to ten thousand levels deep, and no
-claim may stop the decoding of those beside it. What nobody reads is cut out or replaced, and decoded again; answers
-that decode at once, all but every one, are not touched. Pure: no I/O, no log.
+Under `client` and `informer`. A custom resource may be nested up to ten thousand levels deep by its author, and must
+not prevent the decoding of others in the same list. If decoding fails, unused deep parts are removed and invalid
+characters replaced, and it is repeated. Pure: no I/O, no log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_DEPTH: Final = 64
-"""Brackets in brackets that are kept: more than any field that is read has, and less than any decoder's limit."""
+"""Levels of nesting that are kept: more than any used field has, and less than the limit of any decoder."""
 
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 _ESCAPE: Final = re.compile(
@@ -27,17 +27,17 @@ _ESCAPE: Final = re.compile(
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """The value; deep nesting, bytes that are no text and halves of characters do not hinder it.
+    """Decodes JSON, also with deep nesting, invalid UTF-8 or lone surrogates.
 
     Raises:
-        msgspec.ValidationError: it is JSON, and not of this kind.
-        msgspec.DecodeError: it is no JSON, even then.
+        msgspec.ValidationError: it is JSON of another type.
+        msgspec.DecodeError: it is not JSON.
     """
     return decode_with(msgspec.json.Decoder(kind), body)
 
 
 def decode_with(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """As `decode`, with a decoder that is kept."""
+    """As `decode`, with an existing decoder."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:
@@ -47,7 +47,7 @@ def decode_with(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 def repair(body: bytes) -> bytes:
-    """The same JSON as text that every decoder takes: what is nested too deep becomes `null`."""
+    """The same JSON in a form that every decoder accepts: values that are nested too deep become `null`."""
     text = _ESCAPE.sub(_whole, body.decode("utf-8", errors="replace").encode())
     return b"".join(_shallow(text))
 
@@ -68,5 +68,5 @@ def _shallow(text: bytes) -> Iterator[bytes]:
             if depth == MAX_DEPTH + 1:
                 kept = found.end()
             depth -= 1
-    if depth <= MAX_DEPTH:  # or else it breaks off in the middle of what is cut out
+    if depth <= MAX_DEPTH:  # else it ends within the removed part
         yield text[kept:]

@@ -48,14 +48,14 @@ class RequestHook(threading.local):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is sent.
+    """One request.
 
     Attributes:
         method: HTTP method.
         path: with the query.
-        headers: besides those that every request has.
-        body: for JSON; None for none.
-        seconds: to wait for the next bytes of the answer.
+        headers: in addition to those of every request.
+        body: sent as JSON; None for none.
+        seconds: time limit for the next bytes of the response.
     """
 
     method: str
@@ -74,24 +74,24 @@ class Transport:
         pool_size: connections kept open.
 
     Raises:
-        Misconfigured: a certificate, a key or the proxy can't be used.
+        Misconfigured: a certificate, a key or the proxy is invalid.
     """
 
     def __init__(self, address: Address, before_request: Callable[[], None], pool_size: int) -> None:
         self.address = address
         self._manager = _build_manager(address, pool_size)
-        fence_requests(self._manager, before_request)
+        fence_requests(self._manager, before_request, answer_seconds=None)  # watches do not end
 
     def send(self, request: Request, authorization: str) -> urllib3.BaseHTTPResponse:
-        """Sends a request; what urllib3 raises comes out as it is."""
+        """Sends a request; exceptions of urllib3 are not translated."""
         headers = {**request.headers, "User-Agent": _USER_AGENT}
         if authorization:
             headers["Authorization"] = authorization
         try:
             return self._send(request, headers)
         except ReadTimeoutError:
-            # Where one connection gets no answer, those beside it may be as dead: an API server that went away
-            # without a word leaves a whole pool of them, and each would be waited for in its turn.
+            # If one connection gets no answer, the others may be dead as well: an API server that disappeared silently
+            # leaves a whole pool of them, and each would cost a time-out.
             self.close()
             raise
 
@@ -107,18 +107,18 @@ class Transport:
                     retries=_RETRIES,
                     preload_content=False,
                 )
-            except ClosedPoolError:  # another thread closed it between our taking and using it: nothing was sent
+            except ClosedPoolError:  # another thread closed it before it was used: nothing was sent
                 if attempt == _CLOSED_POOLS - 1:
                     raise
         raise AssertionError
 
     def close(self) -> None:
-        """Closes the idle connections, and those in use once they have their answer; new ones are made as needed."""
+        """Closes the idle connections, and those in use after their response; new ones are created as needed."""
         self._manager.clear()
 
 
 class _Retries(urllib3.Retry):
-    """Tries again what was cut off, as an idle connection is; not what was waited for in vain, or all waits double."""
+    """Retries interrupted requests, as on idle connections that were closed; not time-outs, which would double."""
 
     def increment(
         self,
@@ -129,13 +129,13 @@ class _Retries(urllib3.Retry):
         _pool: urllib3.connectionpool.ConnectionPool | None = None,
         _stacktrace: TracebackType | None = None,
     ) -> Self:
-        """As urllib3's own, but gives up at a time-out."""
+        """As in urllib3, but a time-out is not retried."""
         if isinstance(error, ReadTimeoutError):
             raise error
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
-# Retries stay small and blind to Retry-After here, because the callers back off with the whole picture.
+# Few retries, and Retry-After is ignored here, because the callers back off.
 _RETRIES: Final = _Retries(
     total=2, connect=2, read=1, status=0, redirect=0, backoff_factor=0.2, respect_retry_after_header=False
 )
@@ -165,7 +165,7 @@ def _through_proxy(proxy: str, settings: dict[str, Any]) -> urllib3.PoolManager:
 
 
 def _socket_options() -> list[tuple[int, int, int]]:
-    """Finds out within seconds that the other end is gone, also while nothing is sent (a watch)."""
+    """Detects a dead peer within seconds, also while nothing is sent (a watch)."""
     options = [*urllib3.connection.HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     wanted = {
         "TCP_KEEPIDLE": _UNACKNOWLEDGED_SECONDS,

@@ -1,5 +1,5 @@
 """One claim, from its status to its spec: observe, plan, apply, report.
 
-Knows the wire contract and the provisioner contract. Doesn't know why it was woken, how the queue turns, or
+Knows the wire contract and the provisioner contract. Does not know why it was called, how the queue works, or
 which store is behind the provisioner.
 """

@@ -1,4 +1,4 @@
 """From a command line to a running controller, and back to an exit code.
 
-Above everything else. Only `run` and this know of arguments, environment variables, signals and streams.
+The top layer. Only `run` and this package use arguments, environment variables, signals and streams.
 """

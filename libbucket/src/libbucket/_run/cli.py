@@ -1,28 +1,41 @@
 """The command line of every provisioner: flags first, then environment variables, then defaults.
 
-Between the process's arguments and `Settings`. Understands the spellings of the Go provisioners, so that a
-manifest made for one of them starts ours. Opens nothing, prints nothing and never exits.
+Between the process's arguments and `Settings`. Accepts the spellings of the Go provisioners, so that a manifest for one
+of them also starts this one. Opens nothing, prints nothing and never exits.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from libbucket._run import settings as to
-from libbucket._run.settings import Settings
+from libbucket._run.settings import (
+    Settings,
+    parse_address,
+    parse_count,
+    parse_duration,
+    parse_keys,
+    parse_log_format,
+    parse_namespace,
+    parse_namespaces,
+    parse_provisioner_name,
+    parse_text,
+    parse_truth,
+    parse_url,
+    parse_verbosity,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
 class UsageError(Exception):
-    """The command line or the environment is wrong: one sentence that names the flag or the variable."""
+    """A flag or an environment variable is invalid: one sentence that names it."""
 
 
 class Answered(Exception):
-    """`--help` or `--version` was asked for; the text is the answer."""
+    """`--help` or `--version` was given; the text is its output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +44,11 @@ class _Option:
 
     Attributes:
         target: name of the field of `Settings`.
-        flags: spellings; the first is the one that is documented.
+        flags: spellings; the first is documented.
         default: as text, like the value of a flag or variable.
-        parse: from text to value.
+        parse: converts the text to the value.
         help: one line.
-        metavar: what stands for the value in `--help`; "" for a switch.
+        metavar: placeholder of the value in `--help`; "" for a switch.
         aliases: further environment variables.
         is_list: may be repeated; parts are joined with commas.
         takes_empty: "" in the environment is a value, not its absence.
@@ -53,147 +66,146 @@ class _Option:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The environment variables, in the order in which they count."""
+        """The environment variables, by precedence."""
         return (f"LIBBUCKET_{self.flags[0].lstrip('-').replace('-', '_').upper()}", *self.aliases)
 
 
-def _options(provisioner_name: str) -> list[_Option]:
-    return [
-        _Option(
-            target="provisioner_name",
-            flags=("--provisioner-name",),
-            default=provisioner_name,
-            parse=to.parse_provisioner_name,
-            metavar="NAME",
-            help="serve StorageClasses whose provisioner field is this",
-        ),
-        _Option(
-            target="kubeconfig",
-            flags=("--kubeconfig", "-kubeconfig"),
-            default="",
-            parse=to.parse_text,
-            metavar="PATH",
-            help="path of a kubeconfig; default: the pod's service account, then $KUBECONFIG, then ~/.kube/config",
-        ),
-        _Option(
-            target="master",
-            flags=("--master", "-master"),
-            default="",
-            parse=to.parse_url,
-            metavar="URL",
-            help="URL of the API server; overrides the kubeconfig",
-        ),
-        _Option(
-            target="namespaces",
-            flags=("--namespace",),
-            default="",
-            parse=to.parse_namespaces,
-            metavar="NS",
-            is_list=True,
-            help="serve claims of this namespace only; repeatable; default: all namespaces",
-        ),
-        _Option(
-            target="admin_secret_namespaces",
-            flags=("--admin-secret-namespace",),
-            default="",
-            parse=to.parse_namespaces,
-            metavar="NS",
-            is_list=True,
-            help="reject StorageClasses whose secretNamespace is not listed; repeatable; default: allow all",
-        ),
-        _Option(
-            target="watch_secrets",
-            flags=("--watch-secrets",),
-            default="true",
-            parse=to.parse_truth,
-            help="list and watch Secrets; false: edits of a Secret are found by the drift check only",
-        ),
-        _Option(
-            target="workers",
-            flags=("--workers",),
-            default="8",
-            parse=to.parse_count,
-            metavar="N",
-            aliases=("LIB_BUCKET_PROVISIONER_THREADS",),
-            help="maximum number of concurrent reconciles",
-        ),
-        _Option(
-            target="leader_elect",
-            flags=("--leader-elect",),
-            default="false",
-            parse=to.parse_truth,
-            help="elect a leader: one replica is active, the others are standbys",
-        ),
-        _Option(
-            target="leader_elect_namespace",
-            flags=("--leader-elect-namespace",),
-            default="",
-            parse=to.parse_namespace,
-            metavar="NS",
-            help="namespace of the leader election Lease; default: the pod's own",
-        ),
-        _Option(
-            target="bind_address",
-            flags=("--bind-address",),
-            default=":8080",
-            parse=to.parse_address,
-            metavar="HOST:PORT",
-            takes_empty=True,
-            help="address of /healthz, /readyz and /metrics; empty disables them",
-        ),
-        _Option(
-            target="allowed_config",
-            flags=("--allow-additional-config",),
-            default="maxObjects,maxSize",
-            parse=to.parse_keys,
-            metavar="KEY,...",
-            is_list=True,
-            takes_empty=True,
-            help="comma-separated additionalConfig keys that claims may set",
-        ),
-        _Option(
-            target="resync_interval",
-            flags=("--resync-interval",),
-            default="30m",
-            parse=to.parse_duration,
-            metavar="DURATION",
-            help="interval between drift checks of each bound claim",
-        ),
-        _Option(
-            target="repair_interval",
-            flags=("--repair-interval",),
-            default="24h",
-            parse=to.parse_duration,
-            metavar="DURATION",
-            help="interval between full reconciliations of each bound claim",
-        ),
-        _Option(
-            target="log_format",
-            flags=("--log-format",),
-            default="text",
-            parse=to.parse_log_format,
-            metavar="text|json",
-            help="format of the log on standard error",
-        ),
-        _Option(
-            target="verbosity",
-            flags=("-v", "--v"),
-            default="0",
-            parse=to.parse_verbosity,
-            metavar="N",
-            help="log verbosity; 4 and above log debug messages",
-        ),
-    ]
-
+_OPTIONS: Final = (
+    _Option(
+        target="provisioner_name",
+        flags=("--provisioner-name",),
+        default="",
+        parse=parse_provisioner_name,
+        metavar="NAME",
+        help="serve StorageClasses whose provisioner field is this",
+    ),
+    _Option(
+        target="kubeconfig",
+        flags=("--kubeconfig", "-kubeconfig"),
+        default="",
+        parse=parse_text,
+        metavar="PATH",
+        help="path of a kubeconfig; default: the pod's service account, then $KUBECONFIG, then ~/.kube/config",
+    ),
+    _Option(
+        target="master",
+        flags=("--master", "-master"),
+        default="",
+        parse=parse_url,
+        metavar="URL",
+        help="URL of the API server; overrides the kubeconfig",
+    ),
+    _Option(
+        target="namespaces",
+        flags=("--namespace",),
+        default="",
+        parse=parse_namespaces,
+        metavar="NS",
+        is_list=True,
+        help="serve claims of this namespace only; repeatable; default: all namespaces",
+    ),
+    _Option(
+        target="admin_secret_namespaces",
+        flags=("--admin-secret-namespace",),
+        default="",
+        parse=parse_namespaces,
+        metavar="NS",
+        is_list=True,
+        help="reject StorageClasses whose secretNamespace is not listed; repeatable; default: allow all",
+    ),
+    _Option(
+        target="watch_secrets",
+        flags=("--watch-secrets",),
+        default="true",
+        parse=parse_truth,
+        help="list and watch Secrets; false: edits of a Secret are found by the drift check only",
+    ),
+    _Option(
+        target="workers",
+        flags=("--workers",),
+        default="8",
+        parse=parse_count,
+        metavar="N",
+        aliases=("LIB_BUCKET_PROVISIONER_THREADS",),
+        help="maximum number of concurrent reconciles",
+    ),
+    _Option(
+        target="leader_elect",
+        flags=("--leader-elect",),
+        default="false",
+        parse=parse_truth,
+        help="elect a leader: one replica is active, the others are standbys",
+    ),
+    _Option(
+        target="leader_elect_namespace",
+        flags=("--leader-elect-namespace",),
+        default="",
+        parse=parse_namespace,
+        metavar="NS",
+        help="namespace of the leader election Lease; default: the pod's own",
+    ),
+    _Option(
+        target="bind_address",
+        flags=("--bind-address",),
+        default=":8080",
+        parse=parse_address,
+        metavar="HOST:PORT",
+        takes_empty=True,
+        help="address of /healthz, /readyz and /metrics; empty disables them",
+    ),
+    _Option(
+        target="allowed_config",
+        flags=("--allow-additional-config",),
+        default="maxObjects,maxSize",
+        parse=parse_keys,
+        metavar="KEY,...",
+        is_list=True,
+        takes_empty=True,
+        help="comma-separated additionalConfig keys that claims may set",
+    ),
+    _Option(
+        target="resync_interval",
+        flags=("--resync-interval",),
+        default="30m",
+        parse=parse_duration,
+        metavar="DURATION",
+        help="interval between drift checks of each bound claim",
+    ),
+    _Option(
+        target="repair_interval",
+        flags=("--repair-interval",),
+        default="24h",
+        parse=parse_duration,
+        metavar="DURATION",
+        help="interval between full reconciliations of each bound claim",
+    ),
+    _Option(
+        target="log_format",
+        flags=("--log-format",),
+        default="text",
+        parse=parse_log_format,
+        metavar="text|json",
+        help="format of the log on standard error",
+    ),
+    _Option(
+        target="verbosity",
+        flags=("-v", "--v"),
+        default="0",
+        parse=parse_verbosity,
+        metavar="N",
+        help="log verbosity; 4 and above log debug messages",
+    ),
+)
+"""The whole command line. The default of the first is the name that each provisioner has."""
 
 _EPILOG: Final = (
-    "A flag counts before its environment variable. Exit codes: 0 stopped by a signal, 1 failed at run time, "
+    "A flag takes precedence over its environment variable. Exit codes: 0 stopped by a signal, 1 failed at run time, "
     "2 wrong usage. -logtostderr and -alsologtostderr are accepted and change nothing: the log goes to standard error."
 )
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises where its base would print and exit."""
+    """Raises instead of printing and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
@@ -220,10 +232,11 @@ def parse_command_line(
         version: for `--version`.
 
     Raises:
-        UsageError: a flag or a variable is unknown or can't be read; says which.
-        Answered: `--help` or `--version`.
+        UsageError: a flag or a variable is unknown or invalid.
+        Answered: `--help` or `--version` was given.
     """
-    options = _options(provisioner_name)
+    first, *rest = _OPTIONS
+    options = [replace(first, default=provisioner_name), *rest]
     given = vars(_parser(options, program, version).parse_args(list(argv)))
     return Settings(**{option.target: _value(option, given.get(option.target), environ) for option in options})
 

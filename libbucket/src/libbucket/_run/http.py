@@ -1,12 +1,12 @@
-"""The HTTP endpoint: `/healthz` (the process is alive), `/readyz` (it works, or says what it waits for), `/metrics`.
+"""The HTTP endpoint: `/healthz` (liveness), `/readyz` (readiness, or the reason), `/metrics`.
 
-Up before the caches are filled, so that a probe can tell a process that starts from one that hangs. Reads only; knows
-nothing of what it reports.
+Started before the caches are filled, so that probes can distinguish a starting process from one that hangs. Reads only;
+knows nothing of what it reports.
 
-Every pod in the cluster may be able to connect, so nothing here grows with the number of connections: one thread serves
-all of them, and a second one collects the metrics, so that a slow collector does not delay a probe. Each connection has
-one deadline for the whole request and a bounded request head, and the oldest connection is dropped when there are too
-many: a probe, which sends its request at once, is answered long before it is the oldest.
+Every pod in the cluster may be able to connect, so resources are bounded: one thread serves all connections, and a
+second one collects the metrics, so that a slow collector does not delay a probe. Each connection has one deadline for
+the whole request and a bounded request head, and the oldest connection is dropped when there are too many: a probe,
+which sends its request at once, is answered long before it is the oldest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from libbucket._run.settings import Address
 
 REQUEST_SECONDS: Final = 10.0
-"""From accepting a connection to the last byte of the answer."""
+"""Seconds from accepting a connection to the last byte of the response."""
 
 MAX_CONNECTIONS: Final = 256
 MAX_HEAD: Final = 8 * 1024
@@ -43,16 +43,16 @@ _STOP_SECONDS: Final = 2.0
 
 
 class HealthServer:
-    """Answers until it is stopped, from threads of its own.
+    """Serves from its own threads until it is stopped.
 
     Args:
-        address: where to listen.
-        registry: what `/metrics` shows.
-        not_ready: gives "" when ready, else what is waited for. Must not block: all connections wait for it.
-        not_alive: gives "" while the process works, else what has stopped. Must not block.
+        address: to listen on.
+        registry: source of `/metrics`.
+        not_ready: returns "" if ready, else the reason. Must not block: all connections wait for it.
+        not_alive: returns "" if alive, else the reason. Must not block.
 
     Raises:
-        StartFailed: the address can't be listened on.
+        StartFailed: cannot listen on the address.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class HealthServer:
         return self._port
 
     def start(self) -> None:
-        """Starts answering."""
+        """Starts serving."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops answering. Connections that are open are dropped."""
+        """Stops serving, and drops open connections."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(_STOP_SECONDS)
@@ -95,16 +95,16 @@ class HealthServer:
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._serve())
-        except Exception:  # noqa: BLE001 - the kubelet restarts what does not answer; the log says why
+        except Exception:  # noqa: BLE001 - without an answer to its probe the kubelet restarts the container; logged
             structlog.get_logger().exception("the HTTP endpoint has ended: probes and metrics fail from now on")
 
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._accept, sock=self._listener, limit=MAX_HEAD, backlog=_BACKLOG)
         await self._stopping.wait()
-        server.close()  # the runner cancels what is open
+        server.close()  # the runner cancels open connections
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A task of our own: asyncio logs a traceback for each of its own that is cancelled.
+        # An explicit task: asyncio logs a traceback for each implicit one that is cancelled.
         task = self._loop.create_task(self._serve_one(reader, writer))
         self._connections[task] = writer
         task.add_done_callback(self._close)
@@ -123,7 +123,7 @@ class HealthServer:
             async with asyncio.timeout(REQUEST_SECONDS):
                 writer.write(await self._answer(reader))
                 writer.close()
-                await writer.wait_closed()  # until the client has taken the answer
+                await writer.wait_closed()  # until the client has received the response
         except (TimeoutError, OSError, EOFError) as error:
             structlog.get_logger().debug("an HTTP request was not completed", error=repr(error))
 
@@ -152,4 +152,4 @@ def _listen(address: Address) -> socket.socket:
     except (OSError, OverflowError) as error:
         number = getattr(error, "errno", None) or 0
         why = os.strerror(number) if number > 0 else str(error)
-        raise StartFailed(f"can't listen on {address} (--bind-address): {why}") from error
+        raise StartFailed(f"cannot listen on {address} (--bind-address): {why}") from error

@@ -1,7 +1,7 @@
-"""What a log line may hold: plain data of bounded size, without secrets, that forges no line and no field.
+"""Sanitises logged values: plain data of bounded size, without secrets, that cannot forge lines or fields.
 
-Tenants choose some of the words: names of classes, keys and values of `additionalConfig`, what a store answers to them.
-The processors here stand between what is logged and what renders it. They raise nothing, whatever they are given.
+Tenants control some of the values: names of classes, keys and values of `additionalConfig`, responses of a store. The
+processors here run before the renderer. They never raise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
 MAX_LENGTH: Final = 2048
-"""Characters of one value, keys and items of a structure included."""
+"""Characters of one value, including the keys and items of a structure."""
 
 MAX_TRACEBACK: Final = 16 * 1024
 _MAX_DEPTH: Final = 8
@@ -27,16 +27,16 @@ _MORE: Final = "…"
 
 
 def plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The processor that makes plain, bounded data of every value, and asterisks of every `SecretStr`."""
+    """The processor that converts values to plain, bounded data, and every `SecretStr` to asterisks."""
     return {key: _plain(value, MAX_TRACEBACK if key == "exception" else MAX_LENGTH) for key, value in event.items()}
 
 
 def one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The processor that keeps a line of text one line, whatever is in it.
+    """The processor that prevents additional lines in the text format.
 
-    Line breaks of every kind, colours and what turns the direction of writing are escaped, as Python writes them. The
-    lines of a traceback are indented, so that none of them looks like a line of the log. A message that could be read
-    as fields is quoted; values are by the renderer.
+    Line breaks of every kind, colour codes and characters that change the direction of text are escaped, as in Python
+    strings. Lines of a traceback are indented, so that none can look like a line of the log. A message that could be
+    read as fields is quoted; the renderer quotes values.
     """
     escaped = {key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()}
     if "=" in str(escaped.get("event")):
@@ -60,17 +60,17 @@ def _plain(value: Any, length: int) -> Any:
 
 
 class _Value:
-    """Makes one value plain, until what it may be long is used up.
+    """Converts one value to plain data, up to a total length.
 
     Args:
-        length: characters, at most.
+        length: maximum number of characters.
     """
 
     def __init__(self, length: int) -> None:
         self._left = length
 
     def of(self, value: Any, depth: int = _MAX_DEPTH) -> Any:
-        """The value, as JSON can hold it."""
+        """The value as JSON data."""
         if isinstance(value, SecretStr):
             return self._cut(_HIDDEN)
         if value is None or isinstance(value, bool):
@@ -90,7 +90,7 @@ class _Value:
         self._left -= len(kept)
         if len(kept) < len(text):
             kept += f"{_MORE} (+{len(text) - len(kept):,} characters)"
-        return kept.encode(errors="backslashreplace").decode()  # half of a surrogate pair can't be written
+        return kept.encode(errors="backslashreplace").decode()  # a lone surrogate cannot be encoded
 
     def _number(self, value: float) -> Any:
         self._left -= 1

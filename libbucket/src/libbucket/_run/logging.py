@@ -1,8 +1,8 @@
-"""The log of the process: text for people, JSON for machines, on one stream, without secrets.
+"""The log of the process: text or JSON on one stream, without secrets.
 
-Set up once by `main` for as long as the provisioner runs, and taken down after it. Everybody else asks structlog
-for a logger and binds context variables (namespace, name, reconcile id), which every line then carries. The
-libraries' own logs come through here too, from WARNING on. Tracebacks never show local variables.
+Configured by `main` while the provisioner runs. Other modules use structlog loggers, and bind context variables
+(namespace, name, reconcile id), which are on every line. Logs of libraries are included from WARNING on. Tracebacks
+never show local variables.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from structlog.typing import Processor
 
-DEBUG_VERBOSITY: Final = 4  # Kubernetes' convention: up to 3 is for operators, from 4 on for debugging
-_RETRIES: Final = "urllib3.connectionpool"  # warns of each retry; what fails in the end is said by us, once
+DEBUG_VERBOSITY: Final = 4  # Kubernetes' convention: up to 3 for operators, from 4 on for debugging
+_RETRIES: Final = "urllib3.connectionpool"  # warns of each retry; a final failure is logged once by libbucket
 
 
 @contextmanager
 def logging_to(stream: TextIO, *, log_format: str, verbosity: int) -> Iterator[None]:
-    """Sends every log line to a stream until the block ends.
+    """Configures logging to a stream until the block ends.
 
     Args:
-        stream: usually standard error; colours only where it is a terminal.
+        stream: usually standard error; colours only on a terminal.
         log_format: `text` or `json`.
-        verbosity: from 4 on with what is logged at DEBUG.
+        verbosity: from 4 on, includes DEBUG.
     """
     level = logging.DEBUG if verbosity >= DEBUG_VERBOSITY else logging.INFO
     rendering = _rendering(log_format, colors=stream.isatty())
@@ -42,7 +42,7 @@ def logging_to(stream: TextIO, *, log_format: str, verbosity: int) -> Iterator[N
         processors=[*_common(), *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: structlog.WriteLogger(cast("TextIO", steady)),
-        cache_logger_on_first_use=False,  # or a logger would outlive this block
+        cache_logger_on_first_use=False,  # else a logger would outlive this block
     )
     handler = _library_handler(steady, rendering)
     root, retries = logging.getLogger(), logging.getLogger(_RETRIES)
@@ -90,7 +90,7 @@ def _library_handler(stream: _Steady, rendering: Sequence[Processor]) -> logging
 
 
 class _Steady:
-    """A stream that raises nothing, and loses what can't be written: a log without a reader must not end a worker."""
+    """A stream that never raises: a log that cannot be written must not end a worker."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -109,5 +109,5 @@ class _Steady:
 
 class _LibraryHandler(logging.StreamHandler[_Steady]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
-        """Says so in one line, where the base prints the arguments, which may be a tenant's, or secrets."""
+        """Logs one line; the base class prints the arguments, which may contain tenants' data or secrets."""
         structlog.get_logger().warning("a log line of a library could not be formatted", logger=record.name)

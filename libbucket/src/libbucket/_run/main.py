@@ -1,7 +1,6 @@
-"""The life of the process: settings, log, cluster, controller, a signal, the end.
+"""The life cycle of the process: settings, log, cluster, controller, signal, shutdown.
 
-Reads top-down as what happens. A problem that an operator can fix ends in one line and an exit code; only a
-mistake of ours shows a traceback, in the log.
+A problem that an operator can fix ends in one line and an exit code; only an internal error logs a traceback.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ STOPPED: Final = 0
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
 
-LEASE_SECONDS: Final = 5.0  # half the renew deadline: a dead connection leaves time for another try
+LEASE_SECONDS: Final = 5.0  # half of the renew deadline: leaves time for a retry after a dead connection
 STOP_SECONDS: Final = 25.0  # Kubernetes kills after 30
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _LONGEST_NAME: Final = 253
@@ -51,7 +50,7 @@ _ROOT: Final = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a provisioner's entry point says of itself."""
+    """The arguments of a provisioner's entry point."""
 
     factory: ProvisionerFactory
     name: str
@@ -61,7 +60,7 @@ class Program:
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What was built and not yet started."""
+    """The parts of the process, before they are started."""
 
     client: KubeClient
     metrics: Metrics
@@ -70,7 +69,7 @@ class _Parts:
 
 
 def main(program: Program, argv: Sequence[str] | None) -> int:
-    """Runs a provisioner until a signal stops it; gives the exit code."""
+    """Runs a provisioner until a signal stops it; returns the exit code."""
     try:
         settings = parse_command_line(
             sys.argv[1:] if argv is None else argv,
@@ -108,7 +107,7 @@ def _run(program: Program, settings: Settings) -> int:
 
 def _live(program: Program, settings: Settings, signals: Signals) -> None:
     with ExitStack() as stack:
-        # In another thread, so that a signal does not have to wait for an API server that doesn't answer.
+        # In another thread, so that a signal does not wait for an API server that does not answer.
         parts = signals.run(lambda: _build(program, settings))
         stack.callback(parts.client.close)
         election = Threads(parts.metrics.thread_failed)
@@ -130,11 +129,9 @@ def _live(program: Program, settings: Settings, signals: Signals) -> None:
 
 
 def _warn_of_root() -> None:
-    # Once it works, so that what hinders a start is said in one line.
+    # After the start, so that a failed start logs a single line.
     if os.geteuid() == _ROOT:
-        structlog.get_logger().warning(
-            "runs as root, which nothing here needs: give it another user (runAsUser, runAsNonRoot)"
-        )
+        structlog.get_logger().warning("running as root is not required: set runAsUser and runAsNonRoot")
 
 
 def _stop(parts: _Parts, signals: Signals) -> None:
@@ -145,7 +142,7 @@ def _stop(parts: _Parts, signals: Signals) -> None:
     except Interrupted:
         in_time = False
     if parts.elector is not None:
-        # The lease is kept while a call to the store may still be under way, so that no other replica meets it.
+        # The lease is kept while a call to the store may still be running, so that no other replica interferes.
         parts.elector.stop(release=in_time)
     if in_time:
         log.info("stopped")
@@ -171,7 +168,7 @@ def _build(program: Program, settings: Settings) -> _Parts:
     try:
         controller = Controller(fenced, program.factory, wiring, metrics, elector)
     except Exception as error:
-        structlog.get_logger().debug("the provisioner can't be built", exc_info=True)
+        structlog.get_logger().debug("the provisioner cannot be created", exc_info=True)
         raise StartFailed(f"the provisioner cannot be created: {type(error).__name__}: {error}") from error
     return _Parts(client=client, metrics=metrics, elector=elector, controller=controller)
 
@@ -187,7 +184,7 @@ def _lease(settings: Settings) -> LeaseSettings | None:
 
 
 def _lease_name(provisioner_name: str) -> str:
-    """A name that a Lease can have: a provisioner's may hold "/" and "_". The chart makes the same one."""
+    """A valid name for the Lease: provisioner names may contain "/" and "_". The chart uses the same name."""
     readable = re.sub("[^a-z0-9.-]+", "-", f"libbucket-{provisioner_name}".lower())
     return re.sub("[.-]*[.][.-]*", ".", readable)[:_LONGEST_NAME]
 

@@ -1,6 +1,6 @@
-"""What the HTTP endpoint answers: its pages, and HTTP itself, on bytes. Opens no socket; `http` does.
+"""The pages of the HTTP endpoint, and HTTP on bytes. Opens no socket; `http` does.
 
-Nothing that a client sends decides how much is computed: metrics are collected at most once in `METRICS_SECONDS`.
+Clients cannot cause unbounded work: metrics are collected at most once in `METRICS_SECONDS`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 METRICS_SECONDS: Final = 1.0
-"""How long collected metrics are served again: frequent scrapes must not take the interpreter from the workers."""
+"""How long collected metrics are served again: frequent scrapes must not occupy the interpreter."""
 
 HEAD_TOO_LARGE: Final = b"HTTP/1.0 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n"
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -29,23 +29,23 @@ _OPEN_METRICS: Final = "application/openmetrics-text"
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What is answered."""
+    """One response."""
 
     status: int
     body: bytes
     content_type: str = _TEXT
 
 
-NOT_FOUND: Final = Page(status=404, body=b"there are /healthz, /readyz and /metrics\n")
+NOT_FOUND: Final = Page(status=404, body=b"not found; available: /healthz, /readyz and /metrics\n")
 _OK: Final = Page(status=200, body=b"ok\n")
-_FAILED: Final = Page(status=500, body=b"failed; the log says why\n")
+_FAILED: Final = Page(status=500, body=b"failed; see the log\n")
 
 
 def probe(prefix: str, why_not: Callable[[], str]) -> Page:
-    """200, or 503 with the sentence that `why_not` gives, after the prefix."""
+    """200, or 503 with the prefix and the reason that `why_not` returns."""
     try:
         sentence = " ".join(why_not().split())
-    except Exception as error:  # noqa: BLE001 - whatever it raises, the probe gets an answer
+    except Exception as error:  # noqa: BLE001 - the probe gets an answer in any case
         structlog.get_logger().error("a probe failed", probe=prefix, error=repr(error))
         return _FAILED
     return Page(status=503, body=f"{prefix}: {sentence}\n".encode(errors="backslashreplace")) if sentence else _OK
@@ -59,12 +59,12 @@ class Exposition:
         self._pages: dict[str, tuple[float, Page]] = {}
 
     def page(self, accept: str) -> Page:
-        """The metrics as they are, or as they were less than `METRICS_SECONDS` ago.
+        """The metrics, at most `METRICS_SECONDS` old.
 
         Args:
             accept: of the request.
         """
-        # Not the version that the client asks for: each spelling of it would be another page to collect.
+        # Not the version that the client requests: each spelling of it would be collected separately.
         wanted = f"{_OPEN_METRICS}; version=1.0.0" if _OPEN_METRICS in accept else ""
         if wanted not in self._pages or time.monotonic() >= self._pages[wanted][0]:
             page = self._collect(wanted)
@@ -75,26 +75,26 @@ class Exposition:
         encode, content_type = choose_encoder(wanted)
         try:
             return Page(status=200, body=encode(self._registry), content_type=content_type)
-        except Exception as error:  # noqa: BLE001 - whatever a collector raises, the scrape gets an answer
+        except Exception as error:  # noqa: BLE001 - the scrape gets an answer in any case
             structlog.get_logger().error("metrics could not be collected", error=repr(error))
             return _FAILED
 
 
 class Request(BaseHTTPRequestHandler):
-    """The standard library's HTTP, on bytes instead of a socket.
+    """The HTTP parser of the standard library, on bytes instead of a socket.
 
     Args:
-        head: request line and headers, as they were sent.
+        head: request line and headers.
 
     Attributes:
-        is_valid: whether it can be answered; `refusal` otherwise says why not.
+        is_valid: whether the request is valid; otherwise `refusal` is the response.
     """
 
     server_version = "libbucket"
     sys_version = ""
-    default_request_version = "HTTP/1.0"  # with the base's, a refusal would have no status line
+    default_request_version = "HTTP/1.0"  # with the default, a refusal would have no status line
 
-    def __init__(self, head: bytes) -> None:  # the base's would serve a whole connection
+    def __init__(self, head: bytes) -> None:  # the base class would serve a whole connection
         self.rfile, self._written = BytesIO(head), BytesIO()
         self.wfile = self._written
         self.raw_requestline = self.rfile.readline()
@@ -105,11 +105,11 @@ class Request(BaseHTTPRequestHandler):
 
     @property
     def refusal(self) -> bytes:
-        """The answer to a request that is not valid."""
+        """The response to an invalid request."""
         return self._written.getvalue()
 
     def answer(self, page: Page) -> bytes:
-        """The page as it is sent."""
+        """The page as bytes of HTTP."""
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(page.body)))
@@ -117,4 +117,4 @@ class Request(BaseHTTPRequestHandler):
         return self._written.getvalue() + (b"" if self.command == "HEAD" else page.body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's signature
-        """Nothing: probes come every few seconds."""
+        """Logs nothing: probes are frequent."""

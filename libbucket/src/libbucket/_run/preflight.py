@@ -1,7 +1,7 @@
 """Checks before the start: access to the cluster, RBAC permissions, CRDs.
 
-Every problem that an operator has to fix is reported here, at once, in one sentence, instead of turning up
-later in the log of a watch. Reads only.
+Problems that an operator has to fix are reported at once, in one sentence each, instead of later in the log of a watch.
+Reads only.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
     from libbucket._kube.client import KubeClient
 
-_IDENTITY_NAMESPACE: Final = "kube-system"  # there in every cluster from its first to its last day
+_IDENTITY_NAMESPACE: Final = "kube-system"  # exists in every cluster, and is never recreated
 _SCHEMA_TRIES: Final = 10
 _SCHEMA_PAUSE: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterFacts:
-    """What was found.
+    """The result of the checks.
 
     Attributes:
         cluster_id: uid of the namespace kube-system.
-        features: what the CRDs keep.
+        features: of the installed CRDs.
     """
 
     cluster_id: str
@@ -56,13 +56,13 @@ def check_cluster(
     """Checks whether the provisioner can work in this cluster.
 
     Args:
-        client: any.
+        client: makes the requests.
         namespaces: that are served; empty for all.
         lease: namespace and name of the Lease, if there is leader election.
         watch_secrets: whether Secrets are to be listed and watched.
 
     Raises:
-        StartFailed: something is missing; all missing permissions at once.
+        StartFailed: a requirement is not met; names all missing permissions at once.
     """
     try:
         cluster_id, denied = _cluster_id(client)
@@ -96,7 +96,7 @@ def _rights(client: KubeClient, namespaces: tuple[str, ...], *, watch_secrets: b
 
 def _list_right(client: KubeClient, resource: Resource[Any], namespace: str) -> str:
     try:
-        # Of a Secret no more than its metadata: what is in the first one of the cluster is none of our business.
+        # Only the metadata of Secrets: their content is not needed.
         client.get(resource.path(namespace=namespace), params={"limit": "1"}, accept=resource.accept_list)
     except Forbidden:
         group = resource.base.split("/")[2] if resource.base.startswith("/apis/") else ""

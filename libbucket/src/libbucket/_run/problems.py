@@ -1,7 +1,7 @@
-"""What ends the process before it works, in one sentence that an operator can act on."""
+"""Errors that end the process during startup."""
 
 from __future__ import annotations
 
 
 class StartFailed(Exception):
-    """The provisioner can't start: one sentence that says what and why."""
+    """The provisioner cannot start: one sentence with the cause, for operators."""

@@ -1,7 +1,7 @@
-"""What an operator can set, typed, and how each text becomes its value. Pure: no arguments, no environment.
+"""The settings of a process, typed, and the parsers of their values. Pure: no arguments, no environment.
 
-Under `cli`, which finds the texts. Every parser raises `ValueError` with the end of a sentence that begins
-with the name of the flag or variable and the text.
+Under `cli`, which finds the texts. Messages of `ValueError` follow the name of the flag or variable and the text in a
+sentence.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _PROVISIONER: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._/]{0,251}[A-Za-z0-9]
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where the HTTP endpoint listens.
+    """The address of the HTTP endpoint.
 
     Attributes:
         host: "" for every interface.
-        port: TCP port; 0 takes a free one.
+        port: TCP port; 0 for a free one.
     """
 
     host: str
@@ -45,20 +45,20 @@ class Settings:
 
     Attributes:
         provisioner_name: which StorageClasses are served.
-        kubeconfig: path; "" looks at the usual places.
-        master: URL of the API server; "" takes the kubeconfig's.
+        kubeconfig: path; "" for the default locations.
+        master: URL of the API server; "" for the one of the kubeconfig.
         namespaces: only these; empty for all.
         admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
         watch_secrets: whether Secrets are listed and watched.
         workers: maximum number of concurrent reconciles.
-        leader_elect: whether replicas agree on one that works.
-        leader_elect_namespace: of the Lease; "" takes the pod's own.
+        leader_elect: whether replicas elect a leader.
+        leader_elect_namespace: of the Lease; "" for the pod's own.
         bind_address: of `/healthz`, `/readyz` and `/metrics`; None turns them off.
         allowed_config: `additionalConfig` keys that claims may use.
         resync_interval: seconds between two drift checks of a claim.
         repair_interval: seconds between two full reconciliations of a claim.
         log_format: `text` or `json`.
-        verbosity: from 4 on, the log also says why.
+        verbosity: from 4 on, debug messages are logged.
     """
 
     provisioner_name: str
@@ -79,7 +79,7 @@ class Settings:
 
 
 def parse_text(text: str) -> str:
-    """The text itself."""
+    """Returns the text unchanged."""
     return text
 
 
@@ -121,7 +121,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_address(text: str) -> Address | None:
-    """`HOST:PORT`, `:PORT`, `[IPV6]:PORT`; nothing for none."""
+    """`HOST:PORT`, `:PORT`, `[IPV6]:PORT`; None for an empty text."""
     if not text:
         return None
     host, colon, port = text.rpartition(":")
@@ -140,7 +140,7 @@ def parse_url(text: str) -> str:
 
 
 def parse_namespace(text: str) -> str:
-    """The name of a namespace; nothing for none."""
+    """The name of a namespace; may be empty."""
     if text and not _NAMESPACE.fullmatch(text):
         raise ValueError("must be the name of a namespace")
     return text
@@ -152,7 +152,7 @@ def parse_namespaces(text: str) -> tuple[str, ...]:
 
 
 def parse_provisioner_name(text: str) -> str:
-    """What a StorageClass has under `provisioner`."""
+    """The name of a provisioner, as in the field `provisioner` of a StorageClass."""
     if not _PROVISIONER.fullmatch(text):
         raise ValueError("must be a provisioner name such as example.com/bucket")
     return text
@@ -164,7 +164,7 @@ def parse_keys(text: str) -> frozenset[str]:
 
 
 def parse_log_format(text: str) -> str:
-    """The form of the log."""
+    """The format of the log."""
     if text not in LOG_FORMATS:
         raise ValueError(f"must be {_either(LOG_FORMATS)}")
     return text

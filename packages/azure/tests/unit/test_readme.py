@@ -41,7 +41,7 @@ def test_the_class_of_the_page_on_deploying_is_one_that_binds_claims() -> None:
 
 
 def test_every_key_of_the_secret_is_described() -> None:
-    described = set(re.findall(r"(?m)^\| `(AZURE_\w+)`", section("What an application gets")))
+    described = set(re.findall(r"(?m)^\| `(AZURE_\w+)`", section("Secret and ConfigMap")))
     assert described == set(build_secret(parse_parameters(LEAST), "photos", SecretStr("sig=x")))
 
 

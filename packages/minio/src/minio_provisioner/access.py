@@ -28,11 +28,18 @@ from minio_provisioner.policy import fingerprint_of, is_same, note_in
 if TYPE_CHECKING:
     from libbucket import AccessKeys, BucketOptions
     from minio_provisioner.identity import Identity, User
+    from minio_provisioner.parameters import Locks
     from minio_provisioner.policy import Document
     from minio_provisioner.storage import Storage
 
-_WAIT_SECONDS: Final = 5.0
-"""How long keys may be refused before they are said to be."""
+_WAIT_SECONDS: Final = 2.0
+"""How long new keys may be refused before they are handed out with a warning.
+
+Within one server they work at once: it tells its peers before it answers. A node that missed it lags for minutes.
+"""
+
+_LAG_SECONDS: Final = 30.0
+"""Delay after keys were refused that nothing proves to be dead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +57,20 @@ class Access:
     warnings: tuple[str, ...] = ()
 
 
-def ensure(options: BucketOptions, recorded: Identity, storage: Storage, *, object_locking: bool) -> Access:
+def ensure(options: BucketOptions, recorded: Identity, storage: Storage, *, locks: Locks | None) -> Access:
     """The claim's user, with its policy and keys: those that the claim holds, or new ones.
 
     Args:
         options: the request.
         recorded: the claim's user, as the last call that came to its end left it.
         storage: to try keys with.
-        object_locking: whether the class makes buckets with object locking.
+        locks: what the class lets applications lock; None where its buckets have no object locking.
 
     Raises:
         AccessDenied: an administrator disabled the user.
         NotReady: the claim's own keys are refused, and nothing proves that they are dead.
     """
-    return _Ensuring(options=options, recorded=recorded, storage=storage, object_locking=object_locking).run()
+    return _Ensuring(options=options, recorded=recorded, storage=storage, locks=locks).run()
 
 
 def own_keys(options: BucketOptions, *users: str) -> AccessKeys | None:
@@ -77,7 +84,7 @@ class _Ensuring:
     options: BucketOptions
     recorded: Identity
     storage: Storage
-    object_locking: bool
+    locks: Locks | None
 
     def run(self) -> Access:
         document = self.recorded.find_policy()
@@ -135,7 +142,7 @@ class _Ensuring:
     def _may_keep(self, identity: Identity, held: AccessKeys, noted: str) -> bool:
         """Whether the claim's keys work; False only where they were edited, or others were set after them."""
         own = fingerprint_of(held.secret_access_key.reveal())
-        refusal = self._refusal(held)
+        refusal = self._refusal(held, 0.0)
         if not refusal:
             if noted not in {"", own}:
                 identity.write_policy(self._wanted(identity, own))
@@ -145,7 +152,8 @@ class _Ensuring:
         raise NotReady(
             f"MinIO at {identity.clients.url} refuses the keys of user {identity.user} ({refusal}), although the user "
             "is there, enabled and has its policy: they are kept, since a node that lags behind answers so; to have "
-            "new ones issued, delete the claim's Secret"
+            "new ones issued, delete the claim's Secret",
+            delay=_LAG_SECONDS,
         )
 
     def _issue(self, identity: Identity) -> AccessKeys:
@@ -166,7 +174,7 @@ class _Ensuring:
                 with every try.
         """
         try:
-            refusal = self._refusal(keys)
+            refusal = self._refusal(keys, _WAIT_SECONDS)
         except ProvisionerError as error:
             refusal = error.message
         if not refusal:
@@ -179,24 +187,26 @@ class _Ensuring:
         warning = f"MinIO does not take the new keys of user {keys.access_key_id} everywhere yet ({refusal})"
         return (f"{warning}: applications may be refused for some minutes",)
 
-    def _refusal(self, keys: AccessKeys) -> str:
-        """The code with which these keys are refused, all through the wait; empty as soon as they are not."""
+    def _refusal(self, keys: AccessKeys, seconds: float) -> str:
+        """The code with which these keys are refused, by two nodes or all through the wait; empty as soon as not.
+
+        Behind a load balancer, a new connection may reach another node.
+        """
         last = ""
 
         def is_accepted() -> bool:
             nonlocal last
             last = self.storage.find_refusal(keys, self.options.bucket_name)
             if last:
-                self.storage.clients.pool.clear()  # behind a load balancer, a new connection may reach another node
+                self.storage.clients.pool.clear()
             return not last
 
-        wait_until(is_accepted, _WAIT_SECONDS)
+        if not is_accepted():
+            wait_until(is_accepted, seconds)
         return last
 
     def _wanted(self, identity: Identity, fingerprint: str) -> Document:
-        return identity.wanted_policy(
-            self.options.bucket_name, object_locking=self.object_locking, fingerprint=fingerprint
-        )
+        return identity.wanted_policy(self.options.bucket_name, locks=self.locks, fingerprint=fingerprint)
 
 
 def _remove_predecessor(identity: Identity) -> None:

@@ -53,7 +53,7 @@ def derive_one_key_at_a_time() -> None:
 
     What administrators send is encrypted with a key whose derivation takes 64 MiB by design, for a tenth of a second:
     a few workers at once would take more than a container may have. Only the derivation waits for its turn, and no
-    request: a store that doesn't answer holds up nobody.
+    request: a store that doesn't answer holds up no other claim.
     """
     sdk: Any = crypto
     with _PATCHING:
@@ -81,11 +81,12 @@ class CheckedPool(urllib3.PoolManager):
     """
 
     def __init__(
-        self, *, url: str, timeout: urllib3.Timeout, ssl_context: ssl.SSLContext | None, fence: Callable[[], None]
+        self, *, url: str, read_seconds: float, ssl_context: ssl.SSLContext | None, fence: Callable[[], None]
     ) -> None:
         extra: dict[str, Any] = {"ssl_context": ssl_context} if ssl_context else {}
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
         super().__init__(timeout=timeout, retries=_RETRIES, maxsize=1, **extra)
-        fence_requests(self, fence)
+        fence_requests(self, fence, answer_seconds=read_seconds)
         self._url = url
         self.request_id = ""
 
@@ -149,8 +150,7 @@ def connect(
     derive_one_key_at_a_time()
     endpoint = parameters.endpoint
     context = _tls(parameters.ca_bundle or admin.ca_bundle) if endpoint.secure else None
-    timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds)
-    pool = CheckedPool(url=endpoint.url, timeout=timeout, ssl_context=context, fence=fence)
+    pool = CheckedPool(url=endpoint.url, read_seconds=read_seconds, ssl_context=context, fence=fence)
     try:
         yield _clients(parameters, admin, pool)
     except ProvisionerError as error:

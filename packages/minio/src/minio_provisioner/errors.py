@@ -2,7 +2,7 @@
 
 `storage` and `identity` wrap every call in `translated`; nothing passes through it untranslated. `check_response`
 sees each HTTP answer before the client does, because the client drops the headers that matter. Decides by codes,
-status and types, never by message text; and no message of ours repeats what could hold a secret.
+status and types, never by message text; and no message repeats what could hold a secret.
 
 A status below 500, other than 408 and 429, is an answer: it is never an outage, whatever its code.
 """
@@ -65,6 +65,10 @@ _DENIED = "the administrator's user lacks the permission {permission} at MinIO {
 _BAD_KEY = (
     "MinIO at {url} does not accept the administrator's credentials ({code}): fix the Secret that secretName names"
 )
+_TEMPORARY_KEYS = (
+    "MinIO at {url} takes the administrator's keys for temporary ones that lack their session token ({code}): put keys "
+    "of a user or a service account into the Secret that secretName names"
+)
 _BAD_CLOCK = "MinIO at {url} refuses the request's time: a clock is wrong, there or here ({code})"
 _OTHER_REGION = "MinIO at {url} has another region: set parameter region to the server's ({code})"
 _LOCKED = "MinIO at {url} refuses {permission}: an object is locked ({code})"
@@ -72,7 +76,14 @@ _BUSY = "MinIO at {url} asks for fewer requests ({code})"
 _DOWN = "MinIO at {url} can't answer now ({code})"
 _FULL = "a limit of MinIO at {url} is reached ({code})"
 _IN_USE = "the policy of this claim was manually attached to other users or groups: detach it from them first ({code})"
-_REFILLED = "something was written into the bucket while it was being emptied ({code})"
+_REFILLED = (
+    "MinIO at {url} lists nothing in the bucket, and refuses to remove it ({code}): something was written meanwhile, "
+    "or the bucket is replicated to a site that has not removed its objects yet"
+)
+_NEEDS_VERSIONS = (
+    "MinIO at {url} does not suspend versioning ({code}): the bucket has object locking, or is replicated, as all are "
+    "with site replication: set additionalConfig.bucketVersioning to Enabled"
+)
 _NO_USERS = (
     "MinIO at {url} takes its users from LDAP and makes no users of its own ({code}), so claims can't have credentials "
     "there: parameter endpoint must name a MinIO without LDAP"
@@ -82,6 +93,10 @@ _TOO_OLD = (
     "later, or, if it is another server, use a MinIO"
 )
 
+_NO_ADMIN_API = (
+    "{url} answers {permission} as a server without MinIO's admin API does ({code}): parameter endpoint must be the "
+    "address of a MinIO"
+)
 _VANISHED = "the bucket was removed by others while this was going on ({code})"
 _REFUSED = "MinIO at {url} refuses {permission} with {code}"
 _FAILED = "MinIO at {url} answers {permission} with {code}"
@@ -89,6 +104,7 @@ _FAILED = "MinIO at {url} answers {permission} with {code}"
 _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
     **dict.fromkeys(BAD_CREDENTIALS, (AccessDenied, _BAD_KEY)),
     **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem"), (AccessDenied, _DENIED)),
+    "InvalidTokenId": (AccessDenied, _TEMPORARY_KEYS),
     **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired"), (AccessDenied, _BAD_CLOCK)),
     **dict.fromkeys(("AuthorizationHeaderMalformed", "InvalidRegion"), (RetrySlowly, _OTHER_REGION)),
     **dict.fromkeys(("SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests"), (Throttled, _BUSY)),
@@ -101,6 +117,7 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
         ("NotImplemented", "XMinioAdminVersionMismatch", "XMinioMalformedIAMPolicy"), (StoreRefused, _TOO_OLD)
     ),
     "BucketNotEmpty": (NotReady, _REFILLED),
+    "InvalidBucketState": (StoreRefused, _NEEDS_VERSIONS),
     "NoSuchBucket": (NotReady, _VANISHED),
     "ObjectLocked": (BucketNotEmpty, _LOCKED),
     "XMinioIAMActionNotAllowed": (StoreRefused, _NO_USERS),
@@ -108,6 +125,11 @@ _ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
 }
 """What each code of S3 and of the admin API means to a claim. Source: MinIO's `cmd/api-errors.go`,
 `cmd/admin-handler-utils.go` (`toAdminAPIErr`) and `cmd/handler-utils.go` (`errorResponseHandler`)."""
+
+_OTHER_SERVERS: Final = frozenset({"MethodNotAllowed", "NoSuchBucket", "NoSuchKey", "NoSuchResource"})
+"""What other servers say to requests of the admin API: its paths are keys in a bucket called minio to them."""
+_ABOUT_BUCKETS: Final = frozenset({"admin:GetBucketQuota", "admin:SetBucketQuota"})
+"""Requests of the admin API that a MinIO answers so, too."""
 
 _UNTRUSTED: Final = frozenset({18, 19, 20, 21})
 """OpenSSL's verify codes for: self-signed, self-signed in chain, no local issuer, first certificate unverified."""
@@ -170,10 +192,13 @@ def check_response(response: BaseHTTPResponse, url: str) -> None:
 
     Raises:
         Throttled: 429 or 503; with the delay that the server asks for.
+        StoreRefused: 201, which releases before RELEASE.2023-07 answer to the attachment of a policy.
         RetrySlowly: an HTML page, or the bare 400 with which a TLS port of MinIO's answers plain HTTP.
     """
     if response.status == 400 and not response.headers:
         raise RetrySlowly(f"{url} refuses plain HTTP: it speaks TLS, so say https:// in parameter endpoint")
+    if response.status == 201:  # MinIO's client takes it for a refusal, and can't read its encrypted body
+        raise StoreRefused(_TOO_OLD.format(url=url, permission="admin:AttachUserOrGroupPolicy", code="HTTP 201"))
     if response.status in {429, 503}:
         raise Throttled(
             f"MinIO at {url} asks for fewer requests or is starting (HTTP {response.status})",
@@ -198,6 +223,8 @@ def _from_code(error: S3Error | MinioAdminException, call: Call) -> ProvisionerE
     code, status = code_of(error), _status_of(error)
     if not code and not _is_failure(status):
         return RetrySlowly(_not_minio(call.url, f"HTTP {status} without a code of MinIO's"))
+    if code in _OTHER_SERVERS and call.permission.startswith("admin:") and call.permission not in _ABOUT_BUCKETS:
+        return RetrySlowly(_NO_ADMIN_API.format(url=call.url, permission=call.permission, code=code))
     return _answer_for(code or f"HTTP {status}", status, call)
 
 

@@ -24,12 +24,16 @@ from minio_provisioner.policy import Note, build_access, build_intent, is_intent
 
 if TYPE_CHECKING:
     from minio_provisioner.client import Clients
+    from minio_provisioner.parameters import Locks
     from minio_provisioner.policy import Document
 
 _NO_USER: Final = "XMinioAdminNoSuchUser"
 _NO_POLICY: Final = "XMinioAdminNoSuchPolicy"
 _ALREADY_APPLIED: Final = "XMinioAdminPolicyChangeAlreadyApplied"
 _DISABLED: Final = "disabled"
+
+_LAG_SECONDS: Final = 10.0
+"""Delay after an answer of a node that lags behind: such a node reads all of IAM again after 5 to 15 minutes."""
 
 _SUFFIX: Final = re.compile(r"-([1-9][0-9]{0,8})")
 
@@ -109,10 +113,10 @@ class Identity:
         noted = note_in(document).generation
         return self.of_generation(noted) if noted > self.generation else self
 
-    def wanted_policy(self, bucket: str, *, object_locking: bool, fingerprint: str) -> Document:
+    def wanted_policy(self, bucket: str, *, locks: Locks | None, fingerprint: str) -> Document:
         """The policy that limits the user to `bucket`, and notes which secret key was set last."""
         note = Note(generation=self.generation, fingerprint=fingerprint)
-        return build_access(bucket, object_locking=object_locking, note=note)
+        return build_access(bucket, locks=locks, note=note)
 
     def write_policy(self, document: Document) -> None:
         """Writes the policy, whatever it was."""
@@ -155,11 +159,22 @@ class Identity:
         return AccessKeys(access_key_id=self.user, secret_access_key=secret)
 
     def attach(self) -> bool:
-        """Attaches the policy to the user; False where it was already."""
+        """Attaches the policy to the user; False where it was already.
+
+        Raises:
+            NotReady: the node that answers has not heard of user or policy, or the user was removed or disabled since
+                it was found: the next call sees which.
+        """
         with translated(self._call("admin:AttachUserOrGroupPolicy")):
             try:
                 self.clients.admin.attach_policy([self.policy], user=self.user)
             except MinioAdminException as error:
+                if code_of(error) in {_NO_USER, _NO_POLICY}:
+                    raise NotReady(
+                        f"MinIO at {self.clients.url} does not find user {self.user} or its policy to attach "
+                        f"({code_of(error)}), which it has just confirmed: a node lags behind, or they were changed",
+                        delay=_LAG_SECONDS,
+                    ) from error
                 if code_of(error) != _ALREADY_APPLIED:
                     raise
                 return False

@@ -28,6 +28,9 @@ _ADMIN_KEYS: Final = (
     ("root-user", "root-password"),  # Bitnami's chart
 )
 _CA_KEY: Final = "ca.crt"
+_RETENTION_MODES: Final = frozenset({"", "GOVERNANCE", "COMPLIANCE"})
+_MOST_DAYS: Final = 36_500
+"""MinIO's own limit: `maximumRetentionDays` in `internal/bucket/object/lock/lock.go`."""
 _REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
 _HOST: Final = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9._-]{0,251}[a-zA-Z0-9_])?|[0-9a-fA-F:.]{2,45}")
 _LARGEST_SIZE: Final = 2**63 - 1
@@ -39,9 +42,40 @@ MAX_PEM: Final = 256 * 1024
 MAX_ADMIN_KEY: Final = 1024
 """Characters of an administrator's name or password."""
 MAX_SECRET_KEY: Final = 128
-"""Characters of a secret key in a claim's Secret: ours have 40."""
+"""Characters of a secret key in a claim's Secret: generated ones have 40."""
 _MAX_SHOWN: Final = 100
 """Characters of a wrong value that a message repeats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locks:
+    """What an application may lock in a bucket with object locking.
+
+    Attributes:
+        max_days: the longest retention; 0 is none at all, None is any.
+        mode: the only mode of retention; empty for both.
+    """
+
+    max_days: int | None = None
+    mode: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quotas:
+    """What a class says of the quotas of its buckets, in bytes.
+
+    Attributes:
+        default: of a claim that says nothing; None where the class says nothing either.
+        largest: that a claim may have; None for any.
+    """
+
+    default: int | None = None
+    largest: int | None = None
+
+    @property
+    def of_class(self) -> int | None:
+        """The quota of a claim that says nothing."""
+        return self.largest if self.default is None else self.default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +89,9 @@ class Parameters:
         ca_bundle: PEM of the certificate authorities to trust; empty for the public ones.
         secret_name: name of the administrator's Secret.
         secret_namespace: namespace of the administrator's Secret.
-        object_locking: new buckets are made with object locking.
+        locks: new buckets are made with object locking, and applications may lock this; None for buckets without it.
         versioning: new buckets keep versions.
+        quotas: of new buckets.
         warnings: what the author of the class should hear.
     """
 
@@ -66,8 +101,9 @@ class Parameters:
     ca_bundle: str
     secret_name: str
     secret_namespace: str
-    object_locking: bool
+    locks: Locks | None
     versioning: bool
+    quotas: Quotas
     warnings: tuple[str, ...] = ()
 
 
@@ -110,8 +146,9 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         ca_bundle=_ca_bundle(reader),
         secret_name=secret_name,
         secret_namespace=secret_namespace,
-        object_locking=object_locking,
+        locks=_locks(reader, object_locking=object_locking),
         versioning=reader.flag("versioning", default=object_locking),
+        quotas=_quotas(reader),
         warnings=reader.unknown(),
     )
     if not _REGION.fullmatch(parsed.region):
@@ -158,14 +195,24 @@ def _admin_key(secret: Mapping[str, SecretStr], key: str, named: str) -> str:
     return value.strip()
 
 
-def parse_quota(config: Mapping[str, str]) -> int:
-    """The bucket's quota in bytes: the smaller of `maxSize` and `bucketMaxSize`; 0 is MinIO's own "no limit".
+def parse_quota(config: Mapping[str, str], quotas: Quotas) -> int | None:
+    """The bucket's quota in bytes: the smaller of `maxSize` and `bucketMaxSize`, else what the class says.
+
+    Returns:
+        0 is MinIO's own "no limit"; None where neither claim nor class says anything.
 
     Raises:
-        InvalidConfig: a value is no quantity; the key is named.
+        InvalidConfig: a value is no quantity, or larger than the class allows; the key is named.
     """
-    sizes = [_parse_size(key, config[key]) for key in SIZE_KEYS if key in config]
-    return min((size for size in sizes if size), default=0)
+    sizes = {key: _parse_size(key, config[key]) for key in SIZE_KEYS if key in config}
+    if not sizes:
+        return quotas.of_class
+    size = min((size for size in sizes.values() if size), default=0)
+    if quotas.largest is not None and not 0 < size <= quotas.largest:
+        key = next(key for key, value in sizes.items() if value == size)
+        allowed = f"between 1 and {quotas.largest:,} bytes, as parameter maxQuota of the StorageClass says"
+        raise InvalidConfig(f"additionalConfig.{key} must be {allowed}, not {shown(config[key])}")
+    return size
 
 
 def parse_versioning(config: Mapping[str, str], *, object_locking: bool) -> str | None:
@@ -196,12 +243,47 @@ def shown(value: str) -> str:
 
 def _parse_size(key: str, value: str) -> int:
     try:
-        size = parse_quantity(value)
+        return _size(value)
     except ValueError as error:
         raise InvalidConfig(f"additionalConfig.{key} {error}") from error
+
+
+def _size(value: str) -> int:
+    size = parse_quantity(value)
     if size > _LARGEST_SIZE:
-        raise InvalidConfig(f"additionalConfig.{key} is larger than MinIO supports: {shown(value)}")
+        raise ValueError(f"is larger than MinIO supports: {shown(value)}")
     return size
+
+
+def _locks(reader: ParameterReader, *, object_locking: bool) -> Locks | None:
+    days = reader.number("maxRetentionDays", default=-1)
+    mode = reader.choice("retentionMode", _RETENTION_MODES, default="")
+    if days > _MOST_DAYS:
+        reader.mistake("maxRetentionDays", f"must be at most {_MOST_DAYS:,}, which is MinIO's own limit")
+    if object_locking:
+        return Locks(max_days=days if days >= 0 else None, mode=mode)
+    for name in ("maxRetentionDays", "retentionMode"):
+        if reader.text(name):
+            reader.mistake(name, "needs objectLocking: true")
+    return None
+
+
+def _quotas(reader: ParameterReader) -> Quotas:
+    default, largest = (_quota(reader, name) for name in ("quota", "maxQuota"))
+    if largest == 0:
+        reader.mistake("maxQuota", "must be more than 0: leave it out where there is no limit")
+    elif largest is not None and default is not None and not 0 < default <= largest:
+        reader.mistake("quota", "must be more than 0 and at most what maxQuota says")
+    return Quotas(default=default, largest=largest)
+
+
+def _quota(reader: ParameterReader, name: str) -> int | None:
+    value = reader.text(name)
+    try:
+        return _size(value) if value else None
+    except ValueError as error:
+        reader.mistake(name, str(error))
+        return None
 
 
 def _bounded(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, int]]:

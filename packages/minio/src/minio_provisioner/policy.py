@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from minio_provisioner.parameters import Locks
+
 Document = dict[str, Any]
 
 _INTENT: Final = "ObjectBucketBeingCreated"
@@ -34,6 +36,7 @@ _OBJECT_ACTIONS: Final = (
     "s3:GetObjectAttributes",
     "s3:GetObjectTagging",
     "s3:GetObjectVersion",
+    "s3:GetObjectVersionAttributes",
     "s3:GetObjectVersionTagging",
     "s3:ListMultipartUploadParts",
     "s3:PutObject",
@@ -44,8 +47,8 @@ _LOCK_OBJECT_ACTIONS: Final = (
     "s3:GetObjectLegalHold",
     "s3:GetObjectRetention",
     "s3:PutObjectLegalHold",
-    "s3:PutObjectRetention",
 )
+_RETENTION_ACTION: Final = "s3:PutObjectRetention"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ def fingerprint_of(secret_key: str) -> str:
     return hashlib.sha256(secret_key.encode()).hexdigest()[:16]
 
 
-def build_access(bucket: str, *, object_locking: bool, note: Note = Note()) -> Document:
+def build_access(bucket: str, *, locks: Locks | None, note: Note = Note()) -> Document:
     """What an application needs in its own bucket, and nothing else.
 
     MinIO lets every user change their own password and make service accounts for themselves unless a policy
@@ -81,22 +84,41 @@ def build_access(bucket: str, *, object_locking: bool, note: Note = Note()) -> D
     Args:
         bucket: the bucket's name.
         note: what `note_in` finds in the policy later.
-        object_locking: the class makes buckets with object locking: then setting and reading locks belongs
-            to what an application needs.
+        locks: what applications may lock, where the class makes buckets with object locking: then setting and reading
+            locks belongs to what they need.
     """
-    on_bucket = _BUCKET_ACTIONS + (_LOCK_BUCKET_ACTIONS if object_locking else ())
-    on_objects = _OBJECT_ACTIONS + (_LOCK_OBJECT_ACTIONS if object_locking else ())
+    on_bucket = _BUCKET_ACTIONS + (_LOCK_BUCKET_ACTIONS if locks else ())
+    on_objects = _OBJECT_ACTIONS + (_LOCK_OBJECT_ACTIONS if locks else ())
     return _document(
         _statement("Bucket", "Allow", on_bucket, f"arn:aws:s3:::{bucket}"),
         _statement("Objects", "Allow", on_objects, f"arn:aws:s3:::{bucket}/*"),
+        *_retention(bucket, locks),
         {"Sid": note.sid, "Effect": "Deny", "Action": ["admin:*"]},
     )
+
+
+def _retention(bucket: str, locks: Locks | None) -> list[Document]:
+    """The permission to set a retention, as far as the class allows it.
+
+    MinIO takes the values of conditions from headers and queries of the request, too (`getConditionValues` in its
+    `cmd/bucket-policy.go`), so these bind every client but one that forges them. That there is no such permission at
+    all (`max_days` 0) binds everyone.
+    """
+    if locks is None or locks.max_days == 0:
+        return []
+    conditions: Document = {}
+    if locks.max_days is not None:
+        conditions["NumericLessThanEquals"] = {"s3:object-lock-remaining-retention-days": [locks.max_days]}
+    if locks.mode:
+        conditions["StringEquals"] = {"s3:object-lock-mode": [locks.mode]}
+    statement = _statement("Retention", "Allow", (_RETENTION_ACTION,), f"arn:aws:s3:::{bucket}/*")
+    return [{**statement, "Condition": conditions} if conditions else statement]
 
 
 def build_intent(bucket: str) -> Document:
     """The note, under the name of the claim's policy, that this claim is about to make `bucket`.
 
-    It is written before the bucket is made, because MinIO can't stamp a bucket in the call that makes it.
+    It is written before the bucket is made, because MinIO can't create a bucket with tags.
     It allows nothing, so it does no harm if it stays behind.
     """
     return _document(

@@ -23,11 +23,11 @@ from libbucket import (
     Endpoint,
     Inspector,
     InvalidClaim,
+    NotReady,
     ObjectBucket,
     Provisioner,
     Services,
     drain,
-    wait_until,
     warn_unapplied,
 )
 from minio_provisioner import access
@@ -55,9 +55,6 @@ if TYPE_CHECKING:
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED: Final = "minio"
 _IP_ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")
-
-_WAIT_SECONDS: Final = 5.0
-"""How long a verb waits for what it made to work, before it says NotReady."""
 
 _PURGE_SECONDS: Final = 20.0
 
@@ -209,57 +206,72 @@ def _check_name(bucket: str) -> None:
 def _settings(options: BucketOptions, parameters: Parameters) -> list[tuple[str, Callable[[Storage], bool]]]:
     """What to set on the bucket, each with its name; checked as a whole before anything is made."""
     config, before, bucket = options.claim.additional_config, options.previous_config, options.bucket_name
-    asked = parse_versioning(config, object_locking=parameters.object_locking)
+    asked = parse_versioning(config, object_locking=parameters.locks is not None)
     by_class = "Enabled" if parameters.versioning else None
     reset = "Suspended" if VERSIONING_KEY in before else None
     versioning = asked or by_class or reset
     settings: list[tuple[str, Callable[[Storage], bool]]] = []
     if versioning is not None:
         settings.append(("versioning", lambda storage: storage.set_versioning(bucket, versioning)))
-    quota = parse_quota(config)
-    if any(key in config or key in before for key in SIZE_KEYS):
-        settings.append(("quota", lambda storage: storage.set_quota(bucket, quota)))
+    quota = parse_quota(config, parameters.quotas)
+    if quota is None and any(key in before for key in SIZE_KEYS):
+        quota = 0
+    if quota is not None:
+        size = quota
+        settings.append(("quota", lambda storage: storage.set_quota(bucket, size)))
     return settings
 
 
 def _ensure_bucket(request: _Request) -> None:
-    """The claim's bucket is there and stamped.
+    """The claim's bucket exists, with its ownership tags.
 
-    MinIO can't stamp a bucket in the call that makes it, so a crash between the two leaves one without a stamp.
-    To know it again, a note is left in MinIO before it is made, and only when nobody has a bucket of that name;
-    `_settle` reads it.
+    MinIO can't create a bucket with tags, so a crash between the two calls leaves one without them. To recognize it,
+    the intent is noted in MinIO before the creation, and only where no bucket has that name; `_settle` reads it.
     """
     if _settle(request):
         return
     if request.was_bound:
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     request.identity.declare_intent(request.bucket)
-    if request.storage.create(request.bucket, object_locking=request.parameters.object_locking):
-        request.storage.stamp(request.bucket, request.owner.ownership_tags())
+    if request.storage.create(request.bucket, object_locking=request.parameters.locks is not None):
+        request.storage.set_tags(request.bucket, request.owner.ownership_tags())
         return
-    # Another made it since we looked: a neighbour, or another worker of ours that is about to stamp it. Or we did: a
-    # request can arrive twice, and then only its second answer comes back. With a name that was drawn, we did.
+    # It was created since it was looked for: by another party, or by another replica that is about to tag it. Or by
+    # this call: a request can arrive twice, and then only its second answer comes back. With a generated name, it was.
     if request.is_name_generated and _settle(request):
         return
-    if wait_until(lambda: _is_ours(request), _WAIT_SECONDS):
+    _check_creator(request)
+
+
+def _check_creator(request: _Request) -> None:
+    """Returns if the bucket, which another call created, has this claim's ownership tags.
+
+    Raises:
+        BucketExists: it has the tags of another.
+        NotReady: it has no tags yet. The next call decides; without a noted intent it does not adopt the bucket.
+    """
+    tags = request.storage.find_tags(request.bucket)
+    if request.owner.matches(tags or {}):
         return
     request.identity.withdraw_intent(request.bucket)
-    raise _not_ours(request.bucket)
+    if tags:
+        raise _not_ours(request.bucket)
+    raise NotReady(f"bucket {request.bucket} was created by another while it was to be created for this claim", delay=5)
 
 
 def _settle(request: _Request) -> bool:
-    """Whether the bucket is there and ours; the end of a creation that was cut short is done first.
+    """Whether the bucket exists and is this claim's; first finishes a creation that was cut off.
 
-    A bucket without any tag is ours if our note is there and the bucket is empty. The note goes as soon as the
-    bucket is found to be another's, so that it is not taken when it happens to be empty later. What remains:
+    A bucket without any tag is the claim's if its intent is noted and the bucket is empty. The note is removed as soon
+    as the bucket is found to be another's, so that it is not adopted when it happens to be empty later. Known limits:
 
-    * a neighbour who makes a bucket of that very name, out of band and without tags, after our note and before our next
-      call, and has put nothing in by then, finds it adopted;
-    * two claims that asked for one name at once, and both died between their note and the stamp, may both find it
-      empty and unstamped: the one that stamps last has it.
+    * a bucket of that very name that another party creates without tags, after the note and before the next call, and
+      that is still empty then, is adopted;
+    * where two claims that asked for one name at once both crash between note and tags, both may find it empty and
+      without tags: the one that writes its tags last has it.
 
     Raises:
-        BucketExists: it is there, and not ours.
+        BucketExists: it is not this claim's.
     """
     tags = request.storage.find_tags(request.bucket)
     if tags is None:
@@ -267,17 +279,13 @@ def _settle(request: _Request) -> bool:
     if request.owner.matches(tags):
         return True
     if request.owner.owns(tags, taken_over=request.taken_over):
-        request.storage.stamp(request.bucket, {**tags, **request.owner.ownership_tags()})
+        request.storage.set_tags(request.bucket, {**tags, **request.owner.ownership_tags()})
         return True
     if tags or not request.identity.has_declared_intent(request.bucket) or not request.storage.is_empty(request.bucket):
         request.identity.withdraw_intent(request.bucket)
         raise _not_ours(request.bucket)
-    request.storage.stamp(request.bucket, request.owner.ownership_tags())
+    request.storage.set_tags(request.bucket, request.owner.ownership_tags())
     return True
-
-
-def _is_ours(request: _Request) -> bool:
-    return request.owner.matches(request.storage.find_tags(request.bucket) or {})
 
 
 def _not_ours(bucket: str) -> BucketExists:
@@ -285,7 +293,7 @@ def _not_ours(bucket: str) -> BucketExists:
 
 
 def _ensure_access(request: _Request, options: BucketOptions) -> access.Access:
-    found = access.ensure(options, request.identity, request.storage, object_locking=request.parameters.object_locking)
+    found = access.ensure(options, request.identity, request.storage, locks=request.parameters.locks)
     for what in found.repairs:
         request.note(what)
     return found

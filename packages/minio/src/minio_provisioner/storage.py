@@ -1,4 +1,4 @@
-"""Bucket calls: find, create, stamp, set versioning, purge, remove. One function of MinIO's client each.
+"""Bucket calls: find, create, set tags and settings, purge, remove. One function of MinIO's client each.
 
 Used by `provisioner`, as the administrator. Knows nothing of users and policies. Each call names the permission
 that it needs, for the message if MinIO refuses it.
@@ -35,7 +35,7 @@ BATCH: Final = 1000
 _LOCK_SCAN: Final = 10_000
 _PROBE_PREFIX: Final = "objectbucket-probe/"
 _LOCKED: Final = frozenset({"InvalidRequest", "ObjectLocked"})
-"""What a batch says of a locked object: the first is this MinIO's word, for nothing else in a batch."""
+"""Codes in a batch for a locked object; MinIO uses the first one, and for nothing else in a batch."""
 
 _VERSIONING: Final = {"Enabled": ENABLED, "Suspended": SUSPENDED}
 
@@ -87,7 +87,7 @@ class Storage:
             return dict(self.clients.s3.get_bucket_tags(bucket) or {})
 
     def create(self, bucket: str, *, object_locking: bool) -> bool:
-        """Makes the bucket: False where another made one of that name since we looked."""
+        """Creates the bucket; False where there is one of that name already."""
         needed = "s3:CreateBucket"
         if object_locking:
             needed += ", s3:PutBucketObjectLockConfiguration and s3:PutBucketVersioning"
@@ -100,10 +100,10 @@ class Storage:
                 return False
         return True
 
-    def stamp(self, bucket: str, stamp: Mapping[str, str]) -> None:
-        """Writes the owner's stamp as the bucket's tags; only for a bucket that has none."""
+    def set_tags(self, bucket: str, wanted: Mapping[str, str]) -> None:
+        """Replaces the bucket's tags."""
         tags = Tags.new_bucket_tags()
-        tags.update(stamp)
+        tags.update(wanted)
         with translated(self._call("s3:PutBucketTagging")):
             self.clients.s3.set_bucket_tags(bucket, tags)
 

@@ -60,7 +60,7 @@ def test_an_authority_in_the_administrators_secret_is_trusted(tls_world: World, 
 
 
 @pytest.mark.parametrize("ca_bundle", ["", Authority().certificate_pem.decode()], ids=["none", "another"])
-def test_a_certificate_of_another_authority_is_refused_with_a_word_on_ca_bundle(
+def test_a_certificate_of_another_authority_is_refused_and_ca_bundle_named(
     tls_server: MinioServer, ca_bundle: str
 ) -> None:
     error = _refused(tls_server, endpoint=tls_server.url, caBundle=ca_bundle)
@@ -80,13 +80,13 @@ def test_plain_http_to_a_tls_port_says_so(tls_server: MinioServer) -> None:
     assert "refuses plain HTTP" in error.message
 
 
-def test_the_address_of_the_console_is_told_from_that_of_the_api(server: MinioServer) -> None:
+def test_the_address_of_the_console_is_distinguished_from_that_of_the_api(server: MinioServer) -> None:
     error = _refused(server, endpoint=server.console_url)
     assert isinstance(error, RetrySlowly)
     assert "console" in error.message
 
 
-def test_nobody_listening_is_the_stores_failure(server: MinioServer) -> None:
+def test_a_closed_port_is_an_outage(server: MinioServer) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         error = _refused(server, endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -95,7 +95,7 @@ def test_nobody_listening_is_the_stores_failure(server: MinioServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "password"), [("root-of-the-tests", "wrong-password"), ("nobody-at-all", "only-for-the-tests")]
+    ("user", "password"), [("root-of-the-tests", "wrong-password"), ("unknown-user", "only-for-the-tests")]
 )
 def test_wrong_credentials_of_the_administrator_are_named(server: MinioServer, user: str, password: str) -> None:
     error = _refused(server, {"MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password}, endpoint=server.url)
@@ -110,7 +110,7 @@ def test_a_secret_without_a_password_is_named(server: MinioServer) -> None:
     assert "MINIO_ROOT_PASSWORD" in error.message
 
 
-def test_applications_are_told_the_public_endpoint(world: World) -> None:
+def test_applications_receive_the_public_endpoint(world: World) -> None:
     request = world.request(parameters={"publicEndpoint": "https://s3.example.com", "region": "us-east-1"})
     endpoint = world.provisioner.provision(request).connection.endpoint
     assert (endpoint.bucket_host, endpoint.bucket_port, endpoint.region) == ("s3.example.com", 443, "us-east-1")
@@ -172,7 +172,7 @@ def test_a_class_whose_store_was_never_reached_has_sent_nothing(
 @pytest.mark.parametrize(
     ("secret", "parameters", "words"),
     [
-        ({"MINIO_ROOT_USER": "nobody-at-all", "MINIO_ROOT_PASSWORD": "wrong-password"}, {}, "secretName"),
+        ({"MINIO_ROOT_USER": "unknown-user", "MINIO_ROOT_PASSWORD": "wrong-password"}, {}, "secretName"),
         ({}, {"endpoint": "console"}, "console"),
     ],
     ids=["wrong credentials", "not a MinIO"],
@@ -199,7 +199,7 @@ def test_every_request_of_a_whole_life_asks_the_fence(world: World, server: Mini
 
 
 def test_an_admin_answer_has_its_request_id(server: MinioServer) -> None:
-    wrong = {"MINIO_ROOT_USER": "nobody-at-all", "MINIO_ROOT_PASSWORD": "wrong-password"}
+    wrong = {"MINIO_ROOT_USER": "unknown-user", "MINIO_ROOT_PASSWORD": "wrong-password"}
     provisioner = a_provisioner(server, **wrong)
     record = builders.intent(builders.options(parameters={**ADMIN, "endpoint": server.url}))
     with pytest.raises(AccessDenied) as refused:

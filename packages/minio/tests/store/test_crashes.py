@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import BucketExists, StoreUnavailable
+from libbucket import BucketExists, NotReady, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
 from minio_provisioner.identity import Identity
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STEPS = [
     (Identity, "declare_intent"),
     (Storage, "create"),
-    (Storage, "stamp"),
+    (Storage, "set_tags"),
     (Storage, "set_quota"),
     (Storage, "set_versioning"),
     (Identity, "write_policy"),
@@ -81,7 +81,7 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
     assert not backend.administrator.identity_exists(tenant.record)
 
 
-def test_an_unstamped_bucket_is_not_taken_after_a_crash_if_something_is_in_it(
+def test_a_bucket_without_tags_is_not_adopted_after_a_crash_if_it_holds_data(
     world: World, backend: MinioBackend
 ) -> None:
     request = world.request()
@@ -90,33 +90,32 @@ def test_an_unstamped_bucket_is_not_taken_after_a_crash_if_something_is_in_it(
         with pytest.raises(StoreUnavailable):
             world.provisioner.provision(request)
     backend.administrator.make_bucket(request.bucket_name)
-    backend.administrator.application().put(request.bucket_name, "neighbours", b"data")
+    backend.administrator.application().put(request.bucket_name, "foreign", b"data")
     with pytest.raises(BucketExists):
         world.provisioner.provision(request)
     with pytest.raises(BucketExists):
         world.provisioner.delete(builders.intent(request))
-    assert backend.administrator.application().get(request.bucket_name, "neighbours") == b"data"
+    assert backend.administrator.application().get(request.bucket_name, "foreign") == b"data"
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}
-    backend.administrator.application().delete(request.bucket_name, "neighbours")
+    backend.administrator.application().delete(request.bucket_name, "foreign")
     with pytest.raises(BucketExists):
         world.provisioner.provision(request)
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}, "not taken when it is empty later either"
 
 
-def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(
+def test_a_bucket_that_another_party_creates_during_provisioning_stays_theirs(
     world: World, backend: MinioBackend
 ) -> None:
     request = world.request()
     declare = Identity.declare_intent
 
-    def then_the_neighbour(self: Identity, bucket: str) -> None:
+    def then_another(self: Identity, bucket: str) -> None:
         declare(self, bucket)
         backend.administrator.make_bucket(bucket)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Identity, "declare_intent", then_the_neighbour)
-        patch.setattr("minio_provisioner.provisioner._WAIT_SECONDS", 0.2)
-        with pytest.raises(BucketExists):
+        patch.setattr(Identity, "declare_intent", then_another)
+        with pytest.raises(NotReady, match="created by another"):
             world.provisioner.provision(request)
     assert not backend.administrator.identity_exists(builders.intent(request))
     with pytest.raises(BucketExists):
@@ -124,9 +123,7 @@ def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}
 
 
-def test_a_creation_that_arrives_twice_still_makes_the_bucket_where_nobody_else_can_have_asked_for_its_name(
-    world: World, backend: MinioBackend
-) -> None:
+def test_a_creation_that_arrives_twice_succeeds_with_a_generated_name(world: World, backend: MinioBackend) -> None:
     request = replace(world.request(), is_name_generated=True)
     create = Storage.create
 
@@ -140,9 +137,7 @@ def test_a_creation_that_arrives_twice_still_makes_the_bucket_where_nobody_else_
     assert backend.administrator.settings(request.bucket_name)["tags"] == request.owner.ownership_tags()
 
 
-def test_a_bucket_that_has_a_generated_name_and_somebody_s_data_stays_theirs(
-    world: World, backend: MinioBackend
-) -> None:
+def test_an_existing_bucket_with_a_generated_name_is_not_adopted(world: World, backend: MinioBackend) -> None:
     request = replace(world.request(), is_name_generated=True)
     backend.administrator.make_bucket(request.bucket_name)
     with pytest.raises(BucketExists):
@@ -150,7 +145,7 @@ def test_a_bucket_that_has_a_generated_name_and_somebody_s_data_stays_theirs(
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}
 
 
-def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(world: World, server: MinioServer) -> None:
+def test_a_bucket_that_another_replica_creates_first_is_used(world: World, server: MinioServer) -> None:
     request = world.request()
     declare, other = Identity.declare_intent, a_provisioner(server)
 

@@ -168,7 +168,7 @@ def test_rotating_ends_temporary_credentials_and_service_accounts_of_the_old_key
     assert list(again.list_objects(tenant.bucket)), "sessions as such are nothing that MinIO's policies can forbid"
 
 
-def test_temporary_credentials_stay_dead_when_a_user_that_was_removed_by_hand_is_made_again(
+def test_temporary_credentials_stay_refused_when_a_removed_user_is_created_again(
     world: World, server: MinioServer, backend: MinioBackend
 ) -> None:
     tenant = world.tenant(greenfield=True)
@@ -238,6 +238,7 @@ def test_keys_that_are_refused_all_the_time_are_kept_and_the_claim_waits(
     with pytest.raises(NotReady, match=code) as refused:
         lagging.provision(request)
     assert "delete the claim's Secret" in refused.value.message
+    assert refused.value.delay == 30
     assert refused.value.request_id == "ID-7"
     assert "add-user" not in commands(node)
     assert_works(tenant)
@@ -275,6 +276,22 @@ def test_new_keys_that_can_not_be_tried_yet_are_handed_out_once_with_a_warning(
     assert_works(tenant)
     assert world.again(tenant).credentials == tenant.credentials
     assert commands(node)["add-user"] == 1
+
+
+@pytest.mark.parametrize("code", ["XMinioAdminNoSuchPolicy", "XMinioAdminNoSuchUser"])
+def test_a_node_that_has_not_heard_of_user_or_policy_is_waited_for(
+    world: World, node: Node, lagging: Rerouted, code: str
+) -> None:
+    request = world.request()
+    node.answer = admin_requests("idp/builtin/policy/attach", refused_by_admin_api(404, code, request_id="ID-8"))
+    for _ in range(3):
+        with pytest.raises(NotReady, match=code) as refused:
+            lagging.provision(request)
+    assert refused.value.request_id == "ID-8"
+    assert refused.value.delay == 10
+    assert commands(node)["add-user"] == 1
+    node.answer = lambda _: None
+    assert_works(world.bind(request, greenfield=True, by=lagging))
 
 
 @pytest.mark.parametrize("kind", ["new", "secret-deleted"])
@@ -325,9 +342,7 @@ def test_keys_that_another_caller_has_overwritten_are_replaced_and_the_last_ones
                 patch.setattr(Identity, "find", lambda _: None)
                 others.append(world.bind(request, greenfield=True, by=a_provisioner(server)))
             if is_noted_last:
-                self.write_policy(
-                    build_access(request.bucket_name, object_locking=False, note=Note(fingerprint="0" * 16))
-                )
+                self.write_policy(build_access(request.bucket_name, locks=None, note=Note(fingerprint="0" * 16)))
         return attach(self)
 
     monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
@@ -358,12 +373,12 @@ def test_keys_that_were_overwritten_after_they_were_handed_out_are_replaced(
     assert_shut_out(second)
 
 
-def test_a_secret_that_was_set_in_minio_by_hand_is_no_proof_and_deleting_the_claims_secret_heals_it(
+def test_a_secret_that_was_changed_in_minio_is_replaced_when_the_claims_secret_is_deleted(
     world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
     tenant = world.tenant(greenfield=True)
-    backend.administrator.admin.user_add(tenant.request.user_id, "set-by-hand-in-minio")
+    backend.administrator.admin.user_add(tenant.request.user_id, "changed-in-minio")
     with pytest.raises(NotReady, match="delete the claim's Secret"):
         world.provisioner.provision(builders.again(tenant.request, tenant.answer))
     assert_works(world.again(tenant, with_credentials=False))

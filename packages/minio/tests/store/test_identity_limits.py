@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from minio import Minio, MinioAdmin
@@ -38,21 +38,21 @@ def s3_as(server: MinioServer, access_key: str, secret_key: str, token: str | No
     )
 
 
-def test_a_claim_can_make_no_service_account_though_a_user_without_our_policy_can(
+def test_a_claim_can_not_create_service_accounts_and_a_user_without_the_denial_can(
     world: World, server: MinioServer, backend: MinioBackend
 ) -> None:
     tenant = world.greenfield()
     with pytest.raises(MinioAdminException) as refused:
         admin_as(server, tenant).add_service_account(access_key="second-key", secret_key="second-secret")
     assert code_of(refused.value) == "AccessDenied"
-    # The twin: MinIO lets a user do so whose policy does not deny it.
+    # The control: MinIO lets a user do so whose policy does not deny it.
     user = tenant.request.user_id
     backend.administrator.admin.attach_policy(["readwrite"], user=user)
     backend.administrator.admin.detach_policy([user], user=user)
     admin_as(server, tenant).add_service_account(access_key="second-key", secret_key="second-secret")
 
 
-def test_a_claim_can_not_change_its_own_password_though_a_user_without_our_policy_can(
+def test_a_claim_can_not_change_its_own_password_and_a_user_without_the_denial_can(
     world: World, server: MinioServer, backend: MinioBackend
 ) -> None:
     tenant = world.greenfield()
@@ -86,7 +86,7 @@ def test_a_claims_view_of_its_own_account_names_its_own_bucket_only(world: World
 
 
 def test_temporary_credentials_of_a_claim_reach_no_further_and_end_with_it(world: World, server: MinioServer) -> None:
-    tenant, neighbour = world.tenant(greenfield=True), world.tenant(greenfield=True)
+    tenant, other = world.tenant(greenfield=True), world.tenant(greenfield=True)
     keys = tenant.credentials.access_keys
     assert keys is not None
     held = AssumeRoleProvider(
@@ -98,7 +98,7 @@ def test_temporary_credentials_of_a_claim_reach_no_further_and_end_with_it(world
     temporary = s3_as(server, held.access_key, held.secret_key, held.session_token)
     assert list(temporary.list_objects(tenant.bucket))
     with pytest.raises(S3Error) as refused:
-        list(temporary.list_objects(neighbour.bucket))
+        list(temporary.list_objects(other.bucket))
     assert refused.value.code == "AccessDenied"
     world.revoke(tenant.record)
     with pytest.raises(S3Error) as refused:
@@ -172,6 +172,9 @@ def test_versions_and_tags_of_its_objects_are_open_to_a_claim(
     assert len(list(own.list_objects(tenant.bucket, include_version=True))) == 2
     assert own.stat_object(tenant.bucket, "key", version_id=first.version_id).version_id == first.version_id
     assert own.get_object_tags(tenant.bucket, "key") is None
+    for version in ({}, {"versionId": str(first.version_id)}):
+        asked: Any = {"x-amz-object-attributes": "ObjectSize"}
+        own._execute("GET", tenant.bucket, "key", headers=asked, query_params={"attributes": "", **version})
     own.remove_object(tenant.bucket, "key", version_id=first.version_id)
     assert backend.administrator.stored_versions(tenant.bucket) == 1
 

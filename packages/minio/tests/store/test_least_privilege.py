@@ -91,7 +91,7 @@ def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
 def _begin_and_crash(world: World, provisioner: Provisioner) -> None:
     request = world.request()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Storage, "stamp", _die)
+        patch.setattr(Storage, "set_tags", _die)
         with pytest.raises(StoreUnavailable):
             provisioner.provision(request)
     provisioner.delete(builders.intent(request))

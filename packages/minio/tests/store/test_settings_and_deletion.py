@@ -70,7 +70,7 @@ def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touch
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
-def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
+def test_a_lock_that_the_bounded_search_missed_still_stops_the_purge(
     world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
@@ -170,7 +170,7 @@ def test_a_purge_that_removes_nothing_stops_and_says_so(
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
-def test_locks_are_looked_for_once_and_not_with_every_step_of_a_purge(world: World, backend: MinioBackend) -> None:
+def test_locks_are_searched_once_and_not_with_every_step_of_a_purge(world: World, backend: MinioBackend) -> None:
     tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
     world.fill(tenant.bucket, 1100)
     stepwise = backend.stepwise_provisioner()
@@ -183,7 +183,7 @@ def test_locks_are_looked_for_once_and_not_with_every_step_of_a_purge(world: Wor
     world.delete(tenant.record)
 
 
-def test_the_look_for_locks_ends_in_time(world: World) -> None:
+def test_the_search_for_locks_is_bounded_in_time(world: World) -> None:
     tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
     world.fill(tenant.bucket, 30)
     clock = iter(range(1000))

@@ -67,7 +67,8 @@ CODES: dict[str, tuple[int, type[ProvisionerError]]] = {
     "XMinioAdminVersionMismatch": (426, StoreRefused),
     "XMinioMalformedIAMPolicy": (400, StoreRefused),
     "NotImplemented": (501, StoreRefused),
-    "InvalidBucketState": (409, StoreRefused),
+    "InvalidBucketState": (400, StoreRefused),
+    "InvalidTokenId": (403, AccessDenied),
     "NobodyKnowsThisCode": (500, StoreUnavailable),
 }
 """Each with the status that MinIO gives it."""
@@ -135,7 +136,7 @@ def test_a_code_of_no_code_s_form_is_not_repeated() -> None:
     assert len(_translate(_s3("X" * 100_000)).message) < 400
 
 
-def test_a_clock_that_is_wrong_is_told_by_the_admin_api_too() -> None:
+def test_a_clock_that_is_wrong_is_named_for_the_admin_api_too() -> None:
     """MinIO refuses such a request before it reaches the admin API, and so in XML."""
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>RequestTimeTooSkewed</Code><Message>The difference '
@@ -151,8 +152,44 @@ def test_ldap_is_named_where_minio_makes_no_users() -> None:
 
 
 @pytest.mark.parametrize("code", ["XMinioAdminVersionMismatch", "NotImplemented", "XMinioMalformedIAMPolicy"])
-def test_a_server_that_is_too_old_is_told_which_release_to_have(code: str) -> None:
+def test_a_server_that_is_too_old_is_named_with_the_release_that_is_needed(code: str) -> None:
     assert "RELEASE.2024-01-05" in _translate(_admin(code, 426)).message
+
+
+def test_an_answer_of_a_release_that_is_too_old_for_the_client_is_named() -> None:
+    """201 to the attachment of a policy: until RELEASE.2023-07, and refused by MinIO's client."""
+    with pytest.raises(StoreRefused, match="RELEASE") as refused:
+        check_response(urllib3.HTTPResponse(body=b"\x00\xff", status=201), CALL.url)
+    assert "admin:AttachUserOrGroupPolicy" in refused.value.message
+
+
+def test_what_keeps_versioning_is_named() -> None:
+    message = _translate(_s3("InvalidBucketState")).message
+    assert "site replication" in message
+    assert "additionalConfig.bucketVersioning" in message
+
+
+OTHER_SERVERS = {
+    "NoSuchBucket": 404,  # Ceph, moto, AWS: the admin API's path is a bucket's and a key's to them
+    "NoSuchKey": 404,
+    "MethodNotAllowed": 405,
+    "NoSuchResource": 404,  # RustFS: `iam_error_to_s3_error` in its `rustfs/src/admin/handlers/iam_error.rs`
+}
+
+
+@pytest.mark.parametrize(("code", "status"), OTHER_SERVERS.items())
+def test_a_server_without_minio_s_admin_api_is_named(code: str, status: int) -> None:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>s3cr3t</Message></Error>"
+    call = Call(url=CALL.url, permission="admin:GetPolicy")
+    error = _translate(MinioAdminException(str(status), body), call)
+    assert type(error) is RetrySlowly
+    assert "admin API" in error.message
+    assert "parameter endpoint" in error.message
+
+
+def test_a_bucket_without_quota_because_it_is_gone_is_not_taken_for_another_server() -> None:
+    call = Call(url=CALL.url, permission="admin:GetBucketQuota")
+    assert type(_translate(_admin("NoSuchBucket", 404), call)) is NotReady
 
 
 def test_a_refused_permission_is_named() -> None:
@@ -187,7 +224,7 @@ def test_nothing_falls_through(error: Exception, kind: type[ProvisionerError]) -
     assert type(_translate(error)) is kind
 
 
-def test_an_error_of_ours_is_left_as_it_is() -> None:
+def test_an_error_of_the_core_is_passed_on() -> None:
     error = NotReady("soon", delay=3)
     assert _translate(error) is error
 
@@ -216,7 +253,7 @@ def test_the_delay_that_a_busy_server_asks_for_is_kept(status: int, header: str 
 
 
 class _WebPage(BaseHTTPRequestHandler):
-    """Answers everything with a page, as a proxy or a console does, and sends nobody anywhere."""
+    """Answers everything with a page, as a proxy or a console does, and redirects nowhere."""
 
     status: ClassVar[int] = 200
     headers_sent: ClassVar[dict[str, str]] = {"Content-Type": "text/html; charset=utf-8"}
@@ -305,7 +342,7 @@ class _Rambling(_Refusing):
 
 
 @pytest.mark.parametrize("handler", [_WebPage, _Elsewhere])
-def test_a_web_page_is_told_from_minio_whatever_is_asked(handler: type[BaseHTTPRequestHandler]) -> None:
+def test_a_web_page_is_distinguished_from_minio_for_every_request(handler: type[BaseHTTPRequestHandler]) -> None:
     with _serving(handler) as url:
         for error in _first_calls(url):
             assert type(error) is RetrySlowly
@@ -343,10 +380,10 @@ def _answered_and_then_not(clients: Clients) -> None:
     with pytest.raises(StoreRefused):
         _calls(clients)[0]()
     assert clients.pool.request_id == "ID-1"
-    with _silence() as nobody:
+    with _silence() as closed:
         pass
     with translated(CALL):
-        clients.pool.urlopen("GET", nobody)
+        clients.pool.urlopen("GET", closed)
 
 
 def test_a_busy_server_is_not_waited_for_but_its_delay_handed_on() -> None:
@@ -367,7 +404,7 @@ def test_a_server_that_never_answers_is_given_up_within_the_limit() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_nobody_listening_and_nobody_of_that_name_are_told_apart() -> None:
+def test_a_refused_connection_and_an_unknown_name_are_distinguished() -> None:
     with _silence() as url:
         pass
     assert "is refused" in _first_calls(url)[0].message

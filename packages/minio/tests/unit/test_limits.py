@@ -31,6 +31,7 @@ from minio_provisioner.identity import Identity
 from minio_provisioner.parameters import (
     MAX_PEM,
     Admin,
+    Quotas,
     parse_admin,
     parse_parameters,
     parse_quota,
@@ -69,14 +70,14 @@ def refused(call: Callable[[], object], kind: type[InvalidConfig | InvalidClaim 
 @settings(deadline=DEADLINE)
 @given(anything)
 def test_any_size_is_parsed_or_refused_at_once_and_named(key: str, value: str) -> None:
-    message = refused(lambda: parse_quota({key: value}), InvalidConfig)
+    message = refused(lambda: parse_quota({key: value}, Quotas()), InvalidConfig)
     assert not message or message.startswith(f"additionalConfig.{key} ")
 
 
 @pytest.mark.parametrize("value", POISONED)
-def test_a_poisoned_size_is_refused_and_its_neighbour_is_not(value: str) -> None:
-    assert refused(lambda: parse_quota({"maxSize": value, "bucketMaxSize": "1Gi"}), InvalidConfig)
-    assert parse_quota({"bucketMaxSize": "1Gi"}) == 2**30
+def test_a_malformed_size_is_refused_and_the_other_key_is_parsed(value: str) -> None:
+    assert refused(lambda: parse_quota({"maxSize": value, "bucketMaxSize": "1Gi"}, Quotas()), InvalidConfig)
+    assert parse_quota({"bucketMaxSize": "1Gi"}, Quotas()) == 2**30
 
 
 @settings(deadline=DEADLINE)
@@ -231,21 +232,21 @@ documents = st.recursive(
 
 @settings(deadline=DEADLINE)
 @given(st.dictionaries(st.sampled_from(["Statement", "Version"]), documents))
-def test_any_policy_that_was_written_by_hand_is_read(document: dict[str, object]) -> None:
+def test_any_policy_that_was_written_manually_is_parsed(document: dict[str, object]) -> None:
     assert note_in(document).generation >= 1
-    assert not is_same(document, build_access("photos", object_locking=False))
+    assert not is_same(document, build_access("photos", locks=None))
     assert is_intent(document, "photos") in {True, False}
 
 
 @given(st.integers(1, 10**9 - 1), st.text() | st.just(""))
 def test_the_policy_notes_for_which_user_and_keys_it_was_written(generation: int, secret: str) -> None:
     note = Note(generation=generation, fingerprint=fingerprint_of(secret) if secret else "")
-    assert note_in(build_access("photos", object_locking=False, note=note)) == note
+    assert note_in(build_access("photos", locks=None, note=note)) == note
     assert note.sid.isalnum()
 
 
 def test_the_policy_of_a_first_user_is_what_it_always_was() -> None:
-    statements = build_access("photos", object_locking=False)["Statement"]
+    statements = build_access("photos", locks=None)["Statement"]
     assert [one["Sid"] for one in statements] == ["Bucket", "Objects", "NoIdentities"]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, SecretStr
 from libbucket.testing.certificates import Authority
-from minio_provisioner.parameters import parse_admin, parse_parameters, parse_quota, parse_versioning
+from minio_provisioner.parameters import Locks, Quotas, parse_admin, parse_parameters, parse_quota, parse_versioning
 
 LEAST = {"endpoint": "http://minio.example.com:9000", "secretName": "admin", "secretNamespace": "minio"}
 
@@ -103,22 +103,76 @@ def test_what_a_secret_lacks_is_named(data: dict[str, str], named: str) -> None:
 @pytest.mark.parametrize(
     ("config", "size"),
     [
-        ({}, 0),
+        ({}, None),
         ({"maxSize": "1Ki"}, 1024),
         ({"maxSize": "2k", "bucketMaxSize": "1k"}, 1000),
         ({"maxSize": "0", "bucketMaxSize": "1k"}, 1000),
         ({"maxSize": "0"}, 0),
     ],
 )
-def test_the_smaller_size_is_the_quota_and_0_is_none(config: dict[str, str], size: int) -> None:
-    assert parse_quota(config) == size
+def test_the_smaller_size_is_the_quota_and_0_is_none(config: dict[str, str], size: int | None) -> None:
+    assert parse_quota(config, Quotas()) == size
+    assert parse_quota(config, Quotas(default=77)) == (77 if size is None else size)
+
+
+@pytest.mark.parametrize(
+    ("given", "config", "size"),
+    [
+        ({"quota": "1Gi", "maxQuota": "2Gi"}, {}, 2**30),
+        ({"quota": "1Gi", "maxQuota": "2Gi"}, {"maxSize": "2Gi"}, 2 * 2**30),
+        ({"maxQuota": "2Gi"}, {}, 2 * 2**30),
+        ({"maxQuota": "2Gi"}, {"maxSize": "9Gi", "bucketMaxSize": "1Gi"}, 2**30),
+        ({"quota": "0"}, {}, 0),
+    ],
+)
+def test_a_class_has_a_default_quota_and_a_largest_one(
+    given: dict[str, str], config: dict[str, str], size: int
+) -> None:
+    assert parse_quota(config, parse_parameters({**LEAST, **given}).quotas) == size
+
+
+@pytest.mark.parametrize("value", ["2049Mi", "0", "1Ti"])
+def test_a_claim_can_not_have_more_than_the_largest_quota_and_not_none(value: str) -> None:
+    with pytest.raises(InvalidConfig, match=r"additionalConfig\.bucketMaxSize must be between .* maxQuota"):
+        parse_quota({"bucketMaxSize": value}, parse_parameters({**LEAST, "maxQuota": "2Gi"}).quotas)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"quota": "many"}, "quota"),
+        ({"maxQuota": "-1"}, "maxQuota"),
+        ({"maxQuota": "0"}, "maxQuota"),
+        ({"maxQuota": "9Ei"}, "maxQuota"),
+        ({"quota": "3Gi", "maxQuota": "2Gi"}, "quota"),
+        ({"quota": "0", "maxQuota": "2Gi"}, "quota"),
+        ({"objectLocking": "true", "maxRetentionDays": "-1"}, "maxRetentionDays"),
+        ({"objectLocking": "true", "maxRetentionDays": "36501"}, "maxRetentionDays"),
+        ({"objectLocking": "true", "retentionMode": "governance"}, "retentionMode"),
+        ({"maxRetentionDays": "7"}, "maxRetentionDays"),
+        ({"retentionMode": "GOVERNANCE"}, "retentionMode"),
+    ],
+)
+def test_bounds_of_a_class_that_can_not_be_right_are_named(given: dict[str, str], named: str) -> None:
+    with pytest.raises(InvalidParameters) as refused:
+        parse_parameters({**LEAST, **given})
+    assert [mistake.split()[0] for mistake in refused.value.mistakes] == [named]
+
+
+def test_a_class_with_object_locking_may_bound_it() -> None:
+    given = {**LEAST, "objectLocking": "true"}
+    assert parse_parameters(LEAST).locks is None
+    assert parse_parameters(given).locks == Locks()
+    assert parse_parameters({**given, "maxRetentionDays": "0"}).locks == Locks(max_days=0)
+    bounded = {**given, "maxRetentionDays": "30", "retentionMode": "GOVERNANCE"}
+    assert parse_parameters(bounded).locks == Locks(max_days=30, mode="GOVERNANCE")
 
 
 @pytest.mark.parametrize("value", ["", "many", "-1", "1e9999", "8Ei", "NaN"])
 @pytest.mark.parametrize("key", ["maxSize", "bucketMaxSize"])
 def test_a_size_that_is_none_is_refused_by_its_key(key: str, value: str) -> None:
     with pytest.raises(InvalidConfig, match=key):
-        parse_quota({key: value})
+        parse_quota({key: value}, Quotas())
 
 
 @pytest.mark.parametrize("value", ["enabled", "", "Off"])

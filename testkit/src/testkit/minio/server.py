@@ -22,7 +22,7 @@ from libbucket.testing.certificates import Authority
 from libbucket.testing.processes import Program, free_ports, fresh_directory, http_ready, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT_USER = "root-of-the-tests"
 ROOT_PASSWORD = "only-for-the-tests"
@@ -53,16 +53,22 @@ class MinioServer:
 
 
 def minio_binary() -> Path:
-    """A `minio` on PATH, or the last community release, built once per machine."""
+    """A `minio` on PATH, or the last commit of the community edition, built once per machine.
+
+    Later than the last release, RELEASE.2025-10-15, of which there are sources only, and which the Go module proxy has
+    not; with its security fixes. The repository is no longer maintained since that commit.
+    """
     found = shutil.which("minio")
     if found:
         return Path(found)
-    return go_binary(name="minio", module="github.com/minio/minio", version="v0.0.0-20250907161309-07c3a429bfed")
+    return go_binary(name="minio", module="github.com/minio/minio", version="v0.0.0-20260212201848-7aac2a2c5b7c")
 
 
 @contextmanager
-def minio_server(binary: Path, *, tls: bool = False, parent: Path | None = None) -> Iterator[MinioServer]:
-    """Runs a server until the block ends; its data is somewhere under `parent`."""
+def minio_server(
+    binary: Path, *, tls: bool = False, parent: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[MinioServer]:
+    """Runs a server until the block ends; its data is somewhere under `parent`, `settings` are in its environment."""
     with fresh_directory("minio-", parent=parent) as home:
         ca_bundle = _write_certificates(home / "certs") if tls else ""
         port, console_port = free_ports(2)
@@ -80,6 +86,7 @@ def minio_server(binary: Path, *, tls: bool = False, parent: Path | None = None)
             "MINIO_ROOT_USER": server.user,
             "MINIO_ROOT_PASSWORD": server.password,
             "MINIO_UPDATE": "off",
+            **(settings or {}),
         }
         program = Program(name="minio", command=command, directory=home, environment=environment)
         ready = http_ready(f"{server.url}/minio/health/ready", ca_path=home / "certs" / "ca.pem" if tls else None)

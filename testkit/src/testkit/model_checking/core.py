@@ -22,7 +22,8 @@ import msgspec
 import structlog
 
 from libbucket import _api
-from libbucket._circuit_breaker import CircuitBreaker, Settings
+from libbucket._circuit import Settings
+from libbucket._circuit_breaker import CircuitBreaker
 from libbucket._controller.event_router import EventRouter
 from libbucket._kube.cache import Cache
 from libbucket._kube.client import KubeClient
@@ -32,8 +33,8 @@ from libbucket._metrics import Metrics
 from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model import names
+from libbucket._reconcile.model.claim_ref import claim_key_of
 from libbucket._reconcile.model.context import Caches, Identity
-from libbucket._reconcile.model.intent import claim_key_of
 from libbucket._reconcile.reconciler import Reconciler
 from libbucket.provisioner import Inspector, Provisioner
 from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner

@@ -20,7 +20,7 @@ from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of
 from libbucket._reconcile.model.outcome import Outcome, Result
 from libbucket._reconcile.observe import orphans
-from libbucket._reconcile.observe.observer import Observer
+from libbucket._reconcile.observe.observer import Observer, _Found
 from libbucket._reconcile.reconciler import Reconciler
 from testkit.model_checking.core import Script
 from testkit.model_checking.object_store import ModelProvisioner, provisioner_kind
@@ -63,7 +63,7 @@ def _always_deletes(self: Releaser, _claim: Any, ob: _api.ObjectBucketObject, _p
 
 
 def _believes_the_cache(_self: Observer, claim: _api.ObjectBucketClaim) -> Any:
-    return claim, [], False
+    return _Found(claim=claim, buckets=[])
 
 
 def _records_nothing(self: Binder, world: Any, claim: _api.ObjectBucketClaim) -> Any:
@@ -73,7 +73,7 @@ def _records_nothing(self: Binder, world: Any, claim: _api.ObjectBucketClaim) ->
     body = manifests.new_bucket_object(
         claim,
         name=world.bucket_object_name,
-        label=world.label,
+        label=self._identity.label,
         intent=encode(intent),
         bucket_name=_bucket_name(world, claim),
         reclaim_policy=_class_policy(world),
@@ -146,7 +146,7 @@ MISTAKES: Final = (
         name="patches an ObjectBucket by name and believes what comes back",
         scenario="the name of an ObjectBucket is given anew",
         breaks="own objects only",
-        planted=_instead(Releaser, "_released", _releases_by_name),
+        planted=_instead(Releaser, "mark_released", _releases_by_name),
     ),
     Mistake(
         name="forgets an ObjectBucket whose claim lost its finalizer",
@@ -176,7 +176,7 @@ MISTAKES: Final = (
         name="believes the cache about the reclaim policy",
         scenario="second thoughts",
         breaks="retained stays",
-        planted=_instead(Releaser, "_released", lambda self, ob, _claim: self._reporter.bucket_phase(ob, "Released")),
+        planted=_instead(Releaser, "mark_released", lambda self, ob, _: self._reporter.bucket_phase(ob, "Released")),
     ),
     Mistake(
         name="deletes whatever the ObjectBucket says",
@@ -200,7 +200,7 @@ MISTAKES: Final = (
         name="replaces an ObjectBucket without a stand-in",
         scenario="ObjectBucket deleted by hand",
         breaks="nothing lost",
-        planted=_instead(BucketObjects, "_stand_in", lambda *_: None),
+        planted=_instead(BucketObjects, "_create_copy", lambda *_: None),
     ),
     Mistake(
         name="gives up after a conflict",

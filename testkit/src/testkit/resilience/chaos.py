@@ -25,6 +25,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from testkit.answers.registry import ADAPTERS
+from testkit.answers.sweep import Answers, table_of_invariants
 from testkit.resilience.crash import Crash
 from testkit.resilience.outages import Outages
 from testkit.resilience.replicas import Replicas
@@ -35,7 +37,7 @@ from testkit.stores import STORES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PARTS: Final[tuple[Part, ...]] = (Crash(), TenantIsolation(), Replicas(), Outages())
+PARTS: Final[tuple[Part, ...]] = (Crash(), TenantIsolation(), Replicas(), Outages(), Answers())
 _TOLD_ONE_BY_ONE: Final = frozenset({TenantIsolation.name, Outages.name, Replicas.name})
 """Parts whose trials are each a sentence of their own: what was tried, what was expected, what was seen."""
 
@@ -133,6 +135,8 @@ def table_of_attacks(results: Sequence[Result]) -> Table:
 
 def _group(result: Result) -> tuple[str, str, str]:
     part, *rest = result.trial.seed.split("/")
+    if part == Answers.name:
+        return part, result.lane, rest[1]  # by flow: the rest of a seed is in each line of a violation
     *middle, last = rest
     middle = [each for each in middle if each != result.lane]
     kind = "+".join(dict.fromkeys(word.partition("@")[0] for word in last.split("+"))) if "@" in last else ""
@@ -144,7 +148,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s chaos --", description=__doc__.partition("\n")[0])
     names = [part.name for part in PARTS]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one or more of {', '.join(names)}; all by default")
-    parser.add_argument("--store", action="append", default=[], choices=sorted(STORES), help="only this store")
+    parser.add_argument(
+        "--store", action="append", default=[], choices=sorted({*STORES, *ADAPTERS}), help="only this store"
+    )
     parser.add_argument(
         "--fault", action="append", default=[], metavar="WORD", help="of part crash, only kill, stale, lose, ..."
     )
@@ -190,6 +196,9 @@ def main(argv: Sequence[str]) -> int:
     if told:
         console.print(table_of_attacks(told))
     console.print(table_of(run.results))
+    answers = [each for each in run.results if each.trial.seed.startswith(f"{Answers.name}/")]
+    if answers:
+        console.print(table_of_invariants(answers))
     if arguments.json:
         arguments.json.write_text(json.dumps([each.as_json() for each in run.results], indent=1))
     for each in run.violations:

@@ -38,13 +38,22 @@ class Request:
         proxy: name of the proxy that it came through.
         method: HTTP method.
         target: path and query, as they were sent.
-        client: TCP port of whoever sent it, from which its process can be told.
+        client: TCP port of the client, from which its process can be told.
+        headers: by name, in lower case.
+        body: as it came.
     """
 
     proxy: str
     method: str
     target: str
     client: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def signer(self) -> str:
+        """The credentials that it names; "" where it names none."""
+        return self.headers.get("authorization", "").partition("/")[0]
 
     @property
     def path(self) -> str:
@@ -77,11 +86,15 @@ class Instead:
         status: HTTP status.
         headers: besides Content-Length.
         body: as it is sent.
+        missing: bytes that Content-Length promises beyond the body; the connection ends in their place.
+        pause: seconds before each byte of the body.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    missing: int = 0
+    pause: float = 0.0
 
 
 class Meddler:
@@ -97,6 +110,9 @@ class Meddler:
     def after(self, request: Request, status: int) -> Fate:
         """The server has answered, and nobody has seen the answer."""
         return Fate.PASS
+
+    def passed_back(self, request: Request, answer: Instead) -> None:
+        """The server's answer, as it is passed back; not for streams."""
 
     def stream_delay(self, request: Request) -> float:
         """Seconds by which every event of a watch comes late."""
@@ -245,7 +261,10 @@ class _Handler(BaseHTTPRequestHandler):
         # The request line, because the parsed path loses a second leading slash, which is part of what is signed.
         target = self.requestline.split(" ")[1]
         port = self.client_address[1]
-        request = Request(proxy=self.server.proxy.name, method=self.command, target=target, client=port)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(
+            proxy=self.server.proxy.name, method=self.command, target=target, client=port, headers=headers, body=body
+        )
         with suppress(OSError, HTTPException):
             self._meddle(request, body)
             self.wfile.flush()
@@ -294,9 +313,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_back(self, request: Request, response: HTTPResponse, delay: float) -> None:
         self.send_response_only(response.status, response.reason)
-        for name, value in response.getheaders():
-            if name.lower() not in _HOP_BY_HOP:
-                self.send_header(name, value)
+        headers = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
+        for name, value in headers.items():
+            self.send_header(name, value)
         is_stream = response.chunked
         if is_stream:
             self.send_header("Transfer-Encoding", "chunked")
@@ -304,7 +323,12 @@ class _Handler(BaseHTTPRequestHandler):
         if is_stream and request.method != "HEAD":
             self._pass_stream(request, response, delay)
         else:
-            self.wfile.write(response.read())
+            content = response.read()
+            headers.pop("Content-Length", None)
+            self.server.proxy.meddler.passed_back(
+                request, Instead(status=response.status, headers=headers, body=content)
+            )
+            self.wfile.write(content)
         self.close_connection = self.headers.get("Connection", "").lower() == "close"
 
     def _pass_stream(self, request: Request, response: HTTPResponse, delay: float) -> None:
@@ -317,12 +341,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer_instead(self, answer: Instead) -> None:
         self.send_response_only(answer.status)
-        for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
+        for name, value in {**answer.headers, "Content-Length": str(len(answer.body) + answer.missing)}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
+            self._write_body(answer)
+        self.close_connection = bool(answer.missing)
+
+    def _write_body(self, answer: Instead) -> None:
+        if not answer.pause:
             self.wfile.write(answer.body)
-        self.close_connection = False
+            return
+        for byte in answer.body:
+            self.wfile.flush()
+            time.sleep(answer.pause)
+            self.wfile.write(bytes([byte]))
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")

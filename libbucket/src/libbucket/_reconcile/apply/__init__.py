@@ -1,1 +1,1 @@
-"""Carries an Action out: calls the provisioner and writes the objects. Decides nothing."""
+"""Carries out an Action: calls the provisioner and writes the objects. Decides nothing."""

@@ -3,8 +3,8 @@
     claim: finalizer, label, names -> ObjectBucket: the intent -> the store -> Secret -> ConfigMap
     -> ObjectBucket: endpoint and state, Bound -> claim: Bound
 
-The intent holds everything that a deletion needs, so from the first call to the store on, nothing that the
-store holds is unknown to the cluster. Acts only; what to do was decided before.
+The intent is sufficient for a deletion, so from the first call to the store on, everything in the store is recorded in
+the cluster. Decides nothing: the action was planned.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.intent import (
     Intent,
     LastApplied,
+    connection_of,
     encode,
     for_provisioner,
     own_data,
@@ -43,18 +44,15 @@ from libbucket.types import BucketOptions, Claim, ReclaimPolicy
 
 if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
-    from libbucket._kube.client import KubeClient
-    from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
+    from libbucket._reconcile.apply.context import ApplyContext
     from libbucket._reconcile.model.actions import Bind
-    from libbucket._reconcile.model.context import Caches, Identity
     from libbucket._reconcile.model.snapshot import Snapshot
-    from libbucket._reconcile.status.reporter import Reporter
     from libbucket.types import Authentication, Connection
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What the provisioner answered: the connection, and the Secret's data (None: leave the Secret as it is)."""
+    """The result of the provisioner: the connection, and the Secret's data (None: the Secret stays unchanged)."""
 
     connection: Connection
     secret_data: dict[str, str] | None
@@ -62,7 +60,7 @@ class _Answer:
 
     @property
     def renew_at(self) -> str:
-        """When the credentials are to be renewed, as it is recorded."""
+        """When the credentials are rotated, in the recorded form."""
         authentication = self.connection.authentication
         renew_at = authentication.renew_at if authentication is not None else None
         return renew_at.astimezone(UTC).isoformat() if renew_at is not None else ""
@@ -71,15 +69,13 @@ class _Answer:
 class Binder:
     """Carries out `Bind`."""
 
-    def __init__(
-        self, client: KubeClient, caches: Caches, identity: Identity, store: ProvisionerCalls, reporter: Reporter
-    ) -> None:
-        self._client = client
-        self._caches = caches
-        self._identity = identity
-        self._store = store
-        self._reporter = reporter
-        self._buckets = BucketObjects(client, caches)
+    def __init__(self, context: ApplyContext) -> None:
+        self._client = context.client
+        self._caches = context.caches
+        self._identity = context.identity
+        self._store = context.store
+        self._reporter = context.reporter
+        self._buckets = BucketObjects(context.client, context.caches)
         self._issued = IssuedCredentials()
 
     def forget(self, uid: str) -> None:
@@ -87,107 +83,109 @@ class Binder:
         self._issued.drop(uid)
 
     def forget_all(self) -> None:
-        """Drops what is remembered of all claims: this replica no longer leads."""
+        """Drops what is remembered about all claims, after a loss of leadership."""
         self._issued.drop_all()
 
-    def bind(self, world: Snapshot, claim: ObjectBucketClaim, action: Bind) -> LastApplied:
-        """Brings the claim to Bound, and gives what is recorded about it now.
+    def bind(self, snapshot: Snapshot, claim: ObjectBucketClaim, action: Bind) -> LastApplied:
+        """Brings the claim to Bound, and returns the last-applied state.
 
         Raises:
-            ProvisionerError: the provisioner's call failed, or an object is in the way.
-            KubeError: the cluster's side failed.
+            ProvisionerError: the provisioner's call failed, or another object has the name of the Secret or ConfigMap.
+            KubeError: a request to the API server failed.
         """
-        is_first = world.bucket is None and not claim.metadata.has_finalizer()
-        claim = self._prepare_claim(world, claim)
-        what = "The bucket is being made" if world.is_greenfield else "Access to the bucket is being granted"
+        is_first = snapshot.bucket is None and not claim.metadata.has_finalizer()
+        claim = self._prepare_claim(snapshot, claim)
+        what = "Creating the bucket" if snapshot.is_greenfield else "Granting access to the bucket"
         claim = self._reporter.pending(claim, what)
-        ob, intent = self.record_intent(world, claim)
+        ob, intent = self.record_intent(snapshot, claim)
         try:
-            answer = self._ask_store(world, claim, ob, intent, action)
+            answer = self._ask_store(snapshot, claim, ob, intent, action)
         except ProvisionerError as error:
-            self._note_failure(ob, intent, error, store_never_called=is_first or _store_never_called(world))
+            self._note_failure(ob, intent, error, store_never_called=is_first or _store_never_called(snapshot))
             raise
         if answer.renew_at:
-            # Nobody can take such credentials back, so when they end is recorded before anybody can read them.
+            # Such credentials cannot be revoked, so their expiry is recorded before they can be read.
             ob = self._buckets.patch(ob, manifests.state_patch(ob, answer.connection.additional_state))
-        last_applied = self._ensure_objects(world, claim, answer)
-        self._finish_bucket_object(world, ob, intent, answer, last_applied)
+        last_applied = self._ensure_objects(snapshot, claim, answer)
+        self._finish_bucket_object(snapshot, ob, intent, answer, last_applied)
         self._reporter.bound(claim, invalid_update=action.invalid_update)
-        self._say_restored(world, claim)
-        self._say_repaired(world, claim, ob, answer)
-        self._say_rotated(world, claim, last_applied)
+        self._report_restored(snapshot, claim)
+        self._report_repaired(snapshot, claim, ob, answer)
+        self._report_rotated(snapshot, claim, last_applied)
         return last_applied
 
     def _note_failure(
         self, ob: ObjectBucketObject, intent: Intent, error: ProvisionerError, *, store_never_called: bool
     ) -> None:
-        """Records what a deletion has to know of a call that failed; writes where that is news."""
+        """Records the consequences of a failed call for a deletion, if they have changed."""
         noted = intent
         if store_never_called and self._store.sent_nothing(error):
-            # Else a claim that no call can succeed for (a wrong class, an unknown host) could not be deleted either.
+            # Else a claim without any successful call (a wrong class, an unknown host) could not be deleted.
             noted = replace(noted, store_never_called=True)
         elif MEANINGS[error.reason].proves_access and not intent.has_worked:
             noted = replace(noted, has_worked=True)
         if noted != intent:
             self._buckets.patch(ob, manifests.new_intent_patch(ob, encode(noted)))
 
-    def record_intent(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Intent]:
+    def record_intent(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> tuple[ObjectBucketObject, Intent]:
         """Writes the ObjectBucket with everything that a deletion needs, or completes the one that is there.
 
         Raises:
             KubeError: it could not be written.
         """
-        intent = self._intent(world, claim)
-        if world.duplicate is not None:
-            self._buckets.discard(world.duplicate)  # of a replacement that was cut off
-        known = world.bucket
+        intent = self._intent(snapshot, claim)
+        if snapshot.duplicate is not None:
+            self._buckets.discard(snapshot.duplicate)  # of an interrupted replacement
+        known = snapshot.bucket
         if known is None:
-            return self._create_bucket_object(world, claim, intent), intent
+            return self._create_bucket_object(snapshot, claim, intent), intent
         if known.metadata.is_being_deleted:
             known = self._buckets.replace(known, claim)
-        if world.earlier_uid:
-            policy = _class_policy(world)
+        if snapshot.earlier_uid:
+            policy = _class_policy(snapshot)
             known = self._buckets.patch(
                 known, manifests.reclaim_patch(known, claim, intent=encode(intent), reclaim_policy=policy)
             )
             message = f"Bucket {known.endpoint.bucket_name} of the earlier claim of this name was reclaimed"
             self._reporter.event(claim, "Normal", Reason.RECLAIMED, message)
-        patch = manifests.intent_patch(known, claim, label=world.label, intent=encode(intent))
+        patch = manifests.intent_patch(known, claim, label=self._identity.label, intent=encode(intent))
         return self._buckets.patch(known, patch), intent
 
-    def _say_restored(self, world: Snapshot, claim: ObjectBucketClaim) -> None:
-        if world.last_applied is None:
+    def _report_restored(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> None:
+        if snapshot.last_applied is None:
             return
-        kinds = [("Secret", world.secret), ("ConfigMap", world.config_map)]
+        kinds = [("Secret", snapshot.secret), ("ConfigMap", snapshot.config_map)]
         restored = [kind for kind, state in kinds if state is not ObjectState.INTACT]
         if restored:
             message = f"Restored {' and '.join(restored)}: removed or edited"
             self._reporter.event(claim, "Normal", Reason.RESTORED, message)
 
-    def _say_repaired(self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, answer: _Answer) -> None:
+    def _report_repaired(
+        self, snapshot: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, answer: _Answer
+    ) -> None:
         """One Event for each change that was made out of band: in the store, and in the ObjectBucket."""
-        if not world.is_unchanged:
+        if not snapshot.is_unchanged:
             return
         found, connection = list(answer.repairs), answer.connection
-        if world.spec_is_edited:
+        if snapshot.spec_is_edited:
             edits = manifests.changed_fields(ob, endpoint=connection.endpoint, state=connection.additional_state)
             found += [f"ObjectBucket {field}" for field in edits]
         for what in found:
             message = f"Drift repaired: {what} was modified or removed"
             self._reporter.event(claim, "Normal", Reason.DRIFT_REPAIRED, message)
 
-    def _say_rotated(self, world: Snapshot, claim: ObjectBucketClaim, last_applied: LastApplied) -> None:
-        was = world.last_applied
-        if was is not None and world.secret is ObjectState.INTACT and was.secret_hash != last_applied.secret_hash:
-            message = "The Secret holds new credentials: the old ones had stopped working, or were about to"
+    def _report_rotated(self, snapshot: Snapshot, claim: ObjectBucketClaim, last_applied: LastApplied) -> None:
+        was = snapshot.last_applied
+        if was is not None and snapshot.secret is ObjectState.INTACT and was.secret_hash != last_applied.secret_hash:
+            message = "Credentials rotated: the previous ones had stopped working, or were about to expire"
             self._reporter.event(claim, "Normal", Reason.CREDENTIALS_ROTATED, message)
 
-    def _prepare_claim(self, world: Snapshot, claim: ObjectBucketClaim) -> ObjectBucketClaim:
+    def _prepare_claim(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> ObjectBucketClaim:
         patch = manifests.claim_patch(
             claim,
-            label=world.label,
-            bucket_name=_bucket_name(world, claim),
-            object_bucket_name=world.bucket_object_name,
+            label=self._identity.label,
+            bucket_name=_bucket_name(snapshot, claim),
+            object_bucket_name=snapshot.bucket_object_name,
         )
         if not patch:
             return claim
@@ -196,21 +194,23 @@ class Binder:
         self._caches.claims.observe(claim)
         return claim
 
-    def _intent(self, world: Snapshot, claim: ObjectBucketClaim) -> Intent:
-        known, previous = world.bucket, world.intent
-        is_same_class = previous is not None and previous.parameters == world.parameters
+    def _intent(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> Intent:
+        known, previous = snapshot.bucket, snapshot.intent
+        is_same_class = previous is not None and previous.parameters == snapshot.parameters
         who = Claim(namespace=claim.metadata.namespace, name=claim.metadata.name, uid=claim.metadata.uid)
-        draft = previous or Intent(provisioner=world.provisioner_name, user_id="", greenfield=world.is_greenfield)
-        if world.earlier_uid:
-            earlier = tuple(dict.fromkeys((*draft.earlier_uids, world.earlier_uid)))
-            names = {"user_id": "", "generate_bucket_name": ""}  # an identity of its own, never the earlier claim's
+        draft = previous or Intent(
+            provisioner=self._identity.provisioner_name, user_id="", greenfield=snapshot.is_greenfield
+        )
+        if snapshot.earlier_uid:
+            earlier = tuple(dict.fromkeys((*draft.earlier_uids, snapshot.earlier_uid)))
+            names = {"user_id": "", "generate_bucket_name": ""}  # a new identity, never the earlier claim's
             draft, known = replace(draft, earlier_uids=earlier, **names), None
         seen = for_provisioner(known, draft, self._identity.cluster_id) if known is not None else None
         return Intent(
-            provisioner=world.provisioner_name,
+            provisioner=self._identity.provisioner_name,
             user_id=draft.user_id or self._store.provisioner.generate_user_id(who, seen),
             greenfield=draft.greenfield,
-            parameters=world.parameters,
+            parameters=snapshot.parameters,
             generate_bucket_name=draft.generate_bucket_name or claim.spec.generate_bucket_name or "",
             config=draft.config,
             taken_over=draft.taken_over if previous is not None else _was_bound_by_others(known),
@@ -218,33 +218,35 @@ class Binder:
             has_worked=draft.has_worked and is_same_class,
         )
 
-    def _create_bucket_object(self, world: Snapshot, claim: ObjectBucketClaim, intent: Intent) -> ObjectBucketObject:
+    def _create_bucket_object(self, snapshot: Snapshot, claim: ObjectBucketClaim, intent: Intent) -> ObjectBucketObject:
         body = manifests.new_bucket_object(
             claim,
-            name=world.bucket_object_name,
-            label=world.label,
+            name=snapshot.bucket_object_name,
+            label=self._identity.label,
             intent=encode(intent),
-            bucket_name=_bucket_name(world, claim),
-            reclaim_policy=_class_policy(world),
+            bucket_name=_bucket_name(snapshot, claim),
+            reclaim_policy=_class_policy(snapshot),
         )
         meta = claim.metadata
         return self._buckets.create(body, bucket_object_names(meta.namespace, meta.name, meta.uid))
 
     def _ask_store(
-        self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, intent: Intent, action: Bind
+        self, snapshot: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, intent: Intent, action: Bind
     ) -> _Answer:
         if not action.calls_store:
-            return self._as_recorded(ob, intent)
-        options = self._options(world, claim, ob, intent)
+            return _recorded_answer(ob)
+        options = self._options(snapshot, claim, ob, intent)
         if action.checks_drift_first and self._store.is_intact(options):
-            return self._as_recorded(ob, intent)
-        return self._call_store(world, claim, intent, options)
+            return _recorded_answer(ob)
+        return self._call_store(snapshot, claim, intent, options)
 
-    def _call_store(self, world: Snapshot, claim: ObjectBucketClaim, intent: Intent, options: BucketOptions) -> _Answer:
+    def _call_store(
+        self, snapshot: Snapshot, claim: ObjectBucketClaim, intent: Intent, options: BucketOptions
+    ) -> _Answer:
         verb = self._store.provision if intent.greenfield else self._store.grant
         answer = verb(options)
-        if world.is_asked_anew:  # else it was said when it was
-            self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, world.config.warnings)
+        if snapshot.is_edited:  # else the warnings were reported before
+            self._reporter.warn(claim, Reason.UNMANAGED_CONFIG, snapshot.config.warnings)
             self._reporter.warn(claim, Reason.PROVISIONER_WARNING, answer.warnings)
         connection = answer.connection
         secret_data = manifests.secret_data(connection.authentication)
@@ -253,11 +255,11 @@ class Binder:
         return _Answer(connection=connection, secret_data=secret_data, repairs=answer.repairs)
 
     def _options(
-        self, world: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, intent: Intent
+        self, snapshot: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, intent: Intent
     ) -> BucketOptions:
         meta = claim.metadata
-        bucket_name = ob.endpoint.bucket_name or _bucket_name(world, claim)
-        credentials, is_unchanged = self._credentials(world, claim)
+        bucket_name = ob.endpoint.bucket_name or _bucket_name(snapshot, claim)
+        credentials, is_unchanged = self._credentials(snapshot, claim)
         return BucketOptions(
             reclaim_policy=reclaim_policy_of(ob),
             bucket_name=bucket_name,
@@ -268,7 +270,7 @@ class Binder:
                 uid=meta.uid,
                 labels=meta.labels or {},
                 annotations=meta.annotations or {},
-                additional_config=world.config.applied,
+                additional_config=snapshot.config.applied,
             ),
             parameters=intent.parameters,
             owner=owner_of(ob, self._identity.cluster_id, earlier_uids=intent.earlier_uids),
@@ -277,57 +279,53 @@ class Binder:
             additional_state=_api.strings(ob.spec.additional_state),
             previous_config=intent.config,
             taken_over=intent.taken_over,
-            was_bound=world.last_applied is not None,
+            was_bound=snapshot.last_applied is not None,
             is_name_generated=intent.greenfield and is_generated_bucket_name(bucket_name, intent.generate_bucket_name),
         )
 
-    def _credentials(self, world: Snapshot, claim: ObjectBucketClaim) -> tuple[Authentication | None, bool]:
-        """What the claim has, and whether that is exactly what the store issued.
+    def _credentials(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> tuple[Authentication | None, bool]:
+        """The claim's credentials, and whether they are exactly those that the store issued.
 
-        That is what the Secret holds, read now if its version alone was enough for the decision; or what was issued
-        before and could not be written into the Secret.
+        They are in the Secret, which is read now if its version was sufficient for planning; or they were issued
+        before and could not be written to the Secret.
         """
         uid = claim.metadata.uid
-        if world.secret is not ObjectState.INTACT:
+        if snapshot.secret is not ObjectState.INTACT:
             issued = self._issued.find(uid)
-            return (issued, True) if issued is not None else (world.credentials, False)
-        if world.credentials is not None:
-            return world.credentials, True
+            return (issued, True) if issued is not None else (snapshot.credentials, False)
+        if snapshot.credentials is not None:
+            return snapshot.credentials, True
         try:
             secret = self._client.read(SECRETS, claim.metadata.name, namespace=claim.metadata.namespace)
         except NotFound:
             return None, False
         if not secret.metadata.is_controlled_by(uid):
             return None, False
-        own = own_data(secret.data, world.last_applied)
-        is_unchanged = world.last_applied is not None and secret_hash(own, uid) == world.last_applied.secret_hash
+        own = own_data(secret.data, snapshot.last_applied)
+        is_unchanged = snapshot.last_applied is not None and secret_hash(own, uid) == snapshot.last_applied.secret_hash
         return manifests.credentials_in(own), is_unchanged
 
-    def _as_recorded(self, ob: ObjectBucketObject, intent: Intent) -> _Answer:
-        connection = for_provisioner(ob, intent, self._identity.cluster_id).connection
-        return _Answer(connection=connection, secret_data=None)
-
-    def _ensure_objects(self, world: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> LastApplied:
-        known = world.last_applied
+    def _ensure_objects(self, snapshot: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> LastApplied:
+        known = snapshot.last_applied
         secret_version, content = (known.secret, known.secret_hash) if known else ("", "")
         secret_keys = known.secret_keys if known else ()
         renew_at = known.renew_at if known is not None and answer.secret_data is None else answer.renew_at
         if answer.secret_data is not None:
-            wanted = owned_objects.secret(world, answer.secret_data, ours=secret_keys)
-            secret = owned_objects.ensure(self._client, claim, wanted, label=world.label)
+            wanted = owned_objects.secret(snapshot, answer.secret_data, ours=secret_keys)
+            secret = owned_objects.ensure(self._client, claim, wanted, label=self._identity.label)
             self._issued.drop(claim.metadata.uid)
             self._caches.secrets.observe(_api.Metadata(metadata=secret.metadata))
             secret_version = version_of(secret.metadata)
             content = secret_hash(answer.secret_data, claim.metadata.uid)
             secret_keys = tuple(sorted(answer.secret_data))
         data = manifests.config_map_data(answer.connection.endpoint)
-        earlier = _api.strings(world.bucket.endpoint.additional_config) if world.bucket is not None else {}
+        earlier = _api.strings(snapshot.bucket.endpoint.additional_config) if snapshot.bucket is not None else {}
         config_map = owned_objects.ensure(
-            self._client, claim, owned_objects.config_map(world, data, ours=earlier), label=world.label
+            self._client, claim, owned_objects.config_map(snapshot, data, ours=earlier), label=self._identity.label
         )
         self._caches.config_maps.observe(_api.Metadata(metadata=config_map.metadata))
         return LastApplied(
-            fingerprint=world.fingerprint,
+            fingerprint=snapshot.fingerprint,
             secret=secret_version,
             config_map=version_of(config_map.metadata),
             secret_hash=content,
@@ -337,10 +335,10 @@ class Binder:
         )
 
     def _finish_bucket_object(
-        self, world: Snapshot, ob: ObjectBucketObject, intent: Intent, answer: _Answer, last_applied: LastApplied
+        self, snapshot: Snapshot, ob: ObjectBucketObject, intent: Intent, answer: _Answer, last_applied: LastApplied
     ) -> None:
-        if answer.secret_data is not None:  # the store was called, and has applied what was asked
-            applied = dict(world.config.applied)
+        if answer.secret_data is not None:  # the store was called, and the desired state is applied
+            applied = dict(snapshot.config.applied)
             intent = replace(intent, config=applied, taken_over=False, earlier_uids=(), has_worked=True)
         patch = manifests.bound_patch(
             ob,
@@ -351,10 +349,14 @@ class Binder:
         )
         written = self._buckets.patch(ob, patch)
         kept = spec_hash(*manifests.spec_of(written))
-        if last_applied.spec and kept != last_applied.spec:  # an older CRD prunes fields: that is no edit
+        if last_applied.spec and kept != last_applied.spec:  # an older CRD prunes fields: not an edit
             notes = {_api.OBSERVED: encode(replace(last_applied, spec=kept))}
             written = self._buckets.patch(written, {"metadata": {"annotations": notes}})
         self._reporter.bucket_phase(written, Phase.BOUND)
+
+
+def _recorded_answer(ob: ObjectBucketObject) -> _Answer:
+    return _Answer(connection=connection_of(ob), secret_data=None)
 
 
 def _hash_of(connection: Connection) -> str:
@@ -362,25 +364,25 @@ def _hash_of(connection: Connection) -> str:
 
 
 def _was_bound_by_others(known: ObjectBucketObject | None) -> bool:
-    """Whether another program finished this: it writes an ObjectBucket with an address, and none of our records."""
+    """Whether another program bound the claim: its ObjectBucket has an address, and no intent."""
     return known is not None and bool(known.endpoint.bucket_host)
 
 
-def _store_never_called(world: Snapshot) -> bool:
-    return world.intent is not None and world.intent.store_never_called
+def _store_never_called(snapshot: Snapshot) -> bool:
+    return snapshot.intent is not None and snapshot.intent.store_never_called
 
 
-def _bucket_name(world: Snapshot, claim: ObjectBucketClaim) -> str:
-    """The recorded bucket; or the class's, for brownfield; or the claim's own choice; or a fresh one."""
-    if world.bucket is not None and world.bucket.endpoint.bucket_name:
-        return world.bucket.endpoint.bucket_name
-    if not world.is_greenfield:
-        return world.parameters["bucketName"]
+def _bucket_name(snapshot: Snapshot, claim: ObjectBucketClaim) -> str:
+    """The recorded name; for brownfield the class's; else the one that the claim names; else a generated one."""
+    if snapshot.bucket is not None and snapshot.bucket.endpoint.bucket_name:
+        return snapshot.bucket.endpoint.bucket_name
+    if not snapshot.is_greenfield:
+        return snapshot.parameters["bucketName"]
     return claim.spec.bucket_name or generated_bucket_name(claim.spec.generate_bucket_name or "")
 
 
-def _class_policy(world: Snapshot) -> ReclaimPolicy:
-    """The class's; Delete where it gives none, as Kubernetes defaults it; Retain where it can't be known any more."""
-    if world.storage_class is None:
+def _class_policy(snapshot: Snapshot) -> ReclaimPolicy:
+    """The class's reclaim policy; Delete by default, as in Kubernetes; Retain if the class is gone."""
+    if snapshot.storage_class is None:
         return ReclaimPolicy.RETAIN
-    return ReclaimPolicy(world.storage_class.reclaim_policy or ReclaimPolicy.DELETE)
+    return ReclaimPolicy(snapshot.storage_class.reclaim_policy or ReclaimPolicy.DELETE)

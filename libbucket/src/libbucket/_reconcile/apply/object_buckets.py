@@ -1,7 +1,7 @@
 """Writes ObjectBuckets: creates, completes, replaces and removes them. Used by the recipes `bind` and `release`.
 
-Knows that the record on an ObjectBucket must never be nowhere: one that somebody deletes is replaced by way of a
-stand-in under another name that it may have. Knows nothing of the store, Secrets or ConfigMaps.
+The intent must be recorded at all times: an ObjectBucket that was deleted manually is replaced by way of a temporary
+copy under another of its possible names. Knows nothing of the store, Secrets or ConfigMaps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TRIES: Final = 5
 
 
 class BucketObjects:
-    """Writes ObjectBuckets, and tells the cache."""
+    """Writes ObjectBuckets, and updates the cache."""
 
     def __init__(self, client: KubeClient, caches: Caches) -> None:
         self._client = client
@@ -39,12 +39,12 @@ class BucketObjects:
         """Creates one.
 
         Args:
-            body: with the name that is tried first.
-            names: further names, for when an ObjectBucket that the cache does not know, because it can't be read, has
-                the first.
+            body: the manifest, with the preferred name.
+            names: alternative names, in case an ObjectBucket that cannot be decoded, and is not in the cache, has the
+                first.
 
         Raises:
-            Conflict: one of that name is there, and the cache knows it now: reconcile again.
+            Conflict: one of that name exists, and is in the cache now.
             KubeError: any other refusal, or no answer.
         """
         for name in dict.fromkeys((body["metadata"]["name"], *names)):
@@ -58,7 +58,7 @@ class BucketObjects:
         raise Conflict(f"ObjectBucket {body['metadata']['name']} and its other names are taken")
 
     def _learn_of(self, name: str) -> None:
-        """Takes an ObjectBucket that the watch has not delivered yet into the cache; goes on where it can't be read.
+        """Reads an ObjectBucket that the watch has not delivered yet into the cache; returns if it cannot be decoded.
 
         Raises:
             Conflict: it is in the cache now.
@@ -76,7 +76,7 @@ class BucketObjects:
         raise Conflict(f"ObjectBucket {name} exists already")
 
     def patch(self, ob: ObjectBucketObject, patch: dict[str, Any]) -> ObjectBucketObject:
-        """Merges a patch into one; does nothing where the patch is empty."""
+        """Merges a patch; does nothing if it is empty."""
         if not patch:
             return ob
         written = self._client.patch(BUCKETS, ob.metadata.name, patch)
@@ -86,18 +86,18 @@ class BucketObjects:
     def replace(self, ob: ObjectBucketObject, claim: ObjectBucketClaim) -> ObjectBucketObject:
         """Recreates one that was deleted manually although its claim exists, under the same name.
 
-        A deletion can't be cancelled. Between removal and recreation a stand-in holds the record, so that a crash in
-        between loses nothing.
+        A deletion cannot be cancelled. Between removal and recreation a temporary copy has the intent, so that a crash
+        loses nothing.
         """
-        stand_in = self._stand_in(ob, claim)
+        copy = self._create_copy(ob, claim)
         self.discard(ob)
         again = self.create(manifests.bucket_object_copy(ob, ob.metadata.name))
-        if stand_in is not None:
-            self.discard(stand_in)
+        if copy is not None:
+            self.discard(copy)
         return again
 
     def begin_deletion(self, ob: ObjectBucketObject) -> None:
-        """Asks for its deletion, which our finalizer holds up: from then on the purge can't be cancelled.
+        """Requests its deletion, which waits for our finalizer: from then on the purge cannot be cancelled.
 
         Raises:
             Conflict: it was changed since it was read.
@@ -108,10 +108,10 @@ class BucketObjects:
             self._client.delete(BUCKETS, meta.name, uid=meta.uid, resource_version=meta.resource_version)
 
     def discard(self, ob: ObjectBucketObject) -> None:
-        """Removes one, with our finalizer and no other; one that is gone is fine.
+        """Deletes one and removes our finalizer only; succeeds if it is gone.
 
         Raises:
-            Conflict: it was changed again and again meanwhile.
+            Conflict: it was changed concurrently, several times in a row.
             KubeError: any other refusal, or no answer.
         """
         meta = ob.metadata
@@ -121,11 +121,11 @@ class BucketObjects:
             if left is not None and left.metadata.finalizers:
                 self._caches.buckets.observe(left)  # it waits for others' finalizers
                 return
-        # The watch may tell of it after the claim's own deletion: it must not be taken for an orphan then.
+        # The watch may deliver it after the claim's deletion: it must not be treated as an orphan then.
         self._caches.buckets.discard(ob)
 
     def _without_finalizer(self, ob: ObjectBucketObject | None, uid: str) -> ObjectBucketObject | None:
-        """A list in a patch replaces the whole list: it is made from exactly the version that it is written to."""
+        """A list in a patch replaces the whole list, so the patch is conditional on the version that it is based on."""
         for _ in range(_TRIES):
             if ob is None or ob.metadata.uid != uid or not ob.metadata.has_finalizer():
                 return None
@@ -136,10 +136,10 @@ class BucketObjects:
                 ob = self._client.read(BUCKETS, ob.metadata.name)
         raise Conflict(f"ObjectBucket {ob.metadata.name if ob else ''} keeps changing")
 
-    def _stand_in(self, ob: ObjectBucketObject, claim: ObjectBucketClaim) -> ObjectBucketObject | None:
+    def _create_copy(self, ob: ObjectBucketObject, claim: ObjectBucketClaim) -> ObjectBucketObject | None:
         meta = claim.metadata
         for name in bucket_object_names(meta.namespace, meta.name, meta.uid):
             with suppress(Conflict):
                 if name != ob.metadata.name:
                     return self.create(manifests.bucket_object_copy(ob, name))
-        return None  # all those names are taken: do without, rather than never
+        return None  # all names are taken: continue without a copy

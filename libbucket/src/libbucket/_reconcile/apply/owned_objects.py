@@ -1,6 +1,6 @@
-"""Creates and repairs the Secret and the ConfigMap of a claim, and leaves in them what others wrote.
+"""Creates and repairs the Secret and the ConfigMap of a claim; keys of other controllers in them stay.
 
-Knows whose an object is; not where its data comes from, nor what is recorded about it.
+Checks ownership; does not know where the data comes from, nor what is recorded about it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ T = TypeVar("T", Secret, ConfigMap)
 
 @dataclass(frozen=True, kw_only=True)
 class OwnedObject(Generic[T]):
-    """What an object of the claim's name is to be.
+    """The desired state of the Secret or ConfigMap of a claim.
 
     Attributes:
-        kind: as its manifest calls it.
-        resource: where it is.
-        conflict: why the claim waits while an object that it does not own has its name.
-        state: as it was seen.
+        kind: in its manifest.
+        resource: of the API.
+        conflict: reason of the claim while an object that it does not own has the name.
+        state: as observed.
         data: our part of its data.
-        ours: keys that we wrote before; any other key is another controller's.
+        ours: keys that we wrote before; any other key belongs to another controller.
     """
 
     kind: str
@@ -49,36 +49,36 @@ class OwnedObject(Generic[T]):
     ours: Collection[str]
 
 
-def secret(world: Snapshot, data: dict[str, str], *, ours: Collection[str]) -> OwnedObject[Secret]:
+def secret(snapshot: Snapshot, data: dict[str, str], *, ours: Collection[str]) -> OwnedObject[Secret]:
     """The claim's Secret."""
     return OwnedObject(
-        kind="Secret", resource=SECRETS, conflict=Reason.SECRET_CONFLICT, state=world.secret, data=data, ours=ours
+        kind="Secret", resource=SECRETS, conflict=Reason.SECRET_CONFLICT, state=snapshot.secret, data=data, ours=ours
     )
 
 
-def config_map(world: Snapshot, data: dict[str, str], *, ours: Collection[str]) -> OwnedObject[ConfigMap]:
+def config_map(snapshot: Snapshot, data: dict[str, str], *, ours: Collection[str]) -> OwnedObject[ConfigMap]:
     """The claim's ConfigMap."""
     return OwnedObject(
         kind="ConfigMap",
         resource=CONFIG_MAPS,
         conflict=Reason.CONFIG_MAP_CONFLICT,
-        state=world.config_map,
+        state=snapshot.config_map,
         data=data,
         ours=ours,
     )
 
 
 def ensure(client: KubeClient, claim: ObjectBucketClaim, wanted: OwnedObject[T], *, label: str) -> T:
-    """Brings the object to what it is to be, with as few writes as that takes, and gives it.
+    """Creates or repairs the object with at most one write, and returns it.
 
     Raises:
-        RetrySoon: an object of its name exists that it does not own.
-        KubeError: the cluster's side failed.
+        RetrySoon: an object of that name exists, and the claim does not own it.
+        KubeError: a request to the API server failed.
     """
     meta = claim.metadata
     if wanted.state is ObjectState.ABSENT:
         body = manifests.owned_object(claim, kind=wanted.kind, label=label, data=wanted.data)
-        with suppress(AlreadyExists):  # another's, or ours from a creation whose answer was lost: read it
+        with suppress(AlreadyExists):  # another owner's, or ours after a lost response: read it
             return client.create(wanted.resource, body, namespace=meta.namespace)
     found = client.read(wanted.resource, meta.name, namespace=meta.namespace)
     if not found.metadata.is_controlled_by(meta.uid):

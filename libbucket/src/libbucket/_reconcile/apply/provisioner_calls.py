@@ -1,7 +1,7 @@
-"""Calls the provisioner: one place where a verb is timed, counted, logged, fenced, and its internal errors contained.
+"""Calls the provisioner: each call is timed, counted, logged and fenced, and internal errors are contained.
 
-Between the recipes (bind, release) and the provisioner. Each store has a circuit breaker: see `_circuit_breaker`. Which
-store a class's requests go to, the provisioner says (`store_id`). Knows nothing of Kubernetes objects.
+Between the recipes (bind, release) and the provisioner. Each store, which the provisioner identifies (`store_id`), has
+a circuit breaker: see `_circuit_breaker`. Knows nothing of Kubernetes objects.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from libbucket._circuit_breaker import CircuitBreaker, CircuitBreakers, CircuitOpen
+from libbucket._circuit import CircuitOpen
+from libbucket._circuit_breaker import CircuitBreaker, CircuitBreakers
 from libbucket._outcomes import MEANINGS, OUTAGES, StoreSignal, store_signal
 from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySlowly, RetrySoon
 from libbucket.provisioner import EmptyBucketDeleter, Inspector
@@ -33,18 +34,18 @@ T = TypeVar("T")
 
 
 class StoreHeldBack(RetrySoon):
-    """The circuit of the store is open: the call was not made, and the claim is woken when the store answers again."""
+    """The circuit of the store is open: the call was not made, and the claim is requeued when the store answers."""
 
 
 class ProvisionerCalls:
-    """The provisioner, guarded.
+    """The guarded verbs of the provisioner.
 
     Args:
         provisioner: of this process.
-        metrics: told of each call.
+        metrics: counts calls.
         check_leadership: called before and after each call; raises `LeadershipLost` to hold it back.
         requests: tracks whether a call has sent a request.
-        new_breaker: makes a circuit breaker that tells its argument when a store goes down, and when it is back.
+        new_breaker: creates a circuit breaker with a callback for changes of its state.
     """
 
     def __init__(
@@ -76,15 +77,15 @@ class ProvisionerCalls:
         self._call("delete", ob, lambda: self.provisioner.delete(ob))
 
     def delete_empty(self, ob: ObjectBucket) -> None:
-        """`EmptyBucketDeleter.delete_empty`; refuses where the provisioner is none.
+        """`EmptyBucketDeleter.delete_empty`, if the provisioner implements it.
 
         Raises:
-            RetrySlowly: it is none; nothing was touched.
+            RetrySlowly: it does not; nothing was changed.
         """
         provisioner = self.provisioner
         if not isinstance(provisioner, EmptyBucketDeleter):
             raise RetrySlowly(
-                f"this provisioner can't tell whether bucket {ob.bucket_name} is empty, so it stays as it is",
+                f"this provisioner cannot determine whether bucket {ob.bucket_name} is empty; it stays unchanged",
                 reason=Reason.BUCKET_NOT_EMPTY,
             )
         self._call("delete_empty", ob, lambda: provisioner.delete_empty(ob))
@@ -94,17 +95,17 @@ class ProvisionerCalls:
         self._call("revoke", ob, lambda: self.provisioner.revoke(ob))
 
     def is_intact(self, options: BucketOptions) -> bool:
-        """`Inspector.is_intact`; False where the provisioner is none."""
+        """`Inspector.is_intact`; False if the provisioner does not implement it."""
         provisioner = self.provisioner
         if not isinstance(provisioner, Inspector):
             return False
         return self._call("is_intact", options, lambda: provisioner.is_intact(options))
 
     def sent_nothing(self, error: ProvisionerError) -> bool:
-        """Whether the call of this thread that ended so has sent the store nothing.
+        """Whether this thread's call, which failed with this error, has sent the store no request.
 
-        A provisioner that does not say of each request (`tracks_requests`) is believed only for errors of the class,
-        which it finds before its first request.
+        If the provisioner does not track all requests (`tracks_requests`), only errors of the class count, which occur
+        before the first request.
         """
         meaning = MEANINGS[error.reason]
         can_tell = self.provisioner.tracks_requests and meaning.before_first_request
@@ -139,7 +140,7 @@ class ProvisionerCalls:
             call.signal = StoreSignal.ANSWERED
         except ProvisionerError as error:
             failure = str(error.reason)
-            self._check_leadership()  # what broke because this replica no longer leads says nothing about the store
+            self._check_leadership()  # a failure due to a loss of leadership says nothing about the store
             self._note(store, error, call)
             self._log_failure(verb, error, time.monotonic() - started)
             raise
@@ -181,9 +182,9 @@ class ProvisionerCalls:
             self._log.info("object store answers again: circuit closed, claims resume", store=str(store))
 
     def _contain(self, verb: str, error: Exception) -> RetrySoon:
-        """Turns an internal error into one that is safe to show: an SDK's own text may hold a secret."""
+        """Translates an internal error into one without its text, which may contain a secret."""
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         self._log.error("internal error of the provisioner", verb=verb, error=type(error).__name__, where=where)
-        message = f"{verb} failed with an unexpected {type(error).__name__}; the provisioner's log says where"
+        message = f"{verb} failed with an unexpected {type(error).__name__}; see the provisioner's log"
         return RetrySoon(message, reason=Reason.INTERNAL_ERROR)

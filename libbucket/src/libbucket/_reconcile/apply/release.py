@@ -2,16 +2,17 @@
 
     ObjectBucket: Released -> the store -> Secret and ConfigMap -> ObjectBucket -> the claim's finalizer
 
-The finalizer goes last, and only when everything before it succeeded. A bucket that waits for its purge is revoked
-only, and its ObjectBucket stays with the time on it; later it is deleted and released as an orphan. All that is needed
-is on the ObjectBucket: neither the class nor, for an orphan, the claim has to exist. Acts only.
+The finalizer is removed last, and only if everything before it succeeded. A bucket that waits for its purge is only
+revoked, and its ObjectBucket stays with the time on it; later it is deleted and released as an orphan. Everything that
+is needed is on the ObjectBucket: neither the class nor, for an orphan, the claim has to exist. Decides nothing: the
+verb was planned.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, assert_never
 
 import structlog
 from msgspec.structs import replace
@@ -23,9 +24,9 @@ from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS
 from libbucket._outcomes import MEANINGS
 from libbucket._reconcile.apply.object_buckets import BucketObjects
 from libbucket._reconcile.model import manifests
-from libbucket._reconcile.model.actions import Release
-from libbucket._reconcile.model.deletion_policy import DeletionPolicy
-from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of, last_applied_of, owner_of
+from libbucket._reconcile.model.actions import Verb
+from libbucket._reconcile.model.claim_ref import claim_ref_of
+from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of
 from libbucket.errors import BucketExists, BucketNotEmpty, ProvisionerError, Reason, RetrySlowly
 from libbucket.types import ReclaimPolicy
 
@@ -34,38 +35,30 @@ if TYPE_CHECKING:
 
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.cache import Cache
-    from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
-    from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
-    from libbucket._reconcile.model.actions import ReleaseOrphan
-    from libbucket._reconcile.model.context import Caches, Identity
+    from libbucket._reconcile.apply.context import ApplyContext
+    from libbucket._reconcile.model.actions import BucketRelease
     from libbucket._reconcile.model.deletion_policy import DeletionPlan
-    from libbucket._reconcile.status.reporter import Reporter
     from libbucket.types import ObjectBucket
 
 
-_PASSING: Final = frozenset({Reason.THROTTLED, Reason.CLUSTER_UNAVAILABLE, Reason.INTERNAL_ERROR})
-
-
 class Releaser:
-    """Carries out `Release`, `RemoveFinalizer`, `ReleaseOrphan`, `BeginPurge` and `Keep`."""
+    """Carries out `Release`, `RemoveFinalizer`, `ReleaseOrphan`, `BeginPurge` and `Retain`."""
 
-    def __init__(
-        self, client: KubeClient, caches: Caches, identity: Identity, store: ProvisionerCalls, reporter: Reporter
-    ) -> None:
-        self._client = client
-        self._caches = caches
-        self._identity = identity
-        self._store = store
-        self._reporter = reporter
-        self._buckets = BucketObjects(client, caches)
+    def __init__(self, context: ApplyContext) -> None:
+        self._client = context.client
+        self._caches = context.caches
+        self._identity = context.identity
+        self._store = context.store
+        self._reporter = context.reporter
+        self._buckets = BucketObjects(context.client, context.caches)
         self._log = structlog.get_logger()
 
     def release(
         self,
         claim: ObjectBucketClaim,
         ob: ObjectBucketObject,
-        what: Release,
+        what: BucketRelease,
         *,
         duplicate: ObjectBucketObject | None = None,
     ) -> None:
@@ -73,39 +66,38 @@ class Releaser:
 
         Args:
             claim: being deleted.
-            ob: its ObjectBucket.
-            what: was decided.
-            duplicate: another one of its, left by a replacement that was cut off.
+            ob: its ObjectBucket, marked as released.
+            what: the planned verb.
+            duplicate: another ObjectBucket of the claim, left by an interrupted replacement.
 
         Raises:
             ProvisionerError: the provisioner's call failed; nothing after it was done.
-            KubeError: the cluster's side failed.
+            KubeError: a request to the API server failed.
         """
-        ob = self._released(ob, claim)
-        stays = what.waits and self._is_purged(ob) and not self._known(ob)[0].store_never_called
-        if stays:
-            ob = self._plan_purge(claim, ob, what.plan)
+        waits = what.verb is Verb.REVOKE_UNTIL_PURGE
+        if waits:
+            ob = self._schedule_purge(claim, ob, what.plan)
         else:
             self._release_bucket(claim, ob, what)
         self._delete_owned(SECRETS, self._caches.secrets, claim)
         self._delete_owned(CONFIG_MAPS, self._caches.config_maps, claim)
         if duplicate is not None:
             self._buckets.discard(duplicate)
-        if not stays:
+        if not waits:
             self._buckets.discard(ob)
         self.remove_finalizer(claim)
 
     def begin_purge(self, ob: ObjectBucketObject) -> None:
-        """From here on the bucket of a claim that is gone can't be reclaimed.
+        """Begins the purge of a released bucket: from now on it cannot be cancelled, and the bucket not reclaimed.
 
         Raises:
-            Conflict: the purge was cancelled, or the bucket reclaimed, in this moment.
+            Conflict: the purge was cancelled, or the bucket reclaimed, concurrently.
             KubeError: any other refusal, or no answer.
         """
         self._log.info("purge-at reached: deleting bucket", object_bucket=ob.metadata.name)
         self._buckets.begin_deletion(ob)
 
-    def keep(self, ob: ObjectBucketObject) -> None:
+    def retain(self, ob: ObjectBucketObject) -> None:
         """Retains a bucket whose purge was cancelled.
 
         Raises:
@@ -115,7 +107,7 @@ class Releaser:
         self._buckets.patch(ob, manifests.keep_patch(ob, policy=ReclaimPolicy.RETAIN))
 
     def count_purged(self, ob: ObjectBucketObject, removed: int) -> int:
-        """Adds what one call removed to what is noted on the ObjectBucket; gives the sum.
+        """Adds to the count of removed objects on the ObjectBucket; returns the sum.
 
         Raises:
             KubeError: it could not be written.
@@ -126,18 +118,21 @@ class Releaser:
         self._buckets.patch(ob, {"metadata": {"annotations": {_api.PURGED: str(so_far)}}})
         return so_far
 
-    def release_orphan(self, ob: ObjectBucketObject, what: ReleaseOrphan) -> None:
-        """Releases what an ObjectBucket without a claim stands for.
+    def release_orphan(self, ob: ObjectBucketObject, what: BucketRelease) -> None:
+        """Releases what an ObjectBucket without a claim represents.
+
+        Args:
+            ob: marked as released.
+            what: the planned verb.
 
         Raises:
             ProvisionerError: a call of the provisioner failed.
             KubeError: a request to the API server failed.
         """
-        ob = self._released(ob, None)
-        if what.waits and self._is_purged(ob) and not self._known(ob)[0].store_never_called:
-            self._plan_purge(None, ob, what.plan)
+        if what.verb is Verb.REVOKE_UNTIL_PURGE:
+            self._schedule_purge(None, ob, what.plan)
         else:
-            self._release_bucket(None, ob, Release(plan=what.plan))
+            self._release_bucket(None, ob, what)
             self._buckets.discard(ob)
         self._reporter.forget(ob.metadata.uid)
         self._log.info("released an ObjectBucket whose claim no longer exists", object_bucket=ob.metadata.name)
@@ -157,18 +152,23 @@ class Releaser:
             if written.metadata.finalizers:
                 self._caches.claims.observe(written)
                 return
-        # That was the last finalizer, and the answer carries no newer version: take the claim out of the cache
-        # ourselves, or a change of its ObjectBucket would have it looked at as if it were still there.
+        # That was the last finalizer, and the answer carries no newer version: the claim is removed from the cache
+        # here, or a change of its ObjectBucket would have it reconciled as if it still existed.
         self._caches.claims.discard(claim)
 
-    def _released(self, ob: ObjectBucketObject, claim: ObjectBucketClaim | None) -> ObjectBucketObject:
-        """The ObjectBucket, as Released, and as it is now: what it says decides whether data goes.
+    def mark_released(self, ob: ObjectBucketObject, claim: ObjectBucketClaim | None) -> ObjectBucketObject:
+        """Writes the phase Released, and returns the ObjectBucket as it is now.
 
-        Between two tries an administrator may have set it to Retain, and the watch may be late: its name may even
-        belong to the ObjectBucket of another claim by now.
+        Its content determines whether data is deleted. Between two attempts an administrator may have set it to
+        Retain, and the watch may lag behind: its name may even belong to the ObjectBucket of another claim by now.
+
+        Args:
+            ob: as it was observed.
+            claim: that is being deleted; None for an orphan.
 
         Raises:
-            Conflict: it is not the ObjectBucket of this claim any more.
+            Conflict: it is no longer the ObjectBucket of this claim.
+            KubeError: any other refusal, or no answer.
         """
         now = ob if ob.phase != Phase.RELEASED else self._client.read(BUCKETS, ob.metadata.name)
         if now.phase != Phase.RELEASED:
@@ -176,7 +176,7 @@ class Releaser:
         self._caches.buckets.observe(now)
         if now.metadata.uid != ob.metadata.uid:
             raise Conflict(f"ObjectBucket {ob.metadata.name} was replaced by another object")
-        if claim is not None and owner_of(now, "").uid != claim.metadata.uid:
+        if claim is not None and claim_ref_of(now).uid != claim.metadata.uid:
             raise Conflict(f"ObjectBucket {ob.metadata.name} now belongs to another claim")
         return now
 
@@ -186,31 +186,28 @@ class Releaser:
         except Conflict:
             now = self._client.read(BUCKETS, ob.metadata.name)
             if now.metadata.uid != ob.metadata.uid:
-                return now  # for the caller to refuse
+                return now  # another object: the caller raises
             return self._reporter.bucket_phase(now, Phase.RELEASED)
 
-    def _known(self, ob: ObjectBucketObject) -> tuple[Intent, ObjectBucket]:
-        # Without a record the ObjectBucket is another program's, taken over while its class was gone already:
-        # the bucket can't be known to have been made for the claim, so it stays.
-        intent = intent_of(ob) or Intent(provisioner=self._identity.provisioner_name, user_id="", greenfield=False)
-        return intent, for_provisioner(ob, intent, self._identity.cluster_id)
+    def _known(self, ob: ObjectBucketObject) -> ObjectBucket:
+        return for_provisioner(ob, intent_of(ob), self._identity.cluster_id)
 
-    def _is_purged(self, ob: ObjectBucketObject) -> bool:
-        """Whether the bucket goes with its claim, sooner or later."""
-        intent, known = self._known(ob)
-        return intent.greenfield and known.reclaim_policy is ReclaimPolicy.DELETE
+    def _intent(self, ob: ObjectBucketObject) -> Intent:
+        """The recorded intent, or a new one for brownfield if it was removed."""
+        name = self._identity.provisioner_name
+        return intent_of(ob) or Intent(provisioner=name, user_id="", greenfield=False)
 
-    def _plan_purge(
+    def _schedule_purge(
         self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan
     ) -> ObjectBucketObject:
         if ob.metadata.is_being_deleted and claim is not None:
-            # Deleted manually, which can't be cancelled: only another one can wait.
+            # Deleted manually, which cannot be cancelled: only another ObjectBucket can wait.
             ob = self._reporter.bucket_phase(self._buckets.replace(ob, claim), Phase.RELEASED)
-        intent, known = self._known(ob)
+        known = self._known(ob)
         self._store.revoke(known)
         at = (self._identity.now() + plan.purge_after).astimezone(UTC).isoformat(timespec="seconds")
-        noted = encode(replace(intent, purge_planned=True))
-        planned = self._buckets.patch(ob, manifests.purge_patch(ob, at=at, policy=str(plan.policy), intent=noted))
+        intent = encode(replace(self._intent(ob), purge_planned=True))
+        planned = self._buckets.patch(ob, manifests.purge_patch(ob, at=at, policy=str(plan.policy), intent=intent))
         if planned is not ob and claim is not None:
             message = (
                 f"Credentials revoked; bucket {known.bucket_name} will be deleted after {at} unless a claim with the "
@@ -220,20 +217,20 @@ class Releaser:
             self._reporter.event(claim, "Normal", Reason.RELEASED, message)
         return planned
 
-    def _release_bucket(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, what: Release) -> None:
-        """Deletes or revokes by the recorded parameters; by the class's as they are now where those never worked."""
+    def _release_bucket(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, what: BucketRelease) -> None:
+        """Calls the planned verb with the recorded parameters; with the fallback if those never worked."""
         try:
-            self._undo(claim, ob, what.plan)
+            self._call_store(claim, ob, what)
         except ProvisionerError as error:
-            if what.fallback is None or not _are_useless(error):
+            if what.fallback is None or not MEANINGS[error.reason].suspects_parameters:
                 raise
             ob = self._replace_parameters(claim, ob, what.fallback)
-            self._undo(claim, ob, what.plan)
+            self._call_store(claim, ob, what)
 
     def _replace_parameters(
         self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, parameters: Mapping[str, str]
     ) -> ObjectBucketObject:
-        intent = replace(self._known(ob)[0], parameters=dict(parameters))
+        intent = replace(self._intent(ob), parameters=dict(parameters))
         if claim is not None:
             message = (
                 "The parameters that were recorded for this claim never worked; its deletion uses those that "
@@ -243,25 +240,31 @@ class Releaser:
             self._reporter.event(claim, "Warning", Reason.PROVISIONER_WARNING, message)
         return self._buckets.patch(ob, manifests.new_intent_patch(ob, encode(intent)))
 
-    def _undo(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, plan: DeletionPlan) -> None:
-        intent, known = self._known(ob)
-        if intent.store_never_called:
-            return
-        if not self._is_purged(ob):
-            self._store.revoke(known)
-            self._say_kept(claim, known)
-            return
-        try:
-            self._delete(known, plan)
-        except BucketExists:
-            if last_applied_of(ob) is not None or intent.earlier_uids:
-                raise  # it was made by us, and the stamp is gone: an administrator has to confirm before data goes
-            self._store.revoke(known)  # refused when it was claimed: the bucket was never ours, only the identity
+    def _call_store(self, claim: ObjectBucketClaim | None, ob: ObjectBucketObject, what: BucketRelease) -> None:
+        known = self._known(ob)
+        match what.verb:
+            case Verb.NOTHING:
+                return
+            case Verb.REVOKE | Verb.REVOKE_UNTIL_PURGE:
+                self._store.revoke(known)
+                self._report_retained(claim, known)
+            case Verb.DELETE | Verb.DELETE_IF_EMPTY:
+                self._delete_or_revoke(known, what)
+            case _:
+                assert_never(what.verb)
 
-    def _delete(self, known: ObjectBucket, plan: DeletionPlan) -> None:
-        if plan.policy is DeletionPolicy.PURGE:
-            self._store.delete(known)
-            return
+    def _delete_or_revoke(self, known: ObjectBucket, what: BucketRelease) -> None:
+        try:
+            if what.verb is Verb.DELETE:
+                self._store.delete(known)
+            else:
+                self._delete_empty(known, what.plan)
+        except BucketExists:
+            if not what.revokes_foreign:
+                raise  # created for this claim, and lost its ownership tags: an administrator has to confirm first
+            self._store.revoke(known)
+
+    def _delete_empty(self, known: ObjectBucket, plan: DeletionPlan) -> None:
         try:
             self._store.delete_empty(known)
         except RetrySlowly as error:
@@ -269,7 +272,7 @@ class Releaser:
                 raise
             raise BucketNotEmpty(f"{error.message}: {plan.remedy}") from error
 
-    def _say_kept(self, claim: ObjectBucketClaim | None, known: ObjectBucket) -> None:
+    def _report_retained(self, claim: ObjectBucketClaim | None, known: ObjectBucket) -> None:
         if claim is None or not known.greenfield:
             return
         message = f"Credentials revoked; bucket {known.bucket_name} is retained (reclaimPolicy {known.reclaim_policy})"
@@ -278,7 +281,7 @@ class Releaser:
     def _delete_owned(self, resource: Resource[Any], cache: Cache[_api.Metadata], claim: ObjectBucketClaim) -> None:
         found = cache.get(claim.metadata.key) if cache.is_watched else self._find(resource, claim)
         if found is None or not found.metadata.is_controlled_by(claim.metadata.uid):
-            return  # not ours; and what lost its label is collected through its ownerReference
+            return  # not ours; one that lost its label is garbage-collected through its ownerReference
         meta = found.metadata
         with suppress(NotFound):
             if meta.has_finalizer():  # of the Go library
@@ -292,8 +295,3 @@ class Releaser:
         except NotFound:
             return None
         return found
-
-
-def _are_useless(error: ProvisionerError) -> bool:
-    """Whether a call that ended so may never have reached a store that accepts these parameters."""
-    return not MEANINGS[error.reason].proves_access and error.reason not in _PASSING

@@ -1,1 +1,1 @@
-"""The values that the other rooms hand to each other, and the rules of the wire contract about them. Pure."""
+"""The values that the other rooms exchange, and the rules of the wire contract for them. Pure."""

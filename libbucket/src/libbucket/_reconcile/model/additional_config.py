@@ -1,4 +1,4 @@
-"""Which keys of `spec.additionalConfig` reach the provisioner, and a warning for each that doesn't. Pure."""
+"""Selects the keys of `spec.additionalConfig` that are passed to the provisioner; warns about the others. Pure."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ KNOWN_KEYS: Final = frozenset(
 )
 
 _MOST_WARNINGS: Final = 10
-"""Each becomes an Event: a claim may have a thousand keys."""
+"""Maximum number: each becomes an Event, and a claim may have a thousand keys."""
 _LONGEST_KEY: Final = 63
 _MOST_KEYS: Final = 4096
-"""Of all keys together, known or not; the values of known ones are bounded by `MAX_VALUE_LENGTH`."""
+"""Maximum number of keys; the values of known keys are bounded by `MAX_VALUE_LENGTH`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedConfig:
-    """What a claim asked for, sorted.
+    """The selected keys of a claim.
 
     Attributes:
-        applied: keys that the operator allows and the store can do.
-        warnings: one sentence for each other key; for those above a bound, one for all.
-        mistakes: one sentence for each key that is beyond a limit; a few at the most. Nothing is applied then.
+        applied: keys that the operator allows and the store supports.
+        warnings: one sentence for each other key, up to a maximum, then one for the rest.
+        mistakes: one sentence for each key above a limit; if there is any, nothing is applied.
     """
 
     applied: Mapping[str, str]
@@ -48,10 +48,10 @@ class SelectedConfig:
 
 
 def select_config(raw: Any, *, allowed: frozenset[str], supported: frozenset[str]) -> SelectedConfig:
-    """Sorts the keys of a claim's `additionalConfig`.
+    """Selects the keys of a claim's `additionalConfig`.
 
     Args:
-        raw: as it is on the wire: any JSON.
+        raw: any JSON.
         allowed: by the operator (`--allow-additional-config`).
         supported: by the store.
     """
@@ -64,7 +64,7 @@ def select_config(raw: Any, *, allowed: frozenset[str], supported: frozenset[str
         sentence = f"spec.additionalConfig has {len(raw):,} keys; at most {_MOST_KEYS} are read"
         return SelectedConfig(applied={}, warnings=(), mistakes=(sentence,))
     values = _api.strings(raw)
-    why = dict.fromkeys(_api.unusable_keys(raw), "its value is no string")
+    why = dict.fromkeys(_api.unusable_keys(raw), "its value is not a string")
     why |= {key: _why_not(key, supported) for key in sorted(values) if key not in allowed & supported}
     applied = {key: value for key, value in values.items() if key in allowed & supported}
     mistakes = tuple(
@@ -91,5 +91,5 @@ def _why_not(key: str, supported: frozenset[str]) -> str:
     if key in supported:
         return "the operator does not allow it (--allow-additional-config)"
     if key in KNOWN_KEYS:
-        return "this store cannot do it"
+        return "the store does not support it"
     return "the key is unknown"

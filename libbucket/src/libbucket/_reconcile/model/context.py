@@ -1,4 +1,4 @@
-"""What every step of a reconcile works with: the caches, and who we are. Built by the controller. Pure data."""
+"""The caches, and what this process serves: used in every step of a reconcile. Built by the controller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Caches:
-    """What the informers keep up to date."""
+    """The caches that the informers keep up to date."""
 
     claims: Cache[_api.ObjectBucketClaim]
     buckets: Cache[_api.ObjectBucketObject]
@@ -29,16 +29,16 @@ class Caches:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Who we are.
+    """What this process serves, and with which settings.
 
     Attributes:
         provisioner_name: which classes are served.
         version: of the provisioner; another version reconciles every claim in full once.
         cluster_id: uid of the namespace kube-system.
         allowed_config: `additionalConfig` keys that the operator allows.
-        supported_config: those that the store can do.
-        installed: the CRDs, and what they keep.
-        now: the clock: for credentials that end, and for purges.
+        supported_config: keys that the store supports.
+        installed: features of the installed CRDs.
+        now: the clock, for credentials that expire and for purges.
         keeps_data: whether the provisioner can remove a bucket only if it is empty.
         namespaces: that are watched; empty for all.
     """
@@ -59,7 +59,7 @@ class Identity:
 
     @property
     def features(self) -> CrdFeatures:
-        """What the installed CRDs keep, now."""
+        """The current features of the installed CRDs."""
         return self.installed.features
 
     @property

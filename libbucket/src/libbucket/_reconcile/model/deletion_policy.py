@@ -1,8 +1,8 @@
-"""What becomes of a bucket when its claim is deleted: purged, purged later, or kept while it holds anything. Pure.
+"""What happens to a bucket when its claim is deleted: purged, purged later, or retained while it has objects. Pure.
 
-Three voices, and the first that speaks decides: an administrator, by an annotation on the ObjectBucket; the claim's
-author, by the same annotation on the claim, which may always protect and may allow a purge unless the class forbids
-that; the class, whose parameters are recorded when the claim is bound. What nobody can read protects.
+Precedence: the annotation on the ObjectBucket, which only an administrator can write; the same annotation on the claim,
+which may always protect, and may allow a purge unless the class forbids that; the class, whose parameters are recorded
+when the claim is bound. An invalid value protects.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST: Final = timedelta(days=3660)
 
 
 class DeletionPolicy(StrEnum):
-    """What `delete` may do."""
+    """Whether a deletion may remove data."""
 
     PURGE = "Purge"
     IF_EMPTY = "IfEmpty"
@@ -36,12 +36,12 @@ class DeletionPolicy(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class DeletionRules:
-    """What a class says.
+    """The rules of a class.
 
     Attributes:
-        policy: for claims that say nothing.
+        policy: for claims without the annotation.
         purge_by_annotation: whether a claim may allow the purge of its own bucket.
-        purge_after: between the release of a bucket and its purge; zero for none.
+        purge_after: grace period between the release of a bucket and its purge; zero for none.
     """
 
     policy: DeletionPolicy = DeletionPolicy.PURGE
@@ -51,12 +51,12 @@ class DeletionRules:
 
 @dataclass(frozen=True, kw_only=True)
 class DeletionPlan:
-    """What is to be done with one bucket.
+    """How one bucket is deleted.
 
     Attributes:
         policy: whether it may be purged.
-        purge_after: how long it waits for that.
-        remedy: what allows the purge of a bucket that may not be purged, for the message.
+        purge_after: grace period before that.
+        remedy: how to allow the purge of a bucket that may not be purged, for the message.
     """
 
     policy: DeletionPolicy = DeletionPolicy.PURGE
@@ -65,14 +65,14 @@ class DeletionPlan:
 
 
 PURGE: Final = DeletionPlan()
-"""At once, with everything in it: what becomes of a bucket where nobody says otherwise."""
+"""The default: at once, with all data."""
 
 
 def parse_rules(parameters: Mapping[str, str]) -> DeletionRules:
-    """What a class's parameters say.
+    """Parses the rules in a class's parameters.
 
     Raises:
-        InvalidParameters: they can't be read; all mistakes at once.
+        InvalidParameters: they are invalid; all mistakes at once.
     """
     reader = ParameterReader(parameters)
     choices = frozenset(str(one) for one in DeletionPolicy)
@@ -86,31 +86,31 @@ def parse_rules(parameters: Mapping[str, str]) -> DeletionRules:
 
 
 def plan_deletion(parameters: Mapping[str, str], *, on_claim: str = "", on_bucket: str = "") -> DeletionPlan:
-    """What is to be done with a bucket whose claim is being deleted, or gone.
+    """How to delete a bucket whose claim is being deleted, or gone.
 
     Args:
         parameters: of the class, as recorded.
-        on_claim: the annotation of the claim; "" where there is none, or no claim.
-        on_bucket: the annotation of the ObjectBucket; "" where there is none.
+        on_claim: the annotation of the claim; "" if there is none, or no claim.
+        on_bucket: the annotation of the ObjectBucket; "" if there is none.
     """
     rules = _readable_rules(parameters)
-    said = on_bucket or on_claim
-    policy = _read(said) if said else rules.policy
+    annotation = on_bucket or on_claim
+    policy = _read(annotation) if annotation else rules.policy
     if not on_bucket and rules.policy is DeletionPolicy.IF_EMPTY and not rules.purge_by_annotation:
         policy = DeletionPolicy.IF_EMPTY
     if policy is DeletionPolicy.PURGE:
         return DeletionPlan(purge_after=rules.purge_after)
-    # An empty bucket goes at once: there is nothing to get back.
-    return DeletionPlan(policy=policy, remedy=_remedy(said, rules, by_claim=not on_bucket))
+    # An empty bucket is deleted without a grace period: there is no data to recover.
+    return DeletionPlan(policy=policy, remedy=_remedy(annotation, rules, by_claim=not on_bucket))
 
 
-def _remedy(said: str, rules: DeletionRules, *, by_claim: bool) -> str:
+def _remedy(annotation: str, rules: DeletionRules, *, by_claim: bool) -> str:
     who = "claim" if by_claim else "ObjectBucket"
     if by_claim and rules.policy is DeletionPolicy.IF_EMPTY and not rules.purge_by_annotation:
         who = "ObjectBucket, as an administrator (the class has purgeByAnnotation: false),"
-    is_stray = said and said not in {str(one) for one in DeletionPolicy}
-    stray = f"; {said!r} is neither Purge nor IfEmpty" if is_stray else ""
-    return f"empty it, or annotate the {who} with {_api.DELETION_POLICY}=Purge to have everything removed{stray}"
+    is_unknown = annotation and annotation not in {str(one) for one in DeletionPolicy}
+    unknown = f"; {annotation!r} is neither Purge nor IfEmpty" if is_unknown else ""
+    return f"empty it, or annotate the {who} with {_api.DELETION_POLICY}=Purge to have everything removed{unknown}"
 
 
 def _read(annotation: str) -> DeletionPolicy:
@@ -139,7 +139,7 @@ def _duration(reader: ParameterReader) -> timedelta:
 
 
 def purge_time(annotation: str) -> datetime | None:
-    """When a bucket is to be purged, by the annotation of its ObjectBucket; None where that says no time."""
+    """The time of a purge in the annotation of an ObjectBucket; None if it is invalid."""
     try:
         found = datetime.fromisoformat(annotation)
     except ValueError:
@@ -148,6 +148,6 @@ def purge_time(annotation: str) -> datetime | None:
 
 
 def seconds_to_purge(annotation: str, now: datetime) -> float | None:
-    """Seconds until then, 0 or less once it is time; None where no time is said."""
+    """Seconds until the purge, 0 or less when due; None if no time is set."""
     found = purge_time(annotation)
     return (found - now).total_seconds() if found is not None else None

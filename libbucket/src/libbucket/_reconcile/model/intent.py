@@ -9,12 +9,14 @@ edit cluster-scoped objects.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from libbucket import _api
+from libbucket._reconcile.model.claim_ref import claim_ref_of
 from libbucket.types import Connection, Endpoint, ObjectBucket, Owner, ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class LastApplied(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         fingerprint: of everything that the provisioner's answer depends on.
         secret: version of the Secret that was written (`uid/resourceVersion`).
         config_map: version of the ConfigMap that was written.
-        secret_hash: of our keys in the Secret's data, to tell an edit of them from other edits.
+        secret_hash: of our keys in the Secret's data, to distinguish an edit of them from other edits.
         secret_keys: keys of the Secret that are ours; empty if an earlier release wrote it, then all are.
         spec: hash of what was written to the ObjectBucket's spec; "" if unknown.
         renew_at: when to rotate credentials that expire, as ISO 8601 in UTC; "" if they do not expire.
@@ -85,12 +87,12 @@ def encode(value: Intent | LastApplied) -> str:
 
 
 def intent_of(ob: ObjectBucketObject) -> Intent | None:
-    """The intent recorded on an ObjectBucket; None where another program made it."""
+    """The intent recorded on an ObjectBucket; None if another program created it."""
     return _decode(ob.metadata.annotation(_api.RECORD), Intent)
 
 
 def last_applied_of(ob: ObjectBucketObject) -> LastApplied | None:
-    """The result recorded on an ObjectBucket; None before the claim was bound."""
+    """The last-applied state recorded on an ObjectBucket; None before the claim was bound."""
     return _decode(ob.metadata.annotation(_api.OBSERVED), LastApplied)
 
 
@@ -98,89 +100,99 @@ def _decode(text: str, kind: type[S]) -> S | None:
     try:
         return msgspec.json.decode(text, type=kind) if text else None
     except msgspec.DecodeError:
-        return None  # edited manually: as good as absent, and rebuilt from the claim and its class
+        return None  # edited manually: treated as absent, and rebuilt from the claim and its class
 
 
 def seconds_to_renewal(last_applied: LastApplied | None, now: datetime) -> float | None:
-    """Seconds until the credentials are to be renewed, 0 or less once it is time; None where they do not end."""
+    """Seconds until the credentials are rotated, 0 or less when due; None if they do not expire."""
     if last_applied is None or not last_applied.renew_at:
         return None
     try:
         return (datetime.fromisoformat(last_applied.renew_at) - now).total_seconds()
     except (TypeError, ValueError):
-        return 0.0  # edited manually: the next answer of the provisioner says it anew
+        return 0.0  # edited manually: the next call of the provisioner sets it again
 
 
 def fingerprint(*parts: object) -> str:
-    """One short text that differs when any of the parts does."""
+    """A hash of all parts; independent of the order of mappings."""
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:32]
 
 
 def spec_hash(endpoint: Mapping[str, object], state: Mapping[str, str]) -> str:
-    """Of what an ObjectBucket's spec says of its bucket, to tell an edit of it."""
+    """A hash of endpoint and state in an ObjectBucket's spec, to detect edits."""
     return fingerprint(dict(endpoint), dict(state))
 
 
 def secret_hash(data: Mapping[str, str], uid: str) -> str:
-    """Of a Secret's data as it is on the wire, salted with the claim's uid so that equal Secrets don't show."""
+    """A hash of a Secret's data as it is on the wire, salted with the claim's uid so that equal Secrets don't show."""
     return fingerprint(uid, dict(data))
 
 
 def version_of(meta: _api.Meta) -> str:
-    """One text that changes with every write of an object, and when it is made anew."""
+    """Identifies one version of an object: it changes with every write, and when the object is recreated."""
     return f"{meta.uid}/{meta.resource_version}"
 
 
 def own_data(data: Mapping[str, str] | None, last_applied: LastApplied | None) -> dict[str, str]:
-    """Our part of a Secret's data: keys that other controllers added are theirs, and left alone."""
+    """Our part of a Secret's data, without keys that other controllers added."""
     keys = last_applied.secret_keys if last_applied is not None else ()
     return {key: value for key, value in (data or {}).items() if not keys or key in keys}
 
 
 def owner_of(ob: ObjectBucketObject, cluster_id: str, *, earlier_uids: tuple[str, ...] = ()) -> Owner:
-    """Whose bucket it is, by our annotations, or by the claimRef that the Go library writes."""
-    ref, meta = ob.spec.claim_ref or _api.ClaimRef(), ob.metadata
+    """The owner of the bucket that an ObjectBucket represents."""
+    claim = claim_ref_of(ob)
     return Owner(
-        cluster_id=cluster_id,
-        namespace=meta.annotation(_api.CLAIM_NAMESPACE) or ref.namespace or "",
-        name=meta.annotation(_api.CLAIM_NAME) or ref.name or "",
-        uid=meta.annotation(_api.CLAIM_UID) or ref.uid or "",
-        earlier_uids=earlier_uids,
+        cluster_id=cluster_id, namespace=claim.namespace, name=claim.name, uid=claim.uid, earlier_uids=earlier_uids
     )
 
 
-def claim_key_of(ob: ObjectBucketObject) -> str:
-    """`namespace/name` of the claim that an ObjectBucket says it is of."""
-    owner = owner_of(ob, "")
-    return f"{owner.namespace}/{owner.name}"
-
-
 def reclaim_policy_of(ob: ObjectBucketObject) -> ReclaimPolicy:
-    """What the ObjectBucket says; Retain where it says nothing, since kept data can still be deleted manually."""
+    """The recorded reclaim policy; Retain if it is absent or unknown, since retained data can still be deleted."""
     try:
         return ReclaimPolicy(ob.spec.reclaim_policy or ReclaimPolicy.RETAIN)
     except ValueError:
         return ReclaimPolicy.RETAIN
 
 
-def for_provisioner(ob: ObjectBucketObject, intent: Intent, cluster_id: str) -> ObjectBucket:
-    """The ObjectBucket as `delete` and `revoke` get it: everything that is recorded, no credentials."""
+def endpoint_of(ob: ObjectBucketObject) -> Endpoint:
+    """The endpoint recorded on an ObjectBucket, with the empty value of its type for each absent field."""
     endpoint = ob.endpoint
-    return ObjectBucket(
+    return Endpoint(
+        bucket_host=endpoint.bucket_host or "",
+        bucket_port=endpoint.bucket_port or 0,
+        bucket_name=endpoint.bucket_name or "",
+        region=endpoint.region or "",
+        sub_region=endpoint.sub_region or "",
+        additional_config=_api.strings(endpoint.additional_config),
+    )
+
+
+def connection_of(ob: ObjectBucketObject) -> Connection:
+    """Endpoint and state recorded on an ObjectBucket; credentials are never recorded."""
+    return Connection(endpoint=endpoint_of(ob), additional_state=_api.strings(ob.spec.additional_state))
+
+
+def for_provisioner(ob: ObjectBucketObject, intent: Intent | None, cluster_id: str) -> ObjectBucket:
+    """The ObjectBucket as `delete` and `revoke` get it: everything that is recorded, no credentials.
+
+    Args:
+        ob: as it is in the cluster.
+        intent: recorded on it; None if another program created it, and its class was gone when it was taken over. It
+            is not known then whether the bucket was created for the claim, so it counts as brownfield.
+        cluster_id: uid of the namespace kube-system.
+    """
+    known = ObjectBucket(
         name=ob.metadata.name,
-        connection=Connection(
-            endpoint=Endpoint(
-                bucket_host=endpoint.bucket_host or "",
-                bucket_port=endpoint.bucket_port or 0,
-                bucket_name=endpoint.bucket_name or "",
-                region=endpoint.region or "",
-                sub_region=endpoint.sub_region or "",
-                additional_config=_api.strings(endpoint.additional_config),
-            ),
-            additional_state=_api.strings(ob.spec.additional_state),
-        ),
-        user_id=intent.user_id,
+        connection=connection_of(ob),
         reclaim_policy=reclaim_policy_of(ob),
+        owner=owner_of(ob, cluster_id),
+    )
+    if intent is None:
+        return known
+    return replace(
+        known,
+        user_id=intent.user_id,
         parameters=intent.parameters,
         owner=owner_of(ob, cluster_id, earlier_uids=intent.earlier_uids),
         greenfield=intent.greenfield,

@@ -1,8 +1,8 @@
-"""The Kubernetes objects that we write, as JSON values: builders and the differences to what is there. Pure.
+"""Manifests of the Kubernetes objects that are written, and merge patches from the existing ones. Pure.
 
-Writes are creations and merge patches that name only our own fields, so that labels, annotations and
-finalizers of others stay. A list in a patch (finalizers, conditions) replaces the whole list: such patches
-carry the resource version that they were made from. Maps are written as `{}`, never as `null`.
+Merge patches contain only our own fields, so that labels, annotations and finalizers of others stay. A list in a patch
+(finalizers, conditions) replaces the whole list: such patches are conditional on the resource version that they are
+based on. Maps are written as `{}`, never as `null`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import binascii
 from typing import TYPE_CHECKING, Any, Final
 
 from libbucket import _api
+from libbucket._reconcile.model.claim_ref import claim_ref_of, claim_ref_to
 from libbucket.types import AccessKeys, Authentication, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from libbucket._api import Meta, ObjectBucketClaim, ObjectBucketObject
+    from libbucket._reconcile.model.claim_ref import ClaimRef
     from libbucket.types import Endpoint, ReclaimPolicy
 
 Json = dict[str, Any]
@@ -27,17 +29,17 @@ SECRET_ACCESS_KEY: Final = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the key's nam
 
 
 def with_finalizer(meta: Meta) -> list[str]:
-    """Its finalizers and ours."""
+    """The finalizers of an object, with ours."""
     return [*(meta.finalizers or ()), *([] if meta.has_finalizer() else [_api.FINALIZER])]
 
 
 def without_finalizer(meta: Meta) -> list[str]:
-    """Its finalizers without ours."""
+    """The finalizers of an object, without ours."""
     return [one for one in meta.finalizers or () if one != _api.FINALIZER]
 
 
 def claim_patch(claim: ObjectBucketClaim, *, label: str, bucket_name: str, object_bucket_name: str) -> Json:
-    """What is missing on a claim before anything is made for it; {} if nothing is."""
+    """Adds finalizer, label and names to a claim before anything is created for it; {} if nothing is missing."""
     meta, spec, patch = claim.metadata, Json(), Json()
     if not claim.spec.bucket_name and bucket_name:
         spec["bucketName"] = bucket_name
@@ -54,36 +56,31 @@ def claim_patch(claim: ObjectBucketClaim, *, label: str, bucket_name: str, objec
 
 
 def ownership(claim: ObjectBucketClaim) -> dict[str, str]:
-    """The annotations that prove whose an ObjectBucket is."""
+    """The annotations that prove the ownership of an ObjectBucket."""
     meta = claim.metadata
     return {_api.CLAIM_NAMESPACE: meta.namespace, _api.CLAIM_NAME: meta.name, _api.CLAIM_UID: meta.uid}
 
 
-def claim_ref(claim: ObjectBucketClaim) -> Json:
-    """`spec.claimRef` of its ObjectBucket."""
-    meta = claim.metadata
-    return _claim_ref(meta.namespace, meta.name, meta.uid)
-
-
-def _claim_ref(namespace: str, name: str, uid: str) -> Json:
+def claim_ref_json(claim: ClaimRef) -> Json:
+    """`spec.claimRef` of a claim's ObjectBucket."""
     return {
         "apiVersion": _api.API_VERSION,
         "kind": _api.CLAIM_KIND,
-        "namespace": namespace,
-        "name": name,
-        "uid": uid,
+        "namespace": claim.namespace,
+        "name": claim.name,
+        "uid": claim.uid,
     }
 
 
 def new_bucket_object(  # noqa: PLR0913 - the fields of an ObjectBucket
     claim: ObjectBucketClaim, *, name: str, label: str, intent: str, bucket_name: str, reclaim_policy: ReclaimPolicy
 ) -> Json:
-    """An ObjectBucket as a record of intent. Without status: the enum of some CRDs refuses an empty phase."""
+    """A new ObjectBucket with the intent. Without status: the enum of some CRDs refuses an empty phase."""
     annotations = {**ownership(claim), _api.RECORD: intent}
     spec = {
         "storageClassName": claim.class_name,
         "reclaimPolicy": str(reclaim_policy),
-        "claimRef": claim_ref(claim),
+        "claimRef": claim_ref_json(claim_ref_to(claim)),
         "endpoint": _endpoint_of(_api.EndpointSpec(bucket_name=bucket_name)),
         "additionalState": {},
     }
@@ -91,17 +88,13 @@ def new_bucket_object(  # noqa: PLR0913 - the fields of an ObjectBucket
 
 
 def bucket_object_copy(ob: ObjectBucketObject, name: str) -> Json:
-    """An ObjectBucket under a name that may be another one: its spec, and the annotations that are ours."""
-    meta, ref = ob.metadata, ob.spec.claim_ref or _api.ClaimRef()
+    """A copy of an ObjectBucket under any name: its spec, and our annotations."""
+    meta = ob.metadata
     kept = (_api.CLAIM_NAMESPACE, _api.CLAIM_NAME, _api.CLAIM_UID, _api.RECORD, _api.OBSERVED, _api.DELETION_POLICY)
     spec = {
         "storageClassName": ob.spec.storage_class_name or "",
         **({"reclaimPolicy": ob.spec.reclaim_policy} if ob.spec.reclaim_policy else {}),
-        "claimRef": _claim_ref(
-            meta.annotation(_api.CLAIM_NAMESPACE) or ref.namespace or "",
-            meta.annotation(_api.CLAIM_NAME) or ref.name or "",
-            meta.annotation(_api.CLAIM_UID) or ref.uid or "",
-        ),
+        "claimRef": claim_ref_json(claim_ref_of(ob)),
         "endpoint": _endpoint_of(ob.endpoint),
         "additionalState": _api.strings(ob.spec.additional_state),
     }
@@ -120,7 +113,7 @@ def _bucket_object(name: str, *, labels: Mapping[str, str], annotations: Mapping
 
 
 def _endpoint_of(endpoint: _api.EndpointSpec) -> Json:
-    """Every field, with the empty value of its type where it is absent."""
+    """Every field, with the empty value of its type if it is absent."""
     return {
         "bucketHost": endpoint.bucket_host or "",
         "bucketPort": endpoint.bucket_port or 0,
@@ -132,10 +125,10 @@ def _endpoint_of(endpoint: _api.EndpointSpec) -> Json:
 
 
 def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str, intent: str) -> Json:
-    """What is missing on an ObjectBucket that exists, be it ours or the Go library's; {} if nothing is."""
+    """Adds ownership and intent to an existing ObjectBucket, ours or the Go library's; {} if nothing is missing."""
     meta, patch = ob.metadata, Json()
-    wanted = {**ownership(claim), _api.RECORD: intent}
-    annotations = {key: value for key, value in wanted.items() if meta.annotation(key) != value}
+    desired = {**ownership(claim), _api.RECORD: intent}
+    annotations = {key: value for key, value in desired.items() if meta.annotation(key) != value}
     if annotations:
         patch["annotations"] = annotations
     if meta.label(_api.PROVISIONER_LABEL) != label:
@@ -146,14 +139,14 @@ def intent_patch(ob: ObjectBucketObject, claim: ObjectBucketClaim, *, label: str
 
 
 def new_intent_patch(ob: ObjectBucketObject, intent: str) -> Json:
-    """Only the record, on exactly this version."""
+    """Replaces the intent, conditional on this version."""
     return {"metadata": {"annotations": {_api.RECORD: intent}, "resourceVersion": ob.metadata.resource_version}}
 
 
 def reclaim_patch(
     ob: ObjectBucketObject, claim: ObjectBucketClaim, *, intent: str, reclaim_policy: ReclaimPolicy
 ) -> Json:
-    """Makes an ObjectBucket that an earlier claim of this name left behind this claim's; nobody's purge is planned."""
+    """Transfers an ObjectBucket of an earlier claim of this name to this claim, and cancels its purge."""
     gone = (_api.OBSERVED, _api.PURGE_AT, _api.PURGED, _api.DELETION_POLICY)
     return {
         "metadata": {
@@ -161,7 +154,7 @@ def reclaim_patch(
             "resourceVersion": ob.metadata.resource_version,
         },
         "spec": {
-            "claimRef": claim_ref(claim),
+            "claimRef": claim_ref_json(claim_ref_to(claim)),
             "reclaimPolicy": str(reclaim_policy),
             "additionalState": merged(_api.strings(ob.spec.additional_state), {}),
         },
@@ -169,7 +162,7 @@ def reclaim_patch(
 
 
 def purge_patch(ob: ObjectBucketObject, *, at: str, policy: str, intent: str) -> Json:
-    """When a released bucket is to be purged, and that this was allowed; {} if a time is set already."""
+    """Sets the time of the purge of a released bucket, and its policy; {} if a time is set already."""
     if ob.metadata.annotation(_api.PURGE_AT):
         return {}
     annotations = {_api.PURGE_AT: at, _api.DELETION_POLICY: policy, _api.RECORD: intent}
@@ -177,7 +170,7 @@ def purge_patch(ob: ObjectBucketObject, *, at: str, policy: str, intent: str) ->
 
 
 def keep_patch(ob: ObjectBucketObject, *, policy: ReclaimPolicy) -> Json:
-    """A released bucket stays for good: nothing that happens to its ObjectBucket removes it."""
+    """Retains a released bucket, also if its ObjectBucket is deleted later."""
     return {
         "metadata": {
             "annotations": {_api.DELETION_POLICY: None},
@@ -188,7 +181,7 @@ def keep_patch(ob: ObjectBucketObject, *, policy: ReclaimPolicy) -> Json:
 
 
 def state_patch(ob: ObjectBucketObject, state: Mapping[str, str]) -> Json:
-    """Only what the provisioner asked to remember; {} if it is there already."""
+    """Sets the provisioner's state; {} if it is set already."""
     was = _api.strings(ob.spec.additional_state)
     if was == state:
         return {}
@@ -201,11 +194,11 @@ def state_patch(ob: ObjectBucketObject, state: Mapping[str, str]) -> Json:
 def bound_patch(
     ob: ObjectBucketObject, *, endpoint: Endpoint, state: Mapping[str, str], intent: str, last_applied: str
 ) -> Json:
-    """The endpoint and state of a bound claim's ObjectBucket; {} if they are there already."""
+    """Sets endpoint, state and annotations of a bound claim's ObjectBucket; {} if they are set already."""
     meta, spec = ob.metadata, Json()
-    wanted = endpoint_json(endpoint, was=_api.strings(ob.endpoint.additional_config))
-    if wanted != _endpoint_now(ob):
-        spec["endpoint"] = wanted
+    desired = endpoint_json(endpoint, was=_api.strings(ob.endpoint.additional_config))
+    if desired != _endpoint_now(ob):
+        spec["endpoint"] = desired
     if _api.strings(ob.spec.additional_state) != state:
         spec["additionalState"] = merged(_api.strings(ob.spec.additional_state), state)
     notes = {_api.RECORD: intent, _api.OBSERVED: last_applied}
@@ -219,7 +212,7 @@ def bound_patch(
 
 
 def endpoint_json(endpoint: Endpoint, *, was: Mapping[str, str]) -> Json:
-    """`spec.endpoint`, as a merge over what `was` in its additionalConfig."""
+    """`spec.endpoint`, as a merge patch over the previous additionalConfig."""
     return {
         "bucketHost": endpoint.bucket_host,
         "bucketPort": endpoint.bucket_port,
@@ -231,14 +224,14 @@ def endpoint_json(endpoint: Endpoint, *, was: Mapping[str, str]) -> Json:
 
 
 def spec_of(ob: ObjectBucketObject) -> tuple[Json, dict[str, str]]:
-    """Endpoint and state, as they are."""
+    """The current endpoint and state."""
     return _endpoint_now(ob), _api.strings(ob.spec.additional_state)
 
 
 def changed_fields(ob: ObjectBucketObject, *, endpoint: Endpoint, state: Mapping[str, str]) -> list[str]:
-    """Which fields of an ObjectBucket's spec are not as they should be."""
-    now, wanted = _endpoint_now(ob), endpoint_json(endpoint, was={})
-    fields = [f"spec.endpoint.{name}" for name in wanted if now[name] != wanted[name]]
+    """The fields of an ObjectBucket's spec that differ from the desired ones."""
+    now, desired = _endpoint_now(ob), endpoint_json(endpoint, was={})
+    fields = [f"spec.endpoint.{name}" for name in desired if now[name] != desired[name]]
     return fields + (["spec.additionalState"] if _api.strings(ob.spec.additional_state) != dict(state) else [])
 
 
@@ -254,13 +247,13 @@ def _endpoint_now(ob: ObjectBucketObject) -> Json:
     }
 
 
-def merged(was: Mapping[str, str], wanted: Mapping[str, str]) -> Json:
-    """A merge patch that turns one map into the other: keys that go are null in the patch, and so not in the result."""
-    return {**dict.fromkeys(sorted(was.keys() - wanted.keys())), **wanted}
+def merged(was: Mapping[str, str], desired: Mapping[str, str]) -> Json:
+    """A merge patch from one map to another: removed keys are null."""
+    return {**dict.fromkeys(sorted(was.keys() - desired.keys())), **desired}
 
 
 def secret_data(authentication: Authentication | None) -> dict[str, str]:
-    """The `data` of the claim's Secret: base64 text."""
+    """The `data` of the claim's Secret, in base64."""
     plain: dict[str, str] = {}
     if authentication is not None:
         if authentication.access_keys is not None:
@@ -271,7 +264,7 @@ def secret_data(authentication: Authentication | None) -> dict[str, str]:
 
 
 def decode_data(data: Mapping[str, str] | None) -> dict[str, SecretStr]:
-    """The values of a Secret. What is no text becomes empty: nobody can log in with it."""
+    """The values of a Secret. Those that are not UTF-8 become empty, since they cannot be credentials."""
     return {key: SecretStr(_decode(value)) for key, value in (data or {}).items()}
 
 
@@ -283,7 +276,7 @@ def _decode(value: str) -> str:
 
 
 def credentials_in(data: Mapping[str, str] | None) -> Authentication | None:
-    """What the claim's Secret holds, as a provisioner gets it back; None if that is nothing."""
+    """The credentials in a Secret, in the form for provisioners; None if it is empty."""
     values = decode_data(data)
     if not values:
         return None
@@ -293,7 +286,7 @@ def credentials_in(data: Mapping[str, str] | None) -> Authentication | None:
 
 
 def config_map_data(endpoint: Endpoint) -> dict[str, str]:
-    """The `data` of the claim's ConfigMap: always the five, then what the provisioner adds."""
+    """The `data` of the claim's ConfigMap: five standard keys, and those of the provisioner."""
     return {
         **endpoint.additional_config,
         "BUCKET_NAME": endpoint.bucket_name,
@@ -305,7 +298,7 @@ def config_map_data(endpoint: Endpoint) -> dict[str, str]:
 
 
 def owned_object(claim: ObjectBucketClaim, *, kind: str, label: str, data: Mapping[str, str]) -> Json:
-    """A Secret or ConfigMap of the claim, named as the claim. No finalizer: it would wedge the namespace's deletion."""
+    """A Secret or ConfigMap with the name of the claim. No finalizer: it would block the deletion of the namespace."""
     return {
         "apiVersion": "v1",
         "kind": kind,
@@ -320,7 +313,7 @@ def owned_object(claim: ObjectBucketClaim, *, kind: str, label: str, data: Mappi
 
 
 def owner_reference(claim: ObjectBucketClaim) -> Json:
-    """The claim as controller of its Secret and ConfigMap."""
+    """The owner reference to the claim, as controller of its Secret and ConfigMap."""
     return {
         "apiVersion": _api.API_VERSION,
         "kind": _api.CLAIM_KIND,
@@ -334,14 +327,14 @@ def owner_reference(claim: ObjectBucketClaim) -> Json:
 def owned_patch(
     meta: Meta, *, label: str, was: Mapping[str, str], data: Mapping[str, str], ours: Collection[str]
 ) -> Json:
-    """What is wrong on our own Secret or ConfigMap; {} if nothing is. Takes the Go library's finalizer off.
+    """Repairs our own Secret or ConfigMap, and removes the finalizer of the Go library; {} if it is intact.
 
     Args:
         meta: of the object.
-        label: ours.
-        was: its data.
-        data: what our part of that is to be.
-        ours: keys that we wrote earlier; any other key is another controller's, and stays.
+        label: of the provisioner.
+        was: current data.
+        data: our part of the desired data.
+        ours: keys that we wrote earlier; other keys belong to other controllers, and stay.
     """
     was = {key: value for key, value in was.items() if key in data or key in ours}
     patch: Json = {}
@@ -356,5 +349,5 @@ def owned_patch(
 
 
 def finalizer_patch(meta: Meta, finalizers: Sequence[str]) -> Json:
-    """Replaces the finalizers of exactly this version."""
+    """Replaces the finalizers, conditional on this version."""
     return {"metadata": {"finalizers": list(finalizers), "resourceVersion": meta.resource_version}}

@@ -1,4 +1,4 @@
-"""The names that the wire contract fixes, and the ones that we invent. Pure."""
+"""Names of objects and buckets: fixed by the wire contract, or generated. Pure."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-
 
 
 def provisioner_label(provisioner_name: str) -> str:
-    """The value of the label `bucket-provisioner`: "/" as "-", at most 63 characters, as the Go library has it."""
+    """The value of the label `bucket-provisioner`: "/" as "-", at most 63 characters, as in the Go library."""
     return provisioner_name.replace("/", "-")[:_LABEL_LENGTH].rstrip("-._")
 
 
 def is_object_name(name: str) -> bool:
-    """Whether an object of the cluster can have this name: nothing else of what tenants write is looked up."""
+    """Whether this is a valid name of an object, so that it can be used in a request."""
     return len(name) <= _NAME_LENGTH and _OBJECT_NAME.fullmatch(name) is not None
 
 
 def bucket_object_names(namespace: str, name: str, uid: str) -> tuple[str, str, str]:
-    """The names that the ObjectBucket of a claim may have: the usual one, and two for when that is taken.
+    """The possible names of the ObjectBucket of a claim: the usual one, and two alternatives.
 
-    The usual one is ambiguous (`a-b`/`c` and `a`/`b-c` share it), and must stay, because others rely on it. The
-    second differs for every claim, but a neighbour may call a claim so that its usual name is the same. The third
-    holds the uid, which nobody knows before the claim is there.
+    The usual one is ambiguous (`a-b`/`c` and `a`/`b-c` share it), and is kept for compatibility. The second is unique
+    for every claim, but another tenant can choose a claim name whose usual name is the same. The third contains the
+    uid, which cannot be known before the claim exists.
     """
     usual = f"obc-{namespace}-{name}"
     by_name, by_uid = _digest(f"{namespace}/{name}"), _digest(f"{namespace}/{name}/{uid}")
@@ -42,22 +42,22 @@ def _digest(text: str) -> str:
 
 
 def _cut(usual: str, end: str) -> str:
-    return usual[: _NAME_LENGTH - len(end)].rstrip("-.") + end  # a "-" right after a "." is no legal name
+    return usual[: _NAME_LENGTH - len(end)].rstrip("-.") + end  # a name with ".-" is invalid
 
 
 def generated_bucket_name(prefix: str) -> str:
-    """A fresh bucket name that begins with what the claim asked for, made fit for every store.
+    """A new bucket name with the prefix that the claim asks for, valid in every store.
 
-    At most 26 characters of the prefix and a UUIDv4, which is 63 together. Lower case, digits and single
-    hyphens only: some stores take no capitals and no "_", some no "--".
+    At most 26 characters of the prefix and a UUIDv4, 63 characters in total. Lower case, digits and single hyphens
+    only: some stores accept no upper case and no "_", some no "--".
     """
     return f"{_readable(prefix)}{uuid.uuid4()}"
 
 
 def is_generated_bucket_name(name: str, prefix: str) -> bool:
-    """Whether `generated_bucket_name` makes such names of this prefix.
+    """Whether `generated_bucket_name` can return this name for this prefix.
 
-    A claim may also ask for a name of this form by itself, so it proves nothing about a bucket that is there.
+    A claim may also name a bucket of this form, so it proves nothing about an existing bucket.
     """
     readable = _readable(prefix)
     return name.startswith(readable) and _UUID4.fullmatch(name, len(readable)) is not None

@@ -1,4 +1,4 @@
-"""What came of a reconcile, and why a claim is not done. Pure data."""
+"""The outcome of a reconcile, and the failure of a claim. Pure data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Result(StrEnum):
-    """How a reconcile ended where nothing failed; else the reason is the result. A label of a metric."""
+    """The result of a reconcile without a failure; otherwise the result is a `Reason`. A label of a metric."""
 
     BOUND = "bound"
     SETTLED = "settled"
@@ -25,16 +25,15 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a reconcile.
+    """The outcome of a reconcile.
 
     Attributes:
         result: for the metric.
-        retry: None if there is nothing more to do.
-        delay: seconds that a server asked to wait at least.
-        requeue_after: seconds until something is to be done although nothing changes: credentials to be renewed, a
-            bucket to be purged; None where nothing is.
-        store: what it said about the claim's store.
-        cluster_failed: whether the API server failed on this claim's requests, although it answers others.
+        retry: when to requeue; None if there is nothing more to do.
+        delay: minimum in seconds, from a server's Retry-After.
+        requeue_after: seconds until credentials are rotated or a bucket is purged; None if neither is planned.
+        store: what it implies for the claim's store.
+        cluster_failed: whether the API server failed on this claim's requests, although it is up.
     """
 
     result: Result | Reason
@@ -47,13 +46,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a claim is not done.
+    """Why a claim is not in its desired state.
 
     Attributes:
-        reason: one of the fixed list.
-        message: for the claim's author; no secrets.
-        retry: when it is requeued.
-        delay: seconds that the store asked for, if it did.
+        reason: from the closed list.
+        message: for the claim's author, without secrets.
+        retry: when the claim is requeued.
+        delay: minimum in seconds, from the store's Retry-After.
     """
 
     reason: Reason

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING
 
 from libbucket._api import Phase
+from libbucket._reconcile.model.claim_ref import claim_ref_of
 
 if TYPE_CHECKING:
     from libbucket import _api
     from libbucket._kube.discovery import CrdFeatures
     from libbucket._reconcile.model.additional_config import SelectedConfig
+    from libbucket._reconcile.model.context import Identity
     from libbucket._reconcile.model.intent import Intent, LastApplied
     from libbucket.types import Authentication
 
 
 class ObjectState(Enum):
-    """How the Secret or ConfigMap of a claim stands."""
+    """The state of the Secret or ConfigMap of a claim."""
 
     ABSENT = auto()
     INTACT = auto()
-    """Ours, and as we wrote it."""
+    """Owned by the claim, and as it was written."""
     CHANGED = auto()
-    """Ours, and edited by somebody, or never finished."""
+    """Owned by the claim, and edited out of band, or never completed."""
     FOREIGN = auto()
-    """Of that name, and not ours: never touched."""
+    """It has that name, and the claim does not own it: never written to."""
 
 
 class Recheck(IntEnum):
@@ -39,42 +41,55 @@ class Recheck(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Orphans:
+    """The ObjectBuckets of earlier claims of one name: each needs a different action, or none yet.
+
+    Attributes:
+        unreleased: being deleted, or never more than an intent, or its claim lost its finalizer by force: the bucket
+            is to be revoked or deleted.
+        reclaimable: the claim that has the name now may have it; of several the one that was released last.
+        due: its purge is due.
+        cancelled: its purge was cancelled.
+        next_purge_in: seconds until the next purge; None if none is planned.
+    """
+
+    unreleased: _api.ObjectBucketObject | None = None
+    reclaimable: _api.ObjectBucketObject | None = None
+    due: _api.ObjectBucketObject | None = None
+    cancelled: _api.ObjectBucketObject | None = None
+    next_purge_in: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Everything that a decision depends on.
+    """Everything that a plan depends on.
 
     Attributes:
         key: `namespace/name` of the claim.
-        provisioner_name: ours.
-        label: ours, as the value of `bucket-provisioner`.
-        features: what the installed CRDs keep of what is written.
+        identity: what this process serves.
+        features: what the installed CRDs kept when this was observed.
         claim: None once it is gone.
-        storage_class: None where it does not exist.
-        bucket: the ObjectBucket that is proven to be this claim's.
-        duplicate: another ObjectBucket that is proven to be this claim's: left by a replacement that was cut off.
-        record: the intent recorded on it.
-        observed: the result recorded on it.
-        bucket_object_name: the name for its ObjectBucket; "" when both possible names belong to others.
-        orphan: an ObjectBucket of ours that is being deleted, whose claim no longer exists.
-        due: an ObjectBucket of ours that was released, whose claim no longer exists, and whose time has come.
-        undone: the same, but somebody has called its purge off.
-        purge_in: seconds until the next purge of a bucket that was this name's; None where none is planned.
-        earlier_uid: of the claim of this name that had `bucket` before and is gone; "" where it is not given back.
+        storage_class: None if it does not exist.
+        bucket: the ObjectBucket that is proven to be this claim's, or that it reclaims.
+        duplicate: another ObjectBucket that is proven to be this claim's: left by an interrupted replacement.
+        orphans: ObjectBuckets of earlier claims of this name.
+        intent: recorded on `bucket`.
+        last_applied: recorded on `bucket` for this claim; None if it was never bound.
+        bucket_object_name: the name for its ObjectBucket; "" if all possible names belong to others.
         secret: state of the Secret.
         config_map: state of the ConfigMap.
-        credentials: what the Secret holds, where it was read.
+        credentials: what the Secret holds, if it was read.
         has_objects: whether a claim that is being deleted and has no ObjectBucket still has its Secret or
-            ConfigMap: those go before the ObjectBucket does.
+            ConfigMap: those are deleted before the ObjectBucket.
         config: the claim's `additionalConfig`, sorted.
         fingerprint: of everything that the provisioner's answer depends on.
         recheck: how thoroughly to reconcile although nothing seems to have changed.
-        needs_renewal: whether it is time to replace credentials that end by themselves.
-        spec_is_edited: whether somebody has changed what we wrote to the spec of `bucket`.
-        keeps_data: whether the provisioner can remove a bucket only if it is empty.
+        needs_renewal: whether credentials that expire are due for rotation.
+        spec_is_edited: whether the spec of `bucket` was edited out of band.
     """
 
     key: str
-    provisioner_name: str
-    label: str
+    identity: Identity
     features: CrdFeatures
     claim: _api.ObjectBucketClaim | None
     storage_class: _api.StorageClass | None
@@ -83,51 +98,61 @@ class Snapshot:
     intent: Intent | None
     last_applied: LastApplied | None
     bucket_object_name: str
-    orphan: _api.ObjectBucketObject | None
-    secret: ObjectState
-    config_map: ObjectState
-    credentials: Authentication | None
-    has_objects: bool
     config: SelectedConfig
     fingerprint: str
+    orphans: Orphans = field(default_factory=Orphans)
+    secret: ObjectState = ObjectState.ABSENT
+    config_map: ObjectState = ObjectState.ABSENT
+    credentials: Authentication | None = None
+    has_objects: bool = False
     recheck: Recheck = Recheck.NONE
     needs_renewal: bool = False
-    due: _api.ObjectBucketObject | None = None
-    undone: _api.ObjectBucketObject | None = None
-    purge_in: float | None = None
-    earlier_uid: str = ""
     spec_is_edited: bool = False
-    keeps_data: bool = True
+
+    @property
+    def earlier_uid(self) -> str:
+        """The uid of the earlier claim of this name whose bucket this claim reclaims; "" if it reclaims none."""
+        reclaimed = self.orphans.reclaimable
+        if reclaimed is None or self.bucket is None or reclaimed.metadata.uid != self.bucket.metadata.uid:
+            return ""
+        return claim_ref_of(reclaimed).uid
+
+    @property
+    def serves_class(self) -> bool:
+        """Whether the class exists, and names this provisioner."""
+        return self.storage_class is not None and self.storage_class.provisioner == self.identity.provisioner_name
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Of the class as it is now, or as it was when it was seen last."""
-        if self.storage_class is not None and self.storage_class.provisioner == self.provisioner_name:
+        """The current parameters of the class, or the recorded ones if it is gone or no longer ours."""
+        if self.storage_class is not None and self.serves_class:
             return self.storage_class.parameters or {}
         return self.intent.parameters if self.intent else {}
 
     @property
     def is_greenfield(self) -> bool:
-        """Whether the bucket is made for this claim: once recorded, that never changes."""
+        """Whether the bucket is created for this claim. Once recorded, that never changes."""
         return self.intent.greenfield if self.intent else not self.parameters.get("bucketName")
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether what was bound once is still what is asked for: what differs then was changed by somebody else."""
-        return not self.is_asked_anew and not self.needs_renewal
+        """Whether the desired state is the one last applied: any difference is drift."""
+        return not self.is_edited and not self.needs_renewal
 
     @property
-    def is_asked_anew(self) -> bool:
-        """Whether something is asked for that the store was not asked for before."""
+    def is_edited(self) -> bool:
+        """Whether the desired state differs from the one last applied, or none was applied."""
         return self.last_applied is None or self.last_applied.fingerprint != self.fingerprint
 
     @property
     def is_bound(self) -> bool:
-        """Whether it was bound once, by us or, before a takeover, by another program."""
-        taken_over = self.bucket is not None and self.claim is not None and self.intent is None
-        return self.last_applied is not None or (taken_over and self.claim.status.phase == Phase.BOUND)  # type: ignore[union-attr]
+        """Whether it was bound once, by this provisioner or, before a takeover, by another program."""
+        if self.last_applied is not None:
+            return True
+        taken_over = self.bucket is not None and self.intent is None
+        return taken_over and self.claim is not None and self.claim.status.phase == Phase.BOUND
 
     @property
     def is_serving(self) -> bool:
-        """Whether an application can work: bound once, and Secret and ConfigMap are in place."""
+        """Whether an application can work: bound once, and Secret and ConfigMap are intact."""
         return self.last_applied is not None and self.secret is self.config_map is ObjectState.INTACT

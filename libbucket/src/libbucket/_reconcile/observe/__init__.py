@@ -1,1 +1,1 @@
-"""Reads what a decision depends on into a Snapshot; writes nothing and decides nothing."""
+"""Reads everything that a plan depends on into a Snapshot; writes nothing and decides nothing."""

@@ -1,11 +1,12 @@
-"""Gathers the world around one claim into a Snapshot: from the caches, and from the API server where needed.
+"""Observes one claim: everything that planning may know about it, from the caches and, where needed, the API server.
 
-First step of a reconcile. Reads and never writes; decides nothing. Secrets are read one at a time and only
-when their version is not the one that was seen intact, so that a bound claim costs no request.
+First step of a reconcile. Reads and never writes; decides nothing. Secrets are read one at a time, and only if their
+version is not the one that was found intact, so that a bound claim costs no request.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from libbucket import _api
@@ -13,15 +14,15 @@ from libbucket._api import Phase
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from libbucket._reconcile.model.additional_config import SelectedConfig, select_config
+from libbucket._reconcile.model.claim_ref import claim_ref_of, claim_ref_to
 from libbucket._reconcile.model.intent import (
     Intent,
     LastApplied,
+    endpoint_of,
     fingerprint,
-    for_provisioner,
     intent_of,
     last_applied_of,
     own_data,
-    owner_of,
     seconds_to_renewal,
     secret_hash,
     spec_hash,
@@ -30,7 +31,7 @@ from libbucket._reconcile.model.intent import (
 from libbucket._reconcile.model.manifests import config_map_data, credentials_in, spec_of
 from libbucket._reconcile.model.names import bucket_object_names, is_object_name
 from libbucket._reconcile.model.snapshot import ObjectState, Recheck, Snapshot
-from libbucket._reconcile.observe.orphans import Orphans
+from libbucket._reconcile.observe.orphans import OrphanFinder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,74 +45,69 @@ T = TypeVar("T", bound=_api.Object)
 _NO_CONFIG = SelectedConfig(applied={}, warnings=())
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """The claim and its own ObjectBuckets: one, or two after an interrupted replacement."""
+
+    claim: _api.ObjectBucketClaim | None
+    buckets: list[_api.ObjectBucketObject]
+    has_objects: bool = False
+
+
 class Observer:
-    """Makes Snapshots."""
+    """Takes Snapshots."""
 
     def __init__(self, client: KubeClient, caches: Caches, identity: Identity) -> None:
         self._client = client
         self._caches = caches
         self._identity = identity
-        self._orphans = Orphans(client, caches, identity)
+        self._orphans = OrphanFinder(client, caches, identity)
         self._intact: dict[str, tuple[str, str]] = {}
 
     def observe(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Snapshot:
-        """The world around one claim.
+        """Everything that is known about one claim.
 
         Args:
             key: `namespace/name`.
             recheck: other than NONE, read objects from the API server instead of the cache, and call the store.
 
         Raises:
-            KubeError: the Secret or ConfigMap could not be read.
+            KubeError: an object could not be read.
         """
-        claim = self._caches.claims.get(key)
-        buckets = self._proven(claim, self._caches.buckets.grouped(key)) if claim is not None else []
-        has_objects = False
-        if claim is not None and not buckets and claim.metadata.is_being_deleted and claim.metadata.has_finalizer():
-            # Letting a claim go, or deleting by what its class says today, can't be undone: no cache is asked.
-            claim, buckets, has_objects = self._read_afresh(claim)
-        bucket, duplicate = [*buckets, None, None][:2]
-        left = self._orphans.find(key, claim)
-        reclaimed = left.given_back if bucket is None else None
-        bucket = bucket or reclaimed
-        intent, last_applied = (intent_of(bucket), last_applied_of(bucket)) if bucket is not None else (None, None)
-        config = self._config(claim)
-        storage_class = self._storage_class(claim, bucket)
-        reads_all = recheck is not Recheck.NONE
-        asked = self._fingerprint(claim, storage_class, intent, config)
-        secret, credentials = ObjectState.INTACT, None
-        if reads_all or reclaimed is not None or not self._believes_secret(claim, bucket, last_applied, asked):
-            secret, credentials = self._secret(claim, bucket, last_applied, recheck=reads_all)
-        if reclaimed is not None:
-            last_applied = None  # whatever an earlier claim was given, this one has nothing yet
+        snapshot = self._without_objects(key, recheck)
+        secret, credentials = self._secret(snapshot)
+        return replace(snapshot, secret=secret, credentials=credentials, config_map=self._config_map(snapshot))
+
+    def _without_objects(self, key: str, recheck: Recheck) -> Snapshot:
+        """The snapshot without Secret and ConfigMap."""
+        found = self._find_claim(key)
+        claim = found.claim
+        own, duplicate = [*found.buckets, None, None][:2]
+        orphans = self._orphans.find(key, claim)
+        bucket = own or orphans.reclaimable
+        intent = intent_of(bucket) if bucket is not None else None
+        # Whatever an earlier claim was given, a claim that reclaims its bucket has nothing yet.
+        last_applied = last_applied_of(own) if own is not None else None
+        config, storage_class = self._config(claim), self._storage_class(claim, bucket)
         renewal = seconds_to_renewal(last_applied, self._identity.now())
         return Snapshot(
             key=key,
-            provisioner_name=self._identity.provisioner_name,
-            label=self._identity.label,
+            identity=self._identity,
             features=self._identity.features,
             claim=claim,
             storage_class=storage_class,
             bucket=bucket,
             duplicate=duplicate,
+            orphans=orphans,
             intent=intent,
             last_applied=last_applied,
             bucket_object_name=self._bucket_object_name(claim, bucket),
-            orphan=left.orphan,
-            secret=secret,
-            config_map=self._config_map(claim, bucket, last_applied, recheck=reads_all),
-            credentials=credentials,
-            has_objects=has_objects,
+            has_objects=found.has_objects,
             config=config,
-            fingerprint=asked,
+            fingerprint=self._fingerprint(claim, storage_class, intent, config),
             recheck=recheck,
             needs_renewal=renewal is not None and renewal <= 0,
-            due=left.due,
-            undone=left.undone,
-            purge_in=left.purge_in,
-            earlier_uid=owner_of(reclaimed, "").uid if reclaimed is not None else "",
             spec_is_edited=_is_edited(bucket, last_applied),
-            keeps_data=self._identity.keeps_data,
         )
 
     def forget(self, key: str) -> None:
@@ -119,39 +115,46 @@ class Observer:
         self._intact.pop(key, None)
 
     def count_unclaimed(self) -> int:
-        """How many ObjectBuckets are bound although their claim is gone."""
+        """The number of ObjectBuckets that are bound although their claim is gone."""
         return self._orphans.count_unclaimed()
+
+    def _find_claim(self, key: str) -> _Found:
+        claim = self._caches.claims.get(key)
+        if claim is None:
+            return _Found(claim=None, buckets=[])
+        buckets = self._proven(claim, self._caches.buckets.grouped(key))
+        if buckets or not claim.metadata.is_being_deleted or not claim.metadata.has_finalizer():
+            return _Found(claim=claim, buckets=buckets)
+        # Removing the finalizer, or deleting by the class's current parameters, is irreversible: no cache is used.
+        return self._read_afresh(claim)
 
     def _proven(
         self, claim: _api.ObjectBucketClaim, found: Iterable[_api.ObjectBucketObject]
     ) -> list[_api.ObjectBucketObject]:
-        """This claim's ObjectBuckets: one, unless a replacement was cut off; one that stays comes first."""
+        """This claim's ObjectBuckets; one that is not being deleted comes first."""
         proven = (one for one in found if self._is_proven(one, claim))
         return sorted(proven, key=lambda one: one.metadata.is_being_deleted)
 
     def _is_proven(self, bucket: _api.ObjectBucketObject, claim: _api.ObjectBucketClaim) -> bool:
-        owner, meta = owner_of(bucket, ""), claim.metadata
-        return (owner.namespace, owner.name, owner.uid) == (meta.namespace, meta.name, meta.uid)
+        return claim_ref_of(bucket) == claim_ref_to(claim)
 
-    def _read_afresh(
-        self, claim: _api.ObjectBucketClaim
-    ) -> tuple[_api.ObjectBucketClaim | None, list[_api.ObjectBucketObject], bool]:
+    def _read_afresh(self, claim: _api.ObjectBucketClaim) -> _Found:
         meta = claim.metadata
         now = self._find(CLAIMS, meta.name, namespace=meta.namespace)
         if now is None or now.metadata.uid != meta.uid:
-            return None, [], False
+            return _Found(claim=None, buckets=[])
         found = [self._find(BUCKETS, name) for name in _names_to_look_up(now)]
         buckets = self._proven(now, [one for one in found if one is not None])
         secret = self._find(SECRETS, meta.name, namespace=meta.namespace)
         config_map = self._find(CONFIG_MAPS, meta.name, namespace=meta.namespace)
         owned = (one is not None and one.metadata.is_controlled_by(meta.uid) for one in (secret, config_map))
-        return now, buckets, any(owned)
+        return _Found(claim=now, buckets=buckets, has_objects=any(owned))
 
     def _find(self, resource: Resource[T], name: str, *, namespace: str = "") -> T | None:
         try:
             return self._client.read(resource, name, namespace=namespace)
         except KindMissing:
-            raise  # that its kind is not installed says nothing about an object
+            raise  # the resource definition is gone: this says nothing about the object
         except NotFound:
             return None
 
@@ -185,51 +188,42 @@ class Observer:
         is_ours = storage_class is not None and storage_class.provisioner == who.provisioner_name
         current = storage_class.parameters if storage_class is not None and is_ours else None
         parameters = current if is_ours else intent.parameters if intent else None
-        # All of additionalConfig and not only what is applied, so that a new key is warned about once.
+        # All of additionalConfig and not only the applied part, so that a new key is warned about once.
         raw = claim.spec.additional_config if claim is not None else None
         return fingerprint(who.provisioner_name, who.version, parameters or {}, dict(config.applied), _api.strings(raw))
 
-    def _believes_secret(
-        self,
-        claim: _api.ObjectBucketClaim | None,
-        bucket: _api.ObjectBucketObject | None,
-        last_applied: LastApplied | None,
-        asked: str,
-    ) -> bool:
-        """Whether a Secret that is not watched is taken to be as it was written, until the next drift check.
+    def _is_assumed_intact(self, snapshot: Snapshot) -> bool:
+        """Whether a Secret that is not watched is assumed to be as it was written, until the next drift check.
 
-        Not where the store will be called: what it answers could not be written to a Secret that is gone, and the
-        retry would call it again. And not where the claim is not Ready: then it may be the Secret that is not.
+        Not if the store will be called: its answer could not be written to a Secret that is gone, and the retry would
+        call it again. And not if the claim is not Ready: its Secret may be the reason.
         """
+        claim, bucket, last_applied = snapshot.claim, snapshot.bucket, snapshot.last_applied
         if self._caches.secrets.is_watched or claim is None or bucket is None or last_applied is None:
             return False
-        renewal = seconds_to_renewal(last_applied, self._identity.now())
         return (
-            self._is_said_ready(claim)
-            and last_applied.fingerprint == asked
-            and not _is_edited(bucket, last_applied)
+            snapshot.recheck is Recheck.NONE
+            and self._is_shown_ready(claim)
+            and snapshot.is_unchanged
+            and not snapshot.spec_is_edited
             and not (claim.metadata.is_being_deleted or bucket.metadata.is_being_deleted)
-            and (renewal is None or renewal > 0)
         )
 
-    def _is_said_ready(self, claim: _api.ObjectBucketClaim) -> bool:
+    def _is_shown_ready(self, claim: _api.ObjectBucketClaim) -> bool:
         ready = claim.status.condition("Ready")
         if not self._identity.features.conditions:
             return claim.status.phase == Phase.BOUND
         return ready is not None and ready.status == "True"
 
-    def _secret(
-        self,
-        claim: _api.ObjectBucketClaim | None,
-        bucket: _api.ObjectBucketObject | None,
-        last_applied: LastApplied | None,
-        *,
-        recheck: bool,
-    ) -> tuple[ObjectState, Authentication | None]:
+    def _secret(self, snapshot: Snapshot) -> tuple[ObjectState, Authentication | None]:
+        claim, bucket = snapshot.claim, snapshot.bucket
+        if self._is_assumed_intact(snapshot):
+            return ObjectState.INTACT, None
         if claim is None or claim.metadata.is_being_deleted:
             return ObjectState.ABSENT, None
+        last_applied = last_applied_of(bucket) if bucket is not None else None
         cached = self._caches.secrets.get(claim.metadata.key)
-        if not recheck and self._is_known_intact(cached, last_applied.secret if last_applied else "", claim, slot=0):
+        if self._is_known_intact(snapshot, cached, last_applied.secret if last_applied else "", slot=0):
             return ObjectState.INTACT, None
         if cached is None and _is_new(claim, bucket):
             return ObjectState.ABSENT, None
@@ -244,20 +238,12 @@ class Observer:
         self._remember_intact(claim, secret.metadata, slot=0)
         return ObjectState.INTACT, credentials_in(own)
 
-    def _config_map(
-        self,
-        claim: _api.ObjectBucketClaim | None,
-        bucket: _api.ObjectBucketObject | None,
-        last_applied: LastApplied | None,
-        *,
-        recheck: bool,
-    ) -> ObjectState:
+    def _config_map(self, snapshot: Snapshot) -> ObjectState:
+        claim, bucket, last_applied = snapshot.claim, snapshot.bucket, snapshot.last_applied
         if claim is None or claim.metadata.is_being_deleted:
             return ObjectState.ABSENT
         cached = self._caches.config_maps.get(claim.metadata.key)
-        if not recheck and self._is_known_intact(
-            cached, last_applied.config_map if last_applied else "", claim, slot=1
-        ):
+        if self._is_known_intact(snapshot, cached, last_applied.config_map if last_applied else "", slot=1):
             return ObjectState.INTACT
         if cached is None and _is_new(claim, bucket):
             return ObjectState.ABSENT
@@ -268,9 +254,7 @@ class Observer:
             return ObjectState.FOREIGN
         if bucket is None or last_applied is None or not self._is_labelled(found.metadata):
             return ObjectState.CHANGED
-        intent = Intent(provisioner="", user_id="", greenfield=False)
-        endpoint = for_provisioner(bucket, intent, "").connection.endpoint
-        if config_map_data(endpoint).items() - (found.data or {}).items():
+        if config_map_data(endpoint_of(bucket)).items() - (found.data or {}).items():
             return ObjectState.CHANGED
         self._remember_intact(claim, found.metadata, slot=1)
         return ObjectState.INTACT
@@ -278,13 +262,14 @@ class Observer:
     def _is_labelled(self, meta: _api.Meta) -> bool:
         return meta.label(_api.PROVISIONER_LABEL) == self._identity.label
 
-    def _is_known_intact(
-        self, cached: _api.Metadata | None, last_applied: str, claim: _api.ObjectBucketClaim, *, slot: int
-    ) -> bool:
-        if cached is None or not cached.metadata.is_controlled_by(claim.metadata.uid):
+    def _is_known_intact(self, snapshot: Snapshot, cached: _api.Metadata | None, written: str, *, slot: int) -> bool:
+        claim = snapshot.claim
+        if snapshot.recheck is not Recheck.NONE or cached is None or claim is None:
+            return False
+        if not cached.metadata.is_controlled_by(claim.metadata.uid):
             return False
         remembered = self._intact.get(claim.metadata.key, ("", ""))[slot]
-        return version_of(cached.metadata) in {last_applied, remembered}
+        return version_of(cached.metadata) in {written, remembered}
 
     def _remember_intact(self, claim: _api.ObjectBucketClaim, meta: _api.Meta, *, slot: int) -> None:
         both = list(self._intact.get(claim.metadata.key, ("", "")))
@@ -299,12 +284,12 @@ def _is_edited(bucket: _api.ObjectBucketObject | None, last_applied: LastApplied
 
 
 def _names_to_look_up(claim: _api.ObjectBucketClaim) -> Iterable[str]:
-    """What the ObjectBucket of a claim may be called: what its author wrote there, too, if that can be a name."""
+    """Possible names of the ObjectBucket of a claim, also the one that its author wrote, if it is a valid name."""
     meta = claim.metadata
     names = (claim.object_bucket_name, *bucket_object_names(meta.namespace, meta.name, meta.uid))
     return (name for name in dict.fromkeys(names) if is_object_name(name))
 
 
 def _is_new(claim: _api.ObjectBucketClaim, bucket: _api.ObjectBucketObject | None) -> bool:
-    """Whether nothing was ever made for this claim: then there is nothing of ours to look for."""
+    """Whether nothing was provisioned for this claim yet: it has no Secret and ConfigMap."""
     return bucket is None and not claim.metadata.has_finalizer()

@@ -1,20 +1,22 @@
-"""Finds ObjectBuckets whose claim is gone: to be released, reclaimed, purged, or retained for good. Part of `gather`.
+"""Finds ObjectBuckets whose claim is gone: to be released, reclaimed, purged, or retained for good.
 
-A released bucket that waits for its purge has nothing but its ObjectBucket. Whose it was is said by our annotations
-there, which only an administrator can write. An ObjectBucket that is bound although its claim is gone had a claim whose
-finalizer was removed manually: that was its deletion. Reads and never writes; decides nothing.
+Used by the observer. A released bucket that waits for its purge has nothing left but its ObjectBucket, whose
+annotations, which only an administrator can edit, say which claim it belonged to. An ObjectBucket that is bound
+although its claim is gone had a claim whose finalizer was removed by force: that counts as its deletion. Reads and
+never writes; decides nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from libbucket import _api
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS
+from libbucket._reconcile.model.claim_ref import claim_ref_of
 from libbucket._reconcile.model.deletion_policy import seconds_to_purge
-from libbucket._reconcile.model.intent import intent_of, last_applied_of, owner_of, reclaim_policy_of
+from libbucket._reconcile.model.intent import intent_of, last_applied_of, reclaim_policy_of
+from libbucket._reconcile.model.snapshot import Orphans
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -24,30 +26,10 @@ if TYPE_CHECKING:
 
 
 _FEW_UNCLAIMED: Final = 3
-"""So many ObjectBuckets without a claim, or a tenth of all, are released by themselves; more wait for a person."""
+"""Up to so many ObjectBuckets without a claim, or a tenth of all, are released automatically; more need a person."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Left:
-    """What claims of one name that are gone have left behind.
-
-    Attributes:
-        orphan: is being deleted, was never more than an intent, or lost its claim without having been released: what
-            it stands for is to be revoked or deleted.
-        given_back: what the claim of that name now may have; of several the one that was released last.
-        due: its time has come.
-        undone: its purge was called off.
-        purge_in: seconds until the next one's time comes; None where none waits.
-    """
-
-    orphan: ObjectBucketObject | None = None
-    given_back: ObjectBucketObject | None = None
-    due: ObjectBucketObject | None = None
-    undone: ObjectBucketObject | None = None
-    purge_in: float | None = None
-
-
-class Orphans:
+class OrphanFinder:
     """Searches the cache, and reads from the API server before an irreversible step."""
 
     def __init__(self, client: KubeClient, caches: Caches, identity: Identity) -> None:
@@ -55,34 +37,34 @@ class Orphans:
         self._caches = caches
         self._identity = identity
 
-    def find(self, key: str, claim: ObjectBucketClaim | None) -> Left:
-        """What earlier claims of this name left behind.
+    def find(self, key: str, claim: ObjectBucketClaim | None) -> Orphans:
+        """Finds the ObjectBuckets of earlier claims of one name.
 
         Args:
             key: `namespace/name`.
-            claim: that has this name now; None where there is none.
+            claim: the claim that has this name now; None if there is none.
 
         Raises:
-            KubeError: whether there is a claim could not be read, although a purge depends on it.
+            KubeError: it could not be read whether a claim exists, although a purge depends on it.
         """
-        left = [one for one in self._caches.buckets.grouped(key) if self._is_left(one, claim)]
+        left = [one for one in self._caches.buckets.grouped(key) if self._is_of_earlier_claim(one, claim)]
         released = [one for one in left if one.phase == _api.Phase.RELEASED and not one.metadata.is_being_deleted]
-        given_back = self._given_back(claim, released) if claim is not None else None
-        purged = [one for one in released if one is not given_back and _goes(one)]
-        waits = [seconds for one in purged if (seconds := self._seconds(one)) is not None]
-        due = [one for one in purged if (seconds := self._seconds(one)) is not None and seconds <= 0]
-        return Left(
-            orphan=next(filter(None, map(self._orphan, left)), None),
-            given_back=given_back,
+        reclaimable = self._reclaimable(claim, released) if claim is not None else None
+        purged = [one for one in released if one is not reclaimable and _is_purged(one)]
+        waits = [(seconds, one) for one in purged if (seconds := self._seconds(one)) is not None]
+        due = [one for seconds, one in waits if seconds <= 0]
+        return Orphans(
+            unreleased=next(filter(None, map(self._unreleased, left)), None),
+            reclaimable=reclaimable,
             due=next((one for one in due if self._is_due(one, claim)), None),
-            undone=next((one for one in purged if _was_planned(one) and not _is_planned(one)), None),
-            purge_in=min((seconds for seconds in waits if seconds > 0), default=None),
+            cancelled=next((one for one in purged if _was_planned(one) and not _is_planned(one)), None),
+            next_purge_in=min((seconds for seconds, _ in waits if seconds > 0), default=None),
         )
 
-    def _is_left(self, bucket: ObjectBucketObject, claim: ObjectBucketClaim | None) -> bool:
+    def _is_of_earlier_claim(self, bucket: ObjectBucketObject, claim: ObjectBucketClaim | None) -> bool:
         intent = intent_of(bucket)
         is_ours = intent is not None and intent.provisioner == self._identity.provisioner_name
-        return is_ours and (claim is None or claim.metadata.uid != owner_of(bucket, "").uid)
+        return is_ours and (claim is None or claim.metadata.uid != claim_ref_of(bucket).uid)
 
     def count_unclaimed(self) -> int:
         """How many ObjectBuckets of ours are bound although, as far as the cache knows, their claim is gone."""
@@ -92,24 +74,24 @@ class Orphans:
         return [one for one in self._caches.buckets.all() if _is_unreleased(one) and self._has_lost_its_claim(one)]
 
     def _has_lost_its_claim(self, bucket: ObjectBucketObject) -> bool:
-        owner = owner_of(bucket, "")
-        claim = self._caches.claims.get(f"{owner.namespace}/{owner.name}")
-        return self._identity.watches(owner.namespace) and self._is_left(bucket, claim)
+        ref = claim_ref_of(bucket)
+        claim = self._caches.claims.get(ref.key)
+        return self._identity.watches(ref.namespace) and self._is_of_earlier_claim(bucket, claim)
 
-    def _orphan(self, bucket: ObjectBucketObject) -> ObjectBucketObject | None:
-        """The ObjectBucket as it is now, where it is an orphan."""
+    def _unreleased(self, bucket: ObjectBucketObject) -> ObjectBucketObject | None:
+        """The ObjectBucket as it is now, if it has to be released."""
         if not bucket.metadata.has_finalizer():
             return None
         if bucket.metadata.is_being_deleted or _was_never_bound(bucket):
             return bucket if self._is_claim_gone(bucket) else None
         if not _is_unreleased(bucket) or self._too_many_are_unclaimed():
             return None
-        # No cache is asked before data may go: the claim may be there, and the ObjectBucket another one.
+        # Before data is deleted the API server is read, not the cache, which may lag behind.
         now = self._read_again(bucket)
         return now if now is not None and _is_unreleased(now) and self._is_claim_gone(now) else None
 
     def _too_many_are_unclaimed(self) -> bool:
-        """Whether so many claims are missing at once that a mistake is likelier than as many torn-off finalizers."""
+        """Whether so many claims are missing at once that a mistake is more likely than so many forced deletions."""
         all_ours = [one for one in self._caches.buckets.all() if intent_of(one) is not None]
         return self.count_unclaimed() > max(_FEW_UNCLAIMED, len(all_ours) // 10)
 
@@ -124,22 +106,22 @@ class Orphans:
         return now if now.metadata.uid == bucket.metadata.uid else None
 
     def _is_claim_gone(self, bucket: ObjectBucketObject) -> bool:
-        """Whether it is so for the API server, too: the cache may know the ObjectBucket before it knows the claim."""
-        owner = owner_of(bucket, "")
+        """Whether the API server has no such claim: the cache may know the ObjectBucket before it knows the claim."""
+        ref = claim_ref_of(bucket)
         try:
-            now = self._client.read(CLAIMS, owner.name, namespace=owner.namespace)
+            now = self._client.read(CLAIMS, ref.name, namespace=ref.namespace)
         except KindMissing:
             raise  # without its resource definition, no claim can be read
         except NotFound:
             return True
-        return now.metadata.uid != owner.uid
+        return now.metadata.uid != ref.uid
 
-    def _given_back(self, claim: ObjectBucketClaim, released: list[ObjectBucketObject]) -> ObjectBucketObject | None:
-        may_have = [one for one in released if self._may_have(claim, one)]
-        return max(may_have, key=lambda one: one.metadata.annotation(_api.PURGE_AT), default=None)
+    def _reclaimable(self, claim: ObjectBucketClaim, released: list[ObjectBucketObject]) -> ObjectBucketObject | None:
+        found = [one for one in released if self._may_reclaim(claim, one)]
+        return max(found, key=lambda one: one.metadata.annotation(_api.PURGE_AT), default=None)
 
-    def _may_have(self, claim: ObjectBucketClaim, bucket: ObjectBucketObject) -> bool:
-        """Whether a claim of the same name asks for the same class, and for this bucket or for none by name."""
+    def _may_reclaim(self, claim: ObjectBucketClaim, bucket: ObjectBucketObject) -> bool:
+        """Whether a claim of the same name has the same class, and names this bucket or none."""
         return (
             not claim.metadata.is_being_deleted
             and _is_greenfield(bucket)
@@ -158,28 +140,28 @@ class Orphans:
         return seconds_to_purge(bucket.metadata.annotation(_api.PURGE_AT), self._identity.now())
 
     def _is_due(self, bucket: ObjectBucketObject, claim: ObjectBucketClaim | None) -> bool:
-        """Whether no claim that the cache does not know yet asks for it: a purge can't be called back."""
-        owner = owner_of(bucket, "")
+        """Whether no claim that the cache does not know yet reclaims it: a purge is irreversible."""
+        ref = claim_ref_of(bucket)
         try:
-            now = self._client.read(CLAIMS, owner.name, namespace=owner.namespace)
+            now = self._client.read(CLAIMS, ref.name, namespace=ref.namespace)
         except KindMissing:
             raise
         except NotFound:
             return claim is None
-        return claim is not None and now.metadata.uid == claim.metadata.uid and not self._may_have(now, bucket)
+        return claim is not None and now.metadata.uid == claim.metadata.uid and not self._may_reclaim(now, bucket)
 
 
 def _was_never_bound(bucket: ObjectBucketObject) -> bool:
-    """Whether it is an intent and no more.
+    """Whether it is only a recorded intent.
 
-    Where its claim is gone, a leader wrote it that lost the lease in that moment: its request arrived after the next
-    leader had let the claim go, and nothing else would ever look at it.
+    If its claim is gone, it was written by a leader that lost the lease in that moment: its request arrived after the
+    next leader had removed the claim's finalizer, and nothing else would ever release it.
     """
     return last_applied_of(bucket) is None and not bucket.endpoint.bucket_host
 
 
 def _is_unreleased(bucket: ObjectBucketObject) -> bool:
-    """Whether it still stands for a bound claim, or for a deletion that was cut off."""
+    """Whether it still represents a bound claim, or an interrupted deletion."""
     is_over = bucket.metadata.is_being_deleted or last_applied_of(bucket) is None or _was_planned(bucket)
     return not is_over and bucket.phase in {_api.Phase.BOUND, _api.Phase.RELEASED}
 
@@ -189,7 +171,7 @@ def _is_planned(bucket: ObjectBucketObject) -> bool:
 
 
 def _was_planned(bucket: ObjectBucketObject) -> bool:
-    """Whether a purge was planned once; what an earlier release planned is known by the policy that it wrote."""
+    """Whether a purge was planned once; one that an earlier version planned is known by the policy that it wrote."""
     intent = intent_of(bucket)
     if _is_planned(bucket) or (intent is not None and intent.purge_planned):
         return True
@@ -201,5 +183,6 @@ def _is_greenfield(bucket: ObjectBucketObject) -> bool:
     return intent is not None and intent.greenfield
 
 
-def _goes(bucket: ObjectBucketObject) -> bool:
+def _is_purged(bucket: ObjectBucketObject) -> bool:
+    """Whether the bucket is deleted with its claim, at once or later."""
     return _is_greenfield(bucket) and reclaim_policy_of(bucket) is ReclaimPolicy.DELETE

@@ -1,1 +1,1 @@
-"""From a Snapshot to one Action. Pure: no I/O, no clock, no chance."""
+"""From a Snapshot to one Action. Pure: no I/O, no clock, no randomness."""

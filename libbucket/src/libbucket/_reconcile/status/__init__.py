@@ -1,1 +1,1 @@
-"""Publishes what came of it: phase, conditions, Events."""
+"""Publishes the result: phase, conditions, Events."""

@@ -1,6 +1,6 @@
-"""How many Events one claim may cause: reasons that alternate must not write one with every retry.
+"""Limits the Events of one claim: alternating reasons must not write one with every retry.
 
-As client-go's spam filter: a burst, then one every few minutes. Asked by the reporter. Pure, but for its clock.
+A token bucket, as client-go's spam filter: a burst, then one every few minutes. Used by the reporter.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 BURST: Final = 25
 SECONDS_PER_EVENT: Final = 300.0
 _MOST: Final = 10_000
-"""Claims that are remembered; one that is forgotten has a whole burst again."""
+"""Maximum number of claims; one that is dropped has a full burst again."""
 
 
 class EventBudget:
-    """By the uid of the claim. Safe for threads."""
+    """Token buckets by the uid of the claim. Safe for threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class EventBudget:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def allows(self, uid: str) -> bool:
-        """Whether one more may be written; counts it."""
+        """Whether one more Event may be written; counts it."""
         with self._lock:
             now = self._clock()
             left, since = self._left.pop(uid, (float(BURST), now))

@@ -1,7 +1,7 @@
 """Publishes status: phase, conditions, and one Event for each change of them.
 
-The only place that writes a claim's status. Last step of a reconcile, and the first write for a new claim.
-Writes only what differs: a claim that keeps failing in the same way is written once, whatever the retries.
+The only place that writes a claim's status. Last step of a reconcile, and the first write for a new claim. Writes only
+changes: a claim that keeps failing in the same way is written once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MESSAGE_LENGTH: Final = 1024
 
 
 def now() -> str:
-    """The time as Kubernetes writes it."""
+    """The current time in the format of Kubernetes."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -43,10 +43,10 @@ class Reporter:
     """Writes status and Events.
 
     Args:
-        client: to write with.
-        caches: told of what was written.
-        identity: who we are, and what the CRDs keep.
-        clock: gives the time as Kubernetes writes it.
+        client: writes to the API server.
+        caches: updated after each write.
+        identity: what this process serves, and the features of the installed CRDs.
+        clock: returns the current time in the format of Kubernetes.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Reporter:
         self._events = EventBudget()
 
     def pending(self, claim: ObjectBucketClaim, message: str) -> ObjectBucketClaim:
-        """The first status: without `Ready=False`, Flux calls a new claim done.
+        """Publishes the first status: without `Ready=False`, Flux considers a new claim ready.
 
-        One that failed is in work again once it was edited. Until then only what comes of it can be news.
+        A claim that failed becomes Pending again only after an edit.
         """
         if claim.status.phase in {Phase.PENDING, Phase.BOUND} or self._has_failed_as_it_is(claim):
             return claim
@@ -71,7 +71,7 @@ class Reporter:
         return self._write_status(claim, Phase.PENDING, [ready])
 
     def bound(self, claim: ObjectBucketClaim, *, invalid_update: str = "") -> None:
-        """The claim can be used. Says so once."""
+        """Publishes that the claim is bound, with one Event."""
         was_ready = self._was_ready(claim)
         conditions = [self._condition(claim, "Ready", "True", Reason.BOUND, IN_PLACE)]
         if invalid_update:
@@ -84,47 +84,47 @@ class Reporter:
             self.event(written, "Normal", Reason.BOUND, f"Bound to bucket {claim.spec.bucket_name or ''}".rstrip())
 
     def shows(self, claim: ObjectBucketClaim | None, reason: Reason) -> bool:
-        """Whether the claim's status says this already."""
+        """Whether the claim's status has this reason."""
         return claim is not None and self._said_last(claim)[0] == reason
 
-    def failed(self, claim: ObjectBucketClaim, trouble: Failure, *, is_bound: bool, is_serving: bool) -> None:
-        """The claim is not done: says why, in status and, when that changed, in an Event.
+    def failed(self, claim: ObjectBucketClaim, failure: Failure, *, is_bound: bool, is_serving: bool) -> None:
+        """Publishes why the claim is not bound: in status and, if that changed, in an Event.
 
         Args:
-            claim: as it is now.
-            trouble: why.
+            claim: the current version.
+            failure: the cause.
             is_bound: whether it was bound once.
             is_serving: whether an application can work.
         """
-        is_final = trouble.retry is Retry.NEVER and not claim.metadata.is_being_deleted
-        ready = self._condition(claim, "Ready", "False", trouble.reason, trouble.message)
+        is_final = failure.retry is Retry.NEVER and not claim.metadata.is_being_deleted
+        ready = self._condition(claim, "Ready", "False", failure.reason, failure.message)
         conditions = [ready]
         if is_final:
-            conditions.append(self._condition(claim, "Stalled", "True", trouble.reason, trouble.message))
-        can_work = is_serving and not MEANINGS[trouble.reason].bucket_missing
+            conditions.append(self._condition(claim, "Stalled", "True", failure.reason, failure.message))
+        can_work = is_serving and not MEANINGS[failure.reason].bucket_missing
         if is_bound and can_work and not claim.metadata.is_being_deleted:
-            # What is there goes on serving; that an edit or a repair is not done yet is said beside it.
+            # The claim keeps serving; that an edit or a repair is not complete is a separate condition.
             conditions[0] = self._condition(claim, "Ready", "True", Reason.BOUND, IN_PLACE)
             if not is_final:
-                conditions.append(self._condition(claim, "Reconciling", "True", trouble.reason, trouble.message))
+                conditions.append(self._condition(claim, "Reconciling", "True", failure.reason, failure.message))
         said = self._said_last(claim)
         phase = Phase.BOUND if is_bound else Phase.FAILED if is_final else Phase.PENDING
-        # A claim that is going keeps the phase that it had: tools read Pending as "being made".
+        # A claim that is being deleted keeps its phase: tools interpret Pending as "being created".
         phase = (claim.status.phase or phase) if claim.metadata.is_being_deleted else phase
         self._write_status(claim, phase, conditions)
-        self._said[claim.metadata.uid] = (trouble.reason, trouble.message)
-        says_more = said[1] != trouble.message and trouble.retry not in {Retry.SOON, Retry.NEXT_TURN}
-        if said[0] != trouble.reason or says_more:
-            self.event(claim, _severity(trouble), trouble.reason, trouble.message)
+        self._said[claim.metadata.uid] = (failure.reason, failure.message)
+        says_more = said[1] != failure.message and failure.retry not in {Retry.SOON, Retry.NEXT_TURN}
+        if said[0] != failure.reason or says_more:
+            self.event(claim, _severity(failure), failure.reason, failure.message)
 
-    def status_refused(self, claim: ObjectBucketClaim, trouble: Failure, refusal: str) -> None:
-        """The API server refuses the claim's status: says both in an Event and the log, once."""
+    def status_refused(self, claim: ObjectBucketClaim, failure: Failure, refusal: str) -> None:
+        """Reports once, in an Event and the log, that the API server refuses the claim's status."""
         message = f"status cannot be written: {refusal}"
-        if trouble.message != refusal:  # else the refusal itself is all that there is to say
-            message += f"; it would say {trouble.reason}: {trouble.message}"
+        if failure.message != refusal:  # else the refusal itself is the failure
+            message += f"; it would say {failure.reason}: {failure.message}"
         known = self._said.get(_about_status(claim.metadata.uid))
-        self._said[_about_status(claim.metadata.uid)] = (trouble.reason, refusal)
-        if known != (trouble.reason, refusal):
+        self._said[_about_status(claim.metadata.uid)] = (failure.reason, refusal)
+        if known != (failure.reason, refusal):
             self.event(claim, "Warning", Reason.REJECTED_BY_CLUSTER, message)
 
     def warn(self, claim: ObjectBucketClaim, reason: Reason, messages: tuple[str, ...]) -> None:
@@ -133,7 +133,7 @@ class Reporter:
             self.event(claim, "Warning", reason, message)
 
     def bucket_phase(self, ob: ObjectBucketObject, phase: str) -> ObjectBucketObject:
-        """Writes the phase of an ObjectBucket, if it is not that already.
+        """Writes the phase of an ObjectBucket, if it differs.
 
         Raises:
             Conflict: it changed since it was read.
@@ -141,32 +141,32 @@ class Reporter:
         """
         if ob.phase == phase:
             return ob
-        # On exactly this version: a cache may be late, and the name may belong to another claim's by now.
+        # Conditional on this version: the cache may be stale, and the name may belong to another ObjectBucket by now.
         body = {"metadata": {"resourceVersion": ob.metadata.resource_version}, "status": {"phase": phase}}
         subresource = "status" if self._identity.features.bucket_status else ""
         try:
             written = self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource)
         except NotFound:
-            self._identity.installed.doubt()  # it is gone, or its subresource is
+            self._identity.installed.doubt()  # the object or its subresource is gone
             raise
         if written.phase != phase:
             self._identity.installed.doubt()
         self._caches.buckets.observe(written)
         return written
 
-    def bucket_failed(self, ob: ObjectBucketObject | None, trouble: Failure) -> None:
-        """Says on an ObjectBucket without a claim why it is still there; in the log, too, when that changed."""
+    def bucket_failed(self, ob: ObjectBucketObject | None, failure: Failure) -> None:
+        """Publishes on an ObjectBucket without a claim why it still exists; logs changes."""
         if ob is None:
             return
         known = ob.status.condition("Ready")
         said = known.reason if known is not None else self._said.get(ob.metadata.uid, ("", ""))[0]
-        self._said[ob.metadata.uid] = (trouble.reason, trouble.message)
-        if said != trouble.reason:
-            log = self._log.info if trouble.retry is Retry.NEXT_TURN else self._log.warning
-            log(trouble.message, reason=str(trouble.reason), object_bucket=ob.metadata.name)
+        self._said[ob.metadata.uid] = (failure.reason, failure.message)
+        if said != failure.reason:
+            log = self._log.info if failure.retry is Retry.NEXT_TURN else self._log.warning
+            log(failure.message, reason=str(failure.reason), object_bucket=ob.metadata.name)
         if not self._identity.features.bucket_conditions:
             return
-        ready = _condition(known, "Ready", "False", trouble, generation=ob.metadata.generation, now=self._clock())
+        ready = _condition(known, "Ready", "False", failure, generation=ob.metadata.generation, now=self._clock())
         if known is not None and _plain(known) == ready:
             return
         others = [_plain(one) for one in ob.status.conditions or () if one.type != "Ready"]
@@ -178,7 +178,7 @@ class Reporter:
         self._caches.buckets.observe(self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource))
 
     def event(self, claim: ObjectBucketClaim, kind: str, reason: Reason, message: str) -> None:
-        """Writes an Event about a claim. An Event that can't be written is logged: it must not stop the work."""
+        """Writes an Event about a claim. A failure to write it is only logged."""
         meta = claim.metadata
         log = self._log.warning if kind == "Warning" else self._log.info
         log(message, reason=str(reason))
@@ -219,7 +219,7 @@ class Reporter:
         return said == Reason.BOUND
 
     def _said_last(self, claim: ObjectBucketClaim) -> tuple[str, str]:
-        """Reason and message that the claim shows now; from memory where the CRD prunes conditions."""
+        """Reason and message of the claim's current status; from memory if the CRD prunes conditions."""
         shown = (claim.status.condition(kind) for kind in ("Stalled", "Reconciling", "Ready"))
         first = next((one for one in shown if one is not None), None)
         return (first.reason, first.message) if first else self._said.get(claim.metadata.uid, ("", ""))
@@ -253,7 +253,7 @@ class Reporter:
         return written
 
     def _gone(self, claim: ObjectBucketClaim, *, subresource: str) -> ObjectBucketClaim:
-        """The claim went meanwhile, and its status with it; unless it is only the subresource that is not there."""
+        """Handles a 404: the claim was deleted concurrently, or only the subresource is gone."""
         if subresource:
             with suppress(NotFound):
                 self._client.read(CLAIMS, claim.metadata.name, namespace=claim.metadata.namespace)
@@ -270,8 +270,8 @@ def _about_status(uid: str) -> str:
     return f"{uid}/status"
 
 
-def _severity(trouble: Failure) -> str:
-    return "Normal" if trouble.retry is Retry.NEXT_TURN else "Warning"
+def _severity(failure: Failure) -> str:
+    return "Normal" if failure.retry is Retry.NEXT_TURN else "Warning"
 
 
 def _condition(  # noqa: PLR0913 - the fields of a condition

@@ -1,0 +1,235 @@
+"""Answers some requests of one claim in the server's place: the proxy's `Meddler` of the sweep.
+
+Records every request by its name. Knows when the claim under test is being reconciled, since the core runs on one
+thread: no other claim is ever answered otherwise. Knows no store.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from testkit.answers.catalogue import Kind
+from testkit.resilience.proxy import Fate, Instead, Meddler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from testkit.answers.catalogue import Answer, Delay
+    from testkit.resilience.proxy import Request
+
+ALWAYS: Final = 1_000_000
+
+_NO_BODY: Final = frozenset({Kind.EMPTY, Kind.REDIRECT})
+PAGE: Final = b"<html><head><title>Gateway</title></head><body>%s</body></html>"
+ELSEWHERE: Final = "http://127.0.0.1:9/elsewhere"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Injection:
+    """Which requests are answered otherwise.
+
+    Attributes:
+        request: by name.
+        first: the first of them, counted from 1 after arming.
+        times: how many in a row.
+        answer: how.
+    """
+
+    request: str
+    first: int
+    times: int
+    answer: Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lag:
+    """A delayed effect.
+
+    Attributes:
+        delay: which.
+        requests: for how many reads; 0 for no bound.
+        seconds: for how long after the write; 0 for no bound.
+        flaps: whether every other read sees the effect: two nodes, one of which lags.
+    """
+
+    delay: Delay
+    requests: int = 0
+    seconds: float = 0.0
+    flaps: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A request of the claim under test.
+
+    Attributes:
+        name: of the request.
+        at: seconds of the turned clock.
+        injected: whether it was answered otherwise.
+        status: of the server's answer; 0 while there is none.
+    """
+
+    name: str
+    at: float
+    injected: bool
+    status: int = 0
+
+
+class Injector(Meddler):
+    """The meddler.
+
+    Args:
+        name_of: names a request of the store's API.
+        render: an answer in the store's form.
+        clock: seconds of the turned clock.
+        late: seconds for which an answer is held that comes too late.
+
+    Attributes:
+        active: key of the claim that is being reconciled.
+        target: key of the claim under test.
+        seen: its requests since `arm` or `reset`.
+    """
+
+    def __init__(
+        self,
+        name_of: Callable[[Request], str],
+        render: Callable[[Answer, Request], Instead],
+        clock: Callable[[], float],
+        late: float,
+    ) -> None:
+        self._name_of, self._render, self._clock, self._late = name_of, render, clock, late
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self.reset()
+
+    def reset(self, target: str = "") -> None:
+        """Begins anew, with nothing armed."""
+        self.active, self.target = "", target
+        self.seen: list[Seen] = []
+        self._count: Counter[str] = Counter()
+        self._injection: Injection | None = None
+        self._lag: Lag | None = None
+        self._written: float | None = None
+        self._stale_reads = 0
+        self._before: dict[tuple[str, str, str], Instead] = {}
+
+    def arm(self, injection: Injection | None = None, lag: Lag | None = None) -> None:
+        """From now on, requests are counted from 1, and answered so."""
+        with self._lock:
+            self._count.clear()
+            self.seen.clear()
+            self._injection, self._lag = injection, lag
+
+    def disarm(self) -> None:
+        """Answers are normal again."""
+        with self._lock:
+            self._injection = self._lag = None
+
+    @property
+    def injected(self) -> int:
+        """How many requests were answered otherwise since `arm`."""
+        return sum(each.injected for each in self.seen)
+
+    def count(self, *names: str, succeeded: bool = False) -> int:
+        """How many requests with one of these names reached the server since `arm`."""
+        return sum(
+            each.name in names and not each.injected and (not succeeded or 200 <= each.status < 300)
+            for each in self.seen
+        )
+
+    def before(self, request: Request) -> Fate | Instead:
+        name = self._name_of(request)
+        with self._lock:
+            if self.active != self.target:
+                return Fate.PASS
+            self._count[name] += 1
+            answer = self._chosen(name)
+            stale = self._stale(name, request) if answer is None else None
+            self.seen.append(Seen(name=name, at=self._clock(), injected=answer is not None or stale is not None))
+        if answer is None:
+            return stale or Fate.PASS
+        if answer.kind is Kind.RESET_BEFORE:
+            return Fate.RESET
+        if answer.kind in {Kind.RESET_AFTER, Kind.LATE}:
+            return Fate.PASS  # see `after`
+        return self._render(answer, request)
+
+    def after(self, request: Request, status: int) -> Fate:
+        name = self._name_of(request)
+        with self._lock:
+            if self.active != self.target or not self.seen:
+                return Fate.PASS
+            last = self.seen[-1]
+            self.seen[-1] = Seen(name=last.name, at=last.at, injected=last.injected, status=status)
+            if self._lag is not None and name == self._lag.delay.write and 200 <= status < 300:
+                self._written, self._stale_reads = self._clock(), 0
+            answer = self._injection.answer if self._injection is not None and last.injected else None
+        if answer is not None and answer.kind is Kind.LATE:
+            self._released.wait(self._late)
+            return Fate.DROP
+        return Fate.RESET if answer is not None and answer.kind is Kind.RESET_AFTER else Fate.PASS
+
+    def passed_back(self, request: Request, answer: Instead) -> None:
+        """Keeps what a read was answered before the write, for nodes that lag behind."""
+        with self._lock:
+            if self._lag is None or self.active != self.target or self._written is not None:
+                return
+            name = self._name_of(request)
+            if name in self._lag.delay.reads:
+                self._before[name, request.target, request.signer] = answer
+
+    def _chosen(self, name: str) -> Answer | None:
+        injection = self._injection
+        if injection is None or injection.request != name:
+            return None
+        at = self._count[name] - injection.first
+        return injection.answer if 0 <= at < injection.times else None
+
+    def _stale(self, name: str, request: Request) -> Instead | None:
+        lag = self._lag
+        if lag is None or self._written is None or name not in lag.delay.reads:
+            return None
+        self._stale_reads += 1
+        is_over = (lag.requests and self._stale_reads > lag.requests) or (
+            lag.seconds and self._clock() - self._written > lag.seconds
+        )
+        if is_over or (lag.flaps and self._stale_reads % 2 == 0):
+            return None
+        known = self._before.get((name, request.target, request.signer))
+        if known is not None or not lag.delay.status:
+            return known
+        return self._render(code_answer(lag.delay.status, lag.delay.code), request)
+
+
+def code_answer(status: int, code: str) -> Answer:
+    """An error code, for rendering only."""
+    from testkit.answers.catalogue import Answer as Made
+
+    return Made(
+        name="",
+        kind=Kind.CODE,
+        status=status,
+        code=code,
+        requests=frozenset(),
+        reasons=frozenset(),
+        source="see the delay",
+    )
+
+
+def render_generic(answer: Answer, canary: str) -> Instead | None:
+    """Answers that are the same for every store; None for codes, which the store's adapter writes."""
+    if answer.kind is Kind.PAGE:
+        return Instead(status=answer.status, headers={"Content-Type": "text/html"}, body=PAGE % canary.encode())
+    if answer.kind is Kind.REDIRECT:
+        return Instead(status=answer.status, headers={"Location": ELSEWHERE})
+    if answer.kind is Kind.EMPTY:
+        return Instead(status=answer.status)
+    if answer.kind is Kind.TRUNCATED:
+        body = b'<?xml version="1.0"?><Trunc' + canary.encode()
+        return Instead(status=200, headers={"Content-Type": "application/xml"}, body=body, missing=100)
+    if answer.kind is Kind.DRIP:
+        return Instead(status=200, headers={"Content-Type": "application/xml"}, body=b" " * 1000, pause=0.1)
+    return None

@@ -1,0 +1,177 @@
+"""MinIO in the sweep: the real server behind the proxy."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from unittest.mock import patch
+from urllib.parse import parse_qsl, urlsplit
+
+from minio import crypto
+from minio.commonconfig import GOVERNANCE
+from minio.error import MinioAdminException
+from minio.retention import Retention
+
+from libbucket import SecretStr, wait_until
+from minio_provisioner.provisioner import MinioProvisioner
+from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
+from testkit.answers.catalogue import load
+from testkit.minio.answers import error_answer, request_name
+from testkit.minio.backend import MinioBackend
+from testkit.minio.server import minio_binary, minio_server
+from testkit.resilience.proxy import Instead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from libbucket.provisioner import Provisioner, Services
+    from libbucket.types import ObjectBucket
+    from testkit.answers.adapter import Clock
+    from testkit.answers.catalogue import Answer, Catalogue
+    from testkit.minio.server import MinioServer
+    from testkit.resilience.proxy import Request
+
+_BYSTANDER: Final = "bystander"
+_READ_SECONDS: Final = 3.0
+_SALT_BYTES: Final = 32
+_GENERATIONS: Final = 6
+_POLICY: Final = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{_BYSTANDER}/*"]}],
+}
+
+
+class MinioAdapter(Adapter):
+    """A running server.
+
+    Args:
+        server: it.
+    """
+
+    name = "minio"
+    new_keys = frozenset({"AddUser"})
+    gone_keys = frozenset({"RemoveUser"})
+    config: ClassVar[Mapping[str, str]] = {"maxSize": "1Gi"}
+    locks = True
+    late = _READ_SECONDS * 1.5
+
+    def __init__(self, server: MinioServer) -> None:
+        self._server = server
+        self._backend = MinioBackend(server)
+        self._make_bystander()
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return load("minio")
+
+    @property
+    def upstream(self) -> str:
+        return self._server.url
+
+    @property
+    def backend(self) -> MinioBackend:
+        return self._backend
+
+    def provisioner(self, services: Services, clock: Clock) -> Provisioner:
+        del clock  # see `minio`, which has the package wait on it
+        return MinioProvisioner(services, read_seconds=_READ_SECONDS)
+
+    def parameters(self, url: str) -> Mapping[str, str]:
+        own = {"endpoint": url, "secretName": "admin", "secretNamespace": "minio"}
+        return own if url == self._server.url else {**own, "publicEndpoint": self._server.url}
+
+    def secrets(self, namespace: str, name: str) -> Mapping[str, SecretStr]:
+        del namespace, name
+        held = {"MINIO_ROOT_USER": self._server.user, "MINIO_ROOT_PASSWORD": self._server.password}
+        return {key: SecretStr(value) for key, value in held.items()}
+
+    def request_name(self, request: Request) -> str:
+        query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
+        return request_name(request.method, request.path, query, request.headers, request.body)
+
+    def render(self, answer: Answer, request: Request) -> Instead:
+        name = self.request_name(request)
+        status, headers, body = error_answer(answer.code, answer.status, CANARY, request=name, request_id=REQUEST_ID)
+        return Instead(status=status, headers=headers, body=body)
+
+    def keys_of(self, record: ObjectBucket) -> int:
+        # By name and not by the list of all users, which the server encrypts with a costly key.
+        generations = (record.user_id, *(f"{record.user_id}-{number}" for number in range(2, _GENERATIONS + 1)))
+        return sum(self._is_user(name) for name in generations)
+
+    def others(self) -> object:
+        administrator = self._backend.administrator
+        return {
+            "settings": str(administrator.settings(_BYSTANDER)),
+            "object": administrator.application().get(_BYSTANDER, "object"),
+            "user": json.loads(administrator.admin.user_info(_BYSTANDER)),
+            "policy": json.loads(administrator.admin.policy_info(_BYSTANDER)),
+        }
+
+    def _is_user(self, name: str) -> bool:
+        try:
+            self._backend.administrator.admin.user_info(name)
+        except MinioAdminException:
+            return False
+        return True
+
+    def lock(self, bucket: str) -> None:
+        s3 = self._backend.administrator.s3
+        retention = Retention(GOVERNANCE, datetime.now(UTC) + timedelta(days=1))
+        s3.put_object(bucket, "locked", io.BytesIO(b"data"), 4, retention=retention)
+
+    def unlock(self, bucket: str) -> None:
+        self._backend.administrator.unlock(bucket)
+
+    @property
+    def lock_parameters(self) -> Mapping[str, str]:
+        return {"objectLocking": "true"}
+
+    def _make_bystander(self) -> None:
+        administrator = self._backend.administrator
+        administrator.make_bucket(_BYSTANDER)
+        administrator.application().put(_BYSTANDER, "object", b"of a bystander")
+        administrator.admin.policy_add(_BYSTANDER, policy=_POLICY)
+        administrator.admin.user_add(_BYSTANDER, "secret-of-a-bystander")
+        administrator.admin.attach_policy([_BYSTANDER], user=_BYSTANDER)
+
+
+class Turning:
+    """Waits of the package on whichever clock turns now."""
+
+    def __init__(self) -> None:
+        self.clock: Clock | None = None
+
+    def wait(self, *args: Any, **kwargs: Any) -> bool:
+        """`wait_until`, on the turned clock."""
+        assert self.clock is not None
+        return wait_until(*args, **kwargs, sleep=self.clock.sleep, clock=self.clock.seconds)
+
+
+@contextmanager
+def minio() -> Iterator[MinioAdapter]:
+    """The real server, with a provisioner package that waits on the turned clock."""
+    turning = Turning()
+
+    class Turned(MinioAdapter):
+        def provisioner(self, services: Services, clock: Clock) -> Provisioner:
+            turning.clock = clock
+            return super().provisioner(services, clock)
+
+    waits = partial(patch, new=turning.wait)
+    salts = SimpleNamespace(urandom=lambda size: bytes(size) if size == _SALT_BYTES else os.urandom(size))
+    with (
+        # One salt for all messages, so that a key of 64 MiB is derived once and not for each of ten thousand.
+        patch("minio.crypto.os", salts),
+        patch("minio.crypto._generate_key", functools.cache(crypto._generate_key)),
+        minio_server(minio_binary()) as server,
+        waits("minio_provisioner.access.wait_until"),
+    ):
+        yield Turned(server)

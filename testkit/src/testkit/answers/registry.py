@@ -1,0 +1,16 @@
+"""The stores of the sweep, by the name that the command line takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from testkit.answers.memory import memory
+from testkit.answers.minio import minio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from testkit.answers.adapter import Adapter
+
+ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {"memory": memory, "minio": minio}

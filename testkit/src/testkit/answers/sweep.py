@@ -1,0 +1,106 @@
+"""Part "answers" of chaos: the sweep of one store in a process of its own, or of two.
+
+    nox -s chaos -- answers --store minio
+    nox -s chaos -- --replay answers/minio/provision/AddUser@1/403-AccessDenied/once
+
+Knows trials by their seeds; the processes have the stores.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Final
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from testkit.answers import trials
+from testkit.answers.invariants import Invariant
+from testkit.answers.registry import ADAPTERS
+from testkit.resilience.trials import Choice, Lane, Trial, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from testkit.answers.trials import Case, Environment
+    from testkit.resilience.trials import Result
+
+_PROCESSES: Final = 2
+
+_open = ExitStack()
+_environments: dict[str, Environment] = {}
+
+
+class Answers:
+    """The part."""
+
+    name = "answers"
+    promise = "No answer of a store, to no request, breaks one of nine invariants"
+
+    def lanes(self, choice: Choice) -> list[Lane]:
+        """Two for each store, which share its trials."""
+        wanted = [name for name in ADAPTERS if not choice.stores or name in choice.stores]
+        return [
+            Lane(name=name, open=partial(self._opened, choice, name, share))
+            for name in wanted
+            if choice.wants(f"{self.name}/{name}/")
+            for share in range(1 if choice.replay else _PROCESSES)
+        ]
+
+    @contextmanager
+    def _opened(self, choice: Choice, store: str, share: int) -> Iterator[Iterable[Trial]]:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            yield _trials(pool, choice, store, share)
+
+
+def table_of_invariants(results: Sequence[Result]) -> Table:
+    """One row for each store and invariant."""
+    table = Table("store", "invariant", box=SIMPLE, title="Answers")
+    for name in ("trials", "violations", "trials/s"):
+        table.add_column(name, justify="right")
+    for store in sorted({each.lane for each in results}):
+        own = [each for each in results if each.lane == store]
+        rate = len(own) / max(sum(each.seconds for each in own), 1e-9)
+        for invariant in Invariant:
+            broken = sum(str(invariant) in each.violation for each in own)
+            table.add_row(store, str(invariant), str(len(own)), str(broken), f"{rate:.1f}")
+    return table
+
+
+def _trials(pool: ProcessPoolExecutor, choice: Choice, store: str, share: int) -> Iterator[Trial]:
+    if choice.replay:
+        yield _trial(pool, store, trials.Case.parse(choice.replay))
+        return
+    found = pool.submit(_cases, store).result()
+    chosen = trials.sample(found, choice.sample) if choice.sample else found
+    for case in chosen[share::_PROCESSES]:
+        yield _trial(pool, store, case)
+
+
+def _trial(pool: ProcessPoolExecutor, store: str, case: Case) -> Trial:
+    def run() -> str:
+        broken = pool.submit(_run, store, case).result()
+        if broken:
+            raise Violation("; ".join(broken))
+        return "all invariants held"
+
+    return Trial(seed=case.seed(store), expected="all invariants hold", run=run)
+
+
+def _environment(store: str) -> Environment:
+    """Of this process: started once, and kept until it ends."""
+    if store not in _environments:
+        adapter = _open.enter_context(ADAPTERS[store]())
+        _environments[store] = _open.enter_context(trials.environment(adapter))
+    return _environments[store]
+
+
+def _cases(store: str) -> list[Case]:
+    return trials.cases(_environment(store))
+
+
+def _run(store: str, case: Case) -> list[str]:
+    return [str(one) for one in trials.run(_environment(store), case)]

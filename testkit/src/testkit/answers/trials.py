@@ -1,0 +1,329 @@
+"""The trials of one store: every request of every flow, with every answer, once, three times, and all the time.
+
+A trial is named by its seed, `answers/minio/provision/AddUser@1/403-AccessDenied/once`, which is all that a replay
+needs. Knows no store.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from testkit.answers import invariants
+from testkit.answers.adapter import CANARY
+from testkit.answers.flows import FLOWS, DeleteLocked, Ends, Flow, shared_bucket
+from testkit.answers.injector import ALWAYS, Injection, Injector, Lag, render_generic
+from testkit.answers.invariants import NEIGHBOUR_SECONDS, Evidence, Invariant
+from testkit.answers.simulation import Simulation, logged
+from testkit.answers.subject import Subject
+from testkit.resilience.proxy import Instead, Request, proxy_before
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from testkit.answers.adapter import Adapter
+    from testkit.answers.catalogue import Answer, Delay
+    from testkit.answers.injector import Seen
+
+TIMES: Final = {"once": 1, "thrice": 3, "always": ALWAYS}
+LAGS: Final[Mapping[str, Callable[[Delay], Lag]]] = {
+    "2-reads": lambda delay: Lag(delay=delay, requests=2),
+    "20-reads": lambda delay: Lag(delay=delay, requests=20),
+    "90-seconds": lambda delay: Lag(delay=delay, seconds=90.0),
+    "flapping": lambda delay: Lag(delay=delay, seconds=90.0, flaps=True),
+}
+_HOUR: Final = 3600.0
+_RESUMED: Final = 600.0
+_ORDINALS: Final = 2
+"""Of requests that a flow sends more often, the first and the last."""
+
+
+class Injected(Exception):
+    """The trial names a request that the flow does not send: there is nothing to answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What a trial does.
+
+    Attributes:
+        flow: name of the flow.
+        request: name of the request, or of the delay.
+        ordinal: the first one that is answered otherwise, from 1.
+        answer: name of the answer, or of the lag.
+        times: a key of `TIMES`; "" for a delay.
+    """
+
+    flow: str
+    request: str
+    ordinal: int
+    answer: str
+    times: str
+
+    def seed(self, store: str) -> str:
+        """Its name."""
+        parts = ["answers", store, self.flow, f"{self.request}@{self.ordinal}", self.answer, self.times]
+        return "/".join(part for part in parts if part)
+
+    @classmethod
+    def parse(cls, seed: str) -> Case:
+        """The case that a seed names."""
+        _part, _store, flow, request, answer, *times = seed.split("/")
+        name, _, ordinal = request.rpartition("@")
+        return cls(flow=flow, request=name, ordinal=int(ordinal), answer=answer, times=times[0] if times else "")
+
+
+@dataclass
+class Environment:
+    """What the trials of one process share: a running store, and a proxy before it."""
+
+    adapter: Adapter
+    injector: Injector
+    url: str
+    clock: list[float]
+    _count: itertools.count[int] = field(default_factory=itertools.count)
+
+    @contextmanager
+    def simulation(self) -> Iterator[Simulation]:
+        """A new one, with what is logged."""
+        with logged() as log:
+            made = Simulation(self.adapter, self.injector, self.url, log)
+            self._simulation = made
+            yield made
+
+    def next_name(self) -> str:
+        """For a claim."""
+        return f"claim-{next(self._count)}"
+
+    def seconds(self) -> float:
+        """Of the turned clock of the simulation that runs."""
+        return self._simulation.now if self._simulation is not None else 0.0
+
+    _simulation: Simulation | None = None
+
+
+@contextmanager
+def environment(adapter: Adapter) -> Iterator[Environment]:
+    """Starts the proxy, where there is a server."""
+    with ExitStack() as stack:
+
+        def render(answer: Answer, request: Request) -> Instead:
+            return render_generic(answer, CANARY) or adapter.render(answer, request)
+
+        made: Environment
+        injector = Injector(adapter.request_name, render, lambda: made.seconds(), adapter.late)  # noqa: PLW0108 - made later
+        url = ""
+        adapter.attach(injector)
+        if adapter.upstream:
+            proxy = stack.enter_context(proxy_before("answers", adapter.upstream))
+            proxy.meddler, url = injector, proxy.url
+        made = Environment(adapter, injector, url, [0.0])
+        yield made
+
+
+def flows(adapter: Adapter) -> list[type[Flow]]:
+    """Those that the store can have."""
+    return [each for each in FLOWS if adapter.locks or each is not DeleteLocked]
+
+
+def record(of: Environment, flow: type[Flow]) -> list[Seen]:
+    """The requests that a flow sends where nothing hinders it.
+
+    Raises:
+        AssertionError: it does not come to its end.
+    """
+    with of.simulation() as simulation:
+        subject = _prepared(of, simulation, flow())
+        of.injector.arm()
+        _flow = _last_flow(subject)
+        _flow.start(subject)
+        ended = simulation.run(_flow.horizon * 2, until=lambda: _flow.is_done(subject))
+        assert ended, f"flow {_flow.name} does not end: {subject.reason}: {subject.message}"
+        seen = list(of.injector.seen)
+        _remove(subject)
+        return seen
+
+
+def _prepared(of: Environment, simulation: Simulation, flow: Flow) -> Subject:
+    name = of.next_name()
+    of.injector.reset(target=f"shop/{name}")
+    subject = flow.prepare(simulation, name)
+    subject.flow = flow  # type: ignore[attr-defined]
+    return subject
+
+
+def _last_flow(subject: Subject) -> Flow:
+    found: Flow = subject.flow  # type: ignore[attr-defined]
+    return found
+
+
+def _remove(subject: Subject) -> None:
+    bucket = subject.bucket
+    subject.simulation.delete_claim(subject.key)
+    subject.simulation.run(2 * _HOUR, until=lambda: subject.is_gone)
+    administrator = subject.simulation.adapter.backend.administrator
+    if bucket and bucket != shared_bucket(subject.simulation) and administrator.bucket_exists(bucket):
+        administrator.purge_bucket(bucket)
+
+
+def cases(of: Environment) -> list[Case]:
+    """All of the store, in the order of the flows."""
+    found: list[Case] = []
+    for flow in flows(of.adapter):
+        seen = record(of, flow)
+        counts = Counter(each.name for each in seen)
+        for name, count in counts.items():
+            for ordinal in sorted({1, count}):
+                for answer in of.adapter.catalogue.to(name).values():
+                    found += [
+                        Case(flow=flow.name, request=name, ordinal=ordinal, answer=answer.name, times=times)
+                        for times in _times_of(answer, ordinal)
+                    ]
+        for delay in of.adapter.catalogue.delays:
+            if delay.write in counts and any(read in counts for read in delay.reads):
+                found += [Case(flow=flow.name, request=delay.name, ordinal=1, answer=lag, times="") for lag in LAGS]
+    return found
+
+
+def _times_of(answer: Answer, ordinal: int) -> tuple[str, ...]:
+    """What takes a time limit of a real clock for each try is tried once only."""
+    return ("once",) if ordinal > 1 or answer.kind.is_slow else tuple(TIMES)
+
+
+def sample(all_cases: Sequence[Case], limit: int) -> list[Case]:
+    """At most so many, in which each answer and each request of each flow occurs if there is room.
+
+    Rounds: each takes one trial of each request of each flow, with an answer that was chosen least often so far.
+    """
+    groups: dict[tuple[str, str], list[Case]] = {}
+    for case in all_cases:
+        groups.setdefault((case.flow, case.request), []).append(case)
+    chosen: list[Case] = []
+    answers: Counter[str] = Counter()
+    times: Counter[str] = Counter()
+    while len(chosen) < limit and any(groups.values()):
+        for left in groups.values():
+            if left and len(chosen) < limit:
+                case = min(left, key=lambda one: (answers[one.answer], times[one.times]))
+                left.remove(case)
+                chosen.append(case)
+                answers[case.answer] += 1
+                times[case.times] += 1
+    return chosen
+
+
+def run(of: Environment, case: Case) -> list[invariants.Broken]:
+    """Runs a trial; gives its violations.
+
+    Raises:
+        Injected: the flow has no such request.
+    """
+    (flow_class,) = [each for each in FLOWS if each.name == case.flow]
+    with of.simulation() as simulation:
+        before = of.adapter.others()
+        subject = _prepared(of, simulation, flow_class())
+        flow = _last_flow(subject)
+        seen = Evidence(
+            flow=flow,
+            subject=subject,
+            answer=_answer(of, case),
+            injected=TIMES.get(case.times, 0),
+            held=subject.credentials,
+        )
+        _arm(of, case, seen.answer)
+        flow.start(subject)
+        simulation.run(120.0, until=lambda: flow.is_done(subject))
+        if case.times == "always":
+            _check_neighbours(of, seen)
+        simulation.run(
+            max(_HOUR, flow.horizon) if case.times == "always" else 600.0, until=lambda: flow.is_done(subject)
+        )
+        invariants.check_while_answered(seen)
+        if case.times == "always" and not flow.begins_bound and not flow.is_done(subject):
+            _give_up(seen)
+        else:
+            of.injector.disarm()
+            simulation.run(flow.horizon + _HOUR, until=lambda: flow.is_done(subject))
+            flow.resume(subject)
+            simulation.run(_RESUMED, until=lambda: flow.is_done(subject) and simulation.is_idle(subject.key))
+            invariants.check_afterwards(seen)
+        _check_end(seen)
+        invariants.check_leaks(seen)
+        if not subject.is_gone:
+            _clean_up(subject)
+        invariants.check_others(seen, before, of.adapter.others())
+        return seen.broken
+
+
+def _answer(of: Environment, case: Case) -> Answer | None:
+    return of.adapter.catalogue.to(case.request).get(case.answer)
+
+
+def _arm(of: Environment, case: Case, answer: Answer | None) -> None:
+    if case.times:
+        assert answer is not None, f"there is no answer {case.answer}"
+        of.injector.arm(Injection(request=case.request, first=case.ordinal, times=TIMES[case.times], answer=answer))
+        return
+    (delay,) = [each for each in of.adapter.catalogue.delays if each.name == case.request]
+    of.injector.arm(lag=LAGS[case.answer](delay))
+
+
+def _check_neighbours(of: Environment, seen: Evidence) -> None:
+    """Two others come and go while the claim under test is answered otherwise."""
+    simulation = seen.subject.simulation
+    simulation.create_class("same-store")
+    simulation.create_class("other-store", direct=True)
+    for storage_class in ("same-store", "other-store"):
+        name = of.next_name()
+        key = simulation.create_claim(name, namespace="office", storage_class=storage_class, generateBucketName="mail")
+        other = Subject(simulation, key)
+        bound = simulation.run(NEIGHBOUR_SECONDS, until=lambda other=other: other.is_bound)  # type: ignore[misc]
+        invariants.check_neighbour(seen, f"a claim of the {storage_class} binding", NEIGHBOUR_SECONDS, in_time=bound)
+        simulation.delete_claim(key)
+        gone = simulation.run(NEIGHBOUR_SECONDS, until=lambda other=other: other.is_gone)  # type: ignore[misc]
+        invariants.check_neighbour(
+            seen, f"the deletion of a claim of the {storage_class}", NEIGHBOUR_SECONDS, in_time=gone
+        )
+        if not gone:
+            _remove(other)
+
+
+def _give_up(seen: Evidence) -> None:
+    """Its author deletes a claim that was never bound, while it is still answered so."""
+    subject = seen.subject
+    subject.simulation.delete_claim(subject.key)
+    subject.simulation.run(_HOUR, until=lambda: subject.is_gone)
+    if not subject.is_gone and subject.simulation.claim(subject.key) is not None:
+        seen.check(Invariant.ENDS, subject.message, "a deletion that is blocked says nothing")
+    invariants.check_while_answered(seen)
+    subject.simulation.injector.disarm()
+    subject.simulation.run(2 * _HOUR, until=lambda: subject.is_gone)
+
+
+def _check_end(seen: Evidence) -> None:
+    """The claim is deleted, and nothing of it is left."""
+    subject = seen.subject
+    held, bucket = subject.credentials or seen.held, subject.bucket or _known_bucket(seen)
+    retained = seen.flow.ends is Ends.RETAINED or bucket == shared_bucket(subject.simulation)
+    if not subject.is_gone:
+        subject.simulation.delete_claim(subject.key)
+        subject.simulation.run(2 * _HOUR, until=lambda: subject.is_gone)
+    seen.check(Invariant.ENDS, subject.is_gone, f"can't be deleted: {subject.reason}: {subject.message}")
+    invariants.check_gone(seen, bucket, held, retained=retained)
+
+
+def _known_bucket(seen: Evidence) -> str:
+    return seen.held.endpoint.bucket_name if seen.held is not None else ""
+
+
+def _clean_up(subject: Subject) -> None:
+    record = subject.record
+    if record is None:
+        return
+    administrator = subject.simulation.adapter.backend.administrator
+    administrator.remove_identity(record)
+    if record.bucket_name and record.bucket_name != shared_bucket(subject.simulation):
+        administrator.purge_bucket(record.bucket_name)

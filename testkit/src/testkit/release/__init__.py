@@ -1,0 +1,1 @@
+"""What the tests of `tools/release` and `tools/wheels.py` run on."""

@@ -1,0 +1,186 @@
+"""The answer sweep: its catalogues, the whole of it on the store in memory, and a sample on the real MinIO.
+
+The whole on a store is `nox -s chaos -- answers --store STORE`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from libbucket import errors
+from libbucket.testing.memory_store import Identity
+from testkit.answers import trials
+from testkit.answers.catalogue import GENERIC, load
+from testkit.answers.invariants import Invariant
+from testkit.answers.memory import AnsweredProvisioner, MemoryAdapter
+from testkit.answers.registry import ADAPTERS
+from testkit.answers.trials import Case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libbucket import BucketOptions, ObjectBucket
+    from testkit.answers.invariants import Broken
+    from testkit.answers.trials import Environment
+    from testkit.resilience.proxy import Instead
+
+SAMPLE = 80
+"""Trials on each store with a server."""
+
+
+@pytest.fixture(scope="module", params=sorted(ADAPTERS))
+def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    with ADAPTERS[request.param]() as adapter, trials.environment(adapter) as made:
+        yield made
+
+
+def test_no_answer_breaks_an_invariant(environment: Environment) -> None:
+    store = environment.adapter.name
+    found = trials.cases(environment)
+    chosen = found if not environment.adapter.upstream else trials.sample(found, SAMPLE)
+
+    broken = {case.seed(store): list(map(str, trials.run(environment, case))) for case in chosen}
+
+    assert chosen
+    assert {seed: what for seed, what in broken.items() if what} == {}
+
+
+@pytest.mark.parametrize("store", sorted(ADAPTERS))
+def test_every_answer_names_its_source(store: str) -> None:
+    catalogue = load(store)
+
+    assert len(catalogue.answers) > len(GENERIC)
+    assert [one.name for one in catalogue.answers if not one.source] == []
+
+
+def test_a_sample_has_every_request_of_every_flow_if_there_is_room() -> None:
+    with ADAPTERS["memory"]() as adapter, trials.environment(adapter) as made:
+        found = trials.cases(made)
+
+    chosen = trials.sample(found, len(found))
+
+    assert {(one.flow, one.request) for one in chosen} == {(one.flow, one.request) for one in found}
+    assert {one.answer for one in chosen} == {one.answer for one in found}
+
+
+class RepeatsBodies(AnsweredProvisioner):
+    """Shows what the store wrote to people."""
+
+    def error(self, answer: Instead) -> errors.ProvisionerError:
+        return errors.StoreRefused(answer.body.decode(), request_id="1")
+
+
+class FailsForGood(AnsweredProvisioner):
+    """Takes a refusal that can pass for one that can't."""
+
+    def error(self, answer: Instead) -> errors.ProvisionerError:
+        return errors.InvalidClaim(f"refused: {answer.headers['code']}", request_id="1")
+
+
+class HidesRequestIds(AnsweredProvisioner):
+    """Drops what an operator of the store would search for."""
+
+    def error(self, answer: Instead) -> errors.ProvisionerError:
+        return type(super().error(answer))("refused")
+
+
+class SpreadsOutages(AnsweredProvisioner):
+    """After one refusal of one claim, no claim gets an answer."""
+
+    is_down = False
+
+    def error(self, answer: Instead) -> errors.ProvisionerError:
+        type(self).is_down = True
+        return super().error(answer)
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        if self.is_down:
+            raise errors.StoreUnavailable("it refused somebody else")
+        return super().provision(options)
+
+
+class ReplacesKeys(AnsweredProvisioner):
+    """Issues new keys at each call."""
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        return super().provision(replace(options, credentials=None))
+
+
+class HoardsKeys(AnsweredProvisioner):
+    """Leaves a key behind at each call."""
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        self.store.identities.setdefault(options.user_id, Identity())
+        found = super().provision(options)
+        for _ in range(3):
+            self.store.issue_keys(options.user_id)
+        return found
+
+
+class KeepsCredentials(AnsweredProvisioner):
+    """Calls credentials revoked that work."""
+
+    def revoke(self, ob: ObjectBucket) -> None:
+        assert ob.user_id  # and nothing else
+
+
+class LeavesBuckets(AnsweredProvisioner):
+    """Calls a bucket deleted that is there."""
+
+    def delete(self, ob: ObjectBucket) -> None:
+        self.revoke(ob)
+
+
+class NeverGetsOn(AnsweredProvisioner):
+    """Has the core call again at once, for ever."""
+
+    def delete(self, ob: ObjectBucket) -> None:
+        self._asked("delete", lambda: ob)
+        raise errors.PurgeUnfinished(0)
+
+
+class TouchesOthers(AnsweredProvisioner):
+    """Writes into a bucket that is no claim's."""
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        self.store.administrator().put("shared-of-the-sweep", "mine", b"mine")
+        return super().provision(options)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seed", "invariant"),
+    [
+        (RepeatsBodies, "provision/provision@1/400-StoreRefused/always", Invariant.MESSAGES),
+        (HidesRequestIds, "provision/provision@1/403-AccessDenied/always", Invariant.MESSAGES),
+        (FailsForGood, "provision/provision@1/403-AccessDenied/always", Invariant.TERMINAL),
+        (SpreadsOutages, "provision/provision@1/403-AccessDenied/always", Invariant.NEIGHBOURS),
+        (ReplacesKeys, "full-check/provision@1/503-StoreUnavailable/once", Invariant.CREDENTIALS),
+        (HoardsKeys, "full-check/provision@1/503-StoreUnavailable/once", Invariant.KEYS),
+        (KeepsCredentials, "revoke/revoke@1/503-StoreUnavailable/once", Invariant.REVOKED),
+        (LeavesBuckets, "delete/delete@1/503-StoreUnavailable/once", Invariant.ENDS),
+        (NeverGetsOn, "delete/delete@1/503-StoreUnavailable/once", Invariant.BOUNDED),
+        (TouchesOthers, "provision/provision@1/503-StoreUnavailable/once", Invariant.OTHERS),
+    ],
+)
+def test_the_sweep_finds_a_provisioner_with_a_fault(
+    fault: type[AnsweredProvisioner], seed: str, invariant: Invariant
+) -> None:
+    assert invariant in {one.invariant for one in _run(fault, seed)}
+    assert _run(AnsweredProvisioner, seed) == []
+
+
+def _run(provisioner: type[AnsweredProvisioner], seed: str) -> list[Broken]:
+    adapter = MemoryAdapter(provisioner)
+    adapter.backend.administrator.make_bucket("shared-of-the-sweep")
+    with trials.environment(adapter) as made:
+        return trials.run(made, Case.parse(f"answers/memory/{seed}"))
+
+
+def test_a_seed_names_its_trial() -> None:
+    case = Case(flow="provision", request="AddUser", ordinal=2, answer="403-AccessDenied", times="once")
+
+    assert case.seed("minio") == "answers/minio/provision/AddUser@2/403-AccessDenied/once"
+    assert Case.parse(case.seed("minio")) == case
