@@ -156,7 +156,8 @@ class Connector:
                 account = self._account(maker, credentials, admin) if is_greenfield else ""
                 maker = replace(
                     maker,
-                    pacer=self._pacers.of((parameters.iam_endpoint, partition, admin_id(admin))),
+                    # Only AWS is known to throttle what a few workers send.
+                    pacer=self._pacers.of((partition, admin_id(admin))) if parameters.is_aws else None,
                     bucket_owner=account if is_greenfield else "",
                 )
                 s3 = stack.enter_context(closing(maker.s3(credentials)))

@@ -21,6 +21,8 @@ _START: Final = 10.0
 _MOST: Final = 20.0
 _LEAST: Final = 0.5
 _STEP: Final = 0.05
+_BURST: Final = 10
+"""Requests that are not spaced after a time without any."""
 _SAME_BURST: Final = 1.0
 _MOST_PACERS: Final = 1000
 
@@ -48,10 +50,10 @@ class Pacer:
         """Seconds until the next request may be sent; its turn is taken unless that is beyond `LONGEST_WAIT`."""
         with self._lock:
             now = self._clock()
-            at = max(now, self._next)
-            if at - now <= LONGEST_WAIT:
-                self._next = at + 1 / self._rate
-            return at - now
+            wait = max(0.0, self._next - _BURST / self._rate - now)
+            if wait <= LONGEST_WAIT:
+                self._next = max(self._next, now) + 1 / self._rate
+            return wait
 
     def succeeded(self) -> None:
         """A request was not throttled: the pace increases a little."""
@@ -66,7 +68,7 @@ class Pacer:
                 return
             self._slowed = now
             self._rate = max(_LEAST, self._rate / 2)
-            self._next = max(self._next, now + 1 / self._rate)
+            self._next = max(self._next, now + (_BURST + 1) / self._rate)  # the burst is spent
 
 
 class Pacers:

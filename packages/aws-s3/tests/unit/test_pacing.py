@@ -19,7 +19,7 @@ def test_requests_are_spaced_and_no_worker_waits_longer_than_the_limit() -> None
     clock = Clock()
     pacer = Pacer(clock)
     waits = [pacer.reserve() for _ in range(40)]
-    assert waits[:3] == pytest.approx([0.0, 0.1, 0.2])
+    assert waits[:13] == pytest.approx([0.0] * 11 + [0.1, 0.2])
     assert waits[-1] > LONGEST_WAIT
     assert waits[-1] == waits[-2], "who waits for too long has taken no turn"
     clock.now += waits[-1]
@@ -47,8 +47,8 @@ def test_throttling_halves_the_pace_once_for_all_requests_on_their_way() -> None
 
 def test_one_administrator_has_one_pace() -> None:
     pacers = Pacers()
-    assert pacers.of(("", "aws", "AKIA")) is pacers.of(("", "aws", "AKIA"))
-    assert pacers.of(("", "aws", "AKIB")) is not pacers.of(("", "aws", "AKIA"))
+    assert pacers.of(("aws", "AKIA")) is pacers.of(("aws", "AKIA"))
+    assert pacers.of(("aws", "AKIB")) is not pacers.of(("aws", "AKIA"))
 
 
 def test_a_throttled_account_is_asked_more_slowly_and_claims_are_requeued(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_a_throttled_account_is_asked_more_slowly_and_claims_are_requeued(monkey
                 clients.iam.get_user(UserName="nobody")
             codes.append(refused.value.response["Error"]["Code"])
             clock.now += 0.5
-        assert codes == ["Throttling", "Throttling", "NoSuchEntity", "Throttling"]
+        assert codes == ["Throttling", "Throttling", "NoSuchEntity", "Throttling"], "IAM's own bucket was empty"
         assert pacer.rate < 4
         while pacer.reserve() <= LONGEST_WAIT:
             pass
