@@ -53,9 +53,9 @@ class Legacy:
 def may_take_over(world: World, backend: AwsBackend) -> Iterator[None]:
     """The provisioner may do what the README says that taking over needs besides."""
     document = json.loads(README_POLICY)
-    (users,) = [each for each in document["Statement"] if each["Sid"] == "Users"]
+    actions = [a for each in document["Statement"] if each["Sid"] in {"Users", "BoundedUsers"} for a in each["Action"]]
     document["Statement"] += [
-        {"Effect": "Allow", "Action": users["Action"], "Resource": "arn:aws:iam::*:user/*"},
+        {"Effect": "Allow", "Action": actions, "Resource": "arn:aws:iam::*:user/*"},
         {"Effect": "Allow", "Action": "iam:DeletePolicy", "Resource": "arn:aws:iam::*:policy/*"},
     ]
     secret = backend.administrator.make_user("taker-over", json.dumps(document))
