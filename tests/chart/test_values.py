@@ -422,6 +422,23 @@ def test_a_class_whose_store_is_let_out_is_rendered_with_a_network_policy(endpoi
     assert one(made, "NetworkPolicy")
 
 
+@pytest.mark.parametrize(("backend", "is_let_out"), [("aws-s3", True), ("minio", False)])
+def test_the_agent_of_eks_pod_identity_is_let_out_for_aws_only(backend: str, is_let_out: bool) -> None:
+    # https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html
+    made = render(a_release(backend, networkPolicy={"enabled": True}))
+
+    rules = one(made, "NetworkPolicy")["spec"]["egress"]
+    open_to = {
+        (port["port"], block["ipBlock"]["cidr"])
+        for rule in rules
+        for block in rule.get("to", [])
+        if "ipBlock" in block
+        for port in rule["ports"]
+    }
+    agent = {(80, "169.254.170.23/32"), (80, "fd00:ec2::23/128"), (80, "169.254.169.254/32")}
+    assert agent <= open_to if is_let_out else not agent & open_to
+
+
 def test_flags_that_limit_the_use_of_secrets_are_passed_on() -> None:
     values = a_release(adminSecretNamespaces=["vault", "minio"], watchSecrets=False)
     flags, defaults = (

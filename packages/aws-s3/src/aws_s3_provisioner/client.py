@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
-from contextlib import ExitStack, closing, contextmanager
+import time
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
@@ -19,9 +21,19 @@ from botocore.exceptions import NoCredentialsError, UnknownRegionError
 from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
-from aws_s3_provisioner.errors import Call, Elsewhere, request_id_in, request_id_of, translated
+from aws_s3_provisioner.errors import THROTTLING, Call, Elsewhere, request_id_in, request_id_of, translated
+from aws_s3_provisioner.pacing import LONGEST_WAIT, Pacers
 from aws_s3_provisioner.parameters import is_region
-from libbucket import Address, RetrySlowly, StoreUnavailable, Throttled, fence_requests, parse_retry_after
+from libbucket import (
+    Address,
+    NotReady,
+    ProvisionerError,
+    RetrySlowly,
+    StoreUnavailable,
+    Throttled,
+    fence_requests,
+    parse_retry_after,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,14 +41,19 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sts import STSClient
 
+    from aws_s3_provisioner.pacing import Pacer
     from aws_s3_provisioner.parameters import Admin, Parameters
     from libbucket import AccessKeys
 
 _TO_BE_ONESELF: Final = "sts:AssumeRoleWithWebIdentity, by the trust policy of the pod's role,"
+_ASK_AGAIN: Final = 300.0
 _WEB_PAGE: Final = (b"<html", b"<!doctype html")
 _ELSEWHERE: Final = frozenset({301, 302, 307})
 _ELSEWHERE_CODES: Final = frozenset({"AuthorizationHeaderMalformed", "PermanentRedirect"})
+# Elsewhere the SDK would make a host up: https://docs.aws.amazon.com/general/latest/gr/iam-service.html
+_WITH_IAM_FIPS: Final = frozenset({"aws", "aws-us-gov"})
 _FOR_NOW: Final = frozenset({302, 307})
 """Redirects of S3 that end: of a name that is being removed in one region and made in another."""
 
@@ -60,6 +77,8 @@ class Clients:
         source: where the administrator's credentials come from, for messages.
         partition: `aws`, `aws-cn`, ...: the second part of an ARN.
         public: what applications are told.
+        account: number of the administrator's account; "" where it is not known.
+        s3_service: name of S3 in policies, such as `s3.eu-west-1.amazonaws.com`.
     """
 
     s3: S3Client
@@ -68,6 +87,8 @@ class Clients:
     source: str
     partition: str
     public: Address
+    account: str
+    s3_service: str
     _maker: _Maker
     _stack: ExitStack
     _credentials: _Keys
@@ -109,15 +130,18 @@ class Connector:
         self._loader = create_loader()
         self._session = _SharedSession(self._loader)
         self._ambient: dict[tuple[str, str], Credentials] = {}
+        self._accounts: dict[tuple[str, str], tuple[str, float]] = {}
+        self._pacers = Pacers()
         self._lock = threading.Lock()
 
     @contextmanager
-    def connect(self, parameters: Parameters, admin: Admin | None) -> Iterator[Clients]:
+    def connect(self, parameters: Parameters, admin: Admin | None, *, is_greenfield: bool = False) -> Iterator[Clients]:
         """Clients for one verb; their connections are closed at the end, whatever happens.
 
         Args:
             parameters: where to connect to.
             admin: who connects; None for the pod's own identity.
+            is_greenfield: buckets of other accounts are refused.
 
         Raises:
             RetrySlowly: the region is unknown, or there are no credentials.
@@ -129,27 +153,53 @@ class Connector:
                 credentials = _from_secret(admin) if admin else self._from_pod(parameters)
                 maker = _Maker(self._session, parameters, self._limits, self._fence)
                 partition = _partition(self._session, parameters)
-                public = self._public(parameters, partition)
+                account = self._account(maker, credentials, admin) if is_greenfield else ""
+                maker = replace(
+                    maker,
+                    # Only AWS is known to throttle what a few workers send.
+                    pacer=self._pacers.of((partition, admin_id(admin))) if parameters.is_aws else None,
+                    bucket_owner=account if is_greenfield else "",
+                )
                 s3 = stack.enter_context(closing(maker.s3(credentials)))
                 iam = stack.enter_context(closing(maker.iam(credentials)))
+            public = Address.from_url(parameters.s3_endpoint or s3.meta.endpoint_url)
             yield Clients(
                 s3=s3,
                 iam=iam,
-                where=public.url if parameters.s3_endpoint else f"AWS in {parameters.region}",
+                where=_where(parameters, public),
                 source=source,
                 partition=partition,
                 public=public,
+                account=account,
+                s3_service=f"s3.{parameters.region}.{self._suffix(partition)}",
                 _maker=maker,
                 _stack=stack,
                 _credentials=credentials,
             )
 
-    def _public(self, parameters: Parameters, partition: str) -> Address:
-        if parameters.s3_endpoint:
-            return Address.from_url(parameters.s3_endpoint)
+    def _suffix(self, partition: str) -> str:
         known = self._loader.load_data("partitions")["partitions"]
-        suffix = next(each["outputs"]["dnsSuffix"] for each in known if each["id"] == partition)
-        return Address(scheme="https", host=f"s3.{parameters.region}.{suffix}", port=443)
+        return str(next(each["outputs"]["dnsSuffix"] for each in known if each["id"] == partition))
+
+    def _account(self, maker: _Maker, credentials: _Keys, admin: Admin | None) -> str:
+        """The number of the administrator's account, which STS tells without any permission.
+
+        It only adds a condition to requests. So where STS can't be reached, as in a private network, it is "", and is
+        asked for again some minutes later.
+        """
+        if not maker.parameters.reaches_sts:
+            return ""
+        which = admin_id(admin), maker.parameters.region
+        with self._lock:
+            found, asked = self._accounts.get(which, ("", -_ASK_AGAIN))
+        if found or time.monotonic() - asked < _ASK_AGAIN:
+            return found
+        call = Call(where="STS", permission="sts:GetCallerIdentity")
+        with suppress(ProvisionerError), translated(call), closing(maker.sts(credentials)) as sts:
+            found = sts.get_caller_identity()["Account"]
+        with self._lock:
+            self._accounts[which] = found, time.monotonic()
+        return found
 
     def _from_pod(self, parameters: Parameters) -> _Keys:
         """The pod's own identity through the SDK's chain: IRSA, EKS Pod Identity, or what else is there.
@@ -189,19 +239,47 @@ class _Maker:
     parameters: Parameters
     limits: Limits
     fence: Callable[[], None]
+    pacer: Pacer | None = None
+    bucket_owner: str = ""
 
     def s3(self, credentials: _Keys) -> S3Client:
         style = "path" if self.parameters.path_style else "auto"
         options: Any = {"addressing_style": style, "us_east_1_regional_endpoint": "regional"}
-        client: S3Client = self._client("s3", credentials, self.parameters.s3_endpoint, Config(s3=options))
+        endpoints: Any = {
+            "use_fips_endpoint": self.parameters.fips,
+            "use_dualstack_endpoint": self.parameters.dualstack,
+        }
+        more = Config(s3=options, **endpoints)
+        client: S3Client = self._client("s3", credentials, self.parameters.s3_endpoint, more)
         client.meta.events.register_first("needs-retry.s3", _refuse_foreign_answer)
         if not self.parameters.stamps_on_creation:
             client.meta.events.register_first("before-sign.s3", _sum_as_of_old)
+        if self.bucket_owner:
+            client.meta.events.register("before-parameter-build.s3", partial(_expect_owner, self.bucket_owner))
         return client
 
     def iam(self, credentials: _Keys) -> IAMClient:
-        client: IAMClient = self._client("iam", credentials, self.parameters.iam_endpoint, Config())
+        client: IAMClient = self._client(
+            "iam", credentials, self.parameters.iam_endpoint, self._fips(at=_WITH_IAM_FIPS)
+        )
+        if self.pacer is not None:
+            client.meta.events.register("before-call.iam", partial(_wait_for_turn, self.pacer))
+            client.meta.events.register("after-call.iam", partial(_note_pace, self.pacer))
         return client
+
+    def sts(self, credentials: _Keys) -> STSClient:
+        """For a question that changes nothing, and so asks no fence: a verb that ends with it has sent nothing."""
+        asking = replace(self, fence=lambda: None)
+        client: STSClient = asking._client(  # noqa: SLF001 - of the same class
+            "sts", credentials, self.parameters.sts_endpoint, self._fips()
+        )
+        return client
+
+    def _fips(self, *, at: frozenset[str] | None = None) -> Config:
+        """The class's choice, in these partitions; None for all."""
+        is_used = self.parameters.fips and (at is None or _partition(self.session, self.parameters) in at)
+        options: Any = {"use_fips_endpoint": is_used}
+        return Config(**options)
 
     def _client(self, service: Any, credentials: _Keys, url: str, more: Config) -> Any:
         client = self.session.create_client(
@@ -307,6 +385,43 @@ def _config(limits: Limits) -> Config:
     return Config(**options)
 
 
+def admin_id(admin: Admin | None) -> str:
+    """What tells the administrator's credentials from others; no secret."""
+    return admin.access_key if admin else ""
+
+
+def _where(parameters: Parameters, public: Address) -> str:
+    return public.url if parameters.s3_endpoint else f"AWS in {parameters.region}"
+
+
+def _expect_owner(account: str, params: dict[str, Any], model: Any, **_: object) -> None:
+    """Has S3 refuse a bucket of another account in every request that can say so.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html.
+    """
+    if model.input_shape is not None and "ExpectedBucketOwner" in model.input_shape.members:
+        params.setdefault("ExpectedBucketOwner", account)
+
+
+def _wait_for_turn(pacer: Pacer, **_: object) -> None:
+    """Spaces the requests of all workers; the wait is shorter than the request.
+
+    Raises:
+        Throttled: it would be longer, because IAM has throttled the account.
+    """
+    wait = pacer.reserve()
+    if wait > LONGEST_WAIT:
+        raise Throttled("IAM throttles this AWS account: its requests are spaced", delay=wait)
+    time.sleep(wait)
+
+
+def _note_pace(pacer: Pacer, parsed: Any, **_: object) -> None:
+    if parsed.get("Error", {}).get("Code") in THROTTLING:
+        pacer.throttled()
+    else:
+        pacer.succeeded()
+
+
 def _from_secret(admin: Admin) -> _Keys:
     return _Keys(admin.access_key, admin.secret_key.reveal(), admin.token.reveal())
 
@@ -372,7 +487,10 @@ def _refuse_foreign_answer(response: Any, **_: object) -> None:
         region = parsed.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "another region"
         message = f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})"
         if http.status_code in _FOR_NOW:
-            raise RetrySlowly(message, request_id=request_id_of(parsed))
+            raise NotReady(
+                f"S3 is still moving the name of the bucket from one region to another ({code})",
+                request_id=request_id_of(parsed),
+            )
         raise Elsewhere(message, region=region, request_id=request_id_of(parsed))
     # The SDK has turned the status of a page into 500 by now; the connection knows what it was.
     if http.raw.status < 500 and _is_page(http.content):

@@ -1,12 +1,13 @@
 """The claim's access key: a held one is kept unless IAM says that it is gone or off, and a new one is waited for.
 
-Used by `provisioner`. A test of a key asks S3, which may refuse it for reasons that no other key would help against: it
-has not heard of the key yet, or a policy denies the user. Only IAM knows whether a key exists. Another key is never
-removed before the new one works.
+Used by `access`. Waiting is done by the core: a key that does not work yet ends the call with `NotReady`. A test of a
+key asks S3, which may refuse it for reasons that no other key would help against: it has not heard of the key yet, or
+a policy denies the user. Only IAM knows whether a key exists. Another key is never removed before the new one works.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aws_s3_provisioner.policy import may_list
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_s3_provisioner.parameters import Parameters
+    from aws_s3_provisioner.pending import Made
     from aws_s3_provisioner.request import Request
     from libbucket import AccessKeys
 
@@ -32,28 +34,62 @@ _DOUBTS: Final[Mapping[Trial, str]] = {
 }
 
 
-def ensure_keys(request: Request, held: AccessKeys | None, *, is_unchanged: bool, is_policy_new: bool) -> AccessKeys:
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What the claim's Secret holds, and what is known of it.
+
+    Attributes:
+        keys: in it; None for none.
+        is_unchanged: whether that is what an earlier call gave; see `BucketOptions.credentials_unchanged`.
+        is_policy_new: whether the user's policy was written by this call, and S3 may not know it yet.
+    """
+
+    keys: AccessKeys | None
+    is_unchanged: bool
+    is_policy_new: bool
+
+
+def ensure_keys(request: Request, held: Held, made: Made) -> AccessKeys:
     """Keys that work: those that the claim holds, those that were made before and did not work yet, or new ones.
 
     Args:
         request: of the verb.
         held: what the claim's Secret holds.
-        is_unchanged: whether that is what an earlier call gave; see `BucketOptions.credentials_unchanged`.
-        is_policy_new: whether the user's policy was written by this call, and S3 may not know it yet.
+        made: what is remembered with a new key.
 
     Raises:
         NotReady: S3 does not accept them yet, or any more; nothing was replaced.
     """
-    if held is None:
-        return _new_keys(request, spared="")
+    if held.keys is None:
+        return _new_keys(request, made, spared="")
     known = request.identity.keys()
-    if not _is_kept(request, held, known, is_unchanged=is_unchanged, is_policy_new=is_policy_new):
+    if not _is_kept(request, held, held.keys, known):
         # A key that IAM has switched off may go first. One that may work goes when another works.
-        is_active = known.get(held.access_key_id) == _ACTIVE
-        return _new_keys(request, spared=held.access_key_id if is_active else "")
-    request.identity.delete_keys(known.keys() - {held.access_key_id})
+        is_active = known.get(held.keys.access_key_id) == _ACTIVE
+        return _new_keys(request, made, spared=held.keys.access_key_id if is_active else "")
+    request.identity.delete_keys(known.keys() - {held.keys.access_key_id})
     request.pending.forget(request.user_key)
-    return held
+    return held.keys
+
+
+def tried_keys(request: Request, keys: AccessKeys, *, is_only_key: bool) -> AccessKeys:
+    """New keys, once they work; all others of the user are removed then.
+
+    Raises:
+        NotReady: they do not work yet.
+    """
+    seen = _attempt_new(request, keys)
+    if seen.trial not in accepted_trials(request.parameters):
+        raise NotReady(
+            f"the new access key of user {request.identity.name} does not work yet, and is tried again; if this stays "
+            "so, a policy other than the user's own may keep it out",
+            delay=_next_try(request),
+            request_id=seen.request_id,
+        )
+    if not is_only_key:
+        request.identity.delete_keys(request.identity.keys().keys() - {keys.access_key_id})
+    request.pending.forget(request.user_key)
+    return keys
 
 
 def accepted_trials(parameters: Parameters) -> frozenset[Trial]:
@@ -61,13 +97,11 @@ def accepted_trials(parameters: Parameters) -> frozenset[Trial]:
     return frozenset({Trial.WORKS} if may_list(parameters.iam_policy) else {Trial.WORKS, Trial.DENIED})
 
 
-def _is_kept(
-    request: Request, held: AccessKeys, known: Mapping[str, str], *, is_unchanged: bool, is_policy_new: bool
-) -> bool:
-    is_active, is_known = known.get(held.access_key_id) == _ACTIVE, held.access_key_id in known
-    if not is_active and (is_known or not is_unchanged):
+def _is_kept(request: Request, held: Held, keys: AccessKeys, known: Mapping[str, str]) -> bool:
+    is_active, is_known = known.get(keys.access_key_id) == _ACTIVE, keys.access_key_id in known
+    if not is_active and (is_known or not held.is_unchanged):
         return False
-    seen = _wait(request, held, request.patience.credentials if is_policy_new else 0.0)
+    seen = request.storage.attempt(keys, request.bucket)
     works = seen.trial in accepted_trials(request.parameters)
     if works and not is_active:
         raise NotReady(
@@ -75,25 +109,28 @@ def _is_kept(
             "they agree",
             delay=5,
         )
-    if is_active and is_unchanged and not works:
+    if is_active and not works and held.is_policy_new:
+        raise NotReady(
+            f"the policy of user {request.identity.name} was written just now, and S3 does not know it yet",
+            delay=request.patience.settle,
+            request_id=seen.request_id,
+        )
+    if is_active and held.is_unchanged and not works:
         text = _DOUBTS[seen.trial].format(user=request.identity.name, bucket=request.bucket)
         raise NotReady(f"{text}: the key is kept, and tried again", request_id=seen.request_id)
     return works
 
 
-def _new_keys(request: Request, *, spared: str) -> AccessKeys:
-    keys = _pending(request) or _make(request, spared)
-    seen = _wait(request, keys, request.patience.credentials)
-    if seen.trial not in accepted_trials(request.parameters):
-        raise NotReady(
-            f"the new access key of user {request.identity.name} does not work yet, and is tried again; if this stays "
-            "so, a policy other than the user's own may keep it out",
-            delay=5,
-            request_id=seen.request_id,
-        )
-    request.identity.delete_keys(request.identity.keys().keys() - {keys.access_key_id})
-    request.pending.forget(request.user_key)
-    return keys
+def _new_keys(request: Request, made: Made, *, spared: str) -> AccessKeys:
+    keys = _pending(request)
+    if keys is None:
+        keys = _make(request, made, spared)
+        if request.parameters.is_aws and request.patience.settle:
+            raise NotReady(
+                f"IAM is making the new access key of user {request.identity.name} known to S3",
+                delay=request.patience.settle,
+            )
+    return tried_keys(request, keys, is_only_key=made.is_only_key)
 
 
 def _pending(request: Request) -> AccessKeys | None:
@@ -105,24 +142,29 @@ def _pending(request: Request) -> AccessKeys | None:
     return None
 
 
-def _make(request: Request, spared: str) -> AccessKeys:
+def _make(request: Request, made: Made, spared: str) -> AccessKeys:
     if not request.pending.may_make(request.user_key):
         raise NotReady(
             f"two access keys were made for user {request.identity.name} within an hour, and both were removed or "
             "switched off before they worked: another one is made later"
         )
-    made = request.identity.create_keys(spared=spared)
-    request.pending.keep(request.user_key, made)
-    return made
+    keys = request.identity.create_keys(spared=spared)
+    request.pending.keep(request.user_key, keys, made)
+    return keys
 
 
-def _wait(request: Request, keys: AccessKeys, seconds: float) -> Attempt:
-    """The last of several attempts, which ended with success or after `seconds`."""
-    seen: list[Attempt] = []
+def _attempt_new(request: Request, keys: AccessKeys) -> Attempt:
+    """The first try that failed, or the last of as many as it takes to believe that all of S3 knows the key."""
+    confirmations = request.patience.confirmations if request.parameters.is_aws else 0
+    seen = request.storage.attempt(keys, request.bucket)
+    for _ in range(confirmations):
+        if seen.trial not in accepted_trials(request.parameters):
+            break
+        seen = request.storage.attempt(keys, request.bucket)
+    return seen
 
-    def works() -> bool:
-        seen.append(request.storage.attempt(keys, request.bucket))
-        return seen[-1].trial in accepted_trials(request.parameters)
 
-    request.patience.until(works, seconds)
-    return seen[-1]
+def _next_try(request: Request) -> float:
+    """Seconds: longer for a key that has been waited for longer."""
+    settle = request.patience.settle
+    return min(max(settle / 2, request.pending.age(request.user_key) / 2, 1.0), request.patience.longest_settle)

@@ -1,8 +1,8 @@
 """Everything that AWS, its SDK and the network raise, translated into the core's errors: once, here.
 
 `storage`, `settings` and `identity` wrap every call in `translated`; nothing passes through it untranslated. Decides by
-codes, types and status, never by message text; and no message of ours repeats one of AWS's or the SDK's, which could
-hold a credential.
+codes, types and status; a text only adds what kind of policy denied. No message of ours repeats one of AWS's or the
+SDK's, which could hold a credential.
 """
 
 from __future__ import annotations
@@ -53,7 +53,27 @@ BAD_KEY: Final = frozenset(
 DENIED: Final = frozenset({"403", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess"})
 """Codes that say: this caller is not permitted to do this."""
 
+THROTTLING: Final = frozenset(
+    {
+        "429",
+        "503",
+        "BandwidthLimitExceeded",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+    }
+)
+"""Codes that ask for fewer requests."""
+
 _LONGEST_CODE: Final = 100
+_LONGEST_MESSAGE: Final = 2000
 
 _Answer = tuple[type[ProvisionerError], str]
 
@@ -79,8 +99,30 @@ class _RefusedForNow(RetrySoon):
 
 
 _DENIED_TEXT: Final = "the administrator's credentials lack the permission {permission} at {where} ({code})"
-_BAD_KEY_TEXT: Final = "{where} does not accept the administrator's credentials ({code}): fix {source}"
+_DENIED_BY_TEXT: Final = (
+    "{denier} denies {permission} at {where} ({code}), whatever the administrator's own policies allow: its owner has "
+    "to allow it"
+)
+# Parts of AWS's sentences about denials, as documented:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html,
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html.
+_DENIERS: Final[Mapping[str, str]] = {
+    "service control policy": "a service control policy of the organisation",
+    "resource control policy": "a resource control policy of the organisation",
+    "permissions boundary": "a permissions boundary of the administrator's identity",
+    "vpc endpoint policy": "the policy of a VPC endpoint",
+    "session policy": "a policy of the administrator's session",
+    "resource-based policy": "the policy of the bucket",
+}
+_BAD_KEY_TEXT: Final = (
+    "{where} does not accept the administrator's credentials ({code}): fix {source}, or enable the region for the "
+    "account"
+)
 _EXPIRED: Final = "the administrator's credentials have ended ({code}): renew {source}"
+_REGION_OR_SESSION: Final = (
+    "the administrator's session token is not valid in this region ({code}): renew {source}, or enable the region for "
+    "the account"
+)
 _CLOCK: Final = "{where} refuses the request's time: a clock is wrong, there or here ({code})"
 _ACCOUNT: Final = "the AWS account can't be used for this: its owner has to ask AWS why ({code})"
 _REGION: Final = "the bucket is in another region than parameter region says: nothing was changed ({code})"
@@ -121,9 +163,11 @@ _ANSWERS: Final[Mapping[str, _Answer]] = {
         (AccessDenied, _BAD_KEY_TEXT),
     ),
     **_all(
-        "ExpiredToken ExpiredTokenException ExpiredTradeInTokenException InvalidToken TokenRefreshRequired",
+        "ExpiredToken ExpiredTokenException ExpiredTradeInTokenException TokenRefreshRequired",
         (AccessDenied, _EXPIRED),
     ),
+    # Of a region that the account has not enabled, too: https://github.com/aws/aws-cli/issues/8413.
+    "InvalidToken": (AccessDenied, _REGION_OR_SESSION),
     **_all("RequestExpired RequestTimeTooSkewed", (AccessDenied, _CLOCK)),
     **_all("AccountProblem AllAccessDisabled InvalidPayer OptInRequired", (AccessDenied, _ACCOUNT)),
     **_all(
@@ -138,19 +182,13 @@ _ANSWERS: Final[Mapping[str, _Answer]] = {
         (AccessDenied, _WEB_IDENTITY),
     ),
     **_all(
-        "AuthorizationHeaderMalformed IncorrectEndpoint InvalidRegion PermanentRedirect Redirect TemporaryRedirect "
-        "301 302 307",
+        "AuthorizationHeaderMalformed IncorrectEndpoint InvalidRegion PermanentRedirect Redirect 301",
         (RetrySlowly, _REGION),
     ),
     **_all(
         "IllegalLocationConstraintException InvalidLocationConstraint RegionDisabledException", (RetrySlowly, _OPT_IN)
     ),
-    **_all(
-        "BandwidthLimitExceeded PriorRequestNotComplete RequestLimitExceeded RequestThrottled "
-        "RequestThrottledException SlowDown ThrottledException Throttling ThrottlingException TooManyRequests "
-        "TooManyRequestsException 429 503",
-        (Throttled, _BUSY),
-    ),
+    **dict.fromkeys(THROTTLING, (Throttled, _BUSY)),
     **_all(
         "IDPCommunicationError InternalError InternalFailure InternalServerError KMS.KMSInternalException "
         "OpenIdIdpCommunicationError RequestTimeout RequestTimeoutException ServiceFailure ServiceUnavailable "
@@ -158,8 +196,9 @@ _ANSWERS: Final[Mapping[str, _Answer]] = {
         (StoreUnavailable, _DOWN),
     ),
     **_all(
-        "ConcurrentModification ConcurrentModificationException ConditionalRequestConflict "
-        "EntityTemporarilyUnmodifiable IdempotencyParameterMismatch OperationAborted ReportInProgress",
+        "302 307 ConcurrentModification ConcurrentModificationException ConditionalRequestConflict "
+        "EntityTemporarilyUnmodifiable IdempotencyParameterMismatch OperationAborted ReportInProgress "
+        "TemporaryRedirect",
         (NotReady, _UNSETTLED),
     ),
     **_all(
@@ -332,7 +371,17 @@ def _from_code(error: ClientError, call: Call) -> ProvisionerError:
     answer = _as_answer(_ANSWERS.get(code) or _from_status(status), status)
     if status in {429, 503} and issubclass(answer[0], RetrySoon):
         answer = (Throttled, _BUSY)
-    return _answer(answer, call, code=code or f"HTTP {status}", delay=delay, request_id=request_id_of(error.response))
+    told = {"code": code or f"HTTP {status}"}
+    denier = _denier_in(error) if answer[1] is _DENIED_TEXT else ""
+    if denier:
+        answer, told = (answer[0], _DENIED_BY_TEXT), {**told, "denier": denier}
+    return _answer(answer, call, delay=delay, request_id=request_id_of(error.response), **told)
+
+
+def _denier_in(error: ClientError) -> str:
+    """What kind of policy AWS says to have denied a request, in words of ours; "" where it does not say."""
+    told = str(error.response.get("Error", {}).get("Message", ""))[:_LONGEST_MESSAGE].lower()
+    return next((words for part, words in _DENIERS.items() if part in told), "")
 
 
 def _from_status(status: int) -> _Answer:

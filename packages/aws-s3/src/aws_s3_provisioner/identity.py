@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from aws_s3_provisioner.additions import remove_additions
 from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
+from aws_s3_provisioner.policy import written
 from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr, StoreRefused, has_ownership_tags
 
 if TYPE_CHECKING:
@@ -44,15 +45,32 @@ class User:
     Attributes:
         arn: its ARN.
         tags: on it.
+        boundary: ARN of the policy that it gets no further than; empty for none.
     """
 
     arn: str
     tags: Mapping[str, str]
+    boundary: str
 
     @property
     def account(self) -> str:
         """Number of the account."""
         return self.arn.split(":")[4]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensured:
+    """The claim's user, as `Identity.ensure` left it.
+
+    Attributes:
+        user: it.
+        is_new: it was made just now.
+        is_bound_anew: its permissions boundary was another than the class's, and is that now.
+    """
+
+    user: User
+    is_new: bool
+    is_bound_anew: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +99,20 @@ class Identity:
     taken_over: bool
     is_recorded: bool
 
-    def ensure(self) -> tuple[User, bool]:
+    def ensure(self) -> Ensured:
         """The user is there, and is this claim's; a note that a bucket is being made, from a call before, is removed.
 
-        Returns:
-            The user, and whether it was made just now.
+        A user that no earlier call has answered with is made without looking for it first: nearly always it is new.
 
         Raises:
+            NotReady: IAM says that it is there, and that it is not.
             RetrySlowly: there is one of that name, and it is not this claim's.
         """
-        known = self._find()
-        found = known or self._create()
+        known = self._find() if self.is_recorded or self.taken_over else None
+        made = None if known else self._create()
+        found = known or made or self._find()
+        if found is None:
+            raise NotReady(f"IAM knows user {self.name}, and does not find it everywhere yet", delay=2)
         if not self._is_ours(found):
             raise RetrySlowly(
                 f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it manually",
@@ -101,7 +122,20 @@ class Identity:
             self._tag(self.owner.ownership_tags())
         if _INTENT in found.tags:
             self.withdraw_intent()
-        return found, known is None
+        # A boundary that the class does not name may be the organisation's: it stays.
+        is_bound_anew = bool(self.boundary) and found.boundary != self.boundary
+        if is_bound_anew:
+            self._bind(self.boundary)
+        return Ensured(user=found, is_new=made is not None, is_bound_anew=is_bound_anew)
+
+    def further_policies(self) -> list[str]:
+        """Names of policies that the user has beside those that the provisioner wrote."""
+        with translated(self.clients.call("iam:ListUserPolicies")):
+            inline = self.clients.iam.list_user_policies(UserName=self.name)["PolicyNames"]
+        with translated(self.clients.call("iam:ListAttachedUserPolicies")):
+            attached = self.clients.iam.list_attached_user_policies(UserName=self.name)["AttachedPolicies"]
+        arns = [policy["PolicyArn"] for policy in attached]
+        return [name for name in inline if name != _POLICY_NAME] + [arn for arn in arns if arn != self.managed_policy]
 
     def is_limited(self, document: Document) -> bool:
         """Whether the one policy of the user is this one."""
@@ -112,14 +146,14 @@ class Identity:
                 if code_of(error) != _GONE:
                     raise
                 return False
-        written = found["PolicyDocument"]
-        return bool((json.loads(unquote(written)) if isinstance(written, str) else written) == document)
+        stored = found["PolicyDocument"]
+        return bool((json.loads(unquote(stored)) if isinstance(stored, str) else stored) == document)
 
     def limit(self, document: Document) -> None:
         """Writes the one policy of the user; replaces what was there."""
         with translated(self.clients.call("iam:PutUserPolicy")):
             self.clients.iam.put_user_policy(
-                UserName=self.name, PolicyName=_POLICY_NAME, PolicyDocument=json.dumps(document)
+                UserName=self.name, PolicyName=_POLICY_NAME, PolicyDocument=written(document)
             )
 
     def keys(self) -> dict[str, str]:
@@ -169,14 +203,19 @@ class Identity:
         with translated(self.clients.call("iam:UntagUser")), tolerated(_GONE):
             self.clients.iam.untag_user(UserName=self.name, TagKeys=[_INTENT])
 
-    def withdraw(self) -> None:
+    def withdraw(self, *, is_expected: bool = False) -> None:
         """Removes the keys, then the policies, then the user.
 
+        Args:
+            is_expected: the user was made moments ago: that IAM does not find it means nothing yet.
+
         Raises:
-            NotReady: IAM still knows the user.
+            NotReady: IAM still knows the user, or does not know it yet.
             UserInUse: something that was added to the user has to be removed manually; the keys and policies are gone.
         """
         found = self._find()
+        if found is None and is_expected:
+            raise NotReady(f"IAM does not find user {self.name}, which was made moments ago", delay=5)
         if found is not None and not self._is_ours(found):
             self._check_stamp(found)
             return
@@ -216,14 +255,24 @@ class Identity:
                     raise
                 return None
 
-    def _create(self) -> User:
+    def _create(self) -> User | None:
+        """A new user; None where there is one of that name."""
         tags: Any = [
             {"Key": key, "Value": value} for key, value in {**self.tags, **self.owner.ownership_tags()}.items()
         ]
         boundary: Any = {"PermissionsBoundary": self.boundary} if self.boundary else {}
         with translated(self.clients.call("iam:CreateUser and iam:TagUser")):
-            made = self.clients.iam.create_user(Path=self.path, UserName=self.name, Tags=tags, **boundary)["User"]
-        return User(arn=made["Arn"], tags={tag["Key"]: tag["Value"] for tag in tags})
+            try:
+                made = self.clients.iam.create_user(Path=self.path, UserName=self.name, Tags=tags, **boundary)["User"]
+            except ClientError as error:
+                if code_of(error) != "EntityAlreadyExists":
+                    raise
+                return None
+        return User(arn=made["Arn"], tags={tag["Key"]: tag["Value"] for tag in tags}, boundary=self.boundary)
+
+    def _bind(self, boundary: str) -> None:
+        with translated(self.clients.call("iam:PutUserPermissionsBoundary")):
+            self.clients.iam.put_user_permissions_boundary(UserName=self.name, PermissionsBoundary=boundary)
 
     def _tag(self, tags: Mapping[str, str]) -> None:
         with translated(self.clients.call("iam:TagUser")):
@@ -274,7 +323,7 @@ class Identity:
     def _remove_managed_policy(self) -> None:
         """Removes the policy that the Go provisioner made for this claim.
 
-        IAM removes no policy that somebody else has been given too: then an administrator decides.
+        IAM removes no policy that is attached to others too: then an administrator decides.
         """
         with translated(self.clients.call("iam:DeletePolicy")), tolerated(_GONE):
             self.clients.iam.delete_policy(PolicyArn=self.managed_policy)
@@ -294,4 +343,6 @@ def _in_use(user: str, left: list[str], request_id: str) -> UserInUse:
 
 
 def _user(found: Any) -> User:
-    return User(arn=found["Arn"], tags={tag["Key"]: tag["Value"] for tag in found.get("Tags", [])})
+    boundary = (found.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", "")
+    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+    return User(arn=found["Arn"], tags=tags, boundary=boundary)

@@ -1,4 +1,4 @@
-"""Whose a bucket is: makes the claim's bucket so that it is known again, and never takes somebody else's.
+"""Ownership of buckets: makes the claim's bucket so that it is recognised, and never takes another owner's.
 
 Used by `provisioner`; the calls are in `storage` and `identity`. Knows nothing of keys and settings.
 """
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IP_ADDRESS: Final = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _RESERVED_STARTS: Final = ("xn--", "sthree-", "amzn-s3-demo-")
-_RESERVED_ENDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3", "-an")
+_OTHER_KINDS: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+_RESERVED_ENDS: Final = (*_OTHER_KINDS, "-an")
 
 
 def is_name(bucket: str) -> bool:
@@ -35,6 +36,11 @@ def is_name(bucket: str) -> bool:
 def is_reserved(bucket: str) -> bool:
     """Whether AWS takes this name for no new bucket, though there may be one of before."""
     return bucket.startswith(_RESERVED_STARTS) or bucket.endswith(_RESERVED_ENDS)
+
+
+def is_foreign_kind(bucket: str) -> bool:
+    """Whether AWS reserves this name for what is no general purpose bucket, with other actions and ARNs."""
+    return bucket.endswith(_OTHER_KINDS)
 
 
 def ensure_bucket(request: Request) -> None:
@@ -66,7 +72,7 @@ def _create_with_note(request: Request) -> None:
     """Makes the bucket where it can't be stamped in the same call.
 
     Raises:
-        BucketExists: somebody made it since we looked.
+        BucketExists: another owner made it concurrently.
     """
     if request.parameters.create_user:
         request.identity.ensure()
@@ -96,22 +102,16 @@ def _stamp(request: Request) -> dict[str, str]:
 
 
 def _tags_of_made(request: Request) -> Mapping[str, str]:
-    """The tags of a bucket that S3 has just said to be there; a part of S3 may not have heard of it yet.
+    """The tags of a bucket that S3 has just said to be there.
 
     Raises:
         BucketExists: it is another account's.
-        NotReady: S3 still says that it is not there.
+        NotReady: the part of S3 that was asked has not heard of it yet.
     """
-    found: list[Mapping[str, str]] = []
-
-    def is_known() -> bool:
-        tags = _find_tags(request)
-        found.extend([] if tags is None else [tags])
-        return tags is not None
-
-    if not request.patience.until(is_known, request.patience.replica):
+    found = _find_tags(request)
+    if found is None:
         raise NotReady(f"bucket {request.bucket} was made, and S3 does not know it everywhere yet", delay=2)
-    return found[0]
+    return found
 
 
 def _find_tags(request: Request) -> Mapping[str, str] | None:

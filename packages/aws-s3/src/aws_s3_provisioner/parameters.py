@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from aws_s3_provisioner.policy import Document, mistakes_in_template
-from libbucket import Address, InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
+from aws_s3_provisioner.policy import LONGEST_POLICY, Document, Scope, build_access, mistakes_in_template, written
+from libbucket import Address, InvalidAdminSecret, InvalidConfig, InvalidParameters, ParameterReader, SecretStr
 from libbucket import parse_json as parse_bounded_json
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ TOLERANT_REGION: Final = "us-east-1"
 
 _URLS: Final = ("s3Endpoint", "iamEndpoint", "stsEndpoint")
 _OWNERSHIP: Final = frozenset({"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"})
+_NAME_PREFIX: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
+_ACCOUNT: Final = re.compile(r"\d{12}")
 _REGION: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
 _AWS_HOST: Final = re.compile(
     r".*\.(amazonaws\.com(\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|csp\.hci\.ic\.gov|cloud\.adc-e\.uk|api\.aws)"
@@ -65,6 +67,11 @@ class Parameters:
         versioning: new buckets keep versions.
         object_ownership: of new buckets; empty leaves AWS's default.
         iam_policy: what users of this class may do, without resources; None for the usual.
+        allow_sessions: temporary credentials that users get for themselves may use the bucket.
+        bucket_name_prefix: what names of new buckets begin with; empty for anything.
+        policy_accounts: further accounts whose users and roles a claim's `bucketPolicy` may name.
+        fips: requests, and applications, go to AWS's FIPS endpoints.
+        dualstack: they go to AWS's endpoints that have IPv6 addresses too.
         is_region_given: whether the class names a region.
         warnings: what the author of the class should hear.
     """
@@ -84,13 +91,28 @@ class Parameters:
     versioning: bool
     object_ownership: str
     iam_policy: Document | None
+    allow_sessions: bool = False
+    bucket_name_prefix: str = ""
+    policy_accounts: frozenset[str] = frozenset()
+    fips: bool = False
+    dualstack: bool = False
     is_region_given: bool = True
     warnings: tuple[str, ...] = ()
 
     @property
+    def is_aws(self) -> bool:
+        """Whether the store is AWS itself, and no other that speaks S3."""
+        return not self.s3_endpoint or _is_aws(self.s3_endpoint)
+
+    @property
     def stamps_on_creation(self) -> bool:
         """Whether the store is known to take tags in the call that makes a bucket: AWS does, others may not."""
-        return not self.s3_endpoint or _is_aws(self.s3_endpoint)
+        return self.is_aws
+
+    @property
+    def reaches_sts(self) -> bool:
+        """Whether there is an STS beside this IAM that knows the administrator's credentials."""
+        return self.is_aws and (bool(self.sts_endpoint) or not self.iam_endpoint or _is_aws(self.iam_endpoint))
 
     @property
     def location(self) -> str:
@@ -145,6 +167,13 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         versioning=reader.flag("versioning", default=False),
         object_ownership=reader.choice("objectOwnership", _OWNERSHIP, default=""),
         iam_policy=_iam_policy(reader),
+        allow_sessions=reader.flag("allowSessions", default=False),
+        bucket_name_prefix=_checked(
+            reader, "bucketNamePrefix", _NAME_PREFIX, "must be at most 40 lower-case letters, digits, dots and hyphens"
+        ),
+        policy_accounts=_accounts(reader),
+        fips=reader.flag("fips", default=False),
+        dualstack=reader.flag("dualstack", default=False),
         is_region_given=bool(given.get("region", "").strip()),
         warnings=reader.unknown() + (() if create_user else (_DANGER,)),
     )
@@ -244,6 +273,42 @@ def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
     if parsed.create_user and not parsed.stamps_on_creation and not parsed.iam_endpoint:
         reader.mistake("iamEndpoint", "is required where s3Endpoint is not AWS's, unless createBucketUser is no")
 
+    if parsed.s3_endpoint and (parsed.fips or parsed.dualstack):
+        reader.mistake("s3Endpoint", "can't be combined with fips or dualstack: it names the endpoint itself")
+
+
+def check_policy_length(parsed: Parameters) -> None:
+    """Refuses a policy that IAM takes for no user, before anything is made; what is removed needs none.
+
+    Raises:
+        InvalidParameters: it is too long.
+    """
+    excess = _longest_access(parsed) - LONGEST_POLICY
+    if parsed.is_aws and parsed.create_user and excess > 0:
+        raise InvalidParameters(
+            [f"iamPolicy is {excess} characters too long: IAM takes {LONGEST_POLICY} in all policies of a user"]
+        )
+
+
+def _longest_access(parsed: Parameters) -> int:
+    """Length of the policy of a user whose bucket has the longest name, in the partition with the longest name."""
+    scope = Scope(
+        bucket_arn=f"arn:aws-us-gov:s3:::{'x' * 63}",
+        account="0" * 12,
+        allows_sessions=parsed.allow_sessions,
+        key_arn=parsed.kms_key_id and f"arn:aws-us-gov:kms:{parsed.region}:{'0' * 12}:key/mrk-{'0' * 32}",
+        key_via=f"s3.{parsed.region}.amazonaws.com.cn",
+    )
+    return len("".join(written(build_access(scope, template=parsed.iam_policy)).split()))
+
+
+def _accounts(reader: ParameterReader) -> frozenset[str]:
+    found = [account for part in reader.text("bucketPolicyAccounts").split(",") if (account := part.strip())]
+    for account in found:
+        if not _ACCOUNT.fullmatch(account):
+            reader.mistake("bucketPolicyAccounts", f"must be numbers of accounts, 12 digits each, not {shown(account)}")
+    return frozenset(found)
+
 
 def _with_schemes(given: Mapping[str, str]) -> dict[str, str]:
     """A bare host becomes a URL, as other provisioners take it."""
@@ -267,7 +332,8 @@ def _tags(reader: ParameterReader) -> dict[str, str]:
     for pair in pairs:
         key, sign, value = (part.strip() for part in pair.partition("="))
         problem = _problem_with_tag(key, sign, value)
-        if problem or key in found:
+        # IAM takes keys that differ in case only for the same: https://github.com/kubernetes/kops/issues/11727
+        if problem or key.casefold() in {each.casefold() for each in found}:
             reader.mistake("tags", f"must look like key=value,key=value: {shown(pair)} {problem or 'is there twice'}")
         found[key] = value
     return found

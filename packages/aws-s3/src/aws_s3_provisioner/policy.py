@@ -6,7 +6,9 @@ do stands on this page.
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,9 +39,17 @@ OBJECT_ACTIONS: Final = (
     "s3:PutObject",
     "s3:PutObjectTagging",
     "s3:PutObjectVersionTagging",
+    # Lifecycle rules of a claim may move its objects to archives, and it is to read them again.
+    "s3:RestoreObject",
 )
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html: reading, writing, uploading in parts.
 _KEY_ACTIONS: Final = ("kms:Decrypt", "kms:GenerateDataKey")
+
+LONGEST_POLICY: Final = 2048
+"""Characters of all inline policies of a user, without white space; AWS raises it for nobody.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
+"""
 
 _VERSION: Final = "2012-10-17"
 _EFFECTS: Final = ("Allow", "Deny")  # no set: what JSON holds may be no key of one
@@ -60,24 +70,95 @@ _ABOUT_PRINCIPAL: Final = (
 )
 
 
-def build_access(bucket_arn: str, *, template: Document | None, key_arn: str) -> Document:
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What a claim's user is limited to.
+
+    Attributes:
+        bucket_arn: ARN of the bucket.
+        account: number of the account that the bucket has to be in; "" for any.
+        allows_sessions: whether temporary credentials of the user may use the bucket. Every user can get some without
+            any permission, and they outlive its access key by up to 36 hours:
+            https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html.
+        key_arn: ARN of the KMS key that objects are encrypted with; "" for none.
+        key_via: name of the service through which alone the key may be used, such as `s3.eu-west-1.amazonaws.com`; ""
+            for no limit.
+    """
+
+    bucket_arn: str
+    account: str = ""
+    allows_sessions: bool = True
+    key_arn: str = ""
+    key_via: str = ""
+
+
+def build_access(scope: Scope, *, template: Document | None) -> Document:
     """What a claim's user may do: the usual, or what the class says, on this bucket and nothing else.
 
     Args:
-        bucket_arn: ARN of the bucket.
+        scope: the bucket, and the limits of its use.
         template: of the class, checked by `mistakes_in_template`; None for the usual.
-        key_arn: ARN of the KMS key that objects are encrypted with; empty for none.
     """
     if template is None:
         statements = [
-            _allow("Bucket", BUCKET_ACTIONS, bucket_arn),
-            _allow("Objects", OBJECT_ACTIONS, f"{bucket_arn}/*"),
+            _allow("Bucket", BUCKET_ACTIONS, scope.bucket_arn),
+            _allow("Objects", OBJECT_ACTIONS, f"{scope.bucket_arn}/*"),
         ]
     else:
-        statements = [{**statement, "Resource": _both(bucket_arn)} for statement in _listed(template["Statement"])]
-    if key_arn:
-        statements.append(_allow("Key", _KEY_ACTIONS, key_arn))
-    return {"Version": _VERSION, "Statement": statements}
+        statements = [
+            {**statement, "Resource": _both(scope.bucket_arn)} for statement in _listed(template["Statement"])
+        ]
+    if scope.key_arn:
+        statements.append(_on_key(scope))
+    return {"Version": _VERSION, "Statement": statements + _denials(scope)}
+
+
+def written(document: Document) -> str:
+    """The document as it is sent: other stores than AWS count white space towards their limits."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _on_key(scope: Scope) -> Document:
+    """The key, through S3 and for this bucket only: all claims of a class share it.
+
+    S3 names the bucket in the encryption context where it has a bucket key, and else the object:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html,
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html.
+    """
+    statement = _allow("Key", _KEY_ACTIONS, scope.key_arn)
+    if scope.key_via:
+        statement["Condition"] = {
+            "StringEquals": {"kms:ViaService": scope.key_via},
+            "StringLike": {"kms:EncryptionContext:aws:s3:arn": _both(scope.bucket_arn)},
+        }
+    return statement
+
+
+def _denials(scope: Scope) -> list[Document]:
+    """What ends a bucket of the same name in another account, and temporary credentials of the user.
+
+    A denial holds beside every policy of a class, whatever conditions that has. Only S3 is denied: what S3 asks of KMS
+    in the user's name may count as temporary credentials.
+    """
+    found = []
+    if scope.account:
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-resourceaccount
+        found.append(_deny("OtherAccounts", scope, {"StringNotEquals": {"aws:ResourceAccount": scope.account}}))
+    if not scope.allows_sessions:
+        # Only in requests with temporary credentials:
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-tokenissuetime
+        found.append(_deny("Sessions", scope, {"Null": {"aws:TokenIssueTime": "false"}}))
+    return found
+
+
+def _deny(sid: str, scope: Scope, condition: Document) -> Document:
+    return {
+        "Sid": sid,
+        "Effect": "Deny",
+        "Action": "s3:*",
+        "Resource": _both(scope.bucket_arn),
+        "Condition": condition,
+    }
 
 
 def may_list(template: Document | None) -> bool:
@@ -104,6 +185,20 @@ def mistakes_in_template(document: object) -> list[str]:
         if _lacks_form(statement):
             found.append("must have in each Statement Effect Allow or Deny, and Action with names such as s3:GetObject")
     return found
+
+
+def other_accounts(document: Mapping[str, Any], allowed: frozenset[str]) -> list[str]:
+    """Numbers of the accounts that a claim's policy lets in although they are none of `allowed`.
+
+    Block Public Access does not take a user or role of another account for the public.
+    """
+    named = {
+        str(arn).split(":")[4]
+        for statement in _listed(document.get("Statement"))
+        if statement["Effect"] == "Allow"
+        for arn in _listed(statement["Principal"]["AWS"])
+    }
+    return sorted(named - allowed)
 
 
 def mistakes_in_bucket_policy(document: Mapping[str, Any], bucket_arn: str) -> list[str]:

@@ -10,23 +10,24 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from aws_s3_provisioner.access import ensure_access, resumed_access
 from aws_s3_provisioner.client import Clients, Connector, Limits
-from aws_s3_provisioner.credentials import accepted_trials, ensure_keys
+from aws_s3_provisioner.credentials import accepted_trials
 from aws_s3_provisioner.identity import Identity, UserInUse
-from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_name, is_reserved
+from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_foreign_kind, is_name, is_reserved
 from aws_s3_provisioner.parameters import (
     LIFECYCLE_KEY,
     POLICY_KEY,
     VERSIONING_KEY,
     Admin,
     Parameters,
+    check_policy_length,
     parse_admin,
     parse_parameters,
     server_of,
     shown,
 )
 from aws_s3_provisioner.pending import PendingKeys
-from aws_s3_provisioner.policy import build_access
 from aws_s3_provisioner.request import Patience, Request, withdraw
 from aws_s3_provisioner.settings import parse_settings
 from aws_s3_provisioner.storage import Storage
@@ -42,6 +43,7 @@ from libbucket import (
     Inspector,
     InvalidAdminSecret,
     InvalidClaim,
+    InvalidParameters,
     ObjectBucket,
     Provisioner,
     Services,
@@ -52,7 +54,7 @@ from libbucket import (
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
 
-    from aws_s3_provisioner.identity import User
+    from aws_s3_provisioner.access import Access
 
 _MANAGED_POLICY: Final = re.compile(r"arn:[a-z-]+:iam::\d{12}:policy/(?P<name>[\w+=,.@-]+)")
 
@@ -67,6 +69,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         services: of the core: reads the administrator's Secret.
         limits: of every request.
         patience: of every verb.
+        pending: keys that were made and do not work yet; empty by default.
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({POLICY_KEY, LIFECYCLE_KEY, VERSIONING_KEY})
@@ -78,18 +81,24 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         *,
         limits: Limits | None = None,
         patience: Patience | None = None,
+        pending: PendingKeys | None = None,
     ) -> None:
         self._services = services
         self._connector = Connector(limits or Limits(), services.before_request)
         self._patience = patience or Patience()
-        self._pending = PendingKeys()
+        self._pending = pending or PendingKeys()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a user and a policy; see `Provisioner.provision`."""
         _check_name(options)
-        with self._request(options) as request:
+        with self._request(options, is_greenfield=True) as request:
+            _check_prefix(options, request.parameters.bucket_name_prefix)
+            check_policy_length(request.parameters)
             settings = parse_settings(options, request.parameters, request.clients)
             _check_handed_out(request)
+            resumed = resumed_access(request, options)
+            if resumed is not None:
+                return _answer_with(request, resumed, warnings=request.parameters.warnings)
             ensure_bucket(request)
             for key in settings.apply(request.clients, request.bucket):
                 request.note(key)
@@ -97,7 +106,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
-        with self._request(ob) as request:
+        with self._request(ob, is_greenfield=True) as request:
             if not has_bucket(request):
                 withdraw(request)
                 return
@@ -111,7 +120,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
-        with self._request(ob) as request:
+        with self._request(ob, is_greenfield=True) as request:
             is_there = has_bucket(request)
             if is_there and not request.storage.is_empty(request.bucket):
                 raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
@@ -124,11 +133,16 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
         with self._request(options) as request:
+            check_policy_length(request.parameters)
             _check_handed_out(request)
+            _check_kind(request.bucket)
             if not is_name(request.bucket) or not request.storage.exists(request.bucket):
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
-            unapplied = warn_unapplied(options.claim, self.supported_config)
-            return _ensure_access(request, options, warnings=request.parameters.warnings + unapplied)
+            warnings = request.parameters.warnings + warn_unapplied(options.claim, self.supported_config)
+            resumed = resumed_access(request, options)
+            if resumed is not None:
+                return _answer_with(request, resumed, warnings=warnings)
+            return _ensure_access(request, options, warnings=warnings)
 
     def revoke(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
@@ -148,10 +162,10 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         return server_of(parameters)
 
     @contextmanager
-    def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[Request]:
+    def _request(self, of: BucketOptions | ObjectBucket, *, is_greenfield: bool = False) -> Iterator[Request]:
         parameters = parse_parameters(of.parameters)
         admin = self._admin(parameters)
-        with self._connector.connect(parameters, admin) as clients:
+        with self._connector.connect(parameters, admin, is_greenfield=is_greenfield) as clients:
             yield Request(
                 parameters=parameters,
                 admin=admin,
@@ -161,6 +175,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 bucket=of.bucket_name,
                 owner=of.owner,
                 taken_over=of.taken_over,
+                is_greenfield=is_greenfield,
                 # One that a class without users finds recorded is from before the class was changed.
                 has_user=parameters.create_user or bool(of.additional_state.get(_STATE_USER)),
                 was_bound=of.was_bound if isinstance(of, BucketOptions) else bool(of.additional_state),
@@ -215,35 +230,32 @@ def _check_name(options: BucketOptions) -> None:
         )
 
 
+def _check_kind(bucket: str) -> None:
+    if is_foreign_kind(bucket):
+        problem = "names a directory or table bucket or an access point, and must name a general purpose bucket"
+        raise InvalidParameters([f"bucketName {shown(bucket)} {problem}"])
+
+
+def _check_prefix(options: BucketOptions, prefix: str) -> None:
+    """Refuses other names for new buckets; what is there already, an edit of the class does not reach."""
+    if not options.bucket_name.startswith(prefix) and not options.taken_over and not options.was_bound:
+        raise InvalidClaim(
+            f"the bucket's name {shown(options.bucket_name)} does not begin with {prefix}, as parameter "
+            "bucketNamePrefix of the StorageClass wants it: change spec.bucketName or spec.generateBucketName"
+        )
+
+
 def _ensure_access(request: Request, options: BucketOptions, *, warnings: tuple[str, ...]) -> ObjectBucket:
-    """The claim's user, limited to its bucket, and credentials that work: those that the claim holds, or new ones."""
     if not request.parameters.create_user:
         if request.has_user:
             request.identity.withdraw()
         return _answer(request, _admins_own(request), state={_STATE_USER: "", _STATE_ARN: ""}, warnings=warnings)
-    user, is_new = request.identity.ensure()
-    if is_new:
-        request.pending.forget(request.user_key)
-        request.note("user")
-    document = build_access(
-        request.clients.bucket_arn(request.bucket),
-        template=request.parameters.iam_policy,
-        key_arn=_key_arn(request, user),
-    )
-    has_policy = request.was_bound and not is_new
-    is_policy_new = not has_policy or not request.identity.is_limited(document)
-    if is_policy_new:
-        if has_policy:
-            request.note("policy of the user")
-        request.identity.limit(document)
-    keys = ensure_keys(
-        request,
-        options.credentials.access_keys if options.credentials else None,
-        is_unchanged=options.credentials_unchanged and not is_new,
-        is_policy_new=is_policy_new,
-    )
-    state = {_STATE_USER: request.identity.name, _STATE_ARN: request.identity.managed_policy or user.arn}
-    return _answer(request, keys, state=state, warnings=warnings)
+    return _answer_with(request, ensure_access(request, options), warnings=warnings)
+
+
+def _answer_with(request: Request, access: Access, *, warnings: tuple[str, ...]) -> ObjectBucket:
+    state = {_STATE_USER: request.identity.name, _STATE_ARN: request.identity.managed_policy or access.user_arn}
+    return _answer(request, access.keys, state=state, warnings=warnings + access.warnings)
 
 
 def _check_handed_out(request: Request) -> None:
@@ -260,13 +272,6 @@ def _admins_own(request: Request) -> AccessKeys:
             "so without AWS_SESSION_TOKEN"
         )
     return AccessKeys(access_key_id=admin.access_key, secret_access_key=admin.secret_key)
-
-
-def _key_arn(request: Request, user: User) -> str:
-    key = request.parameters.kms_key_id
-    if not key or key.startswith("arn:"):
-        return key
-    return f"arn:{request.clients.partition}:kms:{request.parameters.region}:{user.account}:key/{key}"
 
 
 def _answer(request: Request, keys: AccessKeys, *, state: Mapping[str, str], warnings: tuple[str, ...]) -> ObjectBucket:

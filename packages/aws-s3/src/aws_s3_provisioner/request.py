@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from libbucket import wait_until
 
@@ -21,15 +21,21 @@ if TYPE_CHECKING:
     from aws_s3_provisioner.storage import Storage
     from libbucket import Owner
 
+_YOUNG: Final = 60.0
+"""Seconds for which IAM may not find everywhere what it has just made."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
     """How long a verb works or waits, in seconds, before it lets the core call again.
 
     Attributes:
-        credentials: for new credentials to work, in one call: IAM needs seconds to tell all of S3 about them, and
-            sometimes minutes. What does not work by then is tried again by the next call, and other claims have their
+        settle: before a new key is tried at AWS: IAM needs as long to tell S3 of it, and who asks earlier may be told
+            for longer that there is no such key. No worker waits for it: the claim is requeued, and others have their
             turn meanwhile.
+        longest_settle: between two tries of a new key.
+        confirmations: further tries of a key that AWS has just begun to accept, each over a connection of its own:
+            one part of S3 may know it before another does.
         replica: for another replica that is making the same bucket.
         poll: seconds between the first two polls; it doubles, up to two seconds.
         purge: removing objects.
@@ -37,7 +43,9 @@ class Patience:
         clock: seconds that never run backwards.
     """
 
-    credentials: float = 10.0
+    settle: float = 4.0
+    longest_settle: float = 15.0
+    confirmations: int = 2
     replica: float = 5.0
     poll: float = 0.5
     purge: float = 20.0
@@ -62,6 +70,7 @@ class Request:
         bucket: name of the claim's bucket.
         owner: whose it is.
         taken_over: whether a bucket without any stamp is this claim's.
+        is_greenfield: whether the bucket is made for this claim, and so in the provisioner's own account.
         has_user: whether the claim has a user of its own.
         was_bound: whether an earlier call for this claim has answered.
         repairs: what this call has put right.
@@ -77,6 +86,7 @@ class Request:
     bucket: str
     owner: Owner
     taken_over: bool
+    is_greenfield: bool
     has_user: bool
     was_bound: bool
     repairs: list[str]
@@ -97,5 +107,6 @@ class Request:
 def withdraw(request: Request) -> None:
     """Withdraws what the claim got; where that was the administrator's own key, there is nothing to withdraw."""
     if request.has_user:
+        is_waited_for = request.pending.find(request.user_key) is not None
+        request.identity.withdraw(is_expected=is_waited_for and request.pending.age(request.user_key) < _YOUNG)
         request.pending.forget(request.user_key)
-        request.identity.withdraw()

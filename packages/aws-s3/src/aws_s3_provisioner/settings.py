@@ -15,7 +15,7 @@ from botocore.validate import ParamValidator
 
 from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
 from aws_s3_provisioner.parameters import LIFECYCLE_KEY, POLICY_KEY, VERSIONING_KEY, parse_json, parse_versioning, shown
-from aws_s3_provisioner.policy import fill_bucket_policy, mistakes_in_bucket_policy
+from aws_s3_provisioner.policy import fill_bucket_policy, mistakes_in_bucket_policy, other_accounts
 from libbucket import InvalidConfig
 
 if TYPE_CHECKING:
@@ -33,7 +33,14 @@ _LONGEST_TEXT: Final = 1024
 _LONGEST_REPORT: Final = 500
 
 _REFUSED_BY_AWS: Final = frozenset(
-    {"InvalidArgument", "InvalidPolicyDocument", "InvalidRequest", "MalformedPolicy", "MalformedXML"}
+    {
+        "InvalidArgument",
+        "InvalidBucketState",
+        "InvalidPolicyDocument",
+        "InvalidRequest",
+        "MalformedPolicy",
+        "MalformedXML",
+    }
 )
 
 
@@ -87,19 +94,27 @@ def parse_settings(options: BucketOptions, parameters: Parameters, clients: Clie
     taken_back = "Suspended" if VERSIONING_KEY in before else None
     return Settings(
         versioning=asked or by_class or taken_back,
-        policy=_policy(config, before, clients.bucket_arn(options.bucket_name)),
+        policy=_policy(options, parameters, clients),
         lifecycle=_lifecycle(config, before, clients),
         kms_key_id=parameters.kms_key_id,
     )
 
 
-def _policy(config: Mapping[str, str], before: Mapping[str, str], bucket_arn: str) -> Document | None:
-    document = parse_json(config, POLICY_KEY)
+def _policy(options: BucketOptions, parameters: Parameters, clients: Clients) -> Document | None:
+    document = parse_json(options.claim.additional_config, POLICY_KEY)
+    bucket_arn = clients.bucket_arn(options.bucket_name)
     if document is None:
-        return {} if POLICY_KEY in before else None
+        return {} if POLICY_KEY in options.previous_config else None
     mistakes = mistakes_in_bucket_policy(document, bucket_arn)
     if mistakes:
         raise InvalidConfig(f"additionalConfig.{POLICY_KEY} " + "; ".join(dict.fromkeys(mistakes)))
+    # Where the administrator's account is not known, nothing can be said of others.
+    foreign = other_accounts(document, parameters.policy_accounts | {clients.account}) if clients.account else []
+    if foreign:
+        raise InvalidConfig(
+            f"additionalConfig.{POLICY_KEY} must not let in account {foreign[0]}: only its own account may be named, "
+            "and those of parameter bucketPolicyAccounts of the StorageClass"
+        )
     return fill_bucket_policy(document, bucket_arn)
 
 
@@ -142,10 +157,27 @@ def _texts(found: object) -> Iterator[str]:
 
 
 def _encrypt(clients: Clients, bucket: str, key: str) -> None:
+    """Encrypts new objects with a key; what else the bucket's rule says, such as which encryption is blocked, stays."""
+    found = _encryption_rule(clients, bucket)
     default: Any = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
-    rules: Any = {"Rules": [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}]}
+    rule: Any = {**found, "ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": True}
+    if rule == found:
+        return
+    rules: Any = {"Rules": [rule]}
     with translated(clients.call("s3:PutEncryptionConfiguration")):
         clients.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=rules)
+
+
+def _encryption_rule(clients: Clients, bucket: str) -> dict[str, Any]:
+    with translated(clients.call("s3:GetEncryptionConfiguration")):
+        try:
+            found: Any = clients.s3.get_bucket_encryption(Bucket=bucket)
+        except ClientError as error:
+            if code_of(error) != "ServerSideEncryptionConfigurationNotFoundError":
+                raise
+            return {}
+    rules = found.get("ServerSideEncryptionConfiguration", {}).get("Rules") or [{}]
+    return dict(rules[0])
 
 
 def _set_versioning(clients: Clients, bucket: str, status: Any) -> bool:
@@ -156,7 +188,11 @@ def _set_versioning(clients: Clients, bucket: str, status: Any) -> bool:
     if found == status or (found is None and status == "Suspended"):
         return False
     with translated(clients.call("s3:PutBucketVersioning")):
-        clients.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        try:
+            clients.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        except ClientError as error:
+            # A bucket with object lock or replication keeps its versions.
+            raise _refused(error, VERSIONING_KEY) from error
     return True
 
 

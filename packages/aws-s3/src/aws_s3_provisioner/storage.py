@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 BATCH: Final = 1000
 """What S3 takes in one deletion."""
 
-_LOCK_SCAN: Final = 500
+UPLOADS: Final = 100
+"""Unfinished uploads that a batch aborts: each takes a request of its own, and a verb a bounded time."""
+
+_LOCK_SCAN: Final = 200
 # The last is Cloudian's: https://github.com/hashicorp/terraform-provider-aws/issues/36714
 _NO_TAGS: Final = frozenset({"NoSuchTagSet", "NoSuchTagSetError", "ERROR_NO_SUCH_BUCKET_TAGSET"})
 _PROBE_PREFIX: Final = "objectbucket-probe/"
@@ -155,7 +158,7 @@ class Storage:
         return True
 
     def create(self, bucket: str, new: NewBucket) -> bool:
-        """Makes the bucket with its tags: False where somebody made one of that name since we looked.
+        """Makes the bucket with its tags: False where one of that name was made since it was looked for.
 
         In us-east-1, and elsewhere than at AWS, a bucket that is the account's already is no error: True says less.
 
@@ -215,13 +218,13 @@ class Storage:
                 raise _locked(bucket, key)
 
     def purge_batch(self, bucket: str) -> int:
-        """Removes at most `BATCH` versions and delete markers, and as many unfinished uploads.
+        """Removes at most `BATCH` versions and delete markers, and `UPLOADS` unfinished uploads.
 
         Returns:
             How many were removed: 0 when the bucket has nothing left.
 
         Raises:
-            NotReady: somebody else removed the bucket meanwhile.
+            NotReady: the bucket was removed concurrently.
             BucketNotEmpty: an object is locked.
         """
         try:
@@ -334,7 +337,7 @@ class Storage:
     def _uploads(self, bucket: str) -> list[tuple[str, str]]:
         with translated(self.clients.call("s3:ListBucketMultipartUploads")):
             # Names that XML can't hold come encoded if that is asked for. The SDK asks, and decodes, for objects only.
-            found = self.clients.s3.list_multipart_uploads(Bucket=bucket, MaxUploads=BATCH, EncodingType="url")
+            found = self.clients.s3.list_multipart_uploads(Bucket=bucket, MaxUploads=UPLOADS, EncodingType="url")
         is_encoded = found.get("EncodingType") == "url"
         decoded = unquote_plus if is_encoded else str
         return [(decoded(upload["Key"]), upload["UploadId"]) for upload in found.get("Uploads", [])]

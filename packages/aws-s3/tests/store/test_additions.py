@@ -180,7 +180,7 @@ def test_a_service_specific_credential_goes_with_its_user(world: World, administ
     assert not administrator.user_exists(tenant.request.user_id)
 
 
-def test_a_user_that_nobody_touched_is_removed_without_a_look(world: World, administrator: AwsAdministrator) -> None:
+def test_a_user_that_nobody_touched_is_removed_without_a_check(world: World, administrator: AwsAdministrator) -> None:
     tenant = world.greenfield()
     with strict_iam(administrator) as asked:
         world.provisioner.delete(tenant.record)

@@ -105,7 +105,9 @@ def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_finished_too
 
 @both_sides
 @pytest.mark.parametrize("step", ["has_declared_intent", "withdraw_intent", "stamp"])
-def test_a_second_crash_while_the_first_is_mended_is_mended_too(lenient_world: World, step: str, done: bool) -> None:
+def test_a_second_crash_during_the_repair_of_the_first_is_repaired_too(
+    lenient_world: World, step: str, done: bool
+) -> None:
     request = lenient_world.request()
     _die_at(lenient_world, request, Storage, "stamp", done=False)
     _die_at(lenient_world, request, Storage if step == "stamp" else Identity, step, done=done)
@@ -186,7 +188,9 @@ def test_at_aws_itself_a_creation_that_was_cut_off_is_finished_by_the_next_call(
         assert_works(world.greenfield(request))
 
 
-def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(world: World, backend: AwsBackend) -> None:
+def test_a_neighbour_who_makes_the_bucket_between_our_check_and_our_creation_keeps_it(
+    world: World, backend: AwsBackend
+) -> None:
     request = world.request()
     find = Storage.find_tags
 
@@ -206,7 +210,7 @@ def test_a_neighbour_who_makes_the_bucket_between_our_look_and_ours_keeps_it(wor
 
 
 @pytest.mark.parametrize("at_aws", [True, False], ids=["aws", "elsewhere"])
-def test_a_claim_that_makes_the_bucket_between_anothers_look_and_its_call_keeps_it_in_the_region_that_says_no_word(
+def test_a_claim_that_makes_the_bucket_between_anothers_check_and_its_call_keeps_it_in_the_region_that_says_no_word(
     world: World, backend: AwsBackend, monkeypatch: pytest.MonkeyPatch, at_aws: bool
 ) -> None:
     monkeypatch.setattr(Parameters, "stamps_on_creation", at_aws)
@@ -250,7 +254,7 @@ def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenien
     assert len(stamped) == 1
 
 
-def test_a_bucket_that_somebody_made_again_is_left_and_the_claims_own_user_goes(
+def test_a_bucket_that_another_owner_created_again_is_left_and_the_claims_own_user_goes(
     world: World, backend: AwsBackend
 ) -> None:
     tenant = world.tenant(greenfield=True)

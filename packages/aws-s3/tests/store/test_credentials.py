@@ -175,8 +175,9 @@ def test_a_claim_that_is_deleted_while_it_waits_leaves_no_key(world: World, back
 
 
 def test_keys_that_are_removed_while_they_are_waited_for_are_made_twice_an_hour_at_most(
-    world: World, backend: AwsBackend, administrator: AwsAdministrator
+    world: World, backend: AwsBackend, administrator: AwsAdministrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("aws_s3_provisioner.pending._FRESH", 0.0)
     request, made = world.request(), set[str]()
     with distrust_all_but(*_trusted(backend)):
         for _ in range(5):

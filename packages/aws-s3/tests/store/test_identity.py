@@ -13,8 +13,6 @@ from botocore.exceptions import ClientError
 
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
-from aws_s3_provisioner.request import Patience
-from aws_s3_provisioner.storage import Attempt, Storage, Trial
 from libbucket import NotReady, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
@@ -56,7 +54,7 @@ def test_a_user_of_another_claim_is_never_reused(world: World, administrator: Aw
     assert_works(world.again(owner))
 
 
-def test_a_user_that_was_made_by_hand_is_never_reused_nor_removed(
+def test_a_user_that_was_made_manually_is_never_reused_nor_removed(
     world: World, administrator: AwsAdministrator
 ) -> None:
     request = world.request()
@@ -101,7 +99,7 @@ def test_two_keys_that_nobody_knows_do_not_stop_a_claim_where_a_user_can_have_tw
     assert found.credentials.access_keys.access_key_id == key
 
 
-def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_come_again(lenient_world: World) -> None:
+def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_requeue(lenient_world: World) -> None:
     tenant = lenient_world.greenfield()
     iam, user = lenient_world.administrator.iam, tenant.request.user_id  # type: ignore[attr-defined]
     iam.create_access_key(UserName=user)
@@ -133,7 +131,7 @@ def test_a_key_that_was_switched_off_is_replaced(world: World, administrator: Aw
     assert_shut_out(first)
 
 
-def test_what_was_added_to_a_user_by_hand_goes_with_it_in_the_order_that_iam_wants(lenient_world: World) -> None:
+def test_what_was_added_to_a_user_manually_goes_with_it_in_the_order_that_iam_wants(lenient_world: World) -> None:
     tenant = lenient_world.greenfield()
     iam, user = lenient_world.administrator.iam, tenant.request.user_id  # type: ignore[attr-defined]
     document = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'
@@ -167,25 +165,6 @@ def test_what_only_an_administrator_can_remove_is_named(world: World) -> None:
             world.provisioner.revoke(tenant.record)
     assert_shut_out(tenant, bucket=world.foreign_bucket())
     world.revoke(tenant.record)
-
-
-def test_new_credentials_are_waited_for_and_not_longer_than_the_bound(world: World, backend: AwsBackend) -> None:
-    slept: list[float] = []
-    patient = Patience(credentials=30.0, poll=0.5, sleep=slept.append, clock=lambda: sum(slept))
-    provisioner = a_provisioner(backend.server, patience=patient)
-    answers = iter(Attempt(trial=trial) for trial in (Trial.UNKNOWN, Trial.DENIED, Trial.WORKS))
-    request = world.request()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Storage, "attempt", lambda *_: next(answers))
-        provisioner.provision(request)
-    assert slept == [0.5, 1.0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Storage, "attempt", lambda *_: Attempt(trial=Trial.UNKNOWN))
-        with pytest.raises(NotReady, match="does not work yet") as refused:
-            provisioner.provision(request)
-    assert refused.value.delay
-    assert 30 <= sum(slept) <= 33
-    assert_works(world.greenfield(request))
 
 
 def test_users_are_under_the_path_of_their_class(world: World, administrator: AwsAdministrator) -> None:
@@ -323,18 +302,18 @@ def test_a_deletion_needs_nothing_but_the_record(world: World, administrator: Aw
     assert not administrator.identity_exists(builders.intent(tenant.request))
 
 
-@pytest.mark.parametrize(("at_aws", "provision"), [(True, 8), (False, 16)], ids=["aws", "elsewhere"])
+@pytest.mark.parametrize(("at_aws", "provision", "grant"), [(True, 8, 7), (False, 17, 5)], ids=["aws", "elsewhere"])
 def test_each_verb_takes_no_more_requests_than_it_needs(
-    world: World, monkeypatch: pytest.MonkeyPatch, at_aws: bool, provision: int
+    world: World, monkeypatch: pytest.MonkeyPatch, at_aws: bool, provision: int, grant: int
 ) -> None:
-    monkeypatch.setattr(Parameters, "stamps_on_creation", at_aws)
+    monkeypatch.setattr(Parameters, "is_aws", at_aws)
     bucket = world.foreign_bucket()
     owner, counts = _counted(world.greenfield)
     guest, granted = _counted(lambda: world.brownfield(bucket))
     assert sum(counts.values()) == provision, counts
-    assert sum(granted.values()) == 7, granted
+    assert sum(granted.values()) == grant, granted
     for calls, call in (
-        (5, lambda: world.again(owner)),
+        (7, lambda: world.again(owner)),
         (1, lambda: world.looks_intact(owner)),
         (6, lambda: world.revoke(guest.record)),
         (11, lambda: world.delete(owner.record)),

@@ -53,9 +53,9 @@ class Legacy:
 def may_take_over(world: World, backend: AwsBackend) -> Iterator[None]:
     """The provisioner may do what the README says that taking over needs besides."""
     document = json.loads(README_POLICY)
-    (users,) = [each for each in document["Statement"] if each["Sid"] == "Users"]
+    actions = [a for each in document["Statement"] if each["Sid"] in {"Users", "BoundedUsers"} for a in each["Action"]]
     document["Statement"] += [
-        {"Effect": "Allow", "Action": users["Action"], "Resource": "arn:aws:iam::*:user/*"},
+        {"Effect": "Allow", "Action": actions, "Resource": "arn:aws:iam::*:user/*"},
         {"Effect": "Allow", "Action": "iam:DeletePolicy", "Resource": "arn:aws:iam::*:policy/*"},
     ]
     secret = backend.administrator.make_user("taker-over", json.dumps(document))
@@ -162,12 +162,12 @@ def test_a_managed_policy_that_outlived_its_user_is_removed_too(
 def test_a_managed_policy_that_others_were_given_too_is_left_to_an_administrator(
     world: World, backend: AwsBackend, legacy: Legacy
 ) -> None:
-    backend.administrator.make_user("somebody-else", README_POLICY)
-    backend.administrator.iam.attach_user_policy(UserName="somebody-else", PolicyArn=legacy.policy_arn)
+    backend.administrator.make_user("another-user", README_POLICY)
+    backend.administrator.iam.attach_user_policy(UserName="another-user", PolicyArn=legacy.policy_arn)
     with pytest.raises(RetrySlowly, match="manually"):
         world.provisioner.revoke(legacy.record)
     assert not backend.administrator.user_exists(legacy.user), "the claim is out nevertheless"
-    backend.administrator.remove_user("somebody-else")
+    backend.administrator.remove_user("another-user")
     world.revoke(legacy.record)
     assert not policy_exists(backend, legacy.policy_arn)
 

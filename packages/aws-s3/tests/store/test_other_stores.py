@@ -68,20 +68,20 @@ def test_a_claim_lives_its_whole_life(
     provisioner.delete(builders.recorded(answer, request))
 
 
-def test_a_bucket_of_somebody_else_is_not_touched(
+def test_a_bucket_of_another_owner_is_not_touched(
     store: AwsServer, provisioner: AwsS3Provisioner, administrator: AwsApplication
 ) -> None:
-    administrator.client.create_bucket(Bucket="somebodys")
-    request = a_request(store, "somebodys")
+    administrator.client.create_bucket(Bucket="anothers")
+    request = a_request(store, "anothers")
     with pytest.raises(BucketExists):
         provisioner.provision(request)
     with pytest.raises(BucketExists):
         provisioner.delete(builders.intent(request))
-    assert administrator.list_all() == ["somebodys"]
+    assert administrator.list_all() == ["anothers"]
     granted = provisioner.grant(request)
     assert granted.connection.authentication
     provisioner.revoke(builders.recorded(granted, request, greenfield=False))
-    assert administrator.list_all() == ["somebodys"]
-    administrator.remove_bucket("somebodys")
+    assert administrator.list_all() == ["anothers"]
+    administrator.remove_bucket("anothers")
     with pytest.raises(BucketNotFound):
         provisioner.grant(request)

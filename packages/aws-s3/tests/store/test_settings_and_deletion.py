@@ -173,7 +173,7 @@ def test_a_bucket_whose_locks_have_ended_is_deleted(world: World, administrator:
     assert not administrator.bucket_exists(tenant.bucket)
 
 
-def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
+def test_a_lock_that_the_bounded_check_missed_still_stops_the_purge(
     world: World, administrator: AwsAdministrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = _with_object_lock(world, administrator)
@@ -241,7 +241,7 @@ def test_a_limit_of_the_account_is_named(world: World, code: str) -> None:
 
 
 def _with_object_lock(world: World, administrator: AwsAdministrator) -> Tenant:
-    """A claim's bucket on which somebody turned object lock on by hand."""
+    """A claim's bucket on which an administrator enabled object lock."""
     tenant = world.greenfield(world.request(config={"bucketVersioning": "Enabled"}))
     lock: Any = {"ObjectLockEnabled": "Enabled"}
     administrator.s3.put_object_lock_configuration(Bucket=tenant.bucket, ObjectLockConfiguration=lock)

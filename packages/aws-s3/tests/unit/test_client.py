@@ -15,6 +15,7 @@ from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.storage import Storage
 from libbucket import (
     AdminSecretMissing,
+    NotReady,
     ProvisionerError,
     Reason,
     RetrySlowly,
@@ -83,6 +84,8 @@ each_verb = pytest.mark.parametrize("verb", ["provision", "grant", "delete", "re
         ("cn-north-1", "aws-cn", "s3.cn-north-1.amazonaws.com.cn"),
         ("us-gov-west-1", "aws-us-gov", "s3.us-gov-west-1.amazonaws.com"),
         ("us-iso-east-1", "aws-iso", "s3.us-iso-east-1.c2s.ic.gov"),
+        ("us-isob-east-1", "aws-iso-b", "s3.us-isob-east-1.sc2s.sgov.gov"),
+        ("eusc-de-east-1", "aws-eusc", "s3.eusc-de-east-1.amazonaws.eu"),
         ("eu-north-9", "aws", "s3.eu-north-9.amazonaws.com"),
     ],
 )
@@ -92,6 +95,32 @@ def test_every_region_and_partition_has_its_host_and_its_arns(region: str, parti
 
     found = connected(look, region=region)
     assert found == (partition, f"https://{host}", f"https://{host}", f"arn:{partition}:s3:::b")
+
+
+@pytest.mark.parametrize(
+    ("region", "chosen", "host", "iam"),
+    [
+        ("us-east-1", ("fips",), "s3-fips.us-east-1.amazonaws.com", "iam-fips.amazonaws.com"),
+        ("us-east-1", ("dualstack",), "s3.dualstack.us-east-1.amazonaws.com", "iam.amazonaws.com"),
+        (
+            "ca-central-1",
+            ("fips", "dualstack"),
+            "s3-fips.dualstack.ca-central-1.amazonaws.com",
+            "iam-fips.amazonaws.com",
+        ),
+        ("us-gov-west-1", ("fips",), "s3-fips.us-gov-west-1.amazonaws.com", "iam.us-gov.amazonaws.com"),
+        ("cn-north-1", ("dualstack",), "s3.dualstack.cn-north-1.amazonaws.com.cn", "iam.cn-north-1.amazonaws.com.cn"),
+        ("us-iso-east-1", ("fips",), "s3-fips.us-iso-east-1.c2s.ic.gov", "iam.us-iso-east-1.c2s.ic.gov"),
+    ],
+)
+def test_a_class_may_choose_fips_and_dualstack_endpoints(
+    region: str, chosen: tuple[str, ...], host: str, iam: str
+) -> None:
+    def look(clients: Clients) -> tuple[str, ...]:
+        return clients.public.host, clients.s3.meta.endpoint_url, clients.iam.meta.endpoint_url
+
+    found = connected(look, region=region, **dict.fromkeys(chosen, "true"))
+    assert found == (host, f"https://{host}", f"https://{iam}")
 
 
 def test_users_are_looked_for_where_their_partition_has_them() -> None:
@@ -186,7 +215,6 @@ def test_a_web_page_is_told_from_aws(verb: str, page: bytes) -> None:
     [
         # As S3 answers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html
         (301, b"PermanentRedirect", {"x-amz-bucket-region": "eu-central-1"}),
-        (307, b"TemporaryRedirect", {"Location": "https://b.s3.eu-central-1.amazonaws.com/"}),
         (400, b"AuthorizationHeaderMalformed", {}),
     ],
 )
@@ -199,6 +227,16 @@ def test_a_bucket_in_another_region_is_named_and_nothing_is_done(
         assert "region" in refused.value.message
         assert len(server.requests) == 1
         assert server.requests[0].startswith("GET ")
+
+
+@pytest.mark.parametrize("verb", ["provision", "grant", "delete", "is_intact"])
+def test_a_temporary_redirect_is_waited_for_and_not_followed(verb: str) -> None:
+    # The name is being made in another region: https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html
+    headers = {"Location": "https://b.s3.eu-central-1.amazonaws.com/"}
+    with scripted_server(Answer(status=307, headers=headers, body=ELSEWHERE % b"TemporaryRedirect")) as server:
+        with pytest.raises(NotReady, match="from one region to another"):
+            verbs(a_provisioner(), server.url, was_bound=True)[verb]()
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("verb", ["provision", "delete"])
@@ -243,7 +281,7 @@ def test_connections_are_closed_and_nothing_is_printed_of_a_secret() -> None:
             assert "s3cr3t" not in repr(refused.value) + repr(Identity)
 
 
-def test_a_look_without_credentials_asks_nobody() -> None:
+def test_a_check_without_credentials_sends_nothing() -> None:
     with silent_server() as server:
         parameters = {**SECRET, "s3Endpoint": server.url, "iamEndpoint": server.url}
         assert not a_provisioner().is_intact(builders.options(parameters=parameters))

@@ -1,4 +1,4 @@
-"""Everything that can be raised becomes an answer of the core's, and says what to mend."""
+"""Everything that can be raised becomes an answer of the core's, and says what to fix."""
 
 from __future__ import annotations
 
@@ -60,6 +60,17 @@ CODES: dict[str, type[ProvisionerError]] = {
 }
 
 
+# As AWS writes them: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html.
+_WHO = "User: arn:aws:iam::111122223333:user/admin is not authorized to perform: iam:CreateUser on resource: x "
+DENIALS = {
+    "with an explicit deny in a service control policy": "service control policy of the organisation",
+    "because no service control policy allows the iam:CreateUser action": "service control policy of the organisation",
+    "with an explicit deny in a resource control policy": "resource control policy of the organisation",
+    "because no permissions boundary allows the iam:CreateUser action": "permissions boundary",
+    "because no VPC endpoint policy allows the s3:CreateBucket action": "policy of a VPC endpoint",
+    "because no session policy allows the s3:CreateBucket action": "administrator's session",
+    "with an explicit deny in a resource-based policy": "policy of the bucket",
+}
 FAILURES = ["IDPCommunicationError", "InternalError", "RequestTimeout", "ServiceUnavailable"]
 
 
@@ -93,6 +104,31 @@ def test_a_code_has_its_answer(code: str, kind: type[ProvisionerError]) -> None:
     error = translate(answered(code))
     assert type(error) is kind
     assert code in error.message
+
+
+@pytest.mark.parametrize(("sentence", "words"), DENIALS.items(), ids=DENIALS)
+def test_the_kind_of_policy_that_denied_is_named_beside_the_permission(sentence: str, words: str) -> None:
+    refusal = answered("AccessDenied", 403)
+    refusal.response["Error"]["Message"] = _WHO + sentence
+    error = translate(refusal)
+    assert type(error) is AccessDenied
+    assert words in error.message
+    assert "s3:CreateBucket" in error.message
+    assert "111122223333" not in error.message
+
+
+@pytest.mark.parametrize(
+    "sentence", ["", "because no identity-based policy allows the iam:CreateUser action", "Access Denied"]
+)
+def test_a_permission_that_the_administrator_lacks_is_named(sentence: str) -> None:
+    refusal = answered("AccessDenied", 403)
+    refusal.response["Error"]["Message"] = sentence
+    assert "lack the permission s3:CreateBucket" in translate(refusal).message
+
+
+@pytest.mark.parametrize("code", ["InvalidToken", "InvalidAccessKeyId", "InvalidClientTokenId"])
+def test_credentials_that_are_refused_may_mean_that_the_region_is_not_enabled(code: str) -> None:
+    assert "enable the region" in translate(answered(code, 403)).message
 
 
 @pytest.mark.parametrize("code", FAILURES)
@@ -180,7 +216,7 @@ def test_every_error_class_of_the_sdk_was_found() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_an_error_of_the_network_or_the_sdk_says_what_to_mend(
+def test_an_error_of_the_network_or_the_sdk_says_what_to_fix(
     error: Exception, kind: type[ProvisionerError], word: str
 ) -> None:
     told = translate(error)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aws_s3_provisioner.client import Connector, Limits
 from aws_s3_provisioner.ownership import is_name, is_reserved
 from aws_s3_provisioner.parameters import Admin, parse_parameters, parse_versioning
-from aws_s3_provisioner.policy import build_access, may_list
+from aws_s3_provisioner.policy import Scope, build_access, may_list
 from aws_s3_provisioner.settings import parse_settings
 from libbucket import (
     AccessKeys,
@@ -282,7 +282,7 @@ def test_any_policy_of_a_class_is_taken_or_refused_at_once_and_one_that_is_taken
     with suppress(InvalidParameters):
         template = parse_parameters({"iamPolicy": json.dumps(value)}).iam_policy
         may_list(template)
-        build_access("arn:aws:s3:::photos", template=template, key_arn="")
+        build_access(Scope(bucket_arn="arn:aws:s3:::photos"), template=template)
 
 
 @pytest.mark.parametrize("access_key", ["", "A\nB", "A/B", "A,B", "é", "A" * 129, "A" * 1_000_000, "A B", "\ud800"])

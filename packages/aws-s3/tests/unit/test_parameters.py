@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aws_s3_provisioner.parameters import (
+    check_policy_length,
     parse_admin,
     parse_json,
     parse_parameters,
@@ -79,7 +80,12 @@ def test_handing_out_the_administrators_keys_is_warned_about() -> None:
         ({"tags": "team"}, "tags"),
         ({"tags": "=x"}, "tags"),
         ({"tags": "a=1,a=2"}, "twice"),
+        ({"tags": "Team=1,team=2"}, "twice"),
         ({"tags": "aws:team=x"}, "reserved"),
+        ({"bucketNamePrefix": "K8s-"}, "bucketNamePrefix"),
+        ({"bucketPolicyAccounts": "123456789012, 42"}, "12 digits"),
+        ({"s3Endpoint": "https://s3.eu-west-1.amazonaws.com", "fips": "true"}, "fips"),
+        ({"s3Endpoint": "https://s3.eu-west-1.amazonaws.com", "dualstack": "true"}, "dualstack"),
         ({"tags": "objectbucket_claim_uid=x"}, "reserved"),
         ({"tags": "team=*"}, "character"),
         ({"tags": f"team={'x' * 257}"}, "long"),
@@ -110,6 +116,8 @@ def test_a_mistake_is_named(parameters: dict[str, str], word: str) -> None:
         },
         {"s3Endpoint": "https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com"},
         {"iamPath": "/"},
+        {"bucketNamePrefix": "k8s-", "bucketPolicyAccounts": "123456789012,210987654321", "allowSessions": "yes"},
+        {"fips": "true", "dualstack": "true"},
         {"iamPath": "/buckets/shop/"},
         {"permissionsBoundary": "arn:aws:iam::123456789012:policy/team/boundary"},
         {"kmsKeyId": KEY},
@@ -123,6 +131,14 @@ def test_a_mistake_is_named(parameters: dict[str, str], word: str) -> None:
 )
 def test_what_is_right_is_taken(parameters: dict[str, str]) -> None:
     assert not [text for text in parse_parameters(parameters).warnings if "unknown" in text]
+
+
+def test_a_policy_that_is_too_long_for_iam_is_refused_before_anything_is_made() -> None:
+    actions = [f"s3:{chr(97 + n) * 60}" for n in range(25)]
+    policy = json.dumps({"Statement": [{"Effect": "Allow", "Action": actions}]})
+    with pytest.raises(InvalidParameters, match=r"iamPolicy is \d+ characters too long"):
+        check_policy_length(parse_parameters({"iamPolicy": policy}))
+    check_policy_length(parse_parameters({"kmsKeyId": "mrk-" + "0" * 32}))
 
 
 def test_all_mistakes_are_told_at_once() -> None:

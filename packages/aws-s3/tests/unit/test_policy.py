@@ -8,11 +8,14 @@ import pytest
 
 from aws_s3_provisioner.policy import (
     BUCKET_ACTIONS,
+    LONGEST_POLICY,
     OBJECT_ACTIONS,
+    Scope,
     build_access,
     fill_bucket_policy,
     may_list,
     mistakes_in_bucket_policy,
+    written,
 )
 
 BUCKET = "arn:aws:s3:::photos"
@@ -26,7 +29,7 @@ def of(**changes: Any) -> list[str]:
 
 
 def test_a_user_gets_its_bucket_and_nothing_else() -> None:
-    document = build_access(BUCKET, template=None, key_arn="")
+    document = build_access(Scope(bucket_arn=BUCKET), template=None)
     assert [statement["Resource"] for statement in document["Statement"]] == [[BUCKET], [f"{BUCKET}/*"]]
     actions = {action for statement in document["Statement"] for action in statement["Action"]}
     assert not [action for action in actions if "*" in action or not action.startswith("s3:")]
@@ -34,16 +37,55 @@ def test_a_user_gets_its_bucket_and_nothing_else() -> None:
 
 
 def test_a_user_of_an_encrypting_class_gets_that_key_and_no_other() -> None:
-    *_, key = build_access(BUCKET, template=None, key_arn="arn:aws:kms:r:1:key/k")["Statement"]
+    *_, key = build_access(Scope(bucket_arn=BUCKET, key_arn="arn:aws:kms:r:1:key/k"), template=None)["Statement"]
     assert key["Resource"] == ["arn:aws:kms:r:1:key/k"]
     assert key["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+
+
+def test_the_key_of_a_class_is_used_through_s3_and_for_the_claims_bucket_only() -> None:
+    scope = Scope(bucket_arn=BUCKET, key_arn="arn:aws:kms:r:1:key/k", key_via="s3.eu-west-1.amazonaws.com")
+    *_, key = build_access(scope, template=None)["Statement"]
+    assert key["Condition"] == {
+        "StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"},
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": [BUCKET, f"{BUCKET}/*"]},
+    }
+
+
+@pytest.mark.parametrize("template", [None, {"Statement": {"Effect": "Allow", "Action": "s3:*"}}], ids=str)
+def test_sessions_and_buckets_of_other_accounts_are_denied_beside_any_policy(template: dict[str, Any] | None) -> None:
+    scope = Scope(bucket_arn=BUCKET, account="123456789012", allows_sessions=False)
+    accounts, sessions = build_access(scope, template=template)["Statement"][-2:]
+    assert accounts["Condition"] == {"StringNotEquals": {"aws:ResourceAccount": "123456789012"}}
+    assert sessions["Condition"] == {"Null": {"aws:TokenIssueTime": "false"}}
+    for denial in (accounts, sessions):
+        assert (denial["Effect"], denial["Action"]) == ("Deny", "s3:*")
+        assert denial["Resource"] == [BUCKET, f"{BUCKET}/*"]
+
+
+def test_a_claim_may_read_what_its_lifecycle_rules_archived() -> None:
+    assert "s3:RestoreObject" in OBJECT_ACTIONS
+
+
+def test_the_longest_usual_policy_is_within_the_limit_of_iam() -> None:
+    arn = f"arn:aws-us-gov:s3:::{'x' * 63}"
+    key = f"arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-{'0' * 32}"
+    scope = Scope(
+        bucket_arn=arn,
+        account="123456789012",
+        allows_sessions=False,
+        key_arn=key,
+        key_via="s3.us-gov-west-1.amazonaws.com",
+    )
+    document = written(build_access(scope, template=None))
+    assert " " not in document
+    assert len(document) <= LONGEST_POLICY
 
 
 @pytest.mark.parametrize("as_list", [True, False])
 def test_the_policy_of_a_class_is_filled_in_with_the_bucket(as_list: bool) -> None:
     statement = {"Effect": "Allow", "Action": "s3:GetObject", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}
     template = {"Statement": [statement] if as_list else statement}
-    (filled,) = build_access(BUCKET, template=template, key_arn="")["Statement"]
+    (filled,) = build_access(Scope(bucket_arn=BUCKET), template=template)["Statement"]
     assert filled == {**statement, "Resource": [BUCKET, f"{BUCKET}/*"]}
 
 

@@ -1,4 +1,4 @@
-"""Starts the servers that stand in for AWS: on 127.0.0.1 only, in a fresh directory, and leaves nothing behind.
+"""Starts the emulators of AWS: on 127.0.0.1 only, in a fresh directory, and leaves nothing behind.
 
 Two: ministack, which checks every request against IAM; and moto, which knows the limits of IAM.
 They live in an environment of their own, made once per machine from `requirements/aws-servers.txt`. Used by this

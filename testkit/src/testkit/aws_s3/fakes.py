@@ -1,4 +1,4 @@
-"""A provisioner and its verbs for servers that stand in for AWS, where only what is answered counts."""
+"""A provisioner and its verbs for scripted servers in place of AWS, where only the answers count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""S3 as AWS has it in several regions and accounts, in memory: what no server that stands in for it does.
+"""S3 as AWS has it in several regions and accounts, in memory: what no emulator does.
 
 Answers requests of the SDK for hosts of AWS's; those for other hosts, such as IAM's of a test, go where they would. Has
 what a claim's bucket is made, found and removed with, and no objects. Each behaviour names its source.
@@ -10,7 +10,8 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree as ET
 
@@ -18,13 +19,21 @@ import pytest
 import urllib3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
+from testkit.aws_s3.fake_iam import Answer, FakeIam
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 OWN = "000000000000"
 _HOST = re.compile(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
+_DEFAULT_ENCRYPTION = (
+    "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>"
+    "</ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled><BlockedEncryptionTypes>"
+    "<EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>"
+)
 _NS = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
@@ -38,12 +47,20 @@ class Bucket:
         tags: on it.
         unknown_for: how many requests are still answered as if it were not there: the part of S3 that is asked has not
             heard of it. Source: https://github.com/hashicorp/terraform-provider-aws/issues/10068.
+        encryption: its configuration as XML; "" for AWS's default, which is told as well. Source:
+            https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketEncryption.html.
+        has_replication: it keeps its versions, and can't stop to. Source:
+            https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-requirements.html.
+        is_open: its policy lets every account do everything.
     """
 
     region: str
     account: str = OWN
     tags: dict[str, str] = field(default_factory=dict)
     unknown_for: int = 0
+    encryption: str = ""
+    has_replication: bool = False
+    is_open: bool = False
 
 
 class RegionalS3:
@@ -56,17 +73,30 @@ class RegionalS3:
         wants_pages: whether ListBuckets is refused without a page size, as for an account with a quota of more than
             10,000 buckets. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/BucketRestrictions.html.
         requests: "METHOD bucket?query" of each.
+        iam: the account's IAM and STS. A key that it made may list what its user's policy says; any other key is an
+            administrator's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self.iam = FakeIam(OWN, clock)
+        self._lock = Lock()
         self.buckets: dict[str, Bucket] = {}
         self.takes_tags = True
         self.is_slow = 0
         self.wants_pages = True
         self.requests: list[str] = []
 
-    def answer(self, method: str, url: str, body: bytes) -> tuple[int, dict[str, str], str]:
+    def answer(self, method: str, url: str, headers: Mapping[str, Any], body: bytes) -> Answer:
         """Status, headers and body."""
+        with self._lock:
+            service = urlsplit(url).netloc.partition(".")[0]
+            if service == "iam" or (service == "sts" and not self.iam.sts_is_away):
+                return self.iam.answer(body, _key_in(headers))
+            if service == "sts":
+                raise ConnectionError("STS is out of reach")
+            return self._answer(method, url, headers, body)
+
+    def _answer(self, method: str, url: str, headers: Mapping[str, Any], body: bytes) -> Answer:
         parts = urlsplit(url)
         host = _HOST.fullmatch(parts.netloc)
         assert host is not None
@@ -74,11 +104,16 @@ class RegionalS3:
         self.requests.append(f"{method} {host['bucket'] or ''}?{parts.query}")
         if host["bucket"] is None:
             return self._list(query)
-        if method == "PUT" and not query:
+        is_object = len(parts.path) > 1
+        if method == "PUT" and not query and not is_object:
             return self._create(host["bucket"], host["region"], body)
-        return self._on_bucket(method, host["bucket"], host["region"], query, body)
+        expected = _text(headers.get("x-amz-expected-bucket-owner"))
+        refusal = self._refusal(host["bucket"], host["region"], _key_in(headers), expected)
+        if is_object:
+            return refusal or _refused(501, "NotImplemented")
+        return refusal or self._on_bucket(method, host["bucket"], query, body)
 
-    def _list(self, query: dict[str, list[str]]) -> tuple[int, dict[str, str], str]:
+    def _list(self, query: dict[str, list[str]]) -> Answer:
         if self.wants_pages and "max-buckets" not in query:
             return _refused(400, "InvalidRequest")
         prefix = query.get("prefix", [""])[0]
@@ -86,7 +121,7 @@ class RegionalS3:
         found = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in names)
         return 200, {}, f"<ListAllMyBucketsResult><Buckets>{found}</Buckets></ListAllMyBucketsResult>"
 
-    def _create(self, name: str, region: str, body: bytes) -> tuple[int, dict[str, str], str]:
+    def _create(self, name: str, region: str, body: bytes) -> Answer:
         root = ET.fromstring(body) if body else None
         found = [] if root is None else root.findall(f"{_NS}Tags/{_NS}Tag")
         location = "" if root is None else root.findtext(f"{_NS}LocationConstraint", "")
@@ -105,9 +140,7 @@ class RegionalS3:
         self.buckets[name] = Bucket(region=region, tags=tags, unknown_for=self.is_slow)
         return 200, {}, ""
 
-    def _on_bucket(
-        self, method: str, name: str, region: str, query: dict[str, list[str]], body: bytes
-    ) -> tuple[int, dict[str, str], str]:
+    def _refusal(self, name: str, region: str, key: str, expected_owner: str) -> Answer | None:
         bucket = self.buckets.get(name)
         if bucket is not None and bucket.unknown_for:
             bucket.unknown_for -= 1
@@ -117,15 +150,22 @@ class RegionalS3:
         if bucket.region != region:
             # Before any permission is looked at: https://github.com/aws/aws-cli/issues/2431
             return _refused(301, "PermanentRedirect", {"x-amz-bucket-region": bucket.region})
-        if bucket.account != OWN:
+        if bucket.account != OWN and not bucket.is_open:
             return _refused(403, "AccessDenied")
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+        if expected_owner not in {"", bucket.account}:
+            return _refused(403, "AccessDenied")
+        code = self.iam.refuses(key, name, bucket.account) if self.iam.has_made(key) else ""
+        return _refused(403, code) if code else None
+
+    def _on_bucket(self, method: str, name: str, query: dict[str, list[str]], body: bytes) -> Answer:
         if method == "DELETE":
             del self.buckets[name]
             return 204, {}, ""
-        return _on_own(bucket, method, query, body)
+        return _on_own(self.buckets[name], method, query, body)
 
 
-def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: bytes) -> tuple[int, dict[str, str], str]:
+def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: bytes) -> Answer:
     if "tagging" in query and method == "PUT":
         tags = ET.fromstring(body).findall(f"{_NS}TagSet/{_NS}Tag")
         bucket.tags = {tag.findtext(f"{_NS}Key", ""): tag.findtext(f"{_NS}Value", "") for tag in tags}
@@ -135,6 +175,8 @@ def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: byte
             return _refused(404, "NoSuchTagSet")
         found = "".join(f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in bucket.tags.items())
         return 200, {}, f"<Tagging><TagSet>{found}</TagSet></Tagging>"
+    if {"encryption", "versioning", "policy"} & query.keys():
+        return _on_settings(bucket, method, query, body)
     if "object-lock" in query:
         return _refused(404, "ObjectLockConfigurationNotFoundError")
     for asked, root in (
@@ -147,22 +189,58 @@ def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: byte
     return (200, {}, "") if method == "HEAD" else _refused(501, "NotImplemented")
 
 
-def _refused(status: int, code: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], str]:
+def _on_settings(bucket: Bucket, method: str, query: dict[str, list[str]], body: bytes) -> Answer:
+    is_put = method == "PUT"
+    if "encryption" in query and is_put:
+        bucket.encryption = body.decode()
+        return 200, {}, ""
+    if "encryption" in query:
+        return 200, {}, bucket.encryption or _DEFAULT_ENCRYPTION
+    if "versioning" in query and is_put:
+        return _refused(409, "InvalidBucketState") if bucket.has_replication else (200, {}, "")
+    if "versioning" in query:
+        status = "<Status>Enabled</Status>" if bucket.has_replication else ""
+        return 200, {}, f"<VersioningConfiguration>{status}</VersioningConfiguration>"
+    return 204, {}, ""
+
+
+def _refused(status: int, code: str, headers: dict[str, str] | None = None) -> Answer:
     body = f"<Error><Code>{code}</Code><Message>no</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>"
     return status, {"x-amz-request-id": "4442587FB7D0A2F9", **(headers or {})}, body
 
 
+def _key_in(headers: Mapping[str, Any]) -> str:
+    signed = re.search(r"Credential=([^/]+)/", _text(headers.get("Authorization")))
+    return signed[1] if signed else ""
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value or "")
+
+
 @contextmanager
-def regional_s3() -> Iterator[RegionalS3]:
-    """AWS's hosts are answered by a new one until the block ends."""
-    s3, send = RegionalS3(), URLLib3Session.send
+def regional_s3(
+    clock: Callable[[], float] = lambda: 0.0, *, before_answer: Callable[[], None] = lambda: None
+) -> Iterator[RegionalS3]:
+    """AWS's hosts are answered by a new one until the block ends.
+
+    Args:
+        clock: seconds, for all that takes time.
+        before_answer: called before each answer, for instance to wait.
+    """
+    s3, send = RegionalS3(clock), URLLib3Session.send
 
     def sent(self: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
         if not urlsplit(request.url).netloc.endswith(".amazonaws.com"):
             return send(self, request)
-        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-        assert isinstance(body, bytes)
-        status, told, text = s3.answer(request.method, request.url, body)
+        given: Any = request.body or b""
+        given = given.read() if hasattr(given, "read") else given
+        body: bytes = given.encode() if isinstance(given, str) else given
+        before_answer()
+        try:
+            status, told, text = s3.answer(request.method, request.url, dict(request.headers), body)
+        except ConnectionError as error:
+            raise EndpointConnectionError(endpoint_url=request.url) from error
         headers = HTTPHeaders()
         for name, value in told.items():
             headers[name] = value

@@ -1,0 +1,75 @@
+"""The pace of requests to IAM: spaced, increased while it goes well, halved when IAM throttles."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+
+from aws_s3_provisioner.client import Connector, Limits
+from aws_s3_provisioner.pacing import LONGEST_WAIT, Pacer, Pacers
+from aws_s3_provisioner.parameters import Admin, parse_parameters
+from libbucket import SecretStr, Throttled
+from testkit.aws_s3.in_memory import Clock
+from testkit.aws_s3.regional_s3 import regional_s3
+
+ADMIN = Admin(access_key="AKIA", secret_key=SecretStr("s3cr3t"), token=SecretStr(""))
+
+
+def test_requests_are_spaced_and_no_worker_waits_longer_than_the_limit() -> None:
+    clock = Clock()
+    pacer = Pacer(clock)
+    waits = [pacer.reserve() for _ in range(40)]
+    assert waits[:13] == pytest.approx([0.0] * 11 + [0.1, 0.2])
+    assert waits[-1] > LONGEST_WAIT
+    assert waits[-1] == waits[-2], "who waits for too long has taken no turn"
+    clock.now += waits[-1]
+    assert pacer.reserve() == 0
+
+
+def test_throttling_halves_the_pace_once_for_all_requests_on_their_way() -> None:
+    clock = Clock()
+    pacer = Pacer(clock)
+    before = pacer.rate
+    for _ in range(8):
+        pacer.throttled()
+    assert pacer.rate == before / 2
+    clock.now += 1
+    pacer.throttled()
+    assert pacer.rate == before / 4
+    for _ in range(1000):
+        clock.now += 1
+        pacer.throttled()
+    assert pacer.rate == 0.5
+    for _ in range(1000):
+        pacer.succeeded()
+    assert pacer.rate == 20
+
+
+def test_one_administrator_has_one_pace() -> None:
+    pacers = Pacers()
+    assert pacers.of(("aws", "AKIA")) is pacers.of(("aws", "AKIA"))
+    assert pacers.of(("aws", "AKIB")) is not pacers.of(("aws", "AKIA"))
+
+
+def test_a_throttled_account_is_asked_more_slowly_and_claims_are_requeued(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, slept = Clock(), list[float]()
+    connector, pacer = Connector(Limits(), lambda: None), Pacer(clock)
+    monkeypatch.setattr(connector._pacers, "of", lambda _credentials: pacer)
+    monkeypatch.setattr("aws_s3_provisioner.client.time.sleep", slept.append)
+    with regional_s3(clock) as s3, connector.connect(parse_parameters({"region": "eu-west-1"}), ADMIN) as clients:
+        s3.iam.per_second = 1.0
+        codes = []
+        for _ in range(4):
+            with pytest.raises(ClientError) as refused:
+                clients.iam.get_user(UserName="nobody")
+            codes.append(refused.value.response["Error"]["Code"])
+            clock.now += 0.5
+        assert codes == ["Throttling", "Throttling", "NoSuchEntity", "Throttling"], "IAM's own bucket was empty"
+        assert pacer.rate < 4
+        while pacer.reserve() <= LONGEST_WAIT:
+            pass
+        with pytest.raises(Throttled, match="spaced") as caught:
+            clients.iam.get_user(UserName="nobody")
+    assert caught.value.delay
+    assert caught.value.delay > LONGEST_WAIT
+    assert all(seconds <= LONGEST_WAIT for seconds in slept)
