@@ -104,6 +104,11 @@ class NewBucket:
     object_ownership: str
 
 
+_TAGS_REFUSED: Final = frozenset({"UnsupportedArgument", "MalformedXML"})
+"""How servers that know no tags in CreateBucket refuse them: those that do not read the element, and those that verify
+the document against a schema without it. Source of the first: terraform-provider-aws, issue 45684."""
+
+
 class TagsRefused(StoreRefused):
     """The region does not take tags in the call that makes a bucket: it was not made."""
 
@@ -171,8 +176,8 @@ class Storage:
             try:
                 self.clients.s3.create_bucket(**_creation(bucket, new))
             except ClientError as error:
-                if code_of(error) == "UnsupportedArgument" and new.tags:
-                    raise _tags_refused(call.where, request_id_of(error.response)) from error
+                if code_of(error) in _TAGS_REFUSED and new.tags:
+                    raise _tags_refused(call.where, error) from error
                 if code_of(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     raise
                 return False
@@ -392,10 +397,10 @@ def _creation(bucket: str, new: NewBucket) -> CreateBucketRequestTypeDef:
     return request
 
 
-def _tags_refused(where: str, request_id: str) -> TagsRefused:
+def _tags_refused(where: str, error: ClientError) -> TagsRefused:
     return TagsRefused(
-        f"{where} takes no tags in s3:CreateBucket (UnsupportedArgument): the bucket was not made",
-        request_id=request_id,
+        f"{where} takes no tags in s3:CreateBucket ({code_of(error)}): the bucket was not made",
+        request_id=request_id_of(error.response),
     )
 
 

@@ -186,10 +186,11 @@ def test_a_bucket_that_another_owner_made_meanwhile_is_left_alone(
 
 
 @each_region
+@pytest.mark.parametrize("code", ["UnsupportedArgument", "MalformedXML"])
 def test_a_region_that_takes_no_tags_with_a_new_bucket_gets_them_in_the_next_call(
-    provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request, backend: AwsBackend, region: str
+    provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request, backend: AwsBackend, region: str, code: str
 ) -> None:
-    s3.takes_tags = False
+    s3.takes_tags, s3.tags_refused_with = False, code
     request = request_for(region)
     answer = provisioner.provision(request)
     assert request.owner.matches(s3.buckets["backup"].tags)

@@ -69,6 +69,7 @@ class RegionalS3:
     Attributes:
         buckets: by name, which all accounts and regions share.
         takes_tags: whether CreateBucket does. Source: https://github.com/hashicorp/terraform-provider-aws/issues/45684.
+        tags_refused_with: the code of that refusal.
         is_slow: `Bucket.unknown_for` of new buckets.
         wants_pages: whether ListBuckets is refused without a page size, as for an account with a quota of more than
             10,000 buckets. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/BucketRestrictions.html.
@@ -82,6 +83,7 @@ class RegionalS3:
         self._lock = Lock()
         self.buckets: dict[str, Bucket] = {}
         self.takes_tags = True
+        self.tags_refused_with = "UnsupportedArgument"
         self.is_slow = 0
         self.wants_pages = True
         self.requests: list[str] = []
@@ -126,7 +128,7 @@ class RegionalS3:
         found = [] if root is None else root.findall(f"{_NS}Tags/{_NS}Tag")
         location = "" if root is None else root.findtext(f"{_NS}LocationConstraint", "")
         if found and not self.takes_tags:
-            return _refused(400, "UnsupportedArgument")
+            return _refused(400, self.tags_refused_with)
         if location != ("" if region == "us-east-1" else region):
             return _refused(400, "IllegalLocationConstraintException")
         there = self.buckets.get(name)
