@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testkit.resilience.tenant_isolation import ATTACKS, ONCE_ON, ground, trial_of
+from testkit.resilience.tenant_isolation import ATTACKS, ONCE_ON, tenant_environment, trial_of
 from testkit.stores import STORES
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ QUICK = [each for each in ATTACKS if each.quick]
 
 @pytest.fixture(scope="module")
 def made(cluster: ControlPlane, request: pytest.FixtureRequest) -> Iterator[TenantEnvironment]:
-    """The ground of one store."""
-    with ground(cluster, request.param) as standing:
+    """The tenants of one store."""
+    with tenant_environment(cluster, request.param) as standing:
         yield standing
 
 

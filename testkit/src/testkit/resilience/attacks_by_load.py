@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from testkit.resilience.proxied_environment import STORE
-from testkit.resilience.proxy import Fate, Meddler, Request, proxy_before
+from testkit.resilience.proxy import FaultInjector, Request, Verdict, proxy_before
 from testkit.resilience.tenant_environment import Attack, is_bound
 from testkit.resilience.trials import Violation, eventually
 
@@ -27,15 +27,15 @@ _WORKERS: Final = 8
 """As many as a provisioner has by default."""
 
 
-def come_as_a_crowd(ground: TenantEnvironment) -> str:
+def come_as_a_crowd(tenants: TenantEnvironment) -> str:
     """Five hundred claims of one tenant, and meanwhile a few of another, one after the other."""
-    alone = max(_time_one(ground.other, f"alone-{number}") for number in range(3))
+    alone = max(_time_one(tenants.other, f"alone-{number}") for number in range(3))
     started = time.monotonic()
-    _claim_many(ground.thief, CROWD, "greenfield")
-    waits = [_time_one(ground.other, f"among-{number}") for number in range(_PROBES)]
-    bound = _count_bound(ground.thief)
+    _claim_many(tenants.thief, CROWD, "greenfield")
+    waits = [_time_one(tenants.other, f"among-{number}") for number in range(_PROBES)]
+    bound = _count_bound(tenants.thief)
     assert bound < CROWD, "the crowd was done before the other had waited: the attack is none"
-    eventually(lambda: _assert_bound(ground.thief, CROWD), seconds=900, pause=1.0)
+    eventually(lambda: _assert_bound(tenants.thief, CROWD), seconds=900, pause=1.0)
     whole = time.monotonic() - started
     # One turn of every worker before its own, all of them on the same processor: 2 x workers claims' own time.
     limit = 2 * _WORKERS * alone
@@ -46,10 +46,10 @@ def come_as_a_crowd(ground: TenantEnvironment) -> str:
     )
 
 
-def hang_the_store(ground: TenantEnvironment) -> str:
+def hang_the_store(tenants: TenantEnvironment) -> str:
     """Twenty claims of a class whose store hangs, and two hundred of a class whose store is well."""
-    thief, other, arena = ground.thief, ground.other, ground.arena
-    with _hanging_class(ground) as (storage_class, hang):
+    thief, other, environment = tenants.thief, tenants.other, tenants.environment
+    with _hanging_class(tenants) as (storage_class, hang):
         usual = _time_many(other, 40, "before")
         with ThreadPoolExecutor(_WRITERS) as pool:
             list(pool.map(lambda number: thief.claim_of(f"stuck-{number}", storage_class), range(_STUCK)))
@@ -64,7 +64,7 @@ def hang_the_store(ground: TenantEnvironment) -> str:
         held = hang.most
         other.clean_up(seconds=300)
         thief.clean_up(seconds=300)
-    arena.admin.delete(f"/apis/storage.k8s.io/v1/storageclasses/{storage_class}")
+    environment.admin.delete(f"/apis/storage.k8s.io/v1/storageclasses/{storage_class}")
     assert held < _WORKERS, f"all {held} workers were at the store that hangs"
     return (
         f"{_OTHERS} claims bound in {seconds:.0f} s (40 without it: {usual:.0f} s); at most {held} of {_WORKERS} "
@@ -72,7 +72,7 @@ def hang_the_store(ground: TenantEnvironment) -> str:
     )
 
 
-class _Hang(Meddler):
+class _Hang(FaultInjector):
     """Holds every request until it is let go; counts how many at a time."""
 
     def __init__(self) -> None:
@@ -81,9 +81,9 @@ class _Hang(Meddler):
         self._now = 0
         self._lock = threading.Lock()
 
-    def before(self, request: Request) -> Fate:
+    def before(self, request: Request) -> Verdict:
         if self.let_go.is_set():
-            return Fate.PASS
+            return Verdict.PASS
         with self._lock:
             self._now += 1
             self.most = max(self.most, self._now)
@@ -91,19 +91,19 @@ class _Hang(Meddler):
         self.let_go.wait(15)
         with self._lock:
             self._now -= 1
-        return Fate.PASS if self.let_go.is_set() else Fate.DROP
+        return Verdict.PASS if self.let_go.is_set() else Verdict.DROP
 
 
 @contextmanager
-def _hanging_class(ground: TenantEnvironment) -> Iterator[tuple[str, _Hang]]:
+def _hanging_class(tenants: TenantEnvironment) -> Iterator[tuple[str, _Hang]]:
     """A class for the same store, by another way that hangs."""
-    arena, hang = ground.arena, _Hang()
-    with proxy_before("hanging", arena.proxies[STORE].upstream) as proxy:
-        proxy.meddler = hang
-        usual = arena.proxies[STORE].url
-        led = {key: value.replace(usual, proxy.url) for key, value in arena.store.parameters.items()}
+    environment, hang = tenants.environment, _Hang()
+    with proxy_before("hanging", environment.proxies[STORE].upstream) as proxy:
+        proxy.injector = hang
+        usual = environment.proxies[STORE].url
+        led = {key: value.replace(usual, proxy.url) for key, value in environment.store.parameters.items()}
         try:
-            yield arena.make_class(**led), hang
+            yield environment.make_class(**led), hang
         finally:
             hang.let_go.set()
 

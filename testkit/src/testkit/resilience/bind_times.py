@@ -41,17 +41,17 @@ class BindTimes:
         )
 
 
-def bind_times(ground: TenantEnvironment, prefix: str) -> BindTimes:
+def bind_times(tenants: TenantEnvironment, prefix: str) -> BindTimes:
     """Binds a few claims of the neighbour's namespace, one after another.
 
     Args:
-        ground: whose other tenant is the neighbour.
+        tenants: whose other tenant is the neighbour.
         prefix: of the claims' names.
 
     Raises:
         TimeoutError: one was not bound in time.
     """
-    return BindTimes(seconds=tuple(_bind(ground.other, f"{prefix}-{number}") for number in range(CLAIMS)))
+    return BindTimes(seconds=tuple(_bind(tenants.other, f"{prefix}-{number}") for number in range(CLAIMS)))
 
 
 def _bind(tenant: Tenant, name: str) -> float:

@@ -18,7 +18,7 @@ from libbucket.testing.certificates import Authority
 from libbucket.testing.processes import HOST, fresh_directory
 from testkit.cluster.memory_environment import condition
 from testkit.resilience.network_faults import HangingHandshake
-from testkit.resilience.proxied_environment import CLUSTER, arena
+from testkit.resilience.proxied_environment import CLUSTER, proxied_environment
 from testkit.resilience.proxy import proxy_before
 from testkit.resilience.trials import Trial, Violation, eventually
 
@@ -45,7 +45,7 @@ class Way:
     """The files by which a provisioner finds its cluster.
 
     Attributes:
-        made: the arena.
+        made: the environment.
         directory: of the files: kubeconfig, token, ca.crt.
         proxy: to which they lead, with TLS.
         cluster: behind it.
@@ -117,14 +117,14 @@ def _trial(way: Way, words: str, expected: str, act: Callable[[Way], str]) -> Tr
 
 
 def _hang(way: Way) -> str:
-    before, weather = way.proxy.meddler, HangingHandshake()
-    way.proxy.meddler = weather
+    before, faults = way.proxy.injector, HangingHandshake()
+    way.proxy.injector = faults
     way.proxy.cut()
     name = way.made.new_name()
     way.made.claim(name, way.made.classes["greenfield"], generateBucketName="photos")
     time.sleep(_HANGS)
-    way.proxy.meddler, connections = before, weather.connections
-    weather.over.set()
+    way.proxy.injector, connections = before, faults.connections
+    faults.over.set()
     began = time.monotonic()
     eventually(lambda: _assert_bound(way.made, name), seconds=_RECOVERY)
     if connections > _CONNECTIONS:
@@ -193,7 +193,7 @@ def _assert_bound(made: ProxiedEnvironment, name: str) -> None:
 def _way(cluster: ControlPlane) -> Iterator[Way]:
     """A provisioner that finds its cluster by files, through a proxy with TLS."""
     authority = Authority("the first authority")
-    with fresh_directory("way-") as directory, arena(cluster, "minio") as made, ExitStack() as stack:
+    with fresh_directory("way-") as directory, proxied_environment(cluster, "minio") as made, ExitStack() as stack:
         tls = serving(authority, directory)
         proxy = stack.enter_context(proxy_before(CLUSTER, cluster.url, ca_path=cluster.ca_path, tls=tls))
         way = Way(made=made, directory=directory, proxy=proxy, cluster=cluster, stack=stack)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from libbucket.testing.processes import fresh_directory
 from testkit.cluster.memory_environment import condition
 from testkit.minio.server import minio_binary, minio_server
-from testkit.resilience.proxied_environment import arena
+from testkit.resilience.proxied_environment import proxied_environment
 from testkit.resilience.trials import Trial, Violation, eventually
 from testkit.stores.minio import MinioStore
 
@@ -51,7 +51,7 @@ def _fill_up(cluster: Cluster, place: Path) -> str:
         with minio_server(minio_binary(), parent=place) as server:
             yield MinioStore(server)
 
-    with arena(cluster, "minio", start=small) as made:
+    with proxied_environment(cluster, "minio", start=small) as made:
         filler = place / "filler"
         with filler.open("wb") as file, suppress(OSError):
             while True:

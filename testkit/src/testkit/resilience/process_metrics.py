@@ -16,7 +16,7 @@ class Sample:
 
     Attributes:
         minute: since the start.
-        lane: the store's name.
+        group: the store's name.
         pid: of the provisioner: another one after a restart.
         rss_mib: resident memory.
         threads: of the process.
@@ -28,7 +28,7 @@ class Sample:
     """
 
     minute: float
-    lane: str
+    group: str
     pid: int
     rss_mib: float
     threads: int
@@ -74,18 +74,18 @@ def slope_of(samples: Sequence[Sample], *, after: float) -> float | None:
 
 
 def plot(samples: Sequence[Sample], path: Path) -> None:
-    """Draws every figure over time, a line for each lane, into a PNG or SVG file."""
+    """Draws every figure over time, a line for each group, into a PNG or SVG file."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    names = [each.name for each in fields(Sample) if each.name not in {"minute", "lane", "pid"}]
+    names = [each.name for each in fields(Sample) if each.name not in {"minute", "group", "pid"}]
     figure, axes = plt.subplots(len(names), 1, figsize=(10, 2.2 * len(names)), sharex=True)
     for axis, name in zip(axes, names, strict=True):
-        for lane in sorted({each.lane for each in samples}):
-            own = [each for each in samples if each.lane == lane]
-            axis.plot([each.minute for each in own], [getattr(each, name) for each in own], label=lane)
+        for group in sorted({each.group for each in samples}):
+            own = [each for each in samples if each.group == group]
+            axis.plot([each.minute for each in own], [getattr(each, name) for each in own], label=group)
         axis.set_ylabel(name.replace("_", " "))
         axis.set_ylim(bottom=0)
     axes[0].legend(loc="upper left", ncols=4)

@@ -25,7 +25,7 @@ from testkit.cluster.memory_environment import OBC
 from testkit.cluster.store_environment import STORES, StoreEnvironment
 from testkit.repository import CRDS
 from testkit.resilience.fork_server import Child, ForkServer, fork_server
-from testkit.resilience.proxy import Meddler, Proxy, Request, proxy_before
+from testkit.resilience.proxy import FaultInjector, Proxy, Request, proxy_before
 from testkit.stores.base import Bound
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from testkit.stores.base import Store
 
 CLUSTER, STORE = "cluster", "store"
-_NEIGHBOUR, _KEY, _DATA = "neighbour", "kept", b"of the neighbour"
+_OTHER_TENANT, _KEY, _DATA = "other-tenant", "kept", b"of the neighbour"
 _QUESTIONS = ("/selfsubjectaccessreviews", "/leases")
 _OBJECT = re.compile(r"/(secrets|configmaps|objectbucketclaims|objectbuckets)/[^/]+$")
 
@@ -69,7 +69,7 @@ class Snapshot:
 
 
 class ProxiedEnvironment(StoreEnvironment):
-    """Where the trials of one store take place. Use `arena`.
+    """Where the trials of one store take place. Use `proxied_environment`.
 
     Args:
         cluster: where claims are made.
@@ -107,8 +107,8 @@ class ProxiedEnvironment(StoreEnvironment):
         self._old_bucket = f"{self.namespace}-old"
         self.store.make_bucket(self._old_bucket)
         self.start()
-        self.claim(_NEIGHBOUR, self.classes["greenfield"], generateBucketName="neighbour")
-        bound = self.wait_bound(_NEIGHBOUR)
+        self.claim(_OTHER_TENANT, self.classes["greenfield"], generateBucketName="other-tenant")
+        bound = self.wait_bound(_OTHER_TENANT)
         self.store.application(bound).put(bound.bucket, _KEY, _DATA)
 
     @cached_property
@@ -157,15 +157,15 @@ class ProxiedEnvironment(StoreEnvironment):
             self.start()
 
     @contextmanager
-    def meddling(self, meddler: Meddler) -> Iterator[None]:
-        """Both proxies do as `meddler` says, until the block ends."""
+    def injecting(self, injector: FaultInjector) -> Iterator[None]:
+        """Both proxies do as `injector` says, until the block ends."""
         for each in self.proxies.values():
-            each.meddler = meddler
+            each.injector = injector
         try:
             yield
         finally:
             for each in self.proxies.values():
-                each.meddler = Meddler()
+                each.injector = FaultInjector()
 
     # The world.
 
@@ -190,7 +190,7 @@ class ProxiedEnvironment(StoreEnvironment):
     def _is_ours(self, found: dict[str, Any]) -> bool:
         metadata = found["metadata"]
         label = metadata.get("labels", {}).get("bucket-provisioner")
-        # All that is in the namespace is this arena's; ObjectBuckets are in none.
+        # All that is in the namespace is this environment's; ObjectBuckets are in none.
         return "namespace" in metadata or bool(label == self.provisioner_name.replace("/", "-"))
 
     def as_bound(self, name: str) -> Bound:
@@ -202,7 +202,7 @@ class ProxiedEnvironment(StoreEnvironment):
 
     def assert_works(self, bound: Bound) -> None:
         """Its credentials reach its bucket, and not the neighbour's."""
-        application, theirs = self.store.application(bound), self.neighbour
+        application, theirs = self.store.application(bound), self.other_tenant
         application.put(bound.bucket, "mine", b"data")
         assert application.get(bound.bucket, "mine") == b"data", "the claim's credentials don't work"
         assert self.is_refused(bound, theirs.bucket), "the claim's credentials reach the neighbour's bucket"
@@ -215,22 +215,22 @@ class ProxiedEnvironment(StoreEnvironment):
             return True
         return False
 
-    def assert_neighbour_is_well(self) -> None:
+    def assert_other_tenant_unaffected(self) -> None:
         """The neighbour's credentials and data are as they were."""
-        bound = self.neighbour
+        bound = self.other_tenant
         assert self.store.application(bound).get(bound.bucket, _KEY) == _DATA, "the neighbour lost its data"
 
     @cached_property
-    def neighbour(self) -> Bound:
+    def other_tenant(self) -> Bound:
         """A claim that lives through all trials, and must notice nothing."""
-        return self.wait_bound(_NEIGHBOUR)
+        return self.wait_bound(_OTHER_TENANT)
 
 
 @contextmanager
-def arena(
+def proxied_environment(
     cluster: Cluster, name: str, *, start: Callable[[], AbstractContextManager[Store]] | None = None
 ) -> Iterator[ProxiedEnvironment]:
-    """Starts a store and all that stands around it, and opens the arena; ends all at the end of the block.
+    """Starts a store and all that stands around it, and opens the environment; ends all at the end of the block.
 
     Args:
         cluster: where claims are made.

@@ -2,7 +2,7 @@
 
 The leader is killed, frozen for longer than its lease, cut off from the API server, has its Lease removed or given
 away, and its clock turned, at a moment that the seed names, while claims come and go. Then the audit log of the API
-server, and what the store was asked, are gone through: nobody but the holder may have done anything.
+server and the requests to the store are checked: only the holder of the Lease may have written.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 from libbucket.testing.processes import fresh_directory
 from testkit.resilience.fork_server import fork_server
 from testkit.resilience.proxied_environment import own_cluster
-from testkit.resilience.proxy import Fate, Instead, Meddler, Request
-from testkit.resilience.replica_set import LEASE_SECONDS, RETRY_SECONDS, SLACK, Replica, ReplicaSet, crew
-from testkit.resilience.trials import Choice, Lane, Trial, Violation, eventually
+from testkit.resilience.proxy import FaultInjector, Instead, Request, Verdict
+from testkit.resilience.replica_set import LEASE_SECONDS, RETRY_SECONDS, SLACK, Replica, ReplicaSet, replica_set
+from testkit.resilience.trials import Choice, Group, Trial, Violation, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,26 +33,26 @@ _MOMENTS: Final = (2, 9, 23, 40)
 """Steps of the traffic at which the leader is struck: writes to the cluster and to the store, whichever comes."""
 _STEPS_OF_A_CLOCK: Final = (600, -600, 86400)
 _AFTER: Final = 3.0
-"""Seconds that who was struck gets to do something wrong in, once it is well again."""
+"""Seconds in which a replica that was struck may do something wrong, once it runs again."""
 
 
 class Replicas:
     """The part."""
 
     name = "replicas"
-    promise = "Of several replicas one works, and no other writes before that one has stopped"
+    guarantee = "Of several replicas one works, and no other writes before that one has stopped"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[ControlPlane]] | None = None) -> None:
         self._cluster = cluster or partial(own_cluster, audit_log=True)
 
-    def lanes(self, choice: Choice) -> list[Lane]:
+    def groups(self, choice: Choice) -> list[Group]:
         """One: what is tried is the core's, and takes its time from the lease."""
         wanted = (not choice.stores or _STORE in choice.stores) and choice.wants(f"{self.name}/")
-        return [Lane(name=_STORE, open=partial(self._open, choice))] if wanted else []
+        return [Group(name=_STORE, open=partial(self._open, choice))] if wanted else []
 
     @contextmanager
     def _open(self, choice: Choice) -> Iterator[Iterable[Trial]]:
-        with self._cluster() as cluster, crew(cluster, _STORE) as gathered:
+        with self._cluster() as cluster, replica_set(cluster, _STORE) as gathered:
             yield trials(gathered, choice)
 
 
@@ -60,9 +60,11 @@ def trials(gathered: ReplicaSet, choice: Choice) -> Iterator[Trial]:
     """All of them."""
     for word, act in (("kill", _kill), ("freeze", _freeze), ("partition", _partition)):
         for at in choice.draw(f"replicas/{word}", _MOMENTS):
-            yield _trial(gathered, f"{word}@{at}", "another leads in time, and nobody else writes", partial(act, at=at))
-    yield _trial(gathered, "stop", "another leads at once, and nobody else writes", _stop)
-    yield _trial(gathered, "lease-removed", "who leads goes on, and nobody else writes", _remove_lease)
+            yield _trial(
+                gathered, f"{word}@{at}", "another leads in time, and no other replica writes", partial(act, at=at)
+            )
+    yield _trial(gathered, "stop", "another leads at once, and no other replica writes", _stop)
+    yield _trial(gathered, "lease-removed", "who leads goes on, and no other replica writes", _remove_lease)
     yield _trial(gathered, "lease-forged", "who leads stops, and another leads in time", _forge_lease)
     for step in _STEPS_OF_A_CLOCK:
         expected = "who leads goes on: no clock on a wall decides"
@@ -78,13 +80,13 @@ def _trial(gathered: ReplicaSet, words: str, expected: str, act: Callable[[Repli
                 seen = act(gathered)
             gathered.ensure_all_run()
             gathered.settle(made)
-            deeds = gathered.assert_nobody_trespassed(since)
+            writes = gathered.assert_only_the_leader_wrote(since)
         except Exception as error:
             for each in gathered.replicas:
                 log = each.child.log().splitlines()[-8:] if each.child is not None else []
                 error.add_note(f"the log of {each.name} ends with:\n  " + "\n  ".join(log))
             raise
-        return f"{seen}; {deeds} writes and requests, all by the holder"
+        return f"{seen}; {writes} writes and requests, all by the holder"
 
     return Trial(seed=f"replicas/{_STORE}/{words}", expected=expected, run=run)
 
@@ -120,11 +122,11 @@ def _freeze(gathered: ReplicaSet, *, at: int) -> str:
 
 
 def _partition(gathered: ReplicaSet, *, at: int) -> str:
-    watching: list[Meddler] = []
+    watching: list[FaultInjector] = []
 
     def cut_off(each: Replica) -> None:
-        watching.append(each.proxy.meddler)
-        each.proxy.meddler = _Nothing()
+        watching.append(each.proxy.injector)
+        each.proxy.injector = _Nothing()
         each.proxy.cut()
 
     leader = _strike(gathered, at, cut_off)
@@ -132,7 +134,7 @@ def _partition(gathered: ReplicaSet, *, at: int) -> str:
         seen = _took_over(gathered, leader, time.time(), at_most=LEASE_SECONDS + RETRY_SECONDS)
         time.sleep(_AFTER)
     finally:
-        leader.proxy.meddler = watching[0]
+        leader.proxy.injector = watching[0]
     assert leader.child is not None
     assert leader.child.is_running, "a replica that was cut off has ended, and was to stand by"
     return seen
@@ -143,7 +145,7 @@ def _stop(gathered: ReplicaSet) -> str:
     _signal(leader, signal.SIGTERM)
     gathered.wait_for_other(leader, LEASE_SECONDS)
     # It first ends what it is at: others wait from then on.
-    released = [each.at for each in gathered.ledger.tenures() if each.at > began and each.who is None]
+    released = [each.at for each in gathered.audit_log.tenures() if each.at > began and each.who is None]
     if not released:
         raise Violation(f"{leader.name} kept its lease when it was stopped")
     return _took_over(gathered, leader, released[0], at_most=RETRY_SECONDS)
@@ -151,12 +153,12 @@ def _stop(gathered: ReplicaSet) -> str:
 
 def _remove_lease(gathered: ReplicaSet) -> str:
     leader = gathered.leader()
-    gathered.arena.admin.delete(gathered.lease_path)
+    gathered.environment.admin.delete(gathered.lease_path)
     removed = time.time()
     eventually(lambda: _assert_holds(gathered, leader), seconds=RETRY_SECONDS + SLACK)
-    seconds = gathered.ledger.tenures()[-1].at - removed
+    seconds = gathered.audit_log.tenures()[-1].at - removed
     time.sleep(LEASE_SECONDS + RETRY_SECONDS)
-    others = {each.who for each in gathered.ledger.tenures() if each.at > removed} - {leader.name, None}
+    others = {each.who for each in gathered.audit_log.tenures() if each.at > removed} - {leader.name, None}
     if others:
         raise Violation(f"{others} took the lease that somebody had removed from {leader.name}")
     return f"made again after {seconds:.1f} s"
@@ -164,10 +166,10 @@ def _remove_lease(gathered: ReplicaSet) -> str:
 
 def _forge_lease(gathered: ReplicaSet) -> str:
     leader, began = gathered.leader(), time.time()
-    gathered.arena.admin.patch(gathered.lease_path, {"spec": {"holderIdentity": "somebody-else"}})
+    gathered.environment.admin.patch(gathered.lease_path, {"spec": {"holderIdentity": "somebody-else"}})
     eventually(lambda: _assert_regained(gathered, began), seconds=LEASE_SECONDS + 2 * RETRY_SECONDS + SLACK)
-    tenure = gathered.ledger.tenures()[-1]
-    idle = [each for each in gathered.ledger.deeds(began) if each.who == leader.name and each.at < tenure.at]
+    tenure = gathered.audit_log.tenures()[-1]
+    idle = [each for each in gathered.audit_log.writes(began) if each.who == leader.name and each.at < tenure.at]
     last = max((each.at for each in idle), default=began) - began
     return f"{leader.name} stopped after {last:.1f} s, {tenure.who} leads after {tenure.at - began:.1f} s"
 
@@ -185,14 +187,14 @@ def _turn_clock(gathered: ReplicaSet, *, by: int) -> str:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        with fork_server(gathered.arena.store.module, directory, environment) as forks:
+        with fork_server(gathered.environment.store.module, directory, environment) as forks:
             leader = _make_leader(gathered, partial(gathered.start, fork_server=forks))
             turned = time.time()
             clock.write_text(f"{by:+d}\n")
             time.sleep(LEASE_SECONDS + RETRY_SECONDS)
             clock.write_text("+0\n")
             time.sleep(_AFTER)
-            others = {each.who for each in gathered.ledger.tenures() if each.at > turned} - {leader.name}
+            others = {each.who for each in gathered.audit_log.tenures() if each.at > turned} - {leader.name}
             _signal(leader, signal.SIGTERM)
             if leader.child is not None:
                 leader.child.ended.wait(30)
@@ -215,11 +217,11 @@ def _make_leader(gathered: ReplicaSet, start: Callable[[Replica], None]) -> Repl
     return chosen
 
 
-class _Nothing(Meddler):
+class _Nothing(FaultInjector):
     """The network is gone: no request arrives, and none is answered."""
 
-    def before(self, request: Request) -> Fate | Instead:
-        return Fate.RESET
+    def before(self, request: Request) -> Verdict | Instead:
+        return Verdict.RESET
 
 
 def _took_over(gathered: ReplicaSet, former: Replica, began: float, *, at_most: float) -> str:
@@ -232,13 +234,13 @@ def _took_over(gathered: ReplicaSet, former: Replica, began: float, *, at_most: 
 
 
 def _assert_holds(gathered: ReplicaSet, replica: Replica) -> None:
-    tenures = gathered.ledger.tenures()
+    tenures = gathered.audit_log.tenures()
     assert tenures, "nobody has had the lease"
     assert tenures[-1].who == replica.name, f"the lease is {tenures[-1].how}, by {tenures[-1].who}"
 
 
 def _assert_regained(gathered: ReplicaSet, since: float) -> None:
-    last = gathered.ledger.tenures()[-1]
+    last = gathered.audit_log.tenures()[-1]
     assert last.at > since, "nobody has noticed yet"
     assert last.who is not None, f"the lease is {last.how}"
 

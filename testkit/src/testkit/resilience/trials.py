@@ -67,11 +67,11 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane:
-    """Trials that share servers, and so come one after another. Lanes of a part may run at the same time.
+class Group:
+    """Trials that share servers, and so come one after another. Groups of a part may run at the same time.
 
     Attributes:
-        name: a store's, or what the lane is about.
+        name: a store's, or what the group is about.
         open: starts what the trials need; gives them, and ends all at the end of the block.
     """
 
@@ -79,12 +79,12 @@ class Lane:
     open: Callable[[], AbstractContextManager[Iterable[Trial]]]
 
 
-def lanes_by_store(
+def groups_by_store(
     part: str, stores: Iterable[str], choice: Choice, opens: Callable[[str], AbstractContextManager[Iterable[Trial]]]
-) -> list[Lane]:
-    """One lane for each of the stores that is wanted; `opens` is called with its name."""
+) -> list[Group]:
+    """One group for each of the stores that is wanted; `opens` is called with its name."""
     wanted = [name for name in stores if not choice.stores or name in choice.stores]
-    return [Lane(name=name, open=partial(opens, name)) for name in wanted if choice.wants(f"{part}/{name}/")]
+    return [Group(name=name, open=partial(opens, name)) for name in wanted if choice.wants(f"{part}/{name}/")]
 
 
 class Part(Protocol):
@@ -92,13 +92,13 @@ class Part(Protocol):
 
     Attributes:
         name: the first word of its seeds.
-        promise: what it tries to break, in one sentence.
+        guarantee: what it tries to break, in one sentence.
     """
 
     name: str
-    promise: str
+    guarantee: str
 
-    def lanes(self, choice: Choice) -> Sequence[Lane]:
+    def groups(self, choice: Choice) -> Sequence[Group]:
         """Those that are wanted."""
 
 
@@ -108,14 +108,14 @@ class Result:
 
     Attributes:
         trial: it.
-        lane: whose it was.
+        group: whose it was.
         seen: what it saw.
         violation: why it failed; empty if it did not.
         seconds: how long it took.
     """
 
     trial: Trial
-    lane: str
+    group: str
     seen: str = ""
     violation: str = ""
     seconds: float = field(default=0.0)
@@ -126,7 +126,7 @@ class Result:
         return found | {"seed": self.trial.seed, "expected": self.trial.expected}
 
 
-def carry_out(trial: Trial, lane: str) -> Result:
+def carry_out(trial: Trial, group: str) -> Result:
     """Runs one trial."""
     started = time.monotonic()
     try:
@@ -134,14 +134,14 @@ def carry_out(trial: Trial, lane: str) -> Result:
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is what is looked for
         notes = "\n".join(getattr(error, "__notes__", []))
         seen, violation = "", f"{type(error).__name__}: {error}\n{notes}".strip()
-    return Result(trial=trial, lane=lane, seen=seen, violation=violation, seconds=time.monotonic() - started)
+    return Result(trial=trial, group=group, seen=seen, violation=violation, seconds=time.monotonic() - started)
 
 
 def results_of(part: Part, choice: Choice) -> Iterator[Result]:
-    """Runs the trials that are wanted, one lane after another."""
-    for lane in part.lanes(choice):
-        with lane.open() as trials:
-            yield from (carry_out(each, lane.name) for each in trials if choice.wants(each.seed))
+    """Runs the trials that are wanted, one group after another."""
+    for group in part.groups(choice):
+        with group.open() as trials:
+            yield from (carry_out(each, group.name) for each in trials if choice.wants(each.seed))
 
 
 def eventually(check: Callable[[], None], *, seconds: float = 60.0, pause: float = 0.1) -> None:

@@ -45,7 +45,8 @@ class UntrustedAwsApplication(UntrustedApplication):
 
         def peek(service: str, operation: str, **what: str) -> Peek:
             return Peek(
-                attempt=lambda: _ask(mine[service], operation, what), twin=lambda: _ask(root[service], operation, what)
+                attempt=lambda: _ask(mine[service], operation, what),
+                control=lambda: _ask(root[service], operation, what),
             )
 
         return {

@@ -20,11 +20,11 @@ class Peek:
 
     Attributes:
         attempt: makes it with the application's credentials; raises `Refused`.
-        twin: makes the same with the administrator's.
+        control: makes the same with the administrator's.
     """
 
     attempt: Callable[[], object]
-    twin: Callable[[], object]
+    control: Callable[[], object]
 
 
 class UntrustedApplication(ABC):

@@ -57,7 +57,7 @@ class UntrustedGcsApplication(UntrustedApplication):
         return {
             what: Peek(
                 attempt=lambda path=path: self._ask(self._by_key, "GET", path),  # type: ignore[misc]
-                twin=lambda path=path: self._ask(root, "GET", path),  # type: ignore[misc]
+                control=lambda path=path: self._ask(root, "GET", path),  # type: ignore[misc]
             )
             for what, path in paths.items()
         }

@@ -46,7 +46,7 @@ class UntrustedMinioApplication(UntrustedApplication):
         roots = self._application(*self._root).client
 
         def peek(look: Callable[[MinioAdmin], object]) -> Peek:
-            return Peek(attempt=_refused(lambda: look(mine)), twin=lambda: look(root))
+            return Peek(attempt=_refused(lambda: look(mine)), control=lambda: look(root))
 
         return {
             "its own user": peek(lambda admin: admin.user_info(user)),
@@ -55,7 +55,7 @@ class UntrustedMinioApplication(UntrustedApplication):
             "all policies": peek(lambda admin: admin.policy_list()),
             "the server": peek(lambda admin: admin.info()),
             "the bucket's tags": Peek(
-                attempt=_refused(lambda: own.get_bucket_tags(bucket)), twin=lambda: roots.get_bucket_tags(bucket)
+                attempt=_refused(lambda: own.get_bucket_tags(bucket)), control=lambda: roots.get_bucket_tags(bucket)
             ),
         }
 
