@@ -2,7 +2,7 @@
 
 Between two requests a reconcile follows from what it read, so that it can be played again: the real `Reconciler`, with
 the real caches and the real client, over a transport that hands out the recorded answers and stops at the first request
-that has none. So a state of the world can hold a reconcile that is half done, as a value.
+that has none. So a state of the state can hold a reconcile that is half done, as a value.
 """
 
 from __future__ import annotations

@@ -66,25 +66,25 @@ def _believes_the_cache(_self: Observer, claim: _api.ObjectBucketClaim) -> Any:
     return _Found(claim=claim, buckets=[])
 
 
-def _records_nothing(self: Binder, world: Any, claim: _api.ObjectBucketClaim) -> Any:
-    if world.bucket is not None:
-        return _RECORD_INTENT(self, world, claim)
-    intent = self._intent(world, claim)
+def _records_nothing(self: Binder, snapshot: Any, claim: _api.ObjectBucketClaim) -> Any:
+    if snapshot.bucket is not None:
+        return _RECORD_INTENT(self, snapshot, claim)
+    intent = self._intent(snapshot, claim)
     body = manifests.new_bucket_object(
         claim,
-        name=world.bucket_object_name,
+        name=snapshot.bucket_object_name,
         label=self._identity.label,
         intent=encode(intent),
-        bucket_name=_bucket_name(world, claim),
-        reclaim_policy=_class_policy(world),
+        bucket_name=_bucket_name(snapshot, claim),
+        reclaim_policy=_class_policy(snapshot),
     )
     return msgspec.convert(body, _api.ObjectBucketObject), intent
 
 
-def _records_at_last(self: Binder, world: Any, ob: _api.ObjectBucketObject, intent: Intent, *rest: Any) -> None:
+def _records_at_last(self: Binder, snapshot: Any, ob: _api.ObjectBucketObject, intent: Intent, *rest: Any) -> None:
     if not ob.metadata.uid:
-        ob, _ = _RECORD_INTENT(self, world, world.claim)
-    _FINISH(self, world, ob, intent, *rest)
+        ob, _ = _RECORD_INTENT(self, snapshot, snapshot.claim)
+    _FINISH(self, snapshot, ob, intent, *rest)
 
 
 @contextmanager
@@ -100,9 +100,9 @@ def _releases_by_name(self: Releaser, ob: _api.ObjectBucketObject, _claim: Any) 
     return self._client.patch(BUCKETS, ob.metadata.name, body, subresource="status")
 
 
-def _gives_conflicts_up(self: Reconciler, key: str, world: Any, error: Any) -> Outcome:
+def _gives_conflicts_up(self: Reconciler, key: str, snapshot: Any, error: Any) -> Outcome:
     is_conflict = isinstance(error, Conflict | NotFound)
-    return Outcome(result=Result.CONFLICT) if is_conflict else _CLUSTER_FAILURE(self, key, world, error)
+    return Outcome(result=Result.CONFLICT) if is_conflict else _CLUSTER_FAILURE(self, key, snapshot, error)
 
 
 class TakesWhatExists(ModelProvisioner):

@@ -46,7 +46,7 @@ class Replica:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class State:
     """Everything.
 
     Attributes:
@@ -72,12 +72,12 @@ class World:
     names: Frozen[str, int] = Frozen()
     facts: frozenset[str] = frozenset()
 
-    def with_replica(self, number: int, replica: Replica) -> World:
+    def with_replica(self, number: int, replica: Replica) -> State:
         replicas = list(self.replicas)
         replicas[number] = replica
         return replace(self, replicas=tuple(replicas))
 
-    def with_fact(self, fact: str) -> World:
+    def with_fact(self, fact: str) -> State:
         return self if fact in self.facts else replace(self, facts=self.facts | {fact})
 
     # What the invariants look at ------------------------------------------------------------------------------
