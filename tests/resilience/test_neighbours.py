@@ -1,4 +1,4 @@
-"""The quick ones of a neighbour's attacks, on every store: `nox -s chaos -- neighbours` has them all."""
+"""The quick ones of a tenant's attacks, on every store: `nox -s chaos -- neighbours` has them all."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _named(attack: Attack) -> str:
 
 @pytest.mark.parametrize("made", list(STORES), indirect=True)
 @pytest.mark.parametrize("attack", [each for each in QUICK if not each.once], ids=_named)
-def test_a_neighbour_gets_nowhere_in_any_store(made: TenantEnvironment, attack: Attack) -> None:
+def test_attacks_on_a_store_fail(made: TenantEnvironment, attack: Attack) -> None:
     assert trial_of(made, attack).run()
 
 
 @pytest.mark.parametrize("made", [ONCE_ON], indirect=True)
 @pytest.mark.parametrize("attack", [each for each in QUICK if each.once], ids=_named)
-def test_a_neighbour_gets_nowhere_in_the_cluster(made: TenantEnvironment, attack: Attack) -> None:
+def test_attacks_on_the_cluster_fail(made: TenantEnvironment, attack: Attack) -> None:
     assert trial_of(made, attack).run()

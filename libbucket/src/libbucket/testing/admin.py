@@ -38,7 +38,7 @@ Object = dict[str, Any]
 
 
 class KubeAdmin:
-    """One connection to one API server, with the rights of its kubeconfig. Safe for threads.
+    """One connection to one API server, with the permissions of its kubeconfig. Safe for threads.
 
     Every method raises `kubernetes.client.exceptions.ApiException` when the API server refuses.
 
@@ -145,7 +145,7 @@ class KubeAdmin:
                     if predicate(current):
                         return current
             except (urllib3.exceptions.HTTPError, ApiException) as error:
-                # A server that is being restarted, and an expired watch: look again.
+                # A server that is being restarted, and an expired watch: list again.
                 if isinstance(error, ApiException) and error.status not in {0, 404, 410, 429, 500, 503}:
                     raise
                 time.sleep(_PAUSE)

@@ -52,10 +52,10 @@ class Cluster:
 
     Args:
         directory: where kubeconfigs are written.
-        kubeconfig: with the rights of an administrator.
+        kubeconfig: with an administrator's permissions.
 
     Attributes:
-        admin: reads and writes the cluster with these rights.
+        admin: reads and writes the cluster with these permissions.
         url: address of the API server.
         ca_path: the authority that signed its certificate.
     """
@@ -214,7 +214,7 @@ class ControlPlane(Cluster):
 
     def _wait_ready(self) -> None:
         assert self._api_server is not None
-        # Ready includes the roles and the system's namespaces, not the one that everybody uses.
+        # Ready includes the roles and the system's namespaces, not the one that most tests use.
         ready = http_ready(f"{self.url}/readyz", ca_path=self.ca_path, token=self._probe_token)
         usable = http_ready(f"{self.url}/api/v1/namespaces/default", ca_path=self.ca_path, token=self._probe_token)
         with waiting("waiting for the Kubernetes API server"):

@@ -2,8 +2,8 @@
 
 """An object store in memory that enforces access: what `MemoryProvisioner` provisions from.
 
-Has the parts that a real store has: buckets with a stamp, versions, uploads and a quota; identities with keys and with
-permissions on single buckets. `MemoryStore` is the administrator's side, `MemoryClient` an application's. Safe for
+Has the parts that a real store has: buckets with ownership tags, versions, uploads and a quota; identities with keys and
+with permissions on single buckets. `MemoryStore` is the administrator's side, `MemoryClient` an application's. Safe for
 threads. Knows no claims and no provisioner.
 """
 
@@ -27,12 +27,12 @@ class Bucket:
     """One bucket.
 
     Attributes:
-        stamp: who made it; empty where an administrator did.
+        stamp: its ownership tags; empty where an administrator did.
         objects: for each key its versions, oldest first; None is a delete marker.
         uploads: keys of unfinished uploads.
         region: where it was made.
         versioned: whether older versions are kept.
-        public: whether everybody may read.
+        public: whether it is readable without credentials.
         max_objects: the quota; None where there is none.
     """
 
@@ -130,7 +130,7 @@ class MemoryStore:
         """Whose keys these are.
 
         Raises:
-            Refused: nobody's.
+            Refused: no identity has it.
         """
         with self.lock:
             for identity in self.identities.values():

@@ -142,7 +142,7 @@ def _running(server: _Server) -> Iterator[Misbehaving]:
 
 
 def closed_port_url() -> str:
-    """`http://127.0.0.1:PORT` of a port where nobody listens."""
+    """`http://127.0.0.1:PORT` of a port on which nothing listens."""
     with socket.socket() as free:
         free.bind((_HOST, 0))
         return f"http://{_HOST}:{free.getsockname()[1]}"

@@ -82,7 +82,7 @@ class _Guard:
         self._lock = threading.Lock()  # a line is told as a whole, whichever threads tell
 
     def tell(self, verb: str, value: object) -> None:
-        # A guard that somebody killed is no reason to fail: it only matters if this process dies too.
+        # A guard that was killed is no reason to fail: it only matters if this process dies too.
         with self._lock, suppress(OSError, ValueError):
             self._pipe.write(f"{verb} {value}\n")
             self._pipe.flush()
@@ -247,7 +247,7 @@ def fresh_directory(prefix: str = "libbucket-", *, parent: Path | None = None) -
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody listens on, and that no outgoing connection is given."""
+    """Different ports of 127.0.0.1 that nothing listens on, and that no outgoing connection is given."""
     found: list[int] = []
     while len(found) < count:
         port = _PORTS[0] + secrets.randbelow(_PORTS[1])

@@ -133,7 +133,7 @@ def provisioner_process(
 
     Args:
         command: program and arguments, without `--kubeconfig` and `--bind-address`, which are added.
-        kubeconfig: whose rights it has.
+        kubeconfig: whose permissions it has.
         name: for messages and the log's file name.
         environment: added to this process's environment.
         ready: False returns as soon as it is started, for one that is expected to fail.

@@ -1,7 +1,7 @@
 """What the API server was asked, by its own count: `apiserver_request_total`, by verb and resource.
 
 Of the kinds that a provisioner uses; what the API server asks itself (leases, priorities) is about others. The
-count does not say who asked, so whoever uses this asks nothing about these kinds meanwhile, or subtracts it.
+count does not say who asked, so its user asks nothing about these kinds meanwhile, or subtracts it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def settled_requests(cluster: Cluster) -> Requests:
     """The count once it stands still: a request is counted a moment after its answer.
 
     Raises:
-        TimeoutError: somebody keeps asking.
+        TimeoutError: requests keep coming.
     """
     deadline = time.monotonic() + _LIMIT_SECONDS
     found = _read(cluster)

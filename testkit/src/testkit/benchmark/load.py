@@ -42,7 +42,7 @@ class Run:
         seconds: from the first request for one to the last one done.
         asking_seconds: how much of that the requests for them took.
         requests: of the provisioner, to the API server.
-        looks: of the provisioner, at a claim; those that find nothing to do included.
+        looks: reconciles of claims; those that find nothing to do included.
         cpu_seconds: of the provisioner: what is left of the speed when others use the processors, too.
     """
 
@@ -68,7 +68,7 @@ class Load:
     """Claims of one class in one namespace, both made by it.
 
     Args:
-        cluster: on which nobody else works.
+        cluster: with no other user.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -148,7 +148,7 @@ def _is_gone(event: Event) -> bool:
 
 
 def wait_idle(provisioner: ProvisionerProcess, *, looks: int = 0) -> None:
-    """Waits until a provisioner has looked at so many claims, and has nothing left to do, now or later.
+    """Waits until a provisioner has reconciled so many claims, and has nothing left to do, now or later.
 
     Raises:
         TimeoutError: it goes on and on.

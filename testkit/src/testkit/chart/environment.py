@@ -39,7 +39,7 @@ def a_release(backend: str = "minio", **values: Any) -> dict[str, Any]:
 
 
 class Tools:
-    """helm and kubectl, with the rights of an administrator and no traces in anybody's home.
+    """helm and kubectl, with an administrator's permissions and no files in a home directory.
 
     Args:
         kubeconfig: of the administrator.

@@ -1,4 +1,4 @@
-"""The rights that the chart gives, one by one, and how it is told in a log that one of them is missing.
+"""The RBAC permissions that the chart grants, one by one, and what a log says when one is missing.
 
 Used where a right is taken away: by the chart's tests with a process, by the end-to-end tests with an image.
 """

@@ -73,7 +73,7 @@ class MemoryEnvironment:
         return self.provisioner
 
     def _call_hook(self, verb: Any, request: Any) -> None:
-        self.hook(verb, request)  # looked up at each call: a test may change it while the core runs
+        self.hook(verb, request)  # read at each call: a test may change it while the core runs
 
     @property
     def calls(self) -> dict[str, int]:
@@ -132,7 +132,7 @@ class MemoryEnvironment:
         return found
 
     def until(self, is_so: Callable[[], bool], *, timeout: float = 20.0) -> None:
-        """Looks again and again: for what no single object's watch tells."""
+        """Polls: for what no single object's watch reports."""
         deadline = time.monotonic() + timeout
         while not is_so():
             assert time.monotonic() < deadline, "it did not become so"

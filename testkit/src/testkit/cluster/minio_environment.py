@@ -1,4 +1,4 @@
-"""What the tests with MinIO share: a class for a real server, the real provisioner, and both sides looked at."""
+"""What the tests with MinIO share: a class for a real server, the real provisioner, and checks of both sides."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class MinioEnvironment:
         return name
 
     def make_class_again(self, name: str, *, reclaim_policy: str = "Delete", **parameters: str) -> None:
-        """Its parameters can't be edited: what an administrator does to mend them."""
+        """Its parameters can't be edited: what an administrator does to fix them."""
         self.admin.delete(f"{_CLASSES}/{name}")
         self._create_class(name, reclaim_policy, parameters)
 

@@ -132,7 +132,7 @@ class StoreEnvironment:
         return data
 
     def everything_shown(self) -> str:
-        """All that the cluster shows to people who may not read Secrets: claims, ObjectBuckets, ConfigMaps, Events."""
+        """All that the cluster shows to users who may not read Secrets: claims, ObjectBuckets, ConfigMaps, Events."""
         inside = [f"/api/v1/namespaces/{self.namespace}/{kind}" for kind in ("events", "configmaps")]
         paths = [f"{OBC}/namespaces/{self.namespace}/objectbucketclaims", f"{OBC}/objectbuckets", *inside]
         return json.dumps([self.admin.items(path) for path in paths])

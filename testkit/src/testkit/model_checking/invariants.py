@@ -1,6 +1,6 @@
-"""What has to hold: each promise in a sentence, with the code that keeps it, and a check of states or moves.
+"""What has to hold: each invariant in a sentence, with the code that maintains it, and a check of states or moves.
 
-A check looks at the cluster, the store and what was asked of them, and never at what the core thinks.
+A check reads the cluster, the store and the requests to them, and never the core's memory.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def _never_of_move(_move: Move) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Invariant:
-    """One promise.
+    """One invariant.
 
     Attributes:
         name: in two or three words.
-        says: the promise, in one sentence.
+        says: the invariant, in one sentence.
         kept_by: the code that keeps it.
         of_state: why a state breaks it; "" if it does not.
         of_move: why a move breaks it; "" if it does not.
@@ -106,14 +106,14 @@ def _everything_is_known(state: State, *, is_quiet: bool) -> str:
 
 
 def _is_known(state: State, uid: str, bucket: str) -> bool:
-    claim_holds = has_finalizer(state.claim_of(uid)) or f"let go by hand {uid}" in state.facts
+    claim_holds = has_finalizer(state.claim_of(uid)) or f"finalizer removed manually {uid}" in state.facts
     records = [one for one in state.records_of(uid) if has_finalizer(one)]
     names = {one["spec"].get("endpoint", {}).get("bucketName") for one in records}
     if claim_holds and records and (not bucket or bucket in names):
         return True
     claim = state.claim_of(uid)
-    # A hand took the record away: until it is written again, the claim itself is what knows.
-    removed = f"record removed by hand {uid}" in state.facts
+    # The record was removed manually: until it is recreated, the claim itself is what knows.
+    removed = f"record removed manually {uid}" in state.facts
     return bool(removed and claim is not None and has_finalizer(claim) and claim["spec"].get("bucketName"))
 
 
@@ -126,7 +126,7 @@ def _only_what_may_go_is_deleted(move: Move) -> str:
         return ""
     uid = did.wants.request.owner.uid
     for name in did.before.store.buckets.keys() - did.after.store.buckets.keys():
-        if f"record removed by hand {uid}" in did.before.facts:
+        if f"record removed manually {uid}" in did.before.facts:
             continue
         policies = {one["spec"].get("reclaimPolicy") for one in did.before.records_of(uid)}
         if policies != {"Delete"}:
@@ -180,7 +180,7 @@ def _writes_are_to_own_objects(move: Move) -> str:
         # What a claim that is gone has left is its own still.
         gone = f"objectbucketclaims:{did.run.key}@"
         is_own = uid.startswith(gone) if claim is None else uid == claim["metadata"]["uid"]
-        return "" if is_own else f"{did.wants}, owned by {uid or 'nobody'}"
+        return "" if is_own else f"{did.wants}, owned by {uid or 'no claim'}"
     return "" if _key_of(one) == did.run.key else f"{did.wants}, for {did.run.key}"
 
 
@@ -203,7 +203,7 @@ def _finalizer_goes_last(move: Move) -> str:
         if f"written late for {_key_of(claim)}" in did.after.facts:
             continue  # by who had just lost the lease: cleared away afterwards, or it is not quiet
         if left := _left_of(did.before, uid):
-            return f"{_key_of(claim)} was let go, and left {left}"
+            return f"{_key_of(claim)} lost its finalizer, and left {left}"
     return ""
 
 
@@ -253,7 +253,7 @@ def _ends_well(state: State, *, is_quiet: bool) -> str:
             return f"ObjectBucket {one['metadata']['name']} is left of {owner_uid(one)}"
     for kind in ("buckets", "identities"):
         for name, one in getattr(state.store, kind).items():
-            stripped = {fact.rpartition(" ")[2] for fact in state.facts if fact.startswith("record removed by")}
+            stripped = {fact.rpartition(" ")[2] for fact in state.facts if fact.startswith("record removed manually")}
             known = {"", *living, *stripped}
             if one.made_for not in known and f"retained {name}" not in state.facts:
                 return f"{name} is left of {one.made_for}"

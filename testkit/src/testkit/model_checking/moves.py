@@ -1,7 +1,7 @@
 """What can happen next in a state: every move of every actor, each ending in another state.
 
 A reconcile moves by one request at a time, so that whatever can come between two requests does. A move is fair if it
-has to happen sooner or later when nobody interferes any more; the fair moves are in order, so that each state has one
+has to happen sooner or later when no actor interferes any more; the fair moves are in order, so that each state has one
 fair way on, and that way must lead to quiet.
 """
 
@@ -39,7 +39,7 @@ _UNANSWERED: Final = Raised(kind=StoreUnavailable, message="no answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """Something that somebody outside the core does, at any time after it can.
+    """Something that an actor outside the core does, at any time after it can.
 
     Attributes:
         says: what, for the steps of a violation.
@@ -59,7 +59,7 @@ class Rules:
         lagging: resources whose watch delivers whenever it likes; the others deliver at once.
         workers: of each replica.
         has_late_calls: whether the leader may change while a call of it to the store is on its way. The store knows no
-            leader, and does what it was asked whenever that arrives: what comes of it is not promised.
+            leader, and does what it was asked whenever that arrives: the result is not guaranteed.
     """
 
     actors: tuple[tuple[Action, ...], ...]
@@ -143,7 +143,7 @@ def _answered(state: State, rules: Rules, number: int, key: str, *, is_lost: boo
         answer = _UNANSWERED if is_lost else answer
         after = _noted(after, wants)
     changed = is_lost or after.cluster != state.cluster or after.store != state.store
-    after = _resumed(after, number, Work(run=work.run.told(answer), calm=work.calm and not changed))
+    after = _resumed(after, number, Work(run=work.run.told(answer), unchanged=work.unchanged and not changed))
     return settle(state, after, rules)
 
 
@@ -164,18 +164,18 @@ def _resumed(state: State, number: int, work: Work) -> State:
         state = replace(state, names=state.names.with_item(key, max(step.names, state.names.get(key, 0))))
     view = put_back(replica.view, work.run, step.view)
     if view != replica.view:
-        replica, work = _with_view(replica, view, besides=key), replace(work, calm=False)
+        replica, work = _with_view(replica, view, besides=key), replace(work, unchanged=False)
     if step.wants is not None:
         work = replace(work, run=simplified(work.run))
         return state.with_replica(number, replace(replica, works=replica.works.with_item(key, work)))
-    return state.with_replica(number, _finished(replica, key, step, calm=work.calm))
+    return state.with_replica(number, _finished(replica, key, step, unchanged=work.unchanged))
 
 
-def _finished(replica: Replica, key: str, step: Step, *, calm: bool) -> Replica:
+def _finished(replica: Replica, key: str, step: Step, *, unchanged: bool) -> Replica:
     retries, idle = replica.retries, replica.idle
     queue = replica.queue | {key} if step.retry is Retry.NEXT_TURN else replica.queue
     if step.retry in {Retry.SOON, Retry.SLOWLY}:
-        retries, idle = (retries, idle | {key}) if calm else (retries | {key}, idle)
+        retries, idle = (retries, idle | {key}) if unchanged else (retries | {key}, idle)
     return replace(
         replica,
         queue=queue,
@@ -187,9 +187,9 @@ def _finished(replica: Replica, key: str, step: Step, *, calm: bool) -> Replica:
 
 
 def _with_view(replica: Replica, view: View, *, besides: str = "") -> Replica:
-    """Changes the caches under everything that is being worked on, and has idle keys look again."""
+    """Changes the caches under everything that is being worked on, and requeues idle keys."""
     works = {
-        key: work if key == besides else Work(run=_told_of(work.run, view), calm=False)
+        key: work if key == besides else Work(run=_told_of(work.run, view), unchanged=False)
         for key, work in replica.works.items()
     }
     retries = replica.retries | replica.idle
@@ -206,12 +206,12 @@ def _told_of(run: Run, view: View) -> Run:
 
 
 def settle(before: State, after: State, rules: Rules) -> State:
-    """What follows from a change at once: quick watches deliver, and nothing is calm any more."""
+    """What follows from a change at once: quick watches deliver, and no reconcile counts as unchanged any more."""
     if after.cluster == before.cluster and after.store == before.store:
         return after
     for number in range(len(after.replicas)):
         replica = after.replicas[number]
-        works = Frozen({key: replace(work, calm=False) for key, work in replica.works.items()})
+        works = Frozen({key: replace(work, unchanged=False) for key, work in replica.works.items()})
         replica = replace(replica, works=works, retries=replica.retries | replica.idle, idle=frozenset())
         after = after.with_replica(number, replica)
         for plural in CACHED:
@@ -296,7 +296,7 @@ def _handover_moves(state: State, rules: Rules) -> Iterator[Move]:
 
 def _fence_moved(state: State, number: int) -> State:
     replica = state.replicas[number]
-    works = {key: Work(run=work.run.told(FenceMoved()), calm=False) for key, work in replica.works.items()}
+    works = {key: Work(run=work.run.told(FenceMoved()), unchanged=False) for key, work in replica.works.items()}
     return state.with_replica(number, replace(replica, works=Frozen(works)))
 
 

@@ -47,7 +47,7 @@ class Scenario:
     Attributes:
         name: as a sentence's beginning.
         actors: who does what, each in order.
-        start: the state before anybody moves.
+        start: the state before any actor moves.
         lagging: resources of which the core may hear late.
         workers: of each replica.
         has_late_calls: as in `Rules`.
@@ -68,7 +68,7 @@ class Scenario:
 
     @property
     def first(self) -> State:
-        """The state that the search starts from: everybody has listed everything, nobody has acted."""
+        """The state that the search starts from: every replica has listed everything, no actor has acted."""
         state = replace(self.start, done=(0,) * len(self.actors))
         for number in range(len(state.replicas)):
             state = restarted(state, number)
@@ -89,7 +89,7 @@ def _usual_name(key: str) -> str:
 
 
 def must(cluster: Cluster, request: Request) -> Cluster:
-    """The cluster after a request that nobody may refuse."""
+    """The cluster after a request that no policy may refuse."""
     after, answer = respond(cluster, request)
     assert isinstance(answer, bytes), (str(request), answer)
     return after
@@ -130,14 +130,14 @@ def names_bucket_of(key: str, other: str) -> Action:
 
 
 def removes_bucket(key: str) -> Action:
-    """A hand deletes a claim's ObjectBucket; its finalizer holds it."""
+    """An administrator deletes a claim's ObjectBucket; its finalizer holds it."""
     path = bucket_path(_usual_name(key))
-    return _by_request(f"a hand deletes the ObjectBucket of {key}", Request(method="DELETE", path=path))
+    return _by_request(f"an administrator deletes the ObjectBucket of {key}", Request(method="DELETE", path=path))
 
 
 def removes_secret(key: str) -> Action:
-    """A hand deletes a claim's Secret."""
-    return _by_request(f"a hand deletes the Secret of {key}", Request(method="DELETE", path=secret_path(key)))
+    """An administrator deletes a claim's Secret."""
+    return _by_request(f"an administrator deletes the Secret of {key}", Request(method="DELETE", path=secret_path(key)))
 
 
 def is_bound(key: str) -> Callable[[State], bool]:
@@ -151,7 +151,7 @@ def is_bound(key: str) -> Callable[[State], bool]:
 
 
 def lived(state: State, *actions: Action) -> State:
-    """The state once these actions were done and everybody came to rest; with nothing going wrong."""
+    """The state once these actions were done and all replicas are idle; with nothing going wrong."""
     rules = Rules(actors=())
     at = replace(state, crashes=0, losses=0, handovers=0, done=())
     for number in range(len(at.replicas)):
@@ -166,7 +166,7 @@ def lived(state: State, *actions: Action) -> State:
 
 
 def done(state: State, *actions: Action) -> State:
-    """The state once these actions were done and nobody has answered yet."""
+    """The state once these actions were done and no replica has reacted yet."""
     for action in actions:
         acted = action.act(state)
         assert acted is not None, action.says
@@ -175,7 +175,7 @@ def done(state: State, *actions: Action) -> State:
 
 
 def made_by_go(state: State, key: str, *, policy: str = "Delete") -> State:
-    """Adds a claim that the Go library bound, with its objects as it leaves them and a bucket without a stamp."""
+    """Adds a claim that the Go library bound, with its objects as it leaves them and an untagged bucket."""
     namespace, _, name = key.partition("/")
     label = {"bucket-provisioner": LABEL}
     about: dict[str, Any] = {"finalizers": [FINALIZER], "labels": label}
@@ -225,28 +225,28 @@ def sets_retain(key: str) -> Action:
 
 
 def takes_finalizer_off(key: str) -> Action:
-    """A hand takes the finalizer off a claim."""
+    """An administrator removes the finalizer of a claim."""
     request = Request(method="PATCH", path=claim_path(key), body=dump({"metadata": {"finalizers": None}}))
-    usual = _by_request(f"a hand takes the finalizer off {key}", request)
+    usual = _by_request(f"an administrator removes the finalizer of {key}", request)
 
     def act(state: State) -> State | None:
         claim = state.claim(key)
         after = usual.act(state) if has_finalizer(claim) else None
-        return after.with_fact(f"let go by hand {claim['metadata']['uid']}") if after and claim else None
+        return after.with_fact(f"finalizer removed manually {claim['metadata']['uid']}") if after and claim else None
 
     return replace(usual, act=act)
 
 
 def strips_bucket(key: str) -> Action:
-    """A hand takes the finalizer off a claim's ObjectBucket."""
+    """An administrator removes the finalizer of a claim's ObjectBucket."""
     path = bucket_path(_usual_name(key))
     request = Request(method="PATCH", path=path, body=dump({"metadata": {"finalizers": None}}))
-    usual = _by_request(f"a hand takes the finalizer off the ObjectBucket of {key}", request)
+    usual = _by_request(f"an administrator removes the finalizer of the ObjectBucket of {key}", request)
 
     def act(state: State) -> State | None:
         ob = state.cluster.find(path)
         after = usual.act(state) if ob is not None else None
-        return after.with_fact(f"record removed by hand {owner_uid(ob)}") if after and ob else None
+        return after.with_fact(f"record removed manually {owner_uid(ob)}") if after and ob else None
 
     return replace(usual, act=act)
 
@@ -330,19 +330,19 @@ def _scenarios() -> tuple[Scenario, ...]:
             workers=2,
         ),
         Scenario(
-            name="ObjectBucket deleted by hand",
+            name="ObjectBucket deleted manually",
             actors=((removes_bucket(A),), (deletes(A),)),
             start=bound_a,
             lagging=frozenset({"objectbuckets", "objectbucketclaims"}),
         ),
         Scenario(
-            name="ObjectBucket removed by hand",
+            name="ObjectBucket removed manually",
             actors=((removes_bucket(A), strips_bucket(A)), (deletes(A),)),
             start=bound_a,
             lagging=frozenset({"objectbuckets"}),
         ),
         Scenario(
-            name="Secret removed by hand", actors=((removes_secret(A),), (deletes(A),)), start=bound_a, lagging=ALL
+            name="Secret removed manually", actors=((removes_secret(A),), (deletes(A),)), start=bound_a, lagging=ALL
         ),
         Scenario(
             name="Secret in the way",
@@ -361,14 +361,14 @@ def _scenarios() -> tuple[Scenario, ...]:
             start=bound_a,
         ),
         Scenario(
-            name="finalizer removed by hand",
+            name="finalizer removed manually",
             actors=((takes_finalizer_off(A), deletes(A)),),
             start=bound_a,
             lagging=frozenset({"objectbucketclaims", "objectbuckets"}),
             most=4000,
         ),
         Scenario(
-            name="finalizer removed by hand, Retain",
+            name="finalizer removed manually, Retain",
             actors=((takes_finalizer_off(A), deletes(A)),),
             start=lived(retain, creates(A)),
         ),
@@ -413,7 +413,7 @@ LATE_CALLS: Final = Scenario(
     start=initial_state(replicas=2, crashes=0, handovers=1),
     has_late_calls=True,
 )
-"""What is not promised, and why nothing of ours can promise it: no scenario of the suite, and shown by a test."""
+"""What is not guaranteed, and why the core cannot guarantee it: no scenario of the suite, and shown by a test."""
 
 with quietly():
     SCENARIOS: Final = _scenarios()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from testkit.model_checking.state import State
 
 QUIET: Final = "ends quiet"
-"""The name of the promise about fair runs, which is kept by ways and not by single states."""
+"""The name of the invariant about fair runs, which is kept by ways and not by single states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Search:
         self._found.moves += len(ways)
         on = fair(ways)
         self._fair[state] = on.after if on is not None else None
-        # What the promises look at is the same in many states, which differ in what the core has in hand.
+        # Many states differ only in the core's own work, which no invariant reads.
         seen = (state.cluster, state.store, state.facts, on is None)
         if seen not in self._seen:
             self._seen.add(seen)
@@ -111,11 +111,11 @@ class Search:
                 self._origin[way.after] = (state, way.says)
                 yield way.after
 
-    def _check(self, state: State, look: Callable[[Invariant], str], says: str) -> None:
+    def _check(self, state: State, check: Callable[[Invariant], str], says: str) -> None:
         for one in self._invariants:
             if self._found.violations:
                 return
-            if why := look(one):
+            if why := check(one):
                 steps = (*self._steps_to(state), *([says] if says else ()))
                 self._found.violations.append(Violation(invariant=one.name, why=why, steps=steps))
 

@@ -35,7 +35,7 @@ _WEBHOOKS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfi
 _NOWHERE: Final = "https://127.0.0.1:1/"
 _REJECTED: Final = "RejectedByCluster"
 _STUCK: Final = 2
-_CROWD: Final = 30
+_MANY: Final = 30
 _HANG_SECONDS: Final = 10
 _SECRETS: Final = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}
 _STATUS: Final = {
@@ -90,15 +90,15 @@ def hang_a_webhook(tenants: TenantEnvironment) -> str:
     usual = bind_times(tenants, "before")
     with tenants.environment.injecting(keys):
         with _black_hole() as url, _webhook(tenants, _SECRETS, _probe_secret, url=url):
-            _claim_stuck(thief, _CROWD)
+            _claim_stuck(thief, _MANY)
             first = bind_times(tenants, "first")  # while as many workers hang as may
             eventually(lambda: _assert_rejected(thief, 1), seconds=6 * _HANG_SECONDS)
             beside = bind_times(tenants, "beside")
             rejected = _count_rejected(thief)
-        _assert_bound_at_last(thief, _CROWD)
-        keys.assert_one_each(_names_of_users(tenants), _CROWD)
+        _assert_bound_at_last(thief, _MANY)
+        keys.assert_one_each(_names_of_users(tenants), _MANY)
     return (
-        f"{beside.beside(usual)}; in the first seconds {first.beside(usual)}; by then {rejected} of {_CROWD} said "
+        f"{beside.beside(usual)}; in the first seconds {first.beside(usual)}; by then {rejected} of {_MANY} said "
         f"{_REJECTED}; one key for each; all bound when it was over"
     )
 
@@ -264,7 +264,7 @@ def _assert_rejected(tenant: Tenant, at_least: int) -> None:
 
 
 def _assert_bound_at_last(tenant: Tenant, number: int) -> None:
-    """The control: without the refusal the same claims bind. Their authors edit them, so that nobody has to wait."""
+    """The control: without the refusal the same claims bind. Their authors edit them, so that no attack has to wait."""
     for each in range(number):
         tenant.patch(_stuck(each), {"spec": {"additionalConfig": {"turn": "last"}}})
     for each in range(number):
@@ -274,14 +274,14 @@ def _assert_bound_at_last(tenant: Tenant, number: int) -> None:
 ATTACKS: Final = (
     Attack(
         name="webhook-on-secrets",
-        expected="RejectedByCluster with its sentence, one key each; a neighbour binds as ever",
+        expected="RejectedByCluster with its sentence, one key each; another tenant binds as ever",
         run=refuse_secrets,
         once=True,
         quick=True,
     ),
     Attack(
         name="webhook-on-status",
-        expected="an Event says RejectedByCluster; a neighbour binds as ever",
+        expected="an Event says RejectedByCluster; another tenant binds as ever",
         run=refuse_status,
         once=True,
         quick=True,
@@ -289,7 +289,7 @@ ATTACKS: Final = (
     *(
         Attack(
             name=f"quota-on-{plural}",
-            expected="RejectedByCluster with its sentence, one key each; a neighbour binds as ever",
+            expected="RejectedByCluster with its sentence, one key each; another tenant binds as ever",
             run=partial(forbid_by_quota, plural=plural),
             once=True,
         )
@@ -297,7 +297,7 @@ ATTACKS: Final = (
     ),
     Attack(
         name="webhook-hangs",
-        expected=f"beside {_CROWD} claims whose webhook hangs a neighbour binds; one key each",
+        expected=f"beside {_MANY} claims whose webhook hangs another tenant binds; one key each",
         run=hang_a_webhook,
         once=True,
     ),

@@ -171,7 +171,7 @@ def _labels(tenants: TenantEnvironment) -> dict[str, str]:
 
 
 def _annotations(tenants: TenantEnvironment) -> dict[str, str]:
-    """What the core writes onto ObjectBuckets and Secrets, with the neighbour's names in it."""
+    """What the core writes onto ObjectBuckets and Secrets, with the victim's names in it."""
     victim = tenants.victim_claim["metadata"]
     record = {"provisioner": tenants.environment.provisioner_name, "userId": f"{_INVENTED}-user", "greenfield": True}
     return {
@@ -201,26 +201,26 @@ def _series(tenants: TenantEnvironment) -> set[str]:
 ATTACKS: Final = (
     Attack(
         name="poisoned-numbers",
-        expected="InvalidConfig; a neighbour binds as ever",
+        expected="InvalidConfig; another tenant binds as ever",
         run=poison_numbers,
         once=True,
         quick=True,
     ),
     Attack(
         name="poisoned-documents",
-        expected="InvalidConfig, or ignored where the store has none; a neighbour binds as ever",
+        expected="InvalidConfig, or ignored where the store has none; another tenant binds as ever",
         run=poison_documents,
     ),
     Attack(
         name="stores-that-are-not-there",
-        expected="a neighbour binds as ever; the claims can be deleted at once",
+        expected="another tenant binds as ever; the claims can be deleted at once",
         run=name_stores_that_are_not_there,
         once=True,
         quick=True,
     ),
     Attack(
         name="forged-labels",
-        expected="no time series with a tenant's words; nothing of others touched; a neighbour binds as ever",
+        expected="no time series with a tenant's words; nothing of others touched; another tenant binds as ever",
         run=forge_labels,
         once=True,
         quick=True,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from testkit.resilience.tenant_environment import Tenant, TenantEnvironment
 
-CROWD: Final = 500
+MANY: Final = 500
 _PROBES: Final = 5
 _STUCK: Final = 20
 _OTHERS: Final = 200
@@ -31,18 +31,18 @@ def come_as_a_crowd(tenants: TenantEnvironment) -> str:
     """Five hundred claims of one tenant, and meanwhile a few of another, one after the other."""
     alone = max(_time_one(tenants.other, f"alone-{number}") for number in range(3))
     started = time.monotonic()
-    _claim_many(tenants.thief, CROWD, "greenfield")
+    _claim_many(tenants.thief, MANY, "greenfield")
     waits = [_time_one(tenants.other, f"among-{number}") for number in range(_PROBES)]
     bound = _count_bound(tenants.thief)
-    assert bound < CROWD, "the crowd was done before the other had waited: the attack is none"
-    eventually(lambda: _assert_bound(tenants.thief, CROWD), seconds=900, pause=1.0)
+    assert bound < MANY, "the claims were bound before the other tenant had waited: no attack happened"
+    eventually(lambda: _assert_bound(tenants.thief, MANY), seconds=900, pause=1.0)
     whole = time.monotonic() - started
     # One turn of every worker before its own, all of them on the same processor: 2 x workers claims' own time.
     limit = 2 * _WORKERS * alone
-    assert max(waits) <= limit, f"the other waited {max(waits):.1f} s, and {limit:.1f} s are promised"
+    assert max(waits) <= limit, f"the other waited {max(waits):.1f} s, and {limit:.1f} s are guaranteed"
     return (
         f"longest wait {max(waits):.1f} s ({max(waits) / alone:.1f} times {alone:.2f} s, what a claim takes alone), "
-        f"while {CROWD} took {whole:.0f} s"
+        f"while {MANY} took {whole:.0f} s"
     )
 
 
@@ -53,11 +53,11 @@ def hang_the_store(tenants: TenantEnvironment) -> str:
         usual = _time_many(other, 40, "before")
         with ThreadPoolExecutor(_WRITERS) as pool:
             list(pool.map(lambda number: thief.claim_of(f"stuck-{number}", storage_class), range(_STUCK)))
-        assert hang.reached.wait(30), "nobody asked the store that hangs"
+        assert hang.reached.wait(30), "no request reached the store that hangs"
         seconds = _time_many(other, _OTHERS, "well")
         assert not _count_bound(thief), "the store did not hang: the attack is none"
         limit = 3 * usual * _OTHERS / 40 + 10
-        said = f"{_OTHERS} claims took {seconds:.0f} s beside a store that hangs, and {limit:.0f} s are promised"
+        said = f"{_OTHERS} claims took {seconds:.0f} s beside a store that hangs, and {limit:.0f} s are guaranteed"
         assert seconds <= limit, said
         hang.let_go.set()
         eventually(lambda: _assert_bound(thief, _STUCK), seconds=400, pause=0.5)
@@ -73,7 +73,7 @@ def hang_the_store(tenants: TenantEnvironment) -> str:
 
 
 class _Hang(FaultInjector):
-    """Holds every request until it is let go; counts how many at a time."""
+    """Holds every request until it is released; counts how many at a time."""
 
     def __init__(self) -> None:
         self.reached, self.let_go = threading.Event(), threading.Event()
@@ -123,7 +123,7 @@ def _time_many(tenant: Tenant, number: int, prefix: str) -> float:
     return time.monotonic() - started
 
 
-def _claim_many(tenant: Tenant, number: int, kind: str, prefix: str = "crowd") -> None:
+def _claim_many(tenant: Tenant, number: int, kind: str, prefix: str = "many") -> None:
     with ThreadPoolExecutor(_WRITERS) as pool:
         list(pool.map(lambda each: tenant.claim(f"{prefix}-{each}", kind), range(number)))
 
@@ -142,7 +142,7 @@ def _assert_bound(tenant: Tenant, number: int, prefix: str = "") -> None:
 ATTACKS: Final = (
     Attack(
         name="crowd",
-        expected=f"beside {CROWD} claims another waits for at most {2 * _WORKERS} times what a claim takes alone",
+        expected=f"beside {MANY} claims another waits for at most {2 * _WORKERS} times what a claim takes alone",
         run=come_as_a_crowd,
     ),
     Attack(

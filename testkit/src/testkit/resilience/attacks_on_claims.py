@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _FINALIZER: Final = "objectbucket.io/finalizer"
 
 
-def rights(tenants: TenantEnvironment) -> str:
+def permissions(tenants: TenantEnvironment) -> str:
     thief, environment = tenants.thief, tenants.environment
     elsewhere = f"/api/v1/namespaces/{environment.namespace}"
     for what, path in (
         ("reading ObjectBuckets", f"{OBC}/objectbuckets"),
-        ("reading the neighbour's claim", environment.claim_path(tenants.victim.name)),
-        ("reading the neighbour's Secret", f"{elsewhere}/secrets/{tenants.victim.name}"),
+        ("reading the victim's claim", environment.claim_path(tenants.victim.name)),
+        ("reading the victim's Secret", f"{elsewhere}/secrets/{tenants.victim.name}"),
         ("reading the administrator's Secret", f"{elsewhere}/secrets/admin"),
     ):
         assert_refused_by_cluster(what, lambda path=path: thief.admin.get(path))  # type: ignore[misc]
@@ -75,11 +75,11 @@ def name_the_object_bucket(tenants: TenantEnvironment) -> str:
     for name in ("born", "edited"):
         thief.patch(name, {"spec": {"objectBucketName": theirs}})
         thief.delete(name)
-    return "each got its own ObjectBucket, edits were put right, deleting them left the neighbour's"
+    return "each got its own ObjectBucket, edits were put right, deleting them left the victim's"
 
 
 def lead_the_lookup_away(tenants: TenantEnvironment) -> str:
-    """Forges an "ObjectBucket" in a ConfigMap, and leads the look for it there by a path in `objectBucketName`."""
+    """Forges an "ObjectBucket" in a ConfigMap, and redirects its lookup there by a path in `objectBucketName`."""
     thief, environment = tenants.thief, tenants.environment
     path = f"../../../../api/v1/namespaces/{thief.namespace}/configmaps/forged"
     marks = {"labels": {"bucket-provisioner": _label(tenants)}, "finalizers": [_FINALIZER]}
@@ -160,7 +160,7 @@ def mark_a_strangers_claim(tenants: TenantEnvironment) -> str:
     thief, admin = tenants.thief, tenants.environment.admin
     classes = "/apis/storage.k8s.io/v1/storageclasses"
     name = f"strange-{thief.namespace}"
-    admin.create(classes, {"metadata": {"name": name}, "provisioner": "stranger.example.com/bucket"})
+    admin.create(classes, {"metadata": {"name": name}, "provisioner": "other.example.com/bucket"})
     marks = {"labels": {"bucket-provisioner": _label(tenants)}, "finalizers": [_FINALIZER]}
     before = thief.claim_of("strange", name, metadata=marks)
     tenants.bind_control()  # by then the provisioner has seen the other, too
@@ -183,7 +183,7 @@ def take_the_finalizer_off(tenants: TenantEnvironment) -> str:
 
 
 def vanish(tenants: TenantEnvironment) -> str:
-    """Deletes a claim and takes the finalizer off in the same moment, so that nobody can give anything back in time."""
+    """Deletes a claim and takes the finalizer off in the same moment, so that no controller can clean up in time."""
     thief, admin = tenants.thief, tenants.environment.admin
     bound = tenants.bind_control("mine")
     ob = f"{OBC}/objectbuckets/{thief.get('mine')['spec']['objectBucketName']}"
@@ -232,7 +232,7 @@ def make_again_after_retain(tenants: TenantEnvironment) -> str:
     assert administrator.get(first.bucket, "mine") == b"data", "the bucket that was kept lost its data"
     tenants.bind_control()
     _remove_kept(tenants, first.bucket)
-    return "BucketExists: kept data is nobody's by its name; it stayed whole"
+    return "BucketExists: retained data belongs to no claim by its name; it stayed whole"
 
 
 class _Watch(FaultInjector):
@@ -249,7 +249,7 @@ class _Watch(FaultInjector):
 
 
 class _Hold(FaultInjector):
-    """Holds the first request to the store until it is let go."""
+    """Holds the first request to the store until it is released."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
@@ -300,7 +300,7 @@ def _remove_kept(tenants: TenantEnvironment, bucket: str) -> None:
 _OWN: Final = "an ObjectBucket and a bucket of its own"
 
 ATTACKS: Final = (
-    Attack(name="rights", expected="forbidden by the API server, to begin with", run=rights, once=True),
+    Attack(name="rights", expected="forbidden by the API server, to begin with", run=permissions, once=True),
     Attack(name="name-the-bucket", expected="BucketExists; nothing of it touched", run=name_the_bucket, quick=True),
     Attack(name="name-an-old-bucket", expected="BucketExists; nothing of it touched", run=name_an_old_bucket),
     Attack(name="name-the-object-bucket", expected=f"not believed: {_OWN}", run=name_the_object_bucket, quick=True),

@@ -1,4 +1,4 @@
-"""What a tenant tries with the name of a bucket: paths, encodings, look-alikes, too much, line breaks."""
+"""What a tenant tries with the name of a bucket: paths, encodings, homoglyphs, too much, line breaks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STARTS: Final = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def odd_names(bucket: str) -> Mapping[str, str]:
-    """Names that lead to a bucket where somebody joins, decodes, folds, trims or cuts them."""
+    """Names that lead to a bucket where code joins, decodes, folds, trims or cuts them."""
     return {
         "up and down again": f"x/../{bucket}",
         "from above": f"../{bucket}",
@@ -36,7 +36,7 @@ def odd_names(bucket: str) -> Mapping[str, str]:
         "with a query": f"{bucket}?policy",
         "with a fragment": f"{bucket}#x",
         "in capitals": bucket.upper(),
-        "a look-alike": bucket[:-1] + "\u0430",
+        "a homoglyph": bucket[:-1] + "\u0430",
         "in full width": "".join(chr(ord(each) + 0xFEE0) for each in bucket),
         "with nothing to see": f"{bucket}\u200b",
         "with a space": f"{bucket} ",

@@ -24,12 +24,12 @@ _REASONS: Final = {"secrets": "SecretConflict", "configmaps": "ConfigMapConflict
 
 
 def be_there_first(tenants: TenantEnvironment, plural: str, *, owner: str) -> str:
-    """An object of the claim's name is there before the claim, and its owner is nobody, or a lie.
+    """An object of the claim's name is there before the claim, and it has no owner, or a forged one.
 
     Args:
         tenants: where.
         plural: `secrets` or `configmaps`.
-        owner: uid of the claim that it says is its controller; empty for none, `victim` for the neighbour's.
+        owner: uid of the claim that it says is its controller; empty for none, `victim` for the victim's.
     """
     thief = tenants.thief
     uid = tenants.victim_claim["metadata"]["uid"] if owner == "victim" else owner
@@ -109,7 +109,7 @@ def put_in_an_address(tenants: TenantEnvironment) -> str:
         eventually(lambda: _assert_says(thief, there.url), seconds=40)
         tenants.assert_own_only(thief.wait_bound("mine"))
         there.assert_untouched()
-    return "restored; nobody called the address"
+    return "restored; no connection to the address"
 
 
 def _block(tenants: TenantEnvironment, thief: Tenant, *, immutable: bool = False) -> None:

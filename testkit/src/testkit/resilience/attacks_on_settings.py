@@ -42,12 +42,12 @@ def names_another(bucket: str) -> Mapping[str, Statement]:
     }
 
 
-def grants_everybody(_bucket: str) -> Mapping[str, Statement]:
-    """Policies that open the bucket to whoever comes, or its settings to anybody."""
+def grants_everyone(_bucket: str) -> Mapping[str, Statement]:
+    """Policies that open the bucket, or its settings, to everyone."""
     return {
-        "everybody": _allow(Principal="*"),
-        "everybody, as an account": _allow(Principal={"AWS": "*"}),
-        "everybody in a list": _allow(Principal={"AWS": [_AUDITOR, "*"]}),
+        "everyone": _allow(Principal="*"),
+        "everyone, as an account": _allow(Principal={"AWS": "*"}),
+        "everyone in a list": _allow(Principal={"AWS": [_AUDITOR, "*"]}),
         "a whole account": _allow(Principal={"AWS": "arn:aws:iam::000000000000:root"}),
         "an account by its number": _allow(Principal={"AWS": "000000000000"}),
         "a federation": _allow(Principal={"Federated": "*"}),
@@ -61,7 +61,7 @@ def grants_everybody(_bucket: str) -> Mapping[str, Statement]:
 def locks_out(_bucket: str) -> Mapping[str, Statement]:
     """Policies that deny the administrator what it needs."""
     return {
-        "denies everybody everything": {"Effect": "Deny", "Principal": "*", "Action": "s3:*"},
+        "denies everyone everything": {"Effect": "Deny", "Principal": "*", "Action": "s3:*"},
         "denies all but one": {"Effect": "Deny", "NotPrincipal": {"AWS": _AUDITOR}, "Action": _READ},
         "denies the account": {
             "Effect": "Deny",
@@ -124,7 +124,7 @@ def smuggle_parameters(tenants: TenantEnvironment) -> str:
             "secretNamespace": thief.namespace,
             "createBucketUser": "no",
             "iamPolicy": '{"Statement": []}',
-            "serviceAccount": "anybody@example.com",
+            "serviceAccount": "anyone@example.com",
             "storageAccount": "elsewhere",
             "credentials": "workload-identity",
             "permissions": "racwdl",
@@ -144,7 +144,7 @@ def smuggle_parameters(tenants: TenantEnvironment) -> str:
         assert bound.environment.get(key) == plain.environment.get(key), f"the claim chose {key}"
     assert bound.environment.keys() == plain.environment.keys()
     warned = [each for each in thief.events("thief") if each["reason"] == "UnmanagedConfig"]
-    assert warned, "nobody was told that the keys are ignored"
+    assert warned, "no Event says that the keys are ignored"
     assert environment.store.what_is_there(bound) == environment.store.what_is_there(plain)
     return f"ignored, with {len(warned)} warnings; the same as a claim that says nothing"
 
@@ -174,7 +174,7 @@ def _is_ignored(tenants: TenantEnvironment, statement: Statement) -> str:
     events = [each["message"] for each in tenants.thief.events("control") if each["reason"] == "UnmanagedConfig"]
     assert any(POLICY in each for each in events), events
     new = tenants.environment.store.census() - before
-    assert not any("anybody" in each or "auditor" in each for each in new)
+    assert not any("anyone" in each or "auditor" in each for each in new)
     tenants.assert_own_only(bound)
     return "the store has no such policies: ignored, with a warning"
 
@@ -189,7 +189,7 @@ ATTACKS: Final = (
         )
         for name, make in (
             ("policy-names-another", names_another),
-            ("policy-grants-everybody", grants_everybody),
+            ("policy-grants-everybody", grants_everyone),
             ("policy-locks-out", locks_out),
         )
     ),

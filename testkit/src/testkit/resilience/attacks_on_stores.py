@@ -75,7 +75,7 @@ def list_all_buckets(tenants: TenantEnvironment) -> str:
         with suppress(Refused):
             seen += application.list_all()
         application.list_keys(bound.bucket)
-    assert tenants.victim.bucket not in seen, "the neighbour's bucket is listed"
+    assert tenants.victim.bucket not in seen, "the victim's bucket is listed"
     assert not {each for each in seen if each != bound.bucket}, f"it sees {seen}"
     return f"it sees {'its own' if seen else 'none'}"
 
@@ -111,7 +111,7 @@ def make_credentials(tenants: TenantEnvironment) -> str:
         made[what] = application
     for what, application in made.items():
         assert application.get(bound.bucket, OBJECT) == CONTENT, what
-        _assert_closed(f"{what} reads the neighbour's", partial(application.get, tenants.victim.bucket, "kept"))
+        _assert_closed(f"{what} reads the victim's", partial(application.get, tenants.victim.bucket, "kept"))
     tenants.assert_own_only(bound)
     tenants.thief.delete("mine")
     for what, application in made.items():
@@ -140,10 +140,10 @@ def come_without_credentials(tenants: TenantEnvironment) -> str:
     bound, untrusted = _bind(tenants)
     for application in untrusted.applications().values():
         for bucket, key in ((tenants.victim.bucket, "kept"), (bound.bucket, OBJECT)):
-            _assert_closed(f"anybody reads {bucket}", partial(application.anonymous_get, bucket, key))
+            _assert_closed(f"an anonymous request reads {bucket}", partial(application.anonymous_get, bucket, key))
             _assert_closed(f"it opens {bucket}", partial(application.make_public, bucket))
         assert application.get(bound.bucket, OBJECT) == CONTENT
-    return "nobody reads anything, and no claim opens its bucket or the neighbour's"
+    return "no anonymous request reads anything, and no claim opens its bucket or the victim's"
 
 
 def _bind(tenants: TenantEnvironment, kind: str = "greenfield") -> tuple[Bound, UntrustedApplication]:
@@ -180,7 +180,7 @@ def _remove(tenants: TenantEnvironment, bound: Bound) -> None:
 ATTACKS: Final = (
     Attack(name="other-buckets", expected="refused, whatever the request", run=get_into_other_buckets),
     Attack(name="after-the-end", expected="refused, whatever the request", run=go_on_after_the_end),
-    Attack(name="list-all-buckets", expected="no bucket of anybody else's", run=list_all_buckets, quick=True),
+    Attack(name="list-all-buckets", expected="no bucket of another tenant", run=list_all_buckets, quick=True),
     Attack(name="read-permissions", expected="refused", run=read_permissions, quick=True),
     Attack(
         name="make-credentials",

@@ -1,4 +1,4 @@
-"""Tries everything that could lose a bucket or let a neighbour in, and says what it saw: `nox -s chaos`.
+"""Tries everything that could lose a bucket or let another tenant in, and says what it saw: `nox -s chaos`.
 
     python -m testkit.resilience.chaos                         all parts, over all stores
     python -m testkit.resilience.chaos crash --store minio     one part, one store
@@ -98,7 +98,7 @@ class Run:
                 self._console.print(f"  {result.violation}", markup=False, highlight=False)
 
     def _say_where_no_line_moves(self, result: Result) -> None:
-        """Where the output is a file, such as the log of CI, a line now and then stands in for the one that moves."""
+        """Where the output is a file, such as the log of CI, a line now and then replaces the progress line."""
         if not self._console.is_terminal and time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
             line = f"{len(self.results)} trials, {len(self.violations)} violations; now at {result.trial.seed}"
@@ -166,13 +166,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(names)}")
     if arguments.replay and arguments.replay.partition("/")[0] not in names:
         parser.error(
-            f"no seed begins with {arguments.replay.partition('/')[0]!r}; seeds look like crash/minio/bind/kill@7"
+            f"no seed begins with {arguments.replay.partition('/')[0]!r}; a seed reads crash/minio/bind/kill@7"
         )
     return arguments
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs what was asked for; 1 where a promise was broken."""
+    """Runs what was asked for; 1 where a guarantee was violated."""
     arguments = parse(argv)
     choice = Choice(
         replay=arguments.replay,

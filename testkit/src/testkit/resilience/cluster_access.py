@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _RECOVERY: Final = 240.0
 _SLOWLY: Final = 75.0
-"""Seconds: refused credentials are for a person to mend; the first look after that comes within half a minute."""
+"""Seconds: refused credentials are for a person to fix; the next reconcile comes within half a minute."""
 _HANGS: Final = 40.0
 _CONNECTIONS: Final = 80
 """Of five watches in that time, each given up after 5 s, three times at first, and then more and more rarely."""
@@ -219,7 +219,7 @@ def serving(authority: Authority, directory: Path) -> ssl.SSLContext:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """As whoever rotates a file does: in one step."""
+    """As a rotation does it: in one step."""
     other = path.with_name(f"{path.name}.new")
     other.write_bytes(content)
     other.replace(path)

@@ -1,7 +1,7 @@
 """Part "crash": the provisioner dies at every step of every flow, or loses an answer, or repeats a request there.
 
 The steps are found by running a flow once; then it is run once for each of them. After each, an ordinary successor
-gets time, and everything is looked at from outside.
+gets time, and everything is checked from outside.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SECONDS: Final = 60.0
 _IDLE_SECONDS: Final = 0.4
 """Without a step: what comes after a claim was bound (an Event) has come."""
 _PAIRS: Final = 6
-"""How many pairs of points are drawn for each flow that is cut off twice."""
+"""How many pairs of points are drawn for each flow that is interrupted twice."""
 
 
 class Crash:
@@ -81,7 +81,7 @@ def _sweeps(environment: ProxiedEnvironment, flow: Flow, prefix: str, choice: Ch
 
 
 def _faults(flow: Flow) -> dict[str, type[Fault]]:
-    """By the word that stands in a seed."""
+    """By the word in a seed."""
     faults: dict[str, type[Fault]] = {"kill": Kill, "stale": StaleKill}
     if isinstance(flow, ChangeOfMind):
         return {**faults, "meanwhile": Interfere}
@@ -119,7 +119,7 @@ def _live(environment: ProxiedEnvironment, flow: Flow, *injectors: Steps) -> lis
     life = Life(environment, environment.new_name())
     try:
         flow.prepare(life)
-        _be_cut_off(environment, flow, life, injectors)
+        _interrupt(environment, flow, life, injectors)
         environment.ensure_running()
         eventually(lambda: _assert_over(flow, life), seconds=_SECONDS)
         eventually(lambda: flow.check(life), seconds=_SECONDS / 3)
@@ -143,7 +143,7 @@ def _leave_clean(environment: ProxiedEnvironment, life: Life) -> None:
         _wait(life.is_gone, seconds=10.0)
 
 
-def _be_cut_off(environment: ProxiedEnvironment, flow: Flow, life: Life, injectors: tuple[Steps, ...]) -> None:
+def _interrupt(environment: ProxiedEnvironment, flow: Flow, life: Life, injectors: tuple[Steps, ...]) -> None:
     go_on: Callable[[], None] = partial(flow.begin, life)
     for injector in injectors:
         if isinstance(injector, Kill):
@@ -155,7 +155,7 @@ def _be_cut_off(environment: ProxiedEnvironment, flow: Flow, life: Life, injecto
             _wait(partial(_is_done, environment, flow, life, injector))
             if isinstance(injector, Fault):
                 injector.disarm()
-        flow.was_cut_off(life)
+        flow.was_interrupted(life)
         go_on = environment.ensure_running
 
 

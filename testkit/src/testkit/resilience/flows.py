@@ -89,8 +89,8 @@ class Flow:
         """Whether the flow went through, so that no fault can be met any more."""
         return self.is_over(life)
 
-    def was_cut_off(self, life: Life) -> None:
-        """What people do then."""
+    def was_interrupted(self, life: Life) -> None:
+        """What users do then."""
 
     def is_over(self, life: Life) -> bool:
         """Whether the provisioner has nothing more to do."""
@@ -189,7 +189,7 @@ class Configure(Flow):
 
 
 class Restore(Flow):
-    """The Secret of a bound claim is removed by hand."""
+    """The Secret of a bound claim is removed manually."""
 
     name = "restore"
 
@@ -260,7 +260,7 @@ class ChangeOfMind(Flow):
     def is_past(self, life: Life) -> bool:
         return life.is_gone() or is_settled(life.environment, life.name)
 
-    def was_cut_off(self, life: Life) -> None:
+    def was_interrupted(self, life: Life) -> None:
         life.delete()
 
     def is_over(self, life: Life) -> bool:
@@ -303,7 +303,7 @@ FLOWS: tuple[type[Flow], ...] = (Flow, Grant, Configure, Restore, Delete, Retain
 
 
 def check_others(life: Life, now: Snapshot) -> None:
-    """Nothing of anybody else was written."""
+    """No object of others was written."""
     changed = {path for path, version in life.before.cluster.items() if now.cluster.get(path, version) != version} | (
         life.before.cluster.keys() - now.cluster.keys()
     )

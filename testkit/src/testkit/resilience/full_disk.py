@@ -1,4 +1,4 @@
-"""A store whose disk is full: the real MinIO on a small file system, filled up by somebody else, and emptied again."""
+"""A store whose disk is full: the real MinIO on a small file system, filled by another program, then emptied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SIZE: Final = "96m"
 _RECOVERY: Final = 120.0
-"""Seconds: a full disk is for a person to mend, and claims look rarely, at first every half minute."""
+"""Seconds: a full disk is for a person to fix, and claims are retried rarely, at first every half minute."""
 
 
 def disk_trials(cluster: Cluster) -> Iterator[Trial]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST: Final = 600.0
-"""Seconds: nothing is held for longer, whatever becomes of the trial."""
+"""Seconds: nothing is held for longer, whatever the trial does."""
 
 
 class NetworkFault(FaultInjector):
@@ -26,7 +26,7 @@ class NetworkFault(FaultInjector):
         requests: those that came.
         connections: those that were made.
         first: when the first request came, on the clock `time.monotonic`; infinity before.
-        over: set when this faults is; who is held goes on then.
+        over: set when the outage is over; held requests go on then.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class NetworkFault(FaultInjector):
         return self.handle(request)
 
     def handle(self, request: Request) -> Verdict | Instead:
-        """What becomes of a request."""
+        """The verdict on a request."""
         return Verdict.PASS
 
     def wait(self) -> None:
@@ -63,7 +63,7 @@ class Reset(NetworkFault):
 
 
 class Answers(NetworkFault):
-    """Every request is answered by something that stands in front, which says the same to all.
+    """Every request is answered by an intermediary, with the same answer.
 
     Args:
         status: HTTP status.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _STORE: Final = "minio"
 _CLAIMS: Final = 10
 _NOTICED: Final = 45.0
-"""Seconds after which somebody has asked again: the longest back-off, 30 s, and what a busy machine adds."""
+"""Seconds after which the provisioner has called again: the longest back-off, 30 s, and what a busy machine adds."""
 _RECOVERY: Final = 240.0
 """Seconds until all is done that has piled up: a matter of the machine, not of back-offs, so only bounded roughly."""
 _MEGABYTES: Final = 30.0
@@ -49,7 +49,7 @@ class Outage:
         seconds: how long it lasts.
         begin: begins it, and ends it at the end of the block; gives what counts the requests meanwhile.
         requests: that may be sent meanwhile, at most.
-        noticed: seconds after its end in which somebody has to have asked again.
+        noticed: seconds after its end in which the provisioner has to have called again.
         is_of_store: whether claims of other classes have to go on meanwhile.
         can_be_asked: whether the API server can be asked, by others, meanwhile.
     """
@@ -146,7 +146,7 @@ def _live_through(environment: ProxiedEnvironment, outage: Outage) -> str:
 
 
 def _pass_time(environment: ProxiedEnvironment, outage: Outage, going: list[str]) -> list[str]:
-    """What people do during an outage; gives the claims that they made."""
+    """What users do during an outage; gives the claims that they made."""
     ends = time.monotonic() + outage.seconds
     coming: list[str] = []
     if outage.can_be_asked:
@@ -184,7 +184,7 @@ def _others_go_on(environment: ProxiedEnvironment) -> None:
 def _check(outage: Outage, noticed: float, requests: int, lines: list[str], megabytes: float) -> None:
     complaints = _complaints(lines)
     found = [
-        (noticed > outage.noticed, f"nobody asked again for {noticed:.1f} s"),
+        (noticed > outage.noticed, f"no request for {noticed:.1f} s"),
         (requests > outage.requests, f"{requests} requests were sent, and at most {outage.requests} may be"),
         # Each claim has one for its Event; the informers and the election have a few.
         (len(complaints) > 2 * _CLAIMS + 25, f"{len(complaints)} lines: " + "\n".join(complaints[-5:])),
@@ -290,7 +290,7 @@ def _etcd_killed(environment: ProxiedEnvironment) -> Iterator[NetworkFault]:
 
 @contextmanager
 def _compacted(environment: ProxiedEnvironment) -> Iterator[NetworkFault]:
-    """Cut off while the server forgets what was: the watches can't go on where they were (410)."""
+    """Disconnected while the server compacts its history: the watches can't go on where they were (410)."""
     with _between(CLUSTER, Reset, environment, cut=True) as faults:
         cluster: ControlPlane = environment.cluster  # type: ignore[assignment]
         yield faults

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One look.
+    """One measurement.
 
     Attributes:
         minute: since the start.
@@ -64,10 +64,10 @@ def slope_of(samples: Sequence[Sample], *, after: float) -> float | None:
     """
     if not samples:
         return None
-    calm = [each for each in samples if each.minute - samples[0].minute >= after]
-    if len(calm) < 10:
+    steady = [each for each in samples if each.minute - samples[0].minute >= after]
+    if len(steady) < 10:
         return None
-    hours, sizes = [each.minute / 60 for each in calm], [each.rss_mib for each in calm]
+    hours, sizes = [each.minute / 60 for each in steady], [each.rss_mib for each in steady]
     middle, mean = sum(hours) / len(hours), sum(sizes) / len(sizes)
     spread = sum((hour - middle) ** 2 for hour in hours)
     return sum((hour - middle) * (size - mean) for hour, size in zip(hours, sizes, strict=True)) / spread

@@ -1,4 +1,4 @@
-"""One store, a namespace, and its real provisioner, with a proxy on either side of it that can be told to misbehave.
+"""One store, a namespace, and its real provisioner, with a proxy on either side of it that can inject faults.
 
                  cluster proxy            store proxy
     API server  <-------------  provisioner  ------->  store
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from testkit.stores.base import Store
 
 CLUSTER, STORE = "cluster", "store"
-_OTHER_TENANT, _KEY, _DATA = "other-tenant", "kept", b"of the neighbour"
+_OTHER_TENANT, _KEY, _DATA = "other-tenant", "kept", b"of another tenant"
 _QUESTIONS = ("/selfsubjectaccessreviews", "/leases")
 _OBJECT = re.compile(r"/(secrets|configmaps|objectbucketclaims|objectbuckets)/[^/]+$")
 
@@ -102,7 +102,7 @@ class ProxiedEnvironment(StoreEnvironment):
         self._count = 0
 
     def open(self) -> None:
-        """Makes what all trials share: the administrator's Secret, classes, an old bucket, and a neighbour."""
+        """Makes what trials share: the administrator's Secret, classes, an old bucket, and another tenant's claim."""
         super().open()
         self._old_bucket = f"{self.namespace}-old"
         self.store.make_bucket(self._old_bucket)
@@ -122,11 +122,11 @@ class ProxiedEnvironment(StoreEnvironment):
 
     @cached_property
     def kubeconfig(self) -> Path:
-        """Leads through the cluster's proxy, with the rights of an administrator."""
+        """Leads through the cluster's proxy, with an administrator's permissions."""
         return self.account_kubeconfig("provisioner", self.proxies[CLUSTER].url)
 
     def account_kubeconfig(self, name: str, url: str) -> Path:
-        """Of a service account that is made for it, with the rights of an administrator, by way of `url`."""
+        """Of a service account that is made for it, with an administrator's permissions, by way of `url`."""
         account = f"/api/v1/namespaces/{self.namespace}/serviceaccounts"
         self.admin.create(account, {"metadata": {"name": name}})
         subject = {"kind": "ServiceAccount", "name": name, "namespace": self.namespace}
@@ -167,7 +167,7 @@ class ProxiedEnvironment(StoreEnvironment):
             for each in self.proxies.values():
                 each.injector = FaultInjector()
 
-    # The world.
+    # Snapshots and checks.
 
     def new_name(self) -> str:
         """For a claim: never given twice."""
@@ -175,7 +175,7 @@ class ProxiedEnvironment(StoreEnvironment):
         return f"c{self._count}"
 
     def snapshot(self) -> Snapshot:
-        """The whole world now."""
+        """A snapshot of the cluster and the store."""
         inside = f"/api/v1/namespaces/{self.namespace}"
         collections = [f"{OBC}/namespaces/{self.namespace}/objectbucketclaims", f"{OBC}/objectbuckets"]
         collections += [f"{inside}/secrets", f"{inside}/configmaps"]
@@ -201,11 +201,11 @@ class ProxiedEnvironment(StoreEnvironment):
         return Bound(name=name, environment=environment, state=ob["spec"].get("additionalState", {}))
 
     def assert_works(self, bound: Bound) -> None:
-        """Its credentials reach its bucket, and not the neighbour's."""
+        """Its credentials reach its bucket, and not the other tenant's."""
         application, theirs = self.store.application(bound), self.other_tenant
         application.put(bound.bucket, "mine", b"data")
         assert application.get(bound.bucket, "mine") == b"data", "the claim's credentials don't work"
-        assert self.is_refused(bound, theirs.bucket), "the claim's credentials reach the neighbour's bucket"
+        assert self.is_refused(bound, theirs.bucket), "the claim's credentials reach the other tenant's bucket"
 
     def is_refused(self, bound: Bound, bucket: str) -> bool:
         """Whether its credentials can't read there."""
@@ -216,9 +216,9 @@ class ProxiedEnvironment(StoreEnvironment):
         return False
 
     def assert_other_tenant_unaffected(self) -> None:
-        """The neighbour's credentials and data are as they were."""
+        """The other tenant's credentials and data are as they were."""
         bound = self.other_tenant
-        assert self.store.application(bound).get(bound.bucket, _KEY) == _DATA, "the neighbour lost its data"
+        assert self.store.application(bound).get(bound.bucket, _KEY) == _DATA, "the other tenant lost its data"
 
     @cached_property
     def other_tenant(self) -> Bound:
@@ -255,7 +255,7 @@ def proxied_environment(
 
 @contextmanager
 def own_cluster(**settings: Any) -> Iterator[ControlPlane]:
-    """A control plane with our CRDs, for whoever may not share one."""
+    """A control plane with our CRDs, for tests that must not share one."""
     with control_plane(crds=[CRDS], **settings) as cluster:
         yield cluster
 

@@ -86,7 +86,7 @@ class Instead:
         status: HTTP status.
         headers: besides Content-Length.
         body: as it is sent.
-        missing: bytes that Content-Length promises beyond the body; the connection ends in their place.
+        missing: bytes that Content-Length announces beyond the body; the connection ends in their place.
         pause: seconds before each byte of the body.
     """
 
@@ -108,7 +108,7 @@ class FaultInjector:
         return Verdict.PASS
 
     def after(self, request: Request, status: int) -> Verdict:
-        """The server has answered, and nobody has seen the answer."""
+        """The server has answered, and no client has seen the answer."""
         return Verdict.PASS
 
     def passed_back(self, request: Request, answer: Instead) -> None:
@@ -196,7 +196,7 @@ class _Server(ThreadingHTTPServer):
         return connection, address
 
     def wrap(self, connection: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
-        """Shakes hands; from then on the connection is what comes of it."""
+        """Does the TLS handshake; from then on the connection is the encrypted one."""
         wrapped = tls.wrap_socket(connection, server_side=True)
         with self._lock:
             self._open.discard(connection)
@@ -234,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
     upstream: HTTPConnection | None = None
 
     def log_message(self, *_: Any) -> None:
-        """Who meddles says what happened."""
+        """Logged by the fault injector."""
 
     def setup(self) -> None:
         self.server.proxy.injector.opened()

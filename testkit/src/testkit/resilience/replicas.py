@@ -1,6 +1,6 @@
 """Part "replicas": three replicas, and everything that could make two of them work at once.
 
-The leader is killed, frozen for longer than its lease, cut off from the API server, has its Lease removed or given
+The leader is killed, frozen for longer than its lease, disconnected from the API server, has its Lease removed or given
 away, and its clock turned, at a moment that the seed names, while claims come and go. Then the audit log of the API
 server and the requests to the store are checked: only the holder of the Lease may have written.
 """
@@ -136,7 +136,7 @@ def _partition(gathered: ReplicaSet, *, at: int) -> str:
     finally:
         leader.proxy.injector = watching[0]
     assert leader.child is not None
-    assert leader.child.is_running, "a replica that was cut off has ended, and was to stand by"
+    assert leader.child.is_running, "a disconnected replica has ended instead of standing by"
     return seen
 
 
@@ -160,13 +160,13 @@ def _remove_lease(gathered: ReplicaSet) -> str:
     time.sleep(LEASE_SECONDS + RETRY_SECONDS)
     others = {each.who for each in gathered.audit_log.tenures() if each.at > removed} - {leader.name, None}
     if others:
-        raise Violation(f"{others} took the lease that somebody had removed from {leader.name}")
+        raise Violation(f"{others} took the lease that was removed from {leader.name}")
     return f"made again after {seconds:.1f} s"
 
 
 def _forge_lease(gathered: ReplicaSet) -> str:
     leader, began = gathered.leader(), time.time()
-    gathered.environment.admin.patch(gathered.lease_path, {"spec": {"holderIdentity": "somebody-else"}})
+    gathered.environment.admin.patch(gathered.lease_path, {"spec": {"holderIdentity": "another-program"}})
     eventually(lambda: _assert_regained(gathered, began), seconds=LEASE_SECONDS + 2 * RETRY_SECONDS + SLACK)
     tenure = gathered.audit_log.tenures()[-1]
     idle = [each for each in gathered.audit_log.writes(began) if each.who == leader.name and each.at < tenure.at]
@@ -235,13 +235,13 @@ def _took_over(gathered: ReplicaSet, former: Replica, began: float, *, at_most: 
 
 def _assert_holds(gathered: ReplicaSet, replica: Replica) -> None:
     tenures = gathered.audit_log.tenures()
-    assert tenures, "nobody has had the lease"
+    assert tenures, "no replica has held the lease"
     assert tenures[-1].who == replica.name, f"the lease is {tenures[-1].how}, by {tenures[-1].who}"
 
 
 def _assert_regained(gathered: ReplicaSet, since: float) -> None:
     last = gathered.audit_log.tenures()[-1]
-    assert last.at > since, "nobody has noticed yet"
+    assert last.at > since, "no replica has noticed yet"
     assert last.who is not None, f"the lease is {last.how}"
 
 

@@ -33,7 +33,7 @@ _MOST_GUESTS: Final = 3
 _QUIET_SECONDS: Final = 400.0
 """More than the longest that the core waits between two tries."""
 _FORMER: Final = 20
-"""How many sets of credentials of claims that are gone are tried again."""
+"""How many sets of credentials of claims that are gone are checked."""
 
 
 class NetworkFault(FaultInjector):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Violation(AssertionError):
-    """A promise was broken. The message says which, and what was seen."""
+    """A guarantee was violated. The message says which, and what was seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def carry_out(trial: Trial, group: str) -> Result:
     started = time.monotonic()
     try:
         seen, violation = trial.run(), ""
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong is what is looked for
+    except Exception as error:  # noqa: BLE001 - any error is a finding
         notes = "\n".join(getattr(error, "__notes__", []))
         seen, violation = "", f"{type(error).__name__}: {error}\n{notes}".strip()
     return Result(trial=trial, group=group, seen=seen, violation=violation, seconds=time.monotonic() - started)

@@ -27,7 +27,7 @@ _HOUR: Final = 3600
 
 
 class UntrustedAwsApplication(UntrustedApplication):
-    """Knows its own user's name, which `sts:GetCallerIdentity` tells everybody."""
+    """Knows its own user's name, which `sts:GetCallerIdentity` tells every caller."""
 
     capabilities = AwsBackend.capabilities
 

@@ -55,9 +55,10 @@ class UntrustedApplication(ABC):
 
     @abstractmethod
     def makers(self) -> Mapping[str, Callable[[], Application | None]]:
-        """Ways to make further credentials, or further rights.
+        """Ways to make further credentials, or further permissions.
 
-        Each raises `Refused`; or gives an application with what it made; or None where it only widened its own rights.
+        Each raises `Refused`; or gives an application with what it made; or None where it only widened its own
+        permissions.
         """
 
 

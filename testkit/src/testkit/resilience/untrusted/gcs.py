@@ -80,7 +80,7 @@ class UntrustedGcsApplication(UntrustedApplication):
         }
 
     def _keep_a_token(self) -> Application:
-        """What everybody with a key may do: Google gives a token for an hour, which needs no key any more."""
+        """What every holder of a key may do: Google gives a token for an hour, which needs no key any more."""
         application = self._by_key
         application.list_keys(self.bound.bucket)  # has the token fetched
         kept = JsonApplication(endpoint=self._url, key="{}", project=self._project)
