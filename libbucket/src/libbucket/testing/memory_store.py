@@ -2,9 +2,9 @@
 
 """An object store in memory that enforces access: what `MemoryProvisioner` provisions from.
 
-Has the parts that a real store has: buckets with ownership tags, versions, uploads and a quota; identities with keys and
-with permissions on single buckets. `MemoryStore` is the administrator's side, `MemoryClient` an application's. Safe for
-threads. Knows no claims and no provisioner.
+Has the parts that a real store has: buckets with ownership tags, versions, uploads and a quota; identities with keys
+and with permissions on single buckets. `MemoryStore` is the administrator's side, `MemoryClient` an application's.
+Safe for threads. Knows no claims and no provisioner.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Bucket:
     """One bucket.
 
     Attributes:
-        stamp: its ownership tags; empty where an administrator did.
+        stamp: its ownership tags; empty where an administrator made it.
         objects: for each key its versions, oldest first; None is a delete marker.
         uploads: keys of unfinished uploads.
         region: where it was made.

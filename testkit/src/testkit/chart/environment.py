@@ -1,7 +1,7 @@
 """What the tests of the chart share: helm and kubectl as programs, and a provisioner run as a manifest says.
 
-The pod that a Deployment would make is played by a process: the same flags, the same environment, the token that the
-API server issued for the same service account. tests/e2e does it once more with the images.
+The pod that a Deployment would make is a process here: the same flags, the same environment, the token that the API
+server issued for the same service account. tests/e2e does the same with the images.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Paused(BaseException):
 
 
 class Script:
-    """Hands out the recorded answers, with what happened between them."""
+    """Gives the recorded answers, with what happened between them."""
 
     def __init__(self, run: Run, caches: Caches) -> None:
         self._items = deque(run.trace)

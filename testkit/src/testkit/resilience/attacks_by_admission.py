@@ -191,7 +191,7 @@ def _probe_status(tenant: Tenant) -> None:
 def _assert_in_force(tenant: Tenant, probe: Callable[[Tenant], object], *, is_in_force: bool) -> None:
     try:
         probe(tenant)
-    except (ApiException, HTTPError):  # at its time limit the API server may also just hang up
+    except (ApiException, HTTPError):  # at its time limit the API server may also close the connection
         refused = True
     else:
         refused = False

@@ -155,7 +155,7 @@ def forge_marks(tenants: TenantEnvironment) -> str:
     return "it got its own bucket and user; marks of others stayed"
 
 
-def mark_a_strangers_claim(tenants: TenantEnvironment) -> str:
+def mark_foreign_claim(tenants: TenantEnvironment) -> str:
     """Our label and finalizer on a claim whose class another provisioner serves."""
     thief, admin = tenants.thief, tenants.environment.admin
     classes = "/apis/storage.k8s.io/v1/storageclasses"
@@ -321,9 +321,7 @@ ATTACKS: Final = (
         quick=True,
     ),
     Attack(name="forge-marks", expected=f"not believed: {_OWN}", run=forge_marks, quick=True),
-    Attack(
-        name="mark-a-strangers-claim", expected="never written to", run=mark_a_strangers_claim, once=True, quick=True
-    ),
+    Attack(name="mark-a-strangers-claim", expected="never written to", run=mark_foreign_claim, once=True, quick=True),
     Attack(name="take-the-finalizer-off", expected="put back", run=take_the_finalizer_off, once=True),
     Attack(name="vanish", expected="released as after a deletion", run=vanish),
     Attack(name="make-again-meanwhile", expected="another claim: another bucket", run=make_again_meanwhile),

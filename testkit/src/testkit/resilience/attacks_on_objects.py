@@ -152,7 +152,7 @@ def _data(plural: str) -> dict[str, str]:
     return {"MINE": "bWluZQ==" if plural == "secrets" else "mine"}
 
 
-_STRANGER: Final = "00000000-0000-0000-0000-000000000000"
+_NO_CLAIM: Final = "00000000-0000-0000-0000-000000000000"
 
 ATTACKS: Final = (
     *(
@@ -164,7 +164,7 @@ ATTACKS: Final = (
             quick=plural == "secrets" and not word,
         )
         for plural, reason in _REASONS.items()
-        for word, owner in (("", ""), ("-with-a-lie", _STRANGER), ("-of-the-neighbour", "victim"))
+        for word, owner in (("", ""), ("-with-a-lie", _NO_CLAIM), ("-of-the-neighbour", "victim"))
     ),
     Attack(name="secret-truly-owned", expected="the claim's own, and written as such", run=own_it_truly, once=True),
     Attack(name="secret-frozen", expected="the claim waits; no keys pile up", run=own_it_and_freeze_it),

@@ -46,7 +46,7 @@ class Replicas:
         self._cluster = cluster or partial(own_cluster, audit_log=True)
 
     def groups(self, choice: Choice) -> list[Group]:
-        """One: what is tried is the core's, and takes its time from the lease."""
+        """One group: the subject is the core's leader election, on any store."""
         wanted = (not choice.stores or _STORE in choice.stores) and choice.wants(f"{self.name}/")
         return [Group(name=_STORE, open=partial(self._open, choice))] if wanted else []
 
