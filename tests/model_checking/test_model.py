@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 FEWEST_STATES = 300
-"""In the smallest scenario: fewer means that something never happens any more, not that all is well."""
+"""In the smallest scenario: fewer means that a move is no longer generated."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-"))

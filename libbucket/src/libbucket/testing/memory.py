@@ -203,7 +203,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         return ("permission",) if options.was_bound and identity.grants != {options.bucket_name} else ()
 
     def _answer(self, options: BucketOptions, settings: _Settings) -> ObjectBucket:
-        """Lets the identity in, and says how to get there."""
+        """Grants the identity access, and gives the connection."""
         self.store.identities.setdefault(options.user_id, Identity()).grants = {options.bucket_name}
         endpoint = Endpoint(
             bucket_host=settings.host, bucket_port=443, bucket_name=options.bucket_name, region=settings.region

@@ -114,7 +114,7 @@ class MemoryStore:
         return AccessKeys(access_key_id=key, secret_access_key=SecretStr(secret))
 
     def accepts(self, user_id: str, keys: AccessKeys) -> bool:
-        """Whether a request with these keys would be answered now, by the node that is asked."""
+        """Whether a request with these keys would be accepted now, by the node that receives it."""
         identity = self.identities.get(user_id, Identity())
         return not self.distrusts and identity.keys.get(keys.access_key_id) == keys.secret_access_key.reveal()
 

@@ -29,7 +29,7 @@ _SECONDS: Final = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a scripted server says to a request.
+    """The answer of a scripted server to a request.
 
     Attributes:
         status: HTTP status.

@@ -1,4 +1,4 @@
-"""Watches the HTTP requests that this process sends, whatever client sends them: counts them, or dies at one of them.
+"""Watches the HTTP requests of this process, from any client: counts them, or ends the process at one of them.
 
 Every client that a provisioner uses ends in the standard library's `http.client`, where each request begins with
 `putrequest` and its answer comes out of `getresponse`. Knows no store; servers in the same process are not counted,

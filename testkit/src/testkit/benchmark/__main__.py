@@ -148,7 +148,7 @@ def _figures(results: Results) -> Iterator[tuple[str, str]]:
     per_claim = (results.many.mebibytes - results.idle.mebibytes) * 1024 / restart.claims
     for verb, run in (("bound", results.bound), ("deleted", results.deleted), ("bound", results.many_bound)):
         yield f"{run.claims} claims {verb}", f"{run.rate:.1f} claims/s"
-        yield "  all were asked for after", f"{run.asking_seconds:.1f} s of {run.seconds:.1f} s"
+        yield "  all were created after", f"{run.asking_seconds:.1f} s of {run.seconds:.1f} s"
         yield "  requests to the API server", f"{run.requests_per_claim:.2f} per claim"
         yield "  reconciles of a claim", f"{run.looks / run.claims:.2f} per claim"
         yield "  processor time of the provisioner", f"{run.cpu_seconds / run.claims * 1000:.1f} ms per claim"

@@ -1,4 +1,4 @@
-"""Claims in numbers: makes and deletes them, waits for the last, and counts what the provisioner asked meanwhile."""
+"""Claims in numbers: makes and deletes them, waits for the last, and counts the provisioner's requests meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOKS: Final = "libbucket_reconcile_duration_seconds_count"
 STORE_CALLS: Final = "libbucket_backend_call_duration_seconds_count"
 _CPU: Final = "process_cpu_seconds_total"
 _CLAIMS: Final = f"/apis/objectbucket.io/v1alpha1/namespaces/{NAMESPACE}/objectbucketclaims"
-_HANDS: Final = 4  # how many claims are asked for at once: faster than they are served
+_PARALLEL: Final = 4  # how many claims are created at once: faster than they are served
 _LIMIT_SECONDS: Final = 60.0
 _SLOWEST: Final = 0.2  # seconds for each claim, beyond that: something is wrong
 _POLL: Final = 0.02
@@ -108,7 +108,7 @@ class Load:
         limit = _LIMIT_SECONDS + count * _SLOWEST
         events = self._admin.watch(_CLAIMS, resource_version=version, timeout=limit)
         started = time.monotonic()
-        with ThreadPoolExecutor(_HANDS) as pool:
+        with ThreadPoolExecutor(_PARALLEL) as pool:
             asked = [pool.submit(ask, name) for name in names]
             waiting = set(names)
             for event in events:

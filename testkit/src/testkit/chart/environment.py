@@ -1,4 +1,4 @@
-"""What the tests of the chart share: helm and kubectl as programs, and a provisioner run as a manifest says.
+"""What the tests of the chart share: helm and kubectl as programs, and a provisioner run from a manifest.
 
 The pod that a Deployment would make is a process here: the same flags, the same environment, the token that the API
 server issued for the same service account. tests/e2e does the same with the images.
@@ -122,7 +122,7 @@ def pod_of(deployment: Manifest, namespace: str) -> Manifest:
 
 @contextmanager
 def rendered_provisioner(cluster: Cluster, deployment: Manifest, *, ready: bool = True) -> Iterator[ProvisionerProcess]:
-    """Runs the provisioner of this environment as a Deployment says, until the block ends."""
+    """Runs the provisioner of this environment as its Deployment specifies, until the block ends."""
     program = deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
     kubeconfig = cluster.service_account_kubeconfig(deployment["metadata"]["namespace"], account)

@@ -43,11 +43,11 @@ class Mortal:
         self.left -= 1
         if self.left < 0:
             self.died.set()
-            raise LeadershipLost("this core is dead")
+            raise LeadershipLost("this core has crashed")
 
 
 class MemoryEnvironment:
-    """A namespace with a class, and the core beside it when a test says so."""
+    """A namespace with a class, and the core beside it on request."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
@@ -116,7 +116,7 @@ class MemoryEnvironment:
         )
 
     def wait_reason(self, reason: str, name: str = "photos", namespace: str = "") -> Wire:
-        """The claim, once a condition says this reason."""
+        """The claim, once a condition has this reason."""
         return self.wait_claim(
             lambda c: reason in {one["reason"] for one in c["status"].get("conditions", [])}, name, namespace
         )

@@ -207,6 +207,6 @@ class MinioEnvironment:
         return set(json.loads(self.minio.admin.policy_list())) - self._system_policies
 
     def state(self, name: str) -> dict[str, str]:
-        """What a claim's ObjectBucket says about its bucket and identity."""
+        """What a claim's ObjectBucket records about its bucket and identity."""
         spec = self.admin.get(self.ob_path(name))["spec"]
         return {"BucketName": spec["endpoint"]["bucketName"], **spec["additionalState"]}

@@ -109,7 +109,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a reconcile stands.
+    """The progress of a reconcile.
 
     Attributes:
         wants: its next request; None when it is done.
@@ -378,7 +378,7 @@ def put_back(view: View, run: Run, part: View) -> View:
 
 
 def fill(caches: Caches, view: View) -> None:
-    """Makes caches hold what a view says."""
+    """Fills caches from a view."""
     for plural, (name, kind) in CACHED.items():
         cache = getattr(caches, name)
         cache._objects.clear()
@@ -405,7 +405,7 @@ def decoded(raw: bytes, kind: type[_api.Object]) -> Any:
 
 
 class _Keys:
-    """Stands where the controller has its queue, and takes down what is added."""
+    """Replaces the controller's queue, and records what is added."""
 
     def __init__(self) -> None:
         self.added: set[str] = set()

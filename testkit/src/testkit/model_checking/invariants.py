@@ -65,7 +65,7 @@ class Invariant:
     of_move: Callable[[Move], str] = _never_of_move
 
 
-# A claim gets at nothing of another --------------------------------------------------------------------------------
+# Isolation of claims ----------------------------------------------------------------------------------------------
 
 
 def _identities_reach_own_buckets(state: State, *, is_quiet: bool) -> str:
@@ -208,7 +208,7 @@ def _finalizer_goes_last(move: Move) -> str:
 
 
 def _left_of(state: State, uid: str) -> str:
-    """Something that is there for a claim still."""
+    """A resource that still exists for a claim."""
     for one in state.records_of(uid):
         return f"ObjectBucket {one['metadata']['name']}"
     for kind in ("secrets", "configmaps"):

@@ -1,4 +1,4 @@
-"""What is explored: who is there, what they do, and how much may go wrong. All in all orders.
+"""The scenarios: actors, their actions, and a budget of faults, explored in all orders.
 
 To add an actor: write its actions as an `Action` each (a state in, a state out; None while it can't be done yet), put
 them into a scenario's `actors`. What an invariant must know of it goes into `State.facts`.
@@ -141,7 +141,7 @@ def removes_secret(key: str) -> Action:
 
 
 def is_bound(key: str) -> Callable[[State], bool]:
-    """Whether a claim says Bound."""
+    """Whether a claim is Bound."""
 
     def check(state: State) -> bool:
         claim = state.claim(key)

@@ -274,14 +274,14 @@ def _assert_bound_at_last(tenant: Tenant, number: int) -> None:
 ATTACKS: Final = (
     Attack(
         name="webhook-on-secrets",
-        expected="RejectedByCluster with its sentence, one key each; another tenant binds as ever",
+        expected="RejectedByCluster with its sentence, one key each; another tenant binds as usual",
         run=refuse_secrets,
         once=True,
         quick=True,
     ),
     Attack(
         name="webhook-on-status",
-        expected="an Event says RejectedByCluster; another tenant binds as ever",
+        expected="an Event says RejectedByCluster; another tenant binds as usual",
         run=refuse_status,
         once=True,
         quick=True,
@@ -289,7 +289,7 @@ ATTACKS: Final = (
     *(
         Attack(
             name=f"quota-on-{plural}",
-            expected="RejectedByCluster with its sentence, one key each; another tenant binds as ever",
+            expected="RejectedByCluster with its sentence, one key each; another tenant binds as usual",
             run=partial(forbid_by_quota, plural=plural),
             once=True,
         )

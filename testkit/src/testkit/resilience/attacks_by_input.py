@@ -123,7 +123,7 @@ def _poison(tenants: TenantEnvironment, key: str, values: Mapping[str, str], har
         assert len(message) <= _LONGEST, f"{what}: a message of {len(message)} characters"
         assert thief.admin.find(thief.path("secrets", f"p{number}")) is None, what
     tenants.bind_control(additionalConfig={key: harmless})
-    # The same by an edit: the claim goes on serving, and others still bind.
+    # The same by an edit: the claim keeps working, and others still bind.
     thief.patch("control", {"spec": {"additionalConfig": {key: next(iter(values.values()))}}})
     thief.wait_reason("control", "InvalidConfig")
     return f"{beside.beside(usual)}; {len(values)} values, all InvalidConfig; a harmless one binds"
@@ -201,26 +201,26 @@ def _series(tenants: TenantEnvironment) -> set[str]:
 ATTACKS: Final = (
     Attack(
         name="poisoned-numbers",
-        expected="InvalidConfig; another tenant binds as ever",
+        expected="InvalidConfig; another tenant binds as usual",
         run=poison_numbers,
         once=True,
         quick=True,
     ),
     Attack(
         name="poisoned-documents",
-        expected="InvalidConfig, or ignored where the store has none; another tenant binds as ever",
+        expected="InvalidConfig, or ignored where the store has none; another tenant binds as usual",
         run=poison_documents,
     ),
     Attack(
         name="stores-that-are-not-there",
-        expected="another tenant binds as ever; the claims can be deleted at once",
+        expected="another tenant binds as usual; the claims can be deleted at once",
         run=name_stores_that_are_not_there,
         once=True,
         quick=True,
     ),
     Attack(
         name="forged-labels",
-        expected="no time series with a tenant's words; nothing of others touched; another tenant binds as ever",
+        expected="no time series with a tenant's words; nothing of others touched; another tenant binds as usual",
         run=forge_labels,
         once=True,
         quick=True,

@@ -47,7 +47,7 @@ def come_as_a_crowd(tenants: TenantEnvironment) -> str:
 
 
 def hang_the_store(tenants: TenantEnvironment) -> str:
-    """Twenty claims of a class whose store hangs, and two hundred of a class whose store is well."""
+    """Twenty claims of a class whose store hangs, and two hundred of a class whose store works."""
     thief, other, environment = tenants.thief, tenants.other, tenants.environment
     with _hanging_class(tenants) as (storage_class, hang):
         usual = _time_many(other, 40, "before")
@@ -96,7 +96,7 @@ class _Hang(FaultInjector):
 
 @contextmanager
 def _hanging_class(tenants: TenantEnvironment) -> Iterator[tuple[str, _Hang]]:
-    """A class for the same store, by another way that hangs."""
+    """A class for the same store, by a proxy that hangs."""
     environment, hang = tenants.environment, _Hang()
     with proxy_before("hanging", environment.proxies[STORE].upstream) as proxy:
         proxy.injector = hang

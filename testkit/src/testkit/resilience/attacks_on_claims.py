@@ -94,7 +94,7 @@ def lead_the_lookup_away(tenants: TenantEnvironment) -> str:
     now = thief.admin.get(thief.path("configmaps", "forged"))
     assert now["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     tenants.bind_control()
-    return "the path was never asked for; the claim went, and nothing else"
+    return "the path was never requested; only the claim was deleted"
 
 
 def collide(tenants: TenantEnvironment, *, thief_first: bool) -> str:
@@ -119,7 +119,7 @@ def collide(tenants: TenantEnvironment, *, thief_first: bool) -> str:
 
 
 def take_both_names(tenants: TenantEnvironment) -> str:
-    """Takes both names that can be told before the other's claim is there."""
+    """Takes both names that can be guessed before the other's claim is there."""
     usual, by_name, _ = bucket_object_names(tenants.other.namespace, "late", "")
     taken = [each.removeprefix(f"obc-{tenants.thief.namespace}-") for each in (usual, by_name)]
     for name in taken:
@@ -198,13 +198,13 @@ def vanish(tenants: TenantEnvironment) -> str:
 
 
 def make_again_meanwhile(tenants: TenantEnvironment) -> str:
-    """While the store is being told to delete, the claim is torn away and made again under its name."""
+    """During the call that deletes the bucket, the claim is removed by force and recreated under its name."""
     thief = tenants.thief
     first = tenants.bind_control("mine")
     uid = thief.get("mine")["metadata"]["uid"]
     with _held(tenants) as held:
         thief.admin.delete(thief.claim_path("mine"))
-        assert held.reached.wait(30), "the deletion never asked the store"
+        assert held.reached.wait(30), "the deletion never called the store"
         assert_refused_by_cluster("making a claim twice", lambda: thief.claim("mine"), status=409)
         thief.patch("mine", {"metadata": {"finalizers": None}})
         thief.admin.wait_gone(thief.claim_path("mine"), timeout=20)
@@ -229,7 +229,7 @@ def make_again_after_retain(tenants: TenantEnvironment) -> str:
     thief.wait_reason("mine", "BucketExists")
     thief.delete("mine")
     administrator = store.administrator()
-    assert administrator.get(first.bucket, "mine") == b"data", "the bucket that was kept lost its data"
+    assert administrator.get(first.bucket, "mine") == b"data", "the retained bucket lost its data"
     tenants.bind_control()
     _remove_kept(tenants, first.bucket)
     return "BucketExists: retained data belongs to no claim by its name; it stayed whole"

@@ -49,7 +49,7 @@ def be_there_first(tenants: TenantEnvironment, plural: str, *, owner: str) -> st
 
 
 def own_it_truly(tenants: TenantEnvironment) -> str:
-    """The owner is the claim itself: that is for its author to say. Keys that are not ours stay, and mean nothing."""
+    """The owner is the claim itself: its author decides. Keys that are not ours stay, and have no effect."""
     thief = tenants.thief
     _block(tenants, thief)
     thief.admin.patch(thief.path("secrets", "mine"), {"metadata": {"ownerReferences": [_true_owner(thief)]}})

@@ -87,7 +87,7 @@ def write_a_policy(tenants: TenantEnvironment, make: Callable[[str], Mapping[str
         assert thief.admin.find(thief.path("secrets", f"p{number}")) is None, what
     document = {"Version": "2012-10-17", "Statement": [_allow()]}
     control = tenants.bind_control(additionalConfig={POLICY: json.dumps(document)})
-    # The same by an edit: the bound claim goes on as it was.
+    # The same by an edit: the bound claim stays as it was.
     bad = {"Version": "2012-10-17", "Statement": [_allow(), next(iter(policies.values()))]}
     thief.patch("control", {"spec": {"additionalConfig": {POLICY: json.dumps(bad)}}})
     thief.wait_reason("control", "InvalidConfig")

@@ -25,7 +25,7 @@ class Write:
 
     Attributes:
         at: seconds since the epoch, by this machine's clock.
-        who: its service account's name, or "" where that could not be told.
+        who: its service account's name, or "" where that is unknown.
         what: in words.
     """
 

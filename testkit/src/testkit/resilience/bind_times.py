@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from testkit.resilience.tenant_environment import Tenant, TenantEnvironment
 
 BOUND_WITHIN: Final = 20.0
-"""Seconds for one claim of another tenant, whatever else the machine has to do."""
+"""Seconds for one claim of another tenant, however busy the machine is."""
 
 CLAIMS: Final = 5
 

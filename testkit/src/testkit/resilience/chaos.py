@@ -1,4 +1,4 @@
-"""Tries everything that could lose a bucket or let another tenant in, and says what it saw: `nox -s chaos`.
+"""Runs the resilience tests and reports what was seen: `nox -s chaos`.
 
     python -m testkit.resilience.chaos                         all parts, over all stores
     python -m testkit.resilience.chaos crash --store minio     one part, one store
@@ -48,7 +48,7 @@ _SAY_SECONDS: Final = 20.0
 
 
 class Run:
-    """Everything that was asked for, and what came of it.
+    """The selected trials and their results.
 
     Args:
         choice: which trials.
@@ -172,7 +172,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs what was asked for; 1 where a guarantee was violated."""
+    """Runs the selected trials; 1 where a guarantee was violated."""
     arguments = parse(argv)
     choice = Choice(
         replay=arguments.replay,

@@ -1,4 +1,4 @@
-"""The way to the API server changes under a provisioner that runs: its token, the authority, the whole kubeconfig; and
+"""The access to the API server changes while a provisioner runs: its token, the authority, the whole kubeconfig; and
 the administrator's credentials at the store are wrong for a while.
 """
 
@@ -94,10 +94,10 @@ class Way:
 def access_trials(cluster: ControlPlane) -> Iterator[Trial]:
     """All of them."""
     with _way(cluster) as way:
-        yield _trial(way, "handshake", "a handshake that hangs is given up, and rarely tried", _hang)
+        yield _trial(way, "handshake", "a handshake that hangs times out, and is rarely retried", _hang)
         yield _trial(way, "token", "a new token is used when the old one is revoked", _rotate_token)
         yield _trial(way, "authority", "a new authority is trusted as soon as its file says so", _rotate_authority)
-        yield _trial(way, "kubeconfig", "another address is gone to as soon as the file names it", _move)
+        yield _trial(way, "kubeconfig", "another address is used as soon as the file names it", _move)
         yield _trial(way, "credentials", "claims wait while the store refuses, and none is Failed", _refuse)
 
 

@@ -36,7 +36,7 @@ class Crash:
     """The part."""
 
     name = "crash"
-    guarantee = "Whatever the provisioner dies of, at whatever step, its successor loses nothing and leaves nothing"
+    guarantee = "A crash at any step neither loses a bucket nor leaks resources"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[Cluster]] = own_cluster) -> None:
         self._cluster = cluster
@@ -136,7 +136,7 @@ def _live(environment: ProxiedEnvironment, flow: Flow, *injectors: Steps) -> lis
 
 
 def _leave_clean(environment: ProxiedEnvironment, life: Life) -> None:
-    """After a violation, as far as that goes: the next trial must not see what this one left under way."""
+    """Best effort after a violation: the next trial must not see unfinished work of this one."""
     environment.ensure_running()
     life.delete()
     with suppress(Violation):
@@ -160,7 +160,7 @@ def _interrupt(environment: ProxiedEnvironment, flow: Flow, life: Life, injector
 
 
 def _is_done(environment: ProxiedEnvironment, flow: Flow, life: Life, injector: Steps) -> bool:
-    """Whether the fault has happened, and the process is dead where that was it; or the flow went past it."""
+    """Whether the fault was injected, and the process has ended if that was the fault; or the flow has finished."""
     if isinstance(injector, Kill) and injector.happened.is_set():
         return environment.provisioner_process is None or not environment.provisioner_process.is_running
     return injector.idle_seconds > _IDLE_SECONDS and flow.is_past(life)

@@ -75,7 +75,7 @@ class Fault(Steps):
         self._acting = threading.Lock()
 
     def disarm(self) -> None:
-        """It acts no more: a step may still be on its way when the trial goes on."""
+        """Disarms the fault: a step may still be in flight when the trial continues."""
         with self._acting:
             self._is_armed = False
 
@@ -126,7 +126,7 @@ class Interfere(Fault):
 
 
 class StaleKill(Kill):
-    """As Kill, with caches that hear of everything some seconds late."""
+    """As Kill, with caches that receive every event some seconds late."""
 
     def stream_delay(self, request: Request) -> float:
         return _STALE_SECONDS if request.is_watch else 0.0

@@ -53,7 +53,7 @@ class Life:
         self.environment.claim(self.name, self.environment.classes[kind], **({"generateBucketName": "photos"} | spec))
 
     def delete(self) -> None:
-        """Asks for the claim's end."""
+        """Deletes the claim."""
         self.environment.admin.delete(self.environment.claim_path(self.name))
 
     def is_gone(self) -> bool:
@@ -97,7 +97,7 @@ class Flow:
         return is_settled(life.environment, life.name)
 
     def check(self, life: Life) -> None:
-        """Fails unless everything is as it has to be, now that it is quiet."""
+        """Fails unless everything is as it has to be, now that it is settled."""
         bound = life.environment.as_bound(life.name)
         life.environment.assert_works(bound)
         self.check_things(life)
@@ -117,14 +117,14 @@ class Flow:
         check_others(life, now)
 
     def check_gone(self, life: Life, *, kept: str = "") -> None:
-        """Nothing of the claim is left, but the bucket where that is to be kept."""
+        """Nothing of the claim is left, but a bucket that is to be retained."""
         now = life.environment.snapshot()
         left = now.store - life.before.store
         expected = {f"bucket {kept}"} if kept else set()
         # What is said about a bucket as a thing of its own (its policy) stays and goes with it.
         extra = {each for each in left - expected if f" bucket {kept}:" not in each}
         assert not extra, f"left in the store: {sorted(extra)}"
-        assert expected <= left, f"the bucket {kept} was to be kept"
+        assert expected <= left, f"the bucket {kept} was to be retained"
         assert not life.before.store - now.store, f"the store lost {sorted(life.before.store - now.store)}"
         new = now.cluster.keys() - life.before.cluster.keys()
         assert not new, f"left in the cluster: {sorted(new)}"
@@ -133,7 +133,7 @@ class Flow:
             assert life.environment.is_refused(life.first, life.first.bucket), "the credentials still work"
 
     def clean_up(self, life: Life) -> None:
-        """Deletes the claim, and sees that nothing is left but what is to be kept."""
+        """Deletes the claim, and sees that nothing is left but what is to be retained."""
         kept = self._kept(life)
         life.delete()
         eventually(lambda: _assert_gone(life))
@@ -141,7 +141,7 @@ class Flow:
         self.remove_kept(life, kept)
 
     def remove_kept(self, life: Life, kept: str) -> None:
-        """What the claim's owner would do with a bucket that was kept."""
+        """What the claim's owner would do with a retained bucket."""
         if kept:
             administrator = life.environment.store.administrator()
             for key in administrator.list_keys(kept):
@@ -231,7 +231,7 @@ class Delete(Flow):
         assert life.first
         if self._bucket:
             administrator = life.environment.store.administrator()
-            assert administrator.get(self._bucket, "mine") == b"data", "a bucket that is kept lost its data"
+            assert administrator.get(self._bucket, "mine") == b"data", "a retained bucket lost its data"
 
     def clean_up(self, life: Life) -> None:
         self.remove_kept(life, self._bucket)

@@ -1,4 +1,4 @@
-"""What a network and the servers behind it do in an outage: `FaultInjector`s that treat every request alike, and count.
+"""Network faults of an outage: `FaultInjector`s that treat every request alike, and count.
 
 Knows HTTP; knows no trial.
 """
@@ -96,7 +96,7 @@ class Slow(NetworkFault):
 
 
 class HalfOpen(NetworkFault):
-    """Connections stand, and nothing comes through them any more, in either direction."""
+    """Connections stay open, and no data passes in either direction."""
 
     def handle(self, request: Request) -> Verdict | Instead:
         self.wait()
@@ -115,7 +115,7 @@ class Silent(NetworkFault):
 
 
 class HangingHandshake(NetworkFault):
-    """Connections are taken, and the handshake never goes on."""
+    """Connections are accepted, and the handshake never completes."""
 
     def opened(self) -> None:
         super().opened()

@@ -1,4 +1,4 @@
-"""Part "outages": what all claims need is away for a while, in every way in which it can be, and comes back.
+"""Part "outages": the API server or the store is unavailable for a while, in every way, and comes back.
 
 While it is away claims are made and deleted; then it is measured how long it takes until all of them are where they
 should be, without a restart, and what was sent, said and held in memory meanwhile.
@@ -67,7 +67,7 @@ class Outages:
     """The part."""
 
     name = "outages"
-    guarantee = "An outage loses nothing, fails nothing, costs little, and is over soon after it has ended"
+    guarantee = "An outage loses nothing, fails no claim, costs few requests, and is recovered from soon after its end"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[ControlPlane]] = own_cluster) -> None:
         self._cluster = cluster

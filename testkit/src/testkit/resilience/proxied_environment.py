@@ -69,7 +69,7 @@ class Snapshot:
 
 
 class ProxiedEnvironment(StoreEnvironment):
-    """Where the trials of one store take place. Use `proxied_environment`.
+    """The environment of one store's trials. Use `proxied_environment`.
 
     Args:
         cluster: where claims are made.
@@ -158,7 +158,7 @@ class ProxiedEnvironment(StoreEnvironment):
 
     @contextmanager
     def injecting(self, injector: FaultInjector) -> Iterator[None]:
-        """Both proxies do as `injector` says, until the block ends."""
+        """Both proxies use `injector`, until the block ends."""
         for each in self.proxies.values():
             each.injector = injector
         try:
@@ -222,7 +222,7 @@ class ProxiedEnvironment(StoreEnvironment):
 
     @cached_property
     def other_tenant(self) -> Bound:
-        """A claim that lives through all trials, and must notice nothing."""
+        """A claim that exists during all trials, and must not be affected."""
         return self.wait_bound(_OTHER_TENANT)
 
 
@@ -230,7 +230,7 @@ class ProxiedEnvironment(StoreEnvironment):
 def proxied_environment(
     cluster: Cluster, name: str, *, start: Callable[[], AbstractContextManager[Store]] | None = None
 ) -> Iterator[ProxiedEnvironment]:
-    """Starts a store and all that stands around it, and opens the environment; ends all at the end of the block.
+    """Starts a store, its proxies and the fork server, and opens the environment; ends all with the block.
 
     Args:
         cluster: where claims are made.
@@ -261,7 +261,7 @@ def own_cluster(**settings: Any) -> Iterator[ControlPlane]:
 
 
 def _led(values: Mapping[str, str], address: str, url: str) -> dict[str, str]:
-    """What says where the store is, saying where its proxy is."""
+    """The values with the store's address replaced by its proxy's."""
     return {key: value.replace(_origin(address), url) for key, value in values.items()}
 
 

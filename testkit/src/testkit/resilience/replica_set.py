@@ -105,12 +105,12 @@ class ReplicaSet:
                 raise Violation(f"replica {each.name} has not read the lease")
 
     def leader(self) -> Replica:
-        """Whom the Lease names."""
+        """The replica that the Lease names."""
         name = self._holder()
         return next(each for each in self.replicas if each.name == name)
 
     def wait_for_other(self, former: Replica, seconds: float) -> float:
-        """Waits until another one holds the Lease; gives the time when it asked for it, since the epoch."""
+        """Waits until another one holds the Lease; gives the time of its request, since the epoch."""
         eventually(lambda: self._assert_other(former), seconds=seconds)
         return self.audit_log.tenures()[-1].at
 
@@ -193,7 +193,7 @@ class ReplicaSet:
 
     @contextmanager
     def steps(self, act: Callable[[int, Request], None]) -> Iterator[None]:
-        """Tells of every step, counted from 1, until the block ends."""
+        """Calls `act` for every step, counted from 1, until the block ends."""
         self._steps, self.on_step = 0, act
         try:
             yield
@@ -206,7 +206,7 @@ class ReplicaSet:
         return holders[0].name if holders else ""
 
     def assert_only_the_leader_wrote(self, since: float) -> int:
-        """No replica wrote, or asked the store, while another held the Lease; gives how many writes were checked."""
+        """No replica wrote, or called the store, while another held the Lease; gives how many writes were checked."""
         time.sleep(0.3)  # the log is written in batches
         trespasses = self.audit_log.trespasses(since)
         if trespasses:

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 _STORE: Final = "minio"
 _MOMENTS: Final = (2, 9, 23, 40)
-"""Steps of the traffic at which the leader is struck: writes to the cluster and to the store, whichever comes."""
+"""Steps of the traffic at which the fault is injected: writes to the cluster and to the store, counted together."""
 _STEPS_OF_A_CLOCK: Final = (600, -600, 86400)
 _AFTER: Final = 3.0
-"""Seconds in which a replica that was struck may do something wrong, once it runs again."""
+"""Seconds for which a replica that runs again after a fault is observed."""
 
 
 class Replicas:
     """The part."""
 
     name = "replicas"
-    guarantee = "Of several replicas one works, and no other writes before that one has stopped"
+    guarantee = "Of several replicas only the leader writes, and a new leader only after the former has stopped"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[ControlPlane]] | None = None) -> None:
         self._cluster = cluster or partial(own_cluster, audit_log=True)
@@ -64,10 +64,10 @@ def trials(gathered: ReplicaSet, choice: Choice) -> Iterator[Trial]:
                 gathered, f"{word}@{at}", "another leads in time, and no other replica writes", partial(act, at=at)
             )
     yield _trial(gathered, "stop", "another leads at once, and no other replica writes", _stop)
-    yield _trial(gathered, "lease-removed", "who leads goes on, and no other replica writes", _remove_lease)
-    yield _trial(gathered, "lease-forged", "who leads stops, and another leads in time", _forge_lease)
+    yield _trial(gathered, "lease-removed", "the leader keeps the Lease, and no other replica writes", _remove_lease)
+    yield _trial(gathered, "lease-forged", "the leader stops, and another leads in time", _forge_lease)
     for step in _STEPS_OF_A_CLOCK:
-        expected = "who leads goes on: no clock on a wall decides"
+        expected = "the leader keeps the Lease: the wall clock does not matter"
         yield _trial(gathered, f"clock@{step}", expected, partial(_turn_clock, by=step))
 
 
@@ -91,28 +91,28 @@ def _trial(gathered: ReplicaSet, words: str, expected: str, act: Callable[[Repli
     return Trial(seed=f"replicas/{_STORE}/{words}", expected=expected, run=run)
 
 
-def _strike(gathered: ReplicaSet, at: int, act: Callable[[Replica], None]) -> Replica:
-    """Does something to the leader at a step of the traffic, while that step is on its way."""
-    struck, leader = threading.Event(), gathered.leader()
+def _hit(gathered: ReplicaSet, at: int, act: Callable[[Replica], None]) -> Replica:
+    """Injects a fault into the leader at a step of the traffic, while that request is in flight."""
+    hit, leader = threading.Event(), gathered.leader()
 
     def reached(number: int, _request: Request) -> None:
         if number == at:
             act(leader)
-            struck.set()
+            hit.set()
 
     with gathered.steps(reached):
-        if not struck.wait(90):
+        if not hit.wait(90):
             raise Violation(f"the traffic did not come to step {at}")
     return leader
 
 
 def _kill(gathered: ReplicaSet, *, at: int) -> str:
-    leader = _strike(gathered, at, lambda each: each.child.kill() if each.child else None)
+    leader = _hit(gathered, at, lambda each: each.child.kill() if each.child else None)
     return _took_over(gathered, leader, time.time(), at_most=LEASE_SECONDS + RETRY_SECONDS)
 
 
 def _freeze(gathered: ReplicaSet, *, at: int) -> str:
-    leader = _strike(gathered, at, lambda each: _signal(each, signal.SIGSTOP))
+    leader = _hit(gathered, at, lambda each: _signal(each, signal.SIGSTOP))
     try:
         seen = _took_over(gathered, leader, time.time(), at_most=LEASE_SECONDS + RETRY_SECONDS)
     finally:
@@ -129,7 +129,7 @@ def _partition(gathered: ReplicaSet, *, at: int) -> str:
         each.proxy.injector = _Nothing()
         each.proxy.cut()
 
-    leader = _strike(gathered, at, cut_off)
+    leader = _hit(gathered, at, cut_off)
     try:
         seen = _took_over(gathered, leader, time.time(), at_most=LEASE_SECONDS + RETRY_SECONDS)
         time.sleep(_AFTER)
@@ -225,12 +225,12 @@ class _Nothing(FaultInjector):
 
 
 def _took_over(gathered: ReplicaSet, former: Replica, began: float, *, at_most: float) -> str:
-    """How long it was until another one asked for the Lease and got it."""
+    """Seconds until another replica acquired the Lease."""
     at = gathered.wait_for_other(former, at_most + 3 * SLACK)
     seconds = at - began
     if seconds > at_most + SLACK:
         raise Violation(f"another led only after {seconds:.1f} s, and was to after {at_most:.1f}")
-    return f"{gathered.leader().name} leads {seconds:.1f} s after {former.name} was struck"
+    return f"{gathered.leader().name} leads {seconds:.1f} s after {former.name} was hit"
 
 
 def _assert_holds(gathered: ReplicaSet, replica: Replica) -> None:

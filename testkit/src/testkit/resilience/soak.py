@@ -40,7 +40,7 @@ _WARM_UP: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What was asked for.
+    """The command line's choices.
 
     Attributes:
         minutes: how long.
@@ -89,7 +89,7 @@ class Soak:
             claims = sum(environment.claims for environment in self.environments.values())
             operations = sum(sum(environment.operations.values()) for environment in self.environments.values())
             self._console.print(
-                f"minute {self.minute:.0f}: quiet time {self.quiet_times}, {operations} operations so far, "
+                f"minute {self.minute:.0f}: check {self.quiet_times}, {operations} operations so far, "
                 f"{claims} claims, {len(self.violations)} violations",
                 highlight=False,
             )
@@ -154,7 +154,7 @@ class Soak:
 
 
 def report(soak: Soak, folder: Path, console: Console) -> None:
-    """Writes the samples and the plot, and says what it came to."""
+    """Writes the samples and the plot, and prints a summary."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soak.json").write_text(json.dumps([each.as_json() for each in soak.samples], indent=0))
     plot(soak.samples, folder / "soak.png")
@@ -168,7 +168,7 @@ def report(soak: Soak, folder: Path, console: Console) -> None:
     for group, slope in soak.slopes().items():
         console.print(f"{group}: RSS {slope:+.2f} MiB per hour after the warm-up", highlight=False)
     console.print(f"{folder / 'soak.png'}: every figure over time", highlight=False)
-    console.print(f"quiet times: {soak.quiet_times}", highlight=False)
+    console.print(f"checks: {soak.quiet_times}", highlight=False)
     console.print(f"violations: {len(soak.violations)}", highlight=False)
 
 

@@ -72,7 +72,7 @@ class NetworkFault(FaultInjector):
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What a claim of a class has in the store while it lives, and what it leaves: things by kind."""
+    """What a claim of a class has in the store while it exists, and after its deletion: entries by kind."""
 
     living: Counter[str]
     left: Counter[str]

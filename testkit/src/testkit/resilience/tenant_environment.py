@@ -265,7 +265,7 @@ class TenantEnvironment:
     # Checks that several attacks share.
 
     def assert_own_only(self, bound: Bound) -> None:
-        """A claim has a bucket of its own that works, is let into no other, and has no other tenant's credentials."""
+        """A claim has a bucket of its own that works, can access no other, and has no other tenant's credentials."""
         handed_out = set(self.environment.store.admin_secret.values()) & set(bound.environment.values())
         assert not handed_out, "the claim holds the administrator's credentials"
         assert bound.bucket != self.victim.bucket, "the claim got the victim's bucket"

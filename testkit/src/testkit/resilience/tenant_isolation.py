@@ -1,4 +1,4 @@
-"""Part "neighbours": a tenant with a user of its own, and an application with real clients, try to get at others.
+"""Part "neighbours": a tenant with a user of its own, and an application with real clients, attack others.
 
 One group for each store; what is about the cluster only is tried in one of them. Before and after each attack a
 snapshot is taken: in the end every object of other tenants has the resource version that it had before. Knows groups
@@ -53,7 +53,7 @@ class TenantIsolation:
     """
 
     name = "neighbours"
-    guarantee = "No tenant and no application gets at anything of another, or holds it up"
+    guarantee = "No tenant and no application can access or delay another's claims"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[ControlPlane]] = own_cluster) -> None:
         self._cluster = cluster

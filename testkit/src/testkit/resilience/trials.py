@@ -1,6 +1,6 @@
-"""What chaos is made of: trials, each with a seed that names exactly its steps; parts, which have many of them.
+"""The parts of the resilience tests and their trials, each with a seed that names its exact steps.
 
-Between `chaos.py`, which runs trials and draws the table, and the parts, which know what to try. Knows neither.
+Between `chaos.py`, which runs trials and draws the table, and the parts, which define them. Knows neither.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which trials are wanted.
+    """The selected trials.
 
     Attributes:
         replay: only the trial with this seed; empty for all.
         stores: only these stores; empty for all.
         faults: of sweeps, only those with these faults; empty for all.
         sample: how many points of each sweep are tried; 0 for all.
-        chance: what samples are drawn by; told with the table, so that the same can be drawn again.
+        chance: what samples are drawn by; printed with the table, so that the same can be drawn again.
         minutes: of whatever goes on until it is stopped.
     """
 
@@ -88,23 +88,23 @@ def groups_by_store(
 
 
 class Part(Protocol):
-    """One kind of chaos.
+    """One part of the resilience tests.
 
     Attributes:
         name: the first word of its seeds.
-        guarantee: what it tries to break, in one sentence.
+        guarantee: the guarantee that it tests, in one sentence.
     """
 
     name: str
     guarantee: str
 
     def groups(self, choice: Choice) -> Sequence[Group]:
-        """Those that are wanted."""
+        """The selected ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
         trial: it.
@@ -138,7 +138,7 @@ def carry_out(trial: Trial, group: str) -> Result:
 
 
 def results_of(part: Part, choice: Choice) -> Iterator[Result]:
-    """Runs the trials that are wanted, one group after another."""
+    """Runs the selected trials, one group after another."""
     for group in part.groups(choice):
         with group.open() as trials:
             yield from (carry_out(each, group.name) for each in trials if choice.wants(each.seed))

@@ -97,7 +97,7 @@ class Administrator(ABC):
 
     @abstractmethod
     def identity_exists(self, record: ObjectBucket) -> bool:
-        """Whether the store knows the claim's identity, whatever it may do."""
+        """Whether the claim's identity exists, with or without permissions."""
 
     @abstractmethod
     def remove_identity(self, record: ObjectBucket) -> None:
@@ -124,7 +124,7 @@ class Administrator(ABC):
         raise NotImplementedError
 
     def region(self, bucket: str) -> str:
-        """Where the bucket is, as the store says it."""
+        """The bucket's region, as the store reports it."""
         raise NotImplementedError
 
     def config(self, bucket: str, key: str) -> str | None:
@@ -132,7 +132,7 @@ class Administrator(ABC):
         raise NotImplementedError
 
     def set_config(self, bucket: str, key: str, value: str) -> None:
-        """Sets out of band what a key of `additionalConfig` stands for; `value` as `config` gives it."""
+        """Sets out of band the setting of a key of `additionalConfig`; `value` as `config` gives it."""
         raise NotImplementedError
 
 
@@ -167,7 +167,7 @@ class Backend(ABC):
 
     @abstractmethod
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
-        """An application that knows what its pod is told: the endpoint and what the Secret holds."""
+        """An application with the data of its pod: the endpoint and the Secret's content."""
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -209,7 +209,7 @@ class Backend(ABC):
         """Lets pass what a process that died leaves behind for some time, such as a lease on a bucket."""
 
     def pause(self, delay: float | None) -> None:  # noqa: B027 - most stores need none
-        """Lets time pass before a call that asked for it is retried: turn a clock, or do nothing.
+        """Waits before a call is retried that asked for a delay: advance a clock, or do nothing.
 
         Args:
             delay: seconds that the provisioner asked for, if it did.

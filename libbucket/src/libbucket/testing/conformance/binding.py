@@ -32,7 +32,7 @@ both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfie
 
 
 class Binding(Guarantees):
-    """A claim becomes bound, and stays so."""
+    """A claim becomes bound, and stays bound."""
 
     @both_kinds
     def test_the_answer_has_what_an_application_needs(self, world: World, greenfield: bool) -> None:

@@ -95,7 +95,7 @@ def _at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
 
 
 def _tolerantly(world: World, request: BucketOptions, by: Provisioner) -> Tenant | None:
-    """Binds, or gives up where the two got into each other's way: the core calls again."""
+    """Binds, or ignores a conflict of the two: the core retries."""
     try:
         return world.bind(request, greenfield=True, by=by)
     except RetrySoon:

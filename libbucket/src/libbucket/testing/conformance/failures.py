@@ -30,7 +30,7 @@ _PAGE: Final = Answer(headers={"Content-Type": "text/html"}, body=b"<!DOCTYPE ht
 
 
 class Failures(Guarantees):
-    """What the core is told decides how soon the claim is retried."""
+    """The class of the error decides how soon the claim is retried."""
 
     @each_verb
     def test_a_store_that_never_answers_is_given_up_within_the_time_limit(self, world: World, verb: str) -> None:
@@ -82,7 +82,7 @@ class Failures(Guarantees):
             assert status == 404, "what is not there any more is removed; any other refusal is none of that"
             return
         assert store_signal(error) not in OUTAGES, f"a refusal with {status} is taken for an outage"
-        assert error.request_id == REQUEST_ID, "the id of the store's answer is not handed on"
+        assert error.request_id == REQUEST_ID, "the id of the store's answer is not passed on"
 
 
 def _error_of(call: Callable[[], object]) -> ProvisionerError | None:

@@ -138,7 +138,7 @@ class World:
         credentials: Authentication | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> BucketOptions:
-        """What the core asks for a new claim."""
+        """The core's request for a new claim."""
         request = builders.options(
             name=f"claim-{len(self._requests)}",
             namespace="conformance",
@@ -210,7 +210,7 @@ class World:
         return self.provisioner.is_intact(replace(request, credentials=held))
 
     def dies(self, number: int, when: When, verb: Callable[[], object]) -> None:
-        """Calls a verb in a process that dies at its HTTP request of this number; notes in `survived` if it did not."""
+        """Calls a verb in a process that crashes at its HTTP request of this number; notes in `survived` if not."""
         try:
             with killed_at(number, when):
                 self._patiently(lambda _: verb(), None)
@@ -247,7 +247,7 @@ class World:
         self._patiently(self.provisioner.delete_empty, record)
 
     def later_request(self, tenant: Tenant) -> BucketOptions:
-        """What the core asks for a later claim of the same name, which gets the bucket of the earlier one back."""
+        """The core's request for a later claim of the same name, which reclaims the bucket of the earlier one."""
         later = self.request(bucket=tenant.bucket)
         owner = replace(tenant.request.owner, uid=later.owner.uid, earlier_uids=(tenant.request.owner.uid,))
         return replace(later, owner=owner)
