@@ -1,4 +1,4 @@
-"""Every order of everything that a claim's actors do, over the real core: no promise is broken, and each can be."""
+"""Every order of everything that a claim's actors do, over the real core: no invariant is broken, and each can be."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testkit.model_checking.__main__ import LIMIT, explore, main
-from testkit.model_checking.injected_faults import MISTAKES
+from testkit.model_checking.injected_faults import FAULTS
 from testkit.model_checking.invariants import INVARIANTS
 from testkit.model_checking.scenarios import LATE_CALLS, SCENARIOS
 
 if TYPE_CHECKING:
-    from testkit.model_checking.injected_faults import Mistake
+    from testkit.model_checking.injected_faults import InjectedFault
     from testkit.model_checking.invariants import Invariant
     from testkit.model_checking.scenarios import Scenario
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 FEWEST_STATES = 300
-"""In the smallest scenario: fewer means that something never happens any more, not that all is well."""
+"""In the smallest scenario: fewer means that a move is no longer generated."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-"))
-def test_no_order_of_events_breaks_a_promise(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_order_of_events_breaks_a_invariant(scenario: Scenario, capsys: pytest.CaptureFixture[str]) -> None:
     found = explore(scenario, limit=scenario.most or LIMIT)
     with capsys.disabled():
         print(f"\n{scenario.name}: {found.states} states, {found.moves} moves, {found.quiet} quiet ends", end=" ")
@@ -35,15 +35,15 @@ def test_no_order_of_events_breaks_a_promise(scenario: Scenario, capsys: pytest.
     assert found.quiet > 0
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name.replace(" ", "-"))
-def test_a_planted_mistake_is_found_and_the_promise_that_it_breaks_is_named(mistake: Mistake) -> None:
-    with mistake.planted():
-        found = explore(BY_NAME[mistake.scenario])
-    assert [one.invariant for one in found.violations] == [mistake.breaks], found.violations
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
+def test_an_injected_fault_is_detected_and_the_broken_invariant_is_named(fault: InjectedFault) -> None:
+    with fault.injected():
+        found = explore(BY_NAME[fault.scenario])
+    assert [one.invariant for one in found.violations] == [fault.breaks], found.violations
     assert found.violations[0].steps
 
 
-def test_a_call_that_reaches_the_store_after_the_leader_has_changed_is_the_one_thing_that_is_not_promised() -> None:
+def test_a_call_that_reaches_the_store_after_the_leader_has_changed_is_the_one_thing_that_is_not_invariantd() -> None:
     found = explore(LATE_CALLS)
     (violation,) = found.violations  # whichever of the two is met first
     assert violation.invariant in {"credentials work", "nothing lost"}
@@ -52,15 +52,15 @@ def test_a_call_that_reaches_the_store_after_the_leader_has_changed_is_the_one_t
     )
 
 
-def test_every_promise_can_be_broken() -> None:
-    assert {mistake.breaks for mistake in MISTAKES} == {promise.name for promise in INVARIANTS}
+def test_every_invariant_can_be_broken() -> None:
+    assert {fault.breaks for fault in FAULTS} == {invariant.name for invariant in INVARIANTS}
 
 
-@pytest.mark.parametrize("promise", INVARIANTS, ids=lambda promise: promise.name.replace(" ", "-"))
-def test_every_promise_is_a_sentence_and_names_the_code_that_keeps_it(promise: Invariant) -> None:
-    assert promise.says.endswith(".")
-    sources = [inspect.getsourcefile(one) for one in promise.kept_by if callable(one)]
-    assert len(sources) == len(promise.kept_by) > 0
+@pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda invariant: invariant.name.replace(" ", "-"))
+def test_every_invariant_is_a_sentence_and_names_the_code_that_maintains_it(invariant: Invariant) -> None:
+    assert invariant.says.endswith(".")
+    sources = [inspect.getsourcefile(one) for one in invariant.kept_by if callable(one)]
+    assert len(sources) == len(invariant.kept_by) > 0
     assert all(source is not None and "/libbucket/" in source for source in sources)
 
 
@@ -73,11 +73,11 @@ def test_the_program_prints_one_line_with_figures(capsys: pytest.CaptureFixture[
 
 
 def test_the_program_shows_the_steps_to_a_violation_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    mistake = next(one for one in MISTAKES if one.scenario == "retain")
-    with mistake.planted():
+    fault = next(one for one in FAULTS if one.scenario == "retain")
+    with fault.injected():
         assert main(["--scenario", "retain"]) == 1
     out = capsys.readouterr().out
-    assert f"in 'retain': {mistake.breaks}: " in out
+    assert f"in 'retain': {fault.breaks}: " in out
     assert "  1 tenant creates" in out
     assert "violations: 1" in out
 

@@ -47,6 +47,28 @@ RETIRED_IN_CORE = {
 }
 """The same for the core, without its test support."""
 CORE = Path("libbucket/src/libbucket")
+RETIRED_IN_TESTKIT = {
+    r"(?i)\b(some|any|every|no)body('s)?\b": "a tenant, an administrator, no replica, ...",
+    r"(?i)\b(twins?|stand-ins?|stands? in)\b": "control, duplicate, fake, emulator",
+    r"(?i)(?<!_)\bpromise(s|d)?\b": "guarantee, invariant",
+    r"(?i)\b(lets?|letting) go\b": "remove the finalizer, release",
+    r"(?i)\b(troubles?|deeds?|fates?)\b": "failure, write, operation, verdict",
+    r"(?i)\b(neighbours?|strangers?|crowds?)\b": "another tenant, another provisioner",
+    r"(?i)\b(unasked|undone|(gives?|given|had) back)\b": "store_never_called, cancelled, released",
+    r"(?i)\b(cut|torn) off\b": "interrupted, disconnected",
+    r"(?i)\b(a|the|no|its|owner's) stamps?\b|\bstamped\b|\bunstamped\b": "ownership tags",
+    r"(?i)\b(a|one|two|own|first) looks?\b|\blook(s|ed|ing)? (again|at|first|for|into)\b": "drift check, reconcile",
+    r"(?i)\bits time (comes|has)\b|\b(tried|written) again\b": "due, retried, recreated",
+    r"(?i)\b(arena|crew|ground|ledger|meddler|scene|teeth|voice|weather)s?\b": "the terms of docs/glossary.md",
+    r"(?i)\b(meddl(es|ing)|spoil(s|ed)?|spoilt)\b": "inject faults, corrupt",
+    r"(?i)\brights\b": "permissions",
+    r"(?i)\babilit(y|ies)\b(?<!Ability)": "capability, optional interface",
+    r"(?i)\b(planted|mistakes?)\b": "injected fault",
+}
+"""The same for the test kit, the conformance suite, the resilience tests and the model checker."""
+TESTKIT = ("libbucket/src/libbucket/testing", "testkit/src/testkit", "tests/model_checking", "tests/resilience")
+OF_ONE_STORE = ("aws_s3", "azure", "gcs", "minio", "answers", "container_images", "release")
+"""Folders of the test kit, and modules of its `stores`, that these words do not rule."""
 RETIRED_IN_TEXT = {
     r"somebody|whoever": "a person, an administrator, anyone who",
     r"by hand|behind our back": "manually, out of band",
@@ -94,6 +116,26 @@ def test_the_core_uses_standard_terms(word: str, texts: dict[Path, str]) -> None
 
     assert len(core) > 50
     assert _uses(word, RETIRED_IN_CORE[word], core) == []
+
+
+def is_of_the_testkit(path: Path) -> bool:
+    """Whether a file belongs to the shared part of the tests."""
+    folders = ("testkit/src/testkit", "testkit/src/testkit/stores")
+    excluded = [Path(folder, name) for folder in folders for name in OF_ONE_STORE]
+    return any(path.is_relative_to(each) for each in TESTKIT) and not any(
+        path.is_relative_to(each) or path.with_suffix("") == each for each in excluded
+    )
+
+
+@pytest.mark.parametrize("word", RETIRED | RETIRED_IN_TESTKIT)
+def test_the_testkit_uses_standard_terms(word: str, texts: dict[Path, str]) -> None:
+    shared = {path: text for path, text in texts.items() if is_of_the_testkit(path) and path.suffix in {".py", ".go"}}
+    # Seeds and names of parts stay: whole words in quotes, and the command that runs a part.
+    named = re.compile(r'"[a-z-]+"|chaos -- \w+|Invariant\.\w+')
+    terms = (RETIRED | RETIRED_IN_TESTKIT)[word]
+
+    assert len(shared) > 100
+    assert _uses(word, terms, {path: named.sub('""', text) for path, text in shared.items()}) == []
 
 
 def is_prose(path: Path) -> bool:

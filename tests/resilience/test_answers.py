@@ -67,7 +67,7 @@ def test_a_sample_has_every_request_of_every_flow_if_there_is_room() -> None:
 
 
 class RepeatsBodies(AnsweredProvisioner):
-    """Shows what the store wrote to people."""
+    """Shows what the store wrote to users."""
 
     def error(self, answer: Instead) -> errors.ProvisionerError:
         return errors.StoreRefused(answer.body.decode(), request_id="1")
@@ -98,7 +98,7 @@ class SpreadsOutages(AnsweredProvisioner):
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         if self.is_down:
-            raise errors.StoreUnavailable("it refused somebody else")
+            raise errors.StoreUnavailable("it refused another caller")
         return super().provision(options)
 
 

@@ -1,4 +1,4 @@
-"""The quick ones of a neighbour's attacks, on every store: `nox -s chaos -- neighbours` has them all."""
+"""The quick ones of a tenant's attacks, on every store: `nox -s chaos -- neighbours` has them all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testkit.resilience.tenant_isolation import ATTACKS, ONCE_ON, ground, trial_of
+from testkit.resilience.tenant_isolation import ATTACKS, ONCE_ON, tenant_environment, trial_of
 from testkit.stores import STORES
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ QUICK = [each for each in ATTACKS if each.quick]
 
 @pytest.fixture(scope="module")
 def made(cluster: ControlPlane, request: pytest.FixtureRequest) -> Iterator[TenantEnvironment]:
-    """The ground of one store."""
-    with ground(cluster, request.param) as standing:
+    """The tenants of one store."""
+    with tenant_environment(cluster, request.param) as standing:
         yield standing
 
 
@@ -31,11 +31,11 @@ def _named(attack: Attack) -> str:
 
 @pytest.mark.parametrize("made", list(STORES), indirect=True)
 @pytest.mark.parametrize("attack", [each for each in QUICK if not each.once], ids=_named)
-def test_a_neighbour_gets_nowhere_in_any_store(made: TenantEnvironment, attack: Attack) -> None:
+def test_attacks_on_a_store_fail(made: TenantEnvironment, attack: Attack) -> None:
     assert trial_of(made, attack).run()
 
 
 @pytest.mark.parametrize("made", [ONCE_ON], indirect=True)
 @pytest.mark.parametrize("attack", [each for each in QUICK if each.once], ids=_named)
-def test_a_neighbour_gets_nowhere_in_the_cluster(made: TenantEnvironment, attack: Attack) -> None:
+def test_attacks_on_the_cluster_fail(made: TenantEnvironment, attack: Attack) -> None:
     assert trial_of(made, attack).run()

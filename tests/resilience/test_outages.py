@@ -19,15 +19,15 @@ SAMPLE = {"store": ("throttling",), "access": ("token", "authority", "kubeconfig
 
 
 @pytest.fixture(scope="module", params=sorted(SAMPLE))
-def lane(request: pytest.FixtureRequest) -> Iterator[tuple[str, Iterable[Trial]]]:
+def group(request: pytest.FixtureRequest) -> Iterator[tuple[str, Iterable[Trial]]]:
     """One after another, each on a control plane of its own: some stop it."""
-    (found,) = [each for each in Outages().lanes(Choice(stores=["minio"])) if each.name == request.param]
+    (found,) = [each for each in Outages().groups(Choice(stores=["minio"])) if each.name == request.param]
     with ExitStack() as stack:
         yield found.name, stack.enter_context(found.open())
 
 
-def test_an_outage_loses_nothing_and_is_over_soon(lane: tuple[str, Iterable[Trial]]) -> None:
-    name, trials = lane
+def test_an_outage_loses_nothing_and_is_over_soon(group: tuple[str, Iterable[Trial]]) -> None:
+    name, trials = group
     ran = []
     for trial in trials:  # each while its servers run, which end with the last
         words = trial.seed.rpartition("/")[2]

@@ -20,8 +20,8 @@ SAMPLE = ("freeze@9",)
 @pytest.fixture(scope="module")
 def trials() -> Iterator[Mapping[str, Trial]]:
     """On a control plane of their own, since all requests to it are logged."""
-    (lane,) = Replicas().lanes(Choice(stores=["minio"]))
-    with lane.open() as found:
+    (group,) = Replicas().groups(Choice(stores=["minio"]))
+    with group.open() as found:
         yield {each.seed.rpartition("/")[2]: each for each in found}
 
 

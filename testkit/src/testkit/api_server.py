@@ -59,7 +59,7 @@ class Cluster:
     versions: Frozen[str, int] = Frozen()
 
     def find(self, path: str) -> Json | None:
-        """The object, for looking at only."""
+        """The object, for reading only."""
         raw = self.objects.get(path)
         return load(raw) if raw is not None else None
 
@@ -121,7 +121,7 @@ def plural_of(path: str) -> str:
 
 
 def short(path: str) -> str:
-    """A path as people read it: `objectbucketclaims shop/photos`."""
+    """A path in readable form: `objectbucketclaims shop/photos`."""
     parts = path.split("/")
     parts, tail = (parts[:-1], "/status") if parts[-1] == "status" else (parts, "")
     at = parts.index("namespaces") if "namespaces" in parts else -1

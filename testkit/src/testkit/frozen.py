@@ -1,4 +1,4 @@
-"""A dict that nobody changes, and that is hashed once: what states are made of."""
+"""An immutable dict that is hashed once: what states are made of."""
 
 from __future__ import annotations
 

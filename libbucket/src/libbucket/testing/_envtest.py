@@ -27,7 +27,7 @@ _MEMBER_BYTES: Final = 2**30
 
 
 class UnusableArchive(Exception):
-    """An archive that is not what a release of envtest looks like; the message says which member."""
+    """An archive that is not a release of envtest; the message says which member."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Finds a Go toolchain and runs one build with it: progress shown, failure told in one sentence.
+"""Finds a Go toolchain and runs one build with it: progress shown, failure reported in one sentence.
 
 Used by `binaries`, which keeps what is built. Knows no program that is built.
 """
@@ -26,7 +26,7 @@ _LIMIT_SECONDS: Final = 3600
 _FULL_BYTES: Final = 2**20
 _LINKER: Final = "-ldflags=-s -w"
 
-# What go prints is all that it tells of a failure: it always exits with 1.
+# The output is the only detail of a failure: go always exits with 1.
 _CAUSES: Final = {
     "no space left on device": "the disk is full",
     "dial tcp": "the Go modules can't be downloaded: is the network up, is GOPROXY right?",

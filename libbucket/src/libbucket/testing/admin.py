@@ -34,11 +34,11 @@ _JSON: Final = "application/json"
 _CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 Object = dict[str, Any]
-"""A Kubernetes object as JSON says it."""
+"""A Kubernetes object as JSON."""
 
 
 class KubeAdmin:
-    """One connection to one API server, with the rights of its kubeconfig. Safe for threads.
+    """One connection to one API server, with the permissions of its kubeconfig. Safe for threads.
 
     Every method raises `kubernetes.client.exceptions.ApiException` when the API server refuses.
 
@@ -90,7 +90,7 @@ class KubeAdmin:
         return self._request("PATCH", path, body, content_type="application/merge-patch+json")
 
     def apply(self, body: Object, *, namespace: str = "") -> Object:
-        """Creates the object or makes it as `body` says (server-side apply).
+        """Creates the object or applies `body` (server-side apply).
 
         Args:
             body: with apiVersion, kind and name.
@@ -114,7 +114,7 @@ class KubeAdmin:
                 raise
 
     def path_of(self, body: Object, *, namespace: str = "") -> str:
-        """The path of an object, from what discovery says about its kind."""
+        """The path of an object, from discovery."""
         version, metadata = body["apiVersion"], body["metadata"]
         plural, is_namespaced = self._resource(version, body["kind"])
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -124,7 +124,7 @@ class KubeAdmin:
     def wait_for(
         self, path: str, predicate: Callable[[Object | None], bool], *, timeout: float = 30.0
     ) -> Object | None:
-        """Watches one object until `predicate` says True.
+        """Watches one object until `predicate` returns True.
 
         Args:
             path: of an object, which need not exist.
@@ -145,7 +145,7 @@ class KubeAdmin:
                     if predicate(current):
                         return current
             except (urllib3.exceptions.HTTPError, ApiException) as error:
-                # A server that is being restarted, and an expired watch: look again.
+                # A server that is being restarted, and an expired watch: list again.
                 if isinstance(error, ApiException) and error.status not in {0, 404, 410, 429, 500, 503}:
                     raise
                 time.sleep(_PAUSE)

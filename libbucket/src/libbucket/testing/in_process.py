@@ -1,4 +1,4 @@
-"""Runs the core in this process, against a real API server: for tests that look into their provisioner.
+"""Runs the core in this process, against a real API server: for tests that inspect their provisioner.
 
     store = MemoryStore()
     with core_in_process(cluster.kubeconfig, lambda services: MemoryProvisioner(services, store=store), settings):
@@ -64,10 +64,10 @@ def core_in_process(  # noqa: PLR0913 - each is one thing that a test may be abo
         watch_secrets: whether Secrets are watched.
         workers: maximum number of concurrent reconciles.
         allowed_config: `additionalConfig` keys that the operator allows.
-        resync_interval: seconds between two looks for drift; 0 for never.
+        resync_interval: seconds between two drift checks; 0 for never.
         repair_interval: seconds between two full reconciliations of a claim; 0 for never.
         now: the clock, for credentials that end.
-        crd_interval: seconds between two looks whether the CRDs were replaced.
+        crd_interval: seconds between two checks whether the CRDs were replaced.
         features: what the installed CRDs keep; all, unless it is given.
         check_leadership: called before each write and each request to the store; raise `LeadershipLost` in it to stop
             the core there.

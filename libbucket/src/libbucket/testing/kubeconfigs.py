@@ -1,4 +1,4 @@
-"""Kubeconfig files: written for a test's own control plane, or cut out of somebody's file for one context.
+"""Kubeconfig files: written for a test's own control plane, or extracted from an existing file for one context.
 
 Certificates and keys go into files beside the kubeconfig, not into it: the Python client would write them into
 temporary files of its own, and leave those behind when it is killed.
@@ -23,7 +23,7 @@ _DATA: Final = "-data"
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """How somebody proves who they are: a bearer token, or a certificate with its key (PEM)."""
+    """How a user authenticates: a bearer token, or a certificate with its key (PEM)."""
 
     token: str = ""
     certificate: bytes = b""

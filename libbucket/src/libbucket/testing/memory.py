@@ -57,7 +57,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     Class parameters: `host`, `region`, `versioning` (true or false), `lifetime` (seconds after which keys are replaced;
     0, the default, for never), and `secretName` with `secretNamespace`, for a
-    Secret that must hold the key `MEMORY_PASSWORD`: its value is of no use, but a mistake shows as in a real store.
+    Secret that must hold the key `MEMORY_PASSWORD`: its value is of no use, but a missing key fails as in a real store.
 
     Args:
         services: of the core; needed only where a class names a Secret.
@@ -90,7 +90,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         self._calls_lock = threading.Lock()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
-        """Makes the bucket, stamped, and an identity that may use it."""
+        """Makes the bucket, with ownership tags, and an identity that may use it."""
         self._begin("provision", options)
         settings = self._settings(options.parameters)
         max_objects = _max_objects(options)
@@ -107,10 +107,10 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                     stamp=options.owner.ownership_tags(), region=settings.region, versioned=settings.versioned
                 )
                 self.store.buckets[options.bucket_name] = bucket
-            if _may_be_stamped_anew(options, bucket.stamp):
+            if _may_be_tagged_anew(options, bucket.stamp):
                 bucket.stamp = options.owner.ownership_tags()
             if not options.owner.matches(bucket.stamp):
-                raise BucketExists(f"bucket {options.bucket_name} exists already and belongs to somebody else")
+                raise BucketExists(f"bucket {options.bucket_name} exists already and belongs to another owner")
             repairs = self._repairs(options)
             if max_objects is not None or "maxObjects" in options.previous_config:
                 repairs += ("quota",) if options.was_bound and bucket.max_objects != max_objects else ()
@@ -128,7 +128,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             return replace(self._answer(options, settings), repairs=repairs)
 
     def delete(self, ob: ObjectBucket) -> None:
-        """Removes the identity, then the bucket if it carries the owner's stamp."""
+        """Removes the identity, then the bucket if it carries the owner's tags."""
         self._begin("delete", ob)
         with self.store.lock:
             self.store.identities.pop(ob.user_id, None)
@@ -141,7 +141,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             del self.store.buckets[ob.bucket_name]
 
     def delete_empty(self, ob: ObjectBucket) -> None:
-        """Removes the identity and the bucket, if that carries the owner's stamp and holds nothing."""
+        """Removes the identity and the bucket, if that carries the owner's tags and holds nothing."""
         self._begin("delete_empty", ob)
         with self.store.lock:
             bucket = self._own_bucket(ob)
@@ -175,7 +175,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def _own_bucket(self, ob: ObjectBucket) -> Bucket | None:
         bucket = self.store.buckets.get(ob.bucket_name)
-        if bucket is None or ob.owner.matches(bucket.stamp) or _may_be_stamped_anew(ob, bucket.stamp):
+        if bucket is None or ob.owner.matches(bucket.stamp) or _may_be_tagged_anew(ob, bucket.stamp):
             return bucket
         raise BucketExists(f"bucket {ob.bucket_name} is not this claim's: it is left as it is")
 
@@ -203,7 +203,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         return ("permission",) if options.was_bound and identity.grants != {options.bucket_name} else ()
 
     def _answer(self, options: BucketOptions, settings: _Settings) -> ObjectBucket:
-        """Lets the identity in, and says how to get there."""
+        """Grants the identity access, and gives the connection."""
         self.store.identities.setdefault(options.user_id, Identity()).grants = {options.bucket_name}
         endpoint = Endpoint(
             bucket_host=settings.host, bucket_port=443, bucket_name=options.bucket_name, region=settings.region
@@ -265,9 +265,9 @@ class _Settings:
         self.warnings = reader.unknown()
 
 
-def _may_be_stamped_anew(of: BucketOptions | ObjectBucket, stamp: Mapping[str, str]) -> bool:
-    """Whether the cluster's record proves that a bucket with nobody's stamp, or an earlier claim's, is this claim's."""
-    return (of.taken_over and not stamp) or of.owner.matches_earlier(stamp)
+def _may_be_tagged_anew(of: BucketOptions | ObjectBucket, tags: Mapping[str, str]) -> bool:
+    """Whether the cluster's record proves that a bucket without tags, or with an earlier claim's, is this claim's."""
+    return (of.taken_over and not tags) or of.owner.matches_earlier(tags)
 
 
 def _max_objects(options: BucketOptions) -> int | None:

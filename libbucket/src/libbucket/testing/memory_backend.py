@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MemoryAdministrator(Administrator):
-    """Looks into the store directly.
+    """Reads the store directly.
 
     Args:
         store: the store.
@@ -84,7 +84,7 @@ class MemoryBackend(Backend):
     """A store of its own.
 
     Args:
-        provisioner: a subclass with a planted mistake, to see whether the suite finds it.
+        provisioner: a subclass with an injected fault, to check that the suite detects it.
     """
 
     capabilities = Capabilities(

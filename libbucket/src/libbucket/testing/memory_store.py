@@ -2,9 +2,9 @@
 
 """An object store in memory that enforces access: what `MemoryProvisioner` provisions from.
 
-Has the parts that a real store has: buckets with a stamp, versions, uploads and a quota; identities with keys and with
-permissions on single buckets. `MemoryStore` is the administrator's side, `MemoryClient` an application's. Safe for
-threads. Knows no claims and no provisioner.
+Has the parts that a real store has: buckets with ownership tags, versions, uploads and a quota; identities with keys
+and with permissions on single buckets. `MemoryStore` is the administrator's side, `MemoryClient` an application's.
+Safe for threads. Knows no claims and no provisioner.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Bucket:
     """One bucket.
 
     Attributes:
-        stamp: who made it; empty where an administrator did.
+        stamp: its ownership tags; empty where an administrator made it.
         objects: for each key its versions, oldest first; None is a delete marker.
         uploads: keys of unfinished uploads.
         region: where it was made.
         versioned: whether older versions are kept.
-        public: whether everybody may read.
+        public: whether it is readable without credentials.
         max_objects: the quota; None where there is none.
     """
 
@@ -114,7 +114,7 @@ class MemoryStore:
         return AccessKeys(access_key_id=key, secret_access_key=SecretStr(secret))
 
     def accepts(self, user_id: str, keys: AccessKeys) -> bool:
-        """Whether a request with these keys would be answered now, by the node that is asked."""
+        """Whether a request with these keys would be accepted now, by the node that receives it."""
         identity = self.identities.get(user_id, Identity())
         return not self.distrusts and identity.keys.get(keys.access_key_id) == keys.secret_access_key.reveal()
 
@@ -130,7 +130,7 @@ class MemoryStore:
         """Whose keys these are.
 
         Raises:
-            Refused: nobody's.
+            Refused: no identity has it.
         """
         with self.lock:
             for identity in self.identities.values():

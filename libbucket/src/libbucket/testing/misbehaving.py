@@ -29,7 +29,7 @@ _SECONDS: Final = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a scripted server says to a request.
+    """The answer of a scripted server to a request.
 
     Attributes:
         status: HTTP status.
@@ -142,7 +142,7 @@ def _running(server: _Server) -> Iterator[Misbehaving]:
 
 
 def closed_port_url() -> str:
-    """`http://127.0.0.1:PORT` of a port where nobody listens."""
+    """`http://127.0.0.1:PORT` of a port on which nothing listens."""
     with socket.socket() as free:
         free.bind((_HOST, 0))
         return f"http://{_HOST}:{free.getsockname()[1]}"

@@ -33,7 +33,7 @@ def guarded_environment() -> dict[str, str]:
 
 
 class _Guard:
-    """Of this process. An audit hook can't be taken out again, so it looks whether it is on duty."""
+    """Of this process. An audit hook can't be taken out again, so it checks whether it is active."""
 
     def __init__(self) -> None:
         self.on_duty = False

@@ -79,10 +79,10 @@ class _Guard:
     def __init__(self) -> None:
         command = [sys.executable, "-I", "-S", _guard.__file__]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True, cwd="/")
-        self._lock = threading.Lock()  # a line is told as a whole, whichever threads tell
+        self._lock = threading.Lock()  # a line is written as a whole, by any thread
 
     def tell(self, verb: str, value: object) -> None:
-        # A guard that somebody killed is no reason to fail: it only matters if this process dies too.
+        # A guard that was killed is no reason to fail: it only matters if this process dies too.
         with self._lock, suppress(OSError, ValueError):
             self._pipe.write(f"{verb} {value}\n")
             self._pipe.flush()
@@ -135,7 +135,7 @@ class RunningProcess:
         return self.program.log_path.read_text(errors="replace")
 
     def wait_ready(self, probe: Callable[[], bool], *, timeout: float = 60.0) -> None:
-        """Waits until `probe` says True.
+        """Waits until `probe` returns True.
 
         Raises:
             SetupFailed: it ended, or the time is over; with the last lines of its log.
@@ -149,7 +149,7 @@ class RunningProcess:
             time.sleep(_POLL)
 
     def wait(self, timeout: float) -> int:
-        """Waits for the program to end by itself and gives its exit code.
+        """Waits for the program to end and gives its exit code.
 
         Raises:
             TimeoutError: it still runs.
@@ -184,7 +184,7 @@ class RunningProcess:
         _the_guard().tell("-group", self.pid)
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # PermissionError: what macOS says of a group in which all are dead and not yet waited for.
+        # PermissionError: the error of macOS for a group in which all are dead and not yet waited for.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -247,7 +247,7 @@ def fresh_directory(prefix: str = "libbucket-", *, parent: Path | None = None) -
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody listens on, and that no outgoing connection is given."""
+    """Different ports of 127.0.0.1 that nothing listens on, and that no outgoing connection is given."""
     found: list[int] = []
     while len(found) < count:
         port = _PORTS[0] + secrets.randbelow(_PORTS[1])

@@ -1,4 +1,4 @@
-"""Says what is waited for, on the error stream, once a wait is longer than two seconds.
+"""Prints what is waited for to the error stream, once a wait takes longer than two seconds.
 
 On a terminal one line per wait that counts the time; elsewhere a plain line at once and every fifteen seconds, which
 names what is waited for, so that lines of several waits can be told apart. Knows nothing of what is waited for.

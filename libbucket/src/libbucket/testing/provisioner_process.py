@@ -75,7 +75,7 @@ class ProvisionerProcess:
             self._running().wait_ready(http_ready(f"{self.url}/readyz"), timeout=timeout)
 
     def wait_exit(self, timeout: float = _STOP_SECONDS) -> int:
-        """Waits until it ends by itself; gives the exit code.
+        """Waits until it ends; gives the exit code.
 
         Raises:
             TimeoutError: it still runs.
@@ -104,7 +104,7 @@ class ProvisionerProcess:
         return self.program.log_path.read_text(errors="replace")
 
     def metrics(self) -> str:
-        """What its `/metrics` says now: waits until what it answered before would not be answered again."""
+        """The text of its `/metrics` now: waits until a cached answer has expired."""
         time.sleep(max(self._collected_anew_from - time.monotonic(), 0.0))
         answer = urllib3.request("GET", f"{self.url}/metrics", timeout=5.0, retries=False)
         self._collected_anew_from = time.monotonic() + METRICS_SECONDS
@@ -133,7 +133,7 @@ def provisioner_process(
 
     Args:
         command: program and arguments, without `--kubeconfig` and `--bind-address`, which are added.
-        kubeconfig: whose rights it has.
+        kubeconfig: whose permissions it has.
         name: for messages and the log's file name.
         environment: added to this process's environment.
         ready: False returns as soon as it is started, for one that is expected to fail.

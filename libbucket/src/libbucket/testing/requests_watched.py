@@ -1,4 +1,4 @@
-"""Watches the HTTP requests that this process sends, whatever client sends them: counts them, or dies at one of them.
+"""Watches the HTTP requests of this process, from any client: counts them, or ends the process at one of them.
 
 Every client that a provisioner uses ends in the standard library's `http.client`, where each request begins with
 `putrequest` and its answer comes out of `getresponse`. Knows no store; servers in the same process are not counted,
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 When = Literal["before", "after"]
-"""Before a request is sent, or after its answer has come and nobody has seen it."""
+"""Before a request is sent, or after its answer has come and no caller has seen it."""
 
 _one_at_a_time = threading.Lock()
 
@@ -26,7 +26,7 @@ class Killed(BaseException):
 
 
 class _Watch:
-    """Stands in every HTTP connection of this process.
+    """Intercepts every HTTP connection of this process.
 
     Args:
         kill_at: which request dies, counted from 1; 0 for none.

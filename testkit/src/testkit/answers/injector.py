@@ -1,4 +1,4 @@
-"""Answers some requests of one claim in the server's place: the proxy's `Meddler` of the sweep.
+"""Answers some requests of one claim in the server's place: the proxy's `FaultInjector` of the sweep.
 
 Records every request by its name. Knows when the claim under test is being reconciled, since the core runs on one
 thread: no other claim is ever answered otherwise. Knows no store.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from testkit.answers.adapter import REQUEST_ID
 from testkit.answers.catalogue import Kind
-from testkit.resilience.proxy import Fate, Instead, Meddler
+from testkit.resilience.proxy import FaultInjector, Instead, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +80,8 @@ class Seen:
     status: int = 0
 
 
-class Injector(Meddler):
-    """The meddler.
+class Injector(FaultInjector):
+    """The injector.
 
     Args:
         adapter: names requests, and what they are about.
@@ -148,28 +148,28 @@ class Injector(Meddler):
             for each in self.seen
         )
 
-    def before(self, request: Request) -> Fate | Instead:
+    def before(self, request: Request) -> Verdict | Instead:
         name = self._adapter.request_name(request)
         with self._lock:
             if self.active != self.target:
-                return Fate.PASS
+                return Verdict.PASS
             self._count[name] += 1
             answer = self._chosen(name)
             stale = self._stale(name, request) if answer is None else None
             self.seen.append(Seen(name=name, at=self._clock(), injected=answer is not None or stale is not None))
         if answer is None:
-            return stale or Fate.PASS
+            return stale or Verdict.PASS
         if answer.kind is Kind.RESET_BEFORE:
-            return Fate.RESET
+            return Verdict.RESET
         if answer.kind in {Kind.RESET_AFTER, Kind.LATE}:
-            return Fate.PASS  # see `after`
+            return Verdict.PASS  # see `after`
         return self._render(answer, request)
 
-    def after(self, request: Request, status: int) -> Fate:
+    def after(self, request: Request, status: int) -> Verdict:
         name = self._adapter.request_name(request)
         with self._lock:
             if self.active != self.target or not self.seen:
-                return Fate.PASS
+                return Verdict.PASS
             last = self.seen[-1]
             self.seen[-1] = Seen(name=last.name, at=last.at, injected=last.injected, status=status)
             if self._lag is not None and name == self._lag.delay.write and 200 <= status < 300:
@@ -178,8 +178,8 @@ class Injector(Meddler):
             answer = self._injection.answer if self._injection is not None and last.injected else None
         if answer is not None and answer.kind is Kind.LATE:
             self._released.wait(self._adapter.late)
-            return Fate.DROP
-        return Fate.RESET if answer is not None and answer.kind is Kind.RESET_AFTER else Fate.PASS
+            return Verdict.DROP
+        return Verdict.RESET if answer is not None and answer.kind is Kind.RESET_AFTER else Verdict.PASS
 
     def passed_back(self, request: Request, answer: Instead) -> None:
         """Keeps what a read was answered before the write, for nodes that lag behind."""

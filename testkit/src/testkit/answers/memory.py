@@ -11,7 +11,7 @@ from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_backend import MemoryBackend
 from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
 from testkit.answers.catalogue import GENERIC, Kind, load
-from testkit.resilience.proxy import Fate, Instead, Request
+from testkit.resilience.proxy import Instead, Request, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -59,13 +59,13 @@ class AnsweredProvisioner(MemoryProvisioner):
 
     def _asked(self, verb: str, act: Callable[[], T]) -> T:
         request = Request(proxy="memory", method="CALL", target=verb)
-        fate = self._injector.before(request)
-        if isinstance(fate, Instead):
-            raise self.error(fate)
-        if fate is not Fate.PASS:
+        verdict = self._injector.before(request)
+        if isinstance(verdict, Instead):
+            raise self.error(verdict)
+        if verdict is not Verdict.PASS:
             raise errors.StoreUnavailable(_LOST)
         answer = act()
-        if self._injector.after(request, 200) is not Fate.PASS:
+        if self._injector.after(request, 200) is not Verdict.PASS:
             raise errors.StoreUnavailable(_LOST)
         return answer
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from testkit.answers import trials
 from testkit.answers.invariants import Invariant
 from testkit.answers.registry import ADAPTERS
-from testkit.resilience.trials import Choice, Lane, Trial, Violation
+from testkit.resilience.trials import Choice, Group, Trial, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,13 +38,13 @@ class Answers:
     """The part."""
 
     name = "answers"
-    promise = "No answer of a store, to no request, breaks one of nine invariants"
+    guarantee = "No answer of a store, to no request, breaks one of nine invariants"
 
-    def lanes(self, choice: Choice) -> list[Lane]:
+    def groups(self, choice: Choice) -> list[Group]:
         """Two for each store, which share its trials."""
         wanted = [name for name in ADAPTERS if not choice.stores or name in choice.stores]
         return [
-            Lane(name=name, open=partial(self._opened, choice, name, share))
+            Group(name=name, open=partial(self._opened, choice, name, share))
             for name in wanted
             if choice.wants(f"{self.name}/{name}/")
             for share in range(1 if choice.replay else _PROCESSES)
@@ -64,8 +64,8 @@ def table_of_invariants(results: Sequence[Result]) -> Table:
     table = Table("store", "invariant", box=SIMPLE, title="Answers")
     for name in ("trials", "violations", "trials/s"):
         table.add_column(name, justify="right")
-    for store in sorted({each.lane for each in results}):
-        own = [each for each in results if each.lane == store]
+    for store in sorted({each.group for each in results}):
+        own = [each for each in results if each.group == store]
         rate = len(own) / max(sum(each.seconds for each in own), 1e-9)
         for invariant in Invariant:
             broken = sum(str(invariant) in each.violation for each in own)

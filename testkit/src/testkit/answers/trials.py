@@ -120,7 +120,7 @@ def environment(adapter: Adapter) -> Iterator[Environment]:
         adapter.attach(injector)
         if adapter.upstream:
             proxy = stack.enter_context(proxy_before("answers", adapter.upstream))
-            proxy.meddler, url = injector, proxy.url
+            proxy.injector, url = injector, proxy.url
         made = Environment(adapter, injector, url, [0.0])
         yield made
 

@@ -46,7 +46,7 @@ class Restart:
     Attributes:
         claims: how many are bound.
         ready_seconds: from the start of the process until `/readyz` says so.
-        idle_seconds: from the start until every claim was looked at and the queue is empty.
+        idle_seconds: from the start until every claim was reconciled and the queue is empty.
         store_calls: verbs called, by its metrics.
         requests: to the API server.
         size: afterwards.
@@ -148,16 +148,16 @@ def _figures(results: Results) -> Iterator[tuple[str, str]]:
     per_claim = (results.many.mebibytes - results.idle.mebibytes) * 1024 / restart.claims
     for verb, run in (("bound", results.bound), ("deleted", results.deleted), ("bound", results.many_bound)):
         yield f"{run.claims} claims {verb}", f"{run.rate:.1f} claims/s"
-        yield "  all were asked for after", f"{run.asking_seconds:.1f} s of {run.seconds:.1f} s"
+        yield "  all were created after", f"{run.asking_seconds:.1f} s of {run.seconds:.1f} s"
         yield "  requests to the API server", f"{run.requests_per_claim:.2f} per claim"
-        yield "  looks at a claim", f"{run.looks / run.claims:.2f} per claim"
+        yield "  reconciles of a claim", f"{run.looks / run.claims:.2f} per claim"
         yield "  processor time of the provisioner", f"{run.cpu_seconds / run.claims * 1000:.1f} ms per claim"
     yield "memory, idle", _size(results.idle)
     yield f"memory, {restart.claims} claims bound", f"{_size(results.many)}; {per_claim:.1f} KiB per claim"
     yield f"restart with {restart.claims} claims bound", f"{restart.store_calls} calls to the store"
     yield "  requests to the API server", str(restart.requests.total())
     yield "  ready", f"{restart.ready_seconds:.2f} s"
-    yield "  every claim looked at", f"{restart.idle_seconds:.2f} s"
+    yield "  every claim reconciled", f"{restart.idle_seconds:.2f} s"
     yield "  memory", _size(restart.size)
     yield f"{_FEW} worker, {few.claims} claims bound", f"{few.rate:.1f} claims/s"
     yield f"{_MANY} workers, {many_workers.claims} claims bound", f"{many_workers.rate:.1f} claims/s"

@@ -1,7 +1,7 @@
-"""What the API server was asked, by its own count: `apiserver_request_total`, by verb and resource.
+"""The API server's own count of requests: `apiserver_request_total`, by verb and resource.
 
 Of the kinds that a provisioner uses; what the API server asks itself (leases, priorities) is about others. The
-count does not say who asked, so whoever uses this asks nothing about these kinds meanwhile, or subtracts it.
+count does not say who asked, so its user asks nothing about these kinds meanwhile, or subtracts it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _LIMIT_SECONDS: Final = 30.0
 
 
 def settled_requests(cluster: Cluster) -> Requests:
-    """The count once it stands still: a request is counted a moment after its answer.
+    """The count once it is stable: a request is counted a moment after its answer.
 
     Raises:
-        TimeoutError: somebody keeps asking.
+        TimeoutError: requests keep coming.
     """
     deadline = time.monotonic() + _LIMIT_SECONDS
     found = _read(cluster)
@@ -48,7 +48,7 @@ def settled_requests(cluster: Cluster) -> Requests:
         previous, found = found, _read(cluster)
         if found == previous:
             return found
-    raise TimeoutError(f"the API server is still asked for things after {_LIMIT_SECONDS:.0f} s")
+    raise TimeoutError(f"the API server still receives requests after {_LIMIT_SECONDS:.0f} s")
 
 
 def _read(cluster: Cluster) -> Requests:

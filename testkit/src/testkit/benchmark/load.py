@@ -1,4 +1,4 @@
-"""Claims in numbers: makes and deletes them, waits for the last, and counts what the provisioner asked meanwhile."""
+"""Claims in numbers: makes and deletes them, waits for the last, and counts the provisioner's requests meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOKS: Final = "libbucket_reconcile_duration_seconds_count"
 STORE_CALLS: Final = "libbucket_backend_call_duration_seconds_count"
 _CPU: Final = "process_cpu_seconds_total"
 _CLAIMS: Final = f"/apis/objectbucket.io/v1alpha1/namespaces/{NAMESPACE}/objectbucketclaims"
-_HANDS: Final = 4  # how many claims are asked for at once: faster than they are served
+_PARALLEL: Final = 4  # how many claims are created at once: faster than they are served
 _LIMIT_SECONDS: Final = 60.0
 _SLOWEST: Final = 0.2  # seconds for each claim, beyond that: something is wrong
 _POLL: Final = 0.02
@@ -42,7 +42,7 @@ class Run:
         seconds: from the first request for one to the last one done.
         asking_seconds: how much of that the requests for them took.
         requests: of the provisioner, to the API server.
-        looks: of the provisioner, at a claim; those that find nothing to do included.
+        looks: reconciles of claims; those that find nothing to do included.
         cpu_seconds: of the provisioner: what is left of the speed when others use the processors, too.
     """
 
@@ -68,7 +68,7 @@ class Load:
     """Claims of one class in one namespace, both made by it.
 
     Args:
-        cluster: on which nobody else works.
+        cluster: with no other user.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -108,7 +108,7 @@ class Load:
         limit = _LIMIT_SECONDS + count * _SLOWEST
         events = self._admin.watch(_CLAIMS, resource_version=version, timeout=limit)
         started = time.monotonic()
-        with ThreadPoolExecutor(_HANDS) as pool:
+        with ThreadPoolExecutor(_PARALLEL) as pool:
             asked = [pool.submit(ask, name) for name in names]
             waiting = set(names)
             for event in events:
@@ -148,7 +148,7 @@ def _is_gone(event: Event) -> bool:
 
 
 def wait_idle(provisioner: ProvisionerProcess, *, looks: int = 0) -> None:
-    """Waits until a provisioner has looked at so many claims, and has nothing left to do, now or later.
+    """Waits until a provisioner has reconciled so many claims, and has nothing left to do, now or later.
 
     Raises:
         TimeoutError: it goes on and on.

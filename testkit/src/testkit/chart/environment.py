@@ -1,7 +1,7 @@
-"""What the tests of the chart share: helm and kubectl as programs, and a provisioner run as a manifest says.
+"""What the tests of the chart share: helm and kubectl as programs, and a provisioner run from a manifest.
 
-The pod that a Deployment would make is played by a process: the same flags, the same environment, the token that the
-API server issued for the same service account. tests/e2e does it once more with the images.
+The pod that a Deployment would make is a process here: the same flags, the same environment, the token that the API
+server issued for the same service account. tests/e2e does the same with the images.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def a_release(backend: str = "minio", **values: Any) -> dict[str, Any]:
 
 
 class Tools:
-    """helm and kubectl, with the rights of an administrator and no traces in anybody's home.
+    """helm and kubectl, with an administrator's permissions and no files in a home directory.
 
     Args:
         kubeconfig: of the administrator.
@@ -122,7 +122,7 @@ def pod_of(deployment: Manifest, namespace: str) -> Manifest:
 
 @contextmanager
 def rendered_provisioner(cluster: Cluster, deployment: Manifest, *, ready: bool = True) -> Iterator[ProvisionerProcess]:
-    """Runs the provisioner of this environment as a Deployment says, until the block ends."""
+    """Runs the provisioner of this environment as its Deployment specifies, until the block ends."""
     program = deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
     account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
     kubeconfig = cluster.service_account_kubeconfig(deployment["metadata"]["namespace"], account)

@@ -1,4 +1,4 @@
-"""The rights that the chart gives, one by one, and how it is told in a log that one of them is missing.
+"""The RBAC permissions that the chart grants, one by one, and what a log says when one is missing.
 
 Used where a right is taken away: by the chart's tests with a process, by the end-to-end tests with an image.
 """
@@ -59,7 +59,7 @@ class Right:
         return bool(admin.create(_REVIEWS, {"spec": spec})["status"]["allowed"])
 
     def is_missed(self, log: str) -> bool:
-        """Whether a log says of this right, and of no other, that it is missing."""
+        """Whether a log reports this permission, and no other, as missing."""
         resource = re.escape(self.resource)
         said = {
             rf'cannot {self.verb} resource \\*"{resource}\\*"',
@@ -67,7 +67,7 @@ class Right:
             rf"RBAC does not let this account (.*; )?{self.verb} {resource}[. ]",
             # What a claim shows of the administrator's Secret.
             rf"grant the provisioner '{self.verb}' on it" if self.resource == "secrets" else "(?!)",
-            # What the API server says of the owner reference.
+            # The API server's error about the owner reference.
             r"cannot set blockOwnerDeletion" if self.resource.endswith("/finalizers") else "(?!)",
         }
         return any(re.search(pattern, log) for pattern in said)

@@ -1,4 +1,4 @@
-"""Somebody who uses a release: a namespace with claims on a real MinIO, and a class that the release serves."""
+"""A tenant of a release: a namespace with claims on a real MinIO, and a class that the release serves."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Tenant:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Looks again and again: for what no watch of an object tells."""
+    """Polls: for what no watch of an object reports."""
     deadline = time.monotonic() + SECONDS
     while not is_so():
         assert time.monotonic() < deadline, "it did not become so"

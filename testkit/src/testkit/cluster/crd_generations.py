@@ -35,7 +35,7 @@ def crds(admin: KubeAdmin, change: str) -> Iterator[None]:
 
 
 def replace_crds(admin: KubeAdmin, directory: Path | str) -> None:
-    """Writes other CRDs over those that are installed, as somebody's chart does: every object stays."""
+    """Writes other CRDs over those that are installed, as another chart does: every object stays."""
     for file in sorted(Path(directory).glob("*.yaml")):
         for crd in yaml.safe_load_all(file.read_text()):
             if crd:

@@ -51,13 +51,13 @@ def in_aws(aws: AwsAdministrator, bucket: str) -> Left:
     return Left(bucket=bucket, user=user, policy=policy, keys=keys)
 
 
-def in_the_cluster(shop: StoreEnvironment, left: Left, storage_class: str) -> None:
+def in_the_cluster(environment: StoreEnvironment, left: Left, storage_class: str) -> None:
     """Claim, ObjectBucket, Secret and ConfigMap, as the library writes them."""
-    label = {"bucket-provisioner": shop.provisioner_name.replace("/", "-")}
-    ob_name = f"obc-{shop.namespace}-photos"
-    made = shop.claim("photos", storage_class, bucketName=left.bucket, objectBucketName=ob_name)
-    shop.admin.patch(shop.claim_path("photos"), {"metadata": {"finalizers": FINALIZER, "labels": label}})
-    shop.admin.patch(shop.claim_path("photos") + "/status", {"status": {"phase": "Bound"}})
+    label = {"bucket-provisioner": environment.provisioner_name.replace("/", "-")}
+    ob_name = f"obc-{environment.namespace}-photos"
+    made = environment.claim("photos", storage_class, bucketName=left.bucket, objectBucketName=ob_name)
+    environment.admin.patch(environment.claim_path("photos"), {"metadata": {"finalizers": FINALIZER, "labels": label}})
+    environment.admin.patch(environment.claim_path("photos") + "/status", {"status": {"phase": "Bound"}})
     ob = an_object_bucket(claim=made, bucket=left.bucket, finalizers=FINALIZER, labels=label)
     ob["spec"]["storageClassName"] = storage_class
     ob["spec"]["endpoint"] |= {
@@ -66,8 +66,8 @@ def in_the_cluster(shop: StoreEnvironment, left: Left, storage_class: str) -> No
         "additionalConfig": {"": ""},
     }
     ob["spec"]["additionalState"] = {"ARN": left.policy, "UserName": left.user}
-    shop.admin.create(f"{OBC}/objectbuckets", ob)
-    shop.admin.patch(f"{OBC}/objectbuckets/{ob_name}/status", {"status": {"phase": "Bound"}})
+    environment.admin.create(f"{OBC}/objectbuckets", ob)
+    environment.admin.patch(f"{OBC}/objectbuckets/{ob_name}/status", {"status": {"phase": "Bound"}})
     owner = {
         "apiVersion": "objectbucket.io/v1alpha1",
         "kind": "ObjectBucketClaim",
@@ -85,6 +85,6 @@ def in_the_cluster(shop: StoreEnvironment, left: Left, storage_class: str) -> No
         "BUCKET_REGION": REGION,
         "BUCKET_SUBREGION": "",
     }
-    inside = f"/api/v1/namespaces/{shop.namespace}"
-    shop.admin.create(f"{inside}/secrets", {"metadata": metadata, "data": data})
-    shop.admin.create(f"{inside}/configmaps", {"metadata": metadata, "data": address})
+    inside = f"/api/v1/namespaces/{environment.namespace}"
+    environment.admin.create(f"{inside}/secrets", {"metadata": metadata, "data": data})
+    environment.admin.create(f"{inside}/configmaps", {"metadata": metadata, "data": address})

@@ -43,11 +43,11 @@ class Mortal:
         self.left -= 1
         if self.left < 0:
             self.died.set()
-            raise LeadershipLost("this core is dead")
+            raise LeadershipLost("this core has crashed")
 
 
 class MemoryEnvironment:
-    """A namespace with a class, and the core beside it when a test says so."""
+    """A namespace with a class, and the core beside it on request."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
@@ -73,7 +73,7 @@ class MemoryEnvironment:
         return self.provisioner
 
     def _call_hook(self, verb: Any, request: Any) -> None:
-        self.hook(verb, request)  # looked up at each call: a test may change it while the core runs
+        self.hook(verb, request)  # read at each call: a test may change it while the core runs
 
     @property
     def calls(self) -> dict[str, int]:
@@ -116,7 +116,7 @@ class MemoryEnvironment:
         )
 
     def wait_reason(self, reason: str, name: str = "photos", namespace: str = "") -> Wire:
-        """The claim, once a condition says this reason."""
+        """The claim, once a condition has this reason."""
         return self.wait_claim(
             lambda c: reason in {one["reason"] for one in c["status"].get("conditions", [])}, name, namespace
         )
@@ -132,7 +132,7 @@ class MemoryEnvironment:
         return found
 
     def until(self, is_so: Callable[[], bool], *, timeout: float = 20.0) -> None:
-        """Looks again and again: for what no single object's watch tells."""
+        """Polls: for what no single object's watch reports."""
         deadline = time.monotonic() + timeout
         while not is_so():
             assert time.monotonic() < deadline, "it did not become so"

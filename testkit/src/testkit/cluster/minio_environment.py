@@ -1,4 +1,4 @@
-"""What the tests with MinIO share: a class for a real server, the real provisioner, and both sides looked at."""
+"""What the tests with MinIO share: a class for a real server, the real provisioner, and checks of both sides."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class MinioEnvironment:
         return name
 
     def make_class_again(self, name: str, *, reclaim_policy: str = "Delete", **parameters: str) -> None:
-        """Its parameters can't be edited: what an administrator does to mend them."""
+        """Its parameters can't be edited: what an administrator does to fix them."""
         self.admin.delete(f"{_CLASSES}/{name}")
         self._create_class(name, reclaim_policy, parameters)
 
@@ -207,6 +207,6 @@ class MinioEnvironment:
         return set(json.loads(self.minio.admin.policy_list())) - self._system_policies
 
     def state(self, name: str) -> dict[str, str]:
-        """What a claim's ObjectBucket says about its bucket and identity."""
+        """What a claim's ObjectBucket records about its bucket and identity."""
         spec = self.admin.get(self.ob_path(name))["spec"]
         return {"BucketName": spec["endpoint"]["bucketName"], **spec["additionalState"]}

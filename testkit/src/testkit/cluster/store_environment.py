@@ -93,7 +93,7 @@ class StoreEnvironment:
         return self.admin.create(f"{OBC}/namespaces/{self.namespace}/objectbucketclaims", body)
 
     def example(self, file: str) -> Wire:
-        """What a file of the store's examples says."""
+        """The content of a file of the store's examples."""
         body: Wire = yaml.safe_load((self._examples / file).read_text())
         return body
 
@@ -115,7 +115,7 @@ class StoreEnvironment:
         return Bound(name=name, environment=environment, state=ob["spec"].get("additionalState", {}))
 
     def wait_reason(self, name: str, *reasons: str) -> Wire:
-        """The claim, once it says one of these reasons."""
+        """The claim, once a condition has one of these reasons."""
         return self.wait_claim(name, lambda one: condition(one).get("reason") in reasons)
 
     def delete_claim(self, name: str) -> None:
@@ -132,7 +132,7 @@ class StoreEnvironment:
         return data
 
     def everything_shown(self) -> str:
-        """All that the cluster shows to people who may not read Secrets: claims, ObjectBuckets, ConfigMaps, Events."""
+        """All that the cluster shows to users who may not read Secrets: claims, ObjectBuckets, ConfigMaps, Events."""
         inside = [f"/api/v1/namespaces/{self.namespace}/{kind}" for kind in ("events", "configmaps")]
         paths = [f"{OBC}/namespaces/{self.namespace}/objectbucketclaims", f"{OBC}/objectbuckets", *inside]
         return json.dumps([self.admin.items(path) for path in paths])

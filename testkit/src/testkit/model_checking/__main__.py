@@ -39,7 +39,7 @@ def explore(scenario: Scenario, *, limit: int = LIMIT) -> Found:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Explores, and gives the exit code: 1 where a promise was broken."""
+    """Explores, and gives the exit code: 1 where an invariant was violated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bound", type=int, default=1, help="how much may go wrong (1)")
     parser.add_argument("--limit", type=int, default=LIMIT, help=f"states of one scenario, at most ({LIMIT})")

@@ -1,8 +1,8 @@
 """One reconcile of the real core, resumed: its answers so far in, its next request (or its outcome) out.
 
 Between two requests a reconcile follows from what it read, so that it can be played again: the real `Reconciler`, with
-the real caches and the real client, over a transport that hands out the recorded answers and stops at the first request
-that has none. So a state of the world can hold a reconcile that is half done, as a value.
+the real caches and the real client, over a transport that gives the recorded answers and stops at the first request
+that has none. So a state of the state can hold a reconcile that is half done, as a value.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
 from testkit.api_server import Cluster, Refusal, Request, dump, plural_of
 from testkit.core import CACHED
 from testkit.frozen import Frozen
-from testkit.model_checking.object_store import Answered, Call, Planted, Raised
+from testkit.model_checking.object_store import Answered, Call, InUse, Raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,15 +109,15 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a reconcile stands.
+    """The progress of a reconcile.
 
     Attributes:
         wants: its next request; None when it is done.
         view: the caches now.
         intact: what the gatherer remembers now.
         names: how many bucket names were drawn.
-        has_looked: whether it looked at the caches after they were changed last.
-        retry: how it comes again, when it is done.
+        has_read: whether it read the caches after their last change.
+        retry: how it is requeued, when it is done.
         result: its outcome in one word.
     """
 
@@ -125,7 +125,7 @@ class Step:
     view: View
     intact: Frozen[str, tuple[str, str]]
     names: int
-    has_looked: bool
+    has_read: bool
     retry: Retry | None = None
     result: str = ""
 
@@ -138,14 +138,14 @@ class Paused(BaseException):
 
 
 class Script:
-    """Hands out the recorded answers, with what happened between them."""
+    """Gives the recorded answers, with what happened between them."""
 
     def __init__(self, run: Run, caches: Caches) -> None:
         self._items = deque(run.trace)
         self._caches = caches
         self._whose = f"{run.by}/{run.key}"
         self.names = run.names
-        self.has_looked = False
+        self.has_read = False
         self.is_of_this_term = True
 
     def ask(self, wants: Request | Call) -> bytes | Answered:
@@ -160,7 +160,7 @@ class Script:
             item = self._items.popleft()
             if isinstance(item, CachesChanged):
                 fill(self._caches, item.view)
-                self.has_looked = False
+                self.has_read = False
             elif isinstance(item, FenceMoved):
                 self.is_of_this_term = False
             else:
@@ -177,32 +177,32 @@ class Script:
             raise from_status(parse_status(body, item.code), {}, str(wants))
         return item
 
-    def looks(self) -> None:
-        self.has_looked = True
+    def reads(self) -> None:
+        self.has_read = True
 
     def check_leadership(self) -> None:
         if not self.is_of_this_term:
             raise LeadershipLost("another replica is, or was, the leader")
 
     def draw(self) -> uuid.UUID:
-        """Stands in for `uuid.uuid4`: every draw of a claim's is another one."""
+        """Replaces `uuid.uuid4`: every draw of a claim's is another one."""
         self.names += 1
         return uuid.uuid5(uuid.NAMESPACE_OID, f"{self._whose}#{self.names}")
 
 
 class WatchedCache(Cache[Any]):
-    """Tells when it was looked at."""
+    """Notes when it was read."""
 
     def __init__(self, group: Callable[[Any], str] | None = None) -> None:
         super().__init__(group)
-        self.on_look: Callable[[], None] = lambda: None
+        self.on_read: Callable[[], None] = lambda: None
 
     def get(self, key: str) -> Any:
-        self.on_look()
+        self.on_read()
         return super().get(key)
 
     def grouped(self, group: str) -> list[Any]:
-        self.on_look()
+        self.on_read()
         return super().grouped(group)
 
 
@@ -235,7 +235,7 @@ class ScriptedProvisioner(Provisioner, Inspector):
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._real = Planted.kind()
+        self._real = InUse.kind()
         self.supported_config = self._real.supported_config  # type: ignore[misc]
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
@@ -271,7 +271,7 @@ def advance(run: Run) -> Step:
     fill(caches, run.view)
     script = Script(run, caches)
     for name, _ in CACHED.values():
-        getattr(caches, name).on_look = script.looks
+        getattr(caches, name).on_read = script.reads
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
     store = ProvisionerCalls(provisioner, _METRICS, client.check_leadership, RequestTracker(), _closed_circuit)
     reconciler = Reconciler(client, caches, _identity(client, provisioner), store, ApiServerDown())
@@ -291,7 +291,7 @@ def advance(run: Run) -> Step:
         view=view_of(caches),
         intact=Frozen(remembered),
         names=script.names,
-        has_looked=script.has_looked,
+        has_read=script.has_read,
         retry=retry,
         result=result,
     )
@@ -312,13 +312,13 @@ class ApiServerDown:
 
 
 def simplified(run: Run) -> Run:
-    """The same reconcile, without a change of the caches that it has not looked at yet except as the newest one.
+    """The same reconcile, without a change of the caches that it has not read yet except as the newest one.
 
-    Else each moment at which something changed that it never looks at would make another state.
+    Else each moment at which something changed that it never reads would make another state.
     """
     step = advance(run)
     changes = [at for at, item in enumerate(run.trace) if isinstance(item, CachesChanged)]
-    if step.has_looked or not changes or changes[-1] == len(run.trace) - 1:
+    if step.has_read or not changes or changes[-1] == len(run.trace) - 1:
         return run
     rest = replace(run, trace=run.trace[: changes[-1]] + run.trace[changes[-1] + 1 :])
     return rest if advance(rest).view == step.view else rest.told(CachesChanged(view=step.view))
@@ -329,7 +329,7 @@ def _caches() -> Caches:
 
 
 def watched_by(view: View, key: str, *, since: View | None = None) -> View:
-    """The part of the caches that a reconcile of this claim looks at: what else changes is no matter to it.
+    """The part of the caches that a reconcile of this claim reads: what else changes is no matter to it.
 
     Args:
         view: the caches.
@@ -378,7 +378,7 @@ def put_back(view: View, run: Run, part: View) -> View:
 
 
 def fill(caches: Caches, view: View) -> None:
-    """Makes caches hold what a view says."""
+    """Fills caches from a view."""
     for plural, (name, kind) in CACHED.items():
         cache = getattr(caches, name)
         cache._objects.clear()
@@ -405,7 +405,7 @@ def decoded(raw: bytes, kind: type[_api.Object]) -> Any:
 
 
 class _Keys:
-    """Stands where the controller has its queue, and takes down what is added."""
+    """Replaces the controller's queue, and records what is added."""
 
     def __init__(self) -> None:
         self.added: set[str] = set()
@@ -512,7 +512,7 @@ _IDENTITY: Final = _identity(None, MemoryProvisioner())
 
 
 def forget_everything() -> None:
-    """Drops what was remembered of the core's steps: another core (with a mistake planted in it) takes others."""
+    """Drops what was remembered of the core's steps: another core (with an injected fault) takes others."""
     for remembered in (advance, _catch_up):
         remembered.cache_clear()
 

@@ -1,4 +1,4 @@
-"""Mistakes to plant in the core, or in a provisioner: the explorer has to find each, and to say what it breaks."""
+"""Faults to inject into the core, or a provisioner: the explorer has to detect each, and name the broken invariant."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """One mistake.
+class InjectedFault:
+    """One injected fault.
 
     Attributes:
         name: what is done wrong.
         scenario: in which it shows.
-        breaks: the promise that it breaks.
-        planted: has it done inside the block.
+        breaks: the invariant that it breaks.
+        injected: has it done inside the block.
     """
 
     name: str
     scenario: str
     breaks: str
-    planted: Callable[[], AbstractContextManager[Any]]
+    injected: Callable[[], AbstractContextManager[Any]]
 
 
 def _instead(owner: Any, name: str, made: Any) -> Callable[[], AbstractContextManager[Any]]:
@@ -66,25 +66,25 @@ def _believes_the_cache(_self: Observer, claim: _api.ObjectBucketClaim) -> Any:
     return _Found(claim=claim, buckets=[])
 
 
-def _records_nothing(self: Binder, world: Any, claim: _api.ObjectBucketClaim) -> Any:
-    if world.bucket is not None:
-        return _RECORD_INTENT(self, world, claim)
-    intent = self._intent(world, claim)
+def _records_nothing(self: Binder, snapshot: Any, claim: _api.ObjectBucketClaim) -> Any:
+    if snapshot.bucket is not None:
+        return _RECORD_INTENT(self, snapshot, claim)
+    intent = self._intent(snapshot, claim)
     body = manifests.new_bucket_object(
         claim,
-        name=world.bucket_object_name,
+        name=snapshot.bucket_object_name,
         label=self._identity.label,
         intent=encode(intent),
-        bucket_name=_bucket_name(world, claim),
-        reclaim_policy=_class_policy(world),
+        bucket_name=_bucket_name(snapshot, claim),
+        reclaim_policy=_class_policy(snapshot),
     )
     return msgspec.convert(body, _api.ObjectBucketObject), intent
 
 
-def _records_at_last(self: Binder, world: Any, ob: _api.ObjectBucketObject, intent: Intent, *rest: Any) -> None:
+def _records_at_last(self: Binder, snapshot: Any, ob: _api.ObjectBucketObject, intent: Intent, *rest: Any) -> None:
     if not ob.metadata.uid:
-        ob, _ = _RECORD_INTENT(self, world, world.claim)
-    _FINISH(self, world, ob, intent, *rest)
+        ob, _ = _RECORD_INTENT(self, snapshot, snapshot.claim)
+    _FINISH(self, snapshot, ob, intent, *rest)
 
 
 @contextmanager
@@ -100,9 +100,9 @@ def _releases_by_name(self: Releaser, ob: _api.ObjectBucketObject, _claim: Any) 
     return self._client.patch(BUCKETS, ob.metadata.name, body, subresource="status")
 
 
-def _gives_conflicts_up(self: Reconciler, key: str, world: Any, error: Any) -> Outcome:
+def _gives_conflicts_up(self: Reconciler, key: str, snapshot: Any, error: Any) -> Outcome:
     is_conflict = isinstance(error, Conflict | NotFound)
-    return Outcome(result=Result.CONFLICT) if is_conflict else _CLUSTER_FAILURE(self, key, world, error)
+    return Outcome(result=Result.CONFLICT) if is_conflict else _CLUSTER_FAILURE(self, key, snapshot, error)
 
 
 class TakesWhatExists(ModelProvisioner):
@@ -115,7 +115,7 @@ class TakesWhatExists(ModelProvisioner):
 
 
 class DeletesWhatIsNamed(ModelProvisioner):
-    """Asks for no stamp."""
+    """Checks no ownership tags."""
 
     def delete(self, ob: ObjectBucket) -> None:
         if ob.bucket_name in self.store.buckets:
@@ -135,101 +135,101 @@ _RECORD_INTENT: Final = Binder.record_intent
 _FINISH: Final = Binder._finish_bucket_object
 _CLUSTER_FAILURE: Final = Reconciler._cluster_failure
 
-MISTAKES: Final = (
-    Mistake(
+FAULTS: Final = (
+    InjectedFault(
         name="takes every ObjectBucket for proven",
         scenario="names another's ObjectBucket",
         breaks="own objects only",
-        planted=_instead(Observer, "_is_proven", lambda *_: True),
+        injected=_instead(Observer, "_is_proven", lambda *_: True),
     ),
-    Mistake(
+    InjectedFault(
         name="patches an ObjectBucket by name and believes what comes back",
         scenario="the name of an ObjectBucket is given anew",
         breaks="own objects only",
-        planted=_instead(Releaser, "mark_released", _releases_by_name),
+        injected=_instead(Releaser, "mark_released", _releases_by_name),
     ),
-    Mistake(
+    InjectedFault(
         name="forgets an ObjectBucket whose claim lost its finalizer",
-        scenario="finalizer removed by hand",
+        scenario="finalizer removed manually",
         breaks="ends quiet",
-        planted=_instead(orphans, "_is_unreleased", lambda _bucket: False),
+        injected=_instead(orphans, "_is_unreleased", lambda _bucket: False),
     ),
-    Mistake(
+    InjectedFault(
         name="takes the finalizer off first",
         scenario="retain",
         breaks="finalizer last",
-        planted=_instead(Releaser, "release", _removes_finalizer_first),
+        injected=_instead(Releaser, "release", _removes_finalizer_first),
     ),
-    Mistake(
+    InjectedFault(
         name="records the intent after the call to the store",
         scenario="generated name",
         breaks="nothing lost",
-        planted=_record_after_the_call,
+        injected=_record_after_the_call,
     ),
-    Mistake(
+    InjectedFault(
         name="believes the cache when it lets a claim go",
         scenario="two replicas",
         breaks="finalizer last",
-        planted=_instead(Observer, "_read_afresh", _believes_the_cache),
+        injected=_instead(Observer, "_read_afresh", _believes_the_cache),
     ),
-    Mistake(
+    InjectedFault(
         name="believes the cache about the reclaim policy",
         scenario="second thoughts",
         breaks="retained stays",
-        planted=_instead(Releaser, "mark_released", lambda self, ob, _: self._reporter.bucket_phase(ob, "Released")),
+        injected=_instead(Releaser, "mark_released", lambda self, ob, _: self._reporter.bucket_phase(ob, "Released")),
     ),
-    Mistake(
+    InjectedFault(
         name="deletes whatever the ObjectBucket says",
         scenario="retain",
         breaks="retained stays",
-        planted=_instead(Releaser, "_release_bucket", _always_deletes),
+        injected=_instead(Releaser, "_release_bucket", _always_deletes),
     ),
-    Mistake(
-        name="asks nobody whether it leads",
+    InjectedFault(
+        name="does not check leadership",
         scenario="two replicas",
         breaks="only the leader writes",
-        planted=_instead(Script, "check_leadership", lambda _self: None),
+        injected=_instead(Script, "check_leadership", lambda _self: None),
     ),
-    Mistake(
+    InjectedFault(
         name="takes every Secret for the claim's",
         scenario="Secret in the way",
         breaks="own objects only",
-        planted=_instead(_api.Meta, "is_controlled_by", lambda *_: True),
+        injected=_instead(_api.Meta, "is_controlled_by", lambda *_: True),
     ),
-    Mistake(
-        name="replaces an ObjectBucket without a stand-in",
-        scenario="ObjectBucket deleted by hand",
+    InjectedFault(
+        name="replaces an ObjectBucket without a temporary copy",
+        scenario="ObjectBucket deleted manually",
         breaks="nothing lost",
-        planted=_instead(BucketObjects, "_create_copy", lambda *_: None),
+        injected=_instead(BucketObjects, "_create_copy", lambda *_: None),
     ),
-    Mistake(
+    InjectedFault(
         name="gives up after a conflict",
         scenario="collision",
         breaks="ends quiet",
-        planted=_instead(Reconciler, "_cluster_failure", _gives_conflicts_up),
+        injected=_instead(Reconciler, "_cluster_failure", _gives_conflicts_up),
     ),
-    Mistake(
-        name="wakes nobody when an ObjectBucket changes",
-        scenario="ObjectBucket removed by hand",
+    InjectedFault(
+        name="requeues nothing when an ObjectBucket changes",
+        scenario="ObjectBucket removed manually",
         breaks="ends quiet",
-        planted=_instead(EventRouter, "on_bucket", lambda *_: None),
+        injected=_instead(EventRouter, "on_bucket", lambda *_: None),
     ),
-    Mistake(
+    InjectedFault(
         name="provisions into a bucket that exists",
         scenario="names another's bucket",
         breaks="own buckets only",
-        planted=lambda: provisioner_kind(TakesWhatExists),
+        injected=lambda: provisioner_kind(TakesWhatExists),
     ),
-    Mistake(
-        name="deletes a bucket without looking for the stamp",
+    InjectedFault(
+        name="deletes a bucket without checking its ownership tags",
         scenario="names another's bucket",
         breaks="own buckets only",
-        planted=lambda: provisioner_kind(DeletesWhatIsNamed),
+        injected=lambda: provisioner_kind(DeletesWhatIsNamed),
     ),
-    Mistake(
+    InjectedFault(
         name="issues new keys at every call",
         scenario="takeover",
         breaks="credentials work",
-        planted=lambda: provisioner_kind(IssuesKeysEachTime),
+        injected=lambda: provisioner_kind(IssuesKeysEachTime),
     ),
 )

@@ -1,6 +1,6 @@
-"""What has to hold: each promise in a sentence, with the code that keeps it, and a check of worlds or moves.
+"""What has to hold: each invariant in a sentence, with the code that maintains it, and a check of states or moves.
 
-A check looks at the cluster, the store and what was asked of them, and never at what the core thinks.
+A check reads the cluster, the store and the requests to them, and never the core's memory.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from testkit.api_server import Json
     from testkit.model_checking.moves import Did, Move
-    from testkit.model_checking.state import World
+    from testkit.model_checking.state import State
 
 
-def _never_of_world(_world: World, *, is_quiet: bool) -> str:
+def _never_of_state(_state: State, *, is_quiet: bool) -> str:
     del is_quiet
     return ""
 
@@ -48,31 +48,31 @@ def _never_of_move(_move: Move) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Invariant:
-    """One promise.
+    """One invariant.
 
     Attributes:
         name: in two or three words.
-        says: the promise, in one sentence.
+        says: the invariant, in one sentence.
         kept_by: the code that keeps it.
-        of_world: why a world breaks it; "" if it does not.
+        of_state: why a state breaks it; "" if it does not.
         of_move: why a move breaks it; "" if it does not.
     """
 
     name: str
     says: str
     kept_by: tuple[object, ...]
-    of_world: Callable[..., str] = _never_of_world
+    of_state: Callable[..., str] = _never_of_state
     of_move: Callable[[Move], str] = _never_of_move
 
 
-# A claim gets at nothing of another --------------------------------------------------------------------------------
+# Isolation of claims ----------------------------------------------------------------------------------------------
 
 
-def _identities_reach_own_buckets(world: World, *, is_quiet: bool) -> str:
+def _identities_reach_own_buckets(state: State, *, is_quiet: bool) -> str:
     del is_quiet
-    for user, identity in world.store.identities.items():
+    for user, identity in state.store.identities.items():
         for name in identity.grants:
-            bucket = world.store.buckets.get(name)
+            bucket = state.store.buckets.get(name)
             if bucket is not None and bucket.made_for not in {"", identity.made_for}:
                 return f"{user}, made for {identity.made_for}, reaches {name}, made for {bucket.made_for}"
     return ""
@@ -94,26 +94,26 @@ def _store_changes_are_own(move: Move) -> str:
 # Nothing is lost ----------------------------------------------------------------------------------------------------
 
 
-def _everything_is_known(world: World, *, is_quiet: bool) -> str:
+def _everything_is_known(state: State, *, is_quiet: bool) -> str:
     del is_quiet
-    for name, bucket in world.store.buckets.items():
-        if bucket.made_for and f"retained {name}" not in world.facts and not _is_known(world, bucket.made_for, name):
+    for name, bucket in state.store.buckets.items():
+        if bucket.made_for and f"retained {name}" not in state.facts and not _is_known(state, bucket.made_for, name):
             return f"no record of {name}, made for {bucket.made_for}"
-    for user, identity in world.store.identities.items():
-        if identity.made_for and not _is_known(world, identity.made_for, ""):
+    for user, identity in state.store.identities.items():
+        if identity.made_for and not _is_known(state, identity.made_for, ""):
             return f"no record of {user}, made for {identity.made_for}"
     return ""
 
 
-def _is_known(world: World, uid: str, bucket: str) -> bool:
-    claim_holds = has_finalizer(world.claim_of(uid)) or f"let go by hand {uid}" in world.facts
-    records = [one for one in world.records_of(uid) if has_finalizer(one)]
+def _is_known(state: State, uid: str, bucket: str) -> bool:
+    claim_holds = has_finalizer(state.claim_of(uid)) or f"finalizer removed manually {uid}" in state.facts
+    records = [one for one in state.records_of(uid) if has_finalizer(one)]
     names = {one["spec"].get("endpoint", {}).get("bucketName") for one in records}
     if claim_holds and records and (not bucket or bucket in names):
         return True
-    claim = world.claim_of(uid)
-    # A hand took the record away: until it is written again, the claim itself is what knows.
-    removed = f"record removed by hand {uid}" in world.facts
+    claim = state.claim_of(uid)
+    # The record was removed manually: until it is recreated, the claim itself is what knows.
+    removed = f"record removed manually {uid}" in state.facts
     return bool(removed and claim is not None and has_finalizer(claim) and claim["spec"].get("bucketName"))
 
 
@@ -126,7 +126,7 @@ def _only_what_may_go_is_deleted(move: Move) -> str:
         return ""
     uid = did.wants.request.owner.uid
     for name in did.before.store.buckets.keys() - did.after.store.buckets.keys():
-        if f"record removed by hand {uid}" in did.before.facts:
+        if f"record removed manually {uid}" in did.before.facts:
             continue
         policies = {one["spec"].get("reclaimPolicy") for one in did.before.records_of(uid)}
         if policies != {"Delete"}:
@@ -138,23 +138,23 @@ def _only_what_may_go_is_deleted(move: Move) -> str:
 # Credentials -------------------------------------------------------------------------------------------------------
 
 
-def _bound_claims_can_be_used(world: World, *, is_quiet: bool) -> str:
+def _bound_claims_can_be_used(state: State, *, is_quiet: bool) -> str:
     del is_quiet
-    for claim in world.claims():
+    for claim in state.claims():
         meta, key = claim["metadata"], _key_of(claim)
-        secret = world.cluster.find(secret_path(key))
+        secret = state.cluster.find(secret_path(key))
         is_bound = claim.get("status", {}).get("phase") == "Bound" and not is_going(claim)
         if not is_bound or secret is None or controller_uid(secret) != meta["uid"]:
             continue
-        if not _opens(world, secret, claim["spec"].get("bucketName", "")):
+        if not _opens(state, secret, claim["spec"].get("bucketName", "")):
             return f"{key} is Bound, and what its Secret holds opens nothing"
     return ""
 
 
-def _opens(world: World, secret: Json, bucket: str) -> bool:
+def _opens(state: State, secret: Json, bucket: str) -> bool:
     data = {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
     key_id, key = data.get(manifests.ACCESS_KEY_ID, ""), data.get(manifests.SECRET_ACCESS_KEY, "")
-    return any(world.store.opens(key_id, key, name) for name in {bucket, *world.store.buckets} if name)
+    return any(state.store.opens(key_id, key, name) for name in {bucket, *state.store.buckets} if name)
 
 
 def _key_of(one: Json) -> str:
@@ -180,7 +180,7 @@ def _writes_are_to_own_objects(move: Move) -> str:
         # What a claim that is gone has left is its own still.
         gone = f"objectbucketclaims:{did.run.key}@"
         is_own = uid.startswith(gone) if claim is None else uid == claim["metadata"]["uid"]
-        return "" if is_own else f"{did.wants}, owned by {uid or 'nobody'}"
+        return "" if is_own else f"{did.wants}, owned by {uid or 'no claim'}"
     return "" if _key_of(one) == did.run.key else f"{did.wants}, for {did.run.key}"
 
 
@@ -203,23 +203,23 @@ def _finalizer_goes_last(move: Move) -> str:
         if f"written late for {_key_of(claim)}" in did.after.facts:
             continue  # by who had just lost the lease: cleared away afterwards, or it is not quiet
         if left := _left_of(did.before, uid):
-            return f"{_key_of(claim)} was let go, and left {left}"
+            return f"{_key_of(claim)} lost its finalizer, and left {left}"
     return ""
 
 
-def _left_of(world: World, uid: str) -> str:
-    """Something that is there for a claim still."""
-    for one in world.records_of(uid):
+def _left_of(state: State, uid: str) -> str:
+    """A resource that still exists for a claim."""
+    for one in state.records_of(uid):
         return f"ObjectBucket {one['metadata']['name']}"
     for kind in ("secrets", "configmaps"):
-        for one in world.cluster.all(kind):
+        for one in state.cluster.all(kind):
             if controller_uid(one) == uid:
                 return f"{kind} {_key_of(one)}"
-    for user, identity in world.store.identities.items():
+    for user, identity in state.store.identities.items():
         if identity.made_for == uid:
             return f"identity {user}"
-    for name, bucket in world.store.buckets.items():
-        if bucket.made_for == uid and f"retained {name}" not in world.facts:
+    for name, bucket in state.store.buckets.items():
+        if bucket.made_for == uid and f"retained {name}" not in state.facts:
             return f"bucket {name}"
     return ""
 
@@ -241,53 +241,53 @@ def _only_the_leader_writes(move: Move) -> str:
 # Quiet ---------------------------------------------------------------------------------------------------------------
 
 
-def _ends_well(world: World, *, is_quiet: bool) -> str:
+def _ends_well(state: State, *, is_quiet: bool) -> str:
     if not is_quiet:
         return ""
-    for claim in world.claims():
-        if why := _claim_is_done(world, claim):
+    for claim in state.claims():
+        if why := _claim_is_done(state, claim):
             return why
-    living = {claim["metadata"]["uid"] for claim in world.claims()}
-    for one in world.cluster.all("objectbuckets"):
+    living = {claim["metadata"]["uid"] for claim in state.claims()}
+    for one in state.cluster.all("objectbuckets"):
         if owner_uid(one) not in living:
             return f"ObjectBucket {one['metadata']['name']} is left of {owner_uid(one)}"
     for kind in ("buckets", "identities"):
-        for name, one in getattr(world.store, kind).items():
-            stripped = {fact.rpartition(" ")[2] for fact in world.facts if fact.startswith("record removed by")}
+        for name, one in getattr(state.store, kind).items():
+            stripped = {fact.rpartition(" ")[2] for fact in state.facts if fact.startswith("record removed manually")}
             known = {"", *living, *stripped}
-            if one.made_for not in known and f"retained {name}" not in world.facts:
+            if one.made_for not in known and f"retained {name}" not in state.facts:
                 return f"{name} is left of {one.made_for}"
     return ""
 
 
-def _claim_is_done(world: World, claim: Json) -> str:
+def _claim_is_done(state: State, claim: Json) -> str:
     key, status = _key_of(claim), claim.get("status", {})
     ready: Json = next((one for one in status.get("conditions", ()) if one["type"] == "Ready"), {})
     if is_going(claim):
         return f"{key} is stuck in its deletion: {ready.get('reason')}" if has_finalizer(claim) else ""
-    if _waits_for_others(world, claim, ready.get("reason", "")):
+    if _waits_for_others(state, claim, ready.get("reason", "")):
         return ""
     if status.get("phase") != "Bound" or ready.get("status") != "True":
         return f"{key} is {status.get('phase')}: {ready.get('reason')}"
-    secret = world.cluster.find(secret_path(key))
-    if secret is None or not _opens(world, secret, claim["spec"].get("bucketName", "")):
+    secret = state.cluster.find(secret_path(key))
+    if secret is None or not _opens(state, secret, claim["spec"].get("bucketName", "")):
         return f"{key} is Bound, without credentials that work"
-    names = [one["metadata"]["name"] for one in world.records_of(claim["metadata"]["uid"])]
+    names = [one["metadata"]["name"] for one in state.records_of(claim["metadata"]["uid"])]
     return "" if names == [claim["spec"].get("objectBucketName")] else f"{key} has ObjectBuckets {names}"
 
 
-def _waits_for_others(world: World, claim: Json, reason: str) -> bool:
+def _waits_for_others(state: State, claim: Json, reason: str) -> bool:
     """Whether what the claim gives as its reason is so."""
     key, uid = _key_of(claim), claim["metadata"]["uid"]
     if reason == "SecretConflict":
-        secret = world.cluster.find(secret_path(key))
+        secret = state.cluster.find(secret_path(key))
         return secret is not None and controller_uid(secret) != uid
     if reason == "BucketExists":
-        bucket = world.store.buckets.get(claim["spec"].get("bucketName", ""))
+        bucket = state.store.buckets.get(claim["spec"].get("bucketName", ""))
         return bucket is not None and bucket.made_for != uid
     if reason == "ObjectBucketConflict":
         namespace, _, name = key.partition("/")
-        found = [world.cluster.find(bucket_path(one)) for one in bucket_object_names(namespace, name, uid)]
+        found = [state.cluster.find(bucket_path(one)) for one in bucket_object_names(namespace, name, uid)]
         return all(one is not None and owner_uid(one) != uid for one in found)
     return False
 
@@ -297,7 +297,7 @@ INVARIANTS: Final = (
         name="own buckets only",
         says="No bucket or identity of another claim is handed to a claim, changed or deleted for it.",
         kept_by=(Observer._is_proven, intent.owner_of, MemoryProvisioner.provision, MemoryProvisioner.delete),
-        of_world=_identities_reach_own_buckets,
+        of_state=_identities_reach_own_buckets,
         of_move=_store_changes_are_own,
     ),
     Invariant(
@@ -313,7 +313,7 @@ INVARIANTS: Final = (
             BucketObjects.discard,
             Releaser.release,
         ),
-        of_world=_everything_is_known,
+        of_state=_everything_is_known,
     ),
     Invariant(
         name="retained stays",
@@ -325,7 +325,7 @@ INVARIANTS: Final = (
         name="credentials work",
         says="While a claim says Bound, what its Secret holds opens its bucket.",
         kept_by=(Binder.bind, Binder._credentials, Reconciler._act_on_claim),
-        of_world=_bound_claims_can_be_used,
+        of_state=_bound_claims_can_be_used,
     ),
     Invariant(
         name="own objects only",
@@ -349,6 +349,6 @@ INVARIANTS: Final = (
         name=QUIET,
         says="Every fair run ends quiet: each claim is Bound, or gone with all that it had, or says truly why not.",
         kept_by=(planner.decide, EventRouter.on_claim, EventRouter.on_bucket, RequeuePolicy.plan),
-        of_world=_ends_well,
+        of_state=_ends_well,
     ),
 )

@@ -1,7 +1,7 @@
-"""What can happen next in a world: every move of every actor, each ending in another world.
+"""What can happen next in a state: every move of every actor, each ending in another state.
 
 A reconcile moves by one request at a time, so that whatever can come between two requests does. A move is fair if it
-has to happen sooner or later when nobody interferes any more; the fair moves are in order, so that each world has one
+has to happen sooner or later when no actor interferes any more; the fair moves are in order, so that each state has one
 fair way on, and that way must lead to quiet.
 """
 
@@ -27,7 +27,7 @@ from testkit.model_checking.core import (
     watched_by,
 )
 from testkit.model_checking.object_store import Call, Raised, call
-from testkit.model_checking.state import Replica, Work, World, controller_uid
+from testkit.model_checking.state import Replica, State, Work, controller_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,15 +39,15 @@ _UNANSWERED: Final = Raised(kind=StoreUnavailable, message="no answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """Something that somebody outside the core does, at any time after it can.
+    """Something that an actor outside the core does, at any time after it can.
 
     Attributes:
         says: what, for the steps of a violation.
-        act: gives the world after it; None while it can't be done yet.
+        act: gives the state after it; None while it can't be done yet.
     """
 
     says: str
-    act: Callable[[World], World | None]
+    act: Callable[[State], State | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Rules:
         lagging: resources whose watch delivers whenever it likes; the others deliver at once.
         workers: of each replica.
         has_late_calls: whether the leader may change while a call of it to the store is on its way. The store knows no
-            leader, and does what it was asked whenever that arrives: what comes of it is not promised.
+            leader, and does what it was asked whenever that arrives: the result is not guaranteed.
     """
 
     actors: tuple[tuple[Action, ...], ...]
@@ -74,108 +74,108 @@ class Did:
 
     run: Run
     wants: Request | Call
-    before: World
-    after: World
+    before: State
+    after: State
 
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One step from a world to the next; `rank` is None where fairness does not ask for it."""
+    """One step from a state to the next; `rank` is None where fairness does not ask for it."""
 
     says: str
-    after: World
+    after: State
     rank: tuple[int, int, str] | None = None
     did: Did | None = None
 
 
-def moves(world: World, rules: Rules) -> Iterator[Move]:
+def moves(state: State, rules: Rules) -> Iterator[Move]:
     """Everything that can happen next."""
-    for number in range(len(world.replicas)):
-        yield from _work_moves(world, rules, number)
-        yield from _delivery_moves(world, rules, number)
-        if world.crashes:
-            yield from _crash_moves(world, rules, number)
-    yield from _start_moves(world, rules)
-    yield from _collection_moves(world, rules)
-    yield from _actor_moves(world, rules)
-    if world.handovers:
-        yield from _handover_moves(world, rules)
+    for number in range(len(state.replicas)):
+        yield from _work_moves(state, rules, number)
+        yield from _delivery_moves(state, rules, number)
+        if state.crashes:
+            yield from _crash_moves(state, rules, number)
+    yield from _start_moves(state, rules)
+    yield from _collection_moves(state, rules)
+    yield from _actor_moves(state, rules)
+    if state.handovers:
+        yield from _handover_moves(state, rules)
 
 
 def fair(ways: Iterable[Move]) -> Move | None:
-    """The move that fairness asks for; None in a quiet world."""
+    """The move that fairness asks for; None in a quiet state."""
     return min((way for way in ways if way.rank is not None), key=lambda way: way.rank or (), default=None)
 
 
-def _work_moves(world: World, rules: Rules, number: int) -> Iterator[Move]:
-    for key, work in sorted(world.replicas[number].works.items()):
+def _work_moves(state: State, rules: Rules, number: int) -> Iterator[Move]:
+    for key, work in sorted(state.replicas[number].works.items()):
         wants = advance(work.run).wants
         assert wants is not None
-        name = _name(world, number)
-        after = _answered(world, rules, number, key, is_lost=False)
-        did = Did(run=work.run, wants=wants, before=world, after=after)
+        name = _name(state, number)
+        after = _answered(state, rules, number, key, is_lost=False)
+        did = Did(run=work.run, wants=wants, before=state, after=after)
         yield Move(says=f"{name} ({key}): {wants}", after=after, rank=(0, number, key), did=did)
-        if world.losses:
-            after = replace(_answered(world, rules, number, key, is_lost=True), losses=world.losses - 1)
-            did = Did(run=work.run, wants=wants, before=world, after=after)
+        if state.losses:
+            after = replace(_answered(state, rules, number, key, is_lost=True), losses=state.losses - 1)
+            did = Did(run=work.run, wants=wants, before=state, after=after)
             yield Move(says=f"{name} ({key}): {wants}, and the answer is lost", after=after, did=did)
 
 
-def _name(world: World, number: int) -> str:
-    return "core" if len(world.replicas) == 1 else f"replica {number}"
+def _name(state: State, number: int) -> str:
+    return "core" if len(state.replicas) == 1 else f"replica {number}"
 
 
-def _answered(world: World, rules: Rules, number: int, key: str, *, is_lost: bool) -> World:
-    work = world.replicas[number].works[key]
+def _answered(state: State, rules: Rules, number: int, key: str, *, is_lost: bool) -> State:
+    work = state.replicas[number].works[key]
     wants = advance(work.run).wants
     assert wants is not None
     answer: Item
     if isinstance(wants, Request):
-        cluster, answer = respond(world.cluster, wants)
-        after = replace(world, cluster=cluster)
+        cluster, answer = respond(state.cluster, wants)
+        after = replace(state, cluster=cluster)
         is_late = any(isinstance(item, FenceMoved) for item in work.run.trace)
         if wants.method == "POST" and is_late:
             after = after.with_fact(f"written late for {key}")
         answer = NO_ANSWER if is_lost else answer
     else:
-        store, answer = call(world.store, wants)
-        after = replace(world, store=store)
+        store, answer = call(state.store, wants)
+        after = replace(state, store=store)
         answer = _UNANSWERED if is_lost else answer
         after = _noted(after, wants)
-    changed = is_lost or after.cluster != world.cluster or after.store != world.store
-    after = _resumed(after, number, Work(run=work.run.told(answer), calm=work.calm and not changed))
-    return settle(world, after, rules)
+    changed = is_lost or after.cluster != state.cluster or after.store != state.store
+    after = _resumed(after, number, Work(run=work.run.told(answer), unchanged=work.unchanged and not changed))
+    return settle(state, after, rules)
 
 
-def _noted(world: World, wants: Call) -> World:
+def _noted(state: State, wants: Call) -> State:
     """Takes down what the invariants have to know of a verb that was called."""
     request = wants.request
-    bucket = world.store.buckets.get(request.bucket_name)
+    bucket = state.store.buckets.get(request.bucket_name)
     if wants.verb == "revoke" and bucket is not None and bucket.made_for == request.owner.uid:
-        world = world.with_fact(f"retained {request.bucket_name}")
-    return world
+        state = state.with_fact(f"retained {request.bucket_name}")
+    return state
 
 
-def _resumed(world: World, number: int, work: Work) -> World:
-    """The world once a reconcile went on to its next request, or to its end."""
+def _resumed(state: State, number: int, work: Work) -> State:
+    """The state once a reconcile went on to its next request, or to its end."""
     step, key = advance(work.run), work.run.key
-    replica = world.replicas[number]
-    if step.names != world.names.get(key, 0):
-        world = replace(world, names=world.names.with_item(key, max(step.names, world.names.get(key, 0))))
+    replica = state.replicas[number]
+    if step.names != state.names.get(key, 0):
+        state = replace(state, names=state.names.with_item(key, max(step.names, state.names.get(key, 0))))
     view = put_back(replica.view, work.run, step.view)
     if view != replica.view:
-        replica, work = _with_view(replica, view, besides=key), replace(work, calm=False)
+        replica, work = _with_view(replica, view, besides=key), replace(work, unchanged=False)
     if step.wants is not None:
         work = replace(work, run=simplified(work.run))
-        return world.with_replica(number, replace(replica, works=replica.works.with_item(key, work)))
-    return world.with_replica(number, _finished(replica, key, step, calm=work.calm))
+        return state.with_replica(number, replace(replica, works=replica.works.with_item(key, work)))
+    return state.with_replica(number, _finished(replica, key, step, unchanged=work.unchanged))
 
 
-def _finished(replica: Replica, key: str, step: Step, *, calm: bool) -> Replica:
+def _finished(replica: Replica, key: str, step: Step, *, unchanged: bool) -> Replica:
     retries, idle = replica.retries, replica.idle
     queue = replica.queue | {key} if step.retry is Retry.NEXT_TURN else replica.queue
     if step.retry in {Retry.SOON, Retry.SLOWLY}:
-        retries, idle = (retries, idle | {key}) if calm else (retries | {key}, idle)
+        retries, idle = (retries, idle | {key}) if unchanged else (retries | {key}, idle)
     return replace(
         replica,
         queue=queue,
@@ -187,9 +187,9 @@ def _finished(replica: Replica, key: str, step: Step, *, calm: bool) -> Replica:
 
 
 def _with_view(replica: Replica, view: View, *, besides: str = "") -> Replica:
-    """Changes the caches under everything that is being worked on, and has idle keys look again."""
+    """Changes the caches under everything that is being worked on, and requeues idle keys."""
     works = {
-        key: work if key == besides else Work(run=_told_of(work.run, view), calm=False)
+        key: work if key == besides else Work(run=_told_of(work.run, view), unchanged=False)
         for key, work in replica.works.items()
     }
     retries = replica.retries | replica.idle
@@ -205,13 +205,13 @@ def _told_of(run: Run, view: View) -> Run:
     return run.told(CachesChanged(view=part))
 
 
-def settle(before: World, after: World, rules: Rules) -> World:
-    """What follows from a change at once: quick watches deliver, and nothing is calm any more."""
+def settle(before: State, after: State, rules: Rules) -> State:
+    """What follows from a change at once: quick watches deliver, and no reconcile counts as unchanged any more."""
     if after.cluster == before.cluster and after.store == before.store:
         return after
     for number in range(len(after.replicas)):
         replica = after.replicas[number]
-        works = Frozen({key: replace(work, calm=False) for key, work in replica.works.items()})
+        works = Frozen({key: replace(work, unchanged=False) for key, work in replica.works.items()})
         replica = replace(replica, works=works, retries=replica.retries | replica.idle, idle=frozenset())
         after = after.with_replica(number, replica)
         for plural in CACHED:
@@ -220,36 +220,36 @@ def settle(before: World, after: World, rules: Rules) -> World:
     return after
 
 
-def _delivered(world: World, number: int, plural: str) -> World:
-    replica = world.replicas[number]
-    seen = catch_up(replica.view, world.cluster, plural)
+def _delivered(state: State, number: int, plural: str) -> State:
+    replica = state.replicas[number]
+    seen = catch_up(replica.view, state.cluster, plural)
     if seen.view == replica.view:
-        return world
+        return state
     intact = Frozen({key: value for key, value in replica.intact.items() if key not in seen.forgotten})
     replica = replace(_with_view(replica, seen.view), intact=intact, queue=replica.queue | seen.woken)
-    return world.with_replica(number, replica)
+    return state.with_replica(number, replica)
 
 
-def _delivery_moves(world: World, rules: Rules, number: int) -> Iterator[Move]:
+def _delivery_moves(state: State, rules: Rules, number: int) -> Iterator[Move]:
     for plural in sorted(rules.lagging):
-        if is_behind(world.replicas[number].view, world.cluster, plural):
-            says = f"{_name(world, number)} hears of all {plural}"
-            yield Move(says=says, after=_delivered(world, number, plural), rank=(1, number, plural))
+        if is_behind(state.replicas[number].view, state.cluster, plural):
+            says = f"{_name(state, number)} hears of all {plural}"
+            yield Move(says=says, after=_delivered(state, number, plural), rank=(1, number, plural))
 
 
-def _start_moves(world: World, rules: Rules) -> Iterator[Move]:
-    number = world.leader
-    replica = world.replicas[number]
+def _start_moves(state: State, rules: Rules) -> Iterator[Move]:
+    number = state.leader
+    replica = state.replicas[number]
     if len(replica.works) >= rules.workers:
         return
     for key in sorted((replica.queue | replica.retries) - replica.works.keys()):
         rank = 2 if key in replica.queue else 3
-        says = f"{_name(world, number)} takes up {key}"
-        yield Move(says=says, after=_started(world, number, key), rank=(rank, number, key))
+        says = f"{_name(state, number)} takes up {key}"
+        yield Move(says=says, after=_started(state, number, key), rank=(rank, number, key))
 
 
-def _started(world: World, number: int, key: str) -> World:
-    replica = world.replicas[number]
+def _started(state: State, number: int, key: str) -> State:
+    replica = state.replicas[number]
     rest = frozenset({key})
     replica = replace(replica, queue=replica.queue - rest, retries=replica.retries - rest, idle=replica.idle - rest)
     run = Run(
@@ -257,69 +257,69 @@ def _started(world: World, number: int, key: str) -> World:
         by=number,
         view=watched_by(replica.view, key),
         intact=_only(replica.intact, key),
-        names=world.names.get(key, 0),
+        names=state.names.get(key, 0),
     )
-    return _resumed(world.with_replica(number, replica), number, Work(run=run))
+    return _resumed(state.with_replica(number, replica), number, Work(run=run))
 
 
 def _only(intact: Frozen[str, tuple[str, str]], key: str) -> Frozen[str, tuple[str, str]]:
     return Frozen({one: versions for one, versions in intact.items() if one == key})
 
 
-def _crash_moves(world: World, rules: Rules, number: int) -> Iterator[Move]:
+def _crash_moves(state: State, rules: Rules, number: int) -> Iterator[Move]:
     # A death before the first answer is a restart, and loses nothing but memory.
-    if any(work.run.trace for work in world.replicas[number].works.values()):
-        after = restarted(replace(world, crashes=world.crashes - 1), number)
-        yield Move(says=f"{_name(world, number)} dies, and starts again", after=after)
+    if any(work.run.trace for work in state.replicas[number].works.values()):
+        after = restarted(replace(state, crashes=state.crashes - 1), number)
+        yield Move(says=f"{_name(state, number)} dies, and starts again", after=after)
     del rules
 
 
-def restarted(world: World, number: int) -> World:
+def restarted(state: State, number: int) -> State:
     """A replica that has just listed everything."""
-    world = world.with_replica(number, Replica())
+    state = state.with_replica(number, Replica())
     for plural in CACHED:
-        world = _delivered(world, number, plural)
-    return world
+        state = _delivered(state, number, plural)
+    return state
 
 
-def _handover_moves(world: World, rules: Rules) -> Iterator[Move]:
-    works = world.replicas[world.leader].works.values()
+def _handover_moves(state: State, rules: Rules) -> Iterator[Move]:
+    works = state.replicas[state.leader].works.values()
     if not rules.has_late_calls and any(isinstance(advance(work.run).wants, Call) for work in works):
         return
-    for number in range(len(world.replicas)):
-        if number != world.leader:
-            after = replace(world, leader=number, handovers=world.handovers - 1)
-            for one in (world.leader, number):
+    for number in range(len(state.replicas)):
+        if number != state.leader:
+            after = replace(state, leader=number, handovers=state.handovers - 1)
+            for one in (state.leader, number):
                 after = _fence_moved(after, one)
             yield Move(says=f"replica {number} becomes the leader", after=after)
 
 
-def _fence_moved(world: World, number: int) -> World:
-    replica = world.replicas[number]
-    works = {key: Work(run=work.run.told(FenceMoved()), calm=False) for key, work in replica.works.items()}
-    return world.with_replica(number, replace(replica, works=Frozen(works)))
+def _fence_moved(state: State, number: int) -> State:
+    replica = state.replicas[number]
+    works = {key: Work(run=work.run.told(FenceMoved()), unchanged=False) for key, work in replica.works.items()}
+    return state.with_replica(number, replace(replica, works=Frozen(works)))
 
 
-def _collection_moves(world: World, rules: Rules) -> Iterator[Move]:
+def _collection_moves(state: State, rules: Rules) -> Iterator[Move]:
     """Kubernetes collects what is owned by a claim that no longer exists."""
-    uids = {claim["metadata"]["uid"] for claim in world.claims()}
-    for path, raw in sorted(world.cluster.objects.items()):
+    uids = {claim["metadata"]["uid"] for claim in state.claims()}
+    for path, raw in sorted(state.cluster.objects.items()):
         del raw
-        one = world.cluster.find(path)
+        one = state.cluster.find(path)
         assert one is not None
         if controller_uid(one) and controller_uid(one) not in uids:
-            cluster, _ = respond(world.cluster, Request(method="DELETE", path=path, body=dump({})))
-            after = settle(world, replace(world, cluster=cluster), rules)
-            if after != world:
+            cluster, _ = respond(state.cluster, Request(method="DELETE", path=path, body=dump({})))
+            after = settle(state, replace(state, cluster=cluster), rules)
+            if after != state:
                 yield Move(says=f"Kubernetes collects {short(path)}", after=after, rank=(4, 0, path))
 
 
-def _actor_moves(world: World, rules: Rules) -> Iterator[Move]:
+def _actor_moves(state: State, rules: Rules) -> Iterator[Move]:
     for number, actions in enumerate(rules.actors):
-        done = world.done[number]
+        done = state.done[number]
         if done == len(actions):
             continue
-        after = actions[done].act(world)
+        after = actions[done].act(state)
         if after is not None:
-            after = replace(after, done=(*world.done[:number], done + 1, *world.done[number + 1 :]))
-            yield Move(says=actions[done].says, after=settle(world, after, rules))
+            after = replace(after, done=(*state.done[:number], done + 1, *state.done[number + 1 :]))
+            yield Move(says=actions[done].says, after=settle(state, after, rules))

@@ -52,9 +52,9 @@ class Raised:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredBucket:
-    """A bucket: its stamp, and the uid of the claim that it was made for; "" for none."""
+    """A bucket: its ownership tags, and the uid of the claim that it was made for; "" for none."""
 
-    stamp: Frozen[str, str] = Frozen()
+    tags: Frozen[str, str] = Frozen()
     made_for: str = ""
 
 
@@ -87,7 +87,7 @@ class CountingStore(MemoryStore):
     def __init__(self, state: Store) -> None:
         super().__init__()
         self.issued = dict(state.issued)
-        self.buckets = {name: Bucket(stamp=dict(one.stamp)) for name, one in state.buckets.items()}
+        self.buckets = {name: Bucket(stamp=dict(one.tags)) for name, one in state.buckets.items()}
         self.identities = {
             user: Identity(keys=dict(one.keys), grants=set(one.grants)) for user, one in state.identities.items()
         }
@@ -107,8 +107,8 @@ class ModelProvisioner(MemoryProvisioner):
         return known or super().generate_user_id(claim, ob)
 
 
-class Planted:
-    """The provisioner in use: a mistake can be planted in it."""
+class InUse:
+    """The provisioner in use: a faulty one can replace it."""
 
     kind: ClassVar[type[MemoryProvisioner]] = ModelProvisioner
 
@@ -116,17 +116,17 @@ class Planted:
 @contextmanager
 def provisioner_kind(kind: type[MemoryProvisioner]) -> Iterator[None]:
     """Has another provisioner used inside the block."""
-    was, Planted.kind = Planted.kind, kind
+    was, InUse.kind = InUse.kind, kind
     try:
         yield
     finally:
-        Planted.kind = was
+        InUse.kind = was
 
 
 def call(state: Store, wanted: Call) -> tuple[Store, Answered | Raised]:
     """Calls a verb of the real provisioner."""
     store = CountingStore(state)
-    provisioner = Planted.kind(store=store)
+    provisioner = InUse.kind(store=store)
     answer: Answered | Raised
     try:
         value = getattr(provisioner, wanted.verb)(wanted.request)
@@ -140,7 +140,7 @@ def call(state: Store, wanted: Call) -> tuple[Store, Answered | Raised]:
 def _state(store: CountingStore, old: Store, owner: str) -> Store:
     buckets = {
         name: StoredBucket(
-            stamp=Frozen(one.stamp), made_for=old.buckets[name].made_for if name in old.buckets else owner
+            tags=Frozen(one.stamp), made_for=old.buckets[name].made_for if name in old.buckets else owner
         )
         for name, one in store.buckets.items()
     }

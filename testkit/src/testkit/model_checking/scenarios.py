@@ -1,7 +1,7 @@
-"""What is explored: who is there, what they do, and how much may go wrong. All in all orders.
+"""The scenarios: actors, their actions, and a budget of faults, explored in all orders.
 
-To add an actor: write its actions as an `Action` each (a world in, a world out; None while it can't be done yet), put
-them into a scenario's `actors`. What an invariant must know of it goes into `World.facts`.
+To add an actor: write its actions as an `Action` each (a state in, a state out; None while it can't be done yet), put
+them into a scenario's `actors`. What an invariant must know of it goes into `State.facts`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from testkit.frozen import Frozen
 from testkit.model_checking.core import LABEL, PROVISIONER, quietly
 from testkit.model_checking.moves import Action, Rules, fair, moves, restarted, settle
 from testkit.model_checking.object_store import StoredBucket, StoredIdentity
-from testkit.model_checking.state import Replica, World, has_finalizer, owner_uid
+from testkit.model_checking.state import Replica, State, has_finalizer, owner_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Scenario:
     Attributes:
         name: as a sentence's beginning.
         actors: who does what, each in order.
-        start: the world before anybody moves.
+        start: the state before any actor moves.
         lagging: resources of which the core may hear late.
         workers: of each replica.
         has_late_calls: as in `Rules`.
@@ -56,7 +56,7 @@ class Scenario:
 
     name: str
     actors: tuple[tuple[Action, ...], ...]
-    start: World = field(default_factory=lambda: a_world())  # noqa: PLW0108 - defined below
+    start: State = field(default_factory=lambda: initial_state())  # noqa: PLW0108 - defined below
     lagging: frozenset[str] = frozenset()
     workers: int = 1
     has_late_calls: bool = False
@@ -67,20 +67,20 @@ class Scenario:
         return Rules(actors=self.actors, lagging=self.lagging, workers=self.workers, has_late_calls=self.has_late_calls)
 
     @property
-    def first(self) -> World:
-        """The world that the search starts from: everybody has listed everything, nobody has acted."""
-        world = replace(self.start, done=(0,) * len(self.actors))
-        for number in range(len(world.replicas)):
-            world = restarted(world, number)
-        return world
+    def first(self) -> State:
+        """The state that the search starts from: every replica has listed everything, no actor has acted."""
+        state = replace(self.start, done=(0,) * len(self.actors))
+        for number in range(len(state.replicas)):
+            state = restarted(state, number)
+        return state
 
 
-def a_world(*, replicas: int = 1, crashes: int = 1, losses: int = 0, handovers: int = 0, **class_: Any) -> World:
+def initial_state(*, replicas: int = 1, crashes: int = 1, losses: int = 0, handovers: int = 0, **class_: Any) -> State:
     """A cluster with a class, an empty store, and cores that have nothing to do."""
     cluster = Cluster()
     body = builders.a_class(name=CLASS, provisioner=PROVISIONER, **class_)
     cluster = must(cluster, Request(method="POST", path=class_path("").rstrip("/"), body=dump(body)))
-    return World(cluster=cluster, replicas=(Replica(),) * replicas, crashes=crashes, losses=losses, handovers=handovers)
+    return State(cluster=cluster, replicas=(Replica(),) * replicas, crashes=crashes, losses=losses, handovers=handovers)
 
 
 def _usual_name(key: str) -> str:
@@ -89,18 +89,18 @@ def _usual_name(key: str) -> str:
 
 
 def must(cluster: Cluster, request: Request) -> Cluster:
-    """The cluster after a request that nobody may refuse."""
+    """The cluster after a request that no policy may refuse."""
     after, answer = respond(cluster, request)
     assert isinstance(answer, bytes), (str(request), answer)
     return after
 
 
-def _by_request(says: str, request: Request, *, when: Callable[[World], bool] = lambda _world: True) -> Action:
-    def act(world: World) -> World | None:
-        if not when(world):
+def _by_request(says: str, request: Request, *, when: Callable[[State], bool] = lambda _state: True) -> Action:
+    def act(state: State) -> State | None:
+        if not when(state):
             return None
-        after, answer = respond(world.cluster, request)
-        return replace(world, cluster=after) if isinstance(answer, bytes) else None
+        after, answer = respond(state.cluster, request)
+        return replace(state, cluster=after) if isinstance(answer, bytes) else None
 
     return Action(says=says, act=act)
 
@@ -115,7 +115,7 @@ def creates(key: str, **spec: Any) -> Action:
     return _by_request(f"tenant creates {key}", Request(method="POST", path=path, body=dump(body)))
 
 
-def deletes(key: str, *, when: Callable[[World], bool] = lambda _world: True) -> Action:
+def deletes(key: str, *, when: Callable[[State], bool] = lambda _state: True) -> Action:
     """A tenant deletes a claim."""
     return _by_request(f"tenant deletes {key}", Request(method="DELETE", path=claim_path(key)), when=when)
 
@@ -130,30 +130,30 @@ def names_bucket_of(key: str, other: str) -> Action:
 
 
 def removes_bucket(key: str) -> Action:
-    """A hand deletes a claim's ObjectBucket; its finalizer holds it."""
+    """An administrator deletes a claim's ObjectBucket; its finalizer holds it."""
     path = bucket_path(_usual_name(key))
-    return _by_request(f"a hand deletes the ObjectBucket of {key}", Request(method="DELETE", path=path))
+    return _by_request(f"an administrator deletes the ObjectBucket of {key}", Request(method="DELETE", path=path))
 
 
 def removes_secret(key: str) -> Action:
-    """A hand deletes a claim's Secret."""
-    return _by_request(f"a hand deletes the Secret of {key}", Request(method="DELETE", path=secret_path(key)))
+    """An administrator deletes a claim's Secret."""
+    return _by_request(f"an administrator deletes the Secret of {key}", Request(method="DELETE", path=secret_path(key)))
 
 
-def is_bound(key: str) -> Callable[[World], bool]:
-    """Whether a claim says Bound."""
+def is_bound(key: str) -> Callable[[State], bool]:
+    """Whether a claim is Bound."""
 
-    def check(world: World) -> bool:
-        claim = world.claim(key)
+    def check(state: State) -> bool:
+        claim = state.claim(key)
         return claim is not None and claim.get("status", {}).get("phase") == "Bound"
 
     return check
 
 
-def lived(world: World, *actions: Action) -> World:
-    """The world once these actions were done and everybody came to rest; with nothing going wrong."""
+def lived(state: State, *actions: Action) -> State:
+    """The state once these actions were done and all replicas are idle; with nothing going wrong."""
     rules = Rules(actors=())
-    at = replace(world, crashes=0, losses=0, handovers=0, done=())
+    at = replace(state, crashes=0, losses=0, handovers=0, done=())
     for number in range(len(at.replicas)):
         at = restarted(at, number)
     for action in actions:
@@ -162,20 +162,20 @@ def lived(world: World, *actions: Action) -> World:
         at = settle(at, acted, rules)
         while (way := fair(moves(at, rules))) is not None:
             at = way.after
-    return replace(at, names=Frozen(), crashes=world.crashes, losses=world.losses, handovers=world.handovers)
+    return replace(at, names=Frozen(), crashes=state.crashes, losses=state.losses, handovers=state.handovers)
 
 
-def done(world: World, *actions: Action) -> World:
-    """The world once these actions were done and nobody has answered yet."""
+def done(state: State, *actions: Action) -> State:
+    """The state once these actions were done and no replica has reacted yet."""
     for action in actions:
-        acted = action.act(world)
+        acted = action.act(state)
         assert acted is not None, action.says
-        world = acted
-    return world
+        state = acted
+    return state
 
 
-def made_by_go(world: World, key: str, *, policy: str = "Delete") -> World:
-    """Adds a claim that the Go library bound, with its objects as it leaves them and a bucket without a stamp."""
+def made_by_go(state: State, key: str, *, policy: str = "Delete") -> State:
+    """Adds a claim that the Go library bound, with its objects as it leaves them and an untagged bucket."""
     namespace, _, name = key.partition("/")
     label = {"bucket-provisioner": LABEL}
     about: dict[str, Any] = {"finalizers": [FINALIZER], "labels": label}
@@ -183,7 +183,7 @@ def made_by_go(world: World, key: str, *, policy: str = "Delete") -> World:
     spec = {"bucketName": bucket, "generateBucketName": name, "objectBucketName": ob_name}
     body = builders.a_claim(name=name, namespace=namespace, storage_class=CLASS, spec=spec, **about)
     path = claim_path(key)
-    cluster = _posted(world.cluster, path, body)
+    cluster = _posted(state.cluster, path, body)
     status = Request(method="PATCH", path=f"{path}/status", body=dump({"status": {"phase": "Bound"}}))
     cluster = must(cluster, status)
     claim = cluster.find(path)
@@ -202,11 +202,11 @@ def made_by_go(world: World, key: str, *, policy: str = "Delete") -> World:
     cluster = _posted(cluster, config_map_path(key), {"metadata": metadata, "data": {"BUCKET_NAME": bucket}})
     identity = StoredIdentity(keys=Frozen({f"go-{name}#0": "secret-0"}), grants=frozenset({bucket}), made_for=uid)
     store = replace(
-        world.store,
-        buckets=world.store.buckets.with_item(bucket, StoredBucket(made_for=uid)),
-        identities=world.store.identities.with_item(f"go-{name}", identity),
+        state.store,
+        buckets=state.store.buckets.with_item(bucket, StoredBucket(made_for=uid)),
+        identities=state.store.identities.with_item(f"go-{name}", identity),
     )
-    return replace(world, cluster=cluster, store=store)
+    return replace(state, cluster=cluster, store=store)
 
 
 def _posted(cluster: Cluster, path: str, body: Json) -> Cluster:
@@ -220,33 +220,33 @@ def sets_retain(key: str) -> Action:
     return _by_request(
         f"an administrator sets Retain on the ObjectBucket of {key}",
         Request(method="PATCH", path=path, body=dump(patch)),
-        when=lambda world: all(key not in replica.works for replica in world.replicas),
+        when=lambda state: all(key not in replica.works for replica in state.replicas),
     )
 
 
 def takes_finalizer_off(key: str) -> Action:
-    """A hand takes the finalizer off a claim."""
+    """An administrator removes the finalizer of a claim."""
     request = Request(method="PATCH", path=claim_path(key), body=dump({"metadata": {"finalizers": None}}))
-    usual = _by_request(f"a hand takes the finalizer off {key}", request)
+    usual = _by_request(f"an administrator removes the finalizer of {key}", request)
 
-    def act(world: World) -> World | None:
-        claim = world.claim(key)
-        after = usual.act(world) if has_finalizer(claim) else None
-        return after.with_fact(f"let go by hand {claim['metadata']['uid']}") if after and claim else None
+    def act(state: State) -> State | None:
+        claim = state.claim(key)
+        after = usual.act(state) if has_finalizer(claim) else None
+        return after.with_fact(f"finalizer removed manually {claim['metadata']['uid']}") if after and claim else None
 
     return replace(usual, act=act)
 
 
 def strips_bucket(key: str) -> Action:
-    """A hand takes the finalizer off a claim's ObjectBucket."""
+    """An administrator removes the finalizer of a claim's ObjectBucket."""
     path = bucket_path(_usual_name(key))
     request = Request(method="PATCH", path=path, body=dump({"metadata": {"finalizers": None}}))
-    usual = _by_request(f"a hand takes the finalizer off the ObjectBucket of {key}", request)
+    usual = _by_request(f"an administrator removes the finalizer of the ObjectBucket of {key}", request)
 
-    def act(world: World) -> World | None:
-        ob = world.cluster.find(path)
-        after = usual.act(world) if ob is not None else None
-        return after.with_fact(f"record removed by hand {owner_uid(ob)}") if after and ob else None
+    def act(state: State) -> State | None:
+        ob = state.cluster.find(path)
+        after = usual.act(state) if ob is not None else None
+        return after.with_fact(f"record removed manually {owner_uid(ob)}") if after and ob else None
 
     return replace(usual, act=act)
 
@@ -265,16 +265,16 @@ A, B = "a-b/c", "a/b-c"
 
 
 def _scenarios() -> tuple[Scenario, ...]:
-    retain = a_world(reclaim_policy="Retain")
-    brownfield = a_world(parameters={"bucketName": "shared"})
+    retain = initial_state(reclaim_policy="Retain")
+    brownfield = initial_state(parameters={"bucketName": "shared"})
     brownfield = replace(brownfield, store=replace(brownfield.store, buckets=Frozen({"shared": StoredBucket()})))
-    bound_b = lived(a_world(), creates(B))
-    bound_a = lived(a_world(), creates(A))
-    both = done(a_world(), creates(A), creates(B))
+    bound_b = lived(initial_state(), creates(B))
+    bound_a = lived(initial_state(), creates(A))
+    both = done(initial_state(), creates(A), creates(B))
     return (
         Scenario(name="comes and goes", actors=((creates(A), deletes(A)),), lagging=ALL),
         Scenario(name="generated name", actors=((creates(A, generateBucketName="c"), deletes(A)),)),
-        Scenario(name="lost answers", actors=((creates(A), deletes(A)),), start=a_world(crashes=0, losses=1)),
+        Scenario(name="lost answers", actors=((creates(A), deletes(A)),), start=initial_state(crashes=0, losses=1)),
         Scenario(name="retain", actors=((creates(A), deletes(A)),), start=retain),
         Scenario(name="brownfield", actors=((creates(A), deletes(A)),), start=brownfield),
         Scenario(
@@ -317,35 +317,37 @@ def _scenarios() -> tuple[Scenario, ...]:
         Scenario(
             name="takeover",
             actors=((deletes(A),),),
-            start=made_by_go(a_world(), A),
+            start=made_by_go(initial_state(), A),
             lagging=frozenset({"objectbucketclaims", "objectbuckets"}),
         ),
-        Scenario(name="takeover, Retain", actors=((deletes(A),),), start=made_by_go(a_world(), A, policy="Retain")),
+        Scenario(
+            name="takeover, Retain", actors=((deletes(A),),), start=made_by_go(initial_state(), A, policy="Retain")
+        ),
         Scenario(
             name="takeover and collision",
             actors=((deletes(A, when=is_bound(A)),),),
-            start=done(made_by_go(a_world(crashes=0), A), creates(B)),
+            start=done(made_by_go(initial_state(crashes=0), A), creates(B)),
             workers=2,
         ),
         Scenario(
-            name="ObjectBucket deleted by hand",
+            name="ObjectBucket deleted manually",
             actors=((removes_bucket(A),), (deletes(A),)),
             start=bound_a,
             lagging=frozenset({"objectbuckets", "objectbucketclaims"}),
         ),
         Scenario(
-            name="ObjectBucket removed by hand",
+            name="ObjectBucket removed manually",
             actors=((removes_bucket(A), strips_bucket(A)), (deletes(A),)),
             start=bound_a,
             lagging=frozenset({"objectbuckets"}),
         ),
         Scenario(
-            name="Secret removed by hand", actors=((removes_secret(A),), (deletes(A),)), start=bound_a, lagging=ALL
+            name="Secret removed manually", actors=((removes_secret(A),), (deletes(A),)), start=bound_a, lagging=ALL
         ),
         Scenario(
             name="Secret in the way",
             actors=((deletes(A),), (makes_secret(A), removes_secret(A))),
-            start=done(a_world(), creates(A)),
+            start=done(initial_state(), creates(A)),
         ),
         Scenario(
             name="second thoughts",
@@ -359,21 +361,21 @@ def _scenarios() -> tuple[Scenario, ...]:
             start=bound_a,
         ),
         Scenario(
-            name="finalizer removed by hand",
+            name="finalizer removed manually",
             actors=((takes_finalizer_off(A), deletes(A)),),
             start=bound_a,
             lagging=frozenset({"objectbucketclaims", "objectbuckets"}),
             most=4000,
         ),
         Scenario(
-            name="finalizer removed by hand, Retain",
+            name="finalizer removed manually, Retain",
             actors=((takes_finalizer_off(A), deletes(A)),),
             start=lived(retain, creates(A)),
         ),
         Scenario(
             name="the name of an ObjectBucket is given anew",
             actors=((deletes(A), strips_bucket(A), removes_bucket(A)), (creates(B),)),
-            start=replace(lived(a_world(replicas=2), creates(A)), crashes=0, handovers=1),
+            start=replace(lived(initial_state(replicas=2), creates(A)), crashes=0, handovers=1),
             lagging=frozenset({"objectbuckets"}),
             workers=2,
             most=4000,
@@ -386,20 +388,20 @@ def _scenarios() -> tuple[Scenario, ...]:
         Scenario(
             name="two replicas",
             actors=((deletes(A),),),
-            start=done(a_world(replicas=2, crashes=0, handovers=1), creates(A)),
+            start=done(initial_state(replicas=2, crashes=0, handovers=1), creates(A)),
             lagging=frozenset({"objectbuckets"}),
             most=4000,
         ),
         Scenario(
             name="two replicas, made again",
             actors=((deletes(A), creates(A)),),
-            start=done(a_world(replicas=2, crashes=0, handovers=1), creates(A)),
+            start=done(initial_state(replicas=2, crashes=0, handovers=1), creates(A)),
             most=4000,
         ),
         Scenario(
             name="two replicas, one leads twice",
             actors=((deletes(A),),),
-            start=done(a_world(replicas=2, crashes=0, handovers=2), creates(A)),
+            start=done(initial_state(replicas=2, crashes=0, handovers=2), creates(A)),
             most=4000,
         ),
     )
@@ -408,10 +410,10 @@ def _scenarios() -> tuple[Scenario, ...]:
 LATE_CALLS: Final = Scenario(
     name="late calls",
     actors=((creates(A), deletes(A)),),
-    start=a_world(replicas=2, crashes=0, handovers=1),
+    start=initial_state(replicas=2, crashes=0, handovers=1),
     has_late_calls=True,
 )
-"""What is not promised, and why nothing of ours can promise it: no scenario of the suite, and shown by a test."""
+"""What is not guaranteed, and why the core cannot guarantee it: no scenario of the suite, and shown by a test."""
 
 with quietly():
     SCENARIOS: Final = _scenarios()

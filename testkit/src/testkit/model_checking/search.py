@@ -1,7 +1,7 @@
-"""Goes through every world that can be reached, once each, and checks each of them.
+"""Goes through every state that can be reached, once each, and checks each of them.
 
-Depth first, over hashes of worlds. Each world's fair way on is one of its own moves, so that after the search it is
-enough to follow these ways: each must end in a quiet world, and none may go round.
+Depth first, over hashes of states. Each state's fair way on is one of its own moves, so that after the search it is
+enough to follow these ways: each must end in a quiet state, and none may go round.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from testkit.model_checking.invariants import Invariant
     from testkit.model_checking.moves import Move, Rules
     from testkit.model_checking.object_store import Store
-    from testkit.model_checking.state import World
+    from testkit.model_checking.state import State
 
 QUIET: Final = "ends quiet"
-"""The name of the promise about fair runs, which is kept by ways and not by single worlds."""
+"""The name of the invariant about fair runs, which is kept by ways and not by single states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def _of_move(way: Move, one: Invariant) -> str:
 
 
 class Search:
-    """One search from one world.
+    """One search from one state.
 
     Args:
         rules: of the moves.
@@ -69,12 +69,12 @@ class Search:
         self._rules = rules
         self._invariants = invariants
         self._limit = limit
-        self._origin: dict[World, tuple[World | None, str]] = {}
-        self._fair: dict[World, World | None] = {}
+        self._origin: dict[State, tuple[State | None, str]] = {}
+        self._fair: dict[State, State | None] = {}
         self._seen: set[tuple[Cluster, Store, frozenset[str], bool]] = set()
         self._found = Found()
 
-    def run(self, start: World) -> Found:
+    def run(self, start: State) -> Found:
         """Searches until everything was seen, or something broke."""
         began = time.process_time()
         forget_everything()
@@ -86,7 +86,7 @@ class Search:
         self._found.seconds = time.process_time() - began
         return self._found
 
-    def _explore(self, start: World) -> None:
+    def _explore(self, start: State) -> None:
         self._origin[start] = (None, "")
         left = [start]
         while left and not self._found.violations:
@@ -95,44 +95,44 @@ class Search:
                 return
             left += self._visit(left.pop())
 
-    def _visit(self, world: World) -> Iterator[World]:
-        ways = list(moves(world, self._rules))
+    def _visit(self, state: State) -> Iterator[State]:
+        ways = list(moves(state, self._rules))
         self._found.moves += len(ways)
         on = fair(ways)
-        self._fair[world] = on.after if on is not None else None
-        # What the promises look at is the same in many worlds, which differ in what the core has in hand.
-        seen = (world.cluster, world.store, world.facts, on is None)
+        self._fair[state] = on.after if on is not None else None
+        # Many states differ only in the core's own work, which no invariant reads.
+        seen = (state.cluster, state.store, state.facts, on is None)
         if seen not in self._seen:
             self._seen.add(seen)
-            self._check(world, lambda one: one.of_world(world, is_quiet=on is None), "")
+            self._check(state, lambda one: one.of_state(state, is_quiet=on is None), "")
         for way in ways:
-            self._check(world, partial(_of_move, way), way.says)
+            self._check(state, partial(_of_move, way), way.says)
             if way.after not in self._origin:
-                self._origin[way.after] = (world, way.says)
+                self._origin[way.after] = (state, way.says)
                 yield way.after
 
-    def _check(self, world: World, look: Callable[[Invariant], str], says: str) -> None:
+    def _check(self, state: State, check: Callable[[Invariant], str], says: str) -> None:
         for one in self._invariants:
             if self._found.violations:
                 return
-            if why := look(one):
-                steps = (*self._steps_to(world), *([says] if says else ()))
+            if why := check(one):
+                steps = (*self._steps_to(state), *([says] if says else ()))
                 self._found.violations.append(Violation(invariant=one.name, why=why, steps=steps))
 
-    def _steps_to(self, world: World) -> list[str]:
+    def _steps_to(self, state: State) -> list[str]:
         steps: list[str] = []
-        at: World | None = world
+        at: State | None = state
         while at is not None:
             at, says = self._origin[at]
             steps.append(says)
         return [step for step in reversed(steps) if step]
 
     def _follow_the_fair_ways(self) -> None:
-        """Follows the fair way on from every world, until it is quiet."""
-        ends: set[World] = set()
+        """Follows the fair way on from every state, until it is quiet."""
+        ends: set[State] = set()
         for start in self._fair:
-            way: dict[World, None] = {}
-            at: World | None = start
+            way: dict[State, None] = {}
+            at: State | None = start
             while at is not None and at not in ends:
                 if at in way:
                     steps = (*self._steps_to(at), "and round again, for ever")

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A reconcile in a worker's hands; `calm`: nothing has changed anywhere since it began."""
+    """A reconcile in a worker; `unchanged`: nothing has changed anywhere since it began."""
 
     run: Run
-    calm: bool = True
+    unchanged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class Replica:
         view: its caches.
         intact: what its gatherer remembers.
         queue: keys that something woke.
-        retries: keys that come again by themselves.
-        idle: keys whose last retry changed nothing; they come again once anything changes.
+        retries: keys that are requeued by themselves.
+        idle: keys whose last retry changed nothing; they are requeued once anything changes.
         works: what its workers do, by key.
     """
 
@@ -46,7 +46,7 @@ class Replica:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class State:
     """Everything.
 
     Attributes:
@@ -57,8 +57,8 @@ class World:
         done: how many of its actions each actor has done.
         crashes: how many more there may be; and so on.
         names: bucket names drawn so far, by claim.
-        facts: what invariants have to know of the past: `retained <bucket>`, `let go by hand <uid>`,
-            `record removed by hand <uid>`, `written late for <key>`.
+        facts: what invariants have to know of the past: `retained <bucket>`, `finalizer removed manually <uid>`,
+            `record removed manually <uid>`, `written late for <key>`.
     """
 
     cluster: Cluster = Cluster()
@@ -72,15 +72,15 @@ class World:
     names: Frozen[str, int] = Frozen()
     facts: frozenset[str] = frozenset()
 
-    def with_replica(self, number: int, replica: Replica) -> World:
+    def with_replica(self, number: int, replica: Replica) -> State:
         replicas = list(self.replicas)
         replicas[number] = replica
         return replace(self, replicas=tuple(replicas))
 
-    def with_fact(self, fact: str) -> World:
+    def with_fact(self, fact: str) -> State:
         return self if fact in self.facts else replace(self, facts=self.facts | {fact})
 
-    # What the invariants look at ------------------------------------------------------------------------------
+    # What the invariants read ----------------------------------------------------------------------------------
 
     def claims(self) -> list[Json]:
         return self.cluster.all("objectbucketclaims")

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 from testkit.cluster.memory_environment import OBC, condition
 from testkit.resilience.bind_times import bind_times
 from testkit.resilience.proxied_environment import STORE
-from testkit.resilience.proxy import Fate, Meddler, Request
+from testkit.resilience.proxy import FaultInjector, Request, Verdict
 from testkit.resilience.tenant_environment import Attack, reasons_of
 from testkit.resilience.trials import eventually
 
@@ -35,7 +35,7 @@ _WEBHOOKS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfi
 _NOWHERE: Final = "https://127.0.0.1:1/"
 _REJECTED: Final = "RejectedByCluster"
 _STUCK: Final = 2
-_CROWD: Final = 30
+_MANY: Final = 30
 _HANG_SECONDS: Final = 10
 _SECRETS: Final = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}
 _STATUS: Final = {
@@ -46,76 +46,76 @@ _STATUS: Final = {
 }
 
 
-def refuse_secrets(ground: TenantEnvironment) -> str:
+def refuse_secrets(tenants: TenantEnvironment) -> str:
     """A webhook that is down decides about the Secrets of one namespace."""
-    return _refuse(ground, lambda: _webhook(ground, _SECRETS, _probe_secret), "failed calling webhook")
+    return _refuse(tenants, lambda: _webhook(tenants, _SECRETS, _probe_secret), "failed calling webhook")
 
 
-def forbid_by_quota(ground: TenantEnvironment, plural: str) -> str:
+def forbid_by_quota(tenants: TenantEnvironment, plural: str) -> str:
     """A quota lets no object of a kind into one namespace."""
-    return _refuse(ground, lambda: _quota(ground, plural), "exceeded quota")
+    return _refuse(tenants, lambda: _quota(tenants, plural), "exceeded quota")
 
 
-def _refuse(ground: TenantEnvironment, refusal: Callable[[], AbstractContextManager[None]], words: str) -> str:
-    thief, keys = ground.thief, _Keys()
-    usual = bind_times(ground, "before")
-    with ground.arena.meddling(keys):
+def _refuse(tenants: TenantEnvironment, refusal: Callable[[], AbstractContextManager[None]], words: str) -> str:
+    thief, keys = tenants.thief, _Keys()
+    usual = bind_times(tenants, "before")
+    with tenants.environment.injecting(keys):
         with refusal():
             _claim_stuck(thief, _STUCK)
             said = [_await_rejection(thief, number, words) for number in range(_STUCK)]
-            beside = bind_times(ground, "beside")
+            beside = bind_times(tenants, "beside")
             _retry_now(thief, _STUCK)
-            keys.assert_one_each(_names_of_users(ground), _STUCK)
+            keys.assert_one_each(_names_of_users(tenants), _STUCK)
         _assert_bound_at_last(thief, _STUCK)
-        keys.assert_one_each(_names_of_users(ground), _STUCK)
+        keys.assert_one_each(_names_of_users(tenants), _STUCK)
     return f"{beside.beside(usual)}; one key for each stuck claim; said: {said[0]}"
 
 
-def refuse_status(ground: TenantEnvironment) -> str:
+def refuse_status(tenants: TenantEnvironment) -> str:
     """A webhook that is down decides about the status of one namespace's claims."""
-    thief = ground.thief
-    usual = bind_times(ground, "before")
+    thief = tenants.thief
+    usual = bind_times(tenants, "before")
     thief.claim_of("probe", "no-such-class")
-    with _webhook(ground, _STATUS, _probe_status):
+    with _webhook(tenants, _STATUS, _probe_status):
         _claim_stuck(thief, _STUCK)
         said = [_await_event(thief, number) for number in range(_STUCK)]
-        beside = bind_times(ground, "beside")
+        beside = bind_times(tenants, "beside")
     _assert_bound_at_last(thief, _STUCK)
     return f"{beside.beside(usual)}; the Event: {said[0]}"
 
 
-def hang_a_webhook(ground: TenantEnvironment) -> str:
+def hang_a_webhook(tenants: TenantEnvironment) -> str:
     """A webhook that accepts connections and never answers, and thirty claims whose Secrets it decides about."""
-    thief, keys = ground.thief, _Keys()
-    usual = bind_times(ground, "before")
-    with ground.arena.meddling(keys):
-        with _black_hole() as url, _webhook(ground, _SECRETS, _probe_secret, url=url):
-            _claim_stuck(thief, _CROWD)
-            first = bind_times(ground, "first")  # while as many workers hang as may
+    thief, keys = tenants.thief, _Keys()
+    usual = bind_times(tenants, "before")
+    with tenants.environment.injecting(keys):
+        with _black_hole() as url, _webhook(tenants, _SECRETS, _probe_secret, url=url):
+            _claim_stuck(thief, _MANY)
+            first = bind_times(tenants, "first")  # while as many workers hang as may
             eventually(lambda: _assert_rejected(thief, 1), seconds=6 * _HANG_SECONDS)
-            beside = bind_times(ground, "beside")
+            beside = bind_times(tenants, "beside")
             rejected = _count_rejected(thief)
-        _assert_bound_at_last(thief, _CROWD)
-        keys.assert_one_each(_names_of_users(ground), _CROWD)
+        _assert_bound_at_last(thief, _MANY)
+        keys.assert_one_each(_names_of_users(tenants), _MANY)
     return (
-        f"{beside.beside(usual)}; in the first seconds {first.beside(usual)}; by then {rejected} of {_CROWD} said "
+        f"{beside.beside(usual)}; in the first seconds {first.beside(usual)}; by then {rejected} of {_MANY} said "
         f"{_REJECTED}; one key for each; all bound when it was over"
     )
 
 
-class _Keys(Meddler):
+class _Keys(FaultInjector):
     """Counts the keys that the provisioner makes in MinIO, by the name of their user."""
 
     def __init__(self) -> None:
         self.made: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def before(self, request: Request) -> Fate:
+    def before(self, request: Request) -> Verdict:
         if request.proxy == STORE and request.path.endswith("/add-user"):
             user = parse_qs(urlsplit(request.target).query)["accessKey"][0]
             with self._lock:
                 self.made[user] += 1
-        return Fate.PASS
+        return Verdict.PASS
 
     def assert_one_each(self, users: set[str], number: int) -> None:
         """Fails unless each of these users was made once."""
@@ -126,10 +126,10 @@ class _Keys(Meddler):
 
 @contextmanager
 def _webhook(
-    ground: TenantEnvironment, rule: dict[str, Any], probe: Callable[[Tenant], object], *, url: str = _NOWHERE
+    tenants: TenantEnvironment, rule: dict[str, Any], probe: Callable[[Tenant], object], *, url: str = _NOWHERE
 ) -> Iterator[None]:
     """Is in force in the attacker's namespace until the block ends."""
-    thief, admin = ground.thief, ground.arena.admin
+    thief, admin = tenants.thief, tenants.environment.admin
     name = f"webhook-{thief.namespace}"
     hook = {
         "name": "policy.example.com",
@@ -151,9 +151,9 @@ def _webhook(
 
 
 @contextmanager
-def _quota(ground: TenantEnvironment, plural: str) -> Iterator[None]:
+def _quota(tenants: TenantEnvironment, plural: str) -> Iterator[None]:
     """No further object of a kind may be created in the attacker's namespace until the block ends."""
-    thief, admin = ground.thief, ground.arena.admin
+    thief, admin = tenants.thief, tenants.environment.admin
     quotas = thief.path("resourcequotas")
     hard = {f"count/{plural}": "0"}
     made = admin.create(quotas, {"metadata": {"name": "none"}, "spec": {"hard": hard}})
@@ -191,7 +191,7 @@ def _probe_status(tenant: Tenant) -> None:
 def _assert_in_force(tenant: Tenant, probe: Callable[[Tenant], object], *, is_in_force: bool) -> None:
     try:
         probe(tenant)
-    except (ApiException, HTTPError):  # at its time limit the API server may also just hang up
+    except (ApiException, HTTPError):  # at its time limit the API server may also close the connection
         refused = True
     else:
         refused = False
@@ -242,14 +242,14 @@ def _has_observed_generation(claim: dict[str, Any]) -> bool:
     return bool(ready.get("observedGeneration") == claim["metadata"]["generation"] and ready["reason"] == _REJECTED)
 
 
-def _names_of_users(ground: TenantEnvironment) -> set[str]:
+def _names_of_users(tenants: TenantEnvironment) -> set[str]:
     """The users in the store that the attacker's stuck claims have."""
-    found = ground.arena.admin.items(f"{OBC}/objectbuckets")
+    found = tenants.environment.admin.items(f"{OBC}/objectbuckets")
     notes = [each["metadata"].get("annotations", {}) for each in found]
     return {
         str(json.loads(each["objectbucket.io/record"])["userId"])
         for each in notes
-        if each.get("objectbucket.io/claim-namespace") == ground.thief.namespace
+        if each.get("objectbucket.io/claim-namespace") == tenants.thief.namespace
         and each["objectbucket.io/claim-name"].startswith("stuck-")
     }
 
@@ -264,7 +264,7 @@ def _assert_rejected(tenant: Tenant, at_least: int) -> None:
 
 
 def _assert_bound_at_last(tenant: Tenant, number: int) -> None:
-    """The control: without the refusal the same claims bind. Their authors edit them, so that nobody has to wait."""
+    """The control: without the refusal the same claims bind. Their authors edit them, so that no attack has to wait."""
     for each in range(number):
         tenant.patch(_stuck(each), {"spec": {"additionalConfig": {"turn": "last"}}})
     for each in range(number):
@@ -274,14 +274,14 @@ def _assert_bound_at_last(tenant: Tenant, number: int) -> None:
 ATTACKS: Final = (
     Attack(
         name="webhook-on-secrets",
-        expected="RejectedByCluster with its sentence, one key each; a neighbour binds as ever",
+        expected="RejectedByCluster with its sentence, one key each; another tenant binds as usual",
         run=refuse_secrets,
         once=True,
         quick=True,
     ),
     Attack(
         name="webhook-on-status",
-        expected="an Event says RejectedByCluster; a neighbour binds as ever",
+        expected="an Event says RejectedByCluster; another tenant binds as usual",
         run=refuse_status,
         once=True,
         quick=True,
@@ -289,7 +289,7 @@ ATTACKS: Final = (
     *(
         Attack(
             name=f"quota-on-{plural}",
-            expected="RejectedByCluster with its sentence, one key each; a neighbour binds as ever",
+            expected="RejectedByCluster with its sentence, one key each; another tenant binds as usual",
             run=partial(forbid_by_quota, plural=plural),
             once=True,
         )
@@ -297,7 +297,7 @@ ATTACKS: Final = (
     ),
     Attack(
         name="webhook-hangs",
-        expected=f"beside {_CROWD} claims whose webhook hangs a neighbour binds; one key each",
+        expected=f"beside {_MANY} claims whose webhook hangs another tenant binds; one key each",
         run=hang_a_webhook,
         once=True,
     ),

@@ -1,4 +1,4 @@
-"""What a tenant tries with the name of a bucket: paths, encodings, look-alikes, too much, line breaks."""
+"""What a tenant tries with the name of a bucket: paths, encodings, homoglyphs, too much, line breaks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STARTS: Final = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def odd_names(bucket: str) -> Mapping[str, str]:
-    """Names that lead to a bucket where somebody joins, decodes, folds, trims or cuts them."""
+    """Names that lead to a bucket where code joins, decodes, folds, trims or cuts them."""
     return {
         "up and down again": f"x/../{bucket}",
         "from above": f"../{bucket}",
@@ -36,7 +36,7 @@ def odd_names(bucket: str) -> Mapping[str, str]:
         "with a query": f"{bucket}?policy",
         "with a fragment": f"{bucket}#x",
         "in capitals": bucket.upper(),
-        "a look-alike": bucket[:-1] + "\u0430",
+        "a homoglyph": bucket[:-1] + "\u0430",
         "in full width": "".join(chr(ord(each) + 0xFEE0) for each in bucket),
         "with nothing to see": f"{bucket}\u200b",
         "with a space": f"{bucket} ",
@@ -57,8 +57,8 @@ def odd_names(bucket: str) -> Mapping[str, str]:
     }
 
 
-def name_it_oddly(ground: TenantEnvironment) -> str:
-    thief, names = ground.thief, odd_names(ground.victim.bucket)
+def name_it_oddly(tenants: TenantEnvironment) -> str:
+    thief, names = tenants.thief, odd_names(tenants.victim.bucket)
     at_the_door = [what for number, what in enumerate(names) if not _claim(thief, f"odd-{number}", names[what])]
     for number, what in enumerate(names):
         if what not in at_the_door:
@@ -68,53 +68,53 @@ def name_it_oddly(ground: TenantEnvironment) -> str:
             assert "\n" not in condition(claim)["message"], f"{what}: the message has several lines"
     for length in (3, 63):
         name = (thief.namespace + "z" * 63)[-length:] if length < 10 else (thief.namespace + "z" * 63)[:length]
-        ground.bind_twin(f"good-{length}", bucketName=name)
+        tenants.bind_control(f"good-{length}", bucketName=name)
     refused = len(names) - len(at_the_door)
     return f"{refused} Failed and {len(at_the_door)} not even stored; names of 3 and of 63 letters bind"
 
 
-def begin_it_oddly(ground: TenantEnvironment) -> str:
+def begin_it_oddly(tenants: TenantEnvironment) -> str:
     """The same words as the beginning of a generated name, where they are only a wish."""
-    thief, names = ground.thief, list(odd_names(ground.victim.bucket).values())
+    thief, names = tenants.thief, list(odd_names(tenants.victim.bucket).values())
     made = [number for number, name in enumerate(names) if _claim(thief, f"odd-{number}", name, generated=True)]
     for number in made:
         bound = thief.wait_bound(f"odd-{number}")
         assert re.fullmatch(r"([a-z0-9](-?[a-z0-9])*-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", bound.bucket)
         assert len(bound.bucket) <= 63
-        ground.assert_own_only(bound)
+        tenants.assert_own_only(bound)
     return f"{len(made)} bound, each to a name of letters, digits and hyphens with a UUID"
 
 
-def name_claims_at_length(ground: TenantEnvironment) -> str:
+def name_claims_at_length(tenants: TenantEnvironment) -> str:
     """Claims whose own names are as long as names can be, and differ only at the end."""
-    thief = ground.thief
+    thief = tenants.thief
     names = ["c" * 62 + "d", "c" * 62 + "e", f"{'c' * 63}.{'d' * 63}.{'e' * 63}.{'f' * 60}g"]
     for name in names:
         thief.claim(name)
     bound = [thief.wait_bound(name) for name in names]
     for one in bound:
-        ground.assert_own_only(one)
+        tenants.assert_own_only(one)
         for other in bound:
             if one is not other:
-                assert ground.arena.is_refused(one, other.bucket), "two long names share a user"
+                assert tenants.environment.is_refused(one, other.bucket), "two long names share a user"
     return "three claims, three buckets, three users"
 
 
-def write_into_the_log(ground: TenantEnvironment, log_format: str) -> str:
+def write_into_the_log(tenants: TenantEnvironment, log_format: str) -> str:
     """Line breaks and colours in every word of a claim that may come into the log."""
-    thief, arena = ground.thief, ground.arena
-    arena.kill()
-    process = arena.start("--log-format", log_format)
+    thief, environment = tenants.thief, tenants.environment
+    environment.kill()
+    process = environment.start("--log-format", log_format)
     for number, each in enumerate(_BREAKS):
         forged = f"x{each}{_FORGED}"
-        config = {f"key{forged}": "x", arena.store.config[0]: forged}
+        config = {f"key{forged}": "x", environment.store.config[0]: forged}
         _claim(thief, f"name-{number}", forged, additionalConfig={f"key{forged}": "x"})
         _claim(thief, f"key-{number}", "key", generated=True, additionalConfig=config)
     for number, _ in enumerate(_BREAKS):
         for kind in ("name", "key"):
             if thief.admin.find(thief.claim_path(f"{kind}-{number}")):
                 thief.wait(f"{kind}-{number}", lambda one: bool(reasons_of(one) - {"Provisioning"}))
-    ground.bind_twin()
+    tenants.bind_control()
     lines = process.log().splitlines()
     said = sum("FORGED" in line for line in lines)
     assert said, "the words never came into the log: the attack is none"
@@ -122,8 +122,8 @@ def write_into_the_log(ground: TenantEnvironment, log_format: str) -> str:
         assert (line.startswith("{") and json.loads(line)) if log_format == "json" else _STARTS.match(line), line
         assert not line.startswith(_FORGED), line
         assert line.isprintable(), ascii(line)
-    arena.kill()
-    arena.start()
+    environment.kill()
+    environment.start()
     return f"{said} lines hold the words, and each is one line"
 
 

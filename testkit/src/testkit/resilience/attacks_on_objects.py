@@ -23,18 +23,18 @@ _OWNER: Final = {
 _REASONS: Final = {"secrets": "SecretConflict", "configmaps": "ConfigMapConflict"}
 
 
-def be_there_first(ground: TenantEnvironment, plural: str, *, owner: str) -> str:
-    """An object of the claim's name is there before the claim, and its owner is nobody, or a lie.
+def be_there_first(tenants: TenantEnvironment, plural: str, *, owner: str) -> str:
+    """An object of the claim's name is there before the claim, and it has no owner, or a forged one.
 
     Args:
-        ground: where.
+        tenants: where.
         plural: `secrets` or `configmaps`.
-        owner: uid of the claim that it says is its controller; empty for none, `victim` for the neighbour's.
+        owner: uid of the claim that it says is its controller; empty for none, `victim` for the victim's.
     """
-    thief = ground.thief
-    uid = ground.victim_claim["metadata"]["uid"] if owner == "victim" else owner
+    thief = tenants.thief
+    uid = tenants.victim_claim["metadata"]["uid"] if owner == "victim" else owner
     # Finalizers keep the garbage collector from taking away what names an owner that it can't find.
-    metadata: dict[str, Any] = {"name": "first", "labels": {"bucket-provisioner": _label(ground)}}
+    metadata: dict[str, Any] = {"name": "first", "labels": {"bucket-provisioner": _label(tenants)}}
     if uid:
         metadata |= {"ownerReferences": [{**_OWNER, "name": "first", "uid": uid}], "finalizers": ["example.com/keep"]}
     before = thief.admin.create(thief.path(plural), {"metadata": metadata, "data": _data(plural)})
@@ -44,25 +44,25 @@ def be_there_first(ground: TenantEnvironment, plural: str, *, owner: str) -> str
     assert now["data"] == before["data"], "it was overwritten"
     thief.admin.patch(thief.path(plural, "first"), {"metadata": {"finalizers": None}})
     thief.admin.delete(thief.path(plural, "first"))
-    ground.assert_own_only(thief.wait_bound("first"))
+    tenants.assert_own_only(thief.wait_bound("first"))
     return f"{_REASONS[plural]}, left as it was; the claim bound when it was gone"
 
 
-def own_it_truly(ground: TenantEnvironment) -> str:
-    """The owner is the claim itself: that is for its author to say. Keys that are not ours stay, and mean nothing."""
-    thief = ground.thief
-    _block(ground, thief)
+def own_it_truly(tenants: TenantEnvironment) -> str:
+    """The owner is the claim itself: its author decides. Keys that are not ours stay, and have no effect."""
+    thief = tenants.thief
+    _block(tenants, thief)
     thief.admin.patch(thief.path("secrets", "mine"), {"metadata": {"ownerReferences": [_true_owner(thief)]}})
     bound = thief.wait_bound("mine")
-    ground.assert_own_only(bound)
+    tenants.assert_own_only(bound)
     assert "MINE" in bound.environment, "keys of others are left alone"
     return "taken for the claim's own; it holds the claim's credentials, and the author's own key"
 
 
-def own_it_and_freeze_it(ground: TenantEnvironment) -> str:
+def own_it_and_freeze_it(tenants: TenantEnvironment) -> str:
     """As above with `immutable`: no key can be stored, and none may pile up."""
-    thief, store = ground.thief, ground.arena.store
-    _block(ground, thief, immutable=True)
+    thief, store = tenants.thief, tenants.environment.store
+    _block(tenants, thief, immutable=True)
     before = store.census()
     thief.admin.patch(thief.path("secrets", "mine"), {"metadata": {"ownerReferences": [_true_owner(thief)]}})
     thief.wait_reason("mine", "RejectedByCluster")
@@ -72,32 +72,32 @@ def own_it_and_freeze_it(ground: TenantEnvironment) -> str:
     kinds = [each.partition(" ")[0] for each in store.census() - before]
     assert kinds.count("key") <= 1, f"keys pile up: {kinds}"
     thief.admin.delete(thief.path("secrets", "mine"))
-    ground.assert_own_only(thief.wait_bound("mine"))
+    tenants.assert_own_only(thief.wait_bound("mine"))
     return "RejectedByCluster; one key at most; bound when it was gone"
 
 
-def put_in_anothers_credentials(ground: TenantEnvironment) -> str:
+def put_in_anothers_credentials(tenants: TenantEnvironment) -> str:
     """The Secret of one claim is filled with what another claim of the same tenant has."""
-    thief = ground.thief
-    first, second = ground.bind_twin("one"), ground.bind_twin("two")
+    thief = tenants.thief
+    first, second = tenants.bind_control("one"), tenants.bind_control("two")
     other = thief.admin.get(thief.path("secrets", "two"))["data"]
     thief.admin.patch(thief.path("secrets", "one"), {"data": other})
     eventually(lambda: _assert_restored(thief, "one", other), seconds=40)
     again = thief.wait_bound("one")
-    ground.assert_own_only(again)
-    assert ground.arena.is_refused(again, second.bucket)
-    ground.arena.assert_works(second)
+    tenants.assert_own_only(again)
+    assert tenants.environment.is_refused(again, second.bucket)
+    tenants.environment.assert_works(second)
     thief.delete("one")
-    ground.assert_shut_out(first)
-    ground.assert_shut_out(again)
-    ground.arena.assert_works(second)
+    tenants.assert_shut_out(first)
+    tenants.assert_shut_out(again)
+    tenants.environment.assert_works(second)
     return "restored with its own; deleting it left the other's"
 
 
-def put_in_an_address(ground: TenantEnvironment) -> str:
+def put_in_an_address(tenants: TenantEnvironment) -> str:
     """Every address in Secret and ConfigMap leads to the tenant now: what the provisioner reads there, it may try."""
-    thief, proxy = ground.thief, ground.arena.proxies[STORE].url
-    ground.bind_twin("mine")
+    thief, proxy = tenants.thief, tenants.environment.proxies[STORE].url
+    tenants.bind_control("mine")
     with trap() as there:
         secret, config_map = thief.secret("mine"), thief.config_map("mine")
         poisoned = {
@@ -105,14 +105,14 @@ def put_in_an_address(ground: TenantEnvironment) -> str:
         }
         thief.admin.patch(thief.path("secrets", "mine"), {"data": poisoned})
         led = {key: value.replace(proxy, there.url) for key, value in config_map.items()}
-        thief.admin.patch(thief.path("configmaps", "mine"), {"data": led | {"BUCKET_NAME": ground.victim.bucket}})
+        thief.admin.patch(thief.path("configmaps", "mine"), {"data": led | {"BUCKET_NAME": tenants.victim.bucket}})
         eventually(lambda: _assert_says(thief, there.url), seconds=40)
-        ground.assert_own_only(thief.wait_bound("mine"))
+        tenants.assert_own_only(thief.wait_bound("mine"))
         there.assert_untouched()
-    return "restored; nobody called the address"
+    return "restored; no connection to the address"
 
 
-def _block(ground: TenantEnvironment, thief: Tenant, *, immutable: bool = False) -> None:
+def _block(tenants: TenantEnvironment, thief: Tenant, *, immutable: bool = False) -> None:
     body: Wire = {"metadata": {"name": "mine"}, "data": _data("secrets")}
     if immutable:
         body["immutable"] = True
@@ -120,7 +120,7 @@ def _block(ground: TenantEnvironment, thief: Tenant, *, immutable: bool = False)
     thief.claim("mine")
     thief.wait_reason("mine", "SecretConflict")
     assert thief.secret("mine") == {"MINE": "mine"}
-    ground.arena.assert_neighbour_is_well()
+    tenants.environment.assert_other_tenant_unaffected()
 
 
 def _true_owner(thief: Tenant) -> Wire:
@@ -144,15 +144,15 @@ def _assert_says(thief: Tenant, url: str) -> None:
     assert thief.config_map("mine")["BUCKET_NAME"] == thief.get("mine")["spec"]["bucketName"]
 
 
-def _label(ground: TenantEnvironment) -> str:
-    return ground.arena.provisioner_name.replace("/", "-")
+def _label(tenants: TenantEnvironment) -> str:
+    return tenants.environment.provisioner_name.replace("/", "-")
 
 
 def _data(plural: str) -> dict[str, str]:
     return {"MINE": "bWluZQ==" if plural == "secrets" else "mine"}
 
 
-_STRANGER: Final = "00000000-0000-0000-0000-000000000000"
+_NO_CLAIM: Final = "00000000-0000-0000-0000-000000000000"
 
 ATTACKS: Final = (
     *(
@@ -164,7 +164,7 @@ ATTACKS: Final = (
             quick=plural == "secrets" and not word,
         )
         for plural, reason in _REASONS.items()
-        for word, owner in (("", ""), ("-with-a-lie", _STRANGER), ("-of-the-neighbour", "victim"))
+        for word, owner in (("", ""), ("-with-a-lie", _NO_CLAIM), ("-of-the-neighbour", "victim"))
     ),
     Attack(name="secret-truly-owned", expected="the claim's own, and written as such", run=own_it_truly, once=True),
     Attack(name="secret-frozen", expected="the claim waits; no keys pile up", run=own_it_and_freeze_it),

@@ -42,12 +42,12 @@ def names_another(bucket: str) -> Mapping[str, Statement]:
     }
 
 
-def grants_everybody(_bucket: str) -> Mapping[str, Statement]:
-    """Policies that open the bucket to whoever comes, or its settings to anybody."""
+def grants_everyone(_bucket: str) -> Mapping[str, Statement]:
+    """Policies that open the bucket, or its settings, to everyone."""
     return {
-        "everybody": _allow(Principal="*"),
-        "everybody, as an account": _allow(Principal={"AWS": "*"}),
-        "everybody in a list": _allow(Principal={"AWS": [_AUDITOR, "*"]}),
+        "everyone": _allow(Principal="*"),
+        "everyone, as an account": _allow(Principal={"AWS": "*"}),
+        "everyone in a list": _allow(Principal={"AWS": [_AUDITOR, "*"]}),
         "a whole account": _allow(Principal={"AWS": "arn:aws:iam::000000000000:root"}),
         "an account by its number": _allow(Principal={"AWS": "000000000000"}),
         "a federation": _allow(Principal={"Federated": "*"}),
@@ -61,7 +61,7 @@ def grants_everybody(_bucket: str) -> Mapping[str, Statement]:
 def locks_out(_bucket: str) -> Mapping[str, Statement]:
     """Policies that deny the administrator what it needs."""
     return {
-        "denies everybody everything": {"Effect": "Deny", "Principal": "*", "Action": "s3:*"},
+        "denies everyone everything": {"Effect": "Deny", "Principal": "*", "Action": "s3:*"},
         "denies all but one": {"Effect": "Deny", "NotPrincipal": {"AWS": _AUDITOR}, "Action": _READ},
         "denies the account": {
             "Effect": "Deny",
@@ -72,11 +72,11 @@ def locks_out(_bucket: str) -> Mapping[str, Statement]:
     }
 
 
-def write_a_policy(ground: TenantEnvironment, make: Callable[[str], Mapping[str, Statement]]) -> str:
+def write_a_policy(tenants: TenantEnvironment, make: Callable[[str], Mapping[str, Statement]]) -> str:
     """Refused with a sentence that names the fault; where a store has no policies, ignored with a warning."""
-    thief, policies = ground.thief, make(ground.victim.bucket)
-    if not _has_policies(ground):
-        return _is_ignored(ground, next(iter(policies.values())))
+    thief, policies = tenants.thief, make(tenants.victim.bucket)
+    if not _has_policies(tenants):
+        return _is_ignored(tenants, next(iter(policies.values())))
     for number, statement in enumerate(policies.values()):
         document = {"Version": "2012-10-17", "Statement": [_allow(), statement]}
         thief.claim(f"p{number}", additionalConfig={POLICY: json.dumps(document)})
@@ -86,45 +86,45 @@ def write_a_policy(ground: TenantEnvironment, make: Callable[[str], Mapping[str,
         assert POLICY in said, f"{what}: {said}"
         assert thief.admin.find(thief.path("secrets", f"p{number}")) is None, what
     document = {"Version": "2012-10-17", "Statement": [_allow()]}
-    twin = ground.bind_twin(additionalConfig={POLICY: json.dumps(document)})
-    # The same by an edit: the bound claim goes on as it was.
+    control = tenants.bind_control(additionalConfig={POLICY: json.dumps(document)})
+    # The same by an edit: the bound claim stays as it was.
     bad = {"Version": "2012-10-17", "Statement": [_allow(), next(iter(policies.values()))]}
-    thief.patch("twin", {"spec": {"additionalConfig": {POLICY: json.dumps(bad)}}})
-    thief.wait_reason("twin", "InvalidConfig")
-    ground.assert_own_only(twin)
+    thief.patch("control", {"spec": {"additionalConfig": {POLICY: json.dumps(bad)}}})
+    thief.wait_reason("control", "InvalidConfig")
+    tenants.assert_own_only(control)
     return f"{len(policies)} policies, all InvalidConfig, at birth and by an edit; a harmless one is applied"
 
 
-def deny_the_administrator(ground: TenantEnvironment) -> str:
+def deny_the_administrator(tenants: TenantEnvironment) -> str:
     """A policy that is allowed by its form, and names the very user that the provisioner is."""
-    thief, store = ground.thief, ground.arena.store
+    thief, store = tenants.thief, tenants.environment.store
     administrator = "arn:aws:iam::000000000000:user/bucket-provisioner"
     actions = ["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:DeleteObject"]
     actions += ["s3:DeleteObjectVersion", "s3:AbortMultipartUpload"]
     statement = {"Effect": "Deny", "Principal": {"AWS": administrator}, "Action": actions}
-    if not _has_policies(ground):
-        return _is_ignored(ground, statement)
+    if not _has_policies(tenants):
+        return _is_ignored(tenants, statement)
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    bound = ground.bind_twin("mine", additionalConfig={POLICY: document})
-    ground.assert_own_only(bound)
+    bound = tenants.bind_control("mine", additionalConfig={POLICY: document})
+    tenants.assert_own_only(bound)
     thief.delete("mine")
     assert f"bucket {bound.bucket}" not in store.census()
-    ground.assert_shut_out(bound)
+    tenants.assert_shut_out(bound)
     return "taken; deleting the claim took the bucket with its data all the same"
 
 
-def smuggle_parameters(ground: TenantEnvironment) -> str:
+def smuggle_parameters(tenants: TenantEnvironment) -> str:
     """What only a class may say, said by a claim in every place where a claim can say anything."""
-    thief, arena = ground.thief, ground.arena
+    thief, environment = tenants.thief, tenants.environment
     with trap() as there:
         words = {
             **dict.fromkeys(("endpoint", "s3Endpoint", "iamEndpoint", "stsEndpoint", "publicEndpoint"), there.url),
-            "bucketName": ground.victim.bucket,
+            "bucketName": tenants.victim.bucket,
             "secretName": "mine",
             "secretNamespace": thief.namespace,
             "createBucketUser": "no",
             "iamPolicy": '{"Statement": []}',
-            "serviceAccount": "anybody@example.com",
+            "serviceAccount": "anyone@example.com",
             "storageAccount": "elsewhere",
             "credentials": "workload-identity",
             "permissions": "racwdl",
@@ -137,45 +137,45 @@ def smuggle_parameters(ground: TenantEnvironment) -> str:
             "labels": {"createBucketUser": "no", "region": "elsewhere", "secretName": "mine"},
         }
         thief.claim("thief", metadata=marks, additionalConfig=words)
-        bound, plain = thief.wait_bound("thief"), ground.bind_twin()
-        ground.assert_own_only(bound)
+        bound, plain = thief.wait_bound("thief"), tenants.bind_control()
+        tenants.assert_own_only(bound)
         there.assert_untouched()
     for key in ("BUCKET_HOST", "BUCKET_PORT", "BUCKET_REGION", "BUCKET_ENDPOINT"):
         assert bound.environment.get(key) == plain.environment.get(key), f"the claim chose {key}"
     assert bound.environment.keys() == plain.environment.keys()
     warned = [each for each in thief.events("thief") if each["reason"] == "UnmanagedConfig"]
-    assert warned, "nobody was told that the keys are ignored"
-    assert arena.store.what_is_there(bound) == arena.store.what_is_there(plain)
+    assert warned, "no Event says that the keys are ignored"
+    assert environment.store.what_is_there(bound) == environment.store.what_is_there(plain)
     return f"ignored, with {len(warned)} warnings; the same as a claim that says nothing"
 
 
-def write_a_thousand_keys(ground: TenantEnvironment) -> str:
-    thief = ground.thief
+def write_a_thousand_keys(tenants: TenantEnvironment) -> str:
+    thief = tenants.thief
     thief.claim("many", additionalConfig={f"key-{number:04}": "x" * 100 for number in range(1000)})
-    ground.assert_own_only(thief.wait_bound("many"))
-    eventually(lambda: _assert_warned(ground), seconds=10)
+    tenants.assert_own_only(thief.wait_bound("many"))
+    eventually(lambda: _assert_warned(tenants), seconds=10)
     events = len(thief.events("many"))
     assert events <= 20, f"{events} Events for one claim"
     return f"bound, with {events} Events"
 
 
-def _assert_warned(ground: TenantEnvironment) -> None:
-    assert any("990 more" in each["message"] for each in ground.thief.events("many"))
+def _assert_warned(tenants: TenantEnvironment) -> None:
+    assert any("990 more" in each["message"] for each in tenants.thief.events("many"))
 
 
-def _has_policies(ground: TenantEnvironment) -> bool:
-    return ground.arena.name == "aws-s3"
+def _has_policies(tenants: TenantEnvironment) -> bool:
+    return tenants.environment.name == "aws-s3"
 
 
-def _is_ignored(ground: TenantEnvironment, statement: Statement) -> str:
+def _is_ignored(tenants: TenantEnvironment, statement: Statement) -> str:
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    before = ground.arena.store.census()
-    bound = ground.bind_twin(additionalConfig={POLICY: document})
-    events = [each["message"] for each in ground.thief.events("twin") if each["reason"] == "UnmanagedConfig"]
+    before = tenants.environment.store.census()
+    bound = tenants.bind_control(additionalConfig={POLICY: document})
+    events = [each["message"] for each in tenants.thief.events("control") if each["reason"] == "UnmanagedConfig"]
     assert any(POLICY in each for each in events), events
-    new = ground.arena.store.census() - before
-    assert not any("anybody" in each or "auditor" in each for each in new)
-    ground.assert_own_only(bound)
+    new = tenants.environment.store.census() - before
+    assert not any("anyone" in each or "auditor" in each for each in new)
+    tenants.assert_own_only(bound)
     return "the store has no such policies: ignored, with a warning"
 
 
@@ -189,7 +189,7 @@ ATTACKS: Final = (
         )
         for name, make in (
             ("policy-names-another", names_another),
-            ("policy-grants-everybody", grants_everybody),
+            ("policy-grants-everybody", grants_everyone),
             ("policy-locks-out", locks_out),
         )
     ),

@@ -25,7 +25,7 @@ class Write:
 
     Attributes:
         at: seconds since the epoch, by this machine's clock.
-        who: its service account's name, or "" where that could not be told.
+        who: its service account's name, or "" where that is unknown.
         what: in words.
     """
 
@@ -40,7 +40,7 @@ class Tenure:
 
     Attributes:
         at: seconds since the epoch.
-        who: name of the replica; None where the Lease was released or removed, or names nobody whom we know.
+        who: name of the replica; None where the Lease was released or removed, or names no replica of this set.
         how: what was done with the Lease.
     """
 
@@ -65,10 +65,10 @@ class AuditLog:
         self._asked: list[Write] = []
         self._lock = threading.Lock()
 
-    def note_store_request(self, deed: Write) -> None:
+    def note_store_request(self, write: Write) -> None:
         """Remembers what a replica sent to the store."""
         with self._lock:
-            self._asked.append(deed)
+            self._asked.append(write)
 
     def tenures(self) -> list[Tenure]:
         """All changes of the holder, in order."""
@@ -79,7 +79,7 @@ class AuditLog:
                 found.append(tenure)
         return found
 
-    def deeds(self, since: float) -> list[Write]:
+    def writes(self, since: float) -> list[Write]:
         """Every write to the cluster and every request to the store since a time, in order."""
         with self._lock:
             asked = [each for each in self._asked if each.at >= since]
@@ -88,7 +88,7 @@ class AuditLog:
     def trespasses(self, since: float) -> list[str]:
         """What replicas did while another one held the Lease, or after they had released it."""
         tenures = self.tenures()
-        return [said for deed in self.deeds(since) if (said := _judge(deed, tenures))]
+        return [said for write in self.writes(since) if (said := _judge(write, tenures))]
 
     def _writes(self) -> Iterator[Write]:
         for entry in self._entries():
@@ -103,7 +103,7 @@ class AuditLog:
             return None
         if entry.get("responseStatus", {}).get("code", 500) >= 300:
             return None
-        # When it was asked for: whoever gets it may write before the log says that it was answered.
+        # When it was asked for: the replica that gets it may write before the log says that it was answered.
         at, user = _seconds(entry["requestReceivedTimestamp"]), self._users.get(entry["user"]["username"])
         if entry["verb"] == "delete":
             return Tenure(at=at, who=None, how="removed")
@@ -126,20 +126,20 @@ GRACE: Final = 3.5
 """Seconds in which a leader finds out that its Lease was given away: the time between two renewals, and a half more."""
 
 
-def _judge(deed: Write, tenures: Sequence[Tenure]) -> str:
-    before = [each for each in tenures if each.at < deed.at]
-    if not deed.who or not before:
+def _judge(write: Write, tenures: Sequence[Tenure]) -> str:
+    before = [each for each in tenures if each.at < write.at]
+    if not write.who or not before:
         return ""
     last = before[-1]
     if last.who is not None:
-        return "" if last.who == deed.who else f"{deed.who}: {deed.what}, while {last.who} held the lease"
+        return "" if last.who == write.who else f"{write.who}: {write.what}, while {last.who} held the lease"
     holder = next((each.who for each in reversed(before) if each.who), None)
-    if holder != deed.who:
-        return f"{deed.who}: {deed.what}, while nobody held the lease, and last {holder}"
+    if holder != write.who:
+        return f"{write.who}: {write.what}, while no replica held the lease, and last {holder}"
     if last.how.startswith("released"):
-        return f"{deed.who}: {deed.what}, after it had released the lease"
-    if last.how.startswith("given") and deed.at - last.at > GRACE:
-        return f"{deed.who}: {deed.what}, {deed.at - last.at:.1f} s after its lease was given away"
+        return f"{write.who}: {write.what}, after it had released the lease"
+    if last.how.startswith("given") and write.at - last.at > GRACE:
+        return f"{write.who}: {write.what}, {write.at - last.at:.1f} s after its lease was given away"
     return ""
 
 

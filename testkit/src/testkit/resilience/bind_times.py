@@ -1,4 +1,4 @@
-"""How long a neighbour's claims take to bind beside an attack, against how long they take without it.
+"""How long another tenant's claims take to bind beside an attack, against how long they take without it.
 
 Claims are bound one after another, and the median counts, so that one slow request of a busy machine is no finding.
 The ratio is reported; what fails a trial is a claim that is not bound in `BOUND_WITHIN`.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from testkit.resilience.tenant_environment import Tenant, TenantEnvironment
 
 BOUND_WITHIN: Final = 20.0
-"""Seconds for one claim of a neighbour, whatever else the machine has to do."""
+"""Seconds for one claim of another tenant, however busy the machine is."""
 
 CLAIMS: Final = 5
 
@@ -36,22 +36,22 @@ class BindTimes:
     def beside(self, usual: BindTimes) -> str:
         """One phrase that compares these times with those without the attack."""
         return (
-            f"neighbour bound in {self.median:.2f} s, without the attack in {usual.median:.2f} s: "
+            f"another tenant bound in {self.median:.2f} s, without the attack in {usual.median:.2f} s: "
             f"ratio {self.median / usual.median:.2f} (slowest {max(self.seconds):.2f} s)"
         )
 
 
-def bind_times(ground: TenantEnvironment, prefix: str) -> BindTimes:
-    """Binds a few claims of the neighbour's namespace, one after another.
+def bind_times(tenants: TenantEnvironment, prefix: str) -> BindTimes:
+    """Binds a few claims of the other tenant's namespace, one after another.
 
     Args:
-        ground: whose other tenant is the neighbour.
+        tenants: the environment; the other tenant makes the claims.
         prefix: of the claims' names.
 
     Raises:
         TimeoutError: one was not bound in time.
     """
-    return BindTimes(seconds=tuple(_bind(ground.other, f"{prefix}-{number}") for number in range(CLAIMS)))
+    return BindTimes(seconds=tuple(_bind(tenants.other, f"{prefix}-{number}") for number in range(CLAIMS)))
 
 
 def _bind(tenant: Tenant, name: str) -> float:

@@ -1,4 +1,4 @@
-"""Tries everything that could lose a bucket or let a neighbour in, and says what it saw: `nox -s chaos`.
+"""Runs the resilience tests and reports what was seen: `nox -s chaos`.
 
     python -m testkit.resilience.chaos                         all parts, over all stores
     python -m testkit.resilience.chaos crash --store minio     one part, one store
@@ -31,7 +31,7 @@ from testkit.resilience.crash import Crash
 from testkit.resilience.outages import Outages
 from testkit.resilience.replicas import Replicas
 from testkit.resilience.tenant_isolation import TenantIsolation
-from testkit.resilience.trials import Choice, Lane, Part, Result, carry_out
+from testkit.resilience.trials import Choice, Group, Part, Result, carry_out
 from testkit.stores import STORES
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ _TOLD_ONE_BY_ONE: Final = frozenset({TenantIsolation.name, Outages.name, Replica
 """Parts whose trials are each a sentence of their own: what was tried, what was expected, what was seen."""
 
 _LANES: Final = 2
-"""As many lanes at the same time as there are processors on a small machine."""
+"""As many groups at the same time as there are processors on a small machine."""
 
 _SAY_SECONDS: Final = 20.0
 
 
 class Run:
-    """Everything that was asked for, and what came of it.
+    """The selected trials and their results.
 
     Args:
         choice: which trials.
@@ -66,26 +66,26 @@ class Run:
         self._task = self._progress.add_task("chaos", total=None)
 
     def carry_out(self, parts: Sequence[Part]) -> None:
-        """Runs all trials of these parts, some lanes at a time."""
+        """Runs all trials of these parts, some groups at a time."""
         with self._progress:
             for part in parts:
-                lanes = part.lanes(self.choice)
+                groups = part.groups(self.choice)
                 with ThreadPoolExecutor(_LANES) as pool:
-                    for lane, done in [(lane, pool.submit(self._run_lane, lane)) for lane in lanes]:
+                    for group, done in [(group, pool.submit(self._run_lane, group)) for group in groups]:
                         if (error := done.exception()) is not None:
-                            raise RuntimeError(f"lane {lane.name} of part {part.name} broke") from error
+                            raise RuntimeError(f"group {group.name} of part {part.name} broke") from error
 
     @property
     def violations(self) -> list[Result]:
         return [each for each in self.results if each.violation]
 
-    def _run_lane(self, lane: Lane) -> None:
-        with lane.open() as trials:
+    def _run_lane(self, group: Group) -> None:
+        with group.open() as trials:
             for trial in trials:
                 if not self.choice.wants(trial.seed):
                     continue
                 self._progress.update(self._task, description=trial.seed)
-                self._note(carry_out(trial, lane.name))
+                self._note(carry_out(trial, group.name))
 
     def _note(self, result: Result) -> None:
         with self._lock:
@@ -98,7 +98,7 @@ class Run:
                 self._console.print(f"  {result.violation}", markup=False, highlight=False)
 
     def _say_where_no_line_moves(self, result: Result) -> None:
-        """Where the output is a file, such as the log of CI, a line now and then stands in for the one that moves."""
+        """Where the output is a file, such as the log of CI, a line now and then replaces the progress line."""
         if not self._console.is_terminal and time.monotonic() - self._said > _SAY_SECONDS:
             self._said = time.monotonic()
             line = f"{len(self.results)} trials, {len(self.violations)} violations; now at {result.trial.seed}"
@@ -106,8 +106,8 @@ class Run:
 
 
 def table_of(results: Sequence[Result]) -> Table:
-    """One row for each group of trials: part, lane, and what is tried."""
-    table = Table("part", "lane", "tried", box=SIMPLE, title="Chaos")
+    """One row for each group of trials: part, group, and what is tried."""
+    table = Table("part", "group", "tried", box=SIMPLE, title="Chaos")
     for name in ("trials", "violations", "seconds"):
         table.add_column(name, justify="right")
     ordered = sorted(results, key=_group)
@@ -121,14 +121,14 @@ def table_of(results: Sequence[Result]) -> Table:
 
 
 def table_of_attacks(results: Sequence[Result]) -> Table:
-    """One row for each thing that was tried and seen, with the lanes that saw it."""
+    """One row for each thing that was tried and seen, with the groups that saw it."""
     table = Table("attack", "expected", "seen", "where", box=SIMPLE, title="Attacks", show_lines=True)
-    lanes: dict[tuple[str, str, str, bool], list[str]] = {}
+    groups: dict[tuple[str, str, str, bool], list[str]] = {}
     for each in results:
         what = each.trial.seed.rpartition("/")[2]
         seen = each.violation.partition("\n")[0] or each.seen
-        lanes.setdefault((what, each.trial.expected, seen, bool(each.violation)), []).append(each.lane)
-    for (*cells, is_broken), found in lanes.items():
+        groups.setdefault((what, each.trial.expected, seen, bool(each.violation)), []).append(each.group)
+    for (*cells, is_broken), found in groups.items():
         table.add_row(*map(escape, cells), ", ".join(found), style="bold red" if is_broken else None)
     return table
 
@@ -136,11 +136,11 @@ def table_of_attacks(results: Sequence[Result]) -> Table:
 def _group(result: Result) -> tuple[str, str, str]:
     part, *rest = result.trial.seed.split("/")
     if part == Answers.name:
-        return part, result.lane, rest[1]  # by flow: the rest of a seed is in each line of a violation
+        return part, result.group, rest[1]  # by flow: the rest of a seed is in each line of a violation
     *middle, last = rest
-    middle = [each for each in middle if each != result.lane]
+    middle = [each for each in middle if each != result.group]
     kind = "+".join(dict.fromkeys(word.partition("@")[0] for word in last.split("+"))) if "@" in last else ""
-    return part, result.lane, " ".join([*middle, *([kind] if kind else [])])
+    return part, result.group, " ".join([*middle, *([kind] if kind else [])])
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -166,13 +166,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(names)}")
     if arguments.replay and arguments.replay.partition("/")[0] not in names:
         parser.error(
-            f"no seed begins with {arguments.replay.partition('/')[0]!r}; seeds look like crash/minio/bind/kill@7"
+            f"no seed begins with {arguments.replay.partition('/')[0]!r}; a seed reads crash/minio/bind/kill@7"
         )
     return arguments
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs what was asked for; 1 where a promise was broken."""
+    """Runs the selected trials; 1 where a guarantee was violated."""
     arguments = parse(argv)
     choice = Choice(
         replay=arguments.replay,

@@ -1,4 +1,4 @@
-"""The way to the API server changes under a provisioner that runs: its token, the authority, the whole kubeconfig; and
+"""The access to the API server changes while a provisioner runs: its token, the authority, the whole kubeconfig; and
 the administrator's credentials at the store are wrong for a while.
 """
 
@@ -18,7 +18,7 @@ from libbucket.testing.certificates import Authority
 from libbucket.testing.processes import HOST, fresh_directory
 from testkit.cluster.memory_environment import condition
 from testkit.resilience.network_faults import HangingHandshake
-from testkit.resilience.proxied_environment import CLUSTER, arena
+from testkit.resilience.proxied_environment import CLUSTER, proxied_environment
 from testkit.resilience.proxy import proxy_before
 from testkit.resilience.trials import Trial, Violation, eventually
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _RECOVERY: Final = 240.0
 _SLOWLY: Final = 75.0
-"""Seconds: refused credentials are for a person to mend; the first look after that comes within half a minute."""
+"""Seconds: refused credentials are for a person to fix; the next reconcile comes within half a minute."""
 _HANGS: Final = 40.0
 _CONNECTIONS: Final = 80
 """Of five watches in that time, each given up after 5 s, three times at first, and then more and more rarely."""
@@ -45,7 +45,7 @@ class Way:
     """The files by which a provisioner finds its cluster.
 
     Attributes:
-        made: the arena.
+        made: the environment.
         directory: of the files: kubeconfig, token, ca.crt.
         proxy: to which they lead, with TLS.
         cluster: behind it.
@@ -94,10 +94,10 @@ class Way:
 def access_trials(cluster: ControlPlane) -> Iterator[Trial]:
     """All of them."""
     with _way(cluster) as way:
-        yield _trial(way, "handshake", "a handshake that hangs is given up, and rarely tried", _hang)
+        yield _trial(way, "handshake", "a handshake that hangs times out, and is rarely retried", _hang)
         yield _trial(way, "token", "a new token is used when the old one is revoked", _rotate_token)
         yield _trial(way, "authority", "a new authority is trusted as soon as its file says so", _rotate_authority)
-        yield _trial(way, "kubeconfig", "another address is gone to as soon as the file names it", _move)
+        yield _trial(way, "kubeconfig", "another address is used as soon as the file names it", _move)
         yield _trial(way, "credentials", "claims wait while the store refuses, and none is Failed", _refuse)
 
 
@@ -117,14 +117,14 @@ def _trial(way: Way, words: str, expected: str, act: Callable[[Way], str]) -> Tr
 
 
 def _hang(way: Way) -> str:
-    before, weather = way.proxy.meddler, HangingHandshake()
-    way.proxy.meddler = weather
+    before, faults = way.proxy.injector, HangingHandshake()
+    way.proxy.injector = faults
     way.proxy.cut()
     name = way.made.new_name()
     way.made.claim(name, way.made.classes["greenfield"], generateBucketName="photos")
     time.sleep(_HANGS)
-    way.proxy.meddler, connections = before, weather.connections
-    weather.over.set()
+    way.proxy.injector, connections = before, faults.connections
+    faults.over.set()
     began = time.monotonic()
     eventually(lambda: _assert_bound(way.made, name), seconds=_RECOVERY)
     if connections > _CONNECTIONS:
@@ -193,7 +193,7 @@ def _assert_bound(made: ProxiedEnvironment, name: str) -> None:
 def _way(cluster: ControlPlane) -> Iterator[Way]:
     """A provisioner that finds its cluster by files, through a proxy with TLS."""
     authority = Authority("the first authority")
-    with fresh_directory("way-") as directory, arena(cluster, "minio") as made, ExitStack() as stack:
+    with fresh_directory("way-") as directory, proxied_environment(cluster, "minio") as made, ExitStack() as stack:
         tls = serving(authority, directory)
         proxy = stack.enter_context(proxy_before(CLUSTER, cluster.url, ca_path=cluster.ca_path, tls=tls))
         way = Way(made=made, directory=directory, proxy=proxy, cluster=cluster, stack=stack)
@@ -219,7 +219,7 @@ def serving(authority: Authority, directory: Path) -> ssl.SSLContext:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """As whoever rotates a file does: in one step."""
+    """As a rotation does it: in one step."""
     other = path.with_name(f"{path.name}.new")
     other.write_bytes(content)
     other.replace(path)

@@ -1,7 +1,7 @@
 """Part "crash": the provisioner dies at every step of every flow, or loses an answer, or repeats a request there.
 
 The steps are found by running a flow once; then it is run once for each of them. After each, an ordinary successor
-gets time, and everything is looked at from outside.
+gets time, and everything is checked from outside.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from testkit.resilience.faults import Fault, Interfere, Kill, Lose, Repeat, StaleKill, Steps
 from testkit.resilience.flows import FLOWS, ChangeOfMind, Flow, Life
-from testkit.resilience.proxied_environment import arena, own_cluster
-from testkit.resilience.trials import Choice, Lane, Trial, Violation, eventually, lanes_by_store
+from testkit.resilience.proxied_environment import own_cluster, proxied_environment
+from testkit.resilience.trials import Choice, Group, Trial, Violation, eventually, groups_by_store
 from testkit.stores import STORES
 
 if TYPE_CHECKING:
@@ -29,42 +29,42 @@ _SECONDS: Final = 60.0
 _IDLE_SECONDS: Final = 0.4
 """Without a step: what comes after a claim was bound (an Event) has come."""
 _PAIRS: Final = 6
-"""How many pairs of points are drawn for each flow that is cut off twice."""
+"""How many pairs of points are drawn for each flow that is interrupted twice."""
 
 
 class Crash:
     """The part."""
 
     name = "crash"
-    promise = "Whatever the provisioner dies of, at whatever step, its successor loses nothing and leaves nothing"
+    guarantee = "A crash at any step neither loses a bucket nor leaks resources"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[Cluster]] = own_cluster) -> None:
         self._cluster = cluster
 
-    def lanes(self, choice: Choice) -> list[Lane]:
+    def groups(self, choice: Choice) -> list[Group]:
         """One for each store."""
-        return lanes_by_store(self.name, STORES, choice, partial(self._open, choice))
+        return groups_by_store(self.name, STORES, choice, partial(self._open, choice))
 
     @contextmanager
     def _open(self, choice: Choice, name: str) -> Iterator[Iterable[Trial]]:
-        with self._cluster() as cluster, arena(cluster, name) as made:
+        with self._cluster() as cluster, proxied_environment(cluster, name) as made:
             yield _trials(made, choice)
 
 
-def _trials(arena: ProxiedEnvironment, choice: Choice) -> Iterator[Trial]:
+def _trials(environment: ProxiedEnvironment, choice: Choice) -> Iterator[Trial]:
     for make in FLOWS:
         flow = make()
-        prefix = f"crash/{arena.name}/{flow.name}"
+        prefix = f"crash/{environment.name}/{flow.name}"
         if choice.wants(f"{prefix}/"):
-            yield from _sweeps(arena, flow, prefix, choice)
+            yield from _sweeps(environment, flow, prefix, choice)
 
 
-def _sweeps(arena: ProxiedEnvironment, flow: Flow, prefix: str, choice: Choice) -> Iterator[Trial]:
+def _sweeps(environment: ProxiedEnvironment, flow: Flow, prefix: str, choice: Choice) -> Iterator[Trial]:
     """All trials of one flow: the first finds the steps, and the things that a bound claim has."""
     steps: list[str] = []
 
     def find_steps() -> str:
-        steps[:] = _live(arena, flow, Steps())
+        steps[:] = _live(environment, flow, Steps())
         return f"{len(steps)} steps"
 
     yield Trial(seed=f"{prefix}/steps", expected="the flow goes through", run=find_steps)
@@ -75,20 +75,20 @@ def _sweeps(arena: ProxiedEnvironment, flow: Flow, prefix: str, choice: Choice) 
             continue
         first = 0 if fault is Kill else 1
         for at in choice.draw(f"{prefix}/{word}", range(first, len(steps) + 1)):
-            yield _trial(arena, flow, prefix, ((word, at),))
+            yield _trial(environment, flow, prefix, ((word, at),))
     if not choice.faults or "twice" in choice.faults:
-        yield from _twice(arena, flow, prefix, len(steps), choice)
+        yield from _twice(environment, flow, prefix, len(steps), choice)
 
 
 def _faults(flow: Flow) -> dict[str, type[Fault]]:
-    """By the word that stands in a seed."""
+    """By the word in a seed."""
     faults: dict[str, type[Fault]] = {"kill": Kill, "stale": StaleKill}
     if isinstance(flow, ChangeOfMind):
         return {**faults, "meanwhile": Interfere}
     return {**faults, "lose": Lose, "repeat": Repeat}
 
 
-def _twice(arena: ProxiedEnvironment, flow: Flow, prefix: str, steps: int, choice: Choice) -> Iterator[Trial]:
+def _twice(environment: ProxiedEnvironment, flow: Flow, prefix: str, steps: int, choice: Choice) -> Iterator[Trial]:
     """Two crashes in one flow: a sample, since all pairs would be as many as the square."""
     chance = random.Random(f"{choice.chance}/{prefix}/twice")
     count = min(_PAIRS, choice.sample or _PAIRS)
@@ -97,78 +97,78 @@ def _twice(arena: ProxiedEnvironment, flow: Flow, prefix: str, steps: int, choic
         one, other = choice.replay.removeprefix(f"{prefix}/kill@").split("+kill@")
         pairs = {(int(one), int(other))}
     for first, second in sorted(pairs):
-        yield _trial(arena, flow, prefix, (("kill", first), ("kill", second)))
+        yield _trial(environment, flow, prefix, (("kill", first), ("kill", second)))
 
 
-def _trial(arena: ProxiedEnvironment, flow: Flow, prefix: str, faults: tuple[tuple[str, int], ...]) -> Trial:
+def _trial(environment: ProxiedEnvironment, flow: Flow, prefix: str, faults: tuple[tuple[str, int], ...]) -> Trial:
     words = "+".join(f"{word}@{at}" for word, at in faults)
     kinds = _faults(flow)
 
     def run() -> str:
         made = [kinds[word](at, lambda: None) for word, at in faults]
-        _live(arena, flow, *made)
+        _live(environment, flow, *made)
         reached = sum(each.happened.is_set() for each in made)
         return f"{reached} of {len(made)} reached"
 
     return Trial(seed=f"{prefix}/{words}", expected="quiet, whole, and nothing left", run=run)
 
 
-def _live(arena: ProxiedEnvironment, flow: Flow, *meddlers: Steps) -> list[str]:
+def _live(environment: ProxiedEnvironment, flow: Flow, *injectors: Steps) -> list[str]:
     """One claim through one flow, with these faults one after another; gives the steps of the last."""
-    arena.ensure_running()
-    life = Life(arena, arena.new_name())
+    environment.ensure_running()
+    life = Life(environment, environment.new_name())
     try:
         flow.prepare(life)
-        _be_cut_off(arena, flow, life, meddlers)
-        arena.ensure_running()
+        _interrupt(environment, flow, life, injectors)
+        environment.ensure_running()
         eventually(lambda: _assert_over(flow, life), seconds=_SECONDS)
         eventually(lambda: flow.check(life), seconds=_SECONDS / 3)
         flow.clean_up(life)
     except Exception as error:
-        for number, each in enumerate(meddlers, start=1):
+        for number, each in enumerate(injectors, start=1):
             error.add_note(f"steps of run {number}:\n  " + "\n  ".join(each.seen))
-        if arena.provisioner_process is not None:
-            log = arena.provisioner_process.log().splitlines()[-15:]
+        if environment.provisioner_process is not None:
+            log = environment.provisioner_process.log().splitlines()[-15:]
             error.add_note("the last provisioner's log ends with:\n  " + "\n  ".join(log))
-        _leave_clean(arena, life)
+        _leave_clean(environment, life)
         raise
-    return meddlers[-1].seen
+    return injectors[-1].seen
 
 
-def _leave_clean(arena: ProxiedEnvironment, life: Life) -> None:
-    """After a violation, as far as that goes: the next trial must not see what this one left under way."""
-    arena.ensure_running()
+def _leave_clean(environment: ProxiedEnvironment, life: Life) -> None:
+    """Best effort after a violation: the next trial must not see unfinished work of this one."""
+    environment.ensure_running()
     life.delete()
     with suppress(Violation):
         _wait(life.is_gone, seconds=10.0)
 
 
-def _be_cut_off(arena: ProxiedEnvironment, flow: Flow, life: Life, meddlers: tuple[Steps, ...]) -> None:
+def _interrupt(environment: ProxiedEnvironment, flow: Flow, life: Life, injectors: tuple[Steps, ...]) -> None:
     go_on: Callable[[], None] = partial(flow.begin, life)
-    for meddler in meddlers:
-        if isinstance(meddler, Kill):
-            meddler.act = arena.kill
-        elif isinstance(meddler, Interfere):
-            meddler.act = life.delete
-        with arena.meddling(meddler):
+    for injector in injectors:
+        if isinstance(injector, Kill):
+            injector.act = environment.kill
+        elif isinstance(injector, Interfere):
+            injector.act = life.delete
+        with environment.injecting(injector):
             go_on()
-            _wait(partial(_is_done, arena, flow, life, meddler))
-            if isinstance(meddler, Fault):
-                meddler.disarm()
-        flow.was_cut_off(life)
-        go_on = arena.ensure_running
+            _wait(partial(_is_done, environment, flow, life, injector))
+            if isinstance(injector, Fault):
+                injector.disarm()
+        flow.was_interrupted(life)
+        go_on = environment.ensure_running
 
 
-def _is_done(arena: ProxiedEnvironment, flow: Flow, life: Life, meddler: Steps) -> bool:
-    """Whether the fault has happened, and the process is dead where that was it; or the flow went past it."""
-    if isinstance(meddler, Kill) and meddler.happened.is_set():
-        return arena.provisioner_process is None or not arena.provisioner_process.is_running
-    return meddler.idle_seconds > _IDLE_SECONDS and flow.is_past(life)
+def _is_done(environment: ProxiedEnvironment, flow: Flow, life: Life, injector: Steps) -> bool:
+    """Whether the fault was injected, and the process has ended if that was the fault; or the flow has finished."""
+    if isinstance(injector, Kill) and injector.happened.is_set():
+        return environment.provisioner_process is None or not environment.provisioner_process.is_running
+    return injector.idle_seconds > _IDLE_SECONDS and flow.is_past(life)
 
 
 def _assert_over(flow: Flow, life: Life) -> None:
     if not flow.is_over(life):
-        claim = life.arena.admin.find(life.arena.claim_path(life.name)) or {}
+        claim = life.environment.admin.find(life.environment.claim_path(life.name)) or {}
         raise Violation(f"the claim is not where it should be: {claim.get('status')}")
 
 

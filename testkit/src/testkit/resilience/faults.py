@@ -1,7 +1,7 @@
 """Faults at one step of a flow: a process killed, an answer lost, a request that arrives twice, a claim that goes.
 
-Each is a `Meddler` that counts steps and acts at one of them. Knows which requests are steps, and nothing of what they
-are for.
+Each is a `FaultInjector` that counts steps and acts at one of them. Knows which requests are steps, and nothing of
+their purpose.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from testkit.resilience.proxied_environment import is_step
-from testkit.resilience.proxy import Fate, Instead, Meddler, Request
+from testkit.resilience.proxy import FaultInjector, Instead, Request, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _STALE_SECONDS: Final = 2.0
 
 
-class Steps(Meddler):
+class Steps(FaultInjector):
     """Counts steps, and lets them pass."""
 
     def __init__(self) -> None:
@@ -33,26 +33,26 @@ class Steps(Meddler):
         """Since the last step, or since the beginning."""
         return time.monotonic() - self.last
 
-    def before(self, request: Request) -> Fate | Instead:
+    def before(self, request: Request) -> Verdict | Instead:
         if not is_step(request):
-            return Fate.PASS
+            return Verdict.PASS
         with self._lock:
             self.seen.append(f"{request.proxy}: {request.method} {request.path}")
             number = self._numbers[id(request)] = len(self.seen)
             self.last = time.monotonic()
         return self.reached(number)
 
-    def after(self, request: Request, status: int) -> Fate:
+    def after(self, request: Request, status: int) -> Verdict:
         number = self._numbers.pop(id(request), 0)
-        return self.answered(number) if number else Fate.PASS
+        return self.answered(number) if number else Verdict.PASS
 
-    def reached(self, number: int) -> Fate:
+    def reached(self, number: int) -> Verdict:
         """A step has come and has not been passed on; counted from 1."""
-        return Fate.PASS
+        return Verdict.PASS
 
-    def answered(self, number: int) -> Fate:
-        """A step was answered, and nobody has seen the answer."""
-        return Fate.PASS
+    def answered(self, number: int) -> Verdict:
+        """A step was answered, and no client has seen the answer."""
+        return Verdict.PASS
 
 
 class Fault(Steps):
@@ -60,7 +60,7 @@ class Fault(Steps):
 
     Args:
         at: the step, counted from 1; 0 only for what happens before the first.
-        act: what it does besides what becomes of the request.
+        act: what it does besides the verdict on the request.
 
     Attributes:
         happened: set once it has acted.
@@ -75,7 +75,7 @@ class Fault(Steps):
         self._acting = threading.Lock()
 
     def disarm(self) -> None:
-        """It acts no more: a step may still be on its way when the trial goes on."""
+        """Disarms the fault: a step may still be in flight when the trial continues."""
         with self._acting:
             self._is_armed = False
 
@@ -95,38 +95,38 @@ class Kill(Fault):
     all the boundaries that there are: before the first request, and after each.
     """
 
-    def reached(self, number: int) -> Fate:
-        return Fate.DROP if self.at == 0 and number == 1 and self._do() else Fate.PASS
+    def reached(self, number: int) -> Verdict:
+        return Verdict.DROP if self.at == 0 and number == 1 and self._do() else Verdict.PASS
 
-    def answered(self, number: int) -> Fate:
-        return Fate.DROP if number == self.at and self._do() else Fate.PASS
+    def answered(self, number: int) -> Verdict:
+        return Verdict.DROP if number == self.at and self._do() else Verdict.PASS
 
 
 class Lose(Fault):
     """The step arrives, and its answer does not."""
 
-    def answered(self, number: int) -> Fate:
-        return Fate.DROP if number == self.at and self._do() else Fate.PASS
+    def answered(self, number: int) -> Verdict:
+        return Verdict.DROP if number == self.at and self._do() else Verdict.PASS
 
 
 class Repeat(Fault):
     """The step arrives twice, as when a network sends it again; the second answer is the one that is seen."""
 
-    def reached(self, number: int) -> Fate:
-        return Fate.TWICE if number == self.at and self._do() else Fate.PASS
+    def reached(self, number: int) -> Verdict:
+        return Verdict.TWICE if number == self.at and self._do() else Verdict.PASS
 
 
 class Interfere(Fault):
-    """Somebody does something while the step is on its way."""
+    """Something else changes while the step is on its way."""
 
-    def reached(self, number: int) -> Fate:
+    def reached(self, number: int) -> Verdict:
         if number == self.at:
             self._do()
-        return Fate.PASS
+        return Verdict.PASS
 
 
 class StaleKill(Kill):
-    """As Kill, with caches that hear of everything some seconds late."""
+    """As Kill, with caches that receive every event some seconds late."""
 
     def stream_delay(self, request: Request) -> float:
         return _STALE_SECONDS if request.is_watch else 0.0

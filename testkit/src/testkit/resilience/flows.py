@@ -1,4 +1,4 @@
-"""What is interrupted: each flow of a claim's life, from a world that is quiet to one that is quiet again.
+"""What is interrupted: each flow of a claim's life, from one settled state to the next.
 
 A flow prepares a claim, starts something with it, and says what must be so in the end. Knows
 `ProxiedEnvironment`; knows no fault.
@@ -28,37 +28,37 @@ class Life:
     """One claim of one trial.
 
     Args:
-        arena: where it lives.
+        environment: where it lives.
         name: of the claim.
 
     Attributes:
-        before: the world before there was anything of the claim.
+        before: the snapshot before there was anything of the claim.
         first: the claim as it was bound at first, where the flow begins with a bound one.
     """
 
-    def __init__(self, arena: ProxiedEnvironment, name: str) -> None:
-        self.arena = arena
+    def __init__(self, environment: ProxiedEnvironment, name: str) -> None:
+        self.environment = environment
         self.name = name
-        self.before: Snapshot = arena.snapshot()
+        self.before: Snapshot = environment.snapshot()
         self.first: Bound | None = None
 
     def bind(self, kind: str, **spec: object) -> None:
         """Makes the claim, and waits until it is bound and works."""
         self.make(kind, **spec)
-        self.first = self.arena.wait_bound(self.name)
-        self.arena.assert_works(self.first)
+        self.first = self.environment.wait_bound(self.name)
+        self.environment.assert_works(self.first)
 
     def make(self, kind: str, **spec: object) -> None:
         """Makes the claim."""
-        self.arena.claim(self.name, self.arena.classes[kind], **({"generateBucketName": "photos"} | spec))
+        self.environment.claim(self.name, self.environment.classes[kind], **({"generateBucketName": "photos"} | spec))
 
     def delete(self) -> None:
-        """Asks for the claim's end."""
-        self.arena.admin.delete(self.arena.claim_path(self.name))
+        """Deletes the claim."""
+        self.environment.admin.delete(self.environment.claim_path(self.name))
 
     def is_gone(self) -> bool:
         """Whether there is no such claim."""
-        return self.arena.admin.find(self.arena.claim_path(self.name)) is None
+        return self.environment.admin.find(self.environment.claim_path(self.name)) is None
 
 
 class Flow:
@@ -89,22 +89,22 @@ class Flow:
         """Whether the flow went through, so that no fault can be met any more."""
         return self.is_over(life)
 
-    def was_cut_off(self, life: Life) -> None:
-        """What people do then."""
+    def was_interrupted(self, life: Life) -> None:
+        """What users do then."""
 
     def is_over(self, life: Life) -> bool:
         """Whether the provisioner has nothing more to do."""
-        return is_settled(life.arena, life.name)
+        return is_settled(life.environment, life.name)
 
     def check(self, life: Life) -> None:
-        """Fails unless everything is as it has to be, now that it is quiet."""
-        bound = life.arena.as_bound(life.name)
-        life.arena.assert_works(bound)
+        """Fails unless everything is as it has to be, now that it is settled."""
+        bound = life.environment.as_bound(life.name)
+        life.environment.assert_works(bound)
         self.check_things(life)
 
     def check_things(self, life: Life) -> None:
         """The store holds what a bound claim needs, and nothing else that is new; and so does the cluster."""
-        now = life.arena.snapshot()
+        now = life.environment.snapshot()
         lost = life.before.store - now.store
         assert not lost, f"the store lost {sorted(lost)}"
         new = kinds_of(now.store - life.before.store)
@@ -117,23 +117,23 @@ class Flow:
         check_others(life, now)
 
     def check_gone(self, life: Life, *, kept: str = "") -> None:
-        """Nothing of the claim is left, but the bucket where that is to be kept."""
-        now = life.arena.snapshot()
+        """Nothing of the claim is left, but a bucket that is to be retained."""
+        now = life.environment.snapshot()
         left = now.store - life.before.store
         expected = {f"bucket {kept}"} if kept else set()
         # What is said about a bucket as a thing of its own (its policy) stays and goes with it.
         extra = {each for each in left - expected if f" bucket {kept}:" not in each}
         assert not extra, f"left in the store: {sorted(extra)}"
-        assert expected <= left, f"the bucket {kept} was to be kept"
+        assert expected <= left, f"the bucket {kept} was to be retained"
         assert not life.before.store - now.store, f"the store lost {sorted(life.before.store - now.store)}"
         new = now.cluster.keys() - life.before.cluster.keys()
         assert not new, f"left in the cluster: {sorted(new)}"
         check_others(life, now)
         if life.first is not None:
-            assert life.arena.is_refused(life.first, life.first.bucket), "the credentials still work"
+            assert life.environment.is_refused(life.first, life.first.bucket), "the credentials still work"
 
     def clean_up(self, life: Life) -> None:
-        """Deletes the claim, and sees that nothing is left but what is to be kept."""
+        """Deletes the claim, and sees that nothing is left but what is to be retained."""
         kept = self._kept(life)
         life.delete()
         eventually(lambda: _assert_gone(life))
@@ -141,9 +141,9 @@ class Flow:
         self.remove_kept(life, kept)
 
     def remove_kept(self, life: Life, kept: str) -> None:
-        """What the claim's owner would do with a bucket that was kept."""
+        """What the claim's owner would do with a retained bucket."""
         if kept:
-            administrator = life.arena.store.administrator()
+            administrator = life.environment.store.administrator()
             for key in administrator.list_keys(kept):
                 administrator.delete(kept, key)
             administrator.remove_bucket(kept)
@@ -152,7 +152,7 @@ class Flow:
         if not self.keeps:
             return ""
         with suppress(ApiException):
-            claim = life.arena.admin.get(life.arena.claim_path(life.name))
+            claim = life.environment.admin.get(life.environment.claim_path(life.name))
             return str(claim["spec"].get("bucketName", ""))
         return ""
 
@@ -170,24 +170,26 @@ class Configure(Flow):
     name = "config"
 
     def prepare(self, life: Life) -> None:
-        key, first, _ = life.arena.store.config
+        key, first, _ = life.environment.store.config
         life.bind(self.kind, additionalConfig={key: first})
 
     def begin(self, life: Life) -> None:
-        key, _, second = life.arena.store.config
-        life.arena.admin.patch(life.arena.claim_path(life.name), {"spec": {"additionalConfig": {key: second}}})
+        key, _, second = life.environment.store.config
+        life.environment.admin.patch(
+            life.environment.claim_path(life.name), {"spec": {"additionalConfig": {key: second}}}
+        )
 
     def check(self, life: Life) -> None:
         super().check(life)
         assert life.first
-        now = life.arena.as_bound(life.name)
+        now = life.environment.as_bound(life.name)
         assert dict(now.environment) == dict(life.first.environment), "an edit changed the credentials"
-        _, first, second = life.arena.store.config
-        assert life.arena.store.setting(now.bucket) in {second, ""}, f"{first!r} is still in force"
+        _, first, second = life.environment.store.config
+        assert life.environment.store.setting(now.bucket) in {second, ""}, f"{first!r} is still in force"
 
 
 class Restore(Flow):
-    """The Secret of a bound claim is removed by hand."""
+    """The Secret of a bound claim is removed manually."""
 
     name = "restore"
 
@@ -195,18 +197,18 @@ class Restore(Flow):
         life.bind(self.kind)
 
     def begin(self, life: Life) -> None:
-        life.arena.admin.delete(f"/api/v1/namespaces/{life.arena.namespace}/secrets/{life.name}")
+        life.environment.admin.delete(f"/api/v1/namespaces/{life.environment.namespace}/secrets/{life.name}")
 
     def is_over(self, life: Life) -> bool:
-        path = f"/api/v1/namespaces/{life.arena.namespace}/secrets/{life.name}"
-        return life.arena.admin.find(path) is not None and is_settled(life.arena, life.name)
+        path = f"/api/v1/namespaces/{life.environment.namespace}/secrets/{life.name}"
+        return life.environment.admin.find(path) is not None and is_settled(life.environment, life.name)
 
     def check(self, life: Life) -> None:
         super().check(life)
         assert life.first
-        now = life.arena.as_bound(life.name)
+        now = life.environment.as_bound(life.name)
         if dict(now.environment) != dict(life.first.environment):
-            assert life.arena.is_refused(life.first, now.bucket), "the credentials that were lost still work"
+            assert life.environment.is_refused(life.first, now.bucket), "the credentials that were lost still work"
 
 
 class Delete(Flow):
@@ -228,8 +230,8 @@ class Delete(Flow):
         self.check_gone(life, kept=self._bucket)
         assert life.first
         if self._bucket:
-            administrator = life.arena.store.administrator()
-            assert administrator.get(self._bucket, "mine") == b"data", "a bucket that is kept lost its data"
+            administrator = life.environment.store.administrator()
+            assert administrator.get(self._bucket, "mine") == b"data", "a retained bucket lost its data"
 
     def clean_up(self, life: Life) -> None:
         self.remove_kept(life, self._bucket)
@@ -256,9 +258,9 @@ class ChangeOfMind(Flow):
     name = "undo"
 
     def is_past(self, life: Life) -> bool:
-        return life.is_gone() or is_settled(life.arena, life.name)
+        return life.is_gone() or is_settled(life.environment, life.name)
 
-    def was_cut_off(self, life: Life) -> None:
+    def was_interrupted(self, life: Life) -> None:
         life.delete()
 
     def is_over(self, life: Life) -> bool:
@@ -278,22 +280,22 @@ class TakeOver(Flow):
 
     def prepare(self, life: Life) -> None:
         life.bind(self.kind)
-        life.arena.kill()
+        life.environment.kill()
         assert life.first
         _make_it_the_go_librarys(life, life.first)
 
     def begin(self, life: Life) -> None:
-        life.arena.start()
+        life.environment.start()
 
     def is_over(self, life: Life) -> bool:
-        claim = life.arena.admin.get(life.arena.claim_path(life.name))
-        ob = life.arena.admin.get(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
-        return "annotations" in ob["metadata"] and is_settled(life.arena, life.name)
+        claim = life.environment.admin.get(life.environment.claim_path(life.name))
+        ob = life.environment.admin.get(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
+        return "annotations" in ob["metadata"] and is_settled(life.environment, life.name)
 
     def check(self, life: Life) -> None:
         super().check(life)
         assert life.first
-        now = life.arena.as_bound(life.name)
+        now = life.environment.as_bound(life.name)
         assert dict(now.environment) == dict(life.first.environment), "a takeover changed the credentials"
 
 
@@ -301,23 +303,23 @@ FLOWS: tuple[type[Flow], ...] = (Flow, Grant, Configure, Restore, Delete, Retain
 
 
 def check_others(life: Life, now: Snapshot) -> None:
-    """Nothing of anybody else was written."""
+    """No object of others was written."""
     changed = {path for path, version in life.before.cluster.items() if now.cluster.get(path, version) != version} | (
         life.before.cluster.keys() - now.cluster.keys()
     )
     assert not changed, f"objects of others were changed: {sorted(changed)}"
-    life.arena.assert_neighbour_is_well()
+    life.environment.assert_other_tenant_unaffected()
 
 
 def _assert_gone(life: Life) -> None:
     if not life.is_gone():
-        claim = life.arena.admin.find(life.arena.claim_path(life.name)) or {}
+        claim = life.environment.admin.find(life.environment.claim_path(life.name)) or {}
         raise Violation(f"the claim is still there: {claim.get('status')}")
 
 
-def is_settled(arena: ProxiedEnvironment, name: str) -> bool:
+def is_settled(environment: ProxiedEnvironment, name: str) -> bool:
     """Whether a claim is bound, and nothing about it is older than its last edit."""
-    claim = arena.admin.find(arena.claim_path(name))
+    claim = environment.admin.find(environment.claim_path(name))
     if claim is None:
         return False
     status = claim.get("status", {})
@@ -336,13 +338,13 @@ def kinds_of(things: Iterable[str]) -> Counter[str]:
 
 def _make_it_the_go_librarys(life: Life, bound: Bound) -> None:
     """Leaves on the objects what the Go library writes, and takes away what only we do."""
-    admin, inside = life.arena.admin, f"/api/v1/namespaces/{life.arena.namespace}"
-    claim = admin.get(life.arena.claim_path(life.name))
+    admin, inside = life.environment.admin, f"/api/v1/namespaces/{life.environment.namespace}"
+    claim = admin.get(life.environment.claim_path(life.name))
     ob = f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}"
     annotations = dict.fromkeys(admin.get(ob)["metadata"].get("annotations", {}))
     admin.patch(ob, {"metadata": {"annotations": annotations}})
     for kind in ("secrets", "configmaps"):
         admin.patch(f"{inside}/{kind}/{life.name}", {"metadata": {"finalizers": FINALIZERS}})
     status = {"conditions": None, "observedGeneration": None}
-    admin.patch(life.arena.claim_path(life.name) + "/status", {"status": status})
-    life.arena.store.unstamp(bound)
+    admin.patch(life.environment.claim_path(life.name) + "/status", {"status": status})
+    life.environment.store.unstamp(bound)

@@ -1,4 +1,4 @@
-"""A store whose disk is full: the real MinIO on a small file system, filled up by somebody else, and emptied again."""
+"""A store whose disk is full: the real MinIO on a small file system, filled by another program, then emptied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from libbucket.testing.processes import fresh_directory
 from testkit.cluster.memory_environment import condition
 from testkit.minio.server import minio_binary, minio_server
-from testkit.resilience.proxied_environment import arena
+from testkit.resilience.proxied_environment import proxied_environment
 from testkit.resilience.trials import Trial, Violation, eventually
 from testkit.stores.minio import MinioStore
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SIZE: Final = "96m"
 _RECOVERY: Final = 120.0
-"""Seconds: a full disk is for a person to mend, and claims look rarely, at first every half minute."""
+"""Seconds: a full disk is for a person to fix, and claims are retried rarely, at first every half minute."""
 
 
 def disk_trials(cluster: Cluster) -> Iterator[Trial]:
@@ -51,7 +51,7 @@ def _fill_up(cluster: Cluster, place: Path) -> str:
         with minio_server(minio_binary(), parent=place) as server:
             yield MinioStore(server)
 
-    with arena(cluster, "minio", start=small) as made:
+    with proxied_environment(cluster, "minio", start=small) as made:
         filler = place / "filler"
         with filler.open("wb") as file, suppress(OSError):
             while True:

@@ -24,7 +24,7 @@ _CLAIMS: Final = 100
 _CALLS: Final = 300
 """In the hour: one for each half to whole ceiling of 30 s, and what it takes to find out."""
 _RECOVERY: Final = 60.0
-"""Seconds of the fast clock until somebody has asked again; what a hundred claims take then is real time."""
+"""Seconds of the fast clock until the store is called again; what a hundred claims take then is real time."""
 _WORK: Final = 180.0
 
 
@@ -40,7 +40,7 @@ def hour_trials(cluster: Cluster) -> Iterator[Trial]:
 def _live_through(cluster: Cluster) -> str:
     namespace = f"hour-{secrets.token_hex(4)}"
     cluster.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
-    world, is_down, first = MemoryEnvironment(cluster, namespace), threading.Event(), threading.Event()
+    environment, is_down, first = MemoryEnvironment(cluster, namespace), threading.Event(), threading.Event()
     is_down.set()
 
     def hook(_verb: Any, _request: Any) -> None:
@@ -48,21 +48,21 @@ def _live_through(cluster: Cluster) -> str:
             raise StoreUnavailable("the store does not answer")
         first.set()
 
-    world.hook = hook
-    world.make_class()
+    environment.hook = hook
+    environment.make_class()
     names = [f"c{number}" for number in range(_CLAIMS)]
-    with structlog.testing.capture_logs() as log, world.core(pace=_PACE, namespaces=(namespace,)):
+    with structlog.testing.capture_logs() as log, environment.core(pace=_PACE, namespaces=(namespace,)):
         for name in names:
-            world.claim(name)
+            environment.claim(name)
         time.sleep(3600 / _PACE)
-        calls = sum(world.calls.values())
-        _assert_none_failed(world, names)
+        calls = sum(environment.calls.values())
+        _assert_none_failed(environment, names)
         is_down.clear()
         ended = time.monotonic()
         if not first.wait(_RECOVERY / _PACE + 10):
-            raise Violation("nobody asked the store again")
+            raise Violation("the store was not called again")
         noticed = (time.monotonic() - ended) * _PACE
-        eventually(lambda: _assert_bound(world, names), seconds=_WORK)
+        eventually(lambda: _assert_bound(environment, names), seconds=_WORK)
         seconds = time.monotonic() - ended
     complaints = sum(line["log_level"] in {"warning", "error"} for line in log)
     if calls > _CALLS or complaints > _CLAIMS + 10:
@@ -71,13 +71,13 @@ def _live_through(cluster: Cluster) -> str:
     return f"{cost}; asked again after {noticed:.0f} s, all {_CLAIMS} bound after {seconds:.1f} s of real time"
 
 
-def _assert_none_failed(world: MemoryEnvironment, names: list[str]) -> None:
+def _assert_none_failed(environment: MemoryEnvironment, names: list[str]) -> None:
     for name in names:
-        status = world.get_claim(name).get("status", {})
+        status = environment.get_claim(name).get("status", {})
         if status.get("phase") == "Failed":
             raise Violation(f"an outage made claim {name} Failed: {status}")
 
 
-def _assert_bound(world: MemoryEnvironment, names: list[str]) -> None:
-    waiting = [name for name in names if condition(world.get_claim(name)).get("status") != "True"]
+def _assert_bound(environment: MemoryEnvironment, names: list[str]) -> None:
+    waiting = [name for name in names if condition(environment.get_claim(name)).get("status") != "True"]
     assert not waiting, f"{len(waiting)} claims are not bound"

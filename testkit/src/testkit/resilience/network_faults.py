@@ -1,4 +1,4 @@
-"""What a network and the servers behind it do in an outage: `Meddler`s that treat every request alike, and count.
+"""Network faults of an outage: `FaultInjector`s that treat every request alike, and count.
 
 Knows HTTP; knows no trial.
 """
@@ -10,23 +10,23 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from testkit.resilience.proxy import Fate, Instead, Meddler, Request
+from testkit.resilience.proxy import FaultInjector, Instead, Request, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST: Final = 600.0
-"""Seconds: nothing is held for longer, whatever becomes of the trial."""
+"""Seconds: nothing is held for longer, whatever the trial does."""
 
 
-class NetworkFault(Meddler):
+class NetworkFault(FaultInjector):
     """Lets everything pass, and counts.
 
     Attributes:
         requests: those that came.
         connections: those that were made.
         first: when the first request came, on the clock `time.monotonic`; infinity before.
-        over: set when this weather is; who is held goes on then.
+        over: set when the outage is over; held requests go on then.
     """
 
     def __init__(self) -> None:
@@ -40,15 +40,15 @@ class NetworkFault(Meddler):
         with self._lock:
             self.connections += 1
 
-    def before(self, request: Request) -> Fate | Instead:
+    def before(self, request: Request) -> Verdict | Instead:
         with self._lock:
             self.requests += 1
             self.first = min(self.first, time.monotonic())
-        return self.befall(request)
+        return self.handle(request)
 
-    def befall(self, request: Request) -> Fate | Instead:
-        """What becomes of a request."""
-        return Fate.PASS
+    def handle(self, request: Request) -> Verdict | Instead:
+        """The verdict on a request."""
+        return Verdict.PASS
 
     def wait(self) -> None:
         """Until it is over."""
@@ -58,12 +58,12 @@ class NetworkFault(Meddler):
 class Reset(NetworkFault):
     """Every request is answered with a TCP reset."""
 
-    def befall(self, request: Request) -> Fate | Instead:
-        return Fate.RESET
+    def handle(self, request: Request) -> Verdict | Instead:
+        return Verdict.RESET
 
 
 class Answers(NetworkFault):
-    """Every request is answered by something that stands in front, which says the same to all.
+    """Every request is answered by an intermediary, with the same answer.
 
     Args:
         status: HTTP status.
@@ -75,7 +75,7 @@ class Answers(NetworkFault):
         super().__init__()
         self._answer = Instead(status=status, headers=headers or {}, body=body)
 
-    def befall(self, request: Request) -> Fate | Instead:
+    def handle(self, request: Request) -> Verdict | Instead:
         return self._answer
 
 
@@ -90,17 +90,17 @@ class Slow(NetworkFault):
         super().__init__()
         self._seconds = seconds
 
-    def befall(self, request: Request) -> Fate | Instead:
+    def handle(self, request: Request) -> Verdict | Instead:
         self.over.wait(self._seconds)
-        return Fate.PASS
+        return Verdict.PASS
 
 
 class HalfOpen(NetworkFault):
-    """Connections stand, and nothing comes through them any more, in either direction."""
+    """Connections stay open, and no data passes in either direction."""
 
-    def befall(self, request: Request) -> Fate | Instead:
+    def handle(self, request: Request) -> Verdict | Instead:
         self.wait()
-        return Fate.DROP
+        return Verdict.DROP
 
     def hold_stream(self, request: Request) -> None:
         self.wait()
@@ -115,7 +115,7 @@ class Silent(NetworkFault):
 
 
 class HangingHandshake(NetworkFault):
-    """Connections are taken, and the handshake never goes on."""
+    """Connections are accepted, and the handshake never completes."""
 
     def opened(self) -> None:
         super().opened()

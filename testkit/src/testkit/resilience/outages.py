@@ -1,4 +1,4 @@
-"""Part "outages": what all claims need is away for a while, in every way in which it can be, and comes back.
+"""Part "outages": the API server or the store is unavailable for a while, in every way, and comes back.
 
 While it is away claims are made and deleted; then it is measured how long it takes until all of them are where they
 should be, without a restart, and what was sent, said and held in memory meanwhile.
@@ -18,8 +18,8 @@ from testkit.resilience.cluster_access import access_trials
 from testkit.resilience.full_disk import disk_trials
 from testkit.resilience.long_outage import hour_trials
 from testkit.resilience.network_faults import Answers, HalfOpen, NetworkFault, Reset, Silent, Slow
-from testkit.resilience.proxied_environment import CLUSTER, STORE, arena, own_cluster
-from testkit.resilience.trials import Choice, Lane, Trial, Violation, eventually
+from testkit.resilience.proxied_environment import CLUSTER, STORE, own_cluster, proxied_environment
+from testkit.resilience.trials import Choice, Group, Trial, Violation, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _STORE: Final = "minio"
 _CLAIMS: Final = 10
 _NOTICED: Final = 45.0
-"""Seconds after which somebody has asked again: the longest back-off, 30 s, and what a busy machine adds."""
+"""Seconds after which the provisioner has called again: the longest back-off, 30 s, and what a busy machine adds."""
 _RECOVERY: Final = 240.0
 """Seconds until all is done that has piled up: a matter of the machine, not of back-offs, so only bounded roughly."""
 _MEGABYTES: Final = 30.0
@@ -49,7 +49,7 @@ class Outage:
         seconds: how long it lasts.
         begin: begins it, and ends it at the end of the block; gives what counts the requests meanwhile.
         requests: that may be sent meanwhile, at most.
-        noticed: seconds after its end in which somebody has to have asked again.
+        noticed: seconds after its end in which the provisioner has to have called again.
         is_of_store: whether claims of other classes have to go on meanwhile.
         can_be_asked: whether the API server can be asked, by others, meanwhile.
     """
@@ -67,28 +67,28 @@ class Outages:
     """The part."""
 
     name = "outages"
-    promise = "An outage loses nothing, fails nothing, costs little, and is over soon after it has ended"
+    guarantee = "An outage loses nothing, fails no claim, costs few requests, and is recovered from soon after its end"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[ControlPlane]] = own_cluster) -> None:
         self._cluster = cluster
 
-    def lanes(self, choice: Choice) -> list[Lane]:
+    def groups(self, choice: Choice) -> list[Group]:
         """By what is away."""
         if choice.stores and _STORE not in choice.stores:
             return []
         opened: dict[str, Callable[[Choice], AbstractContextManager[Iterable[Trial]]]] = {
-            "store": partial(self._open, STORES_WEATHER),
-            "cluster": partial(self._open, CLUSTERS_WEATHER),
+            "store": partial(self._open, STORE_OUTAGES),
+            "cluster": partial(self._open, CLUSTER_OUTAGES),
             "access": partial(self._open_other, access_trials),
             "hour": partial(self._open_other, hour_trials),
             "disk": partial(self._open_other, disk_trials),
         }
         wanted = {name: each for name, each in opened.items() if choice.wants(f"{self.name}/{name}/")}
-        return [Lane(name=name, open=partial(each, choice)) for name, each in wanted.items()]
+        return [Group(name=name, open=partial(each, choice)) for name, each in wanted.items()]
 
     @contextmanager
     def _open(self, outages: tuple[Outage, ...], choice: Choice) -> Iterator[Iterable[Trial]]:
-        with self._cluster() as cluster, arena(cluster, _STORE) as made:
+        with self._cluster() as cluster, proxied_environment(cluster, _STORE) as made:
             made.flags[-1] = "0"
             made.kill()
             points = choice.draw("outages", range(len(outages)))
@@ -102,86 +102,89 @@ class Outages:
             yield make(cluster)
 
 
-def outage_trial(arena: ProxiedEnvironment, outage: Outage) -> Trial:
+def outage_trial(environment: ProxiedEnvironment, outage: Outage) -> Trial:
     """A trial of one outage."""
-    lane = "store" if outage.is_of_store else "cluster"
+    group = "store" if outage.is_of_store else "cluster"
     return Trial(
-        seed=f"outages/{lane}/{outage.name}",
+        seed=f"outages/{group}/{outage.name}",
         expected=f"noticed {outage.noticed:.0f} s after its end, nothing Failed, at most {outage.requests} requests",
-        run=partial(_live_through, arena, outage),
+        run=partial(_live_through, environment, outage),
     )
 
 
-def _live_through(arena: ProxiedEnvironment, outage: Outage) -> str:
-    arena.ensure_running()
-    process = arena.provisioner_process
+def _live_through(environment: ProxiedEnvironment, outage: Outage) -> str:
+    environment.ensure_running()
+    process = environment.provisioner_process
     assert process is not None
-    going = _make(arena, 1)
-    eventually(lambda: _assert_bound(arena, going), seconds=_RECOVERY)
-    coming = [] if outage.can_be_asked else _begin_work(arena, going)
+    going = _make(environment, 1)
+    eventually(lambda: _assert_bound(environment, going), seconds=_RECOVERY)
+    coming = [] if outage.can_be_asked else _begin_work(environment, going)
     log_before, memory_before = len(process.log().splitlines()), _megabytes(process.pid)
     try:
-        with outage.begin(arena) as weather:
-            coming += _pass_time(arena, outage, going)
+        with outage.begin(environment) as faults:
+            coming += _pass_time(environment, outage, going)
         ended = time.monotonic()
-        with _between(CLUSTER, NetworkFault, arena) as cluster, _between(STORE, NetworkFault, arena) as store:
-            eventually(lambda: _assert_bound(arena, coming), seconds=outage.noticed + _RECOVERY, pause=0.2)
-            eventually(lambda: _assert_gone(arena, going), seconds=_RECOVERY)
+        with (
+            _between(CLUSTER, NetworkFault, environment) as cluster,
+            _between(STORE, NetworkFault, environment) as store,
+        ):
+            eventually(lambda: _assert_bound(environment, coming), seconds=outage.noticed + _RECOVERY, pause=0.2)
+            eventually(lambda: _assert_gone(environment, going), seconds=_RECOVERY)
         seconds = time.monotonic() - ended
         noticed = (store if outage.is_of_store else cluster).first - ended
         assert process.is_running, "the provisioner ended"
         lines = process.log().splitlines()[log_before:]
-        _check(outage, noticed, weather.requests, lines, _megabytes(process.pid) - memory_before)
+        _check(outage, noticed, faults.requests, lines, _megabytes(process.pid) - memory_before)
     except Exception as error:
         error.add_note("the log ends with:\n  " + "\n  ".join(process.log().splitlines()[-15:]))
         raise
     for name in coming:
-        arena.admin.delete(arena.claim_path(name))
-    eventually(lambda: _assert_gone(arena, coming), seconds=_RECOVERY)
-    cost = f"{weather.requests} requests, {len(_complaints(lines))} complaints"
+        environment.admin.delete(environment.claim_path(name))
+    eventually(lambda: _assert_gone(environment, coming), seconds=_RECOVERY)
+    cost = f"{faults.requests} requests, {len(_complaints(lines))} complaints"
     return f"{cost}; asked again after {noticed:.1f} s, all well after {seconds:.1f} s"
 
 
-def _pass_time(arena: ProxiedEnvironment, outage: Outage, going: list[str]) -> list[str]:
-    """What people do during an outage; gives the claims that they made."""
+def _pass_time(environment: ProxiedEnvironment, outage: Outage, going: list[str]) -> list[str]:
+    """What users do during an outage; gives the claims that they made."""
     ends = time.monotonic() + outage.seconds
     coming: list[str] = []
     if outage.can_be_asked:
-        coming = _begin_work(arena, going)
+        coming = _begin_work(environment, going)
     if outage.is_of_store:
-        _others_go_on(arena)
+        _others_go_on(environment)
     while time.monotonic() < ends:
         if outage.can_be_asked:
-            _assert_none_failed(arena, coming)
+            _assert_none_failed(environment, coming)
         time.sleep(0.5)
     if not outage.can_be_asked:
         return coming
-    left = [name for name in going if arena.admin.find(arena.claim_path(name)) is not None]
+    left = [name for name in going if environment.admin.find(environment.claim_path(name)) is not None]
     if outage.is_of_store and left != going:
         raise Violation(f"of the claims {going}, whose store is away, only {left} are still there")
     return coming
 
 
-def _begin_work(arena: ProxiedEnvironment, going: list[str]) -> list[str]:
-    coming = _make(arena, _CLAIMS)
+def _begin_work(environment: ProxiedEnvironment, going: list[str]) -> list[str]:
+    coming = _make(environment, _CLAIMS)
     for name in going:
-        arena.admin.delete(arena.claim_path(name))
+        environment.admin.delete(environment.claim_path(name))
     return coming
 
 
-def _others_go_on(arena: ProxiedEnvironment) -> None:
+def _others_go_on(environment: ProxiedEnvironment) -> None:
     """A claim of another class is bound, and deleted, as if nothing were."""
-    name = arena.new_name()
-    arena.claim(name, _healthy_class(arena), generateBucketName="healthy")
-    eventually(lambda: _assert_bound(arena, [name]), seconds=60)
-    arena.admin.delete(arena.claim_path(name))
-    eventually(lambda: _assert_gone(arena, [name]), seconds=60)
+    name = environment.new_name()
+    environment.claim(name, _healthy_class(environment), generateBucketName="healthy")
+    eventually(lambda: _assert_bound(environment, [name]), seconds=60)
+    environment.admin.delete(environment.claim_path(name))
+    eventually(lambda: _assert_gone(environment, [name]), seconds=60)
 
 
 def _check(outage: Outage, noticed: float, requests: int, lines: list[str], megabytes: float) -> None:
     complaints = _complaints(lines)
     found = [
-        (noticed > outage.noticed, f"nobody asked again for {noticed:.1f} s"),
+        (noticed > outage.noticed, f"no request for {noticed:.1f} s"),
         (requests > outage.requests, f"{requests} requests were sent, and at most {outage.requests} may be"),
         # Each claim has one for its Event; the informers and the election have a few.
         (len(complaints) > 2 * _CLAIMS + 25, f"{len(complaints)} lines: " + "\n".join(complaints[-5:])),
@@ -199,32 +202,32 @@ def _complaints(lines: list[str]) -> list[str]:
 # Claims.
 
 
-def _make(arena: ProxiedEnvironment, count: int) -> list[str]:
-    names = [arena.new_name() for _ in range(count)]
+def _make(environment: ProxiedEnvironment, count: int) -> list[str]:
+    names = [environment.new_name() for _ in range(count)]
     for name in names:
-        arena.claim(name, arena.classes["greenfield"], generateBucketName="photos")
+        environment.claim(name, environment.classes["greenfield"], generateBucketName="photos")
     return names
 
 
-def _healthy_class(arena: ProxiedEnvironment) -> str:
+def _healthy_class(environment: ProxiedEnvironment) -> str:
     """A class that reaches the same store by another way."""
-    return arena.make_class(endpoint=arena.store.address)
+    return environment.make_class(endpoint=environment.store.address)
 
 
-def _assert_bound(arena: ProxiedEnvironment, names: list[str]) -> None:
+def _assert_bound(environment: ProxiedEnvironment, names: list[str]) -> None:
     for name in names:
-        claim = arena.admin.find(arena.claim_path(name)) or {}
+        claim = environment.admin.find(environment.claim_path(name)) or {}
         assert condition(claim).get("status") == "True", f"claim {name} is not bound: {claim.get('status')}"
 
 
-def _assert_gone(arena: ProxiedEnvironment, names: list[str]) -> None:
-    left = [name for name in names if arena.admin.find(arena.claim_path(name)) is not None]
+def _assert_gone(environment: ProxiedEnvironment, names: list[str]) -> None:
+    left = [name for name in names if environment.admin.find(environment.claim_path(name)) is not None]
     assert not left, f"claims {left} are still there"
 
 
-def _assert_none_failed(arena: ProxiedEnvironment, names: list[str]) -> None:
+def _assert_none_failed(environment: ProxiedEnvironment, names: list[str]) -> None:
     for name in names:
-        claim = arena.admin.find(arena.claim_path(name))
+        claim = environment.admin.find(environment.claim_path(name))
         if claim is None:
             raise Violation(f"claim {name} is lost")
         if claim.get("status", {}).get("phase") == "Failed":
@@ -243,18 +246,18 @@ def _megabytes(pid: int) -> float:
 
 @contextmanager
 def _between(
-    proxy_name: str, make: Callable[[], NetworkFault], arena: ProxiedEnvironment, *, cut: bool = False
+    proxy_name: str, make: Callable[[], NetworkFault], environment: ProxiedEnvironment, *, cut: bool = False
 ) -> Iterator[NetworkFault]:
-    proxy: Proxy = arena.proxies[proxy_name]
-    before, weather = proxy.meddler, make()
-    proxy.meddler = weather
+    proxy: Proxy = environment.proxies[proxy_name]
+    before, faults = proxy.injector, make()
+    proxy.injector = faults
     if cut:
         proxy.cut()
     try:
-        yield weather
+        yield faults
     finally:
-        proxy.meddler = before
-        weather.over.set()
+        proxy.injector = before
+        faults.over.set()
 
 
 def _on(
@@ -264,38 +267,38 @@ def _on(
 
 
 @contextmanager
-def _api_server_killed(arena: ProxiedEnvironment) -> Iterator[NetworkFault]:
-    with _between(CLUSTER, NetworkFault, arena) as weather:
-        cluster: ControlPlane = arena.cluster  # type: ignore[assignment]
+def _api_server_killed(environment: ProxiedEnvironment) -> Iterator[NetworkFault]:
+    with _between(CLUSTER, NetworkFault, environment) as faults:
+        cluster: ControlPlane = environment.cluster  # type: ignore[assignment]
         cluster.kill_api_server()
         try:
-            yield weather
+            yield faults
         finally:
             cluster.start_api_server()
 
 
 @contextmanager
-def _etcd_killed(arena: ProxiedEnvironment) -> Iterator[NetworkFault]:
-    with _between(CLUSTER, NetworkFault, arena) as weather:
-        cluster: ControlPlane = arena.cluster  # type: ignore[assignment]
+def _etcd_killed(environment: ProxiedEnvironment) -> Iterator[NetworkFault]:
+    with _between(CLUSTER, NetworkFault, environment) as faults:
+        cluster: ControlPlane = environment.cluster  # type: ignore[assignment]
         cluster.kill_etcd()
         try:
-            yield weather
+            yield faults
         finally:
             cluster.start_etcd()
 
 
 @contextmanager
-def _compacted(arena: ProxiedEnvironment) -> Iterator[NetworkFault]:
-    """Cut off while the server forgets what was: the watches can't go on where they were (410)."""
-    with _between(CLUSTER, Reset, arena, cut=True) as weather:
-        cluster: ControlPlane = arena.cluster  # type: ignore[assignment]
-        yield weather
+def _compacted(environment: ProxiedEnvironment) -> Iterator[NetworkFault]:
+    """Disconnected while the server compacts its history: the watches can't go on where they were (410)."""
+    with _between(CLUSTER, Reset, environment, cut=True) as faults:
+        cluster: ControlPlane = environment.cluster  # type: ignore[assignment]
+        yield faults
         cluster.compact()
         cluster.restart_api_server()
 
 
-STORES_WEATHER: Final = (
+STORE_OUTAGES: Final = (
     Outage(name="reset", seconds=20, requests=120, begin=_on(STORE, Reset, cut=True)),
     Outage(name="failing", seconds=60, requests=150, begin=_on(STORE, partial(Answers, 500))),
     Outage(
@@ -307,7 +310,7 @@ STORES_WEATHER: Final = (
     Outage(name="slow", seconds=70, requests=150, begin=_on(STORE, partial(Slow, 31.0))),
     Outage(name="half-open", seconds=45, requests=100, begin=_on(STORE, HalfOpen)),
 )
-CLUSTERS_WEATHER: Final = (
+CLUSTER_OUTAGES: Final = (
     Outage(name="killed", seconds=8, requests=250, begin=_api_server_killed, is_of_store=False, can_be_asked=False),
     Outage(name="etcd", seconds=8, requests=250, begin=_etcd_killed, is_of_store=False, can_be_asked=False),
     Outage(name="compacted", seconds=5, requests=120, begin=_compacted, is_of_store=False),

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One look.
+    """One measurement.
 
     Attributes:
         minute: since the start.
-        lane: the store's name.
+        group: the store's name.
         pid: of the provisioner: another one after a restart.
         rss_mib: resident memory.
         threads: of the process.
@@ -28,7 +28,7 @@ class Sample:
     """
 
     minute: float
-    lane: str
+    group: str
     pid: int
     rss_mib: float
     threads: int
@@ -64,28 +64,28 @@ def slope_of(samples: Sequence[Sample], *, after: float) -> float | None:
     """
     if not samples:
         return None
-    calm = [each for each in samples if each.minute - samples[0].minute >= after]
-    if len(calm) < 10:
+    steady = [each for each in samples if each.minute - samples[0].minute >= after]
+    if len(steady) < 10:
         return None
-    hours, sizes = [each.minute / 60 for each in calm], [each.rss_mib for each in calm]
+    hours, sizes = [each.minute / 60 for each in steady], [each.rss_mib for each in steady]
     middle, mean = sum(hours) / len(hours), sum(sizes) / len(sizes)
     spread = sum((hour - middle) ** 2 for hour in hours)
     return sum((hour - middle) * (size - mean) for hour, size in zip(hours, sizes, strict=True)) / spread
 
 
 def plot(samples: Sequence[Sample], path: Path) -> None:
-    """Draws every figure over time, a line for each lane, into a PNG or SVG file."""
+    """Draws every figure over time, a line for each group, into a PNG or SVG file."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    names = [each.name for each in fields(Sample) if each.name not in {"minute", "lane", "pid"}]
+    names = [each.name for each in fields(Sample) if each.name not in {"minute", "group", "pid"}]
     figure, axes = plt.subplots(len(names), 1, figsize=(10, 2.2 * len(names)), sharex=True)
     for axis, name in zip(axes, names, strict=True):
-        for lane in sorted({each.lane for each in samples}):
-            own = [each for each in samples if each.lane == lane]
-            axis.plot([each.minute for each in own], [getattr(each, name) for each in own], label=lane)
+        for group in sorted({each.group for each in samples}):
+            own = [each for each in samples if each.group == group]
+            axis.plot([each.minute for each in own], [getattr(each, name) for each in own], label=group)
         axis.set_ylabel(name.replace("_", " "))
         axis.set_ylim(bottom=0)
     axes[0].legend(loc="upper left", ncols=4)

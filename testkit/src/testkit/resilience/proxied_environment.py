@@ -1,4 +1,4 @@
-"""One store, a namespace, and its real provisioner, with a proxy on either side of it that can be told to misbehave.
+"""One store, a namespace, and its real provisioner, with a proxy on either side of it that can inject faults.
 
                  cluster proxy            store proxy
     API server  <-------------  provisioner  ------->  store
@@ -25,7 +25,7 @@ from testkit.cluster.memory_environment import OBC
 from testkit.cluster.store_environment import STORES, StoreEnvironment
 from testkit.repository import CRDS
 from testkit.resilience.fork_server import Child, ForkServer, fork_server
-from testkit.resilience.proxy import Meddler, Proxy, Request, proxy_before
+from testkit.resilience.proxy import FaultInjector, Proxy, Request, proxy_before
 from testkit.stores.base import Bound
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from testkit.stores.base import Store
 
 CLUSTER, STORE = "cluster", "store"
-_NEIGHBOUR, _KEY, _DATA = "neighbour", "kept", b"of the neighbour"
+_OTHER_TENANT, _KEY, _DATA = "other-tenant", "kept", b"of another tenant"
 _QUESTIONS = ("/selfsubjectaccessreviews", "/leases")
 _OBJECT = re.compile(r"/(secrets|configmaps|objectbucketclaims|objectbuckets)/[^/]+$")
 
@@ -69,7 +69,7 @@ class Snapshot:
 
 
 class ProxiedEnvironment(StoreEnvironment):
-    """Where the trials of one store take place. Use `arena`.
+    """The environment of one store's trials. Use `proxied_environment`.
 
     Args:
         cluster: where claims are made.
@@ -102,13 +102,13 @@ class ProxiedEnvironment(StoreEnvironment):
         self._count = 0
 
     def open(self) -> None:
-        """Makes what all trials share: the administrator's Secret, classes, an old bucket, and a neighbour."""
+        """Makes what trials share: the administrator's Secret, classes, an old bucket, and another tenant's claim."""
         super().open()
         self._old_bucket = f"{self.namespace}-old"
         self.store.make_bucket(self._old_bucket)
         self.start()
-        self.claim(_NEIGHBOUR, self.classes["greenfield"], generateBucketName="neighbour")
-        bound = self.wait_bound(_NEIGHBOUR)
+        self.claim(_OTHER_TENANT, self.classes["greenfield"], generateBucketName="other-tenant")
+        bound = self.wait_bound(_OTHER_TENANT)
         self.store.application(bound).put(bound.bucket, _KEY, _DATA)
 
     @cached_property
@@ -122,11 +122,11 @@ class ProxiedEnvironment(StoreEnvironment):
 
     @cached_property
     def kubeconfig(self) -> Path:
-        """Leads through the cluster's proxy, with the rights of an administrator."""
+        """Leads through the cluster's proxy, with an administrator's permissions."""
         return self.account_kubeconfig("provisioner", self.proxies[CLUSTER].url)
 
     def account_kubeconfig(self, name: str, url: str) -> Path:
-        """Of a service account that is made for it, with the rights of an administrator, by way of `url`."""
+        """Of a service account that is made for it, with an administrator's permissions, by way of `url`."""
         account = f"/api/v1/namespaces/{self.namespace}/serviceaccounts"
         self.admin.create(account, {"metadata": {"name": name}})
         subject = {"kind": "ServiceAccount", "name": name, "namespace": self.namespace}
@@ -157,17 +157,17 @@ class ProxiedEnvironment(StoreEnvironment):
             self.start()
 
     @contextmanager
-    def meddling(self, meddler: Meddler) -> Iterator[None]:
-        """Both proxies do as `meddler` says, until the block ends."""
+    def injecting(self, injector: FaultInjector) -> Iterator[None]:
+        """Both proxies use `injector`, until the block ends."""
         for each in self.proxies.values():
-            each.meddler = meddler
+            each.injector = injector
         try:
             yield
         finally:
             for each in self.proxies.values():
-                each.meddler = Meddler()
+                each.injector = FaultInjector()
 
-    # The world.
+    # Snapshots and checks.
 
     def new_name(self) -> str:
         """For a claim: never given twice."""
@@ -175,7 +175,7 @@ class ProxiedEnvironment(StoreEnvironment):
         return f"c{self._count}"
 
     def snapshot(self) -> Snapshot:
-        """The whole world now."""
+        """A snapshot of the cluster and the store."""
         inside = f"/api/v1/namespaces/{self.namespace}"
         collections = [f"{OBC}/namespaces/{self.namespace}/objectbucketclaims", f"{OBC}/objectbuckets"]
         collections += [f"{inside}/secrets", f"{inside}/configmaps"]
@@ -190,7 +190,7 @@ class ProxiedEnvironment(StoreEnvironment):
     def _is_ours(self, found: dict[str, Any]) -> bool:
         metadata = found["metadata"]
         label = metadata.get("labels", {}).get("bucket-provisioner")
-        # All that is in the namespace is this arena's; ObjectBuckets are in none.
+        # All that is in the namespace is this environment's; ObjectBuckets are in none.
         return "namespace" in metadata or bool(label == self.provisioner_name.replace("/", "-"))
 
     def as_bound(self, name: str) -> Bound:
@@ -201,11 +201,11 @@ class ProxiedEnvironment(StoreEnvironment):
         return Bound(name=name, environment=environment, state=ob["spec"].get("additionalState", {}))
 
     def assert_works(self, bound: Bound) -> None:
-        """Its credentials reach its bucket, and not the neighbour's."""
-        application, theirs = self.store.application(bound), self.neighbour
+        """Its credentials reach its bucket, and not the other tenant's."""
+        application, theirs = self.store.application(bound), self.other_tenant
         application.put(bound.bucket, "mine", b"data")
         assert application.get(bound.bucket, "mine") == b"data", "the claim's credentials don't work"
-        assert self.is_refused(bound, theirs.bucket), "the claim's credentials reach the neighbour's bucket"
+        assert self.is_refused(bound, theirs.bucket), "the claim's credentials reach the other tenant's bucket"
 
     def is_refused(self, bound: Bound, bucket: str) -> bool:
         """Whether its credentials can't read there."""
@@ -215,22 +215,22 @@ class ProxiedEnvironment(StoreEnvironment):
             return True
         return False
 
-    def assert_neighbour_is_well(self) -> None:
-        """The neighbour's credentials and data are as they were."""
-        bound = self.neighbour
-        assert self.store.application(bound).get(bound.bucket, _KEY) == _DATA, "the neighbour lost its data"
+    def assert_other_tenant_unaffected(self) -> None:
+        """The other tenant's credentials and data are as they were."""
+        bound = self.other_tenant
+        assert self.store.application(bound).get(bound.bucket, _KEY) == _DATA, "the other tenant lost its data"
 
     @cached_property
-    def neighbour(self) -> Bound:
-        """A claim that lives through all trials, and must notice nothing."""
-        return self.wait_bound(_NEIGHBOUR)
+    def other_tenant(self) -> Bound:
+        """A claim that exists during all trials, and must not be affected."""
+        return self.wait_bound(_OTHER_TENANT)
 
 
 @contextmanager
-def arena(
+def proxied_environment(
     cluster: Cluster, name: str, *, start: Callable[[], AbstractContextManager[Store]] | None = None
 ) -> Iterator[ProxiedEnvironment]:
-    """Starts a store and all that stands around it, and opens the arena; ends all at the end of the block.
+    """Starts a store, its proxies and the fork server, and opens the environment; ends all with the block.
 
     Args:
         cluster: where claims are made.
@@ -255,13 +255,13 @@ def arena(
 
 @contextmanager
 def own_cluster(**settings: Any) -> Iterator[ControlPlane]:
-    """A control plane with our CRDs, for whoever may not share one."""
+    """A control plane with our CRDs, for tests that must not share one."""
     with control_plane(crds=[CRDS], **settings) as cluster:
         yield cluster
 
 
 def _led(values: Mapping[str, str], address: str, url: str) -> dict[str, str]:
-    """What says where the store is, saying where its proxy is."""
+    """The values with the store's address replaced by its proxy's."""
     return {key: value.replace(_origin(address), url) for key, value in values.items()}
 
 

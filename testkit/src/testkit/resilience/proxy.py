@@ -1,7 +1,7 @@
-"""A reverse proxy that misbehaves as it is told: between a provisioner and a server that is real.
+"""A reverse proxy that injects faults, between a provisioner and a real server.
 
-Terminates HTTP, so that it can tell one request from the next, and asks its `Meddler` about each: before it is passed
-on, and once its answer is there. Knows neither Kubernetes nor a store; both sides of a provisioner get one of these.
+Terminates HTTP, so that it can tell one request from the next, and asks its `FaultInjector` about each: before it is
+passed on, and once its answer is there. Knows neither Kubernetes nor a store; each side of a provisioner has one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Request:
         return bool({"watch=true", "watch=1"} & set(self.target.partition("?")[2].split("&")))
 
 
-class Fate(Enum):
+class Verdict(Enum):
     """What becomes of a request, or of its answer."""
 
     PASS = auto()
@@ -86,7 +86,7 @@ class Instead:
         status: HTTP status.
         headers: besides Content-Length.
         body: as it is sent.
-        missing: bytes that Content-Length promises beyond the body; the connection ends in their place.
+        missing: bytes that Content-Length announces beyond the body; the connection ends in their place.
         pause: seconds before each byte of the body.
     """
 
@@ -97,19 +97,19 @@ class Instead:
     pause: float = 0.0
 
 
-class Meddler:
+class FaultInjector:
     """Decides about every request; this one lets all pass. May block, kill or count. Called from several threads."""
 
     def opened(self) -> None:
         """A connection was made, and nothing has come through it: with TLS, the handshake is still to come."""
 
-    def before(self, request: Request) -> Fate | Instead:
+    def before(self, request: Request) -> Verdict | Instead:
         """The request is whole and has not been passed on."""
-        return Fate.PASS
+        return Verdict.PASS
 
-    def after(self, request: Request, status: int) -> Fate:
-        """The server has answered, and nobody has seen the answer."""
-        return Fate.PASS
+    def after(self, request: Request, status: int) -> Verdict:
+        """The server has answered, and no client has seen the answer."""
+        return Verdict.PASS
 
     def passed_back(self, request: Request, answer: Instead) -> None:
         """The server's answer, as it is passed back; not for streams."""
@@ -135,7 +135,7 @@ class Proxy:
         url: where it listens.
         upstream: as it was given.
         tls: set it at any time, for new connections.
-        meddler: decides about every request; set it at any time.
+        injector: decides about every request; set it at any time.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Proxy:
         self.name = name
         self.upstream = upstream
         self.tls = tls
-        self.meddler = Meddler()
+        self.injector = FaultInjector()
         parts = urlsplit(upstream)
         assert parts.hostname
         assert parts.port
@@ -196,7 +196,7 @@ class _Server(ThreadingHTTPServer):
         return connection, address
 
     def wrap(self, connection: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
-        """Shakes hands; from then on the connection is what comes of it."""
+        """Does the TLS handshake; from then on the connection is the encrypted one."""
         wrapped = tls.wrap_socket(connection, server_side=True)
         with self._lock:
             self._open.discard(connection)
@@ -234,10 +234,10 @@ class _Handler(BaseHTTPRequestHandler):
     upstream: HTTPConnection | None = None
 
     def log_message(self, *_: Any) -> None:
-        """Who meddles says what happened."""
+        """Logged by the fault injector."""
 
     def setup(self) -> None:
-        self.server.proxy.meddler.opened()
+        self.server.proxy.injector.opened()
         if self.server.proxy.tls is not None:
             self.request.settimeout(_SECONDS)
             self.request = self.server.wrap(self.request, self.server.proxy.tls)
@@ -270,20 +270,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def _meddle(self, request: Request, body: bytes) -> None:
-        meddler = self.server.proxy.meddler
-        fate = meddler.before(request)
-        if isinstance(fate, Instead):
-            self._answer_instead(fate)
-        elif fate is Fate.RESET:
+        injector = self.server.proxy.injector
+        verdict = injector.before(request)
+        if isinstance(verdict, Instead):
+            self._answer_instead(verdict)
+        elif verdict is Verdict.RESET:
             self._reset()
-        elif fate is not Fate.DROP:
-            if fate is Fate.TWICE:
+        elif verdict is not Verdict.DROP:
+            if verdict is Verdict.TWICE:
                 self._send_on(request, body).read()
             response = self._send_on(request, body)
-            fate = meddler.after(request, response.status)
-            if fate is Fate.PASS:
-                self._pass_back(request, response, meddler.stream_delay(request))
-            elif fate is Fate.RESET:
+            verdict = injector.after(request, response.status)
+            if verdict is Verdict.PASS:
+                self._pass_back(request, response, injector.stream_delay(request))
+            elif verdict is Verdict.RESET:
                 self._reset()
 
     def _read_body(self) -> bytes:
@@ -325,7 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             content = response.read()
             headers.pop("Content-Length", None)
-            self.server.proxy.meddler.passed_back(
+            self.server.proxy.injector.passed_back(
                 request, Instead(status=response.status, headers=headers, body=content)
             )
             self.wfile.write(content)
@@ -334,7 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_stream(self, request: Request, response: HTTPResponse, delay: float) -> None:
         self.wfile.flush()
         for chunk in _late(response, delay) if delay else iter(lambda: response.read1(_CHUNK), b""):
-            self.server.proxy.meddler.hold_stream(request)
+            self.server.proxy.injector.hold_stream(request)
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")

@@ -21,8 +21,8 @@ from kubernetes.client.exceptions import ApiException
 
 from testkit.cluster.memory_environment import condition
 from testkit.resilience.audit_log import AuditLog, Write
-from testkit.resilience.proxied_environment import CLUSTER, STORE, arena
-from testkit.resilience.proxy import Fate, Instead, Meddler, Proxy, Request, proxy_before
+from testkit.resilience.proxied_environment import CLUSTER, STORE, proxied_environment
+from testkit.resilience.proxy import FaultInjector, Instead, Proxy, Request, Verdict, proxy_before
 from testkit.resilience.trials import Violation, eventually
 
 if TYPE_CHECKING:
@@ -60,33 +60,39 @@ class Replica:
 
 
 class ReplicaSet:
-    """All of them. Use `crew`.
+    """All of them. Use `replica_set`.
 
     Attributes:
-        ledger: who did what when.
+        audit_log: who did what when.
         on_step: called with the number of each step of the leader's, and its request; for a fault at just that one.
     """
 
-    def __init__(self, made: ProxiedEnvironment, replicas: list[Replica], ledger: AuditLog) -> None:
-        self.arena = made
+    def __init__(self, made: ProxiedEnvironment, replicas: list[Replica], audit_log: AuditLog) -> None:
+        self.environment = made
         self.replicas = replicas
-        self.ledger = ledger
+        self.audit_log = audit_log
         self.on_step: Callable[[int, Request], None] | None = None
         self._steps = 0
         self._lock = threading.Lock()
-        made.proxies[STORE].meddler = _Watching(self)
+        made.proxies[STORE].injector = _Watching(self)
         for each in replicas:
-            each.proxy.meddler = _Watching(self, each)
+            each.proxy.injector = _Watching(self, each)
 
-    # Their lives.
+    # Start and leadership.
 
     def start(self, replica: Replica, fork_server: ForkServer | None = None) -> None:
         """Starts one that does not run."""
-        arena = self.arena
-        argv = ["--kubeconfig", str(replica.kubeconfig), "--provisioner-name", arena.provisioner_name, *arena.flags]
-        argv += ["--leader-elect", "--leader-elect-namespace", arena.namespace]
+        environment = self.environment
+        argv = [
+            "--kubeconfig",
+            str(replica.kubeconfig),
+            "--provisioner-name",
+            environment.provisioner_name,
+            *environment.flags,
+        ]
+        argv += ["--leader-elect", "--leader-elect-namespace", environment.namespace]
         replica.has_seen_lease.clear()
-        replica.child = (fork_server or arena.fork_server).start(argv)
+        replica.child = (fork_server or environment.fork_server).start(argv)
 
     def ensure_all_run(self) -> None:
         """Starts those that don't, and waits for a leader, and until the others know that there is one."""
@@ -96,38 +102,38 @@ class ReplicaSet:
         eventually(self._assert_leader, seconds=LEASE_SECONDS + 4 * SLACK)
         for each in self.replicas:
             if not each.has_seen_lease.wait(4 * SLACK):
-                raise Violation(f"replica {each.name} has not looked at the lease")
+                raise Violation(f"replica {each.name} has not read the lease")
 
     def leader(self) -> Replica:
-        """Whom the Lease names."""
+        """The replica that the Lease names."""
         name = self._holder()
         return next(each for each in self.replicas if each.name == name)
 
     def wait_for_other(self, former: Replica, seconds: float) -> float:
-        """Waits until another one holds the Lease; gives the time when it asked for it, since the epoch."""
+        """Waits until another one holds the Lease; gives the time of its request, since the epoch."""
         eventually(lambda: self._assert_other(former), seconds=seconds)
-        return self.ledger.tenures()[-1].at
+        return self.audit_log.tenures()[-1].at
 
     @property
     def lease_path(self) -> str:
         """Of the Lease."""
-        name = f"libbucket-{self.arena.provisioner_name.replace('/', '-')}"
-        return f"/apis/coordination.k8s.io/v1/namespaces/{self.arena.namespace}/leases/{name}"
+        name = f"libbucket-{self.environment.provisioner_name.replace('/', '-')}"
+        return f"/apis/coordination.k8s.io/v1/namespaces/{self.environment.namespace}/leases/{name}"
 
     def _holder(self) -> str:
-        tenures = self.ledger.tenures()
+        tenures = self.audit_log.tenures()
         return (tenures[-1].who or "") if tenures else ""
 
     def _assert_leader(self) -> None:
         holder = self._holder()
         runs = [each.name for each in self.replicas if each.child is not None and each.child.is_running]
-        assert holder in runs, f"the lease is held by {holder or 'nobody'}, and {runs} run"
+        assert holder in runs, f"the lease is held by {holder or 'no replica'}, and {runs} run"
 
     def _assert_other(self, former: Replica) -> None:
         holder = self._holder()
-        assert holder not in {"", former.name}, f"the lease is held by {holder or 'nobody'}"
+        assert holder not in {"", former.name}, f"the lease is held by {holder or 'no replica'}"
 
-    # Their work.
+    # Claims.
 
     @contextmanager
     def busy(self) -> Iterator[list[str]]:
@@ -142,39 +148,39 @@ class ReplicaSet:
             thread.join(30)
 
     def _come_and_go(self, stop: threading.Event, made: list[str]) -> None:
-        arena = self.arena
+        environment = self.environment
         while not stop.wait(0.4):
-            name = arena.new_name()
-            arena.claim(name, arena.classes["greenfield"], generateBucketName="photos")
+            name = environment.new_name()
+            environment.claim(name, environment.classes["greenfield"], generateBucketName="photos")
             made.append(name)
             if len(made) > _LIVES:
                 with suppress(ApiException):
-                    arena.admin.delete(arena.claim_path(made[-_LIVES - 1]))
+                    environment.admin.delete(environment.claim_path(made[-_LIVES - 1]))
 
     def settle(self, made: list[str]) -> None:
         """All claims that were made are bound and work, or are gone; then they are all taken away."""
         for name in made[-_LIVES:]:
             eventually(lambda name=name: self._assert_bound(name), seconds=60)  # type: ignore[misc]
-            self.arena.assert_works(self.arena.as_bound(name))
+            self.environment.assert_works(self.environment.as_bound(name))
         for name in made[-_LIVES:]:
-            self.arena.admin.delete(self.arena.claim_path(name))
+            self.environment.admin.delete(self.environment.claim_path(name))
         eventually(lambda: self._assert_gone(made), seconds=60)
 
     def _assert_bound(self, name: str) -> None:
-        claim = self.arena.admin.find(self.arena.claim_path(name)) or {}
+        claim = self.environment.admin.find(self.environment.claim_path(name)) or {}
         assert condition(claim).get("status") == "True", f"claim {name} is not bound: {claim.get('status')}"
 
     def _assert_gone(self, made: list[str]) -> None:
-        left = [name for name in made if self.arena.admin.find(self.arena.claim_path(name)) is not None]
+        left = [name for name in made if self.environment.admin.find(self.environment.claim_path(name)) is not None]
         assert not left, f"claims {left} are still there"
 
-    # What is seen of it.
+    # Observation.
 
     def note(self, request: Request) -> None:
         """Remembers what went to the store, and counts steps of the leader's."""
         who = self._sender(request)
         if request.proxy == STORE:
-            self.ledger.note_store_request(
+            self.audit_log.note_store_request(
                 Write(at=time.time(), who=who, what=f"store: {request.method} {request.path}")
             )
         if self.on_step is None or request.method == "GET" or "/leases" in request.path:
@@ -187,7 +193,7 @@ class ReplicaSet:
 
     @contextmanager
     def steps(self, act: Callable[[int, Request], None]) -> Iterator[None]:
-        """Tells of every step, counted from 1, until the block ends."""
+        """Calls `act` for every step, counted from 1, until the block ends."""
         self._steps, self.on_step = 0, act
         try:
             yield
@@ -199,34 +205,34 @@ class ReplicaSet:
         holders = [each for each in self.replicas if each.child is not None and _has_socket(each.child.pid, inode)]
         return holders[0].name if holders else ""
 
-    def assert_nobody_trespassed(self, since: float) -> int:
-        """No replica wrote, or asked the store, while another held the Lease; gives how many deeds were looked at."""
+    def assert_only_the_leader_wrote(self, since: float) -> int:
+        """No replica wrote, or called the store, while another held the Lease; gives how many writes were checked."""
         time.sleep(0.3)  # the log is written in batches
-        trespasses = self.ledger.trespasses(since)
+        trespasses = self.audit_log.trespasses(since)
         if trespasses:
             lines = "\n  ".join(trespasses[:10])
-            tenures = "\n  ".join(f"{each.at:.3f} {each.who} {each.how}" for each in self.ledger.tenures()[-8:])
+            tenures = "\n  ".join(f"{each.at:.3f} {each.who} {each.how}" for each in self.audit_log.tenures()[-8:])
             raise Violation(
-                f"{len(trespasses)} writes by who did not hold the lease:\n  {lines}\nholders:\n  {tenures}"
+                f"{len(trespasses)} writes by a replica that did not hold the lease:\n  {lines}\nholders:\n  {tenures}"
             )
-        return len(self.ledger.deeds(since))
+        return len(self.audit_log.writes(since))
 
 
-class _Watching(Meddler):
-    """Tells the crew of every request, and the replica that sends them when it has seen the Lease."""
+class _Watching(FaultInjector):
+    """Reports every request to the replica set, and marks the replica that has seen the Lease."""
 
-    def __init__(self, crew: ReplicaSet, replica: Replica | None = None) -> None:
-        self._crew = crew
+    def __init__(self, replicas: ReplicaSet, replica: Replica | None = None) -> None:
+        self._replicas = replicas
         self._replica = replica
 
-    def before(self, request: Request) -> Fate | Instead:
-        self._crew.note(request)
-        return Fate.PASS
+    def before(self, request: Request) -> Verdict | Instead:
+        self._replicas.note(request)
+        return Verdict.PASS
 
-    def after(self, request: Request, status: int) -> Fate:
+    def after(self, request: Request, status: int) -> Verdict:
         if self._replica is not None and "/leases/" in request.path and status == HTTPStatus.OK:
             self._replica.has_seen_lease.set()
-        return Fate.PASS
+        return Verdict.PASS
 
 
 def _socket_inode(port: int) -> str:
@@ -249,9 +255,9 @@ def _has_socket(pid: int, inode: str) -> bool:
 
 
 @contextmanager
-def crew(cluster: ControlPlane, store: str) -> Iterator[ReplicaSet]:
-    """Opens an arena with three replicas, one of which leads."""
-    with arena(cluster, store) as made, ExitStack() as stack:
+def replica_set(cluster: ControlPlane, store: str) -> Iterator[ReplicaSet]:
+    """Opens a proxied environment with three replicas, one of which leads."""
+    with proxied_environment(cluster, store) as made, ExitStack() as stack:
         made.kill()
         replicas = []
         for name in NAMES:

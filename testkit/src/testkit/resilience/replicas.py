@@ -1,8 +1,8 @@
 """Part "replicas": three replicas, and everything that could make two of them work at once.
 
-The leader is killed, frozen for longer than its lease, cut off from the API server, has its Lease removed or given
+The leader is killed, frozen for longer than its lease, disconnected from the API server, has its Lease removed or given
 away, and its clock turned, at a moment that the seed names, while claims come and go. Then the audit log of the API
-server, and what the store was asked, are gone through: nobody but the holder may have done anything.
+server and the requests to the store are checked: only the holder of the Lease may have written.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 from libbucket.testing.processes import fresh_directory
 from testkit.resilience.fork_server import fork_server
 from testkit.resilience.proxied_environment import own_cluster
-from testkit.resilience.proxy import Fate, Instead, Meddler, Request
-from testkit.resilience.replica_set import LEASE_SECONDS, RETRY_SECONDS, SLACK, Replica, ReplicaSet, crew
-from testkit.resilience.trials import Choice, Lane, Trial, Violation, eventually
+from testkit.resilience.proxy import FaultInjector, Instead, Request, Verdict
+from testkit.resilience.replica_set import LEASE_SECONDS, RETRY_SECONDS, SLACK, Replica, ReplicaSet, replica_set
+from testkit.resilience.trials import Choice, Group, Trial, Violation, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 
 _STORE: Final = "minio"
 _MOMENTS: Final = (2, 9, 23, 40)
-"""Steps of the traffic at which the leader is struck: writes to the cluster and to the store, whichever comes."""
+"""Steps of the traffic at which the fault is injected: writes to the cluster and to the store, counted together."""
 _STEPS_OF_A_CLOCK: Final = (600, -600, 86400)
 _AFTER: Final = 3.0
-"""Seconds that who was struck gets to do something wrong in, once it is well again."""
+"""Seconds for which a replica that runs again after a fault is observed."""
 
 
 class Replicas:
     """The part."""
 
     name = "replicas"
-    promise = "Of several replicas one works, and no other writes before that one has stopped"
+    guarantee = "Of several replicas only the leader writes, and a new leader only after the former has stopped"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[ControlPlane]] | None = None) -> None:
         self._cluster = cluster or partial(own_cluster, audit_log=True)
 
-    def lanes(self, choice: Choice) -> list[Lane]:
-        """One: what is tried is the core's, and takes its time from the lease."""
+    def groups(self, choice: Choice) -> list[Group]:
+        """One group: the subject is the core's leader election, on any store."""
         wanted = (not choice.stores or _STORE in choice.stores) and choice.wants(f"{self.name}/")
-        return [Lane(name=_STORE, open=partial(self._open, choice))] if wanted else []
+        return [Group(name=_STORE, open=partial(self._open, choice))] if wanted else []
 
     @contextmanager
     def _open(self, choice: Choice) -> Iterator[Iterable[Trial]]:
-        with self._cluster() as cluster, crew(cluster, _STORE) as gathered:
+        with self._cluster() as cluster, replica_set(cluster, _STORE) as gathered:
             yield trials(gathered, choice)
 
 
@@ -60,12 +60,14 @@ def trials(gathered: ReplicaSet, choice: Choice) -> Iterator[Trial]:
     """All of them."""
     for word, act in (("kill", _kill), ("freeze", _freeze), ("partition", _partition)):
         for at in choice.draw(f"replicas/{word}", _MOMENTS):
-            yield _trial(gathered, f"{word}@{at}", "another leads in time, and nobody else writes", partial(act, at=at))
-    yield _trial(gathered, "stop", "another leads at once, and nobody else writes", _stop)
-    yield _trial(gathered, "lease-removed", "who leads goes on, and nobody else writes", _remove_lease)
-    yield _trial(gathered, "lease-forged", "who leads stops, and another leads in time", _forge_lease)
+            yield _trial(
+                gathered, f"{word}@{at}", "another leads in time, and no other replica writes", partial(act, at=at)
+            )
+    yield _trial(gathered, "stop", "another leads at once, and no other replica writes", _stop)
+    yield _trial(gathered, "lease-removed", "the leader keeps the Lease, and no other replica writes", _remove_lease)
+    yield _trial(gathered, "lease-forged", "the leader stops, and another leads in time", _forge_lease)
     for step in _STEPS_OF_A_CLOCK:
-        expected = "who leads goes on: no clock on a wall decides"
+        expected = "the leader keeps the Lease: the wall clock does not matter"
         yield _trial(gathered, f"clock@{step}", expected, partial(_turn_clock, by=step))
 
 
@@ -78,39 +80,39 @@ def _trial(gathered: ReplicaSet, words: str, expected: str, act: Callable[[Repli
                 seen = act(gathered)
             gathered.ensure_all_run()
             gathered.settle(made)
-            deeds = gathered.assert_nobody_trespassed(since)
+            writes = gathered.assert_only_the_leader_wrote(since)
         except Exception as error:
             for each in gathered.replicas:
                 log = each.child.log().splitlines()[-8:] if each.child is not None else []
                 error.add_note(f"the log of {each.name} ends with:\n  " + "\n  ".join(log))
             raise
-        return f"{seen}; {deeds} writes and requests, all by the holder"
+        return f"{seen}; {writes} writes and requests, all by the holder"
 
     return Trial(seed=f"replicas/{_STORE}/{words}", expected=expected, run=run)
 
 
-def _strike(gathered: ReplicaSet, at: int, act: Callable[[Replica], None]) -> Replica:
-    """Does something to the leader at a step of the traffic, while that step is on its way."""
-    struck, leader = threading.Event(), gathered.leader()
+def _hit(gathered: ReplicaSet, at: int, act: Callable[[Replica], None]) -> Replica:
+    """Injects a fault into the leader at a step of the traffic, while that request is in flight."""
+    hit, leader = threading.Event(), gathered.leader()
 
     def reached(number: int, _request: Request) -> None:
         if number == at:
             act(leader)
-            struck.set()
+            hit.set()
 
     with gathered.steps(reached):
-        if not struck.wait(90):
+        if not hit.wait(90):
             raise Violation(f"the traffic did not come to step {at}")
     return leader
 
 
 def _kill(gathered: ReplicaSet, *, at: int) -> str:
-    leader = _strike(gathered, at, lambda each: each.child.kill() if each.child else None)
+    leader = _hit(gathered, at, lambda each: each.child.kill() if each.child else None)
     return _took_over(gathered, leader, time.time(), at_most=LEASE_SECONDS + RETRY_SECONDS)
 
 
 def _freeze(gathered: ReplicaSet, *, at: int) -> str:
-    leader = _strike(gathered, at, lambda each: _signal(each, signal.SIGSTOP))
+    leader = _hit(gathered, at, lambda each: _signal(each, signal.SIGSTOP))
     try:
         seen = _took_over(gathered, leader, time.time(), at_most=LEASE_SECONDS + RETRY_SECONDS)
     finally:
@@ -120,21 +122,21 @@ def _freeze(gathered: ReplicaSet, *, at: int) -> str:
 
 
 def _partition(gathered: ReplicaSet, *, at: int) -> str:
-    watching: list[Meddler] = []
+    watching: list[FaultInjector] = []
 
     def cut_off(each: Replica) -> None:
-        watching.append(each.proxy.meddler)
-        each.proxy.meddler = _Nothing()
+        watching.append(each.proxy.injector)
+        each.proxy.injector = _Nothing()
         each.proxy.cut()
 
-    leader = _strike(gathered, at, cut_off)
+    leader = _hit(gathered, at, cut_off)
     try:
         seen = _took_over(gathered, leader, time.time(), at_most=LEASE_SECONDS + RETRY_SECONDS)
         time.sleep(_AFTER)
     finally:
-        leader.proxy.meddler = watching[0]
+        leader.proxy.injector = watching[0]
     assert leader.child is not None
-    assert leader.child.is_running, "a replica that was cut off has ended, and was to stand by"
+    assert leader.child.is_running, "a disconnected replica has ended instead of standing by"
     return seen
 
 
@@ -143,7 +145,7 @@ def _stop(gathered: ReplicaSet) -> str:
     _signal(leader, signal.SIGTERM)
     gathered.wait_for_other(leader, LEASE_SECONDS)
     # It first ends what it is at: others wait from then on.
-    released = [each.at for each in gathered.ledger.tenures() if each.at > began and each.who is None]
+    released = [each.at for each in gathered.audit_log.tenures() if each.at > began and each.who is None]
     if not released:
         raise Violation(f"{leader.name} kept its lease when it was stopped")
     return _took_over(gathered, leader, released[0], at_most=RETRY_SECONDS)
@@ -151,23 +153,23 @@ def _stop(gathered: ReplicaSet) -> str:
 
 def _remove_lease(gathered: ReplicaSet) -> str:
     leader = gathered.leader()
-    gathered.arena.admin.delete(gathered.lease_path)
+    gathered.environment.admin.delete(gathered.lease_path)
     removed = time.time()
     eventually(lambda: _assert_holds(gathered, leader), seconds=RETRY_SECONDS + SLACK)
-    seconds = gathered.ledger.tenures()[-1].at - removed
+    seconds = gathered.audit_log.tenures()[-1].at - removed
     time.sleep(LEASE_SECONDS + RETRY_SECONDS)
-    others = {each.who for each in gathered.ledger.tenures() if each.at > removed} - {leader.name, None}
+    others = {each.who for each in gathered.audit_log.tenures() if each.at > removed} - {leader.name, None}
     if others:
-        raise Violation(f"{others} took the lease that somebody had removed from {leader.name}")
+        raise Violation(f"{others} took the lease that was removed from {leader.name}")
     return f"made again after {seconds:.1f} s"
 
 
 def _forge_lease(gathered: ReplicaSet) -> str:
     leader, began = gathered.leader(), time.time()
-    gathered.arena.admin.patch(gathered.lease_path, {"spec": {"holderIdentity": "somebody-else"}})
+    gathered.environment.admin.patch(gathered.lease_path, {"spec": {"holderIdentity": "another-program"}})
     eventually(lambda: _assert_regained(gathered, began), seconds=LEASE_SECONDS + 2 * RETRY_SECONDS + SLACK)
-    tenure = gathered.ledger.tenures()[-1]
-    idle = [each for each in gathered.ledger.deeds(began) if each.who == leader.name and each.at < tenure.at]
+    tenure = gathered.audit_log.tenures()[-1]
+    idle = [each for each in gathered.audit_log.writes(began) if each.who == leader.name and each.at < tenure.at]
     last = max((each.at for each in idle), default=began) - began
     return f"{leader.name} stopped after {last:.1f} s, {tenure.who} leads after {tenure.at - began:.1f} s"
 
@@ -185,14 +187,14 @@ def _turn_clock(gathered: ReplicaSet, *, by: int) -> str:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        with fork_server(gathered.arena.store.module, directory, environment) as forks:
+        with fork_server(gathered.environment.store.module, directory, environment) as forks:
             leader = _make_leader(gathered, partial(gathered.start, fork_server=forks))
             turned = time.time()
             clock.write_text(f"{by:+d}\n")
             time.sleep(LEASE_SECONDS + RETRY_SECONDS)
             clock.write_text("+0\n")
             time.sleep(_AFTER)
-            others = {each.who for each in gathered.ledger.tenures() if each.at > turned} - {leader.name}
+            others = {each.who for each in gathered.audit_log.tenures() if each.at > turned} - {leader.name}
             _signal(leader, signal.SIGTERM)
             if leader.child is not None:
                 leader.child.ended.wait(30)
@@ -215,31 +217,31 @@ def _make_leader(gathered: ReplicaSet, start: Callable[[Replica], None]) -> Repl
     return chosen
 
 
-class _Nothing(Meddler):
+class _Nothing(FaultInjector):
     """The network is gone: no request arrives, and none is answered."""
 
-    def before(self, request: Request) -> Fate | Instead:
-        return Fate.RESET
+    def before(self, request: Request) -> Verdict | Instead:
+        return Verdict.RESET
 
 
 def _took_over(gathered: ReplicaSet, former: Replica, began: float, *, at_most: float) -> str:
-    """How long it was until another one asked for the Lease and got it."""
+    """Seconds until another replica acquired the Lease."""
     at = gathered.wait_for_other(former, at_most + 3 * SLACK)
     seconds = at - began
     if seconds > at_most + SLACK:
         raise Violation(f"another led only after {seconds:.1f} s, and was to after {at_most:.1f}")
-    return f"{gathered.leader().name} leads {seconds:.1f} s after {former.name} was struck"
+    return f"{gathered.leader().name} leads {seconds:.1f} s after {former.name} was hit"
 
 
 def _assert_holds(gathered: ReplicaSet, replica: Replica) -> None:
-    tenures = gathered.ledger.tenures()
-    assert tenures, "nobody has had the lease"
+    tenures = gathered.audit_log.tenures()
+    assert tenures, "no replica has held the lease"
     assert tenures[-1].who == replica.name, f"the lease is {tenures[-1].how}, by {tenures[-1].who}"
 
 
 def _assert_regained(gathered: ReplicaSet, since: float) -> None:
-    last = gathered.ledger.tenures()[-1]
-    assert last.at > since, "nobody has noticed yet"
+    last = gathered.audit_log.tenures()[-1]
+    assert last.at > since, "no replica has noticed yet"
     assert last.who is not None, f"the lease is {last.how}"
 
 

@@ -1,7 +1,7 @@
-"""Lets towns live for a while, on all stores at once, and watches what that takes: `nox -s soak -- --minutes 60`.
+"""Runs soak environments on all stores at once, and measures the provisioners: `nox -s soak -- --minutes 60`.
 
-Random claims, edits, deletions, faults and restarts, at a given rate. In turns: some minutes of weather, then quiet, in
-which every promise is checked. Half of the provisioners are killed again and again in the first half of the time, the
+Random claims, edits, deletions, faults and restarts, at a given rate. In turns: some minutes of faults, then none,
+while every guarantee is checked. Half of the provisioners are killed again and again in the first half of the time, the
 other half in the second: so each of them also lives long enough to see whether it grows.
 """
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from testkit.resilience.process_metrics import Sample, of_process, plot, slope_of
-from testkit.resilience.proxied_environment import CLUSTER, STORE, arena, own_cluster
+from testkit.resilience.proxied_environment import CLUSTER, STORE, own_cluster, proxied_environment
 from testkit.resilience.soak_environment import SoakEnvironment
 from testkit.resilience.trials import Violation
 from testkit.stores import STORES
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ROUND_SECONDS: Final = 90.0
 _SAMPLE_SECONDS: Final = 5.0
 _FAULTY: Final = 0.02
-"""Share of the requests that something happens to, in bad weather."""
+"""Share of the requests that fail while faults are injected."""
 _KILL_SECONDS: Final = 40.0
 _WARM_UP: Final = 5.0
 """Minutes."""
@@ -40,13 +40,13 @@ _WARM_UP: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What was asked for.
+    """The command line's choices.
 
     Attributes:
         minutes: how long.
-        rate: deeds per second and town.
+        rate: operations per second and environment.
         seed: of everything that is drawn.
-        stores: whose towns.
+        stores: one environment each.
     """
 
     minutes: float
@@ -54,18 +54,18 @@ class Plan:
     seed: int
     stores: Sequence[str]
 
-    def is_restless(self, lane: str, minute: float) -> bool:
-        """Whether this town's provisioner is killed now and then."""
-        is_first = list(self.stores).index(lane) % 2 == 0
+    def is_restless(self, group: str, minute: float) -> bool:
+        """Whether this environment's provisioner is killed now and then."""
+        is_first = list(self.stores).index(group) % 2 == 0
         return is_first == (minute < self.minutes / 2)
 
 
 class Soak:
-    """The towns, and what was seen of them."""
+    """The environments, and what was seen of them."""
 
-    def __init__(self, plan: Plan, towns: dict[str, SoakEnvironment], console: Console) -> None:
+    def __init__(self, plan: Plan, environments: dict[str, SoakEnvironment], console: Console) -> None:
         self.plan = plan
-        self.towns = towns
+        self.environments = environments
         self.samples: list[Sample] = []
         self.violations: list[str] = []
         self.quiet_times = 0
@@ -80,93 +80,95 @@ class Soak:
     def run(self) -> None:
         """Round after round, until the time is over."""
         while self.minute < self.plan.minutes:
-            with ThreadPoolExecutor(len(self.towns)) as pool:
-                for done in [pool.submit(self._one_round, name, town) for name, town in self.towns.items()]:
+            with ThreadPoolExecutor(len(self.environments)) as pool:
+                for done in [
+                    pool.submit(self._one_round, name, environment) for name, environment in self.environments.items()
+                ]:
                     done.result()
             self.quiet_times += 1
-            claims = sum(town.claims for town in self.towns.values())
-            deeds = sum(sum(town.deeds.values()) for town in self.towns.values())
+            claims = sum(environment.claims for environment in self.environments.values())
+            operations = sum(sum(environment.operations.values()) for environment in self.environments.values())
             self._console.print(
-                f"minute {self.minute:.0f}: quiet time {self.quiet_times}, {deeds} deeds so far, {claims} claims, "
-                f"{len(self.violations)} violations",
+                f"minute {self.minute:.0f}: check {self.quiet_times}, {operations} operations so far, "
+                f"{claims} claims, {len(self.violations)} violations",
                 highlight=False,
             )
 
-    def _one_round(self, name: str, town: SoakEnvironment) -> None:
-        town.weather.worsen(_FAULTY)
-        self._live(name, town)
+    def _one_round(self, name: str, environment: SoakEnvironment) -> None:
+        environment.faults.worsen(_FAULTY)
+        self._live(name, environment)
         try:
-            town.be_quiet()
+            environment.be_quiet()
         except Exception as error:
             self.violations.append(f"minute {self.minute:.0f}, {name}: {type(error).__name__}: {error}")
             self._console.print(f"VIOLATION {self.violations[-1]}", markup=False, highlight=False)
             if not isinstance(error, Violation | AssertionError):
                 raise
-        self._sample(name, town)
+        self._sample(name, environment)
 
-    def _live(self, name: str, town: SoakEnvironment) -> None:
+    def _live(self, name: str, environment: SoakEnvironment) -> None:
         end = min(time.monotonic() + _ROUND_SECONDS, self._started + self.plan.minutes * 60)
         next_sample = next_kill = time.monotonic()
         while (now := time.monotonic()) < end:
-            town.act()
+            environment.act()
             if now >= next_sample:
-                self._sample(name, town)
+                self._sample(name, environment)
                 next_sample = now + _SAMPLE_SECONDS
             if now >= next_kill and self.plan.is_restless(name, self.minute):
-                town.kill()
+                environment.kill()
                 next_kill = now + _KILL_SECONDS
             time.sleep(1 / self.plan.rate)
 
-    def _sample(self, name: str, town: SoakEnvironment) -> None:
-        process = town.arena.provisioner_process
+    def _sample(self, name: str, environment: SoakEnvironment) -> None:
+        process = environment.proxied.provisioner_process
         assert process is not None
         with suppress(OSError):
             rss, threads, descriptors = of_process(process.pid)
             self.samples.append(
                 Sample(
                     minute=self.minute,
-                    lane=name,
+                    group=name,
                     pid=process.pid,
                     rss_mib=rss,
                     threads=threads,
                     descriptors=descriptors,
-                    claims=town.claims,
-                    things=town.things,
-                    cluster_requests=town.weather.requests[CLUSTER],
-                    store_requests=town.weather.requests[STORE],
+                    claims=environment.claims,
+                    things=environment.things,
+                    cluster_requests=environment.faults.requests[CLUSTER],
+                    store_requests=environment.faults.requests[STORE],
                 )
             )
 
     def slopes(self) -> dict[str, float]:
-        """Growth of the longest life of each town's provisioner, in MiB per hour, after it has warmed up."""
+        """Growth of the longest life of each environment's provisioner, in MiB per hour, after it has warmed up."""
         found = {}
-        for lane in self.towns:
+        for group in self.environments:
             lives: dict[int, list[Sample]] = {}
             for each in self.samples:
-                if each.lane == lane:
+                if each.group == group:
                     lives.setdefault(each.pid, []).append(each)
             slope = slope_of(max(lives.values(), key=len, default=[]), after=_WARM_UP)
             if slope is not None:
-                found[lane] = slope
+                found[group] = slope
         return found
 
 
 def report(soak: Soak, folder: Path, console: Console) -> None:
-    """Writes the samples and the plot, and says what it came to."""
+    """Writes the samples and the plot, and prints a summary."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soak.json").write_text(json.dumps([each.as_json() for each in soak.samples], indent=0))
     plot(soak.samples, folder / "soak.png")
-    for lane, town in soak.towns.items():
-        last = [each for each in soak.samples if each.lane == lane][-1]
+    for group, environment in soak.environments.items():
+        last = [each for each in soak.samples if each.group == group][-1]
         console.print(
-            f"{lane}: {dict(town.deeds)}; RSS {last.rss_mib:.1f} MiB, {last.threads} threads, "
+            f"{group}: {dict(environment.operations)}; RSS {last.rss_mib:.1f} MiB, {last.threads} threads, "
             f"{last.descriptors} descriptors, {last.store_requests} requests to the store",
             highlight=False,
         )
-    for lane, slope in soak.slopes().items():
-        console.print(f"{lane}: RSS {slope:+.2f} MiB per hour after the warm-up", highlight=False)
+    for group, slope in soak.slopes().items():
+        console.print(f"{group}: RSS {slope:+.2f} MiB per hour after the warm-up", highlight=False)
     console.print(f"{folder / 'soak.png'}: every figure over time", highlight=False)
-    console.print(f"quiet times: {soak.quiet_times}", highlight=False)
+    console.print(f"checks: {soak.quiet_times}", highlight=False)
     console.print(f"violations: {len(soak.violations)}", highlight=False)
 
 
@@ -174,7 +176,9 @@ def parse(argv: Sequence[str]) -> tuple[Plan, Path]:
     """The command line."""
     parser = argparse.ArgumentParser(prog="nox -s soak --", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60.0, metavar="N", help="how long; 60 by default")
-    parser.add_argument("--rate", type=float, default=1.0, metavar="R", help="deeds per second and store; 1 by default")
+    parser.add_argument(
+        "--rate", type=float, default=1.0, metavar="R", help="operations per second and store; 1 by default"
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of everything that is drawn")
     parser.add_argument("--store", action="append", default=[], choices=sorted(STORES), help="only this store")
     parser.add_argument("--output", type=Path, default=Path("soak"), metavar="DIR", help="for the samples and the plot")
@@ -186,17 +190,19 @@ def parse(argv: Sequence[str]) -> tuple[Plan, Path]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs it; 1 where a promise was broken."""
+    """Runs it; 1 where a guarantee was violated."""
     plan, folder = parse(argv)
     console = Console()
     console.print(f"{plan.minutes:g} minutes on {', '.join(plan.stores)}; seed {plan.seed}", highlight=False)
     with ExitStack() as stack:
         cluster = stack.enter_context(own_cluster())
-        arenas = {name: stack.enter_context(arena(cluster, name)) for name in plan.stores}
-        towns = {name: SoakEnvironment(made, random.Random(f"{plan.seed}/{name}")) for name, made in arenas.items()}
-        for town in towns.values():
-            town.settle()
-        soak = Soak(plan, towns, console)
+        proxied = {name: stack.enter_context(proxied_environment(cluster, name)) for name in plan.stores}
+        environments = {
+            name: SoakEnvironment(made, random.Random(f"{plan.seed}/{name}")) for name, made in proxied.items()
+        }
+        for environment in environments.values():
+            environment.settle()
+        soak = Soak(plan, environments, console)
         try:
             soak.run()
         except KeyboardInterrupt:

@@ -1,8 +1,8 @@
-"""Where neighbours are attacked: an arena, a tenant who attacks, another tenant beside it, and traps.
+"""Tenant environment: a proxied environment, a tenant that attacks, another tenant, and traps.
 
 The tenants are users of the API server who may edit claims, Secrets, ConfigMaps and Events in one namespace of their
-own, and nothing else. The victim is the arena's neighbour, with a bucket and data; nothing of it may change, whatever
-the tenants do. Knows `ProxiedEnvironment`; knows no attack and no store.
+own, and nothing else. The victim is a third tenant, with a bucket and data; nothing of it may change, whatever the
+tenants do. Knows `ProxiedEnvironment`; knows no attack and no store.
 """
 
 from __future__ import annotations
@@ -39,36 +39,38 @@ _RULES: Final = [
     {"apiGroups": ["objectbucket.io"], "resources": ["objectbucketclaims", "objectbucketclaims/status"]},
     {"apiGroups": [""], "resources": ["secrets", "configmaps", "events"]},
 ]
-"""Also the status of claims, which a careful operator would not grant: who is careful is the safer for it."""
+"""Also the status of claims, which a careful operator would not grant: a stricter role is safer."""
 
 
 class Tenant:
-    """Somebody who may edit one namespace.
+    """A user who may edit one namespace.
 
     Args:
-        arena: where.
+        environment: where the claims are made.
         cluster: gives out the user.
         namespace: theirs, made now.
     """
 
-    def __init__(self, arena: ProxiedEnvironment, cluster: ControlPlane, namespace: str) -> None:
-        self.arena = arena
+    def __init__(self, environment: ProxiedEnvironment, cluster: ControlPlane, namespace: str) -> None:
+        self.environment = environment
         self.namespace = namespace
         user = f"tenant-{namespace}"
-        arena.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        environment.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         rules = [{**rule, "verbs": _EDITS} for rule in _RULES]
-        arena.admin.create(f"{_RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "editor"}, "rules": rules})
+        environment.admin.create(
+            f"{_RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": "editor"}, "rules": rules}
+        )
         who = {"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}
         role = {"kind": "Role", "name": "editor", "apiGroup": "rbac.authorization.k8s.io"}
         binding = {"metadata": {"name": "editor"}, "subjects": [who], "roleRef": role}
-        arena.admin.create(f"{_RBAC}/namespaces/{namespace}/rolebindings", binding)
+        environment.admin.create(f"{_RBAC}/namespaces/{namespace}/rolebindings", binding)
         self.admin = KubeAdmin(cluster.user_kubeconfig(user))
 
     def claim(
         self, name: str, kind: str = "greenfield", *, metadata: Mapping[str, Any] | None = None, **spec: Any
     ) -> Wire:
-        """Makes a claim of one of the arena's classes."""
-        return self.claim_of(name, self.arena.classes[kind], metadata=metadata, **spec)
+        """Makes a claim of one of the environment's classes."""
+        return self.claim_of(name, self.environment.classes[kind], metadata=metadata, **spec)
 
     def claim_of(
         self, name: str, storage_class: str, *, metadata: Mapping[str, Any] | None = None, **spec: Any
@@ -111,7 +113,7 @@ class Tenant:
     def wait_bound(self, name: str, *, seconds: float = SECONDS) -> Bound:
         """What a bound claim is to an application."""
         claim = self.wait(name, is_bound, seconds=seconds)
-        ob = self.arena.admin.get(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
+        ob = self.environment.admin.get(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
         state = ob["spec"].get("additionalState", {})
         return Bound(name=name, environment=self.secret(name) | self.config_map(name), state=state)
 
@@ -158,7 +160,7 @@ class Tenant:
 
 
 class Trap:
-    """An address that nobody has a reason to speak to; use `trap`.
+    """An address that no process has a reason to connect to; use `trap`.
 
     Attributes:
         url: `http://127.0.0.1:PORT`.
@@ -170,13 +172,13 @@ class Trap:
         self.visits = 0
 
     def assert_untouched(self) -> None:
-        """Fails if anybody connected."""
-        assert not self.visits, f"somebody connected {self.visits} times to the address that the tenant wrote"
+        """Fails if there was a connection."""
+        assert not self.visits, f"{self.visits} connections to the address that the tenant wrote"
 
 
 @contextmanager
 def trap() -> Iterator[Trap]:
-    """Listens until the block ends, and hangs up on everybody."""
+    """Listens until the block ends, and closes every connection."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         made = Trap(listening)
 
@@ -195,37 +197,37 @@ def trap() -> Iterator[Trap]:
 
 
 class TenantEnvironment:
-    """One store's arena with tenants in it.
+    """One store's proxied environment with tenants in it.
 
     Args:
-        arena: it.
+        environment: the proxied environment.
         cluster: its control plane.
         metrics_url: where the provisioner answers with its metrics.
     """
 
-    def __init__(self, arena: ProxiedEnvironment, cluster: ControlPlane, *, metrics_url: str) -> None:
-        self.arena = arena
+    def __init__(self, environment: ProxiedEnvironment, cluster: ControlPlane, *, metrics_url: str) -> None:
+        self.environment = environment
         self.metrics_url = metrics_url
         self.cluster = cluster
         namespace = f"n-{secrets.token_hex(3)}"
-        self.thief = Tenant(arena, cluster, namespace)
+        self.thief = Tenant(environment, cluster, namespace)
         # Claims `b-x` of the one and `x` of the other want the same name for their ObjectBuckets.
-        self.other = Tenant(arena, cluster, f"{namespace}-b")
+        self.other = Tenant(environment, cluster, f"{namespace}-b")
 
     @property
     def victim(self) -> Bound:
-        """The arena's neighbour."""
-        return self.arena.neighbour
+        """The tenant that is attacked."""
+        return self.environment.other_tenant
 
     @cached_property
     def victim_claim(self) -> Wire:
         """Its claim."""
-        return self.arena.admin.get(self.arena.claim_path(self.victim.name))
+        return self.environment.admin.get(self.environment.claim_path(self.victim.name))
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Fails unless the world is as it was, to the last version, once the tenants' claims are deleted."""
-        before = self.arena.snapshot()
+        """Fails unless the snapshot, with its resource versions, is as it was once the tenants' claims are deleted."""
+        before = self.environment.snapshot()
         try:
             yield
         except BaseException as error:
@@ -244,34 +246,34 @@ class TenantEnvironment:
             tenant.clean_up(seconds=SECONDS)
 
     def _give_up(self, error: BaseException) -> None:
-        process = self.arena.provisioner_process
+        process = self.environment.provisioner_process
         if process is not None:
             error.add_note("the provisioner's log ends with:\n  " + "\n  ".join(process.log().splitlines()[-12:]))
         with suppress(Exception):  # the first error is the one that counts
             self._clean_up()
 
     def _assert_as_before(self, before: Snapshot) -> None:
-        now = self.arena.snapshot()
+        now = self.environment.snapshot()
         assert now.store >= before.store, f"the store lost {sorted(before.store - now.store)}"
         assert now.store == before.store, f"left in the store: {sorted(now.store - before.store)}"
         changed = {path for path in before.cluster if now.cluster.get(path) != before.cluster[path]}
         assert not changed, f"objects of others were changed: {sorted(changed)}"
         new = now.cluster.keys() - before.cluster.keys()
         assert not new, f"left in the cluster: {sorted(new)}"
-        self.arena.assert_neighbour_is_well()
+        self.environment.assert_other_tenant_unaffected()
 
-    # What attacks look at again and again.
+    # Checks that several attacks share.
 
     def assert_own_only(self, bound: Bound) -> None:
-        """A claim has a bucket of its own that works, is let into no other, and has nobody else's credentials."""
-        handed_out = set(self.arena.store.admin_secret.values()) & set(bound.environment.values())
+        """A claim has a bucket of its own that works, can access no other, and has no other tenant's credentials."""
+        handed_out = set(self.environment.store.admin_secret.values()) & set(bound.environment.values())
         assert not handed_out, "the claim holds the administrator's credentials"
-        assert bound.bucket != self.victim.bucket, "the claim got the neighbour's bucket"
-        self.arena.assert_works(bound)
+        assert bound.bucket != self.victim.bucket, "the claim got the victim's bucket"
+        self.environment.assert_works(bound)
 
     def assert_shut_out(self, bound: Bound) -> None:
         """Credentials that were withdrawn do nothing any more."""
-        application = self.arena.store.application(bound)
+        application = self.environment.store.application(bound)
         for what, request in (
             ("read", lambda: application.get(bound.bucket, "mine")),
             ("write", lambda: application.put(bound.bucket, "mine", b"x")),
@@ -283,8 +285,8 @@ class TenantEnvironment:
                 continue
             raise Violation(f"withdrawn credentials still {what}")
 
-    def bind_twin(self, name: str = "twin", **spec: Any) -> Bound:
-        """The twin of a refusal: an ordinary claim of the same tenant binds, and has its own bucket."""
+    def bind_control(self, name: str = "control", **spec: Any) -> Bound:
+        """Control for a refusal: an ordinary claim of the same tenant binds, and has its own bucket."""
         self.thief.claim(name, **spec)
         bound = self.thief.wait_bound(name)
         self.assert_own_only(bound)
@@ -293,7 +295,7 @@ class TenantEnvironment:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """One thing that a neighbour tries.
+    """One attack of a tenant.
 
     Attributes:
         name: for seeds and the table.

@@ -1,8 +1,8 @@
-"""Part "neighbours": a tenant with a user of its own, and an application with real clients, try to get at others.
+"""Part "neighbours": a tenant with a user of its own, and an application with real clients, attack others.
 
-One lane for each store; what is about the cluster only is tried in one of them. Before and after each attack the whole
-world is looked at: whatever was tried, in the end it is as it was, to the last version of the last object of anybody
-else. Knows lanes and seeds; the attacks are in `attacks_*`, and what they stand on in `ground`.
+One group for each store; what is about the cluster only is tried in one of them. Before and after each attack a
+snapshot is taken: in the end every object of other tenants has the resource version that it had before. Knows groups
+and seeds; the attacks are in `attacks_*`, and the tenants in `tenant_environment`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Final
 from libbucket.testing.processes import HOST, free_ports
 from testkit.resilience import (
     attacks_by_admission,
+    attacks_by_input,
+    attacks_by_load,
     attacks_on_claims,
     attacks_on_names,
     attacks_on_objects,
     attacks_on_settings,
     attacks_on_stores,
 )
-from testkit.resilience import attacks_by_input as attacks_by_poison
-from testkit.resilience import attacks_by_load as attacks_by_crowd
-from testkit.resilience.proxied_environment import arena, own_cluster
+from testkit.resilience.proxied_environment import own_cluster, proxied_environment
 from testkit.resilience.tenant_environment import Attack, TenantEnvironment
-from testkit.resilience.trials import Choice, Lane, Trial, lanes_by_store
+from testkit.resilience.trials import Choice, Group, Trial, groups_by_store
 from testkit.stores import STORES
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ ATTACKS: Final[tuple[Attack, ...]] = (
     *attacks_on_settings.ATTACKS,
     *attacks_on_names.ATTACKS,
     *attacks_on_stores.ATTACKS,
-    *attacks_by_poison.ATTACKS,
+    *attacks_by_input.ATTACKS,
     *attacks_by_admission.ATTACKS,
-    *attacks_by_crowd.ATTACKS,
+    *attacks_by_load.ATTACKS,
 )
 ONCE_ON: Final = "minio"
 
@@ -49,29 +49,29 @@ class TenantIsolation:
     """The part.
 
     Args:
-        cluster: starts a control plane for a lane.
+        cluster: starts a control plane for a group.
     """
 
     name = "neighbours"
-    promise = "No tenant and no application gets at anything of another, or holds it up"
+    guarantee = "No tenant and no application can access or delay another's claims"
 
     def __init__(self, cluster: Callable[[], AbstractContextManager[ControlPlane]] = own_cluster) -> None:
         self._cluster = cluster
 
-    def lanes(self, choice: Choice) -> list[Lane]:
+    def groups(self, choice: Choice) -> list[Group]:
         """One for each store."""
-        return lanes_by_store(self.name, STORES, choice, self._open)
+        return groups_by_store(self.name, STORES, choice, self._open)
 
     @contextmanager
     def _open(self, name: str) -> Iterator[Iterable[Trial]]:
-        with self._cluster() as cluster, ground(cluster, name) as made:
+        with self._cluster() as cluster, tenant_environment(cluster, name) as made:
             yield [trial_of(made, each) for each in attacks_on(name)]
 
 
 @contextmanager
-def ground(cluster: ControlPlane, store: str) -> Iterator[TenantEnvironment]:
-    """A store's ground, with the most generous operator that there can be."""
-    with arena(cluster, store) as made:
+def tenant_environment(cluster: ControlPlane, store: str) -> Iterator[TenantEnvironment]:
+    """A store's tenants, and the provisioner with its most permissive configuration."""
+    with proxied_environment(cluster, store) as made:
         made.kill()
         address = f"{HOST}:{free_ports(1)[0]}"
         made.flags = ["--bind-address", address, "--allow-additional-config", attacks_on_settings.ALLOWED, "-v", "4"]
@@ -89,11 +89,13 @@ def attacks_on(store: str) -> list[Attack]:
 
 
 def trial_of(made: TenantEnvironment, attack: Attack) -> Trial:
-    """An attack, with the look at the whole world before and after it."""
+    """An attack, between two snapshots that must be equal."""
 
     def run() -> str:
-        made.arena.ensure_running()
+        made.environment.ensure_running()
         with made.undisturbed():
             return attack.run(made)
 
-    return Trial(seed=f"{TenantIsolation.name}/{made.arena.name}/{attack.name}", expected=attack.expected, run=run)
+    return Trial(
+        seed=f"{TenantIsolation.name}/{made.environment.name}/{attack.name}", expected=attack.expected, run=run
+    )

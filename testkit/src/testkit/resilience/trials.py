@@ -1,6 +1,6 @@
-"""What chaos is made of: trials, each with a seed that names exactly its steps; parts, which have many of them.
+"""The parts of the resilience tests and their trials, each with a seed that names its exact steps.
 
-Between `chaos.py`, which runs trials and draws the table, and the parts, which know what to try. Knows neither.
+Between `chaos.py`, which runs trials and draws the table, and the parts, which define them. Knows neither.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Violation(AssertionError):
-    """A promise was broken. The message says which, and what was seen."""
+    """A guarantee was violated. The message says which, and what was seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,14 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which trials are wanted.
+    """The selected trials.
 
     Attributes:
         replay: only the trial with this seed; empty for all.
         stores: only these stores; empty for all.
         faults: of sweeps, only those with these faults; empty for all.
         sample: how many points of each sweep are tried; 0 for all.
-        chance: what samples are drawn by; told with the table, so that the same can be drawn again.
+        chance: what samples are drawn by; printed with the table, so that the same can be drawn again.
         minutes: of whatever goes on until it is stopped.
     """
 
@@ -67,11 +67,11 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane:
-    """Trials that share servers, and so come one after another. Lanes of a part may run at the same time.
+class Group:
+    """Trials that share servers, and so come one after another. Groups of a part may run at the same time.
 
     Attributes:
-        name: a store's, or what the lane is about.
+        name: a store's, or what the group is about.
         open: starts what the trials need; gives them, and ends all at the end of the block.
     """
 
@@ -79,43 +79,43 @@ class Lane:
     open: Callable[[], AbstractContextManager[Iterable[Trial]]]
 
 
-def lanes_by_store(
+def groups_by_store(
     part: str, stores: Iterable[str], choice: Choice, opens: Callable[[str], AbstractContextManager[Iterable[Trial]]]
-) -> list[Lane]:
-    """One lane for each of the stores that is wanted; `opens` is called with its name."""
+) -> list[Group]:
+    """One group for each of the stores that is wanted; `opens` is called with its name."""
     wanted = [name for name in stores if not choice.stores or name in choice.stores]
-    return [Lane(name=name, open=partial(opens, name)) for name in wanted if choice.wants(f"{part}/{name}/")]
+    return [Group(name=name, open=partial(opens, name)) for name in wanted if choice.wants(f"{part}/{name}/")]
 
 
 class Part(Protocol):
-    """One kind of chaos.
+    """One part of the resilience tests.
 
     Attributes:
         name: the first word of its seeds.
-        promise: what it tries to break, in one sentence.
+        guarantee: the guarantee that it tests, in one sentence.
     """
 
     name: str
-    promise: str
+    guarantee: str
 
-    def lanes(self, choice: Choice) -> Sequence[Lane]:
-        """Those that are wanted."""
+    def groups(self, choice: Choice) -> Sequence[Group]:
+        """The selected ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
         trial: it.
-        lane: whose it was.
+        group: whose it was.
         seen: what it saw.
         violation: why it failed; empty if it did not.
         seconds: how long it took.
     """
 
     trial: Trial
-    lane: str
+    group: str
     seen: str = ""
     violation: str = ""
     seconds: float = field(default=0.0)
@@ -126,22 +126,22 @@ class Result:
         return found | {"seed": self.trial.seed, "expected": self.trial.expected}
 
 
-def carry_out(trial: Trial, lane: str) -> Result:
+def carry_out(trial: Trial, group: str) -> Result:
     """Runs one trial."""
     started = time.monotonic()
     try:
         seen, violation = trial.run(), ""
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong is what is looked for
+    except Exception as error:  # noqa: BLE001 - any error is a finding
         notes = "\n".join(getattr(error, "__notes__", []))
         seen, violation = "", f"{type(error).__name__}: {error}\n{notes}".strip()
-    return Result(trial=trial, lane=lane, seen=seen, violation=violation, seconds=time.monotonic() - started)
+    return Result(trial=trial, group=group, seen=seen, violation=violation, seconds=time.monotonic() - started)
 
 
 def results_of(part: Part, choice: Choice) -> Iterator[Result]:
-    """Runs the trials that are wanted, one lane after another."""
-    for lane in part.lanes(choice):
-        with lane.open() as trials:
-            yield from (carry_out(each, lane.name) for each in trials if choice.wants(each.seed))
+    """Runs the selected trials, one group after another."""
+    for group in part.groups(choice):
+        with group.open() as trials:
+            yield from (carry_out(each, group.name) for each in trials if choice.wants(each.seed))
 
 
 def eventually(check: Callable[[], None], *, seconds: float = 60.0, pause: float = 0.1) -> None:

@@ -39,7 +39,7 @@ class Store(ABC):
     """A store that runs for the length of the demo.
 
     Attributes:
-        title: what people call it.
+        title: its usual name.
         program: the provisioner's command.
         provisioner_name: which classes the command serves by default.
         address: for the audience.
@@ -70,7 +70,7 @@ class Store(ABC):
 
     @abstractmethod
     def make_bucket(self, name: str) -> None:
-        """Makes a bucket past the provisioner, as somebody did long ago."""
+        """Makes a bucket out of band, as one that existed before."""
 
     @abstractmethod
     def what_is_there(self, bound: Bound) -> list[str]:

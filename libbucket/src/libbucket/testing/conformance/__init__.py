@@ -1,6 +1,6 @@
-# ruff: noqa: E402 - assertions are rewritten before the promises are imported
+# ruff: noqa: E402 - assertions are rewritten before the guarantees are imported
 
-"""The one suite that every store passes: what the core and the users of a claim rely on, promise by promise.
+"""The one suite that every store passes: what the core and the users of a claim rely on, one guarantee a test.
 
 For authors of a backend. Three steps, in a test module of your own:
 
@@ -13,13 +13,13 @@ For authors of a backend. Three steps, in a test module of your own:
            def backend(self) -> Backend:
                return MyBackend()
 
-Each test is one promise and is named for it. A promise that something is refused also shows, in the same test, that
+Each test is one guarantee and is named for it. A guarantee that something is refused also shows, in the same test, that
 the same request succeeds for whom it should. The suite knows no store; it needs pytest and nothing else.
 """
 
 import pytest
 
-# Before they are imported: a failing promise then shows the values that it compared.
+# Before they are imported: a failing guarantee then shows the values that it compared.
 _MODULES = (
     "world",
     "binding",
@@ -50,7 +50,7 @@ from libbucket.testing.conformance.withdrawal import Withdrawal
 
 
 class Conformance(Binding, Access, Withdrawal, Deletion, Ownership, Settings, Concurrency, Cost, Crashes, Failures):
-    """All promises. Subclass it with a fixture `backend`."""
+    """All guarantees. Subclass it with a fixture `backend`."""
 
 
 __all__ = ["Ability", "Administrator", "Application", "Backend", "Capabilities", "Check", "Conformance", "Refused"]

@@ -1,6 +1,6 @@
-# ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102, FBT001 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about who gets in: the claim into its own bucket, nobody into another's, nobody at the settings."""
+"""Guarantees about access: a claim reaches its own bucket, no other bucket, and no settings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from libbucket.testing.application import Refused
 from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.operations import OPERATIONS, Operation
-from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_refused
+from libbucket.testing.conformance.world import CONTENT, OBJECT, Guarantees, World, assert_refused
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
 
 
-class Access(Promises):
+class Access(Guarantees):
     """Own access works; every other bucket is closed."""
 
     @both_kinds
@@ -24,11 +24,11 @@ class Access(Promises):
         self, world: World, operation: Operation, greenfield: bool
     ) -> None:
         world.needs(operation.ability)
-        owner, neighbour = world.tenant(greenfield=greenfield), world.tenant(greenfield=greenfield)
-        operation.attempt(neighbour.application, neighbour.bucket, neighbour.bucket)
+        owner, other = world.tenant(greenfield=greenfield), world.tenant(greenfield=greenfield)
+        operation.attempt(other.application, other.bucket, other.bucket)
         world.assert_refused(
             f"{operation} in another's bucket",
-            lambda: operation.attempt(neighbour.application, owner.bucket, neighbour.bucket),
+            lambda: operation.attempt(other.application, owner.bucket, other.bucket),
             operation.check,
         )
         assert world.administrator.application().get(owner.bucket, OBJECT) == CONTENT
@@ -73,14 +73,14 @@ class Access(Promises):
     def test_a_claim_may_not_open_its_bucket_to_the_public(self, world: World, greenfield: bool) -> None:
         world.needs(Ability.ANONYMOUS)
         tenant = world.tenant(greenfield=greenfield)
-        assert_refused("opening one's bucket to everybody", lambda: tenant.application.make_public(tenant.bucket))
+        assert_refused("opening one's bucket to the public", lambda: tenant.application.make_public(tenant.bucket))
         assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
         world.administrator.application().make_public(tenant.bucket)
 
     def test_a_claim_may_not_open_anothers_bucket_to_the_public(self, world: World) -> None:
         world.needs(Ability.ANONYMOUS)
-        owner, neighbour = world.tenant(greenfield=True), world.tenant(greenfield=True)
-        assert_refused("opening another's bucket", lambda: neighbour.application.make_public(owner.bucket))
+        owner, other = world.tenant(greenfield=True), world.tenant(greenfield=True)
+        assert_refused("opening another's bucket", lambda: other.application.make_public(owner.bucket))
         world.administrator.application().make_public(owner.bucket)
 
     @both_kinds
@@ -94,10 +94,10 @@ class Access(Promises):
 
     def test_a_claim_sees_no_other_claims_bucket_in_a_listing(self, world: World) -> None:
         world.needs(Ability.LIST_BUCKETS)
-        owner, neighbour = world.greenfield(), world.greenfield()
+        owner, other = world.greenfield(), world.greenfield()
         try:
-            seen = neighbour.application.list_all()
+            seen = other.application.list_all()
         except Refused:
             seen = []
         assert owner.bucket not in seen, "another's bucket is listed"
-        assert {owner.bucket, neighbour.bucket} <= set(world.administrator.application().list_all())
+        assert {owner.bucket, other.bucket} <= set(world.administrator.application().list_all())

@@ -1,6 +1,6 @@
 """What a store brings to the suite: its provisioner, its applications, its administrator, what it can't do.
 
-Implemented by a backend's tests, used by the promises. Knows no store and no pytest.
+Implemented by a backend's tests, used by the guarantees. Knows no store and no pytest.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ REQUEST_ID = "REQUEST-ID-7f3a91"
 
 
 class Ability(StrEnum):
-    """What some stores, or the servers that stand in for them in tests, can't do."""
+    """What some stores, or their emulators in tests, can't do."""
 
     BATCH_DELETE = "delete several objects in one request"
     COPY = "copy an object inside the store"
     MULTIPART = "write an object in parts"
     PRESIGNED = "sign a URL that gives access by itself"
-    ANONYMOUS = "serve a bucket to everybody once an administrator says so"
+    ANONYMOUS = "serve a bucket to anonymous clients once an administrator says so"
     LIST_BUCKETS = "list buckets"
     VERSIONS = "keep older versions of objects"
     DELETE_MARKERS = "keep a deletion as a version of its own"
@@ -43,7 +43,7 @@ class Ability(StrEnum):
 
 
 class Check(StrEnum):
-    """What every store checks, and some servers that stand in for one in tests don't."""
+    """What every store checks, and some emulators in tests don't."""
 
     COPY_SOURCE = "that who has an object copied may read its source"
 
@@ -53,16 +53,16 @@ class Capabilities:
     """What a backend can do, as far as stores differ.
 
     Attributes:
-        cannot: abilities that are missing, each with the reason that the report shows.
+        cannot: capabilities that are missing, each with the reason that the report shows.
         config: for each key of `additionalConfig` that the provisioner supports, at least two values: as a claim writes
             it, and as `Administrator.config` finds it.
-        silent: those of these keys that are set anew at every call without a look, so that nothing is said when one had
+        silent: those of these keys that are written at every call without a read, so that nothing is said when one had
             been changed out of band.
         reset: what `Administrator.config` finds after a key has left the claim, for the keys where that is not None:
             settings that a store can't take back to where they never were.
         public_data: keys of the claim's Secret that are no secret, such as the name of an account.
-        unchecked: what the server that stands in for the store doesn't check, though the store itself does, each
-            with the reason: promises that depend on it are expected to fail here, and strictly so.
+        unchecked: what the store's emulator doesn't check, though the store itself does, each
+            with the reason: guarantees that depend on it are expected to fail here, and strictly so.
     """
 
     cannot: Mapping[Ability, str] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Capabilities:
 
 
 class Administrator(ABC):
-    """Looks at the store and changes it behind the provisioner's back.
+    """Reads the store and changes it out of band.
 
     Nothing here uses the provisioner: it reports what the store really holds.
     """
@@ -85,7 +85,7 @@ class Administrator(ABC):
 
     @abstractmethod
     def make_bucket(self, name: str) -> None:
-        """Creates a bucket out of band, without any claim's stamp."""
+        """Creates a bucket out of band, without any claim's ownership tags."""
 
     @abstractmethod
     def purge_bucket(self, name: str) -> None:
@@ -97,19 +97,19 @@ class Administrator(ABC):
 
     @abstractmethod
     def identity_exists(self, record: ObjectBucket) -> bool:
-        """Whether the store knows the claim's identity, whatever it may do."""
+        """Whether the claim's identity exists, with or without permissions."""
 
     @abstractmethod
     def remove_identity(self, record: ObjectBucket) -> None:
         """Removes the claim's identity with its credentials; one that is not there is fine.
 
         Args:
-            record: as the core hands it to `delete`; `additional_state` may be empty.
+            record: as the core passes it to `delete`; `additional_state` may be empty.
         """
 
     @abstractmethod
     def settings(self, bucket: str) -> Mapping[str, object]:
-        """Everything about the bucket but its objects and who may use it: stamp, quota, versioning, ...; compares."""
+        """All of the bucket but its objects and its access: ownership tags, quota, versioning, ...; compares."""
 
     def enable_versioning(self, bucket: str) -> None:
         """Has the bucket keep older versions from now on."""
@@ -124,7 +124,7 @@ class Administrator(ABC):
         raise NotImplementedError
 
     def region(self, bucket: str) -> str:
-        """Where the bucket is, as the store says it."""
+        """The bucket's region, as the store reports it."""
         raise NotImplementedError
 
     def config(self, bucket: str, key: str) -> str | None:
@@ -132,7 +132,7 @@ class Administrator(ABC):
         raise NotImplementedError
 
     def set_config(self, bucket: str, key: str, value: str) -> None:
-        """Sets out of band what a key of `additionalConfig` stands for; `value` as `config` gives it."""
+        """Sets out of band the setting of a key of `additionalConfig`; `value` as `config` gives it."""
         raise NotImplementedError
 
 
@@ -167,7 +167,7 @@ class Backend(ABC):
 
     @abstractmethod
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
-        """An application that knows what its pod is told: the endpoint and what the Secret holds."""
+        """An application with the data of its pod: the endpoint and the Secret's content."""
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -175,7 +175,7 @@ class Backend(ABC):
         return ()
 
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
-        """Provisioners that can't do anything, by what is wrong: wrong credentials, nobody listening, ..."""
+        """Provisioners that can't do anything, by what is wrong: wrong credentials, no server listening, ..."""
         return {}
 
     def stepwise_provisioner(self) -> Provisioner | None:
@@ -209,7 +209,7 @@ class Backend(ABC):
         """Lets pass what a process that died leaves behind for some time, such as a lease on a bucket."""
 
     def pause(self, delay: float | None) -> None:  # noqa: B027 - most stores need none
-        """Lets time pass before a call that asked for it is retried: turn a clock, or do nothing.
+        """Waits before a call is retried that asked for a delay: advance a clock, or do nothing.
 
         Args:
             delay: seconds that the provisioner asked for, if it did.

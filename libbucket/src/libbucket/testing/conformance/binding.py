@@ -1,6 +1,6 @@
-# ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102, FBT001 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about `provision` and `grant`: what they answer, and that every call is idempotent."""
+"""Guarantees about `provision` and `grant`: what they answer, and that every call is idempotent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.world import (
     CONTENT,
     OBJECT,
-    Promises,
+    Guarantees,
     World,
     assert_refused,
     assert_shut_out,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
 
 
-class Binding(Promises):
-    """A claim becomes bound, and stays so."""
+class Binding(Guarantees):
+    """A claim becomes bound, and stays bound."""
 
     @both_kinds
     def test_the_answer_has_what_an_application_needs(self, world: World, greenfield: bool) -> None:
@@ -122,7 +122,7 @@ class Binding(Promises):
     @both_kinds
     def test_credentials_that_do_not_work_are_replaced(self, world: World, greenfield: bool) -> None:
         first = world.tenant(greenfield=greenfield)
-        edited = _with_secrets_spoilt(first.credentials)
+        edited = _with_secrets_corrupted(first.credentials)
         broken = world.backend.application(first.answer.connection.endpoint, edited)
         assert_refused("reading with an edited Secret", lambda: broken.get(first.bucket, OBJECT))
         again = builders.again(first.request, first.answer)
@@ -149,12 +149,12 @@ class Binding(Promises):
         assert world.again(first).credentials == first.credentials
 
     def test_credentials_of_another_claim_are_never_taken_for_ones_own(self, world: World) -> None:
-        neighbour = world.tenant(greenfield=True)
-        thief = world.greenfield(world.request(credentials=neighbour.credentials))
-        assert thief.credentials != neighbour.credentials
+        other = world.tenant(greenfield=True)
+        thief = world.greenfield(world.request(credentials=other.credentials))
+        assert thief.credentials != other.credentials
         assert_works(thief)
-        assert_works(neighbour)
-        assert_refused("reading from the neighbour", lambda: thief.application.get(neighbour.bucket, OBJECT))
+        assert_works(other)
+        assert_refused("reading from the other tenant", lambda: thief.application.get(other.bucket, OBJECT))
 
     def test_every_claim_has_an_identity_of_its_own(self, world: World) -> None:
         first, second = world.greenfield(), world.greenfield()
@@ -267,7 +267,7 @@ class Binding(Promises):
         elif harm == "bucket":
             world.administrator.purge_bucket(tenant.bucket)
         else:
-            credentials = _with_secrets_spoilt(credentials)
+            credentials = _with_secrets_corrupted(credentials)
         assert not world.looks_intact(tenant, credentials)
 
     def test_a_look_never_takes_anothers_credentials_for_the_claims_own(self, world: World) -> None:
@@ -295,15 +295,17 @@ def _secrets(credentials: Authentication) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _with_secrets_spoilt(credentials: Authentication) -> Authentication:
-    """The same credentials after somebody edited every secret in the claim's Secret."""
-    spoilt = {name: type(value)(_spoil(value.reveal())) for name, value in credentials.additional_secret_data.items()}
+def _with_secrets_corrupted(credentials: Authentication) -> Authentication:
+    """The same credentials after a manual edit of every secret in the claim's Secret."""
+    corrupted = {
+        name: type(value)(_corrupt(value.reveal())) for name, value in credentials.additional_secret_data.items()
+    }
     keys = credentials.access_keys
     if keys is not None:
         secret = keys.secret_access_key
-        keys = replace(keys, secret_access_key=type(secret)(_spoil(secret.reveal())))
-    return Authentication(access_keys=keys, additional_secret_data=spoilt)
+        keys = replace(keys, secret_access_key=type(secret)(_corrupt(secret.reveal())))
+    return Authentication(access_keys=keys, additional_secret_data=corrupted)
 
 
-def _spoil(secret: str) -> str:
+def _corrupt(secret: str) -> str:
     return secret[::-1] + "x"

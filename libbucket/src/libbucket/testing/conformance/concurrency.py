@@ -1,6 +1,6 @@
-# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about calls at the same time: one provisioner object serves all workers, and replicas change over."""
+"""Guarantees about calls at the same time: one provisioner object serves all workers, and replicas change over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from libbucket.errors import RetrySoon
 from libbucket.testing.conformance.world import (
     OBJECT,
-    Promises,
+    Guarantees,
     Tenant,
     World,
     assert_refused,
@@ -32,7 +32,7 @@ _TIME_LIMIT = 120
 Result = TypeVar("Result")
 
 
-class Concurrency(Promises):
+class Concurrency(Guarantees):
     """Several threads at once."""
 
     def test_claims_bound_at_once_each_get_their_own_bucket_and_no_others(self, world: World) -> None:
@@ -41,9 +41,9 @@ class Concurrency(Promises):
         assert len({tenant.bucket for tenant in tenants}) == _WORKERS
         for tenant in tenants:
             world.administrator.application().put(tenant.bucket, OBJECT, b"x")
-        for tenant, neighbour in zip(tenants, tenants[1:] + tenants[:1], strict=True):
+        for tenant, other in zip(tenants, tenants[1:] + tenants[:1], strict=True):
             assert_works(tenant)
-            _assert_closed(tenant, neighbour.bucket)
+            _assert_closed(tenant, other.bucket)
 
     def test_claims_granted_at_once_on_one_bucket_are_all_let_in(self, world: World) -> None:
         bucket = world.foreign_bucket()
@@ -95,7 +95,7 @@ def _at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
 
 
 def _tolerantly(world: World, request: BucketOptions, by: Provisioner) -> Tenant | None:
-    """Binds, or gives up where the two got into each other's way: the core calls again."""
+    """Binds, or ignores a conflict of the two: the core retries."""
     try:
         return world.bind(request, greenfield=True, by=by)
     except RetrySoon:
@@ -103,5 +103,5 @@ def _tolerantly(world: World, request: BucketOptions, by: Provisioner) -> Tenant
 
 
 def _assert_closed(tenant: Tenant, bucket: str) -> None:
-    assert_refused("reading from a neighbour bound at once", lambda: tenant.application.get(bucket, OBJECT))
-    assert_refused("listing a neighbour bound at once", lambda: tenant.application.list_keys(bucket))
+    assert_refused("reading from another tenant bound at once", lambda: tenant.application.get(bucket, OBJECT))
+    assert_refused("listing another tenant bound at once", lambda: tenant.application.list_keys(bucket))

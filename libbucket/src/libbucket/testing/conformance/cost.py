@@ -1,6 +1,6 @@
-# ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102, FBT001 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about what the verbs cost the store, counted in HTTP requests; the counts are in the report."""
+"""Guarantees about what the verbs cost the store, counted in HTTP requests; the counts are in the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from libbucket.provisioner import Inspector
-from libbucket.testing.conformance.world import Promises, World
+from libbucket.testing.conformance.world import Guarantees, World
 from libbucket.testing.requests_watched import counted_requests
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
-class Cost(Promises):
+class Cost(Guarantees):
     """Requests, not seconds."""
 
     @pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
@@ -49,9 +49,9 @@ def requests_of_each_verb(world: World) -> dict[str, int]:
     owner, provision = _counted(world.greenfield)
     guest, grant = _counted(lambda: world.brownfield(bucket))
     again = _counted(lambda: world.again(owner))[1]
-    looks = {}
+    checks = {}
     if isinstance(world.provisioner, Inspector):
-        is_intact, looks["is_intact"] = _counted(lambda: world.looks_intact(owner))
+        is_intact, checks["is_intact"] = _counted(lambda: world.looks_intact(owner))
         assert is_intact
     revoke, revoke_again = (_counted(lambda: world.revoke(guest.record))[1] for _ in range(2))
     delete, delete_again = (_counted(lambda: world.delete(owner.record))[1] for _ in range(2))
@@ -59,7 +59,7 @@ def requests_of_each_verb(world: World) -> dict[str, int]:
         "provision": provision,
         "provision again": again,
         "grant": grant,
-        **looks,
+        **checks,
         "revoke": revoke,
         "revoke again": revoke_again,
         "delete": delete,

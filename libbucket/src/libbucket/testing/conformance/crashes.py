@@ -1,6 +1,6 @@
-# ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102, FBT001 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about dying: at every request of every verb, before it is sent and after it was answered.
+"""Guarantees about crashes: at every request of every verb, before it is sent and after it was answered.
 
 The requests are found by running, not listed manually: each claim dies one request later than the one before it, until
 one gets through.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_shut_out, assert_works
+from libbucket.testing.conformance.world import CONTENT, OBJECT, Guarantees, World, assert_shut_out, assert_works
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,8 @@ _MOST: Final = 100
 """No verb sends more requests than this."""
 
 
-class Crashes(Promises):
-    """Whatever is called next finishes or undoes what was cut off."""
+class Crashes(Guarantees):
+    """The next call finishes or reverts what was interrupted."""
 
     @pytest.fixture(autouse=True)
     def _count(self, world: World, request: pytest.FixtureRequest) -> Iterator[None]:

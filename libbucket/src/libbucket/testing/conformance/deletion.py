@@ -1,6 +1,6 @@
-# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about deletion that is safe: only what is empty, step by step, and a bucket that is given back."""
+"""Guarantees about deletion that is safe: only what is empty, step by step, and a bucket that is released."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from libbucket.errors import BucketExists, BucketNotEmpty
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
-from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_shut_out, assert_works
+from libbucket.testing.conformance.world import CONTENT, OBJECT, Guarantees, World, assert_shut_out, assert_works
 
 _STEPS = 100
 _SEVERAL_BATCHES = 1200
 
 
-class Deletion(Promises):
+class Deletion(Guarantees):
     """What is not to be lost is not."""
 
     def test_deleting_what_is_empty_removes_bucket_and_identity(self, world: World) -> None:
@@ -127,7 +127,7 @@ class Deletion(Promises):
         world.revoke(first.record)
         request = world.later_request(first)
         for owner in (
-            replace(request.owner, earlier_uids=("somebody-else",)),
+            replace(request.owner, earlier_uids=("another-uid",)),
             replace(request.owner, cluster_id="another-cluster"),
         ):
             with pytest.raises(BucketExists):

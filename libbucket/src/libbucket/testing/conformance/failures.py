@@ -1,6 +1,6 @@
-# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about a store that hangs, is busy, fails, or is no store at all: verbs end soon, and say what comes next."""
+"""Guarantees about a store that hangs, is busy, fails, or is no store at all: verbs end soon, with the right error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from libbucket._outcomes import OUTAGES, store_signal
 from libbucket.errors import ProvisionerError, RetrySlowly, StoreUnavailable, Throttled
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import REQUEST_ID
-from libbucket.testing.conformance.world import Promises, World, assert_works
+from libbucket.testing.conformance.world import Guarantees, World, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _SOON: Final = 10.0
 _PAGE: Final = Answer(headers={"Content-Type": "text/html"}, body=b"<!DOCTYPE html><html>Welcome</html>")
 
 
-class Failures(Promises):
-    """What the core is told decides how soon the claim is tried again."""
+class Failures(Guarantees):
+    """The class of the error decides how soon the claim is retried."""
 
     @each_verb
     def test_a_store_that_never_answers_is_given_up_within_the_time_limit(self, world: World, verb: str) -> None:
@@ -82,7 +82,7 @@ class Failures(Promises):
             assert status == 404, "what is not there any more is removed; any other refusal is none of that"
             return
         assert store_signal(error) not in OUTAGES, f"a refusal with {status} is taken for an outage"
-        assert error.request_id == REQUEST_ID, "the id of the store's answer is not handed on"
+        assert error.request_id == REQUEST_ID, "the id of the store's answer is not passed on"
 
 
 def _error_of(call: Callable[[], object]) -> ProvisionerError | None:

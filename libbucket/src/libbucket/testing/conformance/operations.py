@@ -1,4 +1,4 @@
-"""Everything that an application may do in its own bucket and nobody else: one table for all access promises."""
+"""Everything that only the owner's application may do in a bucket: one table for all guarantees about access."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Operation:
         sentence: what it is, for the report.
         attempt: makes it: who asks, on which bucket, and the bucket that is certainly the asker's own.
         ability: what the store must be able to do.
-        check: what a server that stands in for the store must check, so that a refusal can be seen on it.
+        check: what an emulator of the store must check, so that a refusal can be seen on it.
     """
 
     sentence: str

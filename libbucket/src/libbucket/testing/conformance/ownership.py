@@ -1,6 +1,6 @@
-# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about whose bucket it is: naming a bucket never gives a right to it, and nothing foreign is touched."""
+"""Guarantees about whose bucket it is: naming a bucket never grants access to it, and nothing foreign is touched."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from libbucket.errors import BucketExists, InvalidClaim
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
-from libbucket.testing.conformance.world import CONTENT, OBJECT, Promises, World, assert_works
+from libbucket.testing.conformance.world import CONTENT, OBJECT, Guarantees, World, assert_works
 
 
-class Ownership(Promises):
-    """The stamp decides."""
+class Ownership(Guarantees):
+    """Ownership tags decide."""
 
     def test_a_bucket_that_exists_without_a_stamp_is_refused_and_not_touched(self, world: World) -> None:
         bucket = world.foreign_bucket()
@@ -125,7 +125,7 @@ class Ownership(Promises):
 
 
 def _everything(world: World, bucket: str) -> object:
-    """What must not change on a bucket that is somebody else's."""
+    """What must not change on a bucket of another owner."""
     application = world.administrator.application()
     objects = {key: application.get(bucket, key) for key in application.list_keys(bucket)}
     return objects, world.administrator.settings(bucket)

@@ -1,4 +1,4 @@
-"""Shows what the suite found as a table of sentences: one row for each promise, one column for each store.
+"""Shows what the suite found as a table of sentences: one row for each guarantee, one column for each store.
 
 A pytest plugin, loaded with `-p libbucket.testing.conformance.report`. Between pytest, whose reports it collects, and
 readers of the end of a run. Knows the suite's classes by the form of their names only, and no store.
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import pytest
 
 _WIDTH: Final = 160
-_ITEM: Final = re.compile(r"::Test(?P<store>\w+)::test_(?P<promise>\w+)")
+_ITEM: Final = re.compile(r"::Test(?P<store>\w+)::test_(?P<guarantee>\w+)")
 
 
 class Result(IntEnum):
-    """What came of a promise; of several cases of one promise the largest counts."""
+    """The result of a guarantee; of several cases of one guarantee the largest counts."""
 
     KEPT = 0
     CANNOT = 1
@@ -42,7 +42,7 @@ class Findings:
     """What was found so far.
 
     Attributes:
-        results: by store and promise: the result of each of its cases.
+        results: by store and guarantee: the result of each of its cases.
         crashes: by store: how often a verb died at one of its requests.
         costs: by store: how many requests each verb took.
         reasons: by store: why it can't do something, or why something is not seen on its test server.
@@ -54,23 +54,23 @@ class Findings:
     reasons: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, report: pytest.TestReport) -> None:
-        """Takes one report of pytest's over, if it is about a promise."""
+        """Takes one report of pytest's over, if it is about a guarantee."""
         item = _ITEM.search(report.nodeid)
         if item is not None and report.when == "teardown":
             self.crashes[item["store"]] += int(str(dict(report.user_properties).get("crashes", 0)))
         result = _result(report)
         if item is None or result is None:
             return
-        self.results[item["store"]][item["promise"]].append(result)
+        self.results[item["store"]][item["guarantee"]].append(result)
         notes = dict(report.user_properties)
         if "requests" in notes:
             self.costs[item["store"]] = str(notes["requests"])
         if result in {Result.CANNOT, Result.UNCHECKED}:
             self.reasons[item["store"]].add(_reason(report))
 
-    def promises(self) -> list[str]:
-        """All promises, in the order in which they were tried first."""
-        return list(dict.fromkeys(promise for found in self.results.values() for promise in found))
+    def guarantees(self) -> list[str]:
+        """All guarantees, in the order in which they were tried first."""
+        return list(dict.fromkeys(guarantee for found in self.results.values() for guarantee in found))
 
 
 def _result(report: pytest.TestReport) -> Result | None:
@@ -90,7 +90,7 @@ def _reason(report: pytest.TestReport) -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begins to collect."""
-    config.pluginmanager.register(_Reporter(), "promises")
+    config.pluginmanager.register(_Reporter(), "guarantees")
 
 
 class _Reporter:
@@ -110,10 +110,10 @@ class _Reporter:
 def show(findings: Findings, console: Console) -> None:
     """Prints the table, what is missing where and why, and the sums."""
     stores = list(findings.results)
-    table = Table("promise", *stores, title="What every store promises", box=SIMPLE, pad_edge=False)
-    for promise in findings.promises():
-        marks = [_mark(findings.results[store].get(promise, [])) for store in stores]
-        table.add_row(promise.replace("_", " "), *marks)
+    table = Table("guarantee", *stores, title="Guarantees of every store", box=SIMPLE, pad_edge=False)
+    for guarantee in findings.guarantees():
+        marks = [_mark(findings.results[store].get(guarantee, [])) for store in stores]
+        table.add_row(guarantee.replace("_", " "), *marks)
     console.print(table)
     for store in stores:
         for reason in sorted(findings.reasons[store]):
@@ -139,6 +139,6 @@ def _mark(results: list[Result]) -> str:
 def _sum(results: dict[str, list[Result]]) -> str:
     worst = [max(cases) for cases in results.values()]
     cases = sum(map(len, results.values()))
-    parts = [f"{sum(Result.KEPT in each for each in results.values())} promises kept", f"{cases} cases"]
+    parts = [f"{sum(Result.KEPT in each for each in results.values())} guarantees kept", f"{cases} cases"]
     parts += [f"{worst.count(result)} {result.mark}" for result in list(Result)[1:] if result in worst]
     return ", ".join(parts)

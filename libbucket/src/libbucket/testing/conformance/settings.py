@@ -1,6 +1,6 @@
-# ruff: noqa: D102 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about `additionalConfig`: applied, changed, cleared, and never touched where the claim is silent."""
+"""Guarantees about `additionalConfig`: applied, changed, cleared, and never touched where the claim is silent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from libbucket.errors import InvalidConfig
 from libbucket.testing.conformance.backend import Ability
-from libbucket.testing.conformance.world import Promises, World, assert_works
+from libbucket.testing.conformance.world import Guarantees, World, assert_works
 
 
 def _samples(world: World) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
@@ -22,7 +22,7 @@ def _samples(world: World) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]
     return found
 
 
-class Settings(Promises):
+class Settings(Guarantees):
     """Every key that the provisioner supports."""
 
     def test_every_supported_key_is_tried_by_this_suite(self, world: World) -> None:

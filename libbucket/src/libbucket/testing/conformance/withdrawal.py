@@ -1,6 +1,6 @@
-# ruff: noqa: D102, FBT001 - the name of a promise is its sentence, and pytest passes by name
+# ruff: noqa: D102, FBT001 - the name of a guarantee is its sentence, and pytest passes by name
 
-"""Promises about `revoke` and `delete`: credentials stop working, and exactly what should go is gone."""
+"""Guarantees about `revoke` and `delete`: credentials stop working, and exactly what should go is gone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from libbucket.testing.conformance.operations import OPERATIONS, Operation
 from libbucket.testing.conformance.world import (
     CONTENT,
     OBJECT,
-    Promises,
+    Guarantees,
     World,
     assert_refused,
     assert_shut_out,
@@ -23,7 +23,7 @@ each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
 
 
-class Withdrawal(Promises):
+class Withdrawal(Guarantees):
     """A claim ends."""
 
     @both_kinds

@@ -1,6 +1,6 @@
 """The claims and buckets of one test: made fresh, called as the core would, and removed when the test ends.
 
-Used by every promise; stands on `Backend` only.
+Used by every guarantee; built on `Backend` only.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Tenant:
     Attributes:
         request: what the provisioner was asked.
         answer: what it answered, with credentials.
-        application: somebody who uses these credentials.
+        application: a client with these credentials.
         greenfield: whether the bucket was made for the claim.
     """
 
@@ -98,14 +98,14 @@ class World:
         """The administrator's view of the store."""
         return self.backend.administrator
 
-    def needs(self, *abilities: Ability | None) -> None:
+    def needs(self, *capabilities: Ability | None) -> None:
         """Skips the test where the store lacks one of these, with the declared reason."""
-        for ability in abilities:
+        for ability in capabilities:
             if ability is not None and ability in self.backend.capabilities.cannot:
                 pytest.skip(f"this store can't {ability}: {self.backend.capabilities.cannot[ability]}")
 
     def can(self, ability: Ability) -> bool:
-        """Whether the store has this ability."""
+        """Whether the store has this capability."""
         return ability not in self.backend.capabilities.cannot
 
     def assert_refused(self, what: str, request: Callable[[], object], check: Check | None = None) -> None:
@@ -125,7 +125,7 @@ class World:
         pytest.xfail(f"this server lets it through: {reason}")
 
     def new_name(self, *, beginning: str = "conformance") -> str:
-        """A bucket name that nobody has used; its bucket is removed at the end."""
+        """A bucket name that is unused; its bucket is removed at the end."""
         name = f"{beginning}-{uuid.uuid4().hex[:20]}"
         self._buckets.add(name)
         return name
@@ -138,7 +138,7 @@ class World:
         credentials: Authentication | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> BucketOptions:
-        """What the core asks for a claim that nobody has seen before."""
+        """The core's request for a new claim."""
         request = builders.options(
             name=f"claim-{len(self._requests)}",
             namespace="conformance",
@@ -197,7 +197,7 @@ class World:
         return self.bind(request, greenfield=tenant.greenfield, by=by)
 
     def looks_intact(self, tenant: Tenant, credentials: Authentication | None = None) -> bool:
-        """What the provisioner's own look says of a bound claim; skips the test where it has no such ability.
+        """The result of the provisioner's drift check of a bound claim; skips the test where it has none.
 
         Args:
             tenant: who was bound.
@@ -210,7 +210,7 @@ class World:
         return self.provisioner.is_intact(replace(request, credentials=held))
 
     def dies(self, number: int, when: When, verb: Callable[[], object]) -> None:
-        """Calls a verb in a process that dies at its HTTP request of this number; notes in `survived` if it did not."""
+        """Calls a verb in a process that crashes at its HTTP request of this number; notes in `survived` if not."""
         try:
             with killed_at(number, when):
                 self._patiently(lambda _: verb(), None)
@@ -241,13 +241,13 @@ class World:
         return self._patiently(step, record)
 
     def delete_empty(self, record: ObjectBucket) -> None:
-        """Calls `delete_empty` until it returns; skips the test where the provisioner has no such ability."""
+        """Calls `delete_empty` until it returns; skips the test where the provisioner has no such verb."""
         if not isinstance(self.provisioner, EmptyBucketDeleter):
             pytest.skip("this provisioner is no EmptyBucketDeleter")
         self._patiently(self.provisioner.delete_empty, record)
 
     def later_request(self, tenant: Tenant) -> BucketOptions:
-        """What the core asks for a later claim of the same name, which gets the bucket of the earlier one back."""
+        """The core's request for a later claim of the same name, which reclaims the bucket of the earlier one."""
         later = self.request(bucket=tenant.bucket)
         owner = replace(tenant.request.owner, uid=later.owner.uid, earlier_uids=(tenant.request.owner.uid,))
         return replace(later, owner=owner)
@@ -284,8 +284,8 @@ class World:
         raise last
 
 
-class Promises:
-    """Base of all groups of promises: the fixtures."""
+class Guarantees:
+    """Base of all groups of guarantees: the fixtures."""
 
     @pytest.fixture
     def backend(self) -> Backend:

@@ -1,6 +1,6 @@
 // Command controlplane is etcd, kube-apiserver and kube-controller-manager in one binary.
 //
-// It looks at the name it is called by (argv[0]) and runs that program, unchanged, from the
+// It reads the name it is called by (argv[0]) and runs that program, unchanged, from the
 // upstream modules pinned in go.mod. One link instead of three saves minutes and 200 MB, and a
 // Go toolchain is then all that a test machine needs to have a real control plane.
 package main

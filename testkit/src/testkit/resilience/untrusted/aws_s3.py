@@ -27,7 +27,7 @@ _HOUR: Final = 3600
 
 
 class UntrustedAwsApplication(UntrustedApplication):
-    """Knows its own user's name, which `sts:GetCallerIdentity` tells everybody."""
+    """Knows its own user's name, which `sts:GetCallerIdentity` tells every caller."""
 
     capabilities = AwsBackend.capabilities
 
@@ -45,7 +45,8 @@ class UntrustedAwsApplication(UntrustedApplication):
 
         def peek(service: str, operation: str, **what: str) -> Peek:
             return Peek(
-                attempt=lambda: _ask(mine[service], operation, what), twin=lambda: _ask(root[service], operation, what)
+                attempt=lambda: _ask(mine[service], operation, what),
+                control=lambda: _ask(root[service], operation, what),
             )
 
         return {

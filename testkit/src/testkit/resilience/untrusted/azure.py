@@ -51,7 +51,7 @@ class UntrustedAzureApplication(UntrustedApplication):
         return {
             what: Peek(
                 attempt=lambda ask=ask: self._ask(self._service(self._sas), ask),  # type: ignore[misc]
-                twin=lambda ask=ask: self._ask(root, ask),  # type: ignore[misc]
+                control=lambda ask=ask: self._ask(root, ask),  # type: ignore[misc]
             )
             for what, ask in requests.items()
         }

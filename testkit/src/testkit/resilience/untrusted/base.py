@@ -20,11 +20,11 @@ class Peek:
 
     Attributes:
         attempt: makes it with the application's credentials; raises `Refused`.
-        twin: makes the same with the administrator's.
+        control: makes the same with the administrator's.
     """
 
     attempt: Callable[[], object]
-    twin: Callable[[], object]
+    control: Callable[[], object]
 
 
 class UntrustedApplication(ABC):
@@ -55,9 +55,10 @@ class UntrustedApplication(ABC):
 
     @abstractmethod
     def makers(self) -> Mapping[str, Callable[[], Application | None]]:
-        """Ways to make further credentials, or further rights.
+        """Ways to make further credentials, or further permissions.
 
-        Each raises `Refused`; or gives an application with what it made; or None where it only widened its own rights.
+        Each raises `Refused`; or gives an application with what it made; or None where it only widened its own
+        permissions.
         """
 
 

@@ -57,7 +57,7 @@ class UntrustedGcsApplication(UntrustedApplication):
         return {
             what: Peek(
                 attempt=lambda path=path: self._ask(self._by_key, "GET", path),  # type: ignore[misc]
-                twin=lambda path=path: self._ask(root, "GET", path),  # type: ignore[misc]
+                control=lambda path=path: self._ask(root, "GET", path),  # type: ignore[misc]
             )
             for what, path in paths.items()
         }
@@ -80,7 +80,7 @@ class UntrustedGcsApplication(UntrustedApplication):
         }
 
     def _keep_a_token(self) -> Application:
-        """What everybody with a key may do: Google gives a token for an hour, which needs no key any more."""
+        """What every holder of a key may do: Google gives a token for an hour, which needs no key any more."""
         application = self._by_key
         application.list_keys(self.bound.bucket)  # has the token fetched
         kept = JsonApplication(endpoint=self._url, key="{}", project=self._project)

@@ -45,8 +45,8 @@ class UntrustedMinioApplication(UntrustedApplication):
         own, bucket = self._application(*self._keys).client, self.bound.bucket
         roots = self._application(*self._root).client
 
-        def peek(look: Callable[[MinioAdmin], object]) -> Peek:
-            return Peek(attempt=_refused(lambda: look(mine)), twin=lambda: look(root))
+        def peek(read: Callable[[MinioAdmin], object]) -> Peek:
+            return Peek(attempt=_refused(lambda: read(mine)), control=lambda: read(root))
 
         return {
             "its own user": peek(lambda admin: admin.user_info(user)),
@@ -55,7 +55,7 @@ class UntrustedMinioApplication(UntrustedApplication):
             "all policies": peek(lambda admin: admin.policy_list()),
             "the server": peek(lambda admin: admin.info()),
             "the bucket's tags": Peek(
-                attempt=_refused(lambda: own.get_bucket_tags(bucket)), twin=lambda: roots.get_bucket_tags(bucket)
+                attempt=_refused(lambda: own.get_bucket_tags(bucket)), control=lambda: roots.get_bucket_tags(bucket)
             ),
         }
 
@@ -84,7 +84,7 @@ class UntrustedMinioApplication(UntrustedApplication):
         return {
             "a service account": _refused(make_service_account),
             "a user": _refused(lambda: nothing_of(admin.user_add("more-of-the-same", "more-of-the-same"))),
-            "a password of its own choice": _refused(lambda: nothing_of(admin.user_add(user, "known-to-everybody"))),
+            "a password of its own choice": _refused(lambda: nothing_of(admin.user_add(user, "known-to-everyone"))),
             "a wider policy": _refused(lambda: nothing_of(admin.attach_policy(["readwrite"], user=user))),
             "AssumeRole": make_session,
         }
