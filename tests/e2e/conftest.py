@@ -82,7 +82,7 @@ def installation(cluster: ControlPlane, engine: Builder, store_name: str) -> Ite
 
 
 @pytest.fixture
-def shop(
+def environment(
     cluster: ControlPlane, namespace: str, store_name: str, store: Store, installation: Installation
 ) -> Iterator[StoreEnvironment]:
     """A namespace for claims, and classes that the installed provisioner serves."""

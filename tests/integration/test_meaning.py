@@ -18,229 +18,235 @@ if TYPE_CHECKING:
     from testkit.cluster.memory_environment import MemoryEnvironment
 
 
-def test_a_class_with_a_bucket_name_grants_access_to_that_bucket(world: MemoryEnvironment) -> None:
-    world.store.buckets["archive"] = Bucket(stamp={})
-    brownfield = world.make_class(f"{world.class_name}-b", parameters={"bucketName": "archive"})
-    with world.core():
-        world.claim(storage_class=brownfield, spec={})
-        claim = world.wait_bound()
-        assert world.calls == {"grant": 1}
+def test_a_class_with_a_bucket_name_grants_access_to_that_bucket(environment: MemoryEnvironment) -> None:
+    environment.store.buckets["archive"] = Bucket(stamp={})
+    brownfield = environment.make_class(f"{environment.class_name}-b", parameters={"bucketName": "archive"})
+    with environment.core():
+        environment.claim(storage_class=brownfield, spec={})
+        claim = environment.wait_bound()
+        assert environment.calls == {"grant": 1}
         assert claim["spec"]["bucketName"] == "archive"
-        world.delete_claim()
-        assert world.calls == {"grant": 1, "revoke": 1}
+        environment.delete_claim()
+        assert environment.calls == {"grant": 1, "revoke": 1}
 
-    assert set(world.store.buckets) == {"archive"}
-    assert not world.store.identities
-    world.delete_class(brownfield)
-
-
-def test_names_in_a_brownfield_claim_are_ignored(world: MemoryEnvironment) -> None:
-    world.store.buckets["archive"] = Bucket(stamp={})
-    brownfield = world.make_class(f"{world.class_name}-b", parameters={"bucketName": "archive"})
-    with world.core():
-        world.claim(storage_class=brownfield, spec={"bucketName": "mine", "generateBucketName": "other"})
-        world.wait_bound()
-
-    assert world.admin.get(world.path("configmaps"))["data"]["BUCKET_NAME"] == "archive"
-    assert set(world.store.buckets) == {"archive"}
-    world.delete_class(brownfield)
+    assert set(environment.store.buckets) == {"archive"}
+    assert not environment.store.identities
+    environment.delete_class(brownfield)
 
 
-def test_a_claim_without_a_name_fails_and_binds_after_an_edit(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim(spec={})
-        claim = world.wait_reason("InvalidClaim")
+def test_names_in_a_brownfield_claim_are_ignored(environment: MemoryEnvironment) -> None:
+    environment.store.buckets["archive"] = Bucket(stamp={})
+    brownfield = environment.make_class(f"{environment.class_name}-b", parameters={"bucketName": "archive"})
+    with environment.core():
+        environment.claim(storage_class=brownfield, spec={"bucketName": "mine", "generateBucketName": "other"})
+        environment.wait_bound()
+
+    assert environment.admin.get(environment.path("configmaps"))["data"]["BUCKET_NAME"] == "archive"
+    assert set(environment.store.buckets) == {"archive"}
+    environment.delete_class(brownfield)
+
+
+def test_a_claim_without_a_name_fails_and_binds_after_an_edit(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim(spec={})
+        claim = environment.wait_reason("InvalidClaim")
         assert claim["status"]["phase"] == "Failed"
         assert condition(claim, "Stalled")["status"] == "True"
-        assert not world.calls
+        assert not environment.calls
 
-        world.patch_claim({"spec": {"generateBucketName": "now"}})
-        bound = world.wait_bound()
+        environment.patch_claim({"spec": {"generateBucketName": "now"}})
+        bound = environment.wait_bound()
 
     assert bound["spec"]["bucketName"].startswith("now-")
     assert condition(bound, "Stalled") == {}
 
 
-def test_of_two_names_the_bucket_name_wins(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim(spec={"bucketName": "exactly-this", "generateBucketName": "other"})
-        world.wait_bound()
+def test_of_two_names_the_bucket_name_wins(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim(spec={"bucketName": "exactly-this", "generateBucketName": "other"})
+        environment.wait_bound()
 
-    assert set(world.store.buckets) == {"exactly-this"}
-
-
-def test_with_retain_the_credentials_go_and_the_bucket_stays(world: MemoryEnvironment) -> None:
-    retaining = world.make_class(f"{world.class_name}-r", reclaim_policy="Retain")
-    with world.core():
-        world.claim(storage_class=retaining)
-        claim = world.wait_bound()
-        world.delete_claim()
-
-    assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
-    assert not world.store.identities
-    world.delete_class(retaining)
+    assert set(environment.store.buckets) == {"exactly-this"}
 
 
-def test_what_the_object_bucket_says_decides_at_deletion(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        claim = world.wait_bound()
-        world.admin.patch(world.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
-        world.delete_claim()
+def test_with_retain_the_credentials_go_and_the_bucket_stays(environment: MemoryEnvironment) -> None:
+    retaining = environment.make_class(f"{environment.class_name}-r", reclaim_policy="Retain")
+    with environment.core():
+        environment.claim(storage_class=retaining)
+        claim = environment.wait_bound()
+        environment.delete_claim()
 
-    assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
+    assert set(environment.store.buckets) == {claim["spec"]["bucketName"]}
+    assert not environment.store.identities
+    environment.delete_class(retaining)
 
 
-def test_an_edited_additional_config_is_applied_and_the_credentials_stay(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        bucket = world.store.buckets[world.wait_bound()["spec"]["bucketName"]]
-        before = world.secret()
+def test_what_the_object_bucket_says_decides_at_deletion(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        claim = environment.wait_bound()
+        environment.admin.patch(environment.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
+        environment.delete_claim()
+
+    assert set(environment.store.buckets) == {claim["spec"]["bucketName"]}
+
+
+def test_an_edited_additional_config_is_applied_and_the_credentials_stay(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        bucket = environment.store.buckets[environment.wait_bound()["spec"]["bucketName"]]
+        before = environment.secret()
         for wanted, expected in (("7", 7), ("9", 9), (None, None)):
-            generation = world.patch_claim({"spec": {"additionalConfig": {"maxObjects": wanted}}})["metadata"][
+            generation = environment.patch_claim({"spec": {"additionalConfig": {"maxObjects": wanted}}})["metadata"][
                 "generation"
             ]
-            world.wait_claim(lambda c, g=generation: c["status"].get("observedGeneration", 0) >= g)  # type: ignore[misc]
+            environment.wait_claim(lambda c, g=generation: c["status"].get("observedGeneration", 0) >= g)  # type: ignore[misc]
             assert bucket.max_objects == expected
 
-        assert world.secret() == before
+        assert environment.secret() == before
 
 
-def test_a_key_that_was_never_in_the_claim_leaves_the_bucket_alone(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        bucket = world.store.buckets[world.wait_bound()["spec"]["bucketName"]]
+def test_a_key_that_was_never_in_the_claim_leaves_the_bucket_alone(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        bucket = environment.store.buckets[environment.wait_bound()["spec"]["bucketName"]]
         bucket.max_objects = 5  # set by somebody at the store
-        generation = world.patch_claim({"spec": {"additionalConfig": {"unheard": "of"}}})["metadata"]["generation"]
-        world.wait_claim(lambda c: c["status"].get("observedGeneration", 0) >= generation)
+        generation = environment.patch_claim({"spec": {"additionalConfig": {"unheard": "of"}}})["metadata"][
+            "generation"
+        ]
+        environment.wait_claim(lambda c: c["status"].get("observedGeneration", 0) >= generation)
 
     assert bucket.max_objects == 5
-    world.wait_event("Warning", "UnmanagedConfig")
+    environment.wait_event("Warning", "UnmanagedConfig")
 
 
 @pytest.mark.parametrize("field", ["bucketName", "generateBucketName", "storageClassName"])
-def test_an_edit_of_a_name_is_refused_by_the_crd(world: MemoryEnvironment, field: str) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
+def test_an_edit_of_a_name_is_refused_by_the_crd(environment: MemoryEnvironment, field: str) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
         with pytest.raises(ApiException) as refused:
-            world.patch_claim({"spec": {field: "another"}})
+            environment.patch_claim({"spec": {field: "another"}})
 
     assert refused.value.status == 422
     assert field in str(refused.value.body)
 
 
-def test_a_claim_waits_for_its_class_without_a_write_and_binds_when_it_appears(world: MemoryEnvironment) -> None:
-    late = f"{world.class_name}-late"
-    with world.core():
-        world.claim(storage_class=late)
-        world.claim("other")  # served after the first one was looked at
-        world.wait_bound("other")
-        assert "status" not in world.get_claim()
+def test_a_claim_waits_for_its_class_without_a_write_and_binds_when_it_appears(environment: MemoryEnvironment) -> None:
+    late = f"{environment.class_name}-late"
+    with environment.core():
+        environment.claim(storage_class=late)
+        environment.claim("other")  # served after the first one was looked at
+        environment.wait_bound("other")
+        assert "status" not in environment.get_claim()
 
-        world.make_class(late)
-        world.wait_bound()
-    world.delete_class(late)
+        environment.make_class(late)
+        environment.wait_bound()
+    environment.delete_class(late)
 
 
-def test_a_claim_that_was_ours_says_that_its_class_is_missing(world: MemoryEnvironment) -> None:
-    late = f"{world.class_name}-late"
-    with world.core():
-        world.claim(storage_class=late, labels={"bucket-provisioner": world.label})
-        claim = world.wait_reason("StorageClassMissing")
+def test_a_claim_that_was_ours_says_that_its_class_is_missing(environment: MemoryEnvironment) -> None:
+    late = f"{environment.class_name}-late"
+    with environment.core():
+        environment.claim(storage_class=late, labels={"bucket-provisioner": environment.label})
+        claim = environment.wait_reason("StorageClassMissing")
         assert claim["status"]["phase"] == "Pending"
-        world.make_class(late)
-        world.wait_bound()
-    world.delete_class(late)
+        environment.make_class(late)
+        environment.wait_bound()
+    environment.delete_class(late)
 
 
-def test_a_bound_claim_is_deleted_although_its_class_is_gone(world: MemoryEnvironment) -> None:
-    gone = world.make_class(f"{world.class_name}-gone")
-    with world.core():
-        world.claim(storage_class=gone)
-        world.wait_bound()
-        world.delete_class(gone)
-        world.delete_claim()
+def test_a_bound_claim_is_deleted_although_its_class_is_gone(environment: MemoryEnvironment) -> None:
+    gone = environment.make_class(f"{environment.class_name}-gone")
+    with environment.core():
+        environment.claim(storage_class=gone)
+        environment.wait_bound()
+        environment.delete_class(gone)
+        environment.delete_claim()
 
-    assert not world.store.buckets
-    assert not world.store.identities
+    assert not environment.store.buckets
+    assert not environment.store.identities
 
 
-def test_a_removed_secret_is_restored_with_a_new_key_and_the_old_one_is_gone(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        before = world.secret()
-        world.admin.delete(world.path("secrets"))
-        world.admin.wait_for(world.path("secrets"), lambda found: found is not None)
-        world.wait_bound()
+def test_a_removed_secret_is_restored_with_a_new_key_and_the_old_one_is_gone(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        before = environment.secret()
+        environment.admin.delete(environment.path("secrets"))
+        environment.admin.wait_for(environment.path("secrets"), lambda found: found is not None)
+        environment.wait_bound()
 
-    after = world.secret()
+    after = environment.secret()
     assert after["AWS_ACCESS_KEY_ID"] != before["AWS_ACCESS_KEY_ID"]
-    (identity,) = world.store.identities.values()
+    (identity,) = environment.store.identities.values()
     assert list(identity.keys) == [after["AWS_ACCESS_KEY_ID"]]
 
 
-def test_an_edited_secret_is_restored_and_keys_of_others_stay(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        world.admin.patch(world.path("secrets"), {"data": {"AWS_ACCESS_KEY_ID": "bWluZQ==", "MORE": "bW9yZQ=="}})
-        world.admin.wait_for(
-            world.path("secrets"),
+def test_an_edited_secret_is_restored_and_keys_of_others_stay(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        environment.admin.patch(
+            environment.path("secrets"), {"data": {"AWS_ACCESS_KEY_ID": "bWluZQ==", "MORE": "bW9yZQ=="}}
+        )
+        environment.admin.wait_for(
+            environment.path("secrets"),
             lambda found: (
                 found is not None
                 and set(found["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MORE"}
                 and found["data"]["AWS_ACCESS_KEY_ID"] != "bWluZQ=="
             ),
         )
-    (identity,) = world.store.identities.values()
-    assert list(identity.keys) == [world.secret()["AWS_ACCESS_KEY_ID"]]
+    (identity,) = environment.store.identities.values()
+    assert list(identity.keys) == [environment.secret()["AWS_ACCESS_KEY_ID"]]
 
 
-def test_keys_that_another_controller_adds_stay_and_cost_no_call_to_the_store(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        calls = world.calls
+def test_keys_that_another_controller_adds_stay_and_cost_no_call_to_the_store(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        calls = environment.calls
         for number in range(5):
             for plural in ("secrets", "configmaps"):
-                world.admin.patch(world.path(plural), {"data": {f"MORE_{number}": "bW9yZQ=="}})
+                environment.admin.patch(environment.path(plural), {"data": {f"MORE_{number}": "bW9yZQ=="}})
         # An edit of the claim's label is restored in one of the reconciles that come after all those.
-        world.patch_claim({"metadata": {"labels": {"bucket-provisioner": None}}})
-        world.wait_claim(lambda claim: "bucket-provisioner" in claim["metadata"].get("labels", {}))
+        environment.patch_claim({"metadata": {"labels": {"bucket-provisioner": None}}})
+        environment.wait_claim(lambda claim: "bucket-provisioner" in claim["metadata"].get("labels", {}))
         for plural in ("secrets", "configmaps"):
-            assert {f"MORE_{number}" for number in range(5)} <= set(world.admin.get(world.path(plural))["data"])
-        assert world.calls == calls
+            assert {f"MORE_{number}" for number in range(5)} <= set(
+                environment.admin.get(environment.path(plural))["data"]
+            )
+        assert environment.calls == calls
 
 
 @pytest.mark.parametrize("edit", [{"data": {"BUCKET_HOST": "elsewhere"}}, {"data": {"BUCKET_NAME": None}}, None])
 def test_a_config_map_that_was_edited_or_removed_is_restored_without_a_call_to_the_store(
-    world: MemoryEnvironment, edit: dict[str, object] | None
+    environment: MemoryEnvironment, edit: dict[str, object] | None
 ) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        wanted, calls = world.admin.get(world.path("configmaps"))["data"], world.calls
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        wanted, calls = environment.admin.get(environment.path("configmaps"))["data"], environment.calls
         if edit is None:
-            world.admin.delete(world.path("configmaps"))
+            environment.admin.delete(environment.path("configmaps"))
         else:
-            world.admin.patch(world.path("configmaps"), edit)
-        world.admin.wait_for(
-            world.path("configmaps"), lambda found: found is not None and found["data"] == wanted, timeout=20
+            environment.admin.patch(environment.path("configmaps"), edit)
+        environment.admin.wait_for(
+            environment.path("configmaps"), lambda found: found is not None and found["data"] == wanted, timeout=20
         )
-        assert world.calls == calls
+        assert environment.calls == calls
 
 
-def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        calls = world.calls
-        paths = {world.path("secrets"): False, world.path("configmaps"): False}
-        for path, keeps_finalizer in (paths | {world.claim_path(): True, world.ob_path(): True}).items():
-            world.admin.patch(path, {"metadata": {"labels": {"team": "shop"}, "finalizers": None}})
-            world.admin.wait_for(
+def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        calls = environment.calls
+        paths = {environment.path("secrets"): False, environment.path("configmaps"): False}
+        for path, keeps_finalizer in (paths | {environment.claim_path(): True, environment.ob_path(): True}).items():
+            environment.admin.patch(path, {"metadata": {"labels": {"team": "shop"}, "finalizers": None}})
+            environment.admin.wait_for(
                 path,
                 lambda found, wanted=keeps_finalizer: (
                     found is not None  # type: ignore[misc]
@@ -248,17 +254,17 @@ def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(world: Mem
                     and wanted is ("objectbucket.io/finalizer" in found["metadata"].get("finalizers", []))
                 ),
             )
-        assert world.calls == calls
+        assert environment.calls == calls
 
 
-def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        before, keys = world.admin.get(world.ob_path()), world.secret()
-        world.admin.delete(world.ob_path())
-        after = world.admin.wait_for(
-            world.ob_path(),
+def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        before, keys = environment.admin.get(environment.ob_path()), environment.secret()
+        environment.admin.delete(environment.ob_path())
+        after = environment.admin.wait_for(
+            environment.ob_path(),
             lambda found: (
                 found is not None
                 and found["metadata"]["uid"] != before["metadata"]["uid"]
@@ -268,210 +274,220 @@ def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(world: MemoryEnv
 
     assert after is not None
     assert after["spec"] == before["spec"]
-    assert world.secret() == keys
-    assert len(world.store.buckets) == 1
+    assert environment.secret() == keys
+    assert len(environment.store.buckets) == 1
 
 
-def test_an_object_bucket_that_vanished_while_we_were_away_is_rebuilt(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        keys = world.secret()
-    world.admin.patch(world.ob_path(), {"metadata": {"finalizers": None}})
-    world.admin.delete(world.ob_path())
-    world.admin.wait_gone(world.ob_path())
+def test_an_object_bucket_that_vanished_while_we_were_away_is_rebuilt(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        keys = environment.secret()
+    environment.admin.patch(environment.ob_path(), {"metadata": {"finalizers": None}})
+    environment.admin.delete(environment.ob_path())
+    environment.admin.wait_gone(environment.ob_path())
 
-    with world.core():
-        world.admin.wait_for(
-            world.ob_path(), lambda found: found is not None and found.get("status", {}).get("phase") == "Bound"
+    with environment.core():
+        environment.admin.wait_for(
+            environment.ob_path(), lambda found: found is not None and found.get("status", {}).get("phase") == "Bound"
         )
-        world.wait_bound()
-        assert world.secret() == keys
-        world.delete_claim()
-    assert not world.store.buckets
+        environment.wait_bound()
+        assert environment.secret() == keys
+        environment.delete_claim()
+    assert not environment.store.buckets
 
 
-def test_a_bucket_and_user_that_are_gone_already_do_not_hold_a_deletion_up(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        world.store.buckets.clear()
-        world.store.identities.clear()
-        world.delete_claim()
+def test_a_bucket_and_user_that_are_gone_already_do_not_hold_a_deletion_up(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        environment.store.buckets.clear()
+        environment.store.identities.clear()
+        environment.delete_claim()
 
 
-def test_claims_of_other_provisioners_are_never_written_to(world: MemoryEnvironment) -> None:
-    theirs = f"{world.class_name}-theirs"
-    world.admin.create("/apis/storage.k8s.io/v1/storageclasses", a_class(name=theirs, provisioner="other.io/bucket"))
-    with world.core():
-        before = world.claim("theirs", storage_class=theirs)
-        world.claim()
-        world.wait_bound()
-        assert world.get_claim("theirs")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
-    assert world.events("theirs") == []
-    world.delete_class(theirs)
+def test_claims_of_other_provisioners_are_never_written_to(environment: MemoryEnvironment) -> None:
+    theirs = f"{environment.class_name}-theirs"
+    environment.admin.create(
+        "/apis/storage.k8s.io/v1/storageclasses", a_class(name=theirs, provisioner="other.io/bucket")
+    )
+    with environment.core():
+        before = environment.claim("theirs", storage_class=theirs)
+        environment.claim()
+        environment.wait_bound()
+        assert environment.get_claim("theirs")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert environment.events("theirs") == []
+    environment.delete_class(theirs)
 
 
-def test_a_restart_with_bound_claims_calls_no_store_and_writes_nothing(world: MemoryEnvironment) -> None:
-    with world.core():
+def test_a_restart_with_bound_claims_calls_no_store_and_writes_nothing(environment: MemoryEnvironment) -> None:
+    with environment.core():
         for number in range(5):
-            world.claim(f"claim-{number}")
+            environment.claim(f"claim-{number}")
         for number in range(5):
-            world.wait_bound(f"claim-{number}")
-    paths = [world.claim_path(f"claim-{number}") for number in range(5)]
-    before = [world.admin.get(path)["metadata"]["resourceVersion"] for path in paths]
+            environment.wait_bound(f"claim-{number}")
+    paths = [environment.claim_path(f"claim-{number}") for number in range(5)]
+    before = [environment.admin.get(path)["metadata"]["resourceVersion"] for path in paths]
 
-    with world.core():
-        world.claim("last")
-        world.wait_bound("last")
-        assert world.calls == {"provision": 1}
+    with environment.core():
+        environment.claim("last")
+        environment.wait_bound("last")
+        assert environment.calls == {"provision": 1}
 
-    assert [world.admin.get(path)["metadata"]["resourceVersion"] for path in paths] == before
-
-
-def test_another_version_of_the_provisioner_goes_through_the_store_once(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        keys = world.secret()
-    with world.core(version="2"):
-        world.claim("other")
-        world.wait_bound("other")
-        world.admin.wait_for(world.claim_path(), lambda _claim: world.calls["provision"] == 2)
-    with world.core(version="2"):
-        world.claim("third")
-        world.wait_bound("third")
-        assert world.calls == {"provision": 1}
-    assert world.secret() == keys
+    assert [environment.admin.get(path)["metadata"]["resourceVersion"] for path in paths] == before
 
 
-def test_other_finalizers_labels_and_annotations_are_kept_to_the_end(world: MemoryEnvironment) -> None:
+def test_another_version_of_the_provisioner_goes_through_the_store_once(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        keys = environment.secret()
+    with environment.core(version="2"):
+        environment.claim("other")
+        environment.wait_bound("other")
+        environment.admin.wait_for(environment.claim_path(), lambda _claim: environment.calls["provision"] == 2)
+    with environment.core(version="2"):
+        environment.claim("third")
+        environment.wait_bound("third")
+        assert environment.calls == {"provision": 1}
+    assert environment.secret() == keys
+
+
+def test_other_finalizers_labels_and_annotations_are_kept_to_the_end(environment: MemoryEnvironment) -> None:
     extra: dict[str, Any] = {"finalizers": ["example.com/hold"]}
     extra |= {"labels": {"team": "shop"}, "annotations": {"note": "mine"}}
-    with world.core():
-        world.claim(**extra)
-        claim = world.wait_bound()
+    with environment.core():
+        environment.claim(**extra)
+        claim = environment.wait_bound()
         assert claim["metadata"]["finalizers"] == ["example.com/hold", "objectbucket.io/finalizer"]
         assert claim["metadata"]["labels"]["team"] == "shop"
         assert claim["metadata"]["annotations"]["note"] == "mine"
-        world.delete_claim(wait=False)
-        held = world.admin.wait_for(
-            world.claim_path(),
+        environment.delete_claim(wait=False)
+        held = environment.admin.wait_for(
+            environment.claim_path(),
             lambda found: found is not None and found["metadata"]["finalizers"] == ["example.com/hold"],
         )
     assert held is not None
-    assert not world.store.buckets
-    world.patch_claim({"metadata": {"finalizers": None}})
+    assert not environment.store.buckets
+    environment.patch_claim({"metadata": {"finalizers": None}})
 
 
-def test_a_claim_that_went_without_its_finalizer_was_deleted_all_the_same(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-    world.patch_claim({"metadata": {"finalizers": None}})
-    world.delete_claim()
-    with world.core():
-        world.claim("other")
-        world.wait_bound("other")
-        world.admin.wait_gone(world.ob_path())
-        assert len(world.store.buckets) == 1
-        assert len(world.store.identities) == 1
+def test_a_claim_that_went_without_its_finalizer_was_deleted_all_the_same(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+    environment.patch_claim({"metadata": {"finalizers": None}})
+    environment.delete_claim()
+    with environment.core():
+        environment.claim("other")
+        environment.wait_bound("other")
+        environment.admin.wait_gone(environment.ob_path())
+        assert len(environment.store.buckets) == 1
+        assert len(environment.store.identities) == 1
 
 
-def test_a_namespace_full_of_claims_can_be_deleted(world: MemoryEnvironment) -> None:
-    with world.core():
+def test_a_namespace_full_of_claims_can_be_deleted(environment: MemoryEnvironment) -> None:
+    with environment.core():
         for number in range(3):
-            world.claim(f"claim-{number}")
-            world.wait_bound(f"claim-{number}")
-        world.claim("nameless", spec={})
-        world.wait_reason("InvalidClaim", "nameless")
-        world.admin.delete(f"/api/v1/namespaces/{world.namespace}")
-        world.admin.wait_gone(f"/api/v1/namespaces/{world.namespace}", timeout=30)
-    assert not world.store.buckets
-    world.admin.create("/api/v1/namespaces", {"metadata": {"name": world.namespace}})  # for the fixture to delete
+            environment.claim(f"claim-{number}")
+            environment.wait_bound(f"claim-{number}")
+        environment.claim("nameless", spec={})
+        environment.wait_reason("InvalidClaim", "nameless")
+        environment.admin.delete(f"/api/v1/namespaces/{environment.namespace}")
+        environment.admin.wait_gone(f"/api/v1/namespaces/{environment.namespace}", timeout=30)
+    assert not environment.store.buckets
+    environment.admin.create(
+        "/api/v1/namespaces", {"metadata": {"name": environment.namespace}}
+    )  # for the fixture to delete
 
 
-def test_kubectl_wait_works_on_phase_and_condition(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
+def test_kubectl_wait_works_on_phase_and_condition(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
         for what in ("jsonpath={.status.phase}=Bound", "condition=Ready"):
-            command = [str(kubectl_binary()), "--kubeconfig", str(world.cluster.kubeconfig), "wait", "obc/photos"]
-            command += ["-n", world.namespace, f"--for={what}", "--timeout=15s"]
+            command = [str(kubectl_binary()), "--kubeconfig", str(environment.cluster.kubeconfig), "wait", "obc/photos"]
+            command += ["-n", environment.namespace, f"--for={what}", "--timeout=15s"]
             answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
             assert answer.returncode == 0, answer.stderr
 
 
-def test_the_list_of_object_buckets_holds_no_credentials(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        keys = world.secret()
-    everything = [world.admin.get(world.ob_path()), world.get_claim(), world.admin.get(world.path("configmaps"))]
-    everything += world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")
+def test_the_list_of_object_buckets_holds_no_credentials(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        keys = environment.secret()
+    everything = [
+        environment.admin.get(environment.ob_path()),
+        environment.get_claim(),
+        environment.admin.get(environment.path("configmaps")),
+    ]
+    everything += environment.admin.items(f"/api/v1/namespaces/{environment.namespace}/events")
     assert keys["AWS_SECRET_ACCESS_KEY"] not in str(everything)
-    assert world.admin.items(f"{OBC}/objectbuckets")
+    assert environment.admin.items(f"{OBC}/objectbuckets")
 
 
 def test_an_object_bucket_that_vanished_before_its_claim_was_deleted_leaves_nothing_behind(
-    world: MemoryEnvironment,
+    environment: MemoryEnvironment,
 ) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-    world.admin.patch(world.ob_path(), {"metadata": {"finalizers": None}})
-    world.admin.delete(world.ob_path())
-    world.delete_claim(wait=False)
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+    environment.admin.patch(environment.ob_path(), {"metadata": {"finalizers": None}})
+    environment.admin.delete(environment.ob_path())
+    environment.delete_claim(wait=False)
 
-    with world.core():
-        world.admin.wait_gone(world.claim_path())
-    assert not world.store.buckets
-    assert not world.store.identities
+    with environment.core():
+        environment.admin.wait_gone(environment.claim_path())
+    assert not environment.store.buckets
+    assert not environment.store.identities
 
 
 def test_a_deletion_that_was_cut_off_after_the_object_bucket_went_does_not_start_again(
-    world: MemoryEnvironment,
+    environment: MemoryEnvironment,
 ) -> None:
-    with world.core():
-        world.claim()
-        claim = world.wait_bound()
-        world.admin.patch(world.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
+    with environment.core():
+        environment.claim()
+        claim = environment.wait_bound()
+        environment.admin.patch(environment.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
     # What a release leaves that is killed before its last write: the finalizer, and nothing else.
-    for path in (world.path("secrets"), world.path("configmaps")):
-        world.admin.delete(path)
-    world.admin.patch(world.ob_path(), {"metadata": {"finalizers": None}})
-    world.admin.delete(world.ob_path())
-    world.delete_claim(wait=False)
+    for path in (environment.path("secrets"), environment.path("configmaps")):
+        environment.admin.delete(path)
+    environment.admin.patch(environment.ob_path(), {"metadata": {"finalizers": None}})
+    environment.admin.delete(environment.ob_path())
+    environment.delete_claim(wait=False)
 
-    with world.core():
-        world.admin.wait_gone(world.claim_path())
-        assert not world.calls
-    assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
+    with environment.core():
+        environment.admin.wait_gone(environment.claim_path())
+        assert not environment.calls
+    assert set(environment.store.buckets) == {claim["spec"]["bucketName"]}
 
 
 def test_a_bound_claim_whose_edit_must_wait_goes_on_serving_and_says_what_it_waits_for(
-    world: MemoryEnvironment,
+    environment: MemoryEnvironment,
 ) -> None:
     def fail(_verb: object, _request: object) -> None:
         raise StoreUnavailable("the store is away", delay=0.2)
 
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        world.hook = fail
-        world.patch_claim({"spec": {"additionalConfig": {"maxObjects": "3"}}})
-        claim = world.wait_reason("StoreUnavailable")
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        environment.hook = fail
+        environment.patch_claim({"spec": {"additionalConfig": {"maxObjects": "3"}}})
+        claim = environment.wait_reason("StoreUnavailable")
         assert claim["status"]["phase"] == "Bound"
         assert condition(claim)["status"] == "True"
         assert condition(claim, "Reconciling")["message"] == "the store is away"
 
-        world.hook = lambda _verb, _request: None
-        claim = world.wait_claim(lambda one: not condition(one, "Reconciling"))
-        assert world.store.buckets[claim["spec"]["bucketName"]].max_objects == 3
-    assert world.events().count(("Warning", "StoreUnavailable")) == 1
-    assert world.events().count(("Normal", "Bound")) == 1
+        environment.hook = lambda _verb, _request: None
+        claim = environment.wait_claim(lambda one: not condition(one, "Reconciling"))
+        assert environment.store.buckets[claim["spec"]["bucketName"]].max_objects == 3
+    assert environment.events().count(("Warning", "StoreUnavailable")) == 1
+    assert environment.events().count(("Normal", "Bound")) == 1
 
 
-def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retries(world: MemoryEnvironment) -> None:
+def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retries(
+    environment: MemoryEnvironment,
+) -> None:
     tries: list[int] = []
 
     def fail(_verb: object, _request: object) -> None:
@@ -479,58 +495,58 @@ def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retri
         if len(tries) < 4:
             raise StoreUnavailable("the store is away")
 
-    world.hook = fail
-    with world.core():
-        world.claim()
-        waiting = world.wait_reason("StoreUnavailable")
+    environment.hook = fail
+    with environment.core():
+        environment.claim()
+        waiting = environment.wait_reason("StoreUnavailable")
         assert waiting["status"]["phase"] == "Pending"
-        world.wait_bound()
+        environment.wait_bound()
     assert len(tries) == 4
-    assert sorted(world.events()) == [("Normal", "Bound"), ("Warning", "StoreUnavailable")]
+    assert sorted(environment.events()) == [("Normal", "Bound"), ("Warning", "StoreUnavailable")]
 
 
-def test_a_bug_of_a_provisioner_shows_no_text_of_it(world: MemoryEnvironment) -> None:
+def test_a_bug_of_a_provisioner_shows_no_text_of_it(environment: MemoryEnvironment) -> None:
     def leak(_verb: object, _request: object) -> None:
         raise RuntimeError("password=hunter2")
 
-    world.hook = leak
-    with world.core():
-        world.claim()
-        claim = world.wait_reason("InternalError")
-    everything = [claim, *world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")]
+    environment.hook = leak
+    with environment.core():
+        environment.claim()
+        claim = environment.wait_reason("InternalError")
+    everything = [claim, *environment.admin.items(f"/api/v1/namespaces/{environment.namespace}/events")]
     assert "hunter2" not in str(everything)
     assert "RuntimeError" in condition(claim)["message"]
 
 
 @pytest.mark.parametrize("writes", range(7))
 def test_an_object_bucket_deleted_by_hand_is_never_forgotten_whenever_the_core_dies(
-    world: MemoryEnvironment, writes: int
+    environment: MemoryEnvironment, writes: int
 ) -> None:
-    with world.core():
-        world.claim()
-        world.wait_bound()
-        world.admin.patch(world.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
-        keys = world.secret()
-    world.admin.delete(world.ob_path())
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        environment.admin.patch(environment.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
+        keys = environment.secret()
+    environment.admin.delete(environment.ob_path())
     fence = Mortal(writes)
-    with world.core(check_leadership=fence):
+    with environment.core(check_leadership=fence):
         assert fence.died.wait(20)
 
-    with world.core():
-        world.until(lambda: is_in_place(object_bucket_of(world, world.get_claim())))
-        claim = world.get_claim()
-        ob = object_bucket_of(world, claim)
+    with environment.core():
+        environment.until(lambda: is_in_place(object_bucket_of(environment, environment.get_claim())))
+        claim = environment.get_claim()
+        ob = object_bucket_of(environment, claim)
         assert ob is not None
         assert ob["spec"]["reclaimPolicy"] == "Retain"
-        assert world.secret() == keys
-        world.delete_claim()
-    assert set(world.store.buckets) == {claim["spec"]["bucketName"]}
-    assert not world.store.identities
-    assert not world.admin.items(f"{OBC}/objectbuckets", label_selector=f"bucket-provisioner={world.label}")
+        assert environment.secret() == keys
+        environment.delete_claim()
+    assert set(environment.store.buckets) == {claim["spec"]["bucketName"]}
+    assert not environment.store.identities
+    assert not environment.admin.items(f"{OBC}/objectbuckets", label_selector=f"bucket-provisioner={environment.label}")
 
 
-def object_bucket_of(world: MemoryEnvironment, claim: dict[str, Any]) -> dict[str, Any] | None:
-    return world.admin.find(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
+def object_bucket_of(environment: MemoryEnvironment, claim: dict[str, Any]) -> dict[str, Any] | None:
+    return environment.admin.find(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
 
 
 def is_in_place(ob: dict[str, Any] | None) -> bool:
@@ -538,30 +554,30 @@ def is_in_place(ob: dict[str, Any] | None) -> bool:
 
 
 def test_a_claim_whose_store_may_have_been_asked_once_is_given_back_there_whatever_is_wrong_with_its_class_later(
-    world: MemoryEnvironment,
+    environment: MemoryEnvironment,
 ) -> None:
     errors: list[Exception] = [StoreUnavailable("not now")]
 
     def hook(_verb: Any, _request: Any) -> None:
         if errors and isinstance(errors[0], StoreUnavailable):
-            assert world.provisioner is not None
-            assert world.provisioner._services is not None
-            world.provisioner._services.before_request()  # a request is sent, and its answer never comes
+            assert environment.provisioner is not None
+            assert environment.provisioner._services is not None
+            environment.provisioner._services.before_request()  # a request is sent, and its answer never comes
         if errors:
             raise errors[0]
 
-    world.hook = hook
-    with world.core():
-        world.claim()
-        world.wait_reason("StoreUnavailable")
+    environment.hook = hook
+    with environment.core():
+        environment.claim()
+        environment.wait_reason("StoreUnavailable")
     errors[:] = [AdminSecretMissing("Secret admin does not exist")]
-    with world.core():
-        world.wait_reason("AdminSecretMissing")
-        world.admin.delete(world.claim_path())
-        world.wait_claim(
+    with environment.core():
+        environment.wait_reason("AdminSecretMissing")
+        environment.admin.delete(environment.claim_path())
+        environment.wait_claim(
             lambda c: "deletionTimestamp" in c["metadata"] and condition(c)["reason"] == "AdminSecretMissing"
         )
         errors.clear()
-        world.patch_claim({"metadata": {"annotations": {"example.com/mended": "yes"}}})
-        world.admin.wait_gone(world.claim_path(), timeout=60)
-    assert world.calls["delete"]
+        environment.patch_claim({"metadata": {"annotations": {"example.com/mended": "yes"}}})
+        environment.admin.wait_gone(environment.claim_path(), timeout=60)
+    assert environment.calls["delete"]

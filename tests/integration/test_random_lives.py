@@ -28,7 +28,7 @@ NAMES = ("c", "b-c", "photos")
 
 
 class SoakEnvironment(MemoryEnvironment):
-    """A world with three classes and two namespaces whose claims want the same names for their ObjectBuckets."""
+    """An environment with three classes and two namespaces whose claims want the same names for their ObjectBuckets."""
 
     def __init__(self, cluster: Cluster, namespace: str, seed: int) -> None:
         super().__init__(cluster, namespace)
