@@ -215,7 +215,7 @@ REFUSED: dict[str, Request] = {
 
 @pytest.mark.usefixtures("victims")
 @pytest.mark.parametrize("what", REFUSED)
-def test_the_policy_refuses_what_rbac_lets_through(
+def test_the_policy_refuses_requests_that_rbac_allows(
     what: str, guarded: Account, unguarded: Account, claim: dict[str, Any]
 ) -> None:
     request, sentence = REFUSED[what]
@@ -246,7 +246,7 @@ def test_objects_of_a_claim_are_created_patched_adopted_and_deleted(
 
 
 @pytest.mark.usefixtures("victims")
-def test_what_a_tenant_made_of_a_claim_s_secret_can_be_deleted(
+def test_objects_that_a_tenant_modified_can_be_deleted(
     guarded: Account, claim: dict[str, Any], cluster: ControlPlane
 ) -> None:
     typed = {"stringData": {"username": "u", "password": "p"}, "type": "kubernetes.io/basic-auth"}
@@ -260,7 +260,7 @@ def test_what_a_tenant_made_of_a_claim_s_secret_can_be_deleted(
 
 
 @pytest.mark.usefixtures("guarded")
-def test_a_policy_that_cannot_be_evaluated_refuses_nobody_but_the_provisioner(
+def test_a_policy_that_cannot_be_evaluated_refuses_only_the_provisioner(
     guarded: Account, cluster: ControlPlane, claim: dict[str, Any]
 ) -> None:
     path = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{guarded.policy}"
@@ -285,9 +285,7 @@ def tenant(cluster: ControlPlane, definitions: None, minio: MinioServer) -> Iter
     made.close()
 
 
-def test_a_claim_lives_from_binding_to_deletion_under_the_policy(
-    guarded: Account, tenant: Tenant, cluster: ControlPlane
-) -> None:
+def test_claim_lifecycle_succeeds_under_the_policy(guarded: Account, tenant: Tenant, cluster: ControlPlane) -> None:
     deployment = one(guarded.release, "Deployment")
     secret_path, config_path = tenant.path("secrets", "life"), tenant.path("configmaps", "life")
     with rendered_provisioner(cluster, deployment) as process:

@@ -112,7 +112,7 @@ def remove_everything(tools: Tools, cluster: ControlPlane) -> None:
         admin.wait_gone(f"{CRDS}/{crd['metadata']['name']}")
 
 
-def test_a_bucket_in_minio_and_the_way_back(reader: Reader, cluster: ControlPlane, minio: MinioServer) -> None:
+def test_install_and_uninstall_with_minio(reader: Reader, cluster: ControlPlane, minio: MinioServer) -> None:
     (install,) = commands("MinIO")
     (upgrade,) = commands("Upgrading, and back")
     uninstall, everything = commands("Removing")
@@ -141,7 +141,7 @@ def test_a_bucket_in_minio_and_the_way_back(reader: Reader, cluster: ControlPlan
     assert set(MinioAdministrator(minio).application().list_all()) == before
 
 
-def test_a_claim_that_is_applied_from_git_never_conflicts_and_never_differs(reader: Reader) -> None:
+def test_a_claim_applied_by_gitops_has_no_conflict_and_no_diff(reader: Reader) -> None:
     (install,) = commands("MinIO")
     (apply,) = commands("GitOps")
 
@@ -155,7 +155,7 @@ def test_a_claim_that_is_applied_from_git_never_conflicts_and_never_differs(read
     reader.enter("kubectl delete obc/photos --timeout=60s")
 
 
-def test_a_claim_of_the_go_provisioner_changes_hands(reader: Reader, cluster: ControlPlane) -> None:
+def test_a_claim_of_the_go_provisioner_is_adopted(reader: Reader, cluster: ControlPlane) -> None:
     (take_over,) = commands("Migration from a Go provisioner")
     reader.enter("kubectl apply --server-side --filename crds/")
     for name in ("shop", "s3-provisioner"):
@@ -242,7 +242,7 @@ def test_some_namespaces_only_with_a_cluster_role_and_without(
         cluster.admin.delete(path)
 
 
-def test_without_helm_it_comes_and_goes_and_leaves_the_definitions(reader: Reader, cluster: ControlPlane) -> None:
+def test_install_and_uninstall_without_helm_keeps_the_crds(reader: Reader, cluster: ControlPlane) -> None:
     admin, where = cluster.admin, "/apis/apps/v1/namespaces/libbucket-minio/deployments/minio-provisioner"
     (install,) = blocks_of(WITHOUT_HELM)
     (remove,) = re.findall(r"`(kubectl delete [^`]+)`", WITHOUT_HELM)
@@ -259,7 +259,7 @@ def test_without_helm_it_comes_and_goes_and_leaves_the_definitions(reader: Reade
 
 
 @pytest.mark.parametrize("section", ["MinIO", "AWS S3", "Google Cloud Storage", "Azure Blob Storage"])
-def test_a_store_takes_ten_lines(section: str) -> None:
+def test_values_for_a_store_take_ten_lines(section: str) -> None:
     text = PAGE.partition(f"\n## {section}\n")[2].partition("```console\n")[2].partition("```")[0]
 
     assert 0 < len(text.splitlines()) <= LONGEST

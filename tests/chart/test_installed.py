@@ -82,7 +82,7 @@ def buckets(minio: MinioServer) -> set[str]:
     return set(MinioAdministrator(minio).application().list_all())
 
 
-def test_a_claim_lives_from_the_release_to_its_end_and_the_bucket_outlives_the_release(
+def test_a_bucket_outlives_the_release_that_provisioned_it(
     release: Release, tenant: Tenant, cluster: ControlPlane, minio: MinioServer
 ) -> None:
     before = buckets(minio)
@@ -129,7 +129,7 @@ def mebibytes(deployment: Manifest, which: str) -> int:
     return int(resources[which]["memory"].removesuffix("Mi"))
 
 
-def test_definitions_that_are_there_already_are_named_and_left_alone_where_that_is_asked_for(
+def test_existing_crds_are_reported_and_kept_if_requested(
     release: Release, cluster: ControlPlane, tools: Tools, namespace: str
 ) -> None:
     release.install()
@@ -144,7 +144,7 @@ def test_definitions_that_are_there_already_are_named_and_left_alone_where_that_
     assert cluster.admin.get(CLAIMS)["metadata"]["resourceVersion"] == before["resourceVersion"]
 
 
-def test_definitions_stay_when_an_upgrade_no_longer_installs_them(release: Release, cluster: ControlPlane) -> None:
+def test_crds_are_kept_when_an_upgrade_no_longer_installs_them(release: Release, cluster: ControlPlane) -> None:
     release.install()
     release.upgrade(crds={"install": False})
 

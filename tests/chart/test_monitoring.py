@@ -112,7 +112,7 @@ def a_replica(cluster: ControlPlane, *flags: str) -> Any:
 
 
 @pytest.mark.parametrize("asked", [*RULES, *QUERIES], ids=lambda each: each if isinstance(each, str) else each["alert"])
-def test_what_is_asked_for_is_told(asked: Any, told: dict[str, list[dict[str, str]]]) -> None:
+def test_every_queried_metric_is_exported(asked: Any, told: dict[str, list[dict[str, str]]]) -> None:
     selectors = SELECTOR.findall(QUERIES[asked] if isinstance(asked, str) else asked["expr"])
 
     assert selectors
@@ -138,14 +138,14 @@ def test_an_alert_asks_for_values_that_exist(rule: dict[str, Any]) -> None:
             assert set(values.split("|")) <= known[name], name
 
 
-def test_a_metric_that_nobody_tells_would_be_found(told: dict[str, list[dict[str, str]]]) -> None:
+def test_a_metric_that_is_not_exported_is_detected(told: dict[str, list[dict[str, str]]]) -> None:
     assert "libbucket_buckets" not in told
     assert "colour" not in told["libbucket_claims"][0]
     assert {"AdminSecretMissing"} <= {labels["reason"] for labels in told["libbucket_backend_call_errors_total"]}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_leads_to_what_to_do(rule: dict[str, Any]) -> None:
+def test_an_alert_links_to_its_runbook(rule: dict[str, Any]) -> None:
     page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
     headings = re.findall(r"(?m)^#+ (.+)$", (ROOT / page).read_text())
 

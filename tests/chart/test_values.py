@@ -147,7 +147,7 @@ def refusal(values: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("what", CONTRADICTIONS)
-def test_values_that_contradict_each_other_are_one_sentence(what: str) -> None:
+def test_contradicting_values_are_refused_with_one_sentence(what: str) -> None:
     values, sentence = CONTRADICTIONS[what]
 
     said = refusal(values)
@@ -157,7 +157,7 @@ def test_values_that_contradict_each_other_are_one_sentence(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_value_that_can_t_be_right_is_named_with_what_it_must_be(what: str) -> None:
+def test_an_invalid_value_is_named_with_its_constraint(what: str) -> None:
     values, sentence = WRONG[what]
 
     said = refusal(values)
@@ -167,7 +167,7 @@ def test_a_value_that_can_t_be_right_is_named_with_what_it_must_be(what: str) ->
 
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: path.stem)
-def test_what_is_right_is_rendered_and_passes_helm_s_own_linter(path: Path, tmp_path: Path) -> None:
+def test_valid_values_are_rendered_and_pass_helm_lint(path: Path, tmp_path: Path) -> None:
     assert one(render(path), "Deployment")
 
     Tools(tmp_path / "none", tmp_path).helm("lint", "--strict", "--quiet", str(CHART), "--values", str(path))
@@ -393,7 +393,7 @@ def test_the_folder_for_kustomize_has_the_admission_policy(backend: str) -> None
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
 
 
-def test_the_admission_policy_for_an_installation_by_hand_is_that_of_the_chart() -> None:
+def test_the_admission_policy_for_a_manual_installation_is_that_of_the_chart() -> None:
     page = (ROOT / "docs/operating.md").read_text()
     (text,) = re.findall(r"(?ms)^```yaml\n(# rights\.yaml\n.*?)^```$", page)
     by_hand = one(list(yaml.safe_load_all(text)), "ValidatingAdmissionPolicy")["spec"]
@@ -413,7 +413,7 @@ def test_without_a_watch_secrets_can_be_neither_listed_nor_watched() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["https://minio.minio.svc:9000", "http://minio", "https://[2001:db8::1]:9443"])
-def test_a_class_whose_store_is_let_out_is_rendered_with_a_network_policy(endpoint: str) -> None:
+def test_a_class_whose_store_is_an_allowed_egress_is_rendered_with_a_network_policy(endpoint: str) -> None:
     policy = {"enabled": True, "store": {"ports": [9443, 9000]}}
     parameters = {**MINIO_CLASS, "endpoint": endpoint}
 
@@ -450,7 +450,7 @@ def test_exactly_the_named_administrators_secrets_can_be_read() -> None:
     assert len([role for role in roles if role["metadata"]["namespace"] == "shop"]) == 1
 
 
-def test_the_definitions_are_left_alone_where_that_is_asked_for_and_kept_where_not() -> None:
+def test_crds_are_not_rendered_if_disabled_and_kept_on_uninstall_otherwise() -> None:
     with_them, without = (render(a_release(crds={"install": each})) for each in (True, False))
     found = [each for each in with_them if each["kind"] == "CustomResourceDefinition"]
 

@@ -54,7 +54,7 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("file", MANIFESTS, ids=named)
-def test_the_api_server_takes(file: Path, kube_admin: KubeAdmin) -> None:
+def test_the_api_server_accepts(file: Path, kube_admin: KubeAdmin) -> None:
     for body in documents(file):
         collection = kube_admin.path_of(body).rpartition("/")[0]
         # Strict: a field that nobody knows is refused, not dropped.

@@ -95,7 +95,9 @@ def families(process: ProvisionerProcess) -> set[str]:
 
 
 @pytest.mark.parametrize("kubeconfig", ["everywhere"], indirect=True)
-def test_the_rights_of_the_page_are_enough(kubeconfig: Path, control_plane: ControlPlane, namespace: str) -> None:
+def test_the_documented_permissions_are_sufficient(
+    kubeconfig: Path, control_plane: ControlPlane, namespace: str
+) -> None:
     command = [*PROVISIONER, "--leader-elect", "--leader-elect-namespace", "bucket-provisioner"]
     with provisioner_process(command, kubeconfig=kubeconfig) as process:
         bind_and_release(control_plane, namespace)
@@ -106,7 +108,7 @@ def test_the_rights_of_the_page_are_enough(kubeconfig: Path, control_plane: Cont
 
 
 @pytest.mark.parametrize("kubeconfig", ["namespaced"], indirect=True)
-def test_the_rights_for_some_namespaces_are_enough(
+def test_the_documented_permissions_for_some_namespaces_are_sufficient(
     kubeconfig: Path, control_plane: ControlPlane, namespace: str
 ) -> None:
     with provisioner_process([*PROVISIONER, "--namespace", namespace], kubeconfig=kubeconfig) as process:
@@ -161,7 +163,7 @@ def lines_with(word: str) -> list[str]:
     return [line for line in commands(PAGE, "kubectl") if word in line]
 
 
-def test_the_rescue_by_hand_frees_a_claim_and_keeps_what_is_left_behind(
+def test_the_manual_rescue_removes_a_claim_and_retains_the_bucket(
     control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
 ) -> None:
     admin, (claim, bucket) = control_plane.admin, shop
@@ -197,7 +199,7 @@ def test_a_bucket_is_kept_by_an_edit_of_its_object_bucket(
         "get lease",
     ],
 )
-def test_what_the_page_has_one_look_at_can_be_looked_at(
+def test_documented_kubectl_commands_succeed(
     line: str, control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
 ) -> None:
     assert all(control_plane.admin.find(path) for path in shop)

@@ -24,7 +24,7 @@ def environment(cluster: Cluster, namespace: str) -> Iterator[StoreEnvironment]:
         made.close()
 
 
-def test_the_sixth_claim_on_a_container_says_so_and_is_bound_when_one_leaves(environment: StoreEnvironment) -> None:
+def test_the_sixth_claim_on_a_container_waits_until_another_is_deleted(environment: StoreEnvironment) -> None:
     bucket = f"{environment.namespace}-shared"
     environment.store.make_bucket(bucket)
     storage_class = environment.make_class("brownfield-class.yaml", bucketName=bucket)

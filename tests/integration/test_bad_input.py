@@ -172,25 +172,25 @@ def test_all_mistakes_of_a_class_are_named_at_once(minio_environment: MinioEnvir
     check_mended_by_another_class(minio_environment, BadClass(parameters=bad, message=tuple(bad)))
 
 
-def test_an_endpoint_that_is_down_is_waited_for(minio_environment: MinioEnvironment) -> None:
+def test_an_unreachable_endpoint_is_retried(minio_environment: MinioEnvironment) -> None:
     down = {"endpoint": f"http://{HOST}:{free_ports(1)[0]}"}
     bad = BadClass(parameters=down, reason="StoreUnavailable", message=(down["endpoint"], "the connection is refused"))
     check_mended_by_another_class(minio_environment, bad)
 
 
-def test_an_endpoint_that_answers_with_a_web_page_is_told_from_a_store(minio_environment: MinioEnvironment) -> None:
+def test_an_endpoint_that_answers_with_html_is_refused(minio_environment: MinioEnvironment) -> None:
     with a_web_server() as url:
         bad = BadClass(parameters={"endpoint": url}, message=(url, "answers with a web page"))
         check_mended_by_another_class(minio_environment, bad)
 
 
-def test_tls_where_plain_http_is_spoken_says_so(minio_environment: MinioEnvironment) -> None:
+def test_https_to_a_plain_http_server_is_reported(minio_environment: MinioEnvironment) -> None:
     url = minio_environment.server.url.replace("http:", "https:")
     bad = BadClass(parameters={"endpoint": url}, message=(url, "say http:// in parameter endpoint"))
     check_mended_by_another_class(minio_environment, bad)
 
 
-def test_plain_http_where_tls_is_spoken_says_so(minio_environment: MinioEnvironment, tls_server: MinioServer) -> None:
+def test_plain_http_to_a_tls_server_is_reported(minio_environment: MinioEnvironment, tls_server: MinioServer) -> None:
     url = tls_server.url.replace("https:", "http:")
     bad = BadClass(parameters={"endpoint": url}, message=(url, "say https:// in parameter endpoint"))
     check_mended_by_another_class(minio_environment, bad)
@@ -206,7 +206,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
 # The administrator's Secret.
 
 
-def test_a_missing_admin_secret_is_waited_for(minio_environment: MinioEnvironment) -> None:
+def test_a_missing_admin_secret_is_retried(minio_environment: MinioEnvironment) -> None:
     minio_environment.claim("photos", minio_environment.make_class())
     said = check_waits(wait_reason(minio_environment, "AdminSecretMissing"))
     assert f"Secret {minio_environment.namespace}/minio-admin" in said
@@ -231,7 +231,7 @@ def test_a_missing_admin_secret_is_waited_for(minio_environment: MinioEnvironmen
         ),
     ],
 )
-def test_an_admin_secret_that_is_of_no_use_says_why_and_can_be_mended(
+def test_an_unusable_admin_secret_is_reported_and_can_be_fixed(
     minio_environment: MinioEnvironment, held: dict[str, str], reason: str, part: str
 ) -> None:
     minio_environment.make_admin_secret(**held)
@@ -254,7 +254,7 @@ def test_an_admin_secret_that_is_of_no_use_says_why_and_can_be_mended(
         pytest.param({}, {"endpoint": "ftp://minio"}, "InvalidParameters", id="parameters"),
     ],
 )
-def test_a_claim_that_never_got_as_far_as_its_store_can_go_although_nobody_mends_its_class(
+def test_a_claim_that_never_reached_its_store_is_deleted_without_a_fix_of_its_class(
     minio_environment: MinioEnvironment, held: dict[str, str] | None, parameters: dict[str, str], reason: str
 ) -> None:
     if held is not None:
@@ -271,7 +271,7 @@ def test_a_claim_that_never_got_as_far_as_its_store_can_go_although_nobody_mends
     ]
 
 
-def test_a_claim_that_has_a_bucket_waits_in_its_deletion_until_the_admin_secret_is_back(
+def test_deletion_of_a_claim_with_a_bucket_waits_for_the_admin_secret(
     minio_environment: MinioEnvironment,
 ) -> None:
     minio_environment.make_admin_secret()
@@ -320,7 +320,7 @@ def test_a_claim_that_is_itself_named_with_64_characters_binds(minio_environment
     assert len(minio_environment.bucket(name)) <= 63
 
 
-def test_config_keys_that_nobody_knows_or_that_are_no_strings_are_warnings(minio_environment: MinioEnvironment) -> None:
+def test_unknown_or_non_string_config_keys_are_warnings(minio_environment: MinioEnvironment) -> None:
     minio_environment.make_admin_secret()
     config = {"colour": "red", "maxObjects": "10", "maxSize": 1048576, "bucketMaxSize": {"much": True}}
     minio_environment.claim(
@@ -337,7 +337,7 @@ def test_config_keys_that_nobody_knows_or_that_are_no_strings_are_warnings(minio
     assert minio_environment.minio.settings(minio_environment.bucket("photos"))["quota"] == 1048576
 
 
-def test_a_config_value_that_makes_no_sense_fails_until_it_is_edited(minio_environment: MinioEnvironment) -> None:
+def test_an_invalid_config_value_fails_until_it_is_edited(minio_environment: MinioEnvironment) -> None:
     minio_environment.make_admin_secret()
     storage_class = minio_environment.make_class()
     minio_environment.claim("photos", storage_class, generateBucketName="photos", additionalConfig={"maxSize": "big"})
@@ -364,7 +364,7 @@ def test_a_claim_with_neither_name_fails_until_it_gets_one(environment: MemoryEn
     environment.wait_event("Warning", "InvalidClaim")
 
 
-def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_it_is_reconciled(
+def test_a_permanent_failure_emits_one_event_however_often_it_is_reconciled(
     environment: MemoryEnvironment,
 ) -> None:
     with environment.core():
@@ -390,7 +390,7 @@ def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_i
         ("configmaps", "ConfigMapConflict", {"motd": "of somebody else"}),
     ],
 )
-def test_an_object_of_that_name_is_not_touched_and_the_claim_binds_when_it_is_gone(
+def test_a_conflicting_object_is_not_modified_and_the_claim_binds_once_it_is_deleted(
     environment: MemoryEnvironment, plural: str, reason: str, data: dict[str, str]
 ) -> None:
     collection = environment.path(plural).rpartition("/")[0]
@@ -426,7 +426,7 @@ def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(environmen
     assert not environment.store.identities
 
 
-def test_a_claim_whose_namespace_goes_while_it_is_being_bound_says_so_and_leaves_nothing(
+def test_deleting_the_namespace_during_binding_is_reported_and_leaks_nothing(
     environment: MemoryEnvironment,
 ) -> None:
     """What was made in the store before the namespace began to go is given back, and the namespace can go."""

@@ -53,7 +53,7 @@ def load(quiet: ControlPlane) -> Load:
     return Load(quiet)
 
 
-def test_a_claim_costs_the_api_server_these_writes_and_no_reads(load: Load, provisioner: ProvisionerProcess) -> None:
+def test_a_claim_costs_these_api_writes_and_no_reads(load: Load, provisioner: ProvisionerProcess) -> None:
     bound = load.bind(provisioner, CLAIMS)
     deleted = load.delete(provisioner, CLAIMS)
 

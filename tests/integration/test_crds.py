@@ -189,9 +189,7 @@ def can_be_let_go(admin: KubeAdmin, path: str) -> None:
         ("objectbuckets", {"singular": "objectbucket", "shortNames": ["ob", "obs"], "namespaced": False}),
     ],
 )
-def test_discovery_says_the_names_that_every_client_knows(
-    kube_admin: KubeAdmin, plural: str, expected: dict[str, Any]
-) -> None:
+def test_discovery_lists_the_standard_names(kube_admin: KubeAdmin, plural: str, expected: dict[str, Any]) -> None:
     resources = {one["name"]: one for one in kube_admin.get(GROUP)["resources"]}
     found = resources[plural]
     assert {
@@ -222,7 +220,7 @@ def test_a_listing_of_buckets_shows_class_claim_policy_and_phase(kube_admin: Kub
 
 
 @pytest.mark.parametrize("kind", ["ObjectBucketClaim", "ObjectBucket"])
-def test_explain_says_what_every_field_is(kube_admin: KubeAdmin, kind: str) -> None:
+def test_kubectl_explain_describes_every_field(kube_admin: KubeAdmin, kind: str) -> None:
     described: dict[str, str] = {}
 
     def published() -> bool:
@@ -252,7 +250,7 @@ def descriptions(path: str, schema: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("spec", ODD_CLAIMS.values(), ids=ODD_CLAIMS)
-def test_an_odd_claim_is_taken_as_it_is_and_can_be_let_go(
+def test_an_unusual_claim_is_accepted_unchanged_and_can_be_deleted(
     kube_admin: KubeAdmin, claims: str, namespace: str, spec: dict[str, Any] | None
 ) -> None:
     kube_admin.create(claims, a_claim(spec, namespace, finalizers=[FINALIZER]))
@@ -262,7 +260,7 @@ def test_an_odd_claim_is_taken_as_it_is_and_can_be_let_go(
 
 
 @pytest.mark.parametrize("spec", ODD_BUCKETS.values(), ids=ODD_BUCKETS)
-def test_an_odd_bucket_is_taken_as_it_is_and_can_be_let_go(
+def test_an_unusual_object_bucket_is_accepted_unchanged_and_can_be_deleted(
     kube_admin: KubeAdmin, bucket_name: str, spec: dict[str, Any] | None
 ) -> None:
     body = with_spec(builders.an_object_bucket(name=bucket_name, finalizers=[FINALIZER]), spec)
@@ -272,7 +270,7 @@ def test_an_odd_bucket_is_taken_as_it_is_and_can_be_let_go(
 
 
 @pytest.mark.parametrize(("generation", "claim"), [("rook", FROM_ROOK), ("noobaa", FROM_NOOBAA)])
-def test_an_object_made_under_others_crds_is_kept_and_can_be_let_go_under_ours(
+def test_an_object_created_under_foreign_crds_is_kept_and_can_be_deleted_under_the_bundled_crds(
     kube_admin: KubeAdmin,
     claims: str,
     namespace: str,
@@ -349,7 +347,7 @@ def test_a_field_that_is_absent_or_empty_can_be_filled_in_once(
     assert kube_admin.get(f"{claims}/photos")["spec"] == {field: "first"}
 
 
-def test_the_provisioner_writes_the_bucket_name_while_the_wish_for_a_generated_one_stays(
+def test_the_provisioner_writes_the_bucket_name_and_keeps_generate_bucket_name(
     kube_admin: KubeAdmin, claims: str, namespace: str
 ) -> None:
     kube_admin.create(claims, a_claim({"storageClassName": "buckets", "generateBucketName": "pho"}, namespace))

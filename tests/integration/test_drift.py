@@ -48,7 +48,7 @@ class Calls:
             assert self._changed.wait_for(lambda: self.verbs.count(verb) >= wanted, timeout=20)
 
 
-def test_looking_for_drift_costs_one_look_for_each_bound_claim_and_writes_nothing(
+def test_a_drift_check_costs_one_store_call_per_bound_claim_and_no_writes(
     environment: MemoryEnvironment,
 ) -> None:
     environment.claim()
@@ -92,7 +92,7 @@ def _change_quota(environment: MemoryEnvironment) -> None:
         (_bend_address, ["ObjectBucket spec.endpoint.bucketHost", "ObjectBucket spec.endpoint.bucketPort"]),
     ],
 )
-def test_what_was_changed_behind_our_back_is_repaired_and_named_once_for_each_field(
+def test_out_of_band_changes_are_repaired_and_reported_once_per_field(
     environment: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None], named: list[str]
 ) -> None:
     with environment.core():
@@ -125,7 +125,7 @@ def test_an_edit_of_the_claim_is_no_drift(environment: MemoryEnvironment) -> Non
         environment.delete_claim()
 
 
-def test_a_bucket_that_is_gone_is_said_to_be_lost_until_it_is_back_and_is_never_made_anew(
+def test_a_missing_bucket_is_reported_as_lost_and_never_recreated(
     environment: MemoryEnvironment,
 ) -> None:
     with environment.core(resync_interval=SOON):
@@ -154,7 +154,7 @@ def test_a_bucket_that_is_gone_is_said_to_be_lost_until_it_is_back_and_is_never_
         environment.delete_claim()
 
 
-def test_fifty_looks_and_ten_repairs_of_an_untouched_claim_write_nothing_and_say_nothing(
+def test_drift_checks_and_full_reconciliations_of_an_unchanged_claim_write_nothing(
     environment: MemoryEnvironment,
 ) -> None:
     with environment.core():
@@ -175,7 +175,7 @@ def test_fifty_looks_and_ten_repairs_of_an_untouched_claim_write_nothing_and_say
 
 
 @pytest.mark.parametrize("harm", [_remove_user, _remove_permission])
-def test_what_a_look_finds_broken_is_repaired(
+def test_drift_found_by_the_drift_check_is_repaired(
     environment: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None]
 ) -> None:
     with environment.core(resync_interval=SOON):
@@ -186,7 +186,9 @@ def test_what_a_look_finds_broken_is_repaired(
         environment.delete_claim()
 
 
-def test_what_one_look_can_not_see_is_repaired_too_only_less_often(environment: MemoryEnvironment) -> None:
+def test_drift_invisible_to_the_drift_check_is_repaired_by_the_full_reconciliation(
+    environment: MemoryEnvironment,
+) -> None:
     with environment.core(resync_interval=SOON):
         environment.claim(spec={"additionalConfig": {"maxObjects": "5"}, "generateBucketName": "photos"})
         environment.wait_bound()
@@ -201,7 +203,7 @@ def test_what_one_look_can_not_see_is_repaired_too_only_less_often(environment: 
         environment.delete_claim()
 
 
-def test_credentials_that_end_are_replaced_when_it_is_time_and_not_before(environment: MemoryEnvironment) -> None:
+def test_expiring_credentials_are_rotated_when_due_and_not_before(environment: MemoryEnvironment) -> None:
     clock = Clock()
     name = environment.make_class("ending-" + environment.class_name, parameters={"lifetime": "3600"})
     with environment.core(now=clock):
@@ -225,7 +227,7 @@ def test_credentials_that_end_are_replaced_when_it_is_time_and_not_before(enviro
     environment.delete_class(name)
 
 
-def test_credentials_that_ended_while_we_were_away_are_replaced_at_the_start(environment: MemoryEnvironment) -> None:
+def test_credentials_that_expired_during_downtime_are_rotated_at_startup(environment: MemoryEnvironment) -> None:
     clock = Clock()
     name = environment.make_class("ending-" + environment.class_name, parameters={"lifetime": "3600"})
     with environment.core(now=clock):
@@ -240,7 +242,7 @@ def test_credentials_that_ended_while_we_were_away_are_replaced_at_the_start(env
 
 
 @pytest.mark.parametrize("writes", range(1, 8))
-def test_when_credentials_end_is_recorded_before_they_can_be_read_whenever_the_core_dies(
+def test_expiry_is_recorded_before_credentials_are_published_despite_crashes(
     environment: MemoryEnvironment, writes: int
 ) -> None:
     clock = Clock()

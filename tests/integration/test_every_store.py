@@ -36,7 +36,7 @@ def environment(cluster: Cluster, namespace: str, named_store: tuple[str, Store]
     made.close()
 
 
-def test_a_claim_gets_a_bucket_of_its_own_and_gives_it_back(environment: StoreEnvironment) -> None:
+def test_a_claim_is_provisioned_isolated_and_deprovisioned(environment: StoreEnvironment) -> None:
     storage_class = environment.make_class()
     with environment.provisioner():
         environment.claim("photos", storage_class, generateBucketName="photos")
@@ -53,7 +53,7 @@ def test_a_claim_gets_a_bucket_of_its_own_and_gives_it_back(environment: StoreEn
         environment.delete_claim("neighbour")
 
 
-def test_a_claim_on_a_bucket_that_exists_gets_in_and_leaves_it_as_it_is(environment: StoreEnvironment) -> None:
+def test_a_brownfield_claim_is_granted_access_and_the_bucket_is_kept(environment: StoreEnvironment) -> None:
     bucket = environment.namespace + "-old"
     environment.store.make_bucket(bucket)
     environment.store.administrator().put(bucket, "2019.txt", b"written long ago")
@@ -98,7 +98,7 @@ def variables_of(pod: dict[str, Any], *, claim: str) -> set[str]:
     return used - {each["name"] for each in container.get("env", [])}
 
 
-def test_a_restart_and_a_look_for_drift_cost_a_bound_claim_nothing_and_one_look(environment: StoreEnvironment) -> None:
+def test_a_restart_costs_no_store_call_and_a_drift_check_costs_one(environment: StoreEnvironment) -> None:
     storage_class = environment.make_class()
     with environment.provisioner():
         environment.claim("photos", storage_class)
@@ -112,7 +112,7 @@ def test_a_restart_and_a_look_for_drift_cost_a_bound_claim_nothing_and_one_look(
         environment.delete_claim("photos")
 
 
-def test_fifty_looks_and_ten_repairs_of_claims_that_nobody_touched_write_nothing_and_say_nothing(
+def test_drift_checks_and_full_reconciliations_of_unchanged_claims_write_nothing(
     environment: StoreEnvironment,
 ) -> None:
     environment.store.make_bucket(f"{environment.namespace}-old")

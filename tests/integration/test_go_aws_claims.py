@@ -47,7 +47,7 @@ def file(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_claim_of_the_go_provisioner_keeps_its_key_and_is_given_back_whole(
+def test_an_adopted_claim_keeps_its_key_and_is_deprovisioned_completely(
     environment: StoreEnvironment, aws: AwsAdministrator, file: str
 ) -> None:
     bucket = f"{environment.namespace}-go"
@@ -72,7 +72,7 @@ def test_a_claim_of_the_go_provisioner_keeps_its_key_and_is_given_back_whole(
     assert not _policy_exists(aws, left)
 
 
-def test_a_claim_of_the_go_provisioner_that_is_deleted_before_we_come_is_given_back_whole(
+def test_a_claim_deleted_before_adoption_is_deprovisioned_completely(
     environment: StoreEnvironment, aws: AwsAdministrator, file: str
 ) -> None:
     bucket = f"{environment.namespace}-go"

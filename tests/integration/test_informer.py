@@ -90,7 +90,7 @@ def _claims(namespace: str) -> str:
     return f"/apis/objectbucket.io/v1alpha1/namespaces/{namespace}/objectbucketclaims"
 
 
-def test_the_cache_follows_what_is_made_edited_and_deleted(cluster: Cluster, namespace: str) -> None:
+def test_the_cache_reflects_creations_edits_and_deletions(cluster: Cluster, namespace: str) -> None:
     with watching(cluster, CLAIMS, namespace) as watched:
         make(cluster.admin, namespace, "a")
         make(cluster.admin, namespace, "b")
@@ -101,7 +101,7 @@ def test_the_cache_follows_what_is_made_edited_and_deleted(cluster: Cluster, nam
         watched.wait_for("b")
 
 
-def test_of_secrets_only_ours_are_known_and_no_data(cluster: Cluster, namespace: str) -> None:
+def test_the_cache_holds_metadata_of_owned_secrets_only(cluster: Cluster, namespace: str) -> None:
     label = secrets.token_hex(4)
     path = f"/api/v1/namespaces/{namespace}/secrets"
     with watching(cluster, SECRET_METADATA, namespace, f"bucket-provisioner={label}") as watched:
@@ -129,9 +129,7 @@ def test_the_cache_catches_up_after_a_restart_of_the_api_server(control_plane: C
 
 
 @pytest.mark.timeout(180)
-def test_the_cache_catches_up_when_the_history_that_it_missed_is_gone(
-    control_plane: ControlPlane, namespace: str
-) -> None:
+def test_the_cache_relists_when_its_resource_version_has_expired(control_plane: ControlPlane, namespace: str) -> None:
     admin = control_plane.admin
     make(admin, namespace, "kept")
     make(admin, namespace, "gone")

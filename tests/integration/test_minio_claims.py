@@ -93,7 +93,7 @@ def check_can_use(environment: MinioEnvironment, name: str) -> None:
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_claim_gets_a_bucket_of_its_own_and_gives_all_of_it_back(environment: MinioEnvironment) -> None:
+def test_a_claim_is_provisioned_isolated_and_deprovisioned_completely(environment: MinioEnvironment) -> None:
     before = (environment.buckets(), environment.users(), environment.policies())
     storage_class = environment.make_class()
     for name in ("photos", "neighbour"):
@@ -112,7 +112,7 @@ def test_a_claim_gets_a_bucket_of_its_own_and_gives_all_of_it_back(environment: 
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_class_that_names_a_bucket_lets_its_claims_in_and_out_and_keeps_the_bucket(
+def test_a_brownfield_class_grants_and_revokes_access_and_keeps_the_bucket(
     environment: MinioEnvironment,
 ) -> None:
     bucket = f"reports-{secrets.token_hex(4)}"
@@ -137,7 +137,7 @@ def test_a_class_that_names_a_bucket_lets_its_claims_in_and_out_and_keeps_the_bu
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_bucket_that_does_not_exist_is_waited_for(environment: MinioEnvironment) -> None:
+def test_a_missing_brownfield_bucket_is_retried(environment: MinioEnvironment) -> None:
     bucket = f"reports-{secrets.token_hex(4)}"
     environment.claim("reader", environment.make_class(bucketName=bucket))
     environment.wait_event("reader", "Warning", "BucketNotFound", f"bucket {bucket}")
@@ -172,7 +172,7 @@ def test_a_quota_is_applied_edited_and_removed_and_the_credentials_stay(environm
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_a_secret_that_was_deleted_comes_back_with_a_new_key_and_the_old_one_is_dead(
+def test_a_deleted_secret_is_restored_with_a_new_key_and_the_old_key_is_revoked(
     environment: MinioEnvironment,
 ) -> None:
     environment.claim("photos", environment.make_class())
@@ -212,7 +212,7 @@ def test_a_config_map_that_was_edited_is_restored_and_the_credentials_stay(envir
 
 
 @pytest.mark.usefixtures("provisioner")
-def test_retain_keeps_the_bucket_with_its_data_and_withdraws_the_credentials(environment: MinioEnvironment) -> None:
+def test_retain_keeps_the_bucket_with_its_data_and_revokes_the_credentials(environment: MinioEnvironment) -> None:
     users = environment.users()
     environment.claim("photos", environment.make_class(reclaim_policy="Retain"))
     environment.wait_bound("photos")

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from testkit.cluster.memory_environment import MemoryEnvironment
 
 
-def test_a_namespace_with_claims_in_every_state_goes_once_its_store_is_back(environment: MemoryEnvironment) -> None:
+def test_a_namespace_with_claims_in_every_state_is_deleted_once_its_store_is_available(
+    environment: MemoryEnvironment,
+) -> None:
     space = f"going-{secrets.token_hex(4)}"
     path = f"/api/v1/namespaces/{space}"
     waiting = environment.make_class(f"{environment.class_name}-w", parameters={"purgeAfter": "72h"})

@@ -33,7 +33,7 @@ def colliding_namespaces(environment: MemoryEnvironment) -> Iterator[tuple[str, 
 
 
 @pytest.mark.parametrize("order", [0, 1])
-def test_two_claims_whose_object_buckets_would_have_one_name_each_get_their_own(
+def test_claims_with_colliding_object_bucket_names_each_get_their_own(
     environment: MemoryEnvironment, order: int
 ) -> None:
     with environment.core(), colliding_namespaces(environment) as (left, right):
@@ -53,7 +53,7 @@ def test_two_claims_whose_object_buckets_would_have_one_name_each_get_their_own(
         assert not environment.store.buckets
 
 
-def test_naming_a_neighbours_object_bucket_in_the_claim_gains_nothing(environment: MemoryEnvironment) -> None:
+def test_naming_another_tenants_object_bucket_grants_no_access(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim("victim")
         victim = environment.wait_bound("victim")
@@ -68,7 +68,7 @@ def test_naming_a_neighbours_object_bucket_in_the_claim_gains_nothing(environmen
     assert environment.get_claim("victim")["status"]["phase"] == "Bound"
 
 
-def test_naming_a_neighbours_bucket_fails_and_touches_nothing_not_even_at_deletion(
+def test_naming_another_tenants_bucket_fails_and_changes_nothing_even_at_deletion(
     environment: MemoryEnvironment,
 ) -> None:
     with environment.core():
@@ -84,7 +84,9 @@ def test_naming_a_neighbours_bucket_fails_and_touches_nothing_not_even_at_deleti
     assert len(environment.store.identities) == 1
 
 
-def test_a_bucket_that_lost_its_stamp_is_not_deleted_and_the_claim_says_so(environment: MemoryEnvironment) -> None:
+def test_a_bucket_without_ownership_tags_is_not_deleted_and_the_claim_reports_it(
+    environment: MemoryEnvironment,
+) -> None:
     with environment.core():
         environment.claim()
         bucket = environment.wait_bound()["spec"]["bucketName"]
@@ -100,7 +102,7 @@ def test_a_bucket_that_lost_its_stamp_is_not_deleted_and_the_claim_says_so(envir
 
 
 @pytest.mark.parametrize("kind", ["secrets", "configmaps"])
-def test_a_foreign_object_of_that_name_is_left_alone_and_the_claim_binds_when_it_is_gone(
+def test_a_conflicting_foreign_object_is_kept_and_the_claim_binds_once_it_is_deleted(
     environment: MemoryEnvironment, kind: str
 ) -> None:
     reason = {"secrets": "SecretConflict", "configmaps": "ConfigMapConflict"}[kind]
@@ -120,7 +122,7 @@ def test_a_foreign_object_of_that_name_is_left_alone_and_the_claim_binds_when_it
         environment.delete_claim()
 
 
-def test_a_forged_owner_reference_does_not_make_an_object_ours(environment: MemoryEnvironment) -> None:
+def test_a_forged_owner_reference_does_not_confer_ownership(environment: MemoryEnvironment) -> None:
     forged = {
         "apiVersion": "objectbucket.io/v1alpha1",
         "kind": "ObjectBucketClaim",
@@ -203,7 +205,7 @@ def test_a_claim_of_the_go_library_is_adopted_with_its_keys(environment: MemoryE
 
 
 @pytest.mark.parametrize("stamp", [{}, None], ids=["without a stamp", "gone since"])
-def test_a_bucket_of_the_go_library_carries_no_stamp_and_gets_one(
+def test_an_adopted_bucket_receives_ownership_tags(
     environment: MemoryEnvironment, stamp: dict[str, str] | None
 ) -> None:
     claim = a_claim_of_the_go_library(environment)
@@ -216,7 +218,7 @@ def test_a_bucket_of_the_go_library_carries_no_stamp_and_gets_one(
     assert not environment.store.buckets
 
 
-def test_a_bucket_that_another_owner_stamped_is_not_taken_over(environment: MemoryEnvironment) -> None:
+def test_a_bucket_with_ownership_tags_of_another_owner_is_not_adopted(environment: MemoryEnvironment) -> None:
     a_claim_of_the_go_library(environment)
     theirs = {"objectbucket_cluster_id": "another", "objectbucket_claim_uid": "another"}
     environment.store.buckets["photos-go"] = Bucket(stamp=dict(theirs))
@@ -228,7 +230,7 @@ def test_a_bucket_that_another_owner_stamped_is_not_taken_over(environment: Memo
     assert environment.store.buckets["photos-go"].stamp == theirs
 
 
-def test_a_bucket_is_taken_over_once_and_later_a_lost_stamp_is_not_written_again(
+def test_an_adopted_bucket_that_loses_its_ownership_tags_is_not_retagged(
     environment: MemoryEnvironment,
 ) -> None:
     a_claim_of_the_go_library(environment)
@@ -246,7 +248,7 @@ def test_a_bucket_is_taken_over_once_and_later_a_lost_stamp_is_not_written_again
 @pytest.mark.parametrize(
     ("policy", "left"), [("Delete", set[str]()), ("Retain", {"photos-go"})], ids=["Delete", "Retain"]
 )
-def test_a_claim_of_the_go_library_that_is_deleted_before_it_was_adopted_is_given_back(
+def test_a_claim_of_the_go_library_deleted_before_adoption_is_deprovisioned(
     environment: MemoryEnvironment, policy: str, left: set[str]
 ) -> None:
     a_claim_of_the_go_library(environment)
@@ -259,7 +261,7 @@ def test_a_claim_of_the_go_library_that_is_deleted_before_it_was_adopted_is_give
     assert set(environment.store.buckets) == left
 
 
-def test_an_object_bucket_whose_claim_ref_was_pruned_is_not_taken_for_ours(environment: MemoryEnvironment) -> None:
+def test_an_object_bucket_without_claim_ref_is_not_adopted(environment: MemoryEnvironment) -> None:
     a_claim_of_the_go_library(environment, with_claim_ref=False)
     before = environment.admin.get(environment.ob_path())["metadata"]["resourceVersion"]
     with environment.core():
@@ -271,7 +273,7 @@ def test_an_object_bucket_whose_claim_ref_was_pruned_is_not_taken_for_ours(envir
     environment.admin.delete(environment.ob_path())
 
 
-def test_a_claim_made_again_under_the_same_name_is_another_owner(environment: MemoryEnvironment) -> None:
+def test_a_claim_recreated_under_the_same_name_is_another_owner(environment: MemoryEnvironment) -> None:
     retains = environment.make_class(f"{environment.class_name}-r", reclaim_policy="Retain")
     with environment.core():
         environment.claim(spec={"bucketName": "photos"}, storage_class=retains)

@@ -67,7 +67,7 @@ def released(environment: MemoryEnvironment, path: str = "") -> Wire:
     return found
 
 
-def test_a_bucket_that_is_not_empty_is_kept_untouched_until_its_author_says_purge(
+def test_a_non_empty_bucket_is_kept_until_its_claim_requests_a_purge(
     environment: MemoryEnvironment,
 ) -> None:
     protecting = environment.make_class(f"{environment.class_name}-p", parameters=PROTECTS)
@@ -87,7 +87,7 @@ def test_a_bucket_that_is_not_empty_is_kept_untouched_until_its_author_says_purg
     environment.delete_class(protecting)
 
 
-def test_an_emptied_bucket_goes_by_itself_though_it_is_protected(environment: MemoryEnvironment) -> None:
+def test_a_protected_bucket_is_deleted_once_it_is_empty(environment: MemoryEnvironment) -> None:
     with environment.core():
         name, bucket = bind(environment, environment.class_name)
         annotate(environment, environment.claim_path(), POLICY, "IfEmpty")
@@ -99,7 +99,7 @@ def test_an_emptied_bucket_goes_by_itself_though_it_is_protected(environment: Me
     assert name not in environment.store.buckets
 
 
-def test_where_the_class_forbids_it_only_an_administrator_allows_the_purge(environment: MemoryEnvironment) -> None:
+def test_only_an_administrator_can_request_a_purge_that_the_class_forbids(environment: MemoryEnvironment) -> None:
     parameters = {**PROTECTS, "purgeByAnnotation": "false"}
     protecting = environment.make_class(f"{environment.class_name}-p", parameters=parameters)
     with environment.core():
@@ -115,7 +115,7 @@ def test_where_the_class_forbids_it_only_an_administrator_allows_the_purge(envir
     assert name not in environment.store.buckets
 
 
-def test_a_class_whose_rules_nobody_can_read_makes_nothing(environment: MemoryEnvironment) -> None:
+def test_a_class_with_invalid_deletion_parameters_provisions_nothing(environment: MemoryEnvironment) -> None:
     wrong = environment.make_class(
         f"{environment.class_name}-w", parameters={"deletionPolicy": "perhaps", "purgeAfter": "3 days"}
     )
@@ -129,7 +129,7 @@ def test_a_class_whose_rules_nobody_can_read_makes_nothing(environment: MemoryEn
     environment.delete_class(wrong)
 
 
-def test_a_released_bucket_waits_for_its_purge_without_holding_up_anything(
+def test_a_released_bucket_awaits_its_purge_without_blocking_other_objects(
     environment: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
     with environment.core(now=clock):
@@ -153,7 +153,7 @@ def test_a_released_bucket_waits_for_its_purge_without_holding_up_anything(
         environment.delete_claim("other")
 
 
-def test_a_purge_whose_time_came_while_we_were_away_is_carried_out_at_the_start(
+def test_a_purge_due_during_downtime_is_executed_at_startup(
     environment: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
     with environment.core(now=clock):
@@ -165,9 +165,7 @@ def test_a_purge_whose_time_came_while_we_were_away_is_carried_out_at_the_start(
     assert name not in environment.store.buckets
 
 
-def test_a_purge_that_is_called_off_keeps_the_bucket_for_good(
-    environment: MemoryEnvironment, waiting: str, clock: Clock
-) -> None:
+def test_a_cancelled_purge_retains_the_bucket(environment: MemoryEnvironment, waiting: str, clock: Clock) -> None:
     with environment.core(now=clock):
         name, bucket = bind(environment, waiting)
         environment.delete_claim()
@@ -187,7 +185,7 @@ def test_a_purge_that_is_called_off_keeps_the_bucket_for_good(
 
 
 @pytest.mark.parametrize("called_off", [False, True], ids=["waiting", "called off"])
-def test_a_claim_of_the_same_name_and_class_gets_the_bucket_back(
+def test_a_claim_with_the_same_name_and_class_reclaims_the_bucket(
     environment: MemoryEnvironment, waiting: str, clock: Clock, *, called_off: bool
 ) -> None:
     with environment.core(now=clock):
@@ -219,7 +217,7 @@ def test_a_claim_of_the_same_name_and_class_gets_the_bucket_back(
     assert not environment.store.buckets
 
 
-def test_a_claim_that_asks_for_another_bucket_leaves_the_released_one_alone(
+def test_a_claim_for_another_bucket_does_not_reclaim_the_released_one(
     environment: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
     with environment.core(now=clock):
@@ -240,7 +238,7 @@ def test_a_claim_that_asks_for_another_bucket_leaves_the_released_one_alone(
         environment.admin.wait_gone(environment.ob_path(), timeout=20)
 
 
-def test_nobody_else_gets_a_released_bucket_by_naming_it_or_by_a_name_that_looks_alike(
+def test_a_released_bucket_cannot_be_reclaimed_by_other_tenants(
     environment: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
     twin, _, rest = environment.namespace.rpartition("-")
@@ -273,7 +271,7 @@ def test_nobody_else_gets_a_released_bucket_by_naming_it_or_by_a_name_that_looks
 
 
 @pytest.mark.parametrize("writes", range(1, 9))
-def test_a_release_that_dies_anywhere_ends_with_a_bucket_that_waits(
+def test_a_release_interrupted_at_any_write_ends_with_a_released_bucket(
     environment: MemoryEnvironment, waiting: str, clock: Clock, writes: int
 ) -> None:
     with environment.core(now=clock):
@@ -293,7 +291,7 @@ def test_a_release_that_dies_anywhere_ends_with_a_bucket_that_waits(
 
 
 @pytest.mark.parametrize("writes", range(1, 12))
-def test_giving_back_that_dies_anywhere_ends_with_the_bucket_given_back(
+def test_a_reclaim_interrupted_at_any_write_ends_with_the_bucket_reclaimed(
     environment: MemoryEnvironment, waiting: str, clock: Clock, writes: int
 ) -> None:
     with environment.core(now=clock):
@@ -318,7 +316,7 @@ def test_giving_back_that_dies_anywhere_ends_with_the_bucket_given_back(
 
 
 @pytest.mark.parametrize("writes", range(1, 5))
-def test_a_purge_that_dies_anywhere_is_finished_and_nothing_is_given_back_half_emptied(
+def test_a_purge_interrupted_at_any_write_completes_and_partial_buckets_are_not_reclaimed(
     environment: MemoryEnvironment, waiting: str, clock: Clock, writes: int
 ) -> None:
     with environment.core(now=clock):
@@ -346,7 +344,7 @@ def _object_bucket(environment: MemoryEnvironment) -> str:
     return next(str(ob["metadata"]["name"]) for ob in every if of.items() <= ob["spec"]["claimRef"].items())
 
 
-def test_a_large_purge_shows_how_far_it_is_and_lets_others_have_their_turn(environment: MemoryEnvironment) -> None:
+def test_a_large_purge_reports_progress_and_yields_to_other_claims(environment: MemoryEnvironment) -> None:
     environment.batch = 100
     seen = threading.Event()
     with environment.core(workers=1):
@@ -392,7 +390,7 @@ def test_other_claims_are_served_between_the_steps_of_a_purge(environment: Memor
         environment.delete_claim("other")
 
 
-def test_an_object_bucket_without_a_claim_says_itself_why_it_stays(environment: MemoryEnvironment) -> None:
+def test_an_object_bucket_without_a_claim_reports_why_it_is_kept(environment: MemoryEnvironment) -> None:
     protecting = environment.make_class(f"{environment.class_name}-p", parameters=PROTECTS)
     with environment.core():
         name, _ = bind(environment, protecting)

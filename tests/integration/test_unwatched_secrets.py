@@ -120,7 +120,7 @@ def _end_credentials(environment: MemoryEnvironment, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("event", [_edit_claim, _edit_bucket, _end_credentials])
-def test_a_missing_secret_is_written_again_by_the_one_call_that_something_else_asks_for(
+def test_a_missing_secret_is_restored_by_a_store_call_made_for_another_reason(
     environment: MemoryEnvironment, event: Callable[[MemoryEnvironment, Clock], None]
 ) -> None:
     clock = Clock()

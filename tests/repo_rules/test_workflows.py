@@ -76,7 +76,7 @@ def test_every_session_that_a_job_runs_is_there() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_no_right_is_given_to_all_jobs_at_once(path: Path) -> None:
+def test_no_permission_is_granted_to_all_jobs(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["permissions"] == {}
 
 

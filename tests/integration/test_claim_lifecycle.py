@@ -53,7 +53,7 @@ def test_the_first_status_says_pending_and_not_ready(environment: MemoryEnvironm
     assert condition(seen[0])["status"] == "False"
 
 
-def test_a_deleted_claim_takes_everything_with_it(environment: MemoryEnvironment) -> None:
+def test_a_deleted_claim_is_deprovisioned_completely(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         environment.wait_bound()

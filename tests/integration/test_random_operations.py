@@ -121,7 +121,7 @@ def town(cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> It
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: SoakEnvironment, seed: int) -> None:
+def test_random_operations_with_crashes_lose_and_leak_nothing(town: SoakEnvironment, seed: int) -> None:
     assert seed  # the town's chance begins with it
     steps = 0
     while steps < STEPS:

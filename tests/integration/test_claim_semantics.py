@@ -69,7 +69,7 @@ def test_of_two_names_the_bucket_name_wins(environment: MemoryEnvironment) -> No
     assert set(environment.store.buckets) == {"exactly-this"}
 
 
-def test_with_retain_the_credentials_go_and_the_bucket_stays(environment: MemoryEnvironment) -> None:
+def test_retain_revokes_the_credentials_and_keeps_the_bucket(environment: MemoryEnvironment) -> None:
     retaining = environment.make_class(f"{environment.class_name}-r", reclaim_policy="Retain")
     with environment.core():
         environment.claim(storage_class=retaining)
@@ -81,7 +81,7 @@ def test_with_retain_the_credentials_go_and_the_bucket_stays(environment: Memory
     environment.delete_class(retaining)
 
 
-def test_what_the_object_bucket_says_decides_at_deletion(environment: MemoryEnvironment) -> None:
+def test_the_reclaim_policy_of_the_object_bucket_decides_at_deletion(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         claim = environment.wait_bound()
@@ -145,7 +145,7 @@ def test_a_claim_waits_for_its_class_without_a_write_and_binds_when_it_appears(e
     environment.delete_class(late)
 
 
-def test_a_claim_that_was_ours_says_that_its_class_is_missing(environment: MemoryEnvironment) -> None:
+def test_a_labelled_claim_reports_that_its_class_is_missing(environment: MemoryEnvironment) -> None:
     late = f"{environment.class_name}-late"
     with environment.core():
         environment.claim(storage_class=late, labels={"bucket-provisioner": environment.label})
@@ -202,7 +202,7 @@ def test_an_edited_secret_is_restored_and_keys_of_others_stay(environment: Memor
     assert list(identity.keys) == [environment.secret()["AWS_ACCESS_KEY_ID"]]
 
 
-def test_keys_that_another_controller_adds_stay_and_cost_no_call_to_the_store(environment: MemoryEnvironment) -> None:
+def test_keys_that_another_controller_adds_are_kept_and_cost_no_store_call(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         environment.wait_bound()
@@ -238,7 +238,7 @@ def test_a_config_map_that_was_edited_or_removed_is_restored_without_a_call_to_t
         assert environment.calls == calls
 
 
-def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(environment: MemoryEnvironment) -> None:
+def test_foreign_labels_are_kept_and_cost_no_store_call(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         environment.wait_bound()
@@ -257,7 +257,7 @@ def test_labels_that_somebody_adds_stay_and_cost_no_call_to_the_store(environmen
         assert environment.calls == calls
 
 
-def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(environment: MemoryEnvironment) -> None:
+def test_a_manually_deleted_object_bucket_is_recreated(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         environment.wait_bound()
@@ -278,7 +278,7 @@ def test_an_object_bucket_that_is_deleted_by_hand_is_made_again(environment: Mem
     assert len(environment.store.buckets) == 1
 
 
-def test_an_object_bucket_that_vanished_while_we_were_away_is_rebuilt(environment: MemoryEnvironment) -> None:
+def test_an_object_bucket_deleted_during_downtime_is_recreated(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         environment.wait_bound()
@@ -297,7 +297,7 @@ def test_an_object_bucket_that_vanished_while_we_were_away_is_rebuilt(environmen
     assert not environment.store.buckets
 
 
-def test_a_bucket_and_user_that_are_gone_already_do_not_hold_a_deletion_up(environment: MemoryEnvironment) -> None:
+def test_deletion_succeeds_when_bucket_and_user_are_already_gone(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         environment.wait_bound()
@@ -337,7 +337,7 @@ def test_a_restart_with_bound_claims_calls_no_store_and_writes_nothing(environme
     assert [environment.admin.get(path)["metadata"]["resourceVersion"] for path in paths] == before
 
 
-def test_another_version_of_the_provisioner_goes_through_the_store_once(environment: MemoryEnvironment) -> None:
+def test_a_new_provisioner_version_runs_one_full_reconciliation(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         environment.wait_bound()
@@ -372,7 +372,7 @@ def test_other_finalizers_labels_and_annotations_are_kept_to_the_end(environment
     environment.patch_claim({"metadata": {"finalizers": None}})
 
 
-def test_a_claim_that_went_without_its_finalizer_was_deleted_all_the_same(environment: MemoryEnvironment) -> None:
+def test_a_claim_deleted_without_its_finalizer_is_deprovisioned(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()
         environment.wait_bound()
@@ -426,7 +426,7 @@ def test_the_list_of_object_buckets_holds_no_credentials(environment: MemoryEnvi
     assert environment.admin.items(f"{OBC}/objectbuckets")
 
 
-def test_an_object_bucket_that_vanished_before_its_claim_was_deleted_leaves_nothing_behind(
+def test_a_claim_whose_object_bucket_is_missing_is_deprovisioned_completely(
     environment: MemoryEnvironment,
 ) -> None:
     with environment.core():
@@ -442,7 +442,7 @@ def test_an_object_bucket_that_vanished_before_its_claim_was_deleted_leaves_noth
     assert not environment.store.identities
 
 
-def test_a_deletion_that_was_cut_off_after_the_object_bucket_went_does_not_start_again(
+def test_a_deletion_interrupted_after_removing_the_object_bucket_is_not_repeated(
     environment: MemoryEnvironment,
 ) -> None:
     with environment.core():
@@ -462,7 +462,7 @@ def test_a_deletion_that_was_cut_off_after_the_object_bucket_went_does_not_start
     assert set(environment.store.buckets) == {claim["spec"]["bucketName"]}
 
 
-def test_a_bound_claim_whose_edit_must_wait_goes_on_serving_and_says_what_it_waits_for(
+def test_a_bound_claim_with_a_pending_edit_stays_ready_and_reports_the_reason(
     environment: MemoryEnvironment,
 ) -> None:
     def fail(_verb: object, _request: object) -> None:
@@ -485,7 +485,7 @@ def test_a_bound_claim_whose_edit_must_wait_goes_on_serving_and_says_what_it_wai
     assert environment.events().count(("Normal", "Bound")) == 1
 
 
-def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retries(
+def test_an_unavailable_store_emits_one_event_despite_retries(
     environment: MemoryEnvironment,
 ) -> None:
     tries: list[int] = []
@@ -505,7 +505,7 @@ def test_a_store_that_is_away_for_a_new_claim_makes_one_event_whatever_the_retri
     assert sorted(environment.events()) == [("Normal", "Bound"), ("Warning", "StoreUnavailable")]
 
 
-def test_a_bug_of_a_provisioner_shows_no_text_of_it(environment: MemoryEnvironment) -> None:
+def test_an_unexpected_exception_does_not_expose_its_message(environment: MemoryEnvironment) -> None:
     def leak(_verb: object, _request: object) -> None:
         raise RuntimeError("password=hunter2")
 
@@ -519,7 +519,7 @@ def test_a_bug_of_a_provisioner_shows_no_text_of_it(environment: MemoryEnvironme
 
 
 @pytest.mark.parametrize("writes", range(7))
-def test_an_object_bucket_deleted_by_hand_is_never_forgotten_whenever_the_core_dies(
+def test_a_manually_deleted_object_bucket_is_recreated_despite_crashes(
     environment: MemoryEnvironment, writes: int
 ) -> None:
     with environment.core():
@@ -553,7 +553,7 @@ def is_in_place(ob: dict[str, Any] | None) -> bool:
     return ob is not None and "deletionTimestamp" not in ob["metadata"] and "status" in ob
 
 
-def test_a_claim_whose_store_may_have_been_asked_once_is_given_back_there_whatever_is_wrong_with_its_class_later(
+def test_a_claim_that_may_have_reached_its_store_is_deprovisioned_there_once_its_class_works(
     environment: MemoryEnvironment,
 ) -> None:
     errors: list[Exception] = [StoreUnavailable("not now")]

@@ -170,7 +170,9 @@ class Life:
         wait_until(lambda: self._is_over() or is_so())
 
 
-def test_the_chart_s_rights_are_enough_for_a_whole_life(tenant: Tenant, provisioner: ProvisionerProcess) -> None:
+def test_the_chart_s_permissions_are_sufficient_for_a_claim_s_lifecycle(
+    tenant: Tenant, provisioner: ProvisionerProcess
+) -> None:
     before = len(provisioner.log())
 
     Life(tenant, "whole", lambda: False).go()
@@ -181,7 +183,7 @@ def test_the_chart_s_rights_are_enough_for_a_whole_life(tenant: Tenant, provisio
 
 
 @pytest.mark.parametrize("right", LIVE, ids=str)
-def test_a_claim_that_needs_a_right_that_is_missing_has_it_named(
+def test_a_missing_permission_is_named_while_claims_are_reconciled(
     right: Right, cluster: ControlPlane, tenant: Tenant, provisioner: ProvisionerProcess
 ) -> None:
     before = len(provisioner.log())
@@ -200,7 +202,7 @@ def test_a_claim_that_needs_a_right_that_is_missing_has_it_named(
 
 @pytest.mark.usefixtures("tenant")
 @pytest.mark.parametrize("right", AT_START, ids=str)
-def test_a_provisioner_that_starts_without_a_right_names_it(right: Right, cluster: ControlPlane) -> None:
+def test_a_missing_permission_is_named_at_startup(right: Right, cluster: ControlPlane) -> None:
     with (
         without(cluster, right),
         rendered_provisioner(cluster, one(MANIFESTS, "Deployment"), ready=False) as process,
@@ -213,7 +215,7 @@ def test_a_provisioner_that_starts_without_a_right_names_it(right: Right, cluste
 
 
 @pytest.mark.parametrize("right", LEASE, ids=str)
-def test_a_replica_that_can_t_write_the_lease_names_what_is_missing(
+def test_a_missing_lease_permission_is_named(
     right: Right, cluster: ControlPlane, provisioner: ProvisionerProcess
 ) -> None:
     wait_renewed(cluster)  # a failure is said once, until it is over

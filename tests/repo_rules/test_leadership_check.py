@@ -81,7 +81,7 @@ def revoke(store: str, url: str, fence: Callable[[], None]) -> None:
 
 
 @each_store
-def test_a_request_is_held_back_when_its_replica_may_no_longer_work(store: str) -> None:
+def test_a_request_is_not_sent_after_leadership_is_lost(store: str) -> None:
     def fence() -> None:
         raise Frozen
 
@@ -92,7 +92,7 @@ def test_a_request_is_held_back_when_its_replica_may_no_longer_work(store: str) 
 
 
 @each_store
-def test_the_same_request_is_sent_by_the_replica_that_works(store: str) -> None:
+def test_the_same_request_is_sent_by_the_leader(store: str) -> None:
     asked = 0
 
     def fence() -> None:
