@@ -1,7 +1,7 @@
-"""The page on deploying: every command on it runs, in the order in which it stands there, section by section.
+"""docs/deploying.md: every command runs, in its order, section by section.
 
-The address of MinIO and its password are those of a test. Nothing runs pods there: a Deployment is said to be ready by
-the test, and its provisioner runs beside.
+The address of MinIO and its password are those of a test. No kubelet runs pods: the test sets
+Deployments ready, and runs their provisioners as processes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ PAGE = (ROOT / "docs" / "deploying.md").read_text()
 WITHOUT_HELM = (ROOT / "deploy" / "README.md").read_text()
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/libbucket/deployments"
-THEIRS = "/apis/apps/v1/namespaces/s3-provisioner/deployments"
-NAMESPACES = ("minio", "shop", "s3-provisioner")  # that the page makes, and that are not there before
+GO_DEPLOYMENTS = "/apis/apps/v1/namespaces/s3-provisioner/deployments"
+NAMESPACES = ("minio", "shop", "s3-provisioner")  # that the page creates
 LONGEST = 10
 
 
@@ -46,12 +46,12 @@ def blocks_of(text: str) -> list[list[str]]:
 
 
 class Reader:
-    """Somebody who enters what the page says.
+    """Runs the commands of the page.
 
     Args:
-        tools: with which.
-        cluster: where.
-        minio: the one that stands for theirs.
+        tools: helm and kubectl.
+        cluster: the test cluster.
+        minio: used in place of the reader's MinIO.
     """
 
     def __init__(self, tools: Tools, cluster: ControlPlane, minio: MinioServer) -> None:
@@ -61,18 +61,18 @@ class Reader:
         self._running = ExitStack()
 
     def enter(self, line: str) -> str:
-        for theirs, ours in (
+        for documented, actual in (
             ("https://minio.minio.svc:9000", self._minio.url),
             ("MINIO_ROOT_USER=admin", f"MINIO_ROOT_USER={self._minio.user}"),
             ("MINIO_ROOT_PASSWORD=change-me", f"MINIO_ROOT_PASSWORD={self._minio.password}"),
         ):
-            line = line.replace(theirs, ours)
+            line = line.replace(documented, actual)
         if "rollout status" in line:
             self.play_kubelet()
         return self._tools.shell(line, ROOT)
 
     def play_kubelet(self) -> None:
-        """Says that all pods of all Deployments run."""
+        """Sets all Deployments ready."""
         for deployment in self._cluster.admin.items(DEPLOYMENTS):
             count, generation = deployment["spec"]["replicas"], deployment["metadata"]["generation"]
             counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count)
@@ -90,7 +90,7 @@ class Reader:
 
 @pytest.fixture
 def reader(tools: Tools, cluster: ControlPlane, minio: MinioServer) -> Iterator[Reader]:
-    """A reader with a cluster that has nothing of ours; all that they make goes again."""
+    """A reader with a cluster without libbucket; everything that is created is deleted afterwards."""
     made, admin = Reader(tools, cluster, minio), cluster.admin
     remove_everything(tools, cluster)
     yield made
@@ -160,24 +160,24 @@ def test_a_claim_of_the_go_provisioner_is_adopted(reader: Reader, cluster: Contr
     reader.enter("kubectl apply --server-side --filename crds/")
     for name in ("shop", "s3-provisioner"):
         reader.enter(f"kubectl create namespace {name}")
-    reader.enter("kubectl create deployment aws-s3-provisioner --namespace s3-provisioner --image=theirs --replicas=1")
+    reader.enter("kubectl create deployment aws-s3-provisioner --namespace s3-provisioner --image=go --replicas=1")
     with ministack() as server:
-        shop = StoreEnvironment(cluster, "shop", "aws-s3", AwsStore(server))
-        shop.provisioner_name = "aws-s3.io/bucket"
+        environment = StoreEnvironment(cluster, "shop", "aws-s3", AwsStore(server))
+        environment.provisioner_name = "aws-s3.io/bucket"
         keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
-        shop.make_admin_secret("admin", keys)
+        environment.make_admin_secret("admin", keys)
         left = in_aws(AwsAdministrator(server), "photos-of-the-shop")
-        in_the_cluster(shop, left, shop.make_class(region=REGION))
+        in_the_cluster(environment, left, environment.make_class(region=REGION))
 
         for line in take_over:
             if "rollout status" in line:
                 reader.run_provisioner("aws-s3-provisioner")
             shown = reader.enter(line)
 
-        assert cluster.admin.get(f"{THEIRS}/aws-s3-provisioner")["spec"]["replicas"] == 0
+        assert cluster.admin.get(f"{GO_DEPLOYMENTS}/aws-s3-provisioner")["spec"]["replicas"] == 0
         assert re.search(r"Reason: +Bound", shown)
-        assert shop.secret("photos") == left.keys
-        shop.delete_claim("photos")
+        assert environment.secret("photos") == left.keys
+        environment.delete_claim("photos")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The real API server takes whatever the chart renders, under the strictest of the Pod Security Standards."""
+"""The real API server accepts everything that the chart renders, under the strictest Pod Security Standard."""
 
 from __future__ import annotations
 

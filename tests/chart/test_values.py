@@ -1,4 +1,4 @@
-"""What the chart takes and what it refuses, and that its pages and files are current. Needs no cluster."""
+"""Which values the chart accepts and refuses, and that its pages and files are current. Needs no cluster."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         a_release(adminSecretNamespaces=["vault"], exampleClass={"create": True, "parameters": MINIO_CLASS}),
         "exampleClass.parameters.secretNamespace: minio is not in adminSecretNamespaces",
     ),
-    "an account that nobody names": (
+    "an account without a name": (
         a_release(serviceAccount={"create": False}),
         "serviceAccount.create: false needs serviceAccount.name",
     ),
@@ -75,7 +75,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         a_release("azure", workloadIdentity={"azure": {"tenantId": "11111111-2222-3333-4444-555555555555"}}),
         "workloadIdentity.azure.tenantId needs workloadIdentity.azure.clientId",
     ),
-    "an identity for somebody's account": (
+    "an identity for an existing account": (
         a_release(
             "aws-s3",
             workloadIdentity={"aws": {"roleArn": "arn:aws:iam::111122223333:role/r"}},
@@ -107,7 +107,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'",
     ),
     "an unknown backend": (a_release("ceph"), "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'"),
-    "a value that nobody knows": (a_release(replica=3), "additional properties 'replica' not allowed"),
+    "an unknown value": (a_release(replica=3), "additional properties 'replica' not allowed"),
     "such a value further down": (
         a_release(crds={"enabled": True}),
         "'/crds': additional properties 'enabled' not allowed",
@@ -120,8 +120,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "too many workers": (a_release(workers=1000), "'/workers': maximum: got 1,000, want 256"),
     "a duration without a unit": (a_release(resyncInterval="30"), "'/resyncInterval': '30' does not match pattern"),
     "no namespace's name": (
-        a_release(namespaces=["StoreEnvironment"]),
-        "'/namespaces/0': 'StoreEnvironment' does not match pattern",
+        a_release(namespaces=["UpperCase"]),
+        "'/namespaces/0': 'UpperCase' does not match pattern",
     ),
     "a namespace twice": (a_release(namespaces=["shop", "shop"]), "'/namespaces': items at 0 and 1 are equal"),
     "a Secret without a namespace": (
@@ -184,7 +184,7 @@ def test_the_packed_chart_renders_the_same(tmp_path: Path) -> None:
 
 
 def test_every_value_is_used_by_one_of_the_sets() -> None:
-    # What no set sets is rendered with its default only, and nobody sees whether it does anything.
+    # What no set sets is rendered with its default only, and no test shows whether it has any effect.
     used = {path for file in SETS for path in leaves(yaml.safe_load(file.read_text()))}
     unused = {path for path in leaves(yaml.safe_load((CHART / "values.yaml").read_text())) if not is_in(path, used)}
 

@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """A control plane of our own, never an existing cluster: permissions are removed here.
+    """A control plane of its own, never an existing cluster: permissions are removed here.
 
     OpenShift has this plugin: setting blockOwnerDeletion requires permission to set finalizers of the owner.
     """

@@ -1,4 +1,4 @@
-"""The life of a claim with the image of every store, run as the chart says, on a real API server."""
+"""The lifecycle of a claim with the image of every store, run as the chart says, on a real API server."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def test_a_claim_is_bound_used_and_deleted(environment: StoreEnvironment, instal
     storage_class = environment.make_class()
     with installation.pod() as pod:
         environment.claim("photos", storage_class, generateBucketName="photos")
-        environment.claim("neighbour", storage_class, generateBucketName="photos")
-        mine, theirs = environment.wait_bound("photos"), environment.wait_bound("neighbour")
-        environment.store.application(mine).put(mine.bucket, "a.txt", b"mine")
-        assert environment.store.application(mine).get(mine.bucket, "a.txt") == b"mine"
+        environment.claim("other", storage_class, generateBucketName="photos")
+        own, other = environment.wait_bound("photos"), environment.wait_bound("other")
+        environment.store.application(own).put(own.bucket, "a.txt", b"own")
+        assert environment.store.application(own).get(own.bucket, "a.txt") == b"own"
         with pytest.raises(Refused):
-            environment.store.application(theirs).get(mine.bucket, "a.txt")
+            environment.store.application(other).get(own.bucket, "a.txt")
         environment.delete_claim("photos")
-        environment.delete_claim("neighbour")
-        assert environment.store.what_is_there(mine) == []
+        environment.delete_claim("other")
+        assert environment.store.what_is_there(own) == []
         pod.stop(installation.grace_seconds)
 
 

@@ -1,4 +1,4 @@
-"""The page for operators: its rights are enough and its tables complete, shown on a provisioner that runs."""
+"""The page for operators: its permissions are sufficient and its tables complete, verified with a provisioner."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def a_binding(role: Manifest) -> Manifest:
 
 @pytest.fixture
 def kubeconfig(request: pytest.FixtureRequest, control_plane: ControlPlane, namespace: str) -> Iterator[Path]:
-    """The way to the cluster of an account with the rights of one section of the page."""
+    """A kubeconfig of an account with the permissions of one section of the page."""
     admin, section = control_plane.admin, request.param
     granted = manifests("rights.yaml")
     if section == "namespaced":
@@ -68,7 +68,7 @@ def kubeconfig(request: pytest.FixtureRequest, control_plane: ControlPlane, name
 
 
 def bind_and_release(control_plane: ControlPlane, namespace: str) -> None:
-    """Sees a claim become ready, and go again."""
+    """Waits until a claim is ready, and until it is deleted."""
     admin = control_plane.admin
     storage_class = builders.a_class(name=f"class-of-{namespace}")
     claim = builders.a_claim(namespace=namespace, storage_class=storage_class["metadata"]["name"])
@@ -90,7 +90,7 @@ def metrics_on_the_page() -> set[str]:
 
 
 def families(process: ProvisionerProcess) -> set[str]:
-    """Names of our metrics as the process describes them; counters are described without what they end in."""
+    """Names of the metrics as the process describes them; counters are described without what they end in."""
     return set(re.findall(r"(?m)^# TYPE (libbucket_\w+)", process.metrics()))
 
 

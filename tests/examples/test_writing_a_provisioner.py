@@ -1,4 +1,4 @@
-"""The page that explains how to write a provisioner: its code is run, and is held to what every store promises."""
+"""The page that explains how to write a provisioner: its code is run, and passes the conformance suite."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Database:
 
 
 class ShelfApplication(Application):
-    """Somebody with a user's id and secret; None is the administrator."""
+    """A client with a user's id and secret; None is the administrator."""
 
     def __init__(self, db: Database, keys: tuple[str, str] | None) -> None:
         self._db = db

@@ -1,4 +1,4 @@
-"""What all integration tests share: one control plane for the session, with our CRDs."""
+"""What all integration tests share: one control plane for the session, with the bundled CRDs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room for five claims on one container of Azure's: the sixth says so, and is bound when one leaves."""
+"""Azure permits five claims per container: the sixth reports the quota, and is bound once another is deleted."""
 
 from __future__ import annotations
 

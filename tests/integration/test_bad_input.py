@@ -1,6 +1,6 @@
-"""Bad input, on a real API server and a real MinIO: one clear sentence on the claim, and nothing lost or touched.
+"""Bad input, on a real API server and a real MinIO: one clear sentence on the claim, and nothing is lost or modified.
 
-Every refusal is followed by the mend that its sentence asks for, after which the same claim binds (or, where a
+Every refusal is followed by the fix that its sentence names, after which the same claim binds (or, where a
 name can't be edited, another one beside it).
 """
 
@@ -59,7 +59,7 @@ def minio_environment(cluster: Cluster, namespace: str, server: MinioServer) -> 
 
 @contextmanager
 def a_web_server() -> Iterator[str]:
-    """Something that answers every request with a page, as a console or a login in front of a store does."""
+    """A server that answers every request with HTML, as a console or a login page in front of a store does."""
 
     class Page(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -71,10 +71,10 @@ def a_web_server() -> Iterator[str]:
             if self.command != "HEAD":
                 self.wfile.write(page)
 
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815 - what http.server looks for
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815 - names that http.server requires
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with HTTPServer((HOST, 0), Page) as web:
         thread = threading.Thread(target=web.serve_forever)
@@ -87,7 +87,7 @@ def a_web_server() -> Iterator[str]:
 
 
 def wait_reason(minio_environment: MinioEnvironment, reason: str, name: str = "photos") -> Wire:
-    """The claim, once it shows this reason; checks what every claim that waits or failed has in common."""
+    """The claim, once it shows this reason; checks what all waiting and failed claims have in common."""
     claim = minio_environment.wait_claim(name, lambda found: condition(found).get("reason") == reason)
     assert condition(claim)["status"] == "False"
     minio_environment.wait_event(name, "Warning", reason, condition(claim)["message"])
@@ -97,14 +97,14 @@ def wait_reason(minio_environment: MinioEnvironment, reason: str, name: str = "p
 
 
 def check_waits(claim: Wire) -> str:
-    """It is tried again by itself; gives its sentence."""
+    """Checks that the claim is retried; returns its message."""
     assert claim["status"]["phase"] == "Pending"
     assert not condition(claim, "Stalled")
     return str(condition(claim)["message"])
 
 
 def check_failed(claim: Wire) -> str:
-    """It is not tried again before an edit; gives its sentence."""
+    """Checks that the claim is not retried before an edit; returns its message."""
     assert claim["status"]["phase"] == "Failed"
     assert condition(claim, "Stalled")["status"] == "True"
     assert condition(claim, "Stalled")["reason"] == condition(claim)["reason"]
@@ -118,9 +118,9 @@ def use(minio_environment: MinioEnvironment, name: str = "photos") -> None:
 
 
 def wake(minio_environment: MinioEnvironment, name: str = "photos") -> None:
-    """What a person does who doesn't want to wait for the next retry."""
+    """Edits the claim, which retries it immediately."""
     minio_environment.admin.patch(
-        minio_environment.claim_path(name), {"metadata": {"annotations": {"example.com/mended": "yes"}}}
+        minio_environment.claim_path(name), {"metadata": {"annotations": {"example.com/fixed": "yes"}}}
     )
 
 
@@ -152,8 +152,8 @@ class BadClass:
     message: tuple[str, ...] = field(default=())
 
 
-def check_mended_by_another_class(minio_environment: MinioEnvironment, bad: BadClass) -> None:
-    """The claim says what is wrong, MinIO is left alone, and the claim binds when the class is made again."""
+def check_fixed_by_another_class(minio_environment: MinioEnvironment, bad: BadClass) -> None:
+    """The claim reports the error, MinIO is not modified, and the claim binds once the class is recreated."""
     minio_environment.make_admin_secret()
     before = (minio_environment.buckets(), minio_environment.users(), minio_environment.policies())
     class_name = minio_environment.make_class(**bad.parameters)
@@ -169,38 +169,38 @@ def check_mended_by_another_class(minio_environment: MinioEnvironment, bad: BadC
 
 def test_all_mistakes_of_a_class_are_named_at_once(minio_environment: MinioEnvironment) -> None:
     bad = {"endpoint": "ftp://minio", "region": "?", "versioning": "perhaps", "caBundle": "none"}
-    check_mended_by_another_class(minio_environment, BadClass(parameters=bad, message=tuple(bad)))
+    check_fixed_by_another_class(minio_environment, BadClass(parameters=bad, message=tuple(bad)))
 
 
 def test_an_unreachable_endpoint_is_retried(minio_environment: MinioEnvironment) -> None:
     down = {"endpoint": f"http://{HOST}:{free_ports(1)[0]}"}
     bad = BadClass(parameters=down, reason="StoreUnavailable", message=(down["endpoint"], "the connection is refused"))
-    check_mended_by_another_class(minio_environment, bad)
+    check_fixed_by_another_class(minio_environment, bad)
 
 
 def test_an_endpoint_that_answers_with_html_is_refused(minio_environment: MinioEnvironment) -> None:
     with a_web_server() as url:
         bad = BadClass(parameters={"endpoint": url}, message=(url, "answers with a web page"))
-        check_mended_by_another_class(minio_environment, bad)
+        check_fixed_by_another_class(minio_environment, bad)
 
 
 def test_https_to_a_plain_http_server_is_reported(minio_environment: MinioEnvironment) -> None:
     url = minio_environment.server.url.replace("http:", "https:")
     bad = BadClass(parameters={"endpoint": url}, message=(url, "say http:// in parameter endpoint"))
-    check_mended_by_another_class(minio_environment, bad)
+    check_fixed_by_another_class(minio_environment, bad)
 
 
 def test_plain_http_to_a_tls_server_is_reported(minio_environment: MinioEnvironment, tls_server: MinioServer) -> None:
     url = tls_server.url.replace("https:", "http:")
     bad = BadClass(parameters={"endpoint": url}, message=(url, "say https:// in parameter endpoint"))
-    check_mended_by_another_class(minio_environment, bad)
+    check_fixed_by_another_class(minio_environment, bad)
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(
     minio_environment: MinioEnvironment, tls_server: MinioServer
 ) -> None:
     bad = BadClass(parameters={"endpoint": tls_server.url}, message=(tls_server.url, "give its PEM in parameter"))
-    check_mended_by_another_class(minio_environment, bad)
+    check_fixed_by_another_class(minio_environment, bad)
 
 
 # The administrator's Secret.
@@ -220,11 +220,11 @@ def test_a_missing_admin_secret_is_retried(minio_environment: MinioEnvironment) 
     ("held", "reason", "part"),
     [
         pytest.param(
-            {"MINIO_ROOT_USER": "somebody"}, "InvalidAdminSecret", "key MINIO_ROOT_PASSWORD is missing", id="no-key"
+            {"MINIO_ROOT_USER": "another-user"}, "InvalidAdminSecret", "key MINIO_ROOT_PASSWORD is missing", id="no-key"
         ),
-        pytest.param({"user": "somebody"}, "InvalidAdminSecret", "needs the keys MINIO_ROOT_USER", id="other-keys"),
+        pytest.param({"user": "another-user"}, "InvalidAdminSecret", "needs the keys MINIO_ROOT_USER", id="other-keys"),
         pytest.param(
-            {"MINIO_ROOT_USER": "somebody", "MINIO_ROOT_PASSWORD": "not-the-password"},
+            {"MINIO_ROOT_USER": "another-user", "MINIO_ROOT_PASSWORD": "not-the-password"},
             "AccessDenied",
             "does not accept the administrator's credentials",
             id="wrong-credentials",
@@ -250,7 +250,7 @@ def test_an_unusable_admin_secret_is_reported_and_can_be_fixed(
     ("held", "parameters", "reason"),
     [
         pytest.param(None, {}, "AdminSecretMissing", id="no-secret"),
-        pytest.param({"user": "somebody"}, {}, "InvalidAdminSecret", id="other-keys"),
+        pytest.param({"user": "another-user"}, {}, "InvalidAdminSecret", id="other-keys"),
         pytest.param({}, {"endpoint": "ftp://minio"}, "InvalidParameters", id="parameters"),
     ],
 )
@@ -380,14 +380,14 @@ def test_a_permanent_failure_emits_one_event_however_often_it_is_reconciled(
     assert environment.events().count(("Warning", "InvalidClaim")) == 1
 
 
-# What is in the way in the cluster.
+# Conflicts in the cluster.
 
 
 @pytest.mark.parametrize(
     ("plural", "reason", "data"),
     [
-        ("secrets", "SecretConflict", {"password": base64.b64encode(b"of somebody else").decode()}),
-        ("configmaps", "ConfigMapConflict", {"motd": "of somebody else"}),
+        ("secrets", "SecretConflict", {"password": base64.b64encode(b"of another owner").decode()}),
+        ("configmaps", "ConfigMapConflict", {"motd": "of another owner"}),
     ],
 )
 def test_a_conflicting_object_is_not_modified_and_the_claim_binds_once_it_is_deleted(
@@ -400,8 +400,8 @@ def test_a_conflicting_object_is_not_modified_and_the_claim_binds_once_it_is_del
         claim = environment.wait_reason(reason)
         assert f"{environment.namespace}/photos exists that this claim does not own" in check_waits(claim)
         assert environment.admin.get(environment.path(plural)) == foreign
-        environment.claim("neighbour")
-        environment.wait_bound("neighbour")
+        environment.claim("other")
+        environment.wait_bound("other")
 
         environment.admin.delete(environment.path(plural))
         environment.wait_bound()
@@ -429,20 +429,20 @@ def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(environmen
 def test_deleting_the_namespace_during_binding_is_reported_and_leaks_nothing(
     environment: MemoryEnvironment,
 ) -> None:
-    """What was made in the store before the namespace began to go is given back, and the namespace can go."""
+    """Resources created in the store before the namespace's deletion are deprovisioned, and the namespace is deleted."""
     path = f"/api/v1/namespaces/{environment.namespace}"
     key = f"{environment.namespace}/photos"
     seen: list[tuple[int, Wire]] = []
 
-    def look(verb: str, _request: object) -> None:
+    def observe(verb: str, _request: object) -> None:
         if verb == "provision":
             environment.admin.delete(path)
-            # Until the core knows, too, so that what it says next is not about an older version of the claim.
+            # Until the core knows, too, so that its next message is not about an older version of the claim.
             wait_until(lambda: is_going(controller, key))
         else:
             seen.append((len(environment.store.buckets), environment.get_claim()))
 
-    environment.hook = look
+    environment.hook = observe
     with core_in_process(
         environment.cluster.kubeconfig, environment._build, provisioner_name=environment.provisioner_name
     ) as controller:
@@ -460,7 +460,7 @@ def test_deleting_the_namespace_during_binding_is_reported_and_leaks_nothing(
 
 
 def is_going(controller: Controller, key: str) -> bool:
-    """Whether the core has heard that a claim is being deleted."""
+    """Whether the core's cache shows that a claim is being deleted."""
     claim = controller._caches.claims.get(key)
     return claim is not None and claim.metadata.is_being_deleted
 

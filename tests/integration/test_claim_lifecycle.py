@@ -1,4 +1,4 @@
-"""The life of a claim on a real API server, over a store in memory."""
+"""The lifecycle of a claim on a real API server, over a store in memory."""
 
 from __future__ import annotations
 

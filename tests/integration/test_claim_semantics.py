@@ -1,4 +1,4 @@
-"""Every row of the contract's "Meaning", on a real API server: what happens on each event."""
+"""Semantics of claims on a real API server: the effect of each event on claim, objects and store."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_key_that_was_never_in_the_claim_leaves_the_bucket_alone(environment: 
     with environment.core():
         environment.claim()
         bucket = environment.store.buckets[environment.wait_bound()["spec"]["bucketName"]]
-        bucket.max_objects = 5  # set by somebody at the store
+        bucket.max_objects = 5  # set at the store, out of band
         generation = environment.patch_claim({"spec": {"additionalConfig": {"unheard": "of"}}})["metadata"][
             "generation"
         ]
@@ -136,7 +136,7 @@ def test_a_claim_waits_for_its_class_without_a_write_and_binds_when_it_appears(e
     late = f"{environment.class_name}-late"
     with environment.core():
         environment.claim(storage_class=late)
-        environment.claim("other")  # served after the first one was looked at
+        environment.claim("other")  # reconciled after the first one
         environment.wait_bound("other")
         assert "status" not in environment.get_claim()
 
@@ -307,17 +307,17 @@ def test_deletion_succeeds_when_bucket_and_user_are_already_gone(environment: Me
 
 
 def test_claims_of_other_provisioners_are_never_written_to(environment: MemoryEnvironment) -> None:
-    theirs = f"{environment.class_name}-theirs"
+    foreign = f"{environment.class_name}-foreign"
     environment.admin.create(
-        "/apis/storage.k8s.io/v1/storageclasses", a_class(name=theirs, provisioner="other.io/bucket")
+        "/apis/storage.k8s.io/v1/storageclasses", a_class(name=foreign, provisioner="other.io/bucket")
     )
     with environment.core():
-        before = environment.claim("theirs", storage_class=theirs)
+        before = environment.claim("foreign", storage_class=foreign)
         environment.claim()
         environment.wait_bound()
-        assert environment.get_claim("theirs")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
-    assert environment.events("theirs") == []
-    environment.delete_class(theirs)
+        assert environment.get_claim("foreign")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert environment.events("foreign") == []
+    environment.delete_class(foreign)
 
 
 def test_a_restart_with_bound_claims_calls_no_store_and_writes_nothing(environment: MemoryEnvironment) -> None:
@@ -449,7 +449,7 @@ def test_a_deletion_interrupted_after_removing_the_object_bucket_is_not_repeated
         environment.claim()
         claim = environment.wait_bound()
         environment.admin.patch(environment.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
-    # What a release leaves that is killed before its last write: the finalizer, and nothing else.
+    # The state of a release that crashed before its last write: only the finalizer is left.
     for path in (environment.path("secrets"), environment.path("configmaps")):
         environment.admin.delete(path)
     environment.admin.patch(environment.ob_path(), {"metadata": {"finalizers": None}})
@@ -466,7 +466,7 @@ def test_a_bound_claim_with_a_pending_edit_stays_ready_and_reports_the_reason(
     environment: MemoryEnvironment,
 ) -> None:
     def fail(_verb: object, _request: object) -> None:
-        raise StoreUnavailable("the store is away", delay=0.2)
+        raise StoreUnavailable("the store is down", delay=0.2)
 
     with environment.core():
         environment.claim()
@@ -476,7 +476,7 @@ def test_a_bound_claim_with_a_pending_edit_stays_ready_and_reports_the_reason(
         claim = environment.wait_reason("StoreUnavailable")
         assert claim["status"]["phase"] == "Bound"
         assert condition(claim)["status"] == "True"
-        assert condition(claim, "Reconciling")["message"] == "the store is away"
+        assert condition(claim, "Reconciling")["message"] == "the store is down"
 
         environment.hook = lambda _verb, _request: None
         claim = environment.wait_claim(lambda one: not condition(one, "Reconciling"))
@@ -493,7 +493,7 @@ def test_an_unavailable_store_emits_one_event_despite_retries(
     def fail(_verb: object, _request: object) -> None:
         tries.append(1)
         if len(tries) < 4:
-            raise StoreUnavailable("the store is away")
+            raise StoreUnavailable("the store is down")
 
     environment.hook = fail
     with environment.core():
@@ -578,6 +578,6 @@ def test_a_claim_that_may_have_reached_its_store_is_deprovisioned_there_once_its
             lambda c: "deletionTimestamp" in c["metadata"] and condition(c)["reason"] == "AdminSecretMissing"
         )
         errors.clear()
-        environment.patch_claim({"metadata": {"annotations": {"example.com/mended": "yes"}}})
+        environment.patch_claim({"metadata": {"annotations": {"example.com/fixed": "yes"}}})
         environment.admin.wait_gone(environment.claim_path(), timeout=60)
     assert environment.calls["delete"]

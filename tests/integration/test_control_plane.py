@@ -1,4 +1,4 @@
-"""The control plane that everything else is tested on: is it what it claims to be?"""
+"""The control plane that all other tests run on behaves like a real cluster."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def test_an_issued_token_authenticates_its_service_account(control_plane: Contro
 
 
 def test_a_wrong_token_is_refused(control_plane: ControlPlane) -> None:
-    stranger = KubeAdmin(control_plane.token_kubeconfig("no-such-token"))
+    unauthenticated = KubeAdmin(control_plane.token_kubeconfig("no-such-token"))
     with pytest.raises(ApiException) as refused:
-        stranger.get("/api/v1/namespaces")
+        unauthenticated.get("/api/v1/namespaces")
     assert refused.value.status == 401
-    stranger.close()
+    unauthenticated.close()
 
 
 def test_objects_of_a_claim_are_garbage_collected(control_plane: ControlPlane, namespace: str) -> None:

@@ -1,4 +1,4 @@
-"""The CRDs on a real API server: every object of today's clusters is taken, every forbidden change is explained."""
+"""The CRDs on a real API server: objects of existing clusters are accepted, forbidden changes are explained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from libbucket.testing.admin import KubeAdmin
 
-OURS = Path(__file__).parents[2] / "crds"
+BUNDLED = Path(__file__).parents[2] / "crds"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "/apis/objectbucket.io/v1alpha1"
 BUCKETS = f"{GROUP}/objectbuckets"
@@ -75,7 +75,7 @@ ODD_BUCKETS: dict[str, dict[str, Any] | None] = {
     "an empty spec": {},
     "null in every place": {"claimRef": None, "endpoint": None, "additionalState": None, "authentication": None},
     "null maps inside": {**GO_BUCKET, "endpoint": {**GO_BUCKET["endpoint"], "additionalConfig": None}},
-    "a reclaim policy of nobody": {"storageClassName": "buckets", "reclaimPolicy": ""},
+    "an empty reclaim policy": {"storageClassName": "buckets", "reclaimPolicy": ""},
     "a number in the state": {**GO_BUCKET, "additionalState": {"generation": 3}},
     "a claimRef with more in it": {**GO_BUCKET, "claimRef": {**GO_BUCKET["claimRef"], "others": {"deep": 1}}},
 }
@@ -94,7 +94,7 @@ SET = {"storageClassName": "buckets", "bucketName": "photos", "generateBucketNam
 
 @pytest.fixture(scope="module", autouse=True)
 def our_crds(kube_admin: KubeAdmin) -> None:
-    install(kube_admin, OURS)
+    install(kube_admin, BUNDLED)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def bucket_name(kube_admin: KubeAdmin) -> Iterator[str]:
 
 
 def install(admin: KubeAdmin, folder: Path, files: str = "*.yaml") -> None:
-    """Puts CRDs in place of what is there, as `kubectl replace` does, and waits until the server goes by them."""
+    """Puts CRDs in place of what is there, as `kubectl replace` does, and waits until the server serves them."""
     for file in sorted(folder.glob(files)):
         for crd in yaml.safe_load_all(file.read_text()):
             path = f"{CRDS}/{crd['metadata']['name']}"
@@ -126,16 +126,16 @@ def install(admin: KubeAdmin, folder: Path, files: str = "*.yaml") -> None:
 
 
 def eventually(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
-    """Asks until it is so: the server takes a CRD into use some time after it has accepted it."""
+    """Polls until it is so: the server serves a CRD some time after accepting it."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             if is_so():
                 return
         except ApiException as error:
-            if error.status not in {404, 429, 503}:  # 429 while the storage of the kind is made anew
+            if error.status not in {404, 429, 503}:  # 429 while the storage of the kind is recreated
                 raise
-        assert time.monotonic() < deadline, "the API server does not go by the CRDs"
+        assert time.monotonic() < deadline, "the API server does not serve the CRDs"
 
 
 def table(admin: KubeAdmin, path: str) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def message_of(refused: pytest.ExceptionInfo[ApiException]) -> str:
 
 
 def can_be_let_go(admin: KubeAdmin, path: str) -> None:
-    """Label, finalizer and status of the object can be edited, and it goes when its finalizer does."""
+    """Label, finalizer and status of the object can be edited, and it is deleted once its finalizer is removed."""
     admin.patch(path, {"metadata": {"labels": {"bucket-provisioner": "memory"}}})
     admin.patch(f"{path}/status", {"status": {"phase": "Released"}})
     admin.delete(path)
@@ -246,7 +246,7 @@ def descriptions(path: str, schema: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-# What today's clusters hold.
+# Objects of existing clusters.
 
 
 @pytest.mark.parametrize("spec", ODD_CLAIMS.values(), ids=ODD_CLAIMS)
@@ -279,7 +279,7 @@ def test_an_object_created_under_foreign_crds_is_kept_and_can_be_deleted_under_t
     claim: dict[str, Any],
     request: pytest.FixtureRequest,
 ) -> None:
-    request.addfinalizer(lambda: install(kube_admin, OURS))
+    request.addfinalizer(lambda: install(kube_admin, BUNDLED))
     install(kube_admin, GENERATIONS, f"{generation}.yaml")
     kube_admin.create(claims, a_claim(claim["spec"], namespace, finalizers=[FINALIZER]))
     kube_admin.patch(f"{claims}/photos/status", {"status": claim["status"]})
@@ -289,7 +289,7 @@ def test_an_object_created_under_foreign_crds_is_kept_and_can_be_deleted_under_t
     before = kube_admin.get(f"{claims}/photos"), kube_admin.get(f"{BUCKETS}/{bucket_name}")
     assert before[0]["status"] == claim["status"]
 
-    install(kube_admin, OURS)
+    install(kube_admin, BUNDLED)
 
     after = kube_admin.get(f"{claims}/photos"), kube_admin.get(f"{BUCKETS}/{bucket_name}")
     assert [(one["spec"], one.get("status")) for one in after] == [(one["spec"], one.get("status")) for one in before]

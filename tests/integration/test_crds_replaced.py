@@ -1,4 +1,4 @@
-"""Somebody's chart replaces the CRDs under a running provisioner: it goes on, and nothing is lost."""
+"""Another chart replaces the CRDs while a provisioner runs: claims are still reconciled, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def restored(environment: MemoryEnvironment) -> Iterator[None]:
-    """Our own CRDs again, whatever the test did."""
+    """Reinstalls the bundled CRDs after the test."""
     yield
     replace_crds(environment.admin, CRDS)
 

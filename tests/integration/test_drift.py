@@ -1,4 +1,4 @@
-"""Drift in the store is found by a cheap look and repaired; credentials that end are replaced in time."""
+"""Drift in the store is found by the drift check and repaired; expiring credentials are rotated in time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 
 
 class Clock:
-    """A clock that stands still until it is turned."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ class Clock:
 
 
 class Calls:
-    """Notes the verbs that are called, and lets a test wait until one was called some times more."""
+    """Records the verbs that are called, and waits for further calls of one."""
 
     def __init__(self, environment: MemoryEnvironment) -> None:
         self._changed = threading.Condition()

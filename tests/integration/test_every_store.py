@@ -1,4 +1,4 @@
-"""What every store has to do on a real API server, by its own real provisioner: one set of tests, no store named."""
+"""Behaviour that all stores share, on a real API server with the real provisioner of each; names no store."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def test_a_claim_is_provisioned_isolated_and_deprovisioned(environment: StoreEnv
     storage_class = environment.make_class()
     with environment.provisioner():
         environment.claim("photos", storage_class, generateBucketName="photos")
-        environment.claim("neighbour", storage_class, generateBucketName="photos")
-        mine, theirs = environment.wait_bound("photos"), environment.wait_bound("neighbour")
-        environment.store.application(mine).put(mine.bucket, "a.txt", b"mine")
-        assert environment.store.application(mine).get(mine.bucket, "a.txt") == b"mine"
+        environment.claim("other", storage_class, generateBucketName="photos")
+        own, other = environment.wait_bound("photos"), environment.wait_bound("other")
+        environment.store.application(own).put(own.bucket, "a.txt", b"own")
+        assert environment.store.application(own).get(own.bucket, "a.txt") == b"own"
         with pytest.raises(Refused):
-            environment.store.application(theirs).get(mine.bucket, "a.txt")
-        assert environment.store.what_is_there(mine)
+            environment.store.application(other).get(own.bucket, "a.txt")
+        assert environment.store.what_is_there(own)
         environment.delete_claim("photos")
-        assert environment.store.what_is_there(mine) == []
-        assert environment.store.what_is_there(theirs)
-        environment.delete_claim("neighbour")
+        assert environment.store.what_is_there(own) == []
+        assert environment.store.what_is_there(other)
+        environment.delete_claim("other")
 
 
 def test_a_brownfield_claim_is_granted_access_and_the_bucket_is_kept(environment: StoreEnvironment) -> None:
@@ -143,7 +143,7 @@ def test_drift_checks_and_full_reconciliations_of_unchanged_claims_write_nothing
 
 
 def _versions(environment: StoreEnvironment) -> dict[str, str]:
-    """Of every object that is ours, and of every Event."""
+    """Of every object of the environment, and of every Event."""
     paths = [f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims", f"{OBC}/objectbuckets"]
     paths += [f"/api/v1/namespaces/{environment.namespace}/{kind}" for kind in ("secrets", "configmaps", "events")]
     found = [each["metadata"] for path in paths for each in environment.admin.items(path)]

@@ -1,4 +1,4 @@
-"""A claim lives its life under the CRDs that other programs install: less is kept, and nothing is lost."""
+"""The claim lifecycle under CRDs that other programs install: some fields are pruned, and nothing is lost."""
 
 from __future__ import annotations
 

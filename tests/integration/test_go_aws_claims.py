@@ -1,4 +1,4 @@
-"""Claims that the Go library's AWS provisioner made and left: adopted by ours, as processes and objects really are."""
+"""Adoption of claims that the Go library's AWS provisioner bound: a real process, real objects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def server() -> Iterator[AwsServer]:
 @pytest.fixture
 def environment(cluster: Cluster, namespace: str, server: AwsServer) -> Iterator[StoreEnvironment]:
     store = AwsStore(server)
-    # Taking over needs more than the README's policy: the administrator lends it for the day.
+    # Adoption needs more permissions than the README's policy: they are granted for the test.
     store.admin_secret = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
     made = StoreEnvironment(cluster, namespace, "aws-s3", store)
     made.open()

@@ -1,4 +1,4 @@
-"""The informer on a real API server: what happened while it could not look is not missed."""
+"""The informer on a real API server: changes during a disconnection are not missed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECONDS = 40.0
 
 
 class Watched:
-    """A cache that an informer fills, and a way to wait for what is in it."""
+    """A cache that an informer fills; waits for its contents."""
 
     def __init__(self) -> None:
         self.cache: Cache[Any] = Cache()
@@ -148,7 +148,7 @@ def test_the_cache_relists_when_its_resource_version_has_expired(control_plane: 
 
 
 def _compact(control_plane: ControlPlane, version: str) -> None:
-    """Has etcd forget everything before this version."""
+    """Compacts etcd up to this version."""
     url = f"{control_plane._settings.etcd_url}/v3/kv/compaction"
     answer = urllib3.request("POST", url, json={"revision": version, "physical": True}, timeout=SECONDS)
     assert answer.status == 200, answer.data

@@ -1,4 +1,4 @@
-"""Claims on MinIO, from both ends: the real provisioner in its own process, a real API server, a real MinIO."""
+"""Claims on MinIO, end to end: the real provisioner in its own process, a real API server, a real MinIO."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _PassOn(socketserver.BaseRequestHandler):
 
 @contextmanager
 def counted(server: MinioServer) -> Iterator[CountingProxy]:
-    """A way to the server that counts."""
+    """A proxy of the server that counts connections."""
     with CountingProxy(server) as proxy:
         thread = threading.Thread(target=proxy.serve_forever)
         thread.start()
@@ -96,18 +96,18 @@ def check_can_use(environment: MinioEnvironment, name: str) -> None:
 def test_a_claim_is_provisioned_isolated_and_deprovisioned_completely(environment: MinioEnvironment) -> None:
     before = (environment.buckets(), environment.users(), environment.policies())
     storage_class = environment.make_class()
-    for name in ("photos", "neighbour"):
+    for name in ("photos", "other"):
         environment.claim(name, storage_class)
         environment.wait_bound(name)
         check_can_use(environment, name)
     with pytest.raises(Refused):
-        environment.application("photos").list_keys(environment.bucket("neighbour"))
+        environment.application("photos").list_keys(environment.bucket("other"))
     environment.application("photos").put(environment.bucket("photos"), "left", b"in it")
 
     environment.delete_claim("photos")
-    environment.delete_claim("neighbour")
+    environment.delete_claim("other")
     assert (environment.buckets(), environment.users(), environment.policies()) == before
-    for name in ("photos", "neighbour"):
+    for name in ("photos", "other"):
         assert set(environment.objects_of(name).values()) == {None}
 
 

@@ -1,4 +1,4 @@
-"""A namespace with claims in every state can be deleted: none is held up by us for longer than its store is down."""
+"""A namespace with claims in every state can be deleted: no finalizer remains for longer than the store is down."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_namespace_with_claims_in_every_state_is_deleted_once_its_store_is_ava
         environment.admin.delete(path)
         environment.admin.wait_gone(
             environment.claim_path("pending", space), timeout=20
-        )  # the store was never asked for it
+        )  # the store was never called for it
         for name in ("bound", "waits", "empty", "classless", "failed"):
             environment.wait_claim(
                 lambda c: "deletionTimestamp" in c["metadata"] and condition(c).get("message") == "the store is away",

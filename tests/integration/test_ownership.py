@@ -1,4 +1,4 @@
-"""Nothing that is somebody else's is used, changed or deleted: ObjectBuckets, Secrets, buckets; and what is adopted."""
+"""Foreign ObjectBuckets, Secrets and buckets are never used, modified or deleted; adoption from the Go library."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ def test_a_bucket_without_ownership_tags_is_not_deleted_and_the_claim_reports_it
     with environment.core():
         environment.claim()
         bucket = environment.wait_bound()["spec"]["bucketName"]
-        stamp, environment.store.buckets[bucket].stamp = environment.store.buckets[bucket].stamp, {}
+        tags, environment.store.buckets[bucket].stamp = environment.store.buckets[bucket].stamp, {}
         environment.delete_claim(wait=False)
         environment.wait_reason("BucketExists")
         assert bucket in environment.store.buckets
 
-        environment.store.buckets[bucket].stamp = stamp
-        environment.patch_claim({"metadata": {"annotations": {"mended": "yes"}}})  # any edit wakes it
+        environment.store.buckets[bucket].stamp = tags
+        environment.patch_claim({"metadata": {"annotations": {"fixed": "yes"}}})  # any edit requeues it
         environment.admin.wait_gone(environment.claim_path())
     assert not environment.store.buckets
 
@@ -142,7 +142,7 @@ def test_a_forged_owner_reference_does_not_confer_ownership(environment: MemoryE
 
 
 def a_claim_of_the_go_library(environment: MemoryEnvironment, *, with_claim_ref: bool = True) -> dict[str, Any]:
-    """A bound claim with its objects, exactly as the Go library leaves them behind."""
+    """A bound claim with its objects, exactly as the Go library creates them."""
     label = {"bucket-provisioner": environment.label}
     finalizer = ["objectbucket.io/finalizer"]
     claim = environment.claim(
@@ -181,11 +181,11 @@ def a_claim_of_the_go_library(environment: MemoryEnvironment, *, with_claim_ref:
 
 def test_a_claim_of_the_go_library_is_adopted_with_its_keys(environment: MemoryEnvironment) -> None:
     claim = a_claim_of_the_go_library(environment)
-    stamp = {
+    tags = {
         "objectbucket_cluster_id": environment.admin.get("/api/v1/namespaces/kube-system")["metadata"]["uid"],
         "objectbucket_claim_uid": claim["metadata"]["uid"],
     }
-    environment.store.buckets["photos-go"] = Bucket(stamp=stamp)
+    environment.store.buckets["photos-go"] = Bucket(stamp=tags)
     seen = []
 
     def as_its_user(_verb: object, request: Any) -> None:
@@ -204,13 +204,11 @@ def test_a_claim_of_the_go_library_is_adopted_with_its_keys(environment: MemoryE
     assert not environment.store.buckets
 
 
-@pytest.mark.parametrize("stamp", [{}, None], ids=["without a stamp", "gone since"])
-def test_an_adopted_bucket_receives_ownership_tags(
-    environment: MemoryEnvironment, stamp: dict[str, str] | None
-) -> None:
+@pytest.mark.parametrize("tags", [{}, None], ids=["without ownership tags", "gone since"])
+def test_an_adopted_bucket_receives_ownership_tags(environment: MemoryEnvironment, tags: dict[str, str] | None) -> None:
     claim = a_claim_of_the_go_library(environment)
-    if stamp is not None:
-        environment.store.buckets["photos-go"] = Bucket(stamp=stamp)
+    if tags is not None:
+        environment.store.buckets["photos-go"] = Bucket(stamp=tags)
     with environment.core():
         environment.wait_bound()
         assert environment.store.buckets["photos-go"].stamp["objectbucket_claim_uid"] == claim["metadata"]["uid"]
@@ -287,5 +285,5 @@ def test_a_claim_recreated_under_the_same_name_is_another_owner(environment: Mem
         environment.delete_claim()
     assert set(environment.store.buckets) == {"photos"}
     assert not environment.store.identities, (
-        "the earlier claim was released, although its finalizer was removed by hand"
+        "the earlier claim was released, although its finalizer was removed manually"
     )

@@ -1,6 +1,6 @@
-"""The life of the process on a real API server: what it says and how it ends when something is in the way.
+"""The process on a real API server: startup errors, shutdown and leader election.
 
-Everything that an operator can mend is one line and an exit code, never a traceback.
+Every error that an operator can fix is one line and an exit code, never a traceback.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NAMESPACED_RULES: dict[str, Rule] = {
 
 
 def run(*argv: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Runs it to its end, which must come by itself."""
+    """Runs the process until it exits by itself."""
     command = [*EXAMPLE, "--bind-address=", *argv]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environ}, cwd="/"
@@ -59,7 +59,7 @@ def run(*argv: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def failure(*argv: str | Path, code: int = 1, **environ: str) -> str:
-    """The one line that it ends with."""
+    """The one line of output of a failing process."""
     ended = run(*argv, **environ)
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr
@@ -75,7 +75,7 @@ def provisioner(kubeconfig: Path, *argv: str, name: str = "provisioner") -> Iter
 
 
 def user(control_plane: ControlPlane, rules: Sequence[Rule], *, namespace: str = "") -> str:
-    """A new user with these cluster-wide rights; with a namespace, those rights there only."""
+    """A new user with these cluster-wide permissions; with a namespace, with these permissions there only."""
     name = f"user-{secrets.token_hex(4)}"
     bind(control_plane.admin, name, rules, namespace=namespace)
     return name
@@ -113,7 +113,7 @@ def test_help_and_version_need_no_cluster(flag: str) -> None:
     assert "provisioner.py" in ended.stdout
 
 
-# The way to the cluster
+# Connection to the cluster
 
 
 def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_rejected_token_is_reported(control_plane: ControlPlane) -> None:
     assert "does not accept the credentials" in said
 
 
-# Rights
+# Permissions
 
 
 @pytest.mark.parametrize("missing", ["storageclasses", "objectbuckets", "objectbucketclaims", "secrets", "configmaps"])
@@ -153,7 +153,9 @@ def test_a_missing_permission_is_named_with_verb_and_resource(control_plane: Con
 
 
 def test_all_missing_permissions_are_named_at_once(control_plane: ControlPlane, namespace: str) -> None:
-    said = failure("--kubeconfig", control_plane.user_kubeconfig("nobody"), "--namespace", namespace, "--leader-elect")
+    said = failure(
+        "--kubeconfig", control_plane.user_kubeconfig("unprivileged"), "--namespace", namespace, "--leader-elect"
+    )
     assert "get namespaces named kube-system" in said
     assert "list storageclasses.storage.k8s.io in the whole cluster" in said
     assert f"list secrets in namespace {namespace}" in said

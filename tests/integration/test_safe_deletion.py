@@ -1,4 +1,4 @@
-"""A bucket that holds something is kept where somebody says so; one that was released can be had back for a while."""
+"""Deletion policies: non-empty buckets are protected, and released buckets can be reclaimed until their purge."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATER = timedelta(hours=73)
 
 
 class Clock:
-    """A clock that stands still until it is turned."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
@@ -241,22 +241,22 @@ def test_a_claim_for_another_bucket_does_not_reclaim_the_released_one(
 def test_a_released_bucket_cannot_be_reclaimed_by_other_tenants(
     environment: MemoryEnvironment, waiting: str, clock: Clock
 ) -> None:
-    twin, _, rest = environment.namespace.rpartition("-")
-    assert twin, "the namespace can be taken apart"
-    environment.admin.create("/api/v1/namespaces", {"metadata": {"name": twin}})
+    prefix, _, rest = environment.namespace.rpartition("-")
+    assert prefix, "the namespace can be taken apart"
+    environment.admin.create("/api/v1/namespaces", {"metadata": {"name": prefix}})
     with environment.core(now=clock):
         name, bucket = bind(environment, waiting)
         environment.delete_claim()
         before = released(environment)
         forged = {"bucketName": name, "objectBucketName": before["metadata"]["name"]}
         thief = environment.claim(
-            f"{rest}-photos", namespace=twin, storage_class=waiting, spec=forged, annotations={POLICY: "Purge"}
+            f"{rest}-photos", namespace=prefix, storage_class=waiting, spec=forged, annotations={POLICY: "Purge"}
         )
-        environment.wait_reason("BucketExists", f"{rest}-photos", twin)
+        environment.wait_reason("BucketExists", f"{rest}-photos", prefix)
         environment.claim("other", storage_class=waiting, spec=forged)
         environment.wait_reason("BucketExists", "other")
         environment.delete_claim("other")
-        environment.delete_claim(f"{rest}-photos", namespace=twin)
+        environment.delete_claim(f"{rest}-photos", namespace=prefix)
         after = released(environment)
         assert after["spec"] == before["spec"]
         assert after["metadata"]["annotations"] == before["metadata"]["annotations"]
@@ -267,7 +267,7 @@ def test_a_released_bucket_cannot_be_reclaimed_by_other_tenants(
         environment.delete_claim()
         environment.admin.delete(environment.ob_path())
         environment.admin.wait_gone(environment.ob_path(), timeout=20)
-    environment.admin.delete(f"/api/v1/namespaces/{twin}")
+    environment.admin.delete(f"/api/v1/namespaces/{prefix}")
 
 
 @pytest.mark.parametrize("writes", range(1, 9))
@@ -303,7 +303,7 @@ def test_a_reclaim_interrupted_at_any_write_ends_with_the_bucket_reclaimed(
         environment.until(
             lambda: fence.died.is_set() or environment.get_claim().get("status", {}).get("phase") == "Bound"
         )
-    clock.time += LATER  # what waits is not purged while a claim asks for it
+    clock.time += LATER  # a released bucket is not purged while a claim reclaims it
     with environment.core(now=clock):
         assert environment.wait_bound()["spec"]["bucketName"] == name
         assert bucket.keys() == ["kept.txt"]

@@ -1,4 +1,4 @@
-"""Without list and watch on Secrets (`--watch-secrets=false`): the drift check finds what a watch would have told."""
+"""Without list and watch on Secrets (`--watch-secrets=false`): the drift check finds what a watch would report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FINALIZER = "objectbucket.io/finalizer"
 
 
 class Clock:
-    """A clock that stands still until it is turned."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Of several replicas one works: what the others were about to send to a store stays unsent, in every provisioner."""
+"""Every provisioner checks leadership before each request: a replica that lost it sends nothing to the store."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The workflows: they call the sessions of noxfile.py, with no more permissions than each job needs.
 
-actionlint and zizmor, in the session `lint`, know what a workflow may look like; here is what ours may do.
+actionlint and zizmor, in the session `lint`, check workflows in general; these rules are specific to this repository.
 """
 
 from __future__ import annotations
