@@ -30,10 +30,10 @@ NAMES = [" and ".join(f"{'/'.join(rule['verbs'])} {each}" for each in rule["reso
 @pytest.mark.one_store
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
 def test_log_names_the_missing_rule(number: int, environment: StoreEnvironment, installation: Installation) -> None:
-    with installation.without(number) as rights, installation.pod(ready=False) as pod:
+    with installation.without(number) as permissions, installation.pod(ready=False) as pod:
         environment.claim("photos", environment.make_class(), generateBucketName="photos")
         environment.claim("hopeless", environment.make_class(secretName="gone"), generateBucketName="photos")
-        wait_until(lambda: any(right.is_missed(pod.log()) for right in rights), seconds=60)
+        wait_until(lambda: any(permission.is_missed(pod.log()) for permission in permissions), seconds=60)
         assert "Traceback" not in pod.log()
     forget_claims(environment.admin, environment.namespace)
 

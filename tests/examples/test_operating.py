@@ -138,7 +138,7 @@ def enter(line: str, directory: Path, kubeconfig: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop_namespace(control_plane: ControlPlane) -> Iterator[str]:
+def page_namespace(control_plane: ControlPlane) -> Iterator[str]:
     """The namespace of the page's examples; for all tests, because a deleted one takes some seconds to go."""
     control_plane.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
     yield "shop"
@@ -146,10 +146,10 @@ def shop_namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 
 @pytest.fixture
-def shop(control_plane: ControlPlane, shop_namespace: str) -> Iterator[tuple[str, str]]:
+def orphaned(control_plane: ControlPlane, page_namespace: str) -> Iterator[tuple[str, str]]:
     """A claim and its ObjectBucket, named as on the page, whose provisioner is gone for good; gives their paths."""
     admin, held = control_plane.admin, ["objectbucket.io/finalizer"]
-    claim = admin.apply(builders.a_claim(namespace=shop_namespace, finalizers=held))
+    claim = admin.apply(builders.a_claim(namespace=page_namespace, finalizers=held))
     bucket = admin.apply(builders.an_object_bucket(claim=claim, finalizers=held))
     paths = admin.path_of(claim), admin.path_of(bucket)
     yield paths
@@ -164,9 +164,9 @@ def lines_with(word: str) -> list[str]:
 
 
 def test_the_manual_rescue_removes_a_claim_and_retains_the_bucket(
-    control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+    control_plane: ControlPlane, orphaned: tuple[str, str], tmp_path: Path
 ) -> None:
-    admin, (claim, bucket) = control_plane.admin, shop
+    admin, (claim, bucket) = control_plane.admin, orphaned
     admin.delete(claim)
     assert admin.find(claim) is not None
 
@@ -179,12 +179,12 @@ def test_the_manual_rescue_removes_a_claim_and_retains_the_bucket(
 
 
 def test_a_bucket_is_kept_by_an_edit_of_its_object_bucket(
-    control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+    control_plane: ControlPlane, orphaned: tuple[str, str], tmp_path: Path
 ) -> None:
     for line in lines_with("Retain"):
         enter(line, tmp_path, control_plane.kubeconfig)
 
-    assert control_plane.admin.get(shop[1])["spec"]["reclaimPolicy"] == "Retain"
+    assert control_plane.admin.get(orphaned[1])["spec"]["reclaimPolicy"] == "Retain"
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_a_bucket_is_kept_by_an_edit_of_its_object_bucket(
     ],
 )
 def test_documented_kubectl_commands_succeed(
-    line: str, control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+    line: str, control_plane: ControlPlane, orphaned: tuple[str, str], tmp_path: Path
 ) -> None:
-    assert all(control_plane.admin.find(path) for path in shop)
+    assert all(control_plane.admin.find(path) for path in orphaned)
     (command,) = lines_with(line)
     enter(command, tmp_path, control_plane.kubeconfig)
 

@@ -429,7 +429,7 @@ def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(environmen
 def test_deleting_the_namespace_during_binding_is_reported_and_leaks_nothing(
     environment: MemoryEnvironment,
 ) -> None:
-    """Resources created in the store before the namespace's deletion are deprovisioned, and the namespace is deleted."""
+    """Resources created in the store before the namespace's deletion are deprovisioned, and the namespace ends."""
     path = f"/api/v1/namespaces/{environment.namespace}"
     key = f"{environment.namespace}/photos"
     seen: list[tuple[int, Wire]] = []

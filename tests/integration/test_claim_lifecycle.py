@@ -41,10 +41,10 @@ def test_a_claim_becomes_bound_with_secret_config_map_and_object_bucket(environm
 def test_the_first_status_says_pending_and_not_ready(environment: MemoryEnvironment) -> None:
     seen = []
 
-    def look(_verb: object, _request: object) -> None:
+    def observe(_verb: object, _request: object) -> None:
         seen.append(environment.get_claim())
 
-    environment.hook = look
+    environment.hook = observe
     with environment.core():
         environment.claim()
         environment.wait_bound()

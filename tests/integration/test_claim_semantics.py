@@ -528,9 +528,9 @@ def test_a_manually_deleted_object_bucket_is_recreated_despite_crashes(
         environment.admin.patch(environment.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
         keys = environment.secret()
     environment.admin.delete(environment.ob_path())
-    fence = Mortal(writes)
-    with environment.core(check_leadership=fence):
-        assert fence.died.wait(20)
+    check = Mortal(writes)
+    with environment.core(check_leadership=check):
+        assert check.died.wait(20)
 
     with environment.core():
         environment.until(lambda: is_in_place(object_bucket_of(environment, environment.get_claim())))

@@ -161,13 +161,13 @@ def test_drift_checks_and_full_reconciliations_of_an_unchanged_claim_write_nothi
         environment.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
         environment.wait_bound()
     before, said = _versions(environment), len(_all_events(environment))
-    calls, fence = Calls(environment), Mortal(100_000)
-    with environment.core(resync_interval=0.05, check_leadership=fence):
+    calls, check = Calls(environment), Mortal(100_000)
+    with environment.core(resync_interval=0.05, check_leadership=check):
         calls.wait("is_intact", 50)
-    with environment.core(repair_interval=0.05, check_leadership=fence):
+    with environment.core(repair_interval=0.05, check_leadership=check):
         calls.wait("provision", 10)
     asked = 2 * len(calls.verbs)  # the core asks before each call, and the provisioner before its request
-    assert fence.left == 100_000 - asked, "nothing but the store was asked: no write to the API server"
+    assert check.left == 100_000 - asked, "nothing but the store was asked: no write to the API server"
     assert _versions(environment) == before
     assert len(_all_events(environment)) == said
     with environment.core():
@@ -252,9 +252,9 @@ def test_expiry_is_recorded_before_credentials_are_published_despite_crashes(
         environment.wait_bound()
         first = environment.secret()
     clock.time += 2 * HOUR
-    fence = Mortal(writes)
-    with environment.core(now=clock, check_leadership=fence):
-        environment.until(lambda: fence.died.is_set() or environment.secret() != first)
+    check = Mortal(writes)
+    with environment.core(now=clock, check_leadership=check):
+        environment.until(lambda: check.died.is_set() or environment.secret() != first)
     recorded = environment.admin.get(environment.ob_path())["spec"]["additionalState"]["RenewAt"]
     if environment.secret() != first:
         assert recorded == (clock.time + HOUR).isoformat()

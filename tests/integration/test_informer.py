@@ -106,12 +106,12 @@ def test_the_cache_holds_metadata_of_owned_secrets_only(cluster: Cluster, namesp
     path = f"/api/v1/namespaces/{namespace}/secrets"
     with watching(cluster, SECRET_METADATA, namespace, f"bucket-provisioner={label}") as watched:
         cluster.admin.create(path, {"metadata": {"name": "other"}})
-        metadata = {"name": "ours", "labels": {"bucket-provisioner": label}}
+        metadata = {"name": "owned", "labels": {"bucket-provisioner": label}}
         cluster.admin.create(path, {"metadata": metadata, "stringData": {"key": "value"}})
-        watched.wait_for("ours")
+        watched.wait_for("owned")
 
         assert not hasattr(watched.cache.all()[0], "data")
-        cluster.admin.patch(f"{path}/ours", {"metadata": {"labels": {"bucket-provisioner": None}}})
+        cluster.admin.patch(f"{path}/owned", {"metadata": {"labels": {"bucket-provisioner": None}}})
         watched.wait_for()
 
 

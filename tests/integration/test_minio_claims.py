@@ -145,7 +145,7 @@ def test_a_missing_brownfield_bucket_is_retried(environment: MinioEnvironment) -
 
     environment.minio.make_bucket(bucket)
     environment.admin.patch(
-        environment.claim_path("reader"), {"metadata": {"annotations": {"example.com/mended": "yes"}}}
+        environment.claim_path("reader"), {"metadata": {"annotations": {"example.com/fixed": "yes"}}}
     )
     environment.wait_bound("reader")
     check_can_use(environment, "reader")

@@ -218,14 +218,14 @@ def test_an_adopted_bucket_receives_ownership_tags(environment: MemoryEnvironmen
 
 def test_a_bucket_with_ownership_tags_of_another_owner_is_not_adopted(environment: MemoryEnvironment) -> None:
     a_claim_of_the_go_library(environment)
-    theirs = {"objectbucket_cluster_id": "another", "objectbucket_claim_uid": "another"}
-    environment.store.buckets["photos-go"] = Bucket(stamp=dict(theirs))
+    foreign = {"objectbucket_cluster_id": "another", "objectbucket_claim_uid": "another"}
+    environment.store.buckets["photos-go"] = Bucket(stamp=dict(foreign))
     with environment.core():
         claim = environment.wait_reason("BucketExists")
         assert claim["status"]["phase"] == "Bound", "applications go on with what they have"
         assert environment.secret() == OWN_KEYS
         environment.delete_claim()
-    assert environment.store.buckets["photos-go"].stamp == theirs
+    assert environment.store.buckets["photos-go"].stamp == foreign
 
 
 def test_an_adopted_bucket_that_loses_its_ownership_tags_is_not_retagged(

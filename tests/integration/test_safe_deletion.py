@@ -142,12 +142,12 @@ def test_a_released_bucket_awaits_its_purge_without_blocking_other_objects(
         assert environment.admin.find(environment.path("configmaps")) is None
         assert not environment.store.identities
         clock.time += timedelta(hours=71)
-        annotate(environment, environment.ob_path(), "example.com/look", "now")
+        annotate(environment, environment.ob_path(), "example.com/requeue", "now")
         environment.claim("other")
         environment.wait_bound("other")
         assert bucket.keys() == ["kept.txt"]
         clock.time += timedelta(hours=1)
-        annotate(environment, environment.ob_path(), "example.com/look", "again")
+        annotate(environment, environment.ob_path(), "example.com/requeue", "again")
         environment.admin.wait_gone(environment.ob_path(), timeout=20)
         assert name not in environment.store.buckets
         environment.delete_claim("other")
@@ -210,7 +210,7 @@ def test_a_claim_with_the_same_name_and_class_reclaims_the_bucket(
         assert len(environment.store.identities) == 1
         environment.wait_event("Normal", "Reclaimed")
         clock.time += LATER
-        annotate(environment, environment.ob_path(), "example.com/look", "now")
+        annotate(environment, environment.ob_path(), "example.com/requeue", "now")
         environment.delete_claim()
         annotate(environment, environment.ob_path(), PURGE_AT, clock.time.isoformat())
         environment.admin.wait_gone(environment.ob_path(), timeout=20)
@@ -276,10 +276,10 @@ def test_a_release_interrupted_at_any_write_ends_with_a_released_bucket(
 ) -> None:
     with environment.core(now=clock):
         _, bucket = bind(environment, waiting)
-    fence = Mortal(writes)
+    check = Mortal(writes)
     environment.delete_claim(wait=False)
-    with environment.core(now=clock, check_leadership=fence):
-        environment.until(lambda: fence.died.is_set() or environment.admin.find(environment.claim_path()) is None)
+    with environment.core(now=clock, check_leadership=check):
+        environment.until(lambda: check.died.is_set() or environment.admin.find(environment.claim_path()) is None)
     with environment.core(now=clock):
         ob = released(environment)
         assert ob["metadata"]["annotations"][PURGE_AT] == "2026-01-04T00:00:00+00:00"
@@ -297,11 +297,11 @@ def test_a_reclaim_interrupted_at_any_write_ends_with_the_bucket_reclaimed(
     with environment.core(now=clock):
         name, bucket = bind(environment, waiting)
         environment.delete_claim()
-    fence = Mortal(writes)
+    check = Mortal(writes)
     claim = environment.claim(storage_class=waiting)
-    with environment.core(now=clock, check_leadership=fence):
+    with environment.core(now=clock, check_leadership=check):
         environment.until(
-            lambda: fence.died.is_set() or environment.get_claim().get("status", {}).get("phase") == "Bound"
+            lambda: check.died.is_set() or environment.get_claim().get("status", {}).get("phase") == "Bound"
         )
     clock.time += LATER  # a released bucket is not purged while a claim reclaims it
     with environment.core(now=clock):
@@ -323,9 +323,9 @@ def test_a_purge_interrupted_at_any_write_completes_and_partial_buckets_are_not_
         name, _ = bind(environment, waiting)
         environment.delete_claim()
     clock.time += LATER
-    fence = Mortal(writes)
-    with environment.core(now=clock, check_leadership=fence):
-        environment.until(lambda: fence.died.is_set() or environment.admin.find(environment.ob_path()) is None)
+    check = Mortal(writes)
+    with environment.core(now=clock, check_leadership=check):
+        environment.until(lambda: check.died.is_set() or environment.admin.find(environment.ob_path()) is None)
     begun = environment.admin.find(environment.ob_path())
     is_begun = begun is None or "deletionTimestamp" in begun["metadata"]
     environment.claim(storage_class=waiting)

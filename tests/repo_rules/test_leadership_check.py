@@ -33,7 +33,7 @@ each_store = pytest.mark.parametrize("store", sorted(BUILDERS))
 
 
 class Frozen(Exception):
-    """What the core's fence raises, as far as a provisioner is concerned: something that it does not know."""
+    """The exception of the core's leadership check, which a provisioner does not know."""
 
 
 def parameters(store: str, url: str) -> dict[str, str]:
@@ -74,20 +74,20 @@ def google_key(url: str) -> str:
     )
 
 
-def revoke(store: str, url: str, fence: Callable[[], None]) -> None:
+def revoke(store: str, url: str, check: Callable[[], None]) -> None:
     held = {key: SecretStr(value) for key, value in secret(store, url).items()}
-    provisioner = BUILDERS[store](Services(read_secret=lambda *_: held, before_request=fence))
+    provisioner = BUILDERS[store](Services(read_secret=lambda *_: held, before_request=check))
     provisioner.revoke(builders.intent(builders.options(parameters=parameters(store, url))))
 
 
 @each_store
 def test_a_request_is_not_sent_after_leadership_is_lost(store: str) -> None:
-    def fence() -> None:
+    def check() -> None:
         raise Frozen
 
     with scripted_server(Answer(status=500)) as server:
         with pytest.raises(Frozen):
-            revoke(store, server.url, fence)
+            revoke(store, server.url, check)
         assert server.requests == []
 
 
@@ -95,12 +95,12 @@ def test_a_request_is_not_sent_after_leadership_is_lost(store: str) -> None:
 def test_the_same_request_is_sent_by_the_leader(store: str) -> None:
     asked = 0
 
-    def fence() -> None:
+    def check() -> None:
         nonlocal asked
         asked += 1
 
     with scripted_server(Answer(status=500)) as server:
         with pytest.raises(ProvisionerError):
-            revoke(store, server.url, fence)
+            revoke(store, server.url, check)
         assert len(server.requests) == asked
         assert asked >= 1
