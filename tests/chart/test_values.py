@@ -396,10 +396,10 @@ def test_the_folder_for_kustomize_has_the_admission_policy(backend: str) -> None
 def test_the_admission_policy_for_a_manual_installation_is_that_of_the_chart() -> None:
     page = (ROOT / "docs/operating.md").read_text()
     (text,) = re.findall(r"(?ms)^```yaml\n(# rights\.yaml\n.*?)^```$", page)
-    by_hand = one(list(yaml.safe_load_all(text)), "ValidatingAdmissionPolicy")["spec"]
+    manual = one(list(yaml.safe_load_all(text)), "ValidatingAdmissionPolicy")["spec"]
     values = a_release(serviceAccount={"name": "bucket-provisioner"})
 
-    assert by_hand == one(render(values, namespace="bucket-provisioner"), "ValidatingAdmissionPolicy")["spec"]
+    assert manual == one(render(values, namespace="bucket-provisioner"), "ValidatingAdmissionPolicy")["spec"]
 
 
 def test_without_a_watch_secrets_can_be_neither_listed_nor_watched() -> None:

@@ -169,7 +169,7 @@ def message_of(refused: pytest.ExceptionInfo[ApiException]) -> str:
     return message
 
 
-def can_be_let_go(admin: KubeAdmin, path: str) -> None:
+def check_deletable(admin: KubeAdmin, path: str) -> None:
     """Label, finalizer and status of the object can be edited, and it is deleted once its finalizer is removed."""
     admin.patch(path, {"metadata": {"labels": {"bucket-provisioner": "memory"}}})
     admin.patch(f"{path}/status", {"status": {"phase": "Released"}})
@@ -256,7 +256,7 @@ def test_an_unusual_claim_is_accepted_unchanged_and_can_be_deleted(
     kube_admin.create(claims, a_claim(spec, namespace, finalizers=[FINALIZER]))
     stored = kube_admin.get(f"{claims}/photos")
     assert stored.get("spec") == spec
-    can_be_let_go(kube_admin, f"{claims}/photos")
+    check_deletable(kube_admin, f"{claims}/photos")
 
 
 @pytest.mark.parametrize("spec", ODD_BUCKETS.values(), ids=ODD_BUCKETS)
@@ -266,7 +266,7 @@ def test_an_unusual_object_bucket_is_accepted_unchanged_and_can_be_deleted(
     body = with_spec(builders.an_object_bucket(name=bucket_name, finalizers=[FINALIZER]), spec)
     kube_admin.create(BUCKETS, body)
     assert kube_admin.get(f"{BUCKETS}/{bucket_name}").get("spec") == spec
-    can_be_let_go(kube_admin, f"{BUCKETS}/{bucket_name}")
+    check_deletable(kube_admin, f"{BUCKETS}/{bucket_name}")
 
 
 @pytest.mark.parametrize(("generation", "claim"), [("rook", FROM_ROOK), ("noobaa", FROM_NOOBAA)])
@@ -294,8 +294,8 @@ def test_an_object_created_under_foreign_crds_is_kept_and_can_be_deleted_under_t
     after = kube_admin.get(f"{claims}/photos"), kube_admin.get(f"{BUCKETS}/{bucket_name}")
     assert [(one["spec"], one.get("status")) for one in after] == [(one["spec"], one.get("status")) for one in before]
     kube_admin.replace(f"{claims}/photos", after[0])
-    can_be_let_go(kube_admin, f"{claims}/photos")
-    can_be_let_go(kube_admin, f"{BUCKETS}/{bucket_name}")
+    check_deletable(kube_admin, f"{claims}/photos")
+    check_deletable(kube_admin, f"{BUCKETS}/{bucket_name}")
 
 
 # What may be changed, and what not.

@@ -36,15 +36,15 @@ def colliding_namespaces(environment: MemoryEnvironment) -> Iterator[tuple[str, 
 def test_claims_with_colliding_object_bucket_names_each_get_their_own(
     environment: MemoryEnvironment, order: int
 ) -> None:
-    with environment.core(), colliding_namespaces(environment) as (left, right):
-        claims = [("b-c", left), ("c", right)]
+    with environment.core(), colliding_namespaces(environment) as (shorter, longer):
+        claims = [("b-c", shorter), ("c", longer)]
         first, second = claims[order], claims[1 - order]
         environment.claim(first[0], namespace=first[1])
         kept = environment.wait_bound(*first)
         environment.claim(second[0], namespace=second[1])
         other = environment.wait_bound(*second)
-        assert kept["spec"]["objectBucketName"] == f"obc-{left}-b-c"
-        assert other["spec"]["objectBucketName"].startswith(f"obc-{left}-b-c-")
+        assert kept["spec"]["objectBucketName"] == f"obc-{shorter}-b-c"
+        assert other["spec"]["objectBucketName"].startswith(f"obc-{shorter}-b-c-")
 
         environment.delete_claim(second[0], namespace=second[1])
         assert set(environment.store.buckets) == {kept["spec"]["bucketName"]}
