@@ -6,21 +6,22 @@ limit, and nothing is tried again here: the core does that. Knows nothing of buc
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-import random
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 import google.auth
 import requests
 from google.api_core import exceptions as api
+from google.auth import compute_engine, identity_pool, impersonated_credentials
 from google.auth import exceptions as auth
 from google.auth.credentials import Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
@@ -30,9 +31,10 @@ from requests import exceptions as http
 from requests.adapters import HTTPAdapter
 
 from gcs_provisioner.errors import Call, TokenRefused, check_token_answer, from_response, id_of, translated
-from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
+from gcs_provisioner.pace import Pace
+from gcs_provisioner.parameters import DEFAULT_TOKEN_URI, IMPERSONATION_ADDRESSES
 from gcs_provisioner.signing import presign_listing
-from libbucket import InvalidParameters, RetrySlowly, StoreRefused, fence_requests, wait_until
+from libbucket import InvalidParameters, RetrySlowly, StoreRefused, fence_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,38 +45,24 @@ if TYPE_CHECKING:
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 _READ_SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_only",)
 KEYS_KEPT: Final = 16
-_LISTING: Final = {"list-type": "2", "max-keys": "1"}
+# Names can hold characters that XML 1.0 does not have: https://cloud.google.com/storage/docs/xml-api/get-bucket-list.
+_LISTING: Final = {"encoding-type": "url", "list-type": "2", "max-keys": "1"}
 _UNKNOWN_KEY: Final = frozenset({"InvalidAccessKeyId", "InvalidSecurity", "SignatureDoesNotMatch"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long a verb waits; all in seconds.
+    """Time limits, in seconds. No verb waits for Google to propagate anything: it raises `NotReady` with a delay.
 
     Attributes:
         connect: for a connection.
         read: for the next bytes of an answer.
-        account: for a service account that was just made to be known everywhere.
-        key: for a key that was just made, and its permission, to count. Google says up to a minute for the one and has
-            no bound for the other (minutes are usual), so the core calls again after this, and the same key is tried.
         purge: for removing objects, before the core calls again.
-        poll: seconds between the first two polls; it doubles, up to two seconds.
     """
 
     connect: float = 5.0
     read: float = 30.0
-    account: float = 10.0
-    key: float = 10.0
     purge: float = 20.0
-    poll: float = 0.2
-
-    def until(self, is_so: Callable[[], bool], seconds: float) -> bool:
-        """Whether it became so within `seconds`; looks once at least."""
-        return wait_until(is_so, seconds, pause=self.poll)
-
-    def step_back(self, attempt: int) -> None:
-        """Waits a random while, longer with each attempt: for two that got into each other's way."""
-        time.sleep(random.uniform(0, min(self.poll * 2**attempt, 2.0)))  # noqa: S311 - no secret hangs on it
 
 
 class Verdict(Enum):
@@ -110,7 +98,7 @@ class BoundedRequest(Request):  # type: ignore[misc,no-untyped-call,unused-ignor
 class TokensOnly(Credentials):  # type: ignore[misc,no-untyped-call,unused-ignore]
     """The administrator's credentials, as far as they are asked for tokens.
 
-    google-auth's own classes look something up in the background as well (regional access boundaries): with the
+    google-auth's own classes request something in the background as well (regional access boundaries): with the
     administrator's token, at an address that no parameter of a class can change, in a thread that outlives the verb.
     """
 
@@ -142,8 +130,8 @@ def _refresh(credentials: Credentials, request: Request) -> None:
 class _QuietClient(storage.Client):  # type: ignore[misc,unused-ignore]
     """A client that sends what it is told to, and nothing else.
 
-    Google's own looks at every bucket that it meets once more, for labels of traces, whether there are any or not: in
-    threads that outlive the verb, with time limits and retries of their own.
+    Google's own client reads every bucket that it meets once more, for labels of traces, whether there are any or not:
+    in threads that outlive the verb, with time limits and retries of their own.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -162,7 +150,8 @@ class Clients:
         parameters: of the class.
         project: where buckets and accounts are made.
         token_uri: where tokens are asked for.
-        patience: how long to wait.
+        patience: time limits.
+        pace: turns of requests that make or delete a bucket.
     """
 
     storage: storage.Client
@@ -172,6 +161,7 @@ class Clients:
     project: str
     token_uri: str
     patience: Patience
+    pace: Pace
 
     @property
     def timeout(self) -> tuple[float, float]:
@@ -221,7 +211,7 @@ class Clients:
             except (auth.RefreshError, TokenRefused):
                 return Verdict.UNKNOWN
         headers = {"Authorization": f"Bearer {credentials.token}"}
-        return self._try_url(f"{self.parameters.endpoint}/{bucket}?list-type=2&max-keys=1", headers)
+        return self._try_url(f"{self.parameters.endpoint}/{bucket}?{urlencode(_LISTING)}", headers)
 
     def _credentials_of(self, email: str, key: Mapping[str, str]) -> service_account.Credentials | None:
         """Of a claim; where tokens come from is never taken from what a claim's Secret says."""
@@ -259,15 +249,20 @@ class Connector:
     """Makes the clients of a verb. One per process; its methods may be called from several threads.
 
     Args:
-        patience: how long to wait.
+        patience: time limits.
         fence: asked before each request; see `Services.before_request`.
+        now: the core's clock.
     """
 
-    def __init__(self, patience: Patience, fence: Callable[[], None]) -> None:
+    def __init__(
+        self, patience: Patience, fence: Callable[[], None], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._patience = patience
         self._fence = fence
+        self._pace = Pace(now)
         # To load a private key is to prove it, which takes 55 ms of a processor: as long as several requests.
         self._loaded: dict[bytes, service_account.Credentials] = {}
+        self._own: tuple[Credentials, str | None] | None = None
         self._lock = threading.Lock()
 
     @contextmanager
@@ -305,17 +300,40 @@ class Connector:
                     project=project,
                     token_uri=admin.token_uri if admin else DEFAULT_TOKEN_URI,
                     patience=self._patience,
+                    pace=self._pace,
                 )
 
     def _administrator(self, parameters: Parameters, admin: Admin | None, request: Request) -> tuple[Credentials, str]:
         if admin is None:
-            credentials, project = google.auth.default(scopes=SCOPES, request=request)
+            credentials, project = self._find_own(request)
+        elif admin.subject_file:
+            source = {"file": admin.subject_file}
+            external = {**admin.reveal(), "type": "external_account", "credential_source": source}
+            credentials, project = identity_pool.Credentials.from_info(external, scopes=SCOPES), admin.project
         else:
             credentials, project = self._load(admin).with_scopes(SCOPES), admin.project
+        if parameters.impersonated:
+            credentials = impersonated_credentials.Credentials(
+                source_credentials=TokensOnly(credentials),
+                target_principal=parameters.impersonated,
+                target_scopes=SCOPES,
+                iam_endpoint_override=IMPERSONATION_ADDRESSES[-1] + f"{parameters.impersonated}:generateAccessToken",
+            )
         found = parameters.project or project
         if not found:
             raise InvalidParameters(["project is required: the administrator's credentials name none"])
         return TokensOnly(credentials), found
+
+    def _find_own(self, request: Request) -> tuple[Credentials, str]:
+        """The pod's own identity, and its project; one that the metadata server gives is searched for once."""
+        with self._lock:
+            found = self._own
+        if found is None:
+            found = google.auth.default(scopes=SCOPES, request=request)
+            if isinstance(found[0], compute_engine.Credentials):
+                with self._lock:
+                    self._own = found
+        return copy.copy(found[0]), found[1] or ""
 
     def _load(self, admin: Admin) -> service_account.Credentials:
         revealed = admin.reveal()

@@ -8,6 +8,7 @@ text, which could hold a secret.
 from __future__ import annotations
 
 import json
+import random
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,6 +92,8 @@ _BY_REASON: Final[Mapping[str, _Translation]] = {
     **dict.fromkeys(("CloudKmsDisabledKey", "CloudKmsBadKey"), (StoreRefused, _KMS)),
 }
 _RATE_REASONS: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
+_RATED: Final = frozenset(f"storage.buckets.{each}" for each in ("create", "delete", "update", "setIamPolicy"))
+"""What Google limits to a request each second or two, of a project or a bucket: https://cloud.google.com/storage/quotas."""
 _BY_STATUS: Final[Mapping[int, _Translation]] = {
     400: (StoreRefused, _INVALID),
     401: (AccessDenied, _BAD_KEY),
@@ -108,16 +111,19 @@ _DENIED_REASONS: Final = frozenset(
 
 # https://cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints
 _NO_KEYS: Final = (
-    "let the class say credentials: workload-identity, which needs no key, or have the project exempted from the "
-    "constraint"
+    "let the class say credentials: workload-identity-federation, which needs no key, or have the project exempted "
+    "from the constraint"
+)
+_NO_ACCOUNTS: Final = (
+    "let the class say credentials: workload-identity-federation, or name an account by parameter serviceAccount"
 )
 _HELP: Final[Mapping[str, str]] = {
     "gcp.resourceLocations": "set parameter region to a location that it allows (Google's default is US)",
     "iam.disableServiceAccountKeyCreation": _NO_KEYS,
     "iam.managed.disableServiceAccountKeyCreation": _NO_KEYS,
-    "iam.disableServiceAccountCreation": "name an existing account by parameter serviceAccount",
-    "iam.managed.disableServiceAccountCreation": "name an existing account by parameter serviceAccount",
-    "storage.restrictAuthTypes": "let the class say credentials: json-key or workload-identity",
+    "iam.disableServiceAccountCreation": _NO_ACCOUNTS,
+    "iam.managed.disableServiceAccountCreation": _NO_ACCOUNTS,
+    "storage.restrictAuthTypes": "let the class say credentials: json-key or workload-identity-federation",
     "storage.softDeletePolicySeconds": "set parameter softDeleteSeconds to a value that it allows",
     "gcp.restrictNonCmekServices": "set parameter kmsKeyName",
     "gcp.restrictCmekCryptoKeyProjects": "set parameter kmsKeyName to a key of a project that it allows",
@@ -130,7 +136,7 @@ _HELP_BY_PERMISSION: Final[Mapping[str, str]] = {
     ),
     "storage.hmacKeys.create": _NO_KEYS,
     "iam.serviceAccountKeys.create": _NO_KEYS,
-    "iam.serviceAccounts.create": "name an existing account by parameter serviceAccount",
+    "iam.serviceAccounts.create": _NO_ACCOUNTS,
 }
 _GENERAL_HELP: Final = "compare the parameters of the class with the project's policies"
 
@@ -285,8 +291,8 @@ def _by_status(status: int, response: object, call: Call) -> ProvisionerError:
     reason = reason_of(response)
     if status == 412 and (not call.conditional or constraint_of(response)):
         return _build(StoreRefused, _FORBIDDEN_BY_POLICY, status, response, call)
-    if status != 429 and reason in _RATE_REASONS:
-        # An answer below 500 other than 408 and 429 says nothing about whether Google is up.
+    if reason in _RATE_REASONS and (status != 429 or call.permission in _RATED):
+        # Neither an outage nor a busy service: what has a rate of its own waits, and all other requests go on.
         return _build(NotReady, _BUSY, status, response, call)
     if _PERIMETER_ID.search(_content(response).decode(errors="replace")):
         return _build(StoreRefused, _PERIMETER, status, response, call)
@@ -317,7 +323,10 @@ def _build(kind: type[ProvisionerError], sentence: str, status: int, response: o
     )
     request_id = request_id_of(headers)
     if issubclass(kind, Throttled | NotReady):
-        return kind(text, delay=parse_retry_after(_header(headers, "retry-after")), request_id=request_id)
+        delay = parse_retry_after(_header(headers, "retry-after"))
+        if delay is None and kind is NotReady and reason in _RATE_REASONS:
+            delay = random.uniform(2, 10)  # noqa: S311 - so that those that met do not meet again
+        return kind(text, delay=delay, request_id=request_id)
     return kind(text, request_id=request_id)
 
 

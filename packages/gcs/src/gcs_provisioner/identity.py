@@ -11,22 +11,30 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from google.api_core import exceptions as api
+from google.cloud.storage.hmac_key import HMACKeyMetadata
 
 from gcs_provisioner.client import ask_iam
 from gcs_provisioner.errors import Call, constraint_of, id_of, reason_of, translated
 from gcs_provisioner.policy import impersonate, is_same
-from libbucket import AccessKeys, NotReady, QuotaExceeded, Reason, RetrySlowly, SecretStr, StoreRefused
+from gcs_provisioner.unfinished import YOUNG
+from libbucket import (
+    AccessKeys,
+    NotReady,
+    ProvisionerError,
+    QuotaExceeded,
+    Reason,
+    RetrySlowly,
+    SecretStr,
+    StoreRefused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
-
-    from google.cloud.storage.hmac_key import HMACKeyMetadata
 
     from gcs_provisioner.client import Clients
     from gcs_provisioner.unfinished import Unfinished
@@ -40,10 +48,25 @@ SETTLING_SECONDS: Final = 180.0
 """How long a change of an HMAC key's state takes, and how long an inactive one is to be kept at least before it is
 deleted: https://cloud.google.com/storage/docs/authentication/managing-hmackeys."""
 
+_NEVER: Final = 9999
+"""The year in which keys end that do not."""
 _ID: Final = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
-_POLICY_ATTEMPTS: Final = 8
+_POLICY_ATTEMPTS: Final = 4
 _LIMIT_REASONS: Final = frozenset({"RATE_LIMIT_EXCEEDED", "userRateLimitExceeded"})
 _MOST_PAGES: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyState:
+    """A service-account key, as IAM lists it.
+
+    Attributes:
+        works: whether it is neither disabled nor over.
+        renew_at: when to replace it, a fifth of its life before an organisation policy ends it; None if it never ends.
+    """
+
+    works: bool
+    renew_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +107,7 @@ class Identity:
         Raises:
             StoreRefused: an administrator has disabled the account. It stays so, and nothing is made for the claim: to
                 disable an account is how an incident is contained, and no new key may undo that.
-            RetrySlowly: the account was made for somebody else, or the class names one that is not there.
+            RetrySlowly: the account was made for another claim, or the class names one that is not there.
             QuotaExceeded: the project has as many accounts as it may have.
             NotReady: Google does not know the account everywhere yet.
         """
@@ -118,7 +141,7 @@ class Identity:
             try:
                 self._ask_to_create()
             except api.Conflict:
-                pass  # so it is there, and the administrator may not look at it
+                pass  # so it is there, and the administrator may not read it
             else:
                 return True
         raise refusal
@@ -127,7 +150,7 @@ class Identity:
         """Whether there is an account of this name, whosever it is.
 
         Raises:
-            AccessDenied: the administrator may not look at it, though it is there.
+            AccessDenied: the administrator may not read it, though it is there.
         """
         return self._find_listed() is not None
 
@@ -138,6 +161,7 @@ class Identity:
 
     def remove(self) -> None:
         """Removes the account with its keys and its policy; one that is gone is fine."""
+        self.unfinished.forget(self.email, self.owner.uid)
         with translated(self._iam_call("iam.serviceAccounts.delete")):
             try:
                 self._ask("DELETE", "", "iam.serviceAccounts.delete")
@@ -158,7 +182,7 @@ class Identity:
             NotReady: others write the account's policy all the time.
         """
         wanted = sorted(members)
-        for attempt in range(_POLICY_ATTEMPTS):
+        for _ in range(_POLICY_ATTEMPTS):
             policy = self._read_policy()
             before = policy.get("bindings", [])
             bindings = impersonate(before, wanted, title=self.title)
@@ -166,7 +190,6 @@ class Identity:
                 return False
             if self._write_policy({**policy, "version": 3, "bindings": bindings}):
                 return True
-            self.clients.patience.step_back(attempt)
         raise NotReady(f"the policy of service account {self.email} is being modified concurrently", delay=2)
 
     def hmac_keys(self) -> list[HMACKeyMetadata]:
@@ -180,6 +203,16 @@ class Identity:
                 )
             except api.NotFound:
                 return []
+
+    def find_hmac(self, access_id: str) -> HMACKeyMetadata | None:
+        """One HMAC key, also where the list does not show it yet; None where it was deleted."""
+        key = HMACKeyMetadata(self.clients.storage, access_id=access_id, project_id=self.clients.project)
+        with translated(self._storage_call("storage.hmacKeys.get")):
+            try:
+                key.reload(**self.clients.bounds)
+            except api.NotFound:
+                return None
+        return None if key.state == "DELETED" else key
 
     def create_hmac(self) -> AccessKeys:
         """Makes an HMAC key.
@@ -197,7 +230,9 @@ class Identity:
             except (api.NotFound, api.BadRequest) as refusal:
                 if constraint_of(refusal.response):
                     raise
-                raise self._not_known_yet(refusal) from refusal
+                if not self.is_fresh and not isinstance(refusal, api.NotFound):
+                    raise  # Google has known the account for long: it is something else
+                raise self.not_known_yet(refusal) from refusal
             except (api.Forbidden, api.TooManyRequests) as refusal:
                 others = len(self.hmac_keys())
                 if others >= MOST_KEYS:
@@ -251,20 +286,13 @@ class Identity:
             pending = max(pending, left, 10.0)
         return pending
 
-    def key_states(self) -> dict[str, bool]:
-        """The account's keys that people or programs made, each with whether it works; none where there is no account.
-
-        A key that an administrator disabled, or whose time is over, does not.
-        """
+    def key_states(self, now: datetime) -> dict[str, KeyState]:
+        """The account's keys that people or programs made; none where there is no account."""
         with translated(self._iam_call("iam.serviceAccountKeys.list")):
-            try:
-                answer = self._ask_settled("GET", "/keys?keyTypes=USER_MANAGED", "iam.serviceAccountKeys.list")
-            except api.NotFound:
-                return {}
-        return {str(each["name"]).rpartition("/")[2]: not each.get("disabled") for each in answer.get("keys", [])}
+            return {str(each["name"]).rpartition("/")[2]: _state_of(each, now) for each in self._listed_keys()}
 
-    def create_key(self) -> SecretStr:
-        """Makes a service-account key; gives its key file.
+    def create_key(self, now: datetime) -> tuple[SecretStr, datetime | None]:
+        """Makes a service-account key; gives its key file, and when to replace it.
 
         Raises:
             NotReady: Google does not know the account yet.
@@ -274,8 +302,8 @@ class Identity:
             try:
                 answer = self._ask_settled("POST", "/keys", permission, {})
             except api.NotFound as refusal:
-                raise self._not_known_yet(refusal) from refusal
-            return SecretStr(base64.b64decode(answer["privateKeyData"]).decode())
+                raise self.not_known_yet(refusal) from refusal
+            return SecretStr(base64.b64decode(answer["privateKeyData"]).decode()), _state_of(answer, now).renew_at
 
     def delete_key(self, key_id: str) -> None:
         """Deletes a service-account key; one that is gone is fine, and may be told as one that may not be deleted."""
@@ -285,16 +313,32 @@ class Identity:
             except api.NotFound:
                 return
             except api.Forbidden:
-                if key_id in self.key_states():
+                if any(str(each["name"]).endswith(f"/{key_id}") for each in self._listed_keys()):
                     raise
+
+    def not_known_yet(self, refusal: Exception) -> NotReady:
+        """The error for an account that Google does not know everywhere yet."""
+        text = f"Google does not know the new service account {self.email} everywhere yet"
+        request_id = refusal.request_id if isinstance(refusal, ProvisionerError) else id_of(refusal)
+        return NotReady(text, delay=10, request_id=request_id)
 
     def too_many_keys(self, others: int, what: str, refusal: Exception | None = None) -> QuotaExceeded:
         """The error for an account that has as many keys as it may have."""
         return QuotaExceeded(
             f"service account {self.email} has {others} {what}, and Google allows {MOST_KEYS}: use "
-            "credentials: workload-identity, which needs none, or another serviceAccount, or none",
+            "credentials: workload-identity-federation, which needs none, or another serviceAccount, or none",
             request_id=id_of(refusal) if refusal else "",
         )
+
+    def _listed_keys(self) -> list[dict[str, Any]]:
+        permission = "iam.serviceAccountKeys.list"
+        with translated(self._iam_call(permission)):
+            try:
+                answer = self._ask_settled("GET", "/keys?keyTypes=USER_MANAGED", permission)
+            except api.NotFound:
+                return []
+            found: list[dict[str, Any]] = answer.get("keys", [])
+            return found
 
     def _find(self) -> dict[str, Any] | None:
         """The account; None where IAM says that there is none.
@@ -311,7 +355,7 @@ class Identity:
         """The account; where IAM does not say whether it is there, the project's list of accounts does.
 
         Raises:
-            AccessDenied: it is there, and the administrator may not look at it.
+            AccessDenied: it is there, and the administrator may not read it.
         """
         with translated(self._iam_call("iam.serviceAccounts.get")):
             try:
@@ -341,7 +385,7 @@ class Identity:
             try:
                 self._ask_to_create()
             except api.Conflict as refusal:
-                raise self._not_known_yet(refusal) from refusal  # made by another worker just now, or seen late
+                raise self.not_known_yet(refusal) from refusal  # made by another worker just now, or seen late
 
     def _ask_to_create(self) -> None:
         """Sends the request.
@@ -381,7 +425,7 @@ class Identity:
             return self._ask_settled("POST", ":getIamPolicy?options.requestedPolicyVersion=3", permission)
 
     def _write_policy(self, policy: dict[str, Any]) -> bool:
-        """False where somebody else wrote since."""
+        """False where another client wrote since."""
         permission = "iam.serviceAccounts.setIamPolicy"
         with translated(self._iam_call(permission)):
             try:
@@ -399,10 +443,6 @@ class Identity:
                 ) from refusal
         return True
 
-    def _not_known_yet(self, refusal: Exception) -> NotReady:
-        text = f"Google does not know the new service account {self.email} everywhere yet"
-        return NotReady(text, delay=5, request_id=id_of(refusal))
-
     def _ask_settled(
         self,
         method: str,
@@ -412,21 +452,13 @@ class Identity:
         *,
         hidden: tuple[type[api.GoogleAPICallError], ...] = (api.NotFound, api.Forbidden),
     ) -> dict[str, Any]:
-        """As `_ask`; of an account that is minutes old, what is `hidden` (403, 404) is asked again for some seconds."""
-        seen: list[dict[str, Any]] = []
-        refusals: list[api.GoogleAPICallError] = []
-
-        def is_known() -> bool:
-            try:
-                seen.append(self._ask(method, path, permission, body))
-            except hidden as refusal:
-                refusals.append(refusal)
-            return bool(seen)
-
-        patience = self.clients.patience
-        if not patience.until(is_known, patience.account if self.is_fresh else 0):
-            raise refusals[-1]
-        return seen[0]
+        """As `_ask`; an account that is minutes old, and `hidden` (403, 404), is one to be asked for later."""
+        try:
+            return self._ask(method, path, permission, body)
+        except hidden as refusal:
+            if self.unfinished.is_fresh(self.unfinished.find(self.email, self.owner.uid).account_at, YOUNG):
+                raise self.not_known_yet(refusal) from refusal
+            raise
 
     def _ask(self, method: str, path: str, permission: str, body: object = None) -> dict[str, Any]:
         whole = f"{self._accounts}/{self.email}{path}"
@@ -446,6 +478,19 @@ class Identity:
 def describe(owner: Owner) -> str:
     """What an account says about itself: by this it is known again, so it must never change."""
     return json.dumps({"objectbucket_cluster_id": owner.cluster_id, "objectbucket_claim_uid": owner.uid})
+
+
+def _state_of(key: dict[str, Any], now: datetime) -> KeyState:
+    """https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.keys: `validBeforeTime`."""
+    works, ends = not key.get("disabled"), _moment(key.get("validBeforeTime"))
+    if ends is None or ends.year >= _NEVER:
+        return KeyState(works=works)
+    begins = _moment(key.get("validAfterTime")) or now
+    return KeyState(works=works and ends > now, renew_at=ends - (ends - begins) / 5)
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
 
 
 def seconds_left(key: HMACKeyMetadata, limit: float, now: datetime) -> float:

@@ -9,7 +9,9 @@ Used by `provisioner`. The rules are the same for both kinds of key:
   *account*, which stops everything (`Identity.ensure`), or deletes the claim.
 * Lists may lag behind: a key that is not listed is kept nevertheless if it works.
 * Keys of a claim's own account that are not in its Secret are of a call that died, and go before a new one is made.
-* A new key that does not work yet is waited for, and tried again by later calls: see `unfinished`.
+* A new key that does not work yet is tried again by later calls, after a delay: see `unfinished`. Nothing waits here.
+* A service-account key that an organisation policy ends is replaced a fifth of its life before that, and goes on
+  working until it ends: pods have it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from gcs_provisioner.client import Verdict
 from gcs_provisioner.identity import MOST_KEYS, SETTLING_SECONDS, seconds_left
-from gcs_provisioner.parameters import DEFAULT_TOKEN_URI, parse_key
+from gcs_provisioner.parameters import parse_key
 from libbucket import Authentication, NotReady, SecretStr
 
 if TYPE_CHECKING:
@@ -29,13 +31,16 @@ if TYPE_CHECKING:
     from google.cloud.storage.hmac_key import HMACKeyMetadata
 
     from gcs_provisioner.client import Clients
-    from gcs_provisioner.identity import Identity
+    from gcs_provisioner.identity import Identity, KeyState
     from gcs_provisioner.unfinished import Unfinished
     from libbucket import AccessKeys
 
 FILE_KEY: Final = "GOOGLE_APPLICATION_CREDENTIALS_JSON"
 PROJECT_KEY: Final = "GOOGLE_CLOUD_PROJECT"
 EMAIL_KEY: Final = "GOOGLE_SERVICE_ACCOUNT_EMAIL"
+
+_SHORTEST_WAIT: Final = 10.0
+_LONGEST_WAIT: Final = 45.0
 
 HMAC_STATE: Final = "AccessId"
 KEY_STATE: Final = "KeyId"
@@ -77,13 +82,22 @@ class Keys:
             QuotaExceeded: the account has as many keys as it may have.
         """
         kind, data = self.clients.parameters.kind, {}
-        access_keys = self._ensure_hmac() if kind.has_hmac else None
+        renew_at = None
+        tests: list[Callable[[], None]] = []  # of new keys: after all of them were made, so that they age together
+        access_keys = self._ensure_hmac(tests) if kind.has_hmac else None
+        if not kind.has_hmac:
+            self._drop_hmac()
         if kind.has_json_key:
-            data = {FILE_KEY: self._ensure_file(), PROJECT_KEY: SecretStr(self.clients.project)}
+            file, renew_at = self._ensure_file(tests)
+            data = {FILE_KEY: file, PROJECT_KEY: SecretStr(self.clients.project)}
+        else:
+            self._drop_files()
         if not kind.has_hmac and not kind.has_json_key:
             data = {EMAIL_KEY: SecretStr(self.identity.email), PROJECT_KEY: SecretStr(self.clients.project)}
+        for test in tests:
+            test()
         self.unfinished.hand_out(*self._who)
-        return Authentication(access_keys=access_keys, additional_secret_data=data)
+        return Authentication(access_keys=access_keys, additional_secret_data=data, renew_at=renew_at)
 
     def has_lost_file(self) -> bool:
         """Whether the service-account key that the claim was given is lost, and exists.
@@ -95,18 +109,18 @@ class Keys:
             return False
         if not self.clients.parameters.kind.has_json_key:
             return False
-        found = self.identity.key_states()
+        found = self.identity.key_states(self.now())
         if self._kept_file(found) is not None:
             return False
         pending = self._pending_file(found)
         pending_id = (parse_key(pending) or {}).get("private_key_id") if pending else None
-        return any(works and each != pending_id for each, works in found.items())
+        return any(key.works and each != pending_id for each, key in found.items())
 
     @property
     def _who(self) -> tuple[str, str]:
         return self.identity.email, self.identity.owner.uid
 
-    def _ensure_hmac(self) -> AccessKeys:
+    def _ensure_hmac(self, tests: list[Callable[[], None]]) -> AccessKeys:
         found = [] if self.is_new else self.identity.hmac_keys()
         kept = self._kept_hmac(found)
         if kept is not None:
@@ -121,9 +135,19 @@ class Keys:
             if not self.identity.is_shared:
                 # A request that was sent again because its answer was lost has made two.
                 self._remove_hmac(self.identity.hmac_keys(), but=new.access_key_id)
-        keys = new
-        self._wait_until_usable(lambda: self.clients.try_hmac(self.bucket, keys))
+        keys, made_at = new, self.unfinished.find(*self._who).hmac_at
+        tests.append(lambda: self._check_usable(self.clients.try_hmac(self.bucket, keys), made_at))
         return new
+
+    def _drop_hmac(self) -> None:
+        """Stops the HMAC keys of a claim whose class gives none any more."""
+        if self.held is not None and self.held.access_keys is not None and not self.identity.is_shared:
+            self._remove_hmac(self.identity.hmac_keys(), but="")
+
+    def _drop_files(self) -> None:
+        """Removes the service-account keys of a claim whose class gives none any more."""
+        if self.held is not None and FILE_KEY in self.held.additional_secret_data and not self.identity.is_shared:
+            self._remove_files(self.identity.key_states(self.now()), but="")
 
     def _check_room_for_hmac(self, found: Iterable[HMACKeyMetadata]) -> None:
         """Raises where the account has as many HMAC keys as it may: of its own, inactive ones go in some minutes."""
@@ -156,42 +180,50 @@ class Keys:
         active = next((each.state == "ACTIVE" for each in found if each.access_id == key_id), None)
         return made.hmac if active or (active is None and self.unfinished.is_fresh(made.hmac_at)) else None
 
-    def _ensure_file(self) -> SecretStr:
-        found = {} if self.is_new else self.identity.key_states()
+    def _ensure_file(self, tests: list[Callable[[], None]]) -> tuple[SecretStr, datetime | None]:
+        found = {} if self.is_new else self.identity.key_states(self.now())
         kept = self._kept_file(found)
-        if kept is not None:
+        ending = _id_of(kept) if kept is not None and self._is_due(found.get(_id_of(kept))) else ""
+        if kept is not None and not ending:
             self._remove_files(found, but=_id_of(kept))
-            return kept
+            return kept, _renew_at(found.get(_id_of(kept)))
         new = self._pending_file(found)
-        self._remove_files(found, but=_id_of(new) if new else "")
+        renew_at = _renew_at(found.get(_id_of(new))) if new else None
+        self._remove_files((each for each in found if each != ending), but=_id_of(new) if new else "")
         if new is None:
             others = sum(not self._is_to_go(each, KEY_STATE) for each in found)
             if others >= MOST_KEYS:
                 raise self.identity.too_many_keys(others, "keys")
-            new = self.identity.create_key()
+            new, renew_at = self.identity.create_key(self.now())
             self.unfinished.note_file(*self._who, new)
             if not self.identity.is_shared:
-                self._remove_files(self.identity.key_states(), but=_id_of(new))
-        fields = parse_key(new) or {}
-        self._wait_until_usable(lambda: self._try_file(fields))
-        return new
+                listed = self.identity.key_states(self.now())
+                self._remove_files((each for each in listed if each != ending), but=_id_of(new))
+        fields, made_at = parse_key(new) or {}, self.unfinished.find(*self._who).file_at
+        tests.append(lambda: self._check_usable(self._try_file(fields), made_at))
+        return new, renew_at
 
-    def _kept_file(self, found: Mapping[str, bool]) -> SecretStr | None:
+    def _is_due(self, key: KeyState | None) -> bool:
+        return key is not None and key.renew_at is not None and key.renew_at <= self.now()
+
+    def _kept_file(self, found: Mapping[str, KeyState]) -> SecretStr | None:
         """The service-account key of the Secret, if it stays."""
         held = self.held.additional_secret_data.get(FILE_KEY) if self.held else None
-        fields = own_key(held, self.identity.email, self.clients.token_uri)
+        fields = own_key(held, self.identity.email)
         if held is None or fields is None or self.is_new:
             return None
-        active = found.get(fields.get("private_key_id", ""))
+        listed = found.get(fields.get("private_key_id", ""))
+        active = None if listed is None else listed.works
         return held if self._stays(active, lambda: self._try_file(fields)) else None
 
-    def _pending_file(self, found: Mapping[str, bool]) -> SecretStr | None:
+    def _pending_file(self, found: Mapping[str, KeyState]) -> SecretStr | None:
         """The service-account key that an earlier call made and could not hand out, unless it is known to be gone."""
         made = self.unfinished.find(*self._who)
         if made.file is None or self.is_new:
             return None
-        active = found.get(_id_of(made.file))
-        return made.file if active or (active is None and self.unfinished.is_fresh(made.file_at)) else None
+        listed = found.get(_id_of(made.file))
+        is_kept = listed.works if listed is not None else self.unfinished.is_fresh(made.file_at)
+        return made.file if is_kept else None
 
     def _stays(self, active: bool | None, attempt: Callable[[], Verdict]) -> bool:  # noqa: FBT001 - None is not listed
         """Whether a key of the Secret is kept.
@@ -227,39 +259,36 @@ class Keys:
         """Of a shared account only the key that was this claim's: the others may be other claims'."""
         return not self.identity.is_shared or self.state.get(state) == key_id
 
-    def _wait_until_usable(self, attempt: Callable[[], Verdict]) -> None:
-        seen = Verdict.UNKNOWN
+    def _check_usable(self, seen: Verdict, made_at: datetime | None) -> None:
+        """Has the claim wait for a key that does not work yet: in the core's queue, and longer the older the key is."""
+        if seen is Verdict.WORKS:
+            return
+        age = (self.now() - made_at).total_seconds() if made_at else 0.0
+        raise self._not_yet(seen, delay=min(max(_SHORTEST_WAIT, 2 * age), _LONGEST_WAIT))
 
-        def works() -> bool:
-            nonlocal seen
-            seen = attempt()
-            return seen is Verdict.WORKS
-
-        patience = self.clients.patience
-        if not patience.until(works, patience.key):
-            raise self._not_yet(seen)
-
-    def _not_yet(self, seen: Verdict) -> NotReady:
+    def _not_yet(self, seen: Verdict, delay: float) -> NotReady:
         email = self.identity.email
         if seen is Verdict.UNKNOWN:
-            return NotReady(f"Google does not know the new key of service account {email} everywhere yet", delay=10)
+            return NotReady(f"Google does not know the new key of service account {email} everywhere yet", delay=delay)
         return NotReady(
             f"Google does not let service account {email} into bucket {self.bucket} yet: a new permission takes 2 to 7 "
             "minutes; if it takes longer, search for a deny policy or an organisation policy that keeps it out",
-            delay=10,
+            delay=delay,
         )
 
 
-def own_key(held: SecretStr | None, email: str, token_uri: str) -> dict[str, str] | None:
-    """The fields of a key file that is the account's as Google gave it out; None for anything else.
+def own_key(held: SecretStr | None, email: str) -> dict[str, str] | None:
+    """The fields of a key file of this account; None for anything else.
 
-    Google writes its own token endpoint into each, whatever the administrator's key says, which may be older or name
-    an address of Private Service Connect.
+    Which token endpoint it names does not matter: Google writes its own into each, the administrator's key may be older
+    or name an address of Private Service Connect, and a claim's key is only ever tried at the administrator's.
     """
     fields = parse_key(held) if held is not None else None
-    if fields is None or fields.get("client_email") != email:
-        return None
-    return fields if fields.get("token_uri") in {DEFAULT_TOKEN_URI, token_uri} else None
+    return fields if fields is not None and fields.get("client_email") == email else None
+
+
+def _renew_at(key: KeyState | None) -> datetime | None:
+    return key.renew_at if key is not None else None
 
 
 def remembered(authentication: Authentication) -> dict[str, str]:

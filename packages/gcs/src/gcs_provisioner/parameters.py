@@ -24,6 +24,10 @@ DEFAULT_ENDPOINT: Final = "https://storage.googleapis.com"
 DEFAULT_IAM_ENDPOINT: Final = "https://iam.googleapis.com"
 DEFAULT_TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no token
 
+STS_ADDRESSES: Final = ("https://sts.googleapis.com/v1/",)
+IMPERSONATION_ADDRESSES: Final = ("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/",)
+"""Where external accounts may get tokens; tests add the fake's."""
+
 # What a claim's author or a class can write is bounded before it is parsed; none of these is longer at Google.
 MOST_CHARACTERS: Final = 256
 """Of one parameter, and of one value of `additionalConfig` of ours."""
@@ -42,6 +46,7 @@ _LOCATION: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9-]{1,40}")
 _ACCOUNT: Final = re.compile(r"[a-z0-9][-a-z0-9.]*@[a-z0-9.-]+")
 _KMS_KEY: Final = re.compile(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+")
 _POOL: Final = re.compile(r"[a-z0-9.:-]+")
+_NUMBER: Final = re.compile(r"[0-9]{6,20}")
 _KUBERNETES_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 # https://cloud.google.com/storage/docs/tags-and-labels#bucket-labels
@@ -57,6 +62,9 @@ _LONGEST_SOFT_DELETE: Final = 90 * 86400
 # https://cloud.google.com/storage/docs/authentication/managing-hmackeys: a change of state takes up to three minutes.
 _REVOCATION_SECONDS: Final = 180
 
+# https://cloud.google.com/storage/quotas#buckets: about one creation or deletion every two seconds and project.
+_SECONDS_PER_BUCKET: Final = 2
+
 _STORAGE_CLASSES: Final = frozenset({"STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"})
 
 
@@ -67,6 +75,7 @@ class Kind(StrEnum):
     JSON_KEY = "json-key"
     BOTH = "both"
     WORKLOAD_IDENTITY = "workload-identity"
+    FEDERATION = "workload-identity-federation"
 
     @property
     def has_hmac(self) -> bool:
@@ -98,7 +107,10 @@ class Parameters:
         service_account: e-mail address of the one account that all claims of the class use; empty for one per claim.
         kind: what a claim gets.
         workload_pool: the workload identity pool; empty for the project's own.
-        revocation_seconds: how long an HMAC key may go on working after it was made inactive.
+        workload_project_number: the number of the project that the pool belongs to; empty for the bucket's.
+        impersonated: e-mail address of the service account that the administrator's credentials act as; may be empty.
+        revocation_seconds: how long an HMAC key, or a permission, may go on working after it was withdrawn.
+        seconds_per_bucket: between two requests that make or delete a bucket of the project; 0 for no such rate.
         warnings: what the author of the class should hear.
     """
 
@@ -116,7 +128,10 @@ class Parameters:
     service_account: str = ""
     kind: Kind = Kind.HMAC
     workload_pool: str = ""
+    workload_project_number: str = ""
+    impersonated: str = ""
     revocation_seconds: int = _REVOCATION_SECONDS
+    seconds_per_bucket: int = _SECONDS_PER_BUCKET
     warnings: tuple[str, ...] = ()
 
     @property
@@ -138,17 +153,19 @@ class Parameters:
 
 @dataclass(frozen=True, kw_only=True)
 class Admin:
-    """The administrator's service-account key. It is never handed to a claim.
+    """The administrator's credentials. They are never handed to a claim.
 
     Attributes:
-        key: the key file, parsed; do not print it.
+        key: the key file of a service account, parsed, or the fields of an external account; do not print it.
         project: the project that it names; may be empty.
-        token_uri: where tokens are asked for.
+        token_uri: where tokens of service-account keys are asked for.
+        subject_file: of an external account, the file with the token of its own identity provider; else empty.
     """
 
     key: Mapping[str, SecretStr]
     project: str
     token_uri: str
+    subject_file: str = ""
 
     def reveal(self) -> dict[str, str]:
         """The key file as google-auth takes it."""
@@ -179,30 +196,43 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         service_account=_matching(reader, "serviceAccount", _ACCOUNT, "the e-mail address of a service account"),
         kind=Kind(kind),
         workload_pool=_matching(reader, "workloadIdentityPool", _POOL, "a pool, such as my-project-123.svc.id.goog"),
+        workload_project_number=_matching(
+            reader, "workloadIdentityProjectNumber", _NUMBER, "the number of a project, such as 123456789012"
+        ),
+        impersonated=_matching(
+            reader, "impersonateServiceAccount", _ACCOUNT, "the e-mail address of a service account"
+        ),
         revocation_seconds=_seconds(reader, "revocationSeconds", default=_REVOCATION_SECONDS),
+        seconds_per_bucket=_seconds(reader, "secondsPerBucket", default=_SECONDS_PER_BUCKET),
         warnings=reader.unknown(),
     )
+    if parsed.kind is Kind.FEDERATION and parsed.service_account:
+        reader.mistake("serviceAccount", f"can't be used with credentials: {Kind.FEDERATION.value}, which needs none")
     reader.finish()
     return parsed
 
 
 def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
-    """Reads the administrator's Secret: one key of it holds a service-account key file.
+    """Reads the administrator's Secret: one key of it holds a service-account key, or an external-account file.
 
     Args:
         secret: the Secret's decoded data.
         named: `namespace/name`, for messages.
 
     Raises:
-        InvalidAdminSecret: no such key, or what it holds is no key of a service account.
+        InvalidAdminSecret: no such key, or what it holds is neither of the two.
     """
     name = next((each for each in _ADMIN_KEYS if secret.get(each)), None)
     if name is None:
         raise InvalidAdminSecret(f"Secret {named}: needs one of the keys {', '.join(_ADMIN_KEYS)}")
     key = parse_key(secret[name])
+    if key is not None and key.get("type") == "external_account":
+        return _parse_external(secret[name], key, where=f"Secret {named}: {name}")
     if key is None or key.get("type") != "service_account":
         # Not any other kind: such a file may name programs to run and addresses to ask.
-        raise InvalidAdminSecret(f"Secret {named}: {name} must hold the JSON key of a service account")
+        raise InvalidAdminSecret(
+            f"Secret {named}: {name} must hold the JSON key of a service account, or an external-account file"
+        )
     missing = [each for each in _KEY_FIELDS if not key.get(each)]
     if missing:
         raise InvalidAdminSecret(f"Secret {named}: {name} lacks the field {missing[0]}")
@@ -210,6 +240,36 @@ def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
         key={field: SecretStr(value) for field, value in key.items()},
         project=key.get("project_id", ""),
         token_uri=key["token_uri"],
+    )
+
+
+def _parse_external(text: SecretStr, fields: Mapping[str, str], *, where: str) -> Admin:
+    """An external-account file of Workload Identity Federation, with a token in a file.
+
+    Its addresses must be Google's, and its token a file's: others can run programs, or send tokens anywhere.
+    https://google.aip.dev/auth/4117
+    """
+    source = parse_json(text.reveal()).get("credential_source")
+    file = source.get("file") if isinstance(source, dict) else None
+    form = source.get("format", {"type": "text"}) if isinstance(source, dict) else None
+    if not isinstance(file, str) or not file.startswith("/") or form != {"type": "text"}:
+        raise InvalidAdminSecret(
+            f"{where}: credential_source of an external account must name a file with a token as plain text"
+        )
+    addresses = {"token_url": STS_ADDRESSES, "service_account_impersonation_url": IMPERSONATION_ADDRESSES}
+    for field, allowed in addresses.items():
+        value = fields.get(field, "")
+        if not value.startswith(allowed) and (value or field == "token_url"):
+            raise InvalidAdminSecret(f"{where}: {field} of an external account must begin with {allowed[0]}")
+    missing = [each for each in ("audience", "subject_token_type") if not fields.get(each)]
+    if missing:
+        raise InvalidAdminSecret(f"{where} lacks the field {missing[0]}")
+    kept = ("audience", "subject_token_type", *addresses)
+    return Admin(
+        key={field: SecretStr(fields[field]) for field in kept if field in fields},
+        project=fields.get("quota_project_id", ""),
+        token_uri=DEFAULT_TOKEN_URI,
+        subject_file=file,
     )
 
 

@@ -5,7 +5,8 @@ may do stands on this page.
 
 The roles of a claim on its bucket, both predefined (https://cloud.google.com/storage/docs/access-control/iam-roles):
 
-* `roles/storage.objectAdmin`: list, read, write and delete objects and their older generations, upload in parts.
+* `roles/storage.objectUser`: list, read, write and delete objects and their older generations, upload in parts. Unlike
+  `roles/storage.objectAdmin`, which earlier releases granted, it neither sets ACLs nor locks or unlocks retention.
 * `roles/storage.legacyBucketReader`: storage.buckets.get, which many clients call before anything else, and listing,
   which the claim has already. It is the smallest role with that permission that is generally available, and it can be
   granted on a bucket only, never on a project by mistake.
@@ -21,48 +22,57 @@ if TYPE_CHECKING:
 Binding = dict[str, Any]
 Edit = "Callable[[Iterable[Mapping[str, Any]]], list[Binding]]"
 
-OBJECTS_ROLE: Final = "roles/storage.objectAdmin"
+OBJECTS_ROLE: Final = "roles/storage.objectUser"
+EARLIER_ROLE: Final = "roles/storage.objectAdmin"
 METADATA_ROLE: Final = "roles/storage.legacyBucketReader"
+_OBJECT_ROLES: Final = frozenset({OBJECTS_ROLE, EARLIER_ROLE})
 WORKLOAD_ROLE: Final = "roles/iam.workloadIdentityUser"
 
 
 def grant(bindings: Iterable[Mapping[str, Any]], email: str) -> list[Binding]:
     """Lets a claim's own account into the bucket."""
-    found = withdraw_deleted(bindings, email)
+    found = _without(withdraw_deleted(bindings, email), _is_earlier(account_member(email)))
     for role in (OBJECTS_ROLE, METADATA_ROLE):
-        found = _with_member(found, role, _account(email))
+        found = _with_member(found, role, account_member(email))
     return found
 
 
 def withdraw(bindings: Iterable[Mapping[str, Any]], email: str) -> list[Binding]:
     """Takes a claim's own account out of every binding, no matter who put it there."""
-    return _without(withdraw_deleted(bindings, email), lambda member, _: member == _account(email))
+    return _without(withdraw_deleted(bindings, email), lambda member, _: member == account_member(email))
 
 
-def grant_shared(bindings: Iterable[Mapping[str, Any]], email: str, *, title: str, bucket: str) -> list[Binding]:
-    """Lets the account that all claims of a class share into the bucket, for one claim.
+def grant_titled(bindings: Iterable[Mapping[str, Any]], member: str, *, title: str, bucket: str) -> list[Binding]:
+    """Lets a member that several claims can have in common into the bucket, for one claim.
 
-    The condition is true for everything in the bucket. Its title is what tells the binding of one claim from that of
-    another for the same account on the same bucket: without it the first that leaves would take the other's away.
+    The condition is true for everything in the bucket. Its title tells the binding of one claim from that of another
+    for the same member on the same bucket: without it the first claim that leaves would withdraw the other's access.
+    A member of an earlier binding of this claim, whose Kubernetes service account is another one now, loses it.
     """
     prefix = f"projects/_/buckets/{bucket}"
     condition = {"title": title, "expression": f'resource.name.startsWith("{prefix}")'}
-    found = [each for each in withdraw_deleted(bindings, email) if not _is_titled(each, title)]
-    found.append({"role": OBJECTS_ROLE, "members": [_account(email)], "condition": condition})
+    found = withdraw_deleted(withdraw_titled(bindings, title=title, keep=member), member.partition(":")[2])
+    found.append({"role": OBJECTS_ROLE, "members": [member], "condition": condition})
     # Legacy roles can't be relied upon to take a condition; this one stays until the last claim leaves.
-    return _with_member(found, METADATA_ROLE, _account(email))
+    return _with_member(found, METADATA_ROLE, member)
 
 
-def withdraw_shared(bindings: Iterable[Mapping[str, Any]], email: str, *, title: str) -> list[Binding]:
-    """Takes one claim's binding away, and what its account has left when no other claim is there."""
+def withdraw_titled(bindings: Iterable[Mapping[str, Any]], *, title: str, keep: str = "") -> list[Binding]:
+    """Removes one claim's binding, and what its members have left where no other claim has them.
+
+    Args:
+        bindings: of the bucket's policy.
+        title: of the claim.
+        keep: a member that gets a new binding.
+    """
+    gone = _titled_members(bindings, title) - {keep}
     found = [each for each in _copy(bindings) if not _is_titled(each, title)]
-    if any(each["role"] == OBJECTS_ROLE and _account(email) in each["members"] for each in found):
-        return found
-    return _without(found, lambda member, role: role == METADATA_ROLE and member == _account(email))
+    gone -= {member for each in found if each["role"] in _OBJECT_ROLES for member in each["members"]}
+    return _without(found, lambda member, role: role == METADATA_ROLE and member in gone)
 
 
 def impersonate(bindings: Iterable[Mapping[str, Any]], members: Iterable[str], *, title: str = "") -> list[Binding]:
-    """Lets exactly these Kubernetes service accounts act as the account; `title` as in `grant_shared`.
+    """Lets exactly these Kubernetes service accounts act as the account; `title` as in `grant_titled`.
 
     Args:
         bindings: of the account's own policy.
@@ -84,9 +94,23 @@ def workload_member(pool: str, namespace: str, name: str) -> str:
     return f"serviceAccount:{pool}[{namespace}/{name}]"
 
 
+def account_member(email: str) -> str:
+    """A service account as IAM spells it."""
+    return f"serviceAccount:{email}"
+
+
+def federated_member(number: str, pool: str, namespace: str, name: str) -> str:
+    """A Kubernetes service account as a principal of its own, without a service account of Google's.
+
+    https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity#kubernetes-resources-iam-policies
+    """
+    where = f"projects/{number}/locations/global/workloadIdentityPools/{pool}"
+    return f"principal://iam.googleapis.com/{where}/subject/ns/{namespace}/sa/{name}"
+
+
 def withdraw_deleted(bindings: Iterable[Mapping[str, Any]], email: str) -> list[Binding]:
     """Takes out what is left of an account of this name that was removed: it is another one than that of today."""
-    left = f"deleted:{_account(email)}?uid="
+    left = f"deleted:{account_member(email)}?uid="
     return _without(_copy(bindings), lambda member, _: member.startswith(left))
 
 
@@ -95,8 +119,8 @@ def is_same(first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, An
     return _meaning(first) == _meaning(second)
 
 
-def _account(email: str) -> str:
-    return f"serviceAccount:{email}"
+def _is_earlier(account: str) -> Callable[[str, str], bool]:
+    return lambda member, role: role == EARLIER_ROLE and member == account
 
 
 def _copy(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
@@ -123,7 +147,11 @@ def _title(binding: Mapping[str, Any]) -> str:
 
 
 def _is_titled(binding: Mapping[str, Any], title: str) -> bool:
-    return bool(binding["role"] == OBJECTS_ROLE and _title(binding) == title)
+    return bool(binding["role"] in _OBJECT_ROLES and _title(binding) == title)
+
+
+def _titled_members(bindings: Iterable[Mapping[str, Any]], title: str) -> set[str]:
+    return {member for each in bindings if _is_titled(each, title) for member in each["members"]}
 
 
 def _meaning(bindings: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str]]:
@@ -131,6 +159,6 @@ def _meaning(bindings: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str]]
 
 
 def _condition(binding: Mapping[str, Any]) -> str:
-    """What a condition says: the order of its fields is not kept by Google."""
+    """What a condition says. Google does not keep the order of its fields, and a description means nothing."""
     found = binding.get("condition") or {}
-    return repr(sorted((key, value) for key, value in found.items() if value))
+    return repr([found.get("title", ""), found.get("expression", "")]) if found else ""

@@ -1,22 +1,37 @@
 """The four verbs for Google Cloud Storage, as recipes to be read from top to bottom.
 
-Called by the core, from several threads; holds configuration and no state of a request. The steps are in `storage`
-(buckets and their policies), `identity` (service accounts) and `keys` (what the Secret holds); what may be granted is
-in `policy`.
+Called by the core, from several threads; holds configuration and no state of a request. The steps are in `buckets`,
+`access` (bindings), `identity` (service accounts) and `keys` (what the Secret holds); what may be granted is in
+`policy`.
 """
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from gcs_provisioner.access import (
+    build_grant,
+    check_uniform,
+    close_bucket,
+    find_impersonators,
+    find_member,
+    open_bucket,
+)
+from gcs_provisioner.buckets import (
+    PROJECT_STATE,
+    check_bucket_name,
+    check_ours,
+    check_project,
+    ensure_bucket,
+    find_to_delete,
+    is_bucket_name,
+)
 from gcs_provisioner.client import Connector, Patience, Verdict
 from gcs_provisioner.errors import PermissionDenied
 from gcs_provisioner.identity import Identity, build_account_id, build_email
-from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, Keys, own_key, remembered
+from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, PROJECT_KEY, Keys, own_key, remembered
 from gcs_provisioner.parameters import (
     DEFAULT_ENDPOINT,
     KUBERNETES_KEY,
@@ -28,13 +43,12 @@ from gcs_provisioner.parameters import (
     parse_parameters,
     parse_versioning,
 )
-from gcs_provisioner.policy import grant, grant_shared, is_same, withdraw, withdraw_shared, workload_member
-from gcs_provisioner.storage import PolicyRefused, Storage, UnknownMember, build_stamp
+from gcs_provisioner.policy import account_member, is_same
+from gcs_provisioner.request import Request
+from gcs_provisioner.storage import Storage
 from gcs_provisioner.unfinished import Unfinished
 from libbucket import (
     Authentication,
-    BucketExists,
-    BucketLost,
     BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
@@ -42,58 +56,36 @@ from libbucket import (
     EmptyBucketDeleter,
     Endpoint,
     Inspector,
-    InvalidClaim,
     NotReady,
     ObjectBucket,
     Provisioner,
-    RetrySlowly,
+    SecretStr,
     Services,
     drain,
     warn_unapplied,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
-    from typing import Any
+    from collections.abc import Hashable, Iterator, Mapping
 
     from google.cloud.storage import Bucket
 
     from gcs_provisioner.client import Clients
     from gcs_provisioner.parameters import Admin
-    from gcs_provisioner.policy import Binding
-    from libbucket import Claim, Owner
+    from libbucket import Claim
 
-# https://cloud.google.com/storage/docs/buckets#naming; names with dots need a domain that is proven to be one's own.
-_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
 _ACCOUNT_STATE: Final = "ServiceAccount"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    """One verb's view of Google: who, what and where."""
-
-    parameters: Parameters
-    clients: Clients
-    storage: Storage
-    identity: Identity
-    bucket: str
-    owner: Owner
-    taken_over: bool
-    was_bound: bool
-    repairs: list[str]
-
-    def note(self, what: str) -> None:
-        """Something had been changed out of band, and is repaired."""
-        if self.was_bound:
-            self.repairs.append(what)
+_MEMBER_STATE: Final = "Principal"
+_GRANT_SECONDS: Final = 60.0
+"""How long a permission takes that can't be tried from here: https://cloud.google.com/storage/docs/consistency."""
 
 
 class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
-    """Buckets in Google Cloud Storage, each with a service account of its own.
+    """Buckets in Google Cloud Storage, each with a service account of its own or a federated identity.
 
     Args:
         services: of the core: reads the administrator's Secret, tells the time.
-        patience: how long a verb waits for Google.
+        patience: time limits.
     """
 
     supported_config: ClassVar[frozenset[str]] = frozenset({VERSIONING_KEY, KUBERNETES_KEY})
@@ -102,30 +94,32 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def __init__(self, services: Services, *, patience: Patience | None = None) -> None:
         self._services = services
         self._patience = patience or Patience()
-        self._connector = Connector(self._patience, services.before_request)
+        self._connector = Connector(self._patience, services.before_request, services.now)
         self._unfinished = Unfinished(services.now)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a service account and its keys; see `Provisioner.provision`."""
-        _check_name(options.bucket_name)
+        check_bucket_name(options.bucket_name)
         parse_kubernetes_account(options.claim.additional_config)
         with self._request(options) as request:
             versioning = _decide_versioning(options, request.parameters)
-            found = _ensure_bucket(request, versioning=bool(versioning), is_known=options.was_bound)
+            found = ensure_bucket(request, versioning=bool(versioning), is_known=options.was_bound)
             if versioning is not None and request.storage.set_versioning(found, enabled=versioning):
                 request.note("versioning")
             authentication = self._ensure_access(request, found, options)
-            return _answer(request, found, authentication)
+            return _answer(request, options, found, authentication)
 
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
         with self._request(ob) as request:
-            found = _find_to_delete(request)
+            found = find_to_delete(request)
             if found is None:
-                self._withdraw(request, ob)
+                self._withdraw(request, ob, has_bucket=False)
                 return
-            _check_ours(request, found)
-            request.storage.check_unlocked(request.bucket)
+            check_ours(request, found)
+            if not self._unfinished.is_checked(request.owner.uid):
+                request.storage.check_unlocked(request.bucket)
+                self._unfinished.note_checked(request.owner.uid)
             self._withdraw(request, ob)
             drain(request.storage.purge(request.bucket), self._patience.purge)
             request.storage.remove(request.bucket, with_folders=True)
@@ -133,14 +127,14 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
         with self._request(ob) as request:
-            found = _find_to_delete(request)
+            found = find_to_delete(request)
             if found is not None:
-                _check_ours(request, found)
+                check_ours(request, found)
                 if not request.storage.is_empty(request.bucket):
                     raise BucketNotEmpty(
                         f"bucket {request.bucket} holds objects, older versions, managed folders or uploads"
                     )
-            self._withdraw(request, ob)
+            self._withdraw(request, ob, has_bucket=found is not None)
             if found is not None:
                 request.storage.remove(request.bucket, with_folders=False)
 
@@ -148,11 +142,14 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
         parse_kubernetes_account(options.claim.additional_config)
         with self._request(options) as request:
-            if not _is_name(request.bucket, dots=True):
+            if not is_bucket_name(request.bucket, dots=True):
                 raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, can't exist")
             found = request.storage.get(request.bucket)
+            check_project(request, found)
             authentication = self._ensure_access(request, found, options)
-            return _answer(request, found, authentication, warn_unapplied(options.claim, {VERSIONING_KEY}))
+            answer = _answer(request, options, found, authentication)
+            unapplied = warn_unapplied(options.claim, {VERSIONING_KEY})
+            return replace(answer, warnings=answer.warnings + unapplied)
 
     def revoke(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
@@ -160,7 +157,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             self._withdraw(request, ob)
 
     def is_intact(self, options: BucketOptions) -> bool:
-        """One request by the claim's own key, or a look at the bucket's policy where it has none."""
+        """One request by the claim's own key, or the bucket's policy where it has none."""
         with self._request(options) as request:
             if options.credentials is None:
                 return False
@@ -182,19 +179,19 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         return build_account_id(f"{claim.namespace}/{claim.name}/{claim.uid}")
 
     @contextmanager
-    def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
+    def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[Request]:
         parameters = parse_parameters(of.parameters)
         with self._connector.connect(parameters, self._admin(parameters)) as clients:
-            yield _Request(
+            yield Request(
                 parameters=parameters,
                 clients=clients,
                 storage=Storage(clients=clients),
                 identity=_identity(clients, of, self._unfinished),
+                title=f"objectbucket-{of.user_id}",
                 bucket=of.bucket_name,
                 owner=of.owner,
                 taken_over=of.taken_over,
-                was_bound=bool(of.additional_state),
-                repairs=[],
+                state=of.additional_state,
             )
 
     def _admin(self, parameters: Parameters) -> Admin | None:
@@ -204,13 +201,12 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)
         return parse_admin(secret, named=f"{parameters.secret_namespace}/{parameters.secret_name}")
 
-    def _ensure_access(self, request: _Request, found: Bucket, options: BucketOptions) -> Authentication:
+    def _ensure_access(self, request: Request, found: Bucket, options: BucketOptions) -> Authentication:
         """The claim's account, with its permission and its keys: those that the claim holds, or new ones that work."""
-        if request.identity.is_shared and not found.iam_configuration.uniform_bucket_level_access_enabled:
-            raise RetrySlowly(
-                f"bucket {request.bucket} has no uniform bucket-level access, which parameter serviceAccount needs: "
-                "without it Google takes no conditions, by which claims that share an account are told apart"
-            )
+        if request.identity.is_shared or request.parameters.kind is Kind.FEDERATION:
+            check_uniform(request, found)
+        if request.parameters.kind is Kind.FEDERATION:
+            return self._ensure_federated(request, found, options)
         is_new = request.identity.ensure()
         if is_new:
             request.note("service account")
@@ -229,38 +225,52 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         if keys.has_lost_file():
             request.identity.remove()
             keys = replace(keys, is_new=request.identity.ensure())
-        _open_bucket(request)
-        members = _decide_workload(request, options)
+        open_bucket(request, account_member(request.identity.email))
+        members = find_impersonators(request, options)
         if members is not None and request.identity.let_act(members):
             request.note("who may act as the service account")
         return keys.ensure()
 
-    def _withdraw(self, request: _Request, ob: ObjectBucket) -> None:
+    def _ensure_federated(self, request: Request, found: Bucket, options: BucketOptions) -> Authentication:
+        """The permission of a Kubernetes service account, which needs no account and no key of Google's."""
+        changed = open_bucket(request, find_member(request, options, str(found.project_number)))
+        if _has_own_account(request):
+            request.identity.remove()  # of an earlier class, with its keys: its permission is withdrawn
+        if changed and not request.was_bound:
+            raise NotReady(
+                f"the Kubernetes service account is let into bucket {request.bucket}, and Google may take a minute to "
+                "know it everywhere",
+                delay=_GRANT_SECONDS,
+            )
+        return Authentication(additional_secret_data={PROJECT_KEY: SecretStr(request.clients.project)})
+
+    def _withdraw(self, request: Request, ob: ObjectBucket, *, has_bucket: bool = True) -> None:
         """The claim is out, in an order that leaves no door open: permission, keys, account.
 
         The permission goes first, because tokens that were minted outlive their key by up to an hour.
         """
-        was_open = _close_bucket(request)
+        was_open = has_bucket and close_bucket(request)
+        has_account = True
         self._unfinished.forget(request.identity.email, request.owner.uid)
         if request.identity.is_shared:
             self._withdraw_from_shared(request, ob.additional_state)
         elif _has_own_account(request):
-            for key_id in request.identity.key_states():
+            for key_id in request.identity.key_states(self._services.now()):
                 request.identity.delete_key(key_id)
             self._stop_hmac(request, None)
         else:
-            return
+            has_account = False
         if was_open and request.was_bound and request.parameters.revocation_seconds:
             # Only this call knows when the permission went: the next one finds it gone, and goes on.
             raise NotReady(
-                f"the permission of service account {request.identity.email} is withdrawn, and Google may take "
+                f"the permission on bucket {request.bucket} is withdrawn, and Google may take "
                 f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
                 delay=float(request.parameters.revocation_seconds),
             )
-        if not request.identity.is_shared:
+        if has_account and not request.identity.is_shared:
             request.identity.remove()
 
-    def _withdraw_from_shared(self, request: _Request, state: Mapping[str, str]) -> None:
+    def _withdraw_from_shared(self, request: Request, state: Mapping[str, str]) -> None:
         if not request.identity.is_there():
             return
         request.identity.let_act(())
@@ -269,8 +279,8 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         if HMAC_STATE in state:
             self._stop_hmac(request, state[HMAC_STATE])
 
-    def _stop_hmac(self, request: _Request, only: str | None) -> None:
-        keys = [each for each in request.identity.hmac_keys() if only in {None, each.access_id}]
+    def _stop_hmac(self, request: Request, only: str | None) -> None:
+        keys = request.identity.hmac_keys() if only is None else filter(None, [request.identity.find_hmac(only)])
         pending = request.identity.withdraw_hmac(keys, self._services.now())
         if pending:
             raise NotReady(
@@ -288,21 +298,6 @@ def _identity(clients: Clients, of: BucketOptions | ObjectBucket, unfinished: Un
     return Identity(clients=clients, email=shared or own, owner=of.owner, unfinished=unfinished, title=title)
 
 
-def _is_name(bucket: str, *, dots: bool = False) -> bool:
-    if dots and "." in bucket:  # an existing bucket may be called for a domain
-        return all(_BUCKET_NAME.fullmatch(each) or len(each) == 1 for each in bucket.split("."))
-    return _BUCKET_NAME.fullmatch(bucket) is not None and not bucket.startswith("goog") and "google" not in bucket
-
-
-def _check_name(bucket: str) -> None:
-    if not _is_name(bucket):
-        raise InvalidClaim(
-            f"spec.bucketName {bucket[:100]!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case "
-            "letters, digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning "
-            "with 'goog' and without 'google'"
-        )
-
-
 def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool | None:
     """What to set on the bucket; None leaves it as it is."""
     asked = parse_versioning(options.claim.additional_config)
@@ -313,119 +308,10 @@ def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool |
     return False if VERSIONING_KEY in options.previous_config else None
 
 
-def _ensure_bucket(request: _Request, *, versioning: bool, is_known: bool) -> Bucket:
-    """The claim's bucket is there and stamped: by the very call that makes it, so that no crash leaves one without."""
-    found = None
-    try:
-        found = request.storage.get(request.bucket)
-    except BucketNotFound as missing:
-        if is_known:
-            raise BucketLost(
-                f"bucket {request.bucket} is gone, with everything in it", request_id=missing.request_id
-            ) from missing
-    except PermissionDenied:
-        # So Google answers for a bucket of somebody else's project too. Making it harms nothing, and tells.
-        if request.was_bound:
-            raise
-    if found is None:
-        made = request.storage.create(request.bucket, build_stamp(request.owner), versioning=versioning)
-        if made is not None:
-            return made
-        found = _find_taken(request)
-    _check_ours(request, found)
-    if not request.owner.matches(found.labels):
-        request.storage.stamp(found, build_stamp(request.owner))
-    return found
-
-
-def _find_taken(request: _Request) -> Bucket:
-    """The bucket that somebody made since we looked: it may be another worker of ours."""
-    try:
-        found = request.storage.find(request.bucket)
-    except PermissionDenied as refusal:
-        raise BucketExists(
-            f"bucket {request.bucket} exists and belongs to another project: names are shared by all users of Google "
-            "Cloud Storage (or the administrator lacks storage.buckets.get on it)",
-            request_id=refusal.request_id,
-        ) from refusal
-    if found is None:
-        raise NotReady(f"bucket {request.bucket} exists and can't be seen yet", delay=2)
-    return found
-
-
-def _check_ours(request: _Request, found: Bucket) -> None:
-    if not request.owner.owns(found.labels, taken_over=request.taken_over):
-        raise BucketExists(f"bucket {request.bucket} exists and was not made for this claim: it stays as it is")
-
-
-def _open_bucket(request: _Request) -> None:
-    """The claim's account may use the bucket; a fresh account is waited for until Google knows it."""
-    email, title = request.identity.email, request.identity.title
-    edit = (
-        partial(grant_shared, email=email, title=title, bucket=request.bucket) if title else partial(grant, email=email)
-    )
-
-    changed = False
-
-    def noted(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
-        nonlocal changed
-        wanted = edit(bindings)
-        changed = changed or not is_same(wanted, bindings)
-        return wanted
-
-    def is_open() -> bool:
-        try:
-            is_there = request.storage.edit_policy(request.bucket, noted)
-        except UnknownMember as unknown:
-            if not request.identity.is_fresh:
-                raise unknown.refusal from unknown
-            return False
-        if not is_there:
-            raise NotReady(f"bucket {request.bucket} was deleted concurrently")
-        return True
-
-    if not request.clients.patience.until(is_open, request.clients.patience.account):
-        raise NotReady(f"Google does not know the new service account {email} everywhere yet", delay=5)
-    if changed:
-        request.note("permission on the bucket")
-
-
-def _close_bucket(request: _Request) -> bool:
-    """The claim's account may no longer use the bucket; whether it could until now."""
-    email, title = request.identity.email, request.identity.title
-    if not _is_name(request.bucket, dots=True):
-        return False
-    edit = partial(withdraw_shared, email=email, title=title) if title else partial(withdraw, email=email)
-    changed = False
-
-    def noted(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
-        nonlocal changed
-        wanted = edit(bindings)
-        changed = not is_same(wanted, bindings)
-        return wanted
-
-    try:
-        request.storage.edit_policy(request.bucket, noted)
-    except PermissionDenied:
-        # A claim that asked for a bucket of somebody else's project never got in, and must be able to go.
-        if request.was_bound or not _has_rights_in_project(request):
-            raise
-        return False
-    except UnknownMember as unknown:
-        if title:
-            raise unknown.refusal from unknown
-        return False
-    except PolicyRefused:
-        # To write a policy is to write the bindings of all, and may be refused for one of others. An account of the
-        # claim's own is removed next, which ends its access as well.
-        if title:
-            raise
-        return False
-    return changed
-
-
-def _has_own_account(request: _Request) -> bool:
+def _has_own_account(request: Request) -> bool:
     """Whether there is an account of the claim's own to withdraw."""
+    if request.parameters.kind is Kind.FEDERATION and _ACCOUNT_STATE not in request.state:
+        return False
     try:
         return request.identity.is_own()
     except PermissionDenied:
@@ -436,63 +322,22 @@ def _has_own_account(request: _Request) -> bool:
         return False
 
 
-def _find_to_delete(request: _Request) -> Bucket | None:
-    """The claim's bucket; None where there is none, or none that can be the claim's."""
-    if not _is_name(request.bucket):
-        return None  # of a claim that was refused: there is nothing to remove
-    try:
-        return request.storage.find(request.bucket)
-    except PermissionDenied:
-        # So Google answers for a stranger's bucket, too, for which a claim was refused. It is none where the
-        # administrator may read its policy, and lacks one permission, or has lost every right in the project.
-        is_ours = request.was_bound or request.storage.has_readable_policy(request.bucket)
-        if is_ours or not _has_rights_in_project(request):
-            raise
-        return None
-
-
-def _has_rights_in_project(request: _Request) -> bool:
-    """Whether the administrator has what its role gives in the whole project, so that it would see its own buckets."""
-    try:
-        request.identity.hmac_keys()
-    except PermissionDenied:
-        return False
-    return True
-
-
-def _decide_workload(request: _Request, options: BucketOptions) -> list[str] | None:
-    """Which Kubernetes service accounts may act as the claim's; None leaves that as it is.
-
-    The namespace is always the claim's own: a claim can't let another namespace in.
-    """
-    asked = parse_kubernetes_account(options.claim.additional_config)
-    if asked is None and request.parameters.kind is Kind.WORKLOAD_IDENTITY:
-        asked = "default"
-    if asked is None:
-        return [] if KUBERNETES_KEY in options.previous_config else None
-    pool = request.parameters.workload_pool or f"{request.clients.project}.svc.id.goog"
-    return [workload_member(pool, options.claim.namespace, asked)]
-
-
-def _is_intact(request: _Request, held: Authentication) -> bool:
+def _is_intact(request: Request, held: Authentication) -> bool:
     kind, clients, email = request.parameters.kind, request.clients, request.identity.email
     if kind.has_hmac:
         keys = held.access_keys
         return keys is not None and clients.try_hmac(request.bucket, keys) is Verdict.WORKS
     if kind.has_json_key:
-        fields = own_key(held.additional_secret_data.get(FILE_KEY), email, clients.token_uri)
+        fields = own_key(held.additional_secret_data.get(FILE_KEY), email)
         return fields is not None and clients.try_signed(request.bucket, email, fields) is Verdict.WORKS
     bindings = request.storage.find_bindings(request.bucket)
     if bindings is None:
         return False
-    title = request.identity.title
-    wanted = grant_shared(bindings, email, title=title, bucket=request.bucket) if title else grant(bindings, email)
-    return is_same(wanted, bindings)
+    member = request.state.get(_MEMBER_STATE) or account_member(email)
+    return is_same(build_grant(request, member)(bindings), bindings)
 
 
-def _answer(
-    request: _Request, found: Bucket, authentication: Authentication, warnings: tuple[str, ...] = ()
-) -> ObjectBucket:
+def _answer(request: Request, options: BucketOptions, found: Bucket, authentication: Authentication) -> ObjectBucket:
     parameters = request.parameters
     endpoint = Endpoint(
         bucket_host=parameters.host,
@@ -502,13 +347,19 @@ def _answer(
         additional_config={
             "BUCKET_SSL": "true" if parameters.is_secure else "false",
             "BUCKET_ENDPOINT": parameters.endpoint,
+            "BUCKET_URL": f"gs://{request.bucket}",
+            **({PROJECT_KEY: request.clients.project} if parameters.kind is Kind.FEDERATION else {}),
         },
     )
-    state = {_ACCOUNT_STATE: request.identity.email}
+    state = {PROJECT_STATE: str(found.project_number)}
+    if parameters.kind is Kind.FEDERATION:
+        state[_MEMBER_STATE] = find_member(request, options, str(found.project_number))
+    else:
+        state[_ACCOUNT_STATE] = request.identity.email
     if request.identity.is_shared:
         state |= remembered(authentication)
     return ObjectBucket(
         connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=state),
-        warnings=parameters.warnings + warnings,
+        warnings=parameters.warnings,
         repairs=tuple(request.repairs),
     )

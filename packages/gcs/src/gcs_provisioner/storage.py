@@ -47,7 +47,7 @@ BATCH: Final = 100
 
 _PAGE: Final = 1000
 _LOCK_SCAN: Final = 10_000
-_POLICY_ATTEMPTS: Final = 8
+_POLICY_ATTEMPTS: Final = 4
 _VERSION_FIELDS: Final = (
     "items(name,generation,temporaryHold,eventBasedHold,retentionExpirationTime,retention),nextPageToken"
 )
@@ -72,7 +72,7 @@ class Storage:
 
         Raises:
             BucketNotFound: there is none of that name in all of Google.
-            AccessDenied: it is somebody else's, or the administrator may not look.
+            AccessDenied: it belongs to another project, or the administrator may not read it.
         """
         with translated(self._call("storage.buckets.get")):
             try:
@@ -81,7 +81,12 @@ class Storage:
                 raise BucketNotFound(f"bucket {bucket} does not exist", request_id=id_of(refusal)) from refusal
 
     def create(self, bucket: str, stamp: Mapping[str, str], *, versioning: bool) -> Bucket | None:
-        """Makes the bucket, stamped by the very call; None where somebody has one of that name."""
+        """Makes the bucket, with its ownership labels; None where there is one of that name.
+
+        Raises:
+            NotReady: another bucket's turn comes first.
+        """
+        self._take_turn(bucket)
         new, wanted = self.clients.storage.bucket(bucket), self.clients.parameters
         new.labels = {**wanted.labels, **stamp}
         new.iam_configuration.uniform_bucket_level_access_enabled = True
@@ -134,7 +139,7 @@ class Storage:
             UnknownMember: Google does not know the account yet.
         """
         refused = ""
-        for attempt in range(_POLICY_ATTEMPTS):
+        for _ in range(_POLICY_ATTEMPTS):
             policy = self._read_policy(bucket)
             if policy is None:
                 return False
@@ -145,13 +150,32 @@ class Storage:
             if refusal is None:
                 return True
             refused = policy.etag
-            self.clients.patience.step_back(attempt)
         raise NotReady(f"the policy of bucket {bucket} is being modified concurrently", delay=2)
 
     def find_bindings(self, bucket: str) -> list[Mapping[str, Any]] | None:
         """The bindings of the bucket's policy; None where there is no bucket."""
         policy = self._read_policy(bucket)
         return None if policy is None else list(policy.bindings)
+
+    def check_project(self) -> None:
+        """Makes sure that the administrator has its role in the whole project, and so would see its own buckets.
+
+        Raises:
+            AccessDenied: it may not even list them.
+        """
+        self.is_in_project("")
+
+    def is_in_project(self, bucket: str) -> bool:
+        """Whether the project's list of buckets has this one, which the administrator may not be allowed to read."""
+        permission = "storage.buckets.list"
+        with translated(self._call(permission)):
+            project, prefix = (quote(each, safe="") for each in (self.clients.project, bucket))
+            path = f"b?project={project}&prefix={prefix}&maxResults=1&fields=items(name)"
+            try:
+                answer = ask_storage(self.clients, "GET", path, permission=permission)
+            except api.NotFound:
+                return False  # a project that does not exist has no buckets
+            return any(each.get("name") == bucket for each in answer.get("items", []))
 
     def has_readable_policy(self, bucket: str) -> bool:
         """Whether the administrator may read the policy of a bucket of that name."""
@@ -180,25 +204,16 @@ class Storage:
         return not self._uploads(bucket) and not self._folders(bucket)
 
     def purge(self, bucket: str) -> Iterator[int]:
-        """Removes everything, step by step, until nothing is left; yields how many objects or uploads went with each.
+        """Removes all generations of objects, step by step; yields how many went with each.
+
+        Unfinished uploads go with the bucket: https://cloud.google.com/storage/docs/xml-api/delete-bucket.
 
         Raises:
             BucketNotEmpty: an object is held or retained.
         """
-        yield self.abort_uploads(bucket)
         while doomed := self._page_of_versions(bucket):
             for start in range(0, len(doomed), BATCH):
                 yield self._delete_batch(bucket, doomed[start : start + BATCH])
-
-    def abort_uploads(self, bucket: str) -> int:
-        """Ends the unfinished uploads in parts, at most one page of them; how many there were."""
-        uploads = self._uploads(bucket)
-        for upload in uploads:
-            abort = self._call("storage.multipartUploads.abort")
-            with translated(abort):
-                path = f"/{bucket}/{quote(upload['Key'], safe='')}?uploadId={quote(upload['UploadId'], safe='')}"
-                self._xml("DELETE", path, abort)
-        return len(uploads)
 
     def remove(self, bucket: str, *, with_folders: bool) -> None:
         """Removes the bucket that holds no object; one that is gone is fine.
@@ -221,6 +236,7 @@ class Storage:
 
     def _is_removed(self, bucket: str) -> bool:
         """Removes the bucket; False where Google says that it holds something."""
+        self._take_turn(bucket)
         with translated(self._call("storage.buckets.delete")):
             try:
                 self.clients.storage.bucket(bucket).delete(**self.clients.bounds)
@@ -259,7 +275,7 @@ class Storage:
     def _write_policy(
         self, bucket: str, read: Policy, wanted: list[Binding], *, is_last: bool
     ) -> api.GoogleAPICallError | None:
-        """Writes the policy; gives the refusal where somebody else may have written since.
+        """Writes the policy; gives the refusal where another client may have written since.
 
         Google answers 412 to a lost race and to what an organisation policy forbids, with the same reason. A policy
         that was read again with the etag that was refused before has not been written by others.
@@ -301,7 +317,7 @@ class Storage:
         """
         call = self._call("storage.multipartUploads.list")
         with translated(call):
-            answer = self._xml("GET", f"/{bucket}?uploads", call)
+            answer = self._xml(f"/{bucket}?uploads&encoding-type=url&max-uploads=1", call)
             return [_facts(each) for each in ET.fromstring(answer.content) if _tag(each) == "Upload"]  # noqa: S314
 
     def _versions(self, bucket: str, limit: int) -> Iterator[Blob]:
@@ -317,17 +333,33 @@ class Storage:
             with self.clients.storage.batch(raise_exception=False) as batch:
                 for each in doomed:
                     target.delete_blob(each.name, generation=each.generation, **self.clients.bounds)
-            for one in batch._responses:  # noqa: SLF001 - the only place where each answer is found
-                if one.status_code >= 300 and one.status_code != 404:
-                    raise from_response(one, call)
-        return len(doomed)
+        kept = 0
+        for one in batch._responses:  # noqa: SLF001 - the only place where each answer is found
+            if one.status_code < 300 or one.status_code == 404:
+                continue
+            kept += 1
+            # Some of many are refused for a moment, as 503: they are listed again, unless nothing gets on.
+            if kept == len(doomed) or not (one.status_code in {408, 429} or one.status_code >= 500):
+                raise from_response(one, call)
+        return len(doomed) - kept
 
-    def _xml(self, method: str, path: str, call: Call) -> requests.Response:
+    def _xml(self, path: str, call: Call) -> requests.Response:
         url = self.clients.parameters.endpoint + path
-        response: requests.Response = self.clients.session.request(method, url, timeout=self.clients.timeout)
-        if not response.ok and not (method == "DELETE" and response.status_code == 404):
+        response: requests.Response = self.clients.session.get(url, timeout=self.clients.timeout)
+        if not response.ok:
             raise from_response(response, call)
         return response
+
+    def _take_turn(self, bucket: str) -> None:
+        parameters = self.clients.parameters
+        project = (parameters.endpoint, self.clients.project)
+        left = self.clients.pace.seconds_left(project, bucket, parameters.seconds_per_bucket)
+        if left > 0:
+            raise NotReady(
+                f"Google makes and deletes one bucket of a project every two seconds: the turn of bucket {bucket} "
+                f"comes in {left:.0f} seconds",
+                delay=left,
+            )
 
     def _denied_with_kms(self, refusal: api.Forbidden) -> AccessDenied:
         return AccessDenied(

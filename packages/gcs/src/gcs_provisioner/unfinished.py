@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MOST_ENTRIES: Final = 1024
 
 # https://cloud.google.com/iam/docs/access-change-propagation: typically 2 minutes, potentially 7 or longer.
+YOUNG: Final = timedelta(minutes=2)
+"""For how long IAM itself may answer 403 or 404 for a new account: seconds, in public reports."""
 FRESH: Final = timedelta(minutes=10)
 
 
@@ -57,6 +59,7 @@ class Unfinished:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._made: OrderedDict[tuple[str, str], Made] = OrderedDict()
+        self._checked: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, email: str, uid: str) -> Made:
@@ -64,9 +67,9 @@ class Unfinished:
         with self._lock:
             return self._made.get((email, uid), Made())
 
-    def is_fresh(self, moment: datetime | None) -> bool:
+    def is_fresh(self, moment: datetime | None, limit: timedelta = FRESH) -> bool:
         """Whether what was made at this moment may not be known everywhere yet."""
-        return moment is not None and self._now() - moment < FRESH
+        return moment is not None and self._now() - moment < limit
 
     def note_account(self, email: str, uid: str) -> None:
         """An account was made just now: keys of another that had its name are none of its."""
@@ -87,6 +90,18 @@ class Unfinished:
             self._keep(email, uid, Made(account_at=made.account_at))
         else:
             self.forget(email, uid)
+
+    def is_checked(self, uid: str) -> bool:
+        """Whether the bucket of this claim was searched for locked objects since it is being deleted."""
+        with self._lock:
+            return uid in self._checked
+
+    def note_checked(self, uid: str) -> None:
+        """There were none: the search is not repeated each time that the deletion goes on."""
+        with self._lock:
+            self._checked[uid] = None
+            while len(self._checked) > MOST_ENTRIES:
+                self._checked.popitem(last=False)
 
     def forget(self, email: str, uid: str) -> None:
         """The claim is out."""

@@ -1,4 +1,4 @@
-"""The double of Google, new for every test: its clock is turned, and its knobs too."""
+"""The fake of Google, new for every test: its clock is turned, and its knobs too."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def double() -> Iterator[FakeGcs]:
+def fake() -> Iterator[FakeGcs]:
     with fake_gcs() as running:
         yield running
 
 
 @pytest.fixture
-def backend(double: FakeGcs) -> GcsBackend:
-    return GcsBackend(double)
+def backend(fake: FakeGcs) -> GcsBackend:
+    return GcsBackend(fake)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Google Cloud Storage keeps every promise of the conformance suite, with either kind of key."""
+"""Google Cloud Storage passes the conformance suite, with either kind of key."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class TestGcsHmac(Conformance):
     """Applications with an HMAC key and boto3."""
 
     @pytest.fixture
-    def backend(self, double: FakeGcs) -> GcsBackend:
-        return GcsBackend(double, credentials="hmac")
+    def backend(self, fake: FakeGcs) -> GcsBackend:
+        return GcsBackend(fake, credentials="hmac")
 
 
 class TestGcsJsonKey(Conformance):
     """Applications with a service-account key and google-cloud-storage."""
 
     @pytest.fixture
-    def backend(self, double: FakeGcs) -> GcsBackend:
-        return GcsBackend(double, credentials="json-key")
+    def backend(self, fake: FakeGcs) -> GcsBackend:
+        return GcsBackend(fake, credentials="json-key")
 
 
 class TestGcsBoth(Binding, Failures):
-    """Claims with both kinds of key; the other promises hold for each kind alone."""
+    """Claims with both kinds of key; the other groups are tested for each kind alone."""
 
     @pytest.fixture
-    def backend(self, double: FakeGcs) -> GcsBackend:
-        return GcsBackend(double, credentials="both")
+    def backend(self, fake: FakeGcs) -> GcsBackend:
+        return GcsBackend(fake, credentials="both")

@@ -50,7 +50,7 @@ ADMIN = {"secretName": "admin", "secretNamespace": "gcs"}
 
 
 def refused_by_all(provisioner: GcsProvisioner, *, looks: bool = True, **parameters: str) -> list[ProvisionerError]:
-    """What each verb says, and a look too, which asks by the claim's key and needs no administrator."""
+    """What each verb says, and the drift check, which asks by the claim's key and needs no administrator."""
     request = builders.options(parameters={**ADMIN, **parameters}, credentials=builders.access_keys())
     record = builders.intent(request)
     errors = []
@@ -69,8 +69,8 @@ def refused_by_all(provisioner: GcsProvisioner, *, looks: bool = True, **paramet
     return errors
 
 
-def test_a_server_that_never_answers_is_given_up_within_the_limit(double: FakeGcs, backend: GcsBackend) -> None:
-    impatient = a_provisioner(double, backend.admin_key, patience=replace(QUICK, read=0.2))
+def test_a_server_that_never_answers_is_given_up_within_the_limit(fake: FakeGcs, backend: GcsBackend) -> None:
+    impatient = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, read=0.2))
     with silent_server() as server:
         began = time.monotonic()
         errors = refused_by_all(impatient, endpoint=server.url, iamEndpoint=server.url)
@@ -80,30 +80,30 @@ def test_a_server_that_never_answers_is_given_up_within_the_limit(double: FakeGc
     assert all("time limit" in each.message for each in errors)
 
 
-def test_a_token_endpoint_that_never_answers_is_given_up_within_the_limit(double: FakeGcs, backend: GcsBackend) -> None:
+def test_a_token_endpoint_that_never_answers_is_given_up_within_the_limit(fake: FakeGcs, backend: GcsBackend) -> None:
     with silent_server() as server:
         key = json.dumps({**json.loads(backend.admin_key), "token_uri": server.url})
-        impatient = a_provisioner(double, key, patience=replace(QUICK, read=0.2))
+        impatient = a_provisioner(fake, key, patience=replace(QUICK, read=0.2))
         began = time.monotonic()
-        errors = refused_by_all(impatient, looks=False, endpoint=double.url, iamEndpoint=double.url)
+        errors = refused_by_all(impatient, looks=False, endpoint=fake.url, iamEndpoint=fake.url)
         assert time.monotonic() - began < 10
         assert server.connections == 4, "nothing is tried again"
     assert {type(each) for each in errors} == {StoreUnavailable}
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_delay_that_a_busy_server_asks_for_is_kept(double: FakeGcs, backend: GcsBackend, status: int) -> None:
+def test_the_delay_that_a_busy_server_asks_for_is_kept(fake: FakeGcs, backend: GcsBackend, status: int) -> None:
     with scripted_server(Answer(status=status, headers={"Retry-After": "7"}, body=b"{}")) as server:
-        for error in refused_by_all(a_provisioner(double, backend.admin_key), endpoint=server.url):
+        for error in refused_by_all(a_provisioner(fake, backend.admin_key), endpoint=server.url):
             assert isinstance(error, Throttled)
             assert error.delay == 7
 
 
-def test_a_busy_token_endpoint_is_not_waited_for_either(double: FakeGcs, backend: GcsBackend) -> None:
+def test_a_busy_token_endpoint_is_not_waited_for_either(fake: FakeGcs, backend: GcsBackend) -> None:
     with scripted_server(Answer(status=503, headers={"Retry-After": "9"}, body=b"{}")) as server:
         key = json.dumps({**json.loads(backend.admin_key), "token_uri": server.url})
         with pytest.raises(Throttled) as refused:
-            a_provisioner(double, key).provision(builders.options(parameters={**ADMIN, "endpoint": double.url}))
+            a_provisioner(fake, key).provision(builders.options(parameters={**ADMIN, "endpoint": fake.url}))
         assert refused.value.delay == 9
         assert len(server.requests) == 1
 
@@ -117,33 +117,33 @@ def test_a_busy_token_endpoint_is_not_waited_for_either(double: FakeGcs, backend
     ],
     ids=["page", "redirect", "refusal"],
 )
-def test_a_web_page_is_told_from_google(double: FakeGcs, backend: GcsBackend, answer: Answer) -> None:
+def test_a_web_page_is_told_from_google(fake: FakeGcs, backend: GcsBackend, answer: Answer) -> None:
     with scripted_server(answer) as server:
         for error in refused_by_all(
-            a_provisioner(double, backend.admin_key), endpoint=server.url, iamEndpoint=server.url
+            a_provisioner(fake, backend.admin_key), endpoint=server.url, iamEndpoint=server.url
         ):
             assert type(error) is RetrySlowly
             assert "endpoint" in error.message
 
 
-def test_nobody_listening_is_the_stores_failure(double: FakeGcs, backend: GcsBackend) -> None:
+def test_nobody_listening_is_the_stores_failure(fake: FakeGcs, backend: GcsBackend) -> None:
     with silent_server() as server:
         pass
-    for error in refused_by_all(a_provisioner(double, backend.admin_key), endpoint=server.url):
+    for error in refused_by_all(a_provisioner(fake, backend.admin_key), endpoint=server.url):
         assert type(error) is StoreUnavailable
 
 
-def test_a_key_that_google_does_not_know_is_named(double: FakeGcs) -> None:
-    key = json.loads(double.add_admin("removed"))
-    del double.store.accounts[key["client_email"]]
-    unknown = a_provisioner(double, json.dumps(key))
-    for error in refused_by_all(unknown, looks=False, endpoint=double.url, iamEndpoint=double.url):
+def test_a_key_that_google_does_not_know_is_named(fake: FakeGcs) -> None:
+    key = json.loads(fake.add_admin("removed"))
+    del fake.store.accounts[key["client_email"]]
+    unknown = a_provisioner(fake, json.dumps(key))
+    for error in refused_by_all(unknown, looks=False, endpoint=fake.url, iamEndpoint=fake.url):
         assert isinstance(error, AccessDenied)
         assert "secretName" in error.message
 
 
 def test_a_named_secret_that_is_missing_is_no_reason_to_use_the_pods_identity(
-    double: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    fake: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     def missing(namespace: str, name: str) -> Mapping[str, SecretStr]:
         raise AdminSecretMissing(f"Secret {namespace}/{name} does not exist")
@@ -151,7 +151,7 @@ def test_a_named_secret_that_is_missing_is_no_reason_to_use_the_pods_identity(
     _give_pod_an_identity(monkeypatch, backend, tmp_path)
     provisioner = GcsProvisioner(Services(read_secret=missing), patience=QUICK)
     with pytest.raises(AdminSecretMissing):
-        provisioner.provision(builders.options(parameters={**ADMIN, "endpoint": double.url, "iamEndpoint": double.url}))
+        provisioner.provision(builders.options(parameters={**ADMIN, "endpoint": fake.url, "iamEndpoint": fake.url}))
 
 
 def test_a_class_without_a_secret_uses_the_pods_identity(
@@ -165,15 +165,16 @@ def test_a_class_without_a_secret_uses_the_pods_identity(
 
 
 def test_a_class_without_a_secret_on_a_pod_without_an_identity_says_so(
-    double: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    fake: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    # The variable NO_GCE_CHECK, which google-auth reads when it is imported.
+    monkeypatch.setattr("google.auth.compute_engine._metadata._NO_GCE_CHECK", True)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    request = builders.options(parameters={"endpoint": double.url, "iamEndpoint": double.url})
+    request = builders.options(parameters={"endpoint": fake.url, "iamEndpoint": fake.url})
     with pytest.raises(AccessDenied, match="secretName"):
-        a_provisioner(double, backend.admin_key).provision(request)
+        a_provisioner(fake, backend.admin_key).provision(request)
 
 
 def test_an_emulator_that_the_environment_names_is_not_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,21 +186,23 @@ def test_an_emulator_that_the_environment_names_is_not_used(world: World, monkey
         assert emulator.requests == []
 
 
-def test_the_project_of_the_class_wins_and_one_must_be_named(double: FakeGcs) -> None:
-    key = {**json.loads(double.add_admin("provisioner-2")), "project_id": ""}
-    provisioner = a_provisioner(double, json.dumps(key))
-    parameters = {**ADMIN, "endpoint": double.url, "iamEndpoint": double.url}
+def test_the_project_of_the_class_wins_and_one_must_be_named(fake: FakeGcs) -> None:
+    key = {**json.loads(fake.add_admin("provisioner-2")), "project_id": ""}
+    provisioner = a_provisioner(fake, json.dumps(key))
+    parameters = {**ADMIN, "endpoint": fake.url, "iamEndpoint": fake.url}
     with pytest.raises(InvalidParameters, match="project"):
         provisioner.provision(builders.options(parameters=parameters))
-    request = builders.options(parameters={**parameters, "project": double.project})
+    request = builders.options(parameters={**parameters, "project": fake.project})
     answer = provisioner.provision(request)
-    assert answer.additional_state["ServiceAccount"].endswith(f"@{double.project}.iam.gserviceaccount.com")
+    assert answer.additional_state["ServiceAccount"].endswith(f"@{fake.project}.iam.gserviceaccount.com")
 
 
-def test_applications_are_told_the_endpoint(world: World, double: FakeGcs) -> None:
-    endpoint = world.greenfield().answer.connection.endpoint
-    assert f"http://{endpoint.bucket_host}:{endpoint.bucket_port}" == double.url
-    assert endpoint.additional_config == {"BUCKET_SSL": "false", "BUCKET_ENDPOINT": double.url}
+def test_applications_are_told_the_endpoint(world: World, fake: FakeGcs) -> None:
+    tenant = world.greenfield()
+    endpoint = tenant.answer.connection.endpoint
+    assert f"http://{endpoint.bucket_host}:{endpoint.bucket_port}" == fake.url
+    url = f"gs://{tenant.bucket}"
+    assert endpoint.additional_config == {"BUCKET_SSL": "false", "BUCKET_ENDPOINT": fake.url, "BUCKET_URL": url}
     assert endpoint.region == "us"
 
 
@@ -221,9 +224,9 @@ class Fence:
         self.asked += 1
 
 
-def fenced(double: FakeGcs, key: str) -> tuple[GcsProvisioner, Fence]:
+def fenced(fake: FakeGcs, key: str) -> tuple[GcsProvisioner, Fence]:
     fence, data = Fence(), {FILE_KEY: SecretStr(key)}
-    services = Services(read_secret=lambda *_: data, now=double.clock.now, before_request=fence)
+    services = Services(read_secret=lambda *_: data, now=fake.clock.now, before_request=fence)
     return GcsProvisioner(services, patience=QUICK), fence
 
 
@@ -254,31 +257,31 @@ def untrusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("where", ["host", "port", "certificate"])
 def test_a_token_endpoint_that_is_never_reached_has_not_asked_the_fence(
-    double: FakeGcs, backend: GcsBackend, untrusted: str, where: str
+    fake: FakeGcs, backend: GcsBackend, untrusted: str, where: str
 ) -> None:
     url = {"host": "https://store.invalid", "port": closed_port_url(), "certificate": untrusted}[where]
     key = json.dumps({**json.loads(backend.admin_key), "token_uri": f"{url}/token"})
-    provisioner, fence = fenced(double, key)
-    errors = refused_by_all(provisioner, looks=False, endpoint=double.url, iamEndpoint=double.url)
+    provisioner, fence = fenced(fake, key)
+    errors = refused_by_all(provisioner, looks=False, endpoint=fake.url, iamEndpoint=fake.url)
     assert fence.asked == 0
     assert {type(each) for each in errors} == {RetrySlowly if where == "certificate" else StoreUnavailable}
 
 
 @pytest.mark.parametrize("where", ["host", "port", "certificate"])
 def test_an_endpoint_that_is_never_reached_has_asked_for_tokens_only(
-    double: FakeGcs, backend: GcsBackend, untrusted: str, where: str
+    fake: FakeGcs, backend: GcsBackend, untrusted: str, where: str
 ) -> None:
     url = {"host": "https://store.invalid", "port": closed_port_url(), "certificate": untrusted}[where]
-    provisioner, fence = fenced(double, backend.admin_key)
-    double.calls()
+    provisioner, fence = fenced(fake, backend.admin_key)
+    fake.calls()
     errors = refused_by_all(provisioner, endpoint=url, iamEndpoint=url)
     assert len(errors) == 5
-    assert [each.partition("?")[0] for each in double.calls()] == ["POST /oauth2/token"] * fence.asked
-    assert fence.asked == 4, "a look has no token"
+    assert [each.partition("?")[0] for each in fake.calls()] == ["POST /oauth2/token"] * fence.asked
+    assert fence.asked == 4, "a drift check has no token"
 
 
-def test_the_fence_is_asked_for_each_request_of_every_verb(world: World, double: FakeGcs, backend: GcsBackend) -> None:
-    provisioner, fence = fenced(double, backend.admin_key)
+def test_the_fence_is_asked_for_each_request_of_every_verb(world: World, fake: FakeGcs, backend: GcsBackend) -> None:
+    provisioner, fence = fenced(fake, backend.admin_key)
     request = world.request(parameters={"credentials": "both", "revocationSeconds": "0"})
     with counted_requests() as sent:
         answer = provisioner.provision(request)
@@ -288,17 +291,17 @@ def test_the_fence_is_asked_for_each_request_of_every_verb(world: World, double:
 
 
 def test_requests_through_a_proxy_ask_the_fence(
-    double: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch
+    fake: FakeGcs, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with scripted_server(Answer(status=418, body=b"{}")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
         key = json.dumps({**json.loads(backend.admin_key), "token_uri": "http://tokens.invalid/token"})
-        provisioner, fence = fenced(double, key)
+        provisioner, fence = fenced(fake, key)
         refused_by_all(provisioner, endpoint="http://storage.invalid", iamEndpoint="http://iam.invalid")
         assert fence.asked == len(proxy.requests) == 5
     monkeypatch.setenv("http_proxy", closed_port_url())
-    provisioner, fence = fenced(double, key)
+    provisioner, fence = fenced(fake, key)
     refused_by_all(provisioner, endpoint="http://storage.invalid", iamEndpoint="http://iam.invalid")
     assert fence.asked == 0
 
@@ -306,10 +309,10 @@ def test_requests_through_a_proxy_ask_the_fence(
 @pytest.mark.parametrize("status", [400, 403, 409, 412, 418, 422])
 @pytest.mark.parametrize("api", ["endpoint", "iamEndpoint"])
 def test_an_api_that_refuses_everything_is_no_outage(
-    world: World, double: FakeGcs, backend: GcsBackend, api: str, status: int
+    world: World, fake: FakeGcs, backend: GcsBackend, api: str, status: int
 ) -> None:
     with scripted_server(backend.refusal(status, "nobodyKnowsThis")) as server:
-        parameters = {**ADMIN, "endpoint": double.url, "iamEndpoint": double.url, api: server.url}
+        parameters = {**ADMIN, "endpoint": fake.url, "iamEndpoint": fake.url, api: server.url}
         with pytest.raises(ProvisionerError) as refused:
             world.provisioner.provision(world.request(parameters=parameters))
         assert server.requests
@@ -318,30 +321,31 @@ def test_an_api_that_refuses_everything_is_no_outage(
     assert "nobodyKnowsThis" in refused.value.message
 
 
-def test_a_claim_whose_name_a_stranger_has_can_go(world: World, double: FakeGcs) -> None:
+def test_a_claim_whose_name_a_stranger_has_can_go(world: World, fake: FakeGcs) -> None:
     request = world.request()
-    double.add_foreign_bucket(request.bucket_name)
+    fake.add_foreign_bucket(request.bucket_name)
     with pytest.raises(BucketExists):
         world.provisioner.provision(request)
     record = builders.intent(request)
     world.delete(record)
     world.delete_empty(record)
-    assert request.bucket_name in double.store.buckets, "and the stranger's bucket stays"
+    assert request.bucket_name in fake.store.buckets, "and the stranger's bucket stays"
 
 
 def test_a_bucket_that_may_be_the_claims_blocks_its_deletion_and_the_permission_is_named(
-    world: World, double: FakeGcs
+    world: World, fake: FakeGcs
 ) -> None:
     request = world.request()
     answer = world.provisioner.provision(request)
-    whole = double.store.accounts[f"provisioner@{double.project}.iam.gserviceaccount.com"].permissions
-    for left in (whole - {"storage.buckets.get"}, frozenset[str]()):
-        double.allow("provisioner", left)
-        with pytest.raises(AccessDenied, match=r"storage\.buckets\.get"):
+    whole = fake.store.accounts[f"provisioner@{fake.project}.iam.gserviceaccount.com"].permissions
+    lacking = {r"storage\.buckets\.get": whole - {"storage.buckets.get"}, r"storage\.buckets\.list": frozenset[str]()}
+    for permission, left in lacking.items():
+        fake.allow("provisioner", left)
+        with pytest.raises(AccessDenied, match=permission):
             world.provisioner.delete(builders.intent(request))
-    double.allow("provisioner", whole)
+    fake.allow("provisioner", whole)
     world.delete(builders.intent(request))
-    assert answer.bucket_name not in double.store.buckets
+    assert answer.bucket_name not in fake.store.buckets
 
 
 def test_a_claim_of_a_project_that_does_not_exist_is_told_and_can_go(world: World) -> None:

@@ -43,15 +43,15 @@ def held_by(answer: ObjectBucket) -> Authentication:
     return answer.connection.authentication
 
 
-def account_of(double: FakeGcs, answer: ObjectBucket) -> Account:
-    return double.store.accounts[answer.additional_state["ServiceAccount"]]
+def account_of(fake: FakeGcs, answer: ObjectBucket) -> Account:
+    return fake.store.accounts[answer.additional_state["ServiceAccount"]]
 
 
-def keys_of(double: FakeGcs, answer: ObjectBucket) -> tuple[int, int]:
+def keys_of(fake: FakeGcs, answer: ObjectBucket) -> tuple[int, int]:
     """Working HMAC keys and service-account keys of the claim."""
     email = answer.additional_state["ServiceAccount"]
-    active = [each for each in double.store.hmac_keys.values() if each.email == email and each.state == "ACTIVE"]
-    return len(active), len(account_of(double, answer).keys)
+    active = [each for each in fake.store.hmac_keys.values() if each.email == email and each.state == "ACTIVE"]
+    return len(active), len(account_of(fake, answer).keys)
 
 
 @each_kind
@@ -87,11 +87,11 @@ def test_an_edit_that_puts_the_same_keys_back_replaces_nothing(world: World) -> 
 @each_kind
 @pytest.mark.parametrize("harm", ["deleted", "disabled"])
 def test_a_key_that_google_says_is_gone_or_inactive_is_replaced(
-    world: World, double: FakeGcs, kind: str, harm: str
+    world: World, fake: FakeGcs, kind: str, harm: str
 ) -> None:
     again, answer = bound(world, kind)
-    account = account_of(double, answer)
-    for each in double.store.hmac_keys.values():
+    account = account_of(fake, answer)
+    for each in fake.store.hmac_keys.values():
         each.state = "DELETED" if harm == "deleted" else "INACTIVE"
     if harm == "deleted":
         account.keys.clear()
@@ -100,22 +100,22 @@ def test_a_key_that_google_says_is_gone_or_inactive_is_replaced(
     uid = account.uid
     second = world._patiently(world.provisioner.provision, again)
     assert held_by(second) != held_by(answer)
-    assert account_of(double, answer).uid == uid, "nothing else of the claim is replaced"
-    assert max(keys_of(double, answer)) <= 1
+    assert account_of(fake, answer).uid == uid, "nothing else of the claim is replaced"
+    assert max(keys_of(fake, answer)) <= 1
 
 
 @each_kind
-def test_a_disabled_account_stays_disabled_and_no_key_is_made(world: World, double: FakeGcs, kind: str) -> None:
+def test_a_disabled_account_stays_disabled_and_no_key_is_made(world: World, fake: FakeGcs, kind: str) -> None:
     again, answer = bound(world, kind)
-    account, before = account_of(double, answer), keys_of(double, answer)
+    account, before = account_of(fake, answer), keys_of(fake, answer)
     account.disabled = True
     assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
     for held in (again, replace(again, credentials=None, credentials_unchanged=False)):
         with pytest.raises(StoreRefused, match=r"service account .* is disabled, and stays so"):
             world.provisioner.provision(held)
-    assert account_of(double, answer) is account
+    assert account_of(fake, answer) is account
     assert account.disabled
-    assert keys_of(double, answer) == before
+    assert keys_of(fake, answer) == before
     account.disabled = False
     assert world.provisioner.provision(again).connection == answer.connection
 
@@ -127,88 +127,87 @@ def test_a_list_of_keys_that_lags_behind_replaces_nothing(
     """IAM is eventually consistent: https://cloud.google.com/iam/docs/overview#consistency."""
     again, answer = bound(world, kind)
     monkeypatch.setattr("gcs_provisioner.identity.Identity.hmac_keys", lambda _: [])
-    monkeypatch.setattr("gcs_provisioner.identity.Identity.key_states", lambda _: {})
+    monkeypatch.setattr("gcs_provisioner.identity.Identity.key_states", lambda *_: {})
     assert world.provisioner.provision(again).connection == answer.connection
 
 
 @each_kind
 def test_a_claim_that_waits_for_its_permission_keeps_its_account_and_its_key(
-    world: World, backend: GcsBackend, double: FakeGcs, kind: str
+    world: World, backend: GcsBackend, fake: FakeGcs, kind: str
 ) -> None:
-    double.knobs.grant_seconds = 1800
-    hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, key=0.0))
+    fake.knobs.grant_seconds = 1800
+    hasty = a_provisioner(fake, backend.admin_key)
     request = world.request(parameters={"credentials": kind})
     made = set()
     for _ in range(30):
         with pytest.raises(NotReady, match="yet") as waiting:
             hasty.provision(request)
-        email = f"{request.user_id}@{double.project}.iam.gserviceaccount.com"
-        made.add((double.store.accounts[email].uid, *double.store.hmac_keys, *double.store.accounts[email].keys))
-        double.clock.turn(waiting.value.delay or 10)
+        email = f"{request.user_id}@{fake.project}.iam.gserviceaccount.com"
+        made.add((fake.store.accounts[email].uid, *fake.store.hmac_keys, *fake.store.accounts[email].keys))
+        fake.clock.turn(waiting.value.delay or 10)
     (everything,) = list(made)[-1:]
     assert len(everything) <= 3, "an account, and one key of each kind"
     assert len({each[0] for each in made}) == 1
-    double.clock.turn(1800)
+    fake.clock.turn(1800)
     answer = hasty.provision(request)
-    assert keys_of(double, answer) == (kind != "json-key", kind != "hmac")
+    assert keys_of(fake, answer) == (kind != "json-key", kind != "hmac")
 
 
 def test_a_lost_secret_remakes_the_account_once_and_then_waits(
-    world: World, backend: GcsBackend, double: FakeGcs
+    world: World, backend: GcsBackend, fake: FakeGcs
 ) -> None:
     again, answer = bound(world, "json-key")
-    double.knobs.grant_seconds = 120
-    double.clock.turn(3000)
-    hasty = a_provisioner(double, backend.admin_key, patience=replace(QUICK, key=0.0))
+    fake.knobs.grant_seconds = 120
+    fake.clock.turn(3000)
+    hasty = a_provisioner(fake, backend.admin_key)
     lost, uids = replace(again, credentials=None, credentials_unchanged=False), set()
     for _ in range(5):
         with pytest.raises(NotReady):
             hasty.provision(lost)
-        uids.add(account_of(double, answer).uid)
-        double.clock.turn(10)
+        uids.add(account_of(fake, answer).uid)
+        fake.clock.turn(10)
     assert len(uids) == 1
-    double.clock.turn(120)
+    fake.clock.turn(120)
     assert held_by(hasty.provision(lost)) != held_by(answer)
 
 
-def test_a_healthy_key_is_not_replaced_for_a_stray_one(world: World, double: FakeGcs) -> None:
+def test_a_healthy_key_is_not_replaced_for_a_stray_one(world: World, fake: FakeGcs) -> None:
     from testkit.gcs.fake.iam_api import new_key
 
     again, answer = bound(world, "json-key")
-    account = account_of(double, answer)
-    new_key(double.store, account, token_uri=double.token_uri)
+    account = account_of(fake, answer)
+    new_key(fake.store, account)
     assert world.provisioner.provision(again).connection == answer.connection
-    assert account_of(double, answer) is account
+    assert account_of(fake, answer) is account
     assert len(account.keys) == 1, "the stray one is gone"
 
 
-def test_key_files_name_googles_token_endpoint_whatever_the_administrators_says(world: World, double: FakeGcs) -> None:
+def test_key_files_name_googles_token_endpoint_whatever_the_administrators_says(world: World, fake: FakeGcs) -> None:
     """An administrator's key may be older, or name an address of Private Service Connect."""
-    double.knobs.google_token_uri = True
     again, answer = bound(world, "json-key")
-    uid = account_of(double, answer).uid
+    uid = account_of(fake, answer).uid
     assert "https://oauth2.googleapis.com/token" in held_by(answer).additional_secret_data[FILE_KEY].reveal()
     assert world.provisioner.is_intact(again)  # type: ignore[attr-defined]
     assert world.provisioner.provision(again).connection == answer.connection
-    assert account_of(double, answer).uid == uid
+    assert account_of(fake, answer).uid == uid
 
 
-def test_replaced_hmac_keys_are_kept_inactive_for_as_long_as_google_wants(world: World, double: FakeGcs) -> None:
-    double.knobs.hmac_stop_seconds = 180
+def test_replaced_hmac_keys_are_kept_inactive_for_as_long_as_google_wants(world: World, fake: FakeGcs) -> None:
+    fake.knobs.hmac_stop_seconds = 180
     again, answer = bound(world, "hmac")
     lost = replace(again, credentials=None, credentials_unchanged=False)
     second = world.provisioner.provision(lost)
-    states = sorted(each.state for each in double.store.hmac_keys.values())
+    states = sorted(each.state for each in fake.store.hmac_keys.values())
     assert states == ["ACTIVE", "INACTIVE"]
-    double.clock.turn(181)
+    fake.clock.turn(181)
     world.provisioner.provision(builders.again(again, second))
-    assert sorted(each.state for each in double.store.hmac_keys.values()) == ["ACTIVE", "DELETED"]
+    assert sorted(each.state for each in fake.store.hmac_keys.values()) == ["ACTIVE", "DELETED"]
     assert answer.bucket_name == second.bucket_name
 
 
 @pytest.mark.parametrize("seconds", ["0", "60"])
-def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(world: World, double: FakeGcs, seconds: str) -> None:
-    double.knobs.hmac_stop_seconds = 180
+def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(world: World, fake: FakeGcs, seconds: str) -> None:
+    fake.knobs.hmac_stop_seconds = 180
     again, answer = bound(world, "hmac", revocationSeconds=seconds)
     record = builders.recorded(answer, again)
     world.revoke(record)
@@ -216,14 +215,14 @@ def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(world: World, do
 
 
 @pytest.mark.parametrize("kind", ["json-key", "workload-identity"])
-def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(world: World, double: FakeGcs, kind: str) -> None:
-    double.knobs.withdraw_seconds = 170
+def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(world: World, fake: FakeGcs, kind: str) -> None:
+    fake.knobs.withdraw_seconds = 170
     again, answer = bound(world, kind)
     record = builders.recorded(answer, again)
     with pytest.raises(NotReady, match=r"permission .* is withdrawn") as waiting:
         world.provisioner.revoke(record)
     assert waiting.value.delay == 180
-    double.clock.turn(180)
+    fake.clock.turn(180)
     world.provisioner.revoke(record)
     assert not world.administrator.identity_exists(record)
 
@@ -231,10 +230,10 @@ def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(world: Worl
 @each_kind
 @pytest.mark.parametrize("hidden", [0, 3])
 def test_an_account_that_is_absent_or_seconds_old_is_forbidden_and_not_missing(
-    world: World, double: FakeGcs, kind: str, hidden: int
+    world: World, fake: FakeGcs, kind: str, hidden: int
 ) -> None:
-    double.knobs.absent_is_forbidden = True
-    double.knobs.hidden_account_calls = hidden
+    fake.knobs.absent_is_forbidden = True
+    fake.knobs.hidden_account_calls = hidden
     request = world.request(parameters={"credentials": kind}, config={"kubernetesServiceAccount": "app"})
     answer = world._patiently(world.provisioner.provision, request)
     again = builders.again(request, answer)
@@ -244,11 +243,11 @@ def test_an_account_that_is_absent_or_seconds_old_is_forbidden_and_not_missing(
     assert not world.administrator.bucket_exists(answer.bucket_name)
 
 
-def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBackend, double: FakeGcs) -> None:
-    double.knobs.absent_is_forbidden = True
+def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBackend, fake: FakeGcs) -> None:
+    fake.knobs.absent_is_forbidden = True
     again, answer = bound(world, "hmac", revocationSeconds="0")
     world.fill(answer.bucket_name, 150)
-    hurried = a_provisioner(double, backend.admin_key, patience=replace(QUICK, purge=0.0))
+    hurried = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, purge=0.0))
     record = builders.recorded(answer, again)
     with pytest.raises(PurgeUnfinished):
         hurried.delete(record)
@@ -261,13 +260,13 @@ def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBac
     assert not world.administrator.bucket_exists(answer.bucket_name)
 
 
-def test_an_account_that_may_not_be_read_is_none_of_those(world: World, double: FakeGcs) -> None:
+def test_an_account_that_may_not_be_read_is_none_of_those(world: World, fake: FakeGcs) -> None:
     again, answer = bound(world, "hmac")
-    without = set(double.store.accounts[f"provisioner@{double.project}.iam.gserviceaccount.com"].permissions)
-    double.allow("provisioner", without - {"iam.serviceAccounts.get"})
-    for account in double.store.accounts.values():
+    without = set(fake.store.accounts[f"provisioner@{fake.project}.iam.gserviceaccount.com"].permissions)
+    fake.allow("provisioner", without - {"iam.serviceAccounts.get"})
+    for account in fake.store.accounts.values():
         account.hidden_calls = 0
-    double.clock.turn(601)
+    fake.clock.turn(601)
     with pytest.raises(AccessDenied, match=r"iam\.serviceAccounts\.get"):
         world.provisioner.provision(again)
     with pytest.raises(AccessDenied, match=r"iam\.serviceAccounts\.get"):
@@ -275,14 +274,14 @@ def test_an_account_that_may_not_be_read_is_none_of_those(world: World, double: 
 
 
 def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
-    world: World, double: FakeGcs, monkeypatch: pytest.MonkeyPatch
+    world: World, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two claims that take the last key at once: Google answers 403 to the second, as it does to who may not."""
     import json
 
     from libbucket import QuotaExceeded
 
-    shared = json.loads(double.add_admin("shared-by-all", ()))["client_email"]
+    shared = json.loads(fake.add_admin("shared-by-all", ()))["client_email"]
     for _ in range(10):
         world._patiently(world.provisioner.provision, world.request(parameters={"serviceAccount": shared}))
     monkeypatch.setattr("gcs_provisioner.keys.MOST_KEYS", 11)  # as many were there when the other looked
@@ -291,11 +290,11 @@ def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
     assert refused.value.request_id
 
 
-def test_a_neighbour_is_not_concerned(world: World, double: FakeGcs) -> None:
+def test_a_neighbour_is_not_concerned(world: World, fake: FakeGcs) -> None:
     """The control of every test here: another claim of the same class."""
     neighbour: Tenant = world.tenant(greenfield=True)
     again, answer = bound(world, "hmac")
-    account_of(double, answer).disabled = True
+    account_of(fake, answer).disabled = True
     with pytest.raises(StoreRefused):
         world.provisioner.provision(again)
     assert neighbour.application.list_keys(neighbour.bucket)

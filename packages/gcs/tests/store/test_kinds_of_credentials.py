@@ -23,19 +23,19 @@ def bind(world: World, request: BucketOptions) -> ObjectBucket:
     return world._patiently(world.provisioner.provision, request)
 
 
-def kubernetes_members(double: FakeGcs, email: str) -> list[str]:
-    return [each for binding in double.store.accounts[email].policy.bindings for each in binding["members"]]
+def kubernetes_members(fake: FakeGcs, email: str) -> list[str]:
+    return [each for binding in fake.store.accounts[email].policy.bindings for each in binding["members"]]
 
 
 @pytest.fixture
-def shared(double: FakeGcs) -> str:
+def shared(fake: FakeGcs) -> str:
     """An account that all claims of a class use."""
-    email: str = json.loads(double.add_admin("shared-by-all", ()))["client_email"]
-    double.store.accounts[email].keys.clear()
+    email: str = json.loads(fake.add_admin("shared-by-all", ()))["client_email"]
+    fake.store.accounts[email].keys.clear()
     return email
 
 
-def test_both_kinds_of_key_work_side_by_side(world: World, double: FakeGcs) -> None:
+def test_both_kinds_of_key_work_side_by_side(world: World, fake: FakeGcs) -> None:
     request = world.request(parameters={"credentials": "both"})
     answer = bind(world, request)
     held = answer.connection.authentication
@@ -43,9 +43,9 @@ def test_both_kinds_of_key_work_side_by_side(world: World, double: FakeGcs) -> N
     assert held.access_keys is not None
     keys, key = held.access_keys, held.additional_secret_data[FILE_KEY].reveal()
     by_hmac = HmacApplication(
-        endpoint=double.url, access_key=keys.access_key_id, secret_key=keys.secret_access_key.reveal()
+        endpoint=fake.url, access_key=keys.access_key_id, secret_key=keys.secret_access_key.reveal()
     )
-    by_key = JsonApplication(endpoint=double.url, key=key, project=double.project)
+    by_key = JsonApplication(endpoint=fake.url, key=key, project=fake.project)
     by_hmac.put(answer.bucket_name, "one", b"1")
     assert by_key.get(answer.bucket_name, "one") == b"1"
     assert bind(world, builders.again(request, answer)).connection == answer.connection
@@ -54,21 +54,19 @@ def test_both_kinds_of_key_work_side_by_side(world: World, double: FakeGcs) -> N
     assert_refused("a service-account key", lambda: by_key.get(answer.bucket_name, "one"))
 
 
-def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(world: World, double: FakeGcs) -> None:
+def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(world: World, fake: FakeGcs) -> None:
     request = world.request(parameters={"credentials": "both"})
     answer = bind(world, request)
     held = answer.connection.authentication
     assert held is not None
-    before = double.store.accounts[answer.additional_state["ServiceAccount"]].uid
+    before = fake.store.accounts[answer.additional_state["ServiceAccount"]].uid
     halved = replace(builders.again(request, answer), credentials=Authentication(access_keys=held.access_keys))
     halved = replace(halved, credentials_unchanged=False)
     second = bind(world, halved).connection.authentication
     assert second is not None
     assert second.access_keys != held.access_keys
     assert second.additional_secret_data[FILE_KEY] != held.additional_secret_data[FILE_KEY]
-    assert double.store.accounts[answer.additional_state["ServiceAccount"]].uid != before, (
-        "another account by that name"
-    )
+    assert fake.store.accounts[answer.additional_state["ServiceAccount"]].uid != before, "another account by that name"
 
 
 def test_a_lost_hmac_key_leaves_the_other_key_as_it_is(world: World) -> None:
@@ -83,9 +81,7 @@ def test_a_lost_hmac_key_leaves_the_other_key_as_it_is(world: World) -> None:
     assert second.additional_secret_data == held.additional_secret_data
 
 
-def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_account(
-    world: World, double: FakeGcs
-) -> None:
+def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_account(world: World, fake: FakeGcs) -> None:
     request = world.request(parameters=WORKLOAD)
     answer = bind(world, request)
     held = answer.connection.authentication
@@ -94,36 +90,36 @@ def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_accou
     assert held.access_keys is None
     assert {name: value.reveal() for name, value in held.additional_secret_data.items()} == {
         "GOOGLE_SERVICE_ACCOUNT_EMAIL": email,
-        "GOOGLE_CLOUD_PROJECT": double.project,
+        "GOOGLE_CLOUD_PROJECT": fake.project,
     }
-    assert kubernetes_members(double, email) == [f"serviceAccount:{double.project}.svc.id.goog[conformance/default]"]
-    assert double.store.accounts[email].keys == {}
-    assert double.store.hmac_keys == {}
+    assert kubernetes_members(fake, email) == [f"serviceAccount:{fake.project}.svc.id.goog[conformance/default]"]
+    assert fake.store.accounts[email].keys == {}
+    assert fake.store.hmac_keys == {}
     assert bind(world, builders.again(request, answer)).connection == answer.connection
     world.delete(builders.recorded(answer, request))
-    assert email not in double.store.accounts
+    assert email not in fake.store.accounts
 
 
-def test_a_claim_names_its_kubernetes_service_account(world: World, double: FakeGcs) -> None:
+def test_a_claim_names_its_kubernetes_service_account(world: World, fake: FakeGcs) -> None:
     request = world.request(parameters=WORKLOAD, config={"kubernetesServiceAccount": "uploader"})
     answer = bind(world, request)
-    (member,) = kubernetes_members(double, answer.additional_state["ServiceAccount"])
+    (member,) = kubernetes_members(fake, answer.additional_state["ServiceAccount"])
     assert member.endswith("[conformance/uploader]")
 
 
-def test_a_look_at_a_claim_without_keys_sees_whether_its_permission_stands(world: World, double: FakeGcs) -> None:
+def test_a_drift_check_without_keys_sees_whether_the_permission_stands(world: World, fake: FakeGcs) -> None:
     request = world.request(parameters=WORKLOAD)
     answer = bind(world, request)
     again = builders.again(request, answer)
     assert world.provisioner.is_intact(again)  # type: ignore[attr-defined]
-    double.store.buckets[answer.bucket_name].policy.bindings.pop()
+    fake.store.buckets[answer.bucket_name].policy.bindings.pop()
     assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
     world.administrator.purge_bucket(answer.bucket_name)
     assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
 
 
-def test_a_project_without_a_workload_pool_is_told(world: World, double: FakeGcs) -> None:
-    double.knobs.workload_pool = False
+def test_a_project_without_a_workload_pool_is_told(world: World, fake: FakeGcs) -> None:
+    fake.knobs.workload_pool = False
     with pytest.raises(RetrySlowly, match="workloadIdentityPool"):
         bind(world, world.request(parameters=WORKLOAD))
 
@@ -137,20 +133,20 @@ def _tenant(world: World, backend: GcsBackend, parameters: dict[str, str], bucke
 
 
 def test_claims_of_a_shared_account_come_and_go_one_by_one(
-    world: World, backend: GcsBackend, double: FakeGcs, shared: str
+    world: World, backend: GcsBackend, fake: FakeGcs, shared: str
 ) -> None:
     bucket = world.foreign_bucket()
     uniform = backend.administrator.client.bucket(bucket)
     uniform.iam_configuration.uniform_bucket_level_access_enabled = True
     uniform.patch(retry=None)
-    before = [dict(each) for each in double.store.buckets[bucket].policy.bindings]
+    before = [dict(each) for each in fake.store.buckets[bucket].policy.bindings]
     first, second = (_tenant(world, backend, {"serviceAccount": shared}, bucket) for _ in range(2))
     world.revoke(first.record)
     assert second.application.get(bucket, OBJECT) == CONTENT
     assert_refused("a withdrawn key of a shared account", lambda: first.application.get(bucket, OBJECT))
     world.revoke(second.record)
-    assert double.store.buckets[bucket].policy.bindings == before
-    assert shared in double.store.accounts, "the account is its owner's"
+    assert fake.store.buckets[bucket].policy.bindings == before
+    assert shared in fake.store.accounts, "the account is its owner's"
     assert_refused("the last withdrawn key", lambda: second.application.get(bucket, OBJECT))
 
 

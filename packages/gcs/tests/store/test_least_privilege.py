@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,21 +28,21 @@ STEWARD = "steward-of-the-test"
 class Steward:
     """An administrator of its own for the provisioner, whose permissions a test can cut."""
 
-    double: FakeGcs
+    fake: FakeGcs
     provisioner: Provisioner
 
     def may_everything_but(self, *without: str) -> None:
-        self.double.allow(STEWARD, set(PERMISSIONS) - set(without))
+        self.fake.allow(STEWARD, set(PERMISSIONS) - set(without))
 
 
 @pytest.fixture
-def steward(double: FakeGcs) -> Steward:
-    key = double.add_admin(STEWARD, PERMISSIONS)
-    return Steward(double, a_provisioner(double, key))
+def steward(fake: FakeGcs) -> Steward:
+    key = fake.add_admin(STEWARD, PERMISSIONS)
+    return Steward(fake, a_provisioner(fake, key))
 
 
 def test_the_readme_lists_permissions() -> None:
-    assert len(PERMISSIONS) == 25
+    assert len(PERMISSIONS) == 26
 
 
 def test_every_verb_works_with_the_role_of_the_readme(world: World, steward: Steward) -> None:
@@ -57,33 +58,42 @@ def test_a_missing_permission_is_named(world: World, steward: Steward, permissio
 
 def _live_a_whole_life(world: World, steward: Steward) -> None:
     """Everything that needs a permission: both kinds, both keys, settings, uploads, a lost Secret, deletion."""
-    provisioner = steward.provisioner
+    _provision, _grant, _revoke, _delete, _delete_empty = (
+        partial(world._patiently, getattr(steward.provisioner, verb))
+        for verb in ("provision", "grant", "revoke", "delete", "delete_empty")
+    )
     parameters = {"credentials": "both", "revocationSeconds": "0"}
     request = world.request(config={"kubernetesServiceAccount": "app"}, parameters=parameters)
-    bound = provisioner.provision(request)
-    provisioner.provision(builders.again(request, bound, with_credentials=False))
-    held = provisioner.provision(world.request(parameters=parameters)).connection.authentication
+    bound = _provision(request)
+    _provision(builders.again(request, bound, with_credentials=False))
+    held = _provision(world.request(parameters=parameters)).connection.authentication
     assert held is not None
     shared = {
         "serviceAccount": bound.additional_state["ServiceAccount"],
-        "credentials": "json-key",
+        "credentials": "both",
         "revocationSeconds": "0",
     }
     other = world.request(bucket=request.bucket_name, parameters=shared)
-    provisioner.revoke(builders.recorded(provisioner.grant(other), other, greenfield=False))
+    _revoke(builders.recorded(_grant(other), other, greenfield=False))
     plain = world.request(parameters={"revocationSeconds": "0"}, config={"bucketVersioning": "Suspended"})
-    answer = provisioner.provision(plain)
+    answer = _provision(plain)
     again = builders.again(plain, answer)
     versions = replace(again.claim, additional_config={"bucketVersioning": "Enabled"})
-    provisioner.provision(replace(again, claim=versions))
+    _provision(replace(again, claim=versions))
     keys = answer.connection.authentication
     assert keys is not None
     application = world.backend.application(answer.connection.endpoint, keys)
     assert isinstance(application, HmacApplication)
     application.put(answer.bucket_name, "key", b"x")
     application.start_multipart(answer.bucket_name, "begun")
-    steward.double.store.buckets[answer.bucket_name].folders.add("managed/")
-    provisioner.delete(builders.recorded(answer, plain))
-    provisioner.delete(builders.recorded(bound, request))
-    steward.double.knobs.absent_is_forbidden = True
-    provisioner.delete(builders.recorded(bound, request))
+    steward.fake.store.buckets[answer.bucket_name].folders.add("managed/")
+    _delete(builders.recorded(answer, plain))
+    _delete(builders.recorded(bound, request))
+    steward.fake.knobs.absent_is_forbidden = True
+    _delete(builders.recorded(bound, request))
+    steward.fake.knobs.absent_is_forbidden = False
+    empty = world.request(parameters={"revocationSeconds": "0"})
+    _delete_empty(builders.recorded(_provision(empty), empty))
+    foreign = world.request()
+    steward.fake.add_foreign_bucket(foreign.bucket_name)
+    _delete(builders.intent(foreign))

@@ -37,26 +37,26 @@ def test_a_new_bucket_is_as_its_class_says(world: World, backend: GcsBackend) ->
     assert_works(tenant)
 
 
-def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(world: World, double: FakeGcs) -> None:
+def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(world: World, fake: FakeGcs) -> None:
     tenant = world.greenfield()
-    resource = double.store.buckets[tenant.bucket].resource
+    resource = fake.store.buckets[tenant.bucket].resource
     assert resource["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"]
     assert resource["iamConfiguration"]["publicAccessPrevention"] == "enforced"
     assert tenant.request.owner.matches(resource["labels"])
     assert resource["metageneration"] == 1, "all of it was said when it was made"
 
 
-def test_soft_deletion_can_be_turned_off(world: World, double: FakeGcs) -> None:
+def test_soft_deletion_can_be_turned_off(world: World, fake: FakeGcs) -> None:
     tenant = world.greenfield(world.request(parameters={"softDeleteSeconds": "0"}))
-    policy = double.store.buckets[tenant.bucket].resource["softDeletePolicy"]
+    policy = fake.store.buckets[tenant.bucket].resource["softDeletePolicy"]
     assert int(policy["retentionDurationSeconds"]) == 0
 
 
-def test_names_that_labels_do_not_take_are_made_to_fit(world: World, double: FakeGcs) -> None:
+def test_names_that_labels_do_not_take_are_made_to_fit(world: World, fake: FakeGcs) -> None:
     request = world.request()
     owner = replace(request.owner, name="photos.v2." + "x" * 200)
     tenant = world.greenfield(replace(request, owner=owner))
-    labels = double.store.buckets[tenant.bucket].resource["labels"]
+    labels = fake.store.buckets[tenant.bucket].resource["labels"]
     assert labels["objectbucket_claim_name"].startswith("photos_v2_xxx")
     assert owner.matches(labels)
     world.delete(replace(tenant.record, owner=owner))
@@ -71,12 +71,12 @@ def test_a_name_that_google_does_not_take_is_refused(world: World, name: str) ->
 
 @pytest.mark.parametrize("lock", ["temporaryHold", "eventBasedHold", "retention", "bucket"])
 def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touched(
-    world: World, double: FakeGcs, lock: str
+    world: World, fake: FakeGcs, lock: str
 ) -> None:
     tenant = world.greenfield()
     tenant.application.put(tenant.bucket, "free", b"x")
     tenant.application.put(tenant.bucket, "locked", b"x")
-    bucket = double.store.buckets[tenant.bucket]
+    bucket = fake.store.buckets[tenant.bucket]
     version = bucket.live("locked")
     assert version is not None
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat().replace("+00:00", "Z")
@@ -94,11 +94,11 @@ def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touch
 
 
 def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
-    world: World, double: FakeGcs, monkeypatch: pytest.MonkeyPatch
+    world: World, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = world.greenfield()
     tenant.application.put(tenant.bucket, "locked", b"x")
-    version = double.store.buckets[tenant.bucket].live("locked")
+    version = fake.store.buckets[tenant.bucket].live("locked")
     assert version is not None
     version.extra["temporaryHold"] = True
     monkeypatch.setattr("gcs_provisioner.storage._LOCK_SCAN", 1)
@@ -109,27 +109,27 @@ def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
     assert_shut_out(tenant)
 
 
-def test_objects_go_in_batches_of_a_hundred(world: World, double: FakeGcs) -> None:
+def test_objects_go_in_batches_of_a_hundred(world: World, fake: FakeGcs) -> None:
     tenant = world.greenfield()
     world.fill(tenant.bucket, 250)
     with pytest.raises(NotReady):
         world.provisioner.delete(tenant.record)
-    double.clock.turn(200)
-    double.calls()
+    fake.clock.turn(200)
+    fake.calls()
     world.provisioner.delete(tenant.record)
-    calls = double.calls()
+    calls = fake.calls()
     assert len([each for each in calls if each.startswith("POST /batch/storage/v1")]) == 3
     assert not [each for each in calls if each.startswith("DELETE") and "/o/" in each]
 
 
 def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
-    world: World, backend: GcsBackend, double: FakeGcs
+    world: World, backend: GcsBackend, fake: FakeGcs
 ) -> None:
     tenant = world.greenfield(
         world.request(config={"bucketVersioning": "Enabled"}, parameters={"revocationSeconds": "0"})
     )
     world.fill(tenant.bucket, 250)
-    hurried = a_provisioner(double, backend.admin_key, patience=replace(QUICK, purge=0.0))
+    hurried = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, purge=0.0))
     seen = []
     while world.administrator.bucket_exists(tenant.bucket):
         try:
@@ -149,12 +149,12 @@ def test_unfinished_uploads_in_parts_are_not_nothing(world: World) -> None:
     assert world.administrator.unfinished_uploads(tenant.bucket) == 1
 
 
-def test_unfinished_uploads_in_parts_are_aborted(world: World, backend: GcsBackend, double: FakeGcs) -> None:
+def test_unfinished_uploads_in_parts_are_aborted(world: World, backend: GcsBackend, fake: FakeGcs) -> None:
     tenant = world.greenfield()
     assert isinstance(tenant.application, HmacApplication)
     for key in ("one/ü +&", "two"):
         tenant.application.start_multipart(tenant.bucket, key)
-    assert len(double.store.buckets[tenant.bucket].uploads) == 2
+    assert len(fake.store.buckets[tenant.bucket].uploads) == 2
     world.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
@@ -167,24 +167,24 @@ def test_a_grant_warns_that_settings_of_the_bucket_are_not_applied(world: World)
 
 def test_a_deletion_needs_nothing_but_the_record(world: World, backend: GcsBackend) -> None:
     tenant = world.tenant(greenfield=True)
-    assert list(tenant.answer.additional_state) == ["ServiceAccount"]
+    assert list(tenant.answer.additional_state) == ["ProjectNumber", "ServiceAccount"]
     world.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
     assert not backend.administrator.identity_exists(builders.intent(tenant.request))
 
 
-def test_managed_folders_of_an_application_go_with_their_bucket(world: World, double: FakeGcs) -> None:
+def test_managed_folders_of_an_application_go_with_their_bucket(world: World, fake: FakeGcs) -> None:
     tenant = world.tenant(greenfield=True)
-    double.store.buckets[tenant.bucket].folders |= {"a/", "a/b/", "c/"}
+    fake.store.buckets[tenant.bucket].folders |= {"a/", "a/b/", "c/"}
     world.delete(tenant.record)
     assert not world.administrator.bucket_exists(tenant.bucket)
 
 
-def test_a_managed_folder_is_not_nothing(world: World, double: FakeGcs) -> None:
+def test_a_managed_folder_is_not_nothing(world: World, fake: FakeGcs) -> None:
     tenant = world.greenfield()
-    double.store.buckets[tenant.bucket].folders.add("a/")
+    fake.store.buckets[tenant.bucket].folders.add("a/")
     with pytest.raises(BucketNotEmpty, match="managed folders"):
         world.delete_empty(tenant.record)
     assert_works(tenant)
-    double.store.buckets[tenant.bucket].folders.clear()
+    fake.store.buckets[tenant.bucket].folders.clear()
     world.delete_empty(tenant.record)
     assert not world.administrator.bucket_exists(tenant.bucket)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gcs_provisioner.buckets import is_bucket_name
 from gcs_provisioner.errors import constraint_of, reason_of, request_id_of
 from gcs_provisioner.keys import own_key
 from gcs_provisioner.parameters import parse_admin, parse_kubernetes_account, parse_parameters, parse_versioning
-from gcs_provisioner.provisioner import GcsProvisioner, _is_name
+from gcs_provisioner.provisioner import GcsProvisioner
 from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, ProvisionerError, SecretStr, Services
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ DEADLINE = 200
 PARAMETERS = [
     *("project", "region", "secretName", "secretNamespace", "storageClass", "kmsKeyName", "labels", "versioning"),
     *("softDeleteSeconds", "endpoint", "iamEndpoint", "serviceAccount", "credentials", "workloadIdentityPool"),
+    *("workloadIdentityProjectNumber", "impersonateServiceAccount", "secondsPerBucket"),
     *("revocationSeconds", "bucketName", "noSuchParameter"),
 ]
 HUGE = 200_000
@@ -103,14 +105,14 @@ def test_any_additional_config_is_read_or_refused_by_its_key_at_once(written: st
 @settings(deadline=DEADLINE)
 @given(TEXTS)
 def test_any_bucket_name_is_decided_at_once(written: str) -> None:
-    _is_name(written)
-    _is_name(written, dots=True)
+    is_bucket_name(written)
+    is_bucket_name(written, dots=True)
 
 
 @settings(deadline=DEADLINE)
 @given(TEXTS)
 def test_anything_in_the_place_of_a_key_file_is_decided_at_once(written: str) -> None:
-    assert own_key(SecretStr(written), "a@b", "https://oauth2.googleapis.com/token") is None
+    assert own_key(SecretStr(written), "a@b") is None
     with pytest.raises(InvalidAdminSecret, match=r"gcs/admin: (needs|key\.json)"):
         parse_admin({"key.json": SecretStr(written)}, named="gcs/admin")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from google.auth import compute_engine
+from google.oauth2 import service_account
 
 from gcs_provisioner.client import KEYS_KEPT, Connector, Patience
 from gcs_provisioner.keys import FILE_KEY
@@ -71,3 +73,41 @@ def test_as_many_keys_are_kept_as_there_may_be_classes_and_no_more(load: Callabl
 
     assert load(1).signer is second
     assert load(0).signer is not first
+
+
+def test_the_identity_of_the_pod_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each search asks the metadata server of GKE for its presence and for the project; a token is got by each verb."""
+    searches: list[object] = []
+
+    def search(**_: object) -> tuple[compute_engine.Credentials, str]:
+        searches.append(None)
+        return compute_engine.Credentials(), "my-project-123"
+
+    monkeypatch.setattr("google.auth.default", search)
+    connector, parameters = Connector(Patience(), lambda: None), parse_parameters({})
+    used = []
+    for _ in range(3):
+        with connector.connect(parameters, None) as clients:
+            used.append(clients.session.credentials._source)
+            assert clients.project == "my-project-123"
+    assert len(searches) == 1
+    assert len({id(each) for each in used}) == 3, "no token outlives its verb"
+
+
+def test_a_file_with_the_pods_credentials_is_read_by_each_verb(
+    monkeypatch: pytest.MonkeyPatch, private_key: str
+) -> None:
+    """It can be replaced while the provisioner runs."""
+    searches: list[object] = []
+
+    def search(**_: object) -> tuple[Credentials, str]:
+        searches.append(None)
+        key = {**an_admin(private_key, 1).reveal()}
+        return service_account.Credentials.from_service_account_info(key), "my-project-123"
+
+    monkeypatch.setattr("google.auth.default", search)
+    connector, parameters = Connector(Patience(), lambda: None), parse_parameters({})
+    for _ in range(2):
+        with connector.connect(parameters, None):
+            pass
+    assert len(searches) == 2

@@ -1,4 +1,4 @@
-"""Everything that can be raised becomes an answer of the core's, and says what to mend."""
+"""Everything that can be raised becomes an error of the core's, and says how to fix it."""
 
 from __future__ import annotations
 
@@ -131,7 +131,6 @@ def test_every_status_has_its_answer(status: int, kind: type[ProvisionerError]) 
     [
         (403, "rateLimitExceeded", NotReady),
         (403, "userRateLimitExceeded", NotReady),
-        (429, "rateLimitExceeded", Throttled),
         (403, "quotaExceeded", QuotaExceeded),
         (429, "projectQuotaExceeded", QuotaExceeded),
         (403, "accessNotConfigured", AccessDenied),
@@ -316,3 +315,20 @@ def test_what_went_wrong_is_said(error: Exception, kind: type[ProvisionerError],
 def test_an_error_of_ours_is_left_as_it_is() -> None:
     error = NotReady("soon", delay=3)
     assert told(error) is error
+
+
+@pytest.mark.parametrize(
+    ("permission", "kind"),
+    [
+        ("storage.buckets.create", NotReady),
+        ("storage.buckets.setIamPolicy", NotReady),
+        ("storage.objects.list", Throttled),
+    ],
+)
+def test_the_rate_of_buckets_is_no_busy_store(permission: str, kind: type[ProvisionerError]) -> None:
+    """https://cloud.google.com/storage/quotas#buckets: the circuit breaker must not open for it."""
+    error = from_response(answered(429, "rateLimitExceeded"), Call(url=CALL.url, permission=permission))
+    assert type(error) is kind
+    if isinstance(error, NotReady):
+        assert error.delay is not None
+        assert 2 <= error.delay <= 10

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from gcs_provisioner.parameters import (
+    Admin,
     Kind,
     parse_admin,
     parse_kubernetes_account,
@@ -123,7 +124,8 @@ def test_the_usual_names_of_a_key_file_are_taken(name: str) -> None:
         ({"key.json": ""}, "key.json"),
         ({"key.json": "no JSON"}, "JSON key of a service account"),
         ({"key.json": "[]"}, "JSON key of a service account"),
-        ({"key.json": json.dumps({**KEY, "type": "external_account"})}, "JSON key of a service account"),
+        ({"key.json": json.dumps({**KEY, "type": "authorized_user"})}, "JSON key of a service account"),
+        ({"key.json": json.dumps({**KEY, "type": "external_account"})}, "credential_source"),
         ({"key.json": json.dumps({**KEY, "private_key": ""})}, "private_key"),
         ({"key.json": json.dumps({**KEY, "client_email": None})}, "client_email"),
     ],
@@ -154,3 +156,48 @@ def test_a_kubernetes_service_account_is_taken(name: str) -> None:
 def test_a_kubernetes_service_account_that_nobody_can_have_is_refused(name: str) -> None:
     with pytest.raises(InvalidConfig, match="kubernetesServiceAccount"):
         parse_kubernetes_account({"kubernetesServiceAccount": name})
+
+
+EXTERNAL = {
+    "type": "external_account",
+    "audience": "//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/p/providers/x",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+    "token_url": "https://sts.googleapis.com/v1/token",
+    "credential_source": {"file": "/var/run/secrets/tokens/gcp"},
+}
+
+
+def parse_external(**changes: object) -> Admin:
+    return parse_admin({"key.json": SecretStr(json.dumps({**EXTERNAL, **changes}))}, named="gcs/admin")
+
+
+def test_an_external_account_with_a_token_in_a_file_is_an_administrator() -> None:
+    """https://google.aip.dev/auth/4117."""
+    admin = parse_external()
+    assert admin.subject_file == "/var/run/secrets/tokens/gcp"
+    assert set(admin.reveal()) == {"audience", "subject_token_type", "token_url"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"credential_source": {"executable": {"command": "/bin/sh"}}}, "credential_source"),
+        ({"credential_source": {"url": "http://169.254.169.254/"}}, "credential_source"),
+        ({"credential_source": {"file": "relative"}}, "credential_source"),
+        ({"token_url": "https://example.com/token"}, "token_url"),
+        ({"token_url": "https://sts.googleapis.com.example.com/v1/token"}, "token_url"),
+        ({"service_account_impersonation_url": "https://example.com/"}, "service_account_impersonation_url"),
+        ({"audience": ""}, "audience"),
+    ],
+)
+def test_an_external_account_may_run_no_program_and_name_no_foreign_address(
+    changes: dict[str, object], word: str
+) -> None:
+    with pytest.raises(InvalidAdminSecret, match=word):
+        parse_external(**changes)
+
+
+def test_a_federated_identity_needs_no_service_account() -> None:
+    given = {"credentials": "workload-identity-federation", "serviceAccount": "a@p.iam.gserviceaccount.com"}
+    with pytest.raises(InvalidParameters, match="serviceAccount"):
+        parse_parameters(given)

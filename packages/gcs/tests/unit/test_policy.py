@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from gcs_provisioner.policy import (
+    EARLIER_ROLE,
     METADATA_ROLE,
     OBJECTS_ROLE,
     WORKLOAD_ROLE,
+    federated_member,
     grant,
-    grant_shared,
+    grant_titled,
     impersonate,
     is_same,
     withdraw,
-    withdraw_shared,
+    withdraw_titled,
     workload_member,
 )
 
@@ -58,13 +60,13 @@ def test_what_is_left_of_a_removed_account_of_that_name_goes() -> None:
 
 
 def test_claims_that_share_an_account_have_bindings_of_their_own() -> None:
-    first = grant_shared(OTHERS, OURS, title="objectbucket-1", bucket="b")
-    both = grant_shared(first, OURS, title="objectbucket-2", bucket="b")
-    assert is_same(grant_shared(both, OURS, title="objectbucket-2", bucket="b"), both)
-    left = withdraw_shared(both, OURS, title="objectbucket-1")
+    first = grant_titled(OTHERS, MEMBER, title="objectbucket-1", bucket="b")
+    both = grant_titled(first, MEMBER, title="objectbucket-2", bucket="b")
+    assert is_same(grant_titled(both, MEMBER, title="objectbucket-2", bucket="b"), both)
+    left = withdraw_titled(both, title="objectbucket-1")
     assert MEMBER in members(left, OBJECTS_ROLE)
     assert MEMBER in members(left, METADATA_ROLE)
-    assert is_same(withdraw_shared(left, OURS, title="objectbucket-2"), OTHERS)
+    assert is_same(withdraw_titled(left, title="objectbucket-2"), OTHERS)
 
 
 def test_exactly_the_named_kubernetes_accounts_may_act() -> None:
@@ -85,17 +87,44 @@ def test_on_a_shared_account_each_claim_lets_in_its_own() -> None:
 def test_edits_leave_what_they_were_given_as_it_is() -> None:
     before = [{"role": OBJECTS_ROLE, "members": [MEMBER]}]
     withdraw(before, OURS)
-    grant(before, "somebody@p.iam.gserviceaccount.com")
+    grant(before, "another@p.iam.gserviceaccount.com")
     assert before == [{"role": OBJECTS_ROLE, "members": [MEMBER]}]
 
 
 def test_a_condition_is_the_same_whatever_the_order_of_its_fields() -> None:
-    once = grant_shared([], OURS, title="objectbucket-1", bucket="b")
+    once = grant_titled([], MEMBER, title="objectbucket-1", bucket="b")
     shown = [
         {**each, "condition": {**dict(reversed(each["condition"].items())), "description": ""}}
         if "condition" in each
         else each
         for each in once
     ]
-    assert is_same(grant_shared(shown, OURS, title="objectbucket-1", bucket="b"), shown)
-    assert not is_same(grant_shared([], OURS, title="objectbucket-2", bucket="b"), shown)
+    assert is_same(grant_titled(shown, MEMBER, title="objectbucket-1", bucket="b"), shown)
+    assert not is_same(grant_titled([], MEMBER, title="objectbucket-2", bucket="b"), shown)
+
+
+def test_a_role_of_earlier_releases_is_replaced() -> None:
+    """https://cloud.google.com/storage/docs/access-control/iam-roles: objectAdmin can lock objects, and unlock them."""
+    others = {"role": EARLIER_ROLE, "members": ["user:jane@example.com"]}
+    granted = grant([{"role": EARLIER_ROLE, "members": [MEMBER]}, others], OURS)
+    assert members(granted, EARLIER_ROLE) == {"user:jane@example.com"}
+    assert members(granted, OBJECTS_ROLE) == {MEMBER}
+
+
+def test_a_claim_with_a_federated_identity_has_a_binding_of_its_own() -> None:
+    """Two claims of one namespace can name the same Kubernetes service account."""
+    pod = federated_member("123", "p.svc.id.goog", "shop", "photos")
+    assert pod == (
+        "principal://iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/p.svc.id.goog"
+        "/subject/ns/shop/sa/photos"
+    )
+    both = grant_titled(grant_titled(OTHERS, pod, title="1", bucket="b"), pod, title="2", bucket="b")
+    left = withdraw_titled(both, title="1")
+    assert members(left, METADATA_ROLE) == {pod}
+    assert is_same(withdraw_titled(left, title="2"), OTHERS)
+
+
+def test_a_claim_that_names_another_kubernetes_account_shuts_the_first_out() -> None:
+    one, two = (federated_member("123", "p.svc.id.goog", "shop", name) for name in ("one", "two"))
+    changed = grant_titled(grant_titled([], one, title="1", bucket="b"), two, title="1", bucket="b")
+    assert members(changed, OBJECTS_ROLE) == members(changed, METADATA_ROLE) == {two}

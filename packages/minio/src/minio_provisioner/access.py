@@ -157,13 +157,16 @@ class _Ensuring:
         )
 
     def _issue(self, identity: Identity) -> AccessKeys:
-        """A user with keys; the user before it goes, and all that was derived from its keys stops working."""
+        """A user with keys; the user before it goes, and all that was derived from its keys stops working.
+
+        That one goes first: where MinIO does not confirm it yet, no keys are made that nobody would be given.
+        """
         if identity.generation > 1:
             identity.write_policy(self._wanted(identity, ""))  # so that a call that is cut off leaves a trace of it
+            _remove_predecessor(identity)
         keys = identity.create_keys()
         identity.write_policy(self._wanted(identity, fingerprint_of(keys.secret_access_key.reveal())))
         identity.attach()
-        _remove_predecessor(identity)
         return keys
 
     def _try(self, identity: Identity, keys: AccessKeys) -> tuple[str, ...]:

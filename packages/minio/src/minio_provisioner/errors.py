@@ -193,7 +193,8 @@ def check_response(response: BaseHTTPResponse, url: str) -> None:
     Raises:
         Throttled: 429 or 503; with the delay that the server asks for.
         StoreRefused: 201, which releases before RELEASE.2023-07 answer to the attachment of a policy.
-        RetrySlowly: an HTML page, or the bare 400 with which a TLS port of MinIO's answers plain HTTP.
+        RetrySlowly: an HTML page, a success without a request id of MinIO's, or the bare 400 with which a TLS port of
+            MinIO's answers plain HTTP.
     """
     if response.status == 400 and not response.headers:
         raise RetrySlowly(f"{url} refuses plain HTTP: it speaks TLS, so say https:// in parameter endpoint")
@@ -207,6 +208,8 @@ def check_response(response: BaseHTTPResponse, url: str) -> None:
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
     if is_page and not _is_failure(response.status):  # what stands before a server that is down answers with pages, too
         raise RetrySlowly(_not_minio(url, "a web page"))
+    if response.status < 300 and not request_id_of(response):  # some proxies answer everything with 200
+        raise RetrySlowly(_not_minio(url, f"HTTP {response.status} without a request id of MinIO's"))
 
 
 def refused_in_batch(code: str, call: Call) -> ProvisionerError:

@@ -93,6 +93,10 @@ class Adapter(ABC):
         """The store's own name of a request, such as `CreateBucket`."""
 
     @abstractmethod
+    def subject(self, request: Request) -> str:
+        """What a request is about: a bucket, a user, a policy; "" where that can't be seen."""
+
+    @abstractmethod
     def render(self, answer: Answer, request: Request) -> Instead:
         """An error code in the form in which the server would send it, with `CANARY` and `REQUEST_ID`."""
 

@@ -116,14 +116,16 @@ GENERIC: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Delay:
-    """What a write changes is seen late by some reads.
+    """What a write changes is seen late by some reads of the same thing.
 
     Attributes:
         name: names it in seeds.
         write: name of the request whose effect is late.
         reads: names of the requests that are answered as before the write.
         status: of the answer to a read that was never made before the write; 0 where that sees the effect.
-        code: of that answer.
+        code: of that answer; "" where `body` is the answer.
+        body: JSON.
+        flaps: whether two nodes, of which one lags, are tried as well.
         source: where the fact is from.
     """
 
@@ -132,6 +134,8 @@ class Delay:
     reads: frozenset[str]
     status: int
     code: str
+    body: str
+    flaps: bool
     source: str
 
 
@@ -186,5 +190,7 @@ def _parse_delay(entry: Mapping[str, Any]) -> Delay:
         reads=frozenset(entry["reads"]),
         status=entry.get("status", 0),
         code=entry.get("code", ""),
+        body=entry.get("body", ""),
+        flaps=entry.get("flaps", True),
         source=entry["source"],
     )

@@ -11,12 +11,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from testkit.answers.adapter import REQUEST_ID
 from testkit.answers.catalogue import Kind
 from testkit.resilience.proxy import Fate, Instead, Meddler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from testkit.answers.adapter import Adapter
     from testkit.answers.catalogue import Answer, Delay
     from testkit.resilience.proxy import Request
 
@@ -82,10 +84,9 @@ class Injector(Meddler):
     """The meddler.
 
     Args:
-        name_of: names a request of the store's API.
+        adapter: names requests, and what they are about.
         render: an answer in the store's form.
         clock: seconds of the turned clock.
-        late: seconds for which an answer is held that comes too late.
 
     Attributes:
         active: key of the claim that is being reconciled.
@@ -95,12 +96,11 @@ class Injector(Meddler):
 
     def __init__(
         self,
-        name_of: Callable[[Request], str],
+        adapter: Adapter,
         render: Callable[[Answer, Request], Instead],
         clock: Callable[[], float],
-        late: float,
     ) -> None:
-        self._name_of, self._render, self._clock, self._late = name_of, render, clock, late
+        self._adapter, self._render, self._clock = adapter, render, clock
         self._lock = threading.Lock()
         self._released = threading.Event()
         self.reset()
@@ -113,6 +113,7 @@ class Injector(Meddler):
         self._injection: Injection | None = None
         self._lag: Lag | None = None
         self._written: float | None = None
+        self._subject = ""
         self._stale_reads = 0
         self._before: dict[tuple[str, str, str], Instead] = {}
 
@@ -133,6 +134,13 @@ class Injector(Meddler):
         """How many requests were answered otherwise since `arm`."""
         return sum(each.injected for each in self.seen)
 
+    @property
+    def lagging(self) -> str:
+        """Name of the write whose effect is not seen by all reads yet; "" where there is none."""
+        with self._lock:
+            lag = self._lag
+            return lag.delay.write if lag is not None and self._written is not None and not self._is_over(lag) else ""
+
     def count(self, *names: str, succeeded: bool = False) -> int:
         """How many requests with one of these names reached the server since `arm`."""
         return sum(
@@ -141,7 +149,7 @@ class Injector(Meddler):
         )
 
     def before(self, request: Request) -> Fate | Instead:
-        name = self._name_of(request)
+        name = self._adapter.request_name(request)
         with self._lock:
             if self.active != self.target:
                 return Fate.PASS
@@ -158,7 +166,7 @@ class Injector(Meddler):
         return self._render(answer, request)
 
     def after(self, request: Request, status: int) -> Fate:
-        name = self._name_of(request)
+        name = self._adapter.request_name(request)
         with self._lock:
             if self.active != self.target or not self.seen:
                 return Fate.PASS
@@ -166,9 +174,10 @@ class Injector(Meddler):
             self.seen[-1] = Seen(name=last.name, at=last.at, injected=last.injected, status=status)
             if self._lag is not None and name == self._lag.delay.write and 200 <= status < 300:
                 self._written, self._stale_reads = self._clock(), 0
+                self._subject = self._adapter.subject(request)
             answer = self._injection.answer if self._injection is not None and last.injected else None
         if answer is not None and answer.kind is Kind.LATE:
-            self._released.wait(self._late)
+            self._released.wait(self._adapter.late)
             return Fate.DROP
         return Fate.RESET if answer is not None and answer.kind is Kind.RESET_AFTER else Fate.PASS
 
@@ -177,7 +186,7 @@ class Injector(Meddler):
         with self._lock:
             if self._lag is None or self.active != self.target or self._written is not None:
                 return
-            name = self._name_of(request)
+            name = self._adapter.request_name(request)
             if name in self._lag.delay.reads:
                 self._before[name, request.target, request.signer] = answer
 
@@ -188,17 +197,27 @@ class Injector(Meddler):
         at = self._count[name] - injection.first
         return injection.answer if 0 <= at < injection.times else None
 
+    def _is_about(self, request: Request) -> bool:
+        subject = self._adapter.subject(request)
+        return not self._subject or not subject or subject == self._subject
+
+    def _is_over(self, lag: Lag) -> bool:
+        is_read = bool(lag.requests) and self._stale_reads > lag.requests
+        since = self._clock() - (self._written or 0.0)
+        return is_read or (lag.seconds > 0 and since > lag.seconds)
+
     def _stale(self, name: str, request: Request) -> Instead | None:
         lag = self._lag
-        if lag is None or self._written is None or name not in lag.delay.reads:
+        if lag is None or self._written is None or name not in lag.delay.reads or not self._is_about(request):
             return None
         self._stale_reads += 1
-        is_over = (lag.requests and self._stale_reads > lag.requests) or (
-            lag.seconds and self._clock() - self._written > lag.seconds
-        )
-        if is_over or (lag.flaps and self._stale_reads % 2 == 0):
+        if self._is_over(lag) or (lag.flaps and self._stale_reads % 2 == 0):
             return None
         known = self._before.get((name, request.target, request.signer))
+        if lag.delay.body:
+            body = lag.delay.body.encode()
+            headers = {"Content-Type": "application/json", "x-amz-request-id": REQUEST_ID}
+            return Instead(status=lag.delay.status, headers=headers, body=body)
         if known is not None or not lag.delay.status:
             return known
         return self._render(code_answer(lag.delay.status, lag.delay.code), request)

@@ -110,6 +110,13 @@ def check_afterwards(seen: Evidence) -> None:
             _check_kept(seen, "in the end")
 
 
+def check_revoked(seen: Evidence) -> None:
+    """While a removal is not seen everywhere yet."""
+    simulation = seen.subject.simulation
+    is_early = seen.subject.is_gone and simulation.injector.lagging in simulation.adapter.gone_keys
+    seen.check(Invariant.REVOKED, not is_early, "the claim is gone, and its credentials are not removed everywhere yet")
+
+
 def check_gone(seen: Evidence, bucket: str, held: Credentials | None, *, retained: bool) -> None:
     """After the deletion of the claim has ended."""
     subject, backend = seen.subject, seen.subject.simulation.adapter.backend

@@ -116,6 +116,10 @@ class MemoryAdapter(Adapter):
     def request_name(self, request: Request) -> str:
         return request.target
 
+    def subject(self, request: Request) -> str:
+        del request
+        return ""
+
     def render(self, answer: Answer, request: Request) -> Instead:
         del request
         return Instead(status=answer.status, headers={"code": answer.code}, body=CANARY.encode())

@@ -23,7 +23,7 @@ from libbucket import SecretStr, wait_until
 from minio_provisioner.provisioner import MinioProvisioner
 from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
 from testkit.answers.catalogue import load
-from testkit.minio.answers import error_answer, request_name
+from testkit.minio.answers import ADMIN_PATH, error_answer, request_name
 from testkit.minio.backend import MinioBackend
 from testkit.minio.server import minio_binary, minio_server
 from testkit.resilience.proxy import Instead
@@ -95,6 +95,14 @@ class MinioAdapter(Adapter):
     def request_name(self, request: Request) -> str:
         query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
         return request_name(request.method, request.path, query, request.headers, request.body)
+
+    def subject(self, request: Request) -> str:
+        if self.request_name(request) == "ListObjectsV2AsClaim":
+            return request.signer.partition("Credential=")[2]
+        query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
+        named = next((query[name] for name in ("accessKey", "name", "bucket") if name in query), "")
+        is_admin = request.path.startswith(ADMIN_PATH)
+        return named if is_admin else request.path.lstrip("/").partition("/")[0]
 
     def render(self, answer: Answer, request: Request) -> Instead:
         name = self.request_name(request)

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from testkit.answers.injector import Seen
 
 TIMES: Final = {"once": 1, "thrice": 3, "always": ALWAYS}
+FLAPPING: Final = "flapping"
 LAGS: Final[Mapping[str, Callable[[Delay], Lag]]] = {
     "2-reads": lambda delay: Lag(delay=delay, requests=2),
     "20-reads": lambda delay: Lag(delay=delay, requests=20),
     "90-seconds": lambda delay: Lag(delay=delay, seconds=90.0),
-    "flapping": lambda delay: Lag(delay=delay, seconds=90.0, flaps=True),
+    FLAPPING: lambda delay: Lag(delay=delay, seconds=90.0, flaps=True),
 }
 _HOUR: Final = 3600.0
 _RESUMED: Final = 600.0
@@ -114,7 +115,7 @@ def environment(adapter: Adapter) -> Iterator[Environment]:
             return render_generic(answer, CANARY) or adapter.render(answer, request)
 
         made: Environment
-        injector = Injector(adapter.request_name, render, lambda: made.seconds(), adapter.late)  # noqa: PLW0108 - made later
+        injector = Injector(adapter, render, lambda: made.seconds())  # noqa: PLW0108 - made later
         url = ""
         adapter.attach(injector)
         if adapter.upstream:
@@ -184,7 +185,8 @@ def cases(of: Environment) -> list[Case]:
                     ]
         for delay in of.adapter.catalogue.delays:
             if delay.write in counts and any(read in counts for read in delay.reads):
-                found += [Case(flow=flow.name, request=delay.name, ordinal=1, answer=lag, times="") for lag in LAGS]
+                lags = [lag for lag in LAGS if delay.flaps or lag != FLAPPING]
+                found += [Case(flow=flow.name, request=delay.name, ordinal=1, answer=lag, times="") for lag in lags]
     return found
 
 
@@ -242,6 +244,7 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
             max(_HOUR, flow.horizon) if case.times == "always" else 600.0, until=lambda: flow.is_done(subject)
         )
         invariants.check_while_answered(seen)
+        invariants.check_revoked(seen)
         if case.times == "always" and not flow.begins_bound and not flow.is_done(subject):
             _give_up(seen)
         else:

@@ -1,6 +1,6 @@
 """Google Cloud Storage for the conformance suite: applications on both of its clients, the administrator, the backend.
 
-On the double in `fake_gcs`. Applications with HMAC keys use boto3, those with a service-account key
+On the fake in `fake_gcs`. Applications with HMAC keys use boto3, those with a service-account key
 google-cloud-storage, as Google's documentation has it for either.
 """
 
@@ -44,8 +44,8 @@ REFUSALS = frozenset(
     {"AccessDenied", "AuthenticationRequired", "InvalidAccessKeyId", "InvalidSecurity", "SignatureDoesNotMatch"}
 )
 FILE_KEY = "GOOGLE_APPLICATION_CREDENTIALS_JSON"
-QUICK = Patience(account=2.0, key=2.0, poll=0.01)
-"""For tests: Google's delays are knobs of the double, which count calls and not seconds."""
+QUICK = Patience()
+"""Time limits of the tests."""
 
 _TIMEOUT = (5, 20)
 _POOL = "project-of-the-tests.svc.id.goog"
@@ -177,7 +177,7 @@ class JsonApplication(Application):
 
     def __init__(self, *, endpoint: str, key: str, project: str) -> None:
         self._url = endpoint
-        self.credentials = _credentials(key)
+        self.credentials = _credentials(key, f"{endpoint}/oauth2/token")
         self.client = storage.Client(
             project=project, credentials=self.credentials, client_options={"api_endpoint": endpoint}
         )
@@ -267,6 +267,16 @@ class JsonApplication(Application):
         return url
 
 
+class TokenApplication(JsonApplication):
+    """A pod that gets its tokens from the metadata server of GKE: it has no key, and can sign nothing."""
+
+    def __init__(self, *, endpoint: str, token: str, project: str) -> None:
+        super().__init__(endpoint=endpoint, key="{}", project=project)
+        self.credentials = oauth.Credentials(token=token)
+        self.client._credentials = self.credentials
+        self.client._http_internal = None
+
+
 def plain(method: str, url: str, data: bytes | None = None) -> bytes:
     """A request without any credentials but what the URL says."""
     response = requests.request(method, url, data=data, timeout=20)
@@ -277,7 +287,7 @@ def plain(method: str, url: str, data: bytes | None = None) -> bytes:
 
 
 class OfflineCredentials(service_account.Credentials):
-    """Without the look at iamcredentials.googleapis.com that google-auth takes in the background."""
+    """Without the request to iamcredentials.googleapis.com that google-auth sends in the background."""
 
     def before_request(self, request: Any, method: str, url: str, headers: Any) -> None:
         if not self.valid:
@@ -285,22 +295,29 @@ class OfflineCredentials(service_account.Credentials):
         self.apply(headers)  # type: ignore[no-untyped-call]
 
 
-def _credentials(key: str) -> google.auth.credentials.Credentials:
-    """What an application makes of its Secret; one that holds no key sends what it has, and Google refuses that."""
+def _credentials(key: str, token_uri: str) -> google.auth.credentials.Credentials:
+    """What an application makes of its Secret; one that holds no key sends what it has, and Google refuses that.
+
+    Args:
+        key: the key file. It names Google's own token endpoint, whatever API gave it out.
+        token_uri: the fake's.
+    """
     try:
-        found: OfflineCredentials = OfflineCredentials.from_service_account_info(json.loads(key))  # type: ignore[no-untyped-call]
+        found: OfflineCredentials = OfflineCredentials.from_service_account_info(
+            {**json.loads(key), "token_uri": token_uri}
+        )  # type: ignore[no-untyped-call]
     except ValueError:
         return oauth.Credentials(token="no-token")
     return found
 
 
 class GcsAdministrator(Administrator):
-    """The view of somebody who may do everything in the project; identities are looked at in the double itself."""
+    """An administrator who may do everything in the project; identities are read from the fake itself."""
 
-    def __init__(self, double: FakeGcs) -> None:
-        self.double = double
+    def __init__(self, fake: FakeGcs) -> None:
+        self.fake = fake
         self._application = JsonApplication(
-            endpoint=double.url, key=double.add_admin("administrator-of-all"), project=double.project
+            endpoint=fake.url, key=fake.add_admin("administrator-of-all"), project=fake.project
         )
         self.client = self._application.client
 
@@ -311,24 +328,24 @@ class GcsAdministrator(Administrator):
         self.client.create_bucket(name, retry=None)
 
     def purge_bucket(self, name: str) -> None:
-        with self.double.store.lock:
-            self.double.store.buckets.pop(name, None)
-            for each in [key for key, found in self.double.store.sessions.items() if found.bucket == name]:
-                del self.double.store.sessions[each]
+        with self.fake.store.lock:
+            self.fake.store.buckets.pop(name, None)
+            for each in [key for key, found in self.fake.store.sessions.items() if found.bucket == name]:
+                del self.fake.store.sessions[each]
 
     def bucket_exists(self, name: str) -> bool:
-        return name in self.double.store.buckets
+        return name in self.fake.store.buckets
 
     def email(self, record: ObjectBucket) -> str:
         """Address of the claim's account."""
-        return build_email(record.user_id, self.double.project)
+        return build_email(record.user_id, self.fake.project)
 
     def identity_exists(self, record: ObjectBucket) -> bool:
-        return self.email(record) in self.double.store.accounts
+        return self.email(record) in self.fake.store.accounts
 
     def remove_identity(self, record: ObjectBucket) -> None:
-        with self.double.store.lock:
-            self.double.store.accounts.pop(self.email(record), None)
+        with self.fake.store.lock:
+            self.fake.store.accounts.pop(self.email(record), None)
 
     def settings(self, bucket: str) -> Mapping[str, object]:
         found = self.client.get_bucket(bucket, retry=None)
@@ -344,7 +361,7 @@ class GcsAdministrator(Administrator):
         return len(list(self.client.list_blobs(bucket, versions=True, retry=None)))
 
     def unfinished_uploads(self, bucket: str) -> int:
-        store = self.double.store
+        store = self.fake.store
         sessions = [each for each in store.sessions.values() if each.bucket == bucket]
         return len(store.buckets[bucket].uploads) + len(sessions)
 
@@ -360,24 +377,24 @@ class GcsAdministrator(Administrator):
             target.versioning_enabled = value == "Enabled"
             target.patch(retry=None)
             return
-        with self.double.store.lock:
-            for bindings in self._policies(bucket) or [self._let_somebody_in(bucket)]:
+        with self.fake.store.lock:
+            for bindings in self._policies(bucket) or [self._let_another_in(bucket)]:
                 member = f"serviceAccount:{_POOL}[conformance/{value}]"
                 bindings[:] = [{"role": "roles/iam.workloadIdentityUser", "members": [member]}]
 
     def _policies(self, bucket: str) -> list[list[Json]]:
         """The policies of the accounts that may use the bucket."""
-        store = self.double.store
+        store = self.fake.store
         members = [each for binding in store.buckets[bucket].policy.bindings for each in binding["members"]]
         emails = {each.partition(":")[2].partition("#")[0] for each in members if each.startswith("serviceAccount:")}
         return [store.accounts[each].policy.bindings for each in sorted(emails) if each in store.accounts]
 
-    def _let_somebody_in(self, bucket: str) -> list[Json]:
+    def _let_another_in(self, bucket: str) -> list[Json]:
         """An account that has nothing to do with any claim."""
-        email = json.loads(self.double.add_admin(f"made-by-hand-{len(self.double.store.accounts)}", ()))["client_email"]
-        account = self.double.store.accounts[email]
+        email = json.loads(self.fake.add_admin(f"made-by-hand-{len(self.fake.store.accounts)}", ()))["client_email"]
+        account = self.fake.store.accounts[email]
         binding = {"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{email}#{account.uid}"]}
-        self.double.store.buckets[bucket].policy.bindings.append(binding)
+        self.fake.store.buckets[bucket].policy.bindings.append(binding)
         return account.policy.bindings
 
 
@@ -387,7 +404,7 @@ def _kubernetes_accounts(bindings: list[Json]) -> list[str]:
 
 
 class GcsBackend(Backend):
-    """A running double, ready for the suite; what claims get is as `credentials` says."""
+    """A running fake, ready for the suite; what claims get is as `credentials` says."""
 
     capabilities = Capabilities(
         cannot={
@@ -404,15 +421,15 @@ class GcsBackend(Backend):
 
     regions: ClassVar[Mapping[str, str]] = {"europe-west3": "EUROPE-WEST3", "us-east1": "US-EAST1"}
 
-    def __init__(self, double: FakeGcs, *, credentials: str = "hmac") -> None:
-        self.double = double
+    def __init__(self, fake: FakeGcs, *, credentials: str = "hmac") -> None:
+        self.fake = fake
         self._credentials = credentials
-        self._administrator = GcsAdministrator(double)
-        self.admin_key = double.add_admin("provisioner")
+        self._administrator = GcsAdministrator(fake)
+        self.admin_key = fake.add_admin("provisioner")
 
     @property
     def parameters(self) -> Mapping[str, str]:
-        return {**class_parameters(self.double), "credentials": self._credentials}
+        return {**class_parameters(self.fake), "credentials": self._credentials}
 
     @property
     def administrator(self) -> GcsAdministrator:
@@ -420,19 +437,19 @@ class GcsBackend(Backend):
 
     @property
     def secrets(self) -> Sequence[str]:
-        return [json.loads(self.admin_key)["private_key"], *self.double.store.tokens]
+        return [json.loads(self.admin_key)["private_key"], *self.fake.store.tokens]
 
     def provisioner(self) -> Provisioner:
-        return a_provisioner(self.double, self.admin_key)
+        return a_provisioner(self.fake, self.admin_key)
 
     def stepwise_provisioner(self) -> Provisioner:
-        return a_provisioner(self.double, self.admin_key, patience=replace(QUICK, purge=0.0))
+        return a_provisioner(self.fake, self.admin_key, patience=replace(QUICK, purge=0.0))
 
     def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
         """The APIs are elsewhere; for claims with a service-account key, the token endpoint as well."""
         moved = {"token_uri": f"{url}/token"} if self._credentials == "json-key" else {}
         key = json.dumps({**json.loads(self.admin_key), **moved})
-        hasty = a_provisioner(self.double, key, patience=replace(QUICK, connect=seconds, read=seconds))
+        hasty = a_provisioner(self.fake, key, patience=replace(QUICK, connect=seconds, read=seconds))
         return hasty, {**self.parameters, "endpoint": url, "iamEndpoint": url}
 
     def refusal(self, status: int, code: str) -> Answer:
@@ -444,19 +461,19 @@ class GcsBackend(Backend):
 
     @contextmanager
     def distrusting(self) -> Iterator[Provisioner]:
-        self.double.knobs.distrusts = True
+        self.fake.knobs.distrusts = True
         try:
-            yield a_provisioner(self.double, self.admin_key, patience=replace(QUICK, key=0.05))
+            yield a_provisioner(self.fake, self.admin_key)
         finally:
-            self.double.knobs.distrusts = False
+            self.fake.knobs.distrusts = False
 
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
-        unknown = json.loads(self.double.add_admin("removed-since"))
-        del self.double.store.accounts[unknown["client_email"]]
+        unknown = json.loads(self.fake.add_admin("removed-since"))
+        del self.fake.store.accounts[unknown["client_email"]]
         return {
-            "a key that Google does not know": a_provisioner(self.double, json.dumps(unknown)),
-            "a key that is no key": a_provisioner(self.double, json.dumps({**unknown, "private_key": "no key"})),
-            "no permission": a_provisioner(self.double, self.double.add_admin("may-nothing", ())),
+            "a key that Google does not know": a_provisioner(self.fake, json.dumps(unknown)),
+            "a key that is no key": a_provisioner(self.fake, json.dumps({**unknown, "private_key": "no key"})),
+            "no permission": a_provisioner(self.fake, self.fake.add_admin("may-nothing", ())),
         }
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
@@ -466,21 +483,22 @@ class GcsBackend(Backend):
             secret = keys.secret_access_key.reveal()
             return HmacApplication(endpoint=url, access_key=keys.access_key_id, secret_key=secret)
         key = credentials.additional_secret_data[FILE_KEY].reveal()
-        return JsonApplication(endpoint=url, key=key, project=self.double.project)
+        return JsonApplication(endpoint=url, key=key, project=self.fake.project)
 
     def pause(self, delay: float | None) -> None:
-        self.double.clock.turn(delay or 0)
+        self.fake.clock.turn(delay or 0)
 
 
-def class_parameters(double: FakeGcs) -> dict[str, str]:
-    """What a class for the double has to say."""
-    return {"endpoint": double.url, "iamEndpoint": double.url, "secretName": "admin", "secretNamespace": "gcs"}
+def class_parameters(fake: FakeGcs) -> dict[str, str]:
+    """What a class for the fake has to say."""
+    places = {"endpoint": fake.url, "iamEndpoint": fake.url, "secretName": "admin", "secretNamespace": "gcs"}
+    return {**places, "secondsPerBucket": "0"}
 
 
-def a_provisioner(double: FakeGcs, admin_key: str, *, patience: Patience = QUICK) -> GcsProvisioner:
+def a_provisioner(fake: FakeGcs, admin_key: str, *, patience: Patience = QUICK) -> GcsProvisioner:
     """A provisioner whose administrator's Secret holds this key."""
     data = {FILE_KEY: SecretStr(admin_key)}
-    services = Services(read_secret=lambda _namespace, _name: data, now=double.clock.now)
+    services = Services(read_secret=lambda _namespace, _name: data, now=fake.clock.now)
     return GcsProvisioner(services, patience=patience)
 
 

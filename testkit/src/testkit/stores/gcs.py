@@ -1,4 +1,4 @@
-"""The double of Google Cloud Storage for the demo: there is no server of Google's that runs on one's own machine."""
+"""The fake of Google Cloud Storage for the demo: there is no server of Google's that runs on one's own machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from libbucket.testing.application import Application, Refused
 
-# The double, and the clients as Google's documentation has them, are those of that package's own tests.
+# The fake, and the clients as Google's documentation has them, are those of that package's own tests.
 from testkit.gcs.backend import HmacApplication, JsonApplication
 from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.stores.base import Bound, Store
@@ -74,21 +74,23 @@ def _both(one: Callable[[], Answer], other: Callable[[], Answer]) -> list[Answer
 
 
 class GcsStore(Store):
-    title = "Google Cloud Storage (a double of it)"
+    title = "Google Cloud Storage (a fake of it)"
     program = "gcs-provisioner"
     provisioner_name = "gcs.io/bucket"
     brownfield_bucket = "reports"
     module = "gcs_provisioner"
     config = ("bucketVersioning", "Enabled", "Suspended")
 
-    def __init__(self, double: FakeGcs) -> None:
-        self._double = double
-        self.address = double.url
-        # At Google a deactivated HMAC key may work for three minutes, which is waited for. The double stops it at once.
-        self.parameters = {"endpoint": double.url, "iamEndpoint": double.url, "revocationSeconds": "0"}
-        self.admin_secret = {"key.json": double.add_admin("provisioner")}
+    def __init__(self, fake: FakeGcs) -> None:
+        self._fake = fake
+        self.address = fake.url
+        # At Google a deactivated HMAC key may work for three minutes, which is waited for. The fake stops it at once.
+        self.parameters = {"endpoint": fake.url, "iamEndpoint": fake.url, "revocationSeconds": "0"}
+        # So is Google's rate of two seconds for each bucket: the fake has none, unless it is told to.
+        self.parameters["secondsPerBucket"] = "0"
+        self.admin_secret = {"key.json": fake.add_admin("provisioner")}
         self._administrator = JsonApplication(
-            endpoint=double.url, key=double.add_admin("administrator"), project=double.project
+            endpoint=fake.url, key=fake.add_admin("administrator"), project=fake.project
         )
 
     def application(self, bound: Bound) -> BothApplications:
@@ -112,7 +114,7 @@ class GcsStore(Store):
         self._administrator.client.create_bucket(name, retry=None)
 
     def what_is_there(self, bound: Bound) -> list[str]:
-        store, email = self._double.store, bound.state["ServiceAccount"]
+        store, email = self._fake.store, bound.state["ServiceAccount"]
         found = {
             "bucket": bound.bucket in store.buckets,
             "service account": email in store.accounts,
@@ -122,7 +124,7 @@ class GcsStore(Store):
         return [name for name, is_there in found.items() if is_there]
 
     def census(self) -> frozenset[str]:
-        store, found = self._double.store, set[str]()
+        store, found = self._fake.store, set[str]()
         with store.lock:
             for email, account in store.accounts.items():
                 found |= {f"account {email}", *(f"key {key} of {email}" for key in account.keys)}
@@ -143,18 +145,18 @@ class GcsStore(Store):
         return frozenset(found)
 
     def setting(self, bucket: str) -> str:
-        is_on = self._double.store.buckets[bucket].resource.get("versioning", {}).get("enabled")
+        is_on = self._fake.store.buckets[bucket].resource.get("versioning", {}).get("enabled")
         return {True: "Enabled", False: "Suspended", None: ""}[is_on]
 
     def unstamp(self, bound: Bound) -> None:
-        with self._double.store.lock:
-            self._double.store.buckets[bound.bucket].resource["labels"] = {}
+        with self._fake.store.lock:
+            self._fake.store.buckets[bound.bucket].resource["labels"] = {}
 
 
 @contextmanager
 def gcs() -> Iterator[GcsStore]:
-    """Starts a double on a free port."""
-    with fake_gcs() as double:
+    """Starts a fake on a free port."""
+    with fake_gcs() as fake:
         # Every claim has an account. Google allows a project 100, and raises that for who has more claims.
-        double.knobs.account_limit = 5000
-        yield GcsStore(double)
+        fake.knobs.account_limit = 5000
+        yield GcsStore(fake)

@@ -1,4 +1,4 @@
-"""The double's clock: the wall's, plus what a test turned it by."""
+"""The fake's clock: the wall's, plus what a test turned it by."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """Tells the time. What the double dates itself goes by it: states of keys, ends of tokens.
+    """Tells the time. What the fake dates itself goes by it: states of keys, ends of tokens.
 
-    Requests are dated by the wall clock of whoever sends them, so their dates are checked against that.
+    Requests are dated by the wall clock of their sender, so their dates are checked against that.
     """
 
     def __init__(self) -> None:

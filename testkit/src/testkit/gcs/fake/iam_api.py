@@ -12,6 +12,9 @@ https://github.com/GoogleCloudPlatform/magic-modules/pull/11811, https://github.
 and gcloud's reference of `iam service-accounts delete` (403 for accounts that are gone, or seconds old)
 https://cloud.google.com/iam/docs/service-accounts-disable-enable and /keys-disable-enable (`disabled`)
 https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy (no body, but a query)
+https://cloud.google.com/resource-manager/docs/organization-policy/restricting-service-accounts#limit_key_expiry (keys
+that end: `validBeforeTime`; those that do not say the year 9999)
+https://cloud.google.com/iam/docs/overview#consistency (lists lag behind)
 """
 
 from __future__ import annotations
@@ -22,11 +25,14 @@ import itertools
 import json
 import re
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from testkit.gcs.fake.clock import spell
+from testkit.gcs.fake.limits import count_iam_write
 from testkit.gcs.fake.model import Account, AccountKey, Json, Store
 from testkit.gcs.fake.permissions import find_known, require, show_policy, write_policy
 from testkit.gcs.fake.tokens import AUDIENCE, authenticate
@@ -42,7 +48,7 @@ _POOL: Final = 24
 _POOL_LOCK: Final = threading.Lock()
 
 
-def handle(store: Store, request: Request, *, token_uri: str) -> Answer:
+def handle(store: Store, request: Request) -> Answer:
     """Answers one request."""
     found = _PATH.fullmatch(request.path)
     if found is None:
@@ -54,8 +60,10 @@ def handle(store: Store, request: Request, *, token_uri: str) -> Answer:
     if project != store.project:
         raise ApiError(403, "forbidden", f"Permission denied on resource project {project} (or it may not exist).")
     demand = functools.partial(require, store, who)
+    if request.method != "GET" and verb != "getIamPolicy":
+        count_iam_write(store)
     if "/keys" in request.path:
-        return _keys(store, request, _account(store, email, demand), key_id, demand, token_uri)
+        return _keys(store, request, _account(store, email, demand), key_id, demand)
     if verb:
         return _policy(store, request, _account(store, email, demand), verb, demand)
     if email is None and request.method == "GET":
@@ -73,12 +81,14 @@ def handle(store: Store, request: Request, *, token_uri: str) -> Answer:
     return json_answer(_show(account))
 
 
-def new_key(store: Store, account: Account, *, token_uri: str) -> Json:
-    """Makes a key and gives the file that Google shows once."""
+def new_key(store: Store, account: Account, *, token_uri: str = AUDIENCE) -> Json:
+    """Makes a key and gives the file that Google shows once, which names Google's own token endpoint."""
     number = store.next_number()
     private, pem = _rsa_key(number)
     key_id = f"{number:040x}"
-    account.keys[key_id] = AccountKey(key_id, private.public_key(), store.clock.now())
+    expiry, now = store.knobs.key_expiry_seconds, store.clock.now()
+    ends = None if expiry is None or account.permissions else now + timedelta(seconds=expiry)
+    account.keys[key_id] = AccountKey(key_id, private.public_key(), now, ends=ends)
     return {
         "type": "service_account",
         "project_id": account.project,
@@ -86,7 +96,7 @@ def new_key(store: Store, account: Account, *, token_uri: str) -> Json:
         "private_key": pem,
         "client_email": account.email,
         "client_id": account.uid,
-        "token_uri": AUDIENCE if store.knobs.google_token_uri else token_uri,
+        "token_uri": token_uri,
         "universe_domain": "googleapis.com",
     }
 
@@ -96,12 +106,18 @@ def _account(store: Store, email: str | None, demand: functools.partial[None]) -
     if account is not None and account.hidden_calls > 0:
         account.hidden_calls -= 1
         raise _hidden(email)
+    if account is not None and _is_hidden(store, account):
+        raise _hidden(email)
     if account is None:
         demand("iam.serviceAccounts.get")
         if store.knobs.absent_is_forbidden:
             raise _hidden(email)
         raise ApiError(404, "notFound", f"Service account {email} does not exist.")
     return account
+
+
+def _is_hidden(store: Store, account: Account) -> bool:
+    return account.created + timedelta(seconds=store.knobs.hidden_account_seconds) > store.clock.now()
 
 
 def _hidden(email: str | None) -> ApiError:
@@ -112,7 +128,7 @@ def _hidden(email: str | None) -> ApiError:
 def _list(store: Store, request: Request) -> Json:
     """Pages of at most 100: https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/list."""
     size, begin = min(int(request.query.get("pageSize", 20)), 100), int(request.query.get("pageToken") or 0)
-    shown = [_show(each) for _, each in sorted(store.accounts.items())]
+    shown = [_show(each) for _, each in sorted(store.accounts.items()) if store.is_listed(each.created)]
     rest = {"nextPageToken": str(begin + size)} if len(shown) > begin + size else {}
     return {"accounts": shown[begin : begin + size], **rest}
 
@@ -136,6 +152,7 @@ def _create(store: Store, body: Json) -> Account:
         description=given.get("description", ""),
         unknown_calls=store.knobs.unknown_account_calls,
         hidden_calls=store.knobs.hidden_account_calls,
+        created=store.clock.now(),
     )
     store.accounts[email] = account
     return account
@@ -147,13 +164,12 @@ def _keys(
     account: Account,
     key_id: str | None,
     demand: functools.partial[None],
-    token_uri: str,
 ) -> Answer:
     if request.method == "POST":
         demand("iam.serviceAccountKeys.create")
         if find_known(store, account.email) is None:
             raise ApiError(404, "notFound", f"Service account {account.email} does not exist.")
-        return json_answer(_made(store, account, token_uri))
+        return json_answer(_made(store, account))
     if request.method == "DELETE":
         demand("iam.serviceAccountKeys.delete")
         if account.keys.pop(key_id or "", None) is None:
@@ -164,15 +180,21 @@ def _keys(
     demand("iam.serviceAccountKeys.list")
     named = f"projects/{account.project}/serviceAccounts/{account.email}/keys/"
     shown: list[Json] = [
-        {"name": named + key_id, "keyType": "USER_MANAGED", **({"disabled": True} if key.disabled else {})}
+        {
+            "name": named + key_id,
+            "keyType": "USER_MANAGED",
+            **_times(key),
+            **({"disabled": True} if key.disabled else {}),
+        }
         for key_id, key in account.keys.items()
+        if store.is_listed(key.created)
     ]
     if request.query.get("keyTypes") != "USER_MANAGED":
         shown.append({"name": named + "0", "keyType": "SYSTEM_MANAGED"})
     return json_answer({"keys": shown} if shown else {})
 
 
-def _made(store: Store, account: Account, token_uri: str) -> Json:
+def _made(store: Store, account: Account) -> Json:
     if store.knobs.keys_forbidden:
         text = "Key creation is not allowed on this service account."
         kind = "type.googleapis.com/google.rpc.PreconditionFailure"
@@ -181,10 +203,16 @@ def _made(store: Store, account: Account, token_uri: str) -> Json:
         raise ApiError(400, "failedPrecondition", text, rpc="FAILED_PRECONDITION", details=details)
     if len(account.keys) >= KEY_LIMIT:
         raise ApiError(429, "rateLimitExceeded", "Maximum number of keys on account reached.")
-    key = new_key(store, account, token_uri=token_uri)
+    key = new_key(store, account)
     data = base64.b64encode(json.dumps(key).encode()).decode()
     name = f"projects/{account.project}/serviceAccounts/{account.email}/keys/{key['private_key_id']}"
-    return {"name": name, "privateKeyType": "TYPE_GOOGLE_CREDENTIALS_FILE", "privateKeyData": data}
+    times = _times(account.keys[key["private_key_id"]])
+    return {"name": name, "privateKeyType": "TYPE_GOOGLE_CREDENTIALS_FILE", "privateKeyData": data, **times}
+
+
+def _times(key: AccountKey) -> Json:
+    ends = spell(key.ends) if key.ends else "9999-12-31T23:59:59Z"
+    return {"validAfterTime": spell(key.created), "validBeforeTime": ends}
 
 
 def _policy(store: Store, request: Request, account: Account, verb: str, demand: functools.partial[None]) -> Answer:

@@ -28,8 +28,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 from testkit.gcs.fake import objects, uploads
 from testkit.gcs.fake.clock import spell
+from testkit.gcs.fake.limits import count_bucket, count_update
 from testkit.gcs.fake.model import Bucket, HmacKey, Json, Store, Version
 from testkit.gcs.fake.permissions import (
+    PROJECT_NUMBER,
     Principal,
     default_policy,
     find_known,
@@ -43,6 +45,9 @@ from testkit.gcs.fake.wire import Answer, ApiError, Request, json_answer
 
 BATCH_LIMIT: Final = 100
 HMAC_LIMIT: Final = 10
+FOREIGN: Final = "another-project"
+"""The one other project that the fake has."""
+OTHER_NUMBER: Final = "987654321"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _LABEL_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE: Final = re.compile(r"[a-z0-9_-]{0,63}")
@@ -97,7 +102,7 @@ def _route(store: Store, request: Request, who: Principal, parts: list[str]) -> 
         case "POST", ["b"]:
             return _insert(store, request, who)
         case "GET", ["b"]:
-            return _list_buckets(store, who)
+            return _list_buckets(store, request, who)
         case "GET", ["b", name]:
             return json_answer(_show_bucket(require_bucket(store, who, "storage.buckets.get", name)))
         case "PATCH", ["b", name]:
@@ -117,6 +122,7 @@ def _route(store: Store, request: Request, who: Principal, parts: list[str]) -> 
 
 def _insert(store: Store, request: Request, who: Principal) -> Answer:
     require(store, who, "storage.buckets.create")
+    count_bucket(store)
     body, name = request.json(), request.json().get("name", "")
     if not _NAME.fullmatch(name) or "goog" in name[:4] or "google" in name:
         raise ApiError(400, "invalid", f"Invalid bucket name: '{name}'", code="InvalidBucketName")
@@ -164,6 +170,7 @@ def _patch(store: Store, request: Request, who: Principal, name: str) -> Answer:
     expected = request.query.get("ifMetagenerationMatch")
     if expected is not None and expected != str(bucket.resource["metageneration"]):
         raise ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+    count_update(store, name)
     _apply(bucket, request.json())
     bucket.resource["metageneration"] += 1
     return json_answer(_show_bucket(bucket))
@@ -192,14 +199,17 @@ def _check_settings(body: Json) -> None:
         raise ApiError(400, "invalid", "A retention policy can't be used with Object Versioning.")
 
 
-def _list_buckets(store: Store, who: Principal) -> Answer:
+def _list_buckets(store: Store, request: Request, who: Principal) -> Answer:
     require(store, who, "storage.buckets.list")
-    return json_answer({"kind": "storage#buckets", "items": [_show_bucket(each) for each in store.buckets.values()]})
+    prefix = request.query.get("prefix", "")
+    own = [each for each in store.buckets.values() if each.project == store.project and each.name.startswith(prefix)]
+    return json_answer({"kind": "storage#buckets", "items": [_show_bucket(each) for each in own]})
 
 
 def delete_bucket(store: Store, who: Principal, name: str) -> Answer:
     """Removes a bucket that holds no version of an object and no managed folder; unfinished uploads go with it."""
     bucket = require_bucket(store, who, "storage.buckets.delete", name)
+    count_bucket(store)
     if bucket.versions or bucket.folders:
         raise ApiError(409, "conflict", "The bucket you tried to delete is not empty.", code="BucketNotEmpty")
     del store.buckets[name]
@@ -213,6 +223,7 @@ def _policy(store: Store, request: Request, who: Principal, name: str) -> Answer
         asked = int(request.query.get("optionsRequestedPolicyVersion", 1))
         return json_answer(show_policy(store, bucket.policy, version=asked))
     bucket = require_bucket(store, who, "storage.buckets.setIamPolicy", name)
+    count_update(store, name)
     conflict = ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
     write_policy(store, bucket.policy, request.json(), conflict=conflict, bucket=bucket)
     return json_answer(show_policy(store, bucket.policy, version=3))
@@ -263,7 +274,7 @@ def _show_bucket(bucket: Bucket) -> Json:
         "kind": "storage#bucket",
         "id": bucket.name,
         "name": bucket.name,
-        "projectNumber": "123456789",
+        "projectNumber": PROJECT_NUMBER if bucket.project != FOREIGN else OTHER_NUMBER,
         "etag": f"CA{bucket.resource['metageneration']}=",
         **bucket.resource,
         "metageneration": str(bucket.resource["metageneration"]),
@@ -313,7 +324,7 @@ def _create_hmac(store: Store, email: str) -> Json:
 def _list_hmac(store: Store, query: dict[str, str]) -> list[Json]:
     email, with_deleted = query.get("serviceAccountEmail"), query.get("showDeletedKeys", "").lower() == "true"
     keys = [each for each in store.hmac_keys.values() if email in {None, each.email}]
-    keys = [each for each in keys if store.account_of(each.email, each.uid)]
+    keys = [each for each in keys if store.account_of(each.email, each.uid) and store.is_listed(each.created)]
     return [_show_hmac(store, each) for each in keys if with_deleted or each.state != "DELETED"]
 
 

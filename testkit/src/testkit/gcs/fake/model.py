@@ -1,4 +1,4 @@
-"""What the double remembers: accounts, keys, buckets, objects, uploads. No protocol and no permission is decided here.
+"""What the fake remembers: accounts, keys, buckets, objects, uploads. No protocol and no permission is decided here.
 
 Written from
 https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts#ServiceAccount
@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -22,7 +23,6 @@ from testkit.gcs.fake.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -31,11 +31,18 @@ Json = dict[str, Any]
 
 @dataclass
 class Knobs:
-    """How far the double shows the delays and limits that Google has; all off by default.
+    """How far the fake shows the delays and limits that Google has; all off by default, and all on after `turn_on`.
 
     Attributes:
+        unknown_account_seconds: for how long a fresh service account is unknown to everything but IAM.
+        hidden_account_seconds: for how long IAM itself answers 403 for a fresh account.
+        list_lag_seconds: for how long a new key or account is missing in lists.
+        bucket_seconds: between two requests that create or delete a bucket of the project.
+        update_seconds: between two changes of one bucket's metadata or policy.
+        iam_writes: how many requests in a minute may change something in IAM; None for any number.
+        key_expiry_seconds: `constraints/iam.serviceAccountKeyExpiryHours`, in seconds; None where it is not set.
         unknown_account_calls: for how many calls a fresh service account is unknown to everybody but who made it.
-        conflicting_policy_writes: every other write of a policy finds that somebody was faster.
+        conflicting_policy_writes: every other write of a policy finds that another client was faster.
         throttled_calls: how many of the next calls are answered with 429.
         retry_after: what those answers say; None leaves the header out.
         hmac_start_seconds: how long a new HMAC key is unknown.
@@ -48,17 +55,23 @@ class Knobs:
         hmac_forbidden: an organisation policy forbids HMAC keys only (`storage.restrictAuthTypes`).
         allowed_locations: where an organisation policy lets buckets be; None for anywhere.
         foreign_members: beginnings of members that domain restricted sharing keeps out of every policy.
-        absent_is_forbidden: an account that does not exist is 403 and not 404, whoever asks.
+        absent_is_forbidden: an account that does not exist is 403 and not 404, for every caller.
         hidden_account_calls: for how many calls a fresh account is 403, to who made it as well.
         grant_seconds: how long a new member of a bucket's policy is not let in yet.
         withdraw_seconds: how long a member that was taken out of a bucket's policy is still let in.
-        google_token_uri: new key files name Google's own token endpoint, as they always do at Google.
         distrusts: claims' credentials are refused everywhere, as by a node whose cache is stale; the administrators'
             are not.
         workload_pool: the project has a workload identity pool, as it has with its first GKE cluster.
         page_size: entries per page of a listing.
     """
 
+    unknown_account_seconds: float = 0.0
+    hidden_account_seconds: float = 0.0
+    list_lag_seconds: float = 0.0
+    bucket_seconds: float = 0.0
+    update_seconds: float = 0.0
+    iam_writes: int | None = None
+    key_expiry_seconds: float | None = None
     unknown_account_calls: int = 0
     conflicting_policy_writes: bool = False
     throttled_calls: int = 0
@@ -77,20 +90,35 @@ class Knobs:
     hidden_account_calls: int = 0
     grant_seconds: float = 0.0
     withdraw_seconds: float = 0.0
-    google_token_uri: bool = False
     distrusts: bool = False
     workload_pool: bool = True
     page_size: int = 1000
 
+    def turn_on(self) -> None:
+        """Sets every delay and limit to what Google documents, or what public reports show where it documents none.
+
+        https://cloud.google.com/iam/docs/access-change-propagation (2 minutes, 7 or more at worst),
+        https://cloud.google.com/storage/docs/authentication/hmackeys (60 seconds, 3 minutes),
+        https://cloud.google.com/storage/quotas, https://cloud.google.com/iam/quotas, and for accounts that are seconds
+        old https://github.com/hashicorp/terraform-provider-google/issues/11208.
+        """
+        self.unknown_account_seconds, self.hidden_account_seconds, self.list_lag_seconds = 15.0, 5.0, 5.0
+        self.absent_is_forbidden = True
+        self.grant_seconds = self.withdraw_seconds = 120.0
+        self.key_start_seconds = self.hmac_start_seconds = 60.0
+        self.hmac_stop_seconds = 180.0
+        self.bucket_seconds, self.update_seconds, self.iam_writes = 2.0, 1.0, 600
+
 
 @dataclass
 class AccountKey:
-    """A key of a service account: the double keeps the public half only."""
+    """A key of a service account: the fake keeps the public half only."""
 
     id: str
     public: RSAPublicKey
     created: datetime
     disabled: bool = False
+    ends: datetime | None = None
 
 
 @dataclass
@@ -108,6 +136,7 @@ class Account:
     policy: Policy = field(default_factory=lambda: Policy())  # noqa: PLW0108 - defined below
     unknown_calls: int = 0
     hidden_calls: int = 0
+    created: datetime = datetime.min.replace(tzinfo=UTC)
     disabled: bool = False
 
 
@@ -240,12 +269,14 @@ class Bucket:
 
 @dataclass
 class Token:
-    """An access token."""
+    """An access token, of a service account or of a federated identity."""
 
     email: str
     uid: str
     key_id: str
     ends: datetime
+    federated: str = ""
+    """The identity's `principal://` name."""
 
 
 class Store:
@@ -261,9 +292,19 @@ class Store:
         self.buckets: dict[str, Bucket] = {}
         self.tokens: dict[str, Token] = {}
         self.sessions: dict[str, Session] = {}
+        self.subject_tokens: dict[str, str] = {}
+        """Tokens of another identity provider, and the `principal://` name that each stands for."""
         self.calls: list[str] = []
         self.policy_writes = 0
+        self.last_counted: dict[str, datetime] = {}
+        self.iam_writes: list[datetime] = []
+        self.federated: dict[str, frozenset[str]] = {}
+        """What federated identities may do in the whole project: for administrators."""
         self._numbers = itertools.count(1)
+
+    def is_listed(self, created: datetime) -> bool:
+        """Whether lists show by now what was made at this moment."""
+        return created + timedelta(seconds=self.knobs.list_lag_seconds) <= self.clock.now()
 
     def next_number(self) -> int:
         """Never twice the same, always growing."""

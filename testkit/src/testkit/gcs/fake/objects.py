@@ -70,7 +70,7 @@ def check_unlocked(store: Store, bucket: Bucket, version: Version) -> None:
 
 
 def retained_until(bucket: Bucket, version: Version) -> datetime | None:
-    """When the bucket's retention policy and the object's own retention let go of it."""
+    """When the bucket's retention policy and the object's own retention end."""
     ends = []
     seconds = int(bucket.resource.get("retentionPolicy", {}).get("retentionPeriod", 0))
     if seconds:

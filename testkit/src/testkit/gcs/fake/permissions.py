@@ -11,6 +11,11 @@ https://cloud.google.com/iam/docs/access-change-propagation (a grant or a withdr
 https://cloud.google.com/resource-manager/docs/organization-policy/restricting-domains and
 https://github.com/googleapis/java-storage/pull/2444 (412 for members of other customers)
 https://cloud.google.com/storage/docs/managed-folders (object roles may make managed folders)
+https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity and
+https://cloud.google.com/iam/docs/principal-identifiers (`principal://` members)
+https://github.com/grafana/tempo/issues/3556 and
+https://github.com/GoogleCloudPlatform/gcs-fuse-csi-driver/blob/main/docs/authentication.md (federated identities are
+let into buckets with uniform bucket-level access only)
 """
 
 from __future__ import annotations
@@ -40,14 +45,21 @@ _OBJECT_ADMIN = (
     | _all("storage.multipartUploads", "abort create list listParts")
     | _all("storage.managedFolders", "create delete get list")
 )
+# https://cloud.google.com/storage/docs/access-control/iam-roles: no ACLs, no retention.
+_OBJECT_USER = _OBJECT_ADMIN - _all(
+    "storage.objects", "getIamPolicy overrideUnlockedRetention setIamPolicy setRetention"
+)
 _LEGACY_READER = frozenset({"storage.buckets.get", "storage.objects.list", "storage.multipartUploads.list"})
 ROLES: Final = {
     "roles/storage.objectAdmin": _OBJECT_ADMIN,
+    "roles/storage.objectUser": _OBJECT_USER,
     "roles/storage.objectViewer": _all("storage.objects", "get list"),
     "roles/storage.legacyBucketReader": _LEGACY_READER,
     "roles/storage.legacyBucketOwner": _LEGACY_READER
     | _all("storage.buckets", "getIamPolicy setIamPolicy update")
     | _all("storage.objects", "create delete"),
+    "roles/storage.legacyObjectOwner": _all("storage.objects", "get getIamPolicy setIamPolicy update"),
+    "roles/storage.legacyObjectReader": _all("storage.objects", "get"),
     "roles/storage.admin": _OBJECT_ADMIN | _all("storage.buckets", _EVERY_VERB),
     "roles/storage.hmacKeyAdmin": _all("storage.hmacKeys", "create delete get list update"),
     "roles/iam.serviceAccountAdmin": _all("iam.serviceAccounts", _EVERY_VERB),
@@ -55,23 +67,29 @@ ROLES: Final = {
     "roles/iam.workloadIdentityUser": frozenset({"iam.serviceAccounts.getAccessToken"}),
 }
 _PUBLIC = frozenset({"allUsers", "allAuthenticatedUsers"})
+PROJECT_NUMBER: Final = "123456789"
+_PRINCIPAL = re.compile(
+    r"principal://iam\.googleapis\.com/projects/(\d+)/locations/global/workloadIdentityPools/([a-z0-9.:-]+)"
+    r"/subject/ns/[a-z0-9-]+/sa/[a-z0-9.-]+"
+)
 _CONDITION = re.compile(r'resource\.name\.startsWith\("([^"]*)"\)')
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: a service account, or nobody."""
+    """Who asks: a service account, a federated identity by its `principal://` name, or nobody."""
 
     email: str = ""
     uid: str = ""
+    federated: str = ""
 
     @property
     def is_anonymous(self) -> bool:
-        return not self.email
+        return not self.email and not self.federated
 
     @property
     def stored(self) -> str:
-        return f"serviceAccount:{self.email}#{self.uid}"
+        return self.federated or f"serviceAccount:{self.email}#{self.uid}"
 
 
 ANONYMOUS: Final = Principal()
@@ -82,12 +100,16 @@ def is_allowed(store: Store, who: Principal, permission: str, bucket: Bucket | N
     account = store.account_of(who.email, who.uid)
     if account is not None and account.disabled:
         account = None
-    if account is not None and permission in account.permissions:
-        return bucket is None or bucket.project == store.project
+    of_project = account.permissions if account is not None else store.federated.get(who.federated, frozenset())
+    if permission in of_project and (bucket is None or bucket.project == store.project):
+        return True
     if bucket is None:
         return False
     resource = f"projects/_/buckets/{bucket.name}" + (f"/objects/{name}" if name else "")
-    members = {who.stored, "allAuthenticatedUsers", "allUsers"} if account is not None else {"allUsers"}
+    if who.federated and not bucket.is_uniform:
+        return False
+    is_known = account is not None or bool(who.federated)
+    members = {who.stored, "allAuthenticatedUsers", "allUsers"} if is_known else {"allUsers"}
     now, policy = store.clock.now(), bucket.policy
     settled = now - timedelta(seconds=store.knobs.grant_seconds)
     for each in _granting(policy.bindings, permission, resource):
@@ -99,14 +121,14 @@ def is_allowed(store: Store, who: Principal, permission: str, bucket: Bucket | N
 
 
 def require(store: Store, who: Principal, permission: str, bucket: Bucket | None = None, name: str = "") -> None:
-    """Raises 401 for nobody, 403 for somebody, where `is_allowed` says no."""
+    """Raises 401 for anonymous callers, 403 for others, where `is_allowed` says no."""
     if is_allowed(store, who, permission, bucket, name):
         return
     if who.is_anonymous:
         text = f"Anonymous caller does not have {permission} access"
         raise ApiError(401, "required", text, code="AccessDenied")
     where = f"bucket {bucket.name}" if bucket else "the project"
-    text = f"{who.email} does not have {permission} access to {where} (or it may not exist)."
+    text = f"{who.email or who.federated} does not have {permission} access to {where} (or it may not exist)."
     raise ApiError(403, "forbidden", text)
 
 
@@ -167,7 +189,7 @@ def _reordered(binding: Json) -> Json:
 
 
 def show_policy(store: Store, policy: Policy, *, version: int) -> Json:
-    """A policy as getIamPolicy shows it: whoever asks for less than version 3 sees no condition."""
+    """A policy as getIamPolicy shows it: a request for less than version 3 sees no condition."""
     bindings = []
     for binding in policy.bindings:
         shown = {**binding, "members": [_show(store, member) for member in binding["members"]]}
@@ -180,12 +202,14 @@ def show_policy(store: Store, policy: Policy, *, version: int) -> Json:
 
 
 def default_policy(project: str) -> Policy:
-    """What a new bucket has: the project's own people."""
+    """What a new bucket has: https://cloud.google.com/storage/docs/access-control/iam#convenience-values."""
     owners = [f"projectEditor:{project}", f"projectOwner:{project}"]
     return Policy(
         [
             {"role": "roles/storage.legacyBucketOwner", "members": owners},
             {"role": "roles/storage.legacyBucketReader", "members": [f"projectViewer:{project}"]},
+            {"role": "roles/storage.legacyObjectOwner", "members": owners},
+            {"role": "roles/storage.legacyObjectReader", "members": [f"projectViewer:{project}"]},
         ]
     )
 
@@ -198,7 +222,8 @@ def find_known(store: Store, email: str) -> Account | None:
     if account.unknown_calls > 0:
         account.unknown_calls -= 1
         return None
-    return account
+    settled = account.created + timedelta(seconds=store.knobs.unknown_account_seconds)
+    return account if settled <= store.clock.now() else None
 
 
 def _granting(bindings: list[Json], permission: str, resource: str) -> Iterator[Json]:
@@ -228,6 +253,8 @@ def _check_for_bucket(bucket: Bucket, bindings: list[Json]) -> None:
 
 def _resolve(store: Store, member: str) -> str:
     kind, _, rest = member.partition(":")
+    if kind == "principal":
+        return _resolve_principal(store, member)
     if kind == "deleted":
         email, _, uid = rest.partition(":")[2].partition("?uid=")
         return f"serviceAccount:{email}#{uid}"
@@ -241,6 +268,21 @@ def _resolve(store: Store, member: str) -> str:
     if account is None:
         raise ApiError(400, "invalid", f"Service account {rest} does not exist.")
     return f"serviceAccount:{rest}#{account.uid}"
+
+
+def _resolve_principal(store: Store, member: str) -> str:
+    """A federated identity of the project's own pool of GKE, which is the only one that the fake has."""
+    found = _PRINCIPAL.fullmatch(member)
+    if found is None:
+        raise ApiError(400, "invalid", f"Invalid value for principal: {member}")
+    number, pool = found.groups()
+    if not store.knobs.workload_pool or (number, pool) != (PROJECT_NUMBER, f"{store.project}.svc.id.goog"):
+        raise ApiError(
+            400,
+            "invalid",
+            f"Identity Pool does not exist ({pool}). Please check that you specified a valid resource name.",
+        )
+    return member
 
 
 def _show(store: Store, member: str) -> str:

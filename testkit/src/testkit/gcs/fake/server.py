@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from testkit.gcs.fake import iam_api, json_api, xml_api
+from testkit.gcs.fake.federation import STS_PATH, exchange, impersonate, mint_federated
 from testkit.gcs.fake.model import Account, Bucket, Json, Store
-from testkit.gcs.fake.permissions import ROLES, default_policy
+from testkit.gcs.fake.permissions import PROJECT_NUMBER, ROLES, default_policy
 from testkit.gcs.fake.tokens import mint
 from testkit.gcs.fake.wire import Answer, ApiError, Request
 
@@ -35,10 +36,10 @@ EVERYTHING: Final = frozenset().union(*(ROLES[role] for role in _ADMIN_ROLES))
 
 
 class FakeGcs:
-    """A running double.
+    """A running fake.
 
     Attributes:
-        store: what it remembers; look and turn, but let requests do the changes.
+        store: what it remembers; to be read and set, while requests do the changes.
         url: where it listens.
     """
 
@@ -68,13 +69,41 @@ class FakeGcs:
         email = f"{name}@{self.project}.iam.gserviceaccount.com"
         self.store.accounts[email].permissions = frozenset(permissions)
 
-    def add_foreign_bucket(self, name: str) -> None:
-        """A bucket of somebody else's project: names are shared by all of Google."""
-        resource: Json = {"metageneration": 1, "location": "EU"}
-        self.store.buckets[name] = Bucket(name, "somebody-elses", resource, default_policy("somebody-elses"))
+    def add_foreign_bucket(self, name: str, *, labels: Json | None = None) -> None:
+        """A bucket of another project: names are shared by all of Google.
+
+        Args:
+            name: of the bucket.
+            labels: of the bucket; then its owner also lets everybody with a Google account do anything with it.
+        """
+        uniform = {"uniformBucketLevelAccess": {"enabled": True}}
+        resource: Json = {"metageneration": 1, "location": "EU", "labels": labels or {}, "iamConfiguration": uniform}
+        policy = default_policy(json_api.FOREIGN)
+        if labels is not None:
+            policy.bindings.append({"role": "roles/storage.admin", "members": ["allAuthenticatedUsers"]})
+        self.store.buckets[name] = Bucket(name, json_api.FOREIGN, resource, policy)
+
+    def principal(self, namespace: str, account: str) -> str:
+        """A Kubernetes service account of a GKE cluster of the project, as IAM spells it."""
+        pool = f"projects/{PROJECT_NUMBER}/locations/global/workloadIdentityPools/{self.project}.svc.id.goog"
+        return f"principal://iam.googleapis.com/{pool}/subject/ns/{namespace}/sa/{account}"
+
+    def token_of(self, namespace: str, account: str) -> str:
+        """What the metadata server of GKE gives to a pod of this Kubernetes service account: a federated token."""
+        with self.store.lock:
+            return mint_federated(self.store, self.principal(namespace, account))
+
+    def add_external(self, subject_token: str, permissions: Iterable[str] = EVERYTHING) -> str:
+        """An identity of another provider, with permissions in the whole project; gives its `principal://` name."""
+        pool = f"projects/{PROJECT_NUMBER}/locations/global/workloadIdentityPools/elsewhere"
+        member = f"principal://iam.googleapis.com/{pool}/subject/{len(self.store.federated)}"
+        with self.store.lock:
+            self.store.federated[member] = frozenset(permissions)
+            self.store.subject_tokens[subject_token] = member
+        return member
 
     def calls(self) -> list[str]:
-        """`METHOD /path` of every request since the last look."""
+        """`METHOD /path` of every request since the last call."""
         with self.store.lock:
             found, self.store.calls = self.store.calls, []
         return found
@@ -82,7 +111,7 @@ class FakeGcs:
 
 @contextmanager
 def fake_gcs() -> Iterator[FakeGcs]:
-    """Runs a double until the block ends."""
+    """Runs a fake until the block ends."""
     store = Store(PROJECT)
     handler = type("Handler", (_Handler,), {"store": store})
     with _Server(("127.0.0.1", 0), handler) as server:
@@ -145,13 +174,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _answer(store: Store, request: Request) -> Answer:
-    host = f"http://{request.headers.get('host', '')}"
     try:
         _throttle(store)
         if request.path == _TOKEN_PATH:
             return mint(store, request)
+        if request.path == STS_PATH:
+            return exchange(store, request)
+        if request.path.startswith("/v1/projects/-/serviceAccounts/"):
+            return impersonate(store, request)
         if request.path.startswith("/v1/projects/"):
-            return iam_api.handle(store, request, token_uri=host + _TOKEN_PATH)
+            return iam_api.handle(store, request)
         if request.path.startswith(_JSON_PATHS):
             return json_api.handle(store, request)
         return xml_api.handle(store, request)

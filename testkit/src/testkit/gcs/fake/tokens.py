@@ -59,6 +59,8 @@ def bearer(store: Store, header: str) -> Principal:
         ApiError: 401 for a token that nobody minted, that has ended, or whose account is gone.
     """
     token = store.tokens.get(header.partition(" ")[2].strip())
+    if token is not None and token.federated and token.ends > store.clock.now():
+        return Principal(federated=token.federated)
     account = store.account_of(token.email, token.uid) if token else None
     if token is None or account is None or token.ends <= store.clock.now() or is_distrusted(store, account):
         raise ApiError(401, "authError", "Invalid Credentials", code="AuthenticationRequired")
@@ -92,7 +94,12 @@ def find_key(store: Store, email: str, key_id: str | None = None) -> list[Accoun
     if account is not None and (account.disabled or is_distrusted(store, account)):
         return []
     settled = store.clock.now() - timedelta(seconds=store.knobs.key_start_seconds)
-    known = [each for each in account.keys.values() if each.created <= settled and not each.disabled] if account else []
+    now = store.clock.now()
+    known = [
+        each
+        for each in (account.keys.values() if account else ())
+        if each.created <= settled and not each.disabled and (each.ends is None or each.ends > now)
+    ]
     return [each for each in known if key_id in {None, each.id}]
 
 

@@ -48,7 +48,7 @@ def begin(
 
 
 def go_on(store: Store, request: Request, show: Callable[[Bucket, Version], Json]) -> Answer:
-    """Takes the next chunk of a resumable upload, from whoever knows its id."""
+    """Takes the next chunk of a resumable upload, from any client that knows its id."""
     session = store.sessions.get(request.query["upload_id"])
     if session is None or session.bucket not in store.buckets:
         raise ApiError(404, "notFound", "No such upload.")

@@ -6,6 +6,8 @@ https://cloud.google.com/storage/docs/xml-api/get-bucket-list (list-type=2, and 
 https://cloud.google.com/storage/docs/xml-api/post-bucket (up to 1,000 objects; a checksum of the body is required)
 https://cloud.google.com/storage/docs/xml-api/put-object-copy, /post-object-multipart, /put-object-multipart,
 /post-object-complete, /delete-multipart, /get-bucket-uploads
+https://cloud.google.com/storage/docs/xml-api/get-bucket-list (`encoding-type=url`; names as they are can hold
+characters that XML 1.0 does not have: https://www.w3.org/TR/xml/#charsets)
 https://cloud.google.com/storage/docs/access-control/iam-xml (permissions of each method)
 https://cloud.google.com/storage/docs/uniform-bucket-level-access (requests for ACLs fail with 400)
 """
@@ -16,8 +18,8 @@ import base64
 import hashlib
 import xml.etree.ElementTree as ET
 import zlib
-from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
+from typing import Final
+from urllib.parse import quote, unquote
 
 from testkit.gcs.fake import objects
 from testkit.gcs.fake.clock import spell
@@ -26,9 +28,6 @@ from testkit.gcs.fake.model import Bucket, MultipartUpload, Store, Version
 from testkit.gcs.fake.permissions import Principal, require, require_bucket
 from testkit.gcs.fake.signatures import identify
 from testkit.gcs.fake.wire import Answer, ApiError, Markup, Request, element, xml_answer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _SMALLEST_PART: Final = 5 * 1024 * 1024
 _MOST_DELETED: Final = 1000
@@ -60,7 +59,7 @@ def _bucket(store: Store, request: Request, who: Principal, name: str) -> Answer
             require_bucket(store, who, "storage.buckets.get", name)
             return Answer()
         case "GET" if "uploads" in query:
-            return _list_uploads(require_bucket(store, who, "storage.multipartUploads.list", name))
+            return _list_uploads(require_bucket(store, who, "storage.multipartUploads.list", name), query)
         case "PUT" if "acl" in query:
             bucket = require_bucket(store, who, "storage.buckets.setIamPolicy", name)
             if bucket.is_uniform:
@@ -81,8 +80,9 @@ def _list_objects(store: Store, query: dict[str, str], bucket: Bucket) -> Answer
     elif query.get("marker"):
         query = {**query, "marker": query["marker"] + "\0\x7f"}
     found, prefixes, token = objects.page(store, bucket, query, lambda each: each.live or with_versions)
-    rows = [_entry(each, "Version" if with_versions else "Contents") for each in found]
-    rows += [element("CommonPrefixes", Markup(element("Prefix", each))) for each in prefixes]
+    spelled = quote if query.get("encoding-type") == "url" else str
+    rows = [_entry(each, "Version" if with_versions else "Contents", spelled(each.name)) for each in found]
+    rows += [element("CommonPrefixes", Markup(element("Prefix", spelled(each)))) for each in prefixes]
     ends = [element("IsTruncated", "true" if token else "false"), element("Name", bucket.name)]
     if token and query.get("list-type") == "2":
         ends.append(element("NextContinuationToken", base64.urlsafe_b64encode(token.encode()).decode()))
@@ -92,9 +92,9 @@ def _list_objects(store: Store, query: dict[str, str], bucket: Bucket) -> Answer
     return xml_answer(element(kind, *(Markup(each) for each in rows + ends)))
 
 
-def _entry(version: Version, tag: str) -> str:
+def _entry(version: Version, tag: str, name: str) -> str:
     facts = {
-        "Key": version.name,
+        "Key": name,
         "Generation": version.generation,
         "VersionId": version.generation,
         "IsLatest": "true" if version.live else "false",
@@ -219,15 +219,14 @@ def _complete(store: Store, request: Request, who: Principal, bucket: Bucket, up
     return xml_answer(element("CompleteMultipartUploadResult", *(Markup(each) for each in facts)))
 
 
-def _list_uploads(bucket: Bucket) -> Answer:
-    rows = [element("Upload", *(Markup(each) for each in _upload_facts(upload))) for upload in bucket.uploads.values()]
+def _list_uploads(bucket: Bucket, query: dict[str, str]) -> Answer:
+    spelled = quote if query.get("encoding-type") == "url" else str
+    rows = [
+        element("Upload", Markup(element("Key", spelled(each.name))), Markup(element("UploadId", each.id)))
+        for each in bucket.uploads.values()
+    ]
     ends = element("Bucket", bucket.name), element("IsTruncated", "false")
     return xml_answer(element("ListMultipartUploadsResult", *(Markup(each) for each in [*rows, *ends])))
-
-
-def _upload_facts(upload: MultipartUpload) -> Iterator[str]:
-    yield element("Key", upload.name)
-    yield element("UploadId", upload.id)
 
 
 def _http_date(version: Version) -> str:

@@ -1,4 +1,4 @@
-"""The double is no kinder than Google: each test names the page of Google's reference that its behaviour is from."""
+"""The fake is never more permissive than Google: each test names the page that its behaviour is from."""
 
 from __future__ import annotations
 
@@ -11,58 +11,32 @@ import pytest
 import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from google.auth import crypt, jwt
 
 from testkit.gcs.backend import HmacApplication, JsonApplication
 from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.gcs.fake.server import PROJECT
+from testkit.gcs.raw import BUCKET, Caller, mint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AUDIENCE = "https://oauth2.googleapis.com/token"
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-BUCKET = "a-bucket"
 PLAIN = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
 
 
 @pytest.fixture
-def double() -> Iterator[FakeGcs]:
+def fake() -> Iterator[FakeGcs]:
     with fake_gcs() as running:
         yield running
 
 
-class Caller:
-    """Raw requests with one token."""
-
-    def __init__(self, double: FakeGcs, key: str) -> None:
-        self.double, self.key = double, json.loads(key)
-        self.email: str = self.key["client_email"]
-        self.token = mint(double, self.key).json().get("access_token", "")
-
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        url = self.double.url + path
-        return requests.request(method, url, params=query, json=body, headers=headers, timeout=10)
-
-    def accounts(self, path: str = "", method: str = "GET", body: object = None) -> requests.Response:
-        return self.ask(method, f"/v1/projects/{self.double.project}/serviceAccounts{path}", body)
-
-    def hmac(self, path: str = "", method: str = "GET", body: object = None, **query: str) -> requests.Response:
-        return self.ask(method, f"/storage/v1/projects/{self.double.project}/hmacKeys{path}", body, **query)
-
-    def iam(self, body: object = None, **query: str) -> requests.Response:
-        return self.ask("PUT" if body else "GET", f"/storage/v1/b/{BUCKET}/iam", body, **query)
+@pytest.fixture
+def admin(fake: FakeGcs) -> Caller:
+    return Caller(fake, fake.add_admin("admin"))
 
 
 @pytest.fixture
-def admin(double: FakeGcs) -> Caller:
-    return Caller(double, double.add_admin("admin"))
-
-
-@pytest.fixture
-def stranger(double: FakeGcs) -> Caller:
-    return Caller(double, double.add_admin("stranger", ()))
+def stranger(fake: FakeGcs) -> Caller:
+    return Caller(fake, fake.add_admin("stranger", ()))
 
 
 @pytest.fixture
@@ -80,20 +54,11 @@ def hmac_key(admin: Caller) -> dict[str, Any]:
     return found
 
 
-def mint(double: FakeGcs, key: dict[str, str], **claims: object) -> requests.Response:
-    now = int(time.time())
-    payload = {"iss": key["client_email"], "aud": AUDIENCE, "iat": now, "exp": now + 3600, "scope": SCOPE, **claims}
-    signer = crypt.RSASigner.from_service_account_info(key)
-    assertion = jwt.encode(signer, payload)
-    grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-    return requests.post(double.token_uri, {"grant_type": grant, "assertion": assertion}, timeout=10)
-
-
-def s3(double: FakeGcs, key: dict[str, Any], **options: Any) -> Any:
+def s3(fake: FakeGcs, key: dict[str, Any], **options: Any) -> Any:
     options = {"request_checksum_calculation": "when_required", **options}
     return boto3.client(
         "s3",
-        endpoint_url=double.url,
+        endpoint_url=fake.url,
         aws_access_key_id=key["metadata"]["accessId"],
         aws_secret_access_key=options.pop("secret", key["secret"]),
         region_name="auto",
@@ -116,33 +81,33 @@ class TestTokens:
         ],
         ids=["audience", "expired", "too long", "future", "issuer", "scope"],
     )
-    def test_every_claim_of_an_assertion_is_checked(self, double: FakeGcs, claims: dict[str, object]) -> None:
-        key = json.loads(double.add_admin("somebody"))
-        assert mint(double, key).status_code == 200
-        refused = mint(double, key, **claims)
+    def test_every_claim_of_an_assertion_is_checked(self, fake: FakeGcs, claims: dict[str, object]) -> None:
+        key = json.loads(fake.add_admin("an-account"))
+        assert mint(fake, key).status_code == 200
+        refused = mint(fake, key, **claims)
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
 
-    def test_the_signature_is_checked_with_the_key_that_is_registered(self, double: FakeGcs) -> None:
-        key, other = (json.loads(double.add_admin(name)) for name in ("one", "other"))
-        assert mint(double, {**key, "private_key": other["private_key"]}).status_code == 400
-        del double.store.accounts[key["client_email"]].keys[key["private_key_id"]]
-        assert mint(double, key).status_code == 400
+    def test_the_signature_is_checked_with_the_key_that_is_registered(self, fake: FakeGcs) -> None:
+        key, other = (json.loads(fake.add_admin(name)) for name in ("one", "other"))
+        assert mint(fake, {**key, "private_key": other["private_key"]}).status_code == 400
+        del fake.store.accounts[key["client_email"]].keys[key["private_key_id"]]
+        assert mint(fake, key).status_code == 400
 
-    def test_a_token_ends_after_its_time(self, double: FakeGcs, admin: Caller) -> None:
+    def test_a_token_ends_after_its_time(self, fake: FakeGcs, admin: Caller) -> None:
         assert admin.ask("GET", "/storage/v1/b").status_code == 200
-        double.clock.turn(3601)
+        fake.clock.turn(3601)
         assert admin.ask("GET", "/storage/v1/b").status_code == 401
 
     def test_a_token_outlives_its_key_unless_it_is_told_not_to_but_not_its_account(
-        self, double: FakeGcs, admin: Caller
+        self, fake: FakeGcs, admin: Caller
     ) -> None:
         """https://cloud.google.com/iam/docs/service-account-creds"""
-        double.store.accounts[admin.email].keys.clear()
+        fake.store.accounts[admin.email].keys.clear()
         assert admin.ask("GET", "/storage/v1/b").status_code == 200
-        double.knobs.tokens_outlive_keys = False
+        fake.knobs.tokens_outlive_keys = False
         assert admin.ask("GET", "/storage/v1/b").status_code == 401
-        double.knobs.tokens_outlive_keys = True
-        double.add_admin("admin")  # again, under the same name
+        fake.knobs.tokens_outlive_keys = True
+        fake.add_admin("admin")  # again, under the same name
         assert admin.ask("GET", "/storage/v1/b").status_code == 401
 
 
@@ -153,7 +118,7 @@ class TestAccounts:
     def test_names_have_a_form(self, admin: Caller, name: str) -> None:
         assert admin.accounts("", "POST", {"accountId": name}).status_code == 400
 
-    def test_a_name_is_given_once_and_a_key_file_shown_once(self, admin: Caller, double: FakeGcs) -> None:
+    def test_a_name_is_given_once_and_a_key_file_shown_once(self, admin: Caller, fake: FakeGcs) -> None:
         made = admin.accounts("", "POST", {"accountId": "an-account"})
         assert made.status_code == 200
         again = admin.accounts("", "POST", {"accountId": "an-account"})
@@ -161,8 +126,8 @@ class TestAccounts:
         path = f"/{made.json()['email']}/keys"
         assert "privateKeyData" in admin.accounts(path, "POST", {}).json()
         (listed,) = admin.accounts(path + "?keyTypes=USER_MANAGED").json()["keys"]
-        assert set(listed) == {"name", "keyType"}
-        assert double.store.accounts[made.json()["email"]].keys
+        assert set(listed) == {"name", "keyType", "validAfterTime", "validBeforeTime"}
+        assert fake.store.accounts[made.json()["email"]].keys
 
     def test_there_are_ten_keys_at_most(self, admin: Caller) -> None:
         """https://cloud.google.com/iam/quotas"""
@@ -174,12 +139,12 @@ class TestAccounts:
         assert stranger.accounts("/nobody@example.com").status_code == 403
         assert stranger.accounts(f"/{admin.email}").status_code == 403
         assert stranger.accounts("", "POST", {"accountId": "an-account"}).status_code == 403
-        assert requests.get(f"{admin.double.url}/v1/projects/p/serviceAccounts/x", timeout=10).status_code == 401
+        assert requests.get(f"{admin.fake.url}/v1/projects/p/serviceAccounts/x", timeout=10).status_code == 401
 
     def test_a_policy_with_an_old_etag_is_a_conflict(self, admin: Caller) -> None:
         """https://cloud.google.com/iam/docs/retry-strategy"""
         policy = admin.accounts(f"/{admin.email}:getIamPolicy", "POST").json()
-        member = f"serviceAccount:{admin.double.project}.svc.id.goog[shop/default]"
+        member = f"serviceAccount:{admin.fake.project}.svc.id.goog[shop/default]"
         policy["bindings"] = [{"role": "roles/iam.workloadIdentityUser", "members": [member]}]
         first, second = (
             admin.accounts(f"/{admin.email}:setIamPolicy", "POST", {"policy": policy}).status_code for _ in range(2)
@@ -195,7 +160,7 @@ class TestBuckets:
         assert admin.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 404
         assert stranger.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 403
         assert stranger.ask("GET", f"/storage/v1/b/{BUCKET}").status_code == 403
-        assert requests.get(f"{admin.double.url}/storage/v1/b/{BUCKET}", timeout=10).status_code == 401
+        assert requests.get(f"{admin.fake.url}/storage/v1/b/{BUCKET}", timeout=10).status_code == 401
 
     @pytest.mark.parametrize(
         "labels", [{"Team": "x"}, {"team": "The StoreEnvironment"}, {"team": "x" * 64}, {"a.b": "x"}]
@@ -207,7 +172,7 @@ class TestBuckets:
 
     def test_a_name_is_taken_once_and_freed_by_an_empty_bucket(self, admin: Caller) -> None:
         assert admin.ask("POST", f"/storage/v1/b?project={PROJECT}", {"name": BUCKET}).status_code == 409
-        application = JsonApplication(endpoint=admin.double.url, key=json.dumps(admin.key), project="p")
+        application = JsonApplication(endpoint=admin.fake.url, key=json.dumps(admin.key), project="p")
         application.put(BUCKET, "key", b"x")
         assert admin.ask("DELETE", f"/storage/v1/b/{BUCKET}").status_code == 409
         application.delete(BUCKET, "key")
@@ -224,9 +189,9 @@ class TestBuckets:
         assert admin.iam(policy).status_code == 400
         assert admin.iam({"bindings": []}).status_code == 400
 
-    def test_a_fresh_account_is_unknown_to_policies_for_some_calls(self, admin: Caller, double: FakeGcs) -> None:
+    def test_a_fresh_account_is_unknown_to_policies_for_some_calls(self, admin: Caller, fake: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/service-accounts-create (eventual consistency)"""
-        double.knobs.unknown_account_calls = 1
+        fake.knobs.unknown_account_calls = 1
         email = admin.accounts("", "POST", {"accountId": "an-account"}).json()["email"]
         policy = {"bindings": [{"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{email}"]}]}
         assert [admin.iam(policy).status_code for _ in range(2)] == [400, 200]
@@ -240,7 +205,7 @@ class TestBuckets:
         (member,) = admin.iam().json()["bindings"][0]["members"]
         assert member.startswith(f"deleted:serviceAccount:{email}?uid=")
 
-    def test_conditions_need_version_3_and_uniform_access(self, admin: Caller, double: FakeGcs) -> None:
+    def test_conditions_need_version_3_and_uniform_access(self, admin: Caller, fake: FakeGcs) -> None:
         """https://cloud.google.com/storage/docs/access-control/iam#conditions"""
         member = f"serviceAccount:{admin.email}"
         condition = {"title": "t", "expression": "true"}
@@ -249,7 +214,7 @@ class TestBuckets:
         assert admin.iam({"bindings": [binding], "version": 3}).status_code == 200
         assert "condition" in admin.iam(optionsRequestedPolicyVersion="3").json()["bindings"][0]
         assert "_withcond_" in admin.iam().json()["bindings"][0]["role"]
-        double.store.buckets[BUCKET].resource["iamConfiguration"] = {}
+        fake.store.buckets[BUCKET].resource["iamConfiguration"] = {}
         assert admin.iam({"bindings": [binding], "version": 3}).status_code == 412
 
     def test_public_access_prevention_keeps_everybody_out(self, admin: Caller) -> None:
@@ -267,7 +232,7 @@ class TestBuckets:
             part = f"Content-Type: application/http\r\n\r\nDELETE /storage/v1/b/{BUCKET}/o/x HTTP/1.1\r\n\r\n\r\n"
             body = f"--x\r\n{part}" * calls + "--x--"
             headers = {"Authorization": f"Bearer {admin.token}", "Content-Type": "multipart/mixed; boundary=x"}
-            return requests.post(f"{admin.double.url}/batch/storage/v1", body, headers=headers, timeout=10).status_code
+            return requests.post(f"{admin.fake.url}/batch/storage/v1", body, headers=headers, timeout=10).status_code
 
         assert (batch(100), batch(101)) == (200, 400)
 
@@ -294,33 +259,33 @@ class TestHmacKeys:
         admin.hmac(path, "DELETE")
         assert admin.hmac("", "POST", serviceAccountEmail=admin.email).status_code == 200
 
-    def test_a_change_of_state_takes_its_time(self, admin: Caller, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
-        double.knobs.hmac_stop_seconds = 180
+    def test_a_change_of_state_takes_its_time(self, admin: Caller, fake: FakeGcs, hmac_key: dict[str, Any]) -> None:
+        fake.knobs.hmac_stop_seconds = 180
         admin.hmac(f"/{hmac_key['metadata']['accessId']}", "PUT", {"state": "INACTIVE"})
-        s3(double, hmac_key).list_objects_v2(Bucket=BUCKET)
-        double.clock.turn(181)
+        s3(fake, hmac_key).list_objects_v2(Bucket=BUCKET)
+        fake.clock.turn(181)
         with pytest.raises(ClientError, match="InvalidAccessKeyId"):
-            s3(double, hmac_key).list_objects_v2(Bucket=BUCKET)
+            s3(fake, hmac_key).list_objects_v2(Bucket=BUCKET)
 
-    def test_it_is_no_key_for_the_json_api(self, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
-        url = s3(double, hmac_key).generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET})
+    def test_it_is_no_key_for_the_json_api(self, fake: FakeGcs, hmac_key: dict[str, Any]) -> None:
+        url = s3(fake, hmac_key).generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET})
         assert requests.get(url, timeout=10).status_code == 200
         query = url.partition("?")[2]
-        assert requests.get(f"{double.url}/storage/v1/b/{BUCKET}/o?{query}", timeout=10).status_code == 401
+        assert requests.get(f"{fake.url}/storage/v1/b/{BUCKET}/o?{query}", timeout=10).status_code == 401
 
 
 @pytest.mark.usefixtures("bucket")
 class TestSignatures:
     """https://cloud.google.com/storage/docs/authentication/signatures"""
 
-    def test_another_secret_is_refused(self, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
+    def test_another_secret_is_refused(self, fake: FakeGcs, hmac_key: dict[str, Any]) -> None:
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
-            s3(double, hmac_key, secret=hmac_key["secret"][::-1]).list_objects_v2(Bucket=BUCKET)
+            s3(fake, hmac_key, secret=hmac_key["secret"][::-1]).list_objects_v2(Bucket=BUCKET)
 
     def test_a_url_is_good_for_what_was_signed_and_no_longer_than_it_says(
-        self, double: FakeGcs, hmac_key: dict[str, Any]
+        self, fake: FakeGcs, hmac_key: dict[str, Any]
     ) -> None:
-        client = s3(double, hmac_key)
+        client = s3(fake, hmac_key)
         client.put_object(Bucket=BUCKET, Key="key", Body=b"x")
         url = client.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "key"})
         assert requests.get(url, timeout=10).content == b"x"
@@ -329,76 +294,76 @@ class TestSignatures:
         assert requests.get(url.replace("Expires=3600", "Expires=36000"), timeout=10).status_code == 403
         assert requests.get(url.replace("Signature=", "Signature=0"), timeout=10).status_code == 403
 
-    def test_checksums_of_newer_clients_are_not_understood(self, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
+    def test_checksums_of_newer_clients_are_not_understood(self, fake: FakeGcs, hmac_key: dict[str, Any]) -> None:
         """https://cloud.google.com/storage/docs/aws-simple-migration"""
         with pytest.raises(ClientError, match="ExcessHeaderValues"):
-            s3(double, hmac_key, request_checksum_calculation="when_supported").put_object(
+            s3(fake, hmac_key, request_checksum_calculation="when_supported").put_object(
                 Bucket=BUCKET, Key="key", Body=b"x"
             )
-        s3(double, hmac_key).put_object(Bucket=BUCKET, Key="key", Body=b"x")
+        s3(fake, hmac_key).put_object(Bucket=BUCKET, Key="key", Body=b"x")
 
-    def test_deleting_many_needs_a_digest(self, double: FakeGcs, admin: Caller) -> None:
+    def test_deleting_many_needs_a_digest(self, fake: FakeGcs, admin: Caller) -> None:
         """https://cloud.google.com/storage/docs/xml-api/post-bucket"""
         body = b"<Delete><Object><Key>x</Key></Object></Delete>"
         headers = {"Authorization": f"Bearer {admin.token}"}
-        refused = requests.post(f"{double.url}/{BUCKET}?delete", body, headers=headers, timeout=10)
+        refused = requests.post(f"{fake.url}/{BUCKET}?delete", body, headers=headers, timeout=10)
         assert refused.status_code == 400
         assert b"Content-MD5" in refused.content
 
     def test_the_source_of_a_copy_is_read_with_the_same_credentials(
-        self, double: FakeGcs, admin: Caller, hmac_key: dict[str, Any]
+        self, fake: FakeGcs, admin: Caller, hmac_key: dict[str, Any]
     ) -> None:
         """https://cloud.google.com/storage/docs/access-control/iam-xml"""
-        s3(double, hmac_key).put_object(Bucket=BUCKET, Key="key", Body=b"x")
+        s3(fake, hmac_key).put_object(Bucket=BUCKET, Key="key", Body=b"x")
         admin.ask("POST", f"/storage/v1/b?project={PROJECT}", {"name": "own-bucket"})
         email = admin.accounts("", "POST", {"accountId": "an-account"}).json()["email"]
         own = {"bindings": [{"role": "roles/storage.objectAdmin", "members": [f"serviceAccount:{email}"]}]}
         assert admin.ask("PUT", "/storage/v1/b/own-bucket/iam", own).status_code == 200
-        other = s3(double, admin.hmac("", "POST", serviceAccountEmail=email).json())
+        other = s3(fake, admin.hmac("", "POST", serviceAccountEmail=email).json())
         other.put_object(Bucket="own-bucket", Key="mine", Body=b"y")
         other.copy_object(Bucket="own-bucket", Key="copy", CopySource={"Bucket": "own-bucket", "Key": "mine"})
         with pytest.raises(ClientError, match="AccessDenied"):
             other.copy_object(Bucket="own-bucket", Key="copy", CopySource={"Bucket": BUCKET, "Key": "key"})
 
-    def test_parts_are_five_mebibytes_but_the_last(self, double: FakeGcs, hmac_key: dict[str, Any]) -> None:
+    def test_parts_are_five_mebibytes_but_the_last(self, fake: FakeGcs, hmac_key: dict[str, Any]) -> None:
         """https://cloud.google.com/storage/docs/multipart-uploads"""
         keys = {"access_key": hmac_key["metadata"]["accessId"], "secret_key": hmac_key["secret"]}
-        application = HmacApplication(endpoint=double.url, **keys)
+        application = HmacApplication(endpoint=fake.url, **keys)
         application.multipart(BUCKET, "large", [b"a" * 5 * 1024 * 1024, b"b"])
         with pytest.raises(ClientError, match="EntityTooSmall"):
             application.multipart(BUCKET, "large", [b"a", b"b"])
 
 
-def test_too_many_requests_say_how_long_to_wait(double: FakeGcs, admin: Caller) -> None:
+def test_too_many_requests_say_how_long_to_wait(fake: FakeGcs, admin: Caller) -> None:
     """https://cloud.google.com/storage/docs/retry-strategy"""
-    double.knobs.throttled_calls = 1
+    fake.knobs.throttled_calls = 1
     busy = admin.ask("GET", "/storage/v1/b")
     assert (busy.status_code, busy.headers["Retry-After"]) == (429, "7")
     assert admin.ask("GET", "/storage/v1/b").status_code == 200
 
 
-def test_a_listing_has_pages(double: FakeGcs, admin: Caller) -> None:
+def test_a_listing_has_pages(fake: FakeGcs, admin: Caller) -> None:
     """https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
-    double.knobs.page_size = 3
-    application = JsonApplication(endpoint=double.url, key=json.dumps(admin.key), project=double.project)
+    fake.knobs.page_size = 3
+    application = JsonApplication(endpoint=fake.url, key=json.dumps(admin.key), project=fake.project)
     application.client.create_bucket(BUCKET)
     names = [f"{number:02}" for number in range(7)]
     for name in names:
         application.put(BUCKET, name, b"x")
     assert application.list_keys(BUCKET) == names
     key = admin.hmac("", "POST", serviceAccountEmail=admin.email).json()
-    pages = s3(double, key).get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    pages = s3(fake, key).get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
     assert [each["Key"] for page in pages for each in page["Contents"]] == names
-    pages = s3(double, key).get_paginator("list_objects").paginate(Bucket=BUCKET)
+    pages = s3(fake, key).get_paginator("list_objects").paginate(Bucket=BUCKET)
     assert [each["Key"] for page in pages for each in page["Contents"]] == names
 
 
 class TestRefusals:
     """What Google answers where one expects something else; each is a public report of it."""
 
-    def test_an_account_that_is_absent_or_seconds_old_can_be_forbidden(self, admin: Caller, double: FakeGcs) -> None:
+    def test_an_account_that_is_absent_or_seconds_old_can_be_forbidden(self, admin: Caller, fake: FakeGcs) -> None:
         """https://github.com/GoogleCloudPlatform/magic-modules/pull/11811"""
-        double.knobs.absent_is_forbidden, double.knobs.hidden_account_calls = True, 1
+        fake.knobs.absent_is_forbidden, fake.knobs.hidden_account_calls = True, 1
         assert admin.accounts("/nobody@example.com").status_code == 403
         email = admin.accounts("", "POST", {"accountId": "an-account"}).json()["email"]
         assert [admin.accounts(f"/{email}").status_code for _ in range(2)] == [403, 200]
@@ -421,10 +386,10 @@ class TestRefusals:
         assert admin.accounts(path, "POST").status_code == 200
         assert admin.accounts(path, "POST", {"options": {"requestedPolicyVersion": 3}}).status_code == 400
 
-    def test_organisation_policies_look_like_failed_preconditions(self, admin: Caller, double: FakeGcs) -> None:
+    def test_organisation_policies_look_like_failed_preconditions(self, admin: Caller, fake: FakeGcs) -> None:
         """https://github.com/googleapis/java-storage/issues/1240 and
         https://github.com/GoogleCloudDataproc/spark-bigquery-connector/issues/231"""
-        double.knobs.keys_forbidden, double.knobs.allowed_locations = True, frozenset({"EU"})
+        fake.knobs.keys_forbidden, fake.knobs.allowed_locations = True, frozenset({"EU"})
         answers = [
             admin.hmac("", "POST", serviceAccountEmail=admin.email),
             admin.ask("POST", f"/storage/v1/b?project={PROJECT}", {"name": BUCKET}),
@@ -436,29 +401,29 @@ class TestRefusals:
         assert (key.status_code, violation["type"]) == (400, "constraints/iam.disableServiceAccountKeyCreation")
 
     @pytest.mark.usefixtures("bucket")
-    def test_members_of_other_customers_are_kept_out_of_policies(self, admin: Caller, double: FakeGcs) -> None:
+    def test_members_of_other_customers_are_kept_out_of_policies(self, admin: Caller, fake: FakeGcs) -> None:
         """https://github.com/googleapis/java-storage/pull/2444"""
-        double.knobs.foreign_members = ("user:",)
+        fake.knobs.foreign_members = ("user:",)
         binding = {"role": "roles/storage.objectViewer", "members": ["user:jane@example.com"]}
         assert admin.iam({"bindings": [binding]}).status_code == 412
 
-    def test_a_disabled_account_gets_no_token_and_its_tokens_open_nothing(self, admin: Caller, double: FakeGcs) -> None:
+    def test_a_disabled_account_gets_no_token_and_its_tokens_open_nothing(self, admin: Caller, fake: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/service-accounts-disable-enable"""
-        double.store.accounts[admin.email].disabled = True
-        assert mint(double, admin.key).json()["error_description"] == "Robot is disabled."
+        fake.store.accounts[admin.email].disabled = True
+        assert mint(fake, admin.key).json()["error_description"] == "Robot is disabled."
         assert admin.ask("GET", "/storage/v1/b").status_code == 403
 
-    def test_a_disabled_key_gets_no_token_and_is_listed_as_such(self, admin: Caller, double: FakeGcs) -> None:
+    def test_a_disabled_key_gets_no_token_and_is_listed_as_such(self, admin: Caller, fake: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/keys-disable-enable"""
-        double.store.accounts[admin.email].keys[admin.key["private_key_id"]].disabled = True
-        assert mint(double, admin.key).status_code == 400
+        fake.store.accounts[admin.email].keys[admin.key["private_key_id"]].disabled = True
+        assert mint(fake, admin.key).status_code == 400
         (listed,) = admin.accounts(f"/{admin.email}/keys?keyTypes=USER_MANAGED").json()["keys"]
         assert listed["disabled"]
 
     @pytest.mark.usefixtures("bucket")
-    def test_a_grant_and_a_withdrawal_take_their_time(self, admin: Caller, stranger: Caller, double: FakeGcs) -> None:
+    def test_a_grant_and_a_withdrawal_take_their_time(self, admin: Caller, stranger: Caller, fake: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/access-change-propagation"""
-        double.knobs.grant_seconds, double.knobs.withdraw_seconds = 60, 120
+        fake.knobs.grant_seconds, fake.knobs.withdraw_seconds = 60, 120
         before = admin.iam().json()["bindings"]
         member = {"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{stranger.email}"]}
 
@@ -467,31 +432,31 @@ class TestRefusals:
 
         admin.iam({"bindings": [*before, member]})
         assert listing() == 403
-        double.clock.turn(61)
+        fake.clock.turn(61)
         assert listing() == 200
         admin.iam({"bindings": before})
         assert listing() == 200
-        double.clock.turn(121)
+        fake.clock.turn(121)
         assert listing() == 403
 
     @pytest.mark.usefixtures("bucket")
     def test_an_hmac_key_is_not_deleted_while_its_deactivation_is_on_its_way(
-        self, admin: Caller, double: FakeGcs, hmac_key: dict[str, Any]
+        self, admin: Caller, fake: FakeGcs, hmac_key: dict[str, Any]
     ) -> None:
         """https://cloud.google.com/storage/docs/authentication/managing-hmackeys"""
-        double.knobs.hmac_stop_seconds = 180
+        fake.knobs.hmac_stop_seconds = 180
         path = f"/{hmac_key['metadata']['accessId']}"
         admin.hmac(path, "PUT", {"state": "INACTIVE"})
         assert admin.hmac(path, "DELETE").status_code == 400
-        double.clock.turn(181)
+        fake.clock.turn(181)
         assert admin.hmac(path, "DELETE").status_code == 204
 
     @pytest.mark.usefixtures("bucket")
     def test_managed_folders_keep_their_bucket_and_unfinished_uploads_do_not(
-        self, admin: Caller, double: FakeGcs, hmac_key: dict[str, Any]
+        self, admin: Caller, fake: FakeGcs, hmac_key: dict[str, Any]
     ) -> None:
         """https://cloud.google.com/storage/docs/xml-api/delete-bucket; of folders no page says it."""
-        s3(double, hmac_key).create_multipart_upload(Bucket=BUCKET, Key="begun")
+        s3(fake, hmac_key).create_multipart_upload(Bucket=BUCKET, Key="begun")
         path = f"/storage/v1/b/{BUCKET}/managedFolders"
         assert admin.ask("POST", path, {"name": "a/b"}).status_code == 200
         assert [each["name"] for each in admin.ask("GET", path).json()["items"]] == ["a/b/"]

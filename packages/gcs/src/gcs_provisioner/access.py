@@ -1,0 +1,177 @@
+"""Who may use the claim's bucket: bindings in its policy, for a service account or a federated identity.
+
+Used by `provisioner`; what the bindings are is in `policy`, and the calls are in `storage`. Knows nothing of keys.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gcs_provisioner.buckets import is_bucket_name
+from gcs_provisioner.errors import PermissionDenied
+from gcs_provisioner.parameters import KUBERNETES_KEY, Kind, parse_kubernetes_account
+from gcs_provisioner.policy import (
+    federated_member,
+    grant,
+    grant_titled,
+    is_same,
+    withdraw,
+    withdraw_titled,
+    workload_member,
+)
+from gcs_provisioner.storage import PolicyRefused, UnknownMember
+from libbucket import NotReady, RetrySlowly, StoreRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from google.cloud.storage import Bucket
+
+    from gcs_provisioner.policy import Binding
+    from gcs_provisioner.request import Request
+    from libbucket import BucketOptions
+
+    Edit = Callable[[Iterable[Mapping[str, Any]]], list[Binding]]
+
+
+def open_bucket(request: Request, member: str) -> bool:
+    """Lets the claim's member into the bucket; gives whether that changed the policy.
+
+    Args:
+        request: of this verb.
+        member: the claim's own service account, or a member that needs the claim's `title` beside it.
+
+    Raises:
+        NotReady: Google does not know a fresh service account yet, or the bucket is gone.
+        StoreRefused: the policy can't be written.
+    """
+    edit, changes = _noted(build_grant(request, member))
+    try:
+        is_there = request.storage.edit_policy(request.bucket, edit)
+    except UnknownMember as unknown:
+        if request.parameters.kind is Kind.FEDERATION:
+            raise _no_pool(request, unknown) from unknown
+        if not request.identity.is_fresh:
+            raise unknown.refusal from unknown
+        raise request.identity.not_known_yet(unknown) from unknown
+    if not is_there:
+        raise NotReady(f"bucket {request.bucket} was deleted concurrently")
+    if any(changes):
+        request.note("permission on the bucket")
+    return any(changes)
+
+
+def build_grant(request: Request, member: str) -> Edit:
+    """The edit that lets `member` in, and out what an earlier class of the claim let in.
+
+    It gets a binding of the claim's own where other claims can have that member, too.
+    """
+    email = request.identity.email
+
+    def edit(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
+        if request.parameters.kind is not Kind.FEDERATION and not request.identity.is_shared:
+            return grant(withdraw_titled(bindings, title=request.title), email)
+        kept = bindings if request.identity.is_shared else withdraw(bindings, email)
+        return grant_titled(kept, member, title=request.title, bucket=request.bucket)
+
+    return edit
+
+
+def close_bucket(request: Request) -> bool:
+    """Withdraws all permissions of the claim on the bucket; gives whether there were any."""
+    if not is_bucket_name(request.bucket, dots=True):
+        return False
+    edit, changes = _noted(partial(_withdraw_all, request))
+    is_titled = request.parameters.kind is Kind.FEDERATION or request.identity.is_shared
+    try:
+        request.storage.edit_policy(request.bucket, edit)
+    except PermissionDenied:
+        # A claim that asked for a bucket of another project never got in, and must be able to go.
+        if request.was_bound:
+            raise
+        request.storage.check_project()
+        return False
+    except UnknownMember as unknown:
+        if is_titled:
+            raise unknown.refusal from unknown
+        return False
+    except PolicyRefused:
+        # To write a policy is to write the bindings of all, and may be refused for one of others. An account of the
+        # claim's own is removed next, which ends its access as well.
+        if is_titled:
+            raise
+        return False
+    return changes[-1] if changes else False
+
+
+def check_uniform(request: Request, found: Bucket) -> None:
+    """Refuses a bucket that takes no conditions, by which claims that have a member in common are told apart.
+
+    Raises:
+        RetrySlowly: it has no uniform bucket-level access.
+    """
+    if found.iam_configuration.uniform_bucket_level_access_enabled:
+        return
+    needs = "parameter serviceAccount" if request.identity.is_shared else f"credentials: {Kind.FEDERATION.value}"
+    raise RetrySlowly(
+        f"bucket {request.bucket} has no uniform bucket-level access, which {needs} needs: without it Google takes no "
+        "conditions, by which claims are told apart, and lets no federated identity in"
+    )
+
+
+def find_member(request: Request, options: BucketOptions, number: str) -> str:
+    """The claim's federated identity: a Kubernetes service account of its own namespace.
+
+    Args:
+        request: of this verb.
+        options: the claim.
+        number: of the project that the identity pool belongs to, where the class does not say.
+    """
+    account = parse_kubernetes_account(options.claim.additional_config) or "default"
+    number = request.parameters.workload_project_number or number
+    return federated_member(number, _pool(request), options.claim.namespace, account)
+
+
+def find_impersonators(request: Request, options: BucketOptions) -> list[str] | None:
+    """Which Kubernetes service accounts may act as the claim's account; None leaves that as it is.
+
+    The namespace is always the claim's own: a claim can't let another namespace in.
+    """
+    asked = parse_kubernetes_account(options.claim.additional_config)
+    if asked is None and request.parameters.kind is Kind.WORKLOAD_IDENTITY:
+        asked = "default"
+    if asked is None:
+        return [] if KUBERNETES_KEY in options.previous_config else None
+    return [workload_member(_pool(request), options.claim.namespace, asked)]
+
+
+def _withdraw_all(request: Request, bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
+    """Without the claim's titled binding, and without its own account, whatever its class says now."""
+    kept = withdraw_titled(bindings, title=request.title)
+    return kept if request.identity.is_shared else withdraw(kept, request.identity.email)
+
+
+def _noted(edit: Edit) -> tuple[Edit, list[bool]]:
+    """The same edit, and a list of whether each call of it changed anything."""
+    changes: list[bool] = []
+
+    def noted(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
+        wanted = edit(bindings)
+        changes.append(not is_same(wanted, bindings))
+        return wanted
+
+    return noted, changes
+
+
+def _pool(request: Request) -> str:
+    return request.parameters.workload_pool or f"{request.clients.project}.svc.id.goog"
+
+
+def _no_pool(request: Request, unknown: UnknownMember) -> StoreRefused:
+    return StoreRefused(
+        f"Google does not take the Kubernetes service account as a member of the policy of bucket {request.bucket}: "
+        f"Workload Identity Federation for GKE is not enabled, or parameters workloadIdentityPool ({_pool(request)}) "
+        "and workloadIdentityProjectNumber do not name the pool of the cluster",
+        request_id=unknown.request_id,
+    )

@@ -1,0 +1,57 @@
+"""One verb's view of Google: who asks for what, where; shared by `provisioner`, `access` and `buckets`.
+
+Pure data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcs_provisioner.client import Clients
+    from gcs_provisioner.identity import Identity
+    from gcs_provisioner.parameters import Parameters
+    from gcs_provisioner.storage import Storage
+    from libbucket import Owner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The call of one verb.
+
+    Attributes:
+        parameters: of the class.
+        clients: of this verb.
+        storage: the buckets.
+        identity: the claim's service account; of a claim with a federated identity the one that an earlier class gave.
+        title: of the claim's own binding where it shares its member with other claims.
+        bucket: name of the bucket.
+        owner: the claim.
+        taken_over: see `BucketOptions.taken_over`.
+        state: what an earlier call asked to remember.
+        repairs: what had been changed out of band, and is repaired.
+    """
+
+    parameters: Parameters
+    clients: Clients
+    storage: Storage
+    identity: Identity
+    title: str
+    bucket: str
+    owner: Owner
+    taken_over: bool
+    state: Mapping[str, str]
+    repairs: list[str] = field(default_factory=list)
+
+    @property
+    def was_bound(self) -> bool:
+        """Whether an earlier call has answered."""
+        return bool(self.state)
+
+    def note(self, what: str) -> None:
+        """Something had been changed out of band, and is repaired."""
+        if self.was_bound:
+            self.repairs.append(what)

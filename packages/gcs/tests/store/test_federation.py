@@ -1,0 +1,259 @@
+"""`credentials: workload-identity-federation`: a Kubernetes service account as a principal, and no key of Google's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from libbucket import AccessDenied, NotReady, RetrySlowly, StoreRefused
+from libbucket.testing import builders
+from libbucket.testing.conformance.world import OBJECT, assert_refused
+from libbucket.testing.requests_watched import counted_requests
+from testkit.gcs.backend import TokenApplication, a_provisioner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from libbucket import BucketOptions, ObjectBucket
+    from libbucket.testing.conformance.world import World
+    from testkit.gcs.fake import FakeGcs
+
+FEDERATION = {"credentials": "workload-identity-federation"}
+ROLE = frozenset(
+    f"storage.{each}"
+    for each in (
+        *("buckets.create", "buckets.delete", "buckets.get", "buckets.getIamPolicy", "buckets.list"),
+        *("buckets.setIamPolicy", "buckets.update", "managedFolders.delete", "managedFolders.list"),
+        *("multipartUploads.list", "objects.delete", "objects.list"),
+    )
+)
+
+
+def bind(world: World, request: BucketOptions) -> ObjectBucket:
+    return world._patiently(world.provisioner.provision, request)
+
+
+def pod(fake: FakeGcs, account: str = "default", namespace: str = "conformance") -> TokenApplication:
+    """A pod with this Kubernetes service account, on a cluster of the project."""
+    return TokenApplication(endpoint=fake.url, token=fake.token_of(namespace, account), project=fake.project)
+
+
+def test_a_pod_gets_in_with_its_kubernetes_service_account_alone(world: World, fake: FakeGcs) -> None:
+    """In a project whose organisation forbids service-account keys and HMAC keys, as new ones do."""
+    fake.knobs.keys_forbidden = fake.knobs.hmac_forbidden = True
+    request = world.request(parameters=FEDERATION, config={"kubernetesServiceAccount": "photos"})
+    accounts = set(fake.store.accounts)
+    answer = bind(world, request)
+    held = answer.connection.authentication
+    assert held is not None
+    assert held.access_keys is None
+    assert {key: value.reveal() for key, value in held.additional_secret_data.items()} == {
+        "GOOGLE_CLOUD_PROJECT": fake.project
+    }
+    config = answer.connection.endpoint.additional_config
+    assert config["BUCKET_URL"] == f"gs://{answer.bucket_name}"
+    assert config["GOOGLE_CLOUD_PROJECT"] == fake.project
+    assert set(fake.store.accounts) == accounts, "no service account is made"
+    application = pod(fake, "photos")
+    application.put(answer.bucket_name, OBJECT, b"x")
+    assert application.get(answer.bucket_name, OBJECT) == b"x"
+    assert application.list_keys(answer.bucket_name) == [OBJECT]
+    for stranger in (pod(fake), pod(fake, "photos", "another")):
+        assert_refused("another pod", lambda each=stranger: each.get(answer.bucket_name, OBJECT))  # type: ignore[misc]
+    world.delete(builders.recorded(answer, request))
+    assert not world.administrator.bucket_exists(answer.bucket_name)
+
+
+def test_it_asks_iam_for_nothing(world: World, fake: FakeGcs) -> None:
+    request = world.request(parameters=FEDERATION)
+    fake.calls()
+    answer = bind(world, request)
+    world.provisioner.provision(builders.again(request, answer))
+    world.delete(builders.recorded(answer, request))
+    assert not [each for each in fake.calls() if "/v1/projects/" in each or "hmacKeys" in each]
+
+
+def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
+    request = world.request(parameters=FEDERATION)
+
+    def counted(verb: Callable[[], object]) -> int:
+        with counted_requests() as sent:
+            verb()
+        return len(sent)
+
+    bound: list[ObjectBucket] = []
+    assert counted(lambda: bound.append(bind(world, request))) == 8
+    again = builders.again(request, bound[0])
+    assert counted(lambda: world.provisioner.provision(again)) == 3
+    assert counted(lambda: world.provisioner.is_intact(again)) == 2  # type: ignore[attr-defined]
+    assert counted(lambda: world.delete(builders.recorded(bound[0], request))) == 10
+
+
+def test_the_first_call_gives_google_a_minute(world: World) -> None:
+    """https://cloud.google.com/storage/docs/consistency: nothing here can try what a pod may do."""
+    request = world.request(parameters=FEDERATION)
+    with pytest.raises(NotReady, match="a minute") as waiting:
+        world.provisioner.provision(request)
+    assert waiting.value.delay == 60
+    world.provisioner.provision(request)
+
+
+def test_revoke_waits_until_the_permission_is_withdrawn_everywhere(world: World, fake: FakeGcs) -> None:
+    fake.knobs.withdraw_seconds = 170
+    request = world.request(parameters=FEDERATION)
+    answer = bind(world, request)
+    with pytest.raises(NotReady, match="withdrawn") as waiting:
+        world.provisioner.revoke(builders.recorded(answer, request))
+    assert waiting.value.delay == 180
+    fake.clock.turn(180)
+    world.provisioner.revoke(builders.recorded(answer, request))
+    assert_refused("reading after revoke", lambda: pod(fake).list_keys(answer.bucket_name))
+
+
+def test_two_claims_of_one_kubernetes_account_come_and_go_one_by_one(world: World, fake: FakeGcs) -> None:
+    bucket = world.foreign_bucket()
+    fake.store.buckets[bucket].resource["iamConfiguration"] = {"uniformBucketLevelAccess": {"enabled": True}}
+    before = [dict(each) for each in fake.store.buckets[bucket].policy.bindings]
+    requests = [world.request(bucket=bucket, parameters={**FEDERATION, "bucketName": bucket}) for _ in range(2)]
+    answers = [world._patiently(world.provisioner.grant, each) for each in requests]
+    first, second = (builders.recorded(*each, greenfield=False) for each in zip(answers, requests, strict=True))
+    world.revoke(first)
+    assert pod(fake).list_keys(bucket) == [OBJECT]
+    world.revoke(second)
+    assert_refused("reading after revoke", lambda: pod(fake).list_keys(bucket))
+    assert fake.store.buckets[bucket].policy.bindings == before
+
+
+def test_another_kubernetes_account_of_the_claim_replaces_the_first(world: World, fake: FakeGcs) -> None:
+    request = world.request(parameters=FEDERATION, config={"kubernetesServiceAccount": "one"})
+    answer = bind(world, request)
+    again = builders.again(request, answer)
+    edited = replace(again, claim=replace(again.claim, additional_config={"kubernetesServiceAccount": "two"}))
+    world._patiently(world.provisioner.provision, edited)
+    assert pod(fake, "two").list_keys(answer.bucket_name) == []
+    assert_refused("the first account", lambda: pod(fake, "one").list_keys(answer.bucket_name))
+
+
+def test_a_drift_check_sees_whether_the_permission_stands(world: World, fake: FakeGcs) -> None:
+    request = world.request(parameters=FEDERATION)
+    answer = bind(world, request)
+    again = builders.again(request, answer)
+    assert world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    fake.store.buckets[answer.bucket_name].policy.bindings.pop()
+    assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    assert world.provisioner.provision(again).repairs == ("permission on the bucket",)
+
+
+def test_a_bucket_without_uniform_access_is_refused(world: World) -> None:
+    bucket = world.foreign_bucket()
+    with pytest.raises(RetrySlowly, match="uniform bucket-level access"):
+        world.provisioner.grant(world.request(bucket=bucket, parameters=FEDERATION))
+
+
+def test_a_pool_that_does_not_exist_is_named(world: World, fake: FakeGcs) -> None:
+    fake.knobs.workload_pool = False
+    with pytest.raises(StoreRefused, match=r"workloadIdentityPool \(project-of-the-tests\.svc\.id\.goog\)"):
+        bind(world, world.request(parameters=FEDERATION))
+    fake.knobs.workload_pool = True
+    with pytest.raises(StoreRefused, match="workloadIdentityProjectNumber"):
+        bind(world, world.request(parameters={**FEDERATION, "workloadIdentityProjectNumber": "987654321"}))
+
+
+def test_a_class_that_gave_keys_before_leaves_none(world: World, fake: FakeGcs) -> None:
+    request = world.request(parameters={"credentials": "both"})
+    answer = bind(world, request)
+    email = answer.additional_state["ServiceAccount"]
+    again = builders.again(request, answer)
+    federated = replace(again, parameters={**again.parameters, **FEDERATION})
+    second = world._patiently(world.provisioner.provision, federated)
+    assert email not in fake.store.accounts
+    assert "ServiceAccount" not in second.additional_state
+    assert email not in repr(fake.store.buckets[answer.bucket_name].policy.bindings)
+
+
+@pytest.mark.parametrize("without", ["", *sorted(ROLE)])
+def test_the_role_of_the_readme_is_enough_and_each_line_is_needed(world: World, fake: FakeGcs, without: str) -> None:
+    provisioner = a_provisioner(fake, fake.add_admin("steward", ROLE - {without}))
+
+    def live() -> None:
+        request = world.request(parameters={**FEDERATION, "revocationSeconds": "0"})
+        answer = world._patiently(provisioner.provision, request)
+        versions = replace(request.claim, additional_config={"bucketVersioning": "Enabled"})
+        provisioner.provision(replace(builders.again(request, answer), claim=versions))
+        application = pod(fake)
+        application.put(answer.bucket_name, "key", b"x")
+        record = builders.recorded(answer, request)
+        fake.store.buckets[answer.bucket_name].folders.add("managed/")
+        provisioner.delete(record)
+        empty = world.request(parameters={**FEDERATION, "revocationSeconds": "0"})
+        provisioner.delete_empty(builders.recorded(world._patiently(provisioner.provision, empty), empty))
+        foreign = world.request(parameters=FEDERATION)
+        fake.add_foreign_bucket(foreign.bucket_name)
+        provisioner.delete(builders.intent(foreign))
+
+    if not without:
+        live()
+        return
+    with pytest.raises(AccessDenied):
+        live()
+
+
+@pytest.fixture
+def google(fake: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google's own addresses of tokens are the fake's."""
+    for module in ("parameters", "client"):
+        impersonation = (f"{fake.url}/v1/projects/-/serviceAccounts/",)
+        monkeypatch.setattr(f"gcs_provisioner.{module}.IMPERSONATION_ADDRESSES", impersonation)
+    monkeypatch.setattr("gcs_provisioner.parameters.STS_ADDRESSES", (f"{fake.url}/v1/",))
+
+
+@pytest.mark.usefixtures("google")
+@pytest.mark.parametrize("impersonated", ["", "file", "class"])
+def test_the_administrator_may_be_an_external_account(
+    world: World, fake: FakeGcs, tmp_path: Path, impersonated: str
+) -> None:
+    """https://google.aip.dev/auth/4117, with and without a service account that it acts as."""
+    (tmp_path / "token").write_text("a-token-of-another-provider")
+    member = fake.add_external("a-token-of-another-provider", () if impersonated else ROLE)
+    steward: str = json.loads(fake.add_admin("steward", ROLE))["client_email"]
+    binding = {"role": "roles/iam.workloadIdentityUser", "members": [member]}
+    fake.store.accounts[steward].policy.bindings.append(binding)
+    file = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/p/providers/x",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": f"{fake.url}/v1/token",
+        "credential_source": {"file": str(tmp_path / "token")},
+    }
+    if impersonated == "file":
+        url = f"{fake.url}/v1/projects/-/serviceAccounts/{steward}:generateAccessToken"
+        file["service_account_impersonation_url"] = url
+    extra = {"impersonateServiceAccount": steward} if impersonated == "class" else {}
+    provisioner = a_provisioner(fake, json.dumps(file))
+    request = world.request(parameters={**FEDERATION, **extra, "project": fake.project})
+    answer = world._patiently(provisioner.provision, request)
+    assert pod(fake).list_keys(answer.bucket_name) == []
+    world._patiently(provisioner.delete, builders.recorded(answer, request))
+    assert not world.administrator.bucket_exists(answer.bucket_name)
+
+
+@pytest.mark.usefixtures("google")
+def test_an_external_account_that_google_does_not_know_is_told(world: World, fake: FakeGcs, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-token-of-nobody")
+    file = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools/p/providers/x",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": f"{fake.url}/v1/token",
+        "credential_source": {"file": str(tmp_path / "token")},
+    }
+    provisioner = a_provisioner(fake, json.dumps(file))
+    for content in ("a-token-of-nobody", None):
+        if content is None:
+            (tmp_path / "token").unlink()
+        with pytest.raises(AccessDenied, match="administrator's credentials"):
+            provisioner.provision(world.request(parameters={**FEDERATION, "project": fake.project}))
