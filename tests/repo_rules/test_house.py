@@ -119,34 +119,6 @@ def test_the_core_uses_standard_terms(word: str, texts: dict[Path, str]) -> None
     assert _uses(word, RETIRED_IN_CORE[word], core) == []
 
 
-def in_tests(text: str) -> list[str]:
-    """The retired words of a test, tool or example, each with its line and the standard terms."""
-    shown = re.sub(FOREIGN, "", text)
-    return [
-        f"line {shown.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {terms}"
-        for words, terms in RETIRED_IN_TESTS.items()
-        for match in re.finditer(rf"(?i)(?<![a-z])({words})(?![a-z])", shown)
-    ]
-
-
-def test_tests_tools_and_examples_use_standard_terms(texts: dict[Path, str]) -> None:
-    parts = {path: text for path, text in texts.items() if any(path.is_relative_to(each) for each in TESTS)}
-    found = {path: in_tests(text) for path, text in parts.items() if path.suffix == ".py" and path.name != HOUSE}
-
-    assert {path: words for path, words in found.items() if words} == {}
-    assert len(found) > 80
-
-
-def test_a_retired_word_of_a_name_is_found_and_foreign_names_are_left_alone() -> None:
-    text = "def test_what_somebody_did(world): ...\nbucket.stamp = Bucket(stamp={})\nRIGHTS = 1"
-
-    assert [each.partition(": write")[0] for each in in_tests(text)] == [
-        "line 1: 'world'",
-        "line 1: 'somebody'",
-        "line 3: 'RIGHTS'",
-    ]
-
-
 def is_prose(path: Path) -> bool:
     """Whether people read a file as text: a page, a news fragment, a part of the chart, a template of GitHub."""
     if path.suffix == ".md":
@@ -187,6 +159,34 @@ def test_a_retired_word_is_found_and_code_is_left_alone() -> None:
     text = "A bucket's stamp.\n\n```console\n$ by hand\n```\n`stamp()` and a timestamp.\nIts look is a look at it."
 
     assert [each.partition(": write")[0] for each in retired(text)] == ["line 7: 'a look'", "line 1: 'stamp'"]
+
+
+def in_tests(text: str) -> list[str]:
+    """The retired words of a test, tool or example, each with its line and the standard terms."""
+    shown = re.sub(FOREIGN, "", text)
+    return [
+        f"line {shown.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {terms}"
+        for words, terms in RETIRED_IN_TESTS.items()
+        for match in re.finditer(rf"(?i)(?<![a-z])({words})(?![a-z])", shown)
+    ]
+
+
+def test_tests_tools_and_examples_use_standard_terms(texts: dict[Path, str]) -> None:
+    parts = {path: text for path, text in texts.items() if any(path.is_relative_to(each) for each in TESTS)}
+    found = {path: in_tests(text) for path, text in parts.items() if path.suffix == ".py" and path.name != HOUSE}
+
+    assert {path: words for path, words in found.items() if words} == {}
+    assert len(found) > 80
+
+
+def test_a_retired_word_of_a_name_is_found_and_foreign_names_are_left_alone() -> None:
+    text = "def test_what_somebody_did(world): ...\nbucket.stamp = Bucket(stamp={})\nRIGHTS = 1"
+
+    assert [each.partition(": write")[0] for each in in_tests(text)] == [
+        "line 1: 'world'",
+        "line 1: 'somebody'",
+        "line 3: 'RIGHTS'",
+    ]
 
 
 @pytest.mark.parametrize("what", UNWANTED)
