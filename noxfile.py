@@ -50,7 +50,7 @@ STOPPING = 60.0
 def lint(session: nox.Session) -> None:
     """Checks style, the layers between modules, spelling, YAML and workflows."""
     install(session, "lint")
-    # The layers are read from the sources, so nothing of ours needs to be installed.
+    # The layers are read from the sources, so no package of the repository needs to be installed.
     session.env["PYTHONPATH"] = os.pathsep.join(SOURCES)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -65,24 +65,24 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Checks types with mypy strict: sources, tests, examples, and this file."""
-    install(session, "dev", ours=True)
+    install(session, "dev", packages=True)
     tests = [str(path / "tests") for path in PACKAGES.values() if (path / "tests").is_dir()]
-    ours = [*SOURCES, "testkit/src", *tests, "tests", "tools", "examples"]
-    session.run("mypy", "noxfile.py", *ours, *session.posargs)
+    own = [*SOURCES, "testkit/src", *tests, "tests", "tools", "examples"]
+    session.run("mypy", "noxfile.py", *own, *session.posargs)
 
 
 @nox.session
 @nox.parametrize("package", list(UNIT_TESTS), ids=list(UNIT_TESTS))
 def tests(session: nox.Session, package: str) -> None:
     """Runs the unit tests of every package, the model checker, and the tests of the repository and its tools."""
-    install(session, "dev" if package == "tools" else "test", ours=True)
+    install(session, "dev" if package == "tools" else "test", packages=True)
     pytest(session, UNIT_TESTS[package])
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Runs the conformance suite against every store, and shows a table: `nox -s conformance -- -k minio`."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob(f"*/tests/store/{CONFORMANCE}"))
     unreal = [Path("libbucket/tests", f"test_{name}.py") for name in ("conformance_memory", "example_custom_backend")]
@@ -92,7 +92,7 @@ def conformance(session: nox.Session) -> None:
 @nox.session
 def integration(session: nox.Session) -> None:
     """Runs the tests on a real API server and real stores, and a sample of the resilience tests."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install_toolchains(session)
     stores = sorted(Path("packages").glob("*/tests/store"))
     options = [*in_parallel(session), f"--ignore-glob=*/tests/store/{CONFORMANCE}"]
@@ -102,7 +102,7 @@ def integration(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Runs every example, and the code in the documentation."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install_toolchains(session)
     pytest(session, Path("tests/examples"))
 
@@ -110,7 +110,7 @@ def examples(session: nox.Session) -> None:
 @nox.session
 def chart(session: nox.Session) -> None:
     """Renders, installs and removes the chart, and tests each of its RBAC permissions."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install_toolchains(session, *SERVERS, "promtool")
     pytest(session, Path("tests/chart"))
 
@@ -164,8 +164,8 @@ def e2e(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def demo(session: nox.Session) -> None:
-    """Shows a claim get its bucket: `nox -s demo -- minio`, with `--keep` to look around afterwards."""
-    install(session, "test", ours=True)
+    """Shows a claim get its bucket: `nox -s demo -- minio`, with `--keep` to inspect the objects afterwards."""
+    install(session, "test", packages=True)
     install_toolchains(session)
     run_servers(session, "-m", "demo", *session.posargs, env=TOOLS)
 
@@ -173,7 +173,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
     """Runs all resilience tests, for hours: `nox -s chaos -- crash --store minio`."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install_toolchains(session)
     run_servers(session, "-m", "testkit.servers")
     run_servers(session, "-m", "testkit.resilience.chaos", *session.posargs)
@@ -182,7 +182,7 @@ def chaos(session: nox.Session) -> None:
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Runs random operations, faults and restarts, and draws a plot: `nox -s soak -- --minutes 60`."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install(session, "soak")
     install_toolchains(session)
     run_servers(session, "-m", "testkit.servers")
@@ -192,7 +192,7 @@ def soak(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measures speed, requests and memory of the core: `nox -s bench -- --json PATH`."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install_toolchains(session)
     run_servers(session, "-m", "testkit.benchmark", *session.posargs)
 
@@ -200,7 +200,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Measures the branch coverage of the unit tests, and of the conformance suite on the store in memory."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install(session, "coverage")
     session.run("coverage", "erase")
     for name in PACKAGES:
@@ -222,7 +222,7 @@ def release(session: nox.Session) -> None:
 @nox.session(default=False)
 def controlplane(session: nox.Session) -> None:
     """Runs a real Kubernetes control plane until Ctrl-C, for manual work."""
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     install_toolchains(session)
     run_servers(session, "-m", "libbucket.testing.controlplane", *session.posargs)
 
@@ -230,7 +230,7 @@ def controlplane(session: nox.Session) -> None:
 @nox.session(default=False)
 def dev(session: nox.Session) -> None:
     """Makes an environment to work in, with everything installed and editable."""
-    install(session, "dev", ours=True)
+    install(session, "dev", packages=True)
     activate = Path(session.bin).relative_to(Path.cwd()) / "activate"
     print(f"\nActivate it with:\n\n    source {activate}\n")
 
@@ -262,10 +262,10 @@ def requirements(name: str) -> str:
     return f"requirements/{name}.txt"
 
 
-def install(session: nox.Session, name: str, *, ours: bool = False) -> None:
-    """Installs a file of pins by hash, and then our own packages, which no hash can name, without dependencies."""
+def install(session: nox.Session, name: str, *, packages: bool = False) -> None:
+    """Installs a file of pins by hash, then the packages of the repository, without hashes and dependencies."""
     session.install("--quiet", "--require-hashes", "--requirements", requirements(name))
-    if ours:
+    if packages:
         editable = [argument for path in (*PACKAGES.values(), TESTKIT) for argument in ("--editable", str(path))]
         session.install("--quiet", "--no-deps", "--build-constraints", requirements("build"), *editable)
 
@@ -280,7 +280,7 @@ def install_toolchains(session: nox.Session, *programs: str) -> None:
 def install_for_images(session: nox.Session, to: str) -> None:
     """Installs what image tests need; where images cannot be `build`t or `run`, skips, or fails if asked by name."""
     install(session, "nox")
-    install(session, "test", ours=True)
+    install(session, "test", packages=True)
     needs_images(session, to)
     install_toolchains(session)
 

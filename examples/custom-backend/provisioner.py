@@ -3,8 +3,8 @@
 A bucket is a directory below the class parameter `root`; an identity is a file with its credentials:
 
     <root>/<bucket>/                      what the application stores
-    <root>/.stamps/<bucket>.json          whose bucket it is
-    <root>/.credentials/<user id>.json    who may use which bucket; whatever serves the directory reads these
+    <root>/.stamps/<bucket>.json          ownership tags of the bucket
+    <root>/.credentials/<user id>.json    who may use which bucket; the server of the directory reads these
 
 Start it with `python provisioner.py --kubeconfig ...`; `--help` shows what libbucket adds.
 """
@@ -33,7 +33,7 @@ SAFE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
 
 
 class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
-    """The four verbs, and one ability. One object serves all workers at once: it keeps nothing of a request."""
+    """The four verbs, and one optional interface. One object serves all workers: it keeps no state of a request."""
 
     def __init__(self, services: libbucket.Services) -> None:
         self.services = services  # .read_secret(namespace, name) reads an administrator's Secret: a disk has none
@@ -41,14 +41,14 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
     def provision(self, options: libbucket.BucketOptions) -> ObjectBucket:
         """A claim wants a new bucket. The call may be repeated: check before creating."""
         store = Store(options.parameters)
-        bucket, stamp = store.bucket(options.bucket_name), store.stamp(options.bucket_name)
+        bucket, tags = store.bucket(options.bucket_name), store.tags(options.bucket_name)
         if options.was_bound and not bucket.exists():
             raise libbucket.BucketLost(f"bucket {options.bucket_name} is gone, with everything in it")
-        # The stamp first: a crash leaves no bucket that is nobody's, and of two claims that want it one gets it.
-        given_back = options.owner.matches_earlier(read(stamp))
-        if given_back or not bucket.exists():
-            write(stamp, options.owner.ownership_tags(), overwrite=given_back)
-        if not options.owner.matches(read(stamp)):
+        # The ownership tags first: a crash leaves no bucket without an owner, and of two concurrent claims one wins.
+        reclaimed = options.owner.matches_earlier(read(tags))
+        if reclaimed or not bucket.exists():
+            write(tags, options.owner.ownership_tags(), overwrite=reclaimed)
+        if not options.owner.matches(read(tags)):
             raise libbucket.BucketExists(f"bucket {options.bucket_name} exists and is not this claim's")
         bucket.mkdir(exist_ok=True)
         return store.let_in(options)
@@ -65,11 +65,11 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
         Store(ob.parameters).credentials(ob.user_id).unlink(missing_ok=True)
 
     def delete(self, ob: ObjectBucket) -> None:
-        """The claim ends and the bucket goes: credentials first, proof of ownership next, the stamp last."""
+        """The claim ends and the bucket goes: credentials first, proof of ownership next, the ownership tags last."""
         self.revoke(ob)
         if bucket := self.own_bucket(ob):
             shutil.rmtree(bucket, ignore_errors=not bucket.exists())
-            Store(ob.parameters).stamp(ob.bucket_name).unlink(missing_ok=True)
+            Store(ob.parameters).tags(ob.bucket_name).unlink(missing_ok=True)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same where a class says deletionPolicy IfEmpty: where there is something, nothing is touched."""
@@ -81,8 +81,8 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
         """The claim's directory, there or gone; None where it never had one."""
         if not SAFE_NAME.fullmatch(ob.bucket_name):
             return None  # provision refused this name, so there is nothing: a claim must never be stuck for good
-        bucket, stamp = Store(ob.parameters).bucket(ob.bucket_name), read(Store(ob.parameters).stamp(ob.bucket_name))
-        is_own = ob.owner.matches(stamp) or ob.owner.matches_earlier(stamp)
+        bucket, tags = Store(ob.parameters).bucket(ob.bucket_name), read(Store(ob.parameters).tags(ob.bucket_name))
+        is_own = ob.owner.matches(tags) or ob.owner.matches_earlier(tags)
         if bucket.exists() and not is_own:
             raise libbucket.BucketExists(f"bucket {ob.bucket_name} is not this claim's and stays")
         return bucket if is_own else None
@@ -104,7 +104,7 @@ class Store:
             raise libbucket.InvalidClaim(f"bucketName {name!r} must be lower-case letters, digits and inner dashes")
         return self.root / name
 
-    def stamp(self, bucket: str) -> Path:
+    def tags(self, bucket: str) -> Path:
         return self.root / ".stamps" / f"{self.bucket(bucket).name}.json"
 
     def credentials(self, user_id: str) -> Path:

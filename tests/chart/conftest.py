@@ -21,9 +21,9 @@ __all__ = ["namespace"]
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """A control plane of our own, never somebody's cluster: CRDs come and go here.
+    """A control plane of its own, never an existing cluster: CRDs are installed and removed here.
 
-    The plugin is what OpenShift has on: whoever makes an object that blocks the deletion of another must be allowed to.
+    OpenShift has this plugin: setting blockOwnerDeletion requires permission to set finalizers of the owner.
     """
     capture = request.config.pluginmanager.getplugin("capturemanager")
     made = control_plane(admission_plugins=["OwnerReferencesPermissionEnforcement"])

@@ -1,7 +1,7 @@
 """The admission policy of the chart, on the real API server: the provisioner's account writes objects of claims only.
 
 Two releases have the same RBAC permissions. One has the policy, the other has not: every request that the first is
-refused succeeds for the second, so that it is the policy that refuses it, and nobody else.
+refused succeeds for the second, which shows that the policy refuses it.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def is_refused(account: Account, request: Callable[[KubeAdmin], object]) -> bool
 
 @pytest.fixture
 def victims(cluster: ControlPlane, claim: dict[str, Any]) -> Iterator[None]:
-    """Objects that are none of the provisioner's business, and one that is."""
+    """Objects that the provisioner must not write, and one that it may write."""
     admin = cluster.admin
     admin.create(f"{SYSTEM}/serviceaccounts", {"metadata": {"name": "default"}})
     admin.create(f"{SYSTEM}/configmaps", {"metadata": {"name": "coredns"}, "data": {"Corefile": "."}})
@@ -192,7 +192,7 @@ REFUSED: dict[str, Request] = {
         lambda api, _: api.create(f"{TENANT}/secrets", secret("minted")),
         NOT_OWNED,
     ),
-    "a Secret of a claim that is given away": (
+    "a Secret of a claim that gets another owner": (
         lambda api, _: api.patch(f"{TENANT}/secrets/photos", {"metadata": {"ownerReferences": None}}),
         NOT_OWNED,
     ),
@@ -215,7 +215,7 @@ REFUSED: dict[str, Request] = {
 
 @pytest.mark.usefixtures("victims")
 @pytest.mark.parametrize("what", REFUSED)
-def test_the_policy_refuses_what_rbac_lets_through(
+def test_the_policy_refuses_requests_that_rbac_allows(
     what: str, guarded: Account, unguarded: Account, claim: dict[str, Any]
 ) -> None:
     request, sentence = REFUSED[what]
@@ -246,7 +246,7 @@ def test_objects_of_a_claim_are_created_patched_adopted_and_deleted(
 
 
 @pytest.mark.usefixtures("victims")
-def test_what_a_tenant_made_of_a_claim_s_secret_can_be_deleted(
+def test_objects_that_a_tenant_modified_can_be_deleted(
     guarded: Account, claim: dict[str, Any], cluster: ControlPlane
 ) -> None:
     typed = {"stringData": {"username": "u", "password": "p"}, "type": "kubernetes.io/basic-auth"}
@@ -260,7 +260,7 @@ def test_what_a_tenant_made_of_a_claim_s_secret_can_be_deleted(
 
 
 @pytest.mark.usefixtures("guarded")
-def test_a_policy_that_cannot_be_evaluated_refuses_nobody_but_the_provisioner(
+def test_a_policy_that_cannot_be_evaluated_refuses_only_the_provisioner(
     guarded: Account, cluster: ControlPlane, claim: dict[str, Any]
 ) -> None:
     path = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{guarded.policy}"
@@ -285,29 +285,27 @@ def tenant(cluster: ControlPlane, definitions: None, minio: MinioServer) -> Iter
     made.close()
 
 
-def test_a_claim_lives_from_binding_to_deletion_under_the_policy(
-    guarded: Account, tenant: Tenant, cluster: ControlPlane
-) -> None:
+def test_claim_lifecycle_succeeds_under_the_policy(guarded: Account, tenant: Tenant, cluster: ControlPlane) -> None:
     deployment = one(guarded.release, "Deployment")
-    secret_path, config_path = tenant.path("secrets", "life"), tenant.path("configmaps", "life")
+    secret_path, config_path = tenant.path("secrets", "photos"), tenant.path("configmaps", "photos")
     with rendered_provisioner(cluster, deployment) as process:
-        tenant.claim("life")
-        tenant.wait_bound("life")
-        held, told = tenant.secret("life"), tenant.config("life")
+        tenant.claim("photos")
+        tenant.wait_bound("photos")
+        held, told = tenant.secret("photos"), tenant.config("photos")
 
         cluster.admin.patch(config_path, {"data": {"BUCKET_NAME": "another"}})
-        wait_until(lambda: tenant.config("life") == told)
+        wait_until(lambda: tenant.config("photos") == told)
         cluster.admin.patch(secret_path, {"data": {"AWS_SECRET_ACCESS_KEY": None}})
-        wait_until(lambda: set(tenant.secret("life")) == set(held))
+        wait_until(lambda: set(tenant.secret("photos")) == set(held))
         cluster.admin.delete(secret_path)
-        wait_until(lambda: set(tenant.secret("life")) == set(held))
+        wait_until(lambda: set(tenant.secret("photos")) == set(held))
 
         # As the Go library leaves them; the next repair adopts the ConfigMap, the deletion the Secret.
         for path in (secret_path, config_path):
             cluster.admin.patch(path, {"metadata": {"finalizers": [FINALIZER]}})
         cluster.admin.patch(config_path, {"data": {"BUCKET_NAME": "another"}})
         wait_until(lambda: "finalizers" not in cluster.admin.get(config_path)["metadata"])
-        tenant.delete("life")
+        tenant.delete("photos")
 
         for path in (secret_path, config_path):
             cluster.admin.wait_gone(path)

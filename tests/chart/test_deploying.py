@@ -1,7 +1,7 @@
-"""The page on deploying: every command on it runs, in the order in which it stands there, section by section.
+"""docs/deploying.md: every command runs, in its order, section by section.
 
-The address of MinIO and its password are those of a test. Nothing runs pods there: a Deployment is said to be ready by
-the test, and its provisioner runs beside.
+The address of MinIO and its password are those of a test. No kubelet runs pods: the test sets
+Deployments ready, and runs their provisioners as processes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ PAGE = (ROOT / "docs" / "deploying.md").read_text()
 WITHOUT_HELM = (ROOT / "deploy" / "README.md").read_text()
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/libbucket/deployments"
-THEIRS = "/apis/apps/v1/namespaces/s3-provisioner/deployments"
-NAMESPACES = ("minio", "shop", "s3-provisioner")  # that the page makes, and that are not there before
+GO_DEPLOYMENTS = "/apis/apps/v1/namespaces/s3-provisioner/deployments"
+NAMESPACES = ("minio", "shop", "s3-provisioner")  # that the page creates
 LONGEST = 10
 
 
@@ -46,12 +46,12 @@ def blocks_of(text: str) -> list[list[str]]:
 
 
 class Reader:
-    """Somebody who enters what the page says.
+    """Runs the commands of the page.
 
     Args:
-        tools: with which.
-        cluster: where.
-        minio: the one that stands for theirs.
+        tools: helm and kubectl.
+        cluster: the test cluster.
+        minio: used in place of the reader's MinIO.
     """
 
     def __init__(self, tools: Tools, cluster: ControlPlane, minio: MinioServer) -> None:
@@ -61,18 +61,18 @@ class Reader:
         self._running = ExitStack()
 
     def enter(self, line: str) -> str:
-        for theirs, ours in (
+        for documented, actual in (
             ("https://minio.minio.svc:9000", self._minio.url),
             ("MINIO_ROOT_USER=admin", f"MINIO_ROOT_USER={self._minio.user}"),
             ("MINIO_ROOT_PASSWORD=change-me", f"MINIO_ROOT_PASSWORD={self._minio.password}"),
         ):
-            line = line.replace(theirs, ours)
+            line = line.replace(documented, actual)
         if "rollout status" in line:
             self.play_kubelet()
         return self._tools.shell(line, ROOT)
 
     def play_kubelet(self) -> None:
-        """Says that all pods of all Deployments run."""
+        """Sets all Deployments ready."""
         for deployment in self._cluster.admin.items(DEPLOYMENTS):
             count, generation = deployment["spec"]["replicas"], deployment["metadata"]["generation"]
             counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count)
@@ -90,7 +90,7 @@ class Reader:
 
 @pytest.fixture
 def reader(tools: Tools, cluster: ControlPlane, minio: MinioServer) -> Iterator[Reader]:
-    """A reader with a cluster that has nothing of ours; all that they make goes again."""
+    """A reader with a cluster without libbucket; everything that is created is deleted afterwards."""
     made, admin = Reader(tools, cluster, minio), cluster.admin
     remove_everything(tools, cluster)
     yield made
@@ -112,7 +112,7 @@ def remove_everything(tools: Tools, cluster: ControlPlane) -> None:
         admin.wait_gone(f"{CRDS}/{crd['metadata']['name']}")
 
 
-def test_a_bucket_in_minio_and_the_way_back(reader: Reader, cluster: ControlPlane, minio: MinioServer) -> None:
+def test_install_and_uninstall_with_minio(reader: Reader, cluster: ControlPlane, minio: MinioServer) -> None:
     (install,) = commands("MinIO")
     (upgrade,) = commands("Upgrading, and back")
     uninstall, everything = commands("Removing")
@@ -141,7 +141,7 @@ def test_a_bucket_in_minio_and_the_way_back(reader: Reader, cluster: ControlPlan
     assert set(MinioAdministrator(minio).application().list_all()) == before
 
 
-def test_a_claim_that_is_applied_from_git_never_conflicts_and_never_differs(reader: Reader) -> None:
+def test_a_claim_applied_by_gitops_has_no_conflict_and_no_diff(reader: Reader) -> None:
     (install,) = commands("MinIO")
     (apply,) = commands("GitOps")
 
@@ -155,29 +155,29 @@ def test_a_claim_that_is_applied_from_git_never_conflicts_and_never_differs(read
     reader.enter("kubectl delete obc/photos --timeout=60s")
 
 
-def test_a_claim_of_the_go_provisioner_changes_hands(reader: Reader, cluster: ControlPlane) -> None:
+def test_a_claim_of_the_go_provisioner_is_adopted(reader: Reader, cluster: ControlPlane) -> None:
     (take_over,) = commands("Migration from a Go provisioner")
     reader.enter("kubectl apply --server-side --filename crds/")
     for name in ("shop", "s3-provisioner"):
         reader.enter(f"kubectl create namespace {name}")
-    reader.enter("kubectl create deployment aws-s3-provisioner --namespace s3-provisioner --image=theirs --replicas=1")
+    reader.enter("kubectl create deployment aws-s3-provisioner --namespace s3-provisioner --image=go --replicas=1")
     with ministack() as server:
-        shop = StoreEnvironment(cluster, "shop", "aws-s3", AwsStore(server))
-        shop.provisioner_name = "aws-s3.io/bucket"
+        environment = StoreEnvironment(cluster, "shop", "aws-s3", AwsStore(server))
+        environment.provisioner_name = "aws-s3.io/bucket"
         keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
-        shop.make_admin_secret("admin", keys)
+        environment.make_admin_secret("admin", keys)
         left = in_aws(AwsAdministrator(server), "photos-of-the-shop")
-        in_the_cluster(shop, left, shop.make_class(region=REGION))
+        in_the_cluster(environment, left, environment.make_class(region=REGION))
 
         for line in take_over:
             if "rollout status" in line:
                 reader.run_provisioner("aws-s3-provisioner")
             shown = reader.enter(line)
 
-        assert cluster.admin.get(f"{THEIRS}/aws-s3-provisioner")["spec"]["replicas"] == 0
+        assert cluster.admin.get(f"{GO_DEPLOYMENTS}/aws-s3-provisioner")["spec"]["replicas"] == 0
         assert re.search(r"Reason: +Bound", shown)
-        assert shop.secret("photos") == left.keys
-        shop.delete_claim("photos")
+        assert environment.secret("photos") == left.keys
+        environment.delete_claim("photos")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_some_namespaces_only_with_a_cluster_role_and_without(
         cluster.admin.delete(path)
 
 
-def test_without_helm_it_comes_and_goes_and_leaves_the_definitions(reader: Reader, cluster: ControlPlane) -> None:
+def test_install_and_uninstall_without_helm_keeps_the_crds(reader: Reader, cluster: ControlPlane) -> None:
     admin, where = cluster.admin, "/apis/apps/v1/namespaces/libbucket-minio/deployments/minio-provisioner"
     (install,) = blocks_of(WITHOUT_HELM)
     (remove,) = re.findall(r"`(kubectl delete [^`]+)`", WITHOUT_HELM)
@@ -259,7 +259,7 @@ def test_without_helm_it_comes_and_goes_and_leaves_the_definitions(reader: Reade
 
 
 @pytest.mark.parametrize("section", ["MinIO", "AWS S3", "Google Cloud Storage", "Azure Blob Storage"])
-def test_a_store_takes_ten_lines(section: str) -> None:
+def test_values_for_a_store_take_ten_lines(section: str) -> None:
     text = PAGE.partition(f"\n## {section}\n")[2].partition("```console\n")[2].partition("```")[0]
 
     assert 0 < len(text.splitlines()) <= LONGEST

@@ -54,7 +54,7 @@ class Release:
 
 @pytest.fixture
 def release(tools: Tools, cluster: ControlPlane, namespace: str) -> Iterator[Release]:
-    """One that is not installed yet; whatever it leaves is taken away afterwards."""
+    """A release that is not installed yet; everything that it leaves behind is deleted afterwards."""
     made = Release(tools, f"r-{namespace}", f"of-{namespace}")
     yield made
     tools.helm("uninstall", made.name, "--namespace", made.namespace, "--ignore-not-found")
@@ -82,7 +82,7 @@ def buckets(minio: MinioServer) -> set[str]:
     return set(MinioAdministrator(minio).application().list_all())
 
 
-def test_a_claim_lives_from_the_release_to_its_end_and_the_bucket_outlives_the_release(
+def test_a_bucket_outlives_the_release_that_provisioned_it(
     release: Release, tenant: Tenant, cluster: ControlPlane, minio: MinioServer
 ) -> None:
     before = buckets(minio)
@@ -129,7 +129,7 @@ def mebibytes(deployment: Manifest, which: str) -> int:
     return int(resources[which]["memory"].removesuffix("Mi"))
 
 
-def test_definitions_that_are_there_already_are_named_and_left_alone_where_that_is_asked_for(
+def test_existing_crds_are_reported_and_kept_if_requested(
     release: Release, cluster: ControlPlane, tools: Tools, namespace: str
 ) -> None:
     release.install()
@@ -144,7 +144,7 @@ def test_definitions_that_are_there_already_are_named_and_left_alone_where_that_
     assert cluster.admin.get(CLAIMS)["metadata"]["resourceVersion"] == before["resourceVersion"]
 
 
-def test_definitions_stay_when_an_upgrade_no_longer_installs_them(release: Release, cluster: ControlPlane) -> None:
+def test_crds_are_kept_when_an_upgrade_no_longer_installs_them(release: Release, cluster: ControlPlane) -> None:
     release.install()
     release.upgrade(crds={"install": False})
 
@@ -154,12 +154,12 @@ def test_definitions_stay_when_an_upgrade_no_longer_installs_them(release: Relea
 def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
     release: Release, cluster: ControlPlane, minio: MinioServer, namespace: str
 ) -> None:
-    vault, neighbour = f"vault-{namespace}", f"next-{namespace}"
-    for name in (vault, neighbour):
+    vault, other = f"vault-{namespace}", f"next-{namespace}"
+    for name in (vault, other):
         cluster.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
     served = Tenant(cluster.admin, namespace, minio, provisioner_name="minio.io/bucket", secret_namespace=vault)
     served.open()
-    others = Tenant(cluster.admin, neighbour, minio, provisioner_name="minio.io/bucket")
+    others = Tenant(cluster.admin, other, minio, provisioner_name="minio.io/bucket")
     try:
         release.install(namespaces=[namespace], adminSecrets=[{"namespace": vault, "name": "minio-admin"}])
         established(cluster)
@@ -171,7 +171,7 @@ def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
             served.delete("photos")
             assert "forbidden" not in process.log()
 
-        # The twin: without adminSecrets the same class can't work, and the claim says why.
+        # The control: without adminSecrets the same class fails, and the claim reports why.
         release.upgrade(namespaces=[namespace])
         with rendered_provisioner(cluster, release.deployment()):
             served.claim("photos")
@@ -185,7 +185,7 @@ def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
             served.delete("photos")
     finally:
         served.close()
-        for name in (vault, neighbour):
+        for name in (vault, other):
             cluster.admin.delete(f"/api/v1/namespaces/{name}")
 
 

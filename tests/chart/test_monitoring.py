@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for what provisioners really tell, and each alert fires when it should and not otherwise."""
+"""Alerts and dashboard query metrics that provisioners export; each alert fires when it should and not otherwise."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def write_rules(directory: Path, rules: list[dict[str, Any]]) -> Path:
     return path
 
 
-# What is asked for exists ---------------------------------------------------------------------------------------------
+# Queried metrics exist ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def told(cluster: ControlPlane, minio: MinioServer) -> Iterator[dict[str, list[dict[str, str]]]]:
-    """What a provisioner tells that has bound a claim and failed at another: the labels of each sample, by its name."""
+    """Metrics of a provisioner that bound one claim and failed at another: the labels of each sample, by its name."""
     cluster.admin.install_crds(CHART / "files/crds")
     cluster.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitored"}})
     tenant = Tenant(cluster.admin, "monitored", minio, provisioner_name=PROVISIONER)
@@ -112,7 +112,7 @@ def a_replica(cluster: ControlPlane, *flags: str) -> Any:
 
 
 @pytest.mark.parametrize("asked", [*RULES, *QUERIES], ids=lambda each: each if isinstance(each, str) else each["alert"])
-def test_what_is_asked_for_is_told(asked: Any, told: dict[str, list[dict[str, str]]]) -> None:
+def test_every_queried_metric_is_exported(asked: Any, told: dict[str, list[dict[str, str]]]) -> None:
     selectors = SELECTOR.findall(QUERIES[asked] if isinstance(asked, str) else asked["expr"])
 
     assert selectors
@@ -138,14 +138,14 @@ def test_an_alert_asks_for_values_that_exist(rule: dict[str, Any]) -> None:
             assert set(values.split("|")) <= known[name], name
 
 
-def test_a_metric_that_nobody_tells_would_be_found(told: dict[str, list[dict[str, str]]]) -> None:
+def test_a_metric_that_is_not_exported_is_detected(told: dict[str, list[dict[str, str]]]) -> None:
     assert "libbucket_buckets" not in told
     assert "colour" not in told["libbucket_claims"][0]
     assert {"AdminSecretMissing"} <= {labels["reason"] for labels in told["libbucket_backend_call_errors_total"]}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_leads_to_what_to_do(rule: dict[str, Any]) -> None:
+def test_an_alert_links_to_its_runbook(rule: dict[str, Any]) -> None:
     page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
     headings = re.findall(r"(?m)^#+ (.+)$", (ROOT / page).read_text())
 
@@ -171,7 +171,7 @@ def test_the_service_monitor_finds_the_service_and_the_alerts_its_targets() -> N
     assert all(matchers.startswith(where) for rule in RULES for _, matchers in SELECTOR.findall(rule["expr"]))
 
 
-# It is understood, and means what it should ---------------------------------------------------------------------------
+# Rules and queries are valid and correct ------------------------------------------------------------------------------
 
 
 def test_prometheus_understands_every_alert(promtool: Path, tmp_path: Path) -> None:
@@ -282,12 +282,12 @@ CASES = {
         fires=25,
         silent=5,
     ),
-    "a store that refuses what it is asked": Case(
+    "a store that refuses requests": Case(
         alert="LibbucketStoreErrors",
         series={ERRORS("provision", "StoreRefused"): EVERY_FIVE_MINUTES},
         fires=25,
     ),
-    "a store that came back": Case(
+    "a store that recovered": Case(
         alert="LibbucketStoreErrors",
         series={ERRORS("provision", "StoreUnavailable"): EVERY_FIVE_MINUTES},
         silent=60,
@@ -297,13 +297,13 @@ CASES = {
         series={ERRORS("provision", "InvalidClaim"): EVERY_FIVE_MINUTES},
         silent=25,
     ),
-    "nobody leads": Case(
+    "no replica leads": Case(
         alert="LibbucketNoLeader",
         series={'libbucket_leader{instance="a"}': "1x9 0x20", 'libbucket_leader{instance="b"}': "0x29"},
         fires=14,
         silent=9,
     ),
-    "nobody is there": Case(alert="LibbucketNoLeader", series={"up": "0x29"}, fires=5),
+    "no replica runs": Case(alert="LibbucketNoLeader", series={"up": "0x29"}, fires=5),
     "another replica takes over": Case(
         alert="LibbucketNoLeader",
         series={'libbucket_leader{instance="a"}': "1x9 0x20", 'libbucket_leader{instance="b"}': "0x10 1x20"},
@@ -331,7 +331,7 @@ CASES = {
         fires=30,
         silent=10,
     ),
-    "a claim that nobody knows the store of": Case(
+    "a claim whose store is unknown": Case(
         alert="LibbucketDeletionBlocked",
         series={'libbucket_reconcile_duration_seconds_count{result="DeletionBlocked"}': EVERY_FIVE_MINUTES},
         fires=30,
@@ -353,7 +353,7 @@ CASES = {
         fires=10,
         silent=4,
     ),
-    "a replica that stands by": Case(
+    "a standby replica": Case(
         alert="LibbucketQueueTooLong",
         series={
             'libbucket_leader{instance="a"}': "1x30",
@@ -371,15 +371,15 @@ def test_an_alert_fires_when_it_should_and_not_otherwise(what: str, promtool: Pa
     case = CASES[what]
     write_rules(tmp_path, RULES)
     fires = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}})'
-    looks = [(case.fires, [{"value": 1, "labels": "{}"}]), (case.silent, [])]
+    checks = [(case.fires, [{"value": 1, "labels": "{}"}]), (case.silent, [])]
     tests = [
         {"expr": fires, "eval_time": f"{minute}m", "exp_samples": wanted}
-        for minute, wanted in looks
+        for minute, wanted in checks
         if minute is not None
     ]
     series = [{"series": with_target(name), "values": values} for name, values in case.series.items()]
-    world = {"interval": "1m", "input_series": series, "promql_expr_test": tests}
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [world]}))
+    test_case = {"interval": "1m", "input_series": series, "promql_expr_test": tests}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [test_case]}))
 
     check(promtool, "test", "rules", "test.yaml", directory=tmp_path)
 

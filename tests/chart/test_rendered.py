@@ -1,4 +1,4 @@
-"""The real API server takes whatever the chart renders, under the strictest of the Pod Security Standards."""
+"""The real API server accepts everything that the chart renders, under the strictest Pod Security Standard."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def dry_run_of_pod(kube_admin: KubeAdmin, deployment: Manifest) -> None:
 
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: path.stem)
-def test_the_api_server_takes_every_manifest_and_knows_every_field(path: Path, tools: Tools) -> None:
+def test_the_api_server_accepts_every_manifest_with_strict_validation(path: Path, tools: Tools) -> None:
     manifests = render(path, namespace="rendered")
 
     answer = tools.kubectl(*DRY_RUN, "--filename", "-", manifests=manifests)
@@ -59,7 +59,7 @@ def test_the_api_server_takes_every_manifest_and_knows_every_field(path: Path, t
 
 
 @pytest.mark.parametrize("break_it", ["replica", "no-name"])
-def test_it_would_not_take_what_is_wrong(break_it: str, tools: Tools) -> None:
+def test_the_api_server_rejects_an_invalid_manifest(break_it: str, tools: Tools) -> None:
     manifests = copy.deepcopy(render(a_release(), namespace="rendered"))
     deployment = one(manifests, "Deployment")
     if break_it == "replica":
@@ -72,7 +72,7 @@ def test_it_would_not_take_what_is_wrong(break_it: str, tools: Tools) -> None:
 
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: path.stem)
-def test_a_restricted_namespace_takes_the_pod(path: Path, kube_admin: KubeAdmin) -> None:
+def test_a_restricted_namespace_admits_the_pod(path: Path, kube_admin: KubeAdmin) -> None:
     dry_run_of_pod(kube_admin, one(render(path, namespace="rendered"), "Deployment"))
 
 
@@ -86,7 +86,7 @@ def test_a_restricted_namespace_takes_the_pod(path: Path, kube_admin: KubeAdmin)
     ],
     ids=["escalation", "capabilities", "root", "seccomp"],
 )
-def test_a_restricted_namespace_refuses_a_pod_that_may_more(loose: dict[str, Any], kube_admin: KubeAdmin) -> None:
+def test_a_restricted_namespace_rejects_a_privileged_pod(loose: dict[str, Any], kube_admin: KubeAdmin) -> None:
     deployment = one(render(a_release(**loose), namespace="rendered"), "Deployment")
 
     with pytest.raises(ApiException) as refused:
@@ -111,7 +111,7 @@ def test_the_folder_for_kustomize_can_be_applied(backend: str, tools: Tools) -> 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_namespace_of_a_folder_takes_its_pod(backend: str, kube_admin: KubeAdmin, tools: Tools) -> None:
+def test_the_namespace_of_a_folder_admits_its_pod(backend: str, kube_admin: KubeAdmin, tools: Tools) -> None:
     manifests = list(yaml.safe_load_all(tools.kubectl("kustomize", str(ROOT / "deploy" / backend))))
 
     assert one(manifests, "Namespace")["metadata"]["labels"] == RESTRICTED

@@ -1,4 +1,4 @@
-"""What the chart takes and what it refuses, and that its pages and files are current. Needs no cluster."""
+"""Which values the chart accepts and refuses, and that its pages and files are current. Needs no cluster."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         a_release(adminSecretNamespaces=["vault"], exampleClass={"create": True, "parameters": MINIO_CLASS}),
         "exampleClass.parameters.secretNamespace: minio is not in adminSecretNamespaces",
     ),
-    "an account that nobody names": (
+    "an account without a name": (
         a_release(serviceAccount={"create": False}),
         "serviceAccount.create: false needs serviceAccount.name",
     ),
@@ -75,7 +75,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         a_release("azure", workloadIdentity={"azure": {"tenantId": "11111111-2222-3333-4444-555555555555"}}),
         "workloadIdentity.azure.tenantId needs workloadIdentity.azure.clientId",
     ),
-    "an identity for somebody's account": (
+    "an identity for an existing account": (
         a_release(
             "aws-s3",
             workloadIdentity={"aws": {"roleArn": "arn:aws:iam::111122223333:role/r"}},
@@ -107,7 +107,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'",
     ),
     "an unknown backend": (a_release("ceph"), "'/backend': value must be one of 'minio', 'aws-s3', 'gcs', 'azure'"),
-    "a value that nobody knows": (a_release(replica=3), "additional properties 'replica' not allowed"),
+    "an unknown value": (a_release(replica=3), "additional properties 'replica' not allowed"),
     "such a value further down": (
         a_release(crds={"enabled": True}),
         "'/crds': additional properties 'enabled' not allowed",
@@ -120,8 +120,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "too many workers": (a_release(workers=1000), "'/workers': maximum: got 1,000, want 256"),
     "a duration without a unit": (a_release(resyncInterval="30"), "'/resyncInterval': '30' does not match pattern"),
     "no namespace's name": (
-        a_release(namespaces=["StoreEnvironment"]),
-        "'/namespaces/0': 'StoreEnvironment' does not match pattern",
+        a_release(namespaces=["UpperCase"]),
+        "'/namespaces/0': 'UpperCase' does not match pattern",
     ),
     "a namespace twice": (a_release(namespaces=["shop", "shop"]), "'/namespaces': items at 0 and 1 are equal"),
     "a Secret without a namespace": (
@@ -147,7 +147,7 @@ def refusal(values: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("what", CONTRADICTIONS)
-def test_values_that_contradict_each_other_are_one_sentence(what: str) -> None:
+def test_contradicting_values_are_refused_with_one_sentence(what: str) -> None:
     values, sentence = CONTRADICTIONS[what]
 
     said = refusal(values)
@@ -157,7 +157,7 @@ def test_values_that_contradict_each_other_are_one_sentence(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_value_that_can_t_be_right_is_named_with_what_it_must_be(what: str) -> None:
+def test_an_invalid_value_is_named_with_its_constraint(what: str) -> None:
     values, sentence = WRONG[what]
 
     said = refusal(values)
@@ -167,7 +167,7 @@ def test_a_value_that_can_t_be_right_is_named_with_what_it_must_be(what: str) ->
 
 
 @pytest.mark.parametrize("path", SETS, ids=lambda path: path.stem)
-def test_what_is_right_is_rendered_and_passes_helm_s_own_linter(path: Path, tmp_path: Path) -> None:
+def test_valid_values_are_rendered_and_pass_helm_lint(path: Path, tmp_path: Path) -> None:
     assert one(render(path), "Deployment")
 
     Tools(tmp_path / "none", tmp_path).helm("lint", "--strict", "--quiet", str(CHART), "--values", str(path))
@@ -184,7 +184,7 @@ def test_the_packed_chart_renders_the_same(tmp_path: Path) -> None:
 
 
 def test_every_value_is_used_by_one_of_the_sets() -> None:
-    # What no set sets is rendered with its default only, and nobody sees whether it does anything.
+    # What no set sets is rendered with its default only, and no test shows whether it has any effect.
     used = {path for file in SETS for path in leaves(yaml.safe_load(file.read_text()))}
     unused = {path for path in leaves(yaml.safe_load((CHART / "values.yaml").read_text())) if not is_in(path, used)}
 
@@ -393,13 +393,13 @@ def test_the_folder_for_kustomize_has_the_admission_policy(backend: str) -> None
     assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
 
 
-def test_the_admission_policy_for_an_installation_by_hand_is_that_of_the_chart() -> None:
+def test_the_admission_policy_for_a_manual_installation_is_that_of_the_chart() -> None:
     page = (ROOT / "docs/operating.md").read_text()
     (text,) = re.findall(r"(?ms)^```yaml\n(# rights\.yaml\n.*?)^```$", page)
-    by_hand = one(list(yaml.safe_load_all(text)), "ValidatingAdmissionPolicy")["spec"]
+    manual = one(list(yaml.safe_load_all(text)), "ValidatingAdmissionPolicy")["spec"]
     values = a_release(serviceAccount={"name": "bucket-provisioner"})
 
-    assert by_hand == one(render(values, namespace="bucket-provisioner"), "ValidatingAdmissionPolicy")["spec"]
+    assert manual == one(render(values, namespace="bucket-provisioner"), "ValidatingAdmissionPolicy")["spec"]
 
 
 def test_without_a_watch_secrets_can_be_neither_listed_nor_watched() -> None:
@@ -413,7 +413,7 @@ def test_without_a_watch_secrets_can_be_neither_listed_nor_watched() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["https://minio.minio.svc:9000", "http://minio", "https://[2001:db8::1]:9443"])
-def test_a_class_whose_store_is_let_out_is_rendered_with_a_network_policy(endpoint: str) -> None:
+def test_a_class_whose_store_is_an_allowed_egress_is_rendered_with_a_network_policy(endpoint: str) -> None:
     policy = {"enabled": True, "store": {"ports": [9443, 9000]}}
     parameters = {**MINIO_CLASS, "endpoint": endpoint}
 
@@ -467,7 +467,7 @@ def test_exactly_the_named_administrators_secrets_can_be_read() -> None:
     assert len([role for role in roles if role["metadata"]["namespace"] == "shop"]) == 1
 
 
-def test_the_definitions_are_left_alone_where_that_is_asked_for_and_kept_where_not() -> None:
+def test_crds_are_not_rendered_if_disabled_and_kept_on_uninstall_otherwise() -> None:
     with_them, without = (render(a_release(crds={"install": each})) for each in (True, False))
     found = [each for each in with_them if each["kind"] == "CustomResourceDefinition"]
 

@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """A control plane of our own, never an existing cluster: permissions are removed here.
+    """A control plane of its own, never an existing cluster: permissions are removed here.
 
     OpenShift has this plugin: setting blockOwnerDeletion requires permission to set finalizers of the owner.
     """
@@ -82,7 +82,7 @@ def installation(cluster: ControlPlane, engine: Builder, store_name: str) -> Ite
 
 
 @pytest.fixture
-def shop(
+def environment(
     cluster: ControlPlane, namespace: str, store_name: str, store: Store, installation: Installation
 ) -> Iterator[StoreEnvironment]:
     """A namespace for claims, and classes that the installed provisioner serves."""

@@ -35,21 +35,21 @@ def mebibytes(metrics: str) -> float:
 
 
 def test_start_time_and_memory_stay_within_what_the_chart_requests(
-    shop: StoreEnvironment,
+    environment: StoreEnvironment,
     installation: Installation,
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    claims, storage_class = request.config.getoption("--claims"), shop.make_class()
+    claims, storage_class = request.config.getoption("--claims"), environment.make_class()
     began = time.monotonic()
     with installation.pod() as pod:
         ready = time.monotonic() - began
         idle = mebibytes(pod.metrics())
         for number in range(claims):
-            shop.claim(f"claim-{number}", storage_class, generateBucketName="figures")
+            environment.claim(f"claim-{number}", storage_class, generateBucketName="figures")
         wait_until(lambda: value(pod.metrics(), "libbucket_claims", phase="Bound") == claims, seconds=60 + claims)
         bound, loaded = time.monotonic() - began - ready, mebibytes(pod.metrics())
-    forget_claims(shop.admin, shop.namespace)
+    forget_claims(environment.admin, environment.namespace)
 
     with capsys.disabled():
         print(f"\n{installation.store}: ready after {ready:.1f} s; {idle:.0f} MiB idle,", end=" ")

@@ -29,29 +29,29 @@ NAMES = [" and ".join(f"{'/'.join(rule['verbs'])} {each}" for each in rule["reso
 
 @pytest.mark.one_store
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
-def test_log_names_the_missing_rule(number: int, shop: StoreEnvironment, installation: Installation) -> None:
-    with installation.without(number) as rights, installation.pod(ready=False) as pod:
-        shop.claim("photos", shop.make_class(), generateBucketName="photos")
-        shop.claim("hopeless", shop.make_class(secretName="gone"), generateBucketName="photos")
-        wait_until(lambda: any(right.is_missed(pod.log()) for right in rights), seconds=60)
+def test_log_names_the_missing_rule(number: int, environment: StoreEnvironment, installation: Installation) -> None:
+    with installation.without(number) as permissions, installation.pod(ready=False) as pod:
+        environment.claim("photos", environment.make_class(), generateBucketName="photos")
+        environment.claim("hopeless", environment.make_class(secretName="gone"), generateBucketName="photos")
+        wait_until(lambda: any(permission.is_missed(pod.log()) for permission in permissions), seconds=60)
         assert "Traceback" not in pod.log()
-    forget_claims(shop.admin, shop.namespace)
+    forget_claims(environment.admin, environment.namespace)
 
 
 @pytest.mark.one_store
-def test_all_rules_together_are_sufficient(shop: StoreEnvironment, installation: Installation) -> None:
+def test_all_rules_together_are_sufficient(environment: StoreEnvironment, installation: Installation) -> None:
     with installation.pod() as pod:
-        shop.claim("photos", shop.make_class(), generateBucketName="photos")
-        shop.claim("hopeless", shop.make_class(secretName="gone"), generateBucketName="photos")
-        shop.wait_bound("photos")
-        hopeless = shop.wait_reason("hopeless", "AdminSecretMissing")
-        shop.delete_claim("photos")
+        environment.claim("photos", environment.make_class(), generateBucketName="photos")
+        environment.claim("hopeless", environment.make_class(secretName="gone"), generateBucketName="photos")
+        environment.wait_bound("photos")
+        hopeless = environment.wait_reason("hopeless", "AdminSecretMissing")
+        environment.delete_claim("photos")
         log = pod.log()
-    forget_claims(shop.admin, shop.namespace)
+    forget_claims(environment.admin, environment.namespace)
 
     assert "forbidden" not in log
     assert "RBAC" not in log
-    assert condition(hopeless)["message"].startswith(f"Secret {shop.namespace}/gone, which the class names")
+    assert condition(hopeless)["message"].startswith(f"Secret {environment.namespace}/gone, which the class names")
 
 
 def test_rules_are_the_same_for_every_backend() -> None:

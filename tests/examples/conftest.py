@@ -1,4 +1,4 @@
-"""What the tests of examples share: one control plane for the session, with our CRDs, and blocks of pages."""
+"""What the tests of examples share: one control plane for the session, with the bundled CRDs, and blocks of pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples: a real API server takes every manifest, and what belongs together has the same names."""
+"""The examples: a real API server accepts every manifest, and related objects have the same names."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("file", MANIFESTS, ids=named)
-def test_the_api_server_takes(file: Path, kube_admin: KubeAdmin) -> None:
+def test_the_api_server_accepts(file: Path, kube_admin: KubeAdmin) -> None:
     for body in documents(file):
         collection = kube_admin.path_of(body).rpartition("/")[0]
-        # Strict: a field that nobody knows is refused, not dropped.
+        # Strict: an unknown field is refused, not dropped.
         assert kube_admin.create(f"{collection}?dryRun=All&fieldValidation=Strict", body)["kind"] == body["kind"]
 
 
@@ -122,7 +122,7 @@ def directory_example() -> Any:
 def test_the_custom_backend_knows_the_parameters_of_its_class(directory_example: Any, tmp_path: Path) -> None:
     (given,) = [each["parameters"] for each in of_kind(EXAMPLES / "custom-backend", "StorageClass")]
 
-    # The directory itself is on the machine of whoever tries the example.
+    # The directory itself is on the reader's machine.
     assert directory_example.Store({**given, "root": str(tmp_path)}).warnings == ()
 
 

@@ -1,4 +1,4 @@
-"""The page for operators: its rights are enough and its tables complete, shown on a provisioner that runs."""
+"""The page for operators: its permissions are sufficient and its tables complete, verified with a provisioner."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def a_binding(role: Manifest) -> Manifest:
 
 @pytest.fixture
 def kubeconfig(request: pytest.FixtureRequest, control_plane: ControlPlane, namespace: str) -> Iterator[Path]:
-    """The way to the cluster of an account with the rights of one section of the page."""
+    """A kubeconfig of an account with the permissions of one section of the page."""
     admin, section = control_plane.admin, request.param
     granted = manifests("rights.yaml")
     if section == "namespaced":
@@ -68,7 +68,7 @@ def kubeconfig(request: pytest.FixtureRequest, control_plane: ControlPlane, name
 
 
 def bind_and_release(control_plane: ControlPlane, namespace: str) -> None:
-    """Sees a claim become ready, and go again."""
+    """Waits until a claim is ready, and until it is deleted."""
     admin = control_plane.admin
     storage_class = builders.a_class(name=f"class-of-{namespace}")
     claim = builders.a_claim(namespace=namespace, storage_class=storage_class["metadata"]["name"])
@@ -90,12 +90,14 @@ def metrics_on_the_page() -> set[str]:
 
 
 def families(process: ProvisionerProcess) -> set[str]:
-    """Names of our metrics as the process describes them; counters are described without what they end in."""
+    """Names of the metrics as the process describes them; counters are described without what they end in."""
     return set(re.findall(r"(?m)^# TYPE (libbucket_\w+)", process.metrics()))
 
 
 @pytest.mark.parametrize("kubeconfig", ["everywhere"], indirect=True)
-def test_the_rights_of_the_page_are_enough(kubeconfig: Path, control_plane: ControlPlane, namespace: str) -> None:
+def test_the_documented_permissions_are_sufficient(
+    kubeconfig: Path, control_plane: ControlPlane, namespace: str
+) -> None:
     command = [*PROVISIONER, "--leader-elect", "--leader-elect-namespace", "bucket-provisioner"]
     with provisioner_process(command, kubeconfig=kubeconfig) as process:
         bind_and_release(control_plane, namespace)
@@ -106,7 +108,7 @@ def test_the_rights_of_the_page_are_enough(kubeconfig: Path, control_plane: Cont
 
 
 @pytest.mark.parametrize("kubeconfig", ["namespaced"], indirect=True)
-def test_the_rights_for_some_namespaces_are_enough(
+def test_the_documented_permissions_for_some_namespaces_are_sufficient(
     kubeconfig: Path, control_plane: ControlPlane, namespace: str
 ) -> None:
     with provisioner_process([*PROVISIONER, "--namespace", namespace], kubeconfig=kubeconfig) as process:
@@ -136,7 +138,7 @@ def enter(line: str, directory: Path, kubeconfig: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop_namespace(control_plane: ControlPlane) -> Iterator[str]:
+def page_namespace(control_plane: ControlPlane) -> Iterator[str]:
     """The namespace of the page's examples; for all tests, because a deleted one takes some seconds to go."""
     control_plane.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
     yield "shop"
@@ -144,10 +146,10 @@ def shop_namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 
 @pytest.fixture
-def shop(control_plane: ControlPlane, shop_namespace: str) -> Iterator[tuple[str, str]]:
+def orphaned(control_plane: ControlPlane, page_namespace: str) -> Iterator[tuple[str, str]]:
     """A claim and its ObjectBucket, named as on the page, whose provisioner is gone for good; gives their paths."""
     admin, held = control_plane.admin, ["objectbucket.io/finalizer"]
-    claim = admin.apply(builders.a_claim(namespace=shop_namespace, finalizers=held))
+    claim = admin.apply(builders.a_claim(namespace=page_namespace, finalizers=held))
     bucket = admin.apply(builders.an_object_bucket(claim=claim, finalizers=held))
     paths = admin.path_of(claim), admin.path_of(bucket)
     yield paths
@@ -161,10 +163,10 @@ def lines_with(word: str) -> list[str]:
     return [line for line in commands(PAGE, "kubectl") if word in line]
 
 
-def test_the_rescue_by_hand_frees_a_claim_and_keeps_what_is_left_behind(
-    control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+def test_the_manual_rescue_removes_a_claim_and_retains_the_bucket(
+    control_plane: ControlPlane, orphaned: tuple[str, str], tmp_path: Path
 ) -> None:
-    admin, (claim, bucket) = control_plane.admin, shop
+    admin, (claim, bucket) = control_plane.admin, orphaned
     admin.delete(claim)
     assert admin.find(claim) is not None
 
@@ -177,12 +179,12 @@ def test_the_rescue_by_hand_frees_a_claim_and_keeps_what_is_left_behind(
 
 
 def test_a_bucket_is_kept_by_an_edit_of_its_object_bucket(
-    control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+    control_plane: ControlPlane, orphaned: tuple[str, str], tmp_path: Path
 ) -> None:
     for line in lines_with("Retain"):
         enter(line, tmp_path, control_plane.kubeconfig)
 
-    assert control_plane.admin.get(shop[1])["spec"]["reclaimPolicy"] == "Retain"
+    assert control_plane.admin.get(orphaned[1])["spec"]["reclaimPolicy"] == "Retain"
 
 
 @pytest.mark.parametrize(
@@ -197,10 +199,10 @@ def test_a_bucket_is_kept_by_an_edit_of_its_object_bucket(
         "get lease",
     ],
 )
-def test_what_the_page_has_one_look_at_can_be_looked_at(
-    line: str, control_plane: ControlPlane, shop: tuple[str, str], tmp_path: Path
+def test_documented_kubectl_commands_succeed(
+    line: str, control_plane: ControlPlane, orphaned: tuple[str, str], tmp_path: Path
 ) -> None:
-    assert all(control_plane.admin.find(path) for path in shop)
+    assert all(control_plane.admin.find(path) for path in orphaned)
     (command,) = lines_with(line)
     enter(command, tmp_path, control_plane.kubeconfig)
 

@@ -1,4 +1,4 @@
-"""The page that explains how to write a provisioner: its code is run, and is held to what every store promises."""
+"""The page that explains how to write a provisioner: its code is run, and passes the conformance suite."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Database:
 
 
 class ShelfApplication(Application):
-    """Somebody with a user's id and secret; None is the administrator."""
+    """A client with a user's id and secret; None is the administrator."""
 
     def __init__(self, db: Database, keys: tuple[str, str] | None) -> None:
         self._db = db
@@ -216,7 +216,7 @@ class TestShelf(Conformance):
         return ShelfBackend(shelf)
 
 
-def test_a_claim_goes_through_its_life_as_the_page_tells(shelf: Path) -> None:
+def test_the_claim_lifecycle_of_the_page_succeeds(shelf: Path) -> None:
     provisioner, db = a_provisioner(), Database(shelf)
     request = builders.options(parameters=parameters_for(shelf), config={"maxObjects": "1k"})
 
@@ -229,7 +229,7 @@ def test_a_claim_goes_through_its_life_as_the_page_tells(shelf: Path) -> None:
     assert not db.has("SELECT 1 FROM bucket UNION SELECT 1 FROM user")
 
 
-def test_what_is_wrong_is_said_as_the_page_promises(shelf: Path) -> None:
+def test_errors_are_reported_as_documented(shelf: Path) -> None:
     request = builders.options(parameters=parameters_for(shelf))
     with pytest.raises(AccessDenied, match="kube-system/shelf-admin"):
         a_provisioner({"SHELF_TOKEN": "wrong"}).provision(request)
@@ -243,7 +243,7 @@ def test_what_is_wrong_is_said_as_the_page_promises(shelf: Path) -> None:
     assert a_provisioner().provision(request).warnings == ()
 
 
-def test_a_parameter_that_nobody_asked_for_becomes_a_warning(shelf: Path) -> None:
+def test_an_unknown_parameter_becomes_a_warning(shelf: Path) -> None:
     answer = a_provisioner().provision(builders.options(parameters={**parameters_for(shelf), "regoin": "there"}))
 
     assert ["regoin" in warning for warning in answer.warnings] == [True]
@@ -301,7 +301,7 @@ def test_the_manifests_of_the_page_are_valid(name: str, kube_admin: KubeAdmin) -
 
 
 @pytest.mark.parametrize("spelling", range(2))
-def test_the_first_claim_gets_its_bucket_and_loses_it_again(
+def test_the_first_claim_is_provisioned_and_deleted(
     spelling: int, workplace: Path, control_plane: ControlPlane
 ) -> None:
     for line in [*administrators_lines(), "kubectl apply -f class.yaml"]:

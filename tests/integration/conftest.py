@@ -1,4 +1,4 @@
-"""What all integration tests share: one control plane for the session, with our CRDs."""
+"""What all integration tests share: one control plane for the session, with the bundled CRDs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def crd_directories() -> Sequence[Path]:
 
 
 @pytest.fixture
-def world(cluster: Cluster, namespace: str) -> Iterator[MemoryEnvironment]:
-    """A namespace with a class of a provisioner of its own; `with world.core():` lets the core at it."""
+def environment(cluster: Cluster, namespace: str) -> Iterator[MemoryEnvironment]:
+    """A namespace with a class of a provisioner of its own; `with environment.core():` runs the core on it."""
     made = MemoryEnvironment(cluster, namespace)
     made.make_class()
     yield made

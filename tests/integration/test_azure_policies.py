@@ -1,4 +1,4 @@
-"""Room for five claims on one container of Azure's: the sixth says so, and is bound when one leaves."""
+"""Azure permits five claims per container: the sixth reports the quota, and is bound once another is deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str) -> Iterator[StoreEnvironment]:
+def environment(cluster: Cluster, namespace: str) -> Iterator[StoreEnvironment]:
     with STORES["azure"]() as store:
         made = StoreEnvironment(cluster, namespace, "azure", store)
         made.open()
@@ -24,24 +24,24 @@ def shop(cluster: Cluster, namespace: str) -> Iterator[StoreEnvironment]:
         made.close()
 
 
-def test_the_sixth_claim_on_a_container_says_so_and_is_bound_when_one_leaves(shop: StoreEnvironment) -> None:
-    bucket = f"{shop.namespace}-shared"
-    shop.store.make_bucket(bucket)
-    storage_class = shop.make_class("brownfield-class.yaml", bucketName=bucket)
+def test_the_sixth_claim_on_a_container_waits_until_another_is_deleted(environment: StoreEnvironment) -> None:
+    bucket = f"{environment.namespace}-shared"
+    environment.store.make_bucket(bucket)
+    storage_class = environment.make_class("brownfield-class.yaml", bucketName=bucket)
     first_five = [f"guest-{number}" for number in range(5)]
-    with shop.provisioner():
+    with environment.provisioner():
         for name in first_five:
-            shop.claim(name, storage_class)
+            environment.claim(name, storage_class)
         for name in first_five:
-            shop.wait_bound(name)
-        shop.claim("sixth", storage_class)
-        waiting = shop.wait_reason("sixth", "QuotaExceeded")
+            environment.wait_bound(name)
+        environment.claim("sixth", storage_class)
+        waiting = environment.wait_reason("sixth", "QuotaExceeded")
         assert waiting["status"]["phase"] == "Pending"
         assert "5 stored access policies" in condition(waiting)["message"]
         assert "user-delegation-sas" in condition(waiting)["message"]
-        shop.delete_claim(first_five[2])
-        sixth = shop.wait_bound("sixth")
-        shop.store.application(sixth).put(bucket, "a.txt", b"at last")
-        assert shop.store.administrator().get(bucket, "a.txt") == b"at last"
+        environment.delete_claim(first_five[2])
+        sixth = environment.wait_bound("sixth")
+        environment.store.application(sixth).put(bucket, "a.txt", b"at last")
+        assert environment.store.administrator().get(bucket, "a.txt") == b"at last"
         for name in [*first_five[:2], *first_five[3:], "sixth"]:
-            shop.delete_claim(name)
+            environment.delete_claim(name)

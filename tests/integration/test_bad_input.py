@@ -1,6 +1,6 @@
-"""Bad input, on a real API server and a real MinIO: one clear sentence on the claim, and nothing lost or touched.
+"""Bad input, on a real API server and a real MinIO: one clear sentence on the claim, and nothing is lost or modified.
 
-Every refusal is followed by the mend that its sentence asks for, after which the same claim binds (or, where a
+Every refusal is followed by the fix that its sentence names, after which the same claim binds (or, where a
 name can't be edited, another one beside it).
 """
 
@@ -45,7 +45,7 @@ def tls_server() -> Iterator[MinioServer]:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, server: MinioServer) -> Iterator[MinioEnvironment]:
+def minio_environment(cluster: Cluster, namespace: str, server: MinioServer) -> Iterator[MinioEnvironment]:
     """A namespace with a provisioner for MinIO that runs in this process."""
     made = MinioEnvironment(cluster, namespace, server)
     with core_in_process(
@@ -59,7 +59,7 @@ def shop(cluster: Cluster, namespace: str, server: MinioServer) -> Iterator[Mini
 
 @contextmanager
 def a_web_server() -> Iterator[str]:
-    """Something that answers every request with a page, as a console or a login in front of a store does."""
+    """A server that answers every request with HTML, as a console or a login page in front of a store does."""
 
     class Page(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -71,10 +71,10 @@ def a_web_server() -> Iterator[str]:
             if self.command != "HEAD":
                 self.wfile.write(page)
 
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815 - what http.server looks for
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815 - names that http.server requires
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with HTTPServer((HOST, 0), Page) as web:
         thread = threading.Thread(target=web.serve_forever)
@@ -86,51 +86,55 @@ def a_web_server() -> Iterator[str]:
             thread.join()
 
 
-def wait_reason(shop: MinioEnvironment, reason: str, name: str = "photos") -> Wire:
-    """The claim, once it shows this reason; checks what every claim that waits or failed has in common."""
-    claim = shop.wait_claim(name, lambda found: condition(found).get("reason") == reason)
+def wait_reason(minio_environment: MinioEnvironment, reason: str, name: str = "photos") -> Wire:
+    """The claim, once it shows this reason; checks what all waiting and failed claims have in common."""
+    claim = minio_environment.wait_claim(name, lambda found: condition(found).get("reason") == reason)
     assert condition(claim)["status"] == "False"
-    shop.wait_event(name, "Warning", reason, condition(claim)["message"])
-    assert shop.admin.find(shop.path("secrets", name)) is None
-    assert shop.admin.find(shop.path("configmaps", name)) is None
+    minio_environment.wait_event(name, "Warning", reason, condition(claim)["message"])
+    assert minio_environment.admin.find(minio_environment.path("secrets", name)) is None
+    assert minio_environment.admin.find(minio_environment.path("configmaps", name)) is None
     return claim
 
 
 def check_waits(claim: Wire) -> str:
-    """It is tried again by itself; gives its sentence."""
+    """Checks that the claim is retried; returns its message."""
     assert claim["status"]["phase"] == "Pending"
     assert not condition(claim, "Stalled")
     return str(condition(claim)["message"])
 
 
 def check_failed(claim: Wire) -> str:
-    """It is not tried again before an edit; gives its sentence."""
+    """Checks that the claim is not retried before an edit; returns its message."""
     assert claim["status"]["phase"] == "Failed"
     assert condition(claim, "Stalled")["status"] == "True"
     assert condition(claim, "Stalled")["reason"] == condition(claim)["reason"]
     return str(condition(claim)["message"])
 
 
-def use(shop: MinioEnvironment, name: str = "photos") -> None:
+def use(minio_environment: MinioEnvironment, name: str = "photos") -> None:
     """Waits for the claim, and uses its bucket."""
-    shop.wait_bound(name)
-    shop.application(name).put(shop.bucket(name), "key", b"data")
+    minio_environment.wait_bound(name)
+    minio_environment.application(name).put(minio_environment.bucket(name), "key", b"data")
 
 
-def wake(shop: MinioEnvironment, name: str = "photos") -> None:
-    """What a person does who doesn't want to wait for the next retry."""
-    shop.admin.patch(shop.claim_path(name), {"metadata": {"annotations": {"example.com/mended": "yes"}}})
+def wake(minio_environment: MinioEnvironment, name: str = "photos") -> None:
+    """Edits the claim, which retries it immediately."""
+    minio_environment.admin.patch(
+        minio_environment.claim_path(name), {"metadata": {"annotations": {"example.com/fixed": "yes"}}}
+    )
 
 
 # The class.
 
 
-def test_an_unknown_parameter_is_a_warning_and_the_claim_binds(shop: MinioEnvironment) -> None:
-    shop.make_admin_secret()
-    shop.claim("photos", shop.make_class(regoin="here"))
-    use(shop)
+def test_an_unknown_parameter_is_a_warning_and_the_claim_binds(minio_environment: MinioEnvironment) -> None:
+    minio_environment.make_admin_secret()
+    minio_environment.claim("photos", minio_environment.make_class(regoin="here"))
+    use(minio_environment)
 
-    shop.wait_event("photos", "Warning", "ProvisionerWarning", "StorageClass parameter 'regoin' is unknown")
+    minio_environment.wait_event(
+        "photos", "Warning", "ProvisionerWarning", "StorageClass parameter 'regoin' is unknown"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,132 +152,140 @@ class BadClass:
     message: tuple[str, ...] = field(default=())
 
 
-def check_mended_by_another_class(shop: MinioEnvironment, bad: BadClass) -> None:
-    """The claim says what is wrong, MinIO is left alone, and the claim binds when the class is made again."""
-    shop.make_admin_secret()
-    before = (shop.buckets(), shop.users(), shop.policies())
-    class_name = shop.make_class(**bad.parameters)
-    shop.claim("photos", class_name)
-    said = check_waits(wait_reason(shop, bad.reason))
+def check_fixed_by_another_class(minio_environment: MinioEnvironment, bad: BadClass) -> None:
+    """The claim reports the error, MinIO is not modified, and the claim binds once the class is recreated."""
+    minio_environment.make_admin_secret()
+    before = (minio_environment.buckets(), minio_environment.users(), minio_environment.policies())
+    class_name = minio_environment.make_class(**bad.parameters)
+    minio_environment.claim("photos", class_name)
+    said = check_waits(wait_reason(minio_environment, bad.reason))
     for part in bad.message:
         assert part in said
-    assert (shop.buckets(), shop.users(), shop.policies()) == before
+    assert (minio_environment.buckets(), minio_environment.users(), minio_environment.policies()) == before
 
-    shop.make_class_again(class_name)
-    use(shop)
+    minio_environment.make_class_again(class_name)
+    use(minio_environment)
 
 
-def test_all_mistakes_of_a_class_are_named_at_once(shop: MinioEnvironment) -> None:
+def test_all_mistakes_of_a_class_are_named_at_once(minio_environment: MinioEnvironment) -> None:
     bad = {"endpoint": "ftp://minio", "region": "?", "versioning": "perhaps", "caBundle": "none"}
-    check_mended_by_another_class(shop, BadClass(parameters=bad, message=tuple(bad)))
+    check_fixed_by_another_class(minio_environment, BadClass(parameters=bad, message=tuple(bad)))
 
 
-def test_an_endpoint_that_is_down_is_waited_for(shop: MinioEnvironment) -> None:
+def test_an_unreachable_endpoint_is_retried(minio_environment: MinioEnvironment) -> None:
     down = {"endpoint": f"http://{HOST}:{free_ports(1)[0]}"}
     bad = BadClass(parameters=down, reason="StoreUnavailable", message=(down["endpoint"], "the connection is refused"))
-    check_mended_by_another_class(shop, bad)
+    check_fixed_by_another_class(minio_environment, bad)
 
 
-def test_an_endpoint_that_answers_with_a_web_page_is_told_from_a_store(shop: MinioEnvironment) -> None:
+def test_an_endpoint_that_answers_with_html_is_refused(minio_environment: MinioEnvironment) -> None:
     with a_web_server() as url:
         bad = BadClass(parameters={"endpoint": url}, message=(url, "answers with a web page"))
-        check_mended_by_another_class(shop, bad)
+        check_fixed_by_another_class(minio_environment, bad)
 
 
-def test_tls_where_plain_http_is_spoken_says_so(shop: MinioEnvironment) -> None:
-    url = shop.server.url.replace("http:", "https:")
+def test_https_to_a_plain_http_server_is_reported(minio_environment: MinioEnvironment) -> None:
+    url = minio_environment.server.url.replace("http:", "https:")
     bad = BadClass(parameters={"endpoint": url}, message=(url, "say http:// in parameter endpoint"))
-    check_mended_by_another_class(shop, bad)
+    check_fixed_by_another_class(minio_environment, bad)
 
 
-def test_plain_http_where_tls_is_spoken_says_so(shop: MinioEnvironment, tls_server: MinioServer) -> None:
+def test_plain_http_to_a_tls_server_is_reported(minio_environment: MinioEnvironment, tls_server: MinioServer) -> None:
     url = tls_server.url.replace("https:", "http:")
     bad = BadClass(parameters={"endpoint": url}, message=(url, "say https:// in parameter endpoint"))
-    check_mended_by_another_class(shop, bad)
+    check_fixed_by_another_class(minio_environment, bad)
 
 
-def test_a_certificate_of_an_unknown_authority_is_refused(shop: MinioEnvironment, tls_server: MinioServer) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused(
+    minio_environment: MinioEnvironment, tls_server: MinioServer
+) -> None:
     bad = BadClass(parameters={"endpoint": tls_server.url}, message=(tls_server.url, "give its PEM in parameter"))
-    check_mended_by_another_class(shop, bad)
+    check_fixed_by_another_class(minio_environment, bad)
 
 
 # The administrator's Secret.
 
 
-def test_a_missing_admin_secret_is_waited_for(shop: MinioEnvironment) -> None:
-    shop.claim("photos", shop.make_class())
-    said = check_waits(wait_reason(shop, "AdminSecretMissing"))
-    assert f"Secret {shop.namespace}/minio-admin" in said
+def test_a_missing_admin_secret_is_retried(minio_environment: MinioEnvironment) -> None:
+    minio_environment.claim("photos", minio_environment.make_class())
+    said = check_waits(wait_reason(minio_environment, "AdminSecretMissing"))
+    assert f"Secret {minio_environment.namespace}/minio-admin" in said
 
-    shop.make_admin_secret()
-    wake(shop)
-    use(shop)
+    minio_environment.make_admin_secret()
+    wake(minio_environment)
+    use(minio_environment)
 
 
 @pytest.mark.parametrize(
     ("held", "reason", "part"),
     [
         pytest.param(
-            {"MINIO_ROOT_USER": "somebody"}, "InvalidAdminSecret", "key MINIO_ROOT_PASSWORD is missing", id="no-key"
+            {"MINIO_ROOT_USER": "another-user"}, "InvalidAdminSecret", "key MINIO_ROOT_PASSWORD is missing", id="no-key"
         ),
-        pytest.param({"user": "somebody"}, "InvalidAdminSecret", "needs the keys MINIO_ROOT_USER", id="other-keys"),
+        pytest.param({"user": "another-user"}, "InvalidAdminSecret", "needs the keys MINIO_ROOT_USER", id="other-keys"),
         pytest.param(
-            {"MINIO_ROOT_USER": "somebody", "MINIO_ROOT_PASSWORD": "not-the-password"},
+            {"MINIO_ROOT_USER": "another-user", "MINIO_ROOT_PASSWORD": "not-the-password"},
             "AccessDenied",
             "does not accept the administrator's credentials",
             id="wrong-credentials",
         ),
     ],
 )
-def test_an_admin_secret_that_is_of_no_use_says_why_and_can_be_mended(
-    shop: MinioEnvironment, held: dict[str, str], reason: str, part: str
+def test_an_unusable_admin_secret_is_reported_and_can_be_fixed(
+    minio_environment: MinioEnvironment, held: dict[str, str], reason: str, part: str
 ) -> None:
-    shop.make_admin_secret(**held)
-    shop.claim("photos", shop.make_class())
-    said = check_waits(wait_reason(shop, reason))
+    minio_environment.make_admin_secret(**held)
+    minio_environment.claim("photos", minio_environment.make_class())
+    said = check_waits(wait_reason(minio_environment, reason))
     assert part in said
     assert "not-the-password" not in said
 
-    shop.admin.delete(shop.path("secrets", "minio-admin"))
-    shop.make_admin_secret()
-    wake(shop)
-    use(shop)
+    minio_environment.admin.delete(minio_environment.path("secrets", "minio-admin"))
+    minio_environment.make_admin_secret()
+    wake(minio_environment)
+    use(minio_environment)
 
 
 @pytest.mark.parametrize(
     ("held", "parameters", "reason"),
     [
         pytest.param(None, {}, "AdminSecretMissing", id="no-secret"),
-        pytest.param({"user": "somebody"}, {}, "InvalidAdminSecret", id="other-keys"),
+        pytest.param({"user": "another-user"}, {}, "InvalidAdminSecret", id="other-keys"),
         pytest.param({}, {"endpoint": "ftp://minio"}, "InvalidParameters", id="parameters"),
     ],
 )
-def test_a_claim_that_never_got_as_far_as_its_store_can_go_although_nobody_mends_its_class(
-    shop: MinioEnvironment, held: dict[str, str] | None, parameters: dict[str, str], reason: str
+def test_a_claim_that_never_reached_its_store_is_deleted_without_a_fix_of_its_class(
+    minio_environment: MinioEnvironment, held: dict[str, str] | None, parameters: dict[str, str], reason: str
 ) -> None:
     if held is not None:
-        shop.make_admin_secret(**held)
-    shop.claim("photos", shop.make_class(**parameters))
-    wait_reason(shop, reason)
-    wake(shop)  # a second try changes nothing
-    shop.admin.delete(shop.claim_path("photos"))
-    shop.admin.wait_gone(shop.claim_path("photos"), timeout=60)
-    assert not [one for one in shop.admin.items(f"{OBC}/objectbuckets") if shop.namespace in one["metadata"]["name"]]
+        minio_environment.make_admin_secret(**held)
+    minio_environment.claim("photos", minio_environment.make_class(**parameters))
+    wait_reason(minio_environment, reason)
+    wake(minio_environment)  # a second try changes nothing
+    minio_environment.admin.delete(minio_environment.claim_path("photos"))
+    minio_environment.admin.wait_gone(minio_environment.claim_path("photos"), timeout=60)
+    assert not [
+        one
+        for one in minio_environment.admin.items(f"{OBC}/objectbuckets")
+        if minio_environment.namespace in one["metadata"]["name"]
+    ]
 
 
-def test_a_claim_that_has_a_bucket_waits_in_its_deletion_until_the_admin_secret_is_back(shop: MinioEnvironment) -> None:
-    shop.make_admin_secret()
-    shop.claim("photos", shop.make_class())
-    use(shop)
-    bucket = shop.bucket("photos")
-    shop.admin.delete(shop.path("secrets", "minio-admin"))
-    shop.admin.delete(shop.claim_path("photos"))
-    shop.wait_claim("photos", lambda found: condition(found).get("reason") == "AdminSecretMissing")
-    assert bucket in shop.buckets()
-    shop.make_admin_secret()
-    wake(shop)
-    shop.admin.wait_gone(shop.claim_path("photos"), timeout=60)
-    assert bucket not in shop.buckets()
+def test_deletion_of_a_claim_with_a_bucket_waits_for_the_admin_secret(
+    minio_environment: MinioEnvironment,
+) -> None:
+    minio_environment.make_admin_secret()
+    minio_environment.claim("photos", minio_environment.make_class())
+    use(minio_environment)
+    bucket = minio_environment.bucket("photos")
+    minio_environment.admin.delete(minio_environment.path("secrets", "minio-admin"))
+    minio_environment.admin.delete(minio_environment.claim_path("photos"))
+    minio_environment.wait_claim("photos", lambda found: condition(found).get("reason") == "AdminSecretMissing")
+    assert bucket in minio_environment.buckets()
+    minio_environment.make_admin_secret()
+    wake(minio_environment)
+    minio_environment.admin.wait_gone(minio_environment.claim_path("photos"), timeout=60)
+    assert bucket not in minio_environment.buckets()
 
 
 # The claim.
@@ -284,160 +296,171 @@ def test_a_claim_that_has_a_bucket_waits_in_its_deletion_until_the_admin_secret_
     ["Photos_2026", "a", "photos..2026", "127.0.0.1", "a" * 64],
     ids=lambda name: name if name[1:2] != "a" else "64",
 )
-def test_a_name_that_the_store_refuses_fails_and_a_name_that_it_takes_binds(shop: MinioEnvironment, name: str) -> None:
-    shop.make_admin_secret()
-    before = shop.buckets()
-    storage_class = shop.make_class()
-    shop.claim("photos", storage_class, bucketName=name)
-    said = check_failed(wait_reason(shop, "InvalidClaim"))
+def test_a_name_that_the_store_refuses_fails_and_a_name_that_it_takes_binds(
+    minio_environment: MinioEnvironment, name: str
+) -> None:
+    minio_environment.make_admin_secret()
+    before = minio_environment.buckets()
+    storage_class = minio_environment.make_class()
+    minio_environment.claim("photos", storage_class, bucketName=name)
+    said = check_failed(wait_reason(minio_environment, "InvalidClaim"))
     assert f"spec.bucketName {name!r}" in said
-    assert shop.buckets() == before
+    assert minio_environment.buckets() == before
 
-    shop.claim("better", storage_class, bucketName=f"better-{shop.namespace}")
-    use(shop, "better")
+    minio_environment.claim("better", storage_class, bucketName=f"better-{minio_environment.namespace}")
+    use(minio_environment, "better")
 
 
-def test_a_claim_that_is_itself_named_with_64_characters_binds(shop: MinioEnvironment) -> None:
+def test_a_claim_that_is_itself_named_with_64_characters_binds(minio_environment: MinioEnvironment) -> None:
     name = "p" * 64
-    shop.make_admin_secret()
-    shop.claim(name, shop.make_class(), generateBucketName=name)
-    use(shop, name)
+    minio_environment.make_admin_secret()
+    minio_environment.claim(name, minio_environment.make_class(), generateBucketName=name)
+    use(minio_environment, name)
 
-    assert len(shop.bucket(name)) <= 63
+    assert len(minio_environment.bucket(name)) <= 63
 
 
-def test_config_keys_that_nobody_knows_or_that_are_no_strings_are_warnings(shop: MinioEnvironment) -> None:
-    shop.make_admin_secret()
+def test_unknown_or_non_string_config_keys_are_warnings(minio_environment: MinioEnvironment) -> None:
+    minio_environment.make_admin_secret()
     config = {"colour": "red", "maxObjects": "10", "maxSize": 1048576, "bucketMaxSize": {"much": True}}
-    shop.claim("photos", shop.make_class(), generateBucketName="photos", additionalConfig=config)
-    use(shop)
+    minio_environment.claim(
+        "photos", minio_environment.make_class(), generateBucketName="photos", additionalConfig=config
+    )
+    use(minio_environment)
 
     for part in (
         "spec.additionalConfig.colour is ignored: the key is unknown",
         "spec.additionalConfig.maxObjects is ignored: the store does not support it",
         "spec.additionalConfig.bucketMaxSize is ignored: its value is not a string",
     ):
-        shop.wait_event("photos", "Warning", "UnmanagedConfig", part)
-    assert shop.minio.settings(shop.bucket("photos"))["quota"] == 1048576
+        minio_environment.wait_event("photos", "Warning", "UnmanagedConfig", part)
+    assert minio_environment.minio.settings(minio_environment.bucket("photos"))["quota"] == 1048576
 
 
-def test_a_config_value_that_makes_no_sense_fails_until_it_is_edited(shop: MinioEnvironment) -> None:
-    shop.make_admin_secret()
-    storage_class = shop.make_class()
-    shop.claim("photos", storage_class, generateBucketName="photos", additionalConfig={"maxSize": "big"})
-    said = check_failed(wait_reason(shop, "InvalidConfig"))
+def test_an_invalid_config_value_fails_until_it_is_edited(minio_environment: MinioEnvironment) -> None:
+    minio_environment.make_admin_secret()
+    storage_class = minio_environment.make_class()
+    minio_environment.claim("photos", storage_class, generateBucketName="photos", additionalConfig={"maxSize": "big"})
+    said = check_failed(wait_reason(minio_environment, "InvalidConfig"))
     assert "additionalConfig.maxSize must be a quantity" in said
 
-    shop.admin.patch(shop.claim_path("photos"), {"spec": {"additionalConfig": {"maxSize": "1Mi"}}})
-    use(shop)
-    assert not condition(shop.admin.get(shop.claim_path("photos")), "Stalled")
+    minio_environment.admin.patch(
+        minio_environment.claim_path("photos"), {"spec": {"additionalConfig": {"maxSize": "1Mi"}}}
+    )
+    use(minio_environment)
+    assert not condition(minio_environment.admin.get(minio_environment.claim_path("photos")), "Stalled")
 
 
-def test_a_claim_with_neither_name_fails_until_it_gets_one(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim(spec={})
-        claim = world.wait_reason("InvalidClaim")
+def test_a_claim_with_neither_name_fails_until_it_gets_one(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim(spec={})
+        claim = environment.wait_reason("InvalidClaim")
         assert "spec.bucketName or spec.generateBucketName" in check_failed(claim)
-        assert world.calls == {}
-        assert world.admin.find(world.ob_path()) is None
+        assert environment.calls == {}
+        assert environment.admin.find(environment.ob_path()) is None
 
-        world.patch_claim({"spec": {"generateBucketName": "photos"}})
-        world.wait_bound()
-    world.wait_event("Warning", "InvalidClaim")
+        environment.patch_claim({"spec": {"generateBucketName": "photos"}})
+        environment.wait_bound()
+    environment.wait_event("Warning", "InvalidClaim")
 
 
-def test_a_claim_that_the_store_refuses_for_good_is_told_so_once_however_often_it_is_reconciled(
-    world: MemoryEnvironment,
+def test_a_permanent_failure_emits_one_event_however_often_it_is_reconciled(
+    environment: MemoryEnvironment,
 ) -> None:
-    with world.core():
-        world.claim(spec={"bucketName": "Not A Name"})
-        told = world.wait_reason("InvalidClaim")
+    with environment.core():
+        environment.claim(spec={"bucketName": "Not A Name"})
+        told = environment.wait_reason("InvalidClaim")
         check_failed(told)
     for number in range(2):
-        with world.core(workers=1):
-            world.until(lambda: world.calls == {"provision": 1})
-            world.claim(f"new-{number}")
-            world.wait_bound(f"new-{number}")  # the only worker is done with the first one
-    assert world.get_claim() == told
-    assert world.events().count(("Warning", "InvalidClaim")) == 1
+        with environment.core(workers=1):
+            environment.until(lambda: environment.calls == {"provision": 1})
+            environment.claim(f"new-{number}")
+            environment.wait_bound(f"new-{number}")  # the only worker is done with the first one
+    assert environment.get_claim() == told
+    assert environment.events().count(("Warning", "InvalidClaim")) == 1
 
 
-# What is in the way in the cluster.
+# Conflicts in the cluster.
 
 
 @pytest.mark.parametrize(
     ("plural", "reason", "data"),
     [
-        ("secrets", "SecretConflict", {"password": base64.b64encode(b"of somebody else").decode()}),
-        ("configmaps", "ConfigMapConflict", {"motd": "of somebody else"}),
+        ("secrets", "SecretConflict", {"password": base64.b64encode(b"of another owner").decode()}),
+        ("configmaps", "ConfigMapConflict", {"motd": "of another owner"}),
     ],
 )
-def test_an_object_of_that_name_is_not_touched_and_the_claim_binds_when_it_is_gone(
-    world: MemoryEnvironment, plural: str, reason: str, data: dict[str, str]
+def test_a_conflicting_object_is_not_modified_and_the_claim_binds_once_it_is_deleted(
+    environment: MemoryEnvironment, plural: str, reason: str, data: dict[str, str]
 ) -> None:
-    collection = world.path(plural).rpartition("/")[0]
-    foreign = world.admin.create(collection, {"metadata": {"name": "photos"}, "data": data})
-    with world.core():
-        world.claim()
-        claim = world.wait_reason(reason)
-        assert f"{world.namespace}/photos exists that this claim does not own" in check_waits(claim)
-        assert world.admin.get(world.path(plural)) == foreign
-        world.claim("neighbour")
-        world.wait_bound("neighbour")
+    collection = environment.path(plural).rpartition("/")[0]
+    foreign = environment.admin.create(collection, {"metadata": {"name": "photos"}, "data": data})
+    with environment.core():
+        environment.claim()
+        claim = environment.wait_reason(reason)
+        assert f"{environment.namespace}/photos exists that this claim does not own" in check_waits(claim)
+        assert environment.admin.get(environment.path(plural)) == foreign
+        environment.claim("other")
+        environment.wait_bound("other")
 
-        world.admin.delete(world.path(plural))
-        world.wait_bound()
-    world.wait_event("Warning", reason)
+        environment.admin.delete(environment.path(plural))
+        environment.wait_bound()
+    environment.wait_event("Warning", reason)
     for one in ("secrets", "configmaps"):
-        assert world.admin.get(world.path(one))["metadata"]["ownerReferences"][0]["uid"] == claim["metadata"]["uid"]
+        assert (
+            environment.admin.get(environment.path(one))["metadata"]["ownerReferences"][0]["uid"]
+            == claim["metadata"]["uid"]
+        )
 
 
-def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(world: MemoryEnvironment) -> None:
-    collection = world.path("secrets").rpartition("/")[0]
-    foreign = world.admin.create(collection, {"metadata": {"name": "photos"}})
-    with world.core():
-        world.claim()
-        world.wait_reason("SecretConflict")
-        world.delete_claim()
+def test_a_foreign_object_outlives_the_claim_that_waited_for_its_name(environment: MemoryEnvironment) -> None:
+    collection = environment.path("secrets").rpartition("/")[0]
+    foreign = environment.admin.create(collection, {"metadata": {"name": "photos"}})
+    with environment.core():
+        environment.claim()
+        environment.wait_reason("SecretConflict")
+        environment.delete_claim()
 
-    assert world.admin.get(world.path("secrets")) == foreign
-    assert not world.store.buckets
-    assert not world.store.identities
+    assert environment.admin.get(environment.path("secrets")) == foreign
+    assert not environment.store.buckets
+    assert not environment.store.identities
 
 
-def test_a_claim_whose_namespace_goes_while_it_is_being_bound_says_so_and_leaves_nothing(
-    world: MemoryEnvironment,
+def test_deleting_the_namespace_during_binding_is_reported_and_leaks_nothing(
+    environment: MemoryEnvironment,
 ) -> None:
-    """What was made in the store before the namespace began to go is given back, and the namespace can go."""
-    path = f"/api/v1/namespaces/{world.namespace}"
-    key = f"{world.namespace}/photos"
+    """Resources created in the store before the namespace's deletion are deprovisioned, and the namespace ends."""
+    path = f"/api/v1/namespaces/{environment.namespace}"
+    key = f"{environment.namespace}/photos"
     seen: list[tuple[int, Wire]] = []
 
-    def look(verb: str, _request: object) -> None:
+    def observe(verb: str, _request: object) -> None:
         if verb == "provision":
-            world.admin.delete(path)
-            # Until the core knows, too, so that what it says next is not about an older version of the claim.
+            environment.admin.delete(path)
+            # Until the core knows, too, so that its next message is not about an older version of the claim.
             wait_until(lambda: is_going(controller, key))
         else:
-            seen.append((len(world.store.buckets), world.get_claim()))
+            seen.append((len(environment.store.buckets), environment.get_claim()))
 
-    world.hook = look
-    with core_in_process(world.cluster.kubeconfig, world._build, provisioner_name=world.provisioner_name) as controller:
-        world.claim()
-        world.admin.wait_gone(path, timeout=60)
+    environment.hook = observe
+    with core_in_process(
+        environment.cluster.kubeconfig, environment._build, provisioner_name=environment.provisioner_name
+    ) as controller:
+        environment.claim()
+        environment.admin.wait_gone(path, timeout=60)
 
     buckets, claim = seen[0]
     assert buckets == 1
     assert claim["status"]["phase"] == "Pending"
     assert condition(claim)["reason"] == "NamespaceTerminating"
     assert condition(claim)["status"] == "False"
-    assert not world.store.buckets
-    assert not world.store.identities
-    assert world.admin.find(world.ob_path()) is None
+    assert not environment.store.buckets
+    assert not environment.store.identities
+    assert environment.admin.find(environment.ob_path()) is None
 
 
 def is_going(controller: Controller, key: str) -> bool:
-    """Whether the core has heard that a claim is being deleted."""
+    """Whether the core's cache shows that a claim is being deleted."""
     claim = controller._caches.claims.get(key)
     return claim is not None and claim.metadata.is_being_deleted
 

@@ -1,4 +1,4 @@
-"""The control plane that everything else is tested on: is it what it claims to be?"""
+"""The control plane that all other tests run on behaves like a real cluster."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_kubectl_reads_claims_by_their_short_name(control_plane: ControlPlane, n
     assert answer.stdout.strip() == "objectbucketclaim.objectbucket.io/photos", answer.stderr
 
 
-def test_a_user_may_do_nothing_until_rbac_says_so(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_user_has_no_permissions_until_rbac_grants_them(control_plane: ControlPlane, namespace: str) -> None:
     kubeconfig = control_plane.user_kubeconfig("mallory", ["visitors"])
     user = KubeAdmin(kubeconfig)
     with pytest.raises(ApiException) as refused:
@@ -65,7 +65,7 @@ def test_a_user_may_do_nothing_until_rbac_says_so(control_plane: ControlPlane, n
     user.close()
 
 
-def test_a_service_account_is_known_by_its_issued_token(control_plane: ControlPlane, namespace: str) -> None:
+def test_an_issued_token_authenticates_its_service_account(control_plane: ControlPlane, namespace: str) -> None:
     accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     control_plane.admin.create(accounts, {"metadata": {"name": "robot"}})
 
@@ -76,14 +76,14 @@ def test_a_service_account_is_known_by_its_issued_token(control_plane: ControlPl
 
 
 def test_a_wrong_token_is_refused(control_plane: ControlPlane) -> None:
-    stranger = KubeAdmin(control_plane.token_kubeconfig("no-such-token"))
+    unauthenticated = KubeAdmin(control_plane.token_kubeconfig("no-such-token"))
     with pytest.raises(ApiException) as refused:
-        stranger.get("/api/v1/namespaces")
+        unauthenticated.get("/api/v1/namespaces")
     assert refused.value.status == 401
-    stranger.close()
+    unauthenticated.close()
 
 
-def test_objects_of_a_claim_are_collected_with_it(control_plane: ControlPlane, namespace: str) -> None:
+def test_objects_of_a_claim_are_garbage_collected(control_plane: ControlPlane, namespace: str) -> None:
     admin = control_plane.admin
     claim = admin.apply(a_claim("owner"), namespace=namespace)
     owner = {key: claim[key] for key in ("apiVersion", "kind")} | {"name": "owner", "uid": claim["metadata"]["uid"]}
@@ -97,7 +97,7 @@ def test_objects_of_a_claim_are_collected_with_it(control_plane: ControlPlane, n
     assert admin.find(f"{secrets}/free") is not None
 
 
-def test_a_deleted_namespace_goes_with_all_that_is_in_it(control_plane: ControlPlane) -> None:
+def test_deleting_a_namespace_deletes_its_objects(control_plane: ControlPlane) -> None:
     admin = control_plane.admin
     admin.create("/api/v1/namespaces", {"metadata": {"name": "short-lived"}})
     admin.apply(a_claim("photos"), namespace="short-lived")
@@ -107,7 +107,7 @@ def test_a_deleted_namespace_goes_with_all_that_is_in_it(control_plane: ControlP
     admin.wait_gone("/api/v1/namespaces/short-lived", timeout=60)
 
 
-def test_what_is_stored_outlives_a_restart_of_the_api_server(control_plane: ControlPlane, namespace: str) -> None:
+def test_objects_persist_across_a_restart_of_the_api_server(control_plane: ControlPlane, namespace: str) -> None:
     admin = control_plane.admin
     admin.apply(a_claim("stays"), namespace=namespace)
 
@@ -116,7 +116,7 @@ def test_what_is_stored_outlives_a_restart_of_the_api_server(control_plane: Cont
     assert admin.get(CLAIMS.format(namespace) + "/stays")["metadata"]["name"] == "stays"
 
 
-def test_waiting_sees_a_change_that_comes_later(control_plane: ControlPlane, namespace: str) -> None:
+def test_waiting_observes_a_later_change(control_plane: ControlPlane, namespace: str) -> None:
     admin = control_plane.admin
     secrets = SECRETS.format(namespace)
     later = threading.Timer(0.3, lambda: admin.create(secrets, {"metadata": {"name": "late"}}))
@@ -128,9 +128,7 @@ def test_waiting_sees_a_change_that_comes_later(control_plane: ControlPlane, nam
     assert found is not None
 
 
-def test_waiting_in_vain_says_what_was_there_without_a_secret_s_data(
-    control_plane: ControlPlane, namespace: str
-) -> None:
+def test_a_wait_timeout_shows_the_last_state_without_secret_data(control_plane: ControlPlane, namespace: str) -> None:
     admin = control_plane.admin
     secrets = SECRETS.format(namespace)
     admin.create(secrets, {"metadata": {"name": "mine"}, "stringData": {"key": "value"}})
@@ -167,5 +165,5 @@ def test_a_context_that_is_not_there_is_named_with_those_that_are(control_plane:
         pass
 
 
-def test_nobody_else_can_read_the_administrators_kubeconfig(control_plane: ControlPlane) -> None:
+def test_the_administrators_kubeconfig_is_readable_by_its_owner_only(control_plane: ControlPlane) -> None:
     assert control_plane.kubeconfig.stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""What a claim costs the API server, counted by the API server itself. Counts, no times."""
+"""Requests per claim, as counted by the API server itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST = 9
 
 @pytest.fixture(scope="module")
 def quiet(crd_directories: Sequence[Path]) -> Iterator[ControlPlane]:
-    """A control plane on which nobody else works, garbage collector included: the count does not say who asked."""
+    """A control plane without other clients, garbage collector included: the counters do not tell clients apart."""
     if os.environ.get("LIBBUCKET_TEST_CONTEXT"):
         pytest.skip("needs a control plane of its own")
     with control_plane(crds=crd_directories, controllers=False) as plane:
@@ -42,7 +42,7 @@ def provisioner(quiet: ControlPlane) -> Iterator[ProvisionerProcess]:
 
 @pytest.fixture
 def unwatching(quiet: ControlPlane) -> Iterator[ProvisionerProcess]:
-    """One that neither lists nor watches Secrets."""
+    """A provisioner that neither lists nor watches Secrets."""
     command = [sys.executable, "-m", "libbucket.testing.memory", "--watch-secrets=false"]
     with provisioner_process(command, kubeconfig=quiet.kubeconfig) as process:
         yield process
@@ -53,7 +53,7 @@ def load(quiet: ControlPlane) -> Load:
     return Load(quiet)
 
 
-def test_a_claim_costs_the_api_server_these_writes_and_no_reads(load: Load, provisioner: ProvisionerProcess) -> None:
+def test_a_claim_costs_these_api_writes_and_no_reads(load: Load, provisioner: ProvisionerProcess) -> None:
     bound = load.bind(provisioner, CLAIMS)
     deleted = load.delete(provisioner, CLAIMS)
 
@@ -88,7 +88,7 @@ def test_a_bound_claim_costs_nothing_at_a_restart(
     provisioner.start()
     wait_idle(provisioner, looks=CLAIMS)
 
-    # The new process's store is empty, too: whoever asked it for a bound claim's bucket would make one.
+    # The new process's store is empty, too: a provision call for a bound claim would create a bucket.
     assert metric(provisioner.metrics(), STORE_CALLS) == 0
     asked = settled_requests(quiet) - before
     assert {verb for verb, _ in asked} == {"LIST"}
@@ -100,10 +100,10 @@ def test_without_a_watch_on_secrets_only_a_deletion_costs_one_read_more(
     quiet: ControlPlane, load: Load, unwatching: ProvisionerProcess
 ) -> None:
     bound = load.bind(unwatching, CLAIMS)
-    before, looks = settled_requests(quiet), metric(unwatching.metrics(), LOOKS)
+    before, checks = settled_requests(quiet), metric(unwatching.metrics(), LOOKS)
     for number in range(CLAIMS):
         quiet.admin.patch(claim_path(number), {"metadata": {"annotations": {"example.com/touched": "yes"}}})
-    wait_idle(unwatching, looks=int(looks) + CLAIMS)
+    wait_idle(unwatching, looks=int(checks) + CLAIMS)
     touched = settled_requests(quiet) - before
     deleted = load.delete(unwatching, CLAIMS)
 

@@ -1,4 +1,4 @@
-"""The CRDs on a real API server: every object of today's clusters is taken, every forbidden change is explained."""
+"""The CRDs on a real API server: objects of existing clusters are accepted, forbidden changes are explained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from libbucket.testing.admin import KubeAdmin
 
-OURS = Path(__file__).parents[2] / "crds"
+BUNDLED = Path(__file__).parents[2] / "crds"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "/apis/objectbucket.io/v1alpha1"
 BUCKETS = f"{GROUP}/objectbuckets"
@@ -75,7 +75,7 @@ ODD_BUCKETS: dict[str, dict[str, Any] | None] = {
     "an empty spec": {},
     "null in every place": {"claimRef": None, "endpoint": None, "additionalState": None, "authentication": None},
     "null maps inside": {**GO_BUCKET, "endpoint": {**GO_BUCKET["endpoint"], "additionalConfig": None}},
-    "a reclaim policy of nobody": {"storageClassName": "buckets", "reclaimPolicy": ""},
+    "an empty reclaim policy": {"storageClassName": "buckets", "reclaimPolicy": ""},
     "a number in the state": {**GO_BUCKET, "additionalState": {"generation": 3}},
     "a claimRef with more in it": {**GO_BUCKET, "claimRef": {**GO_BUCKET["claimRef"], "others": {"deep": 1}}},
 }
@@ -94,7 +94,7 @@ SET = {"storageClassName": "buckets", "bucketName": "photos", "generateBucketNam
 
 @pytest.fixture(scope="module", autouse=True)
 def our_crds(kube_admin: KubeAdmin) -> None:
-    install(kube_admin, OURS)
+    install(kube_admin, BUNDLED)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def bucket_name(kube_admin: KubeAdmin) -> Iterator[str]:
 
 
 def install(admin: KubeAdmin, folder: Path, files: str = "*.yaml") -> None:
-    """Puts CRDs in place of what is there, as `kubectl replace` does, and waits until the server goes by them."""
+    """Puts CRDs in place of what is there, as `kubectl replace` does, and waits until the server serves them."""
     for file in sorted(folder.glob(files)):
         for crd in yaml.safe_load_all(file.read_text()):
             path = f"{CRDS}/{crd['metadata']['name']}"
@@ -126,16 +126,16 @@ def install(admin: KubeAdmin, folder: Path, files: str = "*.yaml") -> None:
 
 
 def eventually(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
-    """Asks until it is so: the server takes a CRD into use some time after it has accepted it."""
+    """Polls until it is so: the server serves a CRD some time after accepting it."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             if is_so():
                 return
         except ApiException as error:
-            if error.status not in {404, 429, 503}:  # 429 while the storage of the kind is made anew
+            if error.status not in {404, 429, 503}:  # 429 while the storage of the kind is recreated
                 raise
-        assert time.monotonic() < deadline, "the API server does not go by the CRDs"
+        assert time.monotonic() < deadline, "the API server does not serve the CRDs"
 
 
 def table(admin: KubeAdmin, path: str) -> dict[str, Any]:
@@ -169,8 +169,8 @@ def message_of(refused: pytest.ExceptionInfo[ApiException]) -> str:
     return message
 
 
-def can_be_let_go(admin: KubeAdmin, path: str) -> None:
-    """Label, finalizer and status of the object can be edited, and it goes when its finalizer does."""
+def check_deletable(admin: KubeAdmin, path: str) -> None:
+    """Label, finalizer and status of the object can be edited, and it is deleted once its finalizer is removed."""
     admin.patch(path, {"metadata": {"labels": {"bucket-provisioner": "memory"}}})
     admin.patch(f"{path}/status", {"status": {"phase": "Released"}})
     admin.delete(path)
@@ -189,9 +189,7 @@ def can_be_let_go(admin: KubeAdmin, path: str) -> None:
         ("objectbuckets", {"singular": "objectbucket", "shortNames": ["ob", "obs"], "namespaced": False}),
     ],
 )
-def test_discovery_says_the_names_that_every_client_knows(
-    kube_admin: KubeAdmin, plural: str, expected: dict[str, Any]
-) -> None:
+def test_discovery_lists_the_standard_names(kube_admin: KubeAdmin, plural: str, expected: dict[str, Any]) -> None:
     resources = {one["name"]: one for one in kube_admin.get(GROUP)["resources"]}
     found = resources[plural]
     assert {
@@ -222,7 +220,7 @@ def test_a_listing_of_buckets_shows_class_claim_policy_and_phase(kube_admin: Kub
 
 
 @pytest.mark.parametrize("kind", ["ObjectBucketClaim", "ObjectBucket"])
-def test_explain_says_what_every_field_is(kube_admin: KubeAdmin, kind: str) -> None:
+def test_kubectl_explain_describes_every_field(kube_admin: KubeAdmin, kind: str) -> None:
     described: dict[str, str] = {}
 
     def published() -> bool:
@@ -248,31 +246,31 @@ def descriptions(path: str, schema: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-# What today's clusters hold.
+# Objects of existing clusters.
 
 
 @pytest.mark.parametrize("spec", ODD_CLAIMS.values(), ids=ODD_CLAIMS)
-def test_an_odd_claim_is_taken_as_it_is_and_can_be_let_go(
+def test_an_unusual_claim_is_accepted_unchanged_and_can_be_deleted(
     kube_admin: KubeAdmin, claims: str, namespace: str, spec: dict[str, Any] | None
 ) -> None:
     kube_admin.create(claims, a_claim(spec, namespace, finalizers=[FINALIZER]))
     stored = kube_admin.get(f"{claims}/photos")
     assert stored.get("spec") == spec
-    can_be_let_go(kube_admin, f"{claims}/photos")
+    check_deletable(kube_admin, f"{claims}/photos")
 
 
 @pytest.mark.parametrize("spec", ODD_BUCKETS.values(), ids=ODD_BUCKETS)
-def test_an_odd_bucket_is_taken_as_it_is_and_can_be_let_go(
+def test_an_unusual_object_bucket_is_accepted_unchanged_and_can_be_deleted(
     kube_admin: KubeAdmin, bucket_name: str, spec: dict[str, Any] | None
 ) -> None:
     body = with_spec(builders.an_object_bucket(name=bucket_name, finalizers=[FINALIZER]), spec)
     kube_admin.create(BUCKETS, body)
     assert kube_admin.get(f"{BUCKETS}/{bucket_name}").get("spec") == spec
-    can_be_let_go(kube_admin, f"{BUCKETS}/{bucket_name}")
+    check_deletable(kube_admin, f"{BUCKETS}/{bucket_name}")
 
 
 @pytest.mark.parametrize(("generation", "claim"), [("rook", FROM_ROOK), ("noobaa", FROM_NOOBAA)])
-def test_an_object_made_under_others_crds_is_kept_and_can_be_let_go_under_ours(
+def test_an_object_created_under_foreign_crds_is_kept_and_can_be_deleted_under_the_bundled_crds(
     kube_admin: KubeAdmin,
     claims: str,
     namespace: str,
@@ -281,7 +279,7 @@ def test_an_object_made_under_others_crds_is_kept_and_can_be_let_go_under_ours(
     claim: dict[str, Any],
     request: pytest.FixtureRequest,
 ) -> None:
-    request.addfinalizer(lambda: install(kube_admin, OURS))
+    request.addfinalizer(lambda: install(kube_admin, BUNDLED))
     install(kube_admin, GENERATIONS, f"{generation}.yaml")
     kube_admin.create(claims, a_claim(claim["spec"], namespace, finalizers=[FINALIZER]))
     kube_admin.patch(f"{claims}/photos/status", {"status": claim["status"]})
@@ -291,13 +289,13 @@ def test_an_object_made_under_others_crds_is_kept_and_can_be_let_go_under_ours(
     before = kube_admin.get(f"{claims}/photos"), kube_admin.get(f"{BUCKETS}/{bucket_name}")
     assert before[0]["status"] == claim["status"]
 
-    install(kube_admin, OURS)
+    install(kube_admin, BUNDLED)
 
     after = kube_admin.get(f"{claims}/photos"), kube_admin.get(f"{BUCKETS}/{bucket_name}")
     assert [(one["spec"], one.get("status")) for one in after] == [(one["spec"], one.get("status")) for one in before]
     kube_admin.replace(f"{claims}/photos", after[0])
-    can_be_let_go(kube_admin, f"{claims}/photos")
-    can_be_let_go(kube_admin, f"{BUCKETS}/{bucket_name}")
+    check_deletable(kube_admin, f"{claims}/photos")
+    check_deletable(kube_admin, f"{BUCKETS}/{bucket_name}")
 
 
 # What may be changed, and what not.
@@ -349,7 +347,7 @@ def test_a_field_that_is_absent_or_empty_can_be_filled_in_once(
     assert kube_admin.get(f"{claims}/photos")["spec"] == {field: "first"}
 
 
-def test_the_provisioner_writes_the_bucket_name_while_the_wish_for_a_generated_one_stays(
+def test_the_provisioner_writes_the_bucket_name_and_keeps_generate_bucket_name(
     kube_admin: KubeAdmin, claims: str, namespace: str
 ) -> None:
     kube_admin.create(claims, a_claim({"storageClassName": "buckets", "generateBucketName": "pho"}, namespace))

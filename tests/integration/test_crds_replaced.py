@@ -1,4 +1,4 @@
-"""Somebody's chart replaces the CRDs under a running provisioner: it goes on, and nothing is lost."""
+"""Another chart replaces the CRDs while a provisioner runs: claims are still reconciled, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def restored(world: MemoryEnvironment) -> Iterator[None]:
-    """Our own CRDs again, whatever the test did."""
+def restored(environment: MemoryEnvironment) -> Iterator[None]:
+    """Reinstalls the bundled CRDs after the test."""
     yield
-    replace_crds(world.admin, CRDS)
+    replace_crds(environment.admin, CRDS)
 
 
 @pytest.mark.usefixtures("restored")
@@ -29,30 +29,30 @@ def restored(world: MemoryEnvironment) -> Iterator[None]:
     ("file", "without_status"), [("rook.yaml", False), ("noobaa.yaml", False), ("rook.yaml", True)]
 )
 def test_claims_are_bound_edited_and_released_while_the_crds_are_replaced_and_put_back(
-    world: MemoryEnvironment, tmp_path: Path, file: str, *, without_status: bool
+    environment: MemoryEnvironment, tmp_path: Path, file: str, *, without_status: bool
 ) -> None:
-    with world.core(crd_interval=0.5):
-        world.claim("before")
-        world.wait_bound("before")
-        world.claim("going")
-        world.wait_bound("going")
-        replace_crds(world.admin, generation(tmp_path, file, without_status=without_status))
-        world.claim("during")
-        world.wait_claim(lambda claim: claim["status"]["phase"] == "Bound", "during")
-        bucket = world.store.buckets[world.get_claim("before")["spec"]["bucketName"]]
-        world.patch_claim({"spec": {"additionalConfig": {"maxObjects": "7"}}}, "before")
-        world.until(lambda: bucket.max_objects == 7)
-        world.delete_claim("going")
-        assert len(world.store.buckets) == 2
-        assert world.admin.find(world.ob_path("going")) is None
+    with environment.core(crd_interval=0.5):
+        environment.claim("before")
+        environment.wait_bound("before")
+        environment.claim("going")
+        environment.wait_bound("going")
+        replace_crds(environment.admin, generation(tmp_path, file, without_status=without_status))
+        environment.claim("during")
+        environment.wait_claim(lambda claim: claim["status"]["phase"] == "Bound", "during")
+        bucket = environment.store.buckets[environment.get_claim("before")["spec"]["bucketName"]]
+        environment.patch_claim({"spec": {"additionalConfig": {"maxObjects": "7"}}}, "before")
+        environment.until(lambda: bucket.max_objects == 7)
+        environment.delete_claim("going")
+        assert len(environment.store.buckets) == 2
+        assert environment.admin.find(environment.ob_path("going")) is None
 
-        replace_crds(world.admin, CRDS)
-        world.wait_bound("during")
-        world.claim("after")
-        world.wait_bound("after")
+        replace_crds(environment.admin, CRDS)
+        environment.wait_bound("during")
+        environment.claim("after")
+        environment.wait_bound("after")
         for name in ("before", "during", "after"):
-            assert condition(world.get_claim(name))["reason"] == "Bound"
-            assert world.admin.get(world.ob_path(name))["status"]["phase"] == "Bound"
-            world.delete_claim(name)
-    assert not world.store.buckets
-    assert not world.store.identities
+            assert condition(environment.get_claim(name))["reason"] == "Bound"
+            assert environment.admin.get(environment.ob_path(name))["status"]["phase"] == "Bound"
+            environment.delete_claim(name)
+    assert not environment.store.buckets
+    assert not environment.store.identities

@@ -1,4 +1,4 @@
-"""Drift in the store is found by a cheap look and repaired; credentials that end are replaced in time."""
+"""Drift in the store is found by the drift check and repaired; expiring credentials are rotated in time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 
 
 class Clock:
-    """A clock that stands still until it is turned."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,12 +30,12 @@ class Clock:
 
 
 class Calls:
-    """Notes the verbs that are called, and lets a test wait until one was called some times more."""
+    """Records the verbs that are called, and waits for further calls of one."""
 
-    def __init__(self, world: MemoryEnvironment) -> None:
+    def __init__(self, environment: MemoryEnvironment) -> None:
         self._changed = threading.Condition()
         self.verbs: list[str] = []
-        world.hook = self._note
+        environment.hook = self._note
 
     def _note(self, verb: str, _request: Any) -> None:
         with self._changed:
@@ -48,35 +48,39 @@ class Calls:
             assert self._changed.wait_for(lambda: self.verbs.count(verb) >= wanted, timeout=20)
 
 
-def test_looking_for_drift_costs_one_look_for_each_bound_claim_and_writes_nothing(world: MemoryEnvironment) -> None:
-    world.claim()
-    with world.core():
-        world.wait_bound()
-    before = _versions(world)
-    calls = Calls(world)
-    with world.core(resync_interval=SOON):
+def test_a_drift_check_costs_one_store_call_per_bound_claim_and_no_writes(
+    environment: MemoryEnvironment,
+) -> None:
+    environment.claim()
+    with environment.core():
+        environment.wait_bound()
+    before = _versions(environment)
+    calls = Calls(environment)
+    with environment.core(resync_interval=SOON):
         calls.wait("is_intact", 3)
     assert set(calls.verbs) == {"is_intact"}
-    assert _versions(world) == before
-    world.hook = lambda _verb, _request: None
-    with world.core():
-        world.delete_claim()
+    assert _versions(environment) == before
+    environment.hook = lambda _verb, _request: None
+    with environment.core():
+        environment.delete_claim()
 
 
-def _remove_user(world: MemoryEnvironment) -> None:
-    world.store.identities.clear()
+def _remove_user(environment: MemoryEnvironment) -> None:
+    environment.store.identities.clear()
 
 
-def _remove_permission(world: MemoryEnvironment) -> None:
-    next(iter(world.store.identities.values())).grants.clear()
+def _remove_permission(environment: MemoryEnvironment) -> None:
+    next(iter(environment.store.identities.values())).grants.clear()
 
 
-def _bend_address(world: MemoryEnvironment) -> None:
-    world.admin.patch(world.ob_path(), {"spec": {"endpoint": {"bucketHost": "evil.invalid", "bucketPort": 1}}})
+def _bend_address(environment: MemoryEnvironment) -> None:
+    environment.admin.patch(
+        environment.ob_path(), {"spec": {"endpoint": {"bucketHost": "evil.invalid", "bucketPort": 1}}}
+    )
 
 
-def _change_quota(world: MemoryEnvironment) -> None:
-    next(iter(world.store.buckets.values())).max_objects = 7
+def _change_quota(environment: MemoryEnvironment) -> None:
+    next(iter(environment.store.buckets.values())).max_objects = 7
 
 
 @pytest.mark.parametrize(
@@ -88,196 +92,203 @@ def _change_quota(world: MemoryEnvironment) -> None:
         (_bend_address, ["ObjectBucket spec.endpoint.bucketHost", "ObjectBucket spec.endpoint.bucketPort"]),
     ],
 )
-def test_what_was_changed_behind_our_back_is_repaired_and_named_once_for_each_field(
-    world: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None], named: list[str]
+def test_out_of_band_changes_are_repaired_and_reported_once_per_field(
+    environment: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None], named: list[str]
 ) -> None:
-    with world.core():
-        world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
-        world.wait_bound()
-        before = world.admin.get(world.ob_path())["spec"]
-    calls = Calls(world)
-    with world.core(repair_interval=SOON):
+    with environment.core():
+        environment.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
+        environment.wait_bound()
+        before = environment.admin.get(environment.ob_path())["spec"]
+    calls = Calls(environment)
+    with environment.core(repair_interval=SOON):
         calls.wait("provision", 2)
-        assert _repairs(world) == []
-        harm(world)
-        world.until(lambda: len(_repairs(world)) >= len(named))
+        assert _repairs(environment) == []
+        harm(environment)
+        environment.until(lambda: len(_repairs(environment)) >= len(named))
         calls.wait("provision", 2)
-        assert _repairs(world) == [f"Drift repaired: {one} was modified or removed" for one in named]
-        assert world.admin.get(world.ob_path())["spec"] == before
-        assert _works(world)
-        assert next(iter(world.store.buckets.values())).max_objects == 5
-        world.delete_claim()
+        assert _repairs(environment) == [f"Drift repaired: {one} was modified or removed" for one in named]
+        assert environment.admin.get(environment.ob_path())["spec"] == before
+        assert _works(environment)
+        assert next(iter(environment.store.buckets.values())).max_objects == 5
+        environment.delete_claim()
 
 
-def test_an_edit_of_the_claim_is_no_drift(world: MemoryEnvironment) -> None:
-    with world.core():
-        world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
-        world.wait_bound()
-        world.store.identities.clear()
-        world.patch_claim({"spec": {"additionalConfig": {"maxObjects": "6"}}})
-        world.until(lambda: next(iter(world.store.buckets.values())).max_objects == 6)
-        world.until(lambda: _works(world))
-        assert _repairs(world) == []
-        world.delete_claim()
+def test_an_edit_of_the_claim_is_no_drift(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
+        environment.wait_bound()
+        environment.store.identities.clear()
+        environment.patch_claim({"spec": {"additionalConfig": {"maxObjects": "6"}}})
+        environment.until(lambda: next(iter(environment.store.buckets.values())).max_objects == 6)
+        environment.until(lambda: _works(environment))
+        assert _repairs(environment) == []
+        environment.delete_claim()
 
 
-def test_a_bucket_that_is_gone_is_said_to_be_lost_until_it_is_back_and_is_never_made_anew(
-    world: MemoryEnvironment,
+def test_a_missing_bucket_is_reported_as_lost_and_never_recreated(
+    environment: MemoryEnvironment,
 ) -> None:
-    with world.core(resync_interval=SOON):
-        world.claim()
-        name = world.wait_bound()["spec"]["bucketName"]
-        saved = world.store.buckets.pop(name)
-        claim = world.wait_reason("BucketLost")
+    with environment.core(resync_interval=SOON):
+        environment.claim()
+        name = environment.wait_bound()["spec"]["bucketName"]
+        saved = environment.store.buckets.pop(name)
+        claim = environment.wait_reason("BucketLost")
         assert claim["status"]["phase"] == "Bound"
         assert condition(claim)["status"] == "False"
-        world.wait_event("Warning", "BucketLost")
-        calls = Calls(world)
+        environment.wait_event("Warning", "BucketLost")
+        calls = Calls(environment)
         calls.wait("provision", 1)
-        assert name not in world.store.buckets
-    with world.core():
+        assert name not in environment.store.buckets
+    with environment.core():
         calls.wait("is_intact", 1)
-        assert condition(world.wait_reason("BucketLost"))["status"] == "False", "also after a restart"
-    world.store.buckets[name] = saved
-    with world.core(resync_interval=SOON):
-        world.wait_bound()
-        assert world.events().count(("Warning", "BucketLost")) == 1
-        world.store.buckets.clear()
-        world.wait_reason("BucketLost")
-        world.delete_claim()
-        world.claim()
-        assert world.wait_bound()["spec"]["bucketName"] != name
-        world.delete_claim()
+        assert condition(environment.wait_reason("BucketLost"))["status"] == "False", "also after a restart"
+    environment.store.buckets[name] = saved
+    with environment.core(resync_interval=SOON):
+        environment.wait_bound()
+        assert environment.events().count(("Warning", "BucketLost")) == 1
+        environment.store.buckets.clear()
+        environment.wait_reason("BucketLost")
+        environment.delete_claim()
+        environment.claim()
+        assert environment.wait_bound()["spec"]["bucketName"] != name
+        environment.delete_claim()
 
 
-def test_fifty_looks_and_ten_repairs_of_an_untouched_claim_write_nothing_and_say_nothing(
-    world: MemoryEnvironment,
+def test_drift_checks_and_full_reconciliations_of_an_unchanged_claim_write_nothing(
+    environment: MemoryEnvironment,
 ) -> None:
-    with world.core():
-        world.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
-        world.wait_bound()
-    before, said = _versions(world), len(_all_events(world))
-    calls, fence = Calls(world), Mortal(100_000)
-    with world.core(resync_interval=0.05, check_leadership=fence):
+    with environment.core():
+        environment.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxObjects": "5"}})
+        environment.wait_bound()
+    before, said = _versions(environment), len(_all_events(environment))
+    calls, check = Calls(environment), Mortal(100_000)
+    with environment.core(resync_interval=0.05, check_leadership=check):
         calls.wait("is_intact", 50)
-    with world.core(repair_interval=0.05, check_leadership=fence):
+    with environment.core(repair_interval=0.05, check_leadership=check):
         calls.wait("provision", 10)
     asked = 2 * len(calls.verbs)  # the core asks before each call, and the provisioner before its request
-    assert fence.left == 100_000 - asked, "nothing but the store was asked: no write to the API server"
-    assert _versions(world) == before
-    assert len(_all_events(world)) == said
-    with world.core():
-        world.delete_claim()
+    assert check.left == 100_000 - asked, "nothing but the store was asked: no write to the API server"
+    assert _versions(environment) == before
+    assert len(_all_events(environment)) == said
+    with environment.core():
+        environment.delete_claim()
 
 
 @pytest.mark.parametrize("harm", [_remove_user, _remove_permission])
-def test_what_a_look_finds_broken_is_repaired(
-    world: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None]
+def test_drift_found_by_the_drift_check_is_repaired(
+    environment: MemoryEnvironment, harm: Callable[[MemoryEnvironment], None]
 ) -> None:
-    with world.core(resync_interval=SOON):
-        world.claim()
-        world.wait_bound()
-        harm(world)
-        world.until(lambda: _works(world))
-        world.delete_claim()
+    with environment.core(resync_interval=SOON):
+        environment.claim()
+        environment.wait_bound()
+        harm(environment)
+        environment.until(lambda: _works(environment))
+        environment.delete_claim()
 
 
-def test_what_one_look_can_not_see_is_repaired_too_only_less_often(world: MemoryEnvironment) -> None:
-    with world.core(resync_interval=SOON):
-        world.claim(spec={"additionalConfig": {"maxObjects": "5"}, "generateBucketName": "photos"})
-        world.wait_bound()
-    bucket = next(iter(world.store.buckets.values()))
+def test_drift_invisible_to_the_drift_check_is_repaired_by_the_full_reconciliation(
+    environment: MemoryEnvironment,
+) -> None:
+    with environment.core(resync_interval=SOON):
+        environment.claim(spec={"additionalConfig": {"maxObjects": "5"}, "generateBucketName": "photos"})
+        environment.wait_bound()
+    bucket = next(iter(environment.store.buckets.values()))
     bucket.max_objects = None
-    calls = Calls(world)
-    with world.core(resync_interval=SOON):
+    calls = Calls(environment)
+    with environment.core(resync_interval=SOON):
         calls.wait("is_intact", 2)
         assert bucket.max_objects is None
-    with world.core(repair_interval=SOON):
-        world.until(lambda: bucket.max_objects == 5)
-        world.delete_claim()
+    with environment.core(repair_interval=SOON):
+        environment.until(lambda: bucket.max_objects == 5)
+        environment.delete_claim()
 
 
-def test_credentials_that_end_are_replaced_when_it_is_time_and_not_before(world: MemoryEnvironment) -> None:
+def test_expiring_credentials_are_rotated_when_due_and_not_before(environment: MemoryEnvironment) -> None:
     clock = Clock()
-    name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
-    with world.core(now=clock):
-        world.claim(storage_class=name)
-        world.wait_bound()
-        first = world.secret()
+    name = environment.make_class("ending-" + environment.class_name, parameters={"lifetime": "3600"})
+    with environment.core(now=clock):
+        environment.claim(storage_class=name)
+        environment.wait_bound()
+        first = environment.secret()
     clock.time += HOUR - timedelta(seconds=1)
-    calls = Calls(world)
-    with world.core(now=clock, resync_interval=SOON):
+    calls = Calls(environment)
+    with environment.core(now=clock, resync_interval=SOON):
         calls.wait("is_intact", 2)
-        assert world.secret() == first
+        assert environment.secret() == first
         clock.time += timedelta(seconds=1)
-        world.until(lambda: world.secret() != first)
-        world.until(lambda: _works(world))
-        second = world.secret()
+        environment.until(lambda: environment.secret() != first)
+        environment.until(lambda: _works(environment))
+        second = environment.secret()
         calls.wait("is_intact", 2)
-        assert world.secret() == second, "replaced once"
-        events = world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")
+        assert environment.secret() == second, "replaced once"
+        events = environment.admin.items(f"/api/v1/namespaces/{environment.namespace}/events")
         assert [event["reason"] for event in events].count("CredentialsRotated") == 1
-        world.delete_claim()
-    world.delete_class(name)
+        environment.delete_claim()
+    environment.delete_class(name)
 
 
-def test_credentials_that_ended_while_we_were_away_are_replaced_at_the_start(world: MemoryEnvironment) -> None:
+def test_credentials_that_expired_during_downtime_are_rotated_at_startup(environment: MemoryEnvironment) -> None:
     clock = Clock()
-    name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
-    with world.core(now=clock):
-        world.claim(storage_class=name)
-        world.wait_bound()
-        first = world.secret()
+    name = environment.make_class("ending-" + environment.class_name, parameters={"lifetime": "3600"})
+    with environment.core(now=clock):
+        environment.claim(storage_class=name)
+        environment.wait_bound()
+        first = environment.secret()
     clock.time += 24 * HOUR
-    with world.core(now=clock):
-        world.until(lambda: world.secret() != first)
-        world.delete_claim()
-    world.delete_class(name)
+    with environment.core(now=clock):
+        environment.until(lambda: environment.secret() != first)
+        environment.delete_claim()
+    environment.delete_class(name)
 
 
 @pytest.mark.parametrize("writes", range(1, 8))
-def test_when_credentials_end_is_recorded_before_they_can_be_read_whenever_the_core_dies(
-    world: MemoryEnvironment, writes: int
+def test_expiry_is_recorded_before_credentials_are_published_despite_crashes(
+    environment: MemoryEnvironment, writes: int
 ) -> None:
     clock = Clock()
-    name = world.make_class("ending-" + world.class_name, parameters={"lifetime": "3600"})
-    with world.core(now=clock):
-        world.claim(storage_class=name)
-        world.wait_bound()
-        first = world.secret()
+    name = environment.make_class("ending-" + environment.class_name, parameters={"lifetime": "3600"})
+    with environment.core(now=clock):
+        environment.claim(storage_class=name)
+        environment.wait_bound()
+        first = environment.secret()
     clock.time += 2 * HOUR
-    fence = Mortal(writes)
-    with world.core(now=clock, check_leadership=fence):
-        world.until(lambda: fence.died.is_set() or world.secret() != first)
-    recorded = world.admin.get(world.ob_path())["spec"]["additionalState"]["RenewAt"]
-    if world.secret() != first:
+    check = Mortal(writes)
+    with environment.core(now=clock, check_leadership=check):
+        environment.until(lambda: check.died.is_set() or environment.secret() != first)
+    recorded = environment.admin.get(environment.ob_path())["spec"]["additionalState"]["RenewAt"]
+    if environment.secret() != first:
         assert recorded == (clock.time + HOUR).isoformat()
-    with world.core(now=clock):
-        world.until(lambda: world.secret() != first and _works(world))
-        world.delete_claim()
-    world.delete_class(name)
+    with environment.core(now=clock):
+        environment.until(lambda: environment.secret() != first and _works(environment))
+        environment.delete_claim()
+    environment.delete_class(name)
 
 
-def _all_events(world: MemoryEnvironment) -> list[dict[str, Any]]:
-    return world.admin.items(f"/api/v1/namespaces/{world.namespace}/events")
+def _all_events(environment: MemoryEnvironment) -> list[dict[str, Any]]:
+    return environment.admin.items(f"/api/v1/namespaces/{environment.namespace}/events")
 
 
-def _repairs(world: MemoryEnvironment) -> list[str]:
-    return sorted(event["message"] for event in _all_events(world) if event["reason"] == "DriftRepaired")
+def _repairs(environment: MemoryEnvironment) -> list[str]:
+    return sorted(event["message"] for event in _all_events(environment) if event["reason"] == "DriftRepaired")
 
 
-def _works(world: MemoryEnvironment) -> bool:
+def _works(environment: MemoryEnvironment) -> bool:
     """Whether what the Secret holds reaches the claim's bucket."""
-    bucket = world.admin.get(world.path("configmaps"))["data"]["BUCKET_NAME"]
-    held = world.secret()
+    bucket = environment.admin.get(environment.path("configmaps"))["data"]["BUCKET_NAME"]
+    held = environment.secret()
     return any(
-        bucket in world.store.buckets
+        bucket in environment.store.buckets
         and bucket in identity.grants
         and identity.keys.get(held["AWS_ACCESS_KEY_ID"]) == held["AWS_SECRET_ACCESS_KEY"]
-        for identity in list(world.store.identities.values())
+        for identity in list(environment.store.identities.values())
     )
 
 
-def _versions(world: MemoryEnvironment) -> list[str]:
-    paths = [world.claim_path(), world.ob_path(), world.path("secrets"), world.path("configmaps")]
-    return [world.admin.get(path)["metadata"]["resourceVersion"] for path in paths]
+def _versions(environment: MemoryEnvironment) -> list[str]:
+    paths = [
+        environment.claim_path(),
+        environment.ob_path(),
+        environment.path("secrets"),
+        environment.path("configmaps"),
+    ]
+    return [environment.admin.get(path)["metadata"]["resourceVersion"] for path in paths]

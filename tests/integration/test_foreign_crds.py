@@ -1,4 +1,4 @@
-"""A claim lives its life under the CRDs that other programs install: less is kept, and nothing is lost."""
+"""The claim lifecycle under CRDs that other programs install: some fields are pruned, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def test_a_claim_is_bound_edited_restarted_and_released(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, file: str, without_status: bool, features: CrdFeatures
 ) -> None:
     with crds(control_plane.admin, generation(tmp_path, file, without_status=without_status)):
-        world = MemoryEnvironment(control_plane, namespace)
-        world.make_class()
-        with world.core(features=features):
-            world.claim()
-            bound = world.wait_claim(lambda claim: claim["status"]["phase"] == "Bound")
+        environment = MemoryEnvironment(control_plane, namespace)
+        environment.make_class()
+        with environment.core(features=features):
+            environment.claim()
+            bound = environment.wait_claim(lambda claim: claim["status"]["phase"] == "Bound")
             assert bool(bound["status"].get("conditions")) is features.conditions
-            bucket = world.store.buckets[bound["spec"]["bucketName"]]
-            world.patch_claim({"spec": {"additionalConfig": {"maxObjects": "7"}}})
-            world.admin.wait_for(world.ob_path(), lambda ob: '"maxObjects":"7"' in str(ob))
+            bucket = environment.store.buckets[bound["spec"]["bucketName"]]
+            environment.patch_claim({"spec": {"additionalConfig": {"maxObjects": "7"}}})
+            environment.admin.wait_for(environment.ob_path(), lambda ob: '"maxObjects":"7"' in str(ob))
             assert bucket.max_objects == 7
-        with world.core(features=features):
-            world.claim("other")
-            world.wait_claim(lambda claim: claim["status"]["phase"] == "Bound", "other")
-            assert world.calls == {"provision": 1}
-            world.delete_claim()
-            world.delete_claim("other")
-        assert not world.store.buckets
-        assert not world.store.identities
-        world.delete_class()
+        with environment.core(features=features):
+            environment.claim("other")
+            environment.wait_claim(lambda claim: claim["status"]["phase"] == "Bound", "other")
+            assert environment.calls == {"provision": 1}
+            environment.delete_claim()
+            environment.delete_claim("other")
+        assert not environment.store.buckets
+        assert not environment.store.identities
+        environment.delete_class()

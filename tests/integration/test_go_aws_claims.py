@@ -1,4 +1,4 @@
-"""Claims that the Go library's AWS provisioner made and left: adopted by ours, as processes and objects really are."""
+"""Adoption of claims that the Go library's AWS provisioner bound: a real process, real objects."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def server() -> Iterator[AwsServer]:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, server: AwsServer) -> Iterator[StoreEnvironment]:
+def environment(cluster: Cluster, namespace: str, server: AwsServer) -> Iterator[StoreEnvironment]:
     store = AwsStore(server)
-    # Taking over needs more than the README's policy: the administrator lends it for the day.
+    # Adoption needs more permissions than the README's policy: they are granted for the test.
     store.admin_secret = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
     made = StoreEnvironment(cluster, namespace, "aws-s3", store)
     made.open()
@@ -47,41 +47,41 @@ def file(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_claim_of_the_go_provisioner_keeps_its_key_and_is_given_back_whole(
-    shop: StoreEnvironment, aws: AwsAdministrator, file: str
+def test_an_adopted_claim_keeps_its_key_and_is_deprovisioned_completely(
+    environment: StoreEnvironment, aws: AwsAdministrator, file: str
 ) -> None:
-    bucket = f"{shop.namespace}-go"
+    bucket = f"{environment.namespace}-go"
     left = in_aws(aws, bucket)
     brownfield = {"bucketName": bucket} if file.startswith("brownfield") else {}
-    in_the_cluster(shop, left, shop.make_class(file, region=REGION, **brownfield))
-    with shop.provisioner():
-        shop.wait_claim("photos", lambda one: condition(one).get("status") == "True")
-        bound = shop.wait_bound("photos")
-        assert shop.secret("photos") == left.keys
+    in_the_cluster(environment, left, environment.make_class(file, region=REGION, **brownfield))
+    with environment.provisioner():
+        environment.wait_claim("photos", lambda one: condition(one).get("status") == "True")
+        bound = environment.wait_bound("photos")
+        assert environment.secret("photos") == left.keys
         assert bound.state == {"ARN": left.policy, "UserName": left.user}
         assert bound.environment["BUCKET_HOST"] == "127.0.0.1", "no longer the legacy spelling"
         for kind in ("secrets", "configmaps"):
-            found = shop.admin.get(f"/api/v1/namespaces/{shop.namespace}/{kind}/photos")
+            found = environment.admin.get(f"/api/v1/namespaces/{environment.namespace}/{kind}/photos")
             assert "finalizers" not in found["metadata"]
         assert aws.keys(left.user) == [left.keys["AWS_ACCESS_KEY_ID"]], "no new key"
-        shop.store.application(bound).put(bucket, "a.txt", b"mine")
-        shop.delete_claim("photos")
+        environment.store.application(bound).put(bucket, "a.txt", b"mine")
+        environment.delete_claim("photos")
     with pytest.raises(Refused):
-        shop.store.application(bound).get(bucket, "a.txt")
-    assert shop.store.what_is_there(bound) == (["bucket"] if brownfield else [])
+        environment.store.application(bound).get(bucket, "a.txt")
+    assert environment.store.what_is_there(bound) == (["bucket"] if brownfield else [])
     assert not _policy_exists(aws, left)
 
 
-def test_a_claim_of_the_go_provisioner_that_is_deleted_before_we_come_is_given_back_whole(
-    shop: StoreEnvironment, aws: AwsAdministrator, file: str
+def test_a_claim_deleted_before_adoption_is_deprovisioned_completely(
+    environment: StoreEnvironment, aws: AwsAdministrator, file: str
 ) -> None:
-    bucket = f"{shop.namespace}-go"
+    bucket = f"{environment.namespace}-go"
     left = in_aws(aws, bucket)
     brownfield = {"bucketName": bucket} if file.startswith("brownfield") else {}
-    in_the_cluster(shop, left, shop.make_class(file, region=REGION, **brownfield))
-    shop.admin.delete(shop.claim_path("photos"))
-    with shop.provisioner():
-        shop.admin.wait_gone(shop.claim_path("photos"), timeout=60)
+    in_the_cluster(environment, left, environment.make_class(file, region=REGION, **brownfield))
+    environment.admin.delete(environment.claim_path("photos"))
+    with environment.provisioner():
+        environment.admin.wait_gone(environment.claim_path("photos"), timeout=60)
     assert not aws.user_exists(left.user)
     assert not _policy_exists(aws, left)
     assert aws.bucket_exists(bucket) is bool(brownfield)

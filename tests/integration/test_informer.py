@@ -1,4 +1,4 @@
-"""The informer on a real API server: what happened while it could not look is not missed."""
+"""The informer on a real API server: changes during a disconnection are not missed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECONDS = 40.0
 
 
 class Watched:
-    """A cache that an informer fills, and a way to wait for what is in it."""
+    """A cache that an informer fills; waits for its contents."""
 
     def __init__(self) -> None:
         self.cache: Cache[Any] = Cache()
@@ -90,7 +90,7 @@ def _claims(namespace: str) -> str:
     return f"/apis/objectbucket.io/v1alpha1/namespaces/{namespace}/objectbucketclaims"
 
 
-def test_the_cache_follows_what_is_made_edited_and_deleted(cluster: Cluster, namespace: str) -> None:
+def test_the_cache_reflects_creations_edits_and_deletions(cluster: Cluster, namespace: str) -> None:
     with watching(cluster, CLAIMS, namespace) as watched:
         make(cluster.admin, namespace, "a")
         make(cluster.admin, namespace, "b")
@@ -101,17 +101,17 @@ def test_the_cache_follows_what_is_made_edited_and_deleted(cluster: Cluster, nam
         watched.wait_for("b")
 
 
-def test_of_secrets_only_ours_are_known_and_no_data(cluster: Cluster, namespace: str) -> None:
+def test_the_cache_holds_metadata_of_owned_secrets_only(cluster: Cluster, namespace: str) -> None:
     label = secrets.token_hex(4)
     path = f"/api/v1/namespaces/{namespace}/secrets"
     with watching(cluster, SECRET_METADATA, namespace, f"bucket-provisioner={label}") as watched:
         cluster.admin.create(path, {"metadata": {"name": "other"}})
-        metadata = {"name": "ours", "labels": {"bucket-provisioner": label}}
+        metadata = {"name": "owned", "labels": {"bucket-provisioner": label}}
         cluster.admin.create(path, {"metadata": metadata, "stringData": {"key": "value"}})
-        watched.wait_for("ours")
+        watched.wait_for("owned")
 
         assert not hasattr(watched.cache.all()[0], "data")
-        cluster.admin.patch(f"{path}/ours", {"metadata": {"labels": {"bucket-provisioner": None}}})
+        cluster.admin.patch(f"{path}/owned", {"metadata": {"labels": {"bucket-provisioner": None}}})
         watched.wait_for()
 
 
@@ -129,9 +129,7 @@ def test_the_cache_catches_up_after_a_restart_of_the_api_server(control_plane: C
 
 
 @pytest.mark.timeout(180)
-def test_the_cache_catches_up_when_the_history_that_it_missed_is_gone(
-    control_plane: ControlPlane, namespace: str
-) -> None:
+def test_the_cache_relists_when_its_resource_version_has_expired(control_plane: ControlPlane, namespace: str) -> None:
     admin = control_plane.admin
     make(admin, namespace, "kept")
     make(admin, namespace, "gone")
@@ -150,7 +148,7 @@ def test_the_cache_catches_up_when_the_history_that_it_missed_is_gone(
 
 
 def _compact(control_plane: ControlPlane, version: str) -> None:
-    """Has etcd forget everything before this version."""
+    """Compacts etcd up to this version."""
     url = f"{control_plane._settings.etcd_url}/v3/kv/compaction"
     answer = urllib3.request("POST", url, json={"revision": version, "physical": True}, timeout=SECONDS)
     assert answer.status == 200, answer.data

@@ -1,6 +1,6 @@
-"""The life of the process on a real API server: what it says and how it ends when something is in the way.
+"""The process on a real API server: startup errors, shutdown and leader election.
 
-Everything that an operator can mend is one line and an exit code, never a traceback.
+Every error that an operator can fix is one line and an exit code, never a traceback.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NAMESPACED_RULES: dict[str, Rule] = {
 
 
 def run(*argv: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Runs it to its end, which must come by itself."""
+    """Runs the process until it exits by itself."""
     command = [*EXAMPLE, "--bind-address=", *argv]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environ}, cwd="/"
@@ -59,7 +59,7 @@ def run(*argv: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def failure(*argv: str | Path, code: int = 1, **environ: str) -> str:
-    """The one line that it ends with."""
+    """The one line of output of a failing process."""
     ended = run(*argv, **environ)
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr
@@ -75,7 +75,7 @@ def provisioner(kubeconfig: Path, *argv: str, name: str = "provisioner") -> Iter
 
 
 def user(control_plane: ControlPlane, rules: Sequence[Rule], *, namespace: str = "") -> str:
-    """A new user with these cluster-wide rights; with a namespace, those rights there only."""
+    """A new user with these cluster-wide permissions; with a namespace, with these permissions there only."""
     name = f"user-{secrets.token_hex(4)}"
     bind(control_plane.admin, name, rules, namespace=namespace)
     return name
@@ -96,7 +96,7 @@ def bind(admin: KubeAdmin, name: str, rules: Sequence[Rule], *, namespace: str =
 @pytest.mark.parametrize(
     ("argv", "named"), [(["--no-such-flag"], "--no-such-flag"), (["--workers", "many"], "--workers: 'many'")]
 )
-def test_a_wrong_command_line_is_one_line_and_exit_code_2(argv: list[str], named: str) -> None:
+def test_an_invalid_command_line_is_one_line_and_exit_code_2(argv: list[str], named: str) -> None:
     said = failure(*argv, code=2)
     assert said.startswith("provisioner.py: ")
     assert named in said
@@ -113,7 +113,7 @@ def test_help_and_version_need_no_cluster(flag: str) -> None:
     assert "provisioner.py" in ended.stdout
 
 
-# The way to the cluster
+# Connection to the cluster
 
 
 def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_api_server_that_is_not_there_is_named(control_plane: ControlPlane) -
     assert f"https://{HOST}:{port}: cannot be reached (Connection refused)" in said
 
 
-def test_a_wrong_authority_is_said(control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_an_untrusted_certificate_authority_is_reported(control_plane: ControlPlane, tmp_path: Path) -> None:
     config = yaml.safe_load(control_plane.kubeconfig.read_text())
     authority = tmp_path / "ca.crt"
     authority.write_bytes(Authority().certificate_pem)
@@ -136,31 +136,33 @@ def test_a_wrong_authority_is_said(control_plane: ControlPlane, tmp_path: Path) 
     assert "its certificate does not fit the configured CA" in failure("--kubeconfig", kubeconfig)
 
 
-def test_a_token_that_is_not_accepted_is_said(control_plane: ControlPlane) -> None:
+def test_a_rejected_token_is_reported(control_plane: ControlPlane) -> None:
     said = failure("--kubeconfig", control_plane.token_kubeconfig("expired-or-invented"))
     assert "does not accept the credentials" in said
 
 
-# Rights
+# Permissions
 
 
 @pytest.mark.parametrize("missing", ["storageclasses", "objectbuckets", "objectbucketclaims", "secrets", "configmaps"])
-def test_a_missing_right_is_named_with_verb_and_resource(control_plane: ControlPlane, missing: str) -> None:
+def test_a_missing_permission_is_named_with_verb_and_resource(control_plane: ControlPlane, missing: str) -> None:
     rules = [rule for name, rule in (CLUSTER_RULES | NAMESPACED_RULES).items() if name != missing]
     said = failure("--kubeconfig", control_plane.user_kubeconfig(user(control_plane, rules)))
     assert f"RBAC does not let this account list {missing}" in said
     assert "in the whole cluster" in said
 
 
-def test_all_missing_rights_are_named_at_once(control_plane: ControlPlane, namespace: str) -> None:
-    said = failure("--kubeconfig", control_plane.user_kubeconfig("nobody"), "--namespace", namespace, "--leader-elect")
+def test_all_missing_permissions_are_named_at_once(control_plane: ControlPlane, namespace: str) -> None:
+    said = failure(
+        "--kubeconfig", control_plane.user_kubeconfig("unprivileged"), "--namespace", namespace, "--leader-elect"
+    )
     assert "get namespaces named kube-system" in said
     assert "list storageclasses.storage.k8s.io in the whole cluster" in said
     assert f"list secrets in namespace {namespace}" in said
     assert "get leases.coordination.k8s.io in namespace default" in said
 
 
-def test_rights_in_one_namespace_are_enough_to_serve_it(control_plane: ControlPlane, namespace: str) -> None:
+def test_permissions_in_one_namespace_are_sufficient_to_serve_it(control_plane: ControlPlane, namespace: str) -> None:
     name = user(control_plane, list(CLUSTER_RULES.values()))
     bind(control_plane.admin, name, list(NAMESPACED_RULES.values()), namespace=namespace)
     kubeconfig = control_plane.user_kubeconfig(name)
@@ -186,7 +188,7 @@ def test_missing_crds_are_named_with_what_to_do(control_plane: ControlPlane, kub
         ("rook.yaml", True, ["claims have no status subresource", "ObjectBuckets have no status subresource"]),
     ],
 )
-def test_crds_of_others_are_worked_with_and_what_they_lose_is_said(
+def test_foreign_crds_are_supported_and_pruned_fields_are_reported(
     control_plane: ControlPlane, tmp_path: Path, file: str, without_status: bool, lost: list[str]
 ) -> None:
     other = generation(tmp_path, file, without_status=without_status)
@@ -221,7 +223,7 @@ def test_a_factory_that_fails_is_one_line(control_plane: ControlPlane) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_order(control_plane: ControlPlane, number: signal.Signals) -> None:
+def test_a_signal_causes_a_graceful_shutdown(control_plane: ControlPlane, number: signal.Signals) -> None:
     with provisioner(control_plane.kubeconfig) as process:
         assert "libbucket_leader 1.0" in process.metrics()
         os.kill(process.pid, number)
@@ -229,7 +231,7 @@ def test_a_signal_ends_it_in_order(control_plane: ControlPlane, number: signal.S
         assert "Traceback" not in process.log()
 
 
-def test_a_signal_ends_it_at_once_while_it_waits_for_an_api_server_that_does_not_answer(
+def test_a_signal_interrupts_waiting_for_an_unresponsive_api_server(
     control_plane: ControlPlane,
 ) -> None:
     with socket.create_server((HOST, 0)) as silent:
@@ -260,7 +262,7 @@ def holder(found: dict[str, Any] | None) -> str:
     return str((found or {}).get("spec", {}).get("holderIdentity") or "")
 
 
-def test_one_of_two_replicas_leads_and_the_other_takes_over_at_once_when_it_stops(
+def test_the_standby_takes_over_immediately_when_the_leader_stops(
     control_plane: ControlPlane, kube_admin: KubeAdmin, namespace: str
 ) -> None:
     path = lease(namespace)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grimp
 import pytest
 
-from .test_signposts import CORE, missing, section
+from .test_contributor_docs import CORE, missing, section
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def test_the_picture_of_the_layers_has_every_package(root: Path) -> None:
     assert {name for row in drawn(svg) for name in row} >= packages
 
 
-def test_the_picture_of_a_claims_life_has_every_room(root: Path) -> None:
+def test_the_claim_lifecycle_figure_has_every_package(root: Path) -> None:
     svg = (root / "docs/architecture-claim.svg").read_text()
     names = set(re.findall(r'class="module"[^>]*>([^<]+)<', svg))
     places = [root / CORE / folder for folder in ("", "_controller", "_reconcile")]

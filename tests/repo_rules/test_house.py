@@ -86,6 +86,29 @@ RETIRED_IN_TEXT = {
     r"tried again|made (again|anew)|written again": "retried, recreated",
 }
 """The same for prose: pages, news fragments, comments and messages of the chart."""
+RETIRED_IN_TESTS = {
+    r"worlds?|towns?|stages?|scenes?|cast|crew|arena|weather": "environment, console, helper",
+    r"somebody|whoever|everybody": "another owner, the administrator, the leader, ...",
+    r"by_hand|by hand|behind_our_back|behind our back": "manually, out of band",
+    r"mend(s|ed)?|ours|theirs|twins?|neighbours?|strangers?": "fix, owned, foreign, control, other tenant",
+    r"promise[sd]?|troubles?|deeds?|fates?|teeth|doubles?|stand-ins?|stands? in": "guarantee, failure, fake, emulator",
+    r"looks?|looked|looking": "drift check, reconcile, requeue",
+    r"lets?[ _]go|comes?[ _]again|giv(en|es?|ing)[ _]back": "remove the finalizer, retry, deprovision, reclaim",
+    r"while_we_were_away|whenever_the_core_dies|cut[ _]off|torn[ _]off": "during downtime, interrupted",
+    r"rights?": "RBAC permissions",
+    r"stamp(s|ed)?": "ownership tags",
+}
+"""The same for tests, tools and examples: words of names and of text, with code of other packages left out."""
+TESTS = (
+    *("tests/integration", "tests/chart", "tests/examples", "tests/e2e", "tests/container_images", "tests/repo_rules"),
+    *("tests/tools", "tools", "examples", "noxfile.py", "conftest.py"),
+)
+FOREIGN = r"""(?x)
+    \.stamp\b | \bstamp= | \.stamps\b | "is_stamped" | \bRight\b | \brights_of\b | \bLOOKS\b | \blooks=
+    | \bRIGHT\b | \brights(-namespaced)?\\?\.yaml
+"""
+"""Names that those folders use, and that other parts of the repository define."""
+HOUSE = "test_house.py"
 STORES = (
     *("minio", "boto", "google", "azure", "gcs", "s3_client", "ceph", "rook"),
     *("amazon", "azurite", "gcp", "ministack", "moto", "noobaa"),
@@ -178,6 +201,34 @@ def test_a_retired_word_is_found_and_code_is_left_alone() -> None:
     text = "A bucket's stamp.\n\n```console\n$ by hand\n```\n`stamp()` and a timestamp.\nIts look is a look at it."
 
     assert [each.partition(": write")[0] for each in retired(text)] == ["line 7: 'a look'", "line 1: 'stamp'"]
+
+
+def in_tests(text: str) -> list[str]:
+    """The retired words of a test, tool or example, each with its line and the standard terms."""
+    shown = re.sub(FOREIGN, "", text)
+    return [
+        f"line {shown.count(chr(10), 0, match.start()) + 1}: {match[0]!r}: write {terms}"
+        for words, terms in RETIRED_IN_TESTS.items()
+        for match in re.finditer(rf"(?i)(?<![a-z])({words})(?![a-z])", shown)
+    ]
+
+
+def test_tests_tools_and_examples_use_standard_terms(texts: dict[Path, str]) -> None:
+    parts = {path: text for path, text in texts.items() if any(path.is_relative_to(each) for each in TESTS)}
+    found = {path: in_tests(text) for path, text in parts.items() if path.suffix == ".py" and path.name != HOUSE}
+
+    assert {path: words for path, words in found.items() if words} == {}
+    assert len(found) > 80
+
+
+def test_a_retired_word_of_a_name_is_found_and_foreign_names_are_left_alone() -> None:
+    text = "def test_what_somebody_did(world): ...\nbucket.stamp = Bucket(stamp={})\nRIGHTS = 1"
+
+    assert [each.partition(": write")[0] for each in in_tests(text)] == [
+        "line 1: 'world'",
+        "line 1: 'somebody'",
+        "line 3: 'RIGHTS'",
+    ]
 
 
 @pytest.mark.parametrize("what", UNWANTED)

@@ -1,4 +1,4 @@
-"""What others may import: a list. Whoever changes it decides about the next version number."""
+"""The public surface as a list. A change to it determines the next version number."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def commands_of(page: Path) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-def test_all_sessions_that_the_project_promises_are_there() -> None:
+def test_all_documented_sessions_exist() -> None:
     assert sorted(declared_sessions()) == sorted(REQUIRED + HELPERS)
 
 

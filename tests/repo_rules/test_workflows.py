@@ -1,6 +1,6 @@
 """The workflows: they call the sessions of noxfile.py, with no more permissions than each job needs.
 
-actionlint and zizmor, in the session `lint`, know what a workflow may look like; here is what ours may do.
+actionlint and zizmor, in the session `lint`, check workflows in general; these rules are specific to this repository.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def test_every_session_that_a_job_runs_is_there() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_no_right_is_given_to_all_jobs_at_once(path: Path) -> None:
+def test_no_permission_is_granted_to_all_jobs(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["permissions"] == {}
 
 

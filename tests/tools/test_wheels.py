@@ -1,4 +1,4 @@
-"""What `nox -s build` leaves in dist/: wheel, sdist and SBOM, tried, and the same whenever a tag is built again."""
+"""What `nox -s build` leaves in dist/: wheel, sdist and SBOM, tried, and identical when a tag is rebuilt."""
 
 from __future__ import annotations
 

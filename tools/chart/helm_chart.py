@@ -45,7 +45,7 @@ def render(
         extra: further arguments of helm.
 
     Raises:
-        ChartRefused: the values are not right.
+        ChartRefused: the values are invalid.
     """
     given = values.read_text() if isinstance(values, Path) else yaml.safe_dump(dict(values))
     command = [str(helm_binary()), "template", release, str(CHART), "--namespace", namespace, "--values", "-", *extra]

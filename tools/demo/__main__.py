@@ -1,7 +1,7 @@
-"""Shows claims get their buckets, on a real API server and a real store: `nox -s demo -- minio`.
+"""Demonstrates claims on a real API server and a real store: `nox -s demo -- minio`.
 
 The command line and the exit codes: 0 shown, 1 something failed (one sentence says what), 2 wrong usage,
-130 interrupted. `story` does the showing.
+130 interrupted. `script` contains the steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Runs the demo, and ends in order whatever happens."""
+    """Runs the demo, and stops everything that it started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -35,7 +35,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _run() -> int:
     # Here, because they take a moment, in which Ctrl-C must not show a traceback either.
-    from demo.script import Request, tell
+    from demo.script import Request, run
     from libbucket.testing.problems import SetupFailed
     from testkit.stores import STORES
 
@@ -44,7 +44,7 @@ def _run() -> int:
         store=arguments.store, keep=arguments.keep, kubeconfig=arguments.kubeconfig, context=arguments.context or ""
     )
     try:
-        tell(request)
+        run(request)
     except (SetupFailed, AssertionError) as error:
         print(f"\nthe demo stopped: {error}", flush=True)
         return 1

@@ -1,6 +1,6 @@
-"""The cluster side of the demo: applies the examples, follows a claim as it changes, reads what it got.
+"""The cluster side of the demo: applies the examples, follows the status of a claim, reads its Secret and ConfigMap.
 
-Between the story, which says what happens, and the API server. Knows claims and classes; knows no store.
+Between `script`, which prints the steps, and the API server. Knows claims and classes; knows no store.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from demo.console import Stage
+    from demo.console import DemoConsole
     from libbucket.testing.admin import KubeAdmin
 
 Object = dict[str, Any]
@@ -30,11 +30,11 @@ _LIMIT = 90.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class ClusterHelper:
     """One cluster, one namespace, one folder of examples."""
 
     admin: KubeAdmin
-    stage: Stage
+    console: DemoConsole
     examples: Path
 
     def open(self, admin_secret: Mapping[str, str], secret_name: str) -> None:
@@ -46,7 +46,7 @@ class Scene:
         self.admin.create(f"/api/v1/namespaces/{NAMESPACE}/secrets", body)
 
     def close(self) -> None:
-        """Takes away what `open` and `apply_class` made, from a cluster that stays."""
+        """Deletes what `open` and `apply_class` created in an existing cluster."""
         for found in self.admin.items(f"{_API}/namespaces/{NAMESPACE}/objectbucketclaims"):
             self.delete_claim(found["metadata"]["name"])
         classes = "/apis/storage.k8s.io/v1/storageclasses"
@@ -67,17 +67,17 @@ class Scene:
         body["metadata"]["labels"] = {"app.kubernetes.io/part-of": NAMESPACE}
         self._refuse_foreign(body)
         self.admin.apply(body)
-        self.stage.event("applied", f"examples/{self.examples.name}/{file}: StorageClass {body['metadata']['name']}")
+        self.console.event("applied", f"examples/{self.examples.name}/{file}: StorageClass {body['metadata']['name']}")
         for field, before, after in changes:
             if before != after:
-                self.stage.says(f"            {field}: {after}   (the file says {before})")
+                self.console.line(f"            {field}: {after}   (the file says {before})")
 
     def apply_claim(self, file: str, *, name: str = "") -> str:
         """Applies a claim of the examples, maybe under another name; gives its name."""
         body = self._load(file)
         body["metadata"]["name"] = name or body["metadata"]["name"]
         self.admin.apply(body, namespace=NAMESPACE)
-        self.stage.event("applied", f"examples/{self.examples.name}/{file}: claim {body['metadata']['name']}")
+        self.console.event("applied", f"examples/{self.examples.name}/{file}: claim {body['metadata']['name']}")
         return str(body["metadata"]["name"])
 
     def wait_bound(self, name: str) -> Bound:
@@ -86,7 +86,7 @@ class Scene:
         Raises:
             SetupFailed: it was not bound in time, or it failed; with its own words.
         """
-        follow = _Follow(self.stage, name)
+        follow = _Follow(self.console, name)
         claim = self._wait(self._claim(name), follow, f"waiting for claim {name} to be bound")
         if claim is None or claim["status"]["phase"] != "Bound":
             raise SetupFailed(f"claim {name} was not bound; its status is {(claim or {}).get('status')}")
@@ -105,9 +105,9 @@ class Scene:
     def delete_claim(self, name: str) -> None:
         """Deletes a claim and waits until it is gone."""
         self.admin.delete(self._claim(name))
-        self.stage.event("deleted", f"claim {name}")
+        self.console.event("deleted", f"claim {name}")
         self._wait(self._claim(name), lambda claim: claim is None, f"waiting for claim {name} to go")
-        self.stage.event("gone", f"claim {name}")
+        self.console.event("gone", f"claim {name}")
 
     def what_is_left(self, name: str) -> list[str]:
         """Which objects of a claim still exist."""
@@ -144,8 +144,8 @@ class Scene:
 class _Follow:
     """Prints what changes about a claim; done when it is Bound or Failed."""
 
-    def __init__(self, stage: Stage, name: str) -> None:
-        self._stage = stage
+    def __init__(self, console: DemoConsole, name: str) -> None:
+        self._console = console
         self._name = name
         self._shown = ""
 
@@ -155,6 +155,6 @@ class _Follow:
         ready: Object = next((each for each in status.get("conditions", []) if each["type"] == "Ready"), {})
         line = f"{phase:<8} {ready.get('reason', '')}: {ready.get('message', '')}".rstrip(" :")
         if phase and line != self._shown:
-            self._stage.event(self._name, line)
+            self._console.event(self._name, line)
         self._shown = line
         return phase in {"Bound", "Failed"}

@@ -1,4 +1,4 @@
-"""What the demo shows, act by act. Starts everything, knows no store; `stores` and `scene` do the work."""
+"""The steps of the demo. Starts everything, knows no store; `testkit.stores` and `cluster` do the work."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.cluster import NAMESPACE, Scene
-from demo.console import Stage
+from demo.cluster import NAMESPACE, ClusterHelper
+from demo.console import DemoConsole
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.binaries import control_plane_binaries, kubectl_binary
 from libbucket.testing.concurrently import run_concurrently
@@ -48,57 +48,57 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cast:
+class Demo:
     """Everything that runs."""
 
-    stage: Stage
+    console: DemoConsole
     cluster: Cluster
     store: Store
-    scene: Scene
+    helper: ClusterHelper
     provisioner_name: str
 
 
-def tell(request: Request) -> None:
-    """Shows the whole story.
+def run(request: Request) -> None:
+    """Runs all steps.
 
     Raises:
         SetupFailed: something could not be started, or did not happen in time.
-        AssertionError: something that was to be proved is not so.
+        AssertionError: a check failed.
     """
     with ExitStack() as stack:
-        cast = _start(request, Stage(), stack)
-        bound = _show_greenfield(cast)
-        _prove_access(cast, bound, neighbour=_neighbour(cast))
-        shared = _show_brownfield(cast)
-        _prove_access(cast, shared, neighbour=bound)
+        demo = _start(request, DemoConsole(), stack)
+        bound = _show_greenfield(demo)
+        _prove_access(demo, bound, tenant=_other_claim(demo))
+        shared = _show_brownfield(demo)
+        _prove_access(demo, shared, tenant=bound)
         if request.keep:
-            _keep(cast)
-        _show_deletion(cast, bound, shared)
-        cast.stage.act("That is all")
-        cast.stage.says("Everything that was started is being stopped; nothing is left behind.")
+            _keep(demo)
+        _show_deletion(demo, bound, shared)
+        demo.console.heading("That is all")
+        demo.console.line("Everything that was started is being stopped; nothing is left behind.")
 
 
-def _start(request: Request, stage: Stage, stack: ExitStack) -> Cast:
-    stage.act("A real cluster, a real store, a provisioner")
+def _start(request: Request, console: DemoConsole, stack: ExitStack) -> Demo:
+    console.heading("A real cluster, a real store, a provisioner")
     _get_programs(request)
     cluster = stack.enter_context(_cluster(request))
-    stage.event("running", f"Kubernetes API server at {cluster.url}")
+    console.event("running", f"Kubernetes API server at {cluster.url}")
     store = stack.enter_context(STORES[request.store]())
-    stage.event("running", f"{store.title} at {store.address}")
+    console.event("running", f"{store.title} at {store.address}")
     if request.kubeconfig and _has_crds(cluster):
-        stage.event("kept", "the CRDs that the cluster has")
+        console.event("kept", "the CRDs that the cluster has")
     else:
         cluster.install_crds(_CRDS)
-        stage.event("installed", "the CRDs of crds/: ObjectBucketClaim and ObjectBucket")
-    # On somebody's cluster another provisioner may serve the usual name.
+        console.event("installed", "the CRDs of crds/: ObjectBucketClaim and ObjectBucket")
+    # On an existing cluster another provisioner may serve the usual name.
     name = f"demo.{store.provisioner_name}" if request.kubeconfig else store.provisioner_name
-    _run_provisioner(stage, cluster, store, name, stack)
-    scene = Scene(admin=cluster.admin, stage=stage, examples=ROOT / "examples" / request.store)
-    scene.open(store.admin_secret, _SECRET)
+    _run_provisioner(console, cluster, store, name, stack)
+    helper = ClusterHelper(admin=cluster.admin, console=console, examples=ROOT / "examples" / request.store)
+    helper.open(store.admin_secret, _SECRET)
     if request.kubeconfig:
-        stack.callback(scene.close)
-    stage.event("created", f"namespace {NAMESPACE}, and in it Secret {_SECRET} with the administrator's credentials")
-    return Cast(stage=stage, cluster=cluster, store=store, scene=scene, provisioner_name=name)
+        stack.callback(helper.close)
+    console.event("created", f"namespace {NAMESPACE}, and in it Secret {_SECRET} with the administrator's credentials")
+    return Demo(console=console, cluster=cluster, store=store, helper=helper, provisioner_name=name)
 
 
 def _get_programs(request: Request) -> None:
@@ -129,7 +129,7 @@ def _has_crds(cluster: Cluster) -> bool:
     return cluster.admin.find(path) is not None
 
 
-def _run_provisioner(stage: Stage, cluster: Cluster, store: Store, name: str, stack: ExitStack) -> None:
+def _run_provisioner(console: DemoConsole, cluster: Cluster, store: Store, name: str, stack: ExitStack) -> None:
     beside = Path(sys.executable).with_name(store.program)
     program = str(beside) if beside.exists() else shutil.which(store.program)
     if program is None:
@@ -137,61 +137,61 @@ def _run_provisioner(stage: Stage, cluster: Cluster, store: Store, name: str, st
     command = [program, "--provisioner-name", name]
     made = provisioner_process(command, kubeconfig=cluster.kubeconfig, name=store.program)
     process = stack.enter_context(made)
-    stage.event("running", f"{store.program} as process {process.pid}, ready at {process.url}/readyz")
-    stage.says(f"            its log: {process.program.log_path}")
+    console.event("running", f"{store.program} as process {process.pid}, ready at {process.url}/readyz")
+    console.line(f"            its log: {process.program.log_path}")
 
 
-def _show_greenfield(cast: Cast) -> Bound:
-    cast.stage.act("A claim gets a new bucket")
-    _apply_class(cast, "class.yaml")
-    bound = cast.scene.wait_bound(cast.scene.apply_claim("claim.yaml"))
-    _show_objects(cast, bound)
+def _show_greenfield(demo: Demo) -> Bound:
+    demo.console.heading("A claim gets a new bucket")
+    _apply_class(demo, "class.yaml")
+    bound = demo.helper.wait_bound(demo.helper.apply_claim("claim.yaml"))
+    _show_objects(demo, bound)
     return bound
 
 
-def _show_brownfield(cast: Cast) -> Bound:
-    bucket = cast.store.brownfield_bucket
-    cast.stage.act(f"Another claim gets access to a bucket that exists already: {bucket}")
-    cast.store.make_bucket(bucket)
-    cast.store.administrator().put(bucket, "2019.txt", b"written long ago")
-    cast.stage.event("made", f"bucket {bucket} with object 2019.txt, past the provisioner")
-    _apply_class(cast, "brownfield-class.yaml")
-    bound = cast.scene.wait_bound(cast.scene.apply_claim("brownfield-claim.yaml"))
-    _show_objects(cast, bound)
-    assert cast.store.application(bound).get(bucket, "2019.txt") == b"written long ago"
-    cast.stage.proves("2019.txt reads as it was written")
+def _show_brownfield(demo: Demo) -> Bound:
+    bucket = demo.store.brownfield_bucket
+    demo.console.heading(f"Another claim gets access to a bucket that exists already: {bucket}")
+    demo.store.make_bucket(bucket)
+    demo.store.administrator().put(bucket, "2019.txt", b"written long ago")
+    demo.console.event("made", f"bucket {bucket} with object 2019.txt, without the provisioner")
+    _apply_class(demo, "brownfield-class.yaml")
+    bound = demo.helper.wait_bound(demo.helper.apply_claim("brownfield-claim.yaml"))
+    _show_objects(demo, bound)
+    assert demo.store.application(bound).get(bucket, "2019.txt") == b"written long ago"
+    demo.console.verified("2019.txt reads as it was written")
     return bound
 
 
-def _neighbour(cast: Cast) -> Bound:
-    return cast.scene.wait_bound(cast.scene.apply_claim("claim.yaml", name="neighbour"))
+def _other_claim(demo: Demo) -> Bound:
+    return demo.helper.wait_bound(demo.helper.apply_claim("claim.yaml", name="other-tenant"))
 
 
-def _apply_class(cast: Cast, file: str) -> None:
-    parameters = {**cast.store.parameters, "secretName": _SECRET, "secretNamespace": NAMESPACE}
-    cast.scene.apply_class(file, cast.provisioner_name, parameters)
+def _apply_class(demo: Demo, file: str) -> None:
+    parameters = {**demo.store.parameters, "secretName": _SECRET, "secretNamespace": NAMESPACE}
+    demo.helper.apply_class(file, demo.provisioner_name, parameters)
 
 
-def _show_objects(cast: Cast, bound: Bound) -> None:
-    cast.stage.table(f"Secret {bound.name}", [(key, "(hidden)") for key in sorted(cast.scene.secret(bound.name))])
-    cast.stage.table(f"ConfigMap {bound.name}", sorted(cast.scene.config_map(bound.name).items()))
+def _show_objects(demo: Demo, bound: Bound) -> None:
+    demo.console.table(f"Secret {bound.name}", [(key, "(hidden)") for key in sorted(demo.helper.secret(bound.name))])
+    demo.console.table(f"ConfigMap {bound.name}", sorted(demo.helper.config_map(bound.name).items()))
 
 
-def _prove_access(cast: Cast, bound: Bound, *, neighbour: Bound) -> None:
-    """The same requests in the claim's bucket and in a neighbour's; the neighbour's own succeed there."""
-    cast.stage.act(f"What an application with the credentials of claim {bound.name} can do")
-    application, other = cast.store.application(bound), cast.store.application(neighbour)
+def _prove_access(demo: Demo, bound: Bound, *, tenant: Bound) -> None:
+    """The same requests in the claim's bucket and in another's; the other claim's credentials work there."""
+    demo.console.heading(f"What an application with the credentials of claim {bound.name} can do")
+    application, other = demo.store.application(bound), demo.store.application(tenant)
     _use(application, bound.bucket)
-    cast.stage.proves(f"put, get, list and delete work in its bucket {bound.bucket}")
-    other.put(neighbour.bucket, "private.txt", b"of the neighbour")
-    for verb, ask in _requests(application, neighbour.bucket).items():
+    demo.console.verified(f"put, get, list and delete work in its bucket {bound.bucket}")
+    other.put(tenant.bucket, "private.txt", b"of the other tenant")
+    for verb, ask in _requests(application, tenant.bucket).items():
         refusal = _refusal_of(ask)
-        assert refusal, f"{verb} in bucket {neighbour.bucket} was not refused"
-        cast.stage.proves(f"{verb:<6} in {neighbour.name}'s bucket is refused: {refusal}")
-    assert other.get(neighbour.bucket, "private.txt") == b"of the neighbour"
-    _use(other, neighbour.bucket)
-    other.delete(neighbour.bucket, "private.txt")
-    cast.stage.proves(f"the same requests work there with the credentials of claim {neighbour.name}")
+        assert refusal, f"{verb} in bucket {tenant.bucket} was not refused"
+        demo.console.verified(f"{verb:<6} in {tenant.name}'s bucket is refused: {refusal}")
+    assert other.get(tenant.bucket, "private.txt") == b"of the other tenant"
+    _use(other, tenant.bucket)
+    other.delete(tenant.bucket, "private.txt")
+    demo.console.verified(f"the same requests work there with the credentials of claim {tenant.name}")
 
 
 def _use(application: Application, bucket: str) -> None:
@@ -219,37 +219,37 @@ def _refusal_of(ask: Callable[[], object]) -> str:
     return ""
 
 
-def _show_deletion(cast: Cast, bound: Bound, shared: Bound) -> None:
-    cast.stage.act("The claims are deleted")
-    cast.store.application(bound).put(bound.bucket, "still-here.txt", b"the bucket is not empty")
-    _delete(cast, bound, stays=[])
-    _delete(cast, shared, stays=["bucket"])
-    assert cast.store.administrator().get(shared.bucket, "2019.txt") == b"written long ago"
-    cast.stage.proves(f"bucket {shared.bucket}, which was not made for the claim, still has its 2019.txt")
-    cast.scene.delete_claim("neighbour")
+def _show_deletion(demo: Demo, bound: Bound, shared: Bound) -> None:
+    demo.console.heading("The claims are deleted")
+    demo.store.application(bound).put(bound.bucket, "still-here.txt", b"the bucket is not empty")
+    _delete(demo, bound, stays=[])
+    _delete(demo, shared, stays=["bucket"])
+    assert demo.store.administrator().get(shared.bucket, "2019.txt") == b"written long ago"
+    demo.console.verified(f"bucket {shared.bucket}, which was not made for the claim, still has its 2019.txt")
+    demo.helper.delete_claim("other-tenant")
 
 
-def _delete(cast: Cast, bound: Bound, *, stays: list[str]) -> None:
-    before = cast.store.what_is_there(bound)
+def _delete(demo: Demo, bound: Bound, *, stays: list[str]) -> None:
+    before = demo.store.what_is_there(bound)
     assert before[:1] == ["bucket"], before
-    assert before[1:], f"{cast.store.title} knows no identity of claim {bound.name}"
-    cast.scene.delete_claim(bound.name)
-    left = cast.scene.what_is_left(bound.name)
+    assert before[1:], f"{demo.store.title} knows no identity of claim {bound.name}"
+    demo.helper.delete_claim(bound.name)
+    left = demo.helper.what_is_left(bound.name)
     assert not left, f"claim {bound.name} left {left}"
-    assert cast.store.what_is_there(bound) == stays, f"in {cast.store.title}: {cast.store.what_is_there(bound)}"
+    assert demo.store.what_is_there(bound) == stays, f"in {demo.store.title}: {demo.store.what_is_there(bound)}"
     gone = [each for each in before if each not in stays]
-    cast.stage.proves(f"gone from the cluster: Secret, ConfigMap and ObjectBucket of {bound.name}")
-    cast.stage.proves(f"gone from {cast.store.title}: {', '.join(gone)}")
-    refusal = _refusal_of(lambda: cast.store.application(bound).list_keys(bound.bucket))
+    demo.console.verified(f"gone from the cluster: Secret, ConfigMap and ObjectBucket of {bound.name}")
+    demo.console.verified(f"gone from {demo.store.title}: {', '.join(gone)}")
+    refusal = _refusal_of(lambda: demo.store.application(bound).list_keys(bound.bucket))
     assert refusal, f"the credentials of {bound.name} still work"
-    cast.stage.proves(f"its credentials are refused: {refusal}")
+    demo.console.verified(f"its credentials are refused: {refusal}")
 
 
-def _keep(cast: Cast) -> None:
-    cast.stage.act("Everything keeps running until Ctrl-C. In another terminal:")
+def _keep(demo: Demo) -> None:
+    demo.console.heading("Everything keeps running until Ctrl-C. In another terminal:")
     kubectl = "kubectl" if shutil.which("kubectl") else str(kubectl_binary())
-    cast.stage.says(f"export KUBECONFIG={cast.cluster.kubeconfig}")
+    demo.console.line(f"export KUBECONFIG={demo.cluster.kubeconfig}")
     for arguments in ("get obc", "describe obc photos", "get ob", "delete obc photos"):
         scope = "" if arguments == "get ob" else f" -n {NAMESPACE}"
-        cast.stage.says(f"{kubectl} {arguments}{scope}")
+        demo.console.line(f"{kubectl} {arguments}{scope}")
     signal.pause()

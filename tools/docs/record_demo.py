@@ -60,7 +60,7 @@ def keep(recorded: str) -> list[Text]:
 
 
 def draw(lines: list[Text]) -> str:
-    """An SVG that looks like a terminal, without a font from elsewhere."""
+    """An SVG in the style of a terminal, without a font from elsewhere."""
     recorder = Console(record=True, width=WIDTH, file=io.StringIO())
     for line in lines:
         recorder.print(line, overflow="fold")

@@ -1,4 +1,4 @@
-"""Of several replicas one works: what the others were about to send to a store stays unsent, in every provisioner."""
+"""Every provisioner checks leadership before each request: a replica that lost it sends nothing to the store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ each_store = pytest.mark.parametrize("store", sorted(BUILDERS))
 
 
 class Frozen(Exception):
-    """What the core's fence raises, as far as a provisioner is concerned: something that it does not know."""
+    """The exception of the core's leadership check, which a provisioner does not know."""
 
 
 def parameters(store: str, url: str) -> dict[str, str]:
@@ -74,33 +74,33 @@ def google_key(url: str) -> str:
     )
 
 
-def revoke(store: str, url: str, fence: Callable[[], None]) -> None:
+def revoke(store: str, url: str, check: Callable[[], None]) -> None:
     held = {key: SecretStr(value) for key, value in secret(store, url).items()}
-    provisioner = BUILDERS[store](Services(read_secret=lambda *_: held, before_request=fence))
+    provisioner = BUILDERS[store](Services(read_secret=lambda *_: held, before_request=check))
     provisioner.revoke(builders.intent(builders.options(parameters=parameters(store, url))))
 
 
 @each_store
-def test_a_request_is_held_back_when_its_replica_may_no_longer_work(store: str) -> None:
-    def fence() -> None:
+def test_a_request_is_not_sent_after_leadership_is_lost(store: str) -> None:
+    def check() -> None:
         raise Frozen
 
     with scripted_server(Answer(status=500)) as server:
         with pytest.raises(Frozen):
-            revoke(store, server.url, fence)
+            revoke(store, server.url, check)
         assert server.requests == []
 
 
 @each_store
-def test_the_same_request_is_sent_by_the_replica_that_works(store: str) -> None:
+def test_the_same_request_is_sent_by_the_leader(store: str) -> None:
     asked = 0
 
-    def fence() -> None:
+    def check() -> None:
         nonlocal asked
         asked += 1
 
     with scripted_server(Answer(status=500)) as server:
         with pytest.raises(ProvisionerError):
-            revoke(store, server.url, fence)
+            revoke(store, server.url, check)
         assert len(server.requests) == asked
         assert asked >= 1

@@ -1,6 +1,6 @@
-"""Many claims, random edits by everybody, and a core that dies after a random number of writes, again and again.
+"""Many claims, random edits, and a core that repeatedly crashes after a random number of writes.
 
-What must hold once it is quiet is counted over the whole cluster and the whole store. The seed is in the name of the
+The invariants after quiescence are checked over the whole cluster and the whole store. The seed is in the name of the
 test: the same seed makes the same steps (their interleaving with the core is the scheduler's).
 """
 
@@ -28,14 +28,14 @@ NAMES = ("c", "b-c", "photos")
 
 
 class SoakEnvironment(MemoryEnvironment):
-    """A world with three classes and two namespaces whose claims want the same names for their ObjectBuckets."""
+    """An environment with three classes and two namespaces whose claims want the same names for their ObjectBuckets."""
 
     def __init__(self, cluster: Cluster, namespace: str, seed: int) -> None:
         super().__init__(cluster, namespace)
         self.random = random.Random(seed)
         self.namespaces = [namespace, f"{namespace}-b"]
         self.retained: set[str] = set()
-        self.let_go_uids: set[str] = set()  # of claims with Retain: if they got a bucket before they went, it stays
+        self.retained_uids: set[str] = set()  # of claims with Retain: if they had a bucket, it stays
         self.store.buckets["archive"] = Bucket(stamp={})
         self.classes = {
             "Delete": self.make_class(),
@@ -44,17 +44,17 @@ class SoakEnvironment(MemoryEnvironment):
         }
 
     def step(self) -> None:
-        """Somebody does something."""
+        """Performs one random operation."""
         weights: list[tuple[int, Callable[[str, str], None]]] = [
             (6, self._create),
             (3, self._delete),
             (2, self._edit),
             (1, self._remove_secret),
-            (1, self._spoil_config_map),
+            (1, self._corrupt_config_map),
             (1, self._remove_object_bucket),
         ]
         act = self.random.choices([one for _, one in weights], [weight for weight, _ in weights])[0]
-        with suppress(ApiException):  # what is not there, or there already: as with people
+        with suppress(ApiException):  # the object is missing or exists already
             act(self.random.choice(self.namespaces), self.random.choice(NAMES))
 
     def _create(self, namespace: str, name: str) -> None:
@@ -63,7 +63,7 @@ class SoakEnvironment(MemoryEnvironment):
     def _delete(self, namespace: str, name: str) -> None:
         claim = self.admin.get(self.claim_path(name, namespace))
         if claim["spec"]["storageClassName"] == self.classes["Retain"]:
-            self.let_go_uids.add(claim["metadata"]["uid"])
+            self.retained_uids.add(claim["metadata"]["uid"])
             if claim.get("status", {}).get("phase") == "Bound":
                 self.retained.add(claim["spec"]["bucketName"])
         self.admin.delete(self.claim_path(name, namespace))
@@ -75,7 +75,7 @@ class SoakEnvironment(MemoryEnvironment):
     def _remove_secret(self, namespace: str, name: str) -> None:
         self.admin.delete(f"/api/v1/namespaces/{namespace}/secrets/{name}")
 
-    def _spoil_config_map(self, namespace: str, name: str) -> None:
+    def _corrupt_config_map(self, namespace: str, name: str) -> None:
         self.admin.patch(f"/api/v1/namespaces/{namespace}/configmaps/{name}", {"data": {"BUCKET_HOST": "wrong"}})
 
     def _remove_object_bucket(self, namespace: str, name: str) -> None:
@@ -84,11 +84,11 @@ class SoakEnvironment(MemoryEnvironment):
             self.admin.delete(f"{OBC}/objectbuckets/{claim['spec']['objectBucketName']}")
 
     def assert_buckets_are(self, needed: set[str]) -> None:
-        """All that are needed are there, and no other but those that a claim with Retain left behind."""
+        """Every needed bucket exists, and no other except those of deleted claims with Retain."""
         found = self.store.buckets
         assert needed <= set(found)
         others = {name: bucket.stamp["objectbucket_claim_uid"] for name, bucket in found.items() if name not in needed}
-        assert {name for name, uid in others.items() if uid not in self.let_go_uids} == set()
+        assert {name for name, uid in others.items() if uid not in self.retained_uids} == set()
 
     def claims(self) -> list[dict[str, Any]]:
         found = (self.admin.items(f"{OBC}/namespaces/{one}/objectbucketclaims") for one in self.namespaces)
@@ -111,7 +111,7 @@ class SoakEnvironment(MemoryEnvironment):
 
 
 @pytest.fixture
-def town(cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> Iterator[SoakEnvironment]:
+def environment(cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> Iterator[SoakEnvironment]:
     made = SoakEnvironment(cluster, namespace, request.getfixturevalue("seed"))
     made.admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespaces[1]}})
     yield made
@@ -121,70 +121,76 @@ def town(cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> It
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_nothing_is_lost_and_nothing_is_left_whenever_the_core_dies(town: SoakEnvironment, seed: int) -> None:
-    assert seed  # the town's chance begins with it
+def test_random_operations_with_crashes_lose_and_leak_nothing(environment: SoakEnvironment, seed: int) -> None:
+    assert seed  # of the environment's random numbers
     steps = 0
     while steps < STEPS:
-        with town.core(check_leadership=Mortal(town.random.randrange(1, 25))):
-            for _ in range(town.random.randrange(1, 8)):
-                town.step()
+        with environment.core(check_leadership=Mortal(environment.random.randrange(1, 25))):
+            for _ in range(environment.random.randrange(1, 8)):
+                environment.step()
                 steps += 1
-            time.sleep(town.random.random() / 2)  # some time to live, which is the point here
-    with town.core():
-        claims = town.wait_quiet()
-        wait_for_objects_to_settle(town)
+            time.sleep(environment.random.random() / 2)  # the crash interrupts whatever runs then
+    with environment.core():
+        claims = environment.wait_quiet()
+        wait_for_objects_to_settle(environment)
 
-        assert_all_is_known_and_works(town, claims)
+        assert_all_is_known_and_works(environment, claims)
         for claim in claims:
-            town._delete(claim["metadata"]["namespace"], claim["metadata"]["name"])
+            environment._delete(claim["metadata"]["namespace"], claim["metadata"]["name"])
         for claim in claims:
-            town.admin.wait_gone(town.claim_path(claim["metadata"]["name"], claim["metadata"]["namespace"]))
+            environment.admin.wait_gone(
+                environment.claim_path(claim["metadata"]["name"], claim["metadata"]["namespace"])
+            )
 
-    town.assert_buckets_are(town.retained | {"archive"})
-    assert not town.store.identities
-    assert not ours(town, f"{OBC}/objectbuckets")
+    environment.assert_buckets_are(environment.retained | {"archive"})
+    assert not environment.store.identities
+    assert not owned(environment, f"{OBC}/objectbuckets")
 
 
-def wait_for_objects_to_settle(town: SoakEnvironment) -> None:
-    """Until no ConfigMap is spoilt and no ObjectBucket is going."""
-    for claim in town.claims():
+def wait_for_objects_to_settle(environment: SoakEnvironment) -> None:
+    """Waits until no ConfigMap has drifted and no ObjectBucket is being deleted."""
+    for claim in environment.claims():
         meta, names = claim["metadata"], claim["spec"]["objectBucketName"]
-        town.admin.wait_for(
+        environment.admin.wait_for(
             f"{OBC}/objectbuckets/{names}",
             lambda ob: ob is not None and "deletionTimestamp" not in ob["metadata"] and "status" in ob,
         )
         path = f"/api/v1/namespaces/{meta['namespace']}/configmaps/{meta['name']}"
-        town.admin.wait_for(path, lambda found: found is not None and found["data"]["BUCKET_HOST"] != "wrong")
+        environment.admin.wait_for(path, lambda found: found is not None and found["data"]["BUCKET_HOST"] != "wrong")
         path = f"/api/v1/namespaces/{meta['namespace']}/secrets/{meta['name']}"
-        town.admin.wait_for(path, lambda found: found is not None)
+        environment.admin.wait_for(path, lambda found: found is not None)
 
 
-def assert_all_is_known_and_works(town: SoakEnvironment, claims: list[dict[str, Any]]) -> None:
-    granted = {town.classes["Grant"]}
+def assert_all_is_known_and_works(environment: SoakEnvironment, claims: list[dict[str, Any]]) -> None:
+    granted = {environment.classes["Grant"]}
     made = {one["spec"]["bucketName"] for one in claims if one["spec"]["storageClassName"] not in granted}
-    town.assert_buckets_are(made | town.retained | {"archive"})
-    assert len(town.store.identities) == len(claims)
+    environment.assert_buckets_are(made | environment.retained | {"archive"})
+    assert len(environment.store.identities) == len(claims)
     names = {one["spec"]["objectBucketName"] for one in claims}
-    assert {one["metadata"]["name"] for one in ours(town, f"{OBC}/objectbuckets")} == names
+    assert {one["metadata"]["name"] for one in owned(environment, f"{OBC}/objectbuckets")} == names
     for plural in ("secrets", "configmaps"):
-        left = [one for space in town.namespaces for one in ours(town, f"/api/v1/namespaces/{space}/{plural}")]
+        left = [
+            one
+            for space in environment.namespaces
+            for one in owned(environment, f"/api/v1/namespaces/{space}/{plural}")
+        ]
         assert len(left) == len(claims)
     for claim in claims:
-        assert_credentials_work(town, claim)
+        assert_credentials_work(environment, claim)
 
 
-def assert_credentials_work(town: SoakEnvironment, claim: dict[str, Any]) -> None:
+def assert_credentials_work(environment: SoakEnvironment, claim: dict[str, Any]) -> None:
     space, name = claim["metadata"]["namespace"], claim["metadata"]["name"]
-    town.namespace, before = space, town.namespace
-    keys = town.secret(name)
-    bucket = town.admin.get(f"/api/v1/namespaces/{space}/configmaps/{name}")["data"]["BUCKET_NAME"]
-    town.namespace = before
-    holder = [one for one in town.store.identities.values() if keys["AWS_ACCESS_KEY_ID"] in one.keys]
+    environment.namespace, before = space, environment.namespace
+    keys = environment.secret(name)
+    bucket = environment.admin.get(f"/api/v1/namespaces/{space}/configmaps/{name}")["data"]["BUCKET_NAME"]
+    environment.namespace = before
+    holder = [one for one in environment.store.identities.values() if keys["AWS_ACCESS_KEY_ID"] in one.keys]
     assert [one.grants for one in holder] == [{bucket}]
     assert holder[0].keys == {keys["AWS_ACCESS_KEY_ID"]: keys["AWS_SECRET_ACCESS_KEY"]}
     object_name = secrets.token_hex(4)
-    town.store.buckets[bucket].write(object_name, b"x")
+    environment.store.buckets[bucket].write(object_name, b"x")
 
 
-def ours(town: SoakEnvironment, path: str) -> list[dict[str, Any]]:
-    return town.admin.items(path, label_selector=f"bucket-provisioner={town.label}")
+def owned(environment: SoakEnvironment, path: str) -> list[dict[str, Any]]:
+    return environment.admin.items(path, label_selector=f"bucket-provisioner={environment.label}")

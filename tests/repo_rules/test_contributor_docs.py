@@ -1,4 +1,4 @@
-"""Signposts of the repository are true: the glossary, the map, the shared files that a new store touches."""
+"""Contributor documentation is correct: glossary, map, and the shared files that a new store changes."""
 
 from __future__ import annotations
 

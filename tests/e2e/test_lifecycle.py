@@ -1,4 +1,4 @@
-"""The life of a claim with the image of every store, run as the chart says, on a real API server."""
+"""The lifecycle of a claim with the image of every store, run as the chart says, on a real API server."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def holder(installation: Installation) -> str:
     return str(lease.get("spec", {}).get("holderIdentity") or "")
 
 
-def test_a_claim_is_bound_used_and_deleted(shop: StoreEnvironment, installation: Installation) -> None:
-    storage_class = shop.make_class()
+def test_a_claim_is_bound_used_and_deleted(environment: StoreEnvironment, installation: Installation) -> None:
+    storage_class = environment.make_class()
     with installation.pod() as pod:
-        shop.claim("photos", storage_class, generateBucketName="photos")
-        shop.claim("neighbour", storage_class, generateBucketName="photos")
-        mine, theirs = shop.wait_bound("photos"), shop.wait_bound("neighbour")
-        shop.store.application(mine).put(mine.bucket, "a.txt", b"mine")
-        assert shop.store.application(mine).get(mine.bucket, "a.txt") == b"mine"
+        environment.claim("photos", storage_class, generateBucketName="photos")
+        environment.claim("other", storage_class, generateBucketName="photos")
+        own, other = environment.wait_bound("photos"), environment.wait_bound("other")
+        environment.store.application(own).put(own.bucket, "a.txt", b"own")
+        assert environment.store.application(own).get(own.bucket, "a.txt") == b"own"
         with pytest.raises(Refused):
-            shop.store.application(theirs).get(mine.bucket, "a.txt")
-        shop.delete_claim("photos")
-        shop.delete_claim("neighbour")
-        assert shop.store.what_is_there(mine) == []
+            environment.store.application(other).get(own.bucket, "a.txt")
+        environment.delete_claim("photos")
+        environment.delete_claim("other")
+        assert environment.store.what_is_there(own) == []
         pod.stop(installation.grace_seconds)
 
 
@@ -46,16 +46,16 @@ def test_sigterm_releases_the_lease_within_the_grace_period(installation: Instal
     assert not holder(installation)
 
 
-def test_standby_takes_over_when_the_leader_stops(shop: StoreEnvironment, installation: Installation) -> None:
-    storage_class = shop.make_class()
+def test_standby_takes_over_when_the_leader_stops(environment: StoreEnvironment, installation: Installation) -> None:
+    storage_class = environment.make_class()
     with installation.pod() as first:
         installation.cluster.admin.wait_for(installation.lease_path, lambda lease: lease is not None, timeout=60)
         with installation.pod(ready=False) as second:
-            shop.claim("photos", storage_class, generateBucketName="photos")
-            shop.wait_bound("photos")
+            environment.claim("photos", storage_class, generateBucketName="photos")
+            environment.wait_bound("photos")
             first.stop(installation.grace_seconds)
-            shop.claim("later", storage_class, generateBucketName="photos")
-            shop.wait_bound("later")
+            environment.claim("later", storage_class, generateBucketName="photos")
+            environment.wait_bound("later")
             for name in ("photos", "later"):
-                shop.delete_claim(name)
+                environment.delete_claim(name)
             second.stop(installation.grace_seconds)

@@ -1,7 +1,7 @@
-"""No right of the chart is too many: each is taken away in turn, verb by verb, and something fails that names it.
+"""Every RBAC permission of the chart is necessary: each is removed in turn, verb by verb, and the failure names it.
 
-Taken away is what the API server enforces, not what a manifest says. What is asked for at the start is tried with a
-provisioner that starts; everything else with one that runs, whose claims go through a life that needs every right.
+A permission counts as removed once the API server enforces that. Permissions used at startup are tested with a
+provisioner that starts; all others with one that runs, whose claims have a lifecycle that needs every permission.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from testkit.chart.permissions import Right
     from testkit.minio.server import MinioServer
 
-NAMESPACE = "rights"
-PROVISIONER = "rights.test/bucket"
-LABEL = {"bucket-provisioner": "rights.test-bucket"}
-LEASE_NAME = "libbucket-rights.test-bucket"
+NAMESPACE = "permissions"
+PROVISIONER = "permissions.test/bucket"
+LABEL = {"bucket-provisioner": "permissions.test-bucket"}
+LEASE_NAME = "libbucket-permissions.test-bucket"
 LEASE_PATH = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{LEASE_NAME}"
 MANIFESTS = render(a_release(provisionerName=PROVISIONER, crds={"install": False}), namespace=NAMESPACE)
 ROLES = [each for each in MANIFESTS if each["kind"] in {"ClusterRole", "Role"}]
 
 
-RIGHTS = [right for role in ROLES for rule in role["rules"] for right in rights_of(rule)]
-# What is asked for when a provisioner starts, and never again; a watch goes on after its right has gone.
+PERMISSIONS = [permission for role in ROLES for rule in role["rules"] for permission in rights_of(rule)]
+# Used at startup only; an established watch continues after its permission is removed.
 AT_START = [
     each
-    for each in RIGHTS
+    for each in PERMISSIONS
     if each.verb in {"list", "watch"}
     or each.resource == "namespaces"
     or (each.resource, each.verb) == ("leases", "get")
 ]
-LEASE = [each for each in RIGHTS if each.resource == "leases" and each not in AT_START]
-LIVE = [each for each in RIGHTS if each not in AT_START and each not in LEASE]
+LEASE = [each for each in PERMISSIONS if each.resource == "leases" and each not in AT_START]
+LIVE = [each for each in PERMISSIONS if each not in AT_START and each not in LEASE]
 
 
 @pytest.fixture(scope="module")
@@ -74,43 +74,47 @@ def tenant(cluster: ControlPlane, installed: None, minio: MinioServer) -> Iterat
 
 @pytest.fixture(scope="module")
 def provisioner(cluster: ControlPlane, tenant: Tenant) -> Iterator[ProvisionerProcess]:  # noqa: ARG001 - comes first
-    """One that runs as the chart says."""
+    """A provisioner that runs as the chart configures it."""
     with rendered_provisioner(cluster, one(MANIFESTS, "Deployment")) as process:
         yield process
 
 
 @contextmanager
-def without(cluster: ControlPlane, right: Right) -> Iterator[None]:
-    """The cluster without one right, from when the API server enforces it until the block ends."""
+def without(cluster: ControlPlane, permission: Right) -> Iterator[None]:
+    """The cluster without one permission, from when the API server enforces it until the block ends."""
     admin = cluster.admin
-    (role,) = [each for each in ROLES if any(right.is_in(rule) for rule in each["rules"])]
+    (role,) = [each for each in ROLES if any(permission.is_in(rule) for rule in each["rules"])]
     less = copy.deepcopy(role)
-    less["rules"] = [part for rule in less["rules"] for part in parts_without(rule, right)]
+    less["rules"] = [part for rule in less["rules"] for part in parts_without(rule, permission)]
     admin.replace(admin.path_of(role), less)
     try:
-        wait_until(lambda: not is_allowed(cluster, right))
+        wait_until(lambda: not is_allowed(cluster, permission))
         yield
     finally:
         admin.replace(admin.path_of(role), role)
-        wait_until(lambda: is_allowed(cluster, right))
+        wait_until(lambda: is_allowed(cluster, permission))
 
 
-def parts_without(rule: Manifest, right: Right) -> list[Manifest]:
-    """The rule without one verb on one resource; without it on all of them would be to take too much away."""
-    if not right.is_in(rule):
+def parts_without(rule: Manifest, permission: Right) -> list[Manifest]:
+    """The rule without one verb on one resource; removing it from all resources would remove several permissions."""
+    if not permission.is_in(rule):
         return [rule]
-    others = {**rule, "resources": [each for each in rule["resources"] if each != right.resource]}
-    rest = {**rule, "resources": [right.resource], "verbs": [each for each in rule["verbs"] if each != right.verb]}
+    others = {**rule, "resources": [each for each in rule["resources"] if each != permission.resource]}
+    rest = {
+        **rule,
+        "resources": [permission.resource],
+        "verbs": [each for each in rule["verbs"] if each != permission.verb],
+    }
     return [each for each in (others, rest) if each["resources"] and each["verbs"]]
 
 
-def is_allowed(cluster: ControlPlane, right: Right) -> bool:
-    namespace = NAMESPACE if right.resource == "leases" else ""
-    return right.is_held(cluster.admin, f"{NAMESPACE}:buckets", namespace)
+def is_allowed(cluster: ControlPlane, permission: Right) -> bool:
+    namespace = NAMESPACE if permission.resource == "leases" else ""
+    return permission.is_held(cluster.admin, f"{NAMESPACE}:buckets", namespace)
 
 
-class Life:
-    """What a claim goes through, step by step; `is_over` ends it early.
+class Lifecycle:
+    """The lifecycle of a claim, step by step; `is_over` ends it early.
 
     Args:
         tenant: whose claims.
@@ -126,18 +130,18 @@ class Life:
         self._is_over = is_over
 
     def go(self) -> None:
-        for step in (self._bound, self._mended, self._strayed, self._gone):
+        for step in (self._bound, self._repaired, self._strayed, self._gone):
             if self._is_over():
                 return
             step()
 
     def end(self) -> None:
-        """Leaves nothing, once all rights are there again."""
+        """Deletes the claims, once all permissions are restored."""
         for name in (self._name, self._stray):
             path = self._tenant.claim_path(name)
             self._admin.delete(path)
             if self._admin.find(path) is not None:
-                # Any edit has the claim looked at again at once.
+                # Any edit requeues the claim immediately.
                 self._admin.patch(path, {"metadata": {"annotations": {"example.com/try": "again"}}})
                 self._admin.wait_gone(path, timeout=SECONDS)
 
@@ -145,8 +149,8 @@ class Life:
         self._tenant.claim(self._name)
         self._until(lambda: self._tenant.is_bound(self._name))
 
-    def _mended(self) -> None:
-        """Somebody edits Secret and ConfigMap by hand."""
+    def _repaired(self) -> None:
+        """Out-of-band edits of Secret and ConfigMap are repaired."""
         secret, config = (self._tenant.path(plural, self._name) for plural in ("secrets", "configmaps"))
         held, told = self._tenant.secret(self._name), self._tenant.config(self._name)
         self._admin.patch(config, {"data": {"BUCKET_NAME": "another"}})
@@ -155,7 +159,7 @@ class Life:
         self._until(lambda: set(self._tenant.secret(self._name)) == set(held))
 
     def _strayed(self) -> None:
-        """A claim goes that nothing is known of: no cache is asked whether that is true."""
+        """Deletes a claim without an ObjectBucket: its absence is verified by live reads, not by the cache."""
         self._tenant.claim(self._stray, finalizers=[FINALIZER], labels=LABEL, storage_class="gone")
         path = self._tenant.claim_path(self._stray)
         self._admin.delete(path)
@@ -170,61 +174,63 @@ class Life:
         wait_until(lambda: self._is_over() or is_so())
 
 
-def test_the_chart_s_rights_are_enough_for_a_whole_life(tenant: Tenant, provisioner: ProvisionerProcess) -> None:
+def test_the_chart_s_permissions_are_sufficient_for_a_claim_s_lifecycle(
+    tenant: Tenant, provisioner: ProvisionerProcess
+) -> None:
     before = len(provisioner.log())
 
-    Life(tenant, "whole", lambda: False).go()
+    Lifecycle(tenant, "whole", lambda: False).go()
 
     said = provisioner.log()[before:]
     assert "forbidden" not in said
-    assert not any(right.is_missed(said) for right in RIGHTS)
+    assert not any(permission.is_missed(said) for permission in PERMISSIONS)
 
 
-@pytest.mark.parametrize("right", LIVE, ids=str)
-def test_a_claim_that_needs_a_right_that_is_missing_has_it_named(
-    right: Right, cluster: ControlPlane, tenant: Tenant, provisioner: ProvisionerProcess
+@pytest.mark.parametrize("permission", LIVE, ids=str)
+def test_a_missing_permission_is_named_while_claims_are_reconciled(
+    permission: Right, cluster: ControlPlane, tenant: Tenant, provisioner: ProvisionerProcess
 ) -> None:
     before = len(provisioner.log())
-    name = re.sub(r"[^a-z]", "-", str(right))
+    name = re.sub(r"[^a-z]", "-", str(permission))
 
     def is_said() -> bool:
-        return right.is_missed(provisioner.log()[before:])
+        return permission.is_missed(provisioner.log()[before:])
 
-    life = Life(tenant, name, is_said)
+    lifecycle = Lifecycle(tenant, name, is_said)
     with ExitStack() as afterwards:
-        afterwards.callback(life.end)
-        with without(cluster, right):
-            life.go()
+        afterwards.callback(lifecycle.end)
+        with without(cluster, permission):
+            lifecycle.go()
             wait_until(is_said)
 
 
 @pytest.mark.usefixtures("tenant")
-@pytest.mark.parametrize("right", AT_START, ids=str)
-def test_a_provisioner_that_starts_without_a_right_names_it(right: Right, cluster: ControlPlane) -> None:
+@pytest.mark.parametrize("permission", AT_START, ids=str)
+def test_a_missing_permission_is_named_at_startup(permission: Right, cluster: ControlPlane) -> None:
     with (
-        without(cluster, right),
+        without(cluster, permission),
         rendered_provisioner(cluster, one(MANIFESTS, "Deployment"), ready=False) as process,
     ):
-        if right.verb == "watch":
-            wait_until(lambda: right.is_missed(process.log()))
+        if permission.verb == "watch":
+            wait_until(lambda: permission.is_missed(process.log()))
         else:
             assert process.wait_exit() == 1
-            assert right.is_missed(process.log().splitlines()[-1])
+            assert permission.is_missed(process.log().splitlines()[-1])
 
 
-@pytest.mark.parametrize("right", LEASE, ids=str)
-def test_a_replica_that_can_t_write_the_lease_names_what_is_missing(
-    right: Right, cluster: ControlPlane, provisioner: ProvisionerProcess
+@pytest.mark.parametrize("permission", LEASE, ids=str)
+def test_a_missing_lease_permission_is_named(
+    permission: Right, cluster: ControlPlane, provisioner: ProvisionerProcess
 ) -> None:
-    wait_renewed(cluster)  # a failure is said once, until it is over
+    wait_renewed(cluster)  # a failure is logged once, until it is over
     before = len(provisioner.log())
-    with without(cluster, right):
-        if right.verb == "create":
+    with without(cluster, permission):
+        if permission.verb == "create":
             cluster.admin.delete(LEASE_PATH)
-        wait_until(lambda: right.is_missed(provisioner.log()[before:]))
+        wait_until(lambda: permission.is_missed(provisioner.log()[before:]))
 
 
 def wait_renewed(cluster: ControlPlane) -> None:
-    """Waits until whoever leads has said so once more."""
+    """Waits until the leader has renewed the Lease once more."""
     before = (cluster.admin.find(LEASE_PATH) or {}).get("spec", {}).get("renewTime")
     cluster.admin.wait_for(LEASE_PATH, lambda lease: lease is not None and lease["spec"]["renewTime"] != before)
