@@ -292,9 +292,9 @@ CHECKS: Final = (
         expected=("works, tags of the first", "BucketAlreadyOwnedByYou, tags of the first"),
         ask=_second_creation,
     ),
-    Check(what="GetBucketTagging right after CreateBucket, us-east-1", expected=("",), ask=_tags_at_once),
+    Check(what="GetBucketTagging immediately after CreateBucket, us-east-1", expected=("",), ask=_tags_at_once),
     Check(what="GetBucketTagging, another owner expected", expected=("AccessDenied",), ask=_wrong_owner),
-    Check(what="CreateBucket right after DeleteBucket", expected=(_WORKS, "OperationAborted"), ask=_name_anew),
+    Check(what="CreateBucket immediately after DeleteBucket", expected=(_WORKS, "OperationAborted"), ask=_name_anew),
     Check(what="seconds until a new key works, us-east-1", expected=("works",), ask=_key_spreads("us-east-1")),
     Check(what="seconds until a new key works, --region", expected=("works",), ask=_key_spreads("")),
     Check(

@@ -71,17 +71,17 @@ def test_a_claim_lives_its_whole_life(
 def test_a_bucket_of_another_owner_is_not_touched(
     store: AwsServer, provisioner: AwsS3Provisioner, administrator: AwsApplication
 ) -> None:
-    administrator.client.create_bucket(Bucket="anothers")
-    request = a_request(store, "anothers")
+    administrator.client.create_bucket(Bucket="foreign")
+    request = a_request(store, "foreign")
     with pytest.raises(BucketExists):
         provisioner.provision(request)
     with pytest.raises(BucketExists):
         provisioner.delete(builders.intent(request))
-    assert administrator.list_all() == ["anothers"]
+    assert administrator.list_all() == ["foreign"]
     granted = provisioner.grant(request)
     assert granted.connection.authentication
     provisioner.revoke(builders.recorded(granted, request, greenfield=False))
-    assert administrator.list_all() == ["anothers"]
-    administrator.remove_bucket("anothers")
+    assert administrator.list_all() == ["foreign"]
+    administrator.remove_bucket("foreign")
     with pytest.raises(BucketNotFound):
         provisioner.grant(request)

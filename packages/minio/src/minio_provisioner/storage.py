@@ -217,17 +217,14 @@ class Storage:
                 self._abort(bucket, one)
 
     def remove(self, bucket: str) -> None:
-        """Removes the empty bucket; one that is gone is fine.
+        """Removes the empty bucket.
 
         Raises:
-            NotReady: something was written into it meanwhile.
+            NotReady: something was written into it meanwhile; or MinIO says that it does not exist, although it did a
+                moment ago: whether it is gone, or a node lags behind, the next call finds out.
         """
         with translated(self._call("s3:DeleteBucket")):
-            try:
-                self.clients.s3.remove_bucket(bucket)
-            except S3Error as error:
-                if code_of(error) != "NoSuchBucket":
-                    raise
+            self.clients.s3.remove_bucket(bucket)
 
     def _call(self, permission: str) -> Call:
         return Call(url=self.clients.url, permission=permission)
