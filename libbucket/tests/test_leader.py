@@ -489,10 +489,10 @@ STEPS = st.lists(
 @settings(deadline=None, max_examples=300)
 @given(steps=STEPS)
 def test_there_are_never_two_leaders_under_any_failure(steps: list[tuple[str, float, str]]) -> None:
-    api, world = FakeApi(), Clock()
+    api, clock = FakeApi(), Clock()
     # Each machine's clock shows another time; only their speed is the same.
     replicas = {
-        name: elector(api, lambda offset=offset: world.now + offset, name)  # type: ignore[misc]
+        name: elector(api, lambda offset=offset: clock.now + offset, name)  # type: ignore[misc]
         for name, offset in (("a", 0.0), ("b", 1e6), ("c", -900.0))
     }
 
@@ -501,7 +501,7 @@ def test_there_are_never_two_leaders_under_any_failure(steps: list[tuple[str, fl
 
     def slow(_: str) -> None:
         check()
-        world.advance(6)
+        clock.advance(6)
         check()
 
     ways = {"well": check, "refused": check, "answer lost": failing("update create"), "slow": slow}
@@ -509,7 +509,7 @@ def test_there_are_never_two_leaders_under_any_failure(steps: list[tuple[str, fl
     for each in replicas.values():
         each.attempt()  # who has never seen the Lease can't know that it was removed
     for name, pause, way in steps:
-        world.advance(pause)
+        clock.advance(pause)
         if way == "removed" and not was_removed:  # twice between two reads of a replica would be undetectable
             api.body, was_removed = None, True
         api.before = failing() if way == "refused" else slow if way == "slow" else check

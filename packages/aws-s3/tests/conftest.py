@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket.testing.conformance.world import World
+from libbucket.testing.conformance.environment import Environment
 from testkit.aws_s3.backend import AwsBackend
 from testkit.aws_s3.emulators import ministack, moto
 
@@ -42,11 +42,11 @@ def backend(server: AwsServer) -> AwsBackend:
 
 
 @pytest.fixture
-def world(backend: AwsBackend) -> Iterator[World]:
+def environment(backend: AwsBackend) -> Iterator[Environment]:
     """Claims and buckets of one test."""
-    world = World(backend)
-    yield world
-    world.clean_up()
+    environment = Environment(backend)
+    yield environment
+    environment.clean_up()
 
 
 @pytest.fixture(autouse=True)

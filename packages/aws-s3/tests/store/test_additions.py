@@ -17,7 +17,7 @@ from botocore.httpsession import URLLib3Session
 
 from libbucket import RetrySoon, StoreRefused, Throttled
 from libbucket.testing.certificates import Authority
-from libbucket.testing.conformance.world import World
+from libbucket.testing.conformance.environment import Environment
 from testkit.aws_s3.backend import AwsBackend
 
 if TYPE_CHECKING:
@@ -58,18 +58,18 @@ LISTS = {
 
 
 @pytest.fixture
-def world(lenient_server: AwsServer) -> Iterator[World]:
-    world = World(AwsBackend(lenient_server))
-    world.backend.administrator.iam.create_group(GroupName=GROUP)  # type: ignore[attr-defined]
-    yield world
-    world.clean_up()
-    world.backend.administrator.iam.delete_group(GroupName=GROUP)  # type: ignore[attr-defined]
+def environment(lenient_server: AwsServer) -> Iterator[Environment]:
+    environment = Environment(AwsBackend(lenient_server))
+    environment.backend.administrator.iam.create_group(GroupName=GROUP)  # type: ignore[attr-defined]
+    yield environment
+    environment.clean_up()
+    environment.backend.administrator.iam.delete_group(GroupName=GROUP)  # type: ignore[attr-defined]
 
 
 @pytest.fixture
-def administrator(world: World) -> AwsAdministrator:
-    assert isinstance(world.backend, AwsBackend)
-    return world.backend.administrator
+def administrator(environment: Environment) -> AwsAdministrator:
+    assert isinstance(environment.backend, AwsBackend)
+    return environment.backend.administrator
 
 
 @contextmanager
@@ -154,36 +154,40 @@ def enable_device(iam: Any, user: str) -> None:
 @pytest.mark.parametrize("what", ADDITIONS)
 @pytest.mark.parametrize("greenfield", [True, False], ids=["delete", "revoke"])
 def test_what_others_put_on_a_user_goes_with_it(
-    world: World, administrator: AwsAdministrator, what: str, greenfield: bool
+    environment: Environment, administrator: AwsAdministrator, what: str, greenfield: bool
 ) -> None:
-    tenant = world.tenant(greenfield=greenfield)
+    tenant = environment.tenant(greenfield=greenfield)
     ADDITIONS[what](administrator.iam, tenant.request.user_id)
     with strict_iam(administrator):
         if greenfield:
-            world.provisioner.delete(tenant.record)
+            environment.provisioner.delete(tenant.record)
         else:
-            world.provisioner.revoke(tenant.record)
+            environment.provisioner.revoke(tenant.record)
     assert not administrator.user_exists(tenant.request.user_id)
     assert administrator.iam.get_group(GroupName=GROUP)["Group"]["GroupName"] == GROUP, "the group itself stays"
     assert administrator.bucket_exists(tenant.bucket) != greenfield
 
 
-def test_a_service_specific_credential_goes_with_its_user(world: World, administrator: AwsAdministrator) -> None:
-    tenant = world.greenfield()
+def test_a_service_specific_credential_goes_with_its_user(
+    environment: Environment, administrator: AwsAdministrator
+) -> None:
+    tenant = environment.greenfield()
     with (
         strict_iam(administrator, "DeleteServiceSpecificCredential", has_credential=True),
         pytest.raises(StoreRefused, match="service-specific credential ACCA1234567890EXAMPLE"),
     ):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     with strict_iam(administrator, has_credential=True):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert not administrator.user_exists(tenant.request.user_id)
 
 
-def test_a_user_that_nobody_touched_is_removed_without_a_check(world: World, administrator: AwsAdministrator) -> None:
-    tenant = world.greenfield()
+def test_a_user_that_nobody_touched_is_removed_without_a_check(
+    environment: Environment, administrator: AwsAdministrator
+) -> None:
+    tenant = environment.greenfield()
     with strict_iam(administrator) as asked:
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert not [action for action in asked if re.match("List(?!AccessKeys|AllMy)|GetLogin", action)]
 
 
@@ -198,50 +202,56 @@ def test_a_user_that_nobody_touched_is_removed_without_a_check(world: World, adm
     ],
 )
 def test_what_may_not_be_removed_is_named_and_the_bucket_goes_meanwhile(
-    world: World, administrator: AwsAdministrator, what: str, removal: str, named: str
+    environment: Environment, administrator: AwsAdministrator, what: str, removal: str, named: str
 ) -> None:
-    tenant = world.greenfield()
+    tenant = environment.greenfield()
     tenant.application.put(tenant.bucket, "key", b"data")
     user = tenant.request.user_id
     ADDITIONS[what](administrator.iam, user)
     with strict_iam(administrator, removal):
         for _ in range(2):
             with pytest.raises(StoreRefused, match=re.escape(named)) as caught:
-                world.provisioner.delete(tenant.record)
+                environment.provisioner.delete(tenant.record)
     assert caught.value.request_id == "4442587FB7D0A2F9"
     assert not administrator.bucket_exists(tenant.bucket)
     assert administrator.keys(user) == [], "the credentials are withdrawn"
     with strict_iam(administrator):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert not administrator.user_exists(user)
 
 
-def test_an_api_that_does_not_know_a_kind_has_none_of_it(world: World, administrator: AwsAdministrator) -> None:
-    tenant = world.greenfield()
+def test_an_api_that_does_not_know_a_kind_has_none_of_it(
+    environment: Environment, administrator: AwsAdministrator
+) -> None:
+    tenant = environment.greenfield()
     ADDITIONS["group"](administrator.iam, tenant.request.user_id)
     with strict_iam(administrator, "ListSSHPublicKeys", "ListSigningCertificates", code="InvalidAction"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert not administrator.user_exists(tenant.request.user_id)
 
 
 @pytest.mark.parametrize("code", ["Throttling", "ServiceFailure"])
-def test_an_iam_that_can_not_now_is_asked_again(world: World, administrator: AwsAdministrator, code: str) -> None:
-    tenant = world.greenfield()
+def test_an_iam_that_can_not_now_is_asked_again(
+    environment: Environment, administrator: AwsAdministrator, code: str
+) -> None:
+    tenant = environment.greenfield()
     ADDITIONS["group"](administrator.iam, tenant.request.user_id)
     with strict_iam(administrator, "ListGroupsForUser", code=code), pytest.raises(RetrySoon) as caught:
-        world.provisioner.revoke(tenant.record)
+        environment.provisioner.revoke(tenant.record)
     assert isinstance(caught.value, Throttled) == (code == "Throttling")
     with strict_iam(administrator):
-        world.provisioner.revoke(tenant.record)
+        environment.provisioner.revoke(tenant.record)
     assert not administrator.user_exists(tenant.request.user_id)
 
 
-def test_an_empty_bucket_goes_although_its_user_is_kept(world: World, administrator: AwsAdministrator) -> None:
-    tenant = world.greenfield()
+def test_an_empty_bucket_goes_although_its_user_is_kept(
+    environment: Environment, administrator: AwsAdministrator
+) -> None:
+    tenant = environment.greenfield()
     ADDITIONS["group"](administrator.iam, tenant.request.user_id)
     with strict_iam(administrator, "RemoveUserFromGroup"), pytest.raises(StoreRefused, match=GROUP):
-        world.provisioner.delete_empty(tenant.record)  # type: ignore[attr-defined]
+        environment.provisioner.delete_empty(tenant.record)  # type: ignore[attr-defined]
     assert not administrator.bucket_exists(tenant.bucket)
     with strict_iam(administrator):
-        world.provisioner.delete_empty(tenant.record)  # type: ignore[attr-defined]
+        environment.provisioner.delete_empty(tenant.record)  # type: ignore[attr-defined]
     assert not administrator.user_exists(tenant.request.user_id)

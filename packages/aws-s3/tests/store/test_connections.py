@@ -13,7 +13,7 @@ from botocore.endpoint import Endpoint
 from aws_s3_provisioner.client import Limits
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from libbucket import AccessDenied, RetrySlowly, Services, StoreUnavailable
-from libbucket.testing.conformance.world import World, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 from testkit.aws_s3.backend import README_POLICY, AwsBackend, a_provisioner
 
@@ -95,16 +95,16 @@ def calls_to_sts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.usefixtures("irsa")
 def test_a_pod_with_a_role_of_its_service_account_needs_no_secret(
-    world: World, backend: AwsBackend, provisioner: AwsS3Provisioner, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, backend: AwsBackend, provisioner: AwsS3Provisioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = calls_to_sts(monkeypatch)
-    tenant = world.bind(world.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner)
+    tenant = environment.bind(environment.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner)
     assert_works(tenant)
     keys = tenant.credentials.access_keys
     assert keys is not None
     assert keys.access_key_id.startswith("AKIA"), "a key of the claim's own, not of the role"
-    guest = world.bind(
-        world.request(bucket=tenant.bucket, parameters=parameters_of(backend)), greenfield=False, by=provisioner
+    guest = environment.bind(
+        environment.request(bucket=tenant.bucket, parameters=parameters_of(backend)), greenfield=False, by=provisioner
     )
     provisioner.revoke(guest.record)
     provisioner.delete(tenant.record)
@@ -113,50 +113,54 @@ def test_a_pod_with_a_role_of_its_service_account_needs_no_secret(
 
 
 def test_the_role_that_the_pod_has_is_the_one_that_counts(
-    world: World, backend: AwsBackend, irsa: Path, provisioner: AwsS3Provisioner
+    environment: Environment, backend: AwsBackend, irsa: Path, provisioner: AwsS3Provisioner
 ) -> None:
     irsa.write_text(a_token("system:serviceaccount:elsewhere:default"))
     with pytest.raises(AccessDenied, match="trust policy"):
-        provisioner.provision(world.request(parameters=parameters_of(backend)))
+        provisioner.provision(environment.request(parameters=parameters_of(backend)))
     irsa.write_text(a_token(SERVICE_ACCOUNT))
     iam = backend.administrator.iam
     iam.put_role_policy(RoleName=ROLE, PolicyName="its-own", PolicyDocument=_without("s3:CreateBucket"))
     with pytest.raises(AccessDenied, match="s3:CreateBucket"):
-        provisioner.provision(world.request(parameters=parameters_of(backend)))
+        provisioner.provision(environment.request(parameters=parameters_of(backend)))
     iam.put_role_policy(RoleName=ROLE, PolicyName="its-own", PolicyDocument=README_POLICY)
-    assert_works(world.bind(world.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner))
+    assert_works(
+        environment.bind(environment.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner)
+    )
 
 
 @pytest.mark.usefixtures("irsa")
 def test_a_role_that_does_not_trust_the_pod_is_named(
-    world: World, backend: AwsBackend, provisioner: AwsS3Provisioner
+    environment: Environment, backend: AwsBackend, provisioner: AwsS3Provisioner
 ) -> None:
     refusal = b"<ErrorResponse><Error><Code>InvalidIdentityToken</Code></Error></ErrorResponse>"
     with scripted_server(Answer(status=400, body=refusal)) as sts:
         with pytest.raises(AccessDenied, match="trust policy"):
-            provisioner.provision(world.request(parameters=parameters_of(backend, stsEndpoint=sts.url)))
+            provisioner.provision(environment.request(parameters=parameters_of(backend, stsEndpoint=sts.url)))
         assert len(sts.requests) == 1
 
 
 @pytest.mark.usefixtures("irsa")
-def test_an_sts_that_never_answers_is_given_up_within_the_limit(world: World, backend: AwsBackend) -> None:
+def test_an_sts_that_never_answers_is_given_up_within_the_limit(environment: Environment, backend: AwsBackend) -> None:
     hasty = AwsS3Provisioner(Services(read_secret=no_secret), limits=Limits(connect=0.5, read=0.3))
     with silent_server() as sts, pytest.raises(StoreUnavailable, match="time limit"):
-        hasty.provision(world.request(parameters=parameters_of(backend, stsEndpoint=sts.url)))
+        hasty.provision(environment.request(parameters=parameters_of(backend, stsEndpoint=sts.url)))
 
 
 def test_a_token_file_that_is_not_there_is_said(
-    world: World, backend: AwsBackend, irsa: Path, provisioner: AwsS3Provisioner
+    environment: Environment, backend: AwsBackend, irsa: Path, provisioner: AwsS3Provisioner
 ) -> None:
     irsa.unlink()
     with pytest.raises(StoreUnavailable):
-        provisioner.provision(world.request(parameters=parameters_of(backend)))
+        provisioner.provision(environment.request(parameters=parameters_of(backend)))
     irsa.write_text(a_token(SERVICE_ACCOUNT))
-    assert_works(world.bind(world.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner))
+    assert_works(
+        environment.bind(environment.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner)
+    )
 
 
 def test_a_pod_with_an_eks_pod_identity_needs_no_secret(
-    world: World,
+    environment: Environment,
     backend: AwsBackend,
     role: str,
     provisioner: AwsS3Provisioner,
@@ -165,63 +169,67 @@ def test_a_pod_with_an_eks_pod_identity_needs_no_secret(
 ) -> None:
     with scripted_server(Answer(body=_from_agent(backend, role))) as agent:
         _give_pod_identity(monkeypatch, tmp_path, agent.url)
-        tenant = world.bind(world.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner)
+        tenant = environment.bind(
+            environment.request(parameters=parameters_of(backend)), greenfield=True, by=provisioner
+        )
         assert_works(tenant)
         provisioner.delete(tenant.record)
         assert agent.requests == ["GET /v1/credentials"], "asked once until the token ends"
 
 
 def test_an_agent_that_is_away_for_a_moment_is_asked_again_by_the_next_call(
-    world: World,
+    environment: Environment,
     backend: AwsBackend,
     role: str,
     provisioner: AwsS3Provisioner,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    request = world.request(parameters=parameters_of(backend))
+    request = environment.request(parameters=parameters_of(backend))
     monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
     _give_pod_identity(monkeypatch, tmp_path, closed_port_url())
     with pytest.raises(StoreUnavailable, match="pod's own identity"):
         provisioner.provision(request)
     with scripted_server(Answer(body=_from_agent(backend, role))) as agent:
         _give_pod_identity(monkeypatch, tmp_path, agent.url)
-        assert_works(world.bind(request, greenfield=True, by=provisioner))
+        assert_works(environment.bind(request, greenfield=True, by=provisioner))
 
 
 def test_a_pod_without_any_identity_is_told_what_to_do(
-    world: World, backend: AwsBackend, provisioner: AwsS3Provisioner
+    environment: Environment, backend: AwsBackend, provisioner: AwsS3Provisioner
 ) -> None:
     with pytest.raises(RetrySlowly, match=r"secretName.*IRSA"):
-        provisioner.provision(world.request(parameters=parameters_of(backend)))
+        provisioner.provision(environment.request(parameters=parameters_of(backend)))
 
 
 def test_the_secret_of_a_class_counts_before_the_pods_identity(
-    world: World, irsa: Path, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, irsa: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     irsa.unlink()
     asked = calls_to_sts(monkeypatch)
-    assert_works(world.greenfield())
+    assert_works(environment.greenfield())
     assert asked == []
 
 
-def test_a_secret_may_hold_credentials_that_end(world: World, backend: AwsBackend, role: str) -> None:
+def test_a_secret_may_hold_credentials_that_end(environment: Environment, backend: AwsBackend, role: str) -> None:
     held = backend.administrator.sts.assume_role(RoleArn=role, RoleSessionName="pod")["Credentials"]
     secret = {
         "AWS_ACCESS_KEY_ID": held["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": held["SecretAccessKey"],
         "AWS_SESSION_TOKEN": held["SessionToken"],
     }
-    assert_works(world.bind(world.request(), greenfield=True, by=a_provisioner(backend.server, secret=secret)))
+    assert_works(
+        environment.bind(environment.request(), greenfield=True, by=a_provisioner(backend.server, secret=secret))
+    )
     with pytest.raises(AccessDenied):
-        a_provisioner(backend.server, secret={**secret, "AWS_SECRET_ACCESS_KEY": "x"}).provision(world.request())
+        a_provisioner(backend.server, secret={**secret, "AWS_SECRET_ACCESS_KEY": "x"}).provision(environment.request())
 
 
-def test_wrong_credentials_of_the_administrator_are_named(world: World, backend: AwsBackend) -> None:
+def test_wrong_credentials_of_the_administrator_are_named(environment: Environment, backend: AwsBackend) -> None:
     for broken in (*backend.broken_provisioners().values(), _nobody(backend)):
         for call in (broken.provision, broken.grant):
             with pytest.raises(AccessDenied, match="secretName") as refused:
-                call(world.request())
+                call(environment.request())
             assert not [secret for secret in backend.secrets if secret in refused.value.message]
 
 

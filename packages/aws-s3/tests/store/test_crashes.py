@@ -16,14 +16,14 @@ from aws_s3_provisioner.settings import Settings
 from aws_s3_provisioner.storage import NewBucket, Storage
 from libbucket import AccessDenied, BucketExists, StoreUnavailable
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_works
 from testkit.aws_s3.backend import AwsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from libbucket import BucketOptions
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.environment import Tenant
     from testkit.aws_s3.emulators import AwsServer
 
 STEPS = [
@@ -55,20 +55,20 @@ each_last_step = pytest.mark.parametrize(("owner", "step"), LAST_STEPS, ids=[ste
 
 
 @pytest.fixture
-def lenient_world(lenient_server: AwsServer) -> Iterator[World]:
-    world = World(AwsBackend(lenient_server))
-    yield world
-    world.clean_up()
+def lenient_world(lenient_server: AwsServer) -> Iterator[Environment]:
+    environment = Environment(AwsBackend(lenient_server))
+    yield environment
+    environment.clean_up()
 
 
 @both_sides
 @each_step
 def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
-    world: World, backend: AwsBackend, owner: type, step: str, done: bool
+    environment: Environment, backend: AwsBackend, owner: type, step: str, done: bool
 ) -> None:
-    request = world.request(config=CONFIG)
-    _die_at(world, request, owner, step, done=done)
-    tenant = world.greenfield(request)
+    request = environment.request(config=CONFIG)
+    _die_at(environment, request, owner, step, done=done)
+    tenant = environment.greenfield(request)
     assert_works(tenant)
     assert backend.administrator.config(tenant.bucket, "bucketVersioning") == "Enabled"
     assert request.owner.matches(backend.administrator.tags(tenant.bucket))
@@ -78,11 +78,11 @@ def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
 @both_sides
 @each_step
 def test_a_creation_that_was_cut_off_is_removed_by_delete(
-    world: World, backend: AwsBackend, owner: type, step: str, done: bool
+    environment: Environment, backend: AwsBackend, owner: type, step: str, done: bool
 ) -> None:
-    request = world.request(config=CONFIG)
-    _die_at(world, request, owner, step, done=done)
-    world.delete(builders.intent(request))
+    request = environment.request(config=CONFIG)
+    _die_at(environment, request, owner, step, done=done)
+    environment.delete(builders.intent(request))
     assert not backend.administrator.bucket_exists(request.bucket_name)
     assert not backend.administrator.identity_exists(builders.intent(request))
 
@@ -90,7 +90,7 @@ def test_a_creation_that_was_cut_off_is_removed_by_delete(
 @both_sides
 @each_step_without_stamp
 def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_finished_too(
-    lenient_world: World, owner: type, step: str, done: bool
+    lenient_world: Environment, owner: type, step: str, done: bool
 ) -> None:
     request = lenient_world.request()
     administrator = lenient_world.administrator
@@ -106,7 +106,7 @@ def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_finished_too
 @both_sides
 @pytest.mark.parametrize("step", ["has_declared_intent", "withdraw_intent", "stamp"])
 def test_a_second_crash_during_the_repair_of_the_first_is_repaired_too(
-    lenient_world: World, step: str, done: bool
+    lenient_world: Environment, step: str, done: bool
 ) -> None:
     request = lenient_world.request()
     _die_at(lenient_world, request, Storage, "stamp", done=False)
@@ -119,7 +119,7 @@ def test_a_second_crash_during_the_repair_of_the_first_is_repaired_too(
 @both_sides
 @each_step_without_stamp
 def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_removed_too(
-    lenient_world: World, owner: type, step: str, done: bool
+    lenient_world: Environment, owner: type, step: str, done: bool
 ) -> None:
     request = lenient_world.request()
     _die_at(lenient_world, request, owner, step, done=done)
@@ -131,19 +131,19 @@ def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_removed_too(
 @both_sides
 @each_last_step
 def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
-    world: World, backend: AwsBackend, owner: type, step: str, done: bool
+    environment: Environment, backend: AwsBackend, owner: type, step: str, done: bool
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     with pytest.MonkeyPatch.context() as patch:
         _cut(patch, owner, step, done=done)
         with pytest.raises(StoreUnavailable):
-            world.provisioner.delete(tenant.record)
-    world.delete(tenant.record)
+            environment.provisioner.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
     assert not backend.administrator.identity_exists(tenant.record)
 
 
-def test_a_bucket_without_a_stamp_is_not_taken_after_a_crash_if_something_is_in_it(lenient_world: World) -> None:
+def test_a_bucket_without_a_stamp_is_not_taken_after_a_crash_if_something_is_in_it(lenient_world: Environment) -> None:
     request = lenient_world.request()
     _die_at(lenient_world, request, Identity, "declare_intent", done=True)
     administrator = lenient_world.administrator
@@ -161,37 +161,37 @@ def test_a_bucket_without_a_stamp_is_not_taken_after_a_crash_if_something_is_in_
 
 
 def test_an_empty_bucket_without_a_stamp_is_never_taken_where_a_bucket_is_stamped_when_it_is_made(
-    world: World, backend: AwsBackend
+    environment: Environment, backend: AwsBackend
 ) -> None:
-    request = world.request()
+    request = environment.request()
     backend.administrator.make_bucket(request.bucket_name)
     with pytest.MonkeyPatch.context() as patch:
         _pretend_aws(patch)
         with pytest.raises(BucketExists):
-            world.provisioner.provision(request)
+            environment.provisioner.provision(request)
         with pytest.raises(BucketExists):
-            world.provisioner.delete(builders.intent(request))
+            environment.provisioner.delete(builders.intent(request))
     assert backend.administrator.bucket_exists(request.bucket_name)
 
 
 @both_sides
 @each_step
 def test_at_aws_itself_a_creation_that_was_cut_off_is_finished_by_the_next_call(
-    world: World, owner: type, step: str, done: bool
+    environment: Environment, owner: type, step: str, done: bool
 ) -> None:
-    request = world.request()
+    request = environment.request()
     with pytest.MonkeyPatch.context() as aws:
         _pretend_aws(aws)
         aws.setattr(Identity, "declare_intent", _never)
         aws.setattr(Storage, "stamp", _never)
-        _die_at(world, request, owner, step, done=done)
-        assert_works(world.greenfield(request))
+        _die_at(environment, request, owner, step, done=done)
+        assert_works(environment.greenfield(request))
 
 
 def test_a_neighbour_who_makes_the_bucket_between_our_check_and_our_creation_keeps_it(
-    world: World, backend: AwsBackend
+    environment: Environment, backend: AwsBackend
 ) -> None:
-    request = world.request()
+    request = environment.request()
     find = Storage.find_tags
 
     def then_the_neighbour(self: Storage, bucket: str) -> object:
@@ -203,25 +203,25 @@ def test_a_neighbour_who_makes_the_bucket_between_our_check_and_our_creation_kee
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "find_tags", then_the_neighbour)
         with pytest.raises(BucketExists):
-            world.provisioner.provision(request)
+            environment.provisioner.provision(request)
     assert backend.administrator.tags(request.bucket_name) == {}
     with pytest.raises(BucketExists):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
 
 
 @pytest.mark.parametrize("at_aws", [True, False], ids=["aws", "elsewhere"])
 def test_a_claim_that_makes_the_bucket_between_anothers_check_and_its_call_keeps_it_in_the_region_that_says_no_word(
-    world: World, backend: AwsBackend, monkeypatch: pytest.MonkeyPatch, at_aws: bool
+    environment: Environment, backend: AwsBackend, monkeypatch: pytest.MonkeyPatch, at_aws: bool
 ) -> None:
     monkeypatch.setattr(Parameters, "stamps_on_creation", at_aws)
-    first = world.request(parameters={"region": "us-east-1"})
-    second = world.request(bucket=first.bucket_name, parameters={"region": "us-east-1"})
+    first = environment.request(parameters={"region": "us-east-1"})
+    second = environment.request(bucket=first.bucket_name, parameters={"region": "us-east-1"})
     create = Storage.create
     bound: list[Tenant] = []
 
     def after_the_other(self: Storage, bucket: str, new: NewBucket) -> bool:
         patch.undo()
-        bound.append(world.greenfield(first))
+        bound.append(environment.greenfield(first))
         return create(self, bucket, new)
 
     patch = pytest.MonkeyPatch()
@@ -229,10 +229,10 @@ def test_a_claim_that_makes_the_bucket_between_anothers_check_and_its_call_keeps
     with pytest.raises(BucketExists):
         a_provisioner(backend.server, patience=Patience(replica=0.2, poll=0.05)).provision(second)
     assert first.owner.matches(backend.administrator.tags(first.bucket_name))
-    assert_works(world.again(bound[0]))
+    assert_works(environment.again(bound[0]))
 
 
-def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenient_world: World) -> None:
+def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenient_world: Environment) -> None:
     request, create = lenient_world.request(), Storage.create
     stamped: list[str] = []
 
@@ -255,31 +255,33 @@ def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenien
 
 
 def test_a_bucket_that_another_owner_created_again_is_left_and_the_claims_own_user_goes(
-    world: World, backend: AwsBackend
+    environment: Environment, backend: AwsBackend
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     backend.administrator.purge_bucket(tenant.bucket)
     backend.administrator.make_bucket(tenant.bucket)
     with pytest.raises(BucketExists):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert backend.administrator.bucket_exists(tenant.bucket)
     assert not backend.administrator.identity_exists(tenant.record)
 
 
-def test_a_bucket_of_another_account_is_told_from_a_missing_permission(world: World, backend: AwsBackend) -> None:
-    request = world.request()
+def test_a_bucket_of_another_account_is_told_from_a_missing_permission(
+    environment: Environment, backend: AwsBackend
+) -> None:
+    request = environment.request()
     another = backend.client("s3", access_key="111111111111", secret_key="x")
     another.create_bucket(
         Bucket=request.bucket_name, CreateBucketConfiguration={"LocationConstraint": request.parameters["region"]}
     )
     try:
         with pytest.raises(BucketExists, match="another AWS account"):
-            world.provisioner.provision(request)
+            environment.provisioner.provision(request)
         with pytest.raises(AccessDenied, match="s3:ListBucket"):
-            world.provisioner.grant(request)
+            environment.provisioner.grant(request)
     finally:
         another.delete_bucket(Bucket=request.bucket_name)
-    assert_works(world.greenfield(request))
+    assert_works(environment.greenfield(request))
 
 
 def _pretend_aws(patch: pytest.MonkeyPatch) -> None:
@@ -291,12 +293,12 @@ def _never(*_: object) -> None:
     pytest.fail("AWS needs no such step")
 
 
-def _die_at(world: World, request: BucketOptions, owner: type, step: str, *, done: bool) -> None:
+def _die_at(environment: Environment, request: BucketOptions, owner: type, step: str, *, done: bool) -> None:
     """Provisions with a step that fails, before or after it was done."""
     with pytest.MonkeyPatch.context() as patch:
         _cut(patch, owner, step, done=done)
         with pytest.raises(StoreUnavailable):
-            world.provisioner.provision(request)
+            environment.provisioner.provision(request)
 
 
 def _cut(patch: pytest.MonkeyPatch, owner: type, step: str, *, done: bool) -> None:

@@ -15,13 +15,13 @@ from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
 from libbucket import NotReady, RetrySlowly
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_shut_out, assert_works
 from testkit.aws_s3.backend import AwsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.environment import Tenant
     from testkit.aws_s3.backend import AwsAdministrator
     from testkit.aws_s3.emulators import AwsServer
 
@@ -32,62 +32,62 @@ def administrator(backend: AwsBackend) -> AwsAdministrator:
 
 
 @pytest.fixture
-def lenient_world(lenient_server: AwsServer) -> Iterator[World]:
-    world = World(AwsBackend(lenient_server))
-    yield world
-    world.clean_up()
+def lenient_world(lenient_server: AwsServer) -> Iterator[Environment]:
+    environment = Environment(AwsBackend(lenient_server))
+    yield environment
+    environment.clean_up()
 
 
-def test_a_user_of_another_claim_is_never_reused(world: World, administrator: AwsAdministrator) -> None:
-    owner = world.tenant(greenfield=True)
-    thief = replace(world.request(), user_id=owner.request.user_id)
+def test_a_user_of_another_claim_is_never_reused(environment: Environment, administrator: AwsAdministrator) -> None:
+    owner = environment.tenant(greenfield=True)
+    thief = replace(environment.request(), user_id=owner.request.user_id)
     with pytest.raises(RetrySlowly, match="not made for this claim"):
-        world.provisioner.provision(thief)
+        environment.provisioner.provision(thief)
     with pytest.raises(RetrySlowly, match="not made for this claim"):
-        world.provisioner.grant(replace(thief, bucket_name=world.foreign_bucket()))
+        environment.provisioner.grant(replace(thief, bucket_name=environment.foreign_bucket()))
     with pytest.raises(RetrySlowly, match="not made for this claim"):
-        world.provisioner.provision(replace(thief, taken_over=True, additional_state={"UserName": thief.user_id}))
-    world.revoke(builders.intent(thief))
-    world.delete(builders.intent(thief))
+        environment.provisioner.provision(replace(thief, taken_over=True, additional_state={"UserName": thief.user_id}))
+    environment.revoke(builders.intent(thief))
+    environment.delete(builders.intent(thief))
     assert len(administrator.keys(owner.request.user_id)) == 1
     assert_works(owner)
-    assert_works(world.again(owner))
+    assert_works(environment.again(owner))
 
 
 def test_a_user_that_was_made_manually_is_never_reused_nor_removed(
-    world: World, administrator: AwsAdministrator
+    environment: Environment, administrator: AwsAdministrator
 ) -> None:
-    request = world.request()
+    request = environment.request()
     administrator.iam.create_user(UserName=request.user_id)
     with pytest.raises(RetrySlowly, match="not made for this claim"):
-        world.provisioner.provision(request)
-    world.revoke(builders.intent(request))
+        environment.provisioner.provision(request)
+    environment.revoke(builders.intent(request))
     assert administrator.user_exists(request.user_id)
     administrator.remove_user(request.user_id)
-    assert_works(world.greenfield(request))
+    assert_works(environment.greenfield(request))
 
 
-def test_a_user_of_the_same_claim_in_another_cluster_is_another_claims(world: World) -> None:
-    first = world.greenfield()
+def test_a_user_of_the_same_claim_in_another_cluster_is_another_claims(environment: Environment) -> None:
+    first = environment.greenfield()
     elsewhere = replace(first.request.owner, cluster_id="another-cluster")
     with pytest.raises(RetrySlowly, match="not made for this claim"):
-        world.provisioner.grant(replace(first.request, owner=elsewhere))
+        environment.provisioner.grant(replace(first.request, owner=elsewhere))
     assert_works(first)
 
 
 def test_keys_that_nobody_knows_are_removed_and_the_claims_own_stays(
-    world: World, administrator: AwsAdministrator
+    environment: Environment, administrator: AwsAdministrator
 ) -> None:
-    tenant = world.greenfield()
+    tenant = environment.greenfield()
     user = tenant.request.user_id
     administrator.iam.create_access_key(UserName=user)
     assert len(administrator.keys(user)) == 2
-    assert world.again(tenant).credentials == tenant.credentials
+    assert environment.again(tenant).credentials == tenant.credentials
     assert administrator.keys(user) == [tenant.credentials.access_keys.access_key_id]  # type: ignore[union-attr]
     assert_works(tenant)
 
 
-def test_two_keys_that_nobody_knows_do_not_stop_a_claim_where_a_user_can_have_two(lenient_world: World) -> None:
+def test_two_keys_that_nobody_knows_do_not_stop_a_claim_where_a_user_can_have_two(lenient_world: Environment) -> None:
     tenant = lenient_world.greenfield()
     iam = lenient_world.administrator.iam  # type: ignore[attr-defined]
     iam.create_access_key(UserName=tenant.request.user_id)
@@ -99,7 +99,7 @@ def test_two_keys_that_nobody_knows_do_not_stop_a_claim_where_a_user_can_have_tw
     assert found.credentials.access_keys.access_key_id == key
 
 
-def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_requeue(lenient_world: World) -> None:
+def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_requeue(lenient_world: Environment) -> None:
     tenant = lenient_world.greenfield()
     iam, user = lenient_world.administrator.iam, tenant.request.user_id  # type: ignore[attr-defined]
     iam.create_access_key(UserName=user)
@@ -118,20 +118,20 @@ def test_a_replica_that_took_the_last_key_at_the_same_time_is_a_reason_to_requeu
     assert lenient_world.greenfield(request).credentials.access_keys
 
 
-def test_a_key_that_was_switched_off_is_replaced(world: World, administrator: AwsAdministrator) -> None:
-    first = world.tenant(greenfield=True)
+def test_a_key_that_was_switched_off_is_replaced(environment: Environment, administrator: AwsAdministrator) -> None:
+    first = environment.tenant(greenfield=True)
     keys = first.credentials.access_keys
     assert keys is not None
     named = {"UserName": first.request.user_id, "AccessKeyId": keys.access_key_id}
     administrator.iam.update_access_key(**named, Status="Inactive")
-    assert not world.looks_intact(first)
-    second = world.again(first)
+    assert not environment.looks_intact(first)
+    second = environment.again(first)
     assert second.credentials != first.credentials
     assert_works(second)
     assert_shut_out(first)
 
 
-def test_what_was_added_to_a_user_manually_goes_with_it_in_the_order_that_iam_wants(lenient_world: World) -> None:
+def test_what_was_added_to_a_user_manually_goes_with_it_in_the_order_that_iam_wants(lenient_world: Environment) -> None:
     tenant = lenient_world.greenfield()
     iam, user = lenient_world.administrator.iam, tenant.request.user_id  # type: ignore[attr-defined]
     document = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'
@@ -145,8 +145,8 @@ def test_what_was_added_to_a_user_manually_goes_with_it_in_the_order_that_iam_wa
     iam.delete_policy(PolicyArn=arn)
 
 
-def test_what_only_an_administrator_can_remove_is_named(world: World) -> None:
-    tenant = world.greenfield()
+def test_what_only_an_administrator_can_remove_is_named(environment: Environment) -> None:
+    tenant = environment.greenfield()
     conflict: Any = {"Error": {"Code": "DeleteConflict", "Message": "must remove from groups"}}
 
     def refused(**_: object) -> None:
@@ -162,36 +162,36 @@ def test_what_only_an_administrator_can_remove_is_named(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Identity, "_delete_user", with_conflict)
         with pytest.raises(RetrySlowly, match="manually"):
-            world.provisioner.revoke(tenant.record)
-    assert_shut_out(tenant, bucket=world.foreign_bucket())
-    world.revoke(tenant.record)
+            environment.provisioner.revoke(tenant.record)
+    assert_shut_out(tenant, bucket=environment.foreign_bucket())
+    environment.revoke(tenant.record)
 
 
-def test_users_are_under_the_path_of_their_class(world: World, administrator: AwsAdministrator) -> None:
-    usual, special = world.greenfield(), world.request(parameters={"iamPath": "/objectbucket/shop/"})
-    world.provisioner.provision(special)
+def test_users_are_under_the_path_of_their_class(environment: Environment, administrator: AwsAdministrator) -> None:
+    usual, special = environment.greenfield(), environment.request(parameters={"iamPath": "/objectbucket/shop/"})
+    environment.provisioner.provision(special)
     found = [administrator.iam.get_user(UserName=one.user_id)["User"]["Path"] for one in (usual.request, special)]
     assert found == ["/objectbucket/", "/objectbucket/shop/"]
 
 
 def test_a_users_own_policy_gets_it_no_further_than_the_boundary_of_its_class(
-    world: World, administrator: AwsAdministrator
+    environment: Environment, administrator: AwsAdministrator
 ) -> None:
     reading = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [reading]})
     arn = administrator.iam.create_policy(PolicyName="boundary", PolicyDocument=document)["Policy"]["Arn"]
-    tenant = world.greenfield(world.request(parameters={"permissionsBoundary": arn}))
+    tenant = environment.greenfield(environment.request(parameters={"permissionsBoundary": arn}))
     found = administrator.iam.get_user(UserName=tenant.request.user_id)["User"]["PermissionsBoundary"]
     assert found["PermissionsBoundaryArn"] == arn
     with pytest.raises(Exception, match="AccessDenied"):
         tenant.application.put(tenant.bucket, "key", b"x")
     assert tenant.application.list_keys(tenant.bucket) == []
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     administrator.iam.delete_policy(PolicyArn=arn)
 
 
-def test_a_claim_gets_nothing_from_iam(world: World, backend: AwsBackend) -> None:
-    tenant = world.greenfield()
+def test_a_claim_gets_nothing_from_iam(environment: Environment, backend: AwsBackend) -> None:
+    tenant = environment.greenfield()
     user = tenant.request.user_id
     calls: list[Callable[[Any], object]] = [
         lambda iam: iam.create_access_key(UserName=user),
@@ -233,9 +233,9 @@ def test_a_claim_gets_nothing_from_iam(world: World, backend: AwsBackend) -> Non
     ],
 )  # fmt: skip
 def test_the_settings_of_its_own_bucket_are_closed_to_a_claim(
-    world: World, backend: AwsBackend, change: Callable[[Any, str], object]
+    environment: Environment, backend: AwsBackend, change: Callable[[Any, str], object]
 ) -> None:
-    tenant = world.greenfield(world.request(config={"bucketLifecycle": _rules()}))
+    tenant = environment.greenfield(environment.request(config={"bucketLifecycle": _rules()}))
     with pytest.raises(ClientError) as refused:
         change(_as(backend, tenant, "s3"), tenant.bucket)
     assert refused.value.response["Error"]["Code"] == "AccessDenied"
@@ -243,8 +243,8 @@ def test_the_settings_of_its_own_bucket_are_closed_to_a_claim(
     backend.administrator.purge_bucket(f"{tenant.bucket[:50]}-other")
 
 
-def test_versions_and_tags_of_its_objects_are_open_to_a_claim(world: World, backend: AwsBackend) -> None:
-    tenant = world.greenfield(world.request(config={"bucketVersioning": "Enabled"}))
+def test_versions_and_tags_of_its_objects_are_open_to_a_claim(environment: Environment, backend: AwsBackend) -> None:
+    tenant = environment.greenfield(environment.request(config={"bucketVersioning": "Enabled"}))
     own, named = _as(backend, tenant, "s3"), {"Bucket": tenant.bucket, "Key": "key"}
     first = own.put_object(**named, Body=b"one")["VersionId"]
     own.put_object(**named, Body=b"two")
@@ -256,18 +256,20 @@ def test_versions_and_tags_of_its_objects_are_open_to_a_claim(world: World, back
     assert backend.administrator.stored_versions(tenant.bucket) == 1
 
 
-def test_a_class_without_users_hands_out_the_administrators_keys_and_says_so(world: World, backend: AwsBackend) -> None:
+def test_a_class_without_users_hands_out_the_administrators_keys_and_says_so(
+    environment: Environment, backend: AwsBackend
+) -> None:
     root = backend.server
     provisioner = a_provisioner(root)
-    request = world.request(parameters={"createBucketUser": "no"})
-    tenant = world.bind(request, greenfield=True, by=provisioner)
+    request = environment.request(parameters={"createBucketUser": "no"})
+    tenant = environment.bind(request, greenfield=True, by=provisioner)
     keys = tenant.credentials.access_keys
     assert keys is not None
     assert (keys.access_key_id, keys.secret_access_key.reveal()) == (root.access_key, root.secret_key)
     assert tenant.answer.additional_state == {"UserName": "", "ARN": ""}
     assert any("administrator's own keys" in text for text in tenant.answer.warnings)
     assert not backend.administrator.identity_exists(tenant.record)
-    assert world.looks_intact(tenant)
+    assert environment.looks_intact(tenant)
     assert_works(tenant)
     provisioner.revoke(tenant.record)
     assert_works(tenant)
@@ -275,48 +277,50 @@ def test_a_class_without_users_hands_out_the_administrators_keys_and_says_so(wor
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
-def test_a_class_that_hands_out_no_keys_any_more_or_not_yet_changes_over(world: World, backend: AwsBackend) -> None:
+def test_a_class_that_hands_out_no_keys_any_more_or_not_yet_changes_over(
+    environment: Environment, backend: AwsBackend
+) -> None:
     provisioner = a_provisioner(backend.server)
-    own = world.bind(world.request(), greenfield=True, by=provisioner)
+    own = environment.bind(environment.request(), greenfield=True, by=provisioner)
     without = {**own.request.parameters, "createBucketUser": "no"}
     again = builders.again(own.request, own.answer)
-    handed = world.bind(replace(again, parameters=without), greenfield=True, by=provisioner)
+    handed = environment.bind(replace(again, parameters=without), greenfield=True, by=provisioner)
     assert not backend.administrator.identity_exists(own.record), "the user went, since nobody would remove it"
     back = builders.again(own.request, handed.answer)
-    assert world.bind(back, greenfield=True, by=provisioner).credentials != handed.credentials
+    assert environment.bind(back, greenfield=True, by=provisioner).credentials != handed.credentials
 
 
-def test_a_key_that_ends_by_itself_is_not_handed_out(world: World, backend: AwsBackend) -> None:
+def test_a_key_that_ends_by_itself_is_not_handed_out(environment: Environment, backend: AwsBackend) -> None:
     secret = {"AWS_ACCESS_KEY_ID": "ASIA", "AWS_SECRET_ACCESS_KEY": "x", "AWS_SESSION_TOKEN": "y"}
-    request = world.request(parameters={"createBucketUser": "no"})
+    request = environment.request(parameters={"createBucketUser": "no"})
     with pytest.raises(RetrySlowly, match="AWS_SESSION_TOKEN"):
         a_provisioner(backend.server, secret=secret).provision(request)
     assert not backend.administrator.bucket_exists(request.bucket_name)
 
 
-def test_a_deletion_needs_nothing_but_the_record(world: World, administrator: AwsAdministrator) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_a_deletion_needs_nothing_but_the_record(environment: Environment, administrator: AwsAdministrator) -> None:
+    tenant = environment.tenant(greenfield=True)
     arn = administrator.iam.get_user(UserName=tenant.request.user_id)["User"]["Arn"]
     assert tenant.answer.additional_state == {"UserName": tenant.request.user_id, "ARN": arn}
-    world.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
+    environment.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
     assert not administrator.identity_exists(builders.intent(tenant.request))
 
 
 @pytest.mark.parametrize(("at_aws", "provision", "grant"), [(True, 8, 7), (False, 17, 5)], ids=["aws", "elsewhere"])
 def test_each_verb_takes_no_more_requests_than_it_needs(
-    world: World, monkeypatch: pytest.MonkeyPatch, at_aws: bool, provision: int, grant: int
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, at_aws: bool, provision: int, grant: int
 ) -> None:
     monkeypatch.setattr(Parameters, "is_aws", at_aws)
-    bucket = world.foreign_bucket()
-    owner, counts = _counted(world.greenfield)
-    guest, granted = _counted(lambda: world.brownfield(bucket))
+    bucket = environment.foreign_bucket()
+    owner, counts = _counted(environment.greenfield)
+    guest, granted = _counted(lambda: environment.brownfield(bucket))
     assert sum(counts.values()) == provision, counts
     assert sum(granted.values()) == grant, granted
     for calls, call in (
-        (7, lambda: world.again(owner)),
-        (1, lambda: world.looks_intact(owner)),
-        (6, lambda: world.revoke(guest.record)),
-        (11, lambda: world.delete(owner.record)),
+        (7, lambda: environment.again(owner)),
+        (1, lambda: environment.looks_intact(owner)),
+        (6, lambda: environment.revoke(guest.record)),
+        (11, lambda: environment.delete(owner.record)),
     ):
         counts = _counted(call)[1]
         assert sum(counts.values()) == calls, counts

@@ -16,7 +16,7 @@ from testkit.aws_s3.backend import README_POLICY, AwsBackend, a_policy, a_provis
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
     from testkit.aws_s3.emulators import AwsServer
 
 DOCUMENT: dict[str, Any] = json.loads(README_POLICY)
@@ -59,76 +59,80 @@ def steward(server: AwsServer, backend: AwsBackend) -> Iterator[Steward]:
     backend.administrator.remove_user(USER)
 
 
-def test_every_verb_works_with_the_policy_of_the_readme(world: World, steward: Steward) -> None:
-    _live_a_whole_life(world, steward.provisioner)
+def test_every_verb_works_with_the_policy_of_the_readme(environment: Environment, steward: Steward) -> None:
+    _live_a_whole_life(environment, steward.provisioner)
 
 
 @pytest.mark.parametrize("action", sorted(set(ACTIONS) - NOT_SEEN.keys()))
-def test_a_missing_permission_is_named(world: World, steward: Steward, action: str) -> None:
+def test_a_missing_permission_is_named(environment: Environment, steward: Steward, action: str) -> None:
     steward.may_everything_but(action)
     with pytest.raises(AccessDenied, match=action):
-        _live_a_whole_life(world, steward.provisioner)
+        _live_a_whole_life(environment, steward.provisioner)
     steward.may_everything_but()
 
 
-def test_the_policy_lets_nobody_reach_users_elsewhere(world: World, steward: Steward, backend: AwsBackend) -> None:
-    request = replace(world.request(), user_id="another-user")
+def test_the_policy_lets_nobody_reach_users_elsewhere(
+    environment: Environment, steward: Steward, backend: AwsBackend
+) -> None:
+    request = replace(environment.request(), user_id="another-user")
     backend.administrator.iam.create_user(UserName="another-user")
     with pytest.raises(AccessDenied):
         steward.provisioner.provision(request)
-    assert steward.provisioner.provision(world.request()).connection.authentication
+    assert steward.provisioner.provision(environment.request()).connection.authentication
     backend.administrator.remove_user("another-user")
 
 
-def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
+def _live_a_whole_life(environment: Environment, provisioner: Provisioner) -> None:
     """Everything that needs a permission: crashes, both kinds, settings, locks, versions, uploads, repeated calls."""
-    _crash(world, provisioner)
-    _meet_a_neighbour(world, provisioner)
+    _crash(environment, provisioner)
+    _meet_a_neighbour(environment, provisioner)
     config = {"bucketVersioning": "Enabled", "bucketPolicy": a_policy("Allow"), "bucketLifecycle": rules(3)}
     parameters = {
         "kmsKeyId": "mrk-" + "0" * 32,
         "objectOwnership": "BucketOwnerPreferred",
         "tags": "team=shop",
     }
-    tenant = world.bind(world.request(config=config, parameters=parameters), greenfield=True, by=provisioner)
+    tenant = environment.bind(
+        environment.request(config=config, parameters=parameters), greenfield=True, by=provisioner
+    )
     tenant.application.put(tenant.bucket, "key", b"x")
-    tenant = world.again(tenant, by=provisioner, config={})
-    tenant = world.again(tenant, by=provisioner, with_credentials=False)
+    tenant = environment.again(tenant, by=provisioner, config={})
+    tenant = environment.again(tenant, by=provisioner, with_credentials=False)
     tenant.application.start_multipart(tenant.bucket, "key")
-    guest = world.bind(world.request(bucket=tenant.bucket), greenfield=False, by=provisioner)
+    guest = environment.bind(environment.request(bucket=tenant.bucket), greenfield=False, by=provisioner)
     provisioner.revoke(guest.record)
-    _lock(world, tenant.bucket)
+    _lock(environment, tenant.bucket)
     provisioner.delete(tenant.record)
     provisioner.delete(builders.intent(tenant.request))
-    _be_shut_out(world, provisioner)
+    _be_shut_out(environment, provisioner)
 
 
-def _be_shut_out(world: World, provisioner: Provisioner) -> None:
+def _be_shut_out(environment: Environment, provisioner: Provisioner) -> None:
     """By a claim's own policy."""
     denied = {"Principal": {"AWS": f"arn:aws:iam::000000000000:user/{USER}"}, "Action": "s3:ListBucketVersions"}
     document = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", **denied}]}
-    request = world.request(config={"bucketPolicy": json.dumps(document)})
-    tenant = world.bind(request, greenfield=True, by=provisioner)
+    request = environment.request(config={"bucketPolicy": json.dumps(document)})
+    tenant = environment.bind(request, greenfield=True, by=provisioner)
     provisioner.delete(tenant.record)
 
 
-def _crash(world: World, provisioner: Provisioner) -> None:
+def _crash(environment: Environment, provisioner: Provisioner) -> None:
     """Where a store took no stamp with the bucket."""
-    request = world.request()
+    request = environment.request()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("aws_s3_provisioner.storage._tag_set", lambda _tags: [])
         patch.setattr(Storage, "stamp", _die)
         with pytest.raises(StoreUnavailable):
             provisioner.provision(request)
     provisioner.delete(builders.intent(request))
-    assert not world.administrator.bucket_exists(request.bucket_name)
+    assert not environment.administrator.bucket_exists(request.bucket_name)
 
 
-def _meet_a_neighbour(world: World, provisioner: Provisioner) -> None:
+def _meet_a_neighbour(environment: Environment, provisioner: Provisioner) -> None:
     """Who has the bucket in another account."""
-    request = world.request()
-    assert isinstance(world.backend, AwsBackend)
-    another = world.backend.client("s3", access_key="111111111111", secret_key="x")
+    request = environment.request()
+    assert isinstance(environment.backend, AwsBackend)
+    another = environment.backend.client("s3", access_key="111111111111", secret_key="x")
     where: Any = {"LocationConstraint": request.parameters["region"]}
     another.create_bucket(Bucket=request.bucket_name, CreateBucketConfiguration=where)
     try:
@@ -138,8 +142,8 @@ def _meet_a_neighbour(world: World, provisioner: Provisioner) -> None:
         another.delete_bucket(Bucket=request.bucket_name)
 
 
-def _lock(world: World, bucket: str) -> None:
-    administrator: Any = world.administrator
+def _lock(environment: Environment, bucket: str) -> None:
+    administrator: Any = environment.administrator
     administrator.enable_versioning(bucket)
     lock: Any = {"ObjectLockEnabled": "Enabled"}
     administrator.s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)

@@ -14,14 +14,14 @@ import pytest
 
 from libbucket import AccessKeys, Authentication, BucketExists, ObjectBucket, RetrySlowly, SecretStr
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import CONTENT, OBJECT, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import CONTENT, OBJECT, assert_shut_out, assert_works
 from testkit.aws_s3.backend import README_POLICY, REGION, a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from libbucket import BucketOptions
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
     from testkit.aws_s3.backend import AwsBackend
 
 
@@ -50,7 +50,7 @@ class Legacy:
 
 
 @pytest.fixture(autouse=True)
-def may_take_over(world: World, backend: AwsBackend) -> Iterator[None]:
+def may_take_over(environment: Environment, backend: AwsBackend) -> Iterator[None]:
     """The provisioner may do what the README says that taking over needs besides."""
     document = json.loads(README_POLICY)
     actions = [a for each in document["Statement"] if each["Sid"] in {"Users", "BoundedUsers"} for a in each["Action"]]
@@ -59,22 +59,24 @@ def may_take_over(world: World, backend: AwsBackend) -> Iterator[None]:
         {"Effect": "Allow", "Action": "iam:DeletePolicy", "Resource": "arn:aws:iam::*:policy/*"},
     ]
     secret = backend.administrator.make_user("taker-over", json.dumps(document))
-    world.provisioner = a_provisioner(backend.server, secret=secret)
+    environment.provisioner = a_provisioner(backend.server, secret=secret)
     yield
     backend.administrator.remove_user("taker-over")
 
 
 @pytest.fixture(params=[True, False], ids=["greenfield", "brownfield"])
-def legacy(request: pytest.FixtureRequest, world: World, backend: AwsBackend) -> Iterator[Legacy]:
-    made = make(world, backend, greenfield=request.param)
+def legacy(request: pytest.FixtureRequest, environment: Environment, backend: AwsBackend) -> Iterator[Legacy]:
+    made = make(environment, backend, greenfield=request.param)
     yield made
     backend.administrator.remove_user(made.user)
     if policy_exists(backend, made.policy_arn):
         backend.administrator.iam.delete_policy(PolicyArn=made.policy_arn)
 
 
-def make(world: World, backend: AwsBackend, *, greenfield: bool, policy_named_for_the_bucket: bool = False) -> Legacy:
-    bucket, iam = world.foreign_bucket(), backend.administrator.iam
+def make(
+    environment: Environment, backend: AwsBackend, *, greenfield: bool, policy_named_for_the_bucket: bool = False
+) -> Legacy:
+    bucket, iam = environment.foreign_bucket(), backend.administrator.iam
     user = f"{bucket}-aB3xZ"
     iam.create_user(UserName=user)
     key = iam.create_access_key(UserName=user)["AccessKey"]
@@ -92,7 +94,7 @@ def make(world: World, backend: AwsBackend, *, greenfield: bool, policy_named_fo
     held = AccessKeys(access_key_id=key["AccessKeyId"], secret_access_key=SecretStr(key["SecretAccessKey"]))
     parameters = {"region": REGION} if greenfield else {"region": REGION, "bucketName": bucket}
     request = replace(
-        world.request(bucket=bucket, parameters=parameters, credentials=Authentication(access_keys=held)),
+        environment.request(bucket=bucket, parameters=parameters, credentials=Authentication(access_keys=held)),
         additional_state={"ARN": arn, "UserName": user},
         taken_over=True,
     )
@@ -103,8 +105,8 @@ def policy_exists(backend: AwsBackend, arn: str) -> bool:
     return any(each["Arn"] == arn for each in backend.administrator.iam.list_policies(Scope="Local")["Policies"])
 
 
-def test_a_claim_is_adopted_without_a_new_key(world: World, backend: AwsBackend, legacy: Legacy) -> None:
-    tenant = world.bind(legacy.request, greenfield=legacy.greenfield)
+def test_a_claim_is_adopted_without_a_new_key(environment: Environment, backend: AwsBackend, legacy: Legacy) -> None:
+    tenant = environment.bind(legacy.request, greenfield=legacy.greenfield)
     assert tenant.credentials == legacy.request.credentials
     assert tenant.answer.additional_state == {"ARN": legacy.policy_arn, "UserName": legacy.user}
     assert backend.administrator.keys(legacy.user) == [tenant.credentials.access_keys.access_key_id]  # type: ignore[union-attr]
@@ -115,96 +117,100 @@ def test_a_claim_is_adopted_without_a_new_key(world: World, backend: AwsBackend,
     assert not backend.administrator.user_exists(legacy.request.user_id), "no second user"
 
 
-def test_an_adopted_claim_is_known_by_its_tags_from_then_on(world: World, legacy: Legacy) -> None:
-    first = world.bind(legacy.request, greenfield=legacy.greenfield)
+def test_an_adopted_claim_is_known_by_its_tags_from_then_on(environment: Environment, legacy: Legacy) -> None:
+    first = environment.bind(legacy.request, greenfield=legacy.greenfield)
     later = replace(builders.again(legacy.request, first.answer), taken_over=False)
-    second = world.bind(later, greenfield=legacy.greenfield)
+    second = environment.bind(later, greenfield=legacy.greenfield)
     assert second.answer.connection == first.answer.connection
-    assert world.looks_intact(second)
+    assert environment.looks_intact(second)
 
 
-def test_tags_that_were_on_the_bucket_stay(world: World, backend: AwsBackend) -> None:
-    legacy = make(world, backend, greenfield=True)
+def test_tags_that_were_on_the_bucket_stay(environment: Environment, backend: AwsBackend) -> None:
+    legacy = make(environment, backend, greenfield=True)
     bucket = legacy.request.bucket_name
     backend.administrator.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "shop"}]})
-    world.bind(legacy.request, greenfield=True)
+    environment.bind(legacy.request, greenfield=True)
     assert backend.administrator.tags(bucket)["team"] == "shop"
     assert legacy.request.owner.matches(backend.administrator.tags(bucket))
-    world.delete(legacy.record)
+    environment.delete(legacy.record)
 
 
 @pytest.mark.parametrize("adopted", [True, False], ids=["adopted-before", "at-once"])
 def test_its_end_removes_managed_policy_keys_and_user(
-    world: World, backend: AwsBackend, legacy: Legacy, adopted: bool
+    environment: Environment, backend: AwsBackend, legacy: Legacy, adopted: bool
 ) -> None:
-    record, tenant = legacy.record, world.bind(legacy.request, greenfield=legacy.greenfield) if adopted else None
+    record, tenant = legacy.record, environment.bind(legacy.request, greenfield=legacy.greenfield) if adopted else None
     if tenant is not None:
         record = tenant.record
         assert not record.taken_over
-    world.provisioner.delete(record) if legacy.greenfield else world.provisioner.revoke(record)
+    environment.provisioner.delete(record) if legacy.greenfield else environment.provisioner.revoke(record)
     assert not backend.administrator.user_exists(legacy.user)
     assert not policy_exists(backend, legacy.policy_arn)
     assert backend.administrator.bucket_exists(legacy.request.bucket_name) is not legacy.greenfield
     if tenant is not None and not legacy.greenfield:
         assert_shut_out(tenant)
-    world.delete(record) if legacy.greenfield else world.revoke(record)
+    environment.delete(record) if legacy.greenfield else environment.revoke(record)
 
 
 def test_a_managed_policy_that_outlived_its_user_is_removed_too(
-    world: World, backend: AwsBackend, legacy: Legacy
+    environment: Environment, backend: AwsBackend, legacy: Legacy
 ) -> None:
     backend.administrator.remove_user(legacy.user)
     assert policy_exists(backend, legacy.policy_arn)
-    world.revoke(legacy.record)
+    environment.revoke(legacy.record)
     assert not policy_exists(backend, legacy.policy_arn)
 
 
 def test_a_managed_policy_that_others_were_given_too_is_left_to_an_administrator(
-    world: World, backend: AwsBackend, legacy: Legacy
+    environment: Environment, backend: AwsBackend, legacy: Legacy
 ) -> None:
     backend.administrator.make_user("another-user", README_POLICY)
     backend.administrator.iam.attach_user_policy(UserName="another-user", PolicyArn=legacy.policy_arn)
     with pytest.raises(RetrySlowly, match="manually"):
-        world.provisioner.revoke(legacy.record)
+        environment.provisioner.revoke(legacy.record)
     assert not backend.administrator.user_exists(legacy.user), "the claim is out nevertheless"
     backend.administrator.remove_user("another-user")
-    world.revoke(legacy.record)
+    environment.revoke(legacy.record)
     assert not policy_exists(backend, legacy.policy_arn)
 
 
-def test_a_policy_that_is_not_named_for_the_claim_is_never_removed(world: World, backend: AwsBackend) -> None:
-    legacy = make(world, backend, greenfield=False)
+def test_a_policy_that_is_not_named_for_the_claim_is_never_removed(
+    environment: Environment, backend: AwsBackend
+) -> None:
+    legacy = make(environment, backend, greenfield=False)
     document = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'
     other = backend.administrator.iam.create_policy(PolicyName="everybodys", PolicyDocument=document)["Policy"]["Arn"]
     state = {**legacy.request.additional_state, "ARN": other}
     forged = replace(legacy.record, connection=replace(legacy.record.connection, additional_state=state))
-    world.revoke(forged)
+    environment.revoke(forged)
     assert policy_exists(backend, other)
     backend.administrator.iam.delete_policy(PolicyArn=other)
     backend.administrator.iam.delete_policy(PolicyArn=legacy.policy_arn)
 
 
-def test_a_policy_named_for_the_bucket_as_early_releases_did_is_removed(world: World, backend: AwsBackend) -> None:
-    legacy = make(world, backend, greenfield=True, policy_named_for_the_bucket=True)
-    world.delete(legacy.record)
+def test_a_policy_named_for_the_bucket_as_early_releases_did_is_removed(
+    environment: Environment, backend: AwsBackend
+) -> None:
+    legacy = make(environment, backend, greenfield=True, policy_named_for_the_bucket=True)
+    environment.delete(legacy.record)
     assert not policy_exists(backend, legacy.policy_arn)
     assert not backend.administrator.user_exists(legacy.user)
 
 
 def test_a_user_without_tags_is_not_taken_where_nothing_was_taken_over(
-    world: World, backend: AwsBackend, legacy: Legacy
+    environment: Environment, backend: AwsBackend, legacy: Legacy
 ) -> None:
     claimed = replace(legacy.request, taken_over=False)
     with pytest.raises((RetrySlowly, BucketExists)):
-        world.bind(claimed, greenfield=legacy.greenfield)
-    world.revoke(replace(legacy.record, taken_over=False))
+        environment.bind(claimed, greenfield=legacy.greenfield)
+    environment.revoke(replace(legacy.record, taken_over=False))
     assert backend.administrator.user_exists(legacy.user)
     assert len(backend.administrator.keys(legacy.user)) == 1
-    assert_works(world.bind(legacy.request, greenfield=legacy.greenfield))
+    assert_works(environment.bind(legacy.request, greenfield=legacy.greenfield))
 
 
 def test_a_claim_that_got_the_administrators_keys_gets_a_user_of_its_own(
-    world: World, backend: AwsBackend, legacy: Legacy
+    environment: Environment, backend: AwsBackend, legacy: Legacy
 ) -> None:
     """The Go provisioner did so when something failed: it logged the error and went on."""
     administrators = AccessKeys(
@@ -215,7 +221,7 @@ def test_a_claim_that_got_the_administrators_keys_gets_a_user_of_its_own(
         credentials=Authentication(access_keys=administrators),
         additional_state={"ARN": f"arn:aws:s3:::{legacy.request.bucket_name}", "UserName": ""},
     )
-    tenant = world.bind(request, greenfield=legacy.greenfield)
+    tenant = environment.bind(request, greenfield=legacy.greenfield)
     assert tenant.credentials.access_keys != administrators
     assert tenant.answer.additional_state["UserName"] == request.user_id
     assert_works(tenant)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from azure_provisioner.client import Network
-from libbucket.testing.conformance.world import World
+from libbucket.testing.conformance.environment import Environment
 from testkit.azure.azurite import AzuriteServer, azurite_server
 from testkit.azure.backend import AzureBackend
 from testkit.azure.fake_entra import FakeEntra, fake_entra
@@ -38,11 +38,11 @@ def backend(server: AzuriteServer) -> Iterator[AzureBackend]:
 
 
 @pytest.fixture
-def world(backend: AzureBackend) -> Iterator[World]:
+def environment(backend: AzureBackend) -> Iterator[Environment]:
     """Claims and containers of one test."""
-    world = World(backend)
-    yield world
-    world.clean_up()
+    environment = Environment(backend)
+    yield environment
+    environment.clean_up()
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,7 @@ def tls_backend(tls_server: AzuriteServer) -> Iterator[AzureBackend]:
 
 
 @pytest.fixture
-def tls_world(tls_backend: AzureBackend) -> Iterator[World]:
-    world = World(tls_backend)
-    yield world
-    world.clean_up()
+def tls_world(tls_backend: AzureBackend) -> Iterator[Environment]:
+    environment = Environment(tls_backend)
+    yield environment
+    environment.clean_up()

@@ -26,7 +26,7 @@ from libbucket import (
     Throttled,
 )
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import OBJECT, Tenant, World, assert_refused, assert_works
+from libbucket.testing.conformance.environment import OBJECT, Environment, Tenant, assert_refused, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 from testkit.azure.backend import AzureApplication, AzureBackend, a_provisioner, client_settings, parameters_for
 from testkit.azure.fake_entra import CLIENT, TENANT, FakeEntra
@@ -44,8 +44,8 @@ POD_VARIABLES = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FI
 OTHER_KEY = base64.b64encode(b"another key").decode()
 
 
-def test_every_form_of_the_sas_works_by_itself(world: World, server: AzuriteServer) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_every_form_of_the_sas_works_by_itself(environment: Environment, server: AzuriteServer) -> None:
+    tenant = environment.tenant(greenfield=True)
     held = {name: value.reveal() for name, value in tenant.credentials.additional_secret_data.items()}
     assert held["AZURE_STORAGE_ACCOUNT"] == held["AZURE_STORAGE_ACCOUNT_NAME"] == server.account
     by_string = BlobServiceClient.from_connection_string(held["AZURE_STORAGE_CONNECTION_STRING"], **client_settings(""))
@@ -59,14 +59,16 @@ def test_every_form_of_the_sas_works_by_itself(world: World, server: AzuriteServ
 
 
 @pytest.mark.parametrize("key", ["AZURE_STORAGE_KEY", "AZURE_STORAGE_CONNECTION_STRING", "second key"])
-def test_the_accounts_key_never_leaves_the_administrators_secret(world: World, server: AzuriteServer, key: str) -> None:
+def test_the_accounts_key_never_leaves_the_administrators_secret(
+    environment: Environment, server: AzuriteServer, key: str
+) -> None:
     whole = f"DefaultEndpointsProtocol=https;AccountName={server.account};AccountKey={server.key};EndpointSuffix=x"
     secrets = {
         "AZURE_STORAGE_KEY": {"AZURE_STORAGE_KEY": f" {server.key}\n"},
         "AZURE_STORAGE_CONNECTION_STRING": {"AZURE_STORAGE_CONNECTION_STRING": whole},
         "second key": {"AZURE_STORAGE_KEY": server.second_key},
     }
-    tenant = world.bind(world.request(), greenfield=True, by=a_provisioner(server, secrets[key]))
+    tenant = environment.bind(environment.request(), greenfield=True, by=a_provisioner(server, secrets[key]))
     assert_works(tenant)
     held = " ".join(value.reveal() for value in tenant.credentials.additional_secret_data.values())
     assert server.key not in held + repr(tenant.answer)
@@ -74,15 +76,15 @@ def test_the_accounts_key_never_leaves_the_administrators_secret(world: World, s
     assert "AccountKey" not in held
 
 
-def test_applications_are_told_where_the_account_is(world: World, server: AzuriteServer) -> None:
-    endpoint = world.greenfield().answer.connection.endpoint
+def test_applications_are_told_where_the_account_is(environment: Environment, server: AzuriteServer) -> None:
+    endpoint = environment.greenfield().answer.connection.endpoint
     host, _, port = server.endpoint.removeprefix("http://").partition(":")
     assert (endpoint.bucket_host, endpoint.bucket_port) == (host, int(port))
     assert (endpoint.region, endpoint.sub_region) == ("", "")
     assert endpoint.additional_config == {"AZURE_STORAGE_BLOB_ENDPOINT": server.url}
 
 
-def test_a_sas_is_of_no_use_in_the_clear_where_tls_is_spoken(tls_world: World) -> None:
+def test_a_sas_is_of_no_use_in_the_clear_where_tls_is_spoken(tls_world: Environment) -> None:
     tenant = tls_world.tenant(greenfield=True)
     token = tenant.credentials.additional_secret_data["AZURE_STORAGE_SAS_TOKEN"].reveal()
     assert "spr=https&" in token
@@ -90,43 +92,43 @@ def test_a_sas_is_of_no_use_in_the_clear_where_tls_is_spoken(tls_world: World) -
 
 
 def test_a_sas_follows_the_administrator_to_the_other_key_of_the_account_without_a_gap(
-    world: World, server: AzuriteServer, backend: AzureBackend
+    environment: Environment, server: AzuriteServer, backend: AzureBackend
 ) -> None:
     by_second = a_provisioner(server, {"AZURE_STORAGE_KEY": server.second_key})
-    first = world.bind(world.request(), greenfield=True, by=by_second)
-    assert world.again(first, by=by_second).credentials == first.credentials
+    first = environment.bind(environment.request(), greenfield=True, by=by_second)
+    assert environment.again(first, by=by_second).credentials == first.credentials
     before = set(backend.administrator.policies(first.bucket))
-    second = world.again(first)
+    second = environment.again(first)
     assert second.credentials != first.credentials
     assert set(backend.administrator.policies(first.bucket)) == before
     for each in (first, second):
         assert_works(each)
-    assert world.again(second).credentials == second.credentials
+    assert environment.again(second).credentials == second.credentials
 
 
-def test_a_sas_of_a_key_that_was_regenerated_is_signed_anew(world: World) -> None:
-    first = world.greenfield()
+def test_a_sas_of_a_key_that_was_regenerated_is_signed_anew(environment: Environment) -> None:
+    first = environment.greenfield()
     damaged = replace(first, answer=_signed_with_a_key_that_is_gone(first))
-    second = world.again(damaged)
+    second = environment.again(damaged)
     assert second.credentials != damaged.credentials
     assert_works(second)
 
 
-def test_a_class_says_what_its_claims_may_do(world: World) -> None:
-    reader = world.greenfield(world.request(parameters={"permissions": "lr"}))
-    world.administrator.application().put(reader.bucket, OBJECT, b"x")
+def test_a_class_says_what_its_claims_may_do(environment: Environment) -> None:
+    reader = environment.greenfield(environment.request(parameters={"permissions": "lr"}))
+    environment.administrator.application().put(reader.bucket, OBJECT, b"x")
     assert reader.application.get(reader.bucket, OBJECT) == b"x"
     assert_refused("writing with rl", lambda: reader.application.put(reader.bucket, "new", b"x"))
     assert_refused("deleting with rl", lambda: reader.application.delete(reader.bucket, OBJECT))
-    blind = world.greenfield(world.request(parameters={"permissions": "rcw"}))
+    blind = environment.greenfield(environment.request(parameters={"permissions": "rcw"}))
     blind.application.put(blind.bucket, OBJECT, b"x")
     assert blind.application.get(blind.bucket, OBJECT) == b"x"
-    assert world.again(blind).credentials == blind.credentials
+    assert environment.again(blind).credentials == blind.credentials
     assert_refused("listing with rcw", lambda: blind.application.list_keys(blind.bucket))
 
 
-def test_tags_and_snapshots_of_its_objects_are_open_to_a_claim(world: World) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_tags_and_snapshots_of_its_objects_are_open_to_a_claim(environment: Environment) -> None:
+    tenant = environment.tenant(greenfield=True)
     assert isinstance(tenant.application, AzureApplication)
     blob = tenant.application.blob(tenant.bucket, OBJECT)
     blob.set_blob_tags({"colour": "red"})
@@ -147,13 +149,13 @@ def test_tags_and_snapshots_of_its_objects_are_open_to_a_claim(world: World) -> 
     ],
     ids=["properties", "stamp", "reading-policies", "policies", "lease"],
 )
-def test_the_settings_of_its_own_container_are_closed_to_a_claim(world: World, change: Any) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_the_settings_of_its_own_container_are_closed_to_a_claim(environment: Environment, change: Any) -> None:
+    tenant = environment.tenant(greenfield=True)
     assert isinstance(tenant.application, AzureApplication)
     with pytest.raises(HttpResponseError) as refused:
         change(tenant.application.service.get_container_client(tenant.bucket))
     assert refused.value.status_code == 403
-    application = world.administrator.application()
+    application = environment.administrator.application()
     assert isinstance(application, AzureApplication)
     change(application.service.get_container_client(tenant.bucket))
 
@@ -209,7 +211,7 @@ def test_an_authority_that_is_not_trusted_is_told_with_the_fix(tls_server: Azuri
 
 
 def test_the_authorities_of_the_environment_are_trusted(
-    tls_world: World, tls_server: AzuriteServer, monkeypatch: pytest.MonkeyPatch
+    tls_world: Environment, tls_server: AzuriteServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", tls_server.ca_file)
     assert_works(tls_world.bind(tls_world.request(), greenfield=True, by=a_provisioner(tls_server, network=Network())))
@@ -222,7 +224,7 @@ def no_pod_identity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def delegated(tls_world: World, entra: FakeEntra, no_pod_identity: None) -> Iterator[BucketOptions]:
+def delegated(tls_world: Environment, entra: FakeEntra, no_pod_identity: None) -> Iterator[BucketOptions]:
     del no_pod_identity
     entra.asked.clear()
     entra.refusals.clear()
@@ -243,7 +245,7 @@ def _as_client(server: AzuriteServer, network: Network, secret: str) -> AzurePro
 
 
 def test_a_client_secret_is_taken_to_the_authority_that_the_class_names(
-    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
+    tls_world: Environment, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     assert_works(tls_world.bind(delegated, greenfield=True, by=_as_client(tls_server, trusting, entra.secret)))
     assert entra.asked == ["secret"]
@@ -260,7 +262,7 @@ def test_a_wrong_client_secret_is_refused_without_repeating_it(
 
 
 def test_workload_identity_shows_the_pods_own_token(
-    tls_world: World,
+    tls_world: Environment,
     tls_server: AzuriteServer,
     entra: FakeEntra,
     trusting: Network,
@@ -298,7 +300,7 @@ def test_a_pod_without_an_identity_is_told_what_to_do(
 
 
 def test_a_hundred_verbs_ask_for_one_token(
-    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
+    tls_world: Environment, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     provisioner = _as_client(tls_server, trusting, entra.secret)
     tenant = tls_world.bind(delegated, greenfield=True, by=provisioner)
@@ -323,7 +325,7 @@ def test_a_token_of_one_secret_is_not_used_for_another(
 
 
 def test_a_token_that_the_store_refuses_is_not_used_again(
-    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
+    tls_world: Environment, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     provisioner = _as_client(tls_server, trusting, entra.secret)
     refusal = {"x-ms-request-id": "1", "x-ms-error-code": "InvalidAuthenticationInfo"}
@@ -337,7 +339,7 @@ def test_a_token_that_the_store_refuses_is_not_used_again(
 
 @pytest.mark.parametrize("code", [70021, 700211, 700213])
 def test_a_federated_token_that_entra_id_refuses_now_and_then_is_shown_again_before_a_person_is_called(
-    tls_world: World,
+    tls_world: Environment,
     tls_server: AzuriteServer,
     entra: FakeEntra,
     trusting: Network,

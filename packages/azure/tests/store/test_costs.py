@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from libbucket.testing.conformance.cost import requests_of_each_verb
 
 if TYPE_CHECKING:
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
 
 
-def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
-    costs = requests_of_each_verb(world)
+def test_each_verb_takes_no_more_requests_than_the_readme_says(environment: Environment) -> None:
+    costs = requests_of_each_verb(environment)
 
     said = {"provision": 8, "provision again": 3, "grant": 7, "is_intact": 1, "revoke": 6, "delete": 4}
     assert {verb: costs[verb] for verb in said} == said

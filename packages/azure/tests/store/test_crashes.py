@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from libbucket import BucketExists, NotReady, StoreUnavailable
-from libbucket.testing.conformance.world import OBJECT, World, assert_works
+from libbucket.testing.conformance.environment import OBJECT, Environment, assert_works
 from testkit.azure.backend import impatient
 from testkit.azure.requests import before_request, cut_off_at, recorded_requests
 
@@ -38,96 +38,100 @@ def each_of(requests: list[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("number", range(len(requests)), ids=names)
 
 
-def test_these_are_the_requests_of_each_verb(world: World) -> None:
+def test_these_are_the_requests_of_each_verb(environment: Environment) -> None:
     with recorded_requests() as made:
-        tenant = world.greenfield()
+        tenant = environment.greenfield()
     assert made == PROVISION
     with recorded_requests() as made:
-        guest = world.brownfield(tenant.bucket)
+        guest = environment.brownfield(tenant.bucket)
     assert made == GRANT
     for bound in (tenant, guest):
         with recorded_requests() as made:
-            world.again(bound)
+            environment.again(bound)
         assert made == AGAIN
     with recorded_requests() as made:
-        world.revoke(guest.record)
+        environment.revoke(guest.record)
     assert made == REVOKE
     with recorded_requests() as made:
-        world.delete(tenant.record)
+        environment.delete(tenant.record)
     assert made == DELETE
 
 
 @both_sides
 @each_of(PROVISION)
 def test_a_creation_that_was_cut_off_ends_with_a_stamp_and_one_policy(
-    world: World, backend: AzureBackend, number: int, done: bool
+    environment: Environment, backend: AzureBackend, number: int, done: bool
 ) -> None:
-    request = world.request()
+    request = environment.request()
     with cut_off_at(number, done=done), pytest.raises(StoreUnavailable):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     backend.administrator.break_lease(request.bucket_name)
-    tenant = world.greenfield(request)
+    tenant = environment.greenfield(request)
     assert_works(tenant)
     assert request.owner.matches(_metadata(backend, tenant.bucket))
     assert len(backend.administrator.policies(tenant.bucket)) == 1
 
 
-def test_a_holder_that_died_blocks_others_until_its_lease_ends(world: World, backend: AzureBackend) -> None:
-    request = world.request()
+def test_a_holder_that_died_blocks_others_until_its_lease_ends(environment: Environment, backend: AzureBackend) -> None:
+    request = environment.request()
     with cut_off_at(PROVISION.index("PUT lease"), done=True), pytest.raises(StoreUnavailable):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     with pytest.raises(NotReady, match="lease") as waiting:
         impatient(backend.server).provision(request)
     assert waiting.value.delay == 5
     assert waiting.value.request_id
     backend.administrator.break_lease(request.bucket_name)
-    assert_works(world.greenfield(request))
+    assert_works(environment.greenfield(request))
 
 
 def test_a_neighbour_who_makes_the_container_between_our_check_and_our_request_keeps_it(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    request = world.request()
+    request = environment.request()
     with (
         before_request("PUT container", lambda: backend.administrator.make_bucket(request.bucket_name)),
         pytest.raises(BucketExists),
     ):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     assert _metadata(backend, request.bucket_name) == {}
 
 
-def test_of_two_clusters_that_take_a_container_over_at_once_one_gets_it(world: World, backend: AzureBackend) -> None:
-    bucket = world.foreign_bucket()
-    first, second = (replace(world.request(bucket=bucket), taken_over=True) for _ in range(2))
+def test_of_two_clusters_that_take_a_container_over_at_once_one_gets_it(
+    environment: Environment, backend: AzureBackend
+) -> None:
+    bucket = environment.foreign_bucket()
+    first, second = (replace(environment.request(bucket=bucket), taken_over=True) for _ in range(2))
     with before_request("PUT lease", lambda: backend.provisioner().provision(first)), pytest.raises(BucketExists):
-        world.provisioner.provision(second)
+        environment.provisioner.provision(second)
     assert first.owner.matches(_metadata(backend, bucket))
 
 
-def test_a_container_whose_lease_is_lost_is_not_stamped(world: World, backend: AzureBackend) -> None:
-    bucket = world.foreign_bucket()
-    request = replace(world.request(bucket=bucket), taken_over=True)
+def test_a_container_whose_lease_is_lost_is_not_stamped(environment: Environment, backend: AzureBackend) -> None:
+    bucket = environment.foreign_bucket()
+    request = replace(environment.request(bucket=bucket), taken_over=True)
     with (
         before_request("PUT metadata", lambda: backend.administrator.break_lease(bucket)),
         pytest.raises(NotReady),
     ):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     assert _metadata(backend, bucket) == {}
 
 
-def test_another_worker_of_ours_that_makes_the_container_first_is_joined(world: World, backend: AzureBackend) -> None:
-    request, other = world.request(), backend.provisioner()
+def test_another_worker_of_ours_that_makes_the_container_first_is_joined(
+    environment: Environment, backend: AzureBackend
+) -> None:
+    request, other = environment.request(), backend.provisioner()
     with before_request("PUT container", lambda: other.provision(request)):
-        tenant = world.greenfield(request)
+        tenant = environment.greenfield(request)
     assert_works(tenant)
     assert len(backend.administrator.policies(tenant.bucket)) == 1
 
 
 def test_a_container_that_changed_since_its_check_is_checked_again_before_its_deletion(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
     """On Azure the name of a container is busy for 30 seconds after its deletion: a new one is never as old."""
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
 
     def swap() -> None:
         backend.administrator.wait_for_the_next_second(tenant.bucket)
@@ -136,25 +140,27 @@ def test_a_container_that_changed_since_its_check_is_checked_again_before_its_de
         backend.administrator.application().put(tenant.bucket, OBJECT, b"of another program")
 
     with before_request("DELETE container", swap), pytest.raises(NotReady):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     with pytest.raises(BucketExists):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert backend.administrator.application().get(tenant.bucket, OBJECT) == b"of another program"
 
 
-def test_a_container_that_goes_while_it_is_being_granted_is_tried_again(world: World, backend: AzureBackend) -> None:
-    bucket = world.foreign_bucket()
-    request = world.request(bucket=bucket)
+def test_a_container_that_goes_while_it_is_being_granted_is_tried_again(
+    environment: Environment, backend: AzureBackend
+) -> None:
+    bucket = environment.foreign_bucket()
+    request = environment.request(bucket=bucket)
     with before_request("PUT lease", lambda: backend.administrator.purge_bucket(bucket)), pytest.raises(NotReady):
-        world.provisioner.grant(request)
+        environment.provisioner.grant(request)
     backend.administrator.make_bucket(bucket)
-    assert_works(world.bind(request, greenfield=False))
+    assert_works(environment.bind(request, greenfield=False))
 
 
-def test_a_user_id_of_any_length_is_taken(world: World) -> None:
-    tenant = world.greenfield(replace(world.request(), user_id="obc-" + "u" * 60))
+def test_a_user_id_of_any_length_is_taken(environment: Environment) -> None:
+    tenant = environment.greenfield(replace(environment.request(), user_id="obc-" + "u" * 60))
     assert_works(tenant)
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
 
 
 def _metadata(backend: AzureBackend, bucket: str) -> dict[str, str]:

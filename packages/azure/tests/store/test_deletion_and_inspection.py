@@ -11,7 +11,7 @@ from azure.core.exceptions import HttpResponseError
 from azure_provisioner.errors import Refusal
 from libbucket import BucketExists, BucketLost, BucketNotEmpty, NotReady, RetrySlowly, SecretStr
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import OBJECT, World, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import OBJECT, Environment, assert_shut_out, assert_works
 from libbucket.testing.misbehaving import Answer, scripted_server
 from testkit.azure.backend import AzureApplication, a_provisioner, impatient
 from testkit.azure.requests import recorded_requests
@@ -134,9 +134,9 @@ def test_revoking_waits_until_azure_stops_letting_the_sas_in(
 
 
 def test_a_new_policy_that_azure_does_not_know_yet_is_kept_for_the_next_call(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    request = world.request()
+    request = environment.request()
     with pytest.MonkeyPatch.context() as patch:
         refused = Refusal(code="AuthenticationFailed", is_out_of_policy=False, request_id="1")
         patch.setattr("azure_provisioner.storage.Storage.try_sas", lambda *_: refused)
@@ -144,83 +144,89 @@ def test_a_new_policy_that_azure_does_not_know_yet_is_kept_for_the_next_call(
             impatient(backend.server).provision(request)
     assert waiting.value.delay == 5
     before = set(backend.administrator.policies(request.bucket_name))
-    assert_works(world.greenfield(request))
+    assert_works(environment.greenfield(request))
     assert set(backend.administrator.policies(request.bucket_name)) == before
 
 
 def test_a_container_that_is_leased_without_end_is_not_deleted_and_the_lease_is_named(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     backend.administrator.service.get_container_client(tenant.bucket).acquire_lease(-1)
     with pytest.raises(RetrySlowly, match="lease without end"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert tenant.application.list_keys(tenant.bucket) == [OBJECT]
     backend.administrator.break_lease(tenant.bucket)
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
 def test_a_container_whose_policies_are_just_being_edited_is_deleted_a_moment_later(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     lease = backend.administrator.service.get_container_client(tenant.bucket).acquire_lease(15)
     with pytest.raises(NotReady, match="lease"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     lease.release()
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
-def test_leases_and_snapshots_of_its_objects_do_not_keep_a_container(world: World, backend: AzureBackend) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_leases_and_snapshots_of_its_objects_do_not_keep_a_container(
+    environment: Environment, backend: AzureBackend
+) -> None:
+    tenant = environment.tenant(greenfield=True)
     blob: Any = backend.administrator.application().blob(tenant.bucket, OBJECT)
     blob.create_snapshot()
     blob.acquire_lease(-1)
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
-def test_policies_of_a_guest_go_with_the_container_and_the_guest_is_revoked_all_the_same(world: World) -> None:
-    owner = world.tenant(greenfield=True)
-    guest = world.brownfield(owner.bucket)
-    world.delete(owner.record)
+def test_policies_of_a_guest_go_with_the_container_and_the_guest_is_revoked_all_the_same(
+    environment: Environment,
+) -> None:
+    owner = environment.tenant(greenfield=True)
+    guest = environment.brownfield(owner.bucket)
+    environment.delete(owner.record)
     assert_shut_out(guest)
-    world.revoke(guest.record)
+    environment.revoke(guest.record)
 
 
-def test_metadata_that_were_added_stays_beside_the_stamp(world: World, backend: AzureBackend) -> None:
-    tenant = world.greenfield()
+def test_metadata_that_were_added_stays_beside_the_stamp(environment: Environment, backend: AzureBackend) -> None:
+    tenant = environment.greenfield()
     container = backend.administrator.service.get_container_client(tenant.bucket)
     container.set_container_metadata({**tenant.request.owner.ownership_tags(), "cost_centre": "42"})
-    world.again(tenant)
+    environment.again(tenant)
     assert container.get_container_properties().metadata["cost_centre"] == "42"
 
 
 def test_a_container_that_another_program_made_is_stamped_and_its_metadata_kept(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    bucket = world.foreign_bucket()
+    bucket = environment.foreign_bucket()
     container = backend.administrator.service.get_container_client(bucket)
     container.set_container_metadata({"cost_centre": "42"})
-    tenant = world.greenfield(replace(world.request(bucket=bucket), taken_over=True))
+    tenant = environment.greenfield(replace(environment.request(bucket=bucket), taken_over=True))
     assert container.get_container_properties().metadata == {
         **tenant.request.owner.ownership_tags(),
         "cost_centre": "42",
     }
-    thief = replace(world.request(bucket=bucket), taken_over=True)
+    thief = replace(environment.request(bucket=bucket), taken_over=True)
     with pytest.raises(BucketExists):
-        world.provisioner.provision(thief)
+        environment.provisioner.provision(thief)
     with pytest.raises(BucketExists):
-        world.provisioner.delete(replace(builders.intent(thief), taken_over=True))
+        environment.provisioner.delete(replace(builders.intent(thief), taken_over=True))
 
 
-def test_a_drift_check_of_a_bound_claim_is_one_request_with_its_own_sas(world: World, server: AzuriteServer) -> None:
+def test_a_drift_check_of_a_bound_claim_is_one_request_with_its_own_sas(
+    environment: Environment, server: AzuriteServer
+) -> None:
     def must_not_be_read(namespace: str, name: str) -> Any:
         raise AssertionError(f"{namespace}/{name} must not be read for a drift check")
 
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     checker = a_provisioner(server)
     object.__setattr__(checker._services, "read_secret", must_not_be_read)
     with recorded_requests() as made:
@@ -237,23 +243,25 @@ def test_a_drift_check_of_a_bound_claim_is_one_request_with_its_own_sas(world: W
     ids=["policy", "container"],
 )
 def test_a_drift_check_finds_what_was_removed(
-    world: World, backend: AzureBackend, damage: Callable[[Any, Any], None]
+    environment: Environment, backend: AzureBackend, damage: Callable[[Any, Any], None]
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer)
     checker = a_provisioner(backend.server)
     assert checker.is_intact(request)
     damage(backend, tenant)
     assert not checker.is_intact(request)
     if backend.administrator.bucket_exists(tenant.bucket):
-        assert_works(world.bind(request, greenfield=True))
+        assert_works(environment.bind(request, greenfield=True))
     else:
         with pytest.raises(BucketLost):
             checker.provision(request)
 
 
-def test_a_drift_check_finds_a_wrong_secret_without_asking_azure(world: World, server: AzuriteServer) -> None:
-    tenant, neighbour = world.tenant(greenfield=True), world.tenant(greenfield=True)
+def test_a_drift_check_finds_a_wrong_secret_without_asking_azure(
+    environment: Environment, server: AzuriteServer
+) -> None:
+    tenant, neighbour = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer)
     checker = a_provisioner(server)
     assert checker.is_intact(request)
@@ -267,8 +275,10 @@ def test_a_drift_check_finds_a_wrong_secret_without_asking_azure(world: World, s
     assert made == []
 
 
-def test_a_key_that_another_controller_added_to_the_secret_is_no_drift(world: World, server: AzuriteServer) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_a_key_that_another_controller_added_to_the_secret_is_no_drift(
+    environment: Environment, server: AzuriteServer
+) -> None:
+    tenant = environment.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer)
     more = {**tenant.credentials.additional_secret_data, "reloader.example.com": SecretStr("x")}
     with_another_key = replace(request, credentials=replace(tenant.credentials, additional_secret_data=more))
@@ -281,31 +291,33 @@ def test_a_key_that_another_controller_added_to_the_secret_is_no_drift(world: Wo
 
 
 def test_a_claim_that_was_refused_for_anothers_container_leaves_nothing_in_the_way_of_its_deletion(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    owner = world.tenant(greenfield=True)
+    owner = environment.tenant(greenfield=True)
     before = backend.administrator.policies(owner.bucket)
-    request = world.request(bucket=owner.bucket)
+    request = environment.request(bucket=owner.bucket)
     with pytest.raises(BucketExists):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     with pytest.raises(BucketExists):
-        world.provisioner.delete(builders.intent(request))
+        environment.provisioner.delete(builders.intent(request))
     with recorded_requests() as made:
-        world.provisioner.revoke(builders.intent(request))  # what the core does next for a claim that was never bound
+        environment.provisioner.revoke(
+            builders.intent(request)
+        )  # what the core does next for a claim that was never bound
     assert made == ["GET acl"]
     assert set(backend.administrator.policies(owner.bucket)) == set(before)
     assert_works(owner)
 
 
-def test_an_edit_of_one_key_of_the_secret_is_repaired_with_the_same_sas(world: World) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_an_edit_of_one_key_of_the_secret_is_repaired_with_the_same_sas(environment: Environment) -> None:
+    tenant = environment.tenant(greenfield=True)
     edited = replace(tenant.request, credentials=_with_an_edited_url(tenant.credentials))
-    assert world.bind(edited, greenfield=True).credentials == tenant.credentials
+    assert environment.bind(edited, greenfield=True).credentials == tenant.credentials
 
 
-def test_a_sas_of_this_claim_does_not_set_its_own_permissions(world: World, server: AzuriteServer) -> None:
+def test_a_sas_of_this_claim_does_not_set_its_own_permissions(environment: Environment, server: AzuriteServer) -> None:
     """What a SAS that is bound to a policy may do stands in the policy: its holder adds nothing."""
-    tenant = world.greenfield(world.request(parameters={"permissions": "rl"}))
+    tenant = environment.greenfield(environment.request(parameters={"permissions": "rl"}))
     token = tenant.credentials.additional_secret_data["AZURE_STORAGE_SAS_TOKEN"].reveal()
     assert "sp=" not in token
     assert "se=" not in token

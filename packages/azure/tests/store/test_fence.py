@@ -17,7 +17,7 @@ from testkit.azure.fake_entra import CLIENT, TENANT
 from testkit.azure.requests import recorded_requests
 
 if TYPE_CHECKING:
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
     from testkit.azure.azurite import AzuriteServer
     from testkit.azure.fake_entra import FakeEntra
 
@@ -56,11 +56,11 @@ def test_it_is_said_that_requests_are_tracked() -> None:
     assert AzureProvisioner.tracks_requests
 
 
-def test_every_request_asks_it_once(world: World, server: AzuriteServer) -> None:
+def test_every_request_asks_it_once(environment: Environment, server: AzuriteServer) -> None:
     fence = Fence()
     provisioner = fenced(fence, {"AZURE_STORAGE_KEY": server.key})
     with recorded_requests() as made:
-        tenant = world.bind(world.request(), greenfield=True, by=provisioner)
+        tenant = environment.bind(environment.request(), greenfield=True, by=provisioner)
         provisioner.is_intact(builders.again(tenant.request, tenant.answer))
         provisioner.revoke(tenant.record)
         provisioner.delete(tenant.record)

@@ -11,7 +11,7 @@ import pytest
 
 from libbucket import AccessDenied, BucketNotEmpty, NotReady, ReclaimPolicy, SecretStr, StoreRefused
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import OBJECT, World, assert_works
+from libbucket.testing.conformance.environment import OBJECT, Environment, assert_works
 from testkit.azure.backend import a_provisioner, impatient
 from testkit.azure.fake_entra import CLIENT, TENANT
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from azure_provisioner.client import Network
     from azure_provisioner.provisioner import AzureProvisioner
     from libbucket import BucketOptions
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.environment import Tenant
     from testkit.azure.azurite import AzuriteServer
     from testkit.azure.backend import AzureBackend
     from testkit.azure.fake_entra import FakeEntra
@@ -35,8 +35,10 @@ def delegating(tls_server: AzuriteServer, entra: FakeEntra, trusting: Network) -
     return a_provisioner(tls_server, client, network=trusting)
 
 
-def delegated_request(world: World, entra: FakeEntra, **parameters: str) -> BucketOptions:
-    return world.request(parameters={"credentials": "user-delegation-sas", "authorityHost": entra.url, **parameters})
+def delegated_request(environment: Environment, entra: FakeEntra, **parameters: str) -> BucketOptions:
+    return environment.request(
+        parameters={"credentials": "user-delegation-sas", "authorityHost": entra.url, **parameters}
+    )
 
 
 def edited(tenant: Tenant) -> BucketOptions:
@@ -52,20 +54,20 @@ def edited(tenant: Tenant) -> BucketOptions:
 
 @both_kinds
 def test_a_sas_that_one_front_end_refuses_once_is_kept(
-    world: World, server: AzuriteServer, front: Front, greenfield: bool
+    environment: Environment, server: AzuriteServer, front: Front, greenfield: bool
 ) -> None:
-    tenant = world.tenant(greenfield=greenfield)
+    tenant = environment.tenant(greenfield=greenfield)
     front.distrusts = 1
     verb = "provision" if greenfield else "grant"
     with pytest.raises(NotReady, match="AuthenticationFailed") as waiting:
         getattr(impatient(server), verb)(builders.again(tenant.request, tenant.answer))
     assert waiting.value.request_id == front.request_ids[-1]
-    assert world.again(tenant).credentials == tenant.credentials
+    assert environment.again(tenant).credentials == tenant.credentials
     assert_works(tenant)
 
 
 def test_a_delegated_sas_that_one_front_end_refuses_once_is_kept(
-    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
+    tls_world: Environment, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
 ) -> None:
     tenant = tls_world.bind(delegated_request(tls_world, entra), greenfield=True, by=delegating)
     request = builders.again(tenant.request, tenant.answer)
@@ -79,7 +81,7 @@ def test_a_delegated_sas_that_one_front_end_refuses_once_is_kept(
 
 
 def test_a_delegated_sas_is_replaced_when_its_key_was_revoked(
-    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
+    tls_world: Environment, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
 ) -> None:
     tenant = tls_world.bind(delegated_request(tls_world, entra), greenfield=True, by=delegating)
     held = parse_qs(tenant.credentials.additional_secret_data["AZURE_STORAGE_SAS_TOKEN"].reveal())
@@ -90,7 +92,7 @@ def test_a_delegated_sas_is_replaced_when_its_key_was_revoked(
 
 
 def test_a_sas_that_was_edited_and_is_refused_is_replaced(
-    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
+    tls_world: Environment, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
 ) -> None:
     stored = tls_world.greenfield()
     replaced = tls_world.bind(edited(stored), greenfield=True)
@@ -104,7 +106,12 @@ def test_a_sas_that_was_edited_and_is_refused_is_replaced(
 
 @pytest.mark.parametrize(("expiry", "is_allowed"), [("", True), ("24h", True), ("25h", False)])
 def test_a_delegated_sas_keeps_to_the_expiration_policy_of_the_account_or_the_parameter_is_named(
-    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner, expiry: str, is_allowed: bool
+    tls_world: Environment,
+    tls_front: Front,
+    entra: FakeEntra,
+    delegating: AzureProvisioner,
+    expiry: str,
+    is_allowed: bool,
 ) -> None:
     tls_front.longest_sas = timedelta(days=1)
     request = delegated_request(tls_world, entra, **({"expiry": expiry} if expiry else {}))
@@ -117,7 +124,7 @@ def test_a_delegated_sas_keeps_to_the_expiration_policy_of_the_account_or_the_pa
 
 
 def test_an_identity_that_may_make_containers_and_no_more_is_told_the_role(
-    tls_world: World, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
+    tls_world: Environment, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
 ) -> None:
     request = delegated_request(tls_world, entra)
     tls_front.lacks_data_role = True
@@ -129,40 +136,40 @@ def test_an_identity_that_may_make_containers_and_no_more_is_told_the_role(
 
 
 def test_immutable_versions_are_reported_before_there_is_data_and_keep_no_other_claim_from_binding(
-    world: World, server: AzuriteServer, front: Front, backend: AzureBackend
+    environment: Environment, server: AzuriteServer, front: Front, backend: AzureBackend
 ) -> None:
     front.keeps_versions = True
-    first, second = world.tenant(greenfield=True), world.tenant(greenfield=True)
+    first, second = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
     for tenant in (first, second):
         assert any("version-level immutability" in text for text in tenant.answer.warnings)
         with pytest.raises(BucketNotEmpty, match="container-rm delete"):
             impatient(server).delete(tenant.record)
         assert tenant.application.list_keys(tenant.bucket) == [OBJECT]
-    retained = replace(world.request(), reclaim_policy=ReclaimPolicy.RETAIN)
-    assert world.greenfield(retained).answer.warnings == ()
-    assert_works(world.greenfield())
+    retained = replace(environment.request(), reclaim_policy=ReclaimPolicy.RETAIN)
+    assert environment.greenfield(retained).answer.warnings == ()
+    assert_works(environment.greenfield())
     backend.administrator.purge_bucket(first.bucket)
     impatient(server).delete(first.record)
 
 
-def test_an_account_without_immutable_versions_is_not_warned_about(world: World, front: Front) -> None:
+def test_an_account_without_immutable_versions_is_not_warned_about(environment: Environment, front: Front) -> None:
     assert not front.keeps_versions
-    assert world.greenfield().answer.warnings == ()
+    assert environment.greenfield().answer.warnings == ()
 
 
 def test_a_public_container_that_the_account_now_forbids_is_an_answer_that_says_so(
-    world: World, server: AzuriteServer, front: Front, backend: AzureBackend
+    environment: Environment, server: AzuriteServer, front: Front, backend: AzureBackend
 ) -> None:
-    bucket = world.foreign_bucket()
+    bucket = environment.foreign_bucket()
     backend.administrator.application().make_public(bucket)
     front.is_private = True
     with pytest.raises(StoreRefused, match="make the container private") as refused:
-        impatient(server).grant(world.request(bucket=bucket))
+        impatient(server).grant(environment.request(bucket=bucket))
     assert refused.value.request_id == front.request_ids[-1]
 
 
 def test_a_container_that_is_deleted_only_if_empty_waits_for_the_last_delegated_sas(
-    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegating: AzureProvisioner
+    tls_world: Environment, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegating: AzureProvisioner
 ) -> None:
     tenant = tls_world.bind(delegated_request(tls_world, entra), greenfield=True, by=delegating)
     with pytest.raises(NotReady, match="can't be revoked singly") as waiting:

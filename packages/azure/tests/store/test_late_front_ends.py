@@ -14,7 +14,7 @@ from azure.storage.blob import ContainerClient
 from azure_provisioner.client import Network
 from libbucket import AccessDenied, BucketNotEmpty, NotReady, RetrySlowly
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import OBJECT, World, assert_works
+from libbucket.testing.conformance.environment import OBJECT, Environment, assert_works
 from testkit.azure.backend import a_provisioner, client_settings
 from testkit.azure.requests import before_request
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from azure_provisioner.provisioner import AzureProvisioner
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.environment import Tenant
     from testkit.azure.azurite import AzuriteServer
     from testkit.azure.backend import AzureBackend
     from testkit.azure.front_end import Front
@@ -55,9 +55,9 @@ def is_let_in(client: ContainerClient) -> bool:
 
 
 def test_no_front_end_lets_a_claim_in_whose_revocation_has_returned(
-    world: World, front: Front, patient: AzureProvisioner
+    environment: Environment, front: Front, patient: AzureProvisioner
 ) -> None:
-    tenant = world.tenant(greenfield=False)
+    tenant = environment.tenant(greenfield=False)
     front.policy_seconds = 30
     with connections(front, tenant) as open_ones:
         assert all(map(is_let_in, open_ones))
@@ -74,9 +74,9 @@ def test_no_front_end_lets_a_claim_in_whose_revocation_has_returned(
 
 
 def test_a_revocation_that_finds_a_front_end_later_than_azure_says_waits_for_it(
-    world: World, front: Front, patient: AzureProvisioner
+    environment: Environment, front: Front, patient: AzureProvisioner
 ) -> None:
-    tenant = world.tenant(greenfield=False)
+    tenant = environment.tenant(greenfield=False)
     front.policy_seconds, front.front_ends = 300, 1
     with connections(front, tenant) as (open_one,):
         assert is_let_in(open_one)
@@ -87,15 +87,15 @@ def test_a_revocation_that_finds_a_front_end_later_than_azure_says_waits_for_it(
             patient.revoke(tenant.record)
 
 
-def test_a_claim_that_was_never_bound_is_revoked_at_once(world: World, patient: AzureProvisioner) -> None:
-    request = world.request(bucket=world.foreign_bucket())
+def test_a_claim_that_was_never_bound_is_revoked_at_once(environment: Environment, patient: AzureProvisioner) -> None:
+    request = environment.request(bucket=environment.foreign_bucket())
     patient.revoke(builders.intent(request))
 
 
 def test_what_a_front_end_accepts_after_the_policy_is_gone_is_not_lost(
-    world: World, front: Front, patient: AzureProvisioner, backend: AzureBackend
+    environment: Environment, front: Front, patient: AzureProvisioner, backend: AzureBackend
 ) -> None:
-    tenant = world.greenfield()
+    tenant = environment.greenfield()
     front.policy_seconds = 30
     with connections(front, tenant) as open_ones:
         assert all(map(is_let_in, open_ones))
@@ -111,99 +111,99 @@ def test_what_a_front_end_accepts_after_the_policy_is_gone_is_not_lost(
 
 @pytest.mark.parametrize("verb", ["delete", "delete_empty"])
 def test_a_container_that_is_restored_lets_no_claim_in(
-    world: World, front: Front, backend: AzureBackend, verb: str
+    environment: Environment, front: Front, backend: AzureBackend, verb: str
 ) -> None:
-    owner = world.greenfield()
-    guest = world.brownfield(owner.bucket)
+    owner = environment.greenfield()
+    guest = environment.brownfield(owner.bucket)
     front.keeps_deleted = True
-    getattr(world, verb)(owner.record)
+    getattr(environment, verb)(owner.record)
     assert not backend.administrator.bucket_exists(owner.bucket)
     front.restore(owner.bucket)
     assert backend.administrator.policies(owner.bucket) == {}
     for tenant in (owner, guest):
         with connections(front, tenant) as open_ones:
             assert not any(map(is_let_in, open_ones))
-    assert_works(world.again(guest))
+    assert_works(environment.again(guest))
     backend.administrator.purge_bucket(owner.bucket)
 
 
 def test_policies_of_others_are_restored_with_their_container(
-    world: World, front: Front, backend: AzureBackend
+    environment: Environment, front: Front, backend: AzureBackend
 ) -> None:
-    owner = world.greenfield()
+    owner = environment.greenfield()
     policies: Any = {**backend.administrator.policies(owner.bucket)}
     (ours,) = policies
     container = backend.administrator.service.get_container_client(owner.bucket)
     container.set_container_access_policy({**policies, "manual": policies[ours]})
     front.keeps_deleted = True
-    world.delete(owner.record)
+    environment.delete(owner.record)
     front.restore(owner.bucket)
     assert set(backend.administrator.policies(owner.bucket)) == {"manual"}
     backend.administrator.purge_bucket(owner.bucket)
 
 
 def test_a_container_that_was_public_is_deleted_where_the_account_forbids_that_now(
-    world: World, front: Front, backend: AzureBackend
+    environment: Environment, front: Front, backend: AzureBackend
 ) -> None:
-    owner = world.greenfield()
+    owner = environment.greenfield()
     backend.administrator.application().make_public(owner.bucket)
     front.is_private = True
-    world.delete(owner.record)
+    environment.delete(owner.record)
     assert not backend.administrator.bucket_exists(owner.bucket)
 
 
-def test_a_leased_container_keeps_its_claims_policies(world: World, backend: AzureBackend) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_a_leased_container_keeps_its_claims_policies(environment: Environment, backend: AzureBackend) -> None:
+    tenant = environment.tenant(greenfield=True)
     lease = backend.administrator.service.get_container_client(tenant.bucket).acquire_lease(15)
     with pytest.raises(NotReady, match="lease"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert tenant.application.list_keys(tenant.bucket) == [OBJECT]
     lease.release()
     backend.administrator.service.get_container_client(tenant.bucket).acquire_lease(-1)
     with pytest.raises(RetrySlowly, match="lease without end"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert tenant.application.list_keys(tenant.bucket) == [OBJECT]
     backend.administrator.break_lease(tenant.bucket)
 
 
 def test_a_container_that_changes_while_it_is_being_deleted_is_checked_again(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     backend.administrator.wait_for_the_next_second(tenant.bucket)
     container = backend.administrator.service.get_container_client(tenant.bucket)
     with (
         before_request("PUT acl", lambda: container.set_container_metadata({"cost_centre": "42"})),
         pytest.raises(NotReady),
     ):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert backend.administrator.bucket_exists(tenant.bucket)
 
 
 def test_a_name_that_is_busy_after_its_deletion_is_waited_for(
-    world: World, front: Front, patient: AzureProvisioner
+    environment: Environment, front: Front, patient: AzureProvisioner
 ) -> None:
     front.busy_seconds = 40
-    first = world.greenfield()
+    first = environment.greenfield()
     patient.delete(first.record)
     patient.delete(first.record)
     patient.revoke(first.record)
-    later = replace(world.request(bucket=first.bucket))
+    later = replace(environment.request(bucket=first.bucket))
     with pytest.raises(NotReady, match="still being deleted") as waiting:
         patient.provision(later)
     assert waiting.value.delay == 30
     front.advance(41)
-    assert_works(world.greenfield(later))
+    assert_works(environment.greenfield(later))
 
 
 @pytest.mark.parametrize(("expiry", "is_allowed"), [("30d", True), ("31d", False), ("", False)])
 def test_a_stored_access_policy_keeps_to_the_expiration_policy_of_the_account_or_the_parameter_is_named(
-    world: World, front: Front, patient: AzureProvisioner, expiry: str, is_allowed: bool
+    environment: Environment, front: Front, patient: AzureProvisioner, expiry: str, is_allowed: bool
 ) -> None:
     front.longest_sas = timedelta(days=30)
-    request = world.request(parameters={"expiry": expiry} if expiry else {})
+    request = environment.request(parameters={"expiry": expiry} if expiry else {})
     if is_allowed:
-        assert_works(world.greenfield(request))
+        assert_works(environment.greenfield(request))
         return
     with pytest.raises(AccessDenied, match=r"SAS expiration policy.*parameter expiry"):
         patient.provision(request)

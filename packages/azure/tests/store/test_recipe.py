@@ -16,7 +16,7 @@ from azure.storage.blob import BlobServiceClient
 from azure_provisioner.parameters import parse_parameters
 from libbucket import AccessDenied, NotReady
 from libbucket.testing.application import Refused
-from libbucket.testing.conformance.world import World, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_works
 from testkit.azure.backend import AzureApplication, a_provisioner, client_settings
 from testkit.azure.fake_entra import CLIENT, TENANT
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from azure_provisioner.client import Network
     from azure_provisioner.provisioner import AzureProvisioner
     from libbucket import BucketOptions
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.environment import Tenant
     from testkit.azure.azurite import AzuriteServer
     from testkit.azure.fake_entra import FakeEntra
     from testkit.azure.front_end import Front
@@ -55,14 +55,14 @@ def pod(
     return a_provisioner(tls_server, network=trusting)
 
 
-def asked(world: World, server: AzuriteServer, given: dict[str, str], entra: FakeEntra) -> BucketOptions:
+def asked(environment: Environment, server: AzuriteServer, given: dict[str, str], entra: FakeEntra) -> BucketOptions:
     """A claim of a class with these parameters, for this server; Entra ID is the only other change."""
     here = {"storageAccount": server.account, "endpoint": server.endpoint, "authorityHost": entra.url}
-    return replace(world.request(), parameters={**given, **here})
+    return replace(environment.request(), parameters={**given, **here})
 
 
 def test_the_recipe_of_the_page_on_deploying_binds_a_claim(
-    tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, pod: AzureProvisioner
+    tls_world: Environment, tls_server: AzuriteServer, entra: FakeEntra, pod: AzureProvisioner
 ) -> None:
     given = dict(re.findall(r"exampleClass\.parameters\.(\w+)=(\S+)", recipe()))
     assert parse_parameters(given).account == "examplestore"
@@ -72,7 +72,7 @@ def test_the_recipe_of_the_page_on_deploying_binds_a_claim(
 
 
 def test_the_role_of_the_recipe_allows_what_a_claim_may_do_by_default(
-    tls_world: World, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner
+    tls_world: Environment, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner
 ) -> None:
     """Storage Blob Data Contributor: "Azure built-in roles for Storage", Azure RBAC."""
     beyond = {"deleteBlobVersion/action", "filter/action", "tags/read", "tags/write"}
@@ -94,7 +94,7 @@ def test_the_recipe_assigns_the_role_that_the_identity_needs() -> None:
 
 
 @pytest.mark.parametrize("name", ["class.yaml", "brownfield-class.yaml"])
-def test_the_classes_of_the_examples_bind_claims(tls_world: World, tls_server: AzuriteServer, name: str) -> None:
+def test_the_classes_of_the_examples_bind_claims(tls_world: Environment, tls_server: AzuriteServer, name: str) -> None:
     found = yaml.safe_load((ROOT / "examples" / "azure" / name).read_text())
     given: dict[str, str] = found["parameters"]
     assert not parse_parameters(given).warnings
@@ -107,7 +107,7 @@ def test_the_classes_of_the_examples_bind_claims(tls_world: World, tls_server: A
 
 @pytest.fixture
 def bound(
-    tls_world: World, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner
+    tls_world: Environment, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner
 ) -> Tenant:
     """A claim whose SAS was signed by an identity with exactly the role of the README."""
     tls_front.actions = ACTIONS
@@ -173,7 +173,12 @@ def is_refused(use: Callable[[AzureApplication, str], object], it: AzureApplicat
 
 @pytest.mark.parametrize("action", [each.removeprefix(SERVICE) for each in ROLE["Actions"]])
 def test_each_action_of_the_role_is_needed_and_named_where_it_is_missing(
-    tls_world: World, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner, action: str
+    tls_world: Environment,
+    tls_server: AzuriteServer,
+    tls_front: Front,
+    entra: FakeEntra,
+    pod: AzureProvisioner,
+    action: str,
 ) -> None:
     request = asked(tls_world, tls_server, {"credentials": "user-delegation-sas"}, entra)
     tls_front.actions = ACTIONS
@@ -193,7 +198,7 @@ def _create_and_delete(by: AzureProvisioner, later: BucketOptions, earlier: Tena
 
 
 def test_keys_of_an_account_are_rotated_without_a_gap(
-    tls_world: World, tls_server: AzuriteServer, trusting: Network
+    tls_world: Environment, tls_server: AzuriteServer, trusting: Network
 ) -> None:
     """The commands of the README: the other key into the Secret, new SAS, restart, regenerate the first key."""
     first = tls_world.tenant(greenfield=True)
@@ -207,7 +212,7 @@ def test_keys_of_an_account_are_rotated_without_a_gap(
 
 
 def test_an_account_without_keys_serves_claims_with_an_identity_and_says_so_to_others(
-    tls_world: World, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner
+    tls_world: Environment, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner
 ) -> None:
     tls_front.forbids_keys = True
     request = asked(tls_world, tls_server, {"credentials": "user-delegation-sas"}, entra)
@@ -220,7 +225,7 @@ def test_an_account_without_keys_serves_claims_with_an_identity_and_says_so_to_o
 
 
 def test_a_hierarchical_namespace_is_listed_without_versions(
-    tls_world: World, tls_server: AzuriteServer, tls_front: Front
+    tls_world: Environment, tls_server: AzuriteServer, tls_front: Front
 ) -> None:
     tenant = tls_world.greenfield()
     tls_front.is_hierarchical = True
@@ -238,7 +243,7 @@ def test_a_hierarchical_namespace_is_listed_without_versions(
 
 
 def test_a_firewall_that_shuts_the_provisioner_out_is_named(
-    tls_world: World, tls_server: AzuriteServer, tls_front: Front
+    tls_world: Environment, tls_server: AzuriteServer, tls_front: Front
 ) -> None:
     tls_front.is_walled = True
     with pytest.raises((AccessDenied, NotReady), match="firewall"):

@@ -14,14 +14,14 @@ from azure.storage.blob import AccessPolicy, ContainerClient
 from azure_provisioner.policy import SKEW, parse_time
 from libbucket import InvalidClaim, NotReady, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_refused, assert_shut_out, assert_works
 from testkit.azure.backend import a_provisioner, client_settings, impatient
 from testkit.azure.requests import before_request, recorded_requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.environment import Tenant
     from testkit.azure.azurite import AzuriteServer
     from testkit.azure.backend import AzureBackend
 
@@ -34,27 +34,27 @@ RAW = """<?xml version="1.0" encoding="utf-8"?><SignedIdentifiers>
 </SignedIdentifiers>"""
 
 
-def test_the_sixth_claim_waits_for_one_to_leave_and_is_told_what_else_would_help(world: World) -> None:
-    bucket = world.foreign_bucket()
-    tenants = [world.brownfield(bucket) for _ in range(5)]
-    sixth = world.request(bucket=bucket)
+def test_the_sixth_claim_waits_for_one_to_leave_and_is_told_what_else_would_help(environment: Environment) -> None:
+    bucket = environment.foreign_bucket()
+    tenants = [environment.brownfield(bucket) for _ in range(5)]
+    sixth = environment.request(bucket=bucket)
     with pytest.raises(QuotaExceeded, match="credentials: user-delegation-sas") as refused:
-        world.provisioner.grant(sixth)
+        environment.provisioner.grant(sixth)
     assert isinstance(refused.value, RetrySlowly)
     assert "5 stored access policies" in refused.value.message
     for tenant in tenants:
         assert_works(tenant)
-    world.revoke(tenants[2].record)
-    assert_works(world.bind(sixth, greenfield=False))
+    environment.revoke(tenants[2].record)
+    assert_works(environment.bind(sixth, greenfield=False))
     assert_shut_out(tenants[2])
 
 
 def test_two_claims_bound_at_once_on_one_container_both_get_in_twenty_times(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
     for _ in range(20):
-        bucket = world.foreign_bucket()
-        tenants = _both_at_once(world, bucket)
+        bucket = environment.foreign_bucket()
+        tenants = _both_at_once(environment, bucket)
         assert len(backend.administrator.policies(bucket)) == 2
         for tenant in tenants:
             assert tenant.application.list_keys(bucket)
@@ -63,46 +63,48 @@ def test_two_claims_bound_at_once_on_one_container_both_get_in_twenty_times(
 
 @pytest.mark.parametrize("name", ["$web", "$root"])
 def test_a_container_with_a_name_of_azures_own_is_granted_and_revoked(
-    world: World, backend: AzureBackend, name: str
+    environment: Environment, backend: AzureBackend, name: str
 ) -> None:
     backend.administrator.make_bucket(name)
-    request = world.request(bucket=name)
-    granted = world.provisioner.grant(request)
+    request = environment.request(bucket=name)
+    granted = environment.provisioner.grant(request)
     assert granted.connection.authentication is not None
     url = granted.connection.authentication.additional_secret_data["AZURE_STORAGE_CONTAINER_URL"].reveal()
     with ContainerClient.from_container_url(url, **client_settings("")) as application:
         assert list(application.list_blobs()) == []
-        world.provisioner.revoke(builders.recorded(granted, request, greenfield=False))
+        environment.provisioner.revoke(builders.recorded(granted, request, greenfield=False))
         with pytest.raises(HttpResponseError) as refused:
             list(application.list_blobs())
     assert refused.value.status_code == 403
     with pytest.raises(InvalidClaim):
-        world.provisioner.provision(world.request(bucket=name))
+        environment.provisioner.provision(environment.request(bucket=name))
     backend.administrator.purge_bucket(name)
 
 
 def test_policies_of_others_and_public_access_are_written_back_as_they_were(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    bucket = world.foreign_bucket()
+    bucket = environment.foreign_bucket()
     backend.administrator.write_policies(bucket, RAW, public_access="blob")
     before = _as_text(backend.administrator.policies(bucket))
     assert before["with fractions"] == ("2020-01-01T00:00:00.1234567Z", "2040-01-01T10:00:00.7654321Z", "rl")
     assert before["a date"] == (None, "2040-01-01", "r")
-    tenant = world.brownfield(bucket)
+    tenant = environment.brownfield(bucket)
     with_ours = _as_text(backend.administrator.policies(bucket))
     assert {name: with_ours[name] for name in before} == before
     assert len(with_ours) == 4
     assert backend.administrator.settings(bucket)["public access"] == "blob"
-    world.revoke(tenant.record)
+    environment.revoke(tenant.record)
     assert _as_text(backend.administrator.policies(bucket)) == before
     assert backend.administrator.settings(bucket)["public access"] == "blob"
     assert_refused("listing with revoked credentials", lambda: tenant.application.list_keys(bucket))
 
 
-def test_an_edit_manual_between_our_reading_and_our_writing_is_not_lost(world: World, backend: AzureBackend) -> None:
-    bucket = world.foreign_bucket()
-    request = world.request(bucket=bucket)
+def test_an_edit_manual_between_our_reading_and_our_writing_is_not_lost(
+    environment: Environment, backend: AzureBackend
+) -> None:
+    bucket = environment.foreign_bucket()
+    request = environment.request(bucket=bucket)
     backend.administrator.wait_for_the_next_second(bucket)
     manual = {"manual": AccessPolicy(permission="r", expiry="2040-01-01T00:00:00Z")}
     container = backend.administrator.service.get_container_client(bucket)
@@ -111,55 +113,55 @@ def test_an_edit_manual_between_our_reading_and_our_writing_is_not_lost(world: W
         pytest.raises(NotReady),
     ):
         # The manual edit is a PUT acl too: the helper lets it pass.
-        world.provisioner.grant(request)
+        environment.provisioner.grant(request)
     assert set(backend.administrator.policies(bucket)) == {"manual"}
-    tenant = world.bind(request, greenfield=False)
+    tenant = environment.bind(request, greenfield=False)
     assert "manual" in backend.administrator.policies(bucket)
     assert_works(tenant)
 
 
-def test_an_editor_whose_lease_was_broken_does_not_write(world: World, backend: AzureBackend) -> None:
-    bucket = world.foreign_bucket()
-    request = world.request(bucket=bucket)
+def test_an_editor_whose_lease_was_broken_does_not_write(environment: Environment, backend: AzureBackend) -> None:
+    bucket = environment.foreign_bucket()
+    request = environment.request(bucket=bucket)
 
     def another_client_takes_over() -> None:
         backend.administrator.break_lease(bucket)
         backend.administrator.service.get_container_client(bucket).acquire_lease(15)
 
     with before_request("PUT acl", another_client_takes_over), pytest.raises(NotReady, match="lease"):
-        world.provisioner.grant(request)
+        environment.provisioner.grant(request)
     assert backend.administrator.policies(bucket) == {}
     backend.administrator.break_lease(bucket)
-    assert_works(world.bind(request, greenfield=False))
+    assert_works(environment.bind(request, greenfield=False))
 
 
-def test_a_lease_without_end_is_named_and_nothing_is_written(world: World, backend: AzureBackend) -> None:
-    bucket = world.foreign_bucket()
-    request = world.request(bucket=bucket)
+def test_a_lease_without_end_is_named_and_nothing_is_written(environment: Environment, backend: AzureBackend) -> None:
+    bucket = environment.foreign_bucket()
+    request = environment.request(bucket=bucket)
     backend.administrator.service.get_container_client(bucket).acquire_lease(-1)
     with pytest.raises(RetrySlowly, match="lease without end"):
         impatient(backend.server).grant(request)
     assert backend.administrator.policies(bucket) == {}
     backend.administrator.break_lease(bucket)
-    assert_works(world.bind(request, greenfield=False))
+    assert_works(environment.bind(request, greenfield=False))
 
 
 def test_a_policy_of_this_claim_without_a_permission_is_put_right_with_the_same_sas(
-    world: World, backend: AzureBackend
+    environment: Environment, backend: AzureBackend
 ) -> None:
-    first = world.tenant(greenfield=True)
+    first = environment.tenant(greenfield=True)
     (name,) = backend.administrator.policies(first.bucket)
     edited = {name: AccessPolicy(permission="r", expiry="2040-01-01T00:00:00Z")}
     backend.administrator.service.get_container_client(first.bucket).set_container_access_policy(edited)
-    second = world.again(first)
+    second = environment.again(first)
     assert second.credentials.additional_secret_data == first.credentials.additional_secret_data
     assert_works(first)
 
 
-def test_a_sas_that_leaked_is_dead_when_its_secret_was_removed(world: World, backend: AzureBackend) -> None:
-    leaked = world.tenant(greenfield=True)
+def test_a_sas_that_leaked_is_dead_when_its_secret_was_removed(environment: Environment, backend: AzureBackend) -> None:
+    leaked = environment.tenant(greenfield=True)
     assert_works(leaked)
-    replaced = world.again(leaked, with_credentials=False)
+    replaced = environment.again(leaked, with_credentials=False)
     assert replaced.credentials != leaked.credentials
     assert_works(replaced)
     assert_shut_out(leaked)
@@ -168,67 +170,67 @@ def test_a_sas_that_leaked_is_dead_when_its_secret_was_removed(world: World, bac
 
 
 def test_a_claim_that_can_not_get_its_secret_is_issued_no_more_than_two_signatures_an_hour(
-    world: World, server: AzuriteServer
+    environment: Environment, server: AzuriteServer
 ) -> None:
     began = datetime.now(UTC) - timedelta(minutes=65)  # a policy of a later time has not begun
-    first = world.bind(world.request(), greenfield=True, by=a_provisioner(server, now=lambda: began))
+    first = environment.bind(environment.request(), greenfield=True, by=a_provisioner(server, now=lambda: began))
     stuck, issued = first, {_token(first)}
     for minute in range(0, 60, 5):
         now = began + timedelta(minutes=minute)
         by = a_provisioner(server, now=lambda now=now: now)  # type: ignore[misc]
-        stuck = world.again(stuck, with_credentials=False, by=by)
+        stuck = environment.again(stuck, with_credentials=False, by=by)
         issued.add(_token(stuck))
     assert len(issued) == 2
     later = began + timedelta(minutes=61)
-    leaked = world.again(stuck, with_credentials=False, by=a_provisioner(server, now=lambda: later))
+    leaked = environment.again(stuck, with_credentials=False, by=a_provisioner(server, now=lambda: later))
     assert _token(leaked) not in issued
     assert_shut_out(stuck)
 
 
-def test_a_sas_that_leaked_is_dead_when_its_policy_was_removed(world: World) -> None:
-    leaked = world.tenant(greenfield=True)
-    world.administrator.remove_identity(leaked.record)
-    replaced = world.again(leaked)
+def test_a_sas_that_leaked_is_dead_when_its_policy_was_removed(environment: Environment) -> None:
+    leaked = environment.tenant(greenfield=True)
+    environment.administrator.remove_identity(leaked.record)
+    replaced = environment.again(leaked)
     assert replaced.credentials != leaked.credentials
     assert_works(replaced)
     assert_shut_out(leaked)
 
 
 def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
-    world: World, backend: AzureBackend, server: AzuriteServer
+    environment: Environment, backend: AzureBackend, server: AzuriteServer
 ) -> None:
     real = datetime.now(UTC).replace(microsecond=0)
-    request = world.request(parameters={"expiry": "30d"})
-    first = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real - timedelta(days=20)))
+    request = environment.request(parameters={"expiry": "30d"})
+    first = environment.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real - timedelta(days=20)))
     assert first.renew_at == real - timedelta(days=5) - SKEW
     (before,) = backend.administrator.policies(first.bucket).values()
     assert parse_time(_text(before.expiry)) == real + timedelta(days=10) - SKEW
-    second = world.again(first, by=a_provisioner(server, now=lambda: real))
+    second = environment.again(first, by=a_provisioner(server, now=lambda: real))
     (after,) = backend.administrator.policies(first.bucket).values()
     assert parse_time(_text(after.expiry)) == real + timedelta(days=30) - SKEW
     assert second.renew_at == real + timedelta(days=15) - SKEW
     assert second.credentials.additional_secret_data == first.credentials.additional_secret_data
     with recorded_requests() as made:
-        world.again(second, by=a_provisioner(server, now=lambda: real + timedelta(days=14)))
+        environment.again(second, by=a_provisioner(server, now=lambda: real + timedelta(days=14)))
     assert "PUT acl" not in made
     assert_works(first)
 
 
-def test_a_policy_that_ended_shuts_out_until_it_is_renewed(world: World, server: AzuriteServer) -> None:
+def test_a_policy_that_ended_shuts_out_until_it_is_renewed(environment: Environment, server: AzuriteServer) -> None:
     real = datetime.now(UTC)
-    request = world.request(parameters={"expiry": "1h"})
+    request = environment.request(parameters={"expiry": "1h"})
     with pytest.raises(NotReady, match="refuses the claim's SAS"):
         impatient(server, now=lambda: real - timedelta(hours=2)).provision(request)
-    tenant = world.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real))
+    tenant = environment.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real))
     assert_works(tenant)
 
 
-def _both_at_once(world: World, bucket: str) -> list[Tenant]:
+def _both_at_once(environment: Environment, bucket: str) -> list[Tenant]:
     start = threading.Barrier(2)
 
     def bind() -> Tenant:
         start.wait(30)
-        return world.brownfield(bucket)
+        return environment.brownfield(bucket)
 
     with ThreadPoolExecutor(2) as pool:
         return [each.result(60) for each in [pool.submit(bind) for _ in range(2)]]

@@ -13,11 +13,11 @@ from azure_provisioner.parameters import parse_parameters
 from azure_provisioner.policy import parse_held, parse_time
 from libbucket import BucketExists, BucketNotFound, InvalidAdminSecret, NotReady
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import (
+from libbucket.testing.conformance.environment import (
     CONTENT,
     OBJECT,
+    Environment,
     Tenant,
-    World,
     assert_refused,
     assert_shut_out,
     assert_works,
@@ -42,7 +42,7 @@ REAL = datetime.now(UTC).replace(microsecond=0)
 class Steward:
     """Provisioners that sign with an identity of Entra ID, at any time."""
 
-    world: World
+    environment: Environment
     server: AzuriteServer
     entra: FakeEntra
     network: Network
@@ -53,24 +53,24 @@ class Steward:
 
     def request(self, *, bucket: str | None = None, **parameters: str) -> BucketOptions:
         delegated = {"credentials": "user-delegation-sas", "authorityHost": self.entra.url}
-        return self.world.request(bucket=bucket, parameters={**delegated, **parameters})
+        return self.environment.request(bucket=bucket, parameters={**delegated, **parameters})
 
     def bound(self, now: datetime = REAL, *, greenfield: bool = True, **parameters: str) -> Tenant:
-        bucket = None if greenfield else self.world.foreign_bucket()
+        bucket = None if greenfield else self.environment.foreign_bucket()
         request = self.request(bucket=bucket, **parameters)
-        tenant = self.world.bind(request, greenfield=greenfield, by=self.at(now))
-        self.world.administrator.application().put(tenant.bucket, OBJECT, CONTENT)
+        tenant = self.environment.bind(request, greenfield=greenfield, by=self.at(now))
+        self.environment.administrator.application().put(tenant.bucket, OBJECT, CONTENT)
         return tenant
 
     def bind(self, request: BucketOptions) -> Tenant:
-        return self.world.bind(request, greenfield=True, by=self.at(REAL))
+        return self.environment.bind(request, greenfield=True, by=self.at(REAL))
 
     def again(self, tenant: Tenant, now: datetime, *, with_credentials: bool = True) -> Tenant:
-        return self.world.again(tenant, by=self.at(now), with_credentials=with_credentials)
+        return self.environment.again(tenant, by=self.at(now), with_credentials=with_credentials)
 
 
 @pytest.fixture
-def steward(tls_world: World, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network) -> Steward:
+def steward(tls_world: Environment, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network) -> Steward:
     return Steward(tls_world, tls_server, entra, trusting)
 
 
@@ -156,7 +156,7 @@ def test_a_sas_with_other_permissions_than_the_class_now_says_is_replaced(stewar
     narrower = replace(
         builders.again(first.request, first.answer), parameters={**first.request.parameters, "permissions": "rl"}
     )
-    second = steward.world.bind(narrower, greenfield=True, by=steward.at(REAL))
+    second = steward.environment.bind(narrower, greenfield=True, by=steward.at(REAL))
     assert second.application.get(second.bucket, OBJECT) == CONTENT
     assert_refused("writing with rl", lambda: second.application.put(second.bucket, "new", b"x"))
 
@@ -179,7 +179,7 @@ def test_revoking_is_over_when_azure_refuses_the_sas(steward: Steward) -> None:
         tenant.record, connection=replace(tenant.record.connection, additional_state={"SasExpiry": _past()})
     )
     steward.at(REAL).revoke(ended)
-    assert steward.world.administrator.application().get(tenant.bucket, OBJECT) == CONTENT
+    assert steward.environment.administrator.application().get(tenant.bucket, OBJECT) == CONTENT
 
 
 def test_a_shorter_lifetime_does_not_make_revoking_forget_the_longer_sas(steward: Steward) -> None:
@@ -188,7 +188,7 @@ def test_a_shorter_lifetime_does_not_make_revoking_forget_the_longer_sas(steward
         builders.again(first.request, first.answer, with_credentials=False),
         parameters={**first.request.parameters, "expiry": "1h"},
     )
-    second = steward.world.bind(shorter, greenfield=True, by=steward.at(REAL))
+    second = steward.environment.bind(shorter, greenfield=True, by=steward.at(REAL))
     assert _ends(second) == REAL + timedelta(hours=1) - SKEW
     with pytest.raises(NotReady) as waiting:
         steward.at(REAL + DAY).revoke(second.record)
@@ -213,7 +213,7 @@ def test_deleting_does_not_wait_because_the_container_goes_at_once(steward: Stew
 
 
 def test_what_is_not_ours_is_refused_to_an_identity_too(steward: Steward) -> None:
-    foreign = steward.world.foreign_bucket()
+    foreign = steward.environment.foreign_bucket()
     with pytest.raises(BucketExists):
         steward.at(REAL).provision(steward.request(bucket=foreign))
     with pytest.raises(BucketExists):
@@ -223,15 +223,15 @@ def test_what_is_not_ours_is_refused_to_an_identity_too(steward: Steward) -> Non
 
 
 def test_more_than_five_claims_share_a_container(steward: Steward) -> None:
-    bucket = steward.world.foreign_bucket()
+    bucket = steward.environment.foreign_bucket()
     for _ in range(6):
-        assert_works(steward.world.bind(steward.request(bucket=bucket), greenfield=False, by=steward.at(REAL)))
+        assert_works(steward.environment.bind(steward.request(bucket=bucket), greenfield=False, by=steward.at(REAL)))
 
 
 def test_what_a_call_costs(steward: Steward) -> None:
     request = steward.request()
     with recorded_requests() as made:
-        tenant = steward.world.bind(request, greenfield=True, by=steward.at(REAL))
+        tenant = steward.environment.bind(request, greenfield=True, by=steward.at(REAL))
     assert _to_azure(made) == ["GET container", "PUT container", "GET container", "POST userdelegationkey", "GET list"]
     with recorded_requests() as made:
         steward.again(tenant, REAL)
@@ -244,7 +244,7 @@ def test_what_a_call_costs(steward: Steward) -> None:
 def test_a_claim_goes_over_to_an_identity_and_its_stored_access_policy_goes(
     steward: Steward, tls_backend: AzureBackend
 ) -> None:
-    first = steward.world.tenant(greenfield=True)
+    first = steward.environment.tenant(greenfield=True)
     request = builders.again(first.request, first.answer)
     delegated = {"credentials": "user-delegation-sas", "authorityHost": steward.entra.url}
     moved = replace(request, parameters={**request.parameters, **delegated})
@@ -252,7 +252,7 @@ def test_a_claim_goes_over_to_an_identity_and_its_stored_access_policy_goes(
         steward.at(REAL).provision(moved)
     client = {"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": steward.entra.secret}
     both = steward.at(REAL, AZURE_STORAGE_KEY=steward.server.key, **client)
-    second = steward.world.bind(moved, greenfield=True, by=both)
+    second = steward.environment.bind(moved, greenfield=True, by=both)
     assert_works(second)
     assert_shut_out(first)
     assert tls_backend.administrator.policies(first.bucket) == {}
@@ -263,7 +263,7 @@ def test_a_claim_goes_back_to_a_stored_access_policy_and_revoking_still_waits(st
     request = builders.again(first.request, first.answer)
     stored = {key: value for key, value in request.parameters.items() if key != "credentials"}
     by = steward.at(REAL, AZURE_STORAGE_KEY=steward.server.key)
-    second = steward.world.bind(replace(request, parameters=stored), greenfield=True, by=by)
+    second = steward.environment.bind(replace(request, parameters=stored), greenfield=True, by=by)
     assert_works(second)
     with pytest.raises(NotReady, match="can't be revoked singly"):
         by.revoke(second.record)

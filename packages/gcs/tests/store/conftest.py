@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket.testing.conformance.world import World
+from libbucket.testing.conformance.environment import Environment
 from testkit.gcs.backend import GcsBackend
 from testkit.gcs.fake import FakeGcs, fake_gcs
 
@@ -26,8 +26,8 @@ def backend(fake: FakeGcs) -> GcsBackend:
 
 
 @pytest.fixture
-def world(backend: GcsBackend) -> Iterator[World]:
+def environment(backend: GcsBackend) -> Iterator[Environment]:
     """Claims and buckets of one test."""
-    world = World(backend)
-    yield world
-    world.clean_up()
+    environment = Environment(backend)
+    yield environment
+    environment.clean_up()

@@ -20,7 +20,7 @@ from testkit.gcs.fake.wire import ApiError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
     from testkit.gcs.fake import FakeGcs
 
 EACH_KIND = pytest.mark.parametrize("kind", ["hmac", "json-key", "both", "workload-identity"])
@@ -38,21 +38,25 @@ def calls_until_done(fake: FakeGcs, verb: Callable[[], object], *, most: int = 1
     raise AssertionError(f"not done after {most} calls")
 
 
-def test_a_json_key_binds_within_five_calls_although_its_grant_takes_90_seconds(world: World, fake: FakeGcs) -> None:
+def test_a_json_key_binds_within_five_calls_although_its_grant_takes_90_seconds(
+    environment: Environment, fake: FakeGcs
+) -> None:
     """https://cloud.google.com/iam/docs/access-change-propagation."""
     fake.knobs.grant_seconds = 90
-    request = world.request(parameters={"credentials": "json-key"})
-    assert calls_until_done(fake, lambda: world.provisioner.provision(request)) <= 5
+    request = environment.request(parameters={"credentials": "json-key"})
+    assert calls_until_done(fake, lambda: environment.provisioner.provision(request)) <= 5
     made = [each for each in fake.calls() if each.startswith("POST") and each.endswith(("/serviceAccounts", "/keys"))]
     assert len(made) == 2, "one account and one key"
 
 
 @EACH_KIND
-def test_a_claim_lives_and_goes_at_googles_pace(world: World, backend: GcsBackend, fake: FakeGcs, kind: str) -> None:
+def test_a_claim_lives_and_goes_at_googles_pace(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs, kind: str
+) -> None:
     fake.knobs.turn_on()
     fake.clock.turn(600)
     provisioner = a_provisioner(fake, backend.admin_key, patience=Patience())
-    request = world.request(parameters={"credentials": kind, "secondsPerBucket": "2"})
+    request = environment.request(parameters={"credentials": kind, "secondsPerBucket": "2"})
     began = time.monotonic()
     answers = []
     assert calls_until_done(fake, lambda: answers.append(provisioner.provision(request))) <= 8
@@ -62,28 +66,32 @@ def test_a_claim_lives_and_goes_at_googles_pace(world: World, backend: GcsBacken
     record = builders.recorded(answer, request)
     fake.clock.turn(2)
     assert calls_until_done(fake, lambda: provisioner.delete(record)) <= 4
-    assert not world.administrator.bucket_exists(answer.bucket_name)
-    assert not world.administrator.identity_exists(record)
+    assert not environment.administrator.bucket_exists(answer.bucket_name)
+    assert not environment.administrator.identity_exists(record)
     assert time.monotonic() - began < 20, "no call waits"
 
 
-def test_no_call_of_a_waiting_claim_holds_its_worker(world: World, backend: GcsBackend, fake: FakeGcs) -> None:
+def test_no_call_of_a_waiting_claim_holds_its_worker(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
     fake.knobs.turn_on()
     fake.clock.turn(600)
     provisioner = a_provisioner(fake, backend.admin_key, patience=Patience())
-    request, pauses = world.request(), list[float]()
+    request, pauses = environment.request(), list[float]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "sleep", pauses.append)
         calls_until_done(fake, lambda: provisioner.provision(request))
     assert pauses == []
 
 
-def test_claims_take_turns_at_googles_rate_of_new_buckets(world: World, backend: GcsBackend, fake: FakeGcs) -> None:
+def test_claims_take_turns_at_googles_rate_of_new_buckets(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
     """https://cloud.google.com/storage/quotas#buckets: 12 claims at once, and no request is answered with 429."""
     fake.knobs.bucket_seconds = 2.0
     provisioner = a_provisioner(fake, backend.admin_key, patience=Patience())
     start, queue = fake.clock.now(), [(0.0, number) for number in range(12)]
-    requests, calls = [world.request(parameters={"secondsPerBucket": "2"}) for _ in queue], 0
+    requests, calls = [environment.request(parameters={"secondsPerBucket": "2"}) for _ in queue], 0
     while queue:
         due, number = heapq.heappop(queue)
         fake.clock.turn(max(0.0, due - (fake.clock.now() - start).total_seconds()))
@@ -98,32 +106,34 @@ def test_claims_take_turns_at_googles_rate_of_new_buckets(world: World, backend:
     assert (fake.clock.now() - start).total_seconds() < 60
 
 
-def test_a_bucket_that_is_another_projects_now_is_lost(world: World, fake: FakeGcs) -> None:
+def test_a_bucket_that_is_another_projects_now_is_lost(environment: Environment, fake: FakeGcs) -> None:
     """Names are free at once: https://cloud.google.com/storage/docs/use-soft-deleted-buckets."""
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     labels = fake.store.buckets[tenant.bucket].resource["labels"]
     fake.add_foreign_bucket(tenant.bucket, labels=labels)
     fake.calls()
     with pytest.raises(BucketLost, match="another one now"):
-        world.provisioner.provision(builders.again(tenant.request, tenant.answer))
-    world.delete(tenant.record)
+        environment.provisioner.provision(builders.again(tenant.request, tenant.answer))
+    environment.delete(tenant.record)
     assert not [each for each in fake.calls() if not each.startswith("GET") and tenant.bucket in each]
-    assert world.administrator.bucket_exists(tenant.bucket), "it is another's"
-    assert not world.administrator.identity_exists(tenant.record)
+    assert environment.administrator.bucket_exists(tenant.bucket), "it is another's"
+    assert not environment.administrator.identity_exists(tenant.record)
 
 
-def test_an_existing_bucket_that_changes_hands_is_lost(world: World, fake: FakeGcs) -> None:
-    tenant = world.brownfield(world.foreign_bucket())
+def test_an_existing_bucket_that_changes_hands_is_lost(environment: Environment, fake: FakeGcs) -> None:
+    tenant = environment.brownfield(environment.foreign_bucket())
     fake.add_foreign_bucket(tenant.bucket, labels={})
     with pytest.raises(BucketLost):
-        world.provisioner.grant(builders.again(tenant.request, tenant.answer))
+        environment.provisioner.grant(builders.again(tenant.request, tenant.answer))
 
 
-def test_a_key_that_a_policy_ends_is_renewed_before_and_works_until_then(world: World, fake: FakeGcs) -> None:
+def test_a_key_that_a_policy_ends_is_renewed_before_and_works_until_then(
+    environment: Environment, fake: FakeGcs
+) -> None:
     """https://cloud.google.com/resource-manager/docs/organization-policy/restricting-service-accounts#limit_key_expiry."""
     fake.knobs.key_expiry_seconds = 1000
-    request = world.request(parameters={"credentials": "json-key"})
-    answer = world._patiently(world.provisioner.provision, request)
+    request = environment.request(parameters={"credentials": "json-key"})
+    answer = environment._patiently(environment.provisioner.provision, request)
     held = answer.connection.authentication
     assert held is not None
     assert held.renew_at is not None
@@ -131,7 +141,7 @@ def test_a_key_that_a_policy_ends_is_renewed_before_and_works_until_then(world: 
     account = fake.store.accounts[answer.additional_state["ServiceAccount"]]
     uid, first = account.uid, set(account.keys)
     fake.clock.turn(801)
-    renewed = world._patiently(world.provisioner.provision, builders.again(request, answer))
+    renewed = environment._patiently(environment.provisioner.provision, builders.again(request, answer))
     new = renewed.connection.authentication
     assert new is not None
     assert new.additional_secret_data[FILE_KEY] != held.additional_secret_data[FILE_KEY]
@@ -140,17 +150,19 @@ def test_a_key_that_a_policy_ends_is_renewed_before_and_works_until_then(world: 
     assert fake.store.accounts[account.email].uid == uid, "the account stays"
     assert first < set(account.keys), "pods have the key: it works until it ends"
     fake.clock.turn(200)
-    world._patiently(world.provisioner.provision, builders.again(request, renewed))
+    environment._patiently(environment.provisioner.provision, builders.again(request, renewed))
     assert not first & set(account.keys)
 
 
-def test_a_purge_does_not_search_for_locked_objects_each_time(world: World, backend: GcsBackend, fake: FakeGcs) -> None:
-    tenant = world.greenfield(world.request(parameters={"revocationSeconds": "0"}))
-    world.fill(tenant.bucket, 250)
+def test_a_purge_does_not_search_for_locked_objects_each_time(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
+    tenant = environment.greenfield(environment.request(parameters={"revocationSeconds": "0"}))
+    environment.fill(tenant.bucket, 250)
     hurried = a_provisioner(fake, backend.admin_key, patience=Patience(purge=0.0))
     fake.calls()
     rounds = 0
-    while world.administrator.bucket_exists(tenant.bucket):
+    while environment.administrator.bucket_exists(tenant.bucket):
         rounds += 1
         try:
             hurried.delete(tenant.record)
@@ -162,11 +174,11 @@ def test_a_purge_does_not_search_for_locked_objects_each_time(world: World, back
 
 
 def test_a_page_of_objects_of_which_google_refuses_some_is_gone_on_with(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """https://cloud.google.com/storage/docs/retry-strategy: 503 is usual among many."""
-    tenant = world.greenfield(world.request(parameters={"revocationSeconds": "0"}))
-    world.fill(tenant.bucket, 150)
+    tenant = environment.greenfield(environment.request(parameters={"revocationSeconds": "0"}))
+    environment.fill(tenant.bucket, 150)
     real, count = objects.delete, 0
 
     def sometimes(*args: Any) -> None:
@@ -177,50 +189,50 @@ def test_a_page_of_objects_of_which_google_refuses_some_is_gone_on_with(
         real(*args)
 
     monkeypatch.setattr(objects, "delete", sometimes)
-    world.provisioner.delete(tenant.record)
-    assert not world.administrator.bucket_exists(tenant.bucket)
+    environment.provisioner.delete(tenant.record)
+    assert not environment.administrator.bucket_exists(tenant.bucket)
 
 
-def test_object_names_that_xml_can_not_carry_stop_nothing(world: World) -> None:
+def test_object_names_that_xml_can_not_carry_stop_nothing(environment: Environment) -> None:
     """https://cloud.google.com/storage/docs/xml-api/get-bucket-list."""
-    tenant = world.greenfield(world.request(parameters={"credentials": "json-key"}))
+    tenant = environment.greenfield(environment.request(parameters={"credentials": "json-key"}))
     tenant.application.put(tenant.bucket, "a\x01b", b"x")
-    assert world.looks_intact(tenant)
-    world.delete(tenant.record)
-    assert not world.administrator.bucket_exists(tenant.bucket)
+    assert environment.looks_intact(tenant)
+    environment.delete(tenant.record)
+    assert not environment.administrator.bucket_exists(tenant.bucket)
 
 
-def test_keys_of_an_earlier_kind_are_stopped(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters={"credentials": "both"})
-    answer = world._patiently(world.provisioner.provision, request)
+def test_keys_of_an_earlier_kind_are_stopped(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request(parameters={"credentials": "both"})
+    answer = environment._patiently(environment.provisioner.provision, request)
     again = builders.again(request, answer)
     parameters = {**request.parameters, "credentials": "workload-identity"}
-    world._patiently(world.provisioner.provision, replace(again, parameters=parameters))
+    environment._patiently(environment.provisioner.provision, replace(again, parameters=parameters))
     assert {each.state for each in fake.store.hmac_keys.values()} <= {"INACTIVE", "DELETED"}
     assert not fake.store.accounts[answer.additional_state["ServiceAccount"]].keys
 
 
-def test_a_neighbour_with_the_name_of_another_claims_bucket_is_refused(world: World) -> None:
+def test_a_neighbour_with_the_name_of_another_claims_bucket_is_refused(environment: Environment) -> None:
     """The control: a bucket of the same project without the claim's labels is none of the claim's."""
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     with pytest.raises(BucketExists):
-        world.provisioner.provision(world.request(bucket=tenant.bucket))
+        environment.provisioner.provision(environment.request(bucket=tenant.bucket))
 
 
-def test_a_secret_that_is_lost_within_seconds_is_replaced(world: World, fake: FakeGcs) -> None:
+def test_a_secret_that_is_lost_within_seconds_is_replaced(environment: Environment, fake: FakeGcs) -> None:
     """The account that is removed then was young, and IAM answers 403 for it: that says nothing about the next one."""
-    request = world.request(parameters={"credentials": "json-key"})
-    answer = world._patiently(world.provisioner.provision, request)
+    request = environment.request(parameters={"credentials": "json-key"})
+    answer = environment._patiently(environment.provisioner.provision, request)
     fake.knobs.absent_is_forbidden = True
     lost = replace(builders.again(request, answer), credentials=None, credentials_unchanged=False)
-    assert calls_until_done(fake, lambda: world.provisioner.provision(lost)) == 1
+    assert calls_until_done(fake, lambda: environment.provisioner.provision(lost)) == 1
 
 
-def test_a_key_that_lists_do_not_show_yet_is_stopped(world: World, fake: FakeGcs) -> None:
+def test_a_key_that_lists_do_not_show_yet_is_stopped(environment: Environment, fake: FakeGcs) -> None:
     """Of a shared account, whose keys do not go with it: https://cloud.google.com/iam/docs/overview#consistency."""
     shared = json.loads(fake.add_admin("shared-by-all", ()))["client_email"]
-    request = world.request(parameters={"serviceAccount": shared})
-    answer = world._patiently(world.provisioner.provision, request)
+    request = environment.request(parameters={"serviceAccount": shared})
+    answer = environment._patiently(environment.provisioner.provision, request)
     fake.knobs.list_lag_seconds = 10**6
-    world.revoke(builders.recorded(answer, request))
+    environment.revoke(builders.recorded(answer, request))
     assert {each.state for each in fake.store.hmac_keys.values()} == {"DELETED"}

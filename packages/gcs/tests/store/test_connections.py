@@ -36,7 +36,7 @@ from libbucket import (
 from libbucket._outcomes import StoreSignal, store_signal
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import REQUEST_ID
-from libbucket.testing.conformance.world import World, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 from libbucket.testing.requests_watched import counted_requests
 from testkit.gcs.backend import FILE_KEY, QUICK, GcsBackend, a_provisioner
@@ -155,13 +155,13 @@ def test_a_named_secret_that_is_missing_is_no_reason_to_use_the_pods_identity(
 
 
 def test_a_class_without_a_secret_uses_the_pods_identity(
-    world: World, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    environment: Environment, backend: GcsBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     _give_pod_an_identity(monkeypatch, backend, tmp_path)
-    tenant = world.greenfield(world.request(parameters={"secretName": "", "secretNamespace": ""}))
+    tenant = environment.greenfield(environment.request(parameters={"secretName": "", "secretNamespace": ""}))
     assert_works(tenant)
-    world.delete(tenant.record)
-    assert not world.administrator.bucket_exists(tenant.bucket)
+    environment.delete(tenant.record)
+    assert not environment.administrator.bucket_exists(tenant.bucket)
 
 
 def test_a_class_without_a_secret_on_a_pod_without_an_identity_says_so(
@@ -177,12 +177,14 @@ def test_a_class_without_a_secret_on_a_pod_without_an_identity_says_so(
         a_provisioner(fake, backend.admin_key).provision(request)
 
 
-def test_an_emulator_that_the_environment_names_is_not_used(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_emulator_that_the_environment_names_is_not_used(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with scripted_server(Answer(status=500)) as emulator:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
-        request = world.request()
-        answer = world.provisioner.provision(request)
-        world.delete(builders.recorded(answer, request))
+        request = environment.request()
+        answer = environment.provisioner.provision(request)
+        environment.delete(builders.recorded(answer, request))
         assert emulator.requests == []
 
 
@@ -197,8 +199,8 @@ def test_the_project_of_the_class_wins_and_one_must_be_named(fake: FakeGcs) -> N
     assert answer.additional_state["ServiceAccount"].endswith(f"@{fake.project}.iam.gserviceaccount.com")
 
 
-def test_applications_are_told_the_endpoint(world: World, fake: FakeGcs) -> None:
-    tenant = world.greenfield()
+def test_applications_are_told_the_endpoint(environment: Environment, fake: FakeGcs) -> None:
+    tenant = environment.greenfield()
     endpoint = tenant.answer.connection.endpoint
     assert f"http://{endpoint.bucket_host}:{endpoint.bucket_port}" == fake.url
     url = f"gs://{tenant.bucket}"
@@ -280,9 +282,11 @@ def test_an_endpoint_that_is_never_reached_has_asked_for_tokens_only(
     assert fence.asked == 4, "a drift check has no token"
 
 
-def test_the_fence_is_asked_for_each_request_of_every_verb(world: World, fake: FakeGcs, backend: GcsBackend) -> None:
+def test_the_fence_is_asked_for_each_request_of_every_verb(
+    environment: Environment, fake: FakeGcs, backend: GcsBackend
+) -> None:
     provisioner, fence = fenced(fake, backend.admin_key)
-    request = world.request(parameters={"credentials": "both", "revocationSeconds": "0"})
+    request = environment.request(parameters={"credentials": "both", "revocationSeconds": "0"})
     with counted_requests() as sent:
         answer = provisioner.provision(request)
         assert provisioner.is_intact(builders.again(request, answer))
@@ -309,56 +313,56 @@ def test_requests_through_a_proxy_ask_the_fence(
 @pytest.mark.parametrize("status", [400, 403, 409, 412, 418, 422])
 @pytest.mark.parametrize("api", ["endpoint", "iamEndpoint"])
 def test_an_api_that_refuses_everything_is_no_outage(
-    world: World, fake: FakeGcs, backend: GcsBackend, api: str, status: int
+    environment: Environment, fake: FakeGcs, backend: GcsBackend, api: str, status: int
 ) -> None:
     with scripted_server(backend.refusal(status, "nobodyKnowsThis")) as server:
         parameters = {**ADMIN, "endpoint": fake.url, "iamEndpoint": fake.url, api: server.url}
         with pytest.raises(ProvisionerError) as refused:
-            world.provisioner.provision(world.request(parameters=parameters))
+            environment.provisioner.provision(environment.request(parameters=parameters))
         assert server.requests
     assert store_signal(refused.value) is StoreSignal.ANSWERED
     assert refused.value.request_id == REQUEST_ID
     assert "nobodyKnowsThis" in refused.value.message
 
 
-def test_a_claim_whose_name_a_stranger_has_can_go(world: World, fake: FakeGcs) -> None:
-    request = world.request()
+def test_a_claim_whose_name_a_stranger_has_can_go(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request()
     fake.add_foreign_bucket(request.bucket_name)
     with pytest.raises(BucketExists):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     record = builders.intent(request)
-    world.delete(record)
-    world.delete_empty(record)
+    environment.delete(record)
+    environment.delete_empty(record)
     assert request.bucket_name in fake.store.buckets, "and the stranger's bucket stays"
 
 
 def test_a_bucket_that_may_be_the_claims_blocks_its_deletion_and_the_permission_is_named(
-    world: World, fake: FakeGcs
+    environment: Environment, fake: FakeGcs
 ) -> None:
-    request = world.request()
-    answer = world.provisioner.provision(request)
+    request = environment.request()
+    answer = environment.provisioner.provision(request)
     whole = fake.store.accounts[f"provisioner@{fake.project}.iam.gserviceaccount.com"].permissions
     lacking = {r"storage\.buckets\.get": whole - {"storage.buckets.get"}, r"storage\.buckets\.list": frozenset[str]()}
     for permission, left in lacking.items():
         fake.allow("provisioner", left)
         with pytest.raises(AccessDenied, match=permission):
-            world.provisioner.delete(builders.intent(request))
+            environment.provisioner.delete(builders.intent(request))
     fake.allow("provisioner", whole)
-    world.delete(builders.intent(request))
+    environment.delete(builders.intent(request))
     assert answer.bucket_name not in fake.store.buckets
 
 
-def test_a_claim_of_a_project_that_does_not_exist_is_told_and_can_go(world: World) -> None:
-    request = world.request(parameters={"project": "no-such-project-1"})
+def test_a_claim_of_a_project_that_does_not_exist_is_told_and_can_go(environment: Environment) -> None:
+    request = environment.request(parameters={"project": "no-such-project-1"})
     with pytest.raises(StoreRefused, match="project"):
-        world.provisioner.provision(request)
-    world.delete(builders.intent(request))
-    bucket = world.foreign_bucket()
-    granted = world.request(bucket=bucket, parameters={"project": "no-such-project-1"})
+        environment.provisioner.provision(request)
+    environment.delete(builders.intent(request))
+    bucket = environment.foreign_bucket()
+    granted = environment.request(bucket=bucket, parameters={"project": "no-such-project-1"})
     with pytest.raises(ProvisionerError, match=r"iam\.serviceAccounts\."):
-        world.provisioner.grant(granted)
-    world.revoke(builders.intent(granted, greenfield=False))
-    assert world.administrator.bucket_exists(bucket)
+        environment.provisioner.grant(granted)
+    environment.revoke(builders.intent(granted, greenfield=False))
+    assert environment.administrator.bucket_exists(bucket)
 
 
 def _self_signed() -> tuple[bytes, bytes]:

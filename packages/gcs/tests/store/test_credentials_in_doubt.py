@@ -23,7 +23,7 @@ from testkit.gcs.backend import FILE_KEY, QUICK, GcsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from libbucket import BucketOptions
-    from libbucket.testing.conformance.world import Tenant, World
+    from libbucket.testing.conformance.environment import Environment, Tenant
     from testkit.gcs.fake import FakeGcs
     from testkit.gcs.fake.model import Account
 
@@ -31,10 +31,10 @@ KINDS = ["hmac", "json-key", "both"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def bound(world: World, kind: str, **parameters: str) -> tuple[BucketOptions, ObjectBucket]:
+def bound(environment: Environment, kind: str, **parameters: str) -> tuple[BucketOptions, ObjectBucket]:
     """A bound claim, and what the core asks for it the next time."""
-    request = world.request(parameters={"credentials": kind, **parameters})
-    answer = world._patiently(world.provisioner.provision, request)
+    request = environment.request(parameters={"credentials": kind, **parameters})
+    answer = environment._patiently(environment.provisioner.provision, request)
     return builders.again(request, answer), answer
 
 
@@ -57,18 +57,18 @@ def keys_of(fake: FakeGcs, answer: ObjectBucket) -> tuple[int, int]:
 @each_kind
 @pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.DENIED])
 def test_unchanged_credentials_are_kept_whatever_a_test_of_them_says(
-    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, verdict: Verdict
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, kind: str, verdict: Verdict
 ) -> None:
-    again, answer = bound(world, kind)
+    again, answer = bound(environment, kind)
     for name in ("try_hmac", "try_key", "try_signed"):
         monkeypatch.setattr(Clients, name, lambda *_: verdict)
     for _ in range(5):
-        assert world.provisioner.provision(again).connection == answer.connection
+        assert environment.provisioner.provision(again).connection == answer.connection
 
 
 @each_kind
-def test_edited_credentials_that_are_refused_are_replaced(world: World, kind: str) -> None:
-    again, answer = bound(world, kind)
+def test_edited_credentials_that_are_refused_are_replaced(environment: Environment, kind: str) -> None:
+    again, answer = bound(environment, kind)
     held = held_by(answer)
     keys = replace(held.access_keys, secret_access_key=SecretStr("x" * 40)) if held.access_keys else None
     files = {**held.additional_secret_data}
@@ -76,20 +76,20 @@ def test_edited_credentials_that_are_refused_are_replaced(world: World, kind: st
         files[FILE_KEY] = SecretStr(files[FILE_KEY].reveal().replace("MII", "IIM"))
     edited = Authentication(access_keys=keys, additional_secret_data=files)
     changed = replace(again, credentials=edited, credentials_unchanged=False)
-    assert held_by(world.provisioner.provision(changed)) != edited
+    assert held_by(environment.provisioner.provision(changed)) != edited
 
 
-def test_an_edit_that_puts_the_same_keys_back_replaces_nothing(world: World) -> None:
-    again, answer = bound(world, "both")
-    assert held_by(world.provisioner.provision(replace(again, credentials_unchanged=False))) == held_by(answer)
+def test_an_edit_that_puts_the_same_keys_back_replaces_nothing(environment: Environment) -> None:
+    again, answer = bound(environment, "both")
+    assert held_by(environment.provisioner.provision(replace(again, credentials_unchanged=False))) == held_by(answer)
 
 
 @each_kind
 @pytest.mark.parametrize("harm", ["deleted", "disabled"])
 def test_a_key_that_google_says_is_gone_or_inactive_is_replaced(
-    world: World, fake: FakeGcs, kind: str, harm: str
+    environment: Environment, fake: FakeGcs, kind: str, harm: str
 ) -> None:
-    again, answer = bound(world, kind)
+    again, answer = bound(environment, kind)
     account = account_of(fake, answer)
     for each in fake.store.hmac_keys.values():
         each.state = "DELETED" if harm == "deleted" else "INACTIVE"
@@ -98,46 +98,48 @@ def test_a_key_that_google_says_is_gone_or_inactive_is_replaced(
     for key in account.keys.values():
         key.disabled = True
     uid = account.uid
-    second = world._patiently(world.provisioner.provision, again)
+    second = environment._patiently(environment.provisioner.provision, again)
     assert held_by(second) != held_by(answer)
     assert account_of(fake, answer).uid == uid, "nothing else of the claim is replaced"
     assert max(keys_of(fake, answer)) <= 1
 
 
 @each_kind
-def test_a_disabled_account_stays_disabled_and_no_key_is_made(world: World, fake: FakeGcs, kind: str) -> None:
-    again, answer = bound(world, kind)
+def test_a_disabled_account_stays_disabled_and_no_key_is_made(
+    environment: Environment, fake: FakeGcs, kind: str
+) -> None:
+    again, answer = bound(environment, kind)
     account, before = account_of(fake, answer), keys_of(fake, answer)
     account.disabled = True
-    assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    assert not environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
     for held in (again, replace(again, credentials=None, credentials_unchanged=False)):
         with pytest.raises(StoreRefused, match=r"service account .* is disabled, and stays so"):
-            world.provisioner.provision(held)
+            environment.provisioner.provision(held)
     assert account_of(fake, answer) is account
     assert account.disabled
     assert keys_of(fake, answer) == before
     account.disabled = False
-    assert world.provisioner.provision(again).connection == answer.connection
+    assert environment.provisioner.provision(again).connection == answer.connection
 
 
 @each_kind
 def test_a_list_of_keys_that_lags_behind_replaces_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """IAM is eventually consistent: https://cloud.google.com/iam/docs/overview#consistency."""
-    again, answer = bound(world, kind)
+    again, answer = bound(environment, kind)
     monkeypatch.setattr("gcs_provisioner.identity.Identity.hmac_keys", lambda _: [])
     monkeypatch.setattr("gcs_provisioner.identity.Identity.key_states", lambda *_: {})
-    assert world.provisioner.provision(again).connection == answer.connection
+    assert environment.provisioner.provision(again).connection == answer.connection
 
 
 @each_kind
 def test_a_claim_that_waits_for_its_permission_keeps_its_account_and_its_key(
-    world: World, backend: GcsBackend, fake: FakeGcs, kind: str
+    environment: Environment, backend: GcsBackend, fake: FakeGcs, kind: str
 ) -> None:
     fake.knobs.grant_seconds = 1800
     hasty = a_provisioner(fake, backend.admin_key)
-    request = world.request(parameters={"credentials": kind})
+    request = environment.request(parameters={"credentials": kind})
     made = set()
     for _ in range(30):
         with pytest.raises(NotReady, match="yet") as waiting:
@@ -154,9 +156,9 @@ def test_a_claim_that_waits_for_its_permission_keeps_its_account_and_its_key(
 
 
 def test_a_lost_secret_remakes_the_account_once_and_then_waits(
-    world: World, backend: GcsBackend, fake: FakeGcs
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
 ) -> None:
-    again, answer = bound(world, "json-key")
+    again, answer = bound(environment, "json-key")
     fake.knobs.grant_seconds = 120
     fake.clock.turn(3000)
     hasty = a_provisioner(fake, backend.admin_key)
@@ -171,82 +173,92 @@ def test_a_lost_secret_remakes_the_account_once_and_then_waits(
     assert held_by(hasty.provision(lost)) != held_by(answer)
 
 
-def test_a_healthy_key_is_not_replaced_for_a_stray_one(world: World, fake: FakeGcs) -> None:
+def test_a_healthy_key_is_not_replaced_for_a_stray_one(environment: Environment, fake: FakeGcs) -> None:
     from testkit.gcs.fake.iam_api import new_key
 
-    again, answer = bound(world, "json-key")
+    again, answer = bound(environment, "json-key")
     account = account_of(fake, answer)
     new_key(fake.store, account)
-    assert world.provisioner.provision(again).connection == answer.connection
+    assert environment.provisioner.provision(again).connection == answer.connection
     assert account_of(fake, answer) is account
     assert len(account.keys) == 1, "the stray one is gone"
 
 
-def test_key_files_name_googles_token_endpoint_whatever_the_administrators_says(world: World, fake: FakeGcs) -> None:
+def test_key_files_name_googles_token_endpoint_whatever_the_administrators_says(
+    environment: Environment, fake: FakeGcs
+) -> None:
     """An administrator's key may be older, or name an address of Private Service Connect."""
-    again, answer = bound(world, "json-key")
+    again, answer = bound(environment, "json-key")
     uid = account_of(fake, answer).uid
     assert "https://oauth2.googleapis.com/token" in held_by(answer).additional_secret_data[FILE_KEY].reveal()
-    assert world.provisioner.is_intact(again)  # type: ignore[attr-defined]
-    assert world.provisioner.provision(again).connection == answer.connection
+    assert environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    assert environment.provisioner.provision(again).connection == answer.connection
     assert account_of(fake, answer).uid == uid
 
 
-def test_replaced_hmac_keys_are_kept_inactive_for_as_long_as_google_wants(world: World, fake: FakeGcs) -> None:
+def test_replaced_hmac_keys_are_kept_inactive_for_as_long_as_google_wants(
+    environment: Environment, fake: FakeGcs
+) -> None:
     fake.knobs.hmac_stop_seconds = 180
-    again, answer = bound(world, "hmac")
+    again, answer = bound(environment, "hmac")
     lost = replace(again, credentials=None, credentials_unchanged=False)
-    second = world.provisioner.provision(lost)
+    second = environment.provisioner.provision(lost)
     states = sorted(each.state for each in fake.store.hmac_keys.values())
     assert states == ["ACTIVE", "INACTIVE"]
     fake.clock.turn(181)
-    world.provisioner.provision(builders.again(again, second))
+    environment.provisioner.provision(builders.again(again, second))
     assert sorted(each.state for each in fake.store.hmac_keys.values()) == ["ACTIVE", "DELETED"]
     assert answer.bucket_name == second.bucket_name
 
 
 @pytest.mark.parametrize("seconds", ["0", "60"])
-def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(world: World, fake: FakeGcs, seconds: str) -> None:
+def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(
+    environment: Environment, fake: FakeGcs, seconds: str
+) -> None:
     fake.knobs.hmac_stop_seconds = 180
-    again, answer = bound(world, "hmac", revocationSeconds=seconds)
+    again, answer = bound(environment, "hmac", revocationSeconds=seconds)
     record = builders.recorded(answer, again)
-    world.revoke(record)
-    assert not world.administrator.identity_exists(record)
+    environment.revoke(record)
+    assert not environment.administrator.identity_exists(record)
 
 
 @pytest.mark.parametrize("kind", ["json-key", "workload-identity"])
-def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(world: World, fake: FakeGcs, kind: str) -> None:
+def test_revoke_returns_when_a_withdrawn_permission_no_longer_counts(
+    environment: Environment, fake: FakeGcs, kind: str
+) -> None:
     fake.knobs.withdraw_seconds = 170
-    again, answer = bound(world, kind)
+    again, answer = bound(environment, kind)
     record = builders.recorded(answer, again)
     with pytest.raises(NotReady, match=r"permission .* is withdrawn") as waiting:
-        world.provisioner.revoke(record)
+        environment.provisioner.revoke(record)
     assert waiting.value.delay == 180
     fake.clock.turn(180)
-    world.provisioner.revoke(record)
-    assert not world.administrator.identity_exists(record)
+    environment.provisioner.revoke(record)
+    assert not environment.administrator.identity_exists(record)
 
 
 @each_kind
 @pytest.mark.parametrize("hidden", [0, 3])
 def test_an_account_that_is_absent_or_seconds_old_is_forbidden_and_not_missing(
-    world: World, fake: FakeGcs, kind: str, hidden: int
+    environment: Environment, fake: FakeGcs, kind: str, hidden: int
 ) -> None:
     fake.knobs.absent_is_forbidden = True
     fake.knobs.hidden_account_calls = hidden
-    request = world.request(parameters={"credentials": kind}, config={"kubernetesServiceAccount": "app"})
-    answer = world._patiently(world.provisioner.provision, request)
+    request = environment.request(parameters={"credentials": kind}, config={"kubernetesServiceAccount": "app"})
+    answer = environment._patiently(environment.provisioner.provision, request)
     again = builders.again(request, answer)
-    assert world._patiently(world.provisioner.provision, again).connection == answer.connection
-    world.delete(builders.recorded(answer, request))
-    world.delete(builders.recorded(answer, request))
-    assert not world.administrator.bucket_exists(answer.bucket_name)
+    assert environment._patiently(environment.provisioner.provision, again).connection == answer.connection
+    environment.delete(builders.recorded(answer, request))
+    environment.delete(builders.recorded(answer, request))
+    assert not environment.administrator.bucket_exists(answer.bucket_name)
 
 
-def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBackend, fake: FakeGcs) -> None:
+def test_a_purge_goes_on_after_its_account_is_gone(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
     fake.knobs.absent_is_forbidden = True
-    again, answer = bound(world, "hmac", revocationSeconds="0")
-    world.fill(answer.bucket_name, 150)
+    again, answer = bound(environment, "hmac", revocationSeconds="0")
+    environment.fill(answer.bucket_name, 150)
     hurried = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, purge=0.0))
     record = builders.recorded(answer, again)
     with pytest.raises(PurgeUnfinished):
@@ -257,24 +269,24 @@ def test_a_purge_goes_on_after_its_account_is_gone(world: World, backend: GcsBac
         except RetrySoon:
             continue
         break
-    assert not world.administrator.bucket_exists(answer.bucket_name)
+    assert not environment.administrator.bucket_exists(answer.bucket_name)
 
 
-def test_an_account_that_may_not_be_read_is_none_of_those(world: World, fake: FakeGcs) -> None:
-    again, answer = bound(world, "hmac")
+def test_an_account_that_may_not_be_read_is_none_of_those(environment: Environment, fake: FakeGcs) -> None:
+    again, answer = bound(environment, "hmac")
     without = set(fake.store.accounts[f"provisioner@{fake.project}.iam.gserviceaccount.com"].permissions)
     fake.allow("provisioner", without - {"iam.serviceAccounts.get"})
     for account in fake.store.accounts.values():
         account.hidden_calls = 0
     fake.clock.turn(601)
     with pytest.raises(AccessDenied, match=r"iam\.serviceAccounts\.get"):
-        world.provisioner.provision(again)
+        environment.provisioner.provision(again)
     with pytest.raises(AccessDenied, match=r"iam\.serviceAccounts\.get"):
-        world.provisioner.revoke(builders.recorded(answer, again))
+        environment.provisioner.revoke(builders.recorded(answer, again))
 
 
 def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
-    world: World, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two claims that take the last key at once: Google answers 403 to the second, as it does to who may not."""
     import json
@@ -283,18 +295,20 @@ def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
 
     shared = json.loads(fake.add_admin("shared-by-all", ()))["client_email"]
     for _ in range(10):
-        world._patiently(world.provisioner.provision, world.request(parameters={"serviceAccount": shared}))
+        environment._patiently(
+            environment.provisioner.provision, environment.request(parameters={"serviceAccount": shared})
+        )
     monkeypatch.setattr("gcs_provisioner.keys.MOST_KEYS", 11)  # as many were there when the other looked
     with pytest.raises(QuotaExceeded, match="workload-identity") as refused:
-        world.provisioner.provision(world.request(parameters={"serviceAccount": shared}))
+        environment.provisioner.provision(environment.request(parameters={"serviceAccount": shared}))
     assert refused.value.request_id
 
 
-def test_a_neighbour_is_not_concerned(world: World, fake: FakeGcs) -> None:
+def test_a_neighbour_is_not_concerned(environment: Environment, fake: FakeGcs) -> None:
     """The control of every test here: another claim of the same class."""
-    neighbour: Tenant = world.tenant(greenfield=True)
-    again, answer = bound(world, "hmac")
+    neighbour: Tenant = environment.tenant(greenfield=True)
+    again, answer = bound(environment, "hmac")
     account_of(fake, answer).disabled = True
     with pytest.raises(StoreRefused):
-        world.provisioner.provision(again)
+        environment.provisioner.provision(again)
     assert neighbour.application.list_keys(neighbour.bucket)

@@ -10,91 +10,91 @@ import pytest
 from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreRefused, Throttled
 from libbucket.testing import builders
 from libbucket.testing.conformance.cost import requests_of_each_verb
-from libbucket.testing.conformance.world import OBJECT, World, assert_refused, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import OBJECT, Environment, assert_refused, assert_shut_out, assert_works
 from testkit.gcs.backend import GcsBackend, JsonApplication, a_provisioner
 
 if TYPE_CHECKING:
     from testkit.gcs.fake import FakeGcs
 
 
-def test_a_fresh_account_that_google_does_not_know_yet_is_waited_for(world: World, fake: FakeGcs) -> None:
+def test_a_fresh_account_that_google_does_not_know_yet_is_waited_for(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.unknown_account_calls = 4
-    assert_works(world.bind(world.request(), greenfield=True))
+    assert_works(environment.bind(environment.request(), greenfield=True))
 
 
 def test_a_fresh_account_that_stays_unknown_is_not_waited_for_for_ever(
-    world: World, backend: GcsBackend, fake: FakeGcs
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
 ) -> None:
     fake.knobs.unknown_account_calls = 10**6
     hasty = a_provisioner(fake, backend.admin_key)
-    request = world.request()
+    request = environment.request()
     with pytest.raises(NotReady, match="service account") as refused:
         hasty.provision(request)
     assert refused.value.delay
     for account in fake.store.accounts.values():
         account.unknown_calls = 0
-    assert_works(world.greenfield(request))
+    assert_works(environment.greenfield(request))
 
 
-def test_somebody_who_writes_every_policy_first_is_got_past(world: World, fake: FakeGcs) -> None:
+def test_somebody_who_writes_every_policy_first_is_got_past(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.conflicting_policy_writes = True
-    tenant = world.greenfield(world.request(config={"kubernetesServiceAccount": "app"}))
+    tenant = environment.greenfield(environment.request(config={"kubernetesServiceAccount": "app"}))
     assert_works(tenant)
-    world.revoke(tenant.record)
+    environment.revoke(tenant.record)
     assert_shut_out(tenant)
 
 
-def test_conditions_of_others_survive_every_edit(world: World, fake: FakeGcs) -> None:
-    tenant = world.greenfield()
+def test_conditions_of_others_survive_every_edit(environment: Environment, fake: FakeGcs) -> None:
+    tenant = environment.greenfield()
     policy = fake.store.buckets[tenant.bucket].policy
     condition = {"title": "until monday", "expression": "request.time < timestamp('2030-01-01T00:00:00Z')"}
     binding = {"role": "roles/storage.objectViewer", "members": ["user:jane@example.com"], "condition": condition}
     policy.bindings.append(binding)
-    guest = world.brownfield(tenant.bucket)
+    guest = environment.brownfield(tenant.bucket)
     assert_works(guest)
-    world.revoke(guest.record)
+    environment.revoke(guest.record)
     assert binding in policy.bindings
-    world.revoke(tenant.record)
+    environment.revoke(tenant.record)
     assert binding in policy.bindings
 
 
-def test_google_asks_for_fewer_requests_and_its_delay_is_handed_on(world: World, fake: FakeGcs) -> None:
-    request, tenant = world.request(), world.greenfield()
+def test_google_asks_for_fewer_requests_and_its_delay_is_handed_on(environment: Environment, fake: FakeGcs) -> None:
+    request, tenant = environment.request(), environment.greenfield()
     for verb in (
-        lambda: world.provisioner.provision(request),
-        lambda: world.provisioner.revoke(tenant.record),
-        lambda: world.provisioner.delete(tenant.record),
+        lambda: environment.provisioner.provision(request),
+        lambda: environment.provisioner.revoke(tenant.record),
+        lambda: environment.provisioner.delete(tenant.record),
     ):
         fake.knobs.throttled_calls = 1
         with pytest.raises(Throttled) as refused:
             verb()
         assert refused.value.delay == 7
-    assert_works(world.greenfield(request))
+    assert_works(environment.greenfield(request))
 
 
 def test_an_hmac_key_that_google_does_not_know_yet_is_waited_for(
-    world: World, backend: GcsBackend, fake: FakeGcs
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
 ) -> None:
     fake.knobs.hmac_start_seconds = 30
     hasty = a_provisioner(fake, backend.admin_key)
-    request = world.request()
+    request = environment.request()
     with pytest.raises(NotReady):
         hasty.provision(request)
     fake.knobs.hmac_start_seconds = 0
-    assert_works(world.greenfield(request))
+    assert_works(environment.greenfield(request))
     assert [each.state for each in fake.store.hmac_keys.values()].count("ACTIVE") == 1
 
 
 def test_a_new_key_that_the_token_endpoint_does_not_know_yet_is_waited_for(
-    world: World, backend: GcsBackend, fake: FakeGcs
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
 ) -> None:
-    request = world.request(parameters={"credentials": "json-key"})
+    request = environment.request(parameters={"credentials": "json-key"})
     hasty = a_provisioner(fake, backend.admin_key)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("testkit.gcs.fake.tokens.find_key", _only_of("provisioner"))
         with pytest.raises(NotReady):
             hasty.provision(request)
-    tenant = world.greenfield(request)
+    tenant = environment.greenfield(request)
     assert_works(tenant)
     assert len(fake.store.accounts[tenant.answer.additional_state["ServiceAccount"]].keys) == 1
 
@@ -106,166 +106,168 @@ def _only_of(beginning: str) -> object:
     return lambda store, email, key_id=None: real(store, email, key_id) if email.startswith(beginning) else []
 
 
-def test_revoking_waits_until_the_hmac_key_has_stopped_for_certain(world: World, fake: FakeGcs) -> None:
+def test_revoking_waits_until_the_hmac_key_has_stopped_for_certain(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.hmac_stop_seconds = 170
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     with pytest.raises(NotReady, match="inactive") as pending:
-        world.provisioner.revoke(tenant.record)
+        environment.provisioner.revoke(tenant.record)
     assert pending.value.delay == pytest.approx(180, abs=5)
     assert_shut_out(tenant)  # the permission is gone already
     fake.clock.turn(60)
     with pytest.raises(NotReady) as later:
-        world.provisioner.revoke(tenant.record)
+        environment.provisioner.revoke(tenant.record)
     assert later.value.delay == pytest.approx(120, abs=5)
     fake.clock.turn(121)
-    world.provisioner.revoke(tenant.record)
+    environment.provisioner.revoke(tenant.record)
     assert {each.state for each in fake.store.hmac_keys.values()} == {"DELETED"}
 
 
-def test_a_class_says_how_long_to_wait(world: World) -> None:
-    tenant = world.greenfield(world.request(parameters={"revocationSeconds": "0"}))
-    world.provisioner.revoke(tenant.record)
-    assert not world.administrator.identity_exists(tenant.record)
+def test_a_class_says_how_long_to_wait(environment: Environment) -> None:
+    tenant = environment.greenfield(environment.request(parameters={"revocationSeconds": "0"}))
+    environment.provisioner.revoke(tenant.record)
+    assert not environment.administrator.identity_exists(tenant.record)
 
 
 def test_a_token_that_outlives_its_key_opens_nothing_after_revoking(
-    world: World, backend: GcsBackend, fake: FakeGcs
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
 ) -> None:
-    tenant = world.greenfield(world.request(parameters={"credentials": "json-key"}))
+    tenant = environment.greenfield(environment.request(parameters={"credentials": "json-key"}))
     backend.administrator.application().put(tenant.bucket, OBJECT, b"x")
     assert isinstance(tenant.application, JsonApplication)
     assert tenant.application.get(tenant.bucket, OBJECT) == b"x"
     account = fake.store.accounts[tenant.answer.additional_state["ServiceAccount"]]
     account.keys.clear()
     assert tenant.application.get(tenant.bucket, OBJECT) == b"x", "so it is at Google: the token lives on"
-    world.revoke(tenant.record)
+    environment.revoke(tenant.record)
     assert_refused("a token that outlived its key", lambda: tenant.application.get(tenant.bucket, OBJECT))
 
 
-def test_the_quota_of_accounts_names_the_parameter_that_helps(world: World, fake: FakeGcs) -> None:
+def test_the_quota_of_accounts_names_the_parameter_that_helps(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.account_limit = len(fake.store.accounts)
-    bound = [world.greenfield() for _ in range(2)]
+    bound = [environment.greenfield() for _ in range(2)]
     fake.knobs.account_limit = 2
     with pytest.raises(QuotaExceeded, match="serviceAccount"):
-        world.greenfield()
-    world.delete(bound[0].record)
-    assert_works(world.greenfield())
+        environment.greenfield()
+    environment.delete(bound[0].record)
+    assert_works(environment.greenfield())
 
 
 @pytest.mark.parametrize("credentials", ["hmac", "json-key", "both"])
 def test_a_policy_that_forbids_keys_is_named_with_the_parameter_that_helps(
-    world: World, fake: FakeGcs, credentials: str
+    environment: Environment, fake: FakeGcs, credentials: str
 ) -> None:
     fake.knobs.keys_forbidden = True
     with pytest.raises(StoreRefused, match=r"iam\.disableServiceAccountKeyCreation.*workload-identity"):
-        world.provisioner.provision(world.request(parameters={"credentials": credentials}))
-    world.provisioner.provision(world.request(parameters={"credentials": "workload-identity"}))
+        environment.provisioner.provision(environment.request(parameters={"credentials": credentials}))
+    environment.provisioner.provision(environment.request(parameters={"credentials": "workload-identity"}))
 
 
-def test_a_policy_that_forbids_hmac_keys_only_is_named(world: World, fake: FakeGcs) -> None:
+def test_a_policy_that_forbids_hmac_keys_only_is_named(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.hmac_forbidden = True
     with pytest.raises(StoreRefused, match=r"storage\.restrictAuthTypes.*json-key"):
-        world.provisioner.provision(world.request())
-    world.provisioner.provision(world.request(parameters={"credentials": "json-key"}))
+        environment.provisioner.provision(environment.request())
+    environment.provisioner.provision(environment.request(parameters={"credentials": "json-key"}))
 
 
-def test_a_location_that_a_policy_forbids_is_named_with_its_parameter(world: World, fake: FakeGcs) -> None:
+def test_a_location_that_a_policy_forbids_is_named_with_its_parameter(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.allowed_locations = frozenset({"europe-west3"})
-    request = world.request()
+    request = environment.request()
     with pytest.raises(StoreRefused, match=r"gcp\.resourceLocations.*parameter region"):
-        world.provisioner.provision(request)
-    assert not world.administrator.bucket_exists(request.bucket_name)
-    world.delete(builders.intent(request))
-    assert_works(world.greenfield(world.request(parameters={"region": "europe-west3"})))
+        environment.provisioner.provision(request)
+    assert not environment.administrator.bucket_exists(request.bucket_name)
+    environment.delete(builders.intent(request))
+    assert_works(environment.greenfield(environment.request(parameters={"region": "europe-west3"})))
 
 
-def test_a_policy_write_that_is_refused_for_good_is_no_race(world: World, fake: FakeGcs) -> None:
+def test_a_policy_write_that_is_refused_for_good_is_no_race(environment: Environment, fake: FakeGcs) -> None:
     """Domain restricted sharing, for a member that was in the bucket's policy before the first grant."""
-    bucket = world.foreign_bucket()
-    first = world.brownfield(bucket)
+    bucket = environment.foreign_bucket()
+    first = environment.brownfield(bucket)
     binding = {"role": "roles/storage.objectViewer", "members": ["user:jane@elsewhere.example"]}
     fake.store.buckets[bucket].policy.bindings.append(binding)
     fake.knobs.foreign_members = ("user:jane@",)
-    request = world.request(bucket=bucket)
+    request = environment.request(bucket=bucket)
     fake.calls()
     with pytest.raises(StoreRefused, match="domain restricted sharing"):
-        world.provisioner.grant(request)
+        environment.provisioner.grant(request)
     assert len([each for each in fake.calls() if each.startswith("PUT")]) == 2, "one to see that it was no race"
-    world.revoke(builders.intent(request, greenfield=False))
-    world.revoke(first.record)
-    assert not world.administrator.identity_exists(first.record), "its removal withdraws the permission"
+    environment.revoke(builders.intent(request, greenfield=False))
+    environment.revoke(first.record)
+    assert not environment.administrator.identity_exists(first.record), "its removal withdraws the permission"
     assert_refused("reading after revoke", lambda: first.application.get(bucket, OBJECT))
 
 
-def test_a_member_of_others_that_google_does_not_take_is_no_fresh_account(world: World, fake: FakeGcs) -> None:
-    bucket = world.foreign_bucket()
-    tenant = world.brownfield(bucket)
+def test_a_member_of_others_that_google_does_not_take_is_no_fresh_account(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    bucket = environment.foreign_bucket()
+    tenant = environment.brownfield(bucket)
     fake.clock.turn(3600)
     fake.add_admin("soon-gone", ())
     policy = fake.store.buckets[bucket].policy
     policy.bindings.append({"role": "roles/of-nobody", "members": ["user:jane@example.com"]})
     policy.bindings = [each for each in policy.bindings if "obc-" not in repr(each)]
     with pytest.raises(StoreRefused, match=r"setIamPolicy.*as invalid"):
-        world.provisioner.grant(builders.again(tenant.request, tenant.answer))
-    world.revoke(tenant.record)
-    assert not world.administrator.identity_exists(tenant.record)
+        environment.provisioner.grant(builders.again(tenant.request, tenant.answer))
+    environment.revoke(tenant.record)
+    assert not environment.administrator.identity_exists(tenant.record)
 
 
-def test_the_last_binding_of_a_policy_goes_with_its_account(world: World, fake: FakeGcs) -> None:
+def test_the_last_binding_of_a_policy_goes_with_its_account(environment: Environment, fake: FakeGcs) -> None:
     """The fake refuses a policy without bindings, as https://github.com/GoogleCloudPlatform/deploymentmanager-samples
     /issues/283 has it."""
-    bucket = world.foreign_bucket()
+    bucket = environment.foreign_bucket()
     fake.store.buckets[bucket].policy.bindings.clear()
-    tenant = world.brownfield(bucket)
+    tenant = environment.brownfield(bucket)
     assert tenant.application.list_keys(bucket) == [OBJECT]
-    world.revoke(tenant.record)
-    assert not world.administrator.identity_exists(tenant.record)
+    environment.revoke(tenant.record)
+    assert not environment.administrator.identity_exists(tenant.record)
     assert_refused("reading after revoke", lambda: tenant.application.get(bucket, OBJECT))
 
 
-def test_keys_that_nobody_knows_go_before_a_new_one_is_made(world: World, fake: FakeGcs) -> None:
-    request = world.request()
+def test_keys_that_nobody_knows_go_before_a_new_one_is_made(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request()
     for _ in range(12):  # more than an account may have
-        tenant = world.bind(request, greenfield=True)
+        tenant = environment.bind(request, greenfield=True)
     states = [each.state for each in fake.store.hmac_keys.values()]
     assert states.count("ACTIVE") == 1
     assert len(states) == 12
     assert_works(tenant)
 
 
-def test_an_account_of_that_name_that_is_not_ours_is_never_used(world: World, fake: FakeGcs) -> None:
-    request = world.request()
+def test_an_account_of_that_name_that_is_not_ours_is_never_used(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request()
     key = json.loads(fake.add_admin(request.user_id, ()))
     with pytest.raises(RetrySlowly, match="was not made for this claim"):
-        world.provisioner.provision(request)
-    world.delete(builders.intent(request))
+        environment.provisioner.provision(request)
+    environment.delete(builders.intent(request))
     assert list(fake.store.accounts[key["client_email"]].keys) == [key["private_key_id"]], "and it stays as it is"
 
 
-def test_what_is_left_of_a_removed_account_in_a_policy_is_tidied_up(world: World, fake: FakeGcs) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_what_is_left_of_a_removed_account_in_a_policy_is_tidied_up(environment: Environment, fake: FakeGcs) -> None:
+    tenant = environment.tenant(greenfield=True)
     before = repr(fake.store.buckets[tenant.bucket].policy.bindings)
-    world.administrator.remove_identity(tenant.record)
-    assert_works(world.again(tenant))
+    environment.administrator.remove_identity(tenant.record)
+    assert_works(environment.again(tenant))
     account = tenant.answer.additional_state["ServiceAccount"]
     assert repr(fake.store.buckets[tenant.bucket].policy.bindings).count(account) == before.count(account)
 
 
-def test_a_bucket_of_another_project_is_somebody_elses(world: World, fake: FakeGcs) -> None:
+def test_a_bucket_of_another_project_is_somebody_elses(environment: Environment, fake: FakeGcs) -> None:
     from libbucket import BucketExists
 
-    request = world.request()
+    request = environment.request()
     fake.add_foreign_bucket(request.bucket_name)
     with pytest.raises(BucketExists, match="belongs to another project"):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     with pytest.raises(AccessDenied, match=r"storage\.buckets\.get"):
-        world.provisioner.grant(request)
-    world.revoke(builders.intent(request))
-    assert not world.administrator.identity_exists(builders.intent(request))
+        environment.provisioner.grant(request)
+    environment.revoke(builders.intent(request))
+    assert not environment.administrator.identity_exists(builders.intent(request))
 
 
-def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
-    costs = requests_of_each_verb(world)
+def test_each_verb_takes_no_more_requests_than_the_readme_says(environment: Environment) -> None:
+    costs = requests_of_each_verb(environment)
 
     said = {"provision": 10, "provision again": 5, "grant": 9, "is_intact": 1, "revoke": 14, "delete": 19}
     assert {verb: costs[verb] for verb in said} == said

@@ -10,7 +10,7 @@ import pytest
 
 from libbucket import AccessDenied, NotReady, RetrySlowly, StoreRefused
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import OBJECT, assert_refused
+from libbucket.testing.conformance.environment import OBJECT, assert_refused
 from libbucket.testing.requests_watched import counted_requests
 from testkit.gcs.backend import TokenApplication, a_provisioner
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from libbucket import BucketOptions, ObjectBucket
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
     from testkit.gcs.fake import FakeGcs
 
 FEDERATION = {"credentials": "workload-identity-federation"}
@@ -33,8 +33,8 @@ ROLE = frozenset(
 )
 
 
-def bind(world: World, request: BucketOptions) -> ObjectBucket:
-    return world._patiently(world.provisioner.provision, request)
+def bind(environment: Environment, request: BucketOptions) -> ObjectBucket:
+    return environment._patiently(environment.provisioner.provision, request)
 
 
 def pod(fake: FakeGcs, account: str = "default", namespace: str = "conformance") -> TokenApplication:
@@ -42,12 +42,12 @@ def pod(fake: FakeGcs, account: str = "default", namespace: str = "conformance")
     return TokenApplication(endpoint=fake.url, token=fake.token_of(namespace, account), project=fake.project)
 
 
-def test_a_pod_gets_in_with_its_kubernetes_service_account_alone(world: World, fake: FakeGcs) -> None:
+def test_a_pod_gets_in_with_its_kubernetes_service_account_alone(environment: Environment, fake: FakeGcs) -> None:
     """In a project whose organisation forbids service-account keys and HMAC keys, as new ones do."""
     fake.knobs.keys_forbidden = fake.knobs.hmac_forbidden = True
-    request = world.request(parameters=FEDERATION, config={"kubernetesServiceAccount": "photos"})
+    request = environment.request(parameters=FEDERATION, config={"kubernetesServiceAccount": "photos"})
     accounts = set(fake.store.accounts)
-    answer = bind(world, request)
+    answer = bind(environment, request)
     held = answer.connection.authentication
     assert held is not None
     assert held.access_keys is None
@@ -64,21 +64,21 @@ def test_a_pod_gets_in_with_its_kubernetes_service_account_alone(world: World, f
     assert application.list_keys(answer.bucket_name) == [OBJECT]
     for stranger in (pod(fake), pod(fake, "photos", "another")):
         assert_refused("another pod", lambda each=stranger: each.get(answer.bucket_name, OBJECT))  # type: ignore[misc]
-    world.delete(builders.recorded(answer, request))
-    assert not world.administrator.bucket_exists(answer.bucket_name)
+    environment.delete(builders.recorded(answer, request))
+    assert not environment.administrator.bucket_exists(answer.bucket_name)
 
 
-def test_it_asks_iam_for_nothing(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters=FEDERATION)
+def test_it_asks_iam_for_nothing(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request(parameters=FEDERATION)
     fake.calls()
-    answer = bind(world, request)
-    world.provisioner.provision(builders.again(request, answer))
-    world.delete(builders.recorded(answer, request))
+    answer = bind(environment, request)
+    environment.provisioner.provision(builders.again(request, answer))
+    environment.delete(builders.recorded(answer, request))
     assert not [each for each in fake.calls() if "/v1/projects/" in each or "hmacKeys" in each]
 
 
-def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
-    request = world.request(parameters=FEDERATION)
+def test_each_verb_takes_no_more_requests_than_the_readme_says(environment: Environment) -> None:
+    request = environment.request(parameters=FEDERATION)
 
     def counted(verb: Callable[[], object]) -> int:
         with counted_requests() as sent:
@@ -86,102 +86,104 @@ def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> 
         return len(sent)
 
     bound: list[ObjectBucket] = []
-    assert counted(lambda: bound.append(bind(world, request))) == 8
+    assert counted(lambda: bound.append(bind(environment, request))) == 8
     again = builders.again(request, bound[0])
-    assert counted(lambda: world.provisioner.provision(again)) == 3
-    assert counted(lambda: world.provisioner.is_intact(again)) == 2  # type: ignore[attr-defined]
-    assert counted(lambda: world.delete(builders.recorded(bound[0], request))) == 10
+    assert counted(lambda: environment.provisioner.provision(again)) == 3
+    assert counted(lambda: environment.provisioner.is_intact(again)) == 2  # type: ignore[attr-defined]
+    assert counted(lambda: environment.delete(builders.recorded(bound[0], request))) == 10
 
 
-def test_the_first_call_gives_google_a_minute(world: World) -> None:
+def test_the_first_call_gives_google_a_minute(environment: Environment) -> None:
     """https://cloud.google.com/storage/docs/consistency: nothing here can try what a pod may do."""
-    request = world.request(parameters=FEDERATION)
+    request = environment.request(parameters=FEDERATION)
     with pytest.raises(NotReady, match="a minute") as waiting:
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     assert waiting.value.delay == 60
-    world.provisioner.provision(request)
+    environment.provisioner.provision(request)
 
 
-def test_revoke_waits_until_the_permission_is_withdrawn_everywhere(world: World, fake: FakeGcs) -> None:
+def test_revoke_waits_until_the_permission_is_withdrawn_everywhere(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.withdraw_seconds = 170
-    request = world.request(parameters=FEDERATION)
-    answer = bind(world, request)
+    request = environment.request(parameters=FEDERATION)
+    answer = bind(environment, request)
     with pytest.raises(NotReady, match="withdrawn") as waiting:
-        world.provisioner.revoke(builders.recorded(answer, request))
+        environment.provisioner.revoke(builders.recorded(answer, request))
     assert waiting.value.delay == 180
     fake.clock.turn(180)
-    world.provisioner.revoke(builders.recorded(answer, request))
+    environment.provisioner.revoke(builders.recorded(answer, request))
     assert_refused("reading after revoke", lambda: pod(fake).list_keys(answer.bucket_name))
 
 
-def test_two_claims_of_one_kubernetes_account_come_and_go_one_by_one(world: World, fake: FakeGcs) -> None:
-    bucket = world.foreign_bucket()
+def test_two_claims_of_one_kubernetes_account_come_and_go_one_by_one(environment: Environment, fake: FakeGcs) -> None:
+    bucket = environment.foreign_bucket()
     fake.store.buckets[bucket].resource["iamConfiguration"] = {"uniformBucketLevelAccess": {"enabled": True}}
     before = [dict(each) for each in fake.store.buckets[bucket].policy.bindings]
-    requests = [world.request(bucket=bucket, parameters={**FEDERATION, "bucketName": bucket}) for _ in range(2)]
-    answers = [world._patiently(world.provisioner.grant, each) for each in requests]
+    requests = [environment.request(bucket=bucket, parameters={**FEDERATION, "bucketName": bucket}) for _ in range(2)]
+    answers = [environment._patiently(environment.provisioner.grant, each) for each in requests]
     first, second = (builders.recorded(*each, greenfield=False) for each in zip(answers, requests, strict=True))
-    world.revoke(first)
+    environment.revoke(first)
     assert pod(fake).list_keys(bucket) == [OBJECT]
-    world.revoke(second)
+    environment.revoke(second)
     assert_refused("reading after revoke", lambda: pod(fake).list_keys(bucket))
     assert fake.store.buckets[bucket].policy.bindings == before
 
 
-def test_another_kubernetes_account_of_the_claim_replaces_the_first(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters=FEDERATION, config={"kubernetesServiceAccount": "one"})
-    answer = bind(world, request)
+def test_another_kubernetes_account_of_the_claim_replaces_the_first(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request(parameters=FEDERATION, config={"kubernetesServiceAccount": "one"})
+    answer = bind(environment, request)
     again = builders.again(request, answer)
     edited = replace(again, claim=replace(again.claim, additional_config={"kubernetesServiceAccount": "two"}))
-    world._patiently(world.provisioner.provision, edited)
+    environment._patiently(environment.provisioner.provision, edited)
     assert pod(fake, "two").list_keys(answer.bucket_name) == []
     assert_refused("the first account", lambda: pod(fake, "one").list_keys(answer.bucket_name))
 
 
-def test_a_drift_check_sees_whether_the_permission_stands(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters=FEDERATION)
-    answer = bind(world, request)
+def test_a_drift_check_sees_whether_the_permission_stands(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request(parameters=FEDERATION)
+    answer = bind(environment, request)
     again = builders.again(request, answer)
-    assert world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    assert environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
     fake.store.buckets[answer.bucket_name].policy.bindings.pop()
-    assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
-    assert world.provisioner.provision(again).repairs == ("permission on the bucket",)
+    assert not environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    assert environment.provisioner.provision(again).repairs == ("permission on the bucket",)
 
 
-def test_a_bucket_without_uniform_access_is_refused(world: World) -> None:
-    bucket = world.foreign_bucket()
+def test_a_bucket_without_uniform_access_is_refused(environment: Environment) -> None:
+    bucket = environment.foreign_bucket()
     with pytest.raises(RetrySlowly, match="uniform bucket-level access"):
-        world.provisioner.grant(world.request(bucket=bucket, parameters=FEDERATION))
+        environment.provisioner.grant(environment.request(bucket=bucket, parameters=FEDERATION))
 
 
-def test_a_pool_that_does_not_exist_is_named(world: World, fake: FakeGcs) -> None:
+def test_a_pool_that_does_not_exist_is_named(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.workload_pool = False
     with pytest.raises(StoreRefused, match=r"workloadIdentityPool \(project-of-the-tests\.svc\.id\.goog\)"):
-        bind(world, world.request(parameters=FEDERATION))
+        bind(environment, environment.request(parameters=FEDERATION))
     fake.knobs.workload_pool = True
     with pytest.raises(StoreRefused, match="workloadIdentityProjectNumber"):
-        bind(world, world.request(parameters={**FEDERATION, "workloadIdentityProjectNumber": "987654321"}))
+        bind(environment, environment.request(parameters={**FEDERATION, "workloadIdentityProjectNumber": "987654321"}))
 
 
-def test_a_class_that_gave_keys_before_leaves_none(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters={"credentials": "both"})
-    answer = bind(world, request)
+def test_a_class_that_gave_keys_before_leaves_none(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request(parameters={"credentials": "both"})
+    answer = bind(environment, request)
     email = answer.additional_state["ServiceAccount"]
     again = builders.again(request, answer)
     federated = replace(again, parameters={**again.parameters, **FEDERATION})
-    second = world._patiently(world.provisioner.provision, federated)
+    second = environment._patiently(environment.provisioner.provision, federated)
     assert email not in fake.store.accounts
     assert "ServiceAccount" not in second.additional_state
     assert email not in repr(fake.store.buckets[answer.bucket_name].policy.bindings)
 
 
 @pytest.mark.parametrize("without", ["", *sorted(ROLE)])
-def test_the_role_of_the_readme_is_enough_and_each_line_is_needed(world: World, fake: FakeGcs, without: str) -> None:
+def test_the_role_of_the_readme_is_enough_and_each_line_is_needed(
+    environment: Environment, fake: FakeGcs, without: str
+) -> None:
     provisioner = a_provisioner(fake, fake.add_admin("steward", ROLE - {without}))
 
     def live() -> None:
-        request = world.request(parameters={**FEDERATION, "revocationSeconds": "0"})
-        answer = world._patiently(provisioner.provision, request)
+        request = environment.request(parameters={**FEDERATION, "revocationSeconds": "0"})
+        answer = environment._patiently(provisioner.provision, request)
         versions = replace(request.claim, additional_config={"bucketVersioning": "Enabled"})
         provisioner.provision(replace(builders.again(request, answer), claim=versions))
         application = pod(fake)
@@ -189,9 +191,9 @@ def test_the_role_of_the_readme_is_enough_and_each_line_is_needed(world: World, 
         record = builders.recorded(answer, request)
         fake.store.buckets[answer.bucket_name].folders.add("managed/")
         provisioner.delete(record)
-        empty = world.request(parameters={**FEDERATION, "revocationSeconds": "0"})
-        provisioner.delete_empty(builders.recorded(world._patiently(provisioner.provision, empty), empty))
-        foreign = world.request(parameters=FEDERATION)
+        empty = environment.request(parameters={**FEDERATION, "revocationSeconds": "0"})
+        provisioner.delete_empty(builders.recorded(environment._patiently(provisioner.provision, empty), empty))
+        foreign = environment.request(parameters=FEDERATION)
         fake.add_foreign_bucket(foreign.bucket_name)
         provisioner.delete(builders.intent(foreign))
 
@@ -214,7 +216,7 @@ def google(fake: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("google")
 @pytest.mark.parametrize("impersonated", ["", "file", "class"])
 def test_the_administrator_may_be_an_external_account(
-    world: World, fake: FakeGcs, tmp_path: Path, impersonated: str
+    environment: Environment, fake: FakeGcs, tmp_path: Path, impersonated: str
 ) -> None:
     """https://google.aip.dev/auth/4117, with and without a service account that it acts as."""
     (tmp_path / "token").write_text("a-token-of-another-provider")
@@ -234,15 +236,17 @@ def test_the_administrator_may_be_an_external_account(
         file["service_account_impersonation_url"] = url
     extra = {"impersonateServiceAccount": steward} if impersonated == "class" else {}
     provisioner = a_provisioner(fake, json.dumps(file))
-    request = world.request(parameters={**FEDERATION, **extra, "project": fake.project})
-    answer = world._patiently(provisioner.provision, request)
+    request = environment.request(parameters={**FEDERATION, **extra, "project": fake.project})
+    answer = environment._patiently(provisioner.provision, request)
     assert pod(fake).list_keys(answer.bucket_name) == []
-    world._patiently(provisioner.delete, builders.recorded(answer, request))
-    assert not world.administrator.bucket_exists(answer.bucket_name)
+    environment._patiently(provisioner.delete, builders.recorded(answer, request))
+    assert not environment.administrator.bucket_exists(answer.bucket_name)
 
 
 @pytest.mark.usefixtures("google")
-def test_an_external_account_that_google_does_not_know_is_told(world: World, fake: FakeGcs, tmp_path: Path) -> None:
+def test_an_external_account_that_google_does_not_know_is_told(
+    environment: Environment, fake: FakeGcs, tmp_path: Path
+) -> None:
     (tmp_path / "token").write_text("a-token-of-nobody")
     file = {
         "type": "external_account",
@@ -256,4 +260,4 @@ def test_an_external_account_that_google_does_not_know_is_told(world: World, fak
         if content is None:
             (tmp_path / "token").unlink()
         with pytest.raises(AccessDenied, match="administrator's credentials"):
-            provisioner.provision(world.request(parameters={**FEDERATION, "project": fake.project}))
+            provisioner.provision(environment.request(parameters={**FEDERATION, "project": fake.project}))

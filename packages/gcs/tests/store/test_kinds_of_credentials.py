@@ -10,7 +10,7 @@ import pytest
 
 from libbucket import Authentication, BucketOptions, ObjectBucket, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import CONTENT, OBJECT, Tenant, World, assert_refused
+from libbucket.testing.conformance.environment import CONTENT, OBJECT, Environment, Tenant, assert_refused
 from testkit.gcs.backend import FILE_KEY, GcsBackend, HmacApplication, JsonApplication
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 WORKLOAD = {"credentials": "workload-identity"}
 
 
-def bind(world: World, request: BucketOptions) -> ObjectBucket:
-    return world._patiently(world.provisioner.provision, request)
+def bind(environment: Environment, request: BucketOptions) -> ObjectBucket:
+    return environment._patiently(environment.provisioner.provision, request)
 
 
 def kubernetes_members(fake: FakeGcs, email: str) -> list[str]:
@@ -35,9 +35,9 @@ def shared(fake: FakeGcs) -> str:
     return email
 
 
-def test_both_kinds_of_key_work_side_by_side(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters={"credentials": "both"})
-    answer = bind(world, request)
+def test_both_kinds_of_key_work_side_by_side(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request(parameters={"credentials": "both"})
+    answer = bind(environment, request)
     held = answer.connection.authentication
     assert held is not None
     assert held.access_keys is not None
@@ -48,42 +48,46 @@ def test_both_kinds_of_key_work_side_by_side(world: World, fake: FakeGcs) -> Non
     by_key = JsonApplication(endpoint=fake.url, key=key, project=fake.project)
     by_hmac.put(answer.bucket_name, "one", b"1")
     assert by_key.get(answer.bucket_name, "one") == b"1"
-    assert bind(world, builders.again(request, answer)).connection == answer.connection
-    world.revoke(builders.recorded(answer, request))
+    assert bind(environment, builders.again(request, answer)).connection == answer.connection
+    environment.revoke(builders.recorded(answer, request))
     assert_refused("an HMAC key", lambda: by_hmac.get(answer.bucket_name, "one"))
     assert_refused("a service-account key", lambda: by_key.get(answer.bucket_name, "one"))
 
 
-def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters={"credentials": "both"})
-    answer = bind(world, request)
+def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    request = environment.request(parameters={"credentials": "both"})
+    answer = bind(environment, request)
     held = answer.connection.authentication
     assert held is not None
     before = fake.store.accounts[answer.additional_state["ServiceAccount"]].uid
     halved = replace(builders.again(request, answer), credentials=Authentication(access_keys=held.access_keys))
     halved = replace(halved, credentials_unchanged=False)
-    second = bind(world, halved).connection.authentication
+    second = bind(environment, halved).connection.authentication
     assert second is not None
     assert second.access_keys != held.access_keys
     assert second.additional_secret_data[FILE_KEY] != held.additional_secret_data[FILE_KEY]
     assert fake.store.accounts[answer.additional_state["ServiceAccount"]].uid != before, "another account by that name"
 
 
-def test_a_lost_hmac_key_leaves_the_other_key_as_it_is(world: World) -> None:
-    request = world.request(parameters={"credentials": "both"})
-    answer = bind(world, request)
+def test_a_lost_hmac_key_leaves_the_other_key_as_it_is(environment: Environment) -> None:
+    request = environment.request(parameters={"credentials": "both"})
+    answer = bind(environment, request)
     held = answer.connection.authentication
     assert held is not None
     halved = replace(request, credentials=Authentication(additional_secret_data=held.additional_secret_data))
-    second = bind(world, halved).connection.authentication
+    second = bind(environment, halved).connection.authentication
     assert second is not None
     assert second.access_keys != held.access_keys
     assert second.additional_secret_data == held.additional_secret_data
 
 
-def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_account(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters=WORKLOAD)
-    answer = bind(world, request)
+def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_account(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    request = environment.request(parameters=WORKLOAD)
+    answer = bind(environment, request)
     held = answer.connection.authentication
     assert held is not None
     email = answer.additional_state["ServiceAccount"]
@@ -95,87 +99,89 @@ def test_a_claim_with_workload_identity_gets_no_key_but_its_own_namespaces_accou
     assert kubernetes_members(fake, email) == [f"serviceAccount:{fake.project}.svc.id.goog[conformance/default]"]
     assert fake.store.accounts[email].keys == {}
     assert fake.store.hmac_keys == {}
-    assert bind(world, builders.again(request, answer)).connection == answer.connection
-    world.delete(builders.recorded(answer, request))
+    assert bind(environment, builders.again(request, answer)).connection == answer.connection
+    environment.delete(builders.recorded(answer, request))
     assert email not in fake.store.accounts
 
 
-def test_a_claim_names_its_kubernetes_service_account(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters=WORKLOAD, config={"kubernetesServiceAccount": "uploader"})
-    answer = bind(world, request)
+def test_a_claim_names_its_kubernetes_service_account(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request(parameters=WORKLOAD, config={"kubernetesServiceAccount": "uploader"})
+    answer = bind(environment, request)
     (member,) = kubernetes_members(fake, answer.additional_state["ServiceAccount"])
     assert member.endswith("[conformance/uploader]")
 
 
-def test_a_drift_check_without_keys_sees_whether_the_permission_stands(world: World, fake: FakeGcs) -> None:
-    request = world.request(parameters=WORKLOAD)
-    answer = bind(world, request)
+def test_a_drift_check_without_keys_sees_whether_the_permission_stands(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request(parameters=WORKLOAD)
+    answer = bind(environment, request)
     again = builders.again(request, answer)
-    assert world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    assert environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
     fake.store.buckets[answer.bucket_name].policy.bindings.pop()
-    assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
-    world.administrator.purge_bucket(answer.bucket_name)
-    assert not world.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    assert not environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    environment.administrator.purge_bucket(answer.bucket_name)
+    assert not environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
 
 
-def test_a_project_without_a_workload_pool_is_told(world: World, fake: FakeGcs) -> None:
+def test_a_project_without_a_workload_pool_is_told(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.workload_pool = False
     with pytest.raises(RetrySlowly, match="workloadIdentityPool"):
-        bind(world, world.request(parameters=WORKLOAD))
+        bind(environment, environment.request(parameters=WORKLOAD))
 
 
-def _tenant(world: World, backend: GcsBackend, parameters: dict[str, str], bucket: str) -> Tenant:
-    request = world.request(bucket=bucket, parameters={**parameters, "bucketName": bucket})
-    answer = world._patiently(world.provisioner.grant, request)
+def _tenant(environment: Environment, backend: GcsBackend, parameters: dict[str, str], bucket: str) -> Tenant:
+    request = environment.request(bucket=bucket, parameters={**parameters, "bucketName": bucket})
+    answer = environment._patiently(environment.provisioner.grant, request)
     assert answer.connection.authentication is not None
     application = backend.application(answer.connection.endpoint, answer.connection.authentication)
     return Tenant(request=request, answer=answer, application=application, greenfield=False)
 
 
 def test_claims_of_a_shared_account_come_and_go_one_by_one(
-    world: World, backend: GcsBackend, fake: FakeGcs, shared: str
+    environment: Environment, backend: GcsBackend, fake: FakeGcs, shared: str
 ) -> None:
-    bucket = world.foreign_bucket()
+    bucket = environment.foreign_bucket()
     uniform = backend.administrator.client.bucket(bucket)
     uniform.iam_configuration.uniform_bucket_level_access_enabled = True
     uniform.patch(retry=None)
     before = [dict(each) for each in fake.store.buckets[bucket].policy.bindings]
-    first, second = (_tenant(world, backend, {"serviceAccount": shared}, bucket) for _ in range(2))
-    world.revoke(first.record)
+    first, second = (_tenant(environment, backend, {"serviceAccount": shared}, bucket) for _ in range(2))
+    environment.revoke(first.record)
     assert second.application.get(bucket, OBJECT) == CONTENT
     assert_refused("a withdrawn key of a shared account", lambda: first.application.get(bucket, OBJECT))
-    world.revoke(second.record)
+    environment.revoke(second.record)
     assert fake.store.buckets[bucket].policy.bindings == before
     assert shared in fake.store.accounts, "the account is its owner's"
     assert_refused("the last withdrawn key", lambda: second.application.get(bucket, OBJECT))
 
 
-def test_a_shared_account_leaves_each_claim_its_own_keys(world: World, backend: GcsBackend, shared: str) -> None:
+def test_a_shared_account_leaves_each_claim_its_own_keys(
+    environment: Environment, backend: GcsBackend, shared: str
+) -> None:
     parameters = {"serviceAccount": shared}
-    first, second = (world.greenfield(world.request(parameters=parameters)) for _ in range(2))
+    first, second = (environment.greenfield(environment.request(parameters=parameters)) for _ in range(2))
     backend.administrator.application().put(second.bucket, OBJECT, CONTENT)
-    lost = world.again(first, with_credentials=False)
+    lost = environment.again(first, with_credentials=False)
     assert lost.credentials != first.credentials
     assert second.application.get(second.bucket, OBJECT) == CONTENT
-    world.delete(lost.record)
+    environment.delete(lost.record)
     assert second.application.get(second.bucket, OBJECT) == CONTENT
 
 
-def test_a_shared_account_needs_uniform_access_on_an_existing_bucket(world: World, shared: str) -> None:
-    bucket = world.foreign_bucket()
+def test_a_shared_account_needs_uniform_access_on_an_existing_bucket(environment: Environment, shared: str) -> None:
+    bucket = environment.foreign_bucket()
     with pytest.raises(RetrySlowly, match="uniform bucket-level access"):
-        world.provisioner.grant(world.request(bucket=bucket, parameters={"serviceAccount": shared}))
+        environment.provisioner.grant(environment.request(bucket=bucket, parameters={"serviceAccount": shared}))
 
 
-def test_a_shared_account_that_is_not_there_is_named(world: World) -> None:
+def test_a_shared_account_that_is_not_there_is_named(environment: Environment) -> None:
     missing = "nobody@project-of-the-tests.iam.gserviceaccount.com"
     with pytest.raises(RetrySlowly, match=missing):
-        bind(world, world.request(parameters={"serviceAccount": missing}))
+        bind(environment, environment.request(parameters={"serviceAccount": missing}))
 
 
-def test_the_eleventh_key_of_a_shared_account_is_refused_with_what_helps(world: World, shared: str) -> None:
+def test_the_eleventh_key_of_a_shared_account_is_refused_with_what_helps(environment: Environment, shared: str) -> None:
     for _ in range(10):
-        bind(world, world.request(parameters={"serviceAccount": shared}))
+        bind(environment, environment.request(parameters={"serviceAccount": shared}))
     with pytest.raises(QuotaExceeded, match="workload-identity"):
-        bind(world, world.request(parameters={"serviceAccount": shared}))
-    bind(world, world.request(parameters={"serviceAccount": shared, **WORKLOAD}))
+        bind(environment, environment.request(parameters={"serviceAccount": shared}))
+    bind(environment, environment.request(parameters={"serviceAccount": shared, **WORKLOAD}))

@@ -16,7 +16,7 @@ from testkit.gcs.backend import HmacApplication, a_provisioner
 
 if TYPE_CHECKING:
     from libbucket import Provisioner
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
     from testkit.gcs.fake import FakeGcs
 
 README = Path(__file__).parents[2] / "README.md"
@@ -45,44 +45,44 @@ def test_the_readme_lists_permissions() -> None:
     assert len(PERMISSIONS) == 26
 
 
-def test_every_verb_works_with_the_role_of_the_readme(world: World, steward: Steward) -> None:
-    _live_a_whole_life(world, steward)
+def test_every_verb_works_with_the_role_of_the_readme(environment: Environment, steward: Steward) -> None:
+    _live_a_whole_life(environment, steward)
 
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
-def test_a_missing_permission_is_named(world: World, steward: Steward, permission: str) -> None:
+def test_a_missing_permission_is_named(environment: Environment, steward: Steward, permission: str) -> None:
     steward.may_everything_but(permission)
     with pytest.raises(AccessDenied, match=re.escape(permission)):
-        _live_a_whole_life(world, steward)
+        _live_a_whole_life(environment, steward)
 
 
-def _live_a_whole_life(world: World, steward: Steward) -> None:
+def _live_a_whole_life(environment: Environment, steward: Steward) -> None:
     """Everything that needs a permission: both kinds, both keys, settings, uploads, a lost Secret, deletion."""
     _provision, _grant, _revoke, _delete, _delete_empty = (
-        partial(world._patiently, getattr(steward.provisioner, verb))
+        partial(environment._patiently, getattr(steward.provisioner, verb))
         for verb in ("provision", "grant", "revoke", "delete", "delete_empty")
     )
     parameters = {"credentials": "both", "revocationSeconds": "0"}
-    request = world.request(config={"kubernetesServiceAccount": "app"}, parameters=parameters)
+    request = environment.request(config={"kubernetesServiceAccount": "app"}, parameters=parameters)
     bound = _provision(request)
     _provision(builders.again(request, bound, with_credentials=False))
-    held = _provision(world.request(parameters=parameters)).connection.authentication
+    held = _provision(environment.request(parameters=parameters)).connection.authentication
     assert held is not None
     shared = {
         "serviceAccount": bound.additional_state["ServiceAccount"],
         "credentials": "both",
         "revocationSeconds": "0",
     }
-    other = world.request(bucket=request.bucket_name, parameters=shared)
+    other = environment.request(bucket=request.bucket_name, parameters=shared)
     _revoke(builders.recorded(_grant(other), other, greenfield=False))
-    plain = world.request(parameters={"revocationSeconds": "0"}, config={"bucketVersioning": "Suspended"})
+    plain = environment.request(parameters={"revocationSeconds": "0"}, config={"bucketVersioning": "Suspended"})
     answer = _provision(plain)
     again = builders.again(plain, answer)
     versions = replace(again.claim, additional_config={"bucketVersioning": "Enabled"})
     _provision(replace(again, claim=versions))
     keys = answer.connection.authentication
     assert keys is not None
-    application = world.backend.application(answer.connection.endpoint, keys)
+    application = environment.backend.application(answer.connection.endpoint, keys)
     assert isinstance(application, HmacApplication)
     application.put(answer.bucket_name, "key", b"x")
     application.start_multipart(answer.bucket_name, "begun")
@@ -92,8 +92,8 @@ def _live_a_whole_life(world: World, steward: Steward) -> None:
     steward.fake.knobs.absent_is_forbidden = True
     _delete(builders.recorded(bound, request))
     steward.fake.knobs.absent_is_forbidden = False
-    empty = world.request(parameters={"revocationSeconds": "0"})
+    empty = environment.request(parameters={"revocationSeconds": "0"})
     _delete_empty(builders.recorded(_provision(empty), empty))
-    foreign = world.request()
+    foreign = environment.request()
     steward.fake.add_foreign_bucket(foreign.bucket_name)
     _delete(builders.intent(foreign))

@@ -10,7 +10,7 @@ import pytest
 
 from libbucket import BucketNotEmpty, InvalidClaim, NotReady, PurgeUnfinished
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_refused, assert_shut_out, assert_works
 from testkit.gcs.backend import QUICK, GcsBackend, HmacApplication, a_provisioner
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 
 
-def test_a_new_bucket_is_as_its_class_says(world: World, backend: GcsBackend) -> None:
+def test_a_new_bucket_is_as_its_class_says(environment: Environment, backend: GcsBackend) -> None:
     parameters = {
         "region": "europe-west3",
         "storageClass": "NEARLINE",
@@ -28,7 +28,7 @@ def test_a_new_bucket_is_as_its_class_says(world: World, backend: GcsBackend) ->
         "versioning": "true",
         "softDeleteSeconds": "604800",
     }
-    tenant = world.greenfield(world.request(parameters=parameters))
+    tenant = environment.greenfield(environment.request(parameters=parameters))
     found = backend.administrator.client.get_bucket(tenant.bucket)
     assert (found.location, found.storage_class, found.default_kms_key_name) == ("EUROPE-WEST3", "NEARLINE", KMS)
     assert found.versioning_enabled
@@ -37,8 +37,10 @@ def test_a_new_bucket_is_as_its_class_says(world: World, backend: GcsBackend) ->
     assert_works(tenant)
 
 
-def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(world: World, fake: FakeGcs) -> None:
-    tenant = world.greenfield()
+def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    tenant = environment.greenfield()
     resource = fake.store.buckets[tenant.bucket].resource
     assert resource["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"]
     assert resource["iamConfiguration"]["publicAccessPrevention"] == "enforced"
@@ -46,34 +48,34 @@ def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(world
     assert resource["metageneration"] == 1, "all of it was said when it was made"
 
 
-def test_soft_deletion_can_be_turned_off(world: World, fake: FakeGcs) -> None:
-    tenant = world.greenfield(world.request(parameters={"softDeleteSeconds": "0"}))
+def test_soft_deletion_can_be_turned_off(environment: Environment, fake: FakeGcs) -> None:
+    tenant = environment.greenfield(environment.request(parameters={"softDeleteSeconds": "0"}))
     policy = fake.store.buckets[tenant.bucket].resource["softDeletePolicy"]
     assert int(policy["retentionDurationSeconds"]) == 0
 
 
-def test_names_that_labels_do_not_take_are_made_to_fit(world: World, fake: FakeGcs) -> None:
-    request = world.request()
+def test_names_that_labels_do_not_take_are_made_to_fit(environment: Environment, fake: FakeGcs) -> None:
+    request = environment.request()
     owner = replace(request.owner, name="photos.v2." + "x" * 200)
-    tenant = world.greenfield(replace(request, owner=owner))
+    tenant = environment.greenfield(replace(request, owner=owner))
     labels = fake.store.buckets[tenant.bucket].resource["labels"]
     assert labels["objectbucket_claim_name"].startswith("photos_v2_xxx")
     assert owner.matches(labels)
-    world.delete(replace(tenant.record, owner=owner))
-    assert not world.administrator.bucket_exists(tenant.bucket)
+    environment.delete(replace(tenant.record, owner=owner))
+    assert not environment.administrator.bucket_exists(tenant.bucket)
 
 
 @pytest.mark.parametrize("name", ["ab", "Photos", "goog-photos", "my-google-photos", "photos.example.com", "-photos"])
-def test_a_name_that_google_does_not_take_is_refused(world: World, name: str) -> None:
+def test_a_name_that_google_does_not_take_is_refused(environment: Environment, name: str) -> None:
     with pytest.raises(InvalidClaim, match="bucketName"):
-        world.provisioner.provision(world.request(bucket=name))
+        environment.provisioner.provision(environment.request(bucket=name))
 
 
 @pytest.mark.parametrize("lock", ["temporaryHold", "eventBasedHold", "retention", "bucket"])
 def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touched(
-    world: World, fake: FakeGcs, lock: str
+    environment: Environment, fake: FakeGcs, lock: str
 ) -> None:
-    tenant = world.greenfield()
+    tenant = environment.greenfield()
     tenant.application.put(tenant.bucket, "free", b"x")
     tenant.application.put(tenant.bucket, "locked", b"x")
     bucket = fake.store.buckets[tenant.bucket]
@@ -85,18 +87,18 @@ def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touch
     else:
         version.extra[lock] = {"mode": "Locked", "retainUntilTime": later} if lock == "retention" else True
     with pytest.raises(BucketNotEmpty, match="held or retained"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert tenant.application.list_keys(tenant.bucket) == ["free", "locked"], "the application is still in"
     version.extra.clear()
     bucket.resource.pop("retentionPolicy", None)
-    world.delete(tenant.record)
-    assert not world.administrator.bucket_exists(tenant.bucket)
+    environment.delete(tenant.record)
+    assert not environment.administrator.bucket_exists(tenant.bucket)
 
 
 def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
-    world: World, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tenant = world.greenfield()
+    tenant = environment.greenfield()
     tenant.application.put(tenant.bucket, "locked", b"x")
     version = fake.store.buckets[tenant.bucket].live("locked")
     assert version is not None
@@ -104,34 +106,34 @@ def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
     monkeypatch.setattr("gcs_provisioner.storage._LOCK_SCAN", 1)
     monkeypatch.setattr("gcs_provisioner.storage._is_locked", lambda *_: False)
     with pytest.raises(BucketNotEmpty):
-        world.delete(tenant.record)
-    assert world.administrator.bucket_exists(tenant.bucket)
+        environment.delete(tenant.record)
+    assert environment.administrator.bucket_exists(tenant.bucket)
     assert_shut_out(tenant)
 
 
-def test_objects_go_in_batches_of_a_hundred(world: World, fake: FakeGcs) -> None:
-    tenant = world.greenfield()
-    world.fill(tenant.bucket, 250)
+def test_objects_go_in_batches_of_a_hundred(environment: Environment, fake: FakeGcs) -> None:
+    tenant = environment.greenfield()
+    environment.fill(tenant.bucket, 250)
     with pytest.raises(NotReady):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     fake.clock.turn(200)
     fake.calls()
-    world.provisioner.delete(tenant.record)
+    environment.provisioner.delete(tenant.record)
     calls = fake.calls()
     assert len([each for each in calls if each.startswith("POST /batch/storage/v1")]) == 3
     assert not [each for each in calls if each.startswith("DELETE") and "/o/" in each]
 
 
 def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
-    world: World, backend: GcsBackend, fake: FakeGcs
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
 ) -> None:
-    tenant = world.greenfield(
-        world.request(config={"bucketVersioning": "Enabled"}, parameters={"revocationSeconds": "0"})
+    tenant = environment.greenfield(
+        environment.request(config={"bucketVersioning": "Enabled"}, parameters={"revocationSeconds": "0"})
     )
-    world.fill(tenant.bucket, 250)
+    environment.fill(tenant.bucket, 250)
     hurried = a_provisioner(fake, backend.admin_key, patience=replace(QUICK, purge=0.0))
     seen = []
-    while world.administrator.bucket_exists(tenant.bucket):
+    while environment.administrator.bucket_exists(tenant.bucket):
         try:
             hurried.delete(tenant.record)
         except PurgeUnfinished as pause:
@@ -141,50 +143,50 @@ def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
     assert seen[0] == 100
 
 
-def test_unfinished_uploads_in_parts_are_not_nothing(world: World) -> None:
-    tenant = world.greenfield()
+def test_unfinished_uploads_in_parts_are_not_nothing(environment: Environment) -> None:
+    tenant = environment.greenfield()
     tenant.application.start_multipart(tenant.bucket, "begun")
     with pytest.raises(BucketNotEmpty):
-        world.delete_empty(tenant.record)
-    assert world.administrator.unfinished_uploads(tenant.bucket) == 1
+        environment.delete_empty(tenant.record)
+    assert environment.administrator.unfinished_uploads(tenant.bucket) == 1
 
 
-def test_unfinished_uploads_in_parts_are_aborted(world: World, backend: GcsBackend, fake: FakeGcs) -> None:
-    tenant = world.greenfield()
+def test_unfinished_uploads_in_parts_are_aborted(environment: Environment, backend: GcsBackend, fake: FakeGcs) -> None:
+    tenant = environment.greenfield()
     assert isinstance(tenant.application, HmacApplication)
     for key in ("one/ü +&", "two"):
         tenant.application.start_multipart(tenant.bucket, key)
     assert len(fake.store.buckets[tenant.bucket].uploads) == 2
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
-def test_a_grant_warns_that_settings_of_the_bucket_are_not_applied(world: World) -> None:
-    request = world.request(bucket=world.foreign_bucket(), config={"bucketVersioning": "Enabled"})
-    warnings = world.bind(request, greenfield=False).answer.warnings
+def test_a_grant_warns_that_settings_of_the_bucket_are_not_applied(environment: Environment) -> None:
+    request = environment.request(bucket=environment.foreign_bucket(), config={"bucketVersioning": "Enabled"})
+    warnings = environment.bind(request, greenfield=False).answer.warnings
     assert ["bucketVersioning" in each for each in warnings] == [True]
 
 
-def test_a_deletion_needs_nothing_but_the_record(world: World, backend: GcsBackend) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_a_deletion_needs_nothing_but_the_record(environment: Environment, backend: GcsBackend) -> None:
+    tenant = environment.tenant(greenfield=True)
     assert list(tenant.answer.additional_state) == ["ProjectNumber", "ServiceAccount"]
-    world.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
+    environment.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
     assert not backend.administrator.identity_exists(builders.intent(tenant.request))
 
 
-def test_managed_folders_of_an_application_go_with_their_bucket(world: World, fake: FakeGcs) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_managed_folders_of_an_application_go_with_their_bucket(environment: Environment, fake: FakeGcs) -> None:
+    tenant = environment.tenant(greenfield=True)
     fake.store.buckets[tenant.bucket].folders |= {"a/", "a/b/", "c/"}
-    world.delete(tenant.record)
-    assert not world.administrator.bucket_exists(tenant.bucket)
+    environment.delete(tenant.record)
+    assert not environment.administrator.bucket_exists(tenant.bucket)
 
 
-def test_a_managed_folder_is_not_nothing(world: World, fake: FakeGcs) -> None:
-    tenant = world.greenfield()
+def test_a_managed_folder_is_not_nothing(environment: Environment, fake: FakeGcs) -> None:
+    tenant = environment.greenfield()
     fake.store.buckets[tenant.bucket].folders.add("a/")
     with pytest.raises(BucketNotEmpty, match="managed folders"):
-        world.delete_empty(tenant.record)
+        environment.delete_empty(tenant.record)
     assert_works(tenant)
     fake.store.buckets[tenant.bucket].folders.clear()
-    world.delete_empty(tenant.record)
-    assert not world.administrator.bucket_exists(tenant.bucket)
+    environment.delete_empty(tenant.record)
+    assert not environment.administrator.bucket_exists(tenant.bucket)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket.testing.conformance.world import World
+from libbucket.testing.conformance.environment import Environment
 from testkit.minio.backend import MinioBackend
 from testkit.minio.server import MinioServer, minio_binary, minio_server
 
@@ -32,8 +32,8 @@ def backend(server: MinioServer) -> MinioBackend:
 
 
 @pytest.fixture
-def world(backend: MinioBackend) -> Iterator[World]:
+def environment(backend: MinioBackend) -> Iterator[Environment]:
     """Claims and buckets of one test."""
-    world = World(backend)
-    yield world
-    world.clean_up()
+    environment = Environment(backend)
+    yield environment
+    environment.clean_up()

@@ -16,7 +16,7 @@ from testkit.minio.backend import Rerouted, _services
 from testkit.minio.scripted_node import Asked, node_before
 
 if TYPE_CHECKING:
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
     from testkit.minio.backend import MinioBackend
     from testkit.minio.server import MinioServer
 
@@ -31,19 +31,19 @@ def named(asked: Asked) -> str:
 
 
 def test_every_request_of_the_provisioner_has_a_name_and_every_name_is_used(
-    world: World, server: MinioServer, backend: MinioBackend
+    environment: Environment, server: MinioServer, backend: MinioBackend
 ) -> None:
     with node_before(server, lambda _: None) as node:
         by = Rerouted(_services(server), node.url)
-        request = world.request(
+        request = environment.request(
             config={"maxSize": "1Gi", "bucketVersioning": "Enabled"}, parameters={"objectLocking": "true"}
         )
-        tenant = world.bind(request, greenfield=True, by=by)
+        tenant = environment.bind(request, greenfield=True, by=by)
         tenant.application.put(tenant.bucket, "key", b"x")
         with pytest.raises(BucketNotEmpty):
             by.delete_empty(tenant.record)
         by.delete(tenant.record)
-        plain = world.bind(world.request(config={"bucketVersioning": "Enabled"}), greenfield=True, by=by)
+        plain = environment.bind(environment.request(config={"bucketVersioning": "Enabled"}), greenfield=True, by=by)
         by.delete(plain.record)
     names = {named(asked) for asked in node.asked}
     assert names == REQUESTS - OF_FAILURES

@@ -19,7 +19,7 @@ from libbucket import (
 from libbucket._outcomes import MEANINGS
 from libbucket.testing import builders
 from libbucket.testing.certificates import Authority
-from libbucket.testing.conformance.world import World, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_works
 from libbucket.testing.misbehaving import closed_port_url
 from libbucket.testing.requests_watched import counted_requests
 from minio_provisioner.provisioner import MinioProvisioner
@@ -34,14 +34,14 @@ ADMIN = {"secretName": "admin", "secretNamespace": "minio"}
 
 
 @pytest.fixture
-def tls_world(tls_server: MinioServer) -> Iterator[World]:
-    world = World(MinioBackend(tls_server))
-    yield world
-    world.clean_up()
+def tls_world(tls_server: MinioServer) -> Iterator[Environment]:
+    environment = Environment(MinioBackend(tls_server))
+    yield environment
+    environment.clean_up()
 
 
 def test_an_authority_in_the_class_is_trusted_and_told_to_applications(
-    tls_world: World, tls_server: MinioServer
+    tls_world: Environment, tls_server: MinioServer
 ) -> None:
     tenant = tls_world.greenfield(tls_world.request(parameters={"caBundle": tls_server.ca_bundle}))
     config = tenant.answer.connection.endpoint.additional_config
@@ -53,7 +53,7 @@ def test_an_authority_in_the_class_is_trusted_and_told_to_applications(
     assert not tls_world.administrator.bucket_exists(tenant.bucket)
 
 
-def test_an_authority_in_the_administrators_secret_is_trusted(tls_world: World, tls_server: MinioServer) -> None:
+def test_an_authority_in_the_administrators_secret_is_trusted(tls_world: Environment, tls_server: MinioServer) -> None:
     secret = {"AWS_ACCESS_KEY_ID": tls_server.user, "AWS_SECRET_ACCESS_KEY": tls_server.password}
     with_ca = a_provisioner(tls_server, **secret, **{"ca.crt": tls_server.ca_bundle})
     assert_works(tls_world.bind(tls_world.request(), greenfield=True, by=with_ca))
@@ -110,25 +110,25 @@ def test_a_secret_without_a_password_is_named(server: MinioServer) -> None:
     assert "MINIO_ROOT_PASSWORD" in error.message
 
 
-def test_applications_receive_the_public_endpoint(world: World) -> None:
-    request = world.request(parameters={"publicEndpoint": "https://s3.example.com", "region": "us-east-1"})
-    endpoint = world.provisioner.provision(request).connection.endpoint
+def test_applications_receive_the_public_endpoint(environment: Environment) -> None:
+    request = environment.request(parameters={"publicEndpoint": "https://s3.example.com", "region": "us-east-1"})
+    endpoint = environment.provisioner.provision(request).connection.endpoint
     assert (endpoint.bucket_host, endpoint.bucket_port, endpoint.region) == ("s3.example.com", 443, "us-east-1")
     assert endpoint.additional_config == {"BUCKET_SSL": "true", "BUCKET_ENDPOINT": "https://s3.example.com"}
 
 
 @pytest.mark.parametrize("secure", ["false", "no", ""])
-def test_an_endpoint_may_be_host_and_port(world: World, server: MinioServer, secure: str) -> None:
+def test_an_endpoint_may_be_host_and_port(environment: Environment, server: MinioServer, secure: str) -> None:
     endpoint = server.netloc if secure else server.url
-    assert_works(world.greenfield(world.request(parameters={"endpoint": endpoint, "secure": secure})))
+    assert_works(environment.greenfield(environment.request(parameters={"endpoint": endpoint, "secure": secure})))
 
 
-def test_a_long_user_id_is_taken(world: World) -> None:
-    request = replace(world.request(), user_id="obc-" + "u" * 60)
-    tenant = world.greenfield(request)
+def test_a_long_user_id_is_taken(environment: Environment) -> None:
+    request = replace(environment.request(), user_id="obc-" + "u" * 60)
+    tenant = environment.greenfield(request)
     assert_works(tenant)
-    world.delete(tenant.record)
-    assert not world.administrator.identity_exists(tenant.record)
+    environment.delete(tenant.record)
+    assert not environment.administrator.identity_exists(tenant.record)
 
 
 class Fence:
@@ -188,11 +188,11 @@ def test_a_class_whose_store_refuses_has_asked_it(
     assert fence.asked == 1
 
 
-def test_every_request_of_a_whole_life_asks_the_fence(world: World, server: MinioServer) -> None:
+def test_every_request_of_a_whole_life_asks_the_fence(environment: Environment, server: MinioServer) -> None:
     fence = Fence()
     provisioner = MinioProvisioner(replace(_services(server), before_request=fence))
     with counted_requests() as sent:
-        answer = provisioner.provision(request := world.request())
+        answer = provisioner.provision(request := environment.request())
         provisioner.is_intact(builders.again(request, answer))
         provisioner.delete(builders.recorded(answer, request, greenfield=True))
     assert fence.asked == len(sent)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from libbucket.testing.conformance.cost import requests_of_each_verb
 
 if TYPE_CHECKING:
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
 
 
-def test_each_verb_takes_no_more_requests_than_the_readme_says(world: World) -> None:
-    costs = requests_of_each_verb(world)
+def test_each_verb_takes_no_more_requests_than_the_readme_says(environment: Environment) -> None:
+    costs = requests_of_each_verb(environment)
 
     said = {"provision": 10, "provision again": 6, "grant": 8, "is_intact": 1, "revoke": 4, "delete": 10}
     assert {verb: costs[verb] for verb in said} == said

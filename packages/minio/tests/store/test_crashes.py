@@ -10,7 +10,7 @@ import pytest
 
 from libbucket import BucketExists, NotReady, StoreUnavailable
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_shut_out, assert_works
 from minio_provisioner.identity import Identity
 from minio_provisioner.storage import Storage
 from testkit.minio.backend import MinioBackend, a_provisioner
@@ -36,14 +36,14 @@ CONFIG = {"maxSize": "1Gi", "bucketVersioning": "Enabled"}
 @both_sides
 @each_step
 def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
-    world: World, backend: MinioBackend, owner: type, step: str, done: bool
+    environment: Environment, backend: MinioBackend, owner: type, step: str, done: bool
 ) -> None:
-    request = world.request(config=CONFIG)
+    request = environment.request(config=CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         _cut(patch, owner, step, done=done)
         with pytest.raises(StoreUnavailable):
-            world.provisioner.provision(request)
-    tenant = world.greenfield(request)
+            environment.provisioner.provision(request)
+    tenant = environment.greenfield(request)
     assert_works(tenant)
     assert backend.administrator.config(tenant.bucket, "maxSize") == str(2**30)
     assert request.owner.matches(backend.administrator.s3.get_bucket_tags(tenant.bucket) or {})
@@ -52,14 +52,14 @@ def test_a_creation_that_was_cut_off_is_finished_by_the_next_call(
 @both_sides
 @each_step
 def test_a_creation_that_was_cut_off_is_removed_by_delete(
-    world: World, backend: MinioBackend, owner: type, step: str, done: bool
+    environment: Environment, backend: MinioBackend, owner: type, step: str, done: bool
 ) -> None:
-    request = world.request(config=CONFIG)
+    request = environment.request(config=CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         _cut(patch, owner, step, done=done)
         with pytest.raises(StoreUnavailable):
-            world.provisioner.provision(request)
-    world.delete(builders.intent(request))
+            environment.provisioner.provision(request)
+    environment.delete(builders.intent(request))
     assert not backend.administrator.bucket_exists(request.bucket_name)
     assert not backend.administrator.identity_exists(builders.intent(request))
 
@@ -69,44 +69,44 @@ def test_a_creation_that_was_cut_off_is_removed_by_delete(
     ("owner", "step"), [(Identity, "withdraw"), (Storage, "remove_content"), (Storage, "remove")], ids=str
 )
 def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
-    world: World, backend: MinioBackend, owner: type, step: str, done: bool
+    environment: Environment, backend: MinioBackend, owner: type, step: str, done: bool
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     with pytest.MonkeyPatch.context() as patch:
         _cut(patch, owner, step, done=done)
         with pytest.raises(StoreUnavailable):
-            world.provisioner.delete(tenant.record)
-    world.delete(tenant.record)
+            environment.provisioner.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
     assert not backend.administrator.identity_exists(tenant.record)
 
 
 def test_a_bucket_without_tags_is_not_adopted_after_a_crash_if_it_holds_data(
-    world: World, backend: MinioBackend
+    environment: Environment, backend: MinioBackend
 ) -> None:
-    request = world.request()
+    request = environment.request()
     with pytest.MonkeyPatch.context() as patch:
         _cut(patch, Identity, "declare_intent", done=True)
         with pytest.raises(StoreUnavailable):
-            world.provisioner.provision(request)
+            environment.provisioner.provision(request)
     backend.administrator.make_bucket(request.bucket_name)
     backend.administrator.application().put(request.bucket_name, "foreign", b"data")
     with pytest.raises(BucketExists):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     with pytest.raises(BucketExists):
-        world.provisioner.delete(builders.intent(request))
+        environment.provisioner.delete(builders.intent(request))
     assert backend.administrator.application().get(request.bucket_name, "foreign") == b"data"
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}
     backend.administrator.application().delete(request.bucket_name, "foreign")
     with pytest.raises(BucketExists):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}, "not taken when it is empty later either"
 
 
 def test_a_bucket_that_another_party_creates_during_provisioning_stays_theirs(
-    world: World, backend: MinioBackend
+    environment: Environment, backend: MinioBackend
 ) -> None:
-    request = world.request()
+    request = environment.request()
     declare = Identity.declare_intent
 
     def then_another(self: Identity, bucket: str) -> None:
@@ -116,15 +116,17 @@ def test_a_bucket_that_another_party_creates_during_provisioning_stays_theirs(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Identity, "declare_intent", then_another)
         with pytest.raises(NotReady, match="created by another"):
-            world.provisioner.provision(request)
+            environment.provisioner.provision(request)
     assert not backend.administrator.identity_exists(builders.intent(request))
     with pytest.raises(BucketExists):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}
 
 
-def test_a_creation_that_arrives_twice_succeeds_with_a_generated_name(world: World, backend: MinioBackend) -> None:
-    request = replace(world.request(), is_name_generated=True)
+def test_a_creation_that_arrives_twice_succeeds_with_a_generated_name(
+    environment: Environment, backend: MinioBackend
+) -> None:
+    request = replace(environment.request(), is_name_generated=True)
     create = Storage.create
 
     def twice(self: Storage, bucket: str, *, object_locking: bool) -> bool:
@@ -133,20 +135,22 @@ def test_a_creation_that_arrives_twice_succeeds_with_a_generated_name(world: Wor
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "create", twice)
-        assert_works(world.greenfield(request))
+        assert_works(environment.greenfield(request))
     assert backend.administrator.settings(request.bucket_name)["tags"] == request.owner.ownership_tags()
 
 
-def test_an_existing_bucket_with_a_generated_name_is_not_adopted(world: World, backend: MinioBackend) -> None:
-    request = replace(world.request(), is_name_generated=True)
+def test_an_existing_bucket_with_a_generated_name_is_not_adopted(
+    environment: Environment, backend: MinioBackend
+) -> None:
+    request = replace(environment.request(), is_name_generated=True)
     backend.administrator.make_bucket(request.bucket_name)
     with pytest.raises(BucketExists):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     assert backend.administrator.settings(request.bucket_name)["tags"] == {}
 
 
-def test_a_bucket_that_another_replica_creates_first_is_used(world: World, server: MinioServer) -> None:
-    request = world.request()
+def test_a_bucket_that_another_replica_creates_first_is_used(environment: Environment, server: MinioServer) -> None:
+    request = environment.request()
     declare, other = Identity.declare_intent, a_provisioner(server)
 
     def then_the_other(self: Identity, bucket: str) -> None:
@@ -156,7 +160,7 @@ def test_a_bucket_that_another_replica_creates_first_is_used(world: World, serve
 
     patch = pytest.MonkeyPatch()
     patch.setattr(Identity, "declare_intent", then_the_other)
-    assert_works(world.greenfield(request))
+    assert_works(environment.greenfield(request))
 
 
 ROTATION = [
@@ -172,24 +176,24 @@ ROTATION = [
 @pytest.mark.parametrize("ending", ["provision", "delete"])
 @pytest.mark.parametrize(("owner", "step"), ROTATION, ids=[step for _, step in ROTATION])
 def test_a_rotation_that_was_cut_off_is_finished_or_removed_by_the_next_call(
-    world: World, backend: MinioBackend, owner: type, step: str, done: bool, ending: str
+    environment: Environment, backend: MinioBackend, owner: type, step: str, done: bool, ending: str
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer, with_credentials=False)
     with pytest.MonkeyPatch.context() as patch:
         _cut(patch, owner, step, done=done)
         with pytest.raises(StoreUnavailable):
-            world.provisioner.provision(request)
+            environment.provisioner.provision(request)
         with suppress(StoreUnavailable):  # it may have got on
-            world.provisioner.provision(request)
+            environment.provisioner.provision(request)
     if ending == "provision":
-        rotated = world.bind(request, greenfield=True)
+        rotated = environment.bind(request, greenfield=True)
         assert_works(rotated)
         assert_shut_out(tenant)
         assert backend.administrator.users(tenant.record) == [rotated.answer.additional_state["UserName"]]
-        world.delete(builders.recorded(rotated.answer, request, greenfield=True))
+        environment.delete(builders.recorded(rotated.answer, request, greenfield=True))
     else:
-        world.delete(tenant.record)
+        environment.delete(tenant.record)
     assert not backend.administrator.identity_exists(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 

@@ -15,7 +15,7 @@ from minio.error import S3Error
 
 from libbucket import AccessDenied, Authentication, NotReady, SecretStr, StoreRefused, StoreUnavailable
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_shut_out, assert_works
 from libbucket.testing.misbehaving import Answer
 from minio_provisioner.identity import Identity
 from minio_provisioner.policy import Note, build_access
@@ -33,7 +33,7 @@ from testkit.minio.scripted_node import Asked, Node, node_before
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.environment import Tenant
     from testkit.minio.server import MinioServer
 
 WEEK = 7 * 24 * 3600
@@ -123,43 +123,43 @@ def status_of(backend: MinioBackend, tenant: Tenant) -> str:
 @pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
 @pytest.mark.parametrize("with_credentials", [True, False], ids=["intact", "secret-deleted"])
 def test_a_user_that_an_administrator_disabled_stays_disabled_and_the_claim_says_so(
-    world: World, server: MinioServer, backend: MinioBackend, greenfield: bool, with_credentials: bool
+    environment: Environment, server: MinioServer, backend: MinioBackend, greenfield: bool, with_credentials: bool
 ) -> None:
-    tenant = world.tenant(greenfield=greenfield)
+    tenant = environment.tenant(greenfield=greenfield)
     session = session_of(server, tenant)
     assert list(session.list_objects(tenant.bucket))
     backend.administrator.admin.user_disable(tenant.request.user_id)
-    assert not world.looks_intact(tenant)
+    assert not environment.looks_intact(tenant)
     with pytest.raises(AccessDenied, match="disabled by an administrator"):
-        world.again(tenant, with_credentials=with_credentials)
+        environment.again(tenant, with_credentials=with_credentials)
     assert status_of(backend, tenant) == "disabled"
     assert backend.administrator.users(tenant.record) == [tenant.request.user_id], "no other user was made"
     assert_shut_out(tenant)
     assert_session_refused(session, tenant.bucket)
 
     backend.administrator.admin.user_enable(tenant.request.user_id)
-    assert world.again(tenant).credentials == tenant.credentials
+    assert environment.again(tenant).credentials == tenant.credentials
     assert_works(tenant)
 
 
-def test_a_claim_that_was_locked_out_can_be_deleted(world: World, backend: MinioBackend) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_a_claim_that_was_locked_out_can_be_deleted(environment: Environment, backend: MinioBackend) -> None:
+    tenant = environment.tenant(greenfield=True)
     backend.administrator.admin.user_disable(tenant.request.user_id)
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.identity_exists(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
 def test_rotating_ends_temporary_credentials_and_service_accounts_of_the_old_keys(
-    world: World, server: MinioServer, backend: MinioBackend
+    environment: Environment, server: MinioServer, backend: MinioBackend
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     session = session_of(server, tenant)
     derived = service_account_of(server, backend, tenant)
     assert list(session.list_objects(tenant.bucket))
     assert list(derived.list_objects(tenant.bucket))
 
-    rotated = world.again(tenant, with_credentials=False)
+    rotated = environment.again(tenant, with_credentials=False)
     assert_works(rotated)
     assert_shut_out(tenant)
     assert_session_refused(session, tenant.bucket)
@@ -170,51 +170,55 @@ def test_rotating_ends_temporary_credentials_and_service_accounts_of_the_old_key
 
 
 def test_temporary_credentials_stay_refused_when_a_removed_user_is_created_again(
-    world: World, server: MinioServer, backend: MinioBackend
+    environment: Environment, server: MinioServer, backend: MinioBackend
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     session = session_of(server, tenant)
     assert list(session.list_objects(tenant.bucket))
     backend.administrator.admin.user_remove(tenant.request.user_id)
-    repaired = world.again(tenant)
+    repaired = environment.again(tenant)
     assert repaired.answer.repairs == ("user",)
     assert_works(repaired)
     assert_session_refused(session, tenant.bucket)
 
 
-def test_every_rotation_gives_another_user_and_nothing_is_left_of_them(world: World, backend: MinioBackend) -> None:
-    first = world.tenant(greenfield=True)
-    second = world.again(first, with_credentials=False)
-    third = world.again(second, with_credentials=False)
+def test_every_rotation_gives_another_user_and_nothing_is_left_of_them(
+    environment: Environment, backend: MinioBackend
+) -> None:
+    first = environment.tenant(greenfield=True)
+    second = environment.again(first, with_credentials=False)
+    third = environment.again(second, with_credentials=False)
     users = [one.answer.additional_state["UserName"] for one in (first, second, third)]
     assert users == [first.request.user_id, f"{first.request.user_id}-2", f"{first.request.user_id}-3"]
     assert backend.administrator.users(first.record) == [users[-1]]
-    assert world.looks_intact(third)
-    assert third.answer.repairs == world.again(third).answer.repairs == ()
-    world.delete(third.record)
+    assert environment.looks_intact(third)
+    assert third.answer.repairs == environment.again(third).answer.repairs == ()
+    environment.delete(third.record)
     assert not backend.administrator.identity_exists(third.record)
 
 
 @pytest.mark.parametrize("with_credentials", [True, False], ids=["intact", "secret-deleted"])
 def test_a_record_that_was_lost_after_a_rotation_is_made_again_without_a_second_user(
-    world: World, backend: MinioBackend, with_credentials: bool
+    environment: Environment, backend: MinioBackend, with_credentials: bool
 ) -> None:
-    third = world.again(world.again(world.tenant(greenfield=True), with_credentials=False), with_credentials=False)
+    third = environment.again(
+        environment.again(environment.tenant(greenfield=True), with_credentials=False), with_credentials=False
+    )
     forgotten = replace(
         builders.again(third.request, third.answer, with_credentials=with_credentials), additional_state={}
     )
-    found = world.bind(forgotten, greenfield=True)
+    found = environment.bind(forgotten, greenfield=True)
     assert_works(found)
     assert (found.credentials == third.credentials) is with_credentials
     assert len(backend.administrator.users(third.record)) == 1
-    world.delete(builders.intent(third.request))
+    environment.delete(builders.intent(third.request))
     assert not backend.administrator.identity_exists(third.record)
 
 
 def test_one_node_that_lags_behind_changes_nothing(
-    world: World, server: MinioServer, node: Node, lagging: Rerouted
+    environment: Environment, server: MinioServer, node: Node, lagging: Rerouted
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     stale: set[int] = set()
 
     def first_connection_is_stale(asked: Asked) -> Answer | None:
@@ -222,7 +226,7 @@ def test_one_node_that_lags_behind_changes_nothing(
         return refused_with(403, "SignatureDoesNotMatch") if asked.connection in stale else None
 
     node.answer = own_requests(server, first_connection_is_stale)
-    again = world.again(tenant, by=lagging)
+    again = environment.again(tenant, by=lagging)
     assert again.credentials == tenant.credentials
     assert again.answer.repairs == again.answer.warnings == ()
     assert "add-user" not in commands(node)
@@ -230,9 +234,9 @@ def test_one_node_that_lags_behind_changes_nothing(
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"])
 def test_keys_that_are_refused_all_the_time_are_kept_and_the_claim_waits(
-    world: World, server: MinioServer, node: Node, lagging: Rerouted, code: str
+    environment: Environment, server: MinioServer, node: Node, lagging: Rerouted, code: str
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     node.answer = own_requests(server, lambda _: refused_with(403, code, request_id="ID-7"))
     request = builders.again(tenant.request, tenant.answer)
     assert not lagging.is_intact(request)
@@ -247,9 +251,9 @@ def test_keys_that_are_refused_all_the_time_are_kept_and_the_claim_waits(
 
 @pytest.mark.parametrize(("code", "is_replaced"), [("SignatureDoesNotMatch", True), ("AccessDenied", False)])
 def test_an_edited_secret_is_replaced_where_it_is_wrong_and_not_where_it_is_denied(
-    world: World, server: MinioServer, node: Node, lagging: Rerouted, code: str, is_replaced: bool
+    environment: Environment, server: MinioServer, node: Node, lagging: Rerouted, code: str, is_replaced: bool
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     node.answer = own_requests(server, lambda _: refused_with(403, code))
     request = replace(builders.again(tenant.request, tenant.answer), credentials_unchanged=False)
     if not is_replaced:
@@ -257,7 +261,7 @@ def test_an_edited_secret_is_replaced_where_it_is_wrong_and_not_where_it_is_deni
             lagging.provision(request)
         assert_works(tenant)
         return
-    replaced = world.bind(request, greenfield=True, by=lagging)
+    replaced = environment.bind(request, greenfield=True, by=lagging)
     assert replaced.credentials != tenant.credentials
     assert_works(replaced)
     assert_shut_out(tenant)
@@ -269,21 +273,21 @@ def test_an_edited_secret_is_replaced_where_it_is_wrong_and_not_where_it_is_deni
     ids=["refused", "unanswered", "unclear"],
 )
 def test_new_keys_that_can_not_be_tried_yet_are_handed_out_once_with_a_warning(
-    world: World, server: MinioServer, node: Node, lagging: Rerouted, answer: Answer
+    environment: Environment, server: MinioServer, node: Node, lagging: Rerouted, answer: Answer
 ) -> None:
     node.answer = own_requests(server, lambda _: answer)
-    tenant = world.bind(world.request(), greenfield=True, by=lagging)
+    tenant = environment.bind(environment.request(), greenfield=True, by=lagging)
     assert any("new keys" in warning for warning in tenant.answer.warnings)
     assert_works(tenant)
-    assert world.again(tenant).credentials == tenant.credentials
+    assert environment.again(tenant).credentials == tenant.credentials
     assert commands(node)["add-user"] == 1
 
 
 @pytest.mark.parametrize("code", ["XMinioAdminNoSuchPolicy", "XMinioAdminNoSuchUser"])
 def test_a_node_that_has_not_heard_of_user_or_policy_is_waited_for(
-    world: World, node: Node, lagging: Rerouted, code: str
+    environment: Environment, node: Node, lagging: Rerouted, code: str
 ) -> None:
-    request = world.request()
+    request = environment.request()
     node.answer = admin_requests("idp/builtin/policy/attach", refused_by_admin_api(404, code, request_id="ID-8"))
     for _ in range(3):
         with pytest.raises(NotReady, match=code) as refused:
@@ -292,16 +296,16 @@ def test_a_node_that_has_not_heard_of_user_or_policy_is_waited_for(
     assert refused.value.delay == 10
     assert commands(node)["add-user"] == 1
     node.answer = lambda _: None
-    assert_works(world.bind(request, greenfield=True, by=lagging))
+    assert_works(environment.bind(request, greenfield=True, by=lagging))
 
 
 @pytest.mark.parametrize("kind", ["new", "secret-deleted"])
 def test_a_claim_whose_policy_can_not_be_attached_makes_one_secret_and_no_more(
-    world: World, node: Node, lagging: Rerouted, kind: str
+    environment: Environment, node: Node, lagging: Rerouted, kind: str
 ) -> None:
-    request = world.request()
+    request = environment.request()
     if kind == "secret-deleted":
-        tenant = world.greenfield(request)
+        tenant = environment.greenfield(request)
         request = builders.again(request, tenant.answer, with_credentials=False)
     node.answer = admin_requests("idp/builtin/policy/attach", refused_by_admin_api(403, "AccessDenied"))
     for _ in range(4):
@@ -309,14 +313,14 @@ def test_a_claim_whose_policy_can_not_be_attached_makes_one_secret_and_no_more(
             lagging.provision(request)
     assert commands(node)["add-user"] == 1
     node.answer = lambda _: None
-    assert_works(world.bind(request, greenfield=True, by=lagging))
+    assert_works(environment.bind(request, greenfield=True, by=lagging))
     assert commands(node)["add-user"] == 2
 
 
 def test_a_node_that_still_lists_removed_users_leads_to_no_chain_of_keys(
-    world: World, node: Node, lagging: Rerouted
+    environment: Environment, node: Node, lagging: Rerouted
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer, with_credentials=False)
     stale = Answer(headers={"x-amz-request-id": "1"}, body=b'{"policyName": "p", "status": "enabled"}')
     removed: dict[str, int] = {}
@@ -340,25 +344,25 @@ def test_a_node_that_still_lists_removed_users_leads_to_no_chain_of_keys(
 
 
 def test_a_rotation_that_was_cut_off_is_given_up_when_the_secret_is_back(
-    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     with monkeypatch.context() as patch:
         patch.setattr("minio_provisioner.identity.Identity.attach", _die)
         with pytest.raises(StoreUnavailable):
-            world.provisioner.provision(builders.again(tenant.request, tenant.answer, with_credentials=False))
+            environment.provisioner.provision(builders.again(tenant.request, tenant.answer, with_credentials=False))
     assert len(backend.administrator.users(tenant.record)) == 2
-    assert world.again(tenant).credentials == tenant.credentials
+    assert environment.again(tenant).credentials == tenant.credentials
     assert_works(tenant)
     assert backend.administrator.users(tenant.record) == [tenant.request.user_id]
 
 
 @pytest.mark.parametrize("is_noted_last", [True, False], ids=["noted-last", "noted-first"])
 def test_keys_that_another_caller_has_overwritten_are_replaced_and_the_last_ones_are_kept(
-    world: World, server: MinioServer, monkeypatch: pytest.MonkeyPatch, is_noted_last: bool
+    environment: Environment, server: MinioServer, monkeypatch: pytest.MonkeyPatch, is_noted_last: bool
 ) -> None:
     """Two replicas at once, of which one is cut off: each finds no user, and so both set a secret for it."""
-    request = world.request()
+    request = environment.request()
     attach = Identity.attach
     others: list[Tenant | None] = []
 
@@ -367,7 +371,7 @@ def test_keys_that_another_caller_has_overwritten_are_replaced_and_the_last_ones
             others.append(None)
             with monkeypatch.context() as patch:
                 patch.setattr(Identity, "find", lambda _: None)
-                others.append(world.bind(request, greenfield=True, by=a_provisioner(server)))
+                others.append(environment.bind(request, greenfield=True, by=a_provisioner(server)))
             if is_noted_last:
                 self.write_policy(build_access(request.bucket_name, locks=None, note=Note(fingerprint="0" * 16)))
         return attach(self)
@@ -375,78 +379,78 @@ def test_keys_that_another_caller_has_overwritten_are_replaced_and_the_last_ones
     monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
     monkeypatch.setattr(Identity, "attach", while_the_other_does_all_of_it)
     with pytest.raises(NotReady, match="at the same time"):
-        world.provisioner.provision(request)
+        environment.provisioner.provision(request)
     last = others[-1]
     assert last is not None
     assert_works(last)
-    assert world.again(last).credentials == last.credentials
+    assert environment.again(last).credentials == last.credentials
     assert_works(last)
 
 
 def test_keys_that_were_overwritten_after_they_were_handed_out_are_replaced(
-    world: World, server: MinioServer, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, server: MinioServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = world.request()
-    first = world.greenfield(request)
+    request = environment.request()
+    first = environment.greenfield(request)
     with monkeypatch.context() as patch:  # the other one asked whether the user is there before we made it
         patch.setattr(Identity, "find", lambda _: None)
-        second = world.bind(request, greenfield=True, by=a_provisioner(server))
+        second = environment.bind(request, greenfield=True, by=a_provisioner(server))
     assert_works(second)
     assert_shut_out(first)
     monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
-    settled = world.again(first)
+    settled = environment.again(first)
     assert settled.credentials not in (first.credentials, second.credentials)
     assert_works(settled)
     assert_shut_out(second)
 
 
 def test_a_secret_that_was_changed_in_minio_is_replaced_when_the_claims_secret_is_deleted(
-    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("minio_provisioner.access._WAIT_SECONDS", 0.4)
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     backend.administrator.admin.user_add(tenant.request.user_id, "changed-in-minio")
     with pytest.raises(NotReady, match="delete the claim's Secret"):
-        world.provisioner.provision(builders.again(tenant.request, tenant.answer))
-    assert_works(world.again(tenant, with_credentials=False))
+        environment.provisioner.provision(builders.again(tenant.request, tenant.answer))
+    assert_works(environment.again(tenant, with_credentials=False))
 
 
-def test_a_secret_that_is_too_long_is_never_sent(world: World, node: Node, lagging: Rerouted) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_a_secret_that_is_too_long_is_never_sent(environment: Environment, node: Node, lagging: Rerouted) -> None:
+    tenant = environment.tenant(greenfield=True)
     keys = tenant.credentials.access_keys
     assert keys is not None
     held = Authentication(access_keys=replace(keys, secret_access_key=SecretStr("x" * 2**20)))
     request = replace(builders.again(tenant.request, tenant.answer), credentials=held, credentials_unchanged=False)
     assert not lagging.is_intact(request)
     assert node.asked == []
-    assert_works(world.bind(request, greenfield=True, by=lagging))
+    assert_works(environment.bind(request, greenfield=True, by=lagging))
 
 
-def test_ldap_is_named_and_the_claim_can_be_deleted(world: World, node: Node, lagging: Rerouted) -> None:
-    request = world.request()
+def test_ldap_is_named_and_the_claim_can_be_deleted(environment: Environment, node: Node, lagging: Rerouted) -> None:
+    request = environment.request()
     node.answer = admin_requests("add-user", refused_by_admin_api(403, "XMinioIAMActionNotAllowed", request_id="ID-9"))
     with pytest.raises(StoreRefused, match="LDAP") as refused:
         lagging.provision(request)
     assert refused.value.request_id == "ID-9"
     lagging.delete(builders.intent(request))
-    assert not world.administrator.bucket_exists(request.bucket_name)
-    assert not world.administrator.identity_exists(builders.intent(request))
+    assert not environment.administrator.bucket_exists(request.bucket_name)
+    assert not environment.administrator.identity_exists(builders.intent(request))
 
 
 def test_a_policy_that_was_attached_to_others_is_named_and_deletion_goes_on_when_it_is_detached(
-    world: World, backend: MinioBackend
+    environment: Environment, backend: MinioBackend
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     admin = backend.administrator.admin
     admin.user_add("another-user", "its-own-secret")
     try:
         admin.attach_policy([tenant.request.user_id], user="another-user")
         with pytest.raises(StoreRefused, match="detach it from them"):
-            world.provisioner.delete(tenant.record)
+            environment.provisioner.delete(tenant.record)
         admin.detach_policy([tenant.request.user_id], user="another-user")
     finally:
         admin.user_remove("another-user")
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.identity_exists(tenant.record)
 
 

@@ -16,7 +16,7 @@ from minio_provisioner.errors import code_of
 from testkit.minio.backend import MinioBackend, a_pool
 
 if TYPE_CHECKING:
-    from libbucket.testing.conformance.world import Tenant, World
+    from libbucket.testing.conformance.environment import Environment, Tenant
     from testkit.minio.server import MinioServer
 
 
@@ -39,9 +39,9 @@ def s3_as(server: MinioServer, access_key: str, secret_key: str, token: str | No
 
 
 def test_a_claim_can_not_create_service_accounts_and_a_user_without_the_denial_can(
-    world: World, server: MinioServer, backend: MinioBackend
+    environment: Environment, server: MinioServer, backend: MinioBackend
 ) -> None:
-    tenant = world.greenfield()
+    tenant = environment.greenfield()
     with pytest.raises(MinioAdminException) as refused:
         admin_as(server, tenant).add_service_account(access_key="second-key", secret_key="second-secret")
     assert code_of(refused.value) == "AccessDenied"
@@ -53,9 +53,9 @@ def test_a_claim_can_not_create_service_accounts_and_a_user_without_the_denial_c
 
 
 def test_a_claim_can_not_change_its_own_password_and_a_user_without_the_denial_can(
-    world: World, server: MinioServer, backend: MinioBackend
+    environment: Environment, server: MinioServer, backend: MinioBackend
 ) -> None:
-    tenant = world.greenfield()
+    tenant = environment.greenfield()
     user = tenant.request.user_id
     with pytest.raises(MinioAdminException) as refused:
         admin_as(server, tenant).user_add(user, "a-password-of-its-own")
@@ -68,25 +68,29 @@ def test_a_claim_can_not_change_its_own_password_and_a_user_without_the_denial_c
 
 @pytest.mark.parametrize("call", ["user_list", "policy_list", "info", "group_list"])
 def test_a_claim_gets_nothing_from_the_admin_api(
-    world: World, server: MinioServer, backend: MinioBackend, call: str
+    environment: Environment, server: MinioServer, backend: MinioBackend, call: str
 ) -> None:
-    tenant = world.greenfield()
+    tenant = environment.greenfield()
     with pytest.raises(MinioAdminException) as refused:
         getattr(admin_as(server, tenant), call)()
     assert code_of(refused.value) == "AccessDenied"
     assert getattr(backend.administrator.admin, call)()
 
 
-def test_a_claims_view_of_its_own_account_names_its_own_bucket_only(world: World, server: MinioServer) -> None:
+def test_a_claims_view_of_its_own_account_names_its_own_bucket_only(
+    environment: Environment, server: MinioServer
+) -> None:
     """MinIO answers this call to everybody, whatever a policy denies."""
-    tenant = world.greenfield()
-    world.greenfield()
+    tenant = environment.greenfield()
+    environment.greenfield()
     seen = json.loads(admin_as(server, tenant).account_info())
     assert [bucket["name"] for bucket in seen["Buckets"]] == [tenant.bucket]
 
 
-def test_temporary_credentials_of_a_claim_reach_no_further_and_end_with_it(world: World, server: MinioServer) -> None:
-    tenant, other = world.tenant(greenfield=True), world.tenant(greenfield=True)
+def test_temporary_credentials_of_a_claim_reach_no_further_and_end_with_it(
+    environment: Environment, server: MinioServer
+) -> None:
+    tenant, other = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
     keys = tenant.credentials.access_keys
     assert keys is not None
     held = AssumeRoleProvider(
@@ -100,16 +104,16 @@ def test_temporary_credentials_of_a_claim_reach_no_further_and_end_with_it(world
     with pytest.raises(S3Error) as refused:
         list(temporary.list_objects(other.bucket))
     assert refused.value.code == "AccessDenied"
-    world.revoke(tenant.record)
+    environment.revoke(tenant.record)
     with pytest.raises(S3Error) as refused:
         list(temporary.list_objects(tenant.bucket))
     assert refused.value.code in {"AccessDenied", "InvalidAccessKeyId", "InvalidTokenId"}
 
 
 def test_a_service_account_that_an_administrator_made_for_a_claim_ends_with_it(
-    world: World, server: MinioServer, backend: MinioBackend
+    environment: Environment, server: MinioServer, backend: MinioBackend
 ) -> None:
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     user = tenant.request.user_id
     admin = backend.administrator.admin
     admin.attach_policy(["readwrite"], user=user)
@@ -119,7 +123,7 @@ def test_a_service_account_that_an_administrator_made_for_a_claim_ends_with_it(
     admin.detach_policy(["readwrite"], user=user)
     derived = s3_as(server, "claims-account", "claims-secret")
     assert list(derived.list_objects(tenant.bucket))
-    world.revoke(tenant.record)
+    environment.revoke(tenant.record)
     with pytest.raises(S3Error) as refused:
         list(derived.list_objects(tenant.bucket))
     assert refused.value.code == "InvalidAccessKeyId"
@@ -139,10 +143,10 @@ def test_a_service_account_that_an_administrator_made_for_a_claim_ends_with_it(
     ids=["tags", "policy", "encryption", "lifecycle", "reading-tags", "notification", "further-buckets"],
 )
 def test_the_settings_of_its_own_bucket_are_closed_to_a_claim(
-    world: World, server: MinioServer, backend: MinioBackend, change: object
+    environment: Environment, server: MinioServer, backend: MinioBackend, change: object
 ) -> None:
     assert callable(change)
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     keys = tenant.credentials.access_keys
     assert keys is not None
     own = s3_as(server, keys.access_key_id, keys.secret_access_key.reveal())
@@ -154,16 +158,16 @@ def test_the_settings_of_its_own_bucket_are_closed_to_a_claim(
     backend.administrator.purge_bucket(f"{tenant.bucket[:50]}-other")
 
 
-def test_a_claim_sees_only_its_own_bucket_in_a_listing(world: World) -> None:
-    tenant = world.greenfield()
-    world.greenfield()
+def test_a_claim_sees_only_its_own_bucket_in_a_listing(environment: Environment) -> None:
+    tenant = environment.greenfield()
+    environment.greenfield()
     assert tenant.application.list_all() == [tenant.bucket]
 
 
 def test_versions_and_tags_of_its_objects_are_open_to_a_claim(
-    world: World, server: MinioServer, backend: MinioBackend
+    environment: Environment, server: MinioServer, backend: MinioBackend
 ) -> None:
-    tenant = world.greenfield(world.request(config={"bucketVersioning": "Enabled"}))
+    tenant = environment.greenfield(environment.request(config={"bucketVersioning": "Enabled"}))
     keys = tenant.credentials.access_keys
     assert keys is not None
     own = s3_as(server, keys.access_key_id, keys.secret_access_key.reveal())

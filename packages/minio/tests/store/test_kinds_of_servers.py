@@ -10,7 +10,7 @@ from minio.datatypes import PeerSite
 
 from libbucket import NotReady, ProvisionerError, RetrySlowly, StoreRefused
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_shut_out, assert_works
 from testkit.minio.answers import ADMIN_PATH
 from testkit.minio.backend import MinioApplication, MinioBackend, Rerouted, _services, refused_with
 from testkit.minio.directory import ldap_directory
@@ -20,7 +20,7 @@ from testkit.minio.server import MinioServer, minio_binary, minio_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from libbucket.testing.conformance.world import Tenant
+    from libbucket.testing.conformance.environment import Tenant
     from libbucket.testing.misbehaving import Answer
 
 SECONDS = 30.0
@@ -36,14 +36,14 @@ def eventually(is_so: Callable[[], bool]) -> None:
 
 def test_a_minio_with_ldap_is_named_and_its_claims_can_be_deleted() -> None:
     with ldap_directory() as settings, minio_server(minio_binary(), settings=settings) as server:
-        world = World(MinioBackend(server))
-        request = world.request()
+        environment = Environment(MinioBackend(server))
+        request = environment.request()
         for _ in range(2):
             with pytest.raises(StoreRefused, match="LDAP"):
-                world.provisioner.provision(request)
-        world.provisioner.delete(builders.intent(request))
-        assert not world.administrator.bucket_exists(request.bucket_name)
-        assert not world.administrator.identity_exists(builders.intent(request))
+                environment.provisioner.provision(request)
+        environment.provisioner.delete(builders.intent(request))
+        assert not environment.administrator.bucket_exists(request.bucket_name)
+        assert not environment.administrator.identity_exists(builders.intent(request))
 
 
 def test_an_s3_server_that_is_not_a_minio_is_named() -> None:
@@ -53,12 +53,12 @@ def test_an_s3_server_that_is_not_a_minio_is_named() -> None:
         return refused_with(404, "NoSuchBucket") if asked.path.startswith(ADMIN_PATH) else None
 
     with minio_server(minio_binary()) as server, node_before(server, as_another_server) as node:
-        world = World(MinioBackend(server))
-        request = world.request()
+        environment = Environment(MinioBackend(server))
+        request = environment.request()
         for _ in range(2):
             with pytest.raises(RetrySlowly, match="admin API"):
                 Rerouted(_services(server), node.url).provision(request)
-        assert not world.administrator.bucket_exists(request.bucket_name)
+        assert not environment.administrator.bucket_exists(request.bucket_name)
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def application_at(server: MinioServer, tenant: Tenant) -> MinioApplication:
     return MinioApplication(netloc=server.netloc, secure=False, access_key=keys.access_key_id, secret_key=secret)
 
 
-def is_deleted(world: World, tenant: Tenant) -> bool:
+def is_deleted(environment: Environment, tenant: Tenant) -> bool:
     try:
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     except NotReady:
         return False
     return True
@@ -89,17 +89,17 @@ def test_claims_of_replicated_sites_work_at_both_and_are_deleted_at_both(
     sites: tuple[MinioServer, MinioServer],
 ) -> None:
     first, second = (MinioBackend(site) for site in sites)
-    world = World(first)
-    tenant = world.tenant(greenfield=True)
+    environment = Environment(first)
+    tenant = environment.tenant(greenfield=True)
     assert_works(tenant)
     elsewhere = application_at(sites[1], tenant)
     eventually(lambda: bool(elsewhere.list_keys(tenant.bucket)))
     with pytest.raises(StoreRefused, match="site replication"):
-        world.again(tenant, config={"bucketVersioning": "Suspended"})
-    rotated = world.again(tenant, with_credentials=False)
+        environment.again(tenant, config={"bucketVersioning": "Suspended"})
+    rotated = environment.again(tenant, with_credentials=False)
     assert_works(rotated)
     assert_shut_out(tenant)
-    eventually(lambda: is_deleted(world, rotated))
+    eventually(lambda: is_deleted(environment, rotated))
     for site in (first, second):
         eventually(lambda site=site: not site.administrator.bucket_exists(tenant.bucket))  # type: ignore[misc]
         assert not site.administrator.identity_exists(rotated.record)
@@ -107,17 +107,17 @@ def test_claims_of_replicated_sites_work_at_both_and_are_deleted_at_both(
 
 def test_a_site_that_is_down_delays_the_removal_of_data_and_nothing_else() -> None:
     with minio_server(minio_binary()) as first:
-        world = World(MinioBackend(first))
+        environment = Environment(MinioBackend(first))
         with minio_server(minio_binary()) as second:
             peers = [PeerSite(one.netloc, one.url, one.user, one.password) for one in (first, second)]
-            world.administrator.admin.add_site_replication(peers)  # type: ignore[attr-defined]
-            tenant = world.tenant(greenfield=True)
+            environment.administrator.admin.add_site_replication(peers)  # type: ignore[attr-defined]
+            tenant = environment.tenant(greenfield=True)
             tenant.application.put(tenant.bucket, "key", b"x")
-        assert_works(world.greenfield())
-        rotated = world.again(tenant, with_credentials=False)
+        assert_works(environment.greenfield())
+        rotated = environment.again(tenant, with_credentials=False)
         assert_works(rotated)
         with pytest.raises(NotReady, match="replicated to a site"):
-            world.provisioner.delete(rotated.record)
+            environment.provisioner.delete(rotated.record)
         assert_shut_out(rotated)
         with pytest.raises(ProvisionerError):
-            world.provisioner.delete(rotated.record)
+            environment.provisioner.delete(rotated.record)

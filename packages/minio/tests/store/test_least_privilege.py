@@ -18,7 +18,7 @@ from testkit.minio.backend import MinioBackend, a_provisioner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from libbucket.testing.conformance.world import World
+    from libbucket.testing.conformance.environment import Environment
     from testkit.minio.server import MinioServer
 
 README = Path(__file__).parents[2] / "README.md"
@@ -59,43 +59,43 @@ def steward(server: MinioServer, backend: MinioBackend) -> Iterator[Steward]:
     admin.policy_remove(USER)
 
 
-def test_every_verb_works_with_the_policy_of_the_readme(world: World, steward: Steward) -> None:
-    _live_a_whole_life(world, steward.provisioner)
+def test_every_verb_works_with_the_policy_of_the_readme(environment: Environment, steward: Steward) -> None:
+    _live_a_whole_life(environment, steward.provisioner)
 
 
 @pytest.mark.parametrize("action", sorted(set(ACTIONS) - NEEDED_BY_OTHERS))
-def test_a_missing_permission_is_named(world: World, steward: Steward, action: str) -> None:
+def test_a_missing_permission_is_named(environment: Environment, steward: Steward, action: str) -> None:
     steward.may_everything_but(action)
     with pytest.raises(AccessDenied, match=action):
-        _live_a_whole_life(world, steward.provisioner)
+        _live_a_whole_life(environment, steward.provisioner)
     steward.may_everything_but()
 
 
-def _live_a_whole_life(world: World, provisioner: Provisioner) -> None:
+def _live_a_whole_life(environment: Environment, provisioner: Provisioner) -> None:
     """Everything that needs a permission: a crash, both kinds, settings, locks, versions, uploads, a repeated call."""
-    _begin_and_crash(world, provisioner)
-    locking = world.request(config={"maxSize": "1Gi"}, parameters={"objectLocking": "true"})
-    tenant = world.bind(locking, greenfield=True, by=provisioner)
-    world.again(tenant, by=provisioner)
+    _begin_and_crash(environment, provisioner)
+    locking = environment.request(config={"maxSize": "1Gi"}, parameters={"objectLocking": "true"})
+    tenant = environment.bind(locking, greenfield=True, by=provisioner)
+    environment.again(tenant, by=provisioner)
     tenant.application.put(tenant.bucket, "key", b"x")
     tenant.application.delete(tenant.bucket, "key")
     provisioner.delete(tenant.record)
-    plain = world.bind(world.request(parameters={"versioning": "true"}), greenfield=True, by=provisioner)
+    plain = environment.bind(environment.request(parameters={"versioning": "true"}), greenfield=True, by=provisioner)
     plain.application.start_multipart(plain.bucket, "key")
-    guest = world.bind(world.request(bucket=plain.bucket), greenfield=False, by=provisioner)
+    guest = environment.bind(environment.request(bucket=plain.bucket), greenfield=False, by=provisioner)
     provisioner.revoke(guest.record)
     provisioner.delete(plain.record)
     provisioner.delete(builders.intent(plain.request))
 
 
-def _begin_and_crash(world: World, provisioner: Provisioner) -> None:
-    request = world.request()
+def _begin_and_crash(environment: Environment, provisioner: Provisioner) -> None:
+    request = environment.request()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "set_tags", _die)
         with pytest.raises(StoreUnavailable):
             provisioner.provision(request)
     provisioner.delete(builders.intent(request))
-    assert not world.administrator.bucket_exists(request.bucket_name)
+    assert not environment.administrator.bucket_exists(request.bucket_name)
 
 
 def _die(*_: object) -> None:

@@ -17,7 +17,7 @@ from minio.retention import Retention
 
 from libbucket import BucketNotEmpty, InvalidConfig, NotReady, PurgeUnfinished
 from libbucket.testing import builders
-from libbucket.testing.conformance.world import World, assert_refused, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import Environment, assert_refused, assert_shut_out, assert_works
 from libbucket.testing.requests_watched import counted_requests
 from minio_provisioner.storage import Storage
 
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
     from testkit.minio.backend import MinioBackend
 
 
-def test_the_smaller_of_both_sizes_is_the_quota(world: World, backend: MinioBackend) -> None:
-    tenant = world.greenfield(world.request(config={"maxSize": "2Gi", "bucketMaxSize": "1Gi"}))
+def test_the_smaller_of_both_sizes_is_the_quota(environment: Environment, backend: MinioBackend) -> None:
+    tenant = environment.greenfield(environment.request(config={"maxSize": "2Gi", "bucketMaxSize": "1Gi"}))
     assert backend.administrator.config(tenant.bucket, "maxSize") == str(2**30)
-    world.again(tenant, config={"maxSize": "2Gi"})
+    environment.again(tenant, config={"maxSize": "2Gi"})
     assert backend.administrator.config(tenant.bucket, "maxSize") == str(2 * 2**30)
-    world.again(tenant, config={"maxSize": "0"})
+    environment.again(tenant, config={"maxSize": "0"})
     assert backend.administrator.config(tenant.bucket, "maxSize") is None
 
 
 def test_a_class_with_versioning_makes_buckets_that_keep_versions_and_a_claim_may_suspend_it(
-    world: World, backend: MinioBackend
+    environment: Environment, backend: MinioBackend
 ) -> None:
-    first = world.greenfield(world.request(parameters={"versioning": "true"}))
+    first = environment.greenfield(environment.request(parameters={"versioning": "true"}))
     assert backend.administrator.config(first.bucket, "bucketVersioning") == "Enabled"
-    world.again(first, config={"bucketVersioning": "Suspended"})
+    environment.again(first, config={"bucketVersioning": "Suspended"})
     assert backend.administrator.config(first.bucket, "bucketVersioning") == "Suspended"
 
 
-def test_a_grant_warns_that_settings_of_the_claim_are_not_applied(world: World) -> None:
-    bucket = world.foreign_bucket()
-    request = world.request(bucket=bucket, config={"maxSize": "1Gi", "bucketVersioning": "Enabled"})
-    warnings = world.bind(request, greenfield=False).answer.warnings
+def test_a_grant_warns_that_settings_of_the_claim_are_not_applied(environment: Environment) -> None:
+    bucket = environment.foreign_bucket()
+    request = environment.request(bucket=bucket, config={"maxSize": "1Gi", "bucketVersioning": "Enabled"})
+    warnings = environment.bind(request, greenfield=False).answer.warnings
     assert [text for text in warnings if "maxSize" in text or "bucketVersioning" in text] == list(warnings)
     assert len(warnings) == 2
 
 
 @pytest.mark.parametrize("kind", ["retention", "legal hold"])
 def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touched(
-    world: World, backend: MinioBackend, kind: str
+    environment: Environment, backend: MinioBackend, kind: str
 ) -> None:
-    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
+    tenant = environment.greenfield(environment.request(parameters={"objectLocking": "true"}))
     tenant.application.put(tenant.bucket, "free", b"x")
     if kind == "retention":
         until = datetime.now(UTC) + timedelta(days=1)
@@ -63,29 +63,29 @@ def test_a_bucket_with_a_locked_object_is_not_deleted_and_nothing_of_it_is_touch
     else:
         _put_locked(tenant.application, tenant.bucket, legal_hold=True)
     with pytest.raises(BucketNotEmpty, match="locked"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert tenant.application.list_keys(tenant.bucket) == ["free", "locked"], "the application is still in"
     backend.administrator.unlock(tenant.bucket)
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
 def test_a_lock_that_the_bounded_search_missed_still_stops_the_purge(
-    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
+    tenant = environment.greenfield(environment.request(parameters={"objectLocking": "true"}))
     _put_locked(tenant.application, tenant.bucket, legal_hold=True)
     monkeypatch.setattr("minio_provisioner.storage._LOCK_SCAN", 0)
     with pytest.raises(BucketNotEmpty, match="locked"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert backend.administrator.stored_versions(tenant.bucket) == 1
     assert_shut_out(tenant)
 
 
-def test_a_claim_without_object_locking_can_not_set_locks(world: World, backend: MinioBackend) -> None:
-    bucket = world.new_name()
+def test_a_claim_without_object_locking_can_not_set_locks(environment: Environment, backend: MinioBackend) -> None:
+    bucket = environment.new_name()
     backend.administrator.s3.make_bucket(bucket, object_lock=True)
-    tenant = world.brownfield(bucket)
+    tenant = environment.brownfield(bucket)
     assert_works(tenant)
     with pytest.raises(S3Error) as refused:
         _put_locked(tenant.application, bucket, legal_hold=True)
@@ -93,18 +93,18 @@ def test_a_claim_without_object_locking_can_not_set_locks(world: World, backend:
     _put_locked(backend.administrator.application(), bucket, legal_hold=True)
 
 
-def test_versioning_of_a_bucket_with_object_locking_can_not_be_suspended(world: World) -> None:
-    request = world.request(parameters={"objectLocking": "true"}, config={"bucketVersioning": "Suspended"})
+def test_versioning_of_a_bucket_with_object_locking_can_not_be_suspended(environment: Environment) -> None:
+    request = environment.request(parameters={"objectLocking": "true"}, config={"bucketVersioning": "Suspended"})
     with pytest.raises(InvalidConfig, match="bucketVersioning"):
-        world.greenfield(request)
-    assert_works(world.greenfield(replace(request, claim=replace(request.claim, additional_config={}))))
+        environment.greenfield(request)
+    assert_works(environment.greenfield(replace(request, claim=replace(request.claim, additional_config={}))))
 
 
 def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
-    world: World, backend: MinioBackend
+    environment: Environment, backend: MinioBackend
 ) -> None:
-    tenant = world.greenfield(world.request(config={"bucketVersioning": "Enabled"}))
-    world.fill(tenant.bucket, 1200)
+    tenant = environment.greenfield(environment.request(config={"bucketVersioning": "Enabled"}))
+    environment.fill(tenant.bucket, 1200)
     backend.administrator.application().batch_delete(tenant.bucket, [f"{n % 7}/{n:05}" for n in range(1000)])
     for key in ("one", "two"):
         backend.administrator.application().start_multipart(tenant.bucket, key)
@@ -122,57 +122,59 @@ def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
 
 @pytest.mark.parametrize("versioning", ["Enabled", "Suspended"])
 def test_objects_whose_names_xml_can_not_carry_are_found_counted_and_removed(
-    world: World, backend: MinioBackend, versioning: str
+    environment: Environment, backend: MinioBackend, versioning: str
 ) -> None:
-    tenant = world.greenfield(world.request(config={"bucketVersioning": versioning}))
+    tenant = environment.greenfield(environment.request(config={"bucketVersioning": versioning}))
     names = ["docs/Icon\r", "a\x01b", "\r", " ", "a\r\nb", "\x7f", "\uffff", "a&<b>", "x\n", "plain"]
     for name in names:
         put_any(tenant.application, tenant.bucket, name)
     put_any(tenant.application, tenant.bucket, "upload\r", query={"uploads": ""}, method="POST")
     assert backend.administrator.stored_versions(tenant.bucket) == len(names)
     with pytest.raises(BucketNotEmpty):
-        world.delete_empty(tenant.record)
+        environment.delete_empty(tenant.record)
     with pytest.raises(PurgeUnfinished) as pause, counted_requests() as sent:
         backend.stepwise_provisioner().delete(tenant.record)
     assert pause.value.removed == len(names) + 1
     assert len(sent) < 3 * len(names)
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
-def test_a_locked_object_whose_name_xml_can_not_carry_is_kept(world: World, backend: MinioBackend) -> None:
-    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
+def test_a_locked_object_whose_name_xml_can_not_carry_is_kept(environment: Environment, backend: MinioBackend) -> None:
+    tenant = environment.greenfield(environment.request(parameters={"objectLocking": "true"}))
     put_any(tenant.application, tenant.bucket, " ", headers={"x-amz-object-lock-legal-hold": "ON"})
     put_any(tenant.application, tenant.bucket, "\r", headers={"x-amz-object-lock-legal-hold": "ON"})
     with pytest.raises(BucketNotEmpty, match="locked"):
-        world.provisioner.delete(tenant.record)
+        environment.provisioner.delete(tenant.record)
     assert backend.administrator.stored_versions(tenant.bucket) == 2
     for found in list(backend.administrator.s3.list_objects(tenant.bucket, include_version=True)):
         off = b"<LegalHold><Status>OFF</Status></LegalHold>"
         query = {"legal-hold": "", "versionId": found.version_id}
         put_any(backend.administrator.application(), tenant.bucket, found.object_name, query=query, body=off)
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
 def test_a_purge_that_removes_nothing_stops_and_says_so(
-    world: World, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, backend: MinioBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a bucket whose replica is down: its versions stay listed until that has removed them, too."""
-    tenant = world.tenant(greenfield=True)
+    tenant = environment.tenant(greenfield=True)
     with monkeypatch.context() as patch, counted_requests() as sent:
         patch.setattr(Storage, "remove_content", lambda *_: None)
-        for provisioner in (world.provisioner, backend.stepwise_provisioner()):
+        for provisioner in (environment.provisioner, backend.stepwise_provisioner()):
             with pytest.raises(NotReady, match="still lists"):
                 provisioner.delete(tenant.record)
     assert len(sent) < 30
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
     assert not backend.administrator.bucket_exists(tenant.bucket)
 
 
-def test_locks_are_searched_once_and_not_with_every_step_of_a_purge(world: World, backend: MinioBackend) -> None:
-    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
-    world.fill(tenant.bucket, 1100)
+def test_locks_are_searched_once_and_not_with_every_step_of_a_purge(
+    environment: Environment, backend: MinioBackend
+) -> None:
+    tenant = environment.greenfield(environment.request(parameters={"objectLocking": "true"}))
+    environment.fill(tenant.bucket, 1100)
     stepwise = backend.stepwise_provisioner()
     costs = []
     for _ in range(2):
@@ -180,25 +182,25 @@ def test_locks_are_searched_once_and_not_with_every_step_of_a_purge(world: World
             stepwise.delete(tenant.record)
         costs.append(len(sent))
     assert costs[1] < 20, costs
-    world.delete(tenant.record)
+    environment.delete(tenant.record)
 
 
-def test_the_search_for_locks_is_bounded_in_time(world: World) -> None:
-    tenant = world.greenfield(world.request(parameters={"objectLocking": "true"}))
-    world.fill(tenant.bucket, 30)
+def test_the_search_for_locks_is_bounded_in_time(environment: Environment) -> None:
+    tenant = environment.greenfield(environment.request(parameters={"objectLocking": "true"}))
+    environment.fill(tenant.bucket, 30)
     clock = iter(range(1000))
     record = tenant.record
-    with world.provisioner._request(record) as request, counted_requests() as sent:  # type: ignore[attr-defined]
+    with environment.provisioner._request(record) as request, counted_requests() as sent:  # type: ignore[attr-defined]
         request.storage.check_unlocked(tenant.bucket, 10.5, clock=lambda: float(next(clock)))
     assert len(sent) == 1 + 2 * 10, "a listing, and two requests for each version"
 
 
-def test_a_deletion_needs_nothing_but_the_record(world: World, backend: MinioBackend) -> None:
-    tenant = world.tenant(greenfield=True)
+def test_a_deletion_needs_nothing_but_the_record(environment: Environment, backend: MinioBackend) -> None:
+    tenant = environment.tenant(greenfield=True)
     state = {"UserName": tenant.request.user_id, "PolicyName": tenant.request.user_id}
     assert tenant.answer.additional_state == state
     renamed = replace(tenant.record, user_id="derived-by-a-later-release")
-    world.delete(renamed)
+    environment.delete(renamed)
     assert not backend.administrator.identity_exists(builders.intent(tenant.request))
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import urllib3
 
 from libbucket.testing.application import Refused
+from libbucket.testing.conformance.environment import CONTENT, OBJECT
 from libbucket.testing.conformance.operations import OPERATIONS, Operation
-from libbucket.testing.conformance.world import CONTENT, OBJECT
 from testkit.resilience.tenant_environment import Attack
 from testkit.resilience.trials import Violation
 from testkit.resilience.untrusted import UNTRUSTED_APPLICATIONS, UntrustedApplication

@@ -21,7 +21,7 @@ import pytest
 
 # Before they are imported: a failing guarantee then shows the values that it compared.
 _MODULES = (
-    "world",
+    "environment",
     "binding",
     "access",
     "withdrawal",

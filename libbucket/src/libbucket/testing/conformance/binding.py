@@ -14,11 +14,11 @@ import pytest
 from libbucket.errors import BucketLost, BucketNotFound, ProvisionerError, RetrySoon
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
-from libbucket.testing.conformance.world import (
+from libbucket.testing.conformance.environment import (
     CONTENT,
     OBJECT,
+    Environment,
     Guarantees,
-    World,
     assert_refused,
     assert_shut_out,
     assert_works,
@@ -35,37 +35,41 @@ class Binding(Guarantees):
     """A claim becomes bound, and stays bound."""
 
     @both_kinds
-    def test_the_answer_has_what_an_application_needs(self, world: World, greenfield: bool) -> None:
-        tenant = world.tenant(greenfield=greenfield)
+    def test_the_answer_has_what_an_application_needs(self, environment: Environment, greenfield: bool) -> None:
+        tenant = environment.tenant(greenfield=greenfield)
         assert tenant.bucket == tenant.request.bucket_name
         assert_works(tenant)
 
-    def test_the_host_is_a_bare_name_and_the_port_a_port(self, world: World) -> None:
-        endpoint = world.greenfield().answer.connection.endpoint
+    def test_the_host_is_a_bare_name_and_the_port_a_port(self, environment: Environment) -> None:
+        endpoint = environment.greenfield().answer.connection.endpoint
         assert endpoint.bucket_host, "BUCKET_HOST is empty"
         assert not set("/:@ ") & set(endpoint.bucket_host), "BUCKET_HOST is a bare host name without scheme or port"
         assert 0 <= endpoint.bucket_port < 65536, "0 only where the store is not reached over a network"
 
     @both_kinds
-    def test_no_secret_is_in_what_everybody_may_read(self, world: World, greenfield: bool) -> None:
-        tenant = world.tenant(greenfield=greenfield)
+    def test_no_secret_is_in_what_everybody_may_read(self, environment: Environment, greenfield: bool) -> None:
+        tenant = environment.tenant(greenfield=greenfield)
         secrets = _secrets(tenant.credentials)
-        hidden = {name: value for name, value in secrets.items() if name not in world.backend.capabilities.public_data}
+        hidden = {
+            name: value for name, value in secrets.items() if name not in environment.backend.capabilities.public_data
+        }
         assert hidden, "the answer has a secret that could leak"
         assert not [name for name, value in hidden.items() if value in repr(tenant.answer)]
 
-    def test_no_error_and_no_log_line_holds_a_secret(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
-        tenant = world.tenant(greenfield=True)
-        secrets = [*world.backend.secrets, *_secrets(tenant.credentials).values()]
-        secrets = [each for each in secrets if each not in _public_values(world, tenant.credentials)]
-        request = replace(world.request(bucket=tenant.bucket), credentials=tenant.credentials)
+    def test_no_error_and_no_log_line_holds_a_secret(
+        self, environment: Environment, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tenant = environment.tenant(greenfield=True)
+        secrets = [*environment.backend.secrets, *_secrets(tenant.credentials).values()]
+        secrets = [each for each in secrets if each not in _public_values(environment, tenant.credentials)]
+        request = replace(environment.request(bucket=tenant.bucket), credentials=tenant.credentials)
         nameless = replace(request, bucket_name="../No_Bucket/Has..This Name")
-        broken = world.backend.broken_provisioners().values()
+        broken = environment.backend.broken_provisioners().values()
         attempts: list[tuple[Callable[[Any], object], object]] = [
-            (world.provisioner.provision, request),
-            (world.provisioner.provision, nameless),
-            (world.provisioner.grant, nameless),
-            (world.provisioner.delete, builders.intent(request)),
+            (environment.provisioner.provision, request),
+            (environment.provisioner.provision, nameless),
+            (environment.provisioner.grant, nameless),
+            (environment.provisioner.delete, builders.intent(request)),
             *((each.provision, replace(tenant.request, credentials=tenant.credentials)) for each in broken),
             *((each.delete, tenant.record) for each in broken),
         ]
@@ -74,68 +78,74 @@ class Binding(Guarantees):
         told = "\n".join([*errors, caplog.text])
         assert not [secret for secret in secrets if secret in told]
 
-    def test_the_region_of_the_class_is_where_the_bucket_is_and_what_an_application_is_told(self, world: World) -> None:
-        if not world.backend.regions:
+    def test_the_region_of_the_class_is_where_the_bucket_is_and_what_an_application_is_told(
+        self, environment: Environment
+    ) -> None:
+        if not environment.backend.regions:
             pytest.skip("this store's classes have no choice of a region")
-        for region, found in world.backend.regions.items():
-            tenant = world.greenfield(world.request(parameters={"region": region}))
-            assert world.administrator.region(tenant.bucket) == found
+        for region, found in environment.backend.regions.items():
+            tenant = environment.greenfield(environment.request(parameters={"region": region}))
+            assert environment.administrator.region(tenant.bucket) == found
             assert tenant.answer.connection.endpoint.region == region
             assert_works(tenant)
-            world.delete(tenant.record)
-            assert not world.administrator.bucket_exists(tenant.bucket)
+            environment.delete(tenant.record)
+            assert not environment.administrator.bucket_exists(tenant.bucket)
 
     @both_kinds
-    def test_the_same_call_again_leaves_credentials_and_data_unchanged(self, world: World, greenfield: bool) -> None:
-        first = world.tenant(greenfield=greenfield)
-        second = world.again(first)
+    def test_the_same_call_again_leaves_credentials_and_data_unchanged(
+        self, environment: Environment, greenfield: bool
+    ) -> None:
+        first = environment.tenant(greenfield=greenfield)
+        second = environment.again(first)
         assert second.answer.connection == first.answer.connection
         assert first.application.get(first.bucket, OBJECT) == CONTENT
         assert_works(second)
 
     @both_kinds
-    def test_another_replica_gives_the_same_answer(self, world: World, greenfield: bool) -> None:
-        first = world.tenant(greenfield=greenfield)
-        second = world.again(first, by=world.backend.provisioner())
+    def test_another_replica_gives_the_same_answer(self, environment: Environment, greenfield: bool) -> None:
+        first = environment.tenant(greenfield=greenfield)
+        second = environment.again(first, by=environment.backend.provisioner())
         assert second.answer.connection == first.answer.connection
         assert_works(first)
 
     @both_kinds
-    def test_lost_credentials_are_replaced_and_the_old_ones_stop_working(self, world: World, greenfield: bool) -> None:
-        first = world.tenant(greenfield=greenfield)
+    def test_lost_credentials_are_replaced_and_the_old_ones_stop_working(
+        self, environment: Environment, greenfield: bool
+    ) -> None:
+        first = environment.tenant(greenfield=greenfield)
         assert_works(first)
-        second = world.again(first, with_credentials=False)
+        second = environment.again(first, with_credentials=False)
         assert_works(second)
         if second.credentials != first.credentials:
             assert_shut_out(first)
 
     @both_kinds
     def test_an_answer_that_never_arrived_leaves_no_working_credentials_behind(
-        self, world: World, greenfield: bool
+        self, environment: Environment, greenfield: bool
     ) -> None:
-        lost = world.tenant(greenfield=greenfield)
-        found = world.bind(lost.request, greenfield=greenfield)
+        lost = environment.tenant(greenfield=greenfield)
+        found = environment.bind(lost.request, greenfield=greenfield)
         assert_works(found)
         if found.credentials != lost.credentials:
             assert_shut_out(lost)
 
     @both_kinds
-    def test_credentials_that_do_not_work_are_replaced(self, world: World, greenfield: bool) -> None:
-        first = world.tenant(greenfield=greenfield)
+    def test_credentials_that_do_not_work_are_replaced(self, environment: Environment, greenfield: bool) -> None:
+        first = environment.tenant(greenfield=greenfield)
         edited = _with_secrets_corrupted(first.credentials)
-        broken = world.backend.application(first.answer.connection.endpoint, edited)
+        broken = environment.backend.application(first.answer.connection.endpoint, edited)
         assert_refused("reading with an edited Secret", lambda: broken.get(first.bucket, OBJECT))
         again = builders.again(first.request, first.answer)
         edited_by_hand = replace(again, credentials=edited, credentials_unchanged=False)
-        second = world.bind(edited_by_hand, greenfield=greenfield)
+        second = environment.bind(edited_by_hand, greenfield=greenfield)
         assert second.credentials != edited
         assert_works(second)
 
     @both_kinds
-    def test_working_credentials_are_never_replaced_on_doubt(self, world: World, greenfield: bool) -> None:
-        first = world.tenant(greenfield=greenfield)
+    def test_working_credentials_are_never_replaced_on_doubt(self, environment: Environment, greenfield: bool) -> None:
+        first = environment.tenant(greenfield=greenfield)
         assert_works(first)
-        distrusting = world.backend.distrusting()
+        distrusting = environment.backend.distrusting()
         if distrusting is None:
             pytest.skip("this provisioner never uses a claim's credentials")
         request = builders.again(first.request, first.answer)
@@ -146,134 +156,148 @@ class Binding(Guarantees):
                     answer = getattr(provisioner, verb)(request)
                     assert answer.connection.authentication == request.credentials, "replaced on doubt"
         assert_works(first)
-        assert world.again(first).credentials == first.credentials
+        assert environment.again(first).credentials == first.credentials
 
-    def test_credentials_of_another_claim_are_never_taken_for_ones_own(self, world: World) -> None:
-        other = world.tenant(greenfield=True)
-        thief = world.greenfield(world.request(credentials=other.credentials))
+    def test_credentials_of_another_claim_are_never_taken_for_ones_own(self, environment: Environment) -> None:
+        other = environment.tenant(greenfield=True)
+        thief = environment.greenfield(environment.request(credentials=other.credentials))
         assert thief.credentials != other.credentials
         assert_works(thief)
         assert_works(other)
         assert_refused("reading from the other tenant", lambda: thief.application.get(other.bucket, OBJECT))
 
-    def test_every_claim_has_an_identity_of_its_own(self, world: World) -> None:
-        first, second = world.greenfield(), world.greenfield()
+    def test_every_claim_has_an_identity_of_its_own(self, environment: Environment) -> None:
+        first, second = environment.greenfield(), environment.greenfield()
         assert first.request.user_id != second.request.user_id
         assert first.credentials != second.credentials
 
     @both_kinds
-    def test_an_unknown_parameter_is_warned_about_and_not_an_error(self, world: World, greenfield: bool) -> None:
-        bucket = world.new_name() if greenfield else world.foreign_bucket()
-        request = world.request(bucket=bucket, parameters={"noSuchParameter": "x"})
-        assert any("noSuchParameter" in text for text in world.bind(request, greenfield=greenfield).answer.warnings)
-        usual = world.request() if greenfield else world.request(bucket=bucket)
-        assert not any("noSuchParameter" in text for text in world.bind(usual, greenfield=greenfield).answer.warnings)
+    def test_an_unknown_parameter_is_warned_about_and_not_an_error(
+        self, environment: Environment, greenfield: bool
+    ) -> None:
+        bucket = environment.new_name() if greenfield else environment.foreign_bucket()
+        request = environment.request(bucket=bucket, parameters={"noSuchParameter": "x"})
+        assert any(
+            "noSuchParameter" in text for text in environment.bind(request, greenfield=greenfield).answer.warnings
+        )
+        usual = environment.request() if greenfield else environment.request(bucket=bucket)
+        assert not any(
+            "noSuchParameter" in text for text in environment.bind(usual, greenfield=greenfield).answer.warnings
+        )
 
-    def test_a_bucket_that_the_class_names_must_exist(self, world: World) -> None:
-        request = world.request()
+    def test_a_bucket_that_the_class_names_must_exist(self, environment: Environment) -> None:
+        request = environment.request()
         with pytest.raises(BucketNotFound):
-            world.bind(request, greenfield=False)
-        assert not world.administrator.bucket_exists(request.bucket_name), "grant makes no bucket"
-        world.administrator.make_bucket(request.bucket_name)
-        assert_works(world.bind(request, greenfield=False))
+            environment.bind(request, greenfield=False)
+        assert not environment.administrator.bucket_exists(request.bucket_name), "grant makes no bucket"
+        environment.administrator.make_bucket(request.bucket_name)
+        assert_works(environment.bind(request, greenfield=False))
 
-    def test_a_grant_changes_neither_the_bucket_nor_its_data(self, world: World) -> None:
-        bucket = world.foreign_bucket()
-        before = world.administrator.settings(bucket)
-        tenant = world.brownfield(bucket)
-        assert world.administrator.settings(bucket) == before
+    def test_a_grant_changes_neither_the_bucket_nor_its_data(self, environment: Environment) -> None:
+        bucket = environment.foreign_bucket()
+        before = environment.administrator.settings(bucket)
+        tenant = environment.brownfield(bucket)
+        assert environment.administrator.settings(bucket) == before
         assert tenant.application.get(bucket, OBJECT) == CONTENT
 
-    def test_a_grant_leaves_others_grants_alone(self, world: World) -> None:
-        bucket = world.foreign_bucket()
-        tenants = [world.brownfield(bucket) for _ in range(3)]
+    def test_a_grant_leaves_others_grants_alone(self, environment: Environment) -> None:
+        bucket = environment.foreign_bucket()
+        tenants = [environment.brownfield(bucket) for _ in range(3)]
         for tenant in tenants:
             assert_works(tenant)
 
-    def test_a_grant_on_a_claimed_bucket_leaves_the_owner_in(self, world: World) -> None:
-        owner = world.tenant(greenfield=True)
-        guest = world.brownfield(owner.bucket)
+    def test_a_grant_on_a_claimed_bucket_leaves_the_owner_in(self, environment: Environment) -> None:
+        owner = environment.tenant(greenfield=True)
+        guest = environment.brownfield(owner.bucket)
         assert_works(guest)
         assert_works(owner)
-        world.revoke(guest.record)
+        environment.revoke(guest.record)
         assert_shut_out(guest)
-        assert_works(world.again(owner))
+        assert_works(environment.again(owner))
 
     @both_kinds
-    def test_an_identity_that_was_removed_by_hand_is_made_again(self, world: World, greenfield: bool) -> None:
-        first = world.tenant(greenfield=greenfield)
-        world.administrator.remove_identity(first.record)
+    def test_an_identity_that_was_removed_by_hand_is_made_again(
+        self, environment: Environment, greenfield: bool
+    ) -> None:
+        first = environment.tenant(greenfield=greenfield)
+        environment.administrator.remove_identity(first.record)
         assert_shut_out(first)
-        assert_works(world.again(first))
+        assert_works(environment.again(first))
 
-    def test_a_bucket_that_was_removed_by_hand_is_reported_as_lost_and_not_made_again(self, world: World) -> None:
-        first = world.greenfield()
-        assert_works(world.again(first))
-        world.administrator.purge_bucket(first.bucket)
+    def test_a_bucket_that_was_removed_by_hand_is_reported_as_lost_and_not_made_again(
+        self, environment: Environment
+    ) -> None:
+        first = environment.greenfield()
+        assert_works(environment.again(first))
+        environment.administrator.purge_bucket(first.bucket)
         with pytest.raises(BucketLost):
-            world.again(first)
-        assert not world.administrator.bucket_exists(first.bucket)
-        world.delete(first.record)
-        if world.can(Ability.REUSED_NAMES):
-            assert_works(world.greenfield(world.request(bucket=first.bucket)))
+            environment.again(first)
+        assert not environment.administrator.bucket_exists(first.bucket)
+        environment.delete(first.record)
+        if environment.can(Ability.REUSED_NAMES):
+            assert_works(environment.greenfield(environment.request(bucket=first.bucket)))
 
     @both_kinds
-    def test_nothing_is_reported_as_repaired_where_nothing_was_changed(self, world: World, greenfield: bool) -> None:
-        first = world.tenant(greenfield=greenfield)
+    def test_nothing_is_reported_as_repaired_where_nothing_was_changed(
+        self, environment: Environment, greenfield: bool
+    ) -> None:
+        first = environment.tenant(greenfield=greenfield)
         assert first.answer.repairs == ()
-        second = world.again(first)
+        second = environment.again(first)
         assert second.answer.repairs == ()
-        assert world.again(second).answer.repairs == ()
+        assert environment.again(second).answer.repairs == ()
 
     @both_kinds
-    def test_an_identity_that_was_removed_by_hand_is_reported_once(self, world: World, greenfield: bool) -> None:
-        world.needs(Ability.REPORTED_REPAIRS)
-        first = world.tenant(greenfield=greenfield)
-        world.administrator.remove_identity(first.record)
-        second = world.again(first)
+    def test_an_identity_that_was_removed_by_hand_is_reported_once(
+        self, environment: Environment, greenfield: bool
+    ) -> None:
+        environment.needs(Ability.REPORTED_REPAIRS)
+        first = environment.tenant(greenfield=greenfield)
+        environment.administrator.remove_identity(first.record)
+        second = environment.again(first)
         assert second.answer.repairs
         assert all(what and what == what.strip() for what in second.answer.repairs)
-        assert world.again(second).answer.repairs == ()
+        assert environment.again(second).answer.repairs == ()
 
-    def test_a_granted_bucket_that_was_removed_by_hand_is_reported(self, world: World) -> None:
-        first = world.brownfield(world.foreign_bucket())
-        assert_works(world.again(first))
-        world.administrator.purge_bucket(first.bucket)
+    def test_a_granted_bucket_that_was_removed_by_hand_is_reported(self, environment: Environment) -> None:
+        first = environment.brownfield(environment.foreign_bucket())
+        assert_works(environment.again(first))
+        environment.administrator.purge_bucket(first.bucket)
         with pytest.raises(BucketNotFound):
-            world.again(first)
+            environment.again(first)
 
-    def test_a_user_id_is_the_same_for_ever_and_another_for_a_claim_made_again(self, world: World) -> None:
-        request = world.request()
+    def test_a_user_id_is_the_same_for_ever_and_another_for_a_claim_made_again(self, environment: Environment) -> None:
+        request = environment.request()
         recreated = replace(request.claim, uid=f"{request.claim.uid}-2")
-        generate = world.backend.provisioner().generate_user_id
+        generate = environment.backend.provisioner().generate_user_id
         assert generate(request.claim, None) == request.user_id
         assert generate(request.claim, builders.intent(request)) == request.user_id
         assert generate(recreated, None) != request.user_id
 
     @both_kinds
-    def test_a_look_at_a_bound_claim_finds_it_intact(self, world: World, greenfield: bool) -> None:
-        tenant = world.tenant(greenfield=greenfield)
-        assert world.looks_intact(tenant)
-        assert world.looks_intact(world.again(tenant))
+    def test_a_look_at_a_bound_claim_finds_it_intact(self, environment: Environment, greenfield: bool) -> None:
+        tenant = environment.tenant(greenfield=greenfield)
+        assert environment.looks_intact(tenant)
+        assert environment.looks_intact(environment.again(tenant))
 
     @both_kinds
     @pytest.mark.parametrize("harm", ["identity", "bucket", "credentials"])
-    def test_a_look_finds_what_is_broken(self, world: World, greenfield: bool, harm: str) -> None:
-        tenant = world.tenant(greenfield=greenfield)
-        assert world.looks_intact(tenant)
+    def test_a_look_finds_what_is_broken(self, environment: Environment, greenfield: bool, harm: str) -> None:
+        tenant = environment.tenant(greenfield=greenfield)
+        assert environment.looks_intact(tenant)
         credentials = tenant.credentials
         if harm == "identity":
-            world.administrator.remove_identity(tenant.record)
+            environment.administrator.remove_identity(tenant.record)
         elif harm == "bucket":
-            world.administrator.purge_bucket(tenant.bucket)
+            environment.administrator.purge_bucket(tenant.bucket)
         else:
             credentials = _with_secrets_corrupted(credentials)
-        assert not world.looks_intact(tenant, credentials)
+        assert not environment.looks_intact(tenant, credentials)
 
-    def test_a_look_never_takes_anothers_credentials_for_the_claims_own(self, world: World) -> None:
-        first, second = world.tenant(greenfield=True), world.tenant(greenfield=True)
-        assert not world.looks_intact(first, second.credentials)
-        assert world.looks_intact(second)
+    def test_a_look_never_takes_anothers_credentials_for_the_claims_own(self, environment: Environment) -> None:
+        first, second = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
+        assert not environment.looks_intact(first, second.credentials)
+        assert environment.looks_intact(second)
 
 
 def _error_of(verb: Callable[[Any], object], argument: object) -> str:
@@ -283,8 +307,8 @@ def _error_of(verb: Callable[[Any], object], argument: object) -> str:
     return "".join(traceback.format_exception(caught.value)) + repr(caught.value)
 
 
-def _public_values(world: World, credentials: Authentication) -> set[str]:
-    names = world.backend.capabilities.public_data
+def _public_values(environment: Environment, credentials: Authentication) -> set[str]:
+    names = environment.backend.capabilities.public_data
     return {value.reveal() for name, value in credentials.additional_secret_data.items() if name in names}
 
 

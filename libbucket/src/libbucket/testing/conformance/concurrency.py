@@ -10,11 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from libbucket.errors import RetrySoon
-from libbucket.testing.conformance.world import (
+from libbucket.testing.conformance.environment import (
     OBJECT,
+    Environment,
     Guarantees,
     Tenant,
-    World,
     assert_refused,
     assert_shut_out,
     assert_works,
@@ -35,49 +35,49 @@ Result = TypeVar("Result")
 class Concurrency(Guarantees):
     """Several threads at once."""
 
-    def test_claims_bound_at_once_each_get_their_own_bucket_and_no_others(self, world: World) -> None:
-        requests = [world.request() for _ in range(_WORKERS)]
-        tenants = _at_once([partial(world.greenfield, request) for request in requests])
+    def test_claims_bound_at_once_each_get_their_own_bucket_and_no_others(self, environment: Environment) -> None:
+        requests = [environment.request() for _ in range(_WORKERS)]
+        tenants = _at_once([partial(environment.greenfield, request) for request in requests])
         assert len({tenant.bucket for tenant in tenants}) == _WORKERS
         for tenant in tenants:
-            world.administrator.application().put(tenant.bucket, OBJECT, b"x")
+            environment.administrator.application().put(tenant.bucket, OBJECT, b"x")
         for tenant, other in zip(tenants, tenants[1:] + tenants[:1], strict=True):
             assert_works(tenant)
             _assert_closed(tenant, other.bucket)
 
-    def test_claims_granted_at_once_on_one_bucket_are_all_let_in(self, world: World) -> None:
-        bucket = world.foreign_bucket()
-        tenants = _at_once([partial(world.brownfield, bucket)] * _WORKERS)
+    def test_claims_granted_at_once_on_one_bucket_are_all_let_in(self, environment: Environment) -> None:
+        bucket = environment.foreign_bucket()
+        tenants = _at_once([partial(environment.brownfield, bucket)] * _WORKERS)
         for tenant in tenants:
             assert_works(tenant)
 
-    def test_grants_revoked_at_once_leave_the_last_one_in(self, world: World) -> None:
-        bucket = world.foreign_bucket()
-        *leaving, staying = [world.brownfield(bucket) for _ in range(_WORKERS)]
-        _at_once([partial(world.revoke, tenant.record) for tenant in leaving])
+    def test_grants_revoked_at_once_leave_the_last_one_in(self, environment: Environment) -> None:
+        bucket = environment.foreign_bucket()
+        *leaving, staying = [environment.brownfield(bucket) for _ in range(_WORKERS)]
+        _at_once([partial(environment.revoke, tenant.record) for tenant in leaving])
         for tenant in leaving:
             assert_shut_out(tenant)
         assert_works(staying)
 
-    def test_two_replicas_on_one_claim_end_with_one_working_set_of_credentials(self, world: World) -> None:
-        request = world.request()
-        replicas = [world.backend.provisioner() for _ in range(2)]
-        tenants = _at_once([partial(_tolerantly, world, request, by) for by in replicas])
+    def test_two_replicas_on_one_claim_end_with_one_working_set_of_credentials(self, environment: Environment) -> None:
+        request = environment.request()
+        replicas = [environment.backend.provisioner() for _ in range(2)]
+        tenants = _at_once([partial(_tolerantly, environment, request, by) for by in replicas])
         bound = [tenant for tenant in tenants if tenant is not None]
-        settled = world.again(bound[0]) if bound else world.greenfield(request)
+        settled = environment.again(bound[0]) if bound else environment.greenfield(request)
         assert_works(settled)
         for tenant in bound:
             if tenant.credentials != settled.credentials:
-                world.administrator.application().put(tenant.bucket, OBJECT, b"x")
+                environment.administrator.application().put(tenant.bucket, OBJECT, b"x")
                 assert_shut_out(tenant)
-        world.delete(settled.record)
-        assert not world.administrator.bucket_exists(settled.bucket)
-        assert not world.administrator.identity_exists(settled.record)
+        environment.delete(settled.record)
+        assert not environment.administrator.bucket_exists(settled.bucket)
+        assert not environment.administrator.identity_exists(settled.record)
 
-    def test_claims_deleted_at_once_are_all_gone(self, world: World) -> None:
-        *leaving, staying = [world.greenfield() for _ in range(_WORKERS)]
-        _at_once([partial(world.delete, tenant.record) for tenant in leaving])
-        assert not [tenant.bucket for tenant in leaving if world.administrator.bucket_exists(tenant.bucket)]
+    def test_claims_deleted_at_once_are_all_gone(self, environment: Environment) -> None:
+        *leaving, staying = [environment.greenfield() for _ in range(_WORKERS)]
+        _at_once([partial(environment.delete, tenant.record) for tenant in leaving])
+        assert not [tenant.bucket for tenant in leaving if environment.administrator.bucket_exists(tenant.bucket)]
         assert_works(staying)
 
 
@@ -94,10 +94,10 @@ def _at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
         return [one.result(_TIME_LIMIT) for one in running]
 
 
-def _tolerantly(world: World, request: BucketOptions, by: Provisioner) -> Tenant | None:
+def _tolerantly(environment: Environment, request: BucketOptions, by: Provisioner) -> Tenant | None:
     """Binds, or ignores a conflict of the two: the core retries."""
     try:
-        return world.bind(request, greenfield=True, by=by)
+        return environment.bind(request, greenfield=True, by=by)
     except RetrySoon:
         return None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from libbucket.provisioner import Inspector
-from libbucket.testing.conformance.world import Guarantees, World
+from libbucket.testing.conformance.environment import Environment, Guarantees
 from libbucket.testing.requests_watched import counted_requests
 
 if TYPE_CHECKING:
@@ -22,39 +22,41 @@ class Cost(Guarantees):
     """Requests, not seconds."""
 
     @pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
-    def test_a_look_at_a_bound_claim_costs_one_request_at_most(self, world: World, greenfield: bool) -> None:
-        tenant = world.tenant(greenfield=greenfield)
-        assert world.looks_intact(tenant)
+    def test_a_look_at_a_bound_claim_costs_one_request_at_most(
+        self, environment: Environment, greenfield: bool
+    ) -> None:
+        tenant = environment.tenant(greenfield=greenfield)
+        assert environment.looks_intact(tenant)
         with counted_requests() as sent:
-            assert world.looks_intact(tenant)
+            assert environment.looks_intact(tenant)
         assert len(sent) <= 1, sent
 
     def test_a_call_that_finds_everything_done_costs_no_more_than_the_first(
-        self, world: World, request: pytest.FixtureRequest
+        self, environment: Environment, request: pytest.FixtureRequest
     ) -> None:
-        costs = requests_of_each_verb(world)
+        costs = requests_of_each_verb(environment)
         request.node.user_properties.append(("requests", _sentence(costs)))  # for the report
         assert costs["provision again"] <= costs["provision"]
         assert costs["revoke again"] <= costs["revoke"]
         assert costs["delete again"] <= costs["delete"]
 
 
-def requests_of_each_verb(world: World) -> dict[str, int]:
+def requests_of_each_verb(environment: Environment) -> dict[str, int]:
     """How many requests a verb sends: by its name, with `again` for a call that finds everything done.
 
     `is_intact` is among them where the provisioner is an `Inspector`: the others are counted without one, too.
     Buckets are empty, and classes the backend's usual ones. For tests that hold a README to its figures.
     """
-    bucket = world.foreign_bucket()
-    owner, provision = _counted(world.greenfield)
-    guest, grant = _counted(lambda: world.brownfield(bucket))
-    again = _counted(lambda: world.again(owner))[1]
+    bucket = environment.foreign_bucket()
+    owner, provision = _counted(environment.greenfield)
+    guest, grant = _counted(lambda: environment.brownfield(bucket))
+    again = _counted(lambda: environment.again(owner))[1]
     checks = {}
-    if isinstance(world.provisioner, Inspector):
-        is_intact, checks["is_intact"] = _counted(lambda: world.looks_intact(owner))
+    if isinstance(environment.provisioner, Inspector):
+        is_intact, checks["is_intact"] = _counted(lambda: environment.looks_intact(owner))
         assert is_intact
-    revoke, revoke_again = (_counted(lambda: world.revoke(guest.record))[1] for _ in range(2))
-    delete, delete_again = (_counted(lambda: world.delete(owner.record))[1] for _ in range(2))
+    revoke, revoke_again = (_counted(lambda: environment.revoke(guest.record))[1] for _ in range(2))
+    delete, delete_again = (_counted(lambda: environment.delete(owner.record))[1] for _ in range(2))
     return {
         "provision": provision,
         "provision again": again,

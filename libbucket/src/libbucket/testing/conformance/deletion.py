@@ -12,7 +12,14 @@ import pytest
 from libbucket.errors import BucketExists, BucketNotEmpty
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
-from libbucket.testing.conformance.world import CONTENT, OBJECT, Guarantees, World, assert_shut_out, assert_works
+from libbucket.testing.conformance.environment import (
+    CONTENT,
+    OBJECT,
+    Environment,
+    Guarantees,
+    assert_shut_out,
+    assert_works,
+)
 
 _STEPS = 100
 _SEVERAL_BATCHES = 1200
@@ -21,126 +28,130 @@ _SEVERAL_BATCHES = 1200
 class Deletion(Guarantees):
     """What is not to be lost is not."""
 
-    def test_deleting_what_is_empty_removes_bucket_and_identity(self, world: World) -> None:
-        tenant = world.greenfield()
-        world.delete_empty(tenant.record)
-        assert not world.administrator.bucket_exists(tenant.bucket)
-        assert not world.administrator.identity_exists(tenant.record)
-        world.delete_empty(tenant.record)
+    def test_deleting_what_is_empty_removes_bucket_and_identity(self, environment: Environment) -> None:
+        tenant = environment.greenfield()
+        environment.delete_empty(tenant.record)
+        assert not environment.administrator.bucket_exists(tenant.bucket)
+        assert not environment.administrator.identity_exists(tenant.record)
+        environment.delete_empty(tenant.record)
 
     def test_deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone(
-        self, world: World
+        self, environment: Environment
     ) -> None:
-        tenant = world.tenant(greenfield=True)
-        before = world.administrator.settings(tenant.bucket)
+        tenant = environment.tenant(greenfield=True)
+        before = environment.administrator.settings(tenant.bucket)
         with pytest.raises(BucketNotEmpty):
-            world.delete_empty(tenant.record)
-        assert world.administrator.settings(tenant.bucket) == before
+            environment.delete_empty(tenant.record)
+        assert environment.administrator.settings(tenant.bucket) == before
         assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
         assert_works(tenant)
 
-    def test_what_its_owner_has_emptied_can_be_deleted(self, world: World) -> None:
-        tenant = world.tenant(greenfield=True)
+    def test_what_its_owner_has_emptied_can_be_deleted(self, environment: Environment) -> None:
+        tenant = environment.tenant(greenfield=True)
         with pytest.raises(BucketNotEmpty):
-            world.delete_empty(tenant.record)
+            environment.delete_empty(tenant.record)
         tenant.application.delete(tenant.bucket, OBJECT)
-        world.delete_empty(tenant.record)
-        assert not world.administrator.bucket_exists(tenant.bucket)
-        assert not world.administrator.identity_exists(tenant.record)
+        environment.delete_empty(tenant.record)
+        assert not environment.administrator.bucket_exists(tenant.bucket)
+        assert not environment.administrator.identity_exists(tenant.record)
 
-    def test_older_versions_are_not_nothing(self, world: World) -> None:
-        world.needs(Ability.VERSIONS)
-        tenant = world.greenfield()
-        world.administrator.enable_versioning(tenant.bucket)
+    def test_older_versions_are_not_nothing(self, environment: Environment) -> None:
+        environment.needs(Ability.VERSIONS)
+        tenant = environment.greenfield()
+        environment.administrator.enable_versioning(tenant.bucket)
         tenant.application.put(tenant.bucket, OBJECT, CONTENT)
         tenant.application.delete(tenant.bucket, OBJECT)
         assert tenant.application.list_keys(tenant.bucket) == []
-        stored = world.administrator.stored_versions(tenant.bucket)
+        stored = environment.administrator.stored_versions(tenant.bucket)
         with pytest.raises(BucketNotEmpty):
-            world.delete_empty(tenant.record)
-        assert world.administrator.stored_versions(tenant.bucket) == stored > 0
+            environment.delete_empty(tenant.record)
+        assert environment.administrator.stored_versions(tenant.bucket) == stored > 0
 
-    def test_unfinished_uploads_are_not_nothing(self, world: World) -> None:
-        world.needs(Ability.MULTIPART, Ability.LISTED_UPLOADS)
-        tenant = world.greenfield()
+    def test_unfinished_uploads_are_not_nothing(self, environment: Environment) -> None:
+        environment.needs(Ability.MULTIPART, Ability.LISTED_UPLOADS)
+        tenant = environment.greenfield()
         tenant.application.start_multipart(tenant.bucket, OBJECT)
         with pytest.raises(BucketNotEmpty):
-            world.delete_empty(tenant.record)
-        assert world.administrator.unfinished_uploads(tenant.bucket) == 1
+            environment.delete_empty(tenant.record)
+        assert environment.administrator.unfinished_uploads(tenant.bucket) == 1
 
-    def test_deleting_what_is_empty_after_the_bucket_has_gone_removes_the_identity(self, world: World) -> None:
-        tenant = world.greenfield()
-        world.administrator.purge_bucket(tenant.bucket)
-        world.delete_empty(tenant.record)
-        assert not world.administrator.identity_exists(tenant.record)
+    def test_deleting_what_is_empty_after_the_bucket_has_gone_removes_the_identity(
+        self, environment: Environment
+    ) -> None:
+        tenant = environment.greenfield()
+        environment.administrator.purge_bucket(tenant.bucket)
+        environment.delete_empty(tenant.record)
+        assert not environment.administrator.identity_exists(tenant.record)
 
-    def test_deleting_what_is_empty_by_the_record_of_an_unfinished_call_removes_all_of_it(self, world: World) -> None:
-        tenant, never = world.greenfield(), world.request()
-        world.delete_empty(builders.intent(tenant.request))
-        world.delete_empty(builders.intent(never))
-        assert not world.administrator.bucket_exists(tenant.bucket)
-        assert not world.administrator.identity_exists(tenant.record)
+    def test_deleting_what_is_empty_by_the_record_of_an_unfinished_call_removes_all_of_it(
+        self, environment: Environment
+    ) -> None:
+        tenant, never = environment.greenfield(), environment.request()
+        environment.delete_empty(builders.intent(tenant.request))
+        environment.delete_empty(builders.intent(never))
+        assert not environment.administrator.bucket_exists(tenant.bucket)
+        assert not environment.administrator.identity_exists(tenant.record)
 
-    def test_a_bucket_of_another_claim_is_not_looked_into_before_it_is_refused(self, world: World) -> None:
-        owner, holder = world.greenfield(), world.tenant(greenfield=True)
+    def test_a_bucket_of_another_claim_is_not_looked_into_before_it_is_refused(self, environment: Environment) -> None:
+        owner, holder = environment.greenfield(), environment.tenant(greenfield=True)
         for tenant in (owner, holder):
-            thief = world.request(bucket=tenant.bucket)
+            thief = environment.request(bucket=tenant.bucket)
             with pytest.raises(BucketExists):
-                world.delete_empty(builders.intent(thief))
-            assert_works(world.again(tenant))
+                environment.delete_empty(builders.intent(thief))
+            assert_works(environment.again(tenant))
 
-    def test_a_purge_is_done_in_steps_and_goes_on_where_it_was(self, world: World) -> None:
-        stepwise = world.backend.stepwise_provisioner()
+    def test_a_purge_is_done_in_steps_and_goes_on_where_it_was(self, environment: Environment) -> None:
+        stepwise = environment.backend.stepwise_provisioner()
         if stepwise is None:
             pytest.skip("this store removes a bucket with everything in it at once")
-        tenant, left = world.greenfield(), min(world.backend.many_objects, _SEVERAL_BATCHES)
-        world.fill(tenant.bucket, left)
-        administrator = world.administrator.application()
-        removed = world.delete_step(tenant.record, by=stepwise)
+        tenant, left = environment.greenfield(), min(environment.backend.many_objects, _SEVERAL_BATCHES)
+        environment.fill(tenant.bucket, left)
+        administrator = environment.administrator.application()
+        removed = environment.delete_step(tenant.record, by=stepwise)
         assert 0 < removed < left
         assert_shut_out(tenant)
         assert len(administrator.list_keys(tenant.bucket)) == left - removed
-        steps = iter(lambda: world.delete_step(tenant.record, by=stepwise), 0)
+        steps = iter(lambda: environment.delete_step(tenant.record, by=stepwise), 0)
         removed += sum(islice(steps, _STEPS))
         assert removed <= left
-        assert not world.administrator.bucket_exists(tenant.bucket)
+        assert not environment.administrator.bucket_exists(tenant.bucket)
 
     def test_a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_nobody_elses_keys(
-        self, world: World
+        self, environment: Environment
     ) -> None:
-        first = world.tenant(greenfield=True)
-        world.revoke(first.record)
-        request = world.later_request(first)
-        second = world.greenfield(request)
+        first = environment.tenant(greenfield=True)
+        environment.revoke(first.record)
+        request = environment.later_request(first)
+        second = environment.greenfield(request)
         assert second.application.get(second.bucket, OBJECT) == CONTENT
         assert_works(second)
         assert_shut_out(first)
         own = replace(request, owner=replace(request.owner, earlier_uids=()))
-        assert_works(world.bind(own, greenfield=True))
+        assert_works(environment.bind(own, greenfield=True))
         with pytest.raises(BucketExists):
-            world.delete(first.record)
-        world.delete(builders.recorded(second.answer, own))
-        assert not world.administrator.bucket_exists(second.bucket)
+            environment.delete(first.record)
+        environment.delete(builders.recorded(second.answer, own))
+        assert not environment.administrator.bucket_exists(second.bucket)
 
-    def test_a_bucket_is_given_back_to_no_claim_whose_record_does_not_prove_it(self, world: World) -> None:
-        first = world.tenant(greenfield=True)
-        world.revoke(first.record)
-        request = world.later_request(first)
+    def test_a_bucket_is_given_back_to_no_claim_whose_record_does_not_prove_it(self, environment: Environment) -> None:
+        first = environment.tenant(greenfield=True)
+        environment.revoke(first.record)
+        request = environment.later_request(first)
         for owner in (
             replace(request.owner, earlier_uids=("another-uid",)),
             replace(request.owner, cluster_id="another-cluster"),
         ):
             with pytest.raises(BucketExists):
-                world.greenfield(replace(request, owner=owner))
+                environment.greenfield(replace(request, owner=owner))
             with pytest.raises(BucketExists):
-                world.delete(builders.intent(replace(request, owner=owner)))
-        assert_works(world.greenfield(request))
+                environment.delete(builders.intent(replace(request, owner=owner)))
+        assert_works(environment.greenfield(request))
 
-    def test_a_bucket_that_was_to_be_given_back_is_deleted_with_its_claim(self, world: World) -> None:
-        first, second = world.tenant(greenfield=True), world.greenfield()
+    def test_a_bucket_that_was_to_be_given_back_is_deleted_with_its_claim(self, environment: Environment) -> None:
+        first, second = environment.tenant(greenfield=True), environment.greenfield()
         for tenant in (first, second):
-            world.revoke(tenant.record)
-        world.delete(builders.intent(world.later_request(first)))
-        assert not world.administrator.bucket_exists(first.bucket)
-        world.delete_empty(builders.intent(world.later_request(second)))
-        assert not world.administrator.bucket_exists(second.bucket)
+            environment.revoke(tenant.record)
+        environment.delete(builders.intent(environment.later_request(first)))
+        assert not environment.administrator.bucket_exists(first.bucket)
+        environment.delete_empty(builders.intent(environment.later_request(second)))
+        assert not environment.administrator.bucket_exists(second.bucket)

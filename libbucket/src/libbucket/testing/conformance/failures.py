@@ -14,7 +14,7 @@ from libbucket._outcomes import OUTAGES, store_signal
 from libbucket.errors import ProvisionerError, RetrySlowly, StoreUnavailable, Throttled
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import REQUEST_ID
-from libbucket.testing.conformance.world import Guarantees, World, assert_works
+from libbucket.testing.conformance.environment import Environment, Guarantees, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 
 if TYPE_CHECKING:
@@ -33,9 +33,11 @@ class Failures(Guarantees):
     """The class of the error decides how soon the claim is retried."""
 
     @each_verb
-    def test_a_store_that_never_answers_is_given_up_within_the_time_limit(self, world: World, verb: str) -> None:
+    def test_a_store_that_never_answers_is_given_up_within_the_time_limit(
+        self, environment: Environment, verb: str
+    ) -> None:
         with silent_server() as server:
-            call = _sent_to(server.url, world, verb)
+            call = _sent_to(server.url, environment, verb)
             began = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 call()
@@ -43,39 +45,43 @@ class Failures(Guarantees):
             assert server.connections == 1, "the core tries again, and the client does not"
 
     @each_verb
-    def test_a_store_where_nobody_listens_is_tried_again_soon(self, world: World, verb: str) -> None:
+    def test_a_store_where_nobody_listens_is_tried_again_soon(self, environment: Environment, verb: str) -> None:
         with pytest.raises(StoreUnavailable):
-            _sent_to(closed_port_url(), world, verb)()
+            _sent_to(closed_port_url(), environment, verb)()
 
     @each_verb
     @pytest.mark.parametrize("status", [429, 503])
-    def test_a_busy_store_is_asked_once_and_its_delay_is_handed_on(self, world: World, verb: str, status: int) -> None:
+    def test_a_busy_store_is_asked_once_and_its_delay_is_handed_on(
+        self, environment: Environment, verb: str, status: int
+    ) -> None:
         with scripted_server(Answer(status=status, headers={"Retry-After": "7"})) as server:
             with pytest.raises(Throttled) as refused:
-                _sent_to(server.url, world, verb)()
+                _sent_to(server.url, environment, verb)()
             assert refused.value.delay == 7
             assert len(server.requests) == 1
 
     @each_verb
-    def test_a_store_that_fails_is_asked_once_and_tried_again_soon(self, world: World, verb: str) -> None:
+    def test_a_store_that_fails_is_asked_once_and_tried_again_soon(self, environment: Environment, verb: str) -> None:
         with scripted_server(Answer(status=500)) as server:
             with pytest.raises(StoreUnavailable):
-                _sent_to(server.url, world, verb)()
+                _sent_to(server.url, environment, verb)()
             assert len(server.requests) == 1
 
     @each_verb
-    def test_what_is_no_store_is_a_mistake_in_the_configuration(self, world: World, verb: str) -> None:
+    def test_what_is_no_store_is_a_mistake_in_the_configuration(self, environment: Environment, verb: str) -> None:
         with scripted_server(_PAGE) as server, pytest.raises(RetrySlowly):
-            _sent_to(server.url, world, verb)()
+            _sent_to(server.url, environment, verb)()
 
     @each_verb
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 418, 422])
-    def test_an_answer_that_nobody_knows_does_not_stop_other_claims(self, world: World, verb: str, status: int) -> None:
-        answer = world.backend.refusal(status, "NobodyKnowsThisCode")
+    def test_an_answer_that_nobody_knows_does_not_stop_other_claims(
+        self, environment: Environment, verb: str, status: int
+    ) -> None:
+        answer = environment.backend.refusal(status, "NobodyKnowsThisCode")
         if answer is None:
             pytest.skip("this store has no error answers")
         with scripted_server(answer) as server:
-            call = _sent_to(server.url, world, verb)
+            call = _sent_to(server.url, environment, verb)
             error = _error_of(call)
         if error is None:
             assert verb in {"delete", "revoke"}, f"{verb} succeeded although every request was refused"
@@ -93,13 +99,13 @@ def _error_of(call: Callable[[], object]) -> ProvisionerError | None:
     return None
 
 
-def _sent_to(url: str, world: World, verb: str) -> Callable[[], object]:
+def _sent_to(url: str, environment: Environment, verb: str) -> Callable[[], object]:
     """A verb for a claim that is bound, and works, but whose class now says that the store is at `url`."""
-    misled = world.backend.misled(url, _TIME_LIMIT)
+    misled = environment.backend.misled(url, _TIME_LIMIT)
     if misled is None:
         pytest.skip("this store is not reached over a network, or at one address only")
     provisioner, parameters = misled
-    tenant = world.tenant(greenfield=verb in {"provision", "delete"})
+    tenant = environment.tenant(greenfield=verb in {"provision", "delete"})
     assert_works(tenant)
     if verb in {"provision", "grant"}:
         request = builders.again(tenant.request, tenant.answer)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from libbucket.testing.conformance.backend import Ability, Check
-from libbucket.testing.conformance.world import CONTENT, OBJECT
+from libbucket.testing.conformance.environment import CONTENT, OBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

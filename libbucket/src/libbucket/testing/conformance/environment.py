@@ -77,7 +77,7 @@ class Tenant:
         return builders.recorded(self.answer, self.request, greenfield=self.greenfield)
 
 
-class World:
+class Environment:
     """Makes claims and buckets, and remembers them.
 
     Attributes:
@@ -293,11 +293,11 @@ class Guarantees:
         raise NotImplementedError("a subclass of Conformance overrides the fixture `backend`")
 
     @pytest.fixture
-    def world(self, backend: Backend) -> Iterator[World]:
+    def environment(self, backend: Backend) -> Iterator[Environment]:
         """Claims and buckets of one test."""
-        world = World(backend)
-        yield world
-        world.clean_up()
+        environment = Environment(backend)
+        yield environment
+        environment.clean_up()
 
 
 def assert_refused(what: str, request: Callable[[], object]) -> None:
