@@ -81,7 +81,7 @@ def tried_keys(request: Request, keys: AccessKeys, *, is_only_key: bool) -> Acce
     seen = _attempt_new(request, keys)
     if seen.trial not in accepted_trials(request.parameters):
         raise NotReady(
-            f"the new access key of user {request.identity.name} does not work yet, and is tried again; if this stays "
+            f"the new access key of user {request.identity.name} does not work yet, and is retried; if this stays "
             "so, a policy other than the user's own may keep it out",
             delay=_next_try(request),
             request_id=seen.request_id,
@@ -117,7 +117,7 @@ def _is_kept(request: Request, held: Held, keys: AccessKeys, known: Mapping[str,
         )
     if is_active and held.is_unchanged and not works:
         text = _DOUBTS[seen.trial].format(user=request.identity.name, bucket=request.bucket)
-        raise NotReady(f"{text}: the key is kept, and tried again", request_id=seen.request_id)
+        raise NotReady(f"{text}: the key is kept, and retried", request_id=seen.request_id)
     return works
 
 

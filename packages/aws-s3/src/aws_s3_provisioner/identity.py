@@ -2,7 +2,7 @@
 
 Used by `provisioner`, as the administrator. Knows nothing of buckets but their ARNs in policy documents. Every call is
 idempotent: what is there already is replaced, what is gone already is success. A user that does not carry the claim's
-stamp is never touched.
+ownership tags is never touched.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class Identity:
     Attributes:
         clients: of this verb.
         name: of the user.
-        owner: whose user it is: what it is stamped with.
+        owner: whose user it is: its ownership tags.
         path: of a user that is made.
         boundary: ARN of a managed policy; empty for none.
         tags: further tags of a user that is made.
         managed_policy: ARN of the policy that the Go provisioner made for this claim; empty for none.
-        taken_over: a user without any stamp is this claim's: the Go provisioner made it.
+        taken_over: a user without ownership tags is this claim's: the Go provisioner made it.
         is_recorded: an earlier call for this claim has answered with this user.
     """
 

@@ -44,9 +44,9 @@ def is_foreign_kind(bucket: str) -> bool:
 
 
 def ensure_bucket(request: Request) -> None:
-    """The claim's bucket is there and stamped.
+    """The claim's bucket exists and has ownership tags.
 
-    AWS stamps a bucket in the call that makes it, and where it would take a bucket for made that was there, the stamp
+    AWS tags a bucket in the call that makes it, and where it would take a bucket for made that was there, the tags
     is read. Some regions, and stores that only speak S3, take no tags in that call, so that a crash before the next one
     leaves a bucket without any; to know it again, a note is left on the user before it is made.
     """
@@ -58,7 +58,7 @@ def ensure_bucket(request: Request) -> None:
         _create_with_note(request)
         return
     try:
-        made = request.storage.create(request.bucket, _new(request, _stamp(request)))
+        made = request.storage.create(request.bucket, _new(request, _ownership_tags(request)))
     except TagsRefused:
         _create_with_note(request)
         return
@@ -69,7 +69,7 @@ def ensure_bucket(request: Request) -> None:
 
 
 def _create_with_note(request: Request) -> None:
-    """Makes the bucket where it can't be stamped in the same call.
+    """Makes the bucket where it can't be tagged in the same call.
 
     Raises:
         BucketExists: another owner made it concurrently.
@@ -80,9 +80,9 @@ def _create_with_note(request: Request) -> None:
     made = request.storage.create(request.bucket, _new(request, {}))
     found = _tags_of_made(request)
     if made and not found and request.storage.is_empty(request.bucket):
-        found = _stamp(request)
-        request.storage.stamp(request.bucket, found)
-    # Without any tag, another worker of ours may have made it, and be about to stamp it.
+        found = _ownership_tags(request)
+        request.storage.tag(request.bucket, found)
+    # Without any tag, another worker of ours may have made it, and be about to tag it.
     is_ours = request.owner.matches(found) or (
         not found and request.patience.until(lambda: _is_ours(request), request.patience.replica)
     )
@@ -97,7 +97,7 @@ def _new(request: Request, tags: Mapping[str, str]) -> NewBucket:
     return NewBucket(location=parameters.location, tags=tags, object_ownership=parameters.object_ownership)
 
 
-def _stamp(request: Request) -> dict[str, str]:
+def _ownership_tags(request: Request) -> dict[str, str]:
     return {**request.parameters.tags, **request.owner.ownership_tags()}
 
 
@@ -159,10 +159,10 @@ def _settle(request: Request) -> bool:
         return False
     if request.owner.matches(tags):
         return True
-    # Another replica may have stamped it since, and removed its note: then the tags tell.
+    # Another replica may have tagged it since, and removed its note: then the tags tell.
     if not _may_stamp(request, tags) and (tags or not _is_ours(request)):
         raise _not_ours(request.bucket)
-    request.storage.stamp(request.bucket, {**tags, **_stamp(request)})
+    request.storage.tag(request.bucket, {**tags, **_ownership_tags(request)})
     return True
 
 
@@ -182,14 +182,14 @@ def has_bucket(request: Request) -> bool:
 
 
 def _may_stamp(request: Request, tags: Mapping[str, str]) -> bool:
-    """Whether a bucket that is not stamped as ours is so nevertheless."""
+    """Whether a bucket that is not tagged as ours is so nevertheless."""
     if request.owner.owns(tags, taken_over=request.taken_over):
         return True
     if tags or not request.parameters.create_user:
         return False
     if not request.identity.has_declared_intent(request.bucket):
         return False
-    # What remains: a neighbour who makes an empty bucket of that very name, out of band and without tags, between our
+    # What remains: another tenant who creates an empty bucket of that name, out of band and without tags, between our
     # note and our next call, finds it adopted. One that is not empty is not taken when it is empty later, either.
     if not request.storage.is_empty(request.bucket):
         request.identity.withdraw_intent()

@@ -59,7 +59,7 @@ class Parameters:
         s3_endpoint: URL; empty for AWS's own.
         iam_endpoint: URL; empty for AWS's own.
         sts_endpoint: URL; empty for AWS's own.
-        path_style: the bucket stands in the path of a request, not in its host name.
+        path_style: the bucket is in the path of a request, not in its host name.
         iam_path: of the users that are made.
         permissions_boundary: ARN of a managed policy that no user of this class gets beyond; empty for none.
         tags: further tags of new buckets and users.

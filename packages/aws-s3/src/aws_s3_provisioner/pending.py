@@ -1,6 +1,6 @@
 """Access keys that were made and do not work yet: IAM tells a key's secret once, and needs up to minutes to spread it.
 
-One per process, used by `credentials` from several threads. A key that is here is tried again by the next call for its
+One per process, used by `credentials` from several threads. A key that is here is retried by the next call for its
 claim, which would otherwise make another one, and wait for that as long. What the call that made it had done by then is
 remembered too, so that trying again takes a single request. Holds secrets in memory, and nothing of a claim that is
 Bound; a restart forgets them, which costs a key each. Makes no call.
@@ -24,7 +24,7 @@ _MOST_USERS: Final = 10_000
 _MOST_KEYS: Final = 2
 _PERIOD: Final = 3600.0
 _FRESH: Final = 120.0
-"""Seconds after which bucket, user and policy are looked at again, although nothing but the key was missing."""
+"""Seconds after which bucket, user and policy are verified again, although nothing but the key was missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class _Pending:
     Attributes:
         keys: made last; None where IAM has said that they are gone.
         made: when keys were made for this user since it last had any that work.
-        done: by the call that made them; None where that is to be looked at again.
+        done: by the call that made them; None where that is to be verified again.
     """
 
     keys: AccessKeys | None

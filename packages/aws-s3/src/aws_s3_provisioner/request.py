@@ -69,7 +69,7 @@ class Request:
         identity: the claim's user.
         bucket: name of the claim's bucket.
         owner: whose it is.
-        taken_over: whether a bucket without any stamp is this claim's.
+        taken_over: whether a bucket without ownership tags is this claim's.
         is_greenfield: whether the bucket is made for this claim, and so in the provisioner's own account.
         has_user: whether the claim has a user of its own.
         was_bound: whether an earlier call for this claim has answered.

@@ -64,7 +64,7 @@ class Settings:
         """Sets all of it.
 
         Returns:
-            What was seen to be otherwise. The rest is set without a look.
+            What was seen to be otherwise. The rest is set unconditionally.
 
         Raises:
             InvalidConfig: AWS refuses the claim's policy or rules.

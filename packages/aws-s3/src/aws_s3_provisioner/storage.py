@@ -1,4 +1,4 @@
-"""Bucket calls: find, create, stamp, try, purge, remove. Almost one function of the SDK each.
+"""Bucket calls: find, create, tag, try, purge, remove. Almost one function of the SDK each.
 
 Used by `provisioner`, as the administrator. Knows nothing of users. Each call names the permission that it needs, for
 the message if AWS refuses it. What is set on a bucket is in `settings`.
@@ -95,7 +95,7 @@ class NewBucket:
 
     Attributes:
         location: name of a region; empty for the store's own default.
-        tags: the owner's stamp and the class's tags; none where they are set by another call.
+        tags: the owner's tags and the class's tags; none where they are set by another call.
         object_ownership: empty for AWS's default.
     """
 
@@ -183,7 +183,7 @@ class Storage:
                 return False
         return True
 
-    def stamp(self, bucket: str, tags: Mapping[str, str]) -> None:
+    def tag(self, bucket: str, tags: Mapping[str, str]) -> None:
         """Replaces the bucket's tags."""
         with translated(self.clients.call("s3:PutBucketTagging")):
             self.clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tag_set(tags)})

@@ -1,4 +1,4 @@
-"""AWS S3 keeps every promise of the conformance suite, on a server that checks each request against IAM."""
+"""AWS S3 passes the conformance suite, on a server that checks each request against IAM."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A crash between any two steps: the next call goes on, and never takes what is not ours.
 
-On two servers: one that takes the stamp in the call that makes a bucket, as AWS does, and one that does not.
+On two servers: one that takes the tags in the call that makes a bucket, as AWS does, and one that does not.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STEPS = [
     (Identity, "create_keys"),
     (Storage, "attempt"),
 ]
-STEPS_WITHOUT_STAMP = [*STEPS, (Identity, "declare_intent"), (Storage, "stamp"), (Identity, "withdraw_intent")]
+STEPS_WITHOUT_TAGS = [*STEPS, (Identity, "declare_intent"), (Storage, "tag"), (Identity, "withdraw_intent")]
 LAST_STEPS = [
     (Storage, "check_unlocked"),
     (Identity, "_delete_key"),
@@ -49,7 +49,7 @@ CONFIG = {"bucketVersioning": "Enabled"}
 both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 each_step = pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
 each_step_without_stamp = pytest.mark.parametrize(
-    ("owner", "step"), STEPS_WITHOUT_STAMP, ids=[step for _, step in STEPS_WITHOUT_STAMP]
+    ("owner", "step"), STEPS_WITHOUT_TAGS, ids=[step for _, step in STEPS_WITHOUT_TAGS]
 )
 each_last_step = pytest.mark.parametrize(("owner", "step"), LAST_STEPS, ids=[step for _, step in LAST_STEPS])
 
@@ -104,13 +104,13 @@ def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_finished_too
 
 
 @both_sides
-@pytest.mark.parametrize("step", ["has_declared_intent", "withdraw_intent", "stamp"])
+@pytest.mark.parametrize("step", ["has_declared_intent", "withdraw_intent", "tag"])
 def test_a_second_crash_during_the_repair_of_the_first_is_repaired_too(
     lenient_world: Environment, step: str, done: bool
 ) -> None:
     request = lenient_world.request()
-    _die_at(lenient_world, request, Storage, "stamp", done=False)
-    _die_at(lenient_world, request, Storage if step == "stamp" else Identity, step, done=done)
+    _die_at(lenient_world, request, Storage, "tag", done=False)
+    _die_at(lenient_world, request, Storage if step == "tag" else Identity, step, done=done)
     tenant = lenient_world.greenfield(request)
     assert isinstance(lenient_world.backend, AwsBackend)
     assert request.owner.matches(lenient_world.backend.administrator.tags(tenant.bucket))
@@ -148,13 +148,13 @@ def test_a_bucket_without_a_stamp_is_not_taken_after_a_crash_if_something_is_in_
     _die_at(lenient_world, request, Identity, "declare_intent", done=True)
     administrator = lenient_world.administrator
     administrator.make_bucket(request.bucket_name)
-    administrator.application().put(request.bucket_name, "neighbours", b"data")
+    administrator.application().put(request.bucket_name, "others", b"data")
     with pytest.raises(BucketExists):
         lenient_world.greenfield(request)
     with pytest.raises(BucketExists):
         lenient_world.delete(builders.intent(request))
-    assert administrator.application().get(request.bucket_name, "neighbours") == b"data"
-    administrator.application().delete(request.bucket_name, "neighbours")
+    assert administrator.application().get(request.bucket_name, "others") == b"data"
+    administrator.application().delete(request.bucket_name, "others")
     with pytest.raises(BucketExists):
         lenient_world.greenfield(request)
     assert administrator.settings(request.bucket_name)["tags"] == {}, "not taken when it is empty later either"
@@ -183,7 +183,7 @@ def test_at_aws_itself_a_creation_that_was_cut_off_is_finished_by_the_next_call(
     with pytest.MonkeyPatch.context() as aws:
         _pretend_aws(aws)
         aws.setattr(Identity, "declare_intent", _never)
-        aws.setattr(Storage, "stamp", _never)
+        aws.setattr(Storage, "tag", _never)
         _die_at(environment, request, owner, step, done=done)
         assert_works(environment.greenfield(request))
 
@@ -234,7 +234,7 @@ def test_a_claim_that_makes_the_bucket_between_anothers_check_and_its_call_keeps
 
 def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenient_world: Environment) -> None:
     request, create = lenient_world.request(), Storage.create
-    stamped: list[str] = []
+    tagged: list[str] = []
 
     def after_the_other(self: Storage, bucket: str, new: NewBucket) -> bool:
         create(self, bucket, new)
@@ -244,14 +244,14 @@ def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenien
         tags = [{"Key": key, "Value": value} for key, value in request.owner.ownership_tags().items()]
         administrator: Any = lenient_world.administrator
         administrator.s3.put_bucket_tagging(Bucket=request.bucket_name, Tagging={"TagSet": tags})
-        stamped.append(f"after {seconds}")
+        tagged.append(f"after {seconds}")
 
     patient = Patience(sleep=then_it_stamps)
     assert isinstance(lenient_world.backend, AwsBackend)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "create", after_the_other)
         a_provisioner(lenient_world.backend.server, patience=patient).provision(request)
-    assert len(stamped) == 1
+    assert len(tagged) == 1
 
 
 def test_a_bucket_that_another_owner_created_again_is_left_and_the_claims_own_user_goes(
@@ -285,7 +285,7 @@ def test_a_bucket_of_another_account_is_told_from_a_missing_permission(
 
 
 def _pretend_aws(patch: pytest.MonkeyPatch) -> None:
-    """The server is taken for AWS itself, which stamps a bucket in the call that makes it."""
+    """The server is taken for AWS itself, which tags a bucket in the call that makes it."""
     patch.setattr(Parameters, "stamps_on_creation", True)
 
 

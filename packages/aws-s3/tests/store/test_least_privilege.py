@@ -117,11 +117,11 @@ def _be_shut_out(environment: Environment, provisioner: Provisioner) -> None:
 
 
 def _crash(environment: Environment, provisioner: Provisioner) -> None:
-    """Where a store took no stamp with the bucket."""
+    """Where a store took no tags with the bucket."""
     request = environment.request()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("aws_s3_provisioner.storage._tag_set", lambda _tags: [])
-        patch.setattr(Storage, "stamp", _die)
+        patch.setattr(Storage, "tag", _die)
         with pytest.raises(StoreUnavailable):
             provisioner.provision(request)
     provisioner.delete(builders.intent(request))

@@ -112,8 +112,8 @@ def test_a_claim_is_adopted_without_a_new_key(environment: Environment, backend:
     assert backend.administrator.keys(legacy.user) == [tenant.credentials.access_keys.access_key_id]  # type: ignore[union-attr]
     assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
     assert_works(tenant)
-    stamped = legacy.request.owner.matches(backend.administrator.tags(tenant.bucket))
-    assert stamped == legacy.greenfield, "a bucket that a class names is not changed"
+    tagged = legacy.request.owner.matches(backend.administrator.tags(tenant.bucket))
+    assert tagged == legacy.greenfield, "a bucket that a class names is not changed"
     assert not backend.administrator.user_exists(legacy.request.user_id), "no second user"
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aws_s3_provisioner.provisioner import AwsS3Provisioner
     from testkit.aws_s3.emulators import AwsServer
 
-STRANGER = "999999999999"
+OTHER_ACCOUNT = "999999999999"
 REGIONS = ["us-east-1", "us-west-2"]
 each_region = pytest.mark.parametrize("region", REGIONS)
 
@@ -82,14 +82,14 @@ def test_a_name_that_a_stranger_has_is_taken_wherever_that_bucket_is(
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request, backend: AwsBackend, where: str
 ) -> None:
     request = request_for()
-    s3.buckets["backup"] = Bucket(region=where, account=STRANGER)
+    s3.buckets["backup"] = Bucket(region=where, account=OTHER_ACCOUNT)
     with pytest.raises(BucketExists, match="another AWS account"):
         provisioner.provision(request)
     with pytest.raises(BucketExists) as caught:  # which the core takes for "never ours", and goes on
         provisioner.delete(builders.intent(request))
     assert caught.value.request_id
     assert not backend.administrator.user_exists(request.user_id)
-    assert s3.buckets == {"backup": Bucket(region=where, account=STRANGER)}
+    assert s3.buckets == {"backup": Bucket(region=where, account=OTHER_ACCOUNT)}
 
 
 def test_a_name_that_another_owner_in_the_account_has_in_another_region_is_taken(
@@ -120,7 +120,7 @@ def test_a_bound_claim_whose_class_names_another_region_is_told_so(
 ) -> None:
     request = request_for()
     answer = provisioner.provision(request)
-    s3.buckets["backup"] = Bucket(region="eu-central-1", account=STRANGER)
+    s3.buckets["backup"] = Bucket(region="eu-central-1", account=OTHER_ACCOUNT)
     s3.requests.clear()
     calls = (
         lambda: provisioner.provision(builders.again(request, answer)),
@@ -135,7 +135,7 @@ def test_a_bound_claim_whose_class_names_another_region_is_told_so(
 def test_a_name_in_another_region_is_not_called_taken_where_the_accounts_buckets_may_not_be_listed(
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request
 ) -> None:
-    s3.buckets["backup"] = Bucket(region="eu-central-1", account=STRANGER)
+    s3.buckets["backup"] = Bucket(region="eu-central-1", account=OTHER_ACCOUNT)
 
     def denied(*_: object) -> bool:
         raise AccessDenied("s3:ListAllMyBuckets")
@@ -202,7 +202,7 @@ def test_a_region_that_takes_no_tags_with_a_new_bucket_gets_them_in_the_next_cal
 
 @pytest.mark.parametrize(
     ("owner", "step"),
-    [(Identity, "declare_intent"), (Storage, "create"), (Storage, "stamp"), (Identity, "withdraw_intent")],
+    [(Identity, "declare_intent"), (Storage, "create"), (Storage, "tag"), (Identity, "withdraw_intent")],
 )
 @pytest.mark.parametrize("ends", ["provision", "delete"])
 def test_a_crash_in_a_region_that_takes_no_tags_leaves_no_bucket_behind(

@@ -16,7 +16,7 @@ from testkit.aws_s3.regional_s3 import OWN, Bucket
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STRANGER = "999999999999"
+OTHER_ACCOUNT = "999999999999"
 BOUNDARY = f"arn:aws:iam::{OWN}:policy/tenants"
 
 
@@ -29,7 +29,7 @@ def aws() -> Iterator[InMemoryAws]:
 def test_a_bucket_of_another_account_with_the_claims_tags_and_open_to_all_is_not_taken(aws: InMemoryAws) -> None:
     request = request_for()
     tags = dict(request.owner.ownership_tags())
-    aws.s3.buckets["photos"] = Bucket(region="eu-central-1", account=STRANGER, tags=tags, is_open=True)
+    aws.s3.buckets["photos"] = Bucket(region="eu-central-1", account=OTHER_ACCOUNT, tags=tags, is_open=True)
     with pytest.raises(BucketExists, match="another AWS account"):
         aws.provisioner.provision(request)
     with pytest.raises(BucketExists):
@@ -43,15 +43,15 @@ def test_an_application_does_not_reach_a_bucket_that_another_account_made_anew(a
     request = request_for()
     answer, _ = aws.bind(request)
     assert aws.iam.refuses(key_of(answer), "photos", OWN) == ""
-    assert aws.iam.refuses(key_of(answer), "photos", STRANGER) == "AccessDenied"
-    aws.s3.buckets["photos"] = Bucket(region="eu-central-1", account=STRANGER, is_open=True)
+    assert aws.iam.refuses(key_of(answer), "photos", OTHER_ACCOUNT) == "AccessDenied"
+    aws.s3.buckets["photos"] = Bucket(region="eu-central-1", account=OTHER_ACCOUNT, is_open=True)
     assert not aws.provisioner.is_intact(builders.again(request, answer))
 
 
 def test_a_brownfield_bucket_may_be_another_accounts(aws: InMemoryAws) -> None:
-    aws.s3.buckets["photos"] = Bucket(region="eu-central-1", account=STRANGER, is_open=True)
+    aws.s3.buckets["photos"] = Bucket(region="eu-central-1", account=OTHER_ACCOUNT, is_open=True)
     answer, _ = aws.bind(request_for(), is_greenfield=False)
-    assert aws.iam.refuses(key_of(answer), "photos", STRANGER) == ""
+    assert aws.iam.refuses(key_of(answer), "photos", OTHER_ACCOUNT) == ""
 
 
 def test_a_claim_is_served_where_sts_is_out_of_reach(aws: InMemoryAws) -> None:
@@ -123,13 +123,13 @@ def policy_for(account: str, effect: str = "Allow") -> dict[str, str]:
 
 
 def test_a_claims_policy_lets_in_its_own_account_and_those_that_the_class_names(aws: InMemoryAws) -> None:
-    with pytest.raises(InvalidConfig, match=f"account {STRANGER}"):
-        aws.provisioner.provision(request_for(config=policy_for(STRANGER)))
+    with pytest.raises(InvalidConfig, match=f"account {OTHER_ACCOUNT}"):
+        aws.provisioner.provision(request_for(config=policy_for(OTHER_ACCOUNT)))
     assert not aws.s3.buckets
-    aws.bind(request_for(config=policy_for(STRANGER), bucketPolicyAccounts=STRANGER))
+    aws.bind(request_for(config=policy_for(OTHER_ACCOUNT), bucketPolicyAccounts=OTHER_ACCOUNT))
 
 
-@pytest.mark.parametrize(("account", "effect"), [(OWN, "Allow"), (STRANGER, "Deny")])
+@pytest.mark.parametrize(("account", "effect"), [(OWN, "Allow"), (OTHER_ACCOUNT, "Deny")])
 def test_a_claims_policy_may_name_its_own_account_and_shut_others_out(
     aws: InMemoryAws, account: str, effect: str
 ) -> None:

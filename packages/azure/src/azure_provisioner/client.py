@@ -1,7 +1,7 @@
 """Connections to one storage account: as the administrator, and as a claim with its SAS; with time limits, no retries.
 
 Opened once per verb by `provisioner` and closed after it, so that no state of a request outlives it. Knows nothing of
-stamps, policies and claims.
+ownership tags, policies and claims.
 """
 
 from __future__ import annotations

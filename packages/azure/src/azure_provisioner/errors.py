@@ -240,7 +240,7 @@ class Refusal:
             return AccessDenied(_NO_DATA_ROLE.format(source=call.source, code=self.code), request_id=self.request_id)
         return NotReady(
             f"Azure refuses the claim's SAS for container {container}, which was issued and may take it half a minute "
-            f"to know ({self.code}): it is kept, and tried again",
+            f"to know ({self.code}): it is kept, and retried",
             delay=_SAS_SECONDS,
             request_id=self.request_id,
         )
@@ -273,7 +273,7 @@ def translated(call: Call) -> Iterator[None]:
 
 
 def check_response(response: Any, url: str) -> None:
-    """Refuses an answer that is not Azure's: the client would take a web page for a container without a stamp.
+    """Refuses an answer that is not Azure's: the client would take a web page for a container without ownership tags.
 
     Raises:
         RetrySlowly: something else answers there.

@@ -1,7 +1,7 @@
 """What lets a claim in: a stored access policy and the SAS bound to it, or a user-delegation SAS.
 
-Used by `provisioner`, as the administrator. Knows nothing of stamps. Every call may be repeated: what is there already
-is kept, what is gone already is success.
+Used by `provisioner`, as the administrator. Knows nothing of ownership tags. Every call is idempotent: what exists
+is kept, what is gone is success.
 
 Azure writes a container's access policies and its public access as a whole, so that two concurrent editors would lose
 one of the edits. For this operation it honours no If-Match ("Set Container ACL" and "Specifying conditional headers for

@@ -245,7 +245,7 @@ def _check_name(container: str) -> None:
 
 
 def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool]:
-    """The claim's container is there and stamped: Azure stamps it in the call that makes it.
+    """The claim's container exists and has ownership tags: Azure tags it in the call that makes it.
 
     Returns:
         The container, and whether it was made just now.
@@ -258,7 +258,7 @@ def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool
     if found is None and is_known:
         raise BucketLost(f"container {request.container} is gone, with everything in it")
     if found is None:
-        # False where it was made since: by a neighbour, or by another worker of ours.
+        # False where it was made since: by another tenant, or by another worker of ours.
         is_new = request.storage.create(request.container, request.of.owner.ownership_tags())
         found = request.storage.find(request.container)
     if found is None:
@@ -279,7 +279,7 @@ def _take_over(request: _Request) -> Found:
         found = request.storage.find(request.container)
         if found is None or not request.owns(found):
             raise _not_ours(request.container)
-        request.storage.stamp(request.container, {**found.metadata, **request.of.owner.ownership_tags()}, lease)
+        request.storage.tag(request.container, {**found.metadata, **request.of.owner.ownership_tags()}, lease)
     return found
 
 

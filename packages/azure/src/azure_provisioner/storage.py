@@ -1,4 +1,4 @@
-"""Container calls: find, make, stamp, try, remove. One function of Azure's client each.
+"""Container calls: find, make, tag, try, remove. One function of Azure's client each.
 
 Used by `provisioner`, as the administrator. Knows nothing of access policies and signatures. Each call names the action
 that it needs, for the message if Azure refuses it.
@@ -37,7 +37,7 @@ class Found:
     """A container that exists.
 
     Attributes:
-        metadata: as it is written there, stamp included.
+        metadata: as it is written there, ownership tags included.
         modified: when it was last changed, its objects aside.
         has_policy: an immutability policy keeps it from deletion.
         has_hold: a legal hold does.
@@ -85,22 +85,22 @@ class Storage:
             is_leased_without_end=found.lease.duration == "infinite",
         )
 
-    def create(self, container: str, stamp: Mapping[str, str]) -> bool:
-        """Makes the container with its stamp: False where one of that name was made meanwhile.
+    def create(self, container: str, tags: Mapping[str, str]) -> bool:
+        """Makes the container with its ownership tags: False where one of that name was made meanwhile.
 
         Raises:
             NotReady: one of that name is still being deleted.
         """
         with translated(self.clients.call("containers/write")):
             try:
-                self.clients.container(container).create_container(metadata=dict(stamp))
+                self.clients.container(container).create_container(metadata=dict(tags))
             except ResourceExistsError as error:
                 if code_of(error) != "ContainerAlreadyExists":
                     raise
                 return False
         return True
 
-    def stamp(self, container: str, metadata: Mapping[str, str], lease: BlobLeaseClient) -> None:
+    def tag(self, container: str, metadata: Mapping[str, str], lease: BlobLeaseClient) -> None:
         """Writes the container's metadata, all of it: Azure replaces what was there. The lease must still be held."""
         with translated(self.clients.call("containers/write")):
             self.clients.container(container).set_container_metadata(dict(metadata), lease=lease)

@@ -147,7 +147,7 @@ def test_tags_and_snapshots_of_its_objects_are_open_to_a_claim(environment: Envi
         lambda container: container.set_container_access_policy({}),
         lambda container: container.acquire_lease(15),
     ],
-    ids=["properties", "stamp", "reading-policies", "policies", "lease"],
+    ids=["properties", "tag", "reading-policies", "policies", "lease"],
 )
 def test_the_settings_of_its_own_container_are_closed_to_a_claim(environment: Environment, change: Any) -> None:
     tenant = environment.tenant(greenfield=True)

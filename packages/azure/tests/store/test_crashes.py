@@ -1,4 +1,4 @@
-"""Crashes and others in between, as far as the suite does not see them: stamps, leases, one policy per claim."""
+"""Crashes and others in between, which the suite does not cover: ownership tags, leases, policies."""
 
 from __future__ import annotations
 

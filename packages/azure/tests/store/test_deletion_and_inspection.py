@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from testkit.azure.backend import AzureBackend
 
 XML = {"Content-Type": "application/xml"}
-STAMPED = builders.options(user_id="obc-claim")
+TAGGED = builders.options(user_id="obc-claim")
 REQUEST_ID = {"x-ms-request-id": "1", "Last-Modified": "Tue, 03 Nov 2026 10:00:00 GMT", "ETag": '"1"'}
 
 
@@ -37,14 +37,14 @@ def no_policies() -> Answer:
 
 
 def a_container(**headers: str) -> Answer:
-    metadata = {f"x-ms-meta-{key}": value for key, value in STAMPED.owner.ownership_tags().items()}
+    metadata = {f"x-ms-meta-{key}": value for key, value in TAGGED.owner.ownership_tags().items()}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(headers={**REQUEST_ID, **metadata, "x-ms-lease-state": "available", **named})
 
 
 def asked_of(server: AzuriteServer, url: str) -> BucketOptions:
     parameters = {"storageAccount": server.account, "endpoint": url, "secretName": "a", "secretNamespace": "b"}
-    return replace(STAMPED, parameters=parameters)
+    return replace(TAGGED, parameters=parameters)
 
 
 @pytest.mark.parametrize("verb", ["delete", "delete_empty"])
@@ -62,7 +62,7 @@ def test_a_container_that_azure_keeps_is_not_touched(
     with scripted_server(a_container(**{kept_by: "true"})) as azure:
         with pytest.raises(BucketNotEmpty, match=advice):
             getattr(a_provisioner(server), verb)(builders.intent(asked_of(server, azure.url)))
-        assert [request.split()[0] for request in azure.requests] == ["GET"], "only looked at"
+        assert [request.split()[0] for request in azure.requests] == ["GET"], "only read"
     with scripted_server(a_container(), no_policies(), Answer(status=202, headers=REQUEST_ID)) as azure:
         a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
         assert [request.split()[0] for request in azure.requests] == ["GET", "GET", "DELETE"]
@@ -261,14 +261,14 @@ def test_a_drift_check_finds_what_was_removed(
 def test_a_drift_check_finds_a_wrong_secret_without_asking_azure(
     environment: Environment, server: AzuriteServer
 ) -> None:
-    tenant, neighbour = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
+    tenant, other_tenant = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
     request = builders.again(tenant.request, tenant.answer)
     checker = a_provisioner(server)
     assert checker.is_intact(request)
     delegated = {**request.parameters, "credentials": "user-delegation-sas", "endpoint": "https://127.0.0.1:1"}
     with recorded_requests() as made:
         assert not checker.is_intact(replace(request, credentials=None))
-        assert not checker.is_intact(replace(request, credentials=neighbour.credentials))
+        assert not checker.is_intact(replace(request, credentials=other_tenant.credentials))
         assert not checker.is_intact(replace(request, credentials=_with_an_edited_url(tenant.credentials)))
         assert not checker.is_intact(replace(request, parameters=delegated))
         assert not checker.is_intact(replace(request, bucket_name="Not A Name"))
@@ -316,7 +316,7 @@ def test_an_edit_of_one_key_of_the_secret_is_repaired_with_the_same_sas(environm
 
 
 def test_a_sas_of_this_claim_does_not_set_its_own_permissions(environment: Environment, server: AzuriteServer) -> None:
-    """What a SAS that is bound to a policy may do stands in the policy: its holder adds nothing."""
+    """What a SAS that is bound to a policy may do is in the policy: its holder adds nothing."""
     tenant = environment.greenfield(environment.request(parameters={"permissions": "rl"}))
     token = tenant.credentials.additional_secret_data["AZURE_STORAGE_SAS_TOKEN"].reveal()
     assert "sp=" not in token

@@ -79,11 +79,11 @@ both_kinds = pytest.mark.parametrize("greenfield", [True, False], ids=["greenfie
 
 @both_kinds
 def test_a_claim_gets_into_its_container_and_no_other(steward: Steward, greenfield: bool) -> None:
-    owner, neighbour = (steward.bound(greenfield=greenfield) for _ in range(2))
+    owner, other_tenant = (steward.bound(greenfield=greenfield) for _ in range(2))
     assert_works(owner)
-    assert_refused("reading from the neighbour", lambda: owner.application.get(neighbour.bucket, OBJECT))
-    assert_refused("listing the neighbour", lambda: owner.application.list_keys(neighbour.bucket))
-    assert neighbour.application.get(neighbour.bucket, OBJECT) == CONTENT
+    assert_refused("reading from the other tenant", lambda: owner.application.get(other_tenant.bucket, OBJECT))
+    assert_refused("listing the other tenant", lambda: owner.application.list_keys(other_tenant.bucket))
+    assert other_tenant.application.get(other_tenant.bucket, OBJECT) == CONTENT
 
 
 def test_a_sas_lasts_a_day_and_is_renewed_when_half_of_it_is_gone(steward: Steward) -> None:

@@ -147,7 +147,7 @@ class Caller:
         requests: dict[str, Callable[[], object]] = {
             "CreateContainer": lambda: self.storage.create("photos", {}),
             "GetContainerProperties": lambda: self.storage.find("photos"),
-            "SetContainerMetadata": lambda: self.storage.stamp("photos", {}, lease),
+            "SetContainerMetadata": lambda: self.storage.tag("photos", {}, lease),
             "GetContainerAcl": lambda: self.policies._read("photos"),
             "SetContainerAcl": lambda: self.policies._write("photos", EMPTY, lease, NOW),
             "LeaseContainer": lambda: self.policies._acquire("photos"),

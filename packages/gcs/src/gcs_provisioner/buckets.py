@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from gcs_provisioner.errors import PermissionDenied
-from gcs_provisioner.storage import build_stamp
+from gcs_provisioner.storage import build_ownership_labels
 from libbucket import BucketExists, BucketLost, BucketNotFound, InvalidClaim, NotReady
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def ensure_bucket(request: Request, *, versioning: bool, is_known: bool) -> Buck
         if request.was_bound:
             raise
     if found is None:
-        made = request.storage.create(request.bucket, build_stamp(request.owner), versioning=versioning)
+        made = request.storage.create(request.bucket, build_ownership_labels(request.owner), versioning=versioning)
         if made is not None:
             return made
         found = _find_taken(request)
     check_project(request, found)
     check_ours(request, found)
     if not request.owner.matches(found.labels):
-        request.storage.stamp(found, build_stamp(request.owner))
+        request.storage.tag(found, build_ownership_labels(request.owner))
     return found
 
 
@@ -84,7 +84,7 @@ def find_to_delete(request: Request) -> Bucket | None:
     try:
         found = request.storage.find(request.bucket)
     except PermissionDenied:
-        # So Google answers for a stranger's bucket, too, for which a claim was refused. It is none where the
+        # So Google answers for a bucket of another customer, too, for which a claim was refused. It is none where the
         # administrator may read its policy, and lacks one permission, or has lost every right in the project.
         is_ours = request.was_bound or request.storage.has_readable_policy(request.bucket)
         if is_ours:

@@ -1,7 +1,7 @@
 """Connections to Google for one verb: Cloud Storage and IAM as the administrator, and probes with a claim's own keys.
 
 Opened by `provisioner` and closed after the verb, so that no state of a request outlives it. Every request has a time
-limit, and nothing is tried again here: the core does that. Knows nothing of buckets' settings and identities.
+limit, and nothing is retried here: the core does that. Knows nothing of buckets' settings and identities.
 """
 
 from __future__ import annotations

@@ -344,7 +344,7 @@ class Identity:
         """The account; None where IAM says that there is none.
 
         Raises:
-            google.api_core.exceptions.Forbidden: it is not there, or was made just now, or may not be looked at.
+            google.api_core.exceptions.Forbidden: it is not there, or was made just now, or may not be read.
         """
         try:
             return self._ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))

@@ -9,7 +9,7 @@ Used by `provisioner`. The rules are the same for both kinds of key:
   *account*, which stops everything (`Identity.ensure`), or deletes the claim.
 * Lists may lag behind: a key that is not listed is kept nevertheless if it works.
 * Keys of a claim's own account that are not in its Secret are of a call that died, and go before a new one is made.
-* A new key that does not work yet is tried again by later calls, after a delay: see `unfinished`. Nothing waits here.
+* A new key that does not work yet is retried by later calls, after a delay: see `unfinished`. Nothing waits here.
 * A service-account key that an organisation policy ends is replaced a fifth of its life before that, and goes on
   working until it ends: pods have it.
 """

@@ -52,7 +52,7 @@ _KUBERNETES_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 # https://cloud.google.com/storage/docs/tags-and-labels#bucket-labels
 _LABEL_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE: Final = re.compile(r"[a-z0-9_-]{0,63}")
-_MOST_LABELS: Final = 60  # 64, less the four of the stamp
+_MOST_LABELS: Final = 60  # 64, less the four of the owner
 _STAMP_PREFIX: Final = "objectbucket_"
 
 # https://cloud.google.com/storage/docs/soft-delete
@@ -99,7 +99,7 @@ class Parameters:
         secret_namespace: its namespace.
         storage_class: of new buckets; empty for Google's default (`STANDARD`).
         kms_key_name: the Cloud KMS key that encrypts what is written into new buckets.
-        labels: of new buckets, besides the stamp.
+        labels: of new buckets, besides the ownership labels.
         versioning: new buckets keep older generations of objects.
         soft_delete_seconds: for how long new buckets keep what was deleted; None for Google's default.
         endpoint: of Cloud Storage, without a slash at the end.

@@ -80,7 +80,7 @@ class Storage:
             except api.NotFound as refusal:
                 raise BucketNotFound(f"bucket {bucket} does not exist", request_id=id_of(refusal)) from refusal
 
-    def create(self, bucket: str, stamp: Mapping[str, str], *, versioning: bool) -> Bucket | None:
+    def create(self, bucket: str, tags: Mapping[str, str], *, versioning: bool) -> Bucket | None:
         """Makes the bucket, with its ownership labels; None where there is one of that name.
 
         Raises:
@@ -88,7 +88,7 @@ class Storage:
         """
         self._take_turn(bucket)
         new, wanted = self.clients.storage.bucket(bucket), self.clients.parameters
-        new.labels = {**wanted.labels, **stamp}
+        new.labels = {**wanted.labels, **tags}
         new.iam_configuration.uniform_bucket_level_access_enabled = True
         new.iam_configuration.public_access_prevention = PUBLIC_ACCESS_PREVENTION_ENFORCED
         if versioning:
@@ -113,9 +113,9 @@ class Storage:
                     raise self._denied_with_kms(refusal) from refusal
                 raise
 
-    def stamp(self, bucket: Bucket, stamp: Mapping[str, str]) -> None:
-        """Writes the owner's stamp on a bucket that carries none, or an earlier claim's; other labels stay."""
-        bucket.labels = {**bucket.labels, **stamp}
+    def tag(self, bucket: Bucket, tags: Mapping[str, str]) -> None:
+        """Writes the owner's tags on a bucket that carries none, or an earlier claim's; other labels stay."""
+        bucket.labels = {**bucket.labels, **tags}
         with translated(self._call("storage.buckets.update", conditional=True)):
             bucket.patch(if_metageneration_match=bucket.metageneration, **self.clients.bounds)
 
@@ -392,8 +392,8 @@ class UnknownMember(NotReady):
         self.refusal = refusal
 
 
-def build_stamp(owner: Owner) -> dict[str, str]:
-    """The owner's stamp as labels. Cluster and uid, which decide, fit as they are; a name is made to fit."""
+def build_ownership_labels(owner: Owner) -> dict[str, str]:
+    """The owner's labels. Cluster and uid, which decide, fit as they are; a name is made to fit."""
     return {
         key: value if _LABEL_VALUE.fullmatch(value) else _fit(value) for key, value in owner.ownership_tags().items()
     }

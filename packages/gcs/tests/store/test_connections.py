@@ -75,7 +75,7 @@ def test_a_server_that_never_answers_is_given_up_within_the_limit(fake: FakeGcs,
         began = time.monotonic()
         errors = refused_by_all(impatient, endpoint=server.url, iamEndpoint=server.url)
         assert time.monotonic() - began < 10
-        assert server.connections == len(errors), "nothing is tried again"
+        assert server.connections == len(errors), "nothing is retried"
     assert {type(each) for each in errors} == {StoreUnavailable}
     assert all("time limit" in each.message for each in errors)
 
@@ -87,7 +87,7 @@ def test_a_token_endpoint_that_never_answers_is_given_up_within_the_limit(fake: 
         began = time.monotonic()
         errors = refused_by_all(impatient, looks=False, endpoint=fake.url, iamEndpoint=fake.url)
         assert time.monotonic() - began < 10
-        assert server.connections == 4, "nothing is tried again"
+        assert server.connections == 4, "nothing is retried"
     assert {type(each) for each in errors} == {StoreUnavailable}
 
 
@@ -333,7 +333,7 @@ def test_a_claim_whose_name_a_stranger_has_can_go(environment: Environment, fake
     record = builders.intent(request)
     environment.delete(record)
     environment.delete_empty(record)
-    assert request.bucket_name in fake.store.buckets, "and the stranger's bucket stays"
+    assert request.bucket_name in fake.store.buckets, "and the bucket of the other customer stays"
 
 
 def test_a_bucket_that_may_be_the_claims_blocks_its_deletion_and_the_permission_is_named(

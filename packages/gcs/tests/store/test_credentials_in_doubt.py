@@ -306,9 +306,9 @@ def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
 
 def test_a_neighbour_is_not_concerned(environment: Environment, fake: FakeGcs) -> None:
     """The control of every test here: another claim of the same class."""
-    neighbour: Tenant = environment.tenant(greenfield=True)
+    other_tenant: Tenant = environment.tenant(greenfield=True)
     again, answer = bound(environment, "hmac")
     account_of(fake, answer).disabled = True
     with pytest.raises(StoreRefused):
         environment.provisioner.provision(again)
-    assert neighbour.application.list_keys(neighbour.bucket)
+    assert other_tenant.application.list_keys(other_tenant.bucket)

@@ -62,8 +62,8 @@ def test_a_pod_gets_in_with_its_kubernetes_service_account_alone(environment: En
     application.put(answer.bucket_name, OBJECT, b"x")
     assert application.get(answer.bucket_name, OBJECT) == b"x"
     assert application.list_keys(answer.bucket_name) == [OBJECT]
-    for stranger in (pod(fake), pod(fake, "photos", "another")):
-        assert_refused("another pod", lambda each=stranger: each.get(answer.bucket_name, OBJECT))  # type: ignore[misc]
+    for other in (pod(fake), pod(fake, "photos", "another")):
+        assert_refused("another pod", lambda each=other: each.get(answer.bucket_name, OBJECT))  # type: ignore[misc]
     environment.delete(builders.recorded(answer, request))
     assert not environment.administrator.bucket_exists(answer.bucket_name)
 

@@ -35,8 +35,8 @@ def admin(fake: FakeGcs) -> Caller:
 
 
 @pytest.fixture
-def stranger(fake: FakeGcs) -> Caller:
-    return Caller(fake, fake.add_admin("stranger", ()))
+def unauthorized(fake: FakeGcs) -> Caller:
+    return Caller(fake, fake.add_admin("unauthorized", ()))
 
 
 @pytest.fixture
@@ -134,11 +134,11 @@ class TestAccounts:
         answers = [admin.accounts(f"/{admin.email}/keys", "POST", {}).status_code for _ in range(10)]
         assert answers == [200] * 9 + [429]
 
-    def test_who_may_nothing_is_refused_whether_it_exists_or_not(self, admin: Caller, stranger: Caller) -> None:
+    def test_who_may_nothing_is_refused_whether_it_exists_or_not(self, admin: Caller, unauthorized: Caller) -> None:
         assert admin.accounts("/nobody@example.com").status_code == 404
-        assert stranger.accounts("/nobody@example.com").status_code == 403
-        assert stranger.accounts(f"/{admin.email}").status_code == 403
-        assert stranger.accounts("", "POST", {"accountId": "an-account"}).status_code == 403
+        assert unauthorized.accounts("/nobody@example.com").status_code == 403
+        assert unauthorized.accounts(f"/{admin.email}").status_code == 403
+        assert unauthorized.accounts("", "POST", {"accountId": "an-account"}).status_code == 403
         assert requests.get(f"{admin.fake.url}/v1/projects/p/serviceAccounts/x", timeout=10).status_code == 401
 
     def test_a_policy_with_an_old_etag_is_a_conflict(self, admin: Caller) -> None:
@@ -156,10 +156,10 @@ class TestAccounts:
 class TestBuckets:
     """https://cloud.google.com/storage/docs/json_api/v1/buckets"""
 
-    def test_a_bucket_that_is_not_there_is_404_only_with_access(self, admin: Caller, stranger: Caller) -> None:
+    def test_a_bucket_that_is_not_there_is_404_only_with_access(self, admin: Caller, unauthorized: Caller) -> None:
         assert admin.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 404
-        assert stranger.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 403
-        assert stranger.ask("GET", f"/storage/v1/b/{BUCKET}").status_code == 403
+        assert unauthorized.ask("GET", "/storage/v1/b/no-such-bucket").status_code == 403
+        assert unauthorized.ask("GET", f"/storage/v1/b/{BUCKET}").status_code == 403
         assert requests.get(f"{admin.fake.url}/storage/v1/b/{BUCKET}", timeout=10).status_code == 401
 
     @pytest.mark.parametrize(
@@ -421,14 +421,14 @@ class TestRefusals:
         assert listed["disabled"]
 
     @pytest.mark.usefixtures("bucket")
-    def test_a_grant_and_a_withdrawal_take_their_time(self, admin: Caller, stranger: Caller, fake: FakeGcs) -> None:
+    def test_a_grant_and_a_withdrawal_take_their_time(self, admin: Caller, unauthorized: Caller, fake: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/access-change-propagation"""
         fake.knobs.grant_seconds, fake.knobs.withdraw_seconds = 60, 120
         before = admin.iam().json()["bindings"]
-        member = {"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{stranger.email}"]}
+        member = {"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{unauthorized.email}"]}
 
         def listing() -> int:
-            return stranger.ask("GET", f"/storage/v1/b/{BUCKET}/o").status_code
+            return unauthorized.ask("GET", f"/storage/v1/b/{BUCKET}/o").status_code
 
         admin.iam({"bindings": [*before, member]})
         assert listing() == 403

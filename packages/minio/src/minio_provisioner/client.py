@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 
-# Only a connection that was never made is tried again. A request that was sent may have been carried out, and
+# Only a connection that was never made is retried. A request that was sent may have been carried out, and
 # "make this bucket" answered twice reads like another's bucket; the core tries again, looking first.
 _RETRIES: Final = urllib3.Retry(
     total=1,
@@ -93,7 +93,7 @@ class CheckedPool(urllib3.PoolManager):
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]  # noqa: FBT001, FBT002 - urllib3's signature
         """Sends a request, and refuses an answer that is not MinIO's or asks to wait.
 
-        The answer is looked at before its body is read: a server that hangs up early cuts only the body off.
+        The answer is read before its body is read: a server that hangs up early cuts only the body off.
         """
         wants_content = kw.pop("preload_content", True)
         self.request_id = ""

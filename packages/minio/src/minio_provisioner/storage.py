@@ -168,7 +168,7 @@ class Storage:
 
         Args:
             bucket: one with object locking.
-            seconds: no version is looked at later than this.
+            seconds: no version is read later than this.
             clock: seconds that never run backwards.
 
         Raises:

@@ -1,4 +1,4 @@
-"""MinIO keeps every promise of the conformance suite."""
+"""MinIO passes the conformance suite."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from minio_provisioner.parameters import Admin, parse_parameters
 
 
 class Derivation:
-    """Stands in for the one that takes 64 MiB; counts how many are under way at once."""
+    """Replaces the one that takes 64 MiB; counts how many are under way at once."""
 
     def __init__(self) -> None:
         self.under_way = self.most = 0

@@ -150,7 +150,7 @@ class RegionalS3:
         if bucket is None:
             return _refused(404, "NoSuchBucket")
         if bucket.region != region:
-            # Before any permission is looked at: https://github.com/aws/aws-cli/issues/2431
+            # Before any permission is read: https://github.com/aws/aws-cli/issues/2431
             return _refused(301, "PermanentRedirect", {"x-amz-bucket-region": bucket.region})
         if bucket.account != OWN and not bucket.is_open:
             return _refused(403, "AccessDenied")

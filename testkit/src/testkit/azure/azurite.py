@@ -106,7 +106,7 @@ def azurite_server(*, tls: bool = False) -> Iterator[AzuriteServer]:
 
 
 def _answers(server: AzuriteServer) -> bool:
-    """Whether it refuses a stranger."""
+    """Whether it refuses anonymous requests."""
     context = ssl.create_default_context(cafile=server.ca_file) if server.ca_file else None
     with urllib3.PoolManager(ssl_context=context, retries=False, timeout=2.0) as pool:
         try:

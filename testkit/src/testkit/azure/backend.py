@@ -167,7 +167,7 @@ class AzureApplication(Application):
     def _plain(self, method: str, url: str, data: bytes | None = None) -> bytes:
         headers = {"x-ms-blob-type": "BlockBlob"} if method == "PUT" else {}
         response = self._pool.request(method, url, body=data, headers=headers)
-        # A private container answers a stranger as if it were not there.
+        # A private container answers anonymous requests as if it were not there.
         if response.status in {401, 403} or (response.status == 404 and "sig=" not in url):
             raise Refused(f"HTTP {response.status}")
         assert response.status in {200, 201}, response.data
@@ -247,7 +247,7 @@ class AzureAdministrator(Administrator):
         return {each.id: each.access_policy for each in found["signed_identifiers"]}
 
     def write_policies(self, bucket: str, xml: str, *, public_access: str) -> None:
-        """Writes stored access policies as they stand in `xml`: Azure's client would write times its own way."""
+        """Writes stored access policies as they are in `xml`: Azure's client would write times its own way."""
         container = self.service.get_container_client(bucket)
         headers = {"x-ms-blob-public-access": public_access, "x-ms-version": container.api_version}
         url = f"{container.url}?restype=container&comp=acl"

@@ -82,12 +82,12 @@ def entra_error_answer(code: int, status: int, error: str, message: str = "") ->
         message: what follows the code.
     """
     trace, now = str(uuid.uuid4()), datetime.now(UTC)
-    stamp = f"{now:%Y-%m-%d %H:%M:%SZ}"
+    moment = f"{now:%Y-%m-%d %H:%M:%SZ}"
     content = {
         "error": error,
-        "error_description": f"AADSTS{code}: {message or 'Refused.'} Trace ID: {trace} Timestamp: {stamp}",
+        "error_description": f"AADSTS{code}: {message or 'Refused.'} Trace ID: {trace} Timestamp: {moment}",
         "error_codes": [code],
-        "timestamp": stamp,
+        "timestamp": moment,
         "trace_id": trace,
         "correlation_id": str(uuid.uuid4()),
         "error_uri": f"https://login.microsoftonline.com/error?code={code}",

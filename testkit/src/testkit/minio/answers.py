@@ -77,7 +77,7 @@ def request_name(method: str, path: str, query: Mapping[str, str], headers: Mapp
         path: without the query.
         query: its parameters; a flag has the value "".
         headers: by any spelling of their names.
-        body: not looked at.
+        body: not read.
     """
     if path.startswith(ADMIN_PATH):
         return _ADMIN.get((method, path.removeprefix(ADMIN_PATH)), "Unknown")

@@ -123,7 +123,7 @@ class AccountKey:
 
 @dataclass
 class Account:
-    """A service account. `uid` is never given twice: an account made again under its name is another one."""
+    """A service account. `uid` is never given twice: an account recreated under its name is another one."""
 
     email: str
     uid: str
