@@ -3,7 +3,7 @@
 A bucket is a directory below the class parameter `root`; an identity is a file with its credentials:
 
     <root>/<bucket>/                      what the application stores
-    <root>/.stamps/<bucket>.json          ownership tags of the bucket
+    <root>/.ownership/<bucket>.json          ownership tags of the bucket
     <root>/.credentials/<user id>.json    who may use which bucket; the server of the directory reads these
 
 Start it with `python provisioner.py --kubeconfig ...`; `--help` shows what libbucket adds.
@@ -105,7 +105,7 @@ class Store:
         return self.root / name
 
     def tags(self, bucket: str) -> Path:
-        return self.root / ".stamps" / f"{self.bucket(bucket).name}.json"
+        return self.root / ".ownership" / f"{self.bucket(bucket).name}.json"
 
     def credentials(self, user_id: str) -> Path:
         return self.root / ".credentials" / f"{self.bucket(user_id).name}.json"

@@ -67,11 +67,11 @@ class OldKeysStayWhenNewOnesAreIssued(MemoryProvisioner):
             return answer
 
 
-class DeletesWithoutStamp(MemoryProvisioner):
+class DeletesWithoutTags(MemoryProvisioner):
     def delete(self, ob: ObjectBucket) -> None:
         with self.store.lock:
             if ob.bucket_name in self.store.buckets:
-                self.store.buckets[ob.bucket_name].stamp = ob.owner.ownership_tags()
+                self.store.buckets[ob.bucket_name].tags = ob.owner.ownership_tags()
             super().delete(ob)
 
 
@@ -79,7 +79,7 @@ class TakesOverWhatExists(MemoryProvisioner):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         with self.store.lock:
             if options.bucket_name in self.store.buckets:
-                self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
+                self.store.buckets[options.bucket_name].tags = options.owner.ownership_tags()
             return super().provision(options)
 
 
@@ -91,10 +91,10 @@ class GrantDropsOthers(MemoryProvisioner):
             return super().grant(options)
 
 
-class GrantStampsTheBucket(MemoryProvisioner):
+class GrantTagsTheBucket(MemoryProvisioner):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         answer = super().grant(options)
-        self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
+        self.store.buckets[options.bucket_name].tags = options.owner.ownership_tags()
         return answer
 
 
@@ -263,7 +263,7 @@ class TakesOverAnothersBucket(MemoryProvisioner):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         with self.store.lock:
             if options.taken_over and options.bucket_name in self.store.buckets:
-                self.store.buckets[options.bucket_name].stamp.clear()
+                self.store.buckets[options.bucket_name].tags.clear()
             return super().provision(options)
 
 
@@ -307,7 +307,7 @@ class AnythingMayBeHadBack(MemoryProvisioner):
         with self.store.lock:
             bucket = self.store.buckets.get(options.bucket_name)
             if bucket is not None and options.owner.earlier_uids:
-                bucket.stamp = options.owner.ownership_tags()
+                bucket.tags = options.owner.ownership_tags()
             return super().provision(options)
 
 
@@ -316,14 +316,14 @@ class NothingIsGivenBack(MemoryProvisioner):
         return super().provision(replace(options, owner=replace(options.owner, earlier_uids=())))
 
 
-class EarlierStampStays(MemoryProvisioner):
+class EarlierTagsStay(MemoryProvisioner):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         with self.store.lock:
             bucket = self.store.buckets.get(options.bucket_name)
-            before = dict(bucket.stamp) if bucket is not None else {}
+            before = dict(bucket.tags) if bucket is not None else {}
             answer = super().provision(options)
             if options.owner.matches_earlier(before):
-                self.store.buckets[options.bucket_name].stamp = before
+                self.store.buckets[options.bucket_name].tags = before
             return answer
 
 
@@ -349,11 +349,11 @@ class DeleteForgetsEarlierClaims(MemoryProvisioner):
         super().delete(replace(ob, owner=replace(ob.owner, earlier_uids=())))
 
 
-class TakesOverWithoutAStamp(MemoryProvisioner):
+class TakesOverWithoutTags(MemoryProvisioner):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         answer = super().provision(options)
         if options.taken_over:
-            self.store.buckets[options.bucket_name].stamp.clear()
+            self.store.buckets[options.bucket_name].tags.clear()
         return answer
 
 
@@ -384,7 +384,7 @@ class GrantAppliesSettings(MemoryProvisioner):
 class GrantTurnsAwayTheOwner(MemoryProvisioner):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         answer = super().grant(options)
-        self.store.buckets[options.bucket_name].stamp.clear()
+        self.store.buckets[options.bucket_name].tags.clear()
         return answer
 
 
@@ -457,7 +457,7 @@ class RevokeGivesTheBucketUp(MemoryProvisioner):
     def revoke(self, ob: ObjectBucket) -> None:
         super().revoke(ob)
         if ob.bucket_name in self.store.buckets:
-            self.store.buckets[ob.bucket_name].stamp.clear()
+            self.store.buckets[ob.bucket_name].tags.clear()
 
 
 class RevokeEmptiesTheBucket(MemoryProvisioner):
@@ -578,12 +578,12 @@ class OverAWire(MemoryProvisioner):
         return StoreUnavailable("down")
 
 
-class StampComesLater(OverAWire):
+class TagsComeLater(OverAWire):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         if options.bucket_name not in self.store.buckets:
             self.store.buckets[options.bucket_name] = Bucket()
             self.request()
-            self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
+            self.store.buckets[options.bucket_name].tags = options.owner.ownership_tags()
         return super().provision(options)
 
 
@@ -610,13 +610,13 @@ class IdentityIsNamedByChance(OverAWire):
             MemoryProvisioner.revoke(self, ob)
 
 
-class DeleteGivesTheStampUpFirst(OverAWire):
+class DeleteRemovesTheTagsFirst(OverAWire):
     def delete(self, ob: ObjectBucket) -> None:
         bucket = self.store.buckets.get(ob.bucket_name, Bucket())
-        if ob.owner.matches(bucket.stamp):
-            bucket.stamp.clear()
+        if ob.owner.matches(bucket.tags):
+            bucket.tags.clear()
             self.request()
-            bucket.stamp = ob.owner.ownership_tags()
+            bucket.tags = ob.owner.ownership_tags()
         super().delete(ob)
 
 

@@ -42,7 +42,7 @@ VIOLATED_GUARANTEES = {
     "DeleteNeedsWhatWasRemembered": ["deleting_by_the_record_of_an_unfinished_call_removes_all_of_it"],
     "DeleteStopsAtAPage": ["deleting_empties_a_bucket_of_thousands_of_objects"],
     "DeleteTakesOthersIdentities": ["deleting_leaves_the_neighbour_alone"],
-    "DeletesWithoutStamp": ["a_bucket_without_a_stamp_is_never_deleted"],
+    "DeletesWithoutTags": ["a_bucket_without_tags_is_never_deleted"],
     "EditedSecretIsBelieved": [f"credentials_that_do_not_work_are_replaced{GREENFIELD}"],
     "ErrorIsSwallowed": ["a_bucket_of_another_claim_is_never_deleted"],
     "EverybodyMayRead": ["a_bucket_is_closed_to_the_public_until_its_administrator_opens_it"],
@@ -52,7 +52,7 @@ VIOLATED_GUARANTEES = {
         "a_bucket_that_the_class_names_must_exist",
         "a_granted_bucket_that_was_removed_by_hand_is_reported",
     ],
-    "GrantStampsTheBucket": ["a_grant_changes_neither_the_bucket_nor_its_data"],
+    "GrantTagsTheBucket": ["a_grant_changes_neither_the_bucket_nor_its_data"],
     "GrantTurnsAwayTheOwner": ["a_grant_on_a_claimed_bucket_leaves_the_owner_in"],
     "HostHasAScheme": ["the_host_is_a_bare_name_and_the_port_a_port"],
     "IdentityIsMadeOnce": [f"an_identity_that_was_removed_by_hand_is_made_again{GREENFIELD}"],
@@ -117,12 +117,12 @@ VIOLATED_GUARANTEES = {
     "TakesOverAnothersBucket": ["a_bucket_of_another_claim_is_never_taken_over"],
     "TakesOverWhatExists": [
         "a_bucket_of_another_claim_is_refused_and_its_owner_stays_in",
-        "a_bucket_that_exists_without_a_stamp_is_refused_and_not_touched",
+        "a_bucket_that_exists_without_tags_is_refused_and_not_touched",
         "a_claim_made_again_under_the_same_name_is_another_owner",
         "a_claim_of_another_cluster_is_another_owner",
         "a_claim_that_was_refused_a_bucket_gets_another_by_another_name",
     ],
-    "TakesOverWithoutAStamp": ["a_bucket_that_another_program_made_for_the_claim_is_taken_over_and_stamped"],
+    "TakesOverWithoutTags": ["a_bucket_that_another_program_made_for_the_claim_is_taken_over_and_tagged"],
     "UnknownParametersAreSilent": [f"an_unknown_parameter_is_warned_about_and_not_an_error{GREENFIELD}"],
     "UploadsAreLeftBehind": ["deleting_removes_unfinished_uploads"],
     "UserIdsAreRandom": ["a_user_id_is_the_same_for_ever_and_another_for_a_claim_made_again"],
@@ -130,7 +130,7 @@ VIOLATED_GUARANTEES = {
     # Deletion that is safe.
     "AnythingMayBeHadBack": ["a_bucket_is_given_back_to_no_claim_whose_record_does_not_prove_it"],
     "DeleteForgetsEarlierClaims": ["a_bucket_that_was_to_be_given_back_is_deleted_with_its_claim"],
-    "EarlierStampStays": ["a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_nobody_elses_keys"],
+    "EarlierTagsStay": ["a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_nobody_elses_keys"],
     "IdentityStaysWithWhatWasEmpty": [
         "deleting_what_is_empty_removes_bucket_and_identity",
         "deleting_what_is_empty_after_the_bucket_has_gone_removes_the_identity",
@@ -145,7 +145,7 @@ VIOLATED_GUARANTEES = {
     "UploadsAreNothing": ["unfinished_uploads_are_not_nothing"],
     "VersionsAreNothing": ["older_versions_are_not_nothing"],
     # Those that a process has to die for, or requests to be counted.
-    "DeleteGivesTheStampUpFirst": ["a_deletion_that_was_cut_off_is_finished_by_the_next_call[before]"],
+    "DeleteRemovesTheTagsFirst": ["a_deletion_that_was_cut_off_is_finished_by_the_next_call[before]"],
     "DropsTheRequestId": ["an_answer_that_nobody_knows_does_not_stop_other_claims[422-provision]"],
     "DoneIsDoneAgain": ["a_call_that_finds_everything_done_costs_no_more_than_the_first"],
     "ForgetsTheDelay": ["a_busy_store_is_asked_once_and_its_delay_is_handed_on[503-provision]"],
@@ -156,7 +156,7 @@ VIOLATED_GUARANTEES = {
     ],
     "LookAsksTwice": [f"a_look_at_a_bound_claim_costs_one_request_at_most{GREENFIELD}"],
     "RevokeTakesItsFirstStepForAll": ["a_revocation_that_was_cut_off_is_finished_by_the_next_call[greenfield-before]"],
-    "StampComesLater": [
+    "TagsComeLater": [
         "a_binding_that_was_cut_off_is_finished_by_the_next_call[greenfield-before]",
         "a_provision_that_was_cut_off_is_undone_by_delete[before]",
     ],

@@ -112,8 +112,8 @@ class DirectoryAdministrator(Administrator):
         self._credentials(record).unlink(missing_ok=True)
 
     def settings(self, bucket: str) -> Mapping[str, object]:
-        stamp = self._root / ".stamps" / f"{bucket}.json"
-        return {"stamp": stamp.read_text() if stamp.exists() else None, "mode": (self._root / bucket).stat().st_mode}
+        tags = self._root / ".ownership" / f"{bucket}.json"
+        return {"tags": tags.read_text() if tags.exists() else None, "mode": (self._root / bucket).stat().st_mode}
 
     def _credentials(self, record: ObjectBucket) -> Path:
         return self._root / ".credentials" / f"{record.user_id}.json"
@@ -200,7 +200,7 @@ def test_a_deleted_claim_leaves_no_files(provisioner: Any, tmp_path: Path) -> No
     answer = provisioner.provision(request)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
     provisioner.delete(builders.recorded(answer, request))
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [".credentials", ".stamps"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".credentials", ".ownership"]
 
 
 def test_the_example_is_one_file_of_at_most_150_lines() -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from chart.helm_chart import CHART
 from testkit.chart.environment import BACKENDS, Refused, Tools, a_release, one, rendered_provisioner
-from testkit.chart.permissions import Right
+from testkit.chart.permissions import Permission
 from testkit.chart.tenant import Tenant, wait_until
 from testkit.minio.backend import MinioAdministrator
 
@@ -178,7 +178,7 @@ def test_a_release_for_one_namespace_serves_it_and_leaves_the_others_alone(
             claim = served.wait_claim("photos", lambda one: "may not be read" in str(one.get("status")))
             assert f"Secret {vault}/minio-admin" in str(claim["status"])
         release.upgrade(namespaces=[namespace], adminSecrets=[{"namespace": vault, "name": "minio-admin"}])
-        reads = Right(verb="get", group="", resource="secrets", name="minio-admin")
+        reads = Permission(verb="get", group="", resource="secrets", name="minio-admin")
         wait_until(lambda: reads.is_held(cluster.admin, f"{release.namespace}:{release.name}", vault))
         with rendered_provisioner(cluster, release.deployment()):
             served.wait_bound("photos")
@@ -206,7 +206,7 @@ def test_a_release_without_a_watch_on_secrets_finds_drift_without_the_permission
 
         assert "forbidden" not in process.log()
     for verb, is_held in (("get", True), ("list", False), ("watch", False)):
-        assert Right(verb=verb, group="", resource="secrets").is_held(cluster.admin, account, "") is is_held
+        assert Permission(verb=verb, group="", resource="secrets").is_held(cluster.admin, account, "") is is_held
 
 
 def test_an_installed_release_has_the_admission_policy_until_that_is_turned_off(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testkit.chart.environment import CHART, a_release, one, render, rendered_provisioner
-from testkit.chart.permissions import rights_of
+from testkit.chart.permissions import permissions_of
 from testkit.chart.tenant import FINALIZER, SECONDS, Tenant, wait_until
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from libbucket.testing.controlplane import ControlPlane
     from libbucket.testing.provisioner_process import ProvisionerProcess
     from testkit.chart.environment import Manifest
-    from testkit.chart.permissions import Right
+    from testkit.chart.permissions import Permission
     from testkit.minio.server import MinioServer
 
 NAMESPACE = "permissions"
@@ -35,7 +35,7 @@ MANIFESTS = render(a_release(provisionerName=PROVISIONER, crds={"install": False
 ROLES = [each for each in MANIFESTS if each["kind"] in {"ClusterRole", "Role"}]
 
 
-PERMISSIONS = [permission for role in ROLES for rule in role["rules"] for permission in rights_of(rule)]
+PERMISSIONS = [permission for role in ROLES for rule in role["rules"] for permission in permissions_of(rule)]
 # Used at startup only; an established watch continues after its permission is removed.
 AT_START = [
     each
@@ -80,7 +80,7 @@ def provisioner(cluster: ControlPlane, tenant: Tenant) -> Iterator[ProvisionerPr
 
 
 @contextmanager
-def without(cluster: ControlPlane, permission: Right) -> Iterator[None]:
+def without(cluster: ControlPlane, permission: Permission) -> Iterator[None]:
     """The cluster without one permission, from when the API server enforces it until the block ends."""
     admin = cluster.admin
     (role,) = [each for each in ROLES if any(permission.is_in(rule) for rule in each["rules"])]
@@ -95,7 +95,7 @@ def without(cluster: ControlPlane, permission: Right) -> Iterator[None]:
         wait_until(lambda: is_allowed(cluster, permission))
 
 
-def parts_without(rule: Manifest, permission: Right) -> list[Manifest]:
+def parts_without(rule: Manifest, permission: Permission) -> list[Manifest]:
     """The rule without one verb on one resource; removing it from all resources would remove several permissions."""
     if not permission.is_in(rule):
         return [rule]
@@ -108,7 +108,7 @@ def parts_without(rule: Manifest, permission: Right) -> list[Manifest]:
     return [each for each in (others, rest) if each["resources"] and each["verbs"]]
 
 
-def is_allowed(cluster: ControlPlane, permission: Right) -> bool:
+def is_allowed(cluster: ControlPlane, permission: Permission) -> bool:
     namespace = NAMESPACE if permission.resource == "leases" else ""
     return permission.is_held(cluster.admin, f"{NAMESPACE}:buckets", namespace)
 
@@ -188,7 +188,7 @@ def test_the_chart_s_permissions_are_sufficient_for_a_claim_s_lifecycle(
 
 @pytest.mark.parametrize("permission", LIVE, ids=str)
 def test_a_missing_permission_is_named_while_claims_are_reconciled(
-    permission: Right, cluster: ControlPlane, tenant: Tenant, provisioner: ProvisionerProcess
+    permission: Permission, cluster: ControlPlane, tenant: Tenant, provisioner: ProvisionerProcess
 ) -> None:
     before = len(provisioner.log())
     name = re.sub(r"[^a-z]", "-", str(permission))
@@ -206,7 +206,7 @@ def test_a_missing_permission_is_named_while_claims_are_reconciled(
 
 @pytest.mark.usefixtures("tenant")
 @pytest.mark.parametrize("permission", AT_START, ids=str)
-def test_a_missing_permission_is_named_at_startup(permission: Right, cluster: ControlPlane) -> None:
+def test_a_missing_permission_is_named_at_startup(permission: Permission, cluster: ControlPlane) -> None:
     with (
         without(cluster, permission),
         rendered_provisioner(cluster, one(MANIFESTS, "Deployment"), ready=False) as process,
@@ -220,7 +220,7 @@ def test_a_missing_permission_is_named_at_startup(permission: Right, cluster: Co
 
 @pytest.mark.parametrize("permission", LEASE, ids=str)
 def test_a_missing_lease_permission_is_named(
-    permission: Right, cluster: ControlPlane, provisioner: ProvisionerProcess
+    permission: Permission, cluster: ControlPlane, provisioner: ProvisionerProcess
 ) -> None:
     wait_renewed(cluster)  # a failure is logged once, until it is over
     before = len(provisioner.log())

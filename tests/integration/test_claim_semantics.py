@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_a_class_with_a_bucket_name_grants_access_to_that_bucket(environment: MemoryEnvironment) -> None:
-    environment.store.buckets["archive"] = Bucket(stamp={})
+    environment.store.buckets["archive"] = Bucket(tags={})
     brownfield = environment.make_class(f"{environment.class_name}-b", parameters={"bucketName": "archive"})
     with environment.core():
         environment.claim(storage_class=brownfield, spec={})
@@ -35,7 +35,7 @@ def test_a_class_with_a_bucket_name_grants_access_to_that_bucket(environment: Me
 
 
 def test_names_in_a_brownfield_claim_are_ignored(environment: MemoryEnvironment) -> None:
-    environment.store.buckets["archive"] = Bucket(stamp={})
+    environment.store.buckets["archive"] = Bucket(tags={})
     brownfield = environment.make_class(f"{environment.class_name}-b", parameters={"bucketName": "archive"})
     with environment.core():
         environment.claim(storage_class=brownfield, spec={"bucketName": "mine", "generateBucketName": "other"})

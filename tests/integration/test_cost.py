@@ -11,7 +11,7 @@ import pytest
 from libbucket.testing.controlplane import control_plane
 from libbucket.testing.provisioner_process import provisioner_process
 from testkit.benchmark.api_requests import settled_requests
-from testkit.benchmark.load import LOOKS, NAMESPACE, STORE_CALLS, Load, metric, wait_idle
+from testkit.benchmark.load import NAMESPACE, RECONCILES, STORE_CALLS, Load, metric, wait_idle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,7 +86,7 @@ def test_a_bound_claim_costs_nothing_at_a_restart(
     before = settled_requests(quiet)
 
     provisioner.start()
-    wait_idle(provisioner, looks=CLAIMS)
+    wait_idle(provisioner, reconciles=CLAIMS)
 
     # The new process's store is empty, too: a provision call for a bound claim would create a bucket.
     assert metric(provisioner.metrics(), STORE_CALLS) == 0
@@ -100,10 +100,10 @@ def test_without_a_watch_on_secrets_only_a_deletion_costs_one_read_more(
     quiet: ControlPlane, load: Load, unwatching: ProvisionerProcess
 ) -> None:
     bound = load.bind(unwatching, CLAIMS)
-    before, checks = settled_requests(quiet), metric(unwatching.metrics(), LOOKS)
+    before, checks = settled_requests(quiet), metric(unwatching.metrics(), RECONCILES)
     for number in range(CLAIMS):
         quiet.admin.patch(claim_path(number), {"metadata": {"annotations": {"example.com/touched": "yes"}}})
-    wait_idle(unwatching, looks=int(checks) + CLAIMS)
+    wait_idle(unwatching, reconciles=int(checks) + CLAIMS)
     touched = settled_requests(quiet) - before
     deleted = load.delete(unwatching, CLAIMS)
 
@@ -122,7 +122,7 @@ def test_without_a_watch_on_secrets_a_restart_lists_none_and_reads_none(
     before = settled_requests(quiet)
 
     unwatching.start()
-    wait_idle(unwatching, looks=CLAIMS)
+    wait_idle(unwatching, reconciles=CLAIMS)
 
     assert metric(unwatching.metrics(), STORE_CALLS) == 0
     asked = settled_requests(quiet) - before

@@ -90,12 +90,12 @@ def test_a_bucket_without_ownership_tags_is_not_deleted_and_the_claim_reports_it
     with environment.core():
         environment.claim()
         bucket = environment.wait_bound()["spec"]["bucketName"]
-        tags, environment.store.buckets[bucket].stamp = environment.store.buckets[bucket].stamp, {}
+        tags, environment.store.buckets[bucket].tags = environment.store.buckets[bucket].tags, {}
         environment.delete_claim(wait=False)
         environment.wait_reason("BucketExists")
         assert bucket in environment.store.buckets
 
-        environment.store.buckets[bucket].stamp = tags
+        environment.store.buckets[bucket].tags = tags
         environment.patch_claim({"metadata": {"annotations": {"fixed": "yes"}}})  # any edit requeues it
         environment.admin.wait_gone(environment.claim_path())
     assert not environment.store.buckets
@@ -185,7 +185,7 @@ def test_a_claim_of_the_go_library_is_adopted_with_its_keys(environment: MemoryE
         "objectbucket_cluster_id": environment.admin.get("/api/v1/namespaces/kube-system")["metadata"]["uid"],
         "objectbucket_claim_uid": claim["metadata"]["uid"],
     }
-    environment.store.buckets["photos-go"] = Bucket(stamp=tags)
+    environment.store.buckets["photos-go"] = Bucket(tags=tags)
     seen = []
 
     def as_its_user(_verb: object, request: Any) -> None:
@@ -208,10 +208,10 @@ def test_a_claim_of_the_go_library_is_adopted_with_its_keys(environment: MemoryE
 def test_an_adopted_bucket_receives_ownership_tags(environment: MemoryEnvironment, tags: dict[str, str] | None) -> None:
     claim = a_claim_of_the_go_library(environment)
     if tags is not None:
-        environment.store.buckets["photos-go"] = Bucket(stamp=tags)
+        environment.store.buckets["photos-go"] = Bucket(tags=tags)
     with environment.core():
         environment.wait_bound()
-        assert environment.store.buckets["photos-go"].stamp["objectbucket_claim_uid"] == claim["metadata"]["uid"]
+        assert environment.store.buckets["photos-go"].tags["objectbucket_claim_uid"] == claim["metadata"]["uid"]
         environment.delete_claim()
     assert not environment.store.buckets
 
@@ -219,13 +219,13 @@ def test_an_adopted_bucket_receives_ownership_tags(environment: MemoryEnvironmen
 def test_a_bucket_with_ownership_tags_of_another_owner_is_not_adopted(environment: MemoryEnvironment) -> None:
     a_claim_of_the_go_library(environment)
     foreign = {"objectbucket_cluster_id": "another", "objectbucket_claim_uid": "another"}
-    environment.store.buckets["photos-go"] = Bucket(stamp=dict(foreign))
+    environment.store.buckets["photos-go"] = Bucket(tags=dict(foreign))
     with environment.core():
         claim = environment.wait_reason("BucketExists")
         assert claim["status"]["phase"] == "Bound", "applications go on with what they have"
         assert environment.secret() == OWN_KEYS
         environment.delete_claim()
-    assert environment.store.buckets["photos-go"].stamp == foreign
+    assert environment.store.buckets["photos-go"].tags == foreign
 
 
 def test_an_adopted_bucket_that_loses_its_ownership_tags_is_not_retagged(
@@ -235,10 +235,10 @@ def test_an_adopted_bucket_that_loses_its_ownership_tags_is_not_retagged(
     environment.store.buckets["photos-go"] = Bucket()
     with environment.core():
         environment.wait_bound()
-    environment.store.buckets["photos-go"].stamp.clear()
+    environment.store.buckets["photos-go"].tags.clear()
     with environment.core(version="2"):
         environment.wait_reason("BucketExists")
-        assert not environment.store.buckets["photos-go"].stamp
+        assert not environment.store.buckets["photos-go"].tags
         environment.store.buckets.clear()
         environment.delete_claim()
 

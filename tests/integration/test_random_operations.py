@@ -36,7 +36,7 @@ class SoakEnvironment(MemoryEnvironment):
         self.namespaces = [namespace, f"{namespace}-b"]
         self.retained: set[str] = set()
         self.retained_uids: set[str] = set()  # of claims with Retain: if they had a bucket, it stays
-        self.store.buckets["archive"] = Bucket(stamp={})
+        self.store.buckets["archive"] = Bucket(tags={})
         self.classes = {
             "Delete": self.make_class(),
             "Retain": self.make_class(f"{self.class_name}-r", reclaim_policy="Retain"),
@@ -87,7 +87,7 @@ class SoakEnvironment(MemoryEnvironment):
         """Every needed bucket exists, and no other except those of deleted claims with Retain."""
         found = self.store.buckets
         assert needed <= set(found)
-        others = {name: bucket.stamp["objectbucket_claim_uid"] for name, bucket in found.items() if name not in needed}
+        others = {name: bucket.tags["objectbucket_claim_uid"] for name, bucket in found.items() if name not in needed}
         assert {name for name, uid in others.items() if uid not in self.retained_uids} == set()
 
     def claims(self) -> list[dict[str, Any]]:

@@ -201,7 +201,7 @@ def test_a_claim_with_the_same_name_and_class_reclaims_the_bucket(
         claim = environment.claim(storage_class=waiting)
         assert environment.wait_bound()["spec"]["bucketName"] == name
         ob = environment.admin.get(environment.ob_path())
-        assert ob["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"] == bucket.stamp["objectbucket_claim_uid"]
+        assert ob["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"] == bucket.tags["objectbucket_claim_uid"]
         assert ob["spec"]["reclaimPolicy"] == "Delete"
         assert PURGE_AT not in ob["metadata"]["annotations"]
         assert ob["status"]["phase"] == "Bound"
@@ -261,7 +261,7 @@ def test_a_released_bucket_cannot_be_reclaimed_by_other_tenants(
         assert after["spec"] == before["spec"]
         assert after["metadata"]["annotations"] == before["metadata"]["annotations"]
         assert bucket.keys() == ["kept.txt"]
-        assert bucket.stamp["objectbucket_claim_uid"] != thief["metadata"]["uid"]
+        assert bucket.tags["objectbucket_claim_uid"] != thief["metadata"]["uid"]
         environment.claim(storage_class=waiting)
         assert environment.wait_bound()["spec"]["bucketName"] == name
         environment.delete_claim()
@@ -307,7 +307,7 @@ def test_a_reclaim_interrupted_at_any_write_ends_with_the_bucket_reclaimed(
     with environment.core(now=clock):
         assert environment.wait_bound()["spec"]["bucketName"] == name
         assert bucket.keys() == ["kept.txt"]
-        assert bucket.stamp["objectbucket_claim_uid"] == claim["metadata"]["uid"]
+        assert bucket.tags["objectbucket_claim_uid"] == claim["metadata"]["uid"]
         assert len(environment.store.identities) == 1
         environment.delete_claim()
         environment.admin.delete(environment.ob_path())

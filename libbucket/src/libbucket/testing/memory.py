@@ -104,12 +104,12 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 raise BucketLost(f"bucket {options.bucket_name} is gone, and what was in it")
             if bucket is None:
                 bucket = Bucket(
-                    stamp=options.owner.ownership_tags(), region=settings.region, versioned=settings.versioned
+                    tags=options.owner.ownership_tags(), region=settings.region, versioned=settings.versioned
                 )
                 self.store.buckets[options.bucket_name] = bucket
-            if _may_be_tagged_anew(options, bucket.stamp):
-                bucket.stamp = options.owner.ownership_tags()
-            if not options.owner.matches(bucket.stamp):
+            if _may_be_tagged_anew(options, bucket.tags):
+                bucket.tags = options.owner.ownership_tags()
+            if not options.owner.matches(bucket.tags):
                 raise BucketExists(f"bucket {options.bucket_name} exists already and belongs to another owner")
             repairs = self._repairs(options)
             if max_objects is not None or "maxObjects" in options.previous_config:
@@ -175,7 +175,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
     def _own_bucket(self, ob: ObjectBucket) -> Bucket | None:
         bucket = self.store.buckets.get(ob.bucket_name)
-        if bucket is None or ob.owner.matches(bucket.stamp) or _may_be_tagged_anew(ob, bucket.stamp):
+        if bucket is None or ob.owner.matches(bucket.tags) or _may_be_tagged_anew(ob, bucket.tags):
             return bucket
         raise BucketExists(f"bucket {ob.bucket_name} is not this claim's: it is left as it is")
 

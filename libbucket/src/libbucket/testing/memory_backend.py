@@ -51,7 +51,7 @@ class MemoryAdministrator(Administrator):
     def settings(self, bucket: str) -> Mapping[str, object]:
         found = self._store.buckets[bucket]
         return {
-            "stamp": dict(found.stamp),
+            "tags": dict(found.tags),
             "region": found.region,
             "versioned": found.versioned,
             "public": found.public,

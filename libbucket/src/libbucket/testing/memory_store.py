@@ -27,7 +27,7 @@ class Bucket:
     """One bucket.
 
     Attributes:
-        stamp: its ownership tags; empty where an administrator made it.
+        tags: its ownership tags; empty where an administrator made it.
         objects: for each key its versions, oldest first; None is a delete marker.
         uploads: keys of unfinished uploads.
         region: where it was made.
@@ -36,7 +36,7 @@ class Bucket:
         max_objects: the quota; None where there is none.
     """
 
-    stamp: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     objects: defaultdict[str, list[bytes | None]] = field(default_factory=lambda: defaultdict(list))
     uploads: list[str] = field(default_factory=list)
     region: str = ""

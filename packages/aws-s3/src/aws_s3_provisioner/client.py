@@ -252,7 +252,7 @@ class _Maker:
         more = Config(s3=options, **endpoints)
         client: S3Client = self._client("s3", credentials, self.parameters.s3_endpoint, more)
         client.meta.events.register_first("needs-retry.s3", _refuse_foreign_answer)
-        if not self.parameters.stamps_on_creation:
+        if not self.parameters.tags_on_creation:
             client.meta.events.register_first("before-sign.s3", _sum_as_of_old)
         if self.bucket_owner:
             client.meta.events.register("before-parameter-build.s3", partial(_expect_owner, self.bucket_owner))
@@ -372,7 +372,7 @@ def _config(limits: Limits) -> Config:
     options: Any = {
         "connect_timeout": limits.connect,
         "read_timeout": limits.read,
-        # The core tries again, and looks first: a request that was sent may have been carried out.
+        # The core tries again, reading first: a request that was sent may have been carried out.
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         # The class says where to go, not the environment that the provisioner happens to run in.
         "ignore_configured_endpoint_urls": True,
@@ -431,7 +431,7 @@ def _partition(session: Session, parameters: Parameters) -> str:
         return session.get_partition_for_region(parameters.region)
     except UnknownRegionError:
         # An S3-compatible store has regions of its own.
-        if parameters.stamps_on_creation:
+        if parameters.tags_on_creation:
             raise
         return "aws"
 

@@ -217,7 +217,7 @@ class Identity:
         if found is None and is_expected:
             raise NotReady(f"IAM does not find user {self.name}, which was made moments ago", delay=5)
         if found is not None and not self._is_ours(found):
-            self._check_stamp(found)
+            self._check_tags(found)
             return
         if found is not None:
             self.delete_keys(self.keys())
@@ -230,7 +230,7 @@ class Identity:
         if self.managed_policy:
             self._remove_managed_policy()
 
-    def _check_stamp(self, found: User) -> None:
+    def _check_tags(self, found: User) -> None:
         """A user that was this claim's and carries nobody's tags is not left behind with keys that work.
 
         Raises:

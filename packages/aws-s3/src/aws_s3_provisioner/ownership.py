@@ -54,7 +54,7 @@ def ensure_bucket(request: Request) -> None:
         return
     if request.was_bound:
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
-    if not request.parameters.stamps_on_creation:
+    if not request.parameters.tags_on_creation:
         _create_with_note(request)
         return
     try:
@@ -160,7 +160,7 @@ def _settle(request: Request) -> bool:
     if request.owner.matches(tags):
         return True
     # Another replica may have tagged it since, and removed its note: then the tags tell.
-    if not _may_stamp(request, tags) and (tags or not _is_ours(request)):
+    if not _may_tag(request, tags) and (tags or not _is_ours(request)):
         raise _not_ours(request.bucket)
     request.storage.tag(request.bucket, {**tags, **_ownership_tags(request)})
     return True
@@ -181,7 +181,7 @@ def has_bucket(request: Request) -> bool:
         raise
 
 
-def _may_stamp(request: Request, tags: Mapping[str, str]) -> bool:
+def _may_tag(request: Request, tags: Mapping[str, str]) -> bool:
     """Whether a bucket that is not tagged as ours is so nevertheless."""
     if request.owner.owns(tags, taken_over=request.taken_over):
         return True

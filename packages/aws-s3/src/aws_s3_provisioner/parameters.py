@@ -105,7 +105,7 @@ class Parameters:
         return not self.s3_endpoint or _is_aws(self.s3_endpoint)
 
     @property
-    def stamps_on_creation(self) -> bool:
+    def tags_on_creation(self) -> bool:
         """Whether the store is known to take tags in the call that makes a bucket: AWS does, others may not."""
         return self.is_aws
 
@@ -121,7 +121,7 @@ class Parameters:
         None in us-east-1, which takes no name of its own. Stores that are not AWS know other names, such as those of
         Ceph's zone groups, and refuse AWS's: for them what the class names counts, and not our default.
         """
-        is_named = self.stamps_on_creation or self.is_region_given
+        is_named = self.tags_on_creation or self.is_region_given
         return self.region if is_named and self.region != TOLERANT_REGION else ""
 
 
@@ -270,7 +270,7 @@ def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
     if not parsed.create_user and not parsed.secret_name:
         reader.mistake("createBucketUser", "can be no only where secretName says whose keys claims get")
     # Or else users of an S3-compatible store would be looked for at AWS, with that store's keys.
-    if parsed.create_user and not parsed.stamps_on_creation and not parsed.iam_endpoint:
+    if parsed.create_user and not parsed.tags_on_creation and not parsed.iam_endpoint:
         reader.mistake("iamEndpoint", "is required where s3Endpoint is not AWS's, unless createBucketUser is no")
 
     if parsed.s3_endpoint and (parsed.fips or parsed.dualstack):

@@ -76,7 +76,7 @@ def administrator(environment: Environment) -> AwsAdministrator:
 def strict_iam(
     administrator: AwsAdministrator, *refused: str, code: str = "AccessDenied", has_credential: bool = False
 ) -> Iterator[list[str]]:
-    """IAM as AWS has it: a user that still has anything is not removed; moto looks at policies only.
+    """IAM as AWS has it: a user that still has anything is not removed; moto checks policies only.
 
     Args:
         administrator: past the provisioner.

@@ -28,7 +28,7 @@ SERVICE_ACCOUNT = "system:serviceaccount:buckets:aws-s3-provisioner"
 
 
 def a_token(subject: str) -> str:
-    """A token of a service account. The server looks at who issued it and for whom, not at its signature."""
+    """A token of a service account. The server checks its issuer and audience, not its signature."""
     claims = {"iss": "https://oidc.example.com", "sub": subject, "aud": ["sts.amazonaws.com"]}
     parts = ({"alg": "RS256", "typ": "JWT"}, claims)
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]

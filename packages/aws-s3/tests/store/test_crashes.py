@@ -48,7 +48,7 @@ LAST_STEPS = [
 CONFIG = {"bucketVersioning": "Enabled"}
 both_sides = pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 each_step = pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
-each_step_without_stamp = pytest.mark.parametrize(
+each_step_without_tags = pytest.mark.parametrize(
     ("owner", "step"), STEPS_WITHOUT_TAGS, ids=[step for _, step in STEPS_WITHOUT_TAGS]
 )
 each_last_step = pytest.mark.parametrize(("owner", "step"), LAST_STEPS, ids=[step for _, step in LAST_STEPS])
@@ -88,8 +88,8 @@ def test_a_creation_that_was_cut_off_is_removed_by_delete(
 
 
 @both_sides
-@each_step_without_stamp
-def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_finished_too(
+@each_step_without_tags
+def test_where_a_store_takes_no_tags_with_the_bucket_a_creation_is_finished_too(
     lenient_world: Environment, owner: type, step: str, done: bool
 ) -> None:
     request = lenient_world.request()
@@ -117,8 +117,8 @@ def test_a_second_crash_during_the_repair_of_the_first_is_repaired_too(
 
 
 @both_sides
-@each_step_without_stamp
-def test_where_a_store_takes_no_stamp_with_the_bucket_a_creation_is_removed_too(
+@each_step_without_tags
+def test_where_a_store_takes_no_tags_with_the_bucket_a_creation_is_removed_too(
     lenient_world: Environment, owner: type, step: str, done: bool
 ) -> None:
     request = lenient_world.request()
@@ -143,7 +143,7 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
     assert not backend.administrator.identity_exists(tenant.record)
 
 
-def test_a_bucket_without_a_stamp_is_not_taken_after_a_crash_if_something_is_in_it(lenient_world: Environment) -> None:
+def test_a_bucket_without_tags_is_not_taken_after_a_crash_if_something_is_in_it(lenient_world: Environment) -> None:
     request = lenient_world.request()
     _die_at(lenient_world, request, Identity, "declare_intent", done=True)
     administrator = lenient_world.administrator
@@ -160,7 +160,7 @@ def test_a_bucket_without_a_stamp_is_not_taken_after_a_crash_if_something_is_in_
     assert administrator.settings(request.bucket_name)["tags"] == {}, "not taken when it is empty later either"
 
 
-def test_an_empty_bucket_without_a_stamp_is_never_taken_where_a_bucket_is_stamped_when_it_is_made(
+def test_an_empty_bucket_without_tags_is_never_taken_where_a_bucket_is_tagged_when_it_is_made(
     environment: Environment, backend: AwsBackend
 ) -> None:
     request = environment.request()
@@ -213,7 +213,7 @@ def test_a_neighbour_who_makes_the_bucket_between_our_check_and_our_creation_kee
 def test_a_claim_that_makes_the_bucket_between_anothers_check_and_its_call_keeps_it_in_the_region_that_says_no_word(
     environment: Environment, backend: AwsBackend, monkeypatch: pytest.MonkeyPatch, at_aws: bool
 ) -> None:
-    monkeypatch.setattr(Parameters, "stamps_on_creation", at_aws)
+    monkeypatch.setattr(Parameters, "tags_on_creation", at_aws)
     first = environment.request(parameters={"region": "us-east-1"})
     second = environment.request(bucket=first.bucket_name, parameters={"region": "us-east-1"})
     create = Storage.create
@@ -240,13 +240,13 @@ def test_another_worker_of_ours_that_makes_the_bucket_first_is_waited_for(lenien
         create(self, bucket, new)
         return False
 
-    def then_it_stamps(seconds: float) -> None:
+    def then_it_tags(seconds: float) -> None:
         tags = [{"Key": key, "Value": value} for key, value in request.owner.ownership_tags().items()]
         administrator: Any = lenient_world.administrator
         administrator.s3.put_bucket_tagging(Bucket=request.bucket_name, Tagging={"TagSet": tags})
         tagged.append(f"after {seconds}")
 
-    patient = Patience(sleep=then_it_stamps)
+    patient = Patience(sleep=then_it_tags)
     assert isinstance(lenient_world.backend, AwsBackend)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "create", after_the_other)
@@ -286,7 +286,7 @@ def test_a_bucket_of_another_account_is_told_from_a_missing_permission(
 
 def _pretend_aws(patch: pytest.MonkeyPatch) -> None:
     """The server is taken for AWS itself, which tags a bucket in the call that makes it."""
-    patch.setattr(Parameters, "stamps_on_creation", True)
+    patch.setattr(Parameters, "tags_on_creation", True)
 
 
 def _never(*_: object) -> None:

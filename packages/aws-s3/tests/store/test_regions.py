@@ -227,7 +227,7 @@ def test_a_crash_in_a_region_that_takes_no_tags_leaves_no_bucket_behind(
         assert s3.buckets == {}
 
 
-def test_a_bucket_that_another_replica_stamps_while_its_note_is_read_is_the_claims(
+def test_a_bucket_that_another_replica_tags_while_its_note_is_read_is_the_claims(
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request
 ) -> None:
     s3.takes_tags = False
@@ -243,7 +243,7 @@ def test_a_bucket_that_another_replica_stamps_while_its_note_is_read_is_the_clai
         assert provisioner.provision(request).connection.authentication
 
 
-def test_an_unstamped_bucket_of_the_account_is_not_taken_in_a_region_that_takes_no_tags(
+def test_an_untagged_bucket_of_the_account_is_not_taken_in_a_region_that_takes_no_tags(
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request
 ) -> None:
     s3.takes_tags = False

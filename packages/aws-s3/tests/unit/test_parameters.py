@@ -33,7 +33,7 @@ def test_a_class_may_say_nothing_at_all() -> None:
     parsed = parse_parameters({})
     assert (parsed.region, parsed.create_user, parsed.iam_path) == ("us-west-1", True, "/objectbucket/")
     assert not parsed.path_style
-    assert parsed.stamps_on_creation
+    assert parsed.tags_on_creation
     assert parsed.warnings == ()
 
 
@@ -49,7 +49,7 @@ def test_a_class_of_cloudians_is_taken_with_a_bare_host_and_its_policy() -> None
     parsed = parse_parameters({**given, "iamPolicy": json.dumps(policy)})
     assert (parsed.s3_endpoint, parsed.iam_endpoint) == ("https://s3-reg-1.example.com", "http://iam.example.com:16080")
     assert parsed.path_style
-    assert not parsed.stamps_on_creation
+    assert not parsed.tags_on_creation
     assert parsed.iam_policy == policy
 
 

@@ -59,7 +59,7 @@ def test_these_are_the_requests_of_each_verb(environment: Environment) -> None:
 
 @both_sides
 @each_of(PROVISION)
-def test_a_creation_that_was_cut_off_ends_with_a_stamp_and_one_policy(
+def test_a_creation_that_was_cut_off_ends_with_tags_and_one_policy(
     environment: Environment, backend: AzureBackend, number: int, done: bool
 ) -> None:
     request = environment.request()
@@ -106,7 +106,7 @@ def test_of_two_clusters_that_take_a_container_over_at_once_one_gets_it(
     assert first.owner.matches(_metadata(backend, bucket))
 
 
-def test_a_container_whose_lease_is_lost_is_not_stamped(environment: Environment, backend: AzureBackend) -> None:
+def test_a_container_whose_lease_is_lost_is_not_tagged(environment: Environment, backend: AzureBackend) -> None:
     bucket = environment.foreign_bucket()
     request = replace(environment.request(bucket=bucket), taken_over=True)
     with (

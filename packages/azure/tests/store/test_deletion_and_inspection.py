@@ -194,7 +194,7 @@ def test_policies_of_a_guest_go_with_the_container_and_the_guest_is_revoked_all_
     environment.revoke(guest.record)
 
 
-def test_metadata_that_were_added_stays_beside_the_stamp(environment: Environment, backend: AzureBackend) -> None:
+def test_metadata_that_were_added_stays_beside_the_tags(environment: Environment, backend: AzureBackend) -> None:
     tenant = environment.greenfield()
     container = backend.administrator.service.get_container_client(tenant.bucket)
     container.set_container_metadata({**tenant.request.owner.ownership_tags(), "cost_centre": "42"})
@@ -202,7 +202,7 @@ def test_metadata_that_were_added_stays_beside_the_stamp(environment: Environmen
     assert container.get_container_properties().metadata["cost_centre"] == "42"
 
 
-def test_a_container_that_another_program_made_is_stamped_and_its_metadata_kept(
+def test_a_container_that_another_program_made_is_tagged_and_its_metadata_kept(
     environment: Environment, backend: AzureBackend
 ) -> None:
     bucket = environment.foreign_bucket()

@@ -373,7 +373,7 @@ def _oauth_error(body: bytes) -> str:
 
 
 def _word(value: object) -> str:
-    """A reason, if it looks like one: it is repeated in messages, and a server may answer anything."""
+    """A reason, if it has the form of one: it is repeated in messages, and a server may answer anything."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
 
 

@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 ADMIN = {"secretName": "admin", "secretNamespace": "gcs"}
 
 
-def refused_by_all(provisioner: GcsProvisioner, *, looks: bool = True, **parameters: str) -> list[ProvisionerError]:
+def refused_by_all(
+    provisioner: GcsProvisioner, *, drift_checks: bool = True, **parameters: str
+) -> list[ProvisionerError]:
     """What each verb says, and the drift check, which asks by the claim's key and needs no administrator."""
     request = builders.options(parameters={**ADMIN, **parameters}, credentials=builders.access_keys())
     record = builders.intent(request)
@@ -60,7 +62,7 @@ def refused_by_all(provisioner: GcsProvisioner, *, looks: bool = True, **paramet
         lambda: provisioner.delete(record),
         lambda: provisioner.revoke(record),
     ]
-    if looks:
+    if drift_checks:
         verbs.append(lambda: provisioner.is_intact(request))
     for verb in verbs:
         with pytest.raises(ProvisionerError) as refused:
@@ -85,7 +87,7 @@ def test_a_token_endpoint_that_never_answers_is_given_up_within_the_limit(fake: 
         key = json.dumps({**json.loads(backend.admin_key), "token_uri": server.url})
         impatient = a_provisioner(fake, key, patience=replace(QUICK, read=0.2))
         began = time.monotonic()
-        errors = refused_by_all(impatient, looks=False, endpoint=fake.url, iamEndpoint=fake.url)
+        errors = refused_by_all(impatient, drift_checks=False, endpoint=fake.url, iamEndpoint=fake.url)
         assert time.monotonic() - began < 10
         assert server.connections == 4, "nothing is retried"
     assert {type(each) for each in errors} == {StoreUnavailable}
@@ -137,7 +139,7 @@ def test_a_key_that_google_does_not_know_is_named(fake: FakeGcs) -> None:
     key = json.loads(fake.add_admin("removed"))
     del fake.store.accounts[key["client_email"]]
     unknown = a_provisioner(fake, json.dumps(key))
-    for error in refused_by_all(unknown, looks=False, endpoint=fake.url, iamEndpoint=fake.url):
+    for error in refused_by_all(unknown, drift_checks=False, endpoint=fake.url, iamEndpoint=fake.url):
         assert isinstance(error, AccessDenied)
         assert "secretName" in error.message
 
@@ -264,7 +266,7 @@ def test_a_token_endpoint_that_is_never_reached_has_not_asked_the_fence(
     url = {"host": "https://store.invalid", "port": closed_port_url(), "certificate": untrusted}[where]
     key = json.dumps({**json.loads(backend.admin_key), "token_uri": f"{url}/token"})
     provisioner, fence = fenced(fake, key)
-    errors = refused_by_all(provisioner, looks=False, endpoint=fake.url, iamEndpoint=fake.url)
+    errors = refused_by_all(provisioner, drift_checks=False, endpoint=fake.url, iamEndpoint=fake.url)
     assert fence.asked == 0
     assert {type(each) for each in errors} == {RetrySlowly if where == "certificate" else StoreUnavailable}
 

@@ -37,7 +37,7 @@ def test_a_new_bucket_is_as_its_class_says(environment: Environment, backend: Gc
     assert_works(tenant)
 
 
-def test_a_new_bucket_is_uniform_private_and_stamped_from_its_first_moment(
+def test_a_new_bucket_is_uniform_private_and_tagged_from_its_first_moment(
     environment: Environment, fake: FakeGcs
 ) -> None:
     tenant = environment.greenfield()

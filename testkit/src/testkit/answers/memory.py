@@ -130,7 +130,7 @@ class MemoryAdapter(Adapter):
 
     def others(self) -> object:
         shared = self._backend._store.buckets.get("shared-of-the-sweep")
-        return None if shared is None else (dict(shared.stamp), shared.keys())
+        return None if shared is None else (dict(shared.tags), shared.keys())
 
 
 @contextmanager

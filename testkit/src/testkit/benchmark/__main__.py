@@ -121,7 +121,7 @@ def _restart(cluster: ControlPlane, provisioner: ProvisionerProcess, claims: int
     started = time.monotonic()
     provisioner.start()
     ready_seconds = time.monotonic() - started
-    wait_idle(provisioner, looks=claims)
+    wait_idle(provisioner, reconciles=claims)
     idle_seconds = time.monotonic() - started
     return Restart(
         claims=claims,
@@ -150,7 +150,7 @@ def _figures(results: Results) -> Iterator[tuple[str, str]]:
         yield f"{run.claims} claims {verb}", f"{run.rate:.1f} claims/s"
         yield "  all were created after", f"{run.asking_seconds:.1f} s of {run.seconds:.1f} s"
         yield "  requests to the API server", f"{run.requests_per_claim:.2f} per claim"
-        yield "  reconciles of a claim", f"{run.looks / run.claims:.2f} per claim"
+        yield "  reconciles of a claim", f"{run.reconciles / run.claims:.2f} per claim"
         yield "  processor time of the provisioner", f"{run.cpu_seconds / run.claims * 1000:.1f} ms per claim"
     yield "memory, idle", _size(results.idle)
     yield f"memory, {restart.claims} claims bound", f"{_size(results.many)}; {per_claim:.1f} KiB per claim"

@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 NAMESPACE: Final = "bench"
 CLASS: Final = "bench"
-LOOKS: Final = "libbucket_reconcile_duration_seconds_count"
+RECONCILES: Final = "libbucket_reconcile_duration_seconds_count"
 STORE_CALLS: Final = "libbucket_backend_call_duration_seconds_count"
 _CPU: Final = "process_cpu_seconds_total"
 _CLAIMS: Final = f"/apis/objectbucket.io/v1alpha1/namespaces/{NAMESPACE}/objectbucketclaims"
@@ -42,7 +42,7 @@ class Run:
         seconds: from the first request for one to the last one done.
         asking_seconds: how much of that the requests for them took.
         requests: of the provisioner, to the API server.
-        looks: reconciles of claims; those that find nothing to do included.
+        reconciles: reconciles of claims; those that find nothing to do included.
         cpu_seconds: of the provisioner: what is left of the speed when others use the processors, too.
     """
 
@@ -50,7 +50,7 @@ class Run:
     seconds: float
     asking_seconds: float
     requests: Requests
-    looks: int
+    reconciles: int
     cpu_seconds: float
 
     @property
@@ -134,7 +134,7 @@ class Load:
             seconds=seconds,
             asking_seconds=asking_seconds,
             requests=+requests,
-            looks=int(metric(metrics, LOOKS) - metric(metrics_before, LOOKS)),
+            reconciles=int(metric(metrics, RECONCILES) - metric(metrics_before, RECONCILES)),
             cpu_seconds=metric(metrics, _CPU) - metric(metrics_before, _CPU),
         )
 
@@ -147,7 +147,7 @@ def _is_gone(event: Event) -> bool:
     return bool(event["type"] == "DELETED")
 
 
-def wait_idle(provisioner: ProvisionerProcess, *, looks: int = 0) -> None:
+def wait_idle(provisioner: ProvisionerProcess, *, reconciles: int = 0) -> None:
     """Waits until a provisioner has reconciled so many claims, and has nothing left to do, now or later.
 
     Raises:
@@ -156,8 +156,8 @@ def wait_idle(provisioner: ProvisionerProcess, *, looks: int = 0) -> None:
     deadline = time.monotonic() + _LIMIT_SECONDS
     while time.monotonic() < deadline:
         text = provisioner.metrics()
-        looked = metric(text, LOOKS)
-        if looked >= looks and not metric(text, "libbucket_queue_keys"):
+        done = metric(text, RECONCILES)
+        if done >= reconciles and not metric(text, "libbucket_queue_keys"):
             return
         time.sleep(_POLL)
     raise TimeoutError(f"the provisioner still works after {_LIMIT_SECONDS:.0f} s")

@@ -17,7 +17,7 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Right:
+class Permission:
     """One verb on one resource, as a rule of the chart gives it.
 
     Attributes:
@@ -73,11 +73,11 @@ class Right:
         return any(re.search(pattern, log) for pattern in said)
 
 
-def rights_of(rule: Manifest) -> list[Right]:
+def permissions_of(rule: Manifest) -> list[Permission]:
     """All that a rule allows."""
     (name,) = rule.get("resourceNames", [""])
     return [
-        Right(verb=verb, group=group, resource=resource, name=name)
+        Permission(verb=verb, group=group, resource=resource, name=name)
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

@@ -16,7 +16,7 @@ import yaml
 
 from libbucket.testing.binaries import helm_binary
 from libbucket.testing.processes import fresh_directory
-from testkit.chart.permissions import rights_of
+from testkit.chart.permissions import permissions_of
 from testkit.container_images.pods import (
     Container,
     account_folder,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from images.builders import Builder
     from libbucket.testing.controlplane import Cluster
     from libbucket.testing.provisioner_process import ProvisionerProcess
-    from testkit.chart.permissions import Right
+    from testkit.chart.permissions import Permission
 
 Manifest = dict[str, Any]
 CHART: Final = ROOT / "charts/libbucket"
@@ -119,23 +119,25 @@ class Installation:
 
     def has_all_permissions(self) -> bool:
         """Whether the API server already grants its service account every permission of its roles."""
-        return all(self.is_held(right, role) for role, rule in rules_of(self.manifests) for right in rights_of(rule))
+        return all(
+            self.is_held(right, role) for role, rule in rules_of(self.manifests) for right in permissions_of(rule)
+        )
 
-    def is_held(self, right: Right, role: Manifest) -> bool:
+    def is_held(self, right: Permission, role: Manifest) -> bool:
         """Whether its service account has one permission of a role."""
         account = self.deployment["spec"]["template"]["spec"]["serviceAccountName"]
         where = self.namespace if role["kind"] == "Role" else ""
         return right.is_held(self.cluster.admin, f"{self.namespace}:{account}", where)
 
     @contextmanager
-    def without(self, number: int) -> Iterator[list[Right]]:
+    def without(self, number: int) -> Iterator[list[Permission]]:
         """Removes one of its rules, waits until the API server enforces that, and restores it at the end of the block.
 
         Args:
             number: of the rule, as `rules_of` counts them in the manifests.
         """
         role, rule = rules_of(self.manifests)[number]
-        path, rights = self.cluster.admin.path_of(role, namespace=self.namespace), rights_of(rule)
+        path, rights = self.cluster.admin.path_of(role, namespace=self.namespace), permissions_of(rule)
         self.cluster.admin.replace(path, {**role, "rules": [each for each in role["rules"] if each is not rule]})
         wait_until(lambda: not any(self.is_held(right, role) for right in rights))
         try:

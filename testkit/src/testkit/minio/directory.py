@@ -1,6 +1,6 @@
 """An LDAP directory with nobody in it: enough for a MinIO that takes its users from LDAP.
 
-Binds succeed, and searches find what they begin at (MinIO looks for its base DN when it starts), and nothing below it.
+Binds succeed, and searches find what they begin at (MinIO searches its base DN at start), and nothing below it.
 Only messages of less than 128 bytes are sent, so that every length is one byte.
 Source: RFC 4511, sections 4.2 and 4.5. On 127.0.0.1, gone at the end of the block.
 """

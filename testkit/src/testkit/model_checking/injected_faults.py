@@ -110,7 +110,7 @@ class TakesWhatExists(ModelProvisioner):
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         if options.bucket_name in self.store.buckets:
-            self.store.buckets[options.bucket_name].stamp = options.owner.ownership_tags()
+            self.store.buckets[options.bucket_name].tags = options.owner.ownership_tags()
         return super().provision(options)
 
 
@@ -119,7 +119,7 @@ class DeletesWhatIsNamed(ModelProvisioner):
 
     def delete(self, ob: ObjectBucket) -> None:
         if ob.bucket_name in self.store.buckets:
-            self.store.buckets[ob.bucket_name].stamp = ob.owner.ownership_tags()
+            self.store.buckets[ob.bucket_name].tags = ob.owner.ownership_tags()
         super().delete(ob)
 
 

@@ -87,7 +87,7 @@ class CountingStore(MemoryStore):
     def __init__(self, state: Store) -> None:
         super().__init__()
         self.issued = dict(state.issued)
-        self.buckets = {name: Bucket(stamp=dict(one.tags)) for name, one in state.buckets.items()}
+        self.buckets = {name: Bucket(tags=dict(one.tags)) for name, one in state.buckets.items()}
         self.identities = {
             user: Identity(keys=dict(one.keys), grants=set(one.grants)) for user, one in state.identities.items()
         }
@@ -139,9 +139,7 @@ def call(state: Store, wanted: Call) -> tuple[Store, Answered | Raised]:
 
 def _state(store: CountingStore, old: Store, owner: str) -> Store:
     buckets = {
-        name: StoredBucket(
-            tags=Frozen(one.stamp), made_for=old.buckets[name].made_for if name in old.buckets else owner
-        )
+        name: StoredBucket(tags=Frozen(one.tags), made_for=old.buckets[name].made_for if name in old.buckets else owner)
         for name, one in store.buckets.items()
     }
     identities = {

@@ -181,7 +181,7 @@ def _annotations(tenants: TenantEnvironment) -> dict[str, str]:
 
 
 def _forge_object(tenants: TenantEnvironment, plural: str, number: int) -> tuple[str, str]:
-    """Creates a Secret or ConfigMap that looks like one of ours; gives its path and version."""
+    """Creates a Secret or ConfigMap that has the form of one of ours; gives its path and version."""
     thief = tenants.thief
     metadata = {"name": f"{_INVENTED}-{number}", "labels": _labels(tenants), "annotations": _annotations(tenants)}
     made = thief.admin.create(thief.path(plural), {"metadata": metadata})

@@ -347,4 +347,4 @@ def _make_it_the_go_librarys(life: Life, bound: Bound) -> None:
         admin.patch(f"{inside}/{kind}/{life.name}", {"metadata": {"finalizers": FINALIZERS}})
     status = {"conditions": None, "observedGeneration": None}
     admin.patch(life.environment.claim_path(life.name) + "/status", {"status": status})
-    life.environment.store.unstamp(bound)
+    life.environment.store.remove_ownership_tags(bound)

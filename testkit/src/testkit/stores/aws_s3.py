@@ -81,7 +81,7 @@ class AwsStore(Store):
     def setting(self, bucket: str) -> str:
         return str(self._s3.get_bucket_versioning(Bucket=bucket).get("Status", ""))
 
-    def unstamp(self, bound: Bound) -> None:
+    def remove_ownership_tags(self, bound: Bound) -> None:
         self._s3.delete_bucket_tagging(Bucket=bound.bucket)
         iam, user = self._admin.iam, bound.state["UserName"]
         keys = [each["Key"] for each in iam.list_user_tags(UserName=user)["Tags"]]

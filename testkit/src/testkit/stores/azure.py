@@ -114,7 +114,7 @@ class AzureStore(Store):
     def setting(self, bucket: str) -> str:
         return ""
 
-    def unstamp(self, bound: Bound) -> None:
+    def remove_ownership_tags(self, bound: Bound) -> None:
         self.service.get_container_client(bound.bucket).set_container_metadata({})
 
 

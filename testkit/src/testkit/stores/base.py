@@ -85,7 +85,7 @@ class Store(ABC):
         """What is in force on a bucket for the key of `config`; empty where nothing is."""
 
     @abstractmethod
-    def unstamp(self, bound: Bound) -> None:
+    def remove_ownership_tags(self, bound: Bound) -> None:
         """Takes our marks off a claim's bucket and identity, as if another program had made them."""
 
 

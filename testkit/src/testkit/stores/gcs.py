@@ -148,7 +148,7 @@ class GcsStore(Store):
         is_on = self._fake.store.buckets[bucket].resource.get("versioning", {}).get("enabled")
         return {True: "Enabled", False: "Suspended", None: ""}[is_on]
 
-    def unstamp(self, bound: Bound) -> None:
+    def remove_ownership_tags(self, bound: Bound) -> None:
         with self._fake.store.lock:
             self._fake.store.buckets[bound.bucket].resource["labels"] = {}
 

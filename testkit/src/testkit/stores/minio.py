@@ -76,7 +76,7 @@ class MinioStore(Store):
         quota = json.loads(self._admin.bucket_quota_get(bucket)).get("quota", 0)
         return f"{quota // 2**30}Gi" if quota else ""
 
-    def unstamp(self, bound: Bound) -> None:
+    def remove_ownership_tags(self, bound: Bound) -> None:
         client = self.administrator().client
         client.delete_bucket_tagging(Bucket=bound.bucket)
         client.delete_bucket_policy(Bucket=bound.bucket)

@@ -17,7 +17,7 @@ from libbucket.testing.conformance.environment import CONTENT, OBJECT, Environme
 class Ownership(Guarantees):
     """Ownership tags decide."""
 
-    def test_a_bucket_that_exists_without_a_stamp_is_refused_and_not_touched(self, environment: Environment) -> None:
+    def test_a_bucket_that_exists_without_tags_is_refused_and_not_touched(self, environment: Environment) -> None:
         bucket = environment.foreign_bucket()
         before = _everything(environment, bucket)
         with pytest.raises(BucketExists):
@@ -49,7 +49,7 @@ class Ownership(Guarantees):
             environment.greenfield(replace(first.request, owner=elsewhere))
         assert_works(environment.again(first))
 
-    def test_a_bucket_without_a_stamp_is_never_deleted(self, environment: Environment) -> None:
+    def test_a_bucket_without_tags_is_never_deleted(self, environment: Environment) -> None:
         bucket = environment.foreign_bucket()
         before = _everything(environment, bucket)
         record = builders.intent(environment.request(bucket=bucket))
@@ -89,7 +89,7 @@ class Ownership(Guarantees):
             environment.greenfield(request)
         assert_works(environment.greenfield(replace(request, bucket_name=environment.new_name())))
 
-    def test_a_bucket_that_another_program_made_for_the_claim_is_taken_over_and_stamped(
+    def test_a_bucket_that_another_program_made_for_the_claim_is_taken_over_and_tagged(
         self, environment: Environment
     ) -> None:
         environment.needs(Ability.TAKEOVER)

@@ -143,7 +143,7 @@ def _insert(store: Store, request: Request, who: Principal) -> Answer:
 
 
 def _constraint(text: str) -> ApiError:
-    """What an organisation policy forbids looks like a precondition that failed, though there was none."""
+    """A refusal by an organisation policy has the form of a precondition that failed, though there was none."""
     return ApiError(412, "conditionNotMet", text)
 
 
