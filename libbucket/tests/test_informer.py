@@ -371,13 +371,13 @@ def test_one_object_that_cant_be_read_is_left_out_of_a_list(bad: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [b"<html>sign in</html>", b"", b"{}", b"[]", b'{"metadata": {}, "items": 5}'])
-def test_an_answer_that_is_no_list_is_tried_again(body: bytes) -> None:
+def test_an_answer_that_is_no_list_is_retried(body: bytes) -> None:
     with running([Answer(body=body), page(claim("a", 1))], before=without_waiting) as run:
         run.wait_for(("", "a@1"))
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 429, 500, 503])
-def test_a_list_that_is_refused_is_tried_again(code: int) -> None:
+def test_a_list_that_is_refused_is_retried(code: int) -> None:
     with running([refusal(code), refusal(code), page(claim("a", 1))], before=without_waiting) as run:
         run.wait_for(("", "a@1"))
         assert run.informer.synced.wait(SECONDS)

@@ -64,7 +64,7 @@ def workers(reconciler: FakeReconciler, queue: WorkQueue, *, is_up: bool = True,
     )
 
 
-def test_a_key_whose_reconcile_raised_is_tried_again() -> None:
+def test_a_key_whose_reconcile_raised_is_retried() -> None:
     failed: list[str] = []
     reconciler = FakeReconciler(errors=[ValueError("unexpected")])
     queue = WorkQueue(clock=ManyTimesFaster(), pace=1000.0)

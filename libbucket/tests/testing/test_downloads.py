@@ -98,7 +98,7 @@ def test_a_file_that_changed_in_between_is_downloaded_from_its_beginning(server:
     assert (tmp_path / "file").read_bytes() == BODY
 
 
-def test_a_spoilt_part_is_dropped_and_the_file_downloaded_again(server: FileServer, tmp_path: Path) -> None:
+def test_a_corrupt_part_is_dropped_and_the_file_downloaded_again(server: FileServer, tmp_path: Path) -> None:
     server.cut_after = 100_000
     with pytest.raises(DownloadFailed):
         get(server.url, tmp_path / "file", limits=ONE_ATTEMPT)

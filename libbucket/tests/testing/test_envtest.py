@@ -192,9 +192,7 @@ def without_builds(machine: Machine) -> None:
         folder.rename(machine.cache.parent / folder.name)
 
 
-def test_a_failed_download_is_not_tried_again_for_a_day(
-    machine: Machine, server: FileServer, printed: io.StringIO
-) -> None:
+def test_a_failed_download_is_not_retried_for_a_day(machine: Machine, server: FileServer, printed: io.StringIO) -> None:
     server.status = 404
     etcd()
     without_builds(machine)
@@ -206,7 +204,7 @@ def test_a_failed_download_is_not_tried_again_for_a_day(
     assert "answers 404 (not tried again for a day, or until " in printed.getvalue()
 
 
-def test_a_failed_download_is_tried_again_after_a_day(machine: Machine, server: FileServer) -> None:
+def test_a_failed_download_is_retried_after_a_day(machine: Machine, server: FileServer) -> None:
     server.status = 404
     etcd()
     without_builds(machine)

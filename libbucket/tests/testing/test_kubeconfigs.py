@@ -61,7 +61,7 @@ def test_a_file_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
         cut_out(tmp_path / "none", "lab", tmp_path / "cut")
 
 
-def test_nobody_else_can_read_what_was_written(tmp_path: Path) -> None:
+def test_no_other_user_can_read_what_was_written(tmp_path: Path) -> None:
     certificate, key = Authority().client("admin", ["masters"])
     write_kubeconfig(tmp_path / "k", url="https://x.test", ca=b"ca", user=User(certificate=certificate, key=key))
 

@@ -28,6 +28,6 @@ def test_a_scripted_server_answers_in_order_and_then_stays_at_the_last() -> None
         assert server.requests == ["GET /a?b=c"] * 3
 
 
-def test_nobody_listens_at_a_closed_port() -> None:
+def test_no_server_listens_at_a_closed_port() -> None:
     with pytest.raises(urllib3.exceptions.NewConnectionError):
         get(closed_port_url())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from testkit.release.workspaces import Workspace, make_workspace
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_a_service_specific_credential_goes_with_its_user(
     assert not administrator.user_exists(tenant.request.user_id)
 
 
-def test_a_user_that_nobody_touched_is_removed_without_a_check(
+def test_a_user_that_is_untouched_is_removed_without_a_check(
     environment: Environment, administrator: AwsAdministrator
 ) -> None:
     tenant = environment.greenfield()

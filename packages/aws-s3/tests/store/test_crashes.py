@@ -188,7 +188,7 @@ def test_at_aws_itself_a_creation_that_was_cut_off_is_finished_by_the_next_call(
         assert_works(environment.greenfield(request))
 
 
-def test_a_neighbour_who_makes_the_bucket_between_our_check_and_our_creation_keeps_it(
+def test_another_tenant_who_makes_the_bucket_between_our_check_and_our_creation_keeps_it(
     environment: Environment, backend: AwsBackend
 ) -> None:
     request = environment.request()

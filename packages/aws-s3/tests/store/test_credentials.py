@@ -212,7 +212,7 @@ def test_an_edited_secret_is_replaced_and_the_old_key_goes_when_the_new_one_work
     assert backend.administrator.keys(user) == [key_id(found)] != [key_id(tenant)]
 
 
-def test_an_edited_secret_is_replaced_where_the_user_has_a_key_that_nobody_knows(lenient_world: Environment) -> None:
+def test_an_edited_secret_is_replaced_where_the_user_has_a_key_that_is_unknown(lenient_world: Environment) -> None:
     tenant = lenient_world.greenfield()
     administrator = lenient_world.backend.administrator
     user = tenant.request.user_id

@@ -75,7 +75,7 @@ def test_a_user_of_the_same_claim_in_another_cluster_is_another_claims(environme
     assert_works(first)
 
 
-def test_keys_that_nobody_knows_are_removed_and_the_claims_own_stays(
+def test_keys_that_is_unknown_are_removed_and_the_claims_own_stays(
     environment: Environment, administrator: AwsAdministrator
 ) -> None:
     tenant = environment.greenfield()
@@ -87,7 +87,7 @@ def test_keys_that_nobody_knows_are_removed_and_the_claims_own_stays(
     assert_works(tenant)
 
 
-def test_two_keys_that_nobody_knows_do_not_stop_a_claim_where_a_user_can_have_two(lenient_world: Environment) -> None:
+def test_two_keys_that_is_unknown_do_not_stop_a_claim_where_a_user_can_have_two(lenient_world: Environment) -> None:
     tenant = lenient_world.greenfield()
     iam = lenient_world.administrator.iam  # type: ignore[attr-defined]
     iam.create_access_key(UserName=tenant.request.user_id)

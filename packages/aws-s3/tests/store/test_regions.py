@@ -78,7 +78,7 @@ def test_a_claim_is_bound_and_deleted(
 
 
 @pytest.mark.parametrize("where", ["us-west-2", "eu-central-1"])
-def test_a_name_that_a_stranger_has_is_taken_wherever_that_bucket_is(
+def test_a_name_that_another_customer_has_is_taken_wherever_that_bucket_is(
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request, backend: AwsBackend, where: str
 ) -> None:
     request = request_for()
@@ -163,7 +163,7 @@ def test_a_new_bucket_that_s3_does_not_know_everywhere_is_waited_for(
 
 
 @each_region
-def test_a_new_bucket_that_s3_forgets_for_long_is_never_a_strangers(
+def test_a_new_bucket_that_s3_forgets_for_long_is_never_another_customers(
     provisioner: AwsS3Provisioner, s3: RegionalS3, request_for: Request, region: str
 ) -> None:
     request = request_for(region)

@@ -89,7 +89,7 @@ def test_a_read_only_class_lets_read_and_nothing_else(
     assert environment.looks_intact(tenant)
 
 
-def test_a_class_that_lets_nobody_list_binds_and_is_found_intact_and_broken(
+def test_a_class_that_permits_no_listing_binds_and_is_found_intact_and_broken(
     environment: Environment, administrator: AwsAdministrator
 ) -> None:
     policy = {"Statement": [{"Effect": "Allow", "Action": "s3:PutObject"}]}

@@ -175,7 +175,7 @@ def test_a_server_that_never_answers_is_given_up_within_the_limit(verb: str) -> 
 
 
 @each_verb
-def test_nobody_listening_is_the_stores_failure(verb: str) -> None:
+def test_no_server_listening_is_the_stores_failure(verb: str) -> None:
     with pytest.raises(StoreUnavailable, match="no connection"):
         verbs(a_provisioner(), closed_port_url())[verb]()
 

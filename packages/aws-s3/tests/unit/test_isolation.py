@@ -39,7 +39,7 @@ def test_a_bucket_of_another_account_with_the_claims_tags_and_open_to_all_is_not
     aws.bind(request)  # the control
 
 
-def test_an_application_does_not_reach_a_bucket_that_another_account_made_anew(aws: InMemoryAws) -> None:
+def test_an_application_does_not_reach_a_bucket_that_another_account_recreated(aws: InMemoryAws) -> None:
     request = request_for()
     answer, _ = aws.bind(request)
     assert aws.iam.refuses(key_of(answer), "photos", OWN) == ""

@@ -55,7 +55,7 @@ def test_a_repeated_try_is_one_request(aws: InMemoryAws) -> None:
     assert (len(aws.s3.requests), aws.iam.actions) == (1, [])
 
 
-def test_an_edited_claim_is_looked_at_as_a_whole_while_its_key_is_waited_for(aws: InMemoryAws) -> None:
+def test_an_edited_claim_is_reconciled_as_a_whole_while_its_key_is_waited_for(aws: InMemoryAws) -> None:
     request = request_for()
     with pytest.raises(NotReady):
         aws.provisioner.provision(request)

@@ -106,7 +106,7 @@ def test_a_sas_follows_the_administrator_to_the_other_key_of_the_account_without
     assert environment.again(second).credentials == second.credentials
 
 
-def test_a_sas_of_a_key_that_was_regenerated_is_signed_anew(environment: Environment) -> None:
+def test_a_sas_of_a_key_that_was_regenerated_is_signed_again(environment: Environment) -> None:
     first = environment.greenfield()
     damaged = replace(first, answer=_signed_with_a_key_that_is_gone(first))
     second = environment.again(damaged)
@@ -187,7 +187,7 @@ def test_a_wrong_account_key_is_distinguished_from_a_missing_permission_by_namin
 
 
 @pytest.mark.parametrize("port", ["closed", "tls"])
-def test_nobody_listening_and_plain_http_to_a_tls_port_are_told(
+def test_no_server_listening_and_plain_http_to_a_tls_port_are_told(
     server: AzuriteServer, tls_server: AzuriteServer, port: str
 ) -> None:
     closed = closed_port_url()
@@ -370,7 +370,7 @@ def test_what_entra_id_says_is_transient_is_an_outage_of_its_own(
         _as_client(tls_server, trusting, entra.secret).provision(delegated)
 
 
-def test_a_refusal_that_does_not_pass_is_not_tried_again(
+def test_a_refusal_that_does_not_pass_is_not_retried(
     tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     entra.refusals = [7000222]

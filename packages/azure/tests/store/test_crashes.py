@@ -84,7 +84,7 @@ def test_a_holder_that_died_blocks_others_until_its_lease_ends(environment: Envi
     assert_works(environment.greenfield(request))
 
 
-def test_a_neighbour_who_makes_the_container_between_our_check_and_our_request_keeps_it(
+def test_another_tenant_who_makes_the_container_between_our_check_and_our_request_keeps_it(
     environment: Environment, backend: AzureBackend
 ) -> None:
     request = environment.request()
@@ -146,7 +146,7 @@ def test_a_container_that_changed_since_its_check_is_checked_again_before_its_de
     assert backend.administrator.application().get(tenant.bucket, OBJECT) == b"of another program"
 
 
-def test_a_container_that_goes_while_it_is_being_granted_is_tried_again(
+def test_a_container_that_goes_while_it_is_being_granted_is_retried(
     environment: Environment, backend: AzureBackend
 ) -> None:
     bucket = environment.foreign_bucket()

@@ -87,7 +87,7 @@ def test_what_azure_itself_keeps_from_deletion_is_told_the_same_way(
         a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
 
 
-def test_a_name_that_is_still_busy_is_tried_again_half_a_minute_later(server: AzuriteServer) -> None:
+def test_a_name_that_is_still_busy_is_retried_half_a_minute_later(server: AzuriteServer) -> None:
     gone, busy = an_error(404, "ContainerNotFound"), an_error(409, "ContainerBeingDeleted")
     with scripted_server(gone, busy) as azure, pytest.raises(NotReady, match="still being deleted") as waiting:
         a_provisioner(server).provision(asked_of(server, azure.url))

@@ -235,7 +235,7 @@ def test_what_is_wrong_with_a_certificate_is_said(code: int, word: str) -> None:
     assert word in told.message
 
 
-def test_tls_that_fails_otherwise_is_tried_again_soon() -> None:
+def test_tls_that_fails_otherwise_is_retried_soon() -> None:
     assert type(translate(core.ServiceRequestError("s3cr3t", error=ssl.SSLError(1, "alert")))) is StoreUnavailable
 
 

@@ -212,7 +212,7 @@ def test_keys_of_an_earlier_kind_are_stopped(environment: Environment, fake: Fak
     assert not fake.store.accounts[answer.additional_state["ServiceAccount"]].keys
 
 
-def test_a_neighbour_with_the_name_of_another_claims_bucket_is_refused(environment: Environment) -> None:
+def test_another_tenant_with_the_name_of_another_claims_bucket_is_refused(environment: Environment) -> None:
     """The control: a bucket of the same project without the claim's labels is none of the claim's."""
     tenant = environment.tenant(greenfield=True)
     with pytest.raises(BucketExists):

@@ -128,7 +128,7 @@ def test_a_web_page_is_told_from_google(fake: FakeGcs, backend: GcsBackend, answ
             assert "endpoint" in error.message
 
 
-def test_nobody_listening_is_the_stores_failure(fake: FakeGcs, backend: GcsBackend) -> None:
+def test_no_server_listening_is_the_stores_failure(fake: FakeGcs, backend: GcsBackend) -> None:
     with silent_server() as server:
         pass
     for error in refused_by_all(a_provisioner(fake, backend.admin_key), endpoint=server.url):
@@ -327,7 +327,7 @@ def test_an_api_that_refuses_everything_is_no_outage(
     assert "nobodyKnowsThis" in refused.value.message
 
 
-def test_a_claim_whose_name_a_stranger_has_can_go(environment: Environment, fake: FakeGcs) -> None:
+def test_a_claim_whose_name_another_customer_has_can_go(environment: Environment, fake: FakeGcs) -> None:
     request = environment.request()
     fake.add_foreign_bucket(request.bucket_name)
     with pytest.raises(BucketExists):

@@ -304,7 +304,7 @@ def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
     assert refused.value.request_id
 
 
-def test_a_neighbour_is_not_concerned(environment: Environment, fake: FakeGcs) -> None:
+def test_another_tenant_is_not_affected(environment: Environment, fake: FakeGcs) -> None:
     """The control of every test here: another claim of the same class."""
     other_tenant: Tenant = environment.tenant(greenfield=True)
     again, answer = bound(environment, "hmac")

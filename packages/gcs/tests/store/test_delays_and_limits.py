@@ -36,7 +36,7 @@ def test_a_fresh_account_that_stays_unknown_is_not_waited_for_for_ever(
     assert_works(environment.greenfield(request))
 
 
-def test_somebody_who_writes_every_policy_first_is_got_past(environment: Environment, fake: FakeGcs) -> None:
+def test_an_administrator_who_writes_every_policy_first_is_got_past(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.conflicting_policy_writes = True
     tenant = environment.greenfield(environment.request(config={"kubernetesServiceAccount": "app"}))
     assert_works(tenant)
@@ -225,7 +225,7 @@ def test_the_last_binding_of_a_policy_goes_with_its_account(environment: Environ
     assert_refused("reading after revoke", lambda: tenant.application.get(bucket, OBJECT))
 
 
-def test_keys_that_nobody_knows_go_before_a_new_one_is_made(environment: Environment, fake: FakeGcs) -> None:
+def test_keys_that_is_unknown_go_before_a_new_one_is_made(environment: Environment, fake: FakeGcs) -> None:
     request = environment.request()
     for _ in range(12):  # more than an account may have
         tenant = environment.bind(request, greenfield=True)
@@ -253,7 +253,7 @@ def test_what_is_left_of_a_removed_account_in_a_policy_is_tidied_up(environment:
     assert repr(fake.store.buckets[tenant.bucket].policy.bindings).count(account) == before.count(account)
 
 
-def test_a_bucket_of_another_project_is_somebody_elses(environment: Environment, fake: FakeGcs) -> None:
+def test_a_bucket_of_another_project_is_another_customers(environment: Environment, fake: FakeGcs) -> None:
     from libbucket import BucketExists
 
     request = environment.request()

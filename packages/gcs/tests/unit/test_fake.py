@@ -184,7 +184,7 @@ class TestBuckets:
         assert [admin.iam(policy).status_code for _ in range(2)] == [200, 412]
         assert admin.iam({**policy, "etag": None}).status_code == 200, "without one it is written blindly"
 
-    def test_a_policy_names_only_who_exists_and_never_nobody(self, admin: Caller) -> None:
+    def test_a_policy_names_only_who_exists_and_never_none(self, admin: Caller) -> None:
         policy = {"bindings": [{"role": "roles/storage.objectViewer", "members": ["serviceAccount:x@example.com"]}]}
         assert admin.iam(policy).status_code == 400
         assert admin.iam({"bindings": []}).status_code == 400

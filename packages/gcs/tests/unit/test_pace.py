@@ -39,7 +39,7 @@ def test_projects_have_rates_of_their_own() -> None:
     assert pace.seconds_left("p", "c", 1.9) == 2
 
 
-def test_a_turn_that_was_missed_for_long_is_given_anew() -> None:
+def test_a_turn_that_was_missed_for_long_is_given_again() -> None:
     clock = Clock()
     pace = Pace(clock)
     assert [pace.seconds_left("p", name, 1.9) for name in ("a", "b")] == [0, 2]

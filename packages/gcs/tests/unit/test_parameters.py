@@ -103,7 +103,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert len(refused.value.mistakes) == 3
 
 
-def test_a_parameter_that_nobody_knows_is_warned_about() -> None:
+def test_a_parameter_that_is_unknown_is_warned_about() -> None:
     assert "regoin" in parse_parameters({"regoin": "EU"}).warnings[0]
 
 
@@ -153,7 +153,7 @@ def test_a_kubernetes_service_account_is_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "other/app", "app]", "App"])
-def test_a_kubernetes_service_account_that_nobody_can_have_is_refused(name: str) -> None:
+def test_a_kubernetes_service_account_that_cannot_exist_is_refused(name: str) -> None:
     with pytest.raises(InvalidConfig, match="kubernetesServiceAccount"):
         parse_kubernetes_account({"kubernetesServiceAccount": name})
 

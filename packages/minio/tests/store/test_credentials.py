@@ -198,7 +198,7 @@ def test_every_rotation_gives_another_user_and_nothing_is_left_of_them(
 
 
 @pytest.mark.parametrize("with_credentials", [True, False], ids=["intact", "secret-deleted"])
-def test_a_record_that_was_lost_after_a_rotation_is_made_again_without_a_second_user(
+def test_a_record_that_was_lost_after_a_rotation_is_recreated_without_a_second_user(
     environment: Environment, backend: MinioBackend, with_credentials: bool
 ) -> None:
     third = environment.again(

@@ -216,7 +216,7 @@ class Binding(Guarantees):
         assert_works(environment.again(owner))
 
     @both_kinds
-    def test_an_identity_that_was_removed_by_hand_is_made_again(
+    def test_an_identity_that_was_removed_manually_is_recreated(
         self, environment: Environment, greenfield: bool
     ) -> None:
         first = environment.tenant(greenfield=greenfield)
@@ -224,7 +224,7 @@ class Binding(Guarantees):
         assert_shut_out(first)
         assert_works(environment.again(first))
 
-    def test_a_bucket_that_was_removed_by_hand_is_reported_as_lost_and_not_made_again(
+    def test_a_bucket_that_was_removed_manually_is_reported_as_lost_and_not_recreated(
         self, environment: Environment
     ) -> None:
         first = environment.greenfield()
@@ -248,7 +248,7 @@ class Binding(Guarantees):
         assert environment.again(second).answer.repairs == ()
 
     @both_kinds
-    def test_an_identity_that_was_removed_by_hand_is_reported_once(
+    def test_an_identity_that_was_removed_manually_is_reported_once(
         self, environment: Environment, greenfield: bool
     ) -> None:
         environment.needs(Ability.REPORTED_REPAIRS)
@@ -259,14 +259,14 @@ class Binding(Guarantees):
         assert all(what and what == what.strip() for what in second.answer.repairs)
         assert environment.again(second).answer.repairs == ()
 
-    def test_a_granted_bucket_that_was_removed_by_hand_is_reported(self, environment: Environment) -> None:
+    def test_a_granted_bucket_that_was_removed_manually_is_reported(self, environment: Environment) -> None:
         first = environment.brownfield(environment.foreign_bucket())
         assert_works(environment.again(first))
         environment.administrator.purge_bucket(first.bucket)
         with pytest.raises(BucketNotFound):
             environment.again(first)
 
-    def test_a_user_id_is_the_same_for_ever_and_another_for_a_claim_made_again(self, environment: Environment) -> None:
+    def test_a_user_id_is_the_same_for_ever_and_another_for_a_claim_recreated(self, environment: Environment) -> None:
         request = environment.request()
         recreated = replace(request.claim, uid=f"{request.claim.uid}-2")
         generate = environment.backend.provisioner().generate_user_id
@@ -275,14 +275,14 @@ class Binding(Guarantees):
         assert generate(recreated, None) != request.user_id
 
     @both_kinds
-    def test_a_look_at_a_bound_claim_finds_it_intact(self, environment: Environment, greenfield: bool) -> None:
+    def test_a_drift_check_of_a_bound_claim_finds_it_intact(self, environment: Environment, greenfield: bool) -> None:
         tenant = environment.tenant(greenfield=greenfield)
         assert environment.looks_intact(tenant)
         assert environment.looks_intact(environment.again(tenant))
 
     @both_kinds
     @pytest.mark.parametrize("harm", ["identity", "bucket", "credentials"])
-    def test_a_look_finds_what_is_broken(self, environment: Environment, greenfield: bool, harm: str) -> None:
+    def test_a_drift_check_finds_what_is_broken(self, environment: Environment, greenfield: bool, harm: str) -> None:
         tenant = environment.tenant(greenfield=greenfield)
         assert environment.looks_intact(tenant)
         credentials = tenant.credentials
@@ -294,7 +294,7 @@ class Binding(Guarantees):
             credentials = _with_secrets_corrupted(credentials)
         assert not environment.looks_intact(tenant, credentials)
 
-    def test_a_look_never_takes_anothers_credentials_for_the_claims_own(self, environment: Environment) -> None:
+    def test_a_drift_check_never_takes_anothers_credentials_for_the_claims_own(self, environment: Environment) -> None:
         first, second = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
         assert not environment.looks_intact(first, second.credentials)
         assert environment.looks_intact(second)

@@ -22,7 +22,7 @@ class Cost(Guarantees):
     """Requests, not seconds."""
 
     @pytest.mark.parametrize("greenfield", [True, False], ids=["greenfield", "brownfield"])
-    def test_a_look_at_a_bound_claim_costs_one_request_at_most(
+    def test_a_drift_check_of_a_bound_claim_costs_one_request_at_most(
         self, environment: Environment, greenfield: bool
     ) -> None:
         tenant = environment.tenant(greenfield=greenfield)

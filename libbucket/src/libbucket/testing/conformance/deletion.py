@@ -92,7 +92,7 @@ class Deletion(Guarantees):
         assert not environment.administrator.bucket_exists(tenant.bucket)
         assert not environment.administrator.identity_exists(tenant.record)
 
-    def test_a_bucket_of_another_claim_is_not_looked_into_before_it_is_refused(self, environment: Environment) -> None:
+    def test_a_bucket_of_another_claim_is_not_read_before_it_is_refused(self, environment: Environment) -> None:
         owner, holder = environment.greenfield(), environment.tenant(greenfield=True)
         for tenant in (owner, holder):
             thief = environment.request(bucket=tenant.bucket)
@@ -116,7 +116,7 @@ class Deletion(Guarantees):
         assert removed <= left
         assert not environment.administrator.bucket_exists(tenant.bucket)
 
-    def test_a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_nobody_elses_keys(
+    def test_a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_no_other_claims_keys(
         self, environment: Environment
     ) -> None:
         first = environment.tenant(greenfield=True)

@@ -45,7 +45,7 @@ class Failures(Guarantees):
             assert server.connections == 1, "the core tries again, and the client does not"
 
     @each_verb
-    def test_a_store_where_nobody_listens_is_tried_again_soon(self, environment: Environment, verb: str) -> None:
+    def test_a_store_where_no_server_listens_is_retried_soon(self, environment: Environment, verb: str) -> None:
         with pytest.raises(StoreUnavailable):
             _sent_to(closed_port_url(), environment, verb)()
 
@@ -61,7 +61,7 @@ class Failures(Guarantees):
             assert len(server.requests) == 1
 
     @each_verb
-    def test_a_store_that_fails_is_asked_once_and_tried_again_soon(self, environment: Environment, verb: str) -> None:
+    def test_a_store_that_fails_is_asked_once_and_retried_soon(self, environment: Environment, verb: str) -> None:
         with scripted_server(Answer(status=500)) as server:
             with pytest.raises(StoreUnavailable):
                 _sent_to(server.url, environment, verb)()
@@ -74,7 +74,7 @@ class Failures(Guarantees):
 
     @each_verb
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 418, 422])
-    def test_an_answer_that_nobody_knows_does_not_stop_other_claims(
+    def test_an_answer_that_is_unknown_does_not_stop_other_claims(
         self, environment: Environment, verb: str, status: int
     ) -> None:
         answer = environment.backend.refusal(status, "NobodyKnowsThisCode")

@@ -56,7 +56,7 @@ class Settings(Guarantees):
             environment.again(first, config={key: other})
             assert environment.administrator.config(first.bucket, key) == other_found
 
-    def test_a_setting_that_was_changed_by_hand_is_applied_again(self, environment: Environment) -> None:
+    def test_a_setting_that_was_changed_manually_is_applied_again(self, environment: Environment) -> None:
         for key, ((written, found), (_, other_found)) in _samples(environment).items():
             first = environment.greenfield(environment.request(config={key: written}))
             environment.administrator.set_config(first.bucket, key, other_found)

@@ -124,7 +124,7 @@ class Withdrawal(Guarantees):
         assert_shut_out(tenant)
         assert environment.administrator.application().get(tenant.bucket, OBJECT) == CONTENT
 
-    def test_deleting_leaves_the_neighbour_alone(self, environment: Environment) -> None:
+    def test_deleting_leaves_the_other_tenant_alone(self, environment: Environment) -> None:
         leaving, staying = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
         environment.delete(leaving.record)
         assert not environment.administrator.bucket_exists(leaving.bucket)
