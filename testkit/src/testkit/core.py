@@ -180,7 +180,7 @@ class Core:
         *,
         secrets: SecretReader = _no_secrets,
     ) -> None:
-        self.client, self.clock, self.caches = FakeClient(), Clock(), new_caches()
+        self.client, self.clock, self.caches, self.metrics = FakeClient(), Clock(), new_caches(), Metrics()
         requests = RequestTracker()
         hook = request_hook(self.client.check_leadership, requests)
         services = Services(read_secret=secrets, now=self.clock, before_request=hook)
@@ -199,7 +199,7 @@ class Core:
             now=self.clock,
         )
         store = ProvisionerCalls(
-            self.provisioner, Metrics(), self.client.check_leadership, requests, lambda _: CircuitBreaker(settings)
+            self.provisioner, self.metrics, self.client.check_leadership, requests, lambda _: CircuitBreaker(settings)
         )
         self.reconciler = Reconciler(self.client, self.caches, identity, store, self.cluster)
         self.create_class()

@@ -55,7 +55,7 @@ class AnsweredProvisioner(MemoryProvisioner):
     def error(self, answer: Instead) -> errors.ProvisionerError:
         """The error that an answer stands for."""
         kind: type[errors.ProvisionerError] = getattr(errors, answer.headers["code"])
-        return kind("the store says so", request_id=REQUEST_ID)
+        return kind(f"the store says {answer.headers['code']}", request_id=REQUEST_ID)
 
     def _asked(self, verb: str, act: Callable[[], T]) -> T:
         request = Request(proxy="memory", method="CALL", target=verb)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from prometheus_client import generate_latest
 
 from libbucket import _api
 from libbucket._reconcile.model.claim_ref import claim_ref_of
@@ -164,5 +165,10 @@ class Subject:
 
     def leaks(self) -> list[str]:
         """Where the canary of an answer's body was written."""
-        places = {"the claim, an ObjectBucket or an Event": self.shown(), "the log": self.simulation.log.text()}
+        metrics = generate_latest(self.simulation.core.metrics.registry).decode()
+        places = {
+            "the claim, an ObjectBucket or an Event": self.shown(),
+            "the log": self.simulation.log.text(),
+            "the metrics": metrics,
+        }
         return [place for place, text in places.items() if CANARY in text]
