@@ -201,7 +201,7 @@ def test_a_failed_download_is_not_retried_for_a_day(machine: Machine, server: Fi
     etcd()
 
     assert len(server.requests) == 1
-    assert "answers 404 (not tried again for a day, or until " in printed.getvalue()
+    assert "answers 404 (not retried for a day, or until " in printed.getvalue()
 
 
 def test_a_failed_download_is_retried_after_a_day(machine: Machine, server: FileServer) -> None:
