@@ -138,6 +138,7 @@ def compatibility(session: nox.Session, package: str) -> None:
         uv_install = ["uv", "pip", "install", "--quiet", "--python", python]
         session.run(*uv_install, *pins, *fresh, str(STORES[package]), core)
         session.run(*uv_install, "--require-hashes", "--requirements", requirements("test"))
+        session.run(*uv_install, *pins[2:], "--no-deps", "--editable", str(TESTKIT))
         pytest(session, UNIT_TESTS[package], python=python)
 
 
