@@ -23,8 +23,8 @@ REQUESTS_PER_MINUTE: Final = 240
 REQUESTS_PER_HOUR: Final = 2400
 """A store that is down is probed every 15 to 30 s: 160 times in an hour, if it has one claim."""
 NEIGHBOUR_SECONDS: Final = 30.0
-NAMES_THE_CODE: Final = frozenset({"AccessDenied", "StoreRefused", "QuotaExceeded"})
-"""Reasons whose message has the code of the answer, by which an operator of the store finds the refusal."""
+NAMES_WHAT: Final = frozenset({"AccessDenied", "StoreRefused", "QuotaExceeded"})
+"""Reasons whose message has the code of the answer, or the permission that is missing."""
 
 
 class Invariant(StrEnum):
@@ -200,7 +200,7 @@ def _check_reason(seen: Evidence, answer: Answer) -> None:
         # Of the answer, or of the store's own to a later request, where it was that one which decided.
         ids = {entry["request_id"] for entry in log.entries if "request_id" in entry} - {"none"}
         seen.check(Invariant.MESSAGES, ids, "the log does not have the request id of the answer")
-        names_it = answer.code in message or reason not in NAMES_THE_CODE
+        names_it = answer.code in message or "permission" in message or reason not in NAMES_WHAT
         seen.check(Invariant.MESSAGES, names_it, f"the message does not say what was refused: {message}")
 
 
