@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlsplit
 
 from azure_provisioner.client import Network
 from azure_provisioner.policy import build_prefix
@@ -103,8 +102,7 @@ class AzureAdapter(Adapter):
         return {"AZURE_STORAGE_KEY": SecretStr(self._server.key)}
 
     def request_name(self, request: Request) -> str:
-        query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
-        return request_name(request.method, request.path, query, request.headers, request.body)
+        return request_name(request.method, request.path, request.query, request.headers, request.body)
 
     def subject(self, request: Request) -> str:
         return request.path

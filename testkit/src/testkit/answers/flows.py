@@ -133,7 +133,6 @@ class Settings(Flow):
 
     def start(self, subject: Subject) -> None:
         config = dict(subject.simulation.adapter.config)
-        self._generation = 1
         subject.simulation.edit(subject.key, {"spec": {"additionalConfig": config}})
 
     def is_done(self, subject: Subject) -> bool:

@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from testkit.answers.adapter import REQUEST_ID
-from testkit.answers.catalogue import Kind
+from testkit.answers.catalogue import Answer, Kind
 from testkit.resilience.proxy import FaultInjector, Instead, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from testkit.answers.adapter import Adapter
-    from testkit.answers.catalogue import Answer, Delay
+    from testkit.answers.catalogue import Delay
     from testkit.resilience.proxy import Request
 
 ALWAYS: Final = 1_000_000
 
-_NO_BODY: Final = frozenset({Kind.EMPTY, Kind.REDIRECT})
 PAGE: Final = b"<html><head><title>Gateway</title></head><body>%s</body></html>"
 ELSEWHERE: Final = "http://127.0.0.1:9/elsewhere"
 
@@ -225,9 +224,7 @@ class Injector(FaultInjector):
 
 def code_answer(status: int, code: str) -> Answer:
     """An error code, for rendering only."""
-    from testkit.answers.catalogue import Answer as Made
-
-    return Made(
+    return Answer(
         name="",
         kind=Kind.CODE,
         status=status,

@@ -11,8 +11,6 @@ from testkit.answers.catalogue import ANY, OK, Kind
 from testkit.answers.flows import Ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from testkit.answers.catalogue import Answer
     from testkit.answers.flows import Flow
     from testkit.answers.subject import Credentials, Subject
@@ -206,8 +204,3 @@ def _check_reason(seen: Evidence, answer: Answer) -> None:
 
 def _may_fail(seen: Evidence) -> bool:
     return seen.answer is not None and seen.answer.terminal
-
-
-def names(broken: list[Broken]) -> Iterator[str]:
-    """The invariants that were broken, each once."""
-    yield from dict.fromkeys(str(one.invariant) for one in broken)

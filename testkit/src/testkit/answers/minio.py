@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from unittest.mock import patch
-from urllib.parse import parse_qsl, urlsplit
 
 from minio import crypto
 from minio.commonconfig import GOVERNANCE
@@ -93,14 +92,12 @@ class MinioAdapter(Adapter):
         return {key: SecretStr(value) for key, value in held.items()}
 
     def request_name(self, request: Request) -> str:
-        query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
-        return request_name(request.method, request.path, query, request.headers, request.body)
+        return request_name(request.method, request.path, request.query, request.headers, request.body)
 
     def subject(self, request: Request) -> str:
         if self.request_name(request) == "ListObjectsV2AsClaim":
             return request.signer.partition("Credential=")[2]
-        query = dict(parse_qsl(urlsplit(request.target).query, keep_blank_values=True))
-        named = next((query[name] for name in ("accessKey", "name", "bucket") if name in query), "")
+        named = next((request.query[name] for name in ("accessKey", "name", "bucket") if name in request.query), "")
         is_admin = request.path.startswith(ADMIN_PATH)
         return named if is_admin else request.path.lstrip("/").partition("/")[0]
 

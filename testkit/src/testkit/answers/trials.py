@@ -38,12 +38,6 @@ LAGS: Final[Mapping[str, Callable[[Delay], Lag]]] = {
 }
 _HOUR: Final = 3600.0
 _RESUMED: Final = 600.0
-_ORDINALS: Final = 2
-"""Of requests that a flow sends more often, the first and the last."""
-
-
-class Injected(Exception):
-    """The trial names a request that the flow does not send: there is nothing to answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +78,6 @@ class Environment:
     adapter: Adapter
     injector: Injector
     url: str
-    clock: list[float]
     _count: itertools.count[int] = field(default_factory=itertools.count)
 
     @contextmanager
@@ -121,7 +114,7 @@ def environment(adapter: Adapter) -> Iterator[Environment]:
         if adapter.upstream:
             proxy = stack.enter_context(proxy_before("answers", adapter.upstream))
             proxy.injector, url = injector, proxy.url
-        made = Environment(adapter, injector, url, [0.0])
+        made = Environment(adapter, injector, url)
         yield made
 
 
@@ -137,12 +130,12 @@ def record(of: Environment, flow: type[Flow]) -> list[Seen]:
         AssertionError: it does not come to its end.
     """
     with of.simulation() as simulation:
-        subject = _prepared(of, simulation, flow())
+        made = flow()
+        subject = _prepared(of, simulation, made)
         of.injector.arm()
-        _flow = _last_flow(subject)
-        _flow.start(subject)
-        ended = simulation.run(_flow.horizon * 2, until=lambda: _flow.is_done(subject))
-        assert ended, f"flow {_flow.name} does not end: {subject.reason}: {subject.message}"
+        made.start(subject)
+        ended = simulation.run(made.horizon * 2, until=lambda: made.is_done(subject))
+        assert ended, f"flow {made.name} does not end: {subject.reason}: {subject.message}"
         seen = list(of.injector.seen)
         _remove(subject)
         return seen
@@ -151,14 +144,7 @@ def record(of: Environment, flow: type[Flow]) -> list[Seen]:
 def _prepared(of: Environment, simulation: Simulation, flow: Flow) -> Subject:
     name = of.next_name()
     of.injector.reset(target=f"shop/{name}")
-    subject = flow.prepare(simulation, name)
-    subject.flow = flow  # type: ignore[attr-defined]
-    return subject
-
-
-def _last_flow(subject: Subject) -> Flow:
-    found: Flow = subject.flow  # type: ignore[attr-defined]
-    return found
+    return flow.prepare(simulation, name)
 
 
 def _remove(subject: Subject) -> None:
@@ -218,16 +204,12 @@ def sample(all_cases: Sequence[Case], limit: int) -> list[Case]:
 
 
 def run(of: Environment, case: Case) -> list[invariants.Broken]:
-    """Runs a trial; gives its violations.
-
-    Raises:
-        Injected: the flow has no such request.
-    """
+    """Runs a trial; gives its violations."""
     (flow_class,) = [each for each in FLOWS if each.name == case.flow]
     with of.simulation() as simulation:
         before = of.adapter.others()
-        subject = _prepared(of, simulation, flow_class())
-        flow = _last_flow(subject)
+        flow = flow_class()
+        subject = _prepared(of, simulation, flow)
         seen = Evidence(
             flow=flow,
             subject=subject,
