@@ -40,12 +40,7 @@ class MinioStore(Store):
         )
 
     def application(self, bound: Bound) -> S3Application:
-        return S3Application(
-            endpoint=bound.environment["BUCKET_ENDPOINT"],
-            access_key=bound.environment["AWS_ACCESS_KEY_ID"],
-            secret_key=bound.environment["AWS_SECRET_ACCESS_KEY"],
-            region=bound.environment["BUCKET_REGION"],
-        )
+        return S3Application.from_environment(bound.environment)
 
     def administrator(self) -> S3Application:
         return S3Application(

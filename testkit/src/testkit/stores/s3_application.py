@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from libbucket.testing.application import Application, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _REFUSALS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 
@@ -30,6 +30,16 @@ class S3Application(Application):
             aws_secret_access_key=secret_key,
             region_name=region or "us-east-1",
             config=config.merge(Config(s3={"addressing_style": "path"}, proxies={})),
+        )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> S3Application:
+        """With what a pod is given: the keys of a claim's Secret and ConfigMap as variables."""
+        return cls(
+            endpoint=environment["BUCKET_ENDPOINT"],
+            access_key=environment["AWS_ACCESS_KEY_ID"],
+            secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+            region=environment["BUCKET_REGION"],
         )
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
