@@ -9,10 +9,11 @@ from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobLeaseClient, BlobServiceClient
 
-from libbucket.testing.application import Application, Refused
+from libbucket.testing.application import Application
+from testkit.azure.azurite import AzuriteServer, azurite_directory, azurite_server
 
 # The server is started as that package's own tests start it.
-from testkit.azure.azurite import AzuriteServer, azurite_directory, azurite_server
+from testkit.azure.backend import refusals
 from testkit.stores.base import Bound, Store
 
 if TYPE_CHECKING:
@@ -38,25 +39,25 @@ class AzureApplication(Application):
         return cls(BlobServiceClient.from_connection_string(text, **_LIMITS), by_sas)
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
-        with _refusals():
+        with refusals():
             self._next().get_blob_client(bucket, key).upload_blob(data, overwrite=True)
 
     def get(self, bucket: str, key: str) -> bytes:
-        with _refusals():
+        with refusals():
             data: bytes = self._next().get_blob_client(bucket, key).download_blob().readall()
             return data
 
     def list_keys(self, bucket: str) -> list[str]:
-        with _refusals():
+        with refusals():
             return sorted(found.name for found in self._next().get_container_client(bucket).list_blobs())
 
     def delete(self, bucket: str, key: str) -> None:
-        with _refusals():
+        with refusals():
             self._next().get_blob_client(bucket, key).delete_blob()
 
     def remove_bucket(self, bucket: str) -> None:
         container = self._next().get_container_client(bucket)
-        with _refusals():
+        with refusals():
             try:
                 container.delete_container()
             except HttpResponseError as error:
@@ -116,16 +117,6 @@ class AzureStore(Store):
 
     def remove_ownership_tags(self, bound: Bound) -> None:
         self.service.get_container_client(bound.bucket).set_container_metadata({})
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except HttpResponseError as error:
-        if error.status_code in {401, 403}:
-            raise Refused(f"HTTP {error.status_code}") from error
-        raise
 
 
 @contextmanager
