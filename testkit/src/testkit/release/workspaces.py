@@ -51,6 +51,16 @@ def main() -> None:
     print("minio-provisioner", version("minio-provisioner"), "with", libbucket.NAME)
 """
 
+TESTKIT = """\
+[build-system]
+requires = ["hatchling>=1.27"]
+build-backend = "hatchling.build"
+
+[project]
+name = "testkit"
+version = "0"
+"""
+
 TEST = "import minio_provisioner\n\n\ndef test_it_has_a_program():\n    assert minio_provisioner.main\n"
 
 
@@ -125,6 +135,9 @@ def make_workspace(directory: Path) -> Workspace:
     write_package(made, "packages/minio", distribution="minio-provisioner")
     made.write("packages/minio/src/minio_provisioner/__init__.py", MAIN)
     made.write("packages/minio/tests/unit/test_main.py", TEST)
+    # Not released: the runner installs it beside the tests of a provisioner.
+    made.write("testkit/pyproject.toml", TESTKIT)
+    made.write("testkit/src/testkit/__init__.py", "")
     made.commit("Begin")
     made.tag("libbucket-v0.1.0")
     made.write("libbucket/changes/+more.feature.md", "Another thing of the core.\n")
