@@ -242,9 +242,9 @@ def lock(session: nox.Session) -> None:
     install(session, "nox")
     projects = [str(path / "pyproject.toml") for path in PACKAGES.values()]
     # Everything at once first: what it chooses binds all the others, so that no two files disagree.
-    compile_requirements(session, "dev", *projects, "--extra", "testing")
+    compile_requirements(session, "dev", *projects, "--extra", "testing", "--extra", "cli")
     bound = ["--constraints", requirements("dev")]
-    compile_requirements(session, "test", *projects, "--extra", "testing", *bound)
+    compile_requirements(session, "test", *projects, "--extra", "testing", "--extra", "cli", *bound)
     for name in ("nox", "lint", "build", "release", "image", "soak", "audit", "coverage"):
         compile_requirements(session, name, *bound)
     for name, path in PACKAGES.items():

@@ -10,8 +10,8 @@ rm -r kubernetes/aio kubernetes/client/api
 find kubernetes/client/models -name '*.py' ! -name __init__.py -delete # __init__ imports them lazily
 # What only the client for asyncio depends on.
 rm -r aiohappyeyeballs* aiohttp* aiosignal* frozenlist* multidict* propcache* yarl*
-# The conformance suite.
-rm -r libbucket/testing
+# The conformance suite, and the operators' command line.
+rm -r libbucket/testing libbucket/_cli
 # For installers and type checkers.
 rm ./*.dist-info/RECORD ./*.dist-info/INSTALLER ./*.dist-info/direct_url.json
 find . -name '*.pyi' -delete

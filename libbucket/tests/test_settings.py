@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libbucket._kube.lease import lease_name
 from libbucket._run import settings
-from libbucket._run.main import _lease_name
 from libbucket._run.settings import Address
 
 
@@ -91,4 +91,4 @@ def test_no_text_makes_a_parser_fail_in_another_way(parser: object, text: str) -
     ],
 )
 def test_the_lease_is_named_as_a_lease_can_be(provisioner: str, lease: str) -> None:
-    assert _lease_name(provisioner) == lease
+    assert lease_name(provisioner) == lease

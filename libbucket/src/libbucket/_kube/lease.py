@@ -6,6 +6,7 @@ Lease yet. Times in it are informative: nothing compares them, because clocks of
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
 
 _API_VERSION: Final = "coordination.k8s.io/v1"
+_LONGEST_NAME: Final = 253
 
 
 class LeaseSpec(_api.Wire, frozen=True, omit_defaults=True):
@@ -52,6 +54,12 @@ class Lease(_api.Object, frozen=True):
 
 
 LEASES: Final = Resource(base=f"/apis/{_API_VERSION}", plural="leases", type=Lease)
+
+
+def lease_name(provisioner_name: str) -> str:
+    """A valid name for the Lease: provisioner names may contain "/" and "_". The chart uses the same name."""
+    readable = re.sub("[^a-z0-9.-]+", "-", f"libbucket-{provisioner_name}".lower())
+    return re.sub("[.-]*[.][.-]*", ".", readable)[:_LONGEST_NAME]
 
 
 def micro_time() -> str:

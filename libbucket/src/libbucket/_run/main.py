@@ -6,7 +6,6 @@ A problem that an operator can fix ends in one line and an exit code; only an in
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 import uuid
@@ -23,6 +22,7 @@ from libbucket._controller.threads import Threads
 from libbucket._kube.client import KubeClient
 from libbucket._kube.config import Access
 from libbucket._kube.errors import KubeError
+from libbucket._kube.lease import lease_name
 from libbucket._metrics import Metrics
 from libbucket._run.cli import Answered, UsageError, parse_command_line
 from libbucket._run.http import HealthServer
@@ -44,7 +44,6 @@ WRONG_USAGE: Final = 2
 LEASE_SECONDS: Final = 5.0  # half of the renew deadline: leaves time for a retry after a dead connection
 STOP_SECONDS: Final = 25.0  # Kubernetes kills after 30
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_LONGEST_NAME: Final = 253
 _ROOT: Final = 0
 
 
@@ -177,16 +176,10 @@ def _lease(settings: Settings) -> LeaseSettings | None:
     if not settings.leader_elect:
         return None
     return LeaseSettings(
-        name=_lease_name(settings.provisioner_name),
+        name=lease_name(settings.provisioner_name),
         namespace=settings.leader_elect_namespace or _pod_namespace(),
         identity=f"{socket.gethostname()}_{uuid.uuid4()}",
     )
-
-
-def _lease_name(provisioner_name: str) -> str:
-    """A valid name for the Lease: provisioner names may contain "/" and "_". The chart uses the same name."""
-    readable = re.sub("[^a-z0-9.-]+", "-", f"libbucket-{provisioner_name}".lower())
-    return re.sub("[.-]*[.][.-]*", ".", readable)[:_LONGEST_NAME]
 
 
 def _pod_namespace() -> str:
