@@ -50,6 +50,7 @@ class Adapter(ABC):
         config: `additionalConfig` of the flow that changes settings.
         locks: whether objects can be locked.
         late: seconds for which an answer is held that comes too late: more than the provisioner waits.
+        settling: seconds for which removed credentials still work, as the store documents: no deletion ends sooner.
         longest_call: seconds (of a real clock) that one verb may take whatever the server does.
     """
 
@@ -59,6 +60,7 @@ class Adapter(ABC):
     config: ClassVar[Mapping[str, str]] = {}
     locks: ClassVar[bool] = False
     late: ClassVar[float] = 1.5
+    settling: ClassVar[float] = 0.0
     longest_call: ClassVar[float] = 15.0
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from testkit.answers.azure import azure
+from testkit.answers.gcs import gcs
 from testkit.answers.memory import memory
 from testkit.answers.minio import minio
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {
     "azure": azure,
+    "gcs": gcs,
     "memory": memory,
     "minio": minio,
 }

@@ -268,10 +268,9 @@ def _check_neighbours(of: Environment, seen: Evidence) -> None:
         bound = simulation.run(NEIGHBOUR_SECONDS, until=lambda other=other: other.is_bound)  # type: ignore[misc]
         invariants.check_neighbour(seen, f"a claim of the {storage_class} binding", NEIGHBOUR_SECONDS, in_time=bound)
         simulation.delete_claim(key)
-        gone = simulation.run(NEIGHBOUR_SECONDS, until=lambda other=other: other.is_gone)  # type: ignore[misc]
-        invariants.check_neighbour(
-            seen, f"the deletion of a claim of the {storage_class}", NEIGHBOUR_SECONDS, in_time=gone
-        )
+        seconds = NEIGHBOUR_SECONDS + of.adapter.settling
+        gone = simulation.run(seconds, until=lambda other=other: other.is_gone)  # type: ignore[misc]
+        invariants.check_neighbour(seen, f"the deletion of a claim of the {storage_class}", seconds, in_time=gone)
         if not gone:
             _remove(other)
 
