@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
 import grimp
@@ -247,16 +248,25 @@ def test_nothing_of_the_core_imports_the_command_line() -> None:
     assert importers <= own
 
 
-def test_without_the_extra_one_sentence_names_it() -> None:
-    code = (
+@pytest.mark.parametrize(
+    ("argument", "code", "stream", "said"),
+    [
+        ("why", 1, "stderr", "libbucket: the command line is not installed; run: pip install 'libbucket[cli]'\n"),
+        ("--help", 0, "stdout", "libbucket: the command line is not installed; run: pip install 'libbucket[cli]'\n"),
+        ("--version", 0, "stdout", f"libbucket, version {version('libbucket')}\n"),
+    ],
+)
+def test_without_the_extra_one_sentence_names_it(argument: str, code: int, stream: str, said: str) -> None:
+    program = (
         "import sys, importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name == 'click' else find(name, *rest)\n"
         "from libbucket._cli.entry import main; sys.exit(main())"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    command = [sys.executable, "-c", program, argument]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
-    assert ran.returncode == 1
-    assert ran.stderr == "libbucket: the command line is not installed; run: pip install 'libbucket[cli]'\n"
+    assert ran.returncode == code
+    assert getattr(ran, stream) == said
 
 
 class Pages:

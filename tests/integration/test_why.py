@@ -14,13 +14,16 @@ from click.testing import CliRunner
 
 from libbucket._cli.commands import as_text, main
 from libbucket._cli.explain import Explanation
+from libbucket._kube.discovery import CrdFeatures
 from libbucket._kube.lease import lease_name
 from libbucket.errors import BucketNotEmpty
+from testkit.cluster.crd_generations import crds, generation
+from testkit.cluster.memory_environment import MemoryEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from testkit.cluster.memory_environment import MemoryEnvironment
+    from libbucket.testing.controlplane import ControlPlane
 
 CANARY = "canary-7f3a91"
 PAGE = Path(__file__).parents[2] / "docs/command-line.md"
@@ -209,6 +212,24 @@ def test_an_exhausted_quota(environment: MemoryEnvironment) -> None:
     found = why(environment)
 
     assert "ResourceQuota small (secrets: 0/0) is exhausted." in found["notes"]
+
+
+def test_crds_of_another_project(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    with crds(control_plane.admin, generation(tmp_path, "noobaa.yaml", without_status=False)):
+        environment = MemoryEnvironment(control_plane, namespace)
+        environment.make_class()
+        a_secret(environment)
+        pruned = CrdFeatures(conditions=False, claim_ref=False, bucket_conditions=False)
+        with environment.core(features=pruned):
+            environment.claim()
+            environment.wait_event("Warning", "SecretConflict")
+        found = why(environment)
+        environment.patch_claim({"metadata": {"finalizers": []}})
+        environment.delete_claim()
+        environment.delete_class()
+
+    assert found["reason"] == "SecretConflict", "told by the Event alone"
+    assert any("conditions of claims are not kept" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize(("claim", "said"), [("{}/none-such", "there is no ObjectBucketClaim"), ("photos", "is not")])

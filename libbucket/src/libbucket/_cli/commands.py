@@ -40,6 +40,7 @@ def run() -> int:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="libbucket", prog_name="libbucket")
 def main() -> None:
     """Explains ObjectBucketClaims, with the rights of your kubeconfig."""
 
