@@ -30,7 +30,7 @@ from google.oauth2 import service_account
 from requests import exceptions as http
 from requests.adapters import HTTPAdapter
 
-from gcs_provisioner.errors import Call, TokenRefused, check_token_answer, from_response, id_of, translated
+from gcs_provisioner.errors import Call, TokenRefused, check_token_answer, from_response, id_of, reason_of, translated
 from gcs_provisioner.pace import Pace
 from gcs_provisioner.parameters import DEFAULT_TOKEN_URI, IMPERSONATION_ADDRESSES
 from gcs_provisioner.signing import presign_listing
@@ -175,9 +175,10 @@ class Clients:
 
     def no_such_project(self, refusal: Exception) -> StoreRefused:
         """The error for what is to be made in a project that does not exist."""
+        reason = reason_of(getattr(refusal, "response", None)) or "no reason given"
         return StoreRefused(
-            f"Google Cloud project {self.project} does not exist: check parameter project, and project_id in the "
-            "administrator's key",
+            f"Google Cloud project {self.project} does not exist ({reason}): check parameter project, and project_id "
+            "in the administrator's key",
             request_id=id_of(refusal),
         )
 

@@ -6,8 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from google.api_core import exceptions as api
 from google.auth import compute_engine
 from google.oauth2 import service_account
 
@@ -111,3 +113,18 @@ def test_a_file_with_the_pods_credentials_is_read_by_each_verb(
         with connector.connect(parameters, None):
             pass
     assert len(searches) == 2
+
+
+@pytest.mark.parametrize(("reason", "told"), [("notFound", "(notFound)"), ("", "(no reason given)")])
+def test_a_project_that_does_not_exist_is_told_with_googles_reason(private_key: str, reason: str, told: str) -> None:
+    response = requests.Response()
+    response.status_code = 404
+    response._content = json.dumps({"error": {"code": 404, "errors": [{"reason": reason}]}}).encode()
+    refusal = api.NotFound("refused", response=response)
+
+    connector, parameters = Connector(Patience(), lambda: None), parse_parameters({})
+    with connector.connect(parameters, an_admin(private_key, 1)) as clients:
+        error = clients.no_such_project(refusal)
+
+    assert told in str(error)
+    assert "my-project-123" in str(error)
