@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final
 
 from testkit.frozen import Frozen
@@ -68,7 +68,7 @@ class Cluster:
         return _all(self.objects, plural)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def _all(objects: Frozen[str, bytes], plural: str) -> list[Json]:
     return [load(raw) for path, raw in sorted(objects.items()) if plural_of(path) == plural]
 
@@ -78,7 +78,7 @@ def dump(value: Json) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-@cache
+@lru_cache(maxsize=20_000)
 def load(raw: bytes) -> Any:
     """What `dump` wrote; shared, so never to be changed."""
     return json.loads(raw)
@@ -114,7 +114,7 @@ def _namespaced(base: str, plural: str, key: str) -> str:
     return f"{base}/namespaces/{namespace}/{plural}/{name}"
 
 
-@cache
+@lru_cache(maxsize=20_000)
 def plural_of(path: str) -> str:
     """Kind of the object at a path."""
     return path.rsplit("/", 2)[1]
@@ -174,7 +174,7 @@ def _stored(cluster: Cluster, path: str, old: bytes | None, new: bytes | None) -
     return replace(cluster, objects=objects, versions=versions)
 
 
-@cache
+@lru_cache(maxsize=20_000)
 def _delete(raw: bytes, body: bytes, version: int) -> tuple[bytes | None, Answer]:
     now: Json = json.loads(raw)
     meta = now["metadata"]
@@ -189,7 +189,7 @@ def _delete(raw: bytes, body: bytes, version: int) -> tuple[bytes | None, Answer
     return marked, marked
 
 
-@cache
+@lru_cache(maxsize=20_000)
 def _patch(raw: bytes, body: bytes, version: int, plural: str, is_status: bool) -> tuple[bytes | None, Answer]:
     old: Json = json.loads(raw)
     patch: Json = json.loads(body)

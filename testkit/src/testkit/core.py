@@ -186,6 +186,7 @@ class Core:
         services = Services(read_secret=secrets, now=self.clock, before_request=hook)
         self.provisioner = provisioner(services) if provisioner is not None else MemoryProvisioner(services)
         self.woken: list[tuple[str, float]] = []
+        self._delivered: Cluster | None = None
         self.seconds = 0.0
         settings = Settings(wake=lambda *one: self.woken.append(one), clock=lambda: self.seconds)
         self.cluster = ProbedCircuitBreaker(settings, self.client.answers)
@@ -255,6 +256,9 @@ class Core:
 
     def sync(self, *plurals: str) -> None:
         """The watches deliver all that they have; or those of these resources only."""
+        if self._delivered is self.client.cluster:
+            return
+        self._delivered = None if plurals else self.client.cluster
         for plural, (name, kind) in CACHED.items():
             if plurals and plural not in plurals:
                 continue
