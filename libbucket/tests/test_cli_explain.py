@@ -77,6 +77,16 @@ def test_every_reason_is_explained(reason: Reason) -> None:
     assert "unknown" not in found.turn
 
 
+def test_no_action_is_asked_for_on_a_claim_that_waits_for_nothing() -> None:
+    bound, provisioning = (
+        explain(facts_of(a_claim(ready(reason, status), phase="Bound")))
+        for reason, status in ((Reason.BOUND, "True"), (Reason.PROVISIONING, "False"))
+    )
+
+    assert (bound.waits_for, bound.turn) == ("nothing", "none")
+    assert provisioning.turn == "the provisioner, which continues by itself"
+
+
 def test_a_reason_of_another_program_is_shown_as_it_is() -> None:
     found = explain(facts_of(a_claim(ready("Strange"), phase="Pending")))
 

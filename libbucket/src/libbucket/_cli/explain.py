@@ -87,7 +87,8 @@ def _by_reason(facts: Facts, reason: str, message: str, since: str, notes: tuple
         waits_for, action, turn = "what the message says", "Read the message.", "unknown: not a reason of libbucket"
     else:
         waits_for, action = ADVICE[Reason(reason)]
-        turn = _WHO[meaning.actor]
+        is_settled = waits_for == "nothing" and meaning.actor is Actor.NOBODY
+        turn = "none" if is_settled else _WHO[meaning.actor]
     verb = "is being deleted and reports" if facts.claim.metadata.is_being_deleted else "reports"
     blank = _blank(facts, notes)
     return replace(
