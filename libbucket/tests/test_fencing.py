@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +14,9 @@ import urllib3
 
 from libbucket import fence_requests
 from libbucket.testing.certificates import Authority
-from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server
+from libbucket.testing.misbehaving import Answer, closed_port_url, dripping_server, scripted_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -90,11 +89,11 @@ def test_a_slow_handshake_is_fenced_before_the_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Slow: "])
 def test_an_answer_that_drips_ends_at_the_limit_of_the_whole(start: bytes) -> None:
-    with _dripping_server(start) as url, urllib3.PoolManager(timeout=30, retries=False) as manager:
+    with dripping_server(start) as server, urllib3.PoolManager(timeout=30, retries=False) as manager:
         fence_requests(manager, lambda: None, answer_seconds=0.3)
         started = time.monotonic()
         with pytest.raises(urllib3.exceptions.ReadTimeoutError):
-            manager.request("GET", url)
+            manager.request("GET", server.url)
     assert time.monotonic() - started < 5  # each byte comes in time, and a thousand of them take 20 s
 
 
@@ -106,29 +105,6 @@ def test_an_answer_within_the_limit_is_read_whole_and_its_connection_is_used_aga
         assert manager.request("GET", server.url).data == b"again"
         (pool,) = [manager.pools[key] for key in manager.pools.keys()]  # noqa: SIM118 - not a dict
         assert pool.num_connections == 1
-
-
-@contextmanager
-def _dripping_server(start: bytes) -> Iterator[str]:
-    """Answers one request with `start`, and then a byte every 20 ms."""
-    ended = threading.Event()
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with closing(connection), suppress(OSError):
-            connection.recv(65536)
-            connection.sendall(start)
-            while not ended.wait(0.02):
-                connection.sendall(b"x")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        finally:
-            ended.set()
-            thread.join(10)
 
 
 def _serving(authority: Authority, directory: Path) -> ssl.SSLContext:

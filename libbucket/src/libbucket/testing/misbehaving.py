@@ -3,6 +3,9 @@
     with silent_server() as server:                       # takes requests and never answers
         ...; assert server.connections == 1
 
+    with dripping_server() as server:                      # answers without end, a byte at a time
+        ...
+
     with scripted_server(Answer(status=503, headers={"Retry-After": "7"})) as server:
         ...; assert server.requests == ["GET /bucket"]
 
@@ -17,7 +20,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 _HOST: Final = "127.0.0.1"
 _SECONDS: Final = 30.0
 """No connection of a test is held longer than this."""
+_DRIP_SECONDS: Final = 0.02
+_SLOW_BODY: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,35 @@ class _Silent(socketserver.BaseRequestHandler):
 def silent_server() -> Iterator[Misbehaving]:
     """Takes connections and requests, and never answers."""
     with _running(_Server(_Silent)) as seen:
+        yield seen
+
+
+class _Dripping(socketserver.BaseRequestHandler):
+    server: _Server
+    start: ClassVar[bytes]
+
+    def handle(self) -> None:
+        self.server.seen.connections += 1
+        self.request.settimeout(_SECONDS)
+        self.request.recv(65536)
+        self.request.sendall(self.start)
+        while not self.server.ending.wait(_DRIP_SECONDS):
+            self.request.sendall(b"x")
+
+
+@contextmanager
+def dripping_server(start: bytes = _SLOW_BODY) -> Iterator[Misbehaving]:
+    """Answers each request with `start`, and then a byte every 20 ms: each read succeeds, and the whole takes for ever.
+
+    Args:
+        start: of the answer; by default a status line, headers, and no byte of the body.
+    """
+
+    class Started(_Dripping):
+        pass
+
+    Started.start = start
+    with _running(_Server(Started)) as seen:
         yield seen
 
 

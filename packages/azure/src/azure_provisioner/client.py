@@ -50,7 +50,7 @@ class Network:
 
     Attributes:
         connect_seconds: time limit for a connection.
-        read_seconds: time limit for an answer.
+        read_seconds: time limit for an answer as a whole.
         wait_seconds: how long a verb waits for a lease that another worker holds, before it says NotReady.
         settle_seconds: how long a store's front ends may go on with access policies that were changed; None for 30, as
             "Define a stored access policy", REST reference of Azure Storage, has it, and for 0 where the class names an
@@ -153,7 +153,7 @@ def _settings(parameters: Parameters, network: Network) -> dict[str, Any]:
 def _limits(network: Network) -> dict[str, Any]:
     # A request that was sent may have been carried out: the core tries again, looking first.
     connections = _connections(network)
-    return {"retry_total": 0, "transport": _FencedTransport(network.fence, **connections), **connections}
+    return {"retry_total": 0, "transport": _FencedTransport(network, **connections), **connections}
 
 
 def _connections(network: Network) -> dict[str, Any]:
@@ -167,26 +167,26 @@ def _connections(network: Network) -> dict[str, Any]:
 class _FencedAdapter(HTTPAdapter):
     """Connections that ask before they send, those through a proxy too."""
 
-    def __init__(self, fence: Callable[[], None], **settings: Any) -> None:
+    def __init__(self, network: Network, **settings: Any) -> None:
         super().__init__(**settings)
-        self._fence = fence
-        fence_requests(self.poolmanager, fence)
+        self._network = network
+        fence_requests(self.poolmanager, network.fence, answer_seconds=network.read_seconds)
 
     def proxy_manager_for(self, proxy: str, **settings: Any) -> ProxyManager:
         """As the base class's own."""
         is_new = proxy not in self.proxy_manager
         manager: ProxyManager = super().proxy_manager_for(proxy, **settings)
         if is_new:
-            fence_requests(manager, self._fence)
+            fence_requests(manager, self._network.fence, answer_seconds=self._network.read_seconds)
         return manager
 
 
 class _FencedTransport(RequestsTransport):  # type: ignore[misc,unused-ignore]
     """The SDK's own, whose connections ask before they send."""
 
-    def __init__(self, fence: Callable[[], None], **settings: Any) -> None:
+    def __init__(self, network: Network, **settings: Any) -> None:
         super().__init__(**settings)
-        self._fence = fence
+        self._network = network
 
     def open(self) -> None:
         """As the SDK's own."""
@@ -194,7 +194,7 @@ class _FencedTransport(RequestsTransport):  # type: ignore[misc,unused-ignore]
         super().open()
         if is_new:
             for scheme, adapter in list(self.session.adapters.items()):
-                self.session.mount(scheme, _FencedAdapter(self._fence, max_retries=adapter.max_retries))
+                self.session.mount(scheme, _FencedAdapter(self._network, max_retries=adapter.max_retries))
 
 
 def _key(parameters: Parameters, admin: Admin) -> dict[str, str] | None:

@@ -149,8 +149,8 @@ class StoredPolicies:
             is_restored=has_drifted(acl, self.prefix, parameters, now),
         )
 
-    def revoke(self, container: str, recorded: str) -> None:
-        """Removes the claim's policy; the container and others' policies stay. A container that is gone is fine.
+    def revoke(self, container: str, recorded: str) -> bool:
+        """Removes the claim's policy; the container and others' policies stay.
 
         One refusal proves nothing: each front end of Azure's keeps access policies in a cache of its own. So the
         container's last change has to lie as far back as any of them may remember, and then the SAS has to be refused.
@@ -158,6 +158,9 @@ class StoredPolicies:
         Args:
             container: where.
             recorded: id of the claim's policy as far as it was recorded; empty where it was not.
+
+        Returns:
+            False where Azure says that there is no such container.
 
         Raises:
             NotReady: Azure may still accept the SAS, or does.
@@ -168,13 +171,14 @@ class StoredPolicies:
             if removed:
                 self._edit(container, lambda acl: acl.without_claim(self.prefix))
         except _NoContainer:
-            return
+            return False
         policies = sorted(removed | ({recorded} if recorded else set()))
         if policies:
             self._check_settled(container, 0 if removed else found.age)
         for policy in policies:
             if self.try_sas(self._sign(container, policy), container) is None:
                 raise NotReady(f"Azure still accepts a SAS of stored access policy {policy}", delay=_RETRY_SECONDS)
+        return True
 
     def remove_all(self, container: str, unmodified_since: datetime) -> datetime:
         """Removes the policies of all claims from a container that is about to be deleted.
@@ -265,7 +269,7 @@ class StoredPolicies:
 
     def _gone(self, error: ResourceNotFoundError, container: str) -> Exception:
         """What a 404 says: that there is no container, and not just that there is nothing at this address."""
-        if code_of(error) in {"ContainerNotFound", "ResourceNotFound"}:
+        if code_of(error) == "ContainerNotFound":
             return _NoContainer(container, request_id_in(error))
         return translate(error, self.clients.call("containers/read"))
 

@@ -124,8 +124,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         claims are removed: a container that is restored has its policies again, and their SAS would work.
         """
         with self._request(ob) as request:
-            # A name that no container can have is of a claim that was refused: there is nothing to remove.
-            found = request.storage.find(request.container) if _is_name(request.container) else None
+            found = _find_to_delete(request)
             if found is None:
                 return
             if not request.owns(found):
@@ -140,7 +139,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         revoked, or, where it can't be revoked, waited for; and the container is listed once more.
         """
         with self._request(ob) as request:
-            found = request.storage.find(request.container) if _is_name(request.container) else None
+            found = _find_to_delete(request)
             if found is None:
                 return
             if not request.owns(found):
@@ -209,7 +208,8 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 "remove it, name a Secret with AZURE_STORAGE_KEY by secretName"
             )
         with self._connected(of, replace(parameters, delegated=False)) as request:
-            request.policies.revoke(request.container, recorded)
+            if not request.policies.revoke(request.container, recorded):
+                request.storage.confirm_gone(request.container)
 
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[_Request]:
@@ -256,6 +256,7 @@ def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool
     """
     found, is_new = request.storage.find(request.container), False
     if found is None and is_known:
+        request.storage.confirm_gone(request.container)
         raise BucketLost(f"container {request.container} is gone, with everything in it")
     if found is None:
         # False where it was made since: by another tenant, or by another worker of ours.
@@ -293,6 +294,19 @@ def _warn_of_deletion(container: str, found: Found, options: BucketOptions) -> t
         "account, or reclaimPolicy: Retain"
     )
     return (warning,)
+
+
+def _find_to_delete(request: _Request) -> Found | None:
+    """The container; None where there is none for certain.
+
+    A name that no container can have is of a claim that was refused: there is nothing to remove.
+    """
+    if not _is_name(request.container):
+        return None
+    found = request.storage.find(request.container)
+    if found is None:
+        request.storage.confirm_gone(request.container)
+    return found
 
 
 def _remove(request: _Request, found: Found) -> None:

@@ -7,12 +7,21 @@ that it needs, for the message if Azure refuses it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
 from azure_provisioner.client import connect_as_claim
-from azure_provisioner.errors import Call, Refusal, code_of, is_refusal, refusal_of, translated
+from azure_provisioner.errors import (
+    Call,
+    Refusal,
+    check_response,
+    code_of,
+    is_refusal,
+    refusal_of,
+    request_id_of,
+    translated,
+)
 from libbucket import BucketNotEmpty, NotReady, Reason, RetrySlowly
 
 if TYPE_CHECKING:
@@ -134,6 +143,31 @@ class Storage:
         every = self.clients.container(container).list_blobs(include=kinds, results_per_page=1)
         return next(iter(every), None) is None
 
+    def confirm_gone(self, container: str) -> None:
+        """Asks by another request whether a container is gone: credentials and data depend on it, so not one 404 alone.
+
+        Raises:
+            NotReady: it exists.
+        """
+        ids: list[str] = []
+
+        def note(response: Any) -> None:
+            check_response(response, self.clients.parameters.url)
+            ids.append(request_id_of(response.http_response.headers))
+
+        with translated(self.clients.call("containers/blobs/read")):
+            try:
+                pages = self.clients.container(container).list_blobs(results_per_page=1, raw_response_hook=note)
+                next(iter(pages), None)
+            except HttpResponseError as error:
+                if code_of(error) not in {_NO_CONTAINER, _BEING_DELETED}:
+                    raise
+                return
+        raise NotReady(
+            f"the storage account says of container {container} both that it exists and that it does not",
+            request_id=ids[-1],
+        )
+
     def remove(self, container: str, found: Found) -> None:
         """Removes the container with everything in it, at once; one that is gone, or going, is fine.
 
@@ -148,6 +182,11 @@ class Storage:
             except HttpResponseError as error:
                 if code_of(error) not in {_NO_CONTAINER, _BEING_DELETED}:
                     raise
+                is_gone = code_of(error) == _NO_CONTAINER
+            else:
+                is_gone = False
+        if is_gone:
+            self.confirm_gone(container)
 
 
 def try_sas(

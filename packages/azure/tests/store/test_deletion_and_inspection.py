@@ -36,6 +36,12 @@ def no_policies() -> Answer:
     return Answer(headers={**REQUEST_ID, **XML}, body=b"<SignedIdentifiers />")
 
 
+def an_empty_container() -> Answer:
+    return Answer(
+        headers={**REQUEST_ID, **XML}, body=b"<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>"
+    )
+
+
 def a_container(**headers: str) -> Answer:
     metadata = {f"x-ms-meta-{key}": value for key, value in TAGGED.owner.ownership_tags().items()}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -101,11 +107,39 @@ def test_a_container_that_is_going_is_waited_for(server: AzuriteServer, verb: st
     assert waiting.value.delay == 30
 
 
-@pytest.mark.parametrize("answer", [an_error(409, "ContainerBeingDeleted"), an_error(404, "ContainerNotFound")])
-def test_a_container_that_is_going_or_gone_already_is_deleted(server: AzuriteServer, answer: Answer) -> None:
+@pytest.mark.parametrize(
+    ("answer", "requests"), [(an_error(409, "ContainerBeingDeleted"), 3), (an_error(404, "ContainerNotFound"), 4)]
+)
+def test_a_container_that_is_going_or_gone_already_is_deleted(
+    server: AzuriteServer, answer: Answer, requests: int
+) -> None:
     with scripted_server(a_container(), no_policies(), answer) as azure:
         a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
-        assert len(azure.requests) == 3
+        assert len(azure.requests) == requests
+
+
+@pytest.mark.parametrize("verb", ["delete", "delete_empty", "revoke"])
+@pytest.mark.parametrize("code", ["ContainerNotFound", "ResourceNotFound"])
+def test_one_answer_does_not_prove_that_a_container_is_gone(server: AzuriteServer, verb: str, code: str) -> None:
+    with scripted_server(an_error(404, code), an_empty_container()) as azure, pytest.raises(NotReady):
+        getattr(a_provisioner(server), verb)(builders.intent(asked_of(server, azure.url)))
+
+
+@pytest.mark.parametrize("verb", ["delete", "delete_empty", "revoke"])
+def test_two_different_requests_prove_it(server: AzuriteServer, verb: str) -> None:
+    with scripted_server(an_error(404, "ContainerNotFound")) as azure:
+        getattr(a_provisioner(server), verb)(builders.intent(asked_of(server, azure.url)))
+        assert len(set(azure.requests)) == 2
+
+
+def test_a_deletion_that_finds_nothing_is_not_believed_at_once(server: AzuriteServer) -> None:
+    gone = an_error(404, "ContainerNotFound")
+    with (
+        scripted_server(a_container(), no_policies(), gone, an_empty_container()) as azure,
+        pytest.raises(NotReady, match="both that it exists") as unclear,
+    ):
+        a_provisioner(server).delete(builders.intent(asked_of(server, azure.url)))
+    assert unclear.value.request_id == "1"
 
 
 def test_revoking_waits_until_azure_stops_letting_the_sas_in(

@@ -20,7 +20,7 @@ from libbucket import (
     Throttled,
 )
 from libbucket.testing import builders
-from libbucket.testing.misbehaving import Answer, Misbehaving, scripted_server, silent_server
+from libbucket.testing.misbehaving import Answer, Misbehaving, dripping_server, scripted_server, silent_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +68,17 @@ def test_a_server_that_never_answers_is_given_up_within_the_limit_and_asked_once
         assert server.connections == 1
     assert isinstance(error, StoreUnavailable)
     assert "within the time limit" in error.message
+
+
+@each_verb
+def test_an_answer_that_drips_is_given_up_within_the_limit(verb: str) -> None:
+    start = b"HTTP/1.1 200 OK\r\nx-ms-request-id: 1\r\nX-Slow: "
+    with dripping_server(start) as server:
+        began = time.monotonic()
+        error = attempt(verb, server.url)
+        assert time.monotonic() - began < 5  # each byte comes in time, and they do not end
+        assert server.connections == 1
+    assert isinstance(error, StoreUnavailable)
 
 
 @each_verb
