@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hypothesis import HealthCheck, settings
+
 import libbucket  # noqa: F401 - see above
 
 if TYPE_CHECKING:
     import pytest
 
 pytest_plugins = ["libbucket.testing.offline"]
+
+# The first text that is generated on a new machine takes seconds: tables of Unicode are made then.
+settings.register_profile("any-machine", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azure_provisioner.identity import check_ended
@@ -43,11 +43,7 @@ if TYPE_CHECKING:
 DEADLINE = 200
 """Milliseconds: a hundred times what these parsers take."""
 
-at_once = settings(
-    deadline=DEADLINE,
-    max_examples=200,
-    suppress_health_check=[HealthCheck.too_slow],  # of the generation of examples, on a busy machine
-)
+at_once = settings(deadline=DEADLINE, max_examples=200)
 
 NOW = datetime(2026, 11, 3, 10, tzinfo=UTC)
 LEAST = {"storageAccount": "account", "secretName": "admin", "secretNamespace": "azure"}
