@@ -93,6 +93,11 @@ class Clients:
     _stack: ExitStack
     _credentials: _Keys
 
+    @property
+    def is_aws(self) -> bool:
+        """Whether the store is AWS itself."""
+        return self._maker.parameters.is_aws
+
     def bucket_arn(self, bucket: str) -> str:
         """The bucket's ARN."""
         return f"arn:{self.partition}:s3:::{bucket}"

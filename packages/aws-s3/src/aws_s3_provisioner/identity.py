@@ -109,10 +109,14 @@ class Identity:
             RetrySlowly: there is one of that name, and it is not this claim's.
         """
         known = self._find() if self.is_recorded or self.taken_over else None
-        made = None if known else self._create()
+        made, request_id = (None, "") if known else self._create()
         found = known or made or self._find()
         if found is None:
-            raise NotReady(f"IAM knows user {self.name}, and does not find it everywhere yet", delay=2)
+            raise NotReady(
+                f"IAM knows user {self.name}, and does not find it everywhere yet",
+                delay=2,
+                request_id=request_id,
+            )
         if not self._is_ours(found):
             raise RetrySlowly(
                 f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it manually",
@@ -158,14 +162,30 @@ class Identity:
 
     def keys(self) -> dict[str, str]:
         """Ids of all keys of the user, each with its status, `Active` or `Inactive`."""
+        return self._listed_keys()[0]
+
+    def _listed_keys(self) -> tuple[dict[str, str], str]:
+        """The keys, and the id of the request for them."""
         with translated(self.clients.call("iam:ListAccessKeys")):
             try:
-                found = self.clients.iam.list_access_keys(UserName=self.name)["AccessKeyMetadata"]
+                answer = self.clients.iam.list_access_keys(UserName=self.name)
             except ClientError as error:
                 if code_of(error) != _GONE:
                     raise
-                return {}
-        return {key["AccessKeyId"]: key["Status"] for key in found}
+                return {}, request_id_of(error.response)
+        return {key["AccessKeyId"]: key["Status"] for key in answer["AccessKeyMetadata"]}, request_id_of(answer)
+
+    def _check_gone(self) -> None:
+        """Makes sure that a user that IAM did not find keeps no key: a part of IAM may not know it for a moment.
+
+        Raises:
+            NotReady: IAM lists some.
+        """
+        keys, request_id = self._listed_keys()
+        if keys:
+            raise NotReady(
+                f"IAM lists access keys of user {self.name}, and does not find it", delay=5, request_id=request_id
+            )
 
     def create_keys(self, *, spared: str = "") -> AccessKeys:
         """Makes a key beside the one that is spared.
@@ -176,12 +196,13 @@ class Identity:
         Raises:
             NotReady: another replica was making one at the same time.
         """
-        made = self._create_key()
+        made, _ = self._create_key()
+        request_id = ""
         if made is None:
             self.delete_keys(self.keys().keys() - {spared})
-            made = self._create_key()
+            made, request_id = self._create_key()
         if made is None:
-            raise NotReady(f"user {self.name} received other keys concurrently", delay=1)
+            raise NotReady(f"user {self.name} received other keys concurrently", delay=1, request_id=request_id)
         return made
 
     def delete_keys(self, access_key_ids: Iterable[str]) -> None:
@@ -216,10 +237,12 @@ class Identity:
         found = self._find()
         if found is None and is_expected:
             raise NotReady(f"IAM does not find user {self.name}, which was made moments ago", delay=5)
-        if found is not None and not self._is_ours(found):
+        if found is None:
+            self._check_gone()
+        elif not self._is_ours(found):
             self._check_tags(found)
             return
-        if found is not None:
+        else:
             self.delete_keys(self.keys())
             self._delete_policy(_POLICY_NAME)
             if self.managed_policy:
@@ -255,8 +278,8 @@ class Identity:
                     raise
                 return None
 
-    def _create(self) -> User | None:
-        """A new user; None where there is one of that name."""
+    def _create(self) -> tuple[User | None, str]:
+        """A new user; None where there is one of that name, with the id of the request that told so."""
         tags: Any = [
             {"Key": key, "Value": value} for key, value in {**self.tags, **self.owner.ownership_tags()}.items()
         ]
@@ -267,8 +290,8 @@ class Identity:
             except ClientError as error:
                 if code_of(error) != "EntityAlreadyExists":
                     raise
-                return None
-        return User(arn=made["Arn"], tags={tag["Key"]: tag["Value"] for tag in tags}, boundary=self.boundary)
+                return None, request_id_of(error.response)
+        return User(arn=made["Arn"], tags={tag["Key"]: tag["Value"] for tag in tags}, boundary=self.boundary), ""
 
     def _bind(self, boundary: str) -> None:
         with translated(self.clients.call("iam:PutUserPermissionsBoundary")):
@@ -278,16 +301,17 @@ class Identity:
         with translated(self.clients.call("iam:TagUser")):
             self.clients.iam.tag_user(UserName=self.name, Tags=[{"Key": k, "Value": v} for k, v in tags.items()])
 
-    def _create_key(self) -> AccessKeys | None:
-        """A new key; None where the user has as many as it may have."""
+    def _create_key(self) -> tuple[AccessKeys | None, str]:
+        """A new key; None where the user has as many as it may have, with the id of the request that told so."""
         with translated(self.clients.call("iam:CreateAccessKey")):
             try:
                 made = self.clients.iam.create_access_key(UserName=self.name)["AccessKey"]
             except ClientError as error:
                 if code_of(error) != "LimitExceeded":
                     raise
-                return None
-        return AccessKeys(access_key_id=made["AccessKeyId"], secret_access_key=SecretStr(made["SecretAccessKey"]))
+                return None, request_id_of(error.response)
+        keys = AccessKeys(access_key_id=made["AccessKeyId"], secret_access_key=SecretStr(made["SecretAccessKey"]))
+        return keys, ""
 
     def _delete_key(self, access_key_id: str) -> None:
         with translated(self.clients.call("iam:DeleteAccessKey")), tolerated(_GONE):
@@ -308,7 +332,13 @@ class Identity:
             except ClientError as error:
                 if code_of(error) != _CONFLICT:
                     raise
-                raise _in_use(self.name, left, request_id_of(error.response)) from error
+                request_id = request_id_of(error.response)
+                if not left and self.keys():
+                    raise NotReady(
+                        f"IAM lists access keys of user {self.name}, and says that there are none to remove",
+                        request_id=request_id,
+                    ) from error
+                raise _in_use(self.name, left, request_id) from error
 
     def _is_deleted(self) -> bool:
         """Whether IAM removed the user: it does not as long as that has what others have put on it."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_s3_provisioner.request import Request
+    from aws_s3_provisioner.storage import FoundTags
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -50,7 +51,7 @@ def ensure_bucket(request: Request) -> None:
     is read. Some regions, and stores that only speak S3, take no tags in that call, so that a crash before the next one
     leaves a bucket without any; to know it again, a note is left on the user before it is made.
     """
-    if _settle(request):
+    if _settle(request, _find_tags(request)):
         return
     if request.was_bound:
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
@@ -64,8 +65,9 @@ def ensure_bucket(request: Request) -> None:
         return
     if made and request.parameters.region != TOLERANT_REGION:
         return
-    if not request.owner.matches(_tags_of_made(request)):
-        raise _not_ours(request.bucket)
+    found, request_id = _tags_of_made(request)
+    if not request.owner.matches(found):
+        raise _not_ours(request.bucket, request_id)
 
 
 def _create_with_note(request: Request) -> None:
@@ -78,7 +80,7 @@ def _create_with_note(request: Request) -> None:
         request.identity.ensure()
         request.identity.declare_intent(request.bucket)
     made = request.storage.create(request.bucket, _new(request, {}))
-    found = _tags_of_made(request)
+    found, request_id = _tags_of_made(request)
     if made and not found and request.storage.is_empty(request.bucket):
         found = _ownership_tags(request)
         request.storage.tag(request.bucket, found)
@@ -89,7 +91,7 @@ def _create_with_note(request: Request) -> None:
     if request.parameters.create_user:
         request.identity.withdraw_intent()
     if not is_ours:
-        raise _not_ours(request.bucket)
+        raise _not_ours(request.bucket, request_id)
 
 
 def _new(request: Request, tags: Mapping[str, str]) -> NewBucket:
@@ -101,21 +103,25 @@ def _ownership_tags(request: Request) -> dict[str, str]:
     return {**request.parameters.tags, **request.owner.ownership_tags()}
 
 
-def _tags_of_made(request: Request) -> Mapping[str, str]:
-    """The tags of a bucket that S3 has just said to be there.
+def _tags_of_made(request: Request) -> tuple[Mapping[str, str], str]:
+    """The tags of a bucket that S3 has just said to be there, and the id of the request for them.
 
     Raises:
         BucketExists: it is another account's.
         NotReady: the part of S3 that was asked has not heard of it yet.
     """
     found = _find_tags(request)
-    if found is None:
-        raise NotReady(f"bucket {request.bucket} was made, and S3 does not know it everywhere yet", delay=2)
-    return found
+    if found.tags is None:
+        raise NotReady(
+            f"bucket {request.bucket} was made, and S3 does not know it everywhere yet",
+            delay=2,
+            request_id=found.request_id,
+        )
+    return found.tags, found.request_id
 
 
-def _find_tags(request: Request) -> Mapping[str, str] | None:
-    """The bucket's tags, which may be none; None where there is no such bucket.
+def _find_tags(request: Request) -> FoundTags:
+    """The bucket's tags.
 
     Raises:
         BucketExists: there is one in another region, and it is not ours.
@@ -143,25 +149,27 @@ def _check_elsewhere(request: Request, found: Elsewhere) -> None:
             request_id=found.request_id,
         )
     there = request.storage.in_region(found.region)
-    tags = there.find_tags(request.bucket) if there is not None else None
-    if tags is not None and not request.owner.owns(tags, taken_over=request.taken_over):
-        raise _not_ours(request.bucket)
+    answer = there.find_tags(request.bucket) if there is not None else None
+    if answer is None or answer.tags is None:
+        return
+    if not request.owner.owns(answer.tags, taken_over=request.taken_over):
+        raise _not_ours(request.bucket, answer.request_id)
 
 
-def _settle(request: Request) -> bool:
+def _settle(request: Request, found: FoundTags) -> bool:
     """Whether the bucket is there and ours; the end of a creation that was cut short is done first.
 
     Raises:
         BucketExists: it is there, and not ours.
     """
-    tags = _find_tags(request)
+    tags = found.tags
     if tags is None:
         return False
     if request.owner.matches(tags):
         return True
     # Another replica may have tagged it since, and removed its note: then the tags tell.
     if not _may_tag(request, tags) and (tags or not _is_ours(request)):
-        raise _not_ours(request.bucket)
+        raise _not_ours(request.bucket, found.request_id)
     request.storage.tag(request.bucket, {**tags, **_ownership_tags(request)})
     return True
 
@@ -171,11 +179,16 @@ def has_bucket(request: Request) -> bool:
 
     Raises:
         BucketExists: there is one, and it is not ours; the claim's own credentials are withdrawn by then.
+        NotReady: S3 does not find it for a moment.
     """
     if not is_name(request.bucket):  # of a claim that was refused
         return False
     try:
-        return _settle(request)
+        found = _find_tags(request)
+        if found.tags is None:
+            request.storage.check_gone(request.bucket, found.request_id)
+            return False
+        return _settle(request, found)
     except BucketExists:
         withdraw(request)
         raise
@@ -198,8 +211,10 @@ def _may_tag(request: Request, tags: Mapping[str, str]) -> bool:
 
 
 def _is_ours(request: Request) -> bool:
-    return request.owner.matches(_find_tags(request) or {})
+    return request.owner.matches(_find_tags(request).tags or {})
 
 
-def _not_ours(bucket: str) -> BucketExists:
-    return BucketExists(f"bucket {bucket} exists and was not made for this claim: it stays as it is")
+def _not_ours(bucket: str, request_id: str) -> BucketExists:
+    return BucketExists(
+        f"bucket {bucket} exists and was not made for this claim: it stays as it is", request_id=request_id
+    )

@@ -24,6 +24,10 @@ _STEP: Final = 0.05
 _BURST: Final = 10
 """Requests that are not spaced after a time without any."""
 _SAME_BURST: Final = 1.0
+_DOUBLES_IN: Final = 10.0
+"""Seconds without throttling after which a pace that was halved is doubled, up to what it was at first: one claim whose
+requests are throttled, each some time after the last one, does not slow down all others for as long."""
+_MOST_DOUBLINGS: Final = 10.0
 _MOST_PACERS: Final = 1000
 
 
@@ -36,7 +40,7 @@ class Pacer:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._rate = _START
+        self._rate = self._slowed_to = _START
         self._next = clock()
         self._slowed = clock() - _SAME_BURST
         self._lock = threading.Lock()
@@ -50,10 +54,15 @@ class Pacer:
         """Seconds until the next request may be sent; its turn is taken unless that is beyond `LONGEST_WAIT`."""
         with self._lock:
             now = self._clock()
+            self._recover(now)
             wait = max(0.0, self._next - _BURST / self._rate - now)
             if wait <= LONGEST_WAIT:
                 self._next = max(self._next, now) + 1 / self._rate
             return wait
+
+    def _recover(self, now: float) -> None:
+        doublings = min((now - self._slowed) / _DOUBLES_IN, _MOST_DOUBLINGS)
+        self._rate = max(self._rate, min(_START, self._slowed_to * 2**doublings))
 
     def succeeded(self) -> None:
         """A request was not throttled: the pace increases a little."""
@@ -67,7 +76,7 @@ class Pacer:
             if now - self._slowed < _SAME_BURST:
                 return
             self._slowed = now
-            self._rate = max(_LEAST, self._rate / 2)
+            self._rate = self._slowed_to = max(_LEAST, self._rate / 2)
             self._next = max(self._next, now + (_BURST + 1) / self._rate)  # the burst is spent
 
 

@@ -26,7 +26,7 @@ from aws_s3_provisioner.errors import (
     translated,
 )
 from aws_s3_provisioner.policy import mistakes_in_bucket_policy
-from libbucket import AccessDenied, BucketExists, BucketNotEmpty, StoreRefused
+from libbucket import AccessDenied, BucketExists, BucketNotEmpty, NotReady, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -114,6 +114,32 @@ class TagsRefused(StoreRefused):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FoundTags:
+    """The answer to the question for a bucket's tags.
+
+    Attributes:
+        tags: on it, which may be none; None where there is no such bucket.
+        request_id: of the answer.
+    """
+
+    tags: Mapping[str, str] | None
+    request_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    """A page of a listing.
+
+    Attributes:
+        entries: key, and id of the version or of the upload, of each.
+        request_id: of the answer.
+    """
+
+    entries: list[tuple[str, str]]
+    request_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Storage:
     """The buckets of one account, for one verb.
 
@@ -125,8 +151,8 @@ class Storage:
     clients: Clients
     now: Callable[[], datetime]
 
-    def find_tags(self, bucket: str) -> Mapping[str, str] | None:
-        """The bucket's tags, which may be none; None where there is no such bucket.
+    def find_tags(self, bucket: str) -> FoundTags:
+        """The bucket's tags.
 
         Raises:
             BucketExists: there is one, and it is another account's.
@@ -136,16 +162,17 @@ class Storage:
             try:
                 found = self.clients.s3.get_bucket_tagging(Bucket=bucket)
             except ClientError as error:
-                code = code_of(error)
+                code, request_id = code_of(error), request_id_of(error.response)
                 if code == "NoSuchBucket":
-                    return None
+                    return FoundTags(tags=None, request_id=request_id)
                 if code in DENIED and self._is_anothers(bucket):
-                    raise _anothers(bucket, request_id_of(error.response)) from error
+                    raise _anothers(bucket, request_id) from error
                 if code not in _NO_TAGS:
                     raise
                 # Stores that only speak S3 say so of a bucket that is not there, too.
-                return {} if self.exists(bucket) else None
-        return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+                return FoundTags(tags={} if self.exists(bucket) else None, request_id=request_id)
+        tags = {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+        return FoundTags(tags=tags, request_id=request_id_of(found))
 
     def exists(self, bucket: str) -> bool:
         """Whether the bucket is there.
@@ -168,6 +195,7 @@ class Storage:
         In us-east-1, and elsewhere than at AWS, a bucket that is the account's already is no error: True says less.
 
         Raises:
+            BucketExists: AWS says that another account has it; other stores say so of the account's own as well.
             TagsRefused: it has to be made without tags.
             ProvisionerError: AWS did not make it.
         """
@@ -178,7 +206,8 @@ class Storage:
             except ClientError as error:
                 if code_of(error) in _TAGS_REFUSED and new.tags:
                     raise _tags_refused(call.where, error) from error
-                if code_of(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                is_anothers = code_of(error) == "BucketAlreadyExists" and self.clients.is_aws
+                if is_anothers or code_of(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                     raise
                 return False
         return True
@@ -208,7 +237,7 @@ class Storage:
 
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no version, no delete marker and no unfinished upload."""
-        return not self._versions(bucket, 1) and not self._uploads(bucket)
+        return not self._versions(bucket, 1).entries and not self._uploads(bucket).entries
 
     def check_unlocked(self, bucket: str) -> None:
         """Looks for objects that are locked, as far as a bounded search goes.
@@ -222,34 +251,74 @@ class Storage:
             if self._is_locked(bucket, key, version):
                 raise _locked(bucket, key)
 
-    def purge_batch(self, bucket: str) -> int:
+    def purge_batch(self, bucket: str, removed: set[tuple[str, str]]) -> int:
         """Removes at most `BATCH` versions and delete markers, and `UPLOADS` unfinished uploads.
+
+        Args:
+            bucket: its name.
+            removed: what the batch before has removed, for which that of this one is put in.
 
         Returns:
             How many were removed: 0 when the bucket has nothing left.
 
         Raises:
-            NotReady: the bucket was removed concurrently.
+            NotReady: the bucket was removed concurrently, or nothing but what was removed before is listed.
             BucketNotEmpty: an object is locked.
         """
         try:
-            return self._purge(bucket)
+            return self._purge(bucket, removed)
         except AccessDenied:
             if not self._remove_claims_policy(bucket):
                 raise
-            return self._purge(bucket)
+            return self._purge(bucket, removed)
 
     def remove(self, bucket: str) -> None:
         """Removes the empty bucket; one that is gone is fine.
 
         Raises:
-            NotReady: something was written into it meanwhile.
+            NotReady: something was written into it meanwhile, or S3 does not find it for a moment.
         """
-        with translated(self.clients.call("s3:DeleteBucket")), tolerated("NoSuchBucket"):
-            self.clients.s3.delete_bucket(Bucket=bucket)
+        with translated(self.clients.call("s3:DeleteBucket")):
+            try:
+                self.clients.s3.delete_bucket(Bucket=bucket)
+            except ClientError as error:
+                if code_of(error) != "NoSuchBucket":
+                    raise
+                self.check_gone(bucket, request_id_of(error.response))
 
-    def _purge(self, bucket: str) -> int:
-        return self._remove(bucket, self._versions(bucket, BATCH)) + self._abort_uploads(bucket)
+    def check_gone(self, bucket: str, request_id: str) -> None:
+        """Makes sure that a bucket that was not found is gone: a part of S3 may not know it for a moment.
+
+        Where the account's buckets may not be listed, that it was not found is all that can be known.
+
+        Args:
+            bucket: its name.
+            request_id: of the answer that did not find it.
+
+        Raises:
+            NotReady: the account has it.
+        """
+        try:
+            is_there = self.is_own(bucket)
+        except (AccessDenied, StoreRefused):
+            return
+        if is_there:
+            raise NotReady(f"S3 lists bucket {bucket}, and does not find it", delay=5, request_id=request_id)
+
+    def _purge(self, bucket: str, removed: set[tuple[str, str]]) -> int:
+        versions, uploads = self._versions(bucket, BATCH), self._uploads(bucket)
+        found = {*versions.entries, *uploads.entries}
+        if found and found <= removed:
+            still_lists = versions if versions.entries else uploads
+            raise NotReady(
+                f"S3 still lists what was removed from bucket {bucket}: it is retried",
+                request_id=still_lists.request_id,
+            )
+        self._remove(bucket, versions.entries)
+        self._abort_uploads(bucket, uploads.entries)
+        removed.clear()
+        removed.update(found)
+        return len(found)
 
     def _remove_claims_policy(self, bucket: str) -> bool:
         """Removes the bucket's policy if a claim can have written it; gives whether it did.
@@ -300,22 +369,22 @@ class Storage:
                 return code_of(error) != "404"
         return True
 
-    def _versions(self, bucket: str, limit: int) -> list[tuple[str, str]]:
+    def _versions(self, bucket: str, limit: int) -> _Page:
         with translated(self.clients.call("s3:ListBucketVersions")):
-            return _names(self.clients.s3.list_object_versions(Bucket=bucket, MaxKeys=limit))
+            found = self.clients.s3.list_object_versions(Bucket=bucket, MaxKeys=limit)
+            return _Page(entries=_names(found), request_id=request_id_of(found))
 
     def _all_versions(self, bucket: str) -> Iterator[tuple[str, str]]:
         with translated(self.clients.call("s3:ListBucketVersions")):
             for page in self.clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
                 yield from _names(page, markers=False)
 
-    def _remove(self, bucket: str, versions: list[tuple[str, str]]) -> int:
+    def _remove(self, bucket: str, versions: list[tuple[str, str]]) -> None:
         written = [each for each in versions if not _NOT_IN_XML.search(each[0])]
         self._remove_batch(bucket, written)
         for key, version in versions:
             if _NOT_IN_XML.search(key):
                 self._remove_one(bucket, key, version)
-        return len(versions)
 
     def _remove_batch(self, bucket: str, versions: list[tuple[str, str]]) -> None:
         if not versions:
@@ -339,20 +408,19 @@ class Storage:
                     raise
                 raise _locked(bucket, key, request_id_of(error.response)) from error
 
-    def _uploads(self, bucket: str) -> list[tuple[str, str]]:
+    def _uploads(self, bucket: str) -> _Page:
         with translated(self.clients.call("s3:ListBucketMultipartUploads")):
             # Names that XML can't hold come encoded if that is asked for. The SDK asks, and decodes, for objects only.
             found = self.clients.s3.list_multipart_uploads(Bucket=bucket, MaxUploads=UPLOADS, EncodingType="url")
         is_encoded = found.get("EncodingType") == "url"
         decoded = unquote_plus if is_encoded else str
-        return [(decoded(upload["Key"]), upload["UploadId"]) for upload in found.get("Uploads", [])]
+        entries = [(decoded(upload["Key"]), upload["UploadId"]) for upload in found.get("Uploads", [])]
+        return _Page(entries=entries, request_id=request_id_of(found))
 
-    def _abort_uploads(self, bucket: str) -> int:
-        uploads = self._uploads(bucket)
+    def _abort_uploads(self, bucket: str, uploads: list[tuple[str, str]]) -> None:
         for key, upload in uploads:
             with translated(self.clients.call("s3:AbortMultipartUpload")), tolerated("NoSuchUpload"):
                 self.clients.s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
-        return len(uploads)
 
     def _has_object_lock(self, bucket: str) -> bool:
         with translated(self.clients.call("s3:GetBucketObjectLockConfiguration")):

@@ -73,3 +73,23 @@ def test_a_throttled_account_is_asked_more_slowly_and_claims_are_requeued(monkey
     assert caught.value.delay
     assert caught.value.delay > LONGEST_WAIT
     assert all(seconds <= LONGEST_WAIT for seconds in slept)
+
+
+def test_one_claim_that_is_throttled_now_and_then_does_not_slow_down_all_others() -> None:
+    clock = Clock()
+    pacer = Pacer(clock)
+    for delay in (1, 2, 4, 8, 16, 32, 64):  # the back-off of the core
+        pacer.throttled()
+        clock.now += delay
+    assert pacer.reserve() == 0
+    assert pacer.rate == 10
+
+
+def test_the_pace_of_an_account_that_is_throttled_all_the_time_stays_low() -> None:
+    clock = Clock()
+    pacer = Pacer(clock)
+    for _ in range(100):
+        clock.now += 2
+        pacer.reserve()
+        pacer.throttled()
+    assert pacer.rate < 1

@@ -149,12 +149,13 @@ def test_a_request_for_a_bucket_says_nothing_that_is_empty(location: str, tags: 
 
 def test_names_that_xml_can_not_hold_are_removed_one_by_one() -> None:
     with sent(**OTHER) as (clients, seen):
-        assert Storage(clients=clients, now=_now).purge_batch("b") == 4
+        assert Storage(clients=clients, now=_now).purge_batch("b", set()) == 4
     asked = [f"{request.method} {request.url.removeprefix('https://s3.example.com')}" for request in seen]
-    assert asked[1:3] == ["POST /b?delete", "DELETE /b/a%01b?versionId=1"]
-    assert asked[3] == "DELETE /b/a%20b%EF%BF%BF?versionId=3"
+    assert [each.partition("?")[2].partition("&")[0] for each in asked[:2]] == ["versions", "uploads"]
+    assert asked[2:4] == ["POST /b?delete", "DELETE /b/a%01b?versionId=1"]
+    assert asked[4] == "DELETE /b/a%20b%EF%BF%BF?versionId=3"
     assert asked[-1] == "DELETE /b/c%02%20d?uploadId=9"
-    batch = seen[1].body
+    batch = seen[2].body
     assert isinstance(batch, bytes)
     assert [each.text for each in ET.fromstring(batch).iter() if each.tag.endswith("Key")] == ["docs/Icon\r"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 from xml.sax.saxutils import escape
@@ -21,6 +22,14 @@ Answer = tuple[int, dict[str, str], str]
 _MADE = "AKIAFAKE"
 _MOST_KEYS = 2
 _LONGEST_POLICY = 2048
+_OF_OTHERS = {
+    "ListGroupsForUser": "Groups",
+    "ListMFADevices": "MFADevices",
+    "ListSSHPublicKeys": "SSHPublicKeys",
+    "ListServiceSpecificCredentials": "ServiceSpecificCredentials",
+    "ListSigningCertificates": "Certificates",
+}
+"""What nobody has put on a user here, by the request that lists it."""
 _STATUS = {"NoSuchEntity": 404, "EntityAlreadyExists": 409, "DeleteConflict": 409, "LimitExceeded": 409}
 _REQUEST_ID = "6a4a1a3e-0000-4000-8000-4442587fb7d0"
 
@@ -92,6 +101,7 @@ class FakeIam:
         actions: the name of each request that was answered.
         throttled: how many were refused.
         sts_is_away: STS answers nobody, as in a network without a way to it.
+        newest_key: id of the key that was made last.
     """
 
     def __init__(self, account: str, clock: Callable[[], float]) -> None:
@@ -103,6 +113,7 @@ class FakeIam:
         self.actions: list[str] = []
         self.throttled = 0
         self.sts_is_away = False
+        self.newest_key = ""
         self._made: dict[str, float] = {}
         self._tokens, self._filled = 0.0, clock()
 
@@ -125,15 +136,26 @@ class FakeIam:
             return _refused(refusal.code, _STATUS.get(refusal.code, 400))
         return 200, {"x-amzn-requestid": _REQUEST_ID}, _document(action, content)
 
-    def refuses(self, key_id: str, bucket: str, account: str) -> str:
-        """The code with which S3 refuses this key the listing of a bucket of `account`; "" where it does not."""
+    def refuses(
+        self, key_id: str, bucket: str, account: str, *, action: str = "s3:ListBucket", object_key: str = ""
+    ) -> str:
+        """The code with which S3 refuses this key an action on a bucket of `account`; "" where it does not.
+
+        Args:
+            key_id: of an access key.
+            bucket: its name.
+            account: whose bucket it is.
+            action: as policies name it.
+            object_key: of an object in it; empty for the bucket itself.
+        """
         key = self.keys.get(key_id)
         if key is None or key.status != "Active" or self.clock() < key.made + self.keys_after:
             return "InvalidAccessKeyId"
         user = self.users.get(key.user)
         known = user.policies.values() if user else ()
         statements = [s for since, document in known if since <= self.clock() for s in document["Statement"]]
-        said = {one["Effect"] for one in statements if _concerns(one, bucket) and _applies(one, account, key)}
+        resource = f"arn:aws:s3:::{bucket}" + (f"/{object_key}" if object_key else "")
+        said = {one["Effect"] for one in statements if _concerns(one, action, resource) and _applies(one, account, key)}
         return "" if said == {"Allow"} else "AccessDenied"
 
     def has_made(self, key_id: str) -> bool:
@@ -142,7 +164,7 @@ class FakeIam:
 
     def _get_session_token(self, given: dict[str, str]) -> str:
         session = self.get_session(given["caller"])
-        keys = f"<AccessKeyId>{session}</AccessKeyId><SecretAccessKey>s3cr3t</SecretAccessKey>"
+        keys = f"<AccessKeyId>{session}</AccessKeyId><SecretAccessKey>{secret_of(session)}</SecretAccessKey>"
         return f"<Credentials>{keys}<SessionToken>token</SessionToken></Credentials>"
 
     def get_session(self, key_id: str) -> str:
@@ -166,7 +188,7 @@ class FakeIam:
     def _actions(self) -> dict[str, Callable[[dict[str, str]], str]]:
         return {
             "CreateUser": self._create_user,
-            "GetUser": lambda given: _user_xml(given["UserName"], self._user(given)),
+            "GetUser": self._get_user,
             "TagUser": self._tag_user,
             "UntagUser": self._untag_user,
             "PutUserPermissionsBoundary": self._put_boundary,
@@ -179,9 +201,14 @@ class FakeIam:
             "ListAccessKeys": self._list_keys,
             "DeleteAccessKey": self._delete_key,
             "DeleteUser": self._delete_user,
+            **dict.fromkeys(_OF_OTHERS, self._list_of_others),
+            "GetLoginProfile": self._get_login_profile,
             "GetSessionToken": self._get_session_token,
             "GetCallerIdentity": lambda _: f"<Account>{self.account}</Account>",
         }
+
+    def _get_user(self, given: dict[str, str]) -> str:
+        return _user_xml(given["UserName"], self._user(given))
 
     def _user(self, given: dict[str, str]) -> FakeUser:
         name = given["UserName"]
@@ -250,7 +277,9 @@ class FakeIam:
             raise IamRefusal("LimitExceeded")
         key_id = f"{_MADE}{len(self.actions):016}"
         self.keys[key_id] = Key(user=name, made=self.clock())
-        return f"<AccessKey><AccessKeyId>{key_id}</AccessKeyId><SecretAccessKey>s3cr3t</SecretAccessKey></AccessKey>"
+        self.newest_key = key_id
+        secret = f"<SecretAccessKey>{secret_of(key_id)}</SecretAccessKey>"
+        return f"<AccessKey><AccessKeyId>{key_id}</AccessKeyId>{secret}</AccessKey>"
 
     def _list_keys(self, given: dict[str, str]) -> str:
         self._user(given)
@@ -273,13 +302,30 @@ class FakeIam:
         del self.users[name]
         return ""
 
+    def _list_of_others(self, given: dict[str, str]) -> str:
+        self._user(given)
+        return f"<{_OF_OTHERS[given['Action']]}/><IsTruncated>false</IsTruncated>"
+
+    def _get_login_profile(self, given: dict[str, str]) -> str:
+        self._user(given)
+        raise IamRefusal("NoSuchEntity")
+
     def _keys_of(self, user: str) -> Iterator[str]:
         return (key_id for key_id, key in self.keys.items() if key.user == user and not key.is_session)
 
 
-def _concerns(statement: dict[str, Any], bucket: str) -> bool:
-    actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-    return f"arn:aws:s3:::{bucket}" in statement["Resource"] and bool({"s3:ListBucket", "s3:*"} & set(actions))
+def secret_of(key_id: str) -> str:
+    """The secret of a key that was made here."""
+    return f"secret-of-{key_id}"
+
+
+def _concerns(statement: dict[str, Any], action: str, resource: str) -> bool:
+    return _matches(statement["Action"], action) and _matches(statement["Resource"], resource)
+
+
+def _matches(patterns: str | list[str], name: str) -> bool:
+    """Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html."""
+    return any(fnmatchcase(name, each) for each in ([patterns] if isinstance(patterns, str) else patterns))
 
 
 def _applies(statement: dict[str, Any], account: str, key: Key) -> bool:

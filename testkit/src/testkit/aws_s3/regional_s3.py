@@ -1,7 +1,7 @@
 """S3 as AWS has it in several regions and accounts, in memory: what no emulator does.
 
 Answers requests of the SDK for hosts of AWS's; those for other hosts, such as IAM's of a test, go where they would. Has
-what a claim's bucket is made, found and removed with, and no objects. Each behaviour names its source.
+what a claim's bucket is made, found, filled and removed with. Each behaviour names its source.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
 
 import pytest
 import urllib3
@@ -23,11 +24,13 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
 from testkit.aws_s3.fake_iam import Answer, FakeIam
+from testkit.aws_s3.fake_objects import Locked, Objects, keys_xml, uploads_xml, versions_xml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 OWN = "000000000000"
+_REQUEST_ID = "4442587FB7D0A2F9"
 _HOST = re.compile(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
 _DEFAULT_ENCRYPTION = (
     "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>"
@@ -52,6 +55,11 @@ class Bucket:
         has_replication: it keeps its versions, and can't stop to. Source:
             https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-requirements.html.
         is_open: its policy lets every account do everything.
+        versioning: `Enabled`, `Suspended`, or "" for a bucket that never kept versions.
+        policy: its policy as JSON; "" for none, and it permits nothing to nobody here.
+        lifecycle: its rules as XML; "" for none.
+        has_lock: whether its objects can be locked.
+        objects: in it.
     """
 
     region: str
@@ -61,6 +69,11 @@ class Bucket:
     encryption: str = ""
     has_replication: bool = False
     is_open: bool = False
+    versioning: str = ""
+    policy: str = ""
+    lifecycle: str = ""
+    has_lock: bool = False
+    objects: Objects = field(default_factory=Objects)
 
 
 class RegionalS3:
@@ -73,6 +86,7 @@ class RegionalS3:
         is_slow: `Bucket.unknown_for` of new buckets.
         wants_pages: whether ListBuckets is refused without a page size, as for an account with a quota of more than
             10,000 buckets. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/BucketRestrictions.html.
+        lists_buckets: whether the administrator has the permission `s3:ListAllMyBuckets`.
         requests: "METHOD bucket?query" of each.
         iam: the account's IAM and STS. A key that it made may list what its user's policy says; any other key is an
             administrator's.
@@ -86,6 +100,8 @@ class RegionalS3:
         self.tags_refused_with = "UnsupportedArgument"
         self.is_slow = 0
         self.wants_pages = True
+        self.lists_buckets = True
+        self._forgotten: dict[str, int] = {}
         self.requests: list[str] = []
 
     def answer(self, method: str, url: str, headers: Mapping[str, Any], body: bytes) -> Answer:
@@ -96,7 +112,8 @@ class RegionalS3:
                 return self.iam.answer(body, _key_in(headers))
             if service == "sts":
                 raise ConnectionError("STS is out of reach")
-            return self._answer(method, url, headers, body)
+            status, told, text = self._answer(method, url, headers, body)
+            return status, {"x-amz-request-id": _REQUEST_ID, **told}, text
 
     def _answer(self, method: str, url: str, headers: Mapping[str, Any], body: bytes) -> Answer:
         parts = urlsplit(url)
@@ -112,10 +129,13 @@ class RegionalS3:
         expected = _text(headers.get("x-amz-expected-bucket-owner"))
         refusal = self._refusal(host["bucket"], host["region"], _key_in(headers), expected)
         if is_object:
-            return refusal or _refused(501, "NotImplemented")
+            named = unquote(parts.path[1:])
+            return refusal or _on_object(self.buckets[host["bucket"]], method, named, query)
         return refusal or self._on_bucket(method, host["bucket"], query, body)
 
     def _list(self, query: dict[str, list[str]]) -> Answer:
+        if not self.lists_buckets:
+            return _refused(403, "AccessDenied")
         if self.wants_pages and "max-buckets" not in query:
             return _refused(400, "InvalidRequest")
         prefix = query.get("prefix", [""])[0]
@@ -144,6 +164,8 @@ class RegionalS3:
 
     def _refusal(self, name: str, region: str, key: str, expected_owner: str) -> Answer | None:
         bucket = self.buckets.get(name)
+        if self._is_forgotten(name):
+            return _refused(404, "NoSuchBucket")
         if bucket is not None and bucket.unknown_for:
             bucket.unknown_for -= 1
             bucket = None
@@ -160,8 +182,20 @@ class RegionalS3:
         code = self.iam.refuses(key, name, bucket.account) if self.iam.has_made(key) else ""
         return _refused(403, code) if code else None
 
+    def forget(self, name: str, *, after: int) -> None:
+        """A bucket is not found once, after so many requests for it that find it; see `Bucket.unknown_for`."""
+        self._forgotten[name] = after
+
+    def _is_forgotten(self, name: str) -> bool:
+        left = self._forgotten.pop(name, None)
+        if left:
+            self._forgotten[name] = left - 1
+        return left == 0
+
     def _on_bucket(self, method: str, name: str, query: dict[str, list[str]], body: bytes) -> Answer:
-        if method == "DELETE":
+        if method == "DELETE" and not query:
+            if not self.buckets[name].objects.is_empty:
+                return _refused(409, "BucketNotEmpty")
             del self.buckets[name]
             return 204, {}, ""
         return _on_own(self.buckets[name], method, query, body)
@@ -177,18 +211,64 @@ def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: byte
             return _refused(404, "NoSuchTagSet")
         found = "".join(f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in bucket.tags.items())
         return 200, {}, f"<Tagging><TagSet>{found}</TagSet></Tagging>"
-    if {"encryption", "versioning", "policy"} & query.keys():
+    if {"encryption", "versioning", "policy", "lifecycle"} & query.keys():
         return _on_settings(bucket, method, query, body)
     if "object-lock" in query:
-        return _refused(404, "ObjectLockConfigurationNotFoundError")
-    for asked, root in (
-        ("versions", "ListVersionsResult"),
-        ("uploads", "ListMultipartUploadsResult"),
-        ("list-type", "ListBucketResult"),
-    ):
-        if asked in query:
-            return 200, {}, f"<{root}><IsTruncated>false</IsTruncated></{root}>"
+        return _on_lock(bucket)
+    if "delete" in query:
+        return _delete_objects(bucket.objects, body)
+    listing = _listing(bucket.objects, query)
+    if listing:
+        return 200, {}, listing
     return (200, {}, "") if method == "HEAD" else _refused(501, "NotImplemented")
+
+
+def _listing(objects: Objects, query: dict[str, list[str]]) -> str:
+    given = {name: values[0] for name, values in query.items()}
+    limit = int(given.get("max-keys", given.get("max-uploads", 1000)))
+    if "versions" in given:
+        return versions_xml(objects, limit, (given.get("key-marker", ""), given.get("version-id-marker", "")))
+    if "uploads" in given:
+        return uploads_xml(objects, limit)
+    return keys_xml(objects, given.get("prefix", ""), limit) if "list-type" in given else ""
+
+
+def _delete_objects(objects: Objects, body: bytes) -> Answer:
+    """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html; of locked versions,
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html#object-lock-managing-delete-markers.
+    """
+    errors = ""
+    for each in ET.fromstring(body).findall(f"{_NS}Object"):
+        key, version = each.findtext(f"{_NS}Key", ""), each.findtext(f"{_NS}VersionId", "")
+        try:
+            objects.delete_version(key, version)
+        except Locked:
+            errors += (
+                f"<Error><Key>{escape(key)}</Key><VersionId>{version}</VersionId><Code>AccessDenied</Code></Error>"
+            )
+    return 200, {}, f"<DeleteResult>{errors}</DeleteResult>"
+
+
+def _on_lock(bucket: Bucket) -> Answer:
+    if not bucket.has_lock:
+        return _refused(404, "ObjectLockConfigurationNotFoundError")
+    return 200, {}, "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
+
+
+def _on_object(bucket: Bucket, method: str, key: str, query: dict[str, list[str]]) -> Answer:
+    given = {name: values[0] for name, values in query.items()}
+    found = bucket.objects.find(key, given.get("versionId", ""))
+    if "uploadId" in given and method == "DELETE":
+        is_there = bucket.objects.uploads.pop(given["uploadId"], None) is not None
+        return (204, {}, "") if is_there else _refused(404, "NoSuchUpload")
+    if found is None:
+        return _refused(404, "NoSuchVersion")
+    if "retention" in given:
+        return _refused(404, "NoSuchObjectLockConfiguration")
+    if "legal-hold" in given:
+        status = "ON" if found.is_held else "OFF"
+        return 200, {}, f"<LegalHold><Status>{status}</Status></LegalHold>"
+    return _refused(501, "NotImplemented")
 
 
 def _on_settings(bucket: Bucket, method: str, query: dict[str, list[str]], body: bytes) -> Answer:
@@ -198,17 +278,35 @@ def _on_settings(bucket: Bucket, method: str, query: dict[str, list[str]], body:
         return 200, {}, ""
     if "encryption" in query:
         return 200, {}, bucket.encryption or _DEFAULT_ENCRYPTION
-    if "versioning" in query and is_put:
-        return _refused(409, "InvalidBucketState") if bucket.has_replication else (200, {}, "")
     if "versioning" in query:
-        status = "<Status>Enabled</Status>" if bucket.has_replication else ""
-        return 200, {}, f"<VersioningConfiguration>{status}</VersioningConfiguration>"
+        return _on_versioning(bucket, body if is_put else b"")
+    return _on_document(bucket, "policy" if "policy" in query else "lifecycle", method, body)
+
+
+def _on_versioning(bucket: Bucket, body: bytes) -> Answer:
+    if body and bucket.has_replication:
+        return _refused(409, "InvalidBucketState")
+    if body:
+        bucket.versioning = ET.fromstring(body).findtext(f"{_NS}Status", "")
+        return 200, {}, ""
+    found = "Enabled" if bucket.has_replication else bucket.versioning
+    status = f"<Status>{found}</Status>" if found else ""
+    return 200, {}, f"<VersioningConfiguration>{status}</VersioningConfiguration>"
+
+
+def _on_document(bucket: Bucket, what: str, method: str, body: bytes) -> Answer:
+    """Reads, writes or removes a policy or rules; what is not there can be removed as well."""
+    if method == "GET" and not getattr(bucket, what):
+        return _refused(404, {"policy": "NoSuchBucketPolicy", "lifecycle": "NoSuchLifecycleConfiguration"}[what])
+    if method == "GET":
+        return 200, {}, getattr(bucket, what)
+    setattr(bucket, what, body.decode())
     return 204, {}, ""
 
 
 def _refused(status: int, code: str, headers: dict[str, str] | None = None) -> Answer:
-    body = f"<Error><Code>{code}</Code><Message>no</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>"
-    return status, {"x-amz-request-id": "4442587FB7D0A2F9", **(headers or {})}, body
+    body = f"<Error><Code>{code}</Code><Message>no</Message><RequestId>{_REQUEST_ID}</RequestId></Error>"
+    return status, {"x-amz-request-id": _REQUEST_ID, **(headers or {})}, body
 
 
 def _key_in(headers: Mapping[str, Any]) -> str:
