@@ -39,7 +39,7 @@ from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
 from testkit.api_server import Cluster, Json, Refusal, Request, claim_path, class_path, dump, plural_of, respond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from libbucket._reconcile.model.outcome import Outcome
     from libbucket.provisioner import Provisioner, SecretReader
@@ -172,6 +172,7 @@ class Core:
     Args:
         provisioner: builds it from the core's services; a store in memory by default.
         secrets: administrators' Secrets.
+        config: further keys of `additionalConfig` that are allowed.
     """
 
     def __init__(
@@ -179,6 +180,7 @@ class Core:
         provisioner: Callable[[Services], Provisioner] | None = None,
         *,
         secrets: SecretReader = _no_secrets,
+        config: Iterable[str] = (),
     ) -> None:
         self.client, self.clock, self.caches, self.metrics = FakeClient(), Clock(), new_caches(), Metrics()
         requests = RequestTracker()
@@ -194,7 +196,7 @@ class Core:
             provisioner_name=PROVISIONER_NAME,
             version="1",
             cluster_id="cluster-1",
-            allowed_config=frozenset({"maxObjects", "maxSize"}),
+            allowed_config=frozenset({"maxObjects", "maxSize", *config}),
             supported_config=self.provisioner.supported_config,
             installed=InstalledCrds(self.client, CrdFeatures()),
             now=self.clock,

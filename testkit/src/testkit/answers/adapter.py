@@ -51,6 +51,7 @@ class Adapter(ABC):
         locks: whether objects can be locked.
         late: seconds for which an answer is held that comes too late: more than the provisioner waits.
         settling: seconds for which removed credentials still work, as the store documents: no deletion ends sooner.
+        elsewhere: what `parameters` gets in place of an URL for a class of another store; for stores without a network.
         longest_call: seconds (of a real clock) that one verb may take whatever the server does.
     """
 
@@ -61,6 +62,7 @@ class Adapter(ABC):
     locks: ClassVar[bool] = False
     late: ClassVar[float] = 1.5
     settling: ClassVar[float] = 0.0
+    elsewhere: ClassVar[str] = ""
     longest_call: ClassVar[float] = 15.0
 
     @property
@@ -97,6 +99,11 @@ class Adapter(ABC):
     @abstractmethod
     def subject(self, request: Request) -> str:
         """What a request is about: a bucket, a user, a policy; "" where that can't be seen."""
+
+    def is_about(self, request: Request, subject: str) -> bool:
+        """Whether a request is about what an earlier one was about: also where one of them does not tell."""
+        found = self.subject(request)
+        return not subject or not found or found == subject
 
     @abstractmethod
     def render(self, answer: Answer, request: Request) -> Instead:

@@ -64,6 +64,7 @@ class Answer:
         terminal: whether it proves that no retry can help.
         proves_gone: whether it is the identity system's word that the claim's identity does not exist.
         source: where the fact is from.
+        message: the store's sentence, where something is read from it; "" for any.
     """
 
     name: str
@@ -75,11 +76,16 @@ class Answer:
     code: str = ""
     terminal: bool = False
     proves_gone: bool = False
+    message: str = ""
 
     @property
     def is_outage(self) -> bool:
-        """Whether the server failed or said nothing: a status below 500 is an answer, but for 408 and 429."""
-        return self.kind in _TRANSPORT or self.status >= 500 or self.status in {408, 429}
+        """Whether the server failed or said nothing: a status below 500 is an answer, but for 408 and 429.
+
+        IAM asks for fewer requests with status 400: what counts is that it can be nothing but throttling.
+        """
+        is_throttling = self.reasons == {str(Reason.THROTTLED)}
+        return self.kind in _TRANSPORT or is_throttling or self.status >= 500 or self.status in {408, 429}
 
 
 _TRANSPORT: Final = frozenset({Kind.DRIP, Kind.LATE, Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.TRUNCATED})
@@ -180,6 +186,7 @@ def _parse_answer(entry: Mapping[str, Any]) -> Answer:
         terminal=entry.get("terminal", False),
         proves_gone=entry.get("proves_gone", False),
         source=entry["source"],
+        message=entry.get("message", ""),
     )
 
 

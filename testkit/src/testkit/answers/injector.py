@@ -196,10 +196,6 @@ class Injector(FaultInjector):
         at = self._count[name] - injection.first
         return injection.answer if 0 <= at < injection.times else None
 
-    def _is_about(self, request: Request) -> bool:
-        subject = self._adapter.subject(request)
-        return not self._subject or not subject or subject == self._subject
-
     def _is_over(self, lag: Lag) -> bool:
         is_read = bool(lag.requests) and self._stale_reads > lag.requests
         since = self._clock() - (self._written or 0.0)
@@ -207,7 +203,12 @@ class Injector(FaultInjector):
 
     def _stale(self, name: str, request: Request) -> Instead | None:
         lag = self._lag
-        if lag is None or self._written is None or name not in lag.delay.reads or not self._is_about(request):
+        if (
+            lag is None
+            or self._written is None
+            or name not in lag.delay.reads
+            or not self._adapter.is_about(request, self._subject)
+        ):
             return None
         self._stale_reads += 1
         if self._is_over(lag) or (lag.flaps and self._stale_reads % 2 == 0):

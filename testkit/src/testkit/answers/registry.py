@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from testkit.answers.aws_s3 import aws_s3
 from testkit.answers.azure import azure
 from testkit.answers.gcs import gcs
 from testkit.answers.memory import memory
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from testkit.answers.adapter import Adapter
 
 ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {
+    "aws-s3": aws_s3,
     "azure": azure,
     "gcs": gcs,
     "memory": memory,

@@ -120,7 +120,9 @@ class Simulation:
         self.history: list[Reconciled] = []
         self._url = url
         clock = Clock(seconds=lambda: self.core.seconds, sleep=self.turn)
-        self.core = Core(lambda services: adapter.provisioner(services, clock), secrets=adapter.secrets)
+        self.core = Core(
+            lambda services: adapter.provisioner(services, clock), secrets=adapter.secrets, config=adapter.config
+        )
         self._queue = Queue(lambda: self.core.seconds)
         self._policy = RequeuePolicy(self._queue)  # type: ignore[arg-type] # all that it uses of a queue
 
@@ -143,7 +145,7 @@ class Simulation:
         extra: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """A StorageClass whose requests pass the proxy, or not."""
-        url = self.adapter.upstream if direct else self._url
+        url = (self.adapter.upstream or self.adapter.elsewhere) if direct else self._url
         parameters = {**self.adapter.parameters(url), **extra}
         self.core.create_class(name, parameters=parameters, reclaim_policy=reclaim_policy)
 

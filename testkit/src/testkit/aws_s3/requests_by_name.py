@@ -50,7 +50,9 @@ _ON_OBJECT: Final[Mapping[tuple[str, str], str]] = {
     ("DELETE", "uploadId"): "AbortMultipartUpload",
     ("DELETE", "versionId"): "DeleteObject",
 }
-S3: Final = frozenset({*_ON_BUCKET.values(), *_ON_OBJECT.values(), "ListBuckets"})
+AS_CLAIM: Final = "ListObjectsV2AsClaim"
+"""`ListObjectsV2` with the keys of a claim: no administrator's permission is needed for it."""
+S3: Final = frozenset({*_ON_BUCKET.values(), *_ON_OBJECT.values(), "ListBuckets", AS_CLAIM})
 STS: Final = frozenset({"AssumeRoleWithWebIdentity", "GetCallerIdentity"})
 ADDITIONS: Final = frozenset(
     {

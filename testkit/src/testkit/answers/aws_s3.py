@@ -1,0 +1,239 @@
+"""AWS S3 with its IAM and STS in the sweep: in memory, behind connections that lead nowhere else, on the turned clock.
+
+IAM is throttled by a token bucket in all trials. A claim's own credentials are tried by `ListObjectsV2AsClaim`.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from functools import cached_property
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from unittest.mock import patch
+
+from botocore.loaders import create_loader
+
+from aws_s3_provisioner.client import Limits, _Maker
+from aws_s3_provisioner.pacing import Pacer
+from aws_s3_provisioner.pending import PendingKeys
+from aws_s3_provisioner.provisioner import AwsS3Provisioner
+from aws_s3_provisioner.request import Patience
+from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
+from testkit.answers.catalogue import load
+from testkit.aws_s3.backend import a_policy, rules
+from testkit.aws_s3.fakes import HELD
+from testkit.aws_s3.in_memory_backend import InMemoryBackend
+from testkit.aws_s3.regional_s3 import OWN, RegionalS3
+from testkit.aws_s3.requests_by_name import AS_CLAIM, error_answer, request_name
+from testkit.aws_s3.wire import Wire, wired
+from testkit.resilience.proxy import Instead, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from libbucket.provisioner import Provisioner, Services
+    from libbucket.types import ObjectBucket, SecretStr
+    from testkit.answers.adapter import Clock
+    from testkit.answers.catalogue import Answer, Catalogue
+    from testkit.answers.injector import Injector
+
+_BYSTANDER: Final = "bystander"
+_PER_SECOND: Final = 15.0
+"""Requests to IAM: https://github.com/cloud-custodian/cloud-custodian/issues/6351."""
+_KEY: Final = "1234abcd-12ab-34cd-56ef-1234567890ab"
+_BOUNDARY: Final = f"arn:aws:iam::{OWN}:policy/boundary"
+_ELSEWHERE: Final = "eu-west-1"
+
+
+class TurnedClock:
+    """The clock of AWS, turned by each simulation in its turn; never runs backwards."""
+
+    def __init__(self) -> None:
+        self._source: Clock | None = None
+        self._before = 0.0
+
+    def follow(self, source: Clock) -> None:
+        """Goes on with another simulation, which begins at 0, from where the last one has left it."""
+        self._before, self._source = self(), source
+
+    def __call__(self) -> float:
+        return self._before + (self._source.seconds() if self._source is not None else 0.0)
+
+    def sleep(self, seconds: float) -> None:
+        """Lets time pass."""
+        assert self._source is not None
+        self._source.sleep(seconds)
+
+
+class AwsAdapter(Adapter):
+    """AWS in memory.
+
+    Args:
+        s3: with its IAM.
+        clock: of both.
+    """
+
+    name = "aws-s3"
+    new_keys = frozenset({"CreateAccessKey"})
+    gone_keys = frozenset({"DeleteAccessKey", "DeleteUser"})
+    config: ClassVar[Mapping[str, str]] = {
+        "bucketPolicy": a_policy("Allow"),
+        "bucketLifecycle": rules(3),
+        "bucketVersioning": "Enabled",
+    }
+    locks = True
+    late = 0.0
+    elsewhere = _ELSEWHERE
+
+    def __init__(self, s3: RegionalS3, clock: TurnedClock) -> None:
+        self._s3, self._clock = s3, clock
+        self._backend = InMemoryBackend(s3)
+        self._wire = Wire(self._answered, clock.sleep)
+        s3.iam.per_second = _PER_SECOND
+        self._backend.administrator.make_bucket(_BYSTANDER)
+        self._backend.administrator.application().put(_BYSTANDER, "object", b"of a bystander")
+
+    @property
+    def wire(self) -> Wire:
+        """What connections to AWS lead to."""
+        return self._wire
+
+    def attach(self, injector: Injector) -> None:
+        self._wire.injector = injector
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return load("aws-s3")
+
+    @property
+    def upstream(self) -> str:
+        return ""
+
+    @property
+    def backend(self) -> InMemoryBackend:
+        return self._backend
+
+    def provisioner(self, services: Services, clock: Clock) -> Provisioner:
+        self._clock.follow(clock)
+        return AwsS3Provisioner(
+            services,
+            limits=Limits(),
+            patience=Patience(sleep=self._clock.sleep, clock=self._clock),
+            pending=PendingKeys(self._clock),
+        )
+
+    def parameters(self, url: str) -> Mapping[str, str]:
+        here = {**self._backend.parameters, "kmsKeyId": _KEY, "permissionsBoundary": _BOUNDARY}
+        return {**here, "region": url} if url else here
+
+    def secrets(self, namespace: str, name: str) -> Mapping[str, SecretStr]:
+        del namespace, name
+        return HELD
+
+    def request_name(self, request: Request) -> str:
+        query = request.target.partition("?")[2]
+        name = request_name(request.method, request.path, query, {"Host": request.headers["host"]}, request.body)
+        return AS_CLAIM if name == "ListObjectsV2" and self._s3.iam.has_made(self._key_in(request)) else name
+
+    def subject(self, request: Request) -> str:
+        name = self.request_name(request)
+        if name == "CreateAccessKey":
+            return self._s3.iam.newest_key
+        return self._user_in(request) or request.headers["host"]
+
+    def is_about(self, request: Request, subject: str) -> bool:
+        if self.request_name(request) != AS_CLAIM:
+            return super().is_about(request, subject)
+        key_id = self._key_in(request)
+        key = self._s3.iam.keys.get(key_id)
+        return subject in {key_id, request.headers["host"], key.user if key is not None else ""}
+
+    def render(self, answer: Answer, request: Request) -> Instead:
+        name = self.request_name(request)
+        told = f"{answer.message or 'no'} {CANARY}"
+        if answer.status == 200 and name == "DeleteObjects":
+            body = f"<DeleteResult><Error><Key>object-0</Key><Code>{answer.code}</Code></Error></DeleteResult>"
+            return Instead(status=200, headers={"x-amz-request-id": REQUEST_ID}, body=body.encode())
+        status, headers, content = error_answer(name, answer.code, answer.status, message=told)
+        return Instead(status=status, headers=headers, body=content)
+
+    def keys_of(self, record: ObjectBucket) -> int:
+        return len(self._backend.administrator.keys(record.user_id))
+
+    def others(self) -> object:
+        administrator = self._backend.administrator
+        return {
+            "settings": str(administrator.settings(_BYSTANDER)),
+            "object": administrator.application().get(_BYSTANDER, "object"),
+        }
+
+    def lock(self, bucket: str) -> None:
+        found = self._s3.buckets[bucket]
+        found.versioning, found.has_lock = "Enabled", True
+        found.objects.put("locked", b"data", keeps_versions=True).is_held = True
+
+    def unlock(self, bucket: str) -> None:
+        for version in self._s3.buckets[bucket].objects.versions:
+            version.is_held = False
+
+    def _answered(self, request: Request) -> Instead:
+        url = f"https://{request.headers['host']}{request.target}"
+        status, headers, text = self._s3.answer(request.method, url, _capitals(request.headers), request.body)
+        return Instead(status=status, headers=headers, body=text.encode())
+
+    def _key_in(self, request: Request) -> str:
+        return request.signer.partition("Credential=")[2]
+
+    def _user_in(self, request: Request) -> str:
+        fields = dict(part.partition("=")[::2] for part in request.body.decode(errors="replace").split("&"))
+        return fields.get("UserName", "") if fields.get("Action") else ""
+
+
+def _capitals(headers: Mapping[str, str]) -> dict[str, str]:
+    """Header names as the SDK spells those that AWS in memory reads."""
+    return {"Authorization" if name == "authorization" else name: value for name, value in headers.items()}
+
+
+def _kept(make: Any) -> Any:
+    """Makes each client of a provisioner once: it takes longer than all requests of a verb, and has no state."""
+
+    def made(self: Any, credentials: Any) -> Any:
+        kept = vars(self.session).setdefault("kept_by_the_sweep", {})
+        key = make.__name__, repr(self.parameters), self.bucket_owner, self.pacer is None, credentials
+        if key not in kept:
+            kept[key] = make(self, credentials)
+        return kept[key]
+
+    return made
+
+
+@contextmanager
+def _warnings_only(logger: str) -> Iterator[None]:
+    """As `libbucket.run` has it at every verbosity: the SDK's debugging shows bodies and secrets."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
+
+
+@contextmanager
+def aws_s3() -> Iterator[AwsAdapter]:
+    """AWS in memory, and a provisioner package whose waits turn the clock."""
+    clock, loader = TurnedClock(), create_loader()
+    made = AwsAdapter(RegionalS3(clock), clock)
+    with (
+        wired(made.wire),
+        _warnings_only("botocore"),
+        _warnings_only("urllib3"),
+        patch.object(_Maker, "s3", _kept(_Maker.s3)),
+        patch.object(_Maker, "iam", _kept(_Maker.iam)),
+        patch.object(_Maker, "sts", _kept(_Maker.sts)),
+        patch("aws_s3_provisioner.client.create_loader", lambda: loader),
+        patch("aws_s3_provisioner.client.time", SimpleNamespace(sleep=clock.sleep, monotonic=clock)),
+        patch.object(Pacer.__init__, "__defaults__", (clock,)),
+    ):
+        yield made

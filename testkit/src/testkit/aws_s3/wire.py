@@ -1,0 +1,134 @@
+"""AWS's hosts inside this process: connections of urllib3 that lead to a function, and fail as real ones do.
+
+Below the SDK and its pools, so that what they make of an answer, of a connection that is cut and of one that says
+nothing is theirs, and the fence is asked as in a real connection. Time passes on a clock of the caller's.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from libbucket.fencing import ANSWER_SECONDS
+from testkit.resilience.proxy import Instead, Request, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from testkit.resilience.proxy import FaultInjector
+
+_LATENCY: Final = 0.05
+"""Seconds that each request takes, so that a loop without a pause ends at a time limit."""
+_HOSTS: Final = (".amazonaws.com",)
+
+
+class Wire:
+    """What the connections lead to.
+
+    Args:
+        upstream: answers a request.
+        pass_time: lets so many seconds pass.
+
+    Attributes:
+        injector: decides about every request; None for nobody.
+    """
+
+    def __init__(self, upstream: Callable[[Request], Instead], pass_time: Callable[[float], None]) -> None:
+        self._upstream, self._pass_time = upstream, pass_time
+        self.injector: FaultInjector | None = None
+
+    def exchange(self, request: Request, read_seconds: float) -> Instead:
+        """The answer to a request.
+
+        Raises:
+            OSError: the connection was reset, or nothing came for `read_seconds`.
+        """
+        self._pass_time(_LATENCY)
+        verdict = self.injector.before(request) if self.injector is not None else Verdict.PASS
+        if isinstance(verdict, Instead):
+            return self._awaited(verdict)
+        if verdict is Verdict.PASS:
+            answer = self._upstream(request)
+            verdict = self.injector.after(request, answer.status) if self.injector is not None else Verdict.PASS
+            if verdict is Verdict.PASS:
+                if self.injector is not None:
+                    self.injector.passed_back(request, answer)
+                return answer
+        if verdict is Verdict.DROP:
+            self._pass_time(read_seconds)
+            raise TimeoutError("timed out")
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    def _awaited(self, answer: Instead) -> Instead:
+        """An answer in drops ends at the limit of the whole; see `libbucket.fencing`."""
+        if answer.pause * len(answer.body) > ANSWER_SECONDS:
+            self._pass_time(ANSWER_SECONDS)
+            raise TimeoutError("no whole answer within the time limit")
+        return answer
+
+
+@contextmanager
+def wired(wire: Wire) -> Iterator[None]:
+    """Connections to AWS's hosts lead there until the block ends; all others are real."""
+    real = HTTPConnection.request, HTTPConnection.getresponse, HTTPConnection.connect, HTTPSConnection.connect
+
+    def request(self: Any, method: str, url: str, body: Any = None, headers: Any = None, **rest: Any) -> None:
+        if not self.host.endswith(_HOSTS):
+            real[0](self, method, url, body, headers, **rest)
+            return
+        self.sent = _as_request(self.host, method, url, body, headers or {})
+        self.options = rest
+
+    def getresponse(self: Any) -> urllib3.HTTPResponse:
+        if not self.host.endswith(_HOSTS):
+            return real[1](self)
+        answer = wire.exchange(self.sent, self.timeout)
+        length = {"Content-Length": str(len(answer.body) + answer.missing)}
+        is_head = self.sent.method == "HEAD"
+        return urllib3.HTTPResponse(
+            body=BytesIO(b"" if is_head else answer.body),
+            headers={**answer.headers, **length},
+            status=answer.status,
+            preload_content=self.options.get("preload_content", True),
+            decode_content=self.options.get("decode_content", True),
+            enforce_content_length=True,
+            request_method=self.sent.method,
+            request_url=self.sent.target,
+        )
+
+    def connect(self: Any) -> None:
+        if not self.host.endswith(_HOSTS):
+            real[2](self)
+
+    def connect_secure(self: Any) -> None:
+        if not self.host.endswith(_HOSTS):
+            real[3](self)
+        self.is_verified = True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HTTPConnection, "request", request)
+        patch.setattr(HTTPConnection, "getresponse", getresponse)
+        patch.setattr(HTTPConnection, "connect", connect)
+        patch.setattr(HTTPSConnection, "connect", connect_secure)
+        yield
+
+
+def _as_request(host: str, method: str, target: str, body: Any, headers: Mapping[str, Any]) -> Request:
+    given = {str(name).lower(): _text(value) for name, value in headers.items()}
+    content = body.read() if hasattr(body, "read") else body or b""
+    return Request(
+        proxy="aws",
+        method=method,
+        target=target,
+        headers={"host": host, **given},
+        body=content.encode() if isinstance(content, str) else content,
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
