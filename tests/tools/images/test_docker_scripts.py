@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 DOCKER = Path(__file__).parents[3] / "docker"
 EVERY = [
     "kubernetes/aio/client.py", "kubernetes/client/api/api.py", "kubernetes/client/models/v1_pod.py",
-    "libbucket/testing/offline.py", "libbucket-1.dist-info/RECORD", "libbucket-1.dist-info/INSTALLER",
-    "libbucket-1.dist-info/direct_url.json",
+    "libbucket/testing/offline.py", "libbucket/_cli/commands.py",
+    "libbucket-1.dist-info/RECORD", "libbucket-1.dist-info/INSTALLER", "libbucket-1.dist-info/direct_url.json",
 ]  # fmt: skip
 ASYNCIO = ["aiohappyeyeballs", "aiohttp", "aiosignal", "frozenlist", "multidict", "propcache", "yarl"]
 KEPT = ["kubernetes/client/models/__init__.py", "libbucket/run.py", "libbucket-1.dist-info/METADATA"]
@@ -54,7 +54,7 @@ def test_what_a_provisioner_needs_is_kept_and_nothing_else(tmp_path: Path) -> No
     assert {path.name for path in (folder / "bin").iterdir()} == {"aws-s3-provisioner", "python"}
 
 
-@pytest.mark.parametrize("path", ["yarl", "kubernetes/aio", "libbucket/testing"])
+@pytest.mark.parametrize("path", ["yarl", "kubernetes/aio", "libbucket/testing", "libbucket/_cli"])
 def test_path_that_does_not_exist_fails_the_build(path: str, tmp_path: Path) -> None:
     folder = environment(tmp_path, *AWS, *AWS_KEPT)
     shutil.rmtree(folder / "lib/python3.13/site-packages" / path)
