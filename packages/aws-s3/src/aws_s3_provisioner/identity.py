@@ -196,8 +196,7 @@ class Identity:
         Raises:
             NotReady: another replica was making one at the same time.
         """
-        made, _ = self._create_key()
-        request_id = ""
+        made, request_id = self._create_key()
         if made is None:
             self.delete_keys(self.keys().keys() - {spared})
             made, request_id = self._create_key()

@@ -112,9 +112,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 return
             request.storage.check_unlocked(request.bucket)
             kept = _withdraw_or_why(request)
-            removed: set[tuple[str, str]] = set()
-            batches = iter(lambda: request.storage.purge_batch(request.bucket, removed), 0)
-            drain(batches, self._patience.purge, clock=self._patience.clock)
+            drain(request.storage.purge(request.bucket), self._patience.purge, clock=self._patience.clock)
             request.storage.remove(request.bucket)
             if kept is not None:
                 raise kept

@@ -251,26 +251,19 @@ class Storage:
             if self._is_locked(bucket, key, version):
                 raise _locked(bucket, key)
 
-    def purge_batch(self, bucket: str, removed: set[tuple[str, str]]) -> int:
-        """Removes at most `BATCH` versions and delete markers, and `UPLOADS` unfinished uploads.
+    def purge(self, bucket: str) -> Iterator[int]:
+        """Removes everything, in steps of at most `BATCH` versions and markers, and `UPLOADS` unfinished uploads.
 
-        Args:
-            bucket: its name.
-            removed: what the batch before has removed, for which that of this one is put in.
-
-        Returns:
-            How many were removed: 0 when the bucket has nothing left.
+        Yields:
+            How many were removed.
 
         Raises:
-            NotReady: the bucket was removed concurrently, or nothing but what was removed before is listed.
+            NotReady: others removed the bucket meanwhile, or nothing but what was removed before is still listed.
             BucketNotEmpty: an object is locked.
         """
-        try:
-            return self._purge(bucket, removed)
-        except AccessDenied:
-            if not self._remove_claims_policy(bucket):
-                raise
-            return self._purge(bucket, removed)
+        removed: set[tuple[str, str]] = set()
+        while removed := self._purge_batch(bucket, removed):
+            yield len(removed)
 
     def remove(self, bucket: str) -> None:
         """Removes the empty bucket; one that is gone is fine.
@@ -305,7 +298,16 @@ class Storage:
         if is_there:
             raise NotReady(f"S3 lists bucket {bucket}, and does not find it", delay=5, request_id=request_id)
 
-    def _purge(self, bucket: str, removed: set[tuple[str, str]]) -> int:
+    def _purge_batch(self, bucket: str, removed: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Removes a batch; gives what was in it, which `removed` is of the batch before."""
+        try:
+            return self._remove_page(bucket, removed)
+        except AccessDenied:
+            if not self._remove_claims_policy(bucket):
+                raise
+            return self._remove_page(bucket, removed)
+
+    def _remove_page(self, bucket: str, removed: set[tuple[str, str]]) -> set[tuple[str, str]]:
         versions, uploads = self._versions(bucket, BATCH), self._uploads(bucket)
         found = {*versions.entries, *uploads.entries}
         if found and found <= removed:
@@ -316,9 +318,7 @@ class Storage:
             )
         self._remove(bucket, versions.entries)
         self._abort_uploads(bucket, uploads.entries)
-        removed.clear()
-        removed.update(found)
-        return len(found)
+        return found
 
     def _remove_claims_policy(self, bucket: str) -> bool:
         """Removes the bucket's policy if a claim can have written it; gives whether it did.

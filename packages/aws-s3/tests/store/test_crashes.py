@@ -42,7 +42,7 @@ LAST_STEPS = [
     (Identity, "_delete_key"),
     (Identity, "_delete_policy"),
     (Identity, "_delete_user"),
-    (Storage, "purge_batch"),
+    (Storage, "_purge_batch"),
     (Storage, "remove"),
 ]
 CONFIG = {"bucketVersioning": "Enabled"}

@@ -149,7 +149,7 @@ def test_a_request_for_a_bucket_says_nothing_that_is_empty(location: str, tags: 
 
 def test_names_that_xml_can_not_hold_are_removed_one_by_one() -> None:
     with sent(**OTHER) as (clients, seen):
-        assert Storage(clients=clients, now=_now).purge_batch("b", set()) == 4
+        assert next(Storage(clients=clients, now=_now).purge("b")) == 4
     asked = [f"{request.method} {request.url.removeprefix('https://s3.example.com')}" for request in seen]
     assert [each.partition("?")[2].partition("&")[0] for each in asked[:2]] == ["versions", "uploads"]
     assert asked[2:4] == ["POST /b?delete", "DELETE /b/a%01b?versionId=1"]
