@@ -24,7 +24,7 @@ from azure_provisioner.tokens import Identity, KeptCredential, Tokens, identity_
 from libbucket import AccessDenied, InvalidAdminSecret, ProvisionerError, Reason, fence_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from urllib3 import ProxyManager
 
@@ -94,6 +94,19 @@ class Clients:
         if self.network.settle_seconds is not None:
             return self.network.settle_seconds
         return 0 if self.parameters.is_emulated else _SETTLE_SECONDS
+
+    def keep_headers(self, kept: list[Mapping[str, str]]) -> Hook:
+        """A `raw_response_hook` of one request, which keeps the headers of its answers and replaces the client's own.
+
+        Args:
+            kept: to which headers are added.
+        """
+
+        def keep(response: Any) -> None:
+            check_response(response, self.parameters.url)
+            kept.append(response.http_response.headers)
+
+        return keep
 
     def container(self, name: str) -> ContainerClient:
         """One container, as the administrator; its connections are the service's."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy, generate_container_sas
 
-from azure_provisioner.errors import check_response, code_of, request_id_in, translate, translated
+from azure_provisioner.errors import code_of, request_id_in, translate, translated
 from azure_provisioner.policy import (
     SKEW,
     Acl,
@@ -242,15 +242,10 @@ class StoredPolicies:
 
     def _read(self, container: str) -> _Read:
         headers: list[Mapping[str, str]] = []
-
-        def note(response: Any) -> None:
-            check_response(response, self.clients.parameters.url)
-            headers.append(response.http_response.headers)
-
         with translated(self.clients.call("containers/getAcl/action")):
             try:
                 found: Mapping[str, Any] = self.clients.container(container).get_container_access_policy(
-                    raw_response_hook=note
+                    raw_response_hook=self.clients.keep_headers(headers)
                 )
             except ResourceNotFoundError as error:
                 raise self._gone(error, container) from error

@@ -7,7 +7,7 @@ that it needs, for the message if Azure refuses it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
@@ -15,7 +15,6 @@ from azure_provisioner.client import connect_as_claim
 from azure_provisioner.errors import (
     Call,
     Refusal,
-    check_response,
     code_of,
     is_refusal,
     refusal_of,
@@ -149,23 +148,18 @@ class Storage:
         Raises:
             NotReady: it exists.
         """
-        ids: list[str] = []
-
-        def note(response: Any) -> None:
-            check_response(response, self.clients.parameters.url)
-            ids.append(request_id_of(response.http_response.headers))
-
+        headers: list[Mapping[str, str]] = []
         with translated(self.clients.call("containers/blobs/read")):
             try:
-                pages = self.clients.container(container).list_blobs(results_per_page=1, raw_response_hook=note)
-                next(iter(pages), None)
+                keep = self.clients.keep_headers(headers)
+                next(self.clients.container(container).list_blobs(results_per_page=1, raw_response_hook=keep), None)
             except HttpResponseError as error:
                 if code_of(error) not in {_NO_CONTAINER, _BEING_DELETED}:
                     raise
                 return
         raise NotReady(
             f"the storage account says of container {container} both that it exists and that it does not",
-            request_id=ids[-1],
+            request_id=request_id_of(headers[-1]),
         )
 
     def remove(self, container: str, found: Found) -> None:
@@ -182,11 +176,8 @@ class Storage:
             except HttpResponseError as error:
                 if code_of(error) not in {_NO_CONTAINER, _BEING_DELETED}:
                     raise
-                is_gone = code_of(error) == _NO_CONTAINER
-            else:
-                is_gone = False
-        if is_gone:
-            self.confirm_gone(container)
+                if code_of(error) == _NO_CONTAINER:
+                    self.confirm_gone(container)
 
 
 def try_sas(
