@@ -52,7 +52,6 @@ def ready(reason: str, status: str = "False") -> _api.Condition:
 
 def facts_of(claim: _api.ObjectBucketClaim, **what: Any) -> Facts:
     usual: dict[str, Any] = {
-        "now": datetime(2026, 1, 3, tzinfo=UTC),
         "claim": claim,
         "storage_class": _api.StorageClass(provisioner=PROVISIONER),
         "lease_name": LEASE,
@@ -188,10 +187,7 @@ def test_a_failing_claim_without_a_leader_is_noted() -> None:
 
 
 def test_without_conditions_the_newest_known_event_explains() -> None:
-    events = tuple(
-        EventFact(kind="Warning", reason=reason, message="m", time="t")
-        for reason in ("Foreign", "Throttled", "NotReady")
-    )
+    events = tuple(EventFact(reason=reason, message="m", time="t") for reason in ("Foreign", "Throttled", "NotReady"))
     lost = ("conditions of claims are not kept",)
     found = explain(facts_of(a_claim(phase="Pending"), events=events, lost_fields=lost))
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from libbucket import _api
 
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 class EventFact:
     """The last occurrence of an Event about the claim."""
 
-    kind: str
     reason: str
     message: str
     time: str
@@ -44,11 +41,9 @@ class Facts:
     """One reading of the cluster.
 
     Attributes:
-        now: time of the reading, in UTC.
         claim: the claim.
         is_namespace_terminating: whether the namespace is being deleted.
         storage_class: None if it does not exist, or could not be read.
-        object_bucket: the claim's own, proven by uid; None if there is none.
         secret: metadata of the Secret with the claim's name.
         config_map: metadata of the ConfigMap with the claim's name.
         events: about the claim, the newest first.
@@ -61,11 +56,9 @@ class Facts:
         unread: what could not be read, with the reason.
     """
 
-    now: datetime
     claim: _api.ObjectBucketClaim
     is_namespace_terminating: bool = False
     storage_class: _api.StorageClass | None = None
-    object_bucket: _api.ObjectBucketObject | None = None
     secret: _api.Metadata | None = None
     config_map: _api.Metadata | None = None
     events: tuple[EventFact, ...] = ()

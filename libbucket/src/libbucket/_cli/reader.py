@@ -17,8 +17,7 @@ from libbucket._cli.facts import EventFact, Facts, LeaseFact
 from libbucket._kube.discovery import read_crd_features
 from libbucket._kube.errors import KindMissing, KubeError, NotFound
 from libbucket._kube.lease import LEASES, Lease, lease_name
-from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, NAMESPACES, SECRET_METADATA
-from libbucket._kube.tolerant_json import decode
+from libbucket._kube.resources import CLAIMS, CLASSES, CONFIG_MAP_METADATA, NAMESPACES, SECRET_METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,19 +67,16 @@ class _Reader:
         claim = self._claim(namespace, name)
         storage_class = self._try("StorageClass", lambda: self._find(CLASSES, claim.class_name), None)
         own = lease_name(storage_class.provisioner) if storage_class is not None else ""
-        now = datetime.now(UTC)
         no_leases: tuple[LeaseFact, ...] = ()
-        leases = self._try("Leases", lambda: self._leases(now), no_leases)
+        leases = self._try("Leases", lambda: self._leases(datetime.now(UTC)), no_leases)
         place = next((one.key.rpartition("/")[0] for one in leases if one.key.endswith(f"/{own}")), "")
         found = self._try("Namespace", lambda: self._find(NAMESPACES, namespace), None)
         return Facts(
-            now=now,
             claim=claim,
             is_namespace_terminating=found is not None and found.metadata.is_being_deleted,
             storage_class=storage_class,
-            object_bucket=self._try("ObjectBucket", lambda: self._bucket(claim), None),
-            secret=self._try("Secret", lambda: self._metadata(SECRET_METADATA, claim), None),
-            config_map=self._try("ConfigMap", lambda: self._metadata(CONFIG_MAP_METADATA, claim), None),
+            secret=self._try("Secret", lambda: self._find(SECRET_METADATA, name, namespace=namespace), None),
+            config_map=self._try("ConfigMap", lambda: self._find(CONFIG_MAP_METADATA, name, namespace=namespace), None),
             events=self._try("Events", lambda: self._events(claim), ()),
             leases=leases,
             lease_name=own,
@@ -108,21 +104,9 @@ class _Reader:
             self._unread[what] = str(error)
             return otherwise
 
-    def _find(self, resource: Resource[Object], name: str) -> Object | None:
+    def _find(self, resource: Resource[Object], name: str, *, namespace: str = "") -> Object | None:
         try:
-            return self._client.read(resource, name) if name else None
-        except NotFound:
-            return None
-
-    def _bucket(self, claim: _api.ObjectBucketClaim) -> _api.ObjectBucketObject | None:
-        found = self._find(BUCKETS, claim.object_bucket_name)
-        is_own = found is not None and found.metadata.annotation(_api.CLAIM_UID) == claim.metadata.uid
-        return found if is_own else None
-
-    def _metadata(self, resource: Resource[_api.Metadata], claim: _api.ObjectBucketClaim) -> _api.Metadata | None:
-        path = resource.path(claim.metadata.name, namespace=claim.metadata.namespace)
-        try:
-            return decode(self._client.get(path, accept=resource.accept_event), resource.type)
+            return self._client.read(resource, name, namespace=namespace) if name else None
         except NotFound:
             return None
 
@@ -131,7 +115,6 @@ class _Reader:
         items = self._json(path, {"fieldSelector": f"involvedObject.uid={claim.metadata.uid}"})
         found = [
             EventFact(
-                kind=one.get("type") or "",
                 reason=one.get("reason") or "",
                 message=one.get("message") or "",
                 time=one.get("lastTimestamp") or one.get("eventTime") or "",

@@ -110,7 +110,8 @@ class KubeClient:
             NotFound: it does not exist.
             KubeError: any other refusal, or no answer.
         """
-        return self._decode(self.get(resource.path(name, namespace=namespace)), resource)
+        answer = self.get(resource.path(name, namespace=namespace), accept=resource.accept_event)
+        return self._decode(answer, resource)
 
     def get(self, path: str, *, params: Mapping[str, str] | None = None, accept: str = _JSON) -> bytes:
         """The body of a GET.

@@ -21,7 +21,7 @@ class Resource(Generic[T]):
         base: path of its group and version.
         plural: as in the path.
         type: of one decoded object.
-        metadata_only: whether lists and watches request `PartialObjectMetadata`.
+        metadata_only: whether reads, lists and watches request `PartialObjectMetadata`.
     """
 
     base: str
@@ -47,7 +47,7 @@ class Resource(Generic[T]):
 
     @property
     def accept_event(self) -> str:
-        """Content type of a watch."""
+        """Content type of one object, and of a watch."""
         return self._accept("")
 
     def _accept(self, suffix: str) -> str:
