@@ -20,7 +20,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,19 +93,6 @@ def silent_server() -> Iterator[Misbehaving]:
         yield seen
 
 
-class _Dripping(socketserver.BaseRequestHandler):
-    server: _Server
-    start: ClassVar[bytes]
-
-    def handle(self) -> None:
-        self.server.seen.connections += 1
-        self.request.settimeout(_SECONDS)
-        self.request.recv(65536)
-        self.request.sendall(self.start)
-        while not self.server.ending.wait(_DRIP_SECONDS):
-            self.request.sendall(b"x")
-
-
 @contextmanager
 def dripping_server(start: bytes = _SLOW_BODY) -> Iterator[Misbehaving]:
     """Answers each request with `start`, and then a byte every 20 ms: each read succeeds, and the whole takes for ever.
@@ -114,11 +101,18 @@ def dripping_server(start: bytes = _SLOW_BODY) -> Iterator[Misbehaving]:
         start: of the answer; by default a status line, headers, and no byte of the body.
     """
 
-    class Started(_Dripping):
-        pass
+    class Dripping(socketserver.BaseRequestHandler):
+        server: _Server
 
-    Started.start = start
-    with _running(_Server(Started)) as seen:
+        def handle(self) -> None:
+            self.server.seen.connections += 1
+            self.request.settimeout(_SECONDS)
+            self.request.recv(65536)
+            self.request.sendall(start)
+            while not self.server.ending.wait(_DRIP_SECONDS):
+                self.request.sendall(b"x")
+
+    with _running(_Server(Dripping)) as seen:
         yield seen
 
 
