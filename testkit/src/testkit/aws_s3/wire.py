@@ -75,47 +75,51 @@ class Wire:
 @contextmanager
 def wired(wire: Wire) -> Iterator[None]:
     """Connections to AWS's hosts lead there until the block ends; all others are real."""
-    real = HTTPConnection.request, HTTPConnection.getresponse, HTTPConnection.connect, HTTPSConnection.connect
-
-    def request(self: Any, method: str, url: str, body: Any = None, headers: Any = None, **rest: Any) -> None:
-        if not self.host.endswith(_HOSTS):
-            real[0](self, method, url, body, headers, **rest)
-            return
-        self.sent = _as_request(self.host, method, url, body, headers or {})
-        self.options = rest
 
     def getresponse(self: Any) -> urllib3.HTTPResponse:
-        if not self.host.endswith(_HOSTS):
-            return real[1](self)
-        answer = wire.exchange(self.sent, self.timeout)
-        length = {"Content-Length": str(len(answer.body) + answer.missing)}
-        is_head = self.sent.method == "HEAD"
-        return urllib3.HTTPResponse(
-            body=BytesIO(b"" if is_head else answer.body),
-            headers={**answer.headers, **length},
-            status=answer.status,
-            preload_content=self.options.get("preload_content", True),
-            decode_content=self.options.get("decode_content", True),
-            enforce_content_length=True,
-            request_method=self.sent.method,
-            request_url=self.sent.target,
-        )
-
-    def connect(self: Any) -> None:
-        if not self.host.endswith(_HOSTS):
-            real[2](self)
-
-    def connect_secure(self: Any) -> None:
-        if not self.host.endswith(_HOSTS):
-            real[3](self)
-        self.is_verified = True
+        return _as_response(self, wire.exchange(self.sent, self.timeout))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HTTPConnection, "request", request)
-        patch.setattr(HTTPConnection, "getresponse", getresponse)
-        patch.setattr(HTTPConnection, "connect", connect)
-        patch.setattr(HTTPSConnection, "connect", connect_secure)
+        for kind, name, ours in (
+            (HTTPConnection, "request", _request),
+            (HTTPConnection, "getresponse", getresponse),
+            (HTTPConnection, "connect", _connect),
+            (HTTPSConnection, "connect", _connect),
+        ):
+            patch.setattr(kind, name, _for_aws(ours, getattr(kind, name)))
         yield
+
+
+def _for_aws(ours: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of connections: ours for those to AWS's hosts."""
+
+    def chosen(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return (ours if self.host.endswith(_HOSTS) else real)(self, *args, **kwargs)
+
+    return chosen
+
+
+def _request(self: Any, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+    self.sent = _as_request(self.host, method, url, body, headers or {})
+    self.options = options
+
+
+def _connect(self: Any) -> None:
+    self.is_verified = True
+
+
+def _as_response(connection: Any, answer: Instead) -> urllib3.HTTPResponse:
+    sent, options = connection.sent, connection.options
+    return urllib3.HTTPResponse(
+        body=BytesIO(b"" if sent.method == "HEAD" else answer.body),
+        headers={**answer.headers, "Content-Length": str(len(answer.body) + answer.missing)},
+        status=answer.status,
+        preload_content=options.get("preload_content", True),
+        decode_content=options.get("decode_content", True),
+        enforce_content_length=True,
+        request_method=sent.method,
+        request_url=sent.target,
+    )
 
 
 def _as_request(host: str, method: str, target: str, body: Any, headers: Mapping[str, Any]) -> Request:
