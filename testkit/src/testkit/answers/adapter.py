@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CANARY = "c4n4ry-s3cr3t-of-the-answer"
 """In the body of every answer of the sweep: nothing that anybody can read may repeat it."""
 
+BYSTANDER = "bystander-of-the-sweep"
+"""Name of what others have: a bucket, and whatever else a store keeps by name."""
+
 REQUEST_ID = "REQUEST-ID-7f3a91"
 """Of every answer of the sweep that has a code."""
 
@@ -38,6 +41,27 @@ class Clock:
 
     seconds: Callable[[], float]
     sleep: Callable[[float], None]
+
+
+class TurnedClock:
+    """A store's clock, turned by each simulation in its turn; never runs backwards."""
+
+    def __init__(self) -> None:
+        self._source: Clock | None = None
+        self._before = 0.0
+
+    def follow(self, source: Clock) -> None:
+        """Goes on with another simulation, which begins at 0, from where the last one has left it."""
+        self._before, self._source = self(), source
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self._before + (self._source.seconds() if self._source is not None else 0.0)
+
+    def sleep(self, seconds: float) -> None:
+        """Lets time pass."""
+        assert self._source is not None
+        self._source.sleep(seconds)
 
 
 class Adapter(ABC):
@@ -113,9 +137,19 @@ class Adapter(ABC):
     def keys_of(self, record: ObjectBucket) -> int:
         """How many sets of credentials of a claim the store accepts now."""
 
-    @abstractmethod
-    def others(self) -> object:
+    def make_bystander(self) -> None:
+        """Makes a bucket with an object in it, which no claim of the sweep has."""
+        administrator = self.backend.administrator
+        administrator.make_bucket(BYSTANDER)
+        administrator.application().put(BYSTANDER, "object", b"of a bystander")
+
+    def others(self) -> Mapping[str, object]:
         """Everything of bystanders: buckets, users, policies that no claim of the sweep has; compares."""
+        administrator = self.backend.administrator
+        return {
+            "settings": str(administrator.settings(BYSTANDER)),
+            "object": administrator.application().get(BYSTANDER, "object"),
+        }
 
     def attach(self, injector: Injector) -> None:  # noqa: B027 - stores behind a proxy need none
         """For a store without a network, which asks the injector itself."""

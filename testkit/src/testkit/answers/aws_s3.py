@@ -19,7 +19,7 @@ from aws_s3_provisioner.pacing import Pacer
 from aws_s3_provisioner.pending import PendingKeys
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.request import Patience
-from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
+from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter, TurnedClock
 from testkit.answers.catalogue import load
 from testkit.aws_s3.backend import a_policy, rules
 from testkit.aws_s3.fakes import HELD
@@ -38,32 +38,11 @@ if TYPE_CHECKING:
     from testkit.answers.catalogue import Answer, Catalogue
     from testkit.answers.injector import Injector
 
-_BYSTANDER: Final = "bystander"
 _PER_SECOND: Final = 15.0
 """Requests to IAM: https://github.com/cloud-custodian/cloud-custodian/issues/6351."""
 _KEY: Final = "1234abcd-12ab-34cd-56ef-1234567890ab"
 _BOUNDARY: Final = f"arn:aws:iam::{OWN}:policy/boundary"
 _ELSEWHERE: Final = "eu-west-1"
-
-
-class TurnedClock:
-    """The clock of AWS, turned by each simulation in its turn; never runs backwards."""
-
-    def __init__(self) -> None:
-        self._source: Clock | None = None
-        self._before = 0.0
-
-    def follow(self, source: Clock) -> None:
-        """Goes on with another simulation, which begins at 0, from where the last one has left it."""
-        self._before, self._source = self(), source
-
-    def __call__(self) -> float:
-        return self._before + (self._source.seconds() if self._source is not None else 0.0)
-
-    def sleep(self, seconds: float) -> None:
-        """Lets time pass."""
-        assert self._source is not None
-        self._source.sleep(seconds)
 
 
 class AwsAdapter(Adapter):
@@ -91,8 +70,7 @@ class AwsAdapter(Adapter):
         self._backend = InMemoryBackend(s3)
         self._wire = Wire(self._answered, clock.sleep)
         s3.iam.per_second = _PER_SECOND
-        self._backend.administrator.make_bucket(_BYSTANDER)
-        self._backend.administrator.application().put(_BYSTANDER, "object", b"of a bystander")
+        self.make_bystander()
 
     @property
     def wire(self) -> Wire:
@@ -160,13 +138,6 @@ class AwsAdapter(Adapter):
 
     def keys_of(self, record: ObjectBucket) -> int:
         return len(self._backend.administrator.keys(record.user_id))
-
-    def others(self) -> object:
-        administrator = self._backend.administrator
-        return {
-            "settings": str(administrator.settings(_BYSTANDER)),
-            "object": administrator.application().get(_BYSTANDER, "object"),
-        }
 
     def lock(self, bucket: str) -> None:
         found = self._s3.buckets[bucket]

@@ -12,7 +12,7 @@ from azure_provisioner.client import Network
 from azure_provisioner.policy import build_prefix
 from azure_provisioner.provisioner import AzureProvisioner
 from libbucket import SecretStr
-from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
+from testkit.answers.adapter import BYSTANDER, CANARY, REQUEST_ID, Adapter
 from testkit.answers.catalogue import load
 from testkit.azure.azurite import azurite_server
 from testkit.azure.backend import AzureAdministrator, AzureApplication, AzureBackend, application_with
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from testkit.azure.azurite import AzuriteServer
     from testkit.resilience.proxy import Request
 
-_BYSTANDER: Final = "bystander"
 _READ_SECONDS: Final = 3.0
 
 
@@ -74,7 +73,7 @@ class AzureAdapter(Adapter):
     def __init__(self, server: AzuriteServer) -> None:
         self._server = server
         self._backend = _Behind(server)
-        self._make_bystander()
+        self.make_bystander()
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -116,17 +115,8 @@ class AzureAdapter(Adapter):
         prefix = build_prefix(record.user_id)
         return sum(each.startswith(prefix) for each in self._backend.administrator.policies(record.bucket_name))
 
-    def others(self) -> object:
-        administrator = self._backend.administrator
-        return {
-            "settings": str(administrator.settings(_BYSTANDER)),
-            "object": administrator.application().get(_BYSTANDER, "object"),
-            "policies": sorted(administrator.policies(_BYSTANDER)),
-        }
-
-    def _make_bystander(self) -> None:
-        self._backend.administrator.make_bucket(_BYSTANDER)
-        self._backend.administrator.application().put(_BYSTANDER, "object", b"of a bystander")
+    def others(self) -> Mapping[str, object]:
+        return {**super().others(), "policies": sorted(self._backend.administrator.policies(BYSTANDER))}
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from uuid import NAMESPACE_URL, uuid5
 from gcs_provisioner.client import Patience
 from gcs_provisioner.provisioner import GcsProvisioner
 from libbucket import SecretStr
-from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
+from testkit.answers.adapter import BYSTANDER, CANARY, REQUEST_ID, Adapter, TurnedClock
 from testkit.answers.catalogue import load
 from testkit.gcs.backend import FILE_KEY, GcsBackend
 from testkit.gcs.fake import fake_gcs
@@ -38,26 +38,18 @@ if TYPE_CHECKING:
     from testkit.gcs.fake import FakeGcs
     from testkit.resilience.proxy import Request
 
-_BYSTANDER: Final = "bystander-of-the-sweep"
 _READ_SECONDS: Final = 3.0
 
 
-class TurnedClock(FakeClock):
-    """The fake's clock, turned by each simulation in its turn; never runs backwards."""
+class _FakeClock(FakeClock):
+    """The fake's clock: the wall's, plus what simulations turned it by."""
 
-    def __init__(self) -> None:
+    def __init__(self, turned: TurnedClock) -> None:
         super().__init__()
-        self._source: Clock | None = None
-
-    def follow(self, source: Clock) -> None:
-        """Goes on with another simulation, from where the last one has left it."""
-        if self._source is not None:
-            self.turn(self._source.seconds())
-        self._source = source
+        self._seconds = turned
 
     def now(self) -> datetime:
-        since = self._source.seconds() if self._source is not None else 0.0
-        return super().now() + timedelta(seconds=since)
+        return super().now() + timedelta(seconds=self._seconds())
 
 
 class _WithUuids(GcsProvisioner):
@@ -103,7 +95,7 @@ class GcsAdapter(Adapter):
         self._backend = _Behind(fake)
         fake.knobs.absent_is_forbidden = True
         fake.knobs.account_limit = 1_000_000  # the accounts of all trials are in one project
-        self._make_bystander()
+        self.make_bystander()
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -120,7 +112,7 @@ class GcsAdapter(Adapter):
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
         self._clock.follow(clock)
         patience = Patience(connect=2.0, read=_READ_SECONDS)
-        return _WithUuids(replace(services, now=self._clock.now), patience=patience)
+        return _WithUuids(replace(services, now=self._fake.clock.now), patience=patience)
 
     def parameters(self, url: str) -> Mapping[str, str]:
         self._url = url if url != self._fake.url else self._url  # tokens are requested at one address only
@@ -149,23 +141,15 @@ class GcsAdapter(Adapter):
         with self._fake.store.lock:
             return sum(key.email == email and key.state == "ACTIVE" for key in self._fake.store.hmac_keys.values())
 
-    def others(self) -> object:
-        administrator = self._backend.administrator
-        bucket = self._fake.store.buckets[_BYSTANDER]
-        return {
-            "settings": str(administrator.settings(_BYSTANDER)),
-            "object": administrator.application().get(_BYSTANDER, "object"),
-            "policy": json.dumps(bucket.policy.bindings, sort_keys=True),
-        }
-
-    def _make_bystander(self) -> None:
-        self._backend.administrator.make_bucket(_BYSTANDER)
-        self._backend.administrator.application().put(_BYSTANDER, "object", b"of a bystander")
+    def others(self) -> Mapping[str, object]:
+        bucket = self._fake.store.buckets[BYSTANDER]
+        return {**super().others(), "policy": json.dumps(bucket.policy.bindings, sort_keys=True)}
 
 
 @contextmanager
 def gcs() -> Iterator[GcsAdapter]:
     """The fake, on the turned clock."""
     with fake_gcs() as fake:
-        fake.clock = fake.store.clock = clock = TurnedClock()
-        yield GcsAdapter(fake, clock)
+        turned = TurnedClock()
+        fake.clock = fake.store.clock = _FakeClock(turned)
+        yield GcsAdapter(fake, turned)

@@ -128,9 +128,9 @@ class MemoryAdapter(Adapter):
         identity = self._backend._store.identities.get(record.user_id)
         return len(identity.keys) if identity is not None else 0
 
-    def others(self) -> object:
+    def others(self) -> Mapping[str, object]:
         shared = self._backend._store.buckets.get("shared-of-the-sweep")
-        return None if shared is None else (dict(shared.tags), shared.keys())
+        return {} if shared is None else {"tags": dict(shared.tags), "keys": shared.keys()}
 
 
 @contextmanager

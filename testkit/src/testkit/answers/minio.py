@@ -20,7 +20,7 @@ from minio.retention import Retention
 
 from libbucket import SecretStr, wait_until
 from minio_provisioner.provisioner import MinioProvisioner
-from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
+from testkit.answers.adapter import BYSTANDER, CANARY, REQUEST_ID, Adapter
 from testkit.answers.catalogue import load
 from testkit.minio.answers import ADMIN_PATH, error_answer, request_name
 from testkit.minio.backend import MinioBackend
@@ -37,13 +37,12 @@ if TYPE_CHECKING:
     from testkit.minio.server import MinioServer
     from testkit.resilience.proxy import Request
 
-_BYSTANDER: Final = "bystander"
 _READ_SECONDS: Final = 3.0
 _SALT_BYTES: Final = 32
 _GENERATIONS: Final = 6
 _POLICY: Final = {
     "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{_BYSTANDER}/*"]}],
+    "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::{BYSTANDER}/*"]}],
 }
 
 
@@ -64,7 +63,7 @@ class MinioAdapter(Adapter):
     def __init__(self, server: MinioServer) -> None:
         self._server = server
         self._backend = MinioBackend(server)
-        self._make_bystander()
+        self.make_bystander()
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -111,13 +110,12 @@ class MinioAdapter(Adapter):
         generations = (record.user_id, *(f"{record.user_id}-{number}" for number in range(2, _GENERATIONS + 1)))
         return sum(self._is_user(name) for name in generations)
 
-    def others(self) -> object:
+    def others(self) -> Mapping[str, object]:
         administrator = self._backend.administrator
         return {
-            "settings": str(administrator.settings(_BYSTANDER)),
-            "object": administrator.application().get(_BYSTANDER, "object"),
-            "user": json.loads(administrator.admin.user_info(_BYSTANDER)),
-            "policy": json.loads(administrator.admin.policy_info(_BYSTANDER)),
+            **super().others(),
+            "user": json.loads(administrator.admin.user_info(BYSTANDER)),
+            "policy": json.loads(administrator.admin.policy_info(BYSTANDER)),
         }
 
     def _is_user(self, name: str) -> bool:
@@ -139,13 +137,12 @@ class MinioAdapter(Adapter):
     def lock_parameters(self) -> Mapping[str, str]:
         return {"objectLocking": "true"}
 
-    def _make_bystander(self) -> None:
+    def make_bystander(self) -> None:
+        super().make_bystander()
         administrator = self._backend.administrator
-        administrator.make_bucket(_BYSTANDER)
-        administrator.application().put(_BYSTANDER, "object", b"of a bystander")
-        administrator.admin.policy_add(_BYSTANDER, policy=_POLICY)
-        administrator.admin.user_add(_BYSTANDER, "secret-of-a-bystander")
-        administrator.admin.attach_policy([_BYSTANDER], user=_BYSTANDER)
+        administrator.admin.policy_add(BYSTANDER, policy=_POLICY)
+        administrator.admin.user_add(BYSTANDER, "secret-of-a-bystander")
+        administrator.admin.attach_policy([BYSTANDER], user=BYSTANDER)
 
 
 class Turning:
