@@ -26,8 +26,8 @@ from testkit.aws_s3.fakes import HELD
 from testkit.aws_s3.in_memory_backend import InMemoryBackend
 from testkit.aws_s3.regional_s3 import OWN, RegionalS3
 from testkit.aws_s3.requests_by_name import AS_CLAIM, error_answer, request_name
-from testkit.aws_s3.wire import Wire, wired
 from testkit.resilience.proxy import Instead, Request
+from testkit.resilience.wire import Wire, wired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -197,7 +197,7 @@ def aws_s3() -> Iterator[AwsAdapter]:
     clock, loader = TurnedClock(), create_loader()
     made = AwsAdapter(RegionalS3(clock), clock)
     with (
-        wired(made.wire),
+        wired(made.wire, ".amazonaws.com"),
         _warnings_only("botocore"),
         _warnings_only("urllib3"),
         patch.object(_Maker, "s3", _kept(_Maker.s3)),

@@ -1,7 +1,8 @@
-"""AWS's hosts inside this process: connections of urllib3 that lead to a function, and fail as real ones do.
+"""A store's hosts inside this process: connections of urllib3 that lead to a function, and fail as real ones do.
 
 Below the SDK and its pools, so that what they make of an answer, of a connection that is cut and of one that says
-nothing is theirs, and the fence is asked as in a real connection. Time passes on a clock of the caller's.
+nothing is theirs, and the fence is asked as in a real connection. Every SDK of the four stores goes through urllib3.
+Time passes on a clock of the caller's. Knows no store.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _LATENCY: Final = 0.05
 """Seconds that each request takes, so that a loop without a pause ends at a time limit."""
-_HOSTS: Final = (".amazonaws.com",)
 
 
 class Wire:
@@ -33,13 +33,20 @@ class Wire:
     Args:
         upstream: answers a request.
         pass_time: lets so many seconds pass.
+        answer_seconds: time limit of an answer as a whole; see `libbucket.fencing`.
 
     Attributes:
-        injector: decides about every request; None for nobody.
+        injector: decides about every request; None where there is none.
     """
 
-    def __init__(self, upstream: Callable[[Request], Instead], pass_time: Callable[[float], None]) -> None:
-        self._upstream, self._pass_time = upstream, pass_time
+    def __init__(
+        self,
+        upstream: Callable[[Request], Instead],
+        pass_time: Callable[[float], None],
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._upstream, self._pass_time, self._answer_seconds = upstream, pass_time, answer_seconds
         self.injector: FaultInjector | None = None
 
     def exchange(self, request: Request, read_seconds: float) -> Instead:
@@ -65,16 +72,16 @@ class Wire:
         raise ConnectionResetError(104, "Connection reset by peer")
 
     def _awaited(self, answer: Instead) -> Instead:
-        """An answer in drops ends at the limit of the whole; see `libbucket.fencing`."""
-        if answer.pause * len(answer.body) > ANSWER_SECONDS:
-            self._pass_time(ANSWER_SECONDS)
+        """An answer in drops ends at the limit of the whole."""
+        if answer.pause * len(answer.body) > self._answer_seconds:
+            self._pass_time(self._answer_seconds)
             raise TimeoutError("no whole answer within the time limit")
         return answer
 
 
 @contextmanager
-def wired(wire: Wire) -> Iterator[None]:
-    """Connections to AWS's hosts lead there until the block ends; all others are real."""
+def wired(wire: Wire, *hosts: str) -> Iterator[None]:
+    """Connections to hosts whose names end so lead there until the block ends; all others are real."""
 
     def getresponse(self: Any) -> urllib3.HTTPResponse:
         return _as_response(self, wire.exchange(self.sent, self.timeout))
@@ -86,15 +93,15 @@ def wired(wire: Wire) -> Iterator[None]:
             (HTTPConnection, "connect", _connect),
             (HTTPSConnection, "connect", _connect),
         ):
-            patch.setattr(kind, name, _for_aws(ours, getattr(kind, name)))
+            patch.setattr(kind, name, _chosen(hosts, ours, getattr(kind, name)))
         yield
 
 
-def _for_aws(ours: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of connections: ours for those to AWS's hosts."""
+def _chosen(hosts: tuple[str, ...], ours: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of connections: ours for those to these hosts."""
 
     def chosen(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return (ours if self.host.endswith(_HOSTS) else real)(self, *args, **kwargs)
+        return (ours if self.host.endswith(hosts) else real)(self, *args, **kwargs)
 
     return chosen
 
@@ -126,7 +133,7 @@ def _as_request(host: str, method: str, target: str, body: Any, headers: Mapping
     given = {str(name).lower(): _text(value) for name, value in headers.items()}
     content = body.read() if hasattr(body, "read") else body or b""
     return Request(
-        proxy="aws",
+        proxy="wire",
         method=method,
         target=target,
         headers={"host": host, **given},
