@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from libbucket import AccessKeys, Authentication, Owner, SecretStr, has_ownership_tags, is_stamped
+from libbucket import AccessKeys, Authentication, Endpoint, Owner, SecretStr, has_ownership_tags, is_stamped
 from libbucket.testing import builders
 
 SECRET = "do-not-print-me"
@@ -113,3 +113,9 @@ def test_ownership_tags_decide_also_after_a_takeover(taken_over: bool) -> None:
     other = dataclasses.replace(owner, uid="another")
     assert owner.owns(owner.ownership_tags(), taken_over=taken_over)
     assert not owner.owns(other.ownership_tags(), taken_over=taken_over)
+
+
+def test_a_port_that_is_no_number_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match="bucket_port must be an int"):
+        Endpoint(bucket_host="store.invalid", bucket_port="443", bucket_name="photos")  # type: ignore[arg-type]
+    assert Endpoint(bucket_host="store.invalid", bucket_port=443, bucket_name="photos").bucket_port == 443

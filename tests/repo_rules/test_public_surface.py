@@ -24,6 +24,9 @@ SURFACE = [
     "EmptyBucketDeleter",
     "Endpoint",
     "ExpiresLater",
+    "HttpAnswer",
+    "HttpApi",
+    "HttpClient",
     "Inspector",
     "InvalidAdminSecret",
     "InvalidClaim",
@@ -61,6 +64,12 @@ SURFACE = [
     "warn_unapplied",
 ]
 
+HEAVY = {"email", "http.client", "kubernetes", "msgspec", "prometheus_client", "ssl", "structlog", "urllib3", "yaml"}
+"""Modules that take longer to import than all of libbucket, and that importing it must not load."""
+PARTS = ["bounds", "errors", "fencing", "headers", "http_client", "limits", "parameters", "provisioner", "run", "types"]
+LOADED = {"libbucket", "libbucket._clock", *(f"libbucket.{part}" for part in PARTS)}
+"""Everything of the package that importing it loads."""
+
 
 def test_the_public_surface_is_this_list() -> None:
     assert sorted(libbucket.__all__) == SURFACE
@@ -74,6 +83,14 @@ def test_nothing_else_can_be_imported_by_accident() -> None:
 
 def test_every_public_name_is_described() -> None:
     assert [name for name in SURFACE if not (getattr(libbucket, name).__doc__ or "").strip()] == []
+
+
+def test_importing_it_loads_no_client_and_no_parser_of_the_network() -> None:
+    code = "import sys, libbucket; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+
+    assert HEAVY & set(loaded.stdout.split()) == set()
+    assert {name for name in loaded.stdout.split() if name.startswith("libbucket")} <= LOADED
 
 
 def test_importing_it_loads_no_test_tools_and_starts_nothing() -> None:

@@ -31,6 +31,7 @@ from libbucket.errors import (
 )
 from libbucket.fencing import fence_requests
 from libbucket.headers import parse_retry_after
+from libbucket.http_client import HttpAnswer, HttpApi, HttpClient
 from libbucket.limits import parse_json, parse_quantity
 from libbucket.parameters import Address, ParameterReader
 from libbucket.provisioner import (
@@ -74,6 +75,9 @@ __all__ = [
     "EmptyBucketDeleter",
     "Endpoint",
     "ExpiresLater",
+    "HttpAnswer",
+    "HttpApi",
+    "HttpClient",
     "Inspector",
     "InvalidAdminSecret",
     "InvalidClaim",

@@ -8,16 +8,9 @@ urllib3, which are most. Knows neither Kubernetes nor a store.
 
 from __future__ import annotations
 
-import io
-import time
-from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any, Final
-
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from urllib3 import PoolManager
@@ -25,46 +18,6 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS: Final = 60.0
 """Time limit for an answer of a store as a whole: it is a page of a listing at most."""
-
-
-class _LimitedReader(io.RawIOBase):
-    """Reads a socket until a deadline, whatever arrives in between."""
-
-    def __init__(self, sock: socket.socket, seconds: float) -> None:
-        super().__init__()
-        self._socket, self._deadline = sock, time.monotonic() + seconds
-        self._per_read = sock.gettimeout()
-        self._raw = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("no whole answer within the time limit")
-        self._socket.settimeout(left if self._per_read is None else min(left, self._per_read))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _limited(seconds: float | None) -> type[HTTPResponse]:
-    """The class of responses that end at a limit; http.client's own where there is none."""
-    if seconds is None:
-        return HTTPResponse
-
-    limit = seconds
-
-    class Limited(HTTPResponse):
-        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-            super().__init__(sock, *args, **kwargs)
-            self.fp.close()
-            self.fp = io.BufferedReader(_LimitedReader(sock, limit))
-
-    return Limited
 
 
 def fence_requests(
@@ -79,27 +32,6 @@ def fence_requests(
         answer_seconds: limit for an answer as a whole, from when its request was sent to its last byte; then
             `urllib3.exceptions.ReadTimeoutError` is raised. None for streams that do not end.
     """
+    from libbucket._fenced_pools import fenced_pools
 
-    class Plain(HTTPConnection):
-        response_class = _limited(answer_seconds)
-
-        def request(self, *args: Any, **kwargs: Any) -> None:
-            if self.is_closed:
-                self.connect()
-            before_request()
-            super().request(*args, **kwargs)
-
-    class Secure(HTTPSConnection):
-        response_class = _limited(answer_seconds)
-
-        def request(self, *args: Any, **kwargs: Any) -> None:
-            before_request()  # the pool has connected already, to verify the certificate
-            super().request(*args, **kwargs)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+    manager.pool_classes_by_scheme = fenced_pools(before_request, answer_seconds)

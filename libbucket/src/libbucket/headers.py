@@ -1,12 +1,14 @@
 """HTTP headers with the same meaning in the responses of every store.
 
-Used by the `errors` module of a provisioner. Makes no request.
+Used by the `errors` module of a provisioner, and by `http_client`. Makes no request.
 """
 
 from __future__ import annotations
 
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
+import time
+from typing import Final
+
+_MOST_DIGITS: Final = 18
 
 
 def parse_retry_after(value: str | None) -> float | None:
@@ -20,7 +22,17 @@ def parse_retry_after(value: str | None) -> float | None:
     """
     if not value:
         return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) <= _MOST_DIGITS else None
+    return _until(text)
+
+
+def _until(date: str) -> float | None:
+    from email.utils import mktime_tz, parsedate_tz  # loads the parser of mail, which few processes need
+
     try:
-        return float(Retry().parse_retry_after(value))
-    except (InvalidHeader, ValueError, OverflowError):  # the last two: numbers and years that are too large
+        parts = parsedate_tz(date)
+        return None if parts is None else max(0.0, mktime_tz(parts) - time.time())
+    except (ValueError, OverflowError):  # years and offsets that are too large
         return None

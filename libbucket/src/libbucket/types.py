@@ -90,7 +90,7 @@ class Endpoint:
 
     Attributes:
         bucket_host: bare host name, no scheme.
-        bucket_port: TCP port.
+        bucket_port: TCP port; a number, or TypeError.
         bucket_name: name of the bucket in the store.
         region: region or location; may be empty.
         sub_region: may be empty.
@@ -103,6 +103,15 @@ class Endpoint:
     region: str = ""
     sub_region: str = ""
     additional_config: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses a port that is no number: it would reach the cluster, whose schema refuses the whole ObjectBucket.
+
+        Raises:
+            TypeError: `bucket_port` is not an int.
+        """
+        if not isinstance(self.bucket_port, int):
+            raise TypeError(f"Endpoint.bucket_port must be an int, such as 443, not {self.bucket_port!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
