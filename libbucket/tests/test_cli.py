@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from libbucket import Flag
 from libbucket._run.cli import Answered, UsageError, parse_command_line
 from libbucket._run.settings import Address, Settings
+
+
+def a_url(text: str) -> None:
+    if not text.startswith("https://"):
+        raise ValueError("must be a URL")
 
 
 def parse(*argv: str, **environ: str) -> Settings:
@@ -175,3 +181,39 @@ def test_the_help_is_printed_even_before_a_mistake() -> None:
 def test_the_version_is_that_of_the_provisioner() -> None:
     with pytest.raises(Answered, match=r"^a-provisioner 1\.2\.3\n$"):
         parse("--version")
+
+
+FLAGS = (
+    Flag(name="depot-url", help="address of the depot", required=True, check=a_url),
+    Flag(name="depot-zone", help="zone of new buckets", default="north"),
+)
+
+
+def parse_own(*argv: str, **environ: str) -> Settings:
+    return parse_command_line(
+        argv, environ, program="depot-provisioner", provisioner_name="depot.example/bucket", version="1", flags=FLAGS
+    )
+
+
+def test_a_flag_of_a_provisioner_alone_has_a_variable_and_a_default() -> None:
+    given = {"LIBBUCKET_DEPOT_URL": "https://depot"}
+    assert parse_own(**given).flags == {"depot-url": "https://depot", "depot-zone": "north"}
+    assert parse_own("--depot-url=https://other", **given).flags["depot-url"] == "https://other"
+
+
+def test_help_shows_the_flags_of_a_provisioner_alone() -> None:
+    with pytest.raises(Answered) as answered:
+        parse_own("--help")
+    shown = " ".join(str(answered.value).split())
+    assert "--depot-url URL address of the depot [LIBBUCKET_DEPOT_URL; default empty]" in shown
+    assert "--depot-zone ZONE zone of new buckets [LIBBUCKET_DEPOT_ZONE; default north]" in shown
+
+
+def test_a_required_flag_without_a_value_is_refused_by_flag_and_variable() -> None:
+    with pytest.raises(UsageError, match=r"--depot-url.*required.*LIBBUCKET_DEPOT_URL"):
+        parse_own()
+
+
+def test_a_wrong_value_of_a_provisioners_flag_is_refused_with_its_own_sentence() -> None:
+    with pytest.raises(UsageError, match="LIBBUCKET_DEPOT_URL: 'depot' must be a URL"):
+        parse_own(LIBBUCKET_DEPOT_URL="depot")

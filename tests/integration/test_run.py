@@ -209,16 +209,25 @@ def test_a_port_in_use_is_named(control_plane: ControlPlane) -> None:
     assert f"cannot listen on {address} (--bind-address): Address already in use" in said
 
 
-def test_a_factory_that_fails_is_one_line(control_plane: ControlPlane) -> None:
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("ValueError('no such store')", "the provisioner cannot be created: ValueError: no such store"),
+        ("libbucket.Misconfigured(services.flags['depot-url'] + ' is no depot')", "https://depot is no depot"),
+    ],
+)
+def test_a_factory_that_fails_is_one_line(raised: str, said: str, control_plane: ControlPlane) -> None:
     code = (
         "import sys, libbucket\n"
-        "def factory(services): raise ValueError('no such store')\n"
-        "sys.exit(libbucket.run(factory, program='p', provisioner_name='x.io/y', version='1'))"
+        f"def factory(services): raise {raised}\n"
+        "flag = libbucket.Flag(name='depot-url', help='address of the depot')\n"
+        "sys.exit(libbucket.run(factory, program='p', provisioner_name='x.io/y', version='1', flags=[flag]))"
     )
     command = [sys.executable, "-c", code, "--bind-address=", "--kubeconfig", str(control_plane.kubeconfig)]
+    command += ["--depot-url=https://depot"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith("the provisioner cannot be created: ValueError: no such store")
+    assert ended.stderr.splitlines()[-1].endswith(said)
     assert "Traceback" not in ended.stderr
 
 

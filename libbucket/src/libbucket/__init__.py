@@ -17,6 +17,7 @@ from libbucket.errors import (
     InvalidClaim,
     InvalidConfig,
     InvalidParameters,
+    Misconfigured,
     NotReady,
     ProvisionerError,
     PurgeUnfinished,
@@ -36,6 +37,7 @@ from libbucket.limits import parse_json, parse_quantity
 from libbucket.parameters import Address, ParameterReader
 from libbucket.provisioner import (
     EmptyBucketDeleter,
+    Flag,
     Inspector,
     Provisioner,
     ProvisionerFactory,
@@ -75,6 +77,7 @@ __all__ = [
     "EmptyBucketDeleter",
     "Endpoint",
     "ExpiresLater",
+    "Flag",
     "HttpAnswer",
     "HttpApi",
     "HttpClient",
@@ -83,6 +86,7 @@ __all__ = [
     "InvalidClaim",
     "InvalidConfig",
     "InvalidParameters",
+    "Misconfigured",
     "NotReady",
     "ObjectBucket",
     "Owner",

@@ -148,6 +148,9 @@ MEANINGS: Final[Mapping[Reason, Meaning]] = {
     ),
     Reason.REJECTED_BY_CLUSTER: _CLUSTER,
     Reason.DELETION_BLOCKED: _CLUSTER,
+    Reason.PROVISIONER_MISCONFIGURED: Meaning(
+        retry=Retry.SLOWLY, before_first_request=True, unrelated_to_parameters=True, actor=Actor.ADMINISTRATOR
+    ),
     Reason.INTERNAL_ERROR: Meaning(
         retry=Retry.SOON, before_first_request=True, unrelated_to_parameters=True, actor=Actor.ADMINISTRATOR
     ),

@@ -73,6 +73,7 @@ class Reason(StrEnum):
     REJECTED_BY_CLUSTER = "RejectedByCluster"
     DELETION_BLOCKED = "DeletionBlocked"
     PROVISIONER_WARNING = "ProvisionerWarning"
+    PROVISIONER_MISCONFIGURED = "ProvisionerMisconfigured"
     INTERNAL_ERROR = "InternalError"
 
 
@@ -213,6 +214,15 @@ class InvalidParameters(RetrySlowly):
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("StorageClass parameters: " + "; ".join(mistakes))
         self.mistakes = tuple(mistakes)
+
+
+class Misconfigured(RetrySlowly):
+    """The provisioner's own flags, environment or files are wrong, whatever class and claim say: name the flag.
+
+    Raised by a factory, it ends the process with this message and exit code 1.
+    """
+
+    default_reason = Reason.PROVISIONER_MISCONFIGURED
 
 
 class BucketNotFound(RetrySlowly):

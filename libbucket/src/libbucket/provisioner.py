@@ -32,7 +32,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from libbucket._clock import utc_now
@@ -240,6 +240,28 @@ class SecretReader(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flag:
+    """A flag of the command line that only this provisioner has: for what is the same for all of its classes.
+
+    `--help` shows it with its environment variable: `LIBBUCKET_`, and its name with `_` in place of `-`.
+
+    Attributes:
+        name: without dashes in front, such as `depot-url`.
+        help: one line.
+        default: value if neither flag nor variable is given.
+        required: without a value the process ends with exit code 2, and a sentence that names flag and variable.
+        check: raises ValueError for a wrong value; its text follows the flag and the value in a sentence ("must be a
+            URL").
+    """
+
+    name: str
+    help: str
+    default: str = ""
+    required: bool = False
+    check: Callable[[str], object] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """What the core passes to a provisioner when it is created.
 
@@ -251,11 +273,13 @@ class Services:
             may not be, because it was frozen or disconnected; do not catch what it raises. It also records that the
             store was sent a request: a first call that fails with `AdminSecretMissing`, `InvalidAdminSecret` or
             `InvalidParameters`, and has not called the hook, is known to have left nothing in the store.
+        flags: the values of the provisioner's own flags by `Flag.name`.
     """
 
     read_secret: SecretReader
     now: Callable[[], datetime] = utc_now
     before_request: Callable[[], None] = _do_nothing
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fence(self) -> Callable[[], None]:
@@ -267,4 +291,9 @@ class ProvisionerFactory(Protocol):
     """The argument of `libbucket.run`: usually the provisioner's class."""
 
     def __call__(self, services: Services) -> Provisioner:
-        """Creates the provisioner of this process."""
+        """Creates the provisioner of this process. Sends no request: the store may be down, and claims wait for it.
+
+        Raises:
+            Misconfigured: a flag or the environment is wrong; the process ends with the message and exit code 1. Any
+                other exception ends it too, with the name of its class.
+        """

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from libbucket.provisioner import ProvisionerFactory
+    from libbucket.provisioner import Flag, ProvisionerFactory
 
 
-def run(
-    factory: ProvisionerFactory, *, program: str, provisioner_name: str, version: str, argv: Sequence[str] | None = None
+def run(  # noqa: PLR0913 - facts of a program, by name
+    factory: ProvisionerFactory,
+    *,
+    program: str,
+    provisioner_name: str,
+    version: str,
+    argv: Sequence[str] | None = None,
+    flags: Sequence[Flag] = (),
 ) -> int:
     """Runs a provisioner until a signal stops it.
 
@@ -21,6 +27,7 @@ def run(
         provisioner_name: default of `--provisioner-name`: StorageClasses with this provisioner are served.
         version: of the provisioner's distribution; a new version reconciles every bound claim in full once.
         argv: the arguments without the program's name; None for those of the process.
+        flags: of this provisioner, besides those that all have; their values are in `Services.flags`.
 
     Returns:
         The exit code: 0 stopped by a signal, 1 failed at run time, 2 wrong usage.
@@ -28,5 +35,5 @@ def run(
     # Imported here, so that a provisioner can be imported and tested without the Kubernetes client.
     from libbucket._run.main import Program, main
 
-    program_facts = Program(factory=factory, name=program, provisioner_name=provisioner_name, version=version)
-    return main(program_facts, argv)
+    facts = Program(factory=factory, name=program, provisioner_name=provisioner_name, version=version, flags=flags)
+    return main(facts, argv)

@@ -31,6 +31,7 @@ ADVICE: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.ADMIN_SECRET_MISSING: ("the administrator's Secret", "Create the Secret, or fix the RBAC permissions."),
     Reason.INVALID_ADMIN_SECRET: ("a valid administrator's Secret", "Fix the key that the message names."),
     Reason.ACCESS_DENIED: ("access to the store", "Fix the administrator's Secret, or its permissions in the store."),
+    Reason.PROVISIONER_MISCONFIGURED: ("a provisioner with valid settings", "Fix the flag that the message names."),
     Reason.STORE_REFUSED: ("the store to accept the request", "Fix what the message names."),
     Reason.OBJECT_BUCKET_CONFLICT: ("a free ObjectBucket name", "Delete the ObjectBucket that is not needed."),
     Reason.SECRET_CONFLICT: ("the Secret's name", "Rename or delete the Secret, or rename the claim."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +42,7 @@ from libbucket._reconcile.reconciler import Reconciler
 from libbucket.provisioner import EmptyBucketDeleter, Services
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from libbucket._controller.leader import LeaderElector
@@ -77,6 +77,7 @@ class ControllerSettings:
         crd_interval: seconds between two checks whether the CRDs were replaced.
         now: the clock, for credentials that expire and for purges; tests set it.
         pace: speed of time for delays; more than 1 in tests.
+        flags: of this provisioner alone, for `Services.flags`.
     """
 
     provisioner_name: str
@@ -93,6 +94,7 @@ class ControllerSettings:
     crd_interval: float = 60.0
     now: Callable[[], datetime] = utc_now
     pace: float = 1.0
+    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Controller:
@@ -128,7 +130,9 @@ class Controller:
         requests = RequestTracker()
         admin_secrets = AdminSecrets(client, settings.admin_secret_namespaces)
         hook = request_hook(client.check_leadership, requests)
-        provisioner = factory(Services(read_secret=admin_secrets, now=settings.now, before_request=hook))
+        provisioner = factory(
+            Services(read_secret=admin_secrets, now=settings.now, before_request=hook, flags=settings.flags)
+        )
         identity = self._identity(provisioner)
         cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
         store = ProvisionerCalls(provisioner, metrics, client.check_leadership, requests, self._new_breaker)

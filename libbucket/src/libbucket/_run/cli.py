@@ -29,6 +29,8 @@ from libbucket._run.settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from libbucket.provisioner import Flag
+
 
 class UsageError(Exception):
     """A flag or an environment variable is invalid: one sentence that names it."""
@@ -67,7 +69,11 @@ class _Option:
     @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables, by precedence."""
-        return (f"LIBBUCKET_{self.flags[0].lstrip('-').replace('-', '_').upper()}", *self.aliases)
+        return (_variable(self.flags[0].lstrip("-")), *self.aliases)
+
+
+def _variable(flag: str) -> str:
+    return f"LIBBUCKET_{flag.replace('-', '_').upper()}"
 
 
 _OPTIONS: Final = (
@@ -219,8 +225,14 @@ class _Version(argparse.Action):
         raise Answered(f"{self.const}\n")
 
 
-def parse_command_line(
-    argv: Sequence[str], environ: Mapping[str, str], *, program: str, provisioner_name: str, version: str
+def parse_command_line(  # noqa: PLR0913 - facts of a program, by name
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    program: str,
+    provisioner_name: str,
+    version: str,
+    flags: Sequence[Flag] = (),
 ) -> Settings:
     """The settings of this process.
 
@@ -230,6 +242,7 @@ def parse_command_line(
         program: name of the command.
         provisioner_name: the default of `--provisioner-name`.
         version: for `--version`.
+        flags: of this provisioner, after those that all have.
 
     Raises:
         UsageError: a flag or a variable is unknown or invalid.
@@ -237,8 +250,26 @@ def parse_command_line(
     """
     first, *rest = _OPTIONS
     options = [replace(first, default=provisioner_name), *rest]
-    given = vars(_parser(options, program, version).parse_args(list(argv)))
-    return Settings(**{option.target: _value(option, given.get(option.target), environ) for option in options})
+    own = {flag.name: _own_option(flag) for flag in flags}
+    given = vars(_parser([*options, *own.values()], program, version).parse_args(list(argv)))
+    values = {option.target: _value(option, given.get(option.target), environ) for option in options}
+    flag_values = {name: _value(option, given.get(option.target), environ) for name, option in own.items()}
+    return Settings(**values, flags=flag_values)
+
+
+def _own_option(flag: Flag) -> _Option:
+    """The option of a provisioner's own flag; its value stays the text that was given."""
+
+    def parse(text: str) -> str:
+        if flag.required and not text:
+            raise ValueError("is no value, and the flag is required; its variable is " + _variable(flag.name))
+        if flag.check is not None and text:
+            flag.check(text)
+        return text
+
+    target, metavar = f"flag {flag.name}", flag.name.rpartition("-")[2].upper()
+    flags = (f"--{flag.name}",)
+    return _Option(target=target, flags=flags, default=flag.default, parse=parse, metavar=metavar, help=flag.help)
 
 
 def _parser(options: Sequence[_Option], program: str, version: str) -> _Parser:

@@ -30,12 +30,13 @@ from libbucket._run.logging import logging_to
 from libbucket._run.preflight import ClusterFacts, check_cluster
 from libbucket._run.problems import StartFailed
 from libbucket._run.signals import Interrupted, Signals, caught_signals
+from libbucket.errors import ProvisionerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from libbucket._run.settings import Settings
-    from libbucket.provisioner import ProvisionerFactory
+    from libbucket.provisioner import Flag, ProvisionerFactory
 
 STOPPED: Final = 0
 FAILED: Final = 1
@@ -55,6 +56,7 @@ class Program:
     name: str
     provisioner_name: str
     version: str
+    flags: Sequence[Flag] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ def main(program: Program, argv: Sequence[str] | None) -> int:
             program=program.name,
             provisioner_name=program.provisioner_name,
             version=program.version,
+            flags=program.flags,
         )
     except Answered as answer:
         sys.stdout.write(str(answer))
@@ -166,6 +169,8 @@ def _build(program: Program, settings: Settings) -> _Parts:
     wiring = _wiring(program, settings, facts)
     try:
         controller = Controller(fenced, program.factory, wiring, metrics, elector)
+    except ProvisionerError as error:
+        raise StartFailed(error.message) from error
     except Exception as error:
         structlog.get_logger().debug("the provisioner cannot be created", exc_info=True)
         raise StartFailed(f"the provisioner cannot be created: {type(error).__name__}: {error}") from error
@@ -213,6 +218,7 @@ def _wiring(program: Program, settings: Settings, facts: ClusterFacts) -> Contro
         resync_interval=settings.resync_interval,
         repair_interval=settings.repair_interval,
         features=facts.features,
+        flags=settings.flags,
     )
 
 

@@ -7,13 +7,13 @@ sentence.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import durationpy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 LOG_FORMATS: Final = ("text", "json")
 _MAX_WORKERS: Final = 256
@@ -59,6 +59,7 @@ class Settings:
         repair_interval: seconds between two full reconciliations of a claim.
         log_format: `text` or `json`.
         verbosity: from 4 on, debug messages are logged.
+        flags: of this provisioner alone, by name.
     """
 
     provisioner_name: str
@@ -76,6 +77,7 @@ class Settings:
     repair_interval: float
     log_format: str
     verbosity: int
+    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_text(text: str) -> str:
