@@ -5,7 +5,6 @@ IAM is throttled by a token bucket in all trials. A claim's own credentials are 
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from functools import cached_property
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.request import Patience
 from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter, TurnedClock
 from testkit.answers.catalogue import load
+from testkit.answers.simulation import warnings_only
 from testkit.aws_s3.backend import a_policy, rules
 from testkit.aws_s3.fakes import HELD
 from testkit.aws_s3.in_memory_backend import InMemoryBackend
@@ -180,26 +180,14 @@ def _kept(make: Any) -> Any:
 
 
 @contextmanager
-def _warnings_only(logger: str) -> Iterator[None]:
-    """As `libbucket.run` has it at every verbosity: the SDK's debugging shows bodies and secrets."""
-    found = logging.getLogger(logger)
-    level = found.level
-    found.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        found.setLevel(level)
-
-
-@contextmanager
 def aws_s3() -> Iterator[AwsAdapter]:
     """AWS in memory, and a provisioner package whose waits turn the clock."""
     clock, loader = TurnedClock(), create_loader()
     made = AwsAdapter(RegionalS3(clock), clock)
     with (
         wired(made.wire, ".amazonaws.com"),
-        _warnings_only("botocore"),
-        _warnings_only("urllib3"),
+        warnings_only("botocore"),
+        warnings_only("urllib3"),
         patch.object(_Maker, "s3", _kept(_Maker.s3)),
         patch.object(_Maker, "iam", _kept(_Maker.iam)),
         patch.object(_Maker, "sts", _kept(_Maker.sts)),

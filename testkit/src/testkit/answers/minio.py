@@ -1,4 +1,4 @@
-"""MinIO in the sweep: the real server behind the proxy."""
+"""MinIO in the sweep: in memory for the whole of it, and the real server behind the proxy for what proves the fake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from unittest.mock import patch
@@ -22,10 +22,13 @@ from libbucket import SecretStr, wait_until
 from minio_provisioner.provisioner import MinioProvisioner
 from testkit.answers.adapter import BYSTANDER, CANARY, REQUEST_ID, Adapter
 from testkit.answers.catalogue import load
+from testkit.answers.simulation import warnings_only
 from testkit.minio.answers import ADMIN_PATH, error_answer, request_name
 from testkit.minio.backend import MinioBackend
+from testkit.minio.fake.server import HOST_SUFFIX, FakeMinio
 from testkit.minio.server import minio_binary, minio_server
 from testkit.resilience.proxy import Instead
+from testkit.resilience.wire import Wire, wired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from libbucket.types import ObjectBucket
     from testkit.answers.adapter import Clock
     from testkit.answers.catalogue import Answer, Catalogue
+    from testkit.answers.injector import Injector
     from testkit.minio.server import MinioServer
     from testkit.resilience.proxy import Request
 
@@ -51,17 +55,18 @@ class MinioAdapter(Adapter):
 
     Args:
         server: it.
+        turning: the clock on which the package waits.
     """
 
-    name = "minio"
+    name = "minio-server"
     new_keys = frozenset({"AddUser"})
     gone_keys = frozenset({"RemoveUser"})
     config: ClassVar[Mapping[str, str]] = {"maxSize": "1Gi"}
     locks = True
     late = _READ_SECONDS * 1.5
 
-    def __init__(self, server: MinioServer) -> None:
-        self._server = server
+    def __init__(self, server: MinioServer | FakeMinio, turning: Turning) -> None:
+        self._server, self._turning = server, turning
         self._backend = MinioBackend(server)
         self.make_bystander()
 
@@ -78,7 +83,7 @@ class MinioAdapter(Adapter):
         return self._backend
 
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
-        del clock  # see `minio`, which has the package wait on it
+        self._turning.clock = clock
         return MinioProvisioner(services, read_seconds=_READ_SECONDS)
 
     def parameters(self, url: str) -> Mapping[str, str]:
@@ -145,8 +150,41 @@ class MinioAdapter(Adapter):
         administrator.admin.attach_policy([BYSTANDER], user=BYSTANDER)
 
 
+class InMemoryMinioAdapter(MinioAdapter):
+    """MinIO in memory, behind connections that lead nowhere else.
+
+    Args:
+        fake: it.
+        turning: the clock on which its answers take time.
+    """
+
+    name = "minio"
+    late = 0.0
+
+    def __init__(self, fake: FakeMinio, turning: Turning) -> None:
+        self._fake = fake
+        self.elsewhere = fake.other_url  # type: ignore[misc] # of this one
+        self.wire = Wire(fake.answer, turning.pass_time, answer_seconds=_READ_SECONDS)
+        with wired(self.wire, HOST_SUFFIX):
+            super().__init__(fake, turning)
+
+    @property
+    def upstream(self) -> str:
+        return ""
+
+    def attach(self, injector: Injector) -> None:
+        self.wire.injector = injector
+
+    def parameters(self, url: str) -> Mapping[str, str]:
+        return super().parameters(url or self._fake.url)
+
+
 class Turning:
-    """Waits of the package on whichever clock turns now."""
+    """Waits of the package on whichever clock turns now.
+
+    Attributes:
+        clock: of the simulation that runs; None before the first.
+    """
 
     def __init__(self) -> None:
         self.clock: Clock | None = None
@@ -156,24 +194,38 @@ class Turning:
         assert self.clock is not None
         return wait_until(*args, **kwargs, sleep=self.clock.sleep, clock=self.clock.seconds)
 
+    def pass_time(self, seconds: float) -> None:
+        """Lets time pass, if a simulation runs."""
+        if self.clock is not None:
+            self.clock.sleep(seconds)
+
 
 @contextmanager
-def minio() -> Iterator[MinioAdapter]:
-    """The real server, with a provisioner package that waits on the turned clock."""
-    turning = Turning()
-
-    class Turned(MinioAdapter):
-        def provisioner(self, services: Services, clock: Clock) -> Provisioner:
-            turning.clock = clock
-            return super().provisioner(services, clock)
-
-    waits = partial(patch, new=turning.wait)
+def _turned(turning: Turning) -> Iterator[None]:
+    """The package waits on the turned clock, and keys of encryption are derived once."""
     salts = SimpleNamespace(urandom=lambda size: bytes(size) if size == _SALT_BYTES else os.urandom(size))
     with (
         # One salt for all messages, so that a key of 64 MiB is derived once and not for each of ten thousand.
         patch("minio.crypto.os", salts),
         patch("minio.crypto._generate_key", functools.cache(crypto._generate_key)),
-        minio_server(minio_binary()) as server,
-        waits("minio_provisioner.access.wait_until"),
+        patch("minio_provisioner.access.wait_until", new=turning.wait),
     ):
-        yield Turned(server)
+        yield
+
+
+@contextmanager
+def minio() -> Iterator[MinioAdapter]:
+    """MinIO in memory."""
+    turning = Turning()
+    with _turned(turning):
+        adapter = InMemoryMinioAdapter(FakeMinio(), turning)
+        with wired(adapter.wire, HOST_SUFFIX), warnings_only("urllib3"):
+            yield adapter
+
+
+@contextmanager
+def minio_of_the_server() -> Iterator[MinioAdapter]:
+    """The real server."""
+    turning = Turning()
+    with _turned(turning), minio_server(minio_binary()) as server:
+        yield MinioAdapter(server, turning)

@@ -8,7 +8,7 @@ from testkit.answers.aws_s3 import aws_s3
 from testkit.answers.azure import azure
 from testkit.answers.gcs import gcs
 from testkit.answers.memory import memory
-from testkit.answers.minio import minio
+from testkit.answers.minio import minio, minio_of_the_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,4 +22,5 @@ ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {
     "gcs": gcs,
     "memory": memory,
     "minio": minio,
+    "minio-server": minio_of_the_server,
 }

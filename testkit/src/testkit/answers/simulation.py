@@ -260,3 +260,15 @@ def logged() -> Iterator[Log]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
+
+
+@contextmanager
+def warnings_only(logger: str) -> Iterator[None]:
+    """As `libbucket.run` has it at every verbosity: the SDK's debugging shows bodies and secrets."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
