@@ -1,4 +1,4 @@
-"""The answer sweep: its catalogues, the whole of it on the store in memory, a sample on AWS in memory and real MinIO.
+"""The answer sweep: its catalogues, the whole of it on the store in memory, a sample on AWS and MinIO in memory.
 
 The whole on a store is `nox -s chaos -- answers --store STORE`.
 """
@@ -16,7 +16,7 @@ from testkit.answers import trials
 from testkit.answers.catalogue import GENERIC, load
 from testkit.answers.invariants import Invariant
 from testkit.answers.memory import AnsweredProvisioner, MemoryAdapter
-from testkit.answers.registry import ADAPTERS
+from testkit.answers.registry import ADAPTERS, IN_MEMORY
 from testkit.answers.trials import Case
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_no_answer_breaks_an_invariant(environment: Environment) -> None:
     assert {seed: what for seed, what in broken.items() if what} == {}
 
 
-@pytest.mark.parametrize("store", sorted(ADAPTERS))
+@pytest.mark.parametrize("store", sorted(IN_MEMORY))
 def test_every_answer_names_its_source(store: str) -> None:
     catalogue = load(store)
 

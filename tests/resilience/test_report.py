@@ -1,12 +1,24 @@
-"""What a run leaves behind for others to read."""
+"""What a run leaves behind for others to read, and how it ends."""
 
 from __future__ import annotations
 
+import _thread
+import io
+import itertools
 import json
 import threading
+from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
-from testkit.resilience.trials import Trial, carry_out
+import pytest
+from rich.console import Console
+
+from testkit.resilience.chaos import Run
+from testkit.resilience.trials import Choice, Group, Trial, carry_out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_a_result_can_be_written_whatever_its_trial_holds_on_to() -> None:
@@ -19,3 +31,34 @@ def test_a_result_can_be_written_whatever_its_trial_holds_on_to() -> None:
 
     assert written["seed"] == "part/store/word@1"
     assert (written["expected"], written["seen"], written["violation"]) == ("is seen", "was seen", "")
+
+
+class Endless:
+    """A part whose trials never end; someone presses Ctrl-C during the third."""
+
+    name = "endless"
+    guarantee = "none"
+
+    def groups(self, _choice: Choice) -> list[Group]:
+        return [Group(name="store", open=self._opened)]
+
+    @contextmanager
+    def _opened(self) -> Iterator[Iterator[Trial]]:
+        yield (
+            Trial(seed=f"endless/{number}", expected="-", run=partial(self._run, number))
+            for number in itertools.count(1)
+        )
+
+    def _run(self, number: int) -> str:
+        if number == 3:
+            _thread.interrupt_main()
+        return "ran"
+
+
+def test_ctrl_c_ends_a_run_and_keeps_its_results() -> None:
+    run = Run(Choice(), Console(file=io.StringIO()))
+
+    with pytest.raises(KeyboardInterrupt):
+        run.carry_out([Endless()])
+
+    assert len(run.results) >= 3

@@ -45,7 +45,7 @@ class Kind(StrEnum):
 
     @property
     def is_slow(self) -> bool:
-        """Whether each of them takes a time limit of a real clock."""
+        """Whether each of them takes a time limit of the clock that the store's connections go by."""
         return self in {Kind.DRIP, Kind.LATE}
 
 

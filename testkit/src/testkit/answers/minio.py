@@ -65,7 +65,7 @@ class MinioAdapter(Adapter):
     locks = True
     late = _READ_SECONDS * 1.5
 
-    def __init__(self, server: MinioServer | FakeMinio, turning: Turning) -> None:
+    def __init__(self, server: MinioServer, turning: Turning) -> None:
         self._server, self._turning = server, turning
         self._backend = MinioBackend(server)
         self.make_bystander()

@@ -24,3 +24,6 @@ ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {
     "minio": minio,
     "minio-server": minio_of_the_server,
 }
+
+IN_MEMORY: Final = frozenset(ADAPTERS) - {"minio-server"}
+"""Those of which all trials run unless stores are named: with a server, they take hours."""

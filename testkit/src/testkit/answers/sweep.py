@@ -19,7 +19,7 @@ from rich.table import Table
 
 from testkit.answers import trials
 from testkit.answers.invariants import Invariant
-from testkit.answers.registry import ADAPTERS
+from testkit.answers.registry import ADAPTERS, IN_MEMORY
 from testkit.resilience.trials import Choice, Group, Trial, Violation
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Answers:
 
     def groups(self, choice: Choice) -> list[Group]:
         """Two for each store, which share its trials."""
-        wanted = [name for name in ADAPTERS if not choice.stores or name in choice.stores]
+        wanted = [name for name in ADAPTERS if name in (choice.stores or IN_MEMORY)]
         return [
             Group(name=name, open=partial(self._opened, choice, name, share))
             for name in wanted

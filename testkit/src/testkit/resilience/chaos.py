@@ -61,27 +61,39 @@ class Run:
         self._console = console
         self._said = time.monotonic()
         self._lock = threading.Lock()
+        self._interrupted = threading.Event()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task("chaos", total=None)
 
     def carry_out(self, parts: Sequence[Part]) -> None:
-        """Runs all trials of these parts, some groups at a time."""
+        """Runs all trials of these parts, some groups at a time; Ctrl-C ends it after the trials that run."""
         with self._progress:
             for part in parts:
-                groups = part.groups(self.choice)
                 with ThreadPoolExecutor(_LANES) as pool:
-                    for group, done in [(group, pool.submit(self._run_lane, group)) for group in groups]:
-                        if (error := done.exception()) is not None:
-                            raise RuntimeError(f"group {group.name} of part {part.name} broke") from error
+                    try:
+                        self._carry_out_part(part, pool)
+                    except KeyboardInterrupt:
+                        self._interrupted.set()
+                        raise
+
+    def _carry_out_part(self, part: Part, pool: ThreadPoolExecutor) -> None:
+        groups = part.groups(self.choice)
+        for group, done in [(group, pool.submit(self._run_lane, group)) for group in groups]:
+            if (error := done.exception()) is not None:
+                raise RuntimeError(f"group {group.name} of part {part.name} broke") from error
 
     @property
     def violations(self) -> list[Result]:
         return [each for each in self.results if each.violation]
 
     def _run_lane(self, group: Group) -> None:
+        if self._interrupted.is_set():
+            return
         with group.open() as trials:
             for trial in trials:
+                if self._interrupted.is_set():
+                    return
                 if not self.choice.wants(trial.seed):
                     continue
                 self._progress.update(self._task, description=trial.seed)

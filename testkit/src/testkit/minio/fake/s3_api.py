@@ -97,8 +97,8 @@ def action_of(asked: Asked) -> str:
             is_upload = "uploadId" in asked.query
             return "s3:AbortMultipartUpload" if is_upload else "s3:DeleteObject"
         return _OBJECT_ACTIONS[asked.method]
-    found = next((_BUCKET_FLAGS[asked.method, flag] for flag in asked.query if (asked.method, flag) in _BUCKET_FLAGS), "")
-    return found or _BUCKET_ACTIONS[asked.method]
+    flagged = [_BUCKET_FLAGS[asked.method, flag] for flag in asked.query if (asked.method, flag) in _BUCKET_FLAGS]
+    return flagged[0] if flagged else _BUCKET_ACTIONS[asked.method]
 
 
 def answer_s3(state: State, asked: Asked) -> Answer:
@@ -198,7 +198,8 @@ def _delete(bucket: Bucket, asked: Asked) -> Answer:
         try:
             _delete_one(bucket, key, version)
         except Locked:
-            errors += f"<Error><Key>{escape(key)}</Key><VersionId>{version}</VersionId><Code>InvalidRequest</Code></Error>"
+            named = f"<Key>{escape(key)}</Key><VersionId>{version}</VersionId>"
+            errors += f"<Error>{named}<Code>InvalidRequest</Code></Error>"
     return _xml(f"<DeleteResult>{errors}</DeleteResult>")
 
 

@@ -11,7 +11,7 @@ from testkit.minio.fake.policies import permits
 from testkit.minio.fake.s3_api import Asked, action_of, answer_s3
 from testkit.minio.fake.signatures import identify
 from testkit.minio.fake.state import MinioRefusal, State
-from testkit.minio.server import ROOT_PASSWORD, ROOT_USER
+from testkit.minio.server import ROOT_PASSWORD, ROOT_USER, MinioServer
 from testkit.resilience.proxy import Instead, Request
 
 HOST_SUFFIX: Final = ".minio.example"
@@ -19,27 +19,19 @@ _HEADERS: Final = {"Server": "MinIO", "x-amz-request-id": "18A2F6B7D1C0E95D"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FakeMinio:
-    """One deployment, as `MinioServer` describes a real one.
+class FakeMinio(MinioServer):
+    """One deployment.
 
     Attributes:
-        url: its S3 and admin endpoint.
         other_url: the same deployment under another name.
         state: what it keeps.
     """
 
     url: str = f"http://one{HOST_SUFFIX}:9000"
-    other_url: str = f"http://other{HOST_SUFFIX}:9000"
     console_url: str = ""
     ca_bundle: str = ""
-    user: str = ROOT_USER
-    password: str = ROOT_PASSWORD
+    other_url: str = f"http://other{HOST_SUFFIX}:9000"
     state: State = field(default_factory=lambda: State(root=(ROOT_USER, ROOT_PASSWORD)), repr=False)
-
-    @property
-    def netloc(self) -> str:
-        """`host:port`."""
-        return self.url.partition("://")[2]
 
     def answer(self, request: Request) -> Instead:
         """The answer to a request."""
