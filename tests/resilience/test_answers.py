@@ -5,6 +5,7 @@ The whole on a store is `nox -s chaos -- answers --store STORE`.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from testkit.answers import trials
 from testkit.answers.catalogue import GENERIC, load
 from testkit.answers.invariants import Invariant
 from testkit.answers.memory import AnsweredProvisioner, MemoryAdapter
+from testkit.answers.reactions import representatives
 from testkit.answers.registry import ADAPTERS, IN_MEMORY
 from testkit.answers.trials import Case
 
@@ -187,3 +189,20 @@ def test_a_seed_names_its_trial() -> None:
 
     assert case.seed("minio") == "answers/minio/provision/AddUser@2/403-AccessDenied/once"
     assert Case.parse(case.seed("minio")) == case
+
+
+def test_answers_with_the_same_reaction_are_tried_by_one_of_them() -> None:
+    answers = ("400-MissingFields", "400-BadRequest", "500-InternalError", "drip")
+    with ADAPTERS["minio"]() as adapter, trials.environment(adapter) as made:
+        found = {answer: _reaction_to(made, answer) for answer in answers}
+
+    chosen = representatives(found, Counter({"400-MissingFields": 1}))
+
+    assert chosen == ["400-BadRequest", "500-InternalError", "drip"]
+
+
+def _reaction_to(made: Environment, answer: str) -> str:
+    case = Case(flow="provision", request="ListObjectsV2", ordinal=1, answer=answer, times=trials.REACTION)
+    broken, found = trials.react(made, case)
+    assert broken == []
+    return found

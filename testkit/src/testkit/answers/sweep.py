@@ -1,6 +1,7 @@
 """Part "answers" of chaos: the sweep of one store in a process of its own, or of two.
 
-    nox -s chaos -- answers --store minio
+    nox -s chaos -- answers --store minio                  one answer of each that a provisioner reacts to alike
+    nox -s chaos -- answers --store minio --exhaustive     every answer
     nox -s chaos -- --replay answers/minio/provision/AddUser@1/403-AccessDenied/once
 
 Knows trials by their seeds; the processes have the stores.
@@ -8,8 +9,10 @@ Knows trials by their seeds; the processes have the stores.
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
@@ -19,13 +22,15 @@ from rich.table import Table
 
 from testkit.answers import trials
 from testkit.answers.invariants import Invariant
+from testkit.answers.reactions import by_request, representatives
 from testkit.answers.registry import ADAPTERS, IN_MEMORY
+from testkit.answers.trials import REACTION, Case
 from testkit.resilience.trials import Choice, Group, Trial, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from testkit.answers.trials import Case, Environment
+    from testkit.answers.trials import Environment
     from testkit.resilience.trials import Result
 
 _PROCESSES: Final = 2
@@ -75,22 +80,51 @@ def table_of_invariants(results: Sequence[Result]) -> Table:
 
 def _trials(pool: ProcessPoolExecutor, choice: Choice, store: str, share: int) -> Iterator[Trial]:
     if choice.replay:
-        yield _trial(pool, store, trials.Case.parse(choice.replay))
+        yield _trial(pool, store, Case.parse(choice.replay))
         return
     found = pool.submit(_cases, store).result()
-    chosen = trials.sample(found, choice.sample) if choice.sample else found
-    for case in chosen[share::_PROCESSES]:
-        yield _trial(pool, store, case)
+    if choice.sample or choice.exhaustive:
+        for case in (trials.sample(found, choice.sample) if choice.sample else found)[share::_PROCESSES]:
+            yield _trial(pool, store, case)
+        return
+    tried: Counter[str] = Counter()
+    for group in by_request(found)[share::_PROCESSES]:
+        yield from _trials_of_request(pool, store, group, tried)
+
+
+def _trials_of_request(
+    pool: ProcessPoolExecutor, store: str, group: Sequence[Case], tried: Counter[str]
+) -> Iterator[Trial]:
+    """First each answer for its reaction, then the whole trials with one answer of each; delays are always whole."""
+    reactions: dict[str, str] = {}
+    for case in group:
+        if case.times == "once":
+            yield _reaction(pool, store, replace(case, times=REACTION), reactions)
+    chosen = representatives(reactions, tried)
+    for case in group:
+        if not case.times or case.answer in chosen:
+            yield _trial(pool, store, case)
+
+
+def _reaction(pool: ProcessPoolExecutor, store: str, case: Case, reactions: dict[str, str]) -> Trial:
+    def run() -> str:
+        broken, reactions[case.answer] = pool.submit(_react, store, case).result()
+        return _judged(broken)
+
+    return Trial(seed=case.seed(store), expected="all invariants hold", run=run)
 
 
 def _trial(pool: ProcessPoolExecutor, store: str, case: Case) -> Trial:
     def run() -> str:
-        broken = pool.submit(_run, store, case).result()
-        if broken:
-            raise Violation("; ".join(broken))
-        return "all invariants held"
+        return _judged(pool.submit(_run, store, case).result())
 
     return Trial(seed=case.seed(store), expected="all invariants hold", run=run)
+
+
+def _judged(broken: Sequence[str]) -> str:
+    if broken:
+        raise Violation("; ".join(broken))
+    return "all invariants held"
 
 
 def _environment(store: str) -> Environment:
@@ -113,3 +147,8 @@ def _cases(store: str) -> list[Case]:
 
 def _run(store: str, case: Case) -> list[str]:
     return [str(one) for one in trials.run(_environment(store), case)]
+
+
+def _react(store: str, case: Case) -> tuple[list[str], str]:
+    broken, found = trials.react(_environment(store), case)
+    return [str(one) for one in broken], found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from testkit.answers import invariants
@@ -17,6 +17,7 @@ from testkit.answers.adapter import CANARY
 from testkit.answers.flows import FLOWS, DeleteLocked, Ends, Flow, shared_bucket
 from testkit.answers.injector import ALWAYS, Injection, Injector, Lag, render_generic
 from testkit.answers.invariants import NEIGHBOUR_SECONDS, Evidence, Invariant
+from testkit.answers.reactions import reaction
 from testkit.answers.simulation import Simulation, logged
 from testkit.answers.subject import Subject
 from testkit.resilience.proxy import Instead, Request, proxy_before
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from testkit.answers.catalogue import Answer, Delay
     from testkit.answers.injector import Seen
 
+REACTION: Final = "reaction"
 TIMES: Final = {"once": 1, "thrice": 3, "always": ALWAYS}
 FLAPPING: Final = "flapping"
 LAGS: Final[Mapping[str, Callable[[Delay], Lag]]] = {
@@ -51,7 +53,7 @@ class Case:
         request: name of the request, or of the delay.
         ordinal: the first one that is answered otherwise, from 1.
         answer: name of the answer, or of the lag.
-        times: a key of `TIMES`; "" for a delay.
+        times: a key of `TIMES`; `REACTION` for one answer and no further than that; "" for a delay.
     """
 
     flow: str
@@ -206,12 +208,36 @@ def sample(all_cases: Sequence[Case], limit: int) -> list[Case]:
     return chosen
 
 
+def react(of: Environment, case: Case) -> tuple[list[invariants.Broken], str]:
+    """Gives an answer once, as far as the reconcile that meets it; gives the violations, and the reaction."""
+    with of.simulation() as simulation:
+        flow = _flow_of(case)
+        subject = _prepared(of, simulation, flow)
+        seen = Evidence(flow=flow, subject=subject, answer=_answer(of, case), injected=1, held=subject.credentials)
+        _arm(of, replace(case, times="once"), seen.answer)
+        since = len(simulation.history)
+        flow.start(subject)
+        simulation.run(2 * flow.horizon, until=lambda: bool(of.injector.injected) or flow.is_done(subject))
+        invariants.check_while_answered(seen)
+        invariants.check_leaks(seen)
+        found = reaction(seen, since)
+        of.injector.disarm()
+        _remove(subject)
+        return seen.broken, found
+
+
+def _flow_of(case: Case) -> Flow:
+    (found,) = [each for each in FLOWS if each.name == case.flow]
+    return found()
+
+
 def run(of: Environment, case: Case) -> list[invariants.Broken]:
     """Runs a trial; gives its violations."""
-    (flow_class,) = [each for each in FLOWS if each.name == case.flow]
+    if case.times == REACTION:
+        return react(of, case)[0]
     with of.simulation() as simulation:
         before = of.adapter.others()
-        flow = flow_class()
+        flow = _flow_of(case)
         subject = _prepared(of, simulation, flow)
         seen = Evidence(
             flow=flow,

@@ -171,6 +171,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N points of each sweep")
     parser.add_argument("--chance", type=int, default=0, metavar="N", help="draw another sample")
+    parser.add_argument(
+        "--exhaustive", action="store_true", help="of part answers, also those that a provisioner reacts to alike"
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every result into this file, too")
     arguments = parser.parse_args(argv)
     unknown = [each for each in arguments.parts if each not in names]
@@ -192,6 +195,7 @@ def main(argv: Sequence[str]) -> int:
         faults=arguments.fault,
         sample=arguments.sample,
         chance=arguments.chance,
+        exhaustive=arguments.exhaustive,
     )
     parts = [
         part

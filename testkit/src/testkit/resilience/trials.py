@@ -46,6 +46,7 @@ class Choice:
         sample: how many points of each sweep are tried; 0 for all.
         chance: what samples are drawn by; printed with the table, so that the same can be drawn again.
         minutes: of whatever goes on until it is stopped.
+        exhaustive: also what others stand for.
     """
 
     replay: str = ""
@@ -54,6 +55,7 @@ class Choice:
     sample: int = 0
     chance: int = 0
     minutes: float = 0.0
+    exhaustive: bool = False
 
     def wants(self, prefix: str) -> bool:
         """Whether any trial whose seed begins so is wanted."""
