@@ -6,12 +6,16 @@ IAM is throttled by a token bucket in all trials. A claim's own credentials are 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from unittest.mock import patch
 
+from botocore.auth import SigV4Auth
+from botocore.credentials import Credentials
 from botocore.loaders import create_loader
+from botocore.useragent import UserAgentString
 
 from aws_s3_provisioner.client import Limits, _Maker
 from aws_s3_provisioner.pacing import Pacer
@@ -166,31 +170,66 @@ def _capitals(headers: Mapping[str, str]) -> dict[str, str]:
     return {"Authorization" if name == "authorization" else name: value for name, value in headers.items()}
 
 
-def _kept(make: Any) -> Any:
-    """Makes each client of a provisioner once: it takes longer than all requests of a verb, and has no state."""
+class _Current:
+    """Passes on to what the provisioner of the trial has: its pacer, or its fence."""
 
-    def made(self: Any, credentials: Any) -> Any:
-        kept = vars(self.session).setdefault("kept_by_the_sweep", {})
-        key = make.__name__, repr(self.parameters), self.bucket_owner, self.pacer is None, credentials
-        if key not in kept:
-            kept[key] = make(self, credentials)
-        return kept[key]
+    def __init__(self) -> None:
+        self.now: Any = None
 
-    return made
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
+
+    def __call__(self) -> None:
+        self.now()
+
+
+class _Clients:
+    """Makes each client once for all trials: it takes longer than all requests of a verb, and has no state.
+
+    What belongs to one provisioner is passed through `_Current`. Claims share a client, whose credentials are replaced.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[object, tuple[Any, _Current, _Current]] = {}
+
+    def kept(self, make: Any) -> Any:
+        """In place of a method of `_Maker`."""
+
+        def made(maker: _Maker, credentials: Any) -> Any:
+            is_admins = credentials.access_key == HELD["AWS_ACCESS_KEY_ID"].reveal()
+            key = make.__name__, repr(maker.parameters), maker.bucket_owner, maker.pacer is None, is_admins
+            if key not in self._made:
+                fence, pacer = _Current(), _Current()
+                shared = replace(maker, fence=fence, pacer=None if maker.pacer is None else cast("Pacer", pacer))
+                self._made[key] = make(shared, credentials), fence, pacer
+            client, fence, pacer = self._made[key]
+            fence.now, pacer.now = maker.fence, maker.pacer
+            signer = client._request_signer  # the SDK has no other way
+            signer._credentials = Credentials(credentials.access_key, credentials.secret_key, credentials.token or None)
+            return client
+
+        return made
+
+
+def _sign(self: Any, request: Any) -> None:
+    """Names the key, which is all that AWS in memory reads: to compute a signature takes longer than to answer."""
+    request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={self.credentials.access_key}/sweep"
 
 
 @contextmanager
 def aws_s3() -> Iterator[AwsAdapter]:
     """AWS in memory, and a provisioner package whose waits turn the clock."""
-    clock, loader = TurnedClock(), create_loader()
+    clock, loader, clients = TurnedClock(), create_loader(), _Clients()
     made = AwsAdapter(RegionalS3(clock), clock)
     with (
         wired(made.wire, ".amazonaws.com"),
         warnings_only("botocore"),
         warnings_only("urllib3"),
-        patch.object(_Maker, "s3", _kept(_Maker.s3)),
-        patch.object(_Maker, "iam", _kept(_Maker.iam)),
-        patch.object(_Maker, "sts", _kept(_Maker.sts)),
+        patch.object(_Maker, "s3", clients.kept(_Maker.s3)),
+        patch.object(_Maker, "iam", clients.kept(_Maker.iam)),
+        patch.object(_Maker, "sts", clients.kept(_Maker.sts)),
+        patch.object(SigV4Auth, "add_auth", _sign),
+        patch.object(UserAgentString, "to_string", lambda _self: "sweep"),
         patch("aws_s3_provisioner.client.create_loader", lambda: loader),
         patch("aws_s3_provisioner.client.time", SimpleNamespace(sleep=clock.sleep, monotonic=clock)),
         patch.object(Pacer.__init__, "__defaults__", (clock,)),

@@ -74,6 +74,7 @@ class FakeUser:
         boundary: ARN of its permissions boundary; "" for none.
         policies: its inline policies, each with the time since when S3 goes by it.
         attached: ARNs of managed policies.
+        made: when.
     """
 
     arn: str
@@ -81,6 +82,7 @@ class FakeUser:
     boundary: str = ""
     policies: dict[str, tuple[float, dict[str, Any]]] = field(default_factory=dict)
     attached: list[str] = field(default_factory=list)
+    made: float = 0.0
 
 
 class FakeIam:
@@ -114,7 +116,6 @@ class FakeIam:
         self.throttled = 0
         self.sts_is_away = False
         self.newest_key = ""
-        self._made: dict[str, float] = {}
         self._tokens, self._filled = 0.0, clock()
 
     def answer(self, body: bytes, caller: str = "") -> Answer:
@@ -212,7 +213,7 @@ class FakeIam:
 
     def _user(self, given: dict[str, str]) -> FakeUser:
         name = given["UserName"]
-        if name not in self.users or self.clock() < self._made[name] + self.users_after:
+        if name not in self.users or self.clock() < self.users[name].made + self.users_after:
             raise IamRefusal("NoSuchEntity")
         return self.users[name]
 
@@ -224,8 +225,8 @@ class FakeIam:
         if len({key.casefold() for key in tags}) < len(tags):
             raise IamRefusal("InvalidInput")
         arn = f"arn:aws:iam::{self.account}:user{given['Path']}{name}"
-        self.users[name] = FakeUser(arn=arn, tags=tags, boundary=given.get("PermissionsBoundary", ""))
-        self._made[name] = self.clock()
+        boundary = given.get("PermissionsBoundary", "")
+        self.users[name] = FakeUser(arn=arn, tags=tags, boundary=boundary, made=self.clock())
         return _user_xml(name, self.users[name])
 
     def _tag_user(self, given: dict[str, str]) -> str:
