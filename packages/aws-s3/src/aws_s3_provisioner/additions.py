@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from aws_s3_provisioner.errors import code_of, tolerated, translated
+from aws_s3_provisioner.errors import code_of, translated
 from libbucket import AccessDenied, StoreRefused
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class _Kind:
         removal: permission to remove one.
         find: their names.
         remove: removes one.
+        is_absent_alone: `NoSuchEntity` to the listing means that there is none; else, that IAM does not find the user.
     """
 
     what: str
@@ -40,6 +41,7 @@ class _Kind:
     removal: str
     find: Callable[[Any, str], list[str]]
     remove: Callable[[Any, str, str], object]
+    is_absent_alone: bool = False
 
 
 _KINDS: Final = (
@@ -77,6 +79,7 @@ _KINDS: Final = (
         removal="iam:DeleteLoginProfile",
         find=lambda iam, user: [iam.get_login_profile(UserName=user)["LoginProfile"]["UserName"]],
         remove=lambda iam, user, _: iam.delete_login_profile(UserName=user),
+        is_absent_alone=True,
     ),
     _Kind(
         what="MFA device",
@@ -115,42 +118,64 @@ _KINDS: Final = (
 )
 
 
-def remove_additions(clients: Clients, user: str) -> list[str]:
-    """Removes what a user has, as far as the provisioner may.
+@dataclass(frozen=True, kw_only=True)
+class Additions:
+    """What `remove_additions` came to.
 
-    Returns:
-        What is left, and with which permission it could be removed: the end of a message.
+    Attributes:
+        left: what may not be removed, and with which permission it could be: the end of a message.
+        disputed: what IAM did not find, in one of two answers that contradict each other.
+    """
+
+    left: list[str]
+    disputed: list[str]
+
+
+def remove_additions(clients: Clients, user: str) -> Additions:
+    """Removes what a user has, as far as the provisioner may.
 
     Raises:
         ProvisionerError: IAM did not answer, or asks for fewer requests.
     """
     left: list[str] = []
+    disputed: list[str] = []
     for kind in _KINDS:
         try:
             found = _find(clients, user, kind)
         except (AccessDenied, StoreRefused):
             left.append(f"perhaps a {kind.what} (not looked for: {kind.listing})")
             continue
-        left += [f"{kind.what} {name} ({kind.removal})" for name in found if not _remove(clients, user, kind, name)]
-    return left
+        if found is None:
+            disputed.append(kind.what)
+        for name in found or []:
+            try:
+                if not _remove(clients, user, kind, name):
+                    disputed.append(f"{kind.what} {name}")
+            except (AccessDenied, StoreRefused):
+                left.append(f"{kind.what} {name} ({kind.removal})")
+    return Additions(left=left, disputed=disputed)
 
 
-def _find(clients: Clients, user: str, kind: _Kind) -> list[str]:
+def _find(clients: Clients, user: str, kind: _Kind) -> list[str] | None:
+    """Their names; None where IAM does not find the user."""
     with translated(clients.call(kind.listing)):
         try:
             return kind.find(clients.iam, user)
         except ClientError as error:
             if code_of(error) != _GONE:
                 raise
-            return []
+            return [] if kind.is_absent_alone else None
 
 
 def _remove(clients: Clients, user: str, kind: _Kind, name: str) -> bool:
-    try:
-        with translated(clients.call(kind.removal)), tolerated(_GONE):
+    """Removes one; False where IAM says that there is none."""
+    with translated(clients.call(kind.removal)):
+        try:
             kind.remove(clients.iam, user, name)
-    except (AccessDenied, StoreRefused):
-        return False
+        except ClientError as error:
+            if code_of(error) != _GONE:
+                raise
+            return False
     return True
 
 

@@ -17,7 +17,16 @@ from botocore.exceptions import ClientError
 from aws_s3_provisioner.additions import remove_additions
 from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
 from aws_s3_provisioner.policy import written
-from libbucket import AccessKeys, NotReady, Reason, RetrySlowly, SecretStr, StoreRefused, has_ownership_tags
+from libbucket import (
+    AccessDenied,
+    AccessKeys,
+    NotReady,
+    Reason,
+    RetrySlowly,
+    SecretStr,
+    StoreRefused,
+    has_ownership_tags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -87,6 +96,7 @@ class Identity:
         managed_policy: ARN of the policy that the Go provisioner made for this claim; empty for none.
         taken_over: a user without ownership tags is this claim's: the Go provisioner made it.
         is_recorded: an earlier call for this claim has answered with this user.
+        may_be_adopted: its name is recorded, and is another program's: an earlier call may have answered with it.
     """
 
     clients: Clients
@@ -98,6 +108,7 @@ class Identity:
     managed_policy: str
     taken_over: bool
     is_recorded: bool
+    may_be_adopted: bool
 
     def ensure(self) -> Ensured:
         """The user is there, and is this claim's; a note that a bucket is being made, from a call before, is removed.
@@ -143,15 +154,20 @@ class Identity:
 
     def is_limited(self, document: Document) -> bool:
         """Whether the one policy of the user is this one."""
+        return self._policy() == document
+
+    def _policy(self) -> Document | None:
+        """The one policy of the user, which only the provisioner writes; None where there is none."""
         with translated(self.clients.call("iam:GetUserPolicy")):
             try:
                 found: Any = self.clients.iam.get_user_policy(UserName=self.name, PolicyName=_POLICY_NAME)
             except ClientError as error:
                 if code_of(error) != _GONE:
                     raise
-                return False
-        stored = found["PolicyDocument"]
-        return bool((json.loads(unquote(stored)) if isinstance(stored, str) else stored) == document)
+                return None
+            stored = found["PolicyDocument"]
+            document: Document = json.loads(unquote(stored)) if isinstance(stored, str) else stored
+            return document
 
     def limit(self, document: Document) -> None:
         """Writes the one policy of the user; replaces what was there."""
@@ -253,17 +269,26 @@ class Identity:
             self._remove_managed_policy()
 
     def _check_tags(self, found: User) -> None:
-        """A user that was this claim's and carries nobody's tags is not left behind with keys that work.
+        """A user that was this claim's, and is not tagged as another's, is not left behind with keys that work.
 
         Raises:
             RetrySlowly: it is such a one.
         """
-        if self.is_recorded and not has_ownership_tags(found.tags):
-            raise RetrySlowly(
-                f"IAM user {self.name} has lost the tags that say whose it is: nothing of it is removed, and its "
-                f"access keys work on; restore {', '.join(self.owner.ownership_tags())}, or remove the user manually",
-                reason=Reason.ACCESS_DENIED,
-            )
+        if self.owner.ownership_tags().keys() <= found.tags.keys():  # another's: a part of them would say of nobody
+            return
+        if not self.is_recorded and not (self.may_be_adopted and self._was_adopted()):
+            return
+        raise RetrySlowly(
+            f"IAM user {self.name} has lost the tags that say whose it is: nothing of it is removed, and its "
+            f"access keys work on; restore {', '.join(self.owner.ownership_tags())}, or remove the user manually",
+            reason=Reason.ACCESS_DENIED,
+        )
+
+    def _was_adopted(self) -> bool:
+        try:
+            return self._policy() is not None
+        except AccessDenied:  # whoever may not read it has not written it
+            return False
 
     def _is_ours(self, found: User) -> bool:
         return self.owner.owns(found.tags, taken_over=self.taken_over)
@@ -325,19 +350,19 @@ class Identity:
         with translated(call), tolerated(_GONE):
             if self._is_deleted():
                 return
-            left = remove_additions(self.clients, self.name)
+            found = remove_additions(self.clients, self.name)
             try:
                 self.clients.iam.delete_user(UserName=self.name)
             except ClientError as error:
                 if code_of(error) != _CONFLICT:
                     raise
                 request_id = request_id_of(error.response)
-                if not left and self.keys():
+                if found.disputed:
                     raise NotReady(
-                        f"IAM lists access keys of user {self.name}, and says that there are none to remove",
+                        f"IAM knows user {self.name}, and does not find its {found.disputed[0]} everywhere yet",
                         request_id=request_id,
                     ) from error
-                raise _in_use(self.name, left, request_id) from error
+                raise _in_use(self.name, found.left, request_id) from error
 
     def _is_deleted(self) -> bool:
         """Whether IAM removed the user: it does not as long as that has what others have put on it."""

@@ -192,7 +192,8 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
 
 def _identity(clients: Clients, parameters: Parameters, of: BucketOptions | ObjectBucket) -> Identity:
     """Recorded names win over derived ones: the Go provisioner's were random."""
-    name = of.additional_state.get(_STATE_USER) or of.user_id
+    recorded = of.additional_state.get(_STATE_USER, "")
+    name = recorded or of.user_id
     policy = _MANAGED_POLICY.fullmatch(of.additional_state.get(_STATE_ARN, ""))
     # The Go provisioner named the policy for the user, and before that for the bucket.
     is_the_claims = policy is not None and policy["name"] in {name, of.bucket_name}
@@ -204,9 +205,10 @@ def _identity(clients: Clients, parameters: Parameters, of: BucketOptions | Obje
         boundary=parameters.permissions_boundary,
         tags=parameters.tags,
         managed_policy=policy[0] if policy and is_the_claims else "",
-        taken_over=of.taken_over and bool(of.additional_state.get(_STATE_USER)),
-        # Under a name of ours: the Go provisioner's record may be of a claim that nobody has proven to be this one.
-        is_recorded=of.additional_state.get(_STATE_USER) == of.user_id,
+        taken_over=of.taken_over and bool(recorded),
+        is_recorded=recorded == of.user_id,
+        # The Go provisioner's record may be of a claim that nobody has proven to be this one.
+        may_be_adopted=recorded not in {"", of.user_id},
     )
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import BucketExists, InvalidClaim, InvalidConfig, InvalidParameters
+from libbucket import BucketExists, InvalidClaim, InvalidConfig, InvalidParameters, RetrySlowly
 from libbucket.testing import builders
+from testkit.aws_s3.fake_iam import FakeUser
 from testkit.aws_s3.in_memory import InMemoryAws, in_memory_aws, key_of, request_for
 from testkit.aws_s3.regional_s3 import OWN, Bucket
 
@@ -102,6 +103,52 @@ def test_policies_that_others_gave_the_user_are_named_and_stay(aws: InMemoryAws)
     assert "admin" in warning
     assert "AdministratorAccess" in warning
     assert set(user.policies) == {"objectbucket", "admin"}
+
+
+@pytest.mark.parametrize("lost", ["objectbucket_cluster_id", "objectbucket_claim_uid"])
+@pytest.mark.parametrize("verb", ["revoke", "delete"])
+def test_a_user_that_lost_one_of_its_tags_is_not_left_behind_in_silence(aws: InMemoryAws, verb: str, lost: str) -> None:
+    request = request_for()
+    answer, _ = aws.bind(request)
+    tags = aws.iam.users[request.user_id].tags
+    value = tags.pop(lost)
+    with pytest.raises(RetrySlowly, match="lost the tags"):
+        getattr(aws.provisioner, verb)(builders.recorded(answer, request))
+    assert aws.iam.refuses(key_of(answer), "photos", OWN) == ""
+    tags[lost] = value
+    getattr(aws.provisioner, verb)(builders.recorded(answer, request))
+    assert (aws.iam.users, aws.iam.keys) == ({}, {})
+
+
+def test_an_adopted_user_that_lost_its_tags_is_not_left_behind_in_silence(aws: InMemoryAws) -> None:
+    """Its name is the Go provisioner's; that this claim was bound with it, the policy tells that only we write."""
+    legacy = f"arn:aws:iam::{OWN}:user/photos-aB3xZ"
+    aws.iam.users["photos-aB3xZ"] = FakeUser(arn=legacy, tags={})
+    request = replace(request_for(), taken_over=True, additional_state={"UserName": "photos-aB3xZ", "ARN": legacy})
+    answer, _ = aws.bind(request)
+    record = builders.recorded(answer, request)
+    assert record.additional_state["UserName"] == "photos-aB3xZ"
+    tags = dict(aws.iam.users["photos-aB3xZ"].tags)
+    aws.iam.users["photos-aB3xZ"].tags.clear()
+    with pytest.raises(RetrySlowly, match="lost the tags"):
+        aws.provisioner.revoke(record)
+    aws.iam.users["photos-aB3xZ"].tags.update(tags)
+    aws.provisioner.revoke(record)
+    assert (aws.iam.users, aws.iam.keys) == ({}, {})
+
+
+@pytest.mark.parametrize("owner", [{}, {"cluster_id": "another"}])
+def test_a_recorded_user_that_is_anothers_or_was_never_adopted_is_left_alone(
+    aws: InMemoryAws, owner: dict[str, str]
+) -> None:
+    user = f"arn:aws:iam::{OWN}:user/photos-aB3xZ"
+    request = request_for()
+    tags = dict(replace(request.owner, **owner).ownership_tags()) if owner else {}
+    aws.iam.users["photos-aB3xZ"] = FakeUser(arn=user, tags=tags)
+    intent = builders.intent(request)
+    state = {"UserName": "photos-aB3xZ", "ARN": user}
+    aws.provisioner.revoke(replace(intent, connection=replace(intent.connection, additional_state=state)))
+    assert "photos-aB3xZ" in aws.iam.users
 
 
 def test_a_class_may_prescribe_how_names_of_new_buckets_begin(aws: InMemoryAws) -> None:

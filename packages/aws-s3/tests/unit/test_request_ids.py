@@ -56,15 +56,23 @@ def test_a_user_that_iam_has_and_does_not_find_is_waited_for_with_the_id_of_the_
     assert waited.value.request_id
 
 
-def test_credentials_are_not_called_withdrawn_while_iam_lists_a_key(
-    aws: InMemoryAws, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("lost", "what"),
+    [
+        ("_delete_key", "access key AKIA"),
+        ("_list_keys", "access key"),
+        ("_delete_policy", "inline policy objectbucket"),
+    ],
+)
+def test_credentials_are_not_called_withdrawn_while_iam_has_them(
+    aws: InMemoryAws, monkeypatch: pytest.MonkeyPatch, lost: str, what: str
 ) -> None:
     request = request_for()
     answer, _ = aws.bind(request)
     record = builders.recorded(answer, request)
     with monkeypatch.context() as patch:
-        patch.setattr(aws.iam, "_delete_key", _no_such_entity)
-        with pytest.raises(NotReady, match="lists access keys") as waited:
+        patch.setattr(aws.iam, lost, _no_such_entity)
+        with pytest.raises(NotReady, match=f"does not find its {what}") as waited:
             aws.provisioner.delete(record)
     assert waited.value.request_id
     aws.provisioner.delete(record)
