@@ -479,27 +479,39 @@ def _is_page(body: bytes) -> bool:
 
 
 def _refuse_foreign_answer(response: Any, **_: object) -> None:
-    """Refuses two answers that the SDK would take for something else.
+    """Refuses three answers that the SDK would take for something else.
 
     It follows a bucket to another region by itself: the claim would be told the wrong one, and what is done would be
-    done elsewhere than the class says. And it takes a web page for a failure that passes.
+    done elsewhere than the class says. And it takes a web page for a failure that passes, and any redirect for S3's.
     """
     if response is None:
         return
     http, parsed = response
-    code, headers = parsed.get("Error", {}).get("Code"), parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    if http.status_code in _ELSEWHERE or code in _ELSEWHERE_CODES:
-        region = parsed.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "another region"
-        message = f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})"
-        if http.status_code in _FOR_NOW:
-            raise NotReady(
-                f"S3 is still moving the name of the bucket from one region to another ({code})",
-                request_id=request_id_of(parsed),
-            )
-        raise Elsewhere(message, region=region, request_id=request_id_of(parsed))
+    request_id = request_id_of(parsed)
+    if http.status_code in _ELSEWHERE or parsed.get("Error", {}).get("Code") in _ELSEWHERE_CODES:
+        raise _elsewhere(http.status_code, parsed, request_id)
     # The SDK has turned the status of a page into 500 by now; the connection knows what it was.
     if http.raw.status < 500 and _is_page(http.content):
         raise RetrySlowly(
             "a web page answers instead of AWS: parameter s3Endpoint must be the address of an API, not of a console",
-            request_id=request_id_of(parsed),
+            request_id=request_id,
         )
+
+
+def _elsewhere(status: int, parsed: Any, request_id: str) -> ProvisionerError:
+    code, headers = parsed.get("Error", {}).get("Code"), parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = parsed.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region")
+    if status in _FOR_NOW:
+        return NotReady(
+            f"S3 is still moving the name of the bucket from one region to another ({code})", request_id=request_id
+        )
+    # S3 names itself by a code, or where the answer can have no body, by the header.
+    if code not in _ELSEWHERE_CODES and not region:
+        return RetrySlowly(
+            f"a redirect that is not S3's answers instead of it ({code}): the way to AWS, or parameter s3Endpoint, "
+            "leads to another server",
+            request_id=request_id,
+        )
+    region = region or "another region"
+    message = f"the bucket is in {region}, not where parameter region says: nothing was changed ({code})"
+    return Elsewhere(message, region=region, request_id=request_id)

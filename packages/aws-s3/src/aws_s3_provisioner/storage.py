@@ -44,6 +44,7 @@ UPLOADS: Final = 100
 """Unfinished uploads that a batch aborts: each takes a request of its own, and a verb a bounded time."""
 
 _LOCK_SCAN: Final = 200
+_NO_CONTENT: Final = 204
 # The last is Cloudian's: https://github.com/hashicorp/terraform-provider-aws/issues/36714
 _NO_TAGS: Final = frozenset({"NoSuchTagSet", "NoSuchTagSetError", "ERROR_NO_SUCH_BUCKET_TAGSET"})
 _PROBE_PREFIX: Final = "objectbucket-probe/"
@@ -269,15 +270,25 @@ class Storage:
         """Removes the empty bucket; one that is gone is fine.
 
         Raises:
-            NotReady: something was written into it meanwhile, or S3 does not find it for a moment.
+            NotReady: something was written into it meanwhile, S3 does not find it for a moment, or another server has
+                answered in place of S3.
         """
         with translated(self.clients.call("s3:DeleteBucket")):
             try:
-                self.clients.s3.delete_bucket(Bucket=bucket)
+                # Its model has no answer, and what the SDK returns has metadata.
+                told: Any = self.clients.s3.delete_bucket(Bucket=bucket)
             except ClientError as error:
                 if code_of(error) != "NoSuchBucket":
                     raise
                 self.check_gone(bucket, request_id_of(error.response))
+                return
+        # S3 answers with 204: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html. Whoever answers
+        # with another success may be a proxy, and has perhaps removed nothing.
+        if told["ResponseMetadata"]["HTTPStatusCode"] != _NO_CONTENT and self.exists(bucket):
+            raise NotReady(
+                f"bucket {bucket} is still there, although its removal was answered with success",
+                request_id=request_id_of(told),
+            )
 
     def check_gone(self, bucket: str, request_id: str) -> None:
         """Makes sure that a bucket that was not found is gone: a part of S3 may not know it for a moment.

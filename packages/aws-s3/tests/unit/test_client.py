@@ -240,6 +240,16 @@ def test_a_temporary_redirect_is_waited_for_and_not_followed(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["provision", "delete"])
+def test_a_redirect_that_is_not_s3s_says_nothing_about_a_name(verb: str) -> None:
+    # As a proxy or a login page answers, without S3's code and header of the region.
+    with scripted_server(Answer(status=301, headers={"Location": "https://login.example/"})) as server:
+        with pytest.raises(RetrySlowly, match="redirect that is not S3's") as refused:
+            verbs(a_provisioner(), server.url)[verb]()
+        assert refused.value.reason is Reason.INVALID_PARAMETERS
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("verb", ["provision", "delete"])
 def test_a_store_that_signs_for_another_region_is_no_name_that_is_taken(verb: str) -> None:
     # As MinIO answers every request: the class is wrong, and nothing is known of the name.
     with scripted_server(Answer(status=400, body=ELSEWHERE % b"AuthorizationHeaderMalformed")) as server:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -86,6 +86,23 @@ def test_a_purge_that_removes_nothing_is_retried_later_and_not_at_full_speed(
     assert waited.value.request_id
     aws.provisioner.delete(record)
     assert aws.s3.buckets == {}
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_removal_that_another_server_answers_with_success_leaves_no_bucket_behind(
+    aws: InMemoryAws, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    record, answer = bound(aws), aws.s3.answer
+
+    def of_a_proxy(method: str, url: str, *rest: Any) -> tuple[int, dict[str, str], str]:
+        return (status, {}, "") if method == "DELETE" and url.endswith(".com/") else answer(method, url, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aws.s3, "answer", of_a_proxy)
+        with pytest.raises(NotReady, match="still there"):
+            aws.provisioner.delete(record)
+    aws.provisioner.delete(record)
+    assert (aws.s3.buckets, aws.iam.users) == ({}, {})
 
 
 @pytest.mark.parametrize("verb", ["revoke", "delete"])
