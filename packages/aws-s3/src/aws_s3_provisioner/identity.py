@@ -287,7 +287,7 @@ class Identity:
     def _was_adopted(self) -> bool:
         try:
             return self._policy() is not None
-        except AccessDenied:  # whoever may not read it has not written it
+        except AccessDenied:  # what may not read it has not written it
             return False
 
     def _is_ours(self, found: User) -> bool:

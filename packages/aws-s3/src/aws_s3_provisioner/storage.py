@@ -282,7 +282,7 @@ class Storage:
                     raise
                 self.check_gone(bucket, request_id_of(error.response))
                 return
-        # S3 answers with 204: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html. Whoever answers
+        # S3 answers with 204: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html. What answers
         # with another success may be a proxy, and has perhaps removed nothing.
         if told["ResponseMetadata"]["HTTPStatusCode"] != _NO_CONTENT and self.exists(bucket):
             raise NotReady(
