@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version
 
+from azure_provisioner.client import silence_clients
 from azure_provisioner.provisioner import AzureProvisioner
 from libbucket import run
 
 
 def main() -> int:
     """Runs the provisioner until a signal stops it, and gives the exit code."""
+    silence_clients()
     return run(
         AzureProvisioner,
         program="azure-provisioner",

@@ -6,6 +6,7 @@ ownership tags, policies and claims.
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ _TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a 
 
 _USER_AGENT: Final = f"libbucket-azure/{version('azure-provisioner')}"
 _SETTLE_SECONDS: Final = 30.0
+
+
+def silence_clients() -> None:
+    """Keeps warnings of azure-identity out of the log: they repeat what an authority answers. Called at start."""
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
 
 
 def no_fence() -> None:

@@ -46,7 +46,7 @@ _LONGEST_TIME: Final = 40
 _YEARS: Final = range(1970, 9000)
 """Whatever is added to a time, or taken from it, is a time, too."""
 
-_NEXT_REPLACEMENT: Final = timedelta(hours=1)
+_NEXT_REPLACEMENT: Final = timedelta(hours=2)
 _BIRTHS: Final = re.compile("([0-9a-f]{8})-([0-9a-f]{8})-[0-9a-f]{8}")
 
 _SIGNED_FIELDS: Final = ("si", "sip", "spr", "sv", "sr", "snapshot", "ses", "rscc", "rscd", "rsce", "rscl", "rsct")
@@ -152,7 +152,7 @@ def _births(policy: str, prefix: str) -> tuple[int, int]:
 
 
 def _may_be_replaced(policy: str, prefix: str, now: datetime) -> bool:
-    """Whether no more than one other was made within the last hour: a claim that is stuck makes no more than two."""
+    """Whether no more than one other was made within the last two hours: no hour of a stuck claim has more than two."""
     return now.timestamp() - _births(policy, prefix)[1] >= _NEXT_REPLACEMENT.total_seconds()
 
 

@@ -1,4 +1,4 @@
-"""Tokens for the administrator's identity: asked for, asked for again where a refusal passes, and used until they end.
+"""Tokens for the administrator's identity: asked for, and used until they end. A refusal that may pass says so.
 
 Used by `client`. A request for a token goes to the authority that issues it (Entra ID, or the machine's identity
 service) and never to the store: so it does not ask the core's fence, and a claim whose identity never got a token has
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from azure.core.exceptions import AzureError
 
 from azure_provisioner.errors import from_status, is_outage, request_id_of
 from azure_provisioner.faults import chain, tls_failure, transport_fault
-from libbucket import AccessDenied, ProvisionerError, StoreUnavailable, parse_json
+from libbucket import AccessDenied, NotReady, ProvisionerError, StoreUnavailable, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 _AUTHORITY: Final = "the authority that issues tokens"
 _MACHINE: Final = "the machine's identity service"
 
-_ATTEMPTS: Final = 3
+_PATIENCE_SECONDS: Final = 60.0
+"""For how long a refusal that may pass is not taken for the authority's last word."""
+_PAUSE_SECONDS: Final = 900.0
+"""Between two refusals that are one: claims are retried more often than that."""
+_AGAIN_SECONDS: Final = 3.0
 _MARGIN_SECONDS: Final = 300
 """A token is not used for the last five minutes of its time: as Azure's own clients do."""
 
@@ -54,6 +59,7 @@ _HINTS: Final[Mapping[int, str]] = {
 _BUSY_MACHINE: Final = frozenset({404, 410})
 """While it is updated, for up to 70 seconds: "How to use managed identities on an Azure VM", retry guidance."""
 _BUSY_SECONDS: Final = 30.0
+_WORD: Final = re.compile("[A-Za-z_]{1,40}")
 _TIME_LIMITS: Final = frozenset(
     {"ConnectTimeoutError", "ReadTimeoutError", "ServiceRequestTimeoutError", "ServiceResponseTimeoutError"}
 )
@@ -65,18 +71,20 @@ class Heard:
 
     Attributes:
         request_id: what its operators find it by.
-        error: of OAuth 2.0, such as `invalid_client`.
+        status: of HTTP; 0 where nobody answered.
+        error: of OAuth 2.0, such as `invalid_client`; empty where it is no such word.
         codes: Entra ID's own numbers.
     """
 
     request_id: str
+    status: int = 0
     error: str = ""
     codes: frozenset[int] = frozenset()
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed a moment later."""
-        return self.is_outage or bool(self.codes & _NO_FEDERATION)
+        """Whether the same request may succeed a moment later, though it was refused."""
+        return bool(self.codes & _NO_FEDERATION)
 
     @property
     def is_outage(self) -> bool:
@@ -111,11 +119,12 @@ class Tokens:
     """The tokens of this process: one for each identity, until shortly before it ends.
 
     Attributes:
-        retry_seconds: how long to wait before a refusal that may pass is taken to the authority again.
+        clock: seconds that never run backwards.
     """
 
-    retry_seconds: float = 1.0
+    clock: Callable[[], float] = time.monotonic
     _kept: dict[str, AccessToken] = field(default_factory=dict)
+    _refused: dict[str, tuple[float, float]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, identity: Identity) -> AccessToken | None:
@@ -130,6 +139,20 @@ class Tokens:
             for key in [key for key, each in self._kept.items() if not _lasts(each)]:
                 del self._kept[key]
             self._kept[identity.key] = token
+            self._refused.pop(identity.key, None)
+
+    def is_recent(self, identity: Identity) -> bool:
+        """Whether an identity that is refused was not refused a minute ago already: then it may pass.
+
+        Refusals between which there was a long pause, or a token, are not one.
+        """
+        with self._lock:
+            now = self.clock()
+            held = {key: each for key, each in self._refused.items() if now - each[1] < _PAUSE_SECONDS}
+            since = held.get(identity.key, (now, now))[0]
+            self._refused.clear()
+            self._refused.update({**held, identity.key: (since, now)})
+        return now - since < _PATIENCE_SECONDS
 
     def forget(self, identity: Identity) -> None:
         """Forgets the token of an identity: the store refused it."""
@@ -159,7 +182,7 @@ class KeptCredential:
         kept = self._tokens.get(self._identity) if is_usual else None
         if kept is not None:
             return kept
-        token = self._ask_patiently(scopes, options)
+        token = self._ask_once(scopes, options)
         if is_usual:
             self._tokens.keep(self._identity, token)
         return token
@@ -168,23 +191,30 @@ class KeptCredential:
         """Asks the authority the next time."""
         self._tokens.forget(self._identity)
 
-    def _ask_patiently(self, scopes: tuple[str, ...], options: Mapping[str, Any]) -> AccessToken:
-        for attempt in range(_ATTEMPTS):
-            heard: list[Heard] = []
-            try:
-                return self._ask(heard, scopes, options)
-            except (AzureError, OSError, ValueError) as error:
-                last = _refusal(error, self._identity, heard[-1] if heard else None)
-                if not heard or not heard[-1].may_pass or attempt == _ATTEMPTS - 1:
-                    raise last from error
-            time.sleep(random.uniform(0.5, 1.5) * self._tokens.retry_seconds * (attempt + 1))  # noqa: S311 - jitter
-        raise AssertionError("the last attempt returns or raises")
+    def _ask_once(self, scopes: tuple[str, ...], options: Mapping[str, Any]) -> AccessToken:
+        heard: list[Heard] = []
+        try:
+            return self._ask(heard, scopes, options)
+        except (AzureError, OSError, ValueError) as error:
+            # The first: after a refusal the authority library goes on to ask other things.
+            first = heard[0] if heard else None
+            refusal = _refusal(error, self._identity, first)
+            if first is not None and first.may_pass and self._tokens.is_recent(self._identity):
+                raise _not_yet(refusal, self._identity) from error
+            raise refusal from error
 
     def _ask(self, heard: list[Heard], scopes: tuple[str, ...], options: Mapping[str, Any]) -> AccessToken:
         # A new client each time: the authority library answers from its memory what was refused a moment ago.
         with self._identity.connect(_hook(heard, is_machine=self._identity.is_machine)) as credential:
             token: AccessToken = credential.get_token(*scopes, **options)
             return token
+
+
+def _not_yet(refusal: ProvisionerError, identity: Identity) -> ProvisionerError:
+    """A refusal of which some pass: no worker waits for that."""
+    delay = _AGAIN_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+    message = f"Entra ID refused {identity.named} a token, as it does for a moment with some valid requests: retried"
+    return NotReady(message, delay=delay, request_id=refusal.request_id)
 
 
 def _hook(heard: list[Heard], *, is_machine: bool) -> Callable[[Any], None]:
@@ -209,18 +239,19 @@ def _hook(heard: list[Heard], *, is_machine: bool) -> Callable[[Any], None]:
 
 def _read(answer: Any) -> Heard:
     """A refusal; without codes where it has no form that is known."""
-    request_id = request_id_of(answer.headers)
+    request_id, status = request_id_of(answer.headers), answer.status_code
     try:
         found = parse_json(answer.body().decode())
     except ValueError:
-        return Heard(request_id=request_id)
+        found = None
     if not isinstance(found, dict):
-        return Heard(request_id=request_id)
+        return Heard(request_id=request_id, status=status)
     numbers, error = found.get("error_codes"), found.get("error")
     trace = request_id_of({"x-ms-request-id": str(found.get("trace_id") or found.get("correlation_id") or "")})
     return Heard(
         request_id=request_id or trace,
-        error=error if isinstance(error, str) else "",
+        status=status,
+        error=error if isinstance(error, str) and _WORD.fullmatch(error) else "",
         codes=frozenset(each for each in numbers if isinstance(each, int))
         if isinstance(numbers, list)
         else frozenset(),
@@ -248,7 +279,7 @@ def _without_answer(error: Exception, identity: Identity) -> ProvisionerError:
     """From an authority that was never reached, or that answered with something else."""
     kinds = {type(each).__name__ for each in chain(error)}
     if identity.is_machine and not kinds & _TIME_LIMITS:
-        return _no_identity(identity)
+        return _no_identity(identity, Heard(request_id=""))
     if identity.is_machine:
         return StoreUnavailable(
             f"{_MACHINE} does not answer: {transport_fault(error)}; the pod's network policy has to let it reach "
@@ -259,17 +290,18 @@ def _without_answer(error: Exception, identity: Identity) -> ProvisionerError:
     return _from_refusal(Heard(request_id=""), identity)
 
 
-def _no_identity(identity: Identity, request_id: str = "") -> AccessDenied:
+def _no_identity(identity: Identity, heard: Heard) -> AccessDenied:
+    said = f" (HTTP {heard.status}{f': {heard.error}' if heard.error else ''})" if heard.status else ""
     return AccessDenied(
         f"{identity.named} can't be used: this pod has neither workload identity (AZURE_CLIENT_ID, AZURE_TENANT_ID, "
-        "AZURE_FEDERATED_TOKEN_FILE) nor managed identity; or let the class name a Secret with secretName",
-        request_id=request_id,
+        f"AZURE_FEDERATED_TOKEN_FILE) nor managed identity{said}; or let the class name a Secret with secretName",
+        request_id=heard.request_id,
     )
 
 
 def _from_refusal(heard: Heard, identity: Identity) -> ProvisionerError:
     if identity.is_machine:
-        return _no_identity(identity, heard.request_id)
+        return _no_identity(identity, heard)
     if heard.is_outage:
         return StoreUnavailable(f"{_AUTHORITY} fails, and says that it passes", request_id=heard.request_id)
     code = next((code for code in sorted(heard.codes) if code in _HINTS), min(heard.codes, default=None))

@@ -13,11 +13,13 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from azure_provisioner.client import Network
 from azure_provisioner.provisioner import AzureProvisioner
+from azure_provisioner.tokens import Tokens
 from libbucket import (
     AccessDenied,
     AdminSecretMissing,
     InvalidAdminSecret,
     InvalidParameters,
+    NotReady,
     ProvisionerError,
     RetrySlowly,
     SecretStr,
@@ -239,9 +241,9 @@ def without_secret(delegated: BucketOptions) -> BucketOptions:
     return replace(delegated, parameters=kept)
 
 
-def _as_client(server: AzuriteServer, network: Network, secret: str) -> AzureProvisioner:
+def _as_client(server: AzuriteServer, network: Network, secret: str, tokens: Tokens | None = None) -> AzureProvisioner:
     client = {"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": secret}
-    return a_provisioner(server, client, network=network)
+    return a_provisioner(server, client, network=network, tokens=tokens)
 
 
 def test_a_client_secret_is_taken_to_the_authority_that_the_class_names(
@@ -356,10 +358,37 @@ def test_a_federated_token_that_entra_id_keeps_refusing_is_told_with_its_code_an
     tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
 ) -> None:
     entra.refusals = [700213] * 3
+    clock = [0.0]
+    provisioner = _as_client(tls_server, trusting, entra.secret, Tokens(clock=lambda: clock[0]))
+    with pytest.raises(NotReady, match="with some valid requests: retried") as early:
+        provisioner.provision(delegated)
+    assert early.value.delay
+    assert early.value.delay < 10, "no worker waits, and nobody for long"
+    assert len(entra.asked) == 1
+    clock[0] += 59
+    with pytest.raises(NotReady) as later:
+        provisioner.provision(delegated)
+    assert later.value.request_id == entra.request_ids[-1]
+    clock[0] += 2
     with pytest.raises(AccessDenied, match=r"issuer, subject and audience.*AADSTS700213") as refused:
-        _as_client(tls_server, trusting, entra.secret).provision(delegated)
+        provisioner.provision(delegated)
     assert refused.value.request_id == entra.request_ids[-1]
     assert len(entra.asked) == 3
+
+
+def test_refusals_that_may_pass_are_forgotten_once_a_token_was_issued(
+    tls_world: Environment, tls_server: AzuriteServer, entra: FakeEntra, trusting: Network, delegated: BucketOptions
+) -> None:
+    entra.refusals = [700213]
+    clock = [0.0]
+    tokens = Tokens(clock=lambda: clock[0])
+    provisioner = _as_client(tls_server, trusting, entra.secret, tokens)
+    assert_works(tls_world.bind(delegated, greenfield=True, by=provisioner))
+    clock[0] += 120
+    tokens._kept.clear()  # it has ended
+    entra.refusals = [700213]
+    with pytest.raises(NotReady):
+        provisioner.provision(delegated)
 
 
 def test_what_entra_id_says_is_transient_is_an_outage_of_its_own(

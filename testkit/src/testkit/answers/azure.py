@@ -1,128 +1,248 @@
-"""Azure Blob Storage in the sweep: azurite behind the proxy, with the account's key and stored access policies."""
+"""Azure Blob Storage in the sweep: the fake, behind connections that lead nowhere else, on the turned clock.
+
+Once with the account's key, once with an application of Entra ID that signs user-delegation SAS, and once with the
+machine's identity, of which only the requests for tokens are tried. The fake begins anew with each simulation.
+"""
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
+from unittest.mock import patch
 
-from azure_provisioner.client import Network
-from azure_provisioner.policy import build_prefix
+from azure_provisioner.client import Network, silence_clients
 from azure_provisioner.provisioner import AzureProvisioner
+from azure_provisioner.tokens import Tokens
 from libbucket import SecretStr
-from testkit.answers.adapter import BYSTANDER, CANARY, REQUEST_ID, Adapter
-from testkit.answers.catalogue import load
-from testkit.azure.azurite import azurite_server
-from testkit.azure.backend import AzureAdministrator, AzureApplication, AzureBackend, application_with
-from testkit.azure.error_answers import error_answer
+from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
+from testkit.answers.catalogue import GENERIC, Catalogue, load
+from testkit.aws_s3.wire import Wire, wired
+from testkit.azure.error_answers import entra_error_answer, error_answer, machine_error_answer
+from testkit.azure.fake_identities import ENTRA_HOST, MACHINE_HOST, FakeIdentities
+from testkit.azure.fake_storage import FakeStorage
+from testkit.azure.in_memory_backend import InMemoryBackend, as_request
 from testkit.azure.requests_by_name import request_name
-from testkit.resilience.proxy import Instead
+from testkit.resilience.proxy import Instead, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
-    from libbucket import Authentication, Endpoint, ObjectBucket
+    from libbucket import ObjectBucket
     from libbucket.provisioner import Provisioner, Services
     from testkit.answers.adapter import Clock
-    from testkit.answers.catalogue import Answer, Catalogue
-    from testkit.azure.azurite import AzuriteServer
-    from testkit.resilience.proxy import Request
+    from testkit.answers.catalogue import Answer
+    from testkit.answers.injector import Injector
+    from testkit.azure.error_answers import Answer as Rendered
 
-_READ_SECONDS: Final = 3.0
-
-
-class _Owner(AzureAdministrator):
-    """The account's owner, whose containers have no versions: that is a setting of the account, not of a container."""
-
-    def enable_versioning(self, bucket: str) -> None:
-        del bucket
+_HOSTS: Final = (".blob.core.windows.net", ENTRA_HOST, MACHINE_HOST)
+_ELSEWHERE: Final = "otheraccount"
+_AUTHORITIES: Final = frozenset({"DiscoverTenant", "GetToken", "GetMachineToken"})
+_MACHINE: Final = frozenset({"GetMachineToken"})
 
 
-class _Behind(AzureBackend):
-    """Applications go straight to the server, whichever address their claim was told: no signature holds it."""
+@dataclass(frozen=True, kw_only=True)
+class _Codes(Catalogue):
+    """Codes of the account are answered by the account only, and those of an authority by that authority."""
 
-    def __init__(self, server: AzuriteServer) -> None:
-        super().__init__(server)
-        self._administrator = _Owner(server)
+    def to(self, request: str) -> dict[str, Answer]:
+        found = super().to(request)
+        if request not in _AUTHORITIES:
+            return found
+        anyones = {each.name for each in GENERIC}
+        return {name: each for name, each in found.items() if name in anyones or request in each.requests}
 
-    def application(self, endpoint: Endpoint, credentials: Authentication) -> AzureApplication:
-        address = endpoint.additional_config["AZURE_STORAGE_BLOB_ENDPOINT"]
-        direct = {
-            name: SecretStr(value.reveal().replace(address, self.server.url))
-            for name, value in credentials.additional_secret_data.items()
-        }
-        made = application_with(self.server, replace(credentials, additional_secret_data=direct))
-        self._applications.append(made)
-        return made
+
+@dataclass(frozen=True, kw_only=True)
+class _OfMachine(_Codes):
+    def to(self, request: str) -> dict[str, Answer]:
+        return super().to(request) if request in _MACHINE else {}
 
 
 class AzureAdapter(Adapter):
-    """A running server.
-
-    Args:
-        server: it.
-    """
+    """An account, with its key."""
 
     name = "azure"
     new_keys = frozenset({"SetContainerAcl"})
     gone_keys = frozenset({"SetContainerAcl", "DeleteContainer"})
-    late = _READ_SECONDS * 1.5
+    locks = True
+    late = 0.0
+    elsewhere = _ELSEWHERE
 
-    def __init__(self, server: AzuriteServer) -> None:
-        self._server = server
-        self._backend = _Behind(server)
-        self.make_bystander()
+    def __init__(self) -> None:
+        self._now = lambda: datetime.now(UTC)
+        self._storage = FakeStorage(clock=lambda: self._now())  # noqa: PLW0108 - replaced by each simulation
+        elsewhere = FakeStorage(clock=self._storage.clock, account=_ELSEWHERE, keys=self._storage.keys)
+        elsewhere.tokens = self._storage.tokens  # one tenant
+        self._accounts = {each.account: each for each in (self._storage, elsewhere)}
+        self._identities = FakeIdentities(self._storage)
+        self._backend = InMemoryBackend(self._storage)
+        self._wire = Wire(self._answered, lambda seconds: self._clock.sleep(seconds))
+
+    @property
+    def wire(self) -> Wire:
+        """What connections to Azure lead to."""
+        return self._wire
+
+    def attach(self, injector: Injector) -> None:
+        self._wire.injector = injector
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        return load("azure")
+        found = load("azure")
+        return _Codes(answers=found.answers, delays=found.delays)
 
     @property
     def upstream(self) -> str:
-        return self._server.endpoint
+        return ""
 
     @property
-    def backend(self) -> AzureBackend:
+    def backend(self) -> InMemoryBackend:
         return self._backend
 
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
-        del clock  # it waits for nothing
-        # Azurite reads start and end of a policy on its own clock.
-        real = replace(services, now=lambda: datetime.now(UTC))
-        return AzureProvisioner(real, Network(connect_seconds=2, read_seconds=_READ_SECONDS, wait_seconds=0))
+        self._now, self._clock = services.now, clock
+        for each in self._accounts.values():
+            for kept in (each.containers, each.busy, each.held):
+                kept.clear()
+        self.make_bystander()
+        return AzureProvisioner(services, Network(wait_seconds=0), Tokens(clock=clock.seconds))
 
     def parameters(self, url: str) -> Mapping[str, str]:
-        return {**self._backend.parameters, "endpoint": url}
+        account = url or self._storage.account
+        return {**self._backend.parameters, "storageAccount": account}
 
     def secrets(self, namespace: str, name: str) -> Mapping[str, SecretStr]:
         del namespace, name
-        return {"AZURE_STORAGE_KEY": SecretStr(self._server.key)}
+        held = {"AZURE_STORAGE_KEY": self._storage.keys[0], **self._identities.client_secret}
+        return {key: SecretStr(value) for key, value in held.items()}
 
     def request_name(self, request: Request) -> str:
         return request_name(request.method, request.path, request.query, request.headers, request.body)
 
     def subject(self, request: Request) -> str:
-        return request.path
+        return request.path.strip("/").partition("/")[0]
 
     def render(self, answer: Answer, request: Request) -> Instead:
-        is_head = request.method == "HEAD"
-        status, headers, body = error_answer(answer.code, answer.status, CANARY, is_head=is_head)
-        return Instead(status=status, headers={**headers, "x-ms-request-id": REQUEST_ID}, body=body)
+        status, headers, body = self._rendered(answer, request)
+        ids = {name: REQUEST_ID for name in headers if name == "x-ms-request-id"}
+        return Instead(status=status, headers={**headers, **ids}, body=body)
 
     def keys_of(self, record: ObjectBucket) -> int:
-        prefix = build_prefix(record.user_id)
-        return sum(each.startswith(prefix) for each in self._backend.administrator.policies(record.bucket_name))
+        return len(self._backend.administrator.policies(record))
 
-    def others(self) -> Mapping[str, object]:
-        return {**super().others(), "policies": sorted(self._backend.administrator.policies(BYSTANDER))}
+    def lock(self, bucket: str) -> None:
+        self._storage.held.add(bucket)
+
+    def unlock(self, bucket: str) -> None:
+        self._storage.held.discard(bucket)
+
+    def _rendered(self, answer: Answer, request: Request) -> Rendered:
+        host = request.headers["host"]
+        if host == MACHINE_HOST:
+            return machine_error_answer(answer.status, answer.code, CANARY)
+        if host == ENTRA_HOST:
+            code = answer.code.removeprefix("AADSTS")
+            error = answer.details.get("error", "server_error")
+            return entra_error_answer(int(code) if code.isdigit() else 1, answer.status, error, CANARY)
+        if answer.status < 400:  # a front end that remembers a policy lets the claim in
+            body = b'<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs /><NextMarker /></EnumerationResults>'
+            return answer.status, {"x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}, body
+        is_head = request.method == "HEAD"
+        return error_answer(answer.code, answer.status, CANARY, details=answer.details, is_head=is_head)
+
+    def _answered(self, request: Request) -> Instead:
+        host = request.headers["host"]
+        if host == MACHINE_HOST:
+            status, headers, body = self._identities.machine(request.query, dict(request.headers))
+        elif host == ENTRA_HOST:
+            status, headers, body = self._identities.entra(request.method, request.path, request.body)
+        else:
+            account = host.partition(".")[0]
+            asked = as_request(account, request.method, request.target, request.headers, request.body)
+            status, headers, body = self._accounts[account].answer(asked)
+        return Instead(status=status, headers=headers, body=body)
+
+
+class DelegatedAzureAdapter(AzureAdapter):
+    """An account with an application of Entra ID, whose claims get user-delegation SAS of an hour.
+
+    A user delegation key is nothing that the account holds: it makes no keys that have to be counted.
+    """
+
+    name = "azure-delegated"
+    new_keys = frozenset()
+    gone_keys = frozenset({"DeleteContainer"})
+    settling = 3600.0
+    _parameters: ClassVar[Mapping[str, str]] = {"credentials": "user-delegation-sas", "expiry": "1h"}
+
+    def parameters(self, url: str) -> Mapping[str, str]:
+        return {**super().parameters(url), **self._parameters}
+
+    def keys_of(self, record: ObjectBucket) -> int:
+        del record
+        return 0
+
+    def damage(self, record: ObjectBucket) -> None:
+        """All user delegation keys of the account are revoked."""
+        del record
+        self._storage.generation += 1
+
+
+class MachineAzureAdapter(DelegatedAzureAdapter):
+    """The same with the identity of the machine: only its requests for tokens are answered otherwise."""
+
+    name = "azure-machine"
+    without_ids = _MACHINE
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return _OfMachine(answers=load("azure").answers)
+
+    def parameters(self, url: str) -> Mapping[str, str]:
+        found = super().parameters(url)
+        return {name: value for name, value in found.items() if not name.startswith("secret")}
 
 
 @contextmanager
-def azure() -> Iterator[AzureAdapter]:
-    """The real server."""
-    with azurite_server() as server:
-        adapter = AzureAdapter(server)
+def _quiet(*loggers: str) -> Iterator[None]:
+    """As `libbucket.run` has it at every verbosity: clients' debugging shows bodies and secrets."""
+    found = [logging.getLogger(name) for name in loggers]
+    levels = [each.level for each in found]
+    for each in found:
+        each.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for each, level in zip(found, levels, strict=True):
+            each.setLevel(level)
+
+
+@contextmanager
+def _in_memory(adapter: AzureAdapter) -> Iterator[AzureAdapter]:
+    with (
+        wired(adapter.wire, _HOSTS),
+        _quiet("azure", "urllib3", "msal"),
+        patch("requests.sessions.get_environ_proxies", lambda *_args, **_rest: {}),  # read for each request
+    ):
+        silence_clients()
         yield adapter
-        adapter.backend.close()
+
+
+def azure() -> AbstractContextManager[AzureAdapter]:
+    """With the account's key."""
+    return _in_memory(AzureAdapter())
+
+
+def azure_delegated() -> AbstractContextManager[AzureAdapter]:
+    """With an application of Entra ID."""
+    return _in_memory(DelegatedAzureAdapter())
+
+
+def azure_machine() -> AbstractContextManager[AzureAdapter]:
+    """With the machine's identity."""
+    return _in_memory(MachineAzureAdapter())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -65,6 +65,7 @@ class Answer:
         proves_gone: whether it is the identity system's word that the claim's identity does not exist.
         source: where the fact is from.
         message: the store's sentence, where something is read from it; "" for any.
+        details: what the body says beside code and sentence.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Answer:
     terminal: bool = False
     proves_gone: bool = False
     message: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_outage(self) -> bool:
@@ -132,6 +134,7 @@ class Delay:
         code: of that answer; "" where `body` is the answer.
         body: JSON.
         flaps: whether two nodes, of which one lags, are tried as well.
+        seconds: how long it may last at most.
         source: where the fact is from.
     """
 
@@ -142,6 +145,7 @@ class Delay:
     code: str
     body: str
     flaps: bool
+    seconds: float
     source: str
 
 
@@ -187,6 +191,7 @@ def _parse_answer(entry: Mapping[str, Any]) -> Answer:
         proves_gone=entry.get("proves_gone", False),
         source=entry["source"],
         message=entry.get("message", ""),
+        details=entry.get("details", {}),
     )
 
 
@@ -199,5 +204,6 @@ def _parse_delay(entry: Mapping[str, Any]) -> Delay:
         code=entry.get("code", ""),
         body=entry.get("body", ""),
         flaps=entry.get("flaps", True),
+        seconds=entry.get("seconds", 90.0),
         source=entry["source"],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from testkit.answers.aws_s3 import aws_s3
-from testkit.answers.azure import azure
+from testkit.answers.azure import azure, azure_delegated, azure_machine
 from testkit.answers.gcs import gcs
 from testkit.answers.memory import memory
 from testkit.answers.minio import minio, minio_of_the_server
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {
     "aws-s3": aws_s3,
     "azure": azure,
+    "azure-delegated": azure_delegated,
+    "azure-machine": azure_machine,
     "gcs": gcs,
     "memory": memory,
     "minio": minio,

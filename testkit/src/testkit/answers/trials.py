@@ -35,8 +35,8 @@ FLAPPING: Final = "flapping"
 LAGS: Final[Mapping[str, Callable[[Delay], Lag]]] = {
     "2-reads": lambda delay: Lag(delay=delay, requests=2),
     "20-reads": lambda delay: Lag(delay=delay, requests=20),
-    "90-seconds": lambda delay: Lag(delay=delay, seconds=90.0),
-    FLAPPING: lambda delay: Lag(delay=delay, seconds=90.0, flaps=True),
+    "90-seconds": lambda delay: Lag(delay=delay, seconds=delay.seconds),
+    FLAPPING: lambda delay: Lag(delay=delay, seconds=delay.seconds, flaps=True),
 }
 _OTHER_STORE: Final = "other-store"
 _NEIGHBOURS: Final = ("same-store", _OTHER_STORE)
@@ -138,7 +138,7 @@ def record(of: Environment, flow: type[Flow]) -> list[Seen]:
         subject = _prepared(of, simulation, made)
         of.injector.arm()
         made.start(subject)
-        ended = simulation.run(made.horizon * 2, until=lambda: made.is_done(subject))
+        ended = simulation.run(made.horizon * 2 + of.adapter.settling, until=lambda: made.is_done(subject))
         assert ended, f"flow {made.name} does not end: {subject.reason}: {subject.message}"
         seen = list(of.injector.seen)
         _remove(subject)
@@ -251,7 +251,8 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
         simulation.run(120.0, until=lambda: flow.is_done(subject))
         _check_neighbours(of, seen, _NEIGHBOURS if case.times == "always" else _NEIGHBOURS[:1])
         simulation.run(
-            max(_HOUR, flow.horizon) if case.times == "always" else 600.0, until=lambda: flow.is_done(subject)
+            max(_HOUR, flow.horizon) + of.adapter.settling if case.times == "always" else 600.0,
+            until=lambda: flow.is_done(subject),
         )
         invariants.check_while_answered(seen)
         invariants.check_revoked(seen)
@@ -259,7 +260,7 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
             _give_up(seen)
         else:
             of.injector.disarm()
-            simulation.run(flow.horizon + _HOUR, until=lambda: flow.is_done(subject))
+            simulation.run(flow.horizon + of.adapter.settling + _HOUR, until=lambda: flow.is_done(subject))
             flow.resume(subject)
             simulation.run(_RESUMED, until=lambda: flow.is_done(subject) and simulation.is_idle(subject.key))
             invariants.check_afterwards(seen)

@@ -28,7 +28,6 @@ from azure.storage.blob import (
 from azure_provisioner.client import Network
 from azure_provisioner.policy import build_prefix
 from azure_provisioner.provisioner import AzureProvisioner
-from azure_provisioner.tokens import Tokens
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities, Check
@@ -39,6 +38,7 @@ from testkit.azure.front_end import azure_front
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from azure_provisioner.tokens import Tokens
     from libbucket import Authentication, Endpoint, ObjectBucket, Provisioner
     from testkit.azure.azurite import AzuriteServer
 
@@ -388,9 +388,10 @@ def a_provisioner(
     *,
     now: Callable[[], datetime] | None = None,
     network: Network | None = None,
+    tokens: Tokens | None = None,
 ) -> AzureProvisioner:
     """A provisioner whose administrator's Secret holds the account's key, or what is given."""
     data = {key: SecretStr(value) for key, value in (secret or {"AZURE_STORAGE_KEY": server.key}).items()}
     services = Services(read_secret=lambda _namespace, _name: data, now=now or (lambda: datetime.now(UTC)))
     network = network or Network(ca_file=server.ca_file, wait_seconds=1)
-    return AzureProvisioner(services, network, Tokens(retry_seconds=0))
+    return AzureProvisioner(services, network, tokens)

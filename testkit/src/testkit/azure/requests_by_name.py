@@ -31,6 +31,7 @@ OF_THE_PROVISIONER: Final = (
     "GetToken",
     "GetMachineToken",
     "DiscoverTenant",
+    "DiscoverAuthority",
 )
 """Every request that the provisioner sends, to the store or to an authority that issues tokens."""
 
@@ -103,6 +104,8 @@ def _operation(method: str, path: str, query: Mapping[str, str], headers: Mappin
         return "GetMachineToken" if path.startswith("/metadata/") else "GetToken"
     if path.endswith("/.well-known/openid-configuration"):
         return "DiscoverTenant"
+    if path.endswith("/common/discovery/instance"):
+        return "DiscoverAuthority"
     kind, component = query.get("restype", ""), query.get("comp", "")
     if kind == "account":
         return "GetAccountInformation"

@@ -1,0 +1,256 @@
+"""The operations of the fake: one function for each, named as in the REST reference of Azure Storage.
+
+Takes requests as `front_rules` has them and answers with status, headers and body. Settings of the account that azurite
+does not have are those of `front_rules`.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
+
+from testkit.azure.error_answers import API_VERSION, Answer, error_answer
+from testkit.azure.fake_storage.model import Container, Refusal, listing_xml, parse_policies, policies_xml
+from testkit.azure.fake_storage.signatures import LONGEST_KEY, Signatures, parse_time
+from testkit.azure.front_rules import Settings, refusal, rewritten_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from testkit.azure.front_rules import Request
+
+ACCOUNT: Final = "accountofthetests"
+BUSY: Final = timedelta(seconds=30)
+"""How long the name of a deleted container is taken: "Delete Container"."""
+_Done = tuple[int, dict[str, str], bytes]
+
+
+def _key() -> str:
+    return base64.b64encode(secrets.token_bytes(64)).decode()
+
+
+@dataclass(kw_only=True)
+class FakeStorage(Settings):
+    """One account.
+
+    Attributes:
+        clock: its own.
+        account: its name.
+        keys: both of them.
+        containers: by name.
+        busy: until when names of deleted containers can't be given again.
+        tokens: of identities that may do everything that `actions` allows, with the time at which each ends.
+        generation: how often all user delegation keys were revoked: "Revoke User Delegation Keys".
+    """
+
+    clock: Callable[[], datetime]
+    account: str = ACCOUNT
+    keys: tuple[str, str] = field(default_factory=lambda: (_key(), _key()))
+    containers: dict[str, Container] = field(default_factory=dict)
+    busy: dict[str, datetime] = field(default_factory=dict)
+    tokens: dict[str, datetime] = field(default_factory=dict)
+    generation: int = 0
+
+    def __post_init__(self) -> None:
+        self.policies_of = lambda name: {
+            each: (policy.start, policy.expiry) for each, policy in self.containers[name].policies.items()
+        }
+
+    @property
+    def now(self) -> datetime:
+        """Its time."""
+        return self.clock()
+
+    @property
+    def _signatures(self) -> Signatures:
+        return Signatures(account=self.account, keys=self.keys, generation=self.generation)
+
+    def answer(self, request: Request, *, is_owner: bool = False) -> Answer:
+        """What it answers.
+
+        Args:
+            request: with the account as the first part of its path.
+            is_owner: the request needs no credentials: it is the administrator's, in a test.
+        """
+        try:
+            refused = None if is_owner else refusal(request, self)
+            if refused is not None:
+                raise Refusal(refused[0], refused[1], **refused[2])
+            if not is_owner:
+                self._authorize(request)
+            status, headers, body = self._carried_out(request)
+        except Refusal as error:
+            is_head = request.method == "HEAD"
+            status, headers, body = error_answer(error.code, error.status, details=error.details, is_head=is_head)
+            return status, {**headers, "Date": self._date(self.now)}, body
+        common = {"x-ms-request-id": str(uuid.uuid4()), "x-ms-version": API_VERSION, "Date": self._date(self.now)}
+        return status, rewritten_headers(request, {**common, **headers}, self), body
+
+    def _authorize(self, request: Request) -> None:
+        if request.has_sas:
+            self._signatures.check_sas(request, self.containers.get(request.container), self.now)
+        elif request.has_token:
+            ends = self.tokens.get(request.header("Authorization").removeprefix("Bearer "))
+            if ends is None or self.now >= ends:
+                raise Refusal("InvalidAuthenticationInfo", 401)
+        elif request.header("Authorization").startswith("SharedKey "):
+            if request.name == "GetUserDelegationKey":  # "Get User Delegation Key": with a token only
+                raise Refusal("AuthenticationFailed", 403)
+            self._signatures.check_shared_key(request)
+        else:
+            raise Refusal("NoAuthenticationInformation", 401)
+
+    def _carried_out(self, request: Request) -> _Done:
+        operation = getattr(self, f"_{request.name}", None)
+        if operation is None:
+            raise AssertionError(f"the fake does not know {request.name}")
+        done: _Done = operation(request)
+        return done
+
+    def _found(self, request: Request, *, deletes: bool = False) -> Container:
+        found = self.containers.get(request.container)
+        if found is None:
+            raise Refusal("ContainerNotFound", 404)
+        found.lease.check(request.header("x-ms-lease-id"), self.now, deletes=deletes)
+        since = request.header("If-Unmodified-Since")
+        if since and found.modified > parsedate_to_datetime(since):
+            raise Refusal("ConditionNotMet", 412)
+        return found
+
+    def _changed(self, container: Container) -> dict[str, str]:
+        container.modified = self.now.replace(microsecond=0)
+        return self._times_of(container)
+
+    def _times_of(self, container: Container) -> dict[str, str]:
+        return {"Last-Modified": self._date(container.modified), "ETag": f'"{container.modified.timestamp():x<16}"'}
+
+    def _date(self, time: datetime) -> str:
+        return format_datetime(time.astimezone(UTC), usegmt=True)
+
+    def _CreateContainer(self, request: Request) -> _Done:  # noqa: N802 - by the reference's names
+        name = request.container
+        if name in self.containers:
+            raise Refusal("ContainerAlreadyExists", 409)
+        if name in self.busy and self.now < self.busy[name]:
+            raise Refusal("ContainerBeingDeleted", 409)
+        made = Container(metadata=_metadata(request), modified=self.now)
+        self.containers[name] = made
+        return 201, self._changed(made), b""
+
+    def _GetContainerProperties(self, request: Request) -> _Done:  # noqa: N802
+        found = self._found(request)
+        state = found.lease.state(self.now)
+        lease = {"x-ms-lease-status": "locked" if state == "leased" else "unlocked", "x-ms-lease-state": state}
+        if state == "leased":
+            lease["x-ms-lease-duration"] = "infinite" if found.lease.ends is None else "fixed"
+        public = {"x-ms-blob-public-access": found.public_access} if found.public_access else {}
+        metadata = {f"x-ms-meta-{name}": value for name, value in found.metadata.items()}
+        return 200, {**self._times_of(found), **lease, **public, **metadata}, b""
+
+    def _SetContainerMetadata(self, request: Request) -> _Done:  # noqa: N802
+        found = self._found(request)
+        found.metadata = _metadata(request)
+        return 200, self._changed(found), b""
+
+    def _GetContainerAcl(self, request: Request) -> _Done:  # noqa: N802
+        found = self._found(request)
+        public = {"x-ms-blob-public-access": found.public_access} if found.public_access else {}
+        headers = {**self._times_of(found), **public, "Content-Type": "application/xml"}
+        return 200, headers, policies_xml(found.policies)
+
+    def _SetContainerAcl(self, request: Request) -> _Done:  # noqa: N802
+        found = self._found(request)
+        found.policies = parse_policies(request.body)
+        found.public_access = request.header("x-ms-blob-public-access")
+        return 200, self._changed(found), b""
+
+    def _LeaseContainer(self, request: Request) -> _Done:  # noqa: N802
+        found = self.containers.get(request.container)
+        if found is None:
+            raise Refusal("ContainerNotFound", 404)
+        times, lease = self._times_of(found), found.lease
+        match request.header("x-ms-lease-action"):
+            case "acquire":
+                seconds = int(request.header("x-ms-lease-duration"))
+                held = lease.acquire(request.header("x-ms-proposed-lease-id"), seconds, self.now)
+                return 201, {**times, "x-ms-lease-id": held}, b""
+            case "release":
+                lease.release(request.header("x-ms-lease-id"))
+                return 200, times, b""
+            case "break":
+                lease.break_now(self.now)
+                return 202, {**times, "x-ms-lease-time": "0"}, b""
+        raise AssertionError("the fake does not know this action of a lease")
+
+    def _DeleteContainer(self, request: Request) -> _Done:  # noqa: N802
+        self._found(request, deletes=True)
+        del self.containers[request.container]
+        self.busy[request.container] = self.now + BUSY
+        return 202, {}, b""
+
+    def _ListBlobs(self, request: Request) -> _Done:  # noqa: N802
+        found = self._found(request)
+        body = listing_xml(found, request.container, request.query)
+        return 200, {"Content-Type": "application/xml"}, body
+
+    def _GetBlob(self, request: Request) -> _Done:  # noqa: N802
+        data = self._found(request).blobs.get(_blob(request))
+        if data is None:
+            raise Refusal("BlobNotFound", 404)
+        headers = {"x-ms-blob-type": "BlockBlob", "Content-Type": "application/octet-stream"}
+        return 200, {**headers, "Last-Modified": self._date(self.now), "ETag": '"blob"'}, data
+
+    _GetBlobProperties = _GetBlob
+
+    def _PutBlob(self, request: Request) -> _Done:  # noqa: N802
+        found = self._found(request)
+        found.blobs[_blob(request)] = request.body
+        found.uncommitted.discard(_blob(request))
+        return 201, {}, b""
+
+    def _PutBlock(self, request: Request) -> _Done:  # noqa: N802
+        found = self._found(request)
+        if _blob(request) not in found.blobs:
+            found.uncommitted.add(_blob(request))
+        return 201, {}, b""
+
+    def _DeleteBlob(self, request: Request) -> _Done:  # noqa: N802
+        if self._found(request).blobs.pop(_blob(request), None) is None:
+            raise Refusal("BlobNotFound", 404)
+        return 202, {}, b""
+
+    def _GetAccountInformation(self, _request: Request) -> _Done:  # noqa: N802
+        return 200, {"x-ms-sku-name": "Standard_LRS", "x-ms-account-kind": "StorageV2"}, b""
+
+    def _GetUserDelegationKey(self, request: Request) -> _Done:  # noqa: N802
+        try:
+            root = ET.fromstring(request.body)
+        except ET.ParseError as error:
+            raise Refusal("InvalidXmlDocument", 400) from error
+        start, expiry = root.findtext("Start") or "", root.findtext("Expiry") or ""
+        if not self.now < parse_time(expiry) <= self.now + LONGEST_KEY:
+            raise Refusal("InvalidXmlNodeValue", 400, XmlNodeName="Expiry", XmlNodeValue=expiry)
+        made = self._signatures.delegation_key(start, expiry)
+        answer = ET.Element("UserDelegationKey")
+        for tag in ("Oid", "Tid", "Start", "Expiry", "Service", "Version"):
+            ET.SubElement(answer, f"Signed{tag}").text = str(getattr(made, f"signed_{tag.lower()}"))
+        ET.SubElement(answer, "Value").text = str(made.value)
+        body = ET.tostring(answer, encoding="utf-8", xml_declaration=True)
+        return 200, {"Content-Type": "application/xml"}, body
+
+
+def _blob(request: Request) -> str:
+    return request.path.strip("/").split("/", 2)[2]
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    """By names without regard to case, as HTTP has it: in those of the request."""
+    found = request.headers.items()
+    return {name[len("x-ms-meta-") :]: value for name, value in found if name.lower().startswith("x-ms-meta-")}
