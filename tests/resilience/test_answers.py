@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from libbucket import errors
 from libbucket.testing.memory_store import Identity
-from testkit.answers import trials
+from testkit.answers import catalogue, trials
 from testkit.answers.catalogue import GENERIC, load
 from testkit.answers.invariants import Invariant
 from testkit.answers.memory import AnsweredProvisioner, MemoryAdapter
 from testkit.answers.reactions import representatives
-from testkit.answers.registry import ADAPTERS, IN_MEMORY
+from testkit.answers.registry import ADAPTERS
 from testkit.answers.trials import Case
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from testkit.answers.trials import Environment
     from testkit.resilience.proxy import Instead
 
-SWEPT = ("aws-s3", "memory", "minio")
+SWEPT = ("aws-s3", "azure", "azure-delegated", "memory", "minio")
 """The stores of which a sample runs here; the others run by the session `chaos` only."""
+
+CATALOGUES = sorted(path.stem for path in Path(catalogue.__file__).parent.glob("*.toml"))
 
 SAMPLE = 80
 """Trials on each store but the one in memory."""
@@ -53,12 +56,12 @@ def test_no_answer_breaks_an_invariant(environment: Environment) -> None:
     assert {seed: what for seed, what in broken.items() if what} == {}
 
 
-@pytest.mark.parametrize("store", sorted(IN_MEMORY))
+@pytest.mark.parametrize("store", CATALOGUES)
 def test_every_answer_names_its_source(store: str) -> None:
-    catalogue = load(store)
+    found = load(store)
 
-    assert len(catalogue.answers) > len(GENERIC)
-    assert [one.name for one in catalogue.answers if not one.source] == []
+    assert len(found.answers) > len(GENERIC)
+    assert [one.name for one in found.answers if not one.source] == []
 
 
 def test_a_sample_has_every_request_of_every_flow_if_there_is_room() -> None:

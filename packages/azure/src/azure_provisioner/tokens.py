@@ -60,9 +60,6 @@ _BUSY_MACHINE: Final = frozenset({404, 410})
 """While it is updated, for up to 70 seconds: "How to use managed identities on an Azure VM", retry guidance."""
 _BUSY_SECONDS: Final = 30.0
 _WORD: Final = re.compile("[A-Za-z_]{1,40}")
-_TIME_LIMITS: Final = frozenset(
-    {"ConnectTimeoutError", "ReadTimeoutError", "ServiceRequestTimeoutError", "ServiceResponseTimeoutError"}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,15 +274,18 @@ def _refusal(error: Exception, identity: Identity, heard: Heard | None) -> Provi
 
 def _without_answer(error: Exception, identity: Identity) -> ProvisionerError:
     """From an authority that was never reached, or that answered with something else."""
-    kinds = {type(each).__name__ for each in chain(error)}
-    if identity.is_machine and not kinds & _TIME_LIMITS:
+    found = list(chain(error))
+    is_cut = any(isinstance(each, OSError) or type(each).__name__.startswith("Service") for each in found)
+    # Outside Azure nobody listens there.
+    is_absent = any(type(each).__name__ == "NewConnectionError" for each in found) or not is_cut
+    if identity.is_machine and is_absent:
         return _no_identity(identity, Heard(request_id=""))
     if identity.is_machine:
         return StoreUnavailable(
             f"{_MACHINE} does not answer: {transport_fault(error)}; the pod's network policy has to let it reach "
             "169.254.169.254, port 80, or the class names a Secret with secretName"
         )
-    if any(isinstance(each, OSError) or type(each).__name__.startswith("Service") for each in chain(error)):
+    if is_cut:
         return StoreUnavailable(f"{_AUTHORITY} does not answer: {transport_fault(error)}")
     return _from_refusal(Heard(request_id=""), identity)
 

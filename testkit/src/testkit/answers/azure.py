@@ -20,16 +20,16 @@ from azure_provisioner.tokens import Tokens
 from libbucket import SecretStr
 from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter
 from testkit.answers.catalogue import GENERIC, Catalogue, load
-from testkit.aws_s3.wire import Wire, wired
 from testkit.azure.error_answers import entra_error_answer, error_answer, machine_error_answer
 from testkit.azure.fake_identities import ENTRA_HOST, MACHINE_HOST, FakeIdentities
 from testkit.azure.fake_storage import FakeStorage
 from testkit.azure.in_memory_backend import InMemoryBackend, as_request
 from testkit.azure.requests_by_name import request_name
 from testkit.resilience.proxy import Instead, Request
+from testkit.resilience.wire import Wire, wired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from libbucket import ObjectBucket
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 _HOSTS: Final = (".blob.core.windows.net", ENTRA_HOST, MACHINE_HOST)
 _ELSEWHERE: Final = "otheraccount"
-_AUTHORITIES: Final = frozenset({"DiscoverTenant", "GetToken", "GetMachineToken"})
+_EMPTY: Final = b"<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>"
+_AUTHORITIES: Final = frozenset({"DiscoverAuthority", "DiscoverTenant", "GetToken", "GetMachineToken"})
 _MACHINE: Final = frozenset({"GetMachineToken"})
 
 
@@ -74,14 +75,14 @@ class AzureAdapter(Adapter):
     elsewhere = _ELSEWHERE
 
     def __init__(self) -> None:
-        self._now = lambda: datetime.now(UTC)
+        self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._storage = FakeStorage(clock=lambda: self._now())  # noqa: PLW0108 - replaced by each simulation
         elsewhere = FakeStorage(clock=self._storage.clock, account=_ELSEWHERE, keys=self._storage.keys)
         elsewhere.tokens = self._storage.tokens  # one tenant
         self._accounts = {each.account: each for each in (self._storage, elsewhere)}
         self._identities = FakeIdentities(self._storage)
         self._backend = InMemoryBackend(self._storage)
-        self._wire = Wire(self._answered, lambda seconds: self._clock.sleep(seconds))
+        self._wire = Wire(self._answered, self._pass_time, answer_seconds=Network().read_seconds)
 
     @property
     def wire(self) -> Wire:
@@ -141,6 +142,9 @@ class AzureAdapter(Adapter):
     def unlock(self, bucket: str) -> None:
         self._storage.held.discard(bucket)
 
+    def _pass_time(self, seconds: float) -> None:
+        self._clock.sleep(seconds)
+
     def _rendered(self, answer: Answer, request: Request) -> Rendered:
         host = request.headers["host"]
         if host == MACHINE_HOST:
@@ -150,8 +154,7 @@ class AzureAdapter(Adapter):
             error = answer.details.get("error", "server_error")
             return entra_error_answer(int(code) if code.isdigit() else 1, answer.status, error, CANARY)
         if answer.status < 400:  # a front end that remembers a policy lets the claim in
-            body = b'<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs /><NextMarker /></EnumerationResults>'
-            return answer.status, {"x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}, body
+            return answer.status, {"x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}, _EMPTY
         is_head = request.method == "HEAD"
         return error_answer(answer.code, answer.status, CANARY, details=answer.details, is_head=is_head)
 
@@ -169,7 +172,7 @@ class AzureAdapter(Adapter):
 
 
 class DelegatedAzureAdapter(AzureAdapter):
-    """An account with an application of Entra ID, whose claims get user-delegation SAS of an hour.
+    """An account with an application of Entra ID, whose claims get user-delegation SAS: no trial renews one.
 
     A user delegation key is nothing that the account holds: it makes no keys that have to be counted.
     """
@@ -177,8 +180,8 @@ class DelegatedAzureAdapter(AzureAdapter):
     name = "azure-delegated"
     new_keys = frozenset()
     gone_keys = frozenset({"DeleteContainer"})
-    settling = 3600.0
-    _parameters: ClassVar[Mapping[str, str]] = {"credentials": "user-delegation-sas", "expiry": "1h"}
+    settling = 6 * 3600.0
+    _parameters: ClassVar[Mapping[str, str]] = {"credentials": "user-delegation-sas", "expiry": "6h"}
 
     def parameters(self, url: str) -> Mapping[str, str]:
         return {**super().parameters(url), **self._parameters}
@@ -225,7 +228,7 @@ def _quiet(*loggers: str) -> Iterator[None]:
 @contextmanager
 def _in_memory(adapter: AzureAdapter) -> Iterator[AzureAdapter]:
     with (
-        wired(adapter.wire, _HOSTS),
+        wired(adapter.wire, *_HOSTS),
         _quiet("azure", "urllib3", "msal"),
         patch("requests.sessions.get_environ_proxies", lambda *_args, **_rest: {}),  # read for each request
     ):

@@ -250,17 +250,15 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
         flow.start(subject)
         simulation.run(120.0, until=lambda: flow.is_done(subject))
         _check_neighbours(of, seen, _NEIGHBOURS if case.times == "always" else _NEIGHBOURS[:1])
-        simulation.run(
-            max(_HOUR, flow.horizon) + of.adapter.settling if case.times == "always" else 600.0,
-            until=lambda: flow.is_done(subject),
-        )
+        seconds = max(_HOUR, flow.horizon) if case.times == "always" else 600.0
+        simulation.run(seconds + _settling(of, flow), until=lambda: flow.is_done(subject))
         invariants.check_while_answered(seen)
         invariants.check_revoked(seen)
         if case.times == "always" and not flow.begins_bound and not flow.is_done(subject):
             _give_up(seen)
         else:
             of.injector.disarm()
-            simulation.run(flow.horizon + of.adapter.settling + _HOUR, until=lambda: flow.is_done(subject))
+            simulation.run(flow.horizon + _settling(of, flow) + _HOUR, until=lambda: flow.is_done(subject))
             flow.resume(subject)
             simulation.run(_RESUMED, until=lambda: flow.is_done(subject) and simulation.is_idle(subject.key))
             invariants.check_afterwards(seen)
@@ -270,6 +268,11 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
             _clean_up(subject)
         invariants.check_others(seen, before, of.adapter.others())
         return seen.broken
+
+
+def _settling(of: Environment, flow: Flow) -> float:
+    """Seconds that the end of a flow may wait for the end of credentials."""
+    return 0.0 if flow.ends is Ends.BOUND else of.adapter.settling
 
 
 def _answer(of: Environment, case: Case) -> Answer | None:

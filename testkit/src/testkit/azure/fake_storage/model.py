@@ -160,7 +160,7 @@ def policies_xml(policies: Mapping[str, Policy]) -> bytes:
         for tag, text in (("Start", policy.start), ("Expiry", policy.expiry), ("Permission", policy.permission)):
             if text:
                 ET.SubElement(inner, tag).text = text
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written(root)
 
 
 def listing_xml(container: Container, name: str, query: Mapping[str, str]) -> bytes:
@@ -177,4 +177,10 @@ def listing_xml(container: Container, name: str, query: Mapping[str, str]) -> by
         ET.SubElement(properties, "Content-Length").text = str(len(container.blobs.get(each, b"")))
         ET.SubElement(properties, "BlobType").text = "BlockBlob"
     ET.SubElement(root, "NextMarker").text = rest[most] if len(rest) > most else ""
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written(root)
+
+
+def written(root: ET.Element) -> bytes:
+    """An XML document."""
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
 from testkit.azure.error_answers import API_VERSION, Answer, error_answer
-from testkit.azure.fake_storage.model import Container, Refusal, listing_xml, parse_policies, policies_xml
+from testkit.azure.fake_storage.model import Container, Refusal, listing_xml, parse_policies, policies_xml, written
 from testkit.azure.fake_storage.signatures import LONGEST_KEY, Signatures, parse_time
 from testkit.azure.front_rules import Settings, refusal, rewritten_headers
 
@@ -80,10 +80,8 @@ class FakeStorage(Settings):
             is_owner: the request needs no credentials: it is the administrator's, in a test.
         """
         try:
-            refused = None if is_owner else refusal(request, self)
-            if refused is not None:
-                raise Refusal(refused[0], refused[1], **refused[2])
             if not is_owner:
+                self._check_settings(request)
                 self._authorize(request)
             status, headers, body = self._carried_out(request)
         except Refusal as error:
@@ -92,6 +90,11 @@ class FakeStorage(Settings):
             return status, {**headers, "Date": self._date(self.now)}, body
         common = {"x-ms-request-id": str(uuid.uuid4()), "x-ms-version": API_VERSION, "Date": self._date(self.now)}
         return status, rewritten_headers(request, {**common, **headers}, self), body
+
+    def _check_settings(self, request: Request) -> None:
+        refused = refusal(request, self)
+        if refused is not None:
+            raise Refusal(refused[0], refused[1], **refused[2])
 
     def _authorize(self, request: Request) -> None:
         if request.has_sas:
@@ -251,8 +254,7 @@ class FakeStorage(Settings):
         for tag in ("Oid", "Tid", "Start", "Expiry", "Service", "Version"):
             ET.SubElement(answer, f"Signed{tag}").text = str(getattr(made, f"signed_{tag.lower()}"))
         ET.SubElement(answer, "Value").text = str(made.value)
-        body = ET.tostring(answer, encoding="utf-8", xml_declaration=True)
-        return 200, {"Content-Type": "application/xml"}, body
+        return 200, {"Content-Type": "application/xml"}, written(answer)
 
 
 def _blob(request: Request) -> str:
