@@ -5,8 +5,6 @@ A bucket is a directory below the class parameter `root`; an identity is a file 
     <root>/<bucket>/                      what the application stores
     <root>/.ownership/<bucket>.json          ownership tags of the bucket
     <root>/.credentials/<user id>.json    who may use which bucket; the server of the directory reads these
-
-Start it with `python provisioner.py --kubeconfig ...`; `--help` shows what libbucket adds.
 """
 
 from __future__ import annotations
@@ -40,36 +38,36 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
 
     def provision(self, options: libbucket.BucketOptions) -> ObjectBucket:
         """A claim wants a new bucket. The call may be repeated: check before creating."""
-        store = Store(options.parameters)
-        bucket, tags = store.bucket(options.bucket_name), store.tags(options.bucket_name)
+        store, name = Store(options.parameters, self.services), options.bucket_name
+        bucket, tags = store.bucket(name), store.tags(name)
         if options.was_bound and not bucket.exists():
-            raise libbucket.BucketLost(f"bucket {options.bucket_name} is gone, with everything in it")
+            raise libbucket.BucketLost(f"bucket {name} is gone, with everything in it")
         # The ownership tags first: a crash leaves no bucket without an owner, and of two concurrent claims one wins.
         reclaimed = options.owner.matches_earlier(read(tags))
         if reclaimed or not bucket.exists():
             write(tags, options.owner.ownership_tags(), overwrite=reclaimed)
         if not options.owner.matches(read(tags)):
-            raise libbucket.BucketExists(f"bucket {options.bucket_name} exists and is not this claim's")
+            raise libbucket.BucketExists(f"bucket {name} exists and is not this claim's")
         bucket.mkdir(exist_ok=True)
         return store.let_in(options)
 
     def grant(self, options: libbucket.BucketOptions) -> ObjectBucket:
         """The class names an existing bucket: a new identity, and nothing else is changed."""
-        store = Store(options.parameters)
+        store = Store(options.parameters, self.services)
         if not store.bucket(options.bucket_name).is_dir():
             raise libbucket.BucketNotFound(f"bucket {options.bucket_name}, which the class names, does not exist")
         return store.let_in(options)
 
     def revoke(self, ob: ObjectBucket) -> None:
         """The claim ends and the bucket stays. Gone already is success."""
-        Store(ob.parameters).credentials(ob.user_id).unlink(missing_ok=True)
+        Store(ob.parameters, self.services).credentials(ob.user_id).unlink(missing_ok=True)
 
     def delete(self, ob: ObjectBucket) -> None:
         """The claim ends and the bucket goes: credentials first, proof of ownership next, the ownership tags last."""
         self.revoke(ob)
         if bucket := self.own_bucket(ob):
             shutil.rmtree(bucket, ignore_errors=not bucket.exists())
-            Store(ob.parameters).tags(ob.bucket_name).unlink(missing_ok=True)
+            Store(ob.parameters, self.services).tags(ob.bucket_name).unlink(missing_ok=True)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same where a class says deletionPolicy IfEmpty: where there is something, nothing is touched."""
@@ -81,7 +79,8 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
         """The claim's directory, there or gone; None where it never had one."""
         if not SAFE_NAME.fullmatch(ob.bucket_name):
             return None  # provision refused this name, so there is nothing: a claim must never be stuck for good
-        bucket, tags = Store(ob.parameters).bucket(ob.bucket_name), read(Store(ob.parameters).tags(ob.bucket_name))
+        store = Store(ob.parameters, self.services)
+        bucket, tags = store.bucket(ob.bucket_name), read(store.tags(ob.bucket_name))
         is_own = ob.owner.matches(tags) or ob.owner.matches_earlier(tags)
         if bucket.exists() and not is_own:
             raise libbucket.BucketExists(f"bucket {ob.bucket_name} is not this claim's and stays")
@@ -91,13 +90,14 @@ class DirectoryProvisioner(libbucket.Provisioner, libbucket.EmptyBucketDeleter):
 class Store:
     """The directory that a class names. All parameters come from a StorageClass, or from the record of one."""
 
-    def __init__(self, parameters: Mapping[str, str]) -> None:
+    def __init__(self, parameters: Mapping[str, str], services: libbucket.Services) -> None:
         reader = libbucket.ParameterReader(parameters)
         self.root = Path(reader.text("root", required=True))
         if not self.root.is_absolute() or not self.root.is_dir():
             reader.mistake("root", f"must be the absolute path of an existing directory, not {str(self.root)!r}")
         reader.finish()  # raises, with every mistake at once
         self.warnings = reader.unknown()
+        services.before_request()  # is this replica still the leader? Over a network: before each request
 
     def bucket(self, name: str) -> Path:
         if not SAFE_NAME.fullmatch(name):
@@ -115,9 +115,9 @@ class Store:
         bucket = self.bucket(options.bucket_name)
         keys = self.working_keys(options)
         if keys is None:  # new ones; the old ones, if there were any, stop working
-            key_id, secret = secrets.token_hex(10), secrets.token_urlsafe(30)
-            write(self.credentials(options.user_id), {"bucket": bucket.name, "id": key_id, "key": secret})
-            keys = AccessKeys(access_key_id=key_id, secret_access_key=SecretStr(secret))
+            keys = AccessKeys(access_key_id=secrets.token_hex(10), secret_access_key=SecretStr(secrets.token_urlsafe()))
+            held = {"id": keys.access_key_id, "key": keys.secret_access_key.reveal()}
+            write(self.credentials(options.user_id), {"bucket": bucket.name, **held})
         more = {"BUCKET_PATH": str(bucket)}  # one more key in the claim's ConfigMap
         endpoint = Endpoint(bucket_host="localhost", bucket_port=0, bucket_name=bucket.name, additional_config=more)
         connection = Connection(endpoint=endpoint, authentication=Authentication(access_keys=keys))

@@ -6,9 +6,11 @@ the address of a server that answers anything.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -29,8 +31,7 @@ from libbucket import (
     Throttled,
     parse_retry_after,
 )
-from libbucket.testing.conformance import Backend, Conformance
-from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.conformance import REFUSAL_TEXT, REQUEST_ID, Backend, Conformance
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_backend import MemoryBackend
 from libbucket.testing.memory_store import Bucket, Identity
@@ -539,6 +540,7 @@ class OverAWire(MemoryProvisioner):
 
     wire = os.environ["LIBBUCKET_WIRE"]
     seconds = 10.0
+    body = ""
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         self.request()
@@ -558,16 +560,23 @@ class OverAWire(MemoryProvisioner):
 
     def request(self) -> None:
         """Makes a request without effect."""
+        self.ask()
         try:
             with urlopen(self.wire, timeout=self.seconds) as answer:
                 page = answer.read()
         except HTTPError as error:
+            self.body = error.read().decode()
             error.close()
             raise self.refused(error.code, error.headers) from error
         except OSError as error:
             raise StoreUnavailable("no answer") from error
         if page.startswith(b"<"):
             raise RetrySlowly("a web page answers")
+
+    def ask(self) -> None:
+        """Asks whether this replica still leads."""
+        if self._services is not None:
+            self._services.before_request()
 
     def refused(self, status: int, headers: Message) -> Exception:
         """The error for a failed response."""
@@ -681,6 +690,53 @@ class TriesAgainByItself(OverAWire):
             super().request()
 
 
+class NeverAsksForLeadership(OverAWire):
+    def ask(self) -> None:
+        pass
+
+    def _begin(self, verb: Any, request: Any) -> None:
+        self._services = None
+        super()._begin(verb, request)
+
+
+class AsksForLeadershipOnce(OverAWire):
+    """At the beginning of a verb, and not before its second request."""
+
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        self.request()
+        services, self._services = self._services, None
+        try:
+            return super().grant(options)
+        finally:
+            self._services = services
+
+
+class HidesLostLeadership(OverAWire):
+    def ask(self) -> None:
+        try:
+            super().ask()
+        except Exception as error:
+            raise StoreUnavailable("not now") from error
+
+
+class RepeatsTheBody(OverAWire):
+    def refused(self, status: int, headers: Message) -> Exception:
+        error = super().refused(status, headers)
+        return StoreRefused(self.body) if isinstance(error, StoreRefused) else error
+
+
+class LogsTheBody(OverAWire):
+    def refused(self, status: int, headers: Message) -> Exception:
+        logging.getLogger(__name__).debug("the store says %s", self.body)
+        return super().refused(status, headers)
+
+
+class PrintsTheBody(OverAWire):
+    def refused(self, status: int, headers: Message) -> Exception:
+        sys.stderr.write(self.body)
+        return super().refused(status, headers)
+
+
 class TakesAPageForAnAnswer(OverAWire):
     def request(self) -> None:
         with suppress(RetrySlowly):
@@ -714,7 +770,8 @@ class QuickBackend(MemoryBackend):
     many_objects = 25
 
     def refusal(self, status: int, code: str) -> Answer:
-        return Answer(status=status, headers={"X-Request-Id": REQUEST_ID}, body=code.encode())
+        body = f"{code} {REFUSAL_TEXT}".encode()
+        return Answer(status=status, headers={"X-Request-Id": REQUEST_ID}, body=body)
 
     def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]] | None:
         provisioner = self.provisioner()

@@ -160,6 +160,16 @@ VIOLATED_GUARANTEES = {
         "a_binding_that_was_cut_off_is_finished_by_the_next_call[greenfield-before]",
         "a_provision_that_was_cut_off_is_undone_by_delete[before]",
     ],
+    "NeverAsksForLeadership": [
+        "nothing_is_sent_and_nothing_changes_once_leadership_is_lost[provision]",
+        "nothing_is_sent_and_nothing_changes_once_leadership_is_lost[delete]",
+        "leadership_is_checked_before_each_request[revoke]",
+    ],
+    "AsksForLeadershipOnce": ["leadership_is_checked_before_each_request[grant]"],
+    "HidesLostLeadership": ["nothing_is_sent_and_nothing_changes_once_leadership_is_lost[grant]"],
+    "RepeatsTheBody": ["no_error_and_no_log_line_repeats_the_body_of_an_answer[provision]"],
+    "LogsTheBody": ["no_error_and_no_log_line_repeats_the_body_of_an_answer[grant]"],
+    "PrintsTheBody": ["no_error_and_no_log_line_repeats_the_body_of_an_answer[delete]"],
     "TakesAPageForAnAnswer": ["what_is_no_store_is_a_mistake_in_the_configuration[provision]"],
     "TriesAgainByItself": ["a_store_that_fails_is_asked_once_and_retried_soon[grant]"],
     "UnknownAnswersAreOutages": [

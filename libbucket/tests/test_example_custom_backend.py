@@ -17,7 +17,7 @@ from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities, Conformance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
     from libbucket import Authentication, Endpoint, ObjectBucket, SecretStr
@@ -128,6 +128,7 @@ class DirectoryBackend(Backend):
             Ability.VERSIONS: "a file has one version",
             Ability.REPORTED_REPAIRS: "the example is short",
             Ability.TAKEOVER: "no other program ever made one",
+            Ability.NETWORK: "a directory is on this machine",
         }
     )
 
@@ -144,6 +145,12 @@ class DirectoryBackend(Backend):
 
     def provisioner(self) -> Provisioner:
         made = load_example().DirectoryProvisioner(Services(read_secret=no_secrets))
+        assert isinstance(made, Provisioner)
+        return made
+
+    def fenced(self, before_request: Callable[[], None]) -> Provisioner:
+        services = Services(read_secret=no_secrets, before_request=before_request)
+        made = load_example().DirectoryProvisioner(services)
         assert isinstance(made, Provisioner)
         return made
 

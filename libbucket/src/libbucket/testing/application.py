@@ -82,6 +82,37 @@ class Application(ABC):
         """Makes the bucket public: a change of its settings, which only an administrator may make."""
         raise NotImplementedError
 
+    def reach(self, bucket: str) -> None:
+        """Sends one request that needs access to the bucket, and changes nothing."""
+        self.list_keys(bucket)
+
     @abstractmethod
     def remove_bucket(self, bucket: str) -> None:
         """Removes the bucket itself, which is empty: only an administrator may."""
+
+
+class AccessOnly(Application):
+    """A client of a store whose buckets hold no objects that a test could write: `Ability.OBJECTS` is missing.
+
+    Implement `reach` and `remove_bucket`; nothing else is called.
+    """
+
+    @abstractmethod
+    def reach(self, bucket: str) -> None:
+        """Sends one request that needs access to the bucket, and changes nothing."""
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        """Never called."""
+        raise NotImplementedError
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """Never called."""
+        raise NotImplementedError
+
+    def list_keys(self, bucket: str) -> list[str]:
+        """Never called."""
+        raise NotImplementedError
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Never called."""
+        raise NotImplementedError

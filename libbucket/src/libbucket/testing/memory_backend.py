@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from libbucket.errors import StoreUnavailable
+from libbucket.provisioner import Services
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities
 from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.memory_store import Bucket, MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from libbucket import Authentication, Endpoint, ObjectBucket, Provisioner
     from libbucket.testing.application import Application
@@ -88,7 +89,7 @@ class MemoryBackend(Backend):
     """
 
     capabilities = Capabilities(
-        cannot={Ability.PRESIGNED: "it has no URLs"},
+        cannot={Ability.PRESIGNED: "it has no URLs", Ability.NETWORK: "it is in memory"},
         config={"maxObjects": {"5": "5", "1k": "1000"}},
     )
 
@@ -109,6 +110,10 @@ class MemoryBackend(Backend):
 
     def provisioner(self) -> Provisioner:
         return self._provisioner(store=self._store)
+
+    def fenced(self, before_request: Callable[[], None]) -> Provisioner:
+        services = Services(read_secret=lambda *_: {}, before_request=before_request)
+        return self._provisioner(services, store=self._store)
 
     def stepwise_provisioner(self) -> Provisioner:
         return self._provisioner(store=self._store, batch=self.many_objects // 3)

@@ -30,7 +30,7 @@ from aws_s3_provisioner.request import Patience
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities
-from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
 from testkit.repository import ROOT
 
@@ -363,7 +363,7 @@ class AwsBackend(Backend):
     def refusal(self, status: int, code: str) -> Answer:
         # In the form of IAM's answers, which the SDK's parser for S3 takes as well. S3's own is in test_answers.py.
         body = (
-            f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error>"
+            f"<ErrorResponse><Error><Code>{code}</Code><Message>{REFUSAL_TEXT}</Message></Error>"
             f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
         )
         headers = {"x-amz-request-id": REQUEST_ID, "Content-Type": "text/xml"}
@@ -400,6 +400,9 @@ class AwsBackend(Backend):
     def provisioner(self) -> AwsS3Provisioner:
         return a_provisioner(self.server, secret=self._steward)
 
+    def fenced(self, before_request: Callable[[], None]) -> AwsS3Provisioner:
+        return a_provisioner(self.server, secret=self._steward, before_request=before_request)
+
     def stepwise_provisioner(self) -> AwsS3Provisioner:
         return a_provisioner(self.server, secret=self._steward, patience=replace(QUICK, purge=0.0))
 
@@ -420,11 +423,12 @@ def a_provisioner(
     limits: Limits | None = None,
     patience: Patience = QUICK,
     secret: Mapping[str, str] | None = None,
+    before_request: Callable[[], None] = lambda: None,
 ) -> AwsS3Provisioner:
     """A provisioner whose administrator's Secret is root's, or what is given."""
     held = secret or {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
     data = {key: SecretStr(value) for key, value in held.items()}
-    services = Services(read_secret=lambda _namespace, _name: data)
+    services = Services(read_secret=lambda _namespace, _name: data, before_request=before_request)
     return AwsS3Provisioner(services, limits=limits, patience=patience)
 
 

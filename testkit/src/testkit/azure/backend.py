@@ -31,7 +31,7 @@ from azure_provisioner.provisioner import AzureProvisioner
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities, Check
-from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
 from testkit.azure.front_end import azure_front
 
@@ -317,6 +317,9 @@ class AzureBackend(Backend):
     def provisioner(self) -> Provisioner:
         return a_provisioner(self._server)
 
+    def fenced(self, before_request: Callable[[], None]) -> Provisioner:
+        return a_provisioner(self._server, before_request=before_request)
+
     @property
     def secrets(self) -> Sequence[str]:
         return [self._server.key]
@@ -331,7 +334,9 @@ class AzureBackend(Backend):
 
     def refusal(self, status: int, code: str) -> Answer:
         """As "Status and error codes", REST reference of Azure Storage, has it."""
-        xml = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>Refused.</Message></Error>'
+        xml = (
+            f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{REFUSAL_TEXT}</Message></Error>'
+        )
         headers = {"x-ms-error-code": code, "x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}
         return Answer(status=status, headers=headers, body=xml.encode())
 
@@ -389,9 +394,11 @@ def a_provisioner(
     now: Callable[[], datetime] | None = None,
     network: Network | None = None,
     tokens: Tokens | None = None,
+    before_request: Callable[[], None] = lambda: None,
 ) -> AzureProvisioner:
     """A provisioner whose administrator's Secret holds the account's key, or what is given."""
     data = {key: SecretStr(value) for key, value in (secret or {"AZURE_STORAGE_KEY": server.key}).items()}
-    services = Services(read_secret=lambda _namespace, _name: data, now=now or (lambda: datetime.now(UTC)))
+    clock = now or (lambda: datetime.now(UTC))
+    services = Services(read_secret=lambda _namespace, _name: data, now=clock, before_request=before_request)
     network = network or Network(ca_file=server.ca_file, wait_seconds=1)
     return AzureProvisioner(services, network, tokens)

@@ -28,11 +28,11 @@ from gcs_provisioner.provisioner import GcsProvisioner
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities
-from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import google.auth.credentials
 
@@ -442,6 +442,9 @@ class GcsBackend(Backend):
     def provisioner(self) -> Provisioner:
         return a_provisioner(self.fake, self.admin_key)
 
+    def fenced(self, before_request: Callable[[], None]) -> Provisioner:
+        return a_provisioner(self.fake, self.admin_key, before_request=before_request)
+
     def stepwise_provisioner(self) -> Provisioner:
         return a_provisioner(self.fake, self.admin_key, patience=replace(QUICK, purge=0.0))
 
@@ -454,8 +457,8 @@ class GcsBackend(Backend):
 
     def refusal(self, status: int, code: str) -> Answer:
         """As the JSON API, IAM and others of Google's APIs spell an error: `_reason_of_json` reads either form."""
-        one = {"domain": "global", "reason": code, "message": "refused"}
-        error = {"code": status, "message": "refused", "errors": [one], "status": code}
+        one = {"domain": "global", "reason": code, "message": REFUSAL_TEXT}
+        error = {"code": status, "message": REFUSAL_TEXT, "errors": [one], "status": code}
         headers = {"Content-Type": "application/json; charset=UTF-8", "X-GUploader-UploadID": REQUEST_ID}
         return Answer(status=status, headers=headers, body=json.dumps({"error": error}).encode())
 
@@ -495,10 +498,16 @@ def class_parameters(fake: FakeGcs) -> dict[str, str]:
     return {**places, "secondsPerBucket": "0"}
 
 
-def a_provisioner(fake: FakeGcs, admin_key: str, *, patience: Patience = QUICK) -> GcsProvisioner:
+def a_provisioner(
+    fake: FakeGcs,
+    admin_key: str,
+    *,
+    patience: Patience = QUICK,
+    before_request: Callable[[], None] = lambda: None,
+) -> GcsProvisioner:
     """A provisioner whose administrator's Secret holds this key."""
     data = {FILE_KEY: SecretStr(admin_key)}
-    services = Services(read_secret=lambda _namespace, _name: data, now=fake.clock.now)
+    services = Services(read_secret=lambda _namespace, _name: data, now=fake.clock.now, before_request=before_request)
     return GcsProvisioner(services, patience=patience)
 
 

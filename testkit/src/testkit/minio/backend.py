@@ -25,14 +25,14 @@ from minio.versioningconfig import OFF, VersioningConfig
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities
-from libbucket.testing.conformance.backend import REQUEST_ID
+from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
 from minio_provisioner.errors import code_of
 from minio_provisioner.provisioner import MinioProvisioner
 from testkit.minio.scripted_node import Asked, node_before
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from libbucket import Authentication, Endpoint, ObjectBucket, Provisioner
     from testkit.minio.server import MinioServer
@@ -299,6 +299,9 @@ class MinioBackend(Backend):
     def provisioner(self) -> Provisioner:
         return a_provisioner(self._server)
 
+    def fenced(self, before_request: Callable[[], None]) -> Provisioner:
+        return MinioProvisioner(replace(_services(self._server), before_request=before_request))
+
     def stepwise_provisioner(self) -> Provisioner:
         return MinioProvisioner(_services(self._server), purge_seconds=0.0)
 
@@ -342,7 +345,7 @@ def refused_with(status: int, code: str, *, request_id: str = "0") -> Answer:
     Source: MinIO's `cmd/auth-handler.go`, `setAuthMiddleware`, and `writeErrorResponse` in `cmd/api-response.go`.
     """
     body = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>told by the server</Message>'
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{REFUSAL_TEXT}</Message>'
         f"<Resource>/</Resource><RequestId>{request_id}</RequestId><HostId>1</HostId></Error>"
     )
     headers = {"Content-Type": "application/xml", "x-amz-request-id": request_id}
@@ -351,7 +354,7 @@ def refused_with(status: int, code: str, *, request_id: str = "0") -> Answer:
 
 def refused_by_admin_api(status: int, code: str, *, request_id: str = "0") -> Answer:
     """A refusal of MinIO's admin API: `writeErrorResponseJSON` in `cmd/api-response.go`."""
-    body = json.dumps({"Code": code, "Message": "told by the server", "RequestId": request_id, "HostId": "1"})
+    body = json.dumps({"Code": code, "Message": REFUSAL_TEXT, "RequestId": request_id, "HostId": "1"})
     headers = {"Content-Type": "application/json", "x-amz-request-id": request_id}
     return Answer(status=status, headers=headers, body=body.encode())
 

@@ -26,6 +26,7 @@ _MODULES = (
     "access",
     "withdrawal",
     "ownership",
+    "leadership",
     "deletion",
     "settings",
     "concurrency",
@@ -35,22 +36,59 @@ _MODULES = (
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
-from libbucket.testing.application import Application, Refused
+from libbucket.testing.application import AccessOnly, Application, Refused
 from libbucket.testing.conformance.access import Access
-from libbucket.testing.conformance.backend import Ability, Administrator, Backend, Capabilities, Check
+from libbucket.testing.conformance.backend import (
+    REFUSAL_TEXT,
+    REQUEST_ID,
+    Ability,
+    Administrator,
+    Backend,
+    Capabilities,
+    Check,
+)
 from libbucket.testing.conformance.binding import Binding
 from libbucket.testing.conformance.concurrency import Concurrency
 from libbucket.testing.conformance.cost import Cost
 from libbucket.testing.conformance.crashes import Crashes
 from libbucket.testing.conformance.deletion import Deletion
 from libbucket.testing.conformance.failures import Failures
+from libbucket.testing.conformance.leadership import Leadership
 from libbucket.testing.conformance.ownership import Ownership
 from libbucket.testing.conformance.settings import Settings
 from libbucket.testing.conformance.withdrawal import Withdrawal
 
 
-class Conformance(Binding, Access, Withdrawal, Deletion, Ownership, Settings, Concurrency, Cost, Crashes, Failures):
-    """All guarantees. Subclass it with a fixture `backend`."""
+class Conformance(  # pytest begins with the last base: what everything else needs, and what is worst, comes first
+    Failures,
+    Crashes,
+    Cost,
+    Concurrency,
+    Settings,
+    Deletion,
+    Access,
+    Leadership,
+    Ownership,
+    Withdrawal,
+    Binding,
+):
+    """All guarantees. Subclass it with a fixture `backend`.
+
+    They run in the order binding, withdrawal, ownership, leadership, then the others: a provisioner that does not bind
+    fails nearly everything, and the first failures say why.
+    """
 
 
-__all__ = ["Ability", "Administrator", "Application", "Backend", "Capabilities", "Check", "Conformance", "Refused"]
+__all__ = [
+    "REFUSAL_TEXT",
+    "REQUEST_ID",
+    "Ability",
+    "AccessOnly",
+    "Administrator",
+    "Application",
+    "Backend",
+    "Capabilities",
+    "Check",
+    "Conformance",
+    "Refused",
+]

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from libbucket.provisioner import Provisioner
@@ -24,9 +24,15 @@ REQUEST_ID = "REQUEST-ID-7f3a91"
 """What `Backend.refusal` gives as the id of its answer."""
 
 
+REFUSAL_TEXT = "refusal-text-5c20e8"
+"""What `Backend.refusal` gives as its text for humans: no error and no log line may repeat it."""
+
+
 class Ability(StrEnum):
     """What some stores, or their emulators in tests, can't do."""
 
+    OBJECTS = "hold objects that a test can write and read"
+    NETWORK = "be reached over a network, at an address that a class names"
     BATCH_DELETE = "delete several objects in one request"
     COPY = "copy an object inside the store"
     MULTIPART = "write an object in parts"
@@ -165,6 +171,13 @@ class Backend(ABC):
     def provisioner(self) -> Provisioner:
         """A new provisioner on the same store, as a replica or a restart has it."""
 
+    def fenced(self, before_request: Callable[[], None]) -> Provisioner:
+        """A new provisioner whose `Services.before_request` is this hook: the suite tests that it asks for leadership.
+
+        Not abstract, so that a backend for an earlier release still loads; without it two guarantees fail.
+        """
+        raise NotImplementedError("Backend.fenced is missing: build the provisioner with Services(before_request=...)")
+
     @abstractmethod
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
         """An application with the data of its pod: the endpoint and the Secret's content."""
@@ -185,12 +198,14 @@ class Backend(ABC):
     def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]] | None:  # noqa: ARG002
         """A provisioner that gives requests up after `seconds`, and parameters of a class that sends them to `url`.
 
-        None where no request goes over a network.
+        Where no request goes over a network, leave it as it is, and declare `Ability.NETWORK` as missing.
         """
         return None
 
     def refusal(self, status: int, code: str) -> Answer | None:  # noqa: ARG002
         """An answer in the form of this store's API, with this status, this error code and the request id `REQUEST_ID`.
+
+        Its text for humans, if the form has one, is `REFUSAL_TEXT`.
 
         None where the store has no such answers. Given to every request of a provisioner that `misled` sends elsewhere.
         """

@@ -16,12 +16,13 @@ from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.environment import (
     CONTENT,
-    OBJECT,
     Environment,
     Guarantees,
     assert_refused,
     assert_shut_out,
     assert_works,
+    own_log,
+    raises,
 )
 from libbucket.types import Authentication
 
@@ -37,7 +38,7 @@ class Binding(Guarantees):
     @both_kinds
     def test_the_answer_has_what_an_application_needs(self, environment: Environment, greenfield: bool) -> None:
         tenant = environment.tenant(greenfield=greenfield)
-        assert tenant.bucket == tenant.request.bucket_name
+        assert tenant.bucket == tenant.request.bucket_name, "the answer names another bucket than was asked for"
         assert_works(tenant)
 
     def test_the_host_is_a_bare_name_and_the_port_a_port(self, environment: Environment) -> None:
@@ -54,7 +55,9 @@ class Binding(Guarantees):
             name: value for name, value in secrets.items() if name not in environment.backend.capabilities.public_data
         }
         assert hidden, "the answer has a secret that could leak"
-        assert not [name for name, value in hidden.items() if value in repr(tenant.answer)]
+        assert not [name for name, value in hidden.items() if value in repr(tenant.answer)], (
+            "a secret is in what everybody may read"
+        )
 
     def test_no_error_and_no_log_line_holds_a_secret(
         self, environment: Environment, caplog: pytest.LogCaptureFixture
@@ -73,10 +76,10 @@ class Binding(Guarantees):
             *((each.provision, replace(tenant.request, credentials=tenant.credentials)) for each in broken),
             *((each.delete, tenant.record) for each in broken),
         ]
-        with caplog.at_level("WARNING"):
+        with caplog.at_level("DEBUG"):
             errors = [_error_of(verb, argument) for verb, argument in attempts]
-        told = "\n".join([*errors, caplog.text])
-        assert not [secret for secret in secrets if secret in told]
+        told = "\n".join([*errors, own_log(environment, caplog)])
+        assert not [secret for secret in secrets if secret in told], "a secret is in an error or a log line"
 
     def test_the_region_of_the_class_is_where_the_bucket_is_and_what_an_application_is_told(
         self, environment: Environment
@@ -85,11 +88,13 @@ class Binding(Guarantees):
             pytest.skip("this store's classes have no choice of a region")
         for region, found in environment.backend.regions.items():
             tenant = environment.greenfield(environment.request(parameters={"region": region}))
-            assert environment.administrator.region(tenant.bucket) == found
-            assert tenant.answer.connection.endpoint.region == region
+            assert environment.administrator.region(tenant.bucket) == found, (
+                "the bucket is not in the region of the class"
+            )
+            assert tenant.answer.connection.endpoint.region == region, "the application is told another region"
             assert_works(tenant)
             environment.delete(tenant.record)
-            assert not environment.administrator.bucket_exists(tenant.bucket)
+            assert not environment.administrator.bucket_exists(tenant.bucket), "the bucket is still there"
 
     @both_kinds
     def test_the_same_call_again_leaves_credentials_and_data_unchanged(
@@ -97,15 +102,17 @@ class Binding(Guarantees):
     ) -> None:
         first = environment.tenant(greenfield=greenfield)
         second = environment.again(first)
-        assert second.answer.connection == first.answer.connection
-        assert first.application.get(first.bucket, OBJECT) == CONTENT
+        assert second.answer.connection == first.answer.connection, "the second call has another answer than the first"
+        assert environment.read(first.application, first.bucket) == CONTENT, (
+            "what was written before is gone or changed"
+        )
         assert_works(second)
 
     @both_kinds
     def test_another_replica_gives_the_same_answer(self, environment: Environment, greenfield: bool) -> None:
         first = environment.tenant(greenfield=greenfield)
         second = environment.again(first, by=environment.backend.provisioner())
-        assert second.answer.connection == first.answer.connection
+        assert second.answer.connection == first.answer.connection, "the second call has another answer than the first"
         assert_works(first)
 
     @both_kinds
@@ -134,11 +141,11 @@ class Binding(Guarantees):
         first = environment.tenant(greenfield=greenfield)
         edited = _with_secrets_corrupted(first.credentials)
         broken = environment.backend.application(first.answer.connection.endpoint, edited)
-        assert_refused("reading with an edited Secret", lambda: broken.get(first.bucket, OBJECT))
+        assert_refused("reading with an edited Secret", lambda: environment.read(broken, first.bucket))
         again = builders.again(first.request, first.answer)
         edited_by_hand = replace(again, credentials=edited, credentials_unchanged=False)
         second = environment.bind(edited_by_hand, greenfield=greenfield)
-        assert second.credentials != edited
+        assert second.credentials != edited, "credentials that do not work are kept"
         assert_works(second)
 
     @both_kinds
@@ -156,20 +163,20 @@ class Binding(Guarantees):
                     answer = getattr(provisioner, verb)(request)
                     assert answer.connection.authentication == request.credentials, "replaced on doubt"
         assert_works(first)
-        assert environment.again(first).credentials == first.credentials
+        assert environment.again(first).credentials == first.credentials, "working credentials were replaced"
 
     def test_credentials_of_another_claim_are_never_taken_for_ones_own(self, environment: Environment) -> None:
         other = environment.tenant(greenfield=True)
         thief = environment.greenfield(environment.request(credentials=other.credentials))
-        assert thief.credentials != other.credentials
+        assert thief.credentials != other.credentials, "a claim was given another claim's credentials"
         assert_works(thief)
         assert_works(other)
-        assert_refused("reading from the other tenant", lambda: thief.application.get(other.bucket, OBJECT))
+        assert_refused("reading from the other tenant", lambda: environment.read(thief.application, other.bucket))
 
     def test_every_claim_has_an_identity_of_its_own(self, environment: Environment) -> None:
         first, second = environment.greenfield(), environment.greenfield()
-        assert first.request.user_id != second.request.user_id
-        assert first.credentials != second.credentials
+        assert first.request.user_id != second.request.user_id, "two claims have one user id"
+        assert first.credentials != second.credentials, "two claims have the same credentials"
 
     @both_kinds
     def test_an_unknown_parameter_is_warned_about_and_not_an_error(
@@ -179,15 +186,15 @@ class Binding(Guarantees):
         request = environment.request(bucket=bucket, parameters={"noSuchParameter": "x"})
         assert any(
             "noSuchParameter" in text for text in environment.bind(request, greenfield=greenfield).answer.warnings
-        )
+        ), "no warning names the unknown parameter"
         usual = environment.request() if greenfield else environment.request(bucket=bucket)
         assert not any(
             "noSuchParameter" in text for text in environment.bind(usual, greenfield=greenfield).answer.warnings
-        )
+        ), "a warning names a parameter that nobody gave"
 
     def test_a_bucket_that_the_class_names_must_exist(self, environment: Environment) -> None:
         request = environment.request()
-        with pytest.raises(BucketNotFound):
+        with raises(BucketNotFound, "a bucket that does not exist was granted"):
             environment.bind(request, greenfield=False)
         assert not environment.administrator.bucket_exists(request.bucket_name), "grant makes no bucket"
         environment.administrator.make_bucket(request.bucket_name)
@@ -197,8 +204,8 @@ class Binding(Guarantees):
         bucket = environment.foreign_bucket()
         before = environment.administrator.settings(bucket)
         tenant = environment.brownfield(bucket)
-        assert environment.administrator.settings(bucket) == before
-        assert tenant.application.get(bucket, OBJECT) == CONTENT
+        assert environment.administrator.settings(bucket) == before, "settings of the bucket were changed"
+        assert environment.read(tenant.application, bucket) == CONTENT, "what was written before is gone or changed"
 
     def test_a_grant_leaves_others_grants_alone(self, environment: Environment) -> None:
         bucket = environment.foreign_bucket()
@@ -230,9 +237,9 @@ class Binding(Guarantees):
         first = environment.greenfield()
         assert_works(environment.again(first))
         environment.administrator.purge_bucket(first.bucket)
-        with pytest.raises(BucketLost):
+        with raises(BucketLost, "the bucket of a bound claim is gone, and that is not said"):
             environment.again(first)
-        assert not environment.administrator.bucket_exists(first.bucket)
+        assert not environment.administrator.bucket_exists(first.bucket), "the bucket is still there"
         environment.delete(first.record)
         if environment.can(Ability.REUSED_NAMES):
             assert_works(environment.greenfield(environment.request(bucket=first.bucket)))
@@ -242,10 +249,10 @@ class Binding(Guarantees):
         self, environment: Environment, greenfield: bool
     ) -> None:
         first = environment.tenant(greenfield=greenfield)
-        assert first.answer.repairs == ()
+        assert first.answer.repairs == (), "a repair is reported where nothing was changed"
         second = environment.again(first)
-        assert second.answer.repairs == ()
-        assert environment.again(second).answer.repairs == ()
+        assert second.answer.repairs == (), "a repair is reported where nothing was changed"
+        assert environment.again(second).answer.repairs == (), "a repair is reported where nothing was changed"
 
     @both_kinds
     def test_an_identity_that_was_removed_manually_is_reported_once(
@@ -255,36 +262,40 @@ class Binding(Guarantees):
         first = environment.tenant(greenfield=greenfield)
         environment.administrator.remove_identity(first.record)
         second = environment.again(first)
-        assert second.answer.repairs
-        assert all(what and what == what.strip() for what in second.answer.repairs)
-        assert environment.again(second).answer.repairs == ()
+        assert second.answer.repairs, "the repair is not reported"
+        assert all(what and what == what.strip() for what in second.answer.repairs), (
+            "a repair is reported as an empty or padded text"
+        )
+        assert environment.again(second).answer.repairs == (), "a repair is reported where nothing was changed"
 
     def test_a_granted_bucket_that_was_removed_manually_is_reported(self, environment: Environment) -> None:
         first = environment.brownfield(environment.foreign_bucket())
         assert_works(environment.again(first))
         environment.administrator.purge_bucket(first.bucket)
-        with pytest.raises(BucketNotFound):
+        with raises(BucketNotFound, "a bucket that does not exist was granted"):
             environment.again(first)
 
     def test_a_user_id_is_the_same_for_ever_and_another_for_a_claim_recreated(self, environment: Environment) -> None:
         request = environment.request()
         recreated = replace(request.claim, uid=f"{request.claim.uid}-2")
         generate = environment.backend.provisioner().generate_user_id
-        assert generate(request.claim, None) == request.user_id
-        assert generate(request.claim, builders.intent(request)) == request.user_id
-        assert generate(recreated, None) != request.user_id
+        assert generate(request.claim, None) == request.user_id, "the user id of a claim changes from call to call"
+        assert generate(request.claim, builders.intent(request)) == request.user_id, (
+            "the user id of a claim changes from call to call"
+        )
+        assert generate(recreated, None) != request.user_id, "a claim made again has the user id of the earlier one"
 
     @both_kinds
     def test_a_drift_check_of_a_bound_claim_finds_it_intact(self, environment: Environment, greenfield: bool) -> None:
         tenant = environment.tenant(greenfield=greenfield)
-        assert environment.looks_intact(tenant)
-        assert environment.looks_intact(environment.again(tenant))
+        assert environment.looks_intact(tenant), "the drift check sees damage where there is none"
+        assert environment.looks_intact(environment.again(tenant)), "the drift check sees damage where there is none"
 
     @both_kinds
     @pytest.mark.parametrize("harm", ["identity", "bucket", "credentials"])
     def test_a_drift_check_finds_what_is_broken(self, environment: Environment, greenfield: bool, harm: str) -> None:
         tenant = environment.tenant(greenfield=greenfield)
-        assert environment.looks_intact(tenant)
+        assert environment.looks_intact(tenant), "the drift check sees damage where there is none"
         credentials = tenant.credentials
         if harm == "identity":
             environment.administrator.remove_identity(tenant.record)
@@ -292,17 +303,19 @@ class Binding(Guarantees):
             environment.administrator.purge_bucket(tenant.bucket)
         else:
             credentials = _with_secrets_corrupted(credentials)
-        assert not environment.looks_intact(tenant, credentials)
+        assert not environment.looks_intact(tenant, credentials), "the drift check does not see the damage"
 
     def test_a_drift_check_never_takes_anothers_credentials_for_the_claims_own(self, environment: Environment) -> None:
         first, second = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
-        assert not environment.looks_intact(first, second.credentials)
-        assert environment.looks_intact(second)
+        assert not environment.looks_intact(first, second.credentials), (
+            "the drift check takes another claim's credentials for its own"
+        )
+        assert environment.looks_intact(second), "the drift check sees damage where there is none"
 
 
 def _error_of(verb: Callable[[Any], object], argument: object) -> str:
     """Everything that could be shown about the error that this call must end with."""
-    with pytest.raises(ProvisionerError) as caught:
+    with raises(ProvisionerError, "a call that can't succeed must end with an error of libbucket") as caught:
         verb(argument)
     return "".join(traceback.format_exception(caught.value)) + repr(caught.value)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from libbucket.errors import RetrySoon
 from libbucket.testing.conformance.environment import (
-    OBJECT,
     Environment,
     Guarantees,
     Tenant,
@@ -38,12 +37,12 @@ class Concurrency(Guarantees):
     def test_claims_bound_at_once_each_get_their_own_bucket_and_no_others(self, environment: Environment) -> None:
         requests = [environment.request() for _ in range(_WORKERS)]
         tenants = _at_once([partial(environment.greenfield, request) for request in requests])
-        assert len({tenant.bucket for tenant in tenants}) == _WORKERS
+        assert len({tenant.bucket for tenant in tenants}) == _WORKERS, "two claims got one bucket"
         for tenant in tenants:
-            environment.administrator.application().put(tenant.bucket, OBJECT, b"x")
+            environment.put(tenant.bucket)
         for tenant, other in zip(tenants, tenants[1:] + tenants[:1], strict=True):
             assert_works(tenant)
-            _assert_closed(tenant, other.bucket)
+            _assert_closed(environment, tenant, other.bucket)
 
     def test_claims_granted_at_once_on_one_bucket_are_all_let_in(self, environment: Environment) -> None:
         bucket = environment.foreign_bucket()
@@ -68,16 +67,18 @@ class Concurrency(Guarantees):
         assert_works(settled)
         for tenant in bound:
             if tenant.credentials != settled.credentials:
-                environment.administrator.application().put(tenant.bucket, OBJECT, b"x")
+                environment.put(tenant.bucket)
                 assert_shut_out(tenant)
         environment.delete(settled.record)
-        assert not environment.administrator.bucket_exists(settled.bucket)
-        assert not environment.administrator.identity_exists(settled.record)
+        assert not environment.administrator.bucket_exists(settled.bucket), "the bucket is still there"
+        assert not environment.administrator.identity_exists(settled.record), "the claim's identity is still there"
 
     def test_claims_deleted_at_once_are_all_gone(self, environment: Environment) -> None:
         *leaving, staying = [environment.greenfield() for _ in range(_WORKERS)]
         _at_once([partial(environment.delete, tenant.record) for tenant in leaving])
-        assert not [tenant.bucket for tenant in leaving if environment.administrator.bucket_exists(tenant.bucket)]
+        assert not [tenant.bucket for tenant in leaving if environment.administrator.bucket_exists(tenant.bucket)], (
+            "the bucket is still there"
+        )
         assert_works(staying)
 
 
@@ -102,6 +103,6 @@ def _tolerantly(environment: Environment, request: BucketOptions, by: Provisione
         return None
 
 
-def _assert_closed(tenant: Tenant, bucket: str) -> None:
-    assert_refused("reading from another tenant bound at once", lambda: tenant.application.get(bucket, OBJECT))
-    assert_refused("listing another tenant bound at once", lambda: tenant.application.list_keys(bucket))
+def _assert_closed(environment: Environment, tenant: Tenant, bucket: str) -> None:
+    assert_refused("reading from another tenant bound at once", lambda: environment.read(tenant.application, bucket))
+    assert_refused("listing another tenant bound at once", lambda: tenant.application.reach(bucket))

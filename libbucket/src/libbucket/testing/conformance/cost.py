@@ -26,9 +26,9 @@ class Cost(Guarantees):
         self, environment: Environment, greenfield: bool
     ) -> None:
         tenant = environment.tenant(greenfield=greenfield)
-        assert environment.looks_intact(tenant)
+        assert environment.looks_intact(tenant), "the drift check sees damage where there is none"
         with counted_requests() as sent:
-            assert environment.looks_intact(tenant)
+            assert environment.looks_intact(tenant), "the drift check sees damage where there is none"
         assert len(sent) <= 1, sent
 
     def test_a_call_that_finds_everything_done_costs_no_more_than_the_first(
@@ -36,9 +36,9 @@ class Cost(Guarantees):
     ) -> None:
         costs = requests_of_each_verb(environment)
         request.node.user_properties.append(("requests", _sentence(costs)))  # for the report
-        assert costs["provision again"] <= costs["provision"]
-        assert costs["revoke again"] <= costs["revoke"]
-        assert costs["delete again"] <= costs["delete"]
+        assert costs["provision again"] <= costs["provision"], "a repeated call costs more than the first"
+        assert costs["revoke again"] <= costs["revoke"], "a repeated call costs more than the first"
+        assert costs["delete again"] <= costs["delete"], "a repeated call costs more than the first"
 
 
 def requests_of_each_verb(environment: Environment) -> dict[str, int]:
@@ -54,7 +54,7 @@ def requests_of_each_verb(environment: Environment) -> dict[str, int]:
     checks = {}
     if isinstance(environment.provisioner, Inspector):
         is_intact, checks["is_intact"] = _counted(lambda: environment.looks_intact(owner))
-        assert is_intact
+        assert is_intact, "the drift check sees damage where there is none"
     revoke, revoke_again = (_counted(lambda: environment.revoke(guest.record))[1] for _ in range(2))
     delete, delete_again = (_counted(lambda: environment.delete(owner.record))[1] for _ in range(2))
     return {

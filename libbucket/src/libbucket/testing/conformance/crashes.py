@@ -16,7 +16,6 @@ import pytest
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import (
     CONTENT,
-    OBJECT,
     Environment,
     Guarantees,
     assert_shut_out,
@@ -55,8 +54,10 @@ class Crashes(Guarantees):
             tenant = environment.bind(request, greenfield=greenfield, by=environment.backend.provisioner())
             assert_works(tenant)
             (environment.delete if greenfield else environment.revoke)(tenant.record)
-            assert environment.administrator.bucket_exists(tenant.bucket) is not greenfield
-            assert not environment.administrator.identity_exists(tenant.record)
+            assert environment.administrator.bucket_exists(tenant.bucket) is not greenfield, (
+                "a new bucket stays after delete, or an existing one went with its grant"
+            )
+            assert not environment.administrator.identity_exists(tenant.record), "the claim's identity is still there"
 
     @both_sides
     def test_a_provision_that_was_cut_off_is_undone_by_delete(self, environment: Environment, when: When) -> None:
@@ -64,8 +65,10 @@ class Crashes(Guarantees):
             request = environment.request()
             environment.dies(number, when, partial(environment.provisioner.provision, request))
             environment.delete(builders.intent(request))
-            assert not environment.administrator.bucket_exists(request.bucket_name)
-            assert not environment.administrator.identity_exists(builders.intent(request))
+            assert not environment.administrator.bucket_exists(request.bucket_name), "the bucket is still there"
+            assert not environment.administrator.identity_exists(builders.intent(request)), (
+                "the claim's identity is still there"
+            )
 
     @both_sides
     def test_a_grant_that_was_cut_off_is_undone_by_revoke(self, environment: Environment, when: When) -> None:
@@ -73,8 +76,12 @@ class Crashes(Guarantees):
             request = environment.request(bucket=environment.foreign_bucket())
             environment.dies(number, when, partial(environment.provisioner.grant, request))
             environment.revoke(builders.intent(request, greenfield=False))
-            assert not environment.administrator.identity_exists(builders.intent(request))
-            assert environment.administrator.application().get(request.bucket_name, OBJECT) == CONTENT
+            assert not environment.administrator.identity_exists(builders.intent(request)), (
+                "the claim's identity is still there"
+            )
+            assert environment.read(environment.administrator.application(), request.bucket_name) == CONTENT, (
+                "what was written before is gone or changed"
+            )
 
     @both_sides
     @both_kinds
@@ -91,7 +98,7 @@ class Crashes(Guarantees):
             if second.credentials != first.credentials:
                 assert_shut_out(first)
             (environment.delete if greenfield else environment.revoke)(second.record)
-            assert not environment.administrator.identity_exists(second.record)
+            assert not environment.administrator.identity_exists(second.record), "the claim's identity is still there"
 
     @both_sides
     def test_a_deletion_that_was_cut_off_is_finished_by_the_next_call(
@@ -101,8 +108,8 @@ class Crashes(Guarantees):
             tenant = environment.tenant(greenfield=True)
             environment.dies(number, when, partial(environment.provisioner.delete, tenant.record))
             environment.delete(tenant.record)
-            assert not environment.administrator.bucket_exists(tenant.bucket)
-            assert not environment.administrator.identity_exists(tenant.record)
+            assert not environment.administrator.bucket_exists(tenant.bucket), "the bucket is still there"
+            assert not environment.administrator.identity_exists(tenant.record), "the claim's identity is still there"
 
     @both_sides
     @both_kinds
@@ -114,8 +121,10 @@ class Crashes(Guarantees):
             environment.dies(number, when, partial(environment.provisioner.revoke, tenant.record))
             environment.revoke(tenant.record)
             assert_shut_out(tenant)
-            assert not environment.administrator.identity_exists(tenant.record)
-            assert environment.administrator.application().get(tenant.bucket, OBJECT) == CONTENT
+            assert not environment.administrator.identity_exists(tenant.record), "the claim's identity is still there"
+            assert environment.read(environment.administrator.application(), tenant.bucket) == CONTENT, (
+                "what was written before is gone or changed"
+            )
 
 
 def _every_request(environment: Environment) -> Iterator[int]:

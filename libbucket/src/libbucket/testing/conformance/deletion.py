@@ -19,6 +19,7 @@ from libbucket.testing.conformance.environment import (
     Guarantees,
     assert_shut_out,
     assert_works,
+    raises,
 )
 
 _STEPS = 100
@@ -31,29 +32,33 @@ class Deletion(Guarantees):
     def test_deleting_what_is_empty_removes_bucket_and_identity(self, environment: Environment) -> None:
         tenant = environment.greenfield()
         environment.delete_empty(tenant.record)
-        assert not environment.administrator.bucket_exists(tenant.bucket)
-        assert not environment.administrator.identity_exists(tenant.record)
+        assert not environment.administrator.bucket_exists(tenant.bucket), "the bucket is still there"
+        assert not environment.administrator.identity_exists(tenant.record), "the claim's identity is still there"
         environment.delete_empty(tenant.record)
 
     def test_deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone(
         self, environment: Environment
     ) -> None:
+        environment.needs(Ability.OBJECTS)
         tenant = environment.tenant(greenfield=True)
         before = environment.administrator.settings(tenant.bucket)
-        with pytest.raises(BucketNotEmpty):
+        with raises(BucketNotEmpty, "a bucket that holds something was deleted"):
             environment.delete_empty(tenant.record)
-        assert environment.administrator.settings(tenant.bucket) == before
-        assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
+        assert environment.administrator.settings(tenant.bucket) == before, "settings of the bucket were changed"
+        assert environment.read(tenant.application, tenant.bucket) == CONTENT, (
+            "what was written before is gone or changed"
+        )
         assert_works(tenant)
 
     def test_what_its_owner_has_emptied_can_be_deleted(self, environment: Environment) -> None:
+        environment.needs(Ability.OBJECTS)
         tenant = environment.tenant(greenfield=True)
-        with pytest.raises(BucketNotEmpty):
+        with raises(BucketNotEmpty, "a bucket that holds something was deleted"):
             environment.delete_empty(tenant.record)
         tenant.application.delete(tenant.bucket, OBJECT)
         environment.delete_empty(tenant.record)
-        assert not environment.administrator.bucket_exists(tenant.bucket)
-        assert not environment.administrator.identity_exists(tenant.record)
+        assert not environment.administrator.bucket_exists(tenant.bucket), "the bucket is still there"
+        assert not environment.administrator.identity_exists(tenant.record), "the claim's identity is still there"
 
     def test_older_versions_are_not_nothing(self, environment: Environment) -> None:
         environment.needs(Ability.VERSIONS)
@@ -61,19 +66,23 @@ class Deletion(Guarantees):
         environment.administrator.enable_versioning(tenant.bucket)
         tenant.application.put(tenant.bucket, OBJECT, CONTENT)
         tenant.application.delete(tenant.bucket, OBJECT)
-        assert tenant.application.list_keys(tenant.bucket) == []
+        assert tenant.application.list_keys(tenant.bucket) == [], "the objects were not deleted"
         stored = environment.administrator.stored_versions(tenant.bucket)
-        with pytest.raises(BucketNotEmpty):
+        with raises(BucketNotEmpty, "a bucket that holds something was deleted"):
             environment.delete_empty(tenant.record)
-        assert environment.administrator.stored_versions(tenant.bucket) == stored > 0
+        assert environment.administrator.stored_versions(tenant.bucket) == stored > 0, (
+            "versions were removed, or there were none"
+        )
 
     def test_unfinished_uploads_are_not_nothing(self, environment: Environment) -> None:
         environment.needs(Ability.MULTIPART, Ability.LISTED_UPLOADS)
         tenant = environment.greenfield()
         tenant.application.start_multipart(tenant.bucket, OBJECT)
-        with pytest.raises(BucketNotEmpty):
+        with raises(BucketNotEmpty, "a bucket that holds something was deleted"):
             environment.delete_empty(tenant.record)
-        assert environment.administrator.unfinished_uploads(tenant.bucket) == 1
+        assert environment.administrator.unfinished_uploads(tenant.bucket) == 1, (
+            "the uploads that were begun are not there"
+        )
 
     def test_deleting_what_is_empty_after_the_bucket_has_gone_removes_the_identity(
         self, environment: Environment
@@ -81,7 +90,7 @@ class Deletion(Guarantees):
         tenant = environment.greenfield()
         environment.administrator.purge_bucket(tenant.bucket)
         environment.delete_empty(tenant.record)
-        assert not environment.administrator.identity_exists(tenant.record)
+        assert not environment.administrator.identity_exists(tenant.record), "the claim's identity is still there"
 
     def test_deleting_what_is_empty_by_the_record_of_an_unfinished_call_removes_all_of_it(
         self, environment: Environment
@@ -89,18 +98,19 @@ class Deletion(Guarantees):
         tenant, never = environment.greenfield(), environment.request()
         environment.delete_empty(builders.intent(tenant.request))
         environment.delete_empty(builders.intent(never))
-        assert not environment.administrator.bucket_exists(tenant.bucket)
-        assert not environment.administrator.identity_exists(tenant.record)
+        assert not environment.administrator.bucket_exists(tenant.bucket), "the bucket is still there"
+        assert not environment.administrator.identity_exists(tenant.record), "the claim's identity is still there"
 
     def test_a_bucket_of_another_claim_is_not_read_before_it_is_refused(self, environment: Environment) -> None:
         owner, holder = environment.greenfield(), environment.tenant(greenfield=True)
         for tenant in (owner, holder):
             thief = environment.request(bucket=tenant.bucket)
-            with pytest.raises(BucketExists):
+            with raises(BucketExists, "a bucket that is not this claim's was used or deleted"):
                 environment.delete_empty(builders.intent(thief))
             assert_works(environment.again(tenant))
 
     def test_a_purge_is_done_in_steps_and_goes_on_where_it_was(self, environment: Environment) -> None:
+        environment.needs(Ability.OBJECTS)
         stepwise = environment.backend.stepwise_provisioner()
         if stepwise is None:
             pytest.skip("this store removes a bucket with everything in it at once")
@@ -108,13 +118,15 @@ class Deletion(Guarantees):
         environment.fill(tenant.bucket, left)
         administrator = environment.administrator.application()
         removed = environment.delete_step(tenant.record, by=stepwise)
-        assert 0 < removed < left
+        assert 0 < removed < left, "one step removed nothing, or everything"
         assert_shut_out(tenant)
-        assert len(administrator.list_keys(tenant.bucket)) == left - removed
+        assert len(administrator.list_keys(tenant.bucket)) == left - removed, (
+            "the number that was reported is not what was removed"
+        )
         steps = iter(lambda: environment.delete_step(tenant.record, by=stepwise), 0)
         removed += sum(islice(steps, _STEPS))
-        assert removed <= left
-        assert not environment.administrator.bucket_exists(tenant.bucket)
+        assert removed <= left, "more objects are reported as removed than there were"
+        assert not environment.administrator.bucket_exists(tenant.bucket), "the bucket is still there"
 
     def test_a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_no_other_claims_keys(
         self, environment: Environment
@@ -123,15 +135,17 @@ class Deletion(Guarantees):
         environment.revoke(first.record)
         request = environment.later_request(first)
         second = environment.greenfield(request)
-        assert second.application.get(second.bucket, OBJECT) == CONTENT
+        assert environment.read(second.application, second.bucket) == CONTENT, (
+            "what was written before is gone or changed"
+        )
         assert_works(second)
         assert_shut_out(first)
         own = replace(request, owner=replace(request.owner, earlier_uids=()))
         assert_works(environment.bind(own, greenfield=True))
-        with pytest.raises(BucketExists):
+        with raises(BucketExists, "a bucket that is not this claim's was used or deleted"):
             environment.delete(first.record)
         environment.delete(builders.recorded(second.answer, own))
-        assert not environment.administrator.bucket_exists(second.bucket)
+        assert not environment.administrator.bucket_exists(second.bucket), "the bucket is still there"
 
     def test_a_bucket_is_given_back_to_no_claim_whose_record_does_not_prove_it(self, environment: Environment) -> None:
         first = environment.tenant(greenfield=True)
@@ -141,9 +155,9 @@ class Deletion(Guarantees):
             replace(request.owner, earlier_uids=("another-uid",)),
             replace(request.owner, cluster_id="another-cluster"),
         ):
-            with pytest.raises(BucketExists):
+            with raises(BucketExists, "a bucket that is not this claim's was used or deleted"):
                 environment.greenfield(replace(request, owner=owner))
-            with pytest.raises(BucketExists):
+            with raises(BucketExists, "a bucket that is not this claim's was used or deleted"):
                 environment.delete(builders.intent(replace(request, owner=owner)))
         assert_works(environment.greenfield(request))
 
@@ -152,6 +166,6 @@ class Deletion(Guarantees):
         for tenant in (first, second):
             environment.revoke(tenant.record)
         environment.delete(builders.intent(environment.later_request(first)))
-        assert not environment.administrator.bucket_exists(first.bucket)
+        assert not environment.administrator.bucket_exists(first.bucket), "the bucket is still there"
         environment.delete_empty(builders.intent(environment.later_request(second)))
-        assert not environment.administrator.bucket_exists(second.bucket)
+        assert not environment.administrator.bucket_exists(second.bucket), "the bucket is still there"

@@ -5,17 +5,20 @@ Used by every guarantee; built on `Backend` only.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import pytest
 
-from libbucket.errors import PurgeUnfinished, RetrySoon
+from libbucket.errors import ProvisionerError, PurgeUnfinished, RetrySoon
 from libbucket.provisioner import EmptyBucketDeleter, Inspector
 from libbucket.testing import builders
-from libbucket.testing.application import Refused
+from libbucket.testing.application import AccessOnly, Refused
+from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.requests_watched import Killed, killed_at
 
 if TYPE_CHECKING:
@@ -24,15 +27,17 @@ if TYPE_CHECKING:
 
     from libbucket.provisioner import Provisioner
     from libbucket.testing.application import Application
-    from libbucket.testing.conformance.backend import Ability, Administrator, Backend, Check
+    from libbucket.testing.conformance.backend import Administrator, Backend, Check
     from libbucket.testing.requests_watched import When
     from libbucket.types import Authentication, BucketOptions, ObjectBucket
 
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
+Kind = TypeVar("Kind", bound=Exception)
 
 _PATIENCE = 30
 _WRITERS = 8
+_MOST_NOTES = 20
 
 OBJECT = "kept/object.txt"
 CONTENT = b"what was written first"
@@ -83,6 +88,8 @@ class Environment:
     Attributes:
         survived: whether the last verb that was to die had no request left to die at.
         crashes: how often a verb died.
+        tried: the first calls of verbs, for the report: each one's name, and the error that it ended with.
+        last: a bound claim, for the guarantees that look at it again.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -90,6 +97,8 @@ class Environment:
         self.provisioner: Provisioner = backend.provisioner()
         self.survived = False
         self.crashes = 0
+        self.tried: list[str] = []
+        self.last: Tenant | None = None
         self._requests: list[BucketOptions] = []
         self._buckets: set[str] = set()
 
@@ -103,6 +112,11 @@ class Environment:
         for ability in capabilities:
             if ability is not None and ability in self.backend.capabilities.cannot:
                 pytest.skip(f"this store can't {ability}: {self.backend.capabilities.cannot[ability]}")
+
+    @property
+    def last_request(self) -> BucketOptions:
+        """The request that was made last."""
+        return self._requests[-1]
 
     def can(self, ability: Ability) -> bool:
         """Whether the store has this capability."""
@@ -162,14 +176,26 @@ class Environment:
     def tenant(self, *, greenfield: bool) -> Tenant:
         """A bound claim of either kind, its bucket holding one object."""
         tenant = self.greenfield() if greenfield else self.brownfield(self.foreign_bucket())
-        self.administrator.application().put(tenant.bucket, OBJECT, CONTENT)
+        self.put(tenant.bucket)
         return tenant
+
+    def put(self, bucket: str) -> None:
+        """Has the administrator write the object of `read`, if the store has objects."""
+        if self.can(Ability.OBJECTS):
+            self.administrator.application().put(bucket, OBJECT, CONTENT)
+
+    def read(self, application: Application, bucket: str) -> bytes:
+        """What an application reads from the object of `put`; where a store has none, whether it reaches the bucket."""
+        if self.can(Ability.OBJECTS):
+            return application.get(bucket, OBJECT)
+        application.reach(bucket)
+        return CONTENT
 
     def bind(self, request: BucketOptions, *, greenfield: bool, by: Provisioner | None = None) -> Tenant:
         """Calls `provision` or `grant` until it has an answer, as the core does."""
         provisioner = by or self.provisioner
         verb = provisioner.provision if greenfield else provisioner.grant
-        answer = self._patiently(verb, request)
+        answer = self.patiently(verb, request)
         credentials = answer.connection.authentication
         assert credentials is not None, "provision and grant answer with credentials"
         application = self.backend.application(answer.connection.endpoint, credentials)
@@ -213,7 +239,7 @@ class Environment:
         """Calls a verb in a process that crashes at its HTTP request of this number; notes in `survived` if not."""
         try:
             with killed_at(number, when):
-                self._patiently(lambda _: verb(), None)
+                self.patiently(lambda _: verb(), None)
         except Killed:
             self.crashes += 1
             self.backend.after_crash()
@@ -222,11 +248,11 @@ class Environment:
 
     def delete(self, record: ObjectBucket) -> None:
         """Calls `delete` until it returns, as the core does."""
-        self._patiently(self.provisioner.delete, record)
+        self.patiently(self.provisioner.delete, record)
 
     def revoke(self, record: ObjectBucket) -> None:
         """Calls `revoke` until it returns, as the core does."""
-        self._patiently(self.provisioner.revoke, record)
+        self.patiently(self.provisioner.revoke, record)
 
     def delete_step(self, record: ObjectBucket, *, by: Provisioner) -> int:
         """Calls `delete` until it has removed some objects, and gives how many; 0 once it is done."""
@@ -238,13 +264,13 @@ class Environment:
                 return error.removed
             return 0
 
-        return self._patiently(step, record)
+        return self.patiently(step, record)
 
     def delete_empty(self, record: ObjectBucket) -> None:
         """Calls `delete_empty` until it returns; skips the test where the provisioner has no such verb."""
         if not isinstance(self.provisioner, EmptyBucketDeleter):
             pytest.skip("this provisioner is no EmptyBucketDeleter")
-        self._patiently(self.provisioner.delete_empty, record)
+        self.patiently(self.provisioner.delete_empty, record)
 
     def later_request(self, tenant: Tenant) -> BucketOptions:
         """The core's request for a later claim of the same name, which reclaims the bucket of the earlier one."""
@@ -256,7 +282,7 @@ class Environment:
         """A bucket that an administrator created, with one object in it."""
         name = self.new_name()
         self.administrator.make_bucket(name)
-        self.administrator.application().put(name, OBJECT, CONTENT)
+        self.put(name)
         return name
 
     def fill(self, bucket: str, count: int) -> None:
@@ -274,14 +300,29 @@ class Environment:
         for bucket in self._buckets:
             self.administrator.purge_bucket(bucket)
 
-    def _patiently(self, verb: Callable[[Argument], Answer], argument: Argument) -> Answer:
+    def patiently(self, verb: Callable[[Argument], Answer], argument: Argument) -> Answer:
+        """Calls a verb until it returns, or raises something else than `RetrySoon`, as the core does."""
         for _ in range(_PATIENCE):
             try:
-                return verb(argument)
+                return self._noted(verb, argument)
             except RetrySoon as error:
                 last = error
                 self.backend.pause(error.delay)
         raise last
+
+    def _noted(self, verb: Callable[[Argument], Answer], argument: Argument) -> Answer:
+        name = getattr(verb, "__name__", "call")
+        try:
+            answer = verb(argument)
+        except Exception as error:
+            self._note(f"{name}: {type(error).__name__}")
+            raise
+        self._note(name)
+        return answer
+
+    def _note(self, call: str) -> None:
+        if len(self.tried) < _MOST_NOTES:
+            self.tried.append(call)
 
 
 class Guarantees:
@@ -293,11 +334,41 @@ class Guarantees:
         raise NotImplementedError("a subclass of Conformance overrides the fixture `backend`")
 
     @pytest.fixture
-    def environment(self, backend: Backend) -> Iterator[Environment]:
+    def environment(self, backend: Backend, request: pytest.FixtureRequest) -> Iterator[Environment]:
         """Claims and buckets of one test."""
         environment = Environment(backend)
         yield environment
+        request.node.user_properties.append(("tried", ", ".join(environment.tried)))  # for the report
         environment.clean_up()
+
+
+@dataclass
+class Caught(Generic[Kind]):
+    """The error that a block ended with."""
+
+    value: Kind = field(init=False)
+
+
+@contextmanager
+def raises(kind: type[Kind], otherwise: str, *, match: str = "") -> Iterator[Caught[Kind]]:
+    """Fails with a sentence unless the block ends with an error of this kind.
+
+    Args:
+        kind: of the error.
+        otherwise: what is wrong if it does not.
+        match: a text that the error contains.
+    """
+    caught = Caught[Kind]()
+    try:
+        yield caught
+    except kind as error:
+        caught.value = error
+        if match not in str(error):
+            pytest.fail(f"{kind.__name__} was raised, and does not name {match}: {error}")
+    except ProvisionerError as error:
+        pytest.fail(f"{otherwise}: {type(error).__name__} was raised in place of {kind.__name__}: {error}")
+    else:
+        pytest.fail(f"{otherwise}: {kind.__name__} was not raised")
 
 
 def assert_refused(what: str, request: Callable[[], object]) -> None:
@@ -311,19 +382,36 @@ def assert_refused(what: str, request: Callable[[], object]) -> None:
 
 def assert_works(tenant: Tenant) -> None:
     """Fails unless the tenant can write, read, list and delete in its bucket."""
+    if isinstance(tenant.application, AccessOnly):
+        tenant.application.reach(tenant.bucket)
+        return
     key = f"works-{uuid.uuid4().hex}"
     tenant.application.put(tenant.bucket, key, b"it works")
-    assert tenant.application.get(tenant.bucket, key) == b"it works"
-    assert key in tenant.application.list_keys(tenant.bucket)
+    assert tenant.application.get(tenant.bucket, key) == b"it works", "a claim does not read what it wrote"
+    assert key in tenant.application.list_keys(tenant.bucket), "a claim does not see its object in the listing"
     tenant.application.delete(tenant.bucket, key)
-    assert key not in tenant.application.list_keys(tenant.bucket)
+    assert key not in tenant.application.list_keys(tenant.bucket), "a claim sees an object that it deleted"
 
 
 def assert_shut_out(tenant: Tenant, bucket: str | None = None) -> None:
     """Fails if the tenant's credentials still do anything in its bucket, or in `bucket`."""
     name = bucket or tenant.bucket
     application = tenant.application
+    if isinstance(application, AccessOnly):
+        assert_refused("reaching the bucket with withdrawn credentials", lambda: application.reach(name))
+        return
     assert_refused("reading with withdrawn credentials", lambda: application.get(name, OBJECT))
     assert_refused("writing with withdrawn credentials", lambda: application.put(name, "new", b"x"))
     assert_refused("listing with withdrawn credentials", lambda: application.list_keys(name))
     assert_refused("deleting with withdrawn credentials", lambda: application.delete(name, OBJECT))
+
+
+def own_log(environment: Environment, caplog: pytest.LogCaptureFixture) -> str:
+    """What a process of the provisioner's could log: everything of its own package, of libraries from WARNING on."""
+    package = type(environment.provisioner).__module__.partition(".")[0]
+    own = {package, "root"}
+    return "\n".join(
+        record.getMessage() + str(record.exc_text or "")
+        for record in caplog.records
+        if record.levelno >= logging.WARNING or record.name.partition(".")[0] in own
+    )

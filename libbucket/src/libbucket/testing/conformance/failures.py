@@ -13,8 +13,8 @@ import pytest
 from libbucket._outcomes import OUTAGES, store_signal
 from libbucket.errors import ProvisionerError, RetrySlowly, StoreUnavailable, Throttled
 from libbucket.testing import builders
-from libbucket.testing.conformance.backend import REQUEST_ID
-from libbucket.testing.conformance.environment import Environment, Guarantees, assert_works
+from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID, Ability
+from libbucket.testing.conformance.environment import Environment, Guarantees, assert_works, own_log, raises
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ each_verb = pytest.mark.parametrize("verb", ["provision", "grant", "delete", "re
 _TIME_LIMIT: Final = 0.3
 _SOON: Final = 10.0
 """Far more than one request may take, and far less than a few of them with a client's own limits and retries."""
+
+_MISLED: Final = (
+    "Backend.misled is missing, so nothing about a store that hangs, is busy, fails or is no store at all is tested: "
+    "write it, or declare Ability.NETWORK as missing, with the reason"
+)
+_MARK: Final = "body-of-an-answer-91be"
 
 _PAGE: Final = Answer(headers={"Content-Type": "text/html"}, body=b"<!DOCTYPE html><html>Welcome</html>")
 
@@ -39,14 +45,14 @@ class Failures(Guarantees):
         with silent_server() as server:
             call = _sent_to(server.url, environment, verb)
             began = time.monotonic()
-            with pytest.raises(StoreUnavailable):
+            with raises(StoreUnavailable, "a store that does not answer must be an outage"):
                 call()
-            assert time.monotonic() - began < _SOON
+            assert time.monotonic() - began < _SOON, "the call took far longer than the time limit"
             assert server.connections == 1, "the core tries again, and the client does not"
 
     @each_verb
     def test_a_store_where_no_server_listens_is_retried_soon(self, environment: Environment, verb: str) -> None:
-        with pytest.raises(StoreUnavailable):
+        with raises(StoreUnavailable, "a store that does not answer must be an outage"):
             _sent_to(closed_port_url(), environment, verb)()
 
     @each_verb
@@ -55,21 +61,28 @@ class Failures(Guarantees):
         self, environment: Environment, verb: str, status: int
     ) -> None:
         with scripted_server(Answer(status=status, headers={"Retry-After": "7"})) as server:
-            with pytest.raises(Throttled) as refused:
+            with raises(Throttled, "a store that asks for fewer requests must be obeyed") as refused:
                 _sent_to(server.url, environment, verb)()
-            assert refused.value.delay == 7
-            assert len(server.requests) == 1
+            assert refused.value.delay == 7, "the delay that the store asked for is not passed on"
+            assert len(server.requests) == 1, (
+                "the store was asked more than once: the core retries, and the client does not"
+            )
 
     @each_verb
     def test_a_store_that_fails_is_asked_once_and_retried_soon(self, environment: Environment, verb: str) -> None:
         with scripted_server(Answer(status=500)) as server:
-            with pytest.raises(StoreUnavailable):
+            with raises(StoreUnavailable, "a store that does not answer must be an outage"):
                 _sent_to(server.url, environment, verb)()
-            assert len(server.requests) == 1
+            assert len(server.requests) == 1, (
+                "the store was asked more than once: the core retries, and the client does not"
+            )
 
     @each_verb
     def test_what_is_no_store_is_a_mistake_in_the_configuration(self, environment: Environment, verb: str) -> None:
-        with scripted_server(_PAGE) as server, pytest.raises(RetrySlowly):
+        with (
+            scripted_server(_PAGE) as server,
+            raises(RetrySlowly, "something that is no store must be a mistake in the configuration"),
+        ):
             _sent_to(server.url, environment, verb)()
 
     @each_verb
@@ -90,6 +103,27 @@ class Failures(Guarantees):
         assert store_signal(error) not in OUTAGES, f"a refusal with {status} is taken for an outage"
         assert error.request_id == REQUEST_ID, "the id of the store's answer is not passed on"
 
+    @each_verb
+    def test_no_error_and_no_log_line_repeats_the_body_of_an_answer(
+        self,
+        environment: Environment,
+        caplog: pytest.LogCaptureFixture,
+        capsys: pytest.CaptureFixture[str],
+        verb: str,
+    ) -> None:
+        pages = [Answer(status=status, headers=_PAGE.headers, body=_MARK.encode()) for status in (200, 403, 500)]
+        refusals = [environment.backend.refusal(status, "SomeCode") for status in (400, 403, 500)]
+        for answer in filter(None, (*pages, *refusals)):
+            caplog.clear()
+            with caplog.at_level("DEBUG"), scripted_server(answer) as server:
+                error = _error_of(_sent_to(server.url, environment, verb))
+            written = capsys.readouterr()
+            told = f"{error} {error!r} {own_log(environment, caplog)} {written.out} {written.err}"
+            text = answer.body.decode(errors="replace")
+            assert not [each for each in (_MARK, REFUSAL_TEXT) if each in text and each in told], (
+                f"an error, a log line or the output repeats what the store answered with HTTP {answer.status}"
+            )
+
 
 def _error_of(call: Callable[[], object]) -> ProvisionerError | None:
     try:
@@ -103,7 +137,8 @@ def _sent_to(url: str, environment: Environment, verb: str) -> Callable[[], obje
     """A verb for a claim that is bound, and works, but whose class now says that the store is at `url`."""
     misled = environment.backend.misled(url, _TIME_LIMIT)
     if misled is None:
-        pytest.skip("this store is not reached over a network, or at one address only")
+        environment.needs(Ability.NETWORK)
+        pytest.fail(_MISLED)
     provisioner, parameters = misled
     tenant = environment.tenant(greenfield=verb in {"provision", "delete"})
     assert_works(tenant)

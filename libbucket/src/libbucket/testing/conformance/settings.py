@@ -8,7 +8,7 @@ import pytest
 
 from libbucket.errors import InvalidConfig
 from libbucket.testing.conformance.backend import Ability
-from libbucket.testing.conformance.environment import Environment, Guarantees, assert_works
+from libbucket.testing.conformance.environment import Environment, Guarantees, assert_works, raises
 
 
 def _samples(environment: Environment) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
@@ -26,15 +26,21 @@ class Settings(Guarantees):
     """Every key that the provisioner supports."""
 
     def test_every_supported_key_is_tried_by_this_suite(self, environment: Environment) -> None:
-        assert environment.provisioner.supported_config == set(environment.backend.capabilities.config)
+        assert environment.provisioner.supported_config == set(environment.backend.capabilities.config), (
+            "Capabilities.config must have every key of supported_config, and no other"
+        )
 
     def test_a_setting_is_applied_and_changed_with_credentials_unchanged(self, environment: Environment) -> None:
         for key, ((written, found), (other, other_found)) in _samples(environment).items():
             first = environment.greenfield(environment.request(config={key: written}))
-            assert environment.administrator.config(first.bucket, key) == found
+            assert environment.administrator.config(first.bucket, key) == found, (
+                "the setting in the store is not the one that is expected"
+            )
             changed = environment.again(first, config={key: other})
-            assert environment.administrator.config(first.bucket, key) == other_found
-            assert changed.credentials == first.credentials
+            assert environment.administrator.config(first.bucket, key) == other_found, (
+                "the setting in the store is not the one that is expected"
+            )
+            assert changed.credentials == first.credentials, "a changed setting replaced the credentials"
             assert_works(changed)
 
     def test_a_setting_that_leaves_the_claim_is_reset(self, environment: Environment) -> None:
@@ -42,38 +48,50 @@ class Settings(Guarantees):
             afterwards = environment.backend.capabilities.reset.get(key)
             written, found = other if first_value[1] == afterwards else first_value
             first = environment.greenfield(environment.request(config={key: written}))
-            assert environment.administrator.config(first.bucket, key) == found
+            assert environment.administrator.config(first.bucket, key) == found, (
+                "the setting in the store is not the one that is expected"
+            )
             assert found != afterwards, "the declaration tells a setting from its absence"
             environment.again(first, config={})
-            assert environment.administrator.config(first.bucket, key) == afterwards
+            assert environment.administrator.config(first.bucket, key) == afterwards, (
+                "a setting that left the claim is not reset"
+            )
 
     def test_a_setting_that_the_claim_never_had_is_left_as_it_is(self, environment: Environment) -> None:
         for key, ((_, found), (other, other_found)) in _samples(environment).items():
             first = environment.greenfield()
             environment.administrator.set_config(first.bucket, key, found)
             environment.again(first)
-            assert environment.administrator.config(first.bucket, key) == found
+            assert environment.administrator.config(first.bucket, key) == found, (
+                "the setting in the store is not the one that is expected"
+            )
             environment.again(first, config={key: other})
-            assert environment.administrator.config(first.bucket, key) == other_found
+            assert environment.administrator.config(first.bucket, key) == other_found, (
+                "the setting in the store is not the one that is expected"
+            )
 
     def test_a_setting_that_was_changed_manually_is_applied_again(self, environment: Environment) -> None:
         for key, ((written, found), (_, other_found)) in _samples(environment).items():
             first = environment.greenfield(environment.request(config={key: written}))
             environment.administrator.set_config(first.bucket, key, other_found)
             second = environment.again(first)
-            assert environment.administrator.config(first.bucket, key) == found
+            assert environment.administrator.config(first.bucket, key) == found, (
+                "the setting in the store is not the one that is expected"
+            )
             if environment.can(Ability.REPORTED_REPAIRS) and key not in environment.backend.capabilities.silent:
-                assert second.answer.repairs
-            assert environment.again(second).answer.repairs == ()
+                assert second.answer.repairs, "the repair is not reported"
+            assert environment.again(second).answer.repairs == (), "a repair is reported where nothing was changed"
 
     def test_a_value_that_makes_no_sense_is_refused_by_name_and_the_claim_goes_on(
         self, environment: Environment
     ) -> None:
         for key, ((written, found), _) in _samples(environment).items():
             first = environment.greenfield(environment.request(config={key: written}))
-            with pytest.raises(InvalidConfig, match=key):
+            with raises(InvalidConfig, "a value that makes no sense was accepted", match=key):
                 environment.again(first, config={key: "{no such value"})
-            assert environment.administrator.config(first.bucket, key) == found
+            assert environment.administrator.config(first.bucket, key) == found, (
+                "the setting in the store is not the one that is expected"
+            )
             assert_works(first)
 
     def test_a_grant_leaves_the_settings_of_the_bucket_alone(self, environment: Environment) -> None:
@@ -81,4 +99,4 @@ class Settings(Guarantees):
             bucket = environment.foreign_bucket()
             environment.administrator.set_config(bucket, key, found)
             environment.brownfield(bucket)
-            assert environment.administrator.config(bucket, key) == found
+            assert environment.administrator.config(bucket, key) == found, "a grant changed a setting of the bucket"
