@@ -11,11 +11,13 @@ import pytest
 
 from libbucket import (
     AccessDenied,
+    BucketNotFound,
     HttpApi,
     InvalidAdminSecret,
     InvalidClaim,
     InvalidParameters,
     ProvisionerError,
+    QuotaExceeded,
     SecretStr,
     StoreRefused,
     StoreUnavailable,
@@ -199,3 +201,23 @@ def test_an_error_names_the_request_and_the_stores_code() -> None:
         with store, pytest.raises(StoreRefused) as refused:
             store.request("PUT", "buckets", "photos")
     assert str(refused.value).endswith("PUT /buckets/photos was answered with HTTP 409 BucketExists")
+
+
+def test_an_error_about_an_accepted_answer_gets_its_request_id() -> None:
+    def find(url: str) -> None:
+        with client(url) as store:
+            store.request("GET", "buckets", "photos", accept={404})
+            raise BucketNotFound("bucket photos does not exist")
+
+    with scripted_server(answer(404, "NoSuchBucket")) as server, pytest.raises(BucketNotFound) as refused:
+        find(server.url)
+    assert refused.value.request_id == "r-1"
+
+
+def test_a_code_with_an_error_of_its_own_is_raised_as_that_below_500_only() -> None:
+    api = HttpApi(name="Depot", seconds=5, errors={"Full": QuotaExceeded})
+    with scripted_server(answer(409, "Full"), answer(500, "Full")) as server, client(server.url, api) as store:
+        with pytest.raises(QuotaExceeded, match="HTTP 409 Full"):
+            store.request("PUT", "buckets", "photos")
+        with pytest.raises(StoreUnavailable):
+            store.request("PUT", "buckets", "photos")

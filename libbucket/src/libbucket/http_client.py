@@ -58,6 +58,8 @@ class HttpApi:
         connect_seconds: time limit for a connection, with its TLS handshake.
         max_bytes: of one answer; a longer one is `StoreRefused`.
         media_type: of every answer with a body; another one, below status 500, is no answer of this store.
+        errors: what a code is raised as, where an answer below status 500 is not accepted; an error's class, or a
+            function of its message. What is not in it is decided by the status.
         code_key: the member of a JSON error that holds the store's error code. Only a short code of letters, digits and
             `_.:-` is shown.
         request_id_header: the header with the id of an answer.
@@ -69,6 +71,7 @@ class HttpApi:
     connect_seconds: float = 5.0
     max_bytes: int = 4 * 1024 * 1024
     media_type: str = "application/json"
+    errors: Mapping[str, Callable[[str], ProvisionerError]] = field(default_factory=dict)
     code_key: str = "code"
     request_id_header: str = "X-Request-Id"
     parameter: str = "endpoint"
@@ -129,7 +132,10 @@ class HttpAnswer:
 
 
 class HttpClient:
-    """Sends requests to one server; made by `HttpApi.connect`. For one verb, and so for one thread."""
+    """Sends requests to one server; made by `HttpApi.connect`. For one verb, and so for one thread.
+
+    An error of libbucket that leaves its `with` block without a request id gets the one of the last answer.
+    """
 
     def __init__(
         self,
@@ -143,6 +149,7 @@ class HttpClient:
         self._api, self._url = api, url.rstrip("/")
         self._source = f"{api.name} at {self._url}"
         self._headers = dict(headers)
+        self._request_id = ""
         self._pool = _pool(api, before_request, ca_bundle)
 
     def __enter__(self) -> Self:
@@ -150,6 +157,8 @@ class HttpClient:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+        if isinstance(error, ProvisionerError) and not error.request_id:
+            error.request_id = self._request_id  # of what the caller decided on: the last answer
 
     def close(self) -> None:
         """Closes the connections."""
@@ -188,7 +197,9 @@ class HttpClient:
         sent = {"Accept": self._api.media_type, **self._headers, **(headers or {})}
         if body is not None:
             sent["Content-Type"] = "application/json"
+        self._request_id = ""
         answer = self._exchange(method, target, body, _revealed(sent))
+        self._request_id = answer.request_id
         self._check(answer, f"{method} /{route}", accept)
         return answer
 
@@ -247,7 +258,9 @@ class HttpClient:
         return None
 
     def _refusal(self, answer: HttpAnswer, request: str) -> ProvisionerError:
-        outcome = self._outcome(answer, request)
+        outcome, own = self._outcome(answer, request), self._api.errors.get(_code_in(answer.body, self._api.code_key))
+        if own is not None:
+            return own(f"{self._source} refuses a request: {outcome}")
         if answer.status == 401:
             return AccessDenied(f"{self._source} does not accept the administrator's credentials: {outcome}")
         if answer.status == 403:

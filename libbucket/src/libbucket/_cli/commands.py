@@ -15,6 +15,7 @@ import msgspec
 
 from libbucket._cli.explain import Explanation, explain
 from libbucket._cli.reader import CannotRead, read_facts
+from libbucket._cli.scaffold import new
 from libbucket._kube.client import KubeClient
 from libbucket._kube.config import Access
 from libbucket._kube.errors import KubeError
@@ -57,6 +58,9 @@ def why(claim: str, kubeconfig: str, *, as_json: bool) -> None:
     answer = _explained(kubeconfig, namespace, name)
     text = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() if as_json else as_text(answer)
     click.echo(text)
+
+
+main.add_command(new)
 
 
 def _explained(kubeconfig: str, namespace: str, name: str) -> Explanation:

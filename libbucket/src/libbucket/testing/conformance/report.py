@@ -1,25 +1,51 @@
 """Shows what the suite found as a table of sentences: one row for each guarantee, one column for each store.
 
-A pytest plugin, loaded with `-p libbucket.testing.conformance.report`. Between pytest, whose reports it collects, and
-readers of the end of a run. Knows the suite's classes by the form of their names only, and no store.
+A pytest plugin, loaded with `-p libbucket.testing.conformance.report`. For each guarantee that is broken it says what
+was tried and what came of it, in one sentence each. `--conformance-html FILE` writes the same as a page; pytest's own
+`--junit-xml FILE` has the sentence of a guarantee and what was tried as properties of each case. Between pytest, whose
+reports it collects, and readers of the end of a run. Knows the suite's classes by the form of their names only, and no
+store.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pytest
 
 _WIDTH: Final = 160
+_LONGEST: Final = 500
+_PAGE: Final = """\
+<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Guarantees</title><meta name="viewport" content="width=device-width">
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }}
+th, td {{ text-align: left; font-weight: normal; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #8884 }}
+.broken {{ font-weight: bold }}
+</style></head>
+<body><main>
+<h1>Guarantees of every store</h1>
+<ul>{sums}</ul>
+{broken}
+<table><thead><tr><th scope="col">guarantee</th>{head}</tr></thead><tbody>{rows}</tbody></table>
+<h2>What is not tested, and why</h2>
+<ul>{reasons}</ul>
+</main></body></html>
+"""
 _ITEM: Final = re.compile(r"::Test(?P<store>\w+)::test_(?P<guarantee>\w+)")
 
 
@@ -37,6 +63,25 @@ class Result(IntEnum):
         return ("kept", "can't", "unseen", "BROKEN")[self]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """One case of a guarantee that was not kept.
+
+    Attributes:
+        nodeid: pytest's name of the case.
+        store: whose guarantee.
+        guarantee: the sentence.
+        outcome: what came of it.
+        tried: the calls of verbs before.
+    """
+
+    nodeid: str
+    store: str
+    guarantee: str
+    outcome: str = ""
+    tried: str = ""
+
+
 @dataclass
 class Findings:
     """What was found so far.
@@ -46,27 +91,37 @@ class Findings:
         crashes: by store: how often a verb died at one of its requests.
         costs: by store: how many requests each verb took.
         reasons: by store: why it can't do something, or why something is not seen on its test server.
+        broken: what is broken, in the order in which it was found.
     """
 
     results: dict[str, dict[str, list[Result]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     crashes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     costs: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    broken: list[Broken] = field(default_factory=list)
 
     def add(self, report: pytest.TestReport) -> None:
         """Takes one report of pytest's over, if it is about a guarantee."""
         item = _ITEM.search(report.nodeid)
         if item is not None and report.when == "teardown":
+            self._note_what_was_tried(report)
             self.crashes[item["store"]] += int(str(dict(report.user_properties).get("crashes", 0)))
         result = _result(report)
         if item is None or result is None:
             return
         self.results[item["store"]][item["guarantee"]].append(result)
+        if result is Result.BROKEN:
+            found = Broken(nodeid=report.nodeid, store=item["store"], guarantee=sentence(item["guarantee"]))
+            self.broken.append(replace(found, outcome=_outcome(report)))
         notes = dict(report.user_properties)
         if "requests" in notes:
             self.costs[item["store"]] = str(notes["requests"])
         if result in {Result.CANNOT, Result.UNCHECKED}:
             self.reasons[item["store"]].add(_reason(report))
+
+    def _note_what_was_tried(self, report: pytest.TestReport) -> None:
+        tried = str(dict(report.user_properties).get("tried", ""))
+        self.broken = [replace(one, tried=tried) if one.nodeid == report.nodeid else one for one in self.broken]
 
     def guarantees(self) -> list[str]:
         """All guarantees, in the order in which they were tried first."""
@@ -88,14 +143,41 @@ def _reason(report: pytest.TestReport) -> str:
     return text.removeprefix("Skipped: ")
 
 
+def _outcome(report: pytest.TestReport) -> str:
+    """The sentence of the assertion that failed: its first line, without what pytest puts before it."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash is not None else report.longrepr).strip()
+    first = text.partition("\n")[0]
+    return re.sub(r"^(AssertionError|Failed): ", "", first)[:_LONGEST]
+
+
+def sentence(guarantee: str) -> str:
+    """A guarantee as its name says it."""
+    return guarantee.replace("_", " ")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option for the page."""
+    group = parser.getgroup("conformance", "libbucket's conformance suite")
+    group.addoption("--conformance-html", metavar="FILE", default="", help="write the guarantees as an HTML page")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Begins to collect."""
-    config.pluginmanager.register(_Reporter(), "guarantees")
+    config.pluginmanager.register(_Reporter(config.getoption("--conformance-html")), "guarantees")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Puts the sentence of a guarantee into JUnit's file."""
+    found = _ITEM.search(item.nodeid)
+    if found is not None:
+        item.user_properties.append(("guarantee", sentence(found["guarantee"])))
 
 
 class _Reporter:
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
         self._findings = Findings()
+        self._page = page
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._findings.add(report)
@@ -105,6 +187,8 @@ class _Reporter:
             console = Console()
             # A file has no width of its own: give the sentences room, rather than a word to a line.
             show(self._findings, console if console.is_terminal else Console(width=_WIDTH))
+            if self._page:
+                Path(self._page).write_text(as_html(self._findings), encoding="utf-8")
 
 
 def show(findings: Findings, console: Console) -> None:
@@ -113,8 +197,11 @@ def show(findings: Findings, console: Console) -> None:
     table = Table("guarantee", *stores, title="Guarantees of every store", box=SIMPLE, pad_edge=False)
     for guarantee in findings.guarantees():
         marks = [_mark(findings.results[store].get(guarantee, [])) for store in stores]
-        table.add_row(guarantee.replace("_", " "), *marks)
+        table.add_row(sentence(guarantee), *marks)
     console.print(table)
+    for one in findings.broken:
+        text = f"{one.store}: BROKEN: {one.guarantee}: {one.outcome} (tried: {one.tried or 'nothing yet'})"
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
     for store in stores:
         for reason in sorted(findings.reasons[store]):
             console.print(f"{store}: {reason}", highlight=False, soft_wrap=True)
@@ -124,6 +211,34 @@ def show(findings: Findings, console: Console) -> None:
         console.print(text, highlight=False, soft_wrap=True)
     for store in stores:
         console.print(f"{store}: {_sum(findings.results[store])}", highlight=False, soft_wrap=True)
+
+
+def as_html(findings: Findings) -> str:
+    """The same as a page of its own, for a browser."""
+    stores = list(findings.results)
+    head = "".join(f'<th scope="col">{escape(store)}</th>' for store in stores)
+    rows = "".join(_row_of(guarantee, findings) for guarantee in findings.guarantees())
+    broken = "".join(
+        f"<li><strong>{escape(one.store)}: {escape(one.guarantee)}</strong><br>Tried: {escape(one.tried)}<br>"
+        f"Came back: {escape(one.outcome)}</li>"
+        for one in findings.broken
+    )
+    reasons = "".join(
+        f"<li>{escape(store)}: {escape(reason)}</li>" for store in stores for reason in sorted(findings.reasons[store])
+    )
+    sums = "".join(f"<li>{escape(store)}: {escape(_sum(findings.results[store]))}</li>" for store in stores)
+    return _PAGE.format(
+        broken=f"<h2>Broken</h2><ol>{broken}</ol>" if broken else "", head=head, rows=rows, reasons=reasons, sums=sums
+    )
+
+
+def _row_of(guarantee: str, findings: Findings) -> str:
+    cells = ""
+    for found in findings.results.values():
+        results = found.get(guarantee, [])
+        kind = max(results).name.lower() if results else "none"
+        cells += f'<td class="{kind}">{escape(Text.from_markup(_mark(results)).plain)}</td>'
+    return f'<tr><th scope="row">{escape(sentence(guarantee))}</th>{cells}</tr>'
 
 
 def _mark(results: list[Result]) -> str:
