@@ -719,6 +719,15 @@ class HidesLostLeadership(OverAWire):
             raise StoreUnavailable("not now") from error
 
 
+class TakesWhatWasMadeInBetween(OverAWire):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        was_there = options.bucket_name in self.store.buckets
+        self.request()
+        if not was_there and options.bucket_name in self.store.buckets:
+            self.store.buckets[options.bucket_name].tags = options.owner.ownership_tags()
+        return super().provision(options)
+
+
 class RepeatsTheBody(OverAWire):
     def refused(self, status: int, headers: Message) -> Exception:
         error = super().refused(status, headers)

@@ -28,6 +28,7 @@ VIOLATED_GUARANTEES = {
     ],
     "AnyKeysThatWorkAreTheClaims": [
         "credentials_of_another_claim_are_never_taken_for_ones_own",
+        "credentials_of_another_claim_on_the_same_bucket_are_never_taken_for_ones_own",
         "a_drift_check_never_takes_anothers_credentials_for_the_claims_own",
     ],
     "BucketIsMadeOnce": ["a_bucket_that_was_removed_manually_is_reported_as_lost_and_not_recreated"],
@@ -160,6 +161,7 @@ VIOLATED_GUARANTEES = {
         "a_binding_that_was_cut_off_is_finished_by_the_next_call[greenfield-before]",
         "a_provision_that_was_cut_off_is_undone_by_delete[before]",
     ],
+    "TakesWhatWasMadeInBetween": ["of_two_claims_that_want_one_bucket_at_once_only_one_gets_it"],
     "NeverAsksForLeadership": [
         "nothing_is_sent_and_nothing_changes_once_leadership_is_lost[provision]",
         "nothing_is_sent_and_nothing_changes_once_leadership_is_lost[delete]",

@@ -205,6 +205,16 @@ def again(request: BucketOptions, answer: ObjectBucket, *, with_credentials: boo
     )
 
 
+def bound(request: BucketOptions) -> BucketOptions:
+    """The request after an earlier call succeeded, and its Secret was lost: a missing bucket is then `BucketLost`."""
+    return replace(request, was_bound=True)
+
+
+def taken_over(request: BucketOptions) -> BucketOptions:
+    """The request of a claim that another program bound before."""
+    return replace(request, taken_over=True)
+
+
 def _filled_in(connection: Connection, request: BucketOptions, *, greenfield: bool) -> ObjectBucket:
     return ObjectBucket(
         connection=connection,

@@ -88,6 +88,12 @@ class HttpStore:
     _users: dict[str, _User] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
+    @property
+    def names(self) -> list[str]:
+        """Of everything in the store: "bucket NAME", "user ID"."""
+        with self._lock:
+            return [*(f"bucket {name}" for name in self._buckets), *(f"user {name}" for name in self._users)]
+
     def answer(self, request: _Request) -> _Reply:
         """What the store says to one request, which it carries out whole or not at all."""
         with self._lock:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from libbucket.errors import BucketLost, BucketNotFound, ProvisionerError, RetrySoon
+from libbucket.provisioner import Inspector
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.environment import (
     CONTENT,
     Environment,
     Guarantees,
+    Tenant,
     assert_refused,
     assert_shut_out,
     assert_works,
@@ -56,11 +58,11 @@ class Binding(Guarantees):
         }
         assert hidden, "the answer has a secret that could leak"
         assert not [name for name, value in hidden.items() if value in repr(tenant.answer)], (
-            "a secret is in what everybody may read"
+            "a secret is in what every reader of ObjectBuckets sees"
         )
 
     def test_no_error_and_no_log_line_holds_a_secret(
-        self, environment: Environment, caplog: pytest.LogCaptureFixture
+        self, environment: Environment, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
         tenant = environment.tenant(greenfield=True)
         secrets = [*environment.backend.secrets, *_secrets(tenant.credentials).values()]
@@ -78,7 +80,12 @@ class Binding(Guarantees):
         ]
         with caplog.at_level("DEBUG"):
             errors = [_error_of(verb, argument) for verb, argument in attempts]
-        told = "\n".join([*errors, own_log(environment, caplog)])
+            repeated = builders.again(tenant.request, tenant.answer)
+            environment.bind(replace(repeated, credentials_unchanged=False), greenfield=True)
+            if isinstance(environment.provisioner, Inspector):
+                environment.provisioner.is_intact(repeated)
+        written = capsys.readouterr()
+        told = "\n".join([*errors, own_log(environment, caplog), written.out, written.err])
         assert not [secret for secret in secrets if secret in told], "a secret is in an error or a log line"
 
     def test_the_region_of_the_class_is_where_the_bucket_is_and_what_an_application_is_told(
@@ -165,6 +172,18 @@ class Binding(Guarantees):
         assert_works(first)
         assert environment.again(first).credentials == first.credentials, "working credentials were replaced"
 
+    def test_credentials_of_another_claim_on_the_same_bucket_are_never_taken_for_ones_own(
+        self, environment: Environment
+    ) -> None:
+        bucket = environment.foreign_bucket()
+        first, other = environment.brownfield(bucket), environment.brownfield(bucket)
+        request = builders.again(first.request, first.answer)
+        edited_by_hand = replace(request, credentials=other.credentials, credentials_unchanged=False)
+        found = environment.bind(edited_by_hand, greenfield=False)
+        assert found.credentials != other.credentials, "the claim goes on with another claim's credentials"
+        assert_works(found)
+        assert_works(other)
+
     def test_credentials_of_another_claim_are_never_taken_for_ones_own(self, environment: Environment) -> None:
         other = environment.tenant(greenfield=True)
         thief = environment.greenfield(environment.request(credentials=other.credentials))
@@ -190,7 +209,7 @@ class Binding(Guarantees):
         usual = environment.request() if greenfield else environment.request(bucket=bucket)
         assert not any(
             "noSuchParameter" in text for text in environment.bind(usual, greenfield=greenfield).answer.warnings
-        ), "a warning names a parameter that nobody gave"
+        ), "a warning names a parameter that the class does not have"
 
     def test_a_bucket_that_the_class_names_must_exist(self, environment: Environment) -> None:
         request = environment.request()
@@ -306,11 +325,18 @@ class Binding(Guarantees):
         assert not environment.looks_intact(tenant, credentials), "the drift check does not see the damage"
 
     def test_a_drift_check_never_takes_anothers_credentials_for_the_claims_own(self, environment: Environment) -> None:
-        first, second = environment.tenant(greenfield=True), environment.tenant(greenfield=True)
-        assert not environment.looks_intact(first, second.credentials), (
-            "the drift check takes another claim's credentials for its own"
-        )
-        assert environment.looks_intact(second), "the drift check sees damage where there is none"
+        bucket = environment.foreign_bucket()
+        for first, second in (
+            (environment.tenant(greenfield=True), environment.tenant(greenfield=True)),
+            (environment.brownfield(bucket), environment.brownfield(bucket)),
+        ):
+            _assert_tells_apart(environment, first, second)
+
+
+def _assert_tells_apart(environment: Environment, first: Tenant, second: Tenant) -> None:
+    is_taken = environment.looks_intact(first, second.credentials)
+    assert not is_taken, "the drift check takes another claim's credentials for its own"
+    assert environment.looks_intact(second), "the drift check sees damage where there is none"
 
 
 def _error_of(verb: Callable[[Any], object], argument: object) -> str:

@@ -89,7 +89,7 @@ class Environment:
         survived: whether the last verb that was to die had no request left to die at.
         crashes: how often a verb died.
         tried: the first calls of verbs, for the report: each one's name, and the error that it ended with.
-        last: a bound claim, for the guarantees that look at it again.
+        last: a bound claim, for guarantees that check it later.
     """
 
     def __init__(self, backend: Backend) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from libbucket._outcomes import OUTAGES, store_signal
-from libbucket.errors import ProvisionerError, RetrySlowly, StoreUnavailable, Throttled
+from libbucket.errors import ProvisionerError, Reason, RetrySlowly, StoreUnavailable, Throttled
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID, Ability
 from libbucket.testing.conformance.environment import Environment, Guarantees, assert_works, own_log, raises
@@ -30,6 +30,7 @@ _MISLED: Final = (
     "Backend.misled is missing, so nothing about a store that hangs, is busy, fails or is no store at all is tested: "
     "write it, or declare Ability.NETWORK as missing, with the reason"
 )
+_ONCE: Final = "the store was asked more than once: the core retries, and the client does not"
 _MARK: Final = "body-of-an-answer-91be"
 
 _PAGE: Final = Answer(headers={"Content-Type": "text/html"}, body=b"<!DOCTYPE html><html>Welcome</html>")
@@ -52,8 +53,9 @@ class Failures(Guarantees):
 
     @each_verb
     def test_a_store_where_no_server_listens_is_retried_soon(self, environment: Environment, verb: str) -> None:
+        call = _sent_to(closed_port_url(), environment, verb)
         with raises(StoreUnavailable, "a store that does not answer must be an outage"):
-            _sent_to(closed_port_url(), environment, verb)()
+            call()
 
     @each_verb
     @pytest.mark.parametrize("status", [429, 503])
@@ -61,29 +63,26 @@ class Failures(Guarantees):
         self, environment: Environment, verb: str, status: int
     ) -> None:
         with scripted_server(Answer(status=status, headers={"Retry-After": "7"})) as server:
+            call = _sent_to(server.url, environment, verb)
             with raises(Throttled, "a store that asks for fewer requests must be obeyed") as refused:
-                _sent_to(server.url, environment, verb)()
+                call()
             assert refused.value.delay == 7, "the delay that the store asked for is not passed on"
-            assert len(server.requests) == 1, (
-                "the store was asked more than once: the core retries, and the client does not"
-            )
+            assert len(server.requests) == 1, _ONCE
 
     @each_verb
     def test_a_store_that_fails_is_asked_once_and_retried_soon(self, environment: Environment, verb: str) -> None:
         with scripted_server(Answer(status=500)) as server:
-            with raises(StoreUnavailable, "a store that does not answer must be an outage"):
-                _sent_to(server.url, environment, verb)()
-            assert len(server.requests) == 1, (
-                "the store was asked more than once: the core retries, and the client does not"
-            )
+            call = _sent_to(server.url, environment, verb)
+            with raises(StoreUnavailable, "a store that fails must be an outage"):
+                call()
+            assert len(server.requests) == 1, _ONCE
 
     @each_verb
     def test_what_is_no_store_is_a_mistake_in_the_configuration(self, environment: Environment, verb: str) -> None:
-        with (
-            scripted_server(_PAGE) as server,
-            raises(RetrySlowly, "something that is no store must be a mistake in the configuration"),
-        ):
-            _sent_to(server.url, environment, verb)()
+        with scripted_server(_PAGE) as server:
+            call = _sent_to(server.url, environment, verb)
+            with raises(RetrySlowly, "something that is no store must be a configuration error"):
+                call()
 
     @each_verb
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 418, 422])
@@ -101,6 +100,8 @@ class Failures(Guarantees):
             assert status == 404, "what is not there any more is removed; any other refusal is none of that"
             return
         assert store_signal(error) not in OUTAGES, f"a refusal with {status} is taken for an outage"
+        lost = error.reason in {Reason.BUCKET_LOST, Reason.BUCKET_NOT_FOUND}
+        assert status == 404 or not lost, f"a refusal with {status} is taken for a bucket that is gone"
         assert error.request_id == REQUEST_ID, "the id of the store's answer is not passed on"
 
     @each_verb
@@ -116,7 +117,8 @@ class Failures(Guarantees):
         for answer in filter(None, (*pages, *refusals)):
             caplog.clear()
             with caplog.at_level("DEBUG"), scripted_server(answer) as server:
-                error = _error_of(_sent_to(server.url, environment, verb))
+                call = _sent_to(server.url, environment, verb)
+                error = _error_of(call)
             written = capsys.readouterr()
             told = f"{error} {error!r} {own_log(environment, caplog)} {written.out} {written.err}"
             text = answer.body.decode(errors="replace")

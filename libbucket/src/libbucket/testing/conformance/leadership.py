@@ -50,8 +50,8 @@ class Leadership(Guarantees):
             watched[0] = sent
             call()
         assert asked, f"{verb} never asks for leadership"
-        unasked = [request for number, request in enumerate(sent) if number not in asked]
-        assert not unasked, "requests were sent without asking for leadership just before"
+        unchecked = [request for number, request in enumerate(sent) if number not in asked]
+        assert not unchecked, "requests were sent without asking for leadership just before"
 
 
 def _call(environment: Environment, verb: str, by: Provisioner) -> Callable[[], object]:

@@ -5,11 +5,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import pytest
 
 from libbucket.errors import BucketExists, InvalidClaim
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.environment import CONTENT, Environment, Guarantees, assert_works, raises
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libbucket.provisioner import Provisioner
+    from libbucket.types import BucketOptions
+
+_MOST_REQUESTS: Final = 60
 
 
 class Ownership(Guarantees):
@@ -38,8 +50,10 @@ class Ownership(Guarantees):
         first = environment.tenant(greenfield=True)
         second = environment.request(bucket=first.bucket)
         owner = replace(first.request.owner, uid=second.owner.uid)
+        claim = replace(first.request.claim, uid=second.owner.uid)
+        second = replace(second, owner=owner, claim=claim)
         with raises(BucketExists, "a bucket that is not this claim's was used or deleted"):
-            environment.greenfield(replace(second, owner=owner))
+            environment.greenfield(second)
         assert_works(environment.again(first))
 
     def test_a_claim_of_another_cluster_is_another_owner(self, environment: Environment) -> None:
@@ -129,6 +143,21 @@ class Ownership(Guarantees):
         assert not environment.administrator.bucket_exists(request.bucket_name), "the bucket is still there"
         environment.delete(replace(builders.intent(request), taken_over=True))
 
+    def test_of_two_claims_that_want_one_bucket_at_once_only_one_gets_it(self, environment: Environment) -> None:
+        for number in range(1, _MOST_REQUESTS):
+            name = environment.new_name()
+            first, second = environment.request(bucket=name), environment.request(bucket=name)
+            between = _Between(number, partial(_bound, environment, second, environment.provisioner))
+            is_first = _bound(environment, first, environment.backend.fenced(between))
+            if between.outcome is None:
+                assert number > 1, "provision never asks for leadership"
+                return  # it sent fewer requests than this
+            assert not (is_first and between.outcome), (
+                f"both claims got bucket {name}, at request {number} of the first"
+            )
+            assert is_first or between.outcome, "neither claim got the bucket"
+        pytest.fail(f"provision sends more than {_MOST_REQUESTS} requests")
+
     def test_a_name_that_no_store_takes_is_refused_and_its_claim_can_be_deleted(self, environment: Environment) -> None:
         request = environment.request(bucket="../No_Bucket/Has..This Name")
         with raises(InvalidClaim, "a name that no store takes was accepted"):
@@ -138,6 +167,36 @@ class Ownership(Guarantees):
             "the claim's identity is still there"
         )
         assert_works(environment.greenfield(replace(request, bucket_name=environment.new_name())))
+
+
+class _Between:
+    """A request hook that has something done before one request.
+
+    Args:
+        number: of the request, counted from 1.
+        action: what is done.
+
+    Attributes:
+        outcome: of the action; None before it was done.
+    """
+
+    def __init__(self, number: int, action: Callable[[], bool]) -> None:
+        self.outcome: bool | None = None
+        self._left, self._action = number, action
+
+    def __call__(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.outcome = self._action()
+
+
+def _bound(environment: Environment, request: BucketOptions, by: Provisioner) -> bool:
+    """Whether a claim is bound in the end; the only other end is that the bucket is another's."""
+    try:
+        environment.patiently(by.provision, request)
+    except BucketExists:
+        return False
+    return True
 
 
 def _everything(environment: Environment, bucket: str) -> object:

@@ -1,0 +1,405 @@
+"""Mistakes that an author of a provisioner could make, each planted into the package that `libbucket new` writes.
+
+Pure data: a file of the package, what is replaced in it, and the promise of the conformance suite that must be broken
+then. `test_planted_mistakes.py` plants them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake.
+
+    Attributes:
+        sentence: what is wrong, for people.
+        file: below `src/depot_provisioner`.
+        was: what stands there once.
+        becomes: what the mistake makes of it.
+        promise: the case of the suite that fails.
+    """
+
+    sentence: str
+    file: str
+    was: str
+    becomes: str
+    promise: str
+
+
+_CLOSED: Final = "withdrawn_credentials_are_refused_though_bucket_and_data_stay[reading an object-greenfield]"
+_FENCED: Final = "nothing_is_sent_and_nothing_changes_once_leadership_is_lost"
+_BODY: Final = "no_error_and_no_log_line_repeats_the_body_of_an_answer"
+
+_FIND: Final = '    answer = store.request("GET", "buckets", name, accept={404})\n'
+_FIND_ANYTHING: Final = '    answer = store.request("GET", "buckets", name, accept=range(400, 500))\n'
+_OPENED: Final = "return self._api.connect(parameters.endpoint.url, self._services.before_request, headers=headers)"
+_SEND: Final = "answer = self._exchange(method, target, body, _revealed(sent))"
+_OWN: Final = 'if not options.owner.owns(found["tags"], taken_over=options.taken_over):'
+
+MISTAKES: Final = (
+    # Errors and log lines.
+    Mistake(
+        "An error repeats the body of the store's answer",
+        "storage.py",
+        _FIND,
+        _FIND_ANYTHING
+        + '    if answer.status not in {200, 404}:\n        raise NotReady(f"the store says {answer.body!r}")\n',
+        f"{_BODY}[provision]",
+    ),
+    Mistake(
+        "A DEBUG line repeats the body of the store's answer",
+        "storage.py",
+        _FIND,
+        _FIND_ANYTHING + '    __import__("logging").getLogger(__name__).debug("found %s", answer.body)\n',
+        f"{_BODY}[grant]",
+    ),
+    Mistake(
+        "The output has the body of the store's answer",
+        "identity.py",
+        '    store.request("DELETE", "users", user_id, accept={404})\n',
+        '    print(store.request("DELETE", "users", user_id, accept=range(400, 500)).body)\n',
+        f"{_BODY}[revoke]",
+    ),
+    Mistake(
+        "A line on standard error has the administrator's token",
+        "client.py",
+        "    # TODO: how your store's administrators authenticate (guide: The client)\n",
+        '    __import__("sys").stderr.write(token.reveal())\n',
+        "no_error_and_no_log_line_holds_a_secret",
+    ),
+    Mistake(
+        "An INFO line has a claim's secret",
+        "client.py",
+        "    # TODO: how your store's applications authenticate (guide: The client)\n",
+        '    __import__("logging").getLogger(__name__).info(keys.secret_access_key.reveal())\n',
+        "no_error_and_no_log_line_holds_a_secret",
+    ),
+    Mistake(
+        "The claim's secret is in the state that everybody may read",
+        "provisioner.py",
+        'additional_state={"UserName": options.user_id,',
+        'additional_state={"UserName": keys.secret_access_key.reveal(),',
+        "no_secret_is_in_what_everybody_may_read[greenfield]",
+    ),
+    Mistake(
+        "The request id of an answer is not passed on",
+        "client.py",
+        "seconds=20,",
+        'seconds=20, request_id_header="X-Amz-Request-Id",',
+        "an_answer_that_is_unknown_does_not_stop_other_claims[403-delete]",
+    ),
+    # Leadership.
+    Mistake(
+        "Leadership is never asked for",
+        "provisioner.py",
+        _OPENED,
+        _OPENED.replace("self._services.before_request", "lambda: None"),
+        f"{_FENCED}[delete]",
+    ),
+    Mistake(
+        "Leadership is asked for once a verb",
+        "provisioner.py",
+        _OPENED,
+        "self._services.before_request()\n        " + _OPENED.replace("self._services.before_request", "lambda: None"),
+        "leadership_is_checked_before_each_request[provision]",
+    ),
+    # Whose bucket it is.
+    Mistake(
+        "A bucket that exists is taken whoever owns it",
+        "storage.py",
+        _OWN,
+        "if False:",
+        "a_bucket_that_exists_without_tags_is_refused_and_not_touched",
+    ),
+    Mistake(
+        "A bucket without tags counts as taken over",
+        "storage.py",
+        _OWN,
+        _OWN.replace("options.taken_over", "True"),
+        "a_bucket_that_exists_without_tags_is_refused_and_not_touched",
+    ),
+    Mistake(
+        "The owner is told by namespace and name",
+        "storage.py",
+        _OWN,
+        'if found["tags"].get("objectbucket_claim_name") != options.claim.name:',
+        "a_claim_made_again_under_the_same_name_is_another_owner",
+    ),
+    Mistake(
+        "The owner is told by uid, whatever the cluster",
+        "storage.py",
+        _OWN,
+        'if found["tags"].get("objectbucket_claim_uid") != options.owner.uid:',
+        "a_claim_of_another_cluster_is_another_owner",
+    ),
+    Mistake(
+        "A bucket that another claim made in between counts as made",
+        "storage.py",
+        "json=policy.new_bucket(options), accept={409}).status == 409:",
+        "json=policy.new_bucket(options), accept={409}).status == 0:",
+        "of_two_claims_that_want_one_bucket_at_once_only_one_gets_it",
+    ),
+    Mistake(
+        "A bucket is made without ownership tags",
+        "policy.py",
+        '"tags": options.owner.ownership_tags(), ',
+        "",
+        "the_same_call_again_leaves_credentials_and_data_unchanged[greenfield]",
+    ),
+    Mistake(
+        "A bucket is deleted whoever owns it",
+        "storage.py",
+        "if found is not None and not ob.owner.owns",
+        "if False and not ob.owner.owns",
+        "a_bucket_without_tags_is_never_deleted",
+    ),
+    Mistake(
+        "Errors of delete are swallowed",
+        "provisioner.py",
+        "            if storage.own_bucket(store, ob) is not None:\n",
+        "            try:\n                storage.own_bucket(store, ob)\n"
+        "            except Exception:\n                return\n"
+        "            if storage.own_bucket(store, ob) is not None:\n",
+        "a_bucket_of_another_claim_is_never_deleted",
+    ),
+    Mistake(
+        "A reclaimed bucket keeps the tags of the earlier claim",
+        "policy.py",
+        '        wanted["tags"] = options.owner.ownership_tags()\n',
+        "        pass\n",
+        "a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_no_other_claims_keys",
+    ),
+    Mistake(
+        "Bucket names are not checked",
+        "provisioner.py",
+        "        check_name(options.bucket_name)\n",
+        "",
+        "a_name_that_no_store_takes_is_refused_and_its_claim_can_be_deleted",
+    ),
+    Mistake(
+        "A bucket that is gone is made again, empty",
+        "storage.py",
+        "if found is None and options.was_bound:",
+        "if False:",
+        "a_bucket_that_was_removed_manually_is_reported_as_lost_and_not_recreated",
+    ),
+    Mistake(
+        "A refusal is taken for a bucket that is gone",
+        "storage.py",
+        _FIND + "    return None if answer.status == 404",
+        _FIND_ANYTHING + "    return None if answer.status >= 400",
+        "an_answer_that_is_unknown_does_not_stop_other_claims[403-provision]",
+    ),
+    # Credentials.
+    Mistake(
+        "Keys are replaced because a request with them was refused",
+        "identity.py",
+        "    if options.credentials_unchanged:\n        return True\n",
+        "",
+        "working_credentials_are_never_replaced_on_doubt[greenfield]",
+    ),
+    Mistake(
+        "An edited Secret is believed",
+        "identity.py",
+        "is_open(store, options.bucket_name, held)",
+        "bool(is_open)",
+        "credentials_that_do_not_work_are_replaced[greenfield]",
+    ),
+    Mistake(
+        "Every call makes new keys",
+        "identity.py",
+        "if held is not None and works(store, options, held):",
+        "if False:",
+        "the_same_call_again_leaves_credentials_and_data_unchanged[brownfield]",
+    ),
+    Mistake(
+        "Keys of another claim on the same bucket are taken for the claim's own",
+        "identity.py",
+        'user.json() != {"bucket": options.bucket_name, "key": held.access_key_id}',
+        'user.json()["bucket"] != options.bucket_name',
+        "credentials_of_another_claim_on_the_same_bucket_are_never_taken_for_ones_own",
+    ),
+    Mistake(
+        "The drift check takes any keys that work for the claim's own",
+        "provisioner.py",
+        "held is None or held.access_key_id != options.additional_state.get(KEY_ID)",
+        "held is None",
+        "a_drift_check_never_takes_anothers_credentials_for_the_claims_own",
+    ),
+    Mistake(
+        "The drift check fails where it should say no",
+        "storage.py",
+        "{401, 403, 404}",
+        "{404}",
+        "a_drift_check_finds_what_is_broken[identity-greenfield]",
+    ),
+    Mistake(
+        "All claims of a namespace share a user",
+        "provisioner.py",
+        "    def grant(self, options",
+        '    def generate_user_id(self, claim: object, ob: object) -> str:\n        return "everybody"\n\n'
+        "    def grant(self, options",
+        "every_claim_has_an_identity_of_its_own",
+    ),
+    Mistake(
+        "Revoking does nothing",
+        "provisioner.py",
+        "        with self._open(parse_parameters(ob.parameters)) as store:\n"
+        "            identity.delete_user(store, ob.user_id)\n\n    def delete(",
+        "        return\n\n    def delete(",
+        _CLOSED,
+    ),
+    Mistake(
+        "Revoking twice is an error",
+        "identity.py",
+        '"users", user_id, accept={404})',
+        '"users", user_id)',
+        "revoking_again_is_success[greenfield]",
+    ),
+    # Deletion.
+    Mistake(
+        "Deleting leaves the user",
+        "provisioner.py",
+        "            identity.delete_user(store, ob.user_id)\n            if storage.own_bucket",
+        "            if storage.own_bucket",
+        "deleting_removes_bucket_objects_and_identity",
+    ),
+    Mistake(
+        "Content goes before the credentials do",
+        "provisioner.py",
+        "            identity.delete_user(store, ob.user_id)\n"
+        "            if storage.own_bucket(store, ob) is not None:\n"
+        "                storage.purge_bucket(store, ob.bucket_name, self._purge_seconds)\n",
+        "            if storage.own_bucket(store, ob) is not None:\n"
+        "                storage.purge_bucket(store, ob.bucket_name, self._purge_seconds)\n"
+        "            identity.delete_user(store, ob.user_id)\n",
+        "a_purge_is_done_in_steps_and_goes_on_where_it_was",
+    ),
+    Mistake(
+        "A bucket is emptied by one page",
+        "storage.py",
+        '    drain(iter(lambda: store.request("POST", "buckets", name, "purge").json()["removed"], 0), seconds)\n',
+        '    store.request("POST", "buckets", name, "purge")\n',
+        "deleting_empties_a_bucket_of_thousands_of_objects",
+    ),
+    Mistake(
+        "A bucket with content loses its user before it is refused",
+        "provisioner.py",
+        "            found = storage.own_bucket(store, ob)\n            if found is not None:\n"
+        "                storage.check_empty(ob, found)\n            identity.delete_user(store, ob.user_id)\n",
+        "            found = storage.own_bucket(store, ob)\n            identity.delete_user(store, ob.user_id)\n",
+        "deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone",
+    ),
+    # Settings and parameters.
+    Mistake(
+        "A setting that the claim never had is cleared",
+        "policy.py",
+        "    if limit is not None or MAX_OBJECTS in options.previous_config:\n",
+        "    if True:\n",
+        "a_setting_that_the_claim_never_had_is_left_as_it_is",
+    ),
+    Mistake(
+        "A setting that left the claim stays",
+        "policy.py",
+        " or MAX_OBJECTS in options.previous_config",
+        "",
+        "a_setting_that_leaves_the_claim_is_reset",
+    ),
+    Mistake(
+        "A wrong value is refused without the name of its key",
+        "parameters.py",
+        'f"additionalConfig.{MAX_OBJECTS} {error}"',
+        'f"additionalConfig {error}"',
+        "a_value_that_makes_no_sense_is_refused_by_name_and_the_claim_goes_on",
+    ),
+    Mistake(
+        "A grant changes the bucket",
+        "provisioner.py",
+        "            storage.check_bucket(store, options.bucket_name)\n",
+        '            store.request("PATCH", "buckets", options.bucket_name, json={"max_objects": 9}, accept={404})\n'
+        "            storage.check_bucket(store, options.bucket_name)\n",
+        "a_grant_changes_neither_the_bucket_nor_its_data",
+    ),
+    Mistake(
+        "A class may name a bucket that does not exist",
+        "storage.py",
+        "if not is_name(name) or find_bucket(store, name) is None:",
+        "if not is_name(name):",
+        "a_bucket_that_the_class_names_must_exist",
+    ),
+    Mistake(
+        "An unknown parameter is not warned about",
+        "provisioner.py",
+        "warnings=(*parameters.warnings, *warnings)",
+        "warnings=warnings",
+        "an_unknown_parameter_is_warned_about_and_not_an_error[greenfield]",
+    ),
+    Mistake(
+        "The host has a scheme",
+        "provisioner.py",
+        "bucket_host=parameters.endpoint.host,",
+        "bucket_host=parameters.endpoint.url,",
+        "the_host_is_a_bare_name_and_the_port_a_port",
+    ),
+    # A store that is down, busy, or none at all.
+    Mistake(
+        "The time limit is a fixed one, and long",
+        "provisioner.py",
+        "        self._api = api\n",
+        '        self._api = __import__("dataclasses").replace(api, seconds=12.0)\n',
+        "a_store_that_never_answers_is_given_up_within_the_time_limit[revoke]",
+    ),
+    Mistake(
+        "The store is asked again where the core would",
+        "identity.py",
+        '    store.request("DELETE", "users", user_id, accept={404})\n',
+        '    try:\n        store.request("DELETE", "users", user_id, accept={404})\n    except Exception:\n'
+        '        store.request("DELETE", "users", user_id, accept={404})\n',
+        "a_store_that_fails_is_asked_once_and_retried_soon[revoke]",
+    ),
+    Mistake(
+        "The delay that the store asks for is dropped",
+        "identity.py",
+        '    store.request("DELETE", "users", user_id, accept={404})\n',
+        "    from libbucket import RetrySoon, Throttled\n\n    try:\n"
+        '        store.request("DELETE", "users", user_id, accept={404})\n    except RetrySoon:\n'
+        '        raise Throttled("later") from None\n',
+        "a_busy_store_is_asked_once_and_its_delay_is_handed_on[429-revoke]",
+    ),
+    Mistake(
+        "Every refusal is an outage",
+        "client.py",
+        "errors=CODES",
+        'errors={"NobodyKnowsThisCode": __import__("libbucket").StoreUnavailable}',
+        "an_answer_that_is_unknown_does_not_stop_other_claims[409-provision]",
+    ),
+    Mistake(
+        "A page of any web server is taken for an answer",
+        "client.py",
+        "seconds=20,",
+        'seconds=20, media_type="text/html",',
+        "what_is_no_store_is_a_mistake_in_the_configuration[revoke]",
+    ),
+    # Costs, and several threads at once.
+    Mistake(
+        "The drift check costs two requests",
+        "storage.py",
+        '    query, refused = {"limit": "1"}, {401, 403, 404}\n',
+        '    query, refused = {"limit": "1"}, {401, 403, 404}\n    find_bucket(store, bucket)\n',
+        "a_drift_check_of_a_bound_claim_costs_one_request_at_most[greenfield]",
+    ),
+    Mistake(
+        "The provisioner remembers the request of the last call",
+        "provisioner.py",
+        "            storage.ensure_bucket(store, options)\n"
+        "            keys = identity.ensure_keys(store, options)\n"
+        "        return _answer(options, parameters, keys)\n",
+        "            self._options = options\n            storage.ensure_bucket(store, options)\n"
+        "            keys = identity.ensure_keys(store, options)\n"
+        "        return _answer(self._options, parameters, keys)\n",
+        "claims_bound_at_once_each_get_their_own_bucket_and_no_others",
+    ),
+)
