@@ -38,12 +38,15 @@ _TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105 - the name of a 
 
 
 _USER_AGENT: Final = f"libbucket-azure/{version('azure-provisioner')}"
+_TALKATIVE: Final = ("azure.identity", "msal")
+"""Loggers of azure-identity, which warns with an authority's sentence, and of msal, with a whole page as an error."""
 _SETTLE_SECONDS: Final = 30.0
 
 
 def silence_clients() -> None:
-    """Keeps warnings of azure-identity out of the log: they repeat what an authority answers. Called at start."""
-    logging.getLogger("azure.identity").setLevel(logging.ERROR)
+    """Keeps what clients of authorities log out of the log: it repeats what an authority answers. Called at start."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def no_fence() -> None:

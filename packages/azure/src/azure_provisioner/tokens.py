@@ -290,11 +290,16 @@ def _without_answer(error: Exception, identity: Identity) -> ProvisionerError:
     return _from_refusal(Heard(request_id=""), identity)
 
 
+def _said(heard: Heard) -> str:
+    """What an authority said, where it has no code of Entra ID's."""
+    return f" (HTTP {heard.status}{f': {heard.error}' if heard.error else ''})" if heard.status else ""
+
+
 def _no_identity(identity: Identity, heard: Heard) -> AccessDenied:
-    said = f" (HTTP {heard.status}{f': {heard.error}' if heard.error else ''})" if heard.status else ""
     return AccessDenied(
         f"{identity.named} can't be used: this pod has neither workload identity (AZURE_CLIENT_ID, AZURE_TENANT_ID, "
-        f"AZURE_FEDERATED_TOKEN_FILE) nor managed identity{said}; or let the class name a Secret with secretName",
+        f"AZURE_FEDERATED_TOKEN_FILE) nor managed identity{_said(heard)}; or let the class name a Secret with "
+        "secretName",
         request_id=heard.request_id,
     )
 
@@ -307,7 +312,7 @@ def _from_refusal(heard: Heard, identity: Identity) -> ProvisionerError:
     code = next((code for code in sorted(heard.codes) if code in _HINTS), min(heard.codes, default=None))
     known = _HINTS.get(code, "") if code is not None else ""
     hint = known or ("check tenant, client and secret (or the federated credential), and parameter authorityHost")
-    named = f" (AADSTS{code})" if code is not None else ""
+    named = f" (AADSTS{code})" if code is not None else _said(heard)
     return AccessDenied(f"Entra ID issues no token to {identity.named}: {hint}{named}", request_id=heard.request_id)
 
 

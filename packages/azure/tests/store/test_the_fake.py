@@ -151,6 +151,13 @@ def test_a_container_is_made_once_and_has_its_metadata(store: Store, container: 
     assert container.get_container_properties().metadata == {"c": "d"}
 
 
+def test_containers_are_listed_by_their_beginnings(store: Store, container: ContainerClient) -> None:
+    del container
+    with store.with_key(store.keys[0]) as service:
+        assert [each.name for each in service.list_containers(name_starts_with="phot")] == [NAME]
+        assert list(service.list_containers(name_starts_with="photx")) == []
+
+
 def test_what_is_not_there_is_not_found(store: Store) -> None:
     with store.with_key(store.keys[0]) as service:
         absent = service.get_container_client(NAME)

@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 
 DELEGATED = {"storageAccount": "account", "credentials": "user-delegation-sas"}
 CLIENT_SECRET = {"AZURE_TENANT_ID": TENANT, "AZURE_CLIENT_ID": CLIENT, "AZURE_CLIENT_SECRET": "secret"}
+SECRET = {**DELEGATED, "secretName": "admin", "secretNamespace": "azure"}
 CANARY = "what only the authority knows"
 
 
 @pytest.fixture
 def level() -> Iterator[None]:
-    """The level of the clients' logger is as before."""
-    logger = logging.getLogger("azure.identity")
-    before = logger.level
+    """The levels of the clients' loggers are as before."""
+    loggers = [logging.getLogger(name) for name in ("azure.identity", "msal")]
+    before = [each.level for each in loggers]
     yield
-    logger.setLevel(before)
+    for logger, each in zip(loggers, before, strict=True):
+        logger.setLevel(each)
 
 
 def provision(
@@ -49,10 +51,27 @@ def provision(
         provisioner.provision(builders.options(bucket_name="photos", parameters=parameters))
 
 
-def refused(answer: Answer, parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+def always(answer: Answer) -> Callable[[Request], Instead]:
     status, headers, body = answer
+    return lambda _request: Instead(status=status, headers=headers, body=body)
+
+
+def by_tenant(answer: Answer) -> Callable[[Request], Instead]:
+    """Of a tenant that is found, to a request for a token."""
+
+    def answered(request: Request) -> Instead:
+        if not request.path.endswith("/openid-configuration"):
+            return always(answer)(request)
+        base = f"https://{ENTRA_HOST}/{TENANT}"
+        urls = {"token_endpoint": f"{base}/oauth2/v2.0/token", "authorization_endpoint": f"{base}/authorize"}
+        return Instead(status=200, body=json.dumps({**urls, "issuer": f"{base}/v2.0"}).encode())
+
+    return answered
+
+
+def refused(answered: Callable[[Request], Instead], parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     with pytest.raises(AccessDenied) as caught:
-        provision(lambda _request: Instead(status=status, headers=headers, body=body), parameters, monkeypatch)
+        provision(answered, parameters, monkeypatch)
     return str(caught.value)
 
 
@@ -61,29 +80,36 @@ def refused(answer: Answer, parameters: dict[str, str], monkeypatch: pytest.Monk
 def test_the_log_does_not_repeat_what_a_machines_identity_service_answers(
     answer: Answer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refused(answer, DELEGATED, monkeypatch)
+    refused(always(answer), DELEGATED, monkeypatch)
     assert CANARY in caplog.text, "the control: the client itself writes it"
     caplog.clear()
     silence_clients()
-    refused(answer, DELEGATED, monkeypatch)
+    refused(always(answer), DELEGATED, monkeypatch)
     assert CANARY not in caplog.text
 
 
 @pytest.mark.usefixtures("level")
-def test_the_log_does_not_repeat_what_entra_id_answers(
+def test_the_log_does_not_repeat_what_answers_in_the_place_of_entra_id(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = entra_error_answer(7000215, 401, "invalid_client", CANARY)
-    parameters = {**DELEGATED, "secretName": "admin", "secretNamespace": "azure"}
+    answer = 403, {"Content-Type": "text/html"}, f"<html>{CANARY}</html>".encode()
+    refused(by_tenant(answer), SECRET, monkeypatch)
+    assert CANARY in caplog.text, "the control: the clients themselves write it"
+    caplog.clear()
     silence_clients()
-    refused(answer, parameters, monkeypatch)
+    refused(by_tenant(answer), SECRET, monkeypatch)
     assert CANARY not in caplog.text
+
+
+def test_a_refusal_of_entra_id_without_a_code_is_named_by_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = 403, {"Content-Type": "application/json"}, b'{"error": "blocked_by_gateway"}'
+    assert "(HTTP 403: blocked_by_gateway)" in refused(by_tenant(answer), SECRET, monkeypatch)
 
 
 def test_what_a_machines_identity_service_refuses_with_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = machine_error_answer(403, "unauthorized_client")
-    assert "(HTTP 403: unauthorized_client)" in refused(answer, DELEGATED, monkeypatch)
-    assert "(HTTP 400)" in refused(machine_error_answer(400, "<b>" + CANARY), DELEGATED, monkeypatch)
+    assert "(HTTP 403: unauthorized_client)" in refused(always(answer), DELEGATED, monkeypatch)
+    assert "(HTTP 400)" in refused(always(machine_error_answer(400, "<b>" + CANARY)), DELEGATED, monkeypatch)
 
 
 def test_a_connection_that_a_machines_identity_service_cuts_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,13 +125,11 @@ def test_the_first_refusal_of_entra_id_counts(monkeypatch: pytest.MonkeyPatch) -
     refusals = iter([700024, 90002])
 
     def answered(request: Request) -> Instead:
-        if request.path.endswith("/openid-configuration"):
-            base = f"https://{ENTRA_HOST}/{TENANT}"
-            urls = {"token_endpoint": f"{base}/oauth2/v2.0/token", "authorization_endpoint": f"{base}/authorize"}
-            return Instead(status=200, body=json.dumps({**urls, "issuer": f"{base}/v2.0"}).encode())
-        status, headers, body = entra_error_answer(next(refusals), 400, "invalid_request")
-        return Instead(status=status, headers=headers, body=body)
+        return by_tenant(entra_error_answer(next(refusals), 400, "invalid_request"))(request)
 
-    with pytest.raises(AccessDenied, match="AADSTS700024"):
-        provision(answered, {**DELEGATED, "secretName": "admin", "secretNamespace": "azure"}, monkeypatch)
+    def looked_up(request: Request) -> Instead:
+        is_lookup = request.path.endswith("/openid-configuration")
+        return by_tenant((200, {}, b""))(request) if is_lookup else answered(request)
+
+    assert "AADSTS700024" in refused(looked_up, SECRET, monkeypatch)
     assert list(refusals) == [], "the control: it was refused twice"

@@ -6,6 +6,7 @@ machine's identity, of which only the requests for tokens are tried. The fake be
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,9 +151,7 @@ class AzureAdapter(Adapter):
         if host == MACHINE_HOST:
             return machine_error_answer(answer.status, answer.code, CANARY)
         if host == ENTRA_HOST:
-            code = answer.code.removeprefix("AADSTS")
-            error = answer.details.get("error", "server_error")
-            return entra_error_answer(int(code) if code.isdigit() else 1, answer.status, error, CANARY)
+            return _of_entra(answer)
         if answer.status < 400:  # a front end that remembers a policy lets the claim in
             return answer.status, {"x-ms-request-id": REQUEST_ID, "Content-Type": "application/xml"}, _EMPTY
         is_head = request.method == "HEAD"
@@ -169,6 +168,13 @@ class AzureAdapter(Adapter):
             asked = as_request(account, request.method, request.target, request.headers, request.body)
             status, headers, body = self._accounts[account].answer(asked)
         return Instead(status=status, headers=headers, body=body)
+
+
+def _of_entra(answer: Answer) -> Rendered:
+    code = answer.code.removeprefix("AADSTS")
+    if code.isdigit():
+        return entra_error_answer(int(code), answer.status, answer.details["error"], CANARY)
+    return answer.status, {"x-ms-request-id": REQUEST_ID}, json.dumps({"error": code, "why": CANARY}).encode()
 
 
 class DelegatedAzureAdapter(AzureAdapter):

@@ -154,7 +154,7 @@ def _prepared(of: Environment, simulation: Simulation, flow: Flow) -> Subject:
 def _remove(subject: Subject) -> None:
     bucket = subject.bucket
     subject.simulation.delete_claim(subject.key)
-    subject.simulation.run(2 * _HOUR, until=lambda: subject.is_gone)
+    subject.simulation.run(2 * _HOUR + subject.simulation.adapter.settling, until=lambda: subject.is_gone)
     administrator = subject.simulation.adapter.backend.administrator
     if bucket and bucket != shared_bucket(subject.simulation) and administrator.bucket_exists(bucket):
         administrator.purge_bucket(bucket)
@@ -315,7 +315,7 @@ def _give_up(seen: Evidence) -> None:
         seen.check(Invariant.ENDS, subject.message, "a deletion that is blocked says nothing")
     invariants.check_while_answered(seen)
     subject.simulation.injector.disarm()
-    subject.simulation.run(2 * _HOUR, until=lambda: subject.is_gone)
+    subject.simulation.run(2 * _HOUR + subject.simulation.adapter.settling, until=lambda: subject.is_gone)
 
 
 def _check_end(seen: Evidence) -> None:
@@ -325,7 +325,7 @@ def _check_end(seen: Evidence) -> None:
     retained = seen.flow.ends is Ends.RETAINED or bucket == shared_bucket(subject.simulation)
     if not subject.is_gone:
         subject.simulation.delete_claim(subject.key)
-        subject.simulation.run(2 * _HOUR, until=lambda: subject.is_gone)
+        subject.simulation.run(2 * _HOUR + subject.simulation.adapter.settling, until=lambda: subject.is_gone)
     seen.check(Invariant.ENDS, subject.is_gone, f"can't be deleted: {subject.reason}: {subject.message}")
     invariants.check_gone(seen, bucket, held, retained=retained)
 

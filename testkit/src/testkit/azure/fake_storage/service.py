@@ -137,7 +137,19 @@ class FakeStorage(Settings):
     def _date(self, time: datetime) -> str:
         return format_datetime(time.astimezone(UTC), usegmt=True)
 
-    def _CreateContainer(self, request: Request) -> _Done:  # noqa: N802 - by the reference's names
+    def _ListContainers(self, request: Request) -> _Done:  # noqa: N802 - by the reference's names
+        root = ET.Element("EnumerationResults")
+        every = ET.SubElement(root, "Containers")
+        for name in sorted(self.containers):
+            if name.startswith(request.query.get("prefix", "")):
+                one = ET.SubElement(every, "Container")
+                ET.SubElement(one, "Name").text = name
+                properties = ET.SubElement(one, "Properties")
+                ET.SubElement(properties, "Last-Modified").text = self._date(self.containers[name].modified)
+        ET.SubElement(root, "NextMarker")
+        return 200, {"Content-Type": "application/xml"}, written(root)
+
+    def _CreateContainer(self, request: Request) -> _Done:  # noqa: N802
         name = request.container
         if name in self.containers:
             raise Refusal("ContainerAlreadyExists", 409)
