@@ -133,7 +133,7 @@ def test_a_key_that_a_policy_ends_is_renewed_before_and_works_until_then(
     """https://cloud.google.com/resource-manager/docs/organization-policy/restricting-service-accounts#limit_key_expiry."""
     fake.knobs.key_expiry_seconds = 1000
     request = environment.request(parameters={"credentials": "json-key"})
-    answer = environment._patiently(environment.provisioner.provision, request)
+    answer = environment.patiently(environment.provisioner.provision, request)
     held = answer.connection.authentication
     assert held is not None
     assert held.renew_at is not None
@@ -141,7 +141,7 @@ def test_a_key_that_a_policy_ends_is_renewed_before_and_works_until_then(
     account = fake.store.accounts[answer.additional_state["ServiceAccount"]]
     uid, first = account.uid, set(account.keys)
     fake.clock.turn(801)
-    renewed = environment._patiently(environment.provisioner.provision, builders.again(request, answer))
+    renewed = environment.patiently(environment.provisioner.provision, builders.again(request, answer))
     new = renewed.connection.authentication
     assert new is not None
     assert new.additional_secret_data[FILE_KEY] != held.additional_secret_data[FILE_KEY]
@@ -150,7 +150,7 @@ def test_a_key_that_a_policy_ends_is_renewed_before_and_works_until_then(
     assert fake.store.accounts[account.email].uid == uid, "the account stays"
     assert first < set(account.keys), "pods have the key: it works until it ends"
     fake.clock.turn(200)
-    environment._patiently(environment.provisioner.provision, builders.again(request, renewed))
+    environment.patiently(environment.provisioner.provision, builders.again(request, renewed))
     assert not first & set(account.keys)
 
 
@@ -204,10 +204,10 @@ def test_object_names_that_xml_can_not_carry_stop_nothing(environment: Environme
 
 def test_keys_of_an_earlier_kind_are_stopped(environment: Environment, fake: FakeGcs) -> None:
     request = environment.request(parameters={"credentials": "both"})
-    answer = environment._patiently(environment.provisioner.provision, request)
+    answer = environment.patiently(environment.provisioner.provision, request)
     again = builders.again(request, answer)
     parameters = {**request.parameters, "credentials": "workload-identity"}
-    environment._patiently(environment.provisioner.provision, replace(again, parameters=parameters))
+    environment.patiently(environment.provisioner.provision, replace(again, parameters=parameters))
     assert {each.state for each in fake.store.hmac_keys.values()} <= {"INACTIVE", "DELETED"}
     assert not fake.store.accounts[answer.additional_state["ServiceAccount"]].keys
 
@@ -222,7 +222,7 @@ def test_another_tenant_with_the_name_of_another_claims_bucket_is_refused(enviro
 def test_a_secret_that_is_lost_within_seconds_is_replaced(environment: Environment, fake: FakeGcs) -> None:
     """The account that is removed then was young, and IAM answers 403 for it: that says nothing about the next one."""
     request = environment.request(parameters={"credentials": "json-key"})
-    answer = environment._patiently(environment.provisioner.provision, request)
+    answer = environment.patiently(environment.provisioner.provision, request)
     fake.knobs.absent_is_forbidden = True
     lost = replace(builders.again(request, answer), credentials=None, credentials_unchanged=False)
     assert calls_until_done(fake, lambda: environment.provisioner.provision(lost)) == 1
@@ -232,7 +232,7 @@ def test_a_key_that_lists_do_not_show_yet_is_stopped(environment: Environment, f
     """Of a shared account, whose keys do not go with it: https://cloud.google.com/iam/docs/overview#consistency."""
     shared = json.loads(fake.add_admin("shared-by-all", ()))["client_email"]
     request = environment.request(parameters={"serviceAccount": shared})
-    answer = environment._patiently(environment.provisioner.provision, request)
+    answer = environment.patiently(environment.provisioner.provision, request)
     fake.knobs.list_lag_seconds = 10**6
     environment.revoke(builders.recorded(answer, request))
     assert {each.state for each in fake.store.hmac_keys.values()} == {"DELETED"}

@@ -34,7 +34,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 def bound(environment: Environment, kind: str, **parameters: str) -> tuple[BucketOptions, ObjectBucket]:
     """A bound claim, and what the core asks for it the next time."""
     request = environment.request(parameters={"credentials": kind, **parameters})
-    answer = environment._patiently(environment.provisioner.provision, request)
+    answer = environment.patiently(environment.provisioner.provision, request)
     return builders.again(request, answer), answer
 
 
@@ -98,7 +98,7 @@ def test_a_key_that_google_says_is_gone_or_inactive_is_replaced(
     for key in account.keys.values():
         key.disabled = True
     uid = account.uid
-    second = environment._patiently(environment.provisioner.provision, again)
+    second = environment.patiently(environment.provisioner.provision, again)
     assert held_by(second) != held_by(answer)
     assert account_of(fake, answer).uid == uid, "nothing else of the claim is replaced"
     assert max(keys_of(fake, answer)) <= 1
@@ -245,9 +245,9 @@ def test_an_account_that_is_absent_or_seconds_old_is_forbidden_and_not_missing(
     fake.knobs.absent_is_forbidden = True
     fake.knobs.hidden_account_calls = hidden
     request = environment.request(parameters={"credentials": kind}, config={"kubernetesServiceAccount": "app"})
-    answer = environment._patiently(environment.provisioner.provision, request)
+    answer = environment.patiently(environment.provisioner.provision, request)
     again = builders.again(request, answer)
-    assert environment._patiently(environment.provisioner.provision, again).connection == answer.connection
+    assert environment.patiently(environment.provisioner.provision, again).connection == answer.connection
     environment.delete(builders.recorded(answer, request))
     environment.delete(builders.recorded(answer, request))
     assert not environment.administrator.bucket_exists(answer.bucket_name)
@@ -295,7 +295,7 @@ def test_the_tenth_key_of_a_shared_account_is_told_as_a_limit(
 
     shared = json.loads(fake.add_admin("shared-by-all", ()))["client_email"]
     for _ in range(10):
-        environment._patiently(
+        environment.patiently(
             environment.provisioner.provision, environment.request(parameters={"serviceAccount": shared})
         )
     monkeypatch.setattr("gcs_provisioner.keys.MOST_KEYS", 11)  # as many were there when the other looked

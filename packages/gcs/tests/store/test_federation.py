@@ -34,7 +34,7 @@ ROLE = frozenset(
 
 
 def bind(environment: Environment, request: BucketOptions) -> ObjectBucket:
-    return environment._patiently(environment.provisioner.provision, request)
+    return environment.patiently(environment.provisioner.provision, request)
 
 
 def pod(fake: FakeGcs, account: str = "default", namespace: str = "conformance") -> TokenApplication:
@@ -119,7 +119,7 @@ def test_two_claims_of_one_kubernetes_account_come_and_go_one_by_one(environment
     fake.store.buckets[bucket].resource["iamConfiguration"] = {"uniformBucketLevelAccess": {"enabled": True}}
     before = [dict(each) for each in fake.store.buckets[bucket].policy.bindings]
     requests = [environment.request(bucket=bucket, parameters={**FEDERATION, "bucketName": bucket}) for _ in range(2)]
-    answers = [environment._patiently(environment.provisioner.grant, each) for each in requests]
+    answers = [environment.patiently(environment.provisioner.grant, each) for each in requests]
     first, second = (builders.recorded(*each, greenfield=False) for each in zip(answers, requests, strict=True))
     environment.revoke(first)
     assert pod(fake).list_keys(bucket) == [OBJECT]
@@ -133,7 +133,7 @@ def test_another_kubernetes_account_of_the_claim_replaces_the_first(environment:
     answer = bind(environment, request)
     again = builders.again(request, answer)
     edited = replace(again, claim=replace(again.claim, additional_config={"kubernetesServiceAccount": "two"}))
-    environment._patiently(environment.provisioner.provision, edited)
+    environment.patiently(environment.provisioner.provision, edited)
     assert pod(fake, "two").list_keys(answer.bucket_name) == []
     assert_refused("the first account", lambda: pod(fake, "one").list_keys(answer.bucket_name))
 
@@ -169,7 +169,7 @@ def test_a_class_that_gave_keys_before_leaves_none(environment: Environment, fak
     email = answer.additional_state["ServiceAccount"]
     again = builders.again(request, answer)
     federated = replace(again, parameters={**again.parameters, **FEDERATION})
-    second = environment._patiently(environment.provisioner.provision, federated)
+    second = environment.patiently(environment.provisioner.provision, federated)
     assert email not in fake.store.accounts
     assert "ServiceAccount" not in second.additional_state
     assert email not in repr(fake.store.buckets[answer.bucket_name].policy.bindings)
@@ -183,7 +183,7 @@ def test_the_role_of_the_readme_is_enough_and_each_line_is_needed(
 
     def live() -> None:
         request = environment.request(parameters={**FEDERATION, "revocationSeconds": "0"})
-        answer = environment._patiently(provisioner.provision, request)
+        answer = environment.patiently(provisioner.provision, request)
         versions = replace(request.claim, additional_config={"bucketVersioning": "Enabled"})
         provisioner.provision(replace(builders.again(request, answer), claim=versions))
         application = pod(fake)
@@ -192,7 +192,7 @@ def test_the_role_of_the_readme_is_enough_and_each_line_is_needed(
         fake.store.buckets[answer.bucket_name].folders.add("managed/")
         provisioner.delete(record)
         empty = environment.request(parameters={**FEDERATION, "revocationSeconds": "0"})
-        provisioner.delete_empty(builders.recorded(environment._patiently(provisioner.provision, empty), empty))
+        provisioner.delete_empty(builders.recorded(environment.patiently(provisioner.provision, empty), empty))
         foreign = environment.request(parameters=FEDERATION)
         fake.add_foreign_bucket(foreign.bucket_name)
         provisioner.delete(builders.intent(foreign))
@@ -237,9 +237,9 @@ def test_the_administrator_may_be_an_external_account(
     extra = {"impersonateServiceAccount": steward} if impersonated == "class" else {}
     provisioner = a_provisioner(fake, json.dumps(file))
     request = environment.request(parameters={**FEDERATION, **extra, "project": fake.project})
-    answer = environment._patiently(provisioner.provision, request)
+    answer = environment.patiently(provisioner.provision, request)
     assert pod(fake).list_keys(answer.bucket_name) == []
-    environment._patiently(provisioner.delete, builders.recorded(answer, request))
+    environment.patiently(provisioner.delete, builders.recorded(answer, request))
     assert not environment.administrator.bucket_exists(answer.bucket_name)
 
 

@@ -20,7 +20,7 @@ WORKLOAD = {"credentials": "workload-identity"}
 
 
 def bind(environment: Environment, request: BucketOptions) -> ObjectBucket:
-    return environment._patiently(environment.provisioner.provision, request)
+    return environment.patiently(environment.provisioner.provision, request)
 
 
 def kubernetes_members(fake: FakeGcs, email: str) -> list[str]:
@@ -130,7 +130,7 @@ def test_a_project_without_a_workload_pool_is_told(environment: Environment, fak
 
 def _tenant(environment: Environment, backend: GcsBackend, parameters: dict[str, str], bucket: str) -> Tenant:
     request = environment.request(bucket=bucket, parameters={**parameters, "bucketName": bucket})
-    answer = environment._patiently(environment.provisioner.grant, request)
+    answer = environment.patiently(environment.provisioner.grant, request)
     assert answer.connection.authentication is not None
     application = backend.application(answer.connection.endpoint, answer.connection.authentication)
     return Tenant(request=request, answer=answer, application=application, greenfield=False)

@@ -59,7 +59,7 @@ def test_a_missing_permission_is_named(environment: Environment, steward: Stewar
 def _live_a_whole_life(environment: Environment, steward: Steward) -> None:
     """Everything that needs a permission: both kinds, both keys, settings, uploads, a lost Secret, deletion."""
     _provision, _grant, _revoke, _delete, _delete_empty = (
-        partial(environment._patiently, getattr(steward.provisioner, verb))
+        partial(environment.patiently, getattr(steward.provisioner, verb))
         for verb in ("provision", "grant", "revoke", "delete", "delete_empty")
     )
     parameters = {"credentials": "both", "revocationSeconds": "0"}
