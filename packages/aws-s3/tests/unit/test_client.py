@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
+from botocore.loaders import create_loader
+from urllib3 import HTTPResponse
 
 from aws_s3_provisioner.client import Connector, Limits
 from aws_s3_provisioner.identity import Identity
@@ -28,7 +35,7 @@ from libbucket.testing import builders
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from aws_s3_provisioner.client import Clients
 
@@ -111,16 +118,85 @@ def test_every_region_and_partition_has_its_host_and_its_arns(region: str, parti
         ("us-gov-west-1", ("fips",), "s3-fips.us-gov-west-1.amazonaws.com", "iam.us-gov.amazonaws.com"),
         ("cn-north-1", ("dualstack",), "s3.dualstack.cn-north-1.amazonaws.com.cn", "iam.cn-north-1.amazonaws.com.cn"),
         ("us-iso-east-1", ("fips",), "s3-fips.us-iso-east-1.c2s.ic.gov", "iam.us-iso-east-1.c2s.ic.gov"),
+        (
+            "eusc-de-east-1",
+            ("dualstack",),
+            "s3.dualstack.eusc-de-east-1.amazonaws.eu",
+            "iam.eusc-de-east-1.amazonaws.eu",
+        ),
     ],
 )
 def test_a_class_may_choose_fips_and_dualstack_endpoints(
     region: str, chosen: tuple[str, ...], host: str, iam: str
 ) -> None:
     def look(clients: Clients) -> tuple[str, ...]:
-        return clients.public.host, clients.s3.meta.endpoint_url, clients.iam.meta.endpoint_url
+        return clients.public.host, sent_to(clients.s3, "list_buckets"), sent_to(clients.iam, "list_users")
 
     found = connected(look, region=region, **dict.fromkeys(chosen, "true"))
-    assert found == (host, f"https://{host}", f"https://{iam}")
+    assert found == (host, host, iam)
+
+
+PARTITIONS = create_loader().load_data("endpoints")["partitions"]
+"""What the SDK knew of hosts before it resolved them by rules: each of them written down."""
+
+
+def sent_to(client: Any, operation: str) -> str:
+    """The host that a request has when it is about to be sent."""
+    hosts: list[str] = []
+
+    def caught(request: Any, **_event: object) -> AWSResponse:
+        hosts.append(urlsplit(request.url).netloc)
+        return AWSResponse(request.url, 403, {}, HTTPResponse(BytesIO(b"<Error/>"), preload_content=False))
+
+    client.meta.events.register_first("before-send", caught)
+    with suppress(ClientError):
+        getattr(client, operation)()
+    return hosts[0]
+
+
+def s3_hosts() -> Iterator[tuple[str, str, str, Mapping[str, str]]]:
+    """Partition, region, suffix, and the hosts that are written down: by `fips`, `dualstack`, both, or none."""
+    for partition in PARTITIONS:
+        known = partition["services"].get("s3", {}).get("endpoints", {})
+        for region in partition["regions"]:
+            entry = known.get(region, {})
+            hosts = {"+".join(sorted(one["tags"])): one["hostname"] for one in entry.get("variants", ())}
+            yield partition["partition"], region, partition["dnsSuffix"], hosts
+
+
+def test_hosts_and_arns_are_aws_own_in_each_region_of_each_partition() -> None:
+    """Against the SDK's table, which its rules for endpoints do not read."""
+    checked, connector = 0, Connector(Limits(), no_fence)
+    for partition, region, suffix, hosts in s3_hosts():
+        expected = {"": f"s3.{region}.{suffix}", **hosts}
+        for chosen, host in expected.items():
+            given = {"region": region, **dict.fromkeys(filter(None, chosen.split("+")), "true")}
+            with connector.connect(parse_parameters(given), ADMIN) as clients:
+                found = clients.public.host, clients.public.url, sent_to(clients.s3, "list_buckets")
+                assert found == (host, f"https://{host}", host), (region, chosen)
+                assert clients.partition == partition
+                assert clients.bucket_arn("b") == f"arn:{partition}:s3:::b"
+                assert clients.s3_service == f"s3.{region}.{suffix}"
+            checked += 1
+    assert checked > 80
+
+
+def test_iam_is_asked_where_each_partition_has_it() -> None:
+    connector = Connector(Limits(), no_fence)
+    for partition in PARTITIONS:
+        if "iam" not in partition["services"]:  # of the newest partitions, the table has none
+            continue
+        host = partition["services"]["iam"]["endpoints"][f"{partition['partition']}-global"]["hostname"]
+        with connector.connect(parse_parameters({"region": next(iter(partition["regions"]))}), ADMIN) as clients:
+            assert sent_to(clients.iam, "list_users") == host
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "ap-southeast-2"])
+def test_a_region_without_fips_endpoints_is_refused(region: str) -> None:
+    with pytest.raises(RetrySlowly, match=f"no FIPS endpoint of S3 in {region}") as refused:
+        connected(lambda clients: clients, region=region, fips="true")
+    assert refused.value.reason is Reason.INVALID_PARAMETERS
+    connected(lambda clients: clients, region=region, dualstack="true")  # the control
 
 
 def test_users_are_looked_for_where_their_partition_has_them() -> None:
