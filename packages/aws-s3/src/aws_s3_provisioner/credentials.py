@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from aws_s3_provisioner.parameters import TOLERANT_REGION
 from aws_s3_provisioner.policy import may_list
 from aws_s3_provisioner.storage import Attempt, Trial
 from libbucket import NotReady
@@ -155,13 +156,21 @@ def _make(request: Request, made: Made, spared: str) -> AccessKeys:
 
 def _attempt_new(request: Request, keys: AccessKeys) -> Attempt:
     """The first try that failed, or the last of as many as it takes to believe that all of S3 knows the key."""
-    confirmations = request.patience.confirmations if request.parameters.is_aws else 0
+    confirmations = _confirmations(request)
     seen = request.storage.attempt(keys, request.bucket)
     for _ in range(confirmations):
         if seen.trial not in accepted_trials(request.parameters):
             break
         seen = request.storage.attempt(keys, request.bucket)
     return seen
+
+
+def _confirmations(request: Request) -> int:
+    if not request.parameters.is_aws:
+        return 0
+    # IAM keeps its users there, and tells all other regions of them, so that fewer tries say as much:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/disaster-recovery-resiliency.html
+    return request.patience.confirmations - (request.parameters.region == TOLERANT_REGION)
 
 
 def _next_try(request: Request) -> float:

@@ -24,11 +24,11 @@ def aws() -> Iterator[InMemoryAws]:
 
 
 @each_region
-def test_a_new_claim_takes_three_requests_to_iam_and_few_to_s3(aws: InMemoryAws, region: str) -> None:
+def test_a_new_claim_takes_three_requests_to_iam_and_five_to_s3(aws: InMemoryAws, region: str) -> None:
     request = request_for(region)
     aws.bind(request)
     assert aws.iam.actions == ["GetCallerIdentity", "CreateUser", "PutUserPolicy", "CreateAccessKey"]
-    assert len(aws.s3.requests) == (6 if region == "us-east-1" else 5), aws.s3.requests
+    assert len(aws.s3.requests) == 5, aws.s3.requests
 
 
 @pytest.mark.parametrize("seconds", [3.0, 10.0, 45.0, 90.0])
