@@ -158,6 +158,8 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         with self._request(options) as request:
             if not _may_exist(request.container) or request.storage.find(request.container) is None:
                 raise BucketNotFound(f"container {request.container}, which the StorageClass names, does not exist")
+            if not options.was_bound:
+                request.storage.check_flat()
             return self._give_access(request, options)
 
     def revoke(self, ob: ObjectBucket) -> None:
@@ -259,6 +261,7 @@ def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool
         request.storage.confirm_gone(request.container)
         raise BucketLost(f"container {request.container} is gone, with everything in it")
     if found is None:
+        request.storage.check_flat()
         # False where it was made since: by another tenant, or by another worker of ours.
         is_new = request.storage.create(request.container, request.of.owner.ownership_tags())
         found = request.storage.find(request.container)

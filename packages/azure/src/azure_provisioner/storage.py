@@ -21,7 +21,7 @@ from azure_provisioner.errors import (
     request_id_of,
     translated,
 )
-from libbucket import BucketNotEmpty, NotReady, Reason, RetrySlowly
+from libbucket import BucketNotEmpty, NotReady, Reason, RetrySlowly, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +92,29 @@ class Storage:
             is_leased=found.lease.state == "leased",
             is_leased_without_end=found.lease.duration == "infinite",
         )
+
+    def check_flat(self) -> None:
+        """Refuses an account with a hierarchical namespace, before anything is made in it.
+
+        An identity that may not ask is not told: then nobody knows ("Get Account Information" needs an action that the
+        built-in data roles do not have).
+
+        Raises:
+            StoreRefused: it has one.
+        """
+        with translated(self.clients.call("getInfo/action")):
+            try:
+                # The stubs have only what every account answers with.
+                found: Mapping[str, object] = self.clients.service.get_account_information()  # type: ignore[assignment]
+            except HttpResponseError as error:
+                if not is_refusal(error):
+                    raise
+                return
+        if found.get("is_hns_enabled"):
+            raise StoreRefused(
+                f"the storage account at {self.clients.parameters.url} has a hierarchical namespace, which is not "
+                "supported: have the StorageClass name an account without one"
+            )
 
     def create(self, container: str, tags: Mapping[str, str]) -> bool:
         """Makes the container with its ownership tags: False where one of that name was made meanwhile.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PROVISION = [
     "GET container",
+    "GET properties",
     "PUT container",
     "GET container",
     "PUT lease",
@@ -25,7 +26,7 @@ PROVISION = [
     "PUT lease",
     "GET list",
 ]
-GRANT = ["GET container", "GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
+GRANT = ["GET container", "GET properties", "GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
 REVOKE = ["GET acl", "PUT lease", "GET acl", "PUT acl", "PUT lease", "GET list"]
 DELETE = ["GET container", "GET acl", "PUT acl", "DELETE container"]
 AGAIN = ["GET container", "GET acl", "GET list"]

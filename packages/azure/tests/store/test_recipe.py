@@ -14,7 +14,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient
 
 from azure_provisioner.parameters import parse_parameters
-from libbucket import AccessDenied, NotReady
+from libbucket import AccessDenied, NotReady, StoreRefused
+from libbucket.testing import builders
 from libbucket.testing.application import Refused
 from libbucket.testing.conformance.environment import Environment, assert_works
 from testkit.azure.backend import AzureApplication, a_provisioner, client_settings
@@ -171,7 +172,13 @@ def is_refused(use: Callable[[AzureApplication, str], object], it: AzureApplicat
     return False
 
 
-@pytest.mark.parametrize("action", [each.removeprefix(SERVICE) for each in ROLE["Actions"]])
+GET_INFO: Final = "getInfo/action"
+"""Without it, nobody is told that an account has a hierarchical namespace; claims are served."""
+
+
+@pytest.mark.parametrize(
+    "action", [name for each in ROLE["Actions"] if (name := each.removeprefix(SERVICE)) != GET_INFO]
+)
 def test_each_action_of_the_role_is_needed_and_named_where_it_is_missing(
     tls_world: Environment,
     tls_server: AzuriteServer,
@@ -240,6 +247,34 @@ def test_a_hierarchical_namespace_is_listed_without_versions(
         owner.get_blob_client(tenant.bucket, "a").delete_blob()
     tls_world.delete_empty(tenant.record)
     assert not tls_world.administrator.bucket_exists(tenant.bucket)
+
+
+def test_an_account_with_a_hierarchical_namespace_is_refused_before_anything_is_made(
+    tls_world: Environment, tls_front: Front, tls_server: AzuriteServer
+) -> None:
+    shared = tls_world.greenfield()
+    owned = tls_world.administrator.settings(shared.bucket)
+    policies = set(tls_world.administrator.policies(shared.bucket))  # type: ignore[attr-defined]
+    request = tls_world.request()
+    tls_front.is_hierarchical = True
+    provisioner = a_provisioner(tls_server)
+    with pytest.raises(StoreRefused, match="hierarchical namespace, which is not supported"):
+        provisioner.provision(request)
+    with pytest.raises(StoreRefused, match="hierarchical namespace"):
+        provisioner.grant(tls_world.request(bucket=shared.bucket))
+    assert not tls_world.administrator.bucket_exists(request.bucket_name)
+    assert tls_world.administrator.settings(shared.bucket) == owned
+    assert set(tls_world.administrator.policies(shared.bucket)) == policies  # type: ignore[attr-defined]
+    assert provisioner.provision(builders.again(shared.request, shared.answer)), "who was bound before stays bound"
+
+
+def test_an_identity_that_may_not_ask_about_the_account_is_served(
+    tls_world: Environment, tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner
+) -> None:
+    tls_front.actions = ACTIONS - {f"{SERVICE}{GET_INFO}"}
+    tls_front.is_hierarchical = True
+    request = asked(tls_world, tls_server, {"credentials": "user-delegation-sas"}, entra)
+    assert_works(tls_world.bind(request, greenfield=True, by=pod))
 
 
 def test_a_firewall_that_shuts_the_provisioner_out_is_named(

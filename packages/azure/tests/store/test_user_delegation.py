@@ -232,7 +232,14 @@ def test_what_a_call_costs(steward: Steward) -> None:
     request = steward.request()
     with recorded_requests() as made:
         tenant = steward.environment.bind(request, greenfield=True, by=steward.at(REAL))
-    assert _to_azure(made) == ["GET container", "PUT container", "GET container", "POST userdelegationkey", "GET list"]
+    assert _to_azure(made) == [
+        "GET container",
+        "GET properties",
+        "PUT container",
+        "GET container",
+        "POST userdelegationkey",
+        "GET list",
+    ]
     with recorded_requests() as made:
         steward.again(tenant, REAL)
     assert _to_azure(made) == ["GET container", "GET list"]

@@ -173,6 +173,7 @@ _SERVICE: Final = "Microsoft.Storage/storageAccounts/blobServices"
 _CONTAINERS: Final = f"{_SERVICE}/containers"
 _BLOBS: Final = f"{_CONTAINERS}/blobs"
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "GetAccountInformation": (f"{_SERVICE}/getInfo/action",),
     "CreateContainer": (f"{_CONTAINERS}/write",),
     "GetContainerProperties": (f"{_CONTAINERS}/read",),
     "GetContainerMetadata": (f"{_CONTAINERS}/read",),
