@@ -112,7 +112,7 @@ def chart(session: nox.Session) -> None:
     """Renders, installs and removes the chart, and tests each of its RBAC permissions."""
     install(session, "test", packages=True)
     install_toolchains(session, *SERVERS, "promtool")
-    pytest(session, Path("tests/chart"))
+    pytest(session, Path("tests/chart"), options=in_parallel(session))
 
 
 @nox.session

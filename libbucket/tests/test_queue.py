@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from libbucket._backoff import Backoff
+from libbucket._concurrency import LimitSettings
 from libbucket._queue import QueueState, WorkQueue
+from libbucket._ready_keys import Priority
 
 
 class Clock:
@@ -178,6 +180,57 @@ def test_namespaces_take_turns(queue: WorkQueue) -> None:
     assert taken(queue) == ["big/0", "small/0", "tiny/0", "big/1", "big/2"]
 
 
+def by_first_letter(key: str) -> Priority:
+    """Names that begin with "low" are not urgent."""
+    return Priority.LOW if key.partition("/")[2].startswith("low") else Priority.NORMAL
+
+
+def test_what_a_user_waits_for_comes_before_checks_of_the_same_namespace(clock: Clock) -> None:
+    queue = WorkQueue(clock=clock, priority_of=by_first_letter)
+    for number in range(5):
+        queue.add(f"shop/low-{number}")
+    queue.add("shop/new")
+
+    assert queue.get() == "shop/new"
+    assert queue.get() == "shop/low-0"
+
+
+def test_checks_keep_every_eighth_turn(clock: Clock) -> None:
+    queue = WorkQueue(clock=clock, priority_of=by_first_letter)
+    for number in range(20):
+        queue.add(f"shop/low-{number}")
+        queue.add(f"shop/new-{number}")
+
+    keys = [queue.get() or "" for _ in range(16)]
+
+    assert [position for position, key in enumerate(keys) if "low" in key] == [7, 15]
+
+
+def test_a_check_that_waits_becomes_urgent_when_its_claim_is_edited(clock: Clock) -> None:
+    edited: set[str] = set()
+    queue = WorkQueue(clock=clock, priority_of=lambda key: Priority.NORMAL if key in edited else Priority.LOW)
+    for number in range(3):
+        queue.add(f"shop/{number}")
+
+    edited.add("shop/2")
+    queue.add("shop/2")
+
+    assert queue.state().ready == 3
+    assert [queue.get() for _ in range(3)] == ["shop/2", "shop/0", "shop/1"]
+
+
+def test_checks_get_the_workers_that_limits_keep_from_urgent_keys(clock: Clock) -> None:
+    limits = LimitSettings(workers=4, class_of=lambda key: key.partition("/")[2][:3], count=lambda: 2)
+    queue = WorkQueue(clock=clock, limits=limits, priority_of=by_first_letter)
+    for number in range(4):
+        queue.add(f"shop/new-{number}")
+        queue.add(f"office/low-{number}")
+
+    keys = [queue.get() or "" for _ in range(4)]
+
+    assert [key[:8] for key in keys] == ["shop/new", "shop/new", "shop/new", "office/l"]
+
+
 def test_failures_in_a_row_are_backed_off_from_further_and_further(queue: WorkQueue) -> None:
     backoff = Backoff(base=1.0, ceiling=5.0)
 
@@ -327,13 +380,21 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.queue = WorkQueue(clock=self.clock, random=NoJitter())
+        self.low: set[str] = set()
+        self.queue = WorkQueue(clock=self.clock, random=NoJitter(), priority_of=self._priority_of)
         self.wanted: dict[str, float] = {}
         """What was asked for and not yet given out, and from when on it has to come."""
         self.working: set[str] = set()
 
+    def _priority_of(self, key: str) -> Priority:
+        return Priority.LOW if key in self.low else Priority.NORMAL
+
     def _want(self, key: str, due: float) -> None:
         self.wanted[key] = min(self.wanted.get(key, due), due)
+
+    @rule(key=KEYS)
+    def priority_changes(self, key: str) -> None:
+        self.low ^= {key}
 
     @rule(key=KEYS)
     def add(self, key: str) -> None:

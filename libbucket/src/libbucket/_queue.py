@@ -5,6 +5,7 @@ observes the cluster anew. Knows nothing of Kubernetes, except that a key is `na
 
 - At most one worker has a key. A key that is added while a worker has it is requeued afterwards.
 - Keys are deduplicated; of several delays the earliest time counts.
+- What a user waits for comes before checks of claims that serve, which keep a share.
 - Fair between namespaces, so that five hundred claims of one tenant do not delay the one claim of another.
 - Fair between classes, each with a concurrency limit, so that a store that hangs does not block another.
 """
@@ -14,21 +15,23 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections import OrderedDict, deque
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
 from libbucket._backoff import Backoff
 from libbucket._concurrency import ConcurrencyLimits, LimitSettings, namespace_of
+from libbucket._ready_keys import Priority, Ready, ReadyKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _AFTER_INTERNAL_ERROR = Backoff(base=1.0, ceiling=300.0)
 
-_Turns = OrderedDict[str, deque[str]]
-"""Ready keys by namespace; the next namespace comes first."""
+
+def always_normal(_key: str) -> Priority:
+    """The priority of every key if there is one only."""
+    return Priority.NORMAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,7 @@ class WorkQueue:
         pace: seconds of the clock in one real second; more than 1 in tests.
         random: for jitter.
         limits: groups of keys, and their concurrency limits.
+        priority_of: returns the priority of a key when it becomes ready, or is added again while it is.
     """
 
     def __init__(
@@ -65,14 +69,15 @@ class WorkQueue:
         pace: float = 1.0,
         random: Random | None = None,
         limits: LimitSettings | None = None,
+        priority_of: Callable[[str], Priority] = always_normal,
     ) -> None:
         self._clock = clock
         self._pace = pace
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._changed = threading.Condition()
         self._limits = ConcurrencyLimits(limits or LimitSettings())
-        self._turns: OrderedDict[str, _Turns] = OrderedDict()
-        self._ready_since: dict[str, float] = {}
+        self._priority_of = priority_of
+        self._ready = ReadyKeys()
         self._due: dict[str, float] = {}
         self._timers: list[tuple[float, str]] = []
         self._working: dict[str, str] = {}
@@ -90,7 +95,7 @@ class WorkQueue:
         """Adds a key, to be reconciled in `delay` seconds, or earlier if it is added again."""
         with self._changed:
             due = self._clock() + max(delay, 0.0)
-            if key in self._ready_since or key in self._again or self._due.get(key, due + 1) <= due:
+            if key in self._ready or key in self._again or self._due.get(key, due + 1) <= due:
                 return
             self._due[key] = due
             heapq.heappush(self._timers, (due, key))
@@ -164,7 +169,7 @@ class WorkQueue:
     def clear(self) -> None:
         """Drops every key that waits, and its back-off; workers keep the keys that they have."""
         with self._changed:
-            for each in (self._turns, self._ready_since, self._due, self._timers, self._again, self._failures):
+            for each in (self._ready, self._due, self._timers, self._again, self._failures):
                 each.clear()
 
     def close(self) -> None:
@@ -178,44 +183,28 @@ class WorkQueue:
         with self._changed:
             now = self._clock()
             return QueueState(
-                ready=len(self._ready_since),
+                ready=len(self._ready),
                 delayed=len(self._due),
                 working=len(self._working),
-                longest_wait=now - min(self._ready_since.values(), default=now),
+                longest_wait=now - (now if self._ready.oldest is None else self._ready.oldest),
             )
 
     def _make_ready(self, key: str) -> None:
         if key in self._working:
             self._again.add(key)
-        elif key not in self._ready_since:
-            self._ready_since[key] = self._clock()
-            turns = self._turns.setdefault(self._limits.class_of(key), OrderedDict())
-            turns.setdefault(namespace_of(key), deque()).append(key)
+            return
+        ready = Ready(since=self._clock(), priority=self._priority_of(key), storage_class=self._limits.class_of(key))
+        if self._ready.add(key, ready):
             self._changed.notify()
 
     def _take(self) -> str | None:
-        """The next key of the first class and namespace below its limit; None if all are at their limits."""
-        found = self._next_turn()
+        found = self._ready.take(self._limits.may_start, self._limits.may_start_in)
         if found is None:
             return None
-        storage_class, namespace = found
-        turns = self._turns.pop(storage_class)
-        key = _next_of(turns, namespace)
-        if turns:
-            self._turns[storage_class] = turns  # to the end: other classes are next
-        del self._ready_since[key]
-        self._working[key] = storage_class
-        self._limits.start(storage_class, key)
+        key, ready = found
+        self._working[key] = ready.storage_class
+        self._limits.start(ready.storage_class, key)
         return key
-
-    def _next_turn(self) -> tuple[str, str] | None:
-        for storage_class, turns in self._turns.items():
-            if not self._limits.may_start(storage_class):
-                continue
-            for namespace in turns:
-                if self._limits.may_start_in(namespace, storage_class):
-                    return storage_class, namespace
-        return None
 
     def _promote_due(self) -> None:
         now = self._clock()
@@ -227,11 +216,3 @@ class WorkQueue:
 
     def _seconds_to_next_timer(self) -> float | None:
         return max(self._timers[0][0] - self._clock(), 0.0) / self._pace if self._timers else None
-
-
-def _next_of(turns: _Turns, namespace: str) -> str:
-    keys = turns.pop(namespace)
-    key = keys.popleft()
-    if keys:
-        turns[namespace] = keys  # to the end: other namespaces are next
-    return key

@@ -22,6 +22,7 @@ from libbucket._clock import utc_now
 from libbucket._concurrency import LimitSettings
 from libbucket._controller.claim_states import claim_states
 from libbucket._controller.event_router import EventRouter
+from libbucket._controller.priorities import priority_of
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._controller.services import AdminSecrets, request_hook
 from libbucket._controller.threads import Threads
@@ -124,7 +125,12 @@ class Controller:
         self._caches = new_caches(watch_secrets=settings.watch_secrets)
         self._installed = InstalledCrds(client, settings.features)
         limits = LimitSettings(workers=settings.workers, class_of=self._class_of, count=self._count_classes)
-        self._queue = WorkQueue(clock=self._clock, pace=settings.pace, limits=limits)
+        self._queue = WorkQueue(
+            clock=self._clock,
+            pace=settings.pace,
+            limits=limits,
+            priority_of=lambda key: priority_of(self._caches.claims.get(key)),
+        )
         self._policy = RequeuePolicy(self._queue)
         self._threads = Threads(metrics.thread_failed)
         requests = RequestTracker()
