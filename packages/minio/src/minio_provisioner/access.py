@@ -95,6 +95,8 @@ class _Ensuring:
         is_wanted = document is not None and is_same(document, wanted)
         repairs = [] if is_wanted else ["policy"]
         held = own_keys(self.options, identity.user)
+        if user is None and held is not None:
+            self._check_gone(identity, held)
         is_begun = identity.user != self.recorded.user or not self.options.was_bound
         if user is not None and (held is not None or is_begun):
             if not is_wanted:
@@ -138,6 +140,21 @@ class _Ensuring:
                 "delete the claim; its keys stay as they are"
             )
         return user
+
+    def _check_gone(self, identity: Identity, held: AccessKeys) -> None:
+        """Returns if the user is gone although the claim holds its keys: another node does not take them or find it.
+
+        Raises:
+            NotReady: the keys are taken, or a second node finds the user: the first one lags behind.
+        """
+        self.storage.clients.pool.clear()  # behind a load balancer, a new connection may reach another node
+        if self._refusal(held, 0.0) in BAD_CREDENTIALS and self._find(identity) is None:
+            return
+        raise NotReady(
+            f"a node of MinIO at {identity.clients.url} does not find user {identity.user}, which another one knows: "
+            "the claim's keys are kept",
+            delay=_LAG_SECONDS,
+        )
 
     def _may_keep(self, identity: Identity, held: AccessKeys, noted: str) -> bool:
         """Whether the claim's keys work; False only where they were edited, or others were set after them."""

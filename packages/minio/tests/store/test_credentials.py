@@ -232,6 +232,35 @@ def test_one_node_that_lags_behind_changes_nothing(
     assert "add-user" not in commands(node)
 
 
+def test_a_node_that_does_not_find_the_user_replaces_no_keys_that_work(
+    environment: Environment, node: Node, lagging: Rerouted
+) -> None:
+    tenant = environment.tenant(greenfield=True)
+    request = builders.again(tenant.request, tenant.answer)
+
+    node.answer = admin_requests("user-info", refused_by_admin_api(404, "XMinioAdminNoSuchUser", request_id="ID-9"))
+    with pytest.raises(NotReady, match="does not find user") as refused:
+        lagging.provision(request)
+    node.answer = lambda _: None
+
+    assert refused.value.delay == 30
+    assert_works(tenant)
+    assert environment.again(tenant, by=lagging).credentials == tenant.credentials
+    assert "add-user" not in commands(node)
+
+
+def test_keys_of_a_user_that_is_gone_are_replaced(
+    environment: Environment, backend: MinioBackend, lagging: Rerouted
+) -> None:
+    tenant = environment.tenant(greenfield=True)
+    backend.administrator.admin.user_remove(tenant.request.user_id)
+
+    again = environment.again(tenant, by=lagging)
+
+    assert again.credentials != tenant.credentials
+    assert_works(again)
+
+
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"])
 def test_keys_that_are_refused_all_the_time_are_kept_and_the_claim_waits(
     environment: Environment, server: MinioServer, node: Node, lagging: Rerouted, code: str
