@@ -206,6 +206,16 @@ def test_checks_keep_every_eighth_turn(clock: Clock) -> None:
     assert [position for position, key in enumerate(keys) if "low" in key] == [7, 15]
 
 
+def test_the_longest_wait_is_that_of_what_a_user_waits_for(clock: Clock) -> None:
+    queue = WorkQueue(clock=clock, priority_of=by_first_letter)
+    queue.add("shop/low")
+    clock.now += 100
+    queue.add("shop/new")
+    clock.now += 5
+
+    assert queue.state().longest_wait == 5
+
+
 def test_a_check_that_waits_becomes_urgent_when_its_claim_is_edited(clock: Clock) -> None:
     edited: set[str] = set()
     queue = WorkQueue(clock=clock, priority_of=lambda key: Priority.NORMAL if key in edited else Priority.LOW)

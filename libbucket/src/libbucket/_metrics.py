@@ -7,7 +7,8 @@ name                                       labels          what
 `libbucket_backend_call_duration_seconds`  verb            histogram: calls of `provision`, `delete`, ...
 `libbucket_backend_call_errors_total`      verb, reason    counter: calls that failed, by reason
 `libbucket_queue_keys`                     state           gauge: claims that are ready, delayed, working
-`libbucket_queue_longest_wait_seconds`                     gauge: how long the oldest ready claim has waited
+`libbucket_queue_longest_wait_seconds`                     gauge: how long the oldest ready claim has waited,
+                                                           of those that a user waits for
 `libbucket_claims`                         phase,          gauge: claims that are served, counted at scrape
                                            storage_class
 `libbucket_claims_waiting`                 reason, actor,  gauge: claims that wait, by reason and by the

@@ -42,7 +42,7 @@ class QueueState:
         ready: keys that wait for a worker.
         delayed: keys that wait for a point in time.
         working: keys that workers have.
-        longest_wait: seconds that the oldest ready key has waited.
+        longest_wait: seconds that the oldest ready key of normal priority has waited.
     """
 
     ready: int

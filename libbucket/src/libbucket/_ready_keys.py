@@ -66,8 +66,9 @@ class ReadyKeys:
 
     @property
     def oldest(self) -> float | None:
-        """Since when the one that waits longest has waited; None where none waits."""
-        return min((each.since for each in self._ready.values()), default=None)
+        """Since when the one that a user waits for longest has waited; None where there is none."""
+        waiting = (each.since for each in self._ready.values() if each.priority is Priority.NORMAL)
+        return min(waiting, default=None)
 
     def add(self, key: str, ready: Ready) -> bool:
         """Adds a key to the end; one that waits already moves only to a higher priority. Returns whether it is new."""
