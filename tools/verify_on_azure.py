@@ -265,7 +265,7 @@ def _restored(account: Account) -> str:
     if not deleted:
         return f"{_NOT_ASKED}: the account has no soft delete for containers"
     account.sleep(31)
-    service.undelete_container(name, deleted[0].version)
+    service.undelete_container(name, deleted[0].version or "")
     return f"policies in the restored container: {len(container.get_container_access_policy()['signed_identifiers'])}"
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
 from urllib3 import HTTPResponse
@@ -146,7 +147,7 @@ def sent_to(client: Any, operation: str) -> str:
 
     def caught(request: Any, **_event: object) -> AWSResponse:
         hosts.append(urlsplit(request.url).netloc)
-        return AWSResponse(request.url, 403, {}, HTTPResponse(BytesIO(b"<Error/>"), preload_content=False))
+        return AWSResponse(request.url, 403, HTTPHeaders(), HTTPResponse(BytesIO(b"<Error/>"), preload_content=False))
 
     client.meta.events.register_first("before-send", caught)
     with suppress(ClientError):
