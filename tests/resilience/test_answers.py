@@ -1,4 +1,4 @@
-"""The answer sweep: its catalogues, the whole of it on the store in memory, a sample on AWS and MinIO in memory.
+"""The answer sweep: its catalogues, the whole of it on the store in memory, a sample on AWS, Google and MinIO in memory.
 
 The whole on a store is `nox -s chaos -- answers --store STORE`.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from testkit.answers.trials import Environment
     from testkit.resilience.proxy import Instead
 
-SWEPT = ("aws-s3", "azure", "azure-delegated", "memory", "minio")
+SWEPT = ("aws-s3", "azure", "azure-delegated", "gcs", "memory", "minio")
 """The stores of which a sample runs here; the others run by the session `chaos` only."""
 
 CATALOGUES = sorted(path.stem for path in Path(catalogue.__file__).parent.glob("*.toml"))

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
 
 from testkit.frozen import Frozen
 
@@ -53,10 +54,15 @@ NO_ANSWER: Final = Refusal(code=0, reason="no answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Every object as JSON, by its path; and how often each path was written, over deletions."""
+    """Every object as JSON, by its path; and how often each path was written, over deletions.
+
+    Attributes:
+        has_uuids: whether uids have the form of Kubernetes, which stores may rely on; else they can be read by people.
+    """
 
     objects: Frozen[str, bytes] = Frozen()
     versions: Frozen[str, int] = Frozen()
+    has_uuids: bool = False
 
     def find(self, path: str) -> Json | None:
         """The object, for reading only."""
@@ -155,7 +161,9 @@ def _create(cluster: Cluster, collection: str, body: bytes) -> tuple[Cluster, An
     if path in cluster.objects:
         return cluster, ALREADY_EXISTS
     version = cluster.versions.get(path, 0) + 1
-    given = {"uid": f"{short(path).replace(' ', ':')}@{version}", "resourceVersion": str(version), "generation": 1}
+    uid = f"{short(path).replace(' ', ':')}@{version}"
+    uid = str(uuid5(NAMESPACE_URL, uid)) if cluster.has_uuids else uid
+    given = {"uid": uid, "resourceVersion": str(version), "generation": 1}
     parts = collection.split("/")
     if "namespaces" in parts:
         given["namespace"] = parts[parts.index("namespaces") + 1]

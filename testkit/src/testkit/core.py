@@ -101,7 +101,7 @@ class FakeClient(KubeClient):
     """
 
     def __init__(self) -> None:
-        self.cluster = Cluster()
+        self.cluster = Cluster(has_uuids=True)
         self.requests: list[str] = []
         self.events: list[Json] = []
         self.on_request: Callable[[Request], Failure | None] = lambda _request: None

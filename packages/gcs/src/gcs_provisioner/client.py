@@ -377,8 +377,9 @@ class _FencedAdapter(HTTPAdapter):
 
 def _prepare(session: requests.Session, fence: Callable[[], None]) -> None:
     session.max_redirects = 0  # a server that redirects our request is not Google
+    fenced = _FencedAdapter(fence)
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _FencedAdapter(fence))
+        session.mount(scheme, fenced)
 
 
 def ask_iam(clients: Clients, method: str, path: str, *, permission: str, body: object = None) -> dict[str, Any]:

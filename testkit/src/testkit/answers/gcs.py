@@ -1,44 +1,54 @@
-"""Google Cloud Storage in the sweep: the fake behind the proxy, with an administrator's key file and HMAC keys.
+"""Google Cloud Storage in the sweep: in memory, behind connections that lead nowhere else, on the turned clock.
 
-The fake goes by the turned clock. An absent account is 403, as at Google; delays that are longer than a claim needs to
-be bound (`Knobs.turn_on`) are left to the package's own tests.
+Once for each kind of credentials: HMAC keys, service-account keys, federated identities without any key. Requests with
+a claim's own credentials have names of their own: `AS_CLAIM` at their end.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, Final
-from uuid import NAMESPACE_URL, uuid5
+from unittest.mock import patch
+
+from cryptography.hazmat.primitives import serialization
 
 from gcs_provisioner.client import Patience
+from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
 from gcs_provisioner.provisioner import GcsProvisioner
 from libbucket import SecretStr
 from testkit.answers.adapter import BYSTANDER, CANARY, REQUEST_ID, Adapter, TurnedClock
 from testkit.answers.catalogue import load
-from testkit.gcs.backend import FILE_KEY, GcsBackend
-from testkit.gcs.fake import fake_gcs
+from testkit.answers.flows import NAMESPACE
+from testkit.gcs.fake import FakeGcs
 from testkit.gcs.fake.clock import Clock as FakeClock
+from testkit.gcs.fake.model import Store
+from testkit.gcs.fake.server import PROJECT, TOKEN_PATH, respond
+from testkit.gcs.fake.wire import Request as FakeRequest
+from testkit.gcs.in_memory_backend import FILE_KEY, InMemoryBackend
 from testkit.gcs.requests_by_name import error_answer, request_name
-from testkit.resilience.proxy import Instead
+from testkit.resilience.proxy import Instead, Request
+from testkit.resilience.wire import Wire, wired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from gcs_provisioner.request import Request as GcsRequest
-    from libbucket import Authentication, BucketOptions, Endpoint, ObjectBucket
+    from libbucket import ObjectBucket
     from libbucket.provisioner import Provisioner, Services
-    from libbucket.testing.application import Application
     from testkit.answers.adapter import Clock
     from testkit.answers.catalogue import Answer, Catalogue
-    from testkit.gcs.fake import FakeGcs
-    from testkit.resilience.proxy import Request
+    from testkit.answers.injector import Injector
 
-_READ_SECONDS: Final = 3.0
+_URL: Final = "https://storage.googleapis.com"
+_ELSEWHERE: Final = "https://storage-elsewhere.p.googleapis.com"
+_TOKEN_HOST: Final = "oauth2.googleapis.com"
+_SIGNED_BY: Final = re.compile(r"X-(?:Amz|Goog)-Credential=([^&]+?)(?:%2F|/)")
 
 
 class _FakeClock(FakeClock):
@@ -52,50 +62,42 @@ class _FakeClock(FakeClock):
         return super().now() + timedelta(seconds=self._seconds())
 
 
-class _WithUuids(GcsProvisioner):
-    """Gets uids as API servers make them: those of the fake cluster are paths, which no label of Google's can hold."""
-
-    @contextmanager
-    def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[GcsRequest]:
-        earlier = tuple(map(_uuid, of.owner.earlier_uids))
-        owner = replace(of.owner, uid=_uuid(of.owner.uid), earlier_uids=earlier)
-        with super()._request(replace(of, owner=owner)) as request:
-            yield request
-
-
-def _uuid(uid: str) -> str:
-    return str(uuid5(NAMESPACE_URL, uid))
-
-
-class _Behind(GcsBackend):
-    """Applications go straight to the fake, whichever address their claim was told."""
-
-    def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
-        direct = {**endpoint.additional_config, "BUCKET_ENDPOINT": self.fake.url}
-        return super().application(replace(endpoint, additional_config=direct), credentials)
-
-
 class GcsAdapter(Adapter):
-    """A running fake.
+    """Google in memory.
 
     Args:
         fake: it.
         clock: that the fake goes by.
+
+    Attributes:
+        credentials: what claims get.
     """
 
     name = "gcs"
-    new_keys = frozenset({"storage.hmacKeys.create", "iam.serviceAccounts.keys.create"})
+    credentials: ClassVar[str] = "hmac"
+    new_keys = frozenset({"storage.hmacKeys.create"})
     gone_keys = frozenset({"storage.hmacKeys.update", "storage.hmacKeys.delete", "iam.serviceAccounts.delete"})
     config: ClassVar[Mapping[str, str]] = {"bucketVersioning": "Enabled"}
-    late = _READ_SECONDS * 1.5
+    locks = True
+    late = 0.0
+    elsewhere = _ELSEWHERE
     settling = 180.0  # https://cloud.google.com/storage/docs/authentication/hmackeys: 3 minutes after deactivation
 
     def __init__(self, fake: FakeGcs, clock: TurnedClock) -> None:
-        self._fake, self._clock, self._url = fake, clock, fake.url
-        self._backend = _Behind(fake)
+        self._fake, self._clock = fake, clock
+        self._backend = InMemoryBackend(fake, credentials=self.credentials, namespace=NAMESPACE)
+        self._wire = Wire(self._answered, clock.sleep)
         fake.knobs.absent_is_forbidden = True
         fake.knobs.account_limit = 1_000_000  # the accounts of all trials are in one project
         self.make_bystander()
+
+    @property
+    def wire(self) -> Wire:
+        """What connections to Google lead to."""
+        return self._wire
+
+    def attach(self, injector: Injector) -> None:
+        self._wire.injector = injector
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -103,24 +105,23 @@ class GcsAdapter(Adapter):
 
     @property
     def upstream(self) -> str:
-        return self._fake.url
+        return ""
 
     @property
-    def backend(self) -> GcsBackend:
+    def backend(self) -> InMemoryBackend:
         return self._backend
 
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
         self._clock.follow(clock)
-        patience = Patience(connect=2.0, read=_READ_SECONDS)
-        return _WithUuids(replace(services, now=self._fake.clock.now), patience=patience)
+        self._forget()
+        return GcsProvisioner(replace(services, now=self._fake.clock.now), patience=Patience(connect=3.0, read=3.0))
 
     def parameters(self, url: str) -> Mapping[str, str]:
-        self._url = url if url != self._fake.url else self._url  # tokens are requested at one address only
-        return {**self._backend.parameters, "endpoint": url, "iamEndpoint": url}
+        return {**self._backend.parameters, "endpoint": url or _URL}
 
     def secrets(self, namespace: str, name: str) -> Mapping[str, SecretStr]:
         del namespace, name
-        key = {**json.loads(self._backend.admin_key), "token_uri": f"{self._url}/oauth2/token"}
+        key = {**json.loads(self._backend.admin_key), "token_uri": DEFAULT_TOKEN_URI}
         return {FILE_KEY: SecretStr(json.dumps(key))}
 
     def request_name(self, request: Request) -> str:
@@ -137,19 +138,95 @@ class GcsAdapter(Adapter):
         return Instead(status=status, headers={**headers, **ids}, body=body)
 
     def keys_of(self, record: ObjectBucket) -> int:
-        email = self._backend.administrator.email(record)
-        with self._fake.store.lock:
-            return sum(key.email == email and key.state == "ACTIVE" for key in self._fake.store.hmac_keys.values())
+        email, store = self._backend.administrator.email(record), self._fake.store
+        account = store.accounts.get(email)
+        stamps = sum(key.email == email and key.state == "ACTIVE" for key in store.hmac_keys.values())
+        return max(stamps, len(account.keys) if account is not None else 0)
+
+    def lock(self, bucket: str) -> None:
+        self._backend.administrator.application().put(bucket, "locked", b"data")
+        self._set_hold(bucket, is_held=True)
+
+    def unlock(self, bucket: str) -> None:
+        self._set_hold(bucket, is_held=False)
 
     def others(self) -> Mapping[str, object]:
         bucket = self._fake.store.buckets[BYSTANDER]
         return {**super().others(), "policy": json.dumps(bucket.policy.bindings, sort_keys=True)}
 
+    def _set_hold(self, bucket: str, *, is_held: bool) -> None:
+        for version in self._fake.store.buckets[bucket].all_versions():
+            version.extra = {"temporaryHold": is_held}
+
+    def _answered(self, request: Request) -> Instead:
+        target = request.target
+        if request.headers["host"] == _TOKEN_HOST:
+            target = target.replace("/token", TOKEN_PATH, 1)
+        answer = respond(self._fake.store, FakeRequest(request.method, target, request.headers, request.body))
+        return Instead(status=answer.status, headers=answer.headers, body=answer.body)
+
+    def _forget(self) -> None:
+        """What earlier trials have left behind: tokens, and keys of accounts that are gone."""
+        store = self._fake.store
+        store.calls.clear()
+        store.tokens.clear()
+        for access_id in [name for name, each in store.hmac_keys.items() if each.email not in store.accounts]:
+            del store.hmac_keys[access_id]
+
+
+class GcsKeyFileAdapter(GcsAdapter):
+    """Claims get service-account keys."""
+
+    name = "gcs-json-key"
+    credentials = "json-key"
+    new_keys = frozenset({"iam.serviceAccounts.keys.create"})
+    gone_keys = frozenset({"iam.serviceAccounts.keys.delete", "iam.serviceAccounts.delete"})
+
+
+class GcsFederationAdapter(GcsAdapter):
+    """Claims get no key: their Kubernetes service account is let in."""
+
+    name = "gcs-federation"
+    credentials = "workload-identity-federation"
+    new_keys = frozenset()
+    gone_keys = frozenset()
+
 
 @contextmanager
-def gcs() -> Iterator[GcsAdapter]:
-    """The fake, on the turned clock."""
-    with fake_gcs() as fake:
-        turned = TurnedClock()
-        fake.clock = fake.store.clock = _FakeClock(turned)
-        yield GcsAdapter(fake, turned)
+def _warnings_only(logger: str) -> Iterator[None]:
+    """As `libbucket.run` has it at every verbosity."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
+
+
+@contextmanager
+def gcs(adapter: type[GcsAdapter] = GcsAdapter) -> Iterator[GcsAdapter]:
+    """Google in memory, on the turned clock.
+
+    What would take most of the time is made short: private keys are small, and loaded, which means proven, once; no
+    request searches for a proxy.
+    """
+    turned = TurnedClock()
+    fake = FakeGcs(Store(PROJECT), _URL)
+    fake.clock = fake.store.clock = _FakeClock(turned)
+    loads = lru_cache(64)(serialization.load_pem_private_key)
+    with (
+        patch("testkit.gcs.fake.iam_api.KEY_BITS", 1024),
+        _warnings_only("urllib3"),
+        _warnings_only("google"),
+        patch("requests.sessions.get_environ_proxies", lambda *_args, **_options: {}),
+        patch("requests.sessions.get_netrc_auth", lambda _url: None),
+        patch.object(serialization, "load_pem_private_key", loads),
+    ):
+        made = adapter(fake, turned)
+        with wired(made.wire, ".googleapis.com"):
+            yield made
+
+
+gcs_json_key = partial(gcs, GcsKeyFileAdapter)
+gcs_federation = partial(gcs, GcsFederationAdapter)

@@ -10,6 +10,7 @@ import secrets
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PROJECT: Final = "project-of-the-tests"
-_TOKEN_PATH: Final = "/oauth2/token"
+TOKEN_PATH: Final = "/oauth2/token"
 _JSON_PATHS: Final = ("/storage/v1/", "/upload/storage/v1/", "/download/storage/v1/", "/batch/storage/v1")
 _ADMIN_ROLES: Final = (
     "roles/storage.admin",
@@ -53,7 +54,7 @@ class FakeGcs:
     @property
     def token_uri(self) -> str:
         """Where assertions become tokens."""
-        return self.url + _TOKEN_PATH
+        return self.url + TOKEN_PATH
 
     def add_admin(self, name: str, permissions: Iterable[str] = EVERYTHING) -> str:
         """A service account with permissions in the whole project; gives its key file."""
@@ -148,14 +149,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
         body = self.rfile.read(int(headers.get("content-length") or 0))
         request = Request(self.command, self.path, headers, body)
-        with self.store.lock:
-            self.store.calls.append(f"{request.method} {request.target}")
-            answer = _answer(self.store, request)
-        self._send(answer)
+        self._send(respond(self.store, request))
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
-        self.send_header("X-GUploader-UploadID", f"ADPycd{secrets.token_hex(16)}")
         for name, value in answer.headers.items():
             self.send_header(name, value)
         if "Content-Length" not in answer.headers:
@@ -173,10 +170,18 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's way to name it
 
 
+def respond(store: Store, request: Request) -> Answer:
+    """Answers one request, with the id that every answer of Google's has."""
+    with store.lock:
+        store.calls.append(f"{request.method} {request.target}")
+        answer = _answer(store, request)
+    return replace(answer, headers={"X-GUploader-UploadID": f"ADPycd{secrets.token_hex(16)}", **answer.headers})
+
+
 def _answer(store: Store, request: Request) -> Answer:
     try:
         _throttle(store)
-        if request.path == _TOKEN_PATH:
+        if request.path == TOKEN_PATH:
             return mint(store, request)
         if request.path == STS_PATH:
             return exchange(store, request)
@@ -190,7 +195,7 @@ def _answer(store: Store, request: Request) -> Answer:
     except ApiError as error:
         if request.path.startswith("/v1/projects/"):
             return error.as_rpc()
-        return error.as_json() if request.path.startswith((*_JSON_PATHS, _TOKEN_PATH)) else error.as_xml()
+        return error.as_json() if request.path.startswith((*_JSON_PATHS, TOKEN_PATH)) else error.as_xml()
 
 
 def _throttle(store: Store) -> None:

@@ -106,7 +106,7 @@ def _verify(store: Store, request: Request, signed: _Signed) -> Principal:
     message = "\n".join((signed.algorithm, signed.date, scope, canonical))
     if not prefix:
         return _by_rsa(store, who, signed, message)
-    key = _find(store, who)
+    key = find_hmac_key(store, who)
     secret = (prefix + key.secret).encode()
     for part in (day, region, service, ending):
         secret = hmac.digest(secret, part.encode(), "sha256")
@@ -125,7 +125,7 @@ def _by_rsa(store: Store, email: str, signed: _Signed, message: str) -> Principa
     return Principal(email, store.accounts[email].uid)
 
 
-def _find(store: Store, access_id: str) -> HmacKey:
+def find_hmac_key(store: Store, access_id: str) -> HmacKey:
     """The key, if it works now: it does so a while after its state was changed."""
     key, now, knobs = store.hmac_keys.get(access_id), store.clock.now(), store.knobs
     account = store.account_of(key.email, key.uid) if key is not None else None
