@@ -85,7 +85,8 @@ def close_bucket(request: Request) -> bool:
     edit, changes = _noted(partial(_withdraw_all, request))
     is_titled = request.parameters.kind is Kind.FEDERATION or request.identity.is_shared
     try:
-        request.storage.edit_policy(request.bucket, edit)
+        if not request.storage.edit_policy(request.bucket, edit):
+            request.storage.check_gone(request.bucket)
     except PermissionDenied:
         # A claim that asked for a bucket of another project never got in, and must be able to go.
         if request.was_bound:

@@ -91,7 +91,10 @@ def find_to_delete(request: Request) -> Bucket | None:
             raise
         request.storage.check_project()
         return None
-    return found if found is None or _is_in_its_project(request, found) else None
+    if found is None:
+        request.storage.check_gone(request.bucket)
+        return None
+    return found if _is_in_its_project(request, found) else None
 
 
 def check_ours(request: Request, found: Bucket) -> None:

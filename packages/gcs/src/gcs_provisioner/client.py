@@ -30,7 +30,17 @@ from google.oauth2 import service_account
 from requests import exceptions as http
 from requests.adapters import HTTPAdapter
 
-from gcs_provisioner.errors import Call, TokenRefused, check_token_answer, from_response, id_of, reason_of, translated
+from gcs_provisioner.errors import (
+    Call,
+    TokenRefused,
+    check_missing,
+    check_token_answer,
+    from_response,
+    id_of,
+    reason_of,
+    request_id_of,
+    translated,
+)
 from gcs_provisioner.pace import Pace
 from gcs_provisioner.parameters import DEFAULT_TOKEN_URI, IMPERSONATION_ADDRESSES
 from gcs_provisioner.signing import presign_listing
@@ -73,6 +83,19 @@ class Verdict(Enum):
     """Google does not know the key (yet, or any more), or its secret is another one."""
     DENIED = auto()
     """Google knows the key, and lets it not into the bucket (yet)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What a request with a claim's own key has shown.
+
+    Attributes:
+        verdict: see there.
+        request_id: of the answer, if the key does not work.
+    """
+
+    verdict: Verdict
+    request_id: str = ""
 
 
 class BoundedRequest(Request):  # type: ignore[misc,no-untyped-call,unused-ignore]
@@ -182,16 +205,16 @@ class Clients:
             request_id=id_of(refusal),
         )
 
-    def try_hmac(self, bucket: str, keys: AccessKeys) -> Verdict:
+    def try_hmac(self, bucket: str, keys: AccessKeys) -> Attempt:
         """Lists the bucket by an HMAC key: one request."""
         url = presign_listing(self.parameters.endpoint, bucket, keys, query=_LISTING)
         return self._try_url(url)
 
-    def try_signed(self, bucket: str, email: str, key: Mapping[str, str]) -> Verdict:
+    def try_signed(self, bucket: str, email: str, key: Mapping[str, str]) -> Attempt:
         """Lists the bucket by a URL that a service-account key signs: one request, and no token."""
         credentials = self._credentials_of(email, key)
         if credentials is None:
-            return Verdict.UNKNOWN
+            return Attempt(verdict=Verdict.UNKNOWN)
         url = self.storage.bucket(bucket).generate_signed_url(
             version="v4",
             expiration=timedelta(minutes=5),
@@ -201,16 +224,18 @@ class Clients:
         )
         return self._try_url(url)
 
-    def try_key(self, bucket: str, email: str, key: Mapping[str, str]) -> Verdict:
+    def try_key(self, bucket: str, email: str, key: Mapping[str, str]) -> Attempt:
         """Gets a token by a service-account key and lists the bucket with it, as applications do: two requests."""
         credentials = self._credentials_of(email, key)
         if credentials is None:
-            return Verdict.UNKNOWN
+            return Attempt(verdict=Verdict.UNKNOWN)
         with translated(self._call()):
             try:
                 _refresh(credentials, BoundedRequest(self.plain, self.timeout))
-            except (auth.RefreshError, TokenRefused):
-                return Verdict.UNKNOWN
+            except auth.RefreshError:
+                return Attempt(verdict=Verdict.UNKNOWN)
+            except TokenRefused as refusal:
+                return Attempt(verdict=Verdict.UNKNOWN, request_id=refusal.request_id)
         headers = {"Authorization": f"Bearer {credentials.token}"}
         return self._try_url(f"{self.parameters.endpoint}/{bucket}?{urlencode(_LISTING)}", headers)
 
@@ -226,7 +251,7 @@ class Clients:
             return None
         return found
 
-    def _try_url(self, url: str, headers: dict[str, str] | None = None) -> Verdict:
+    def _try_url(self, url: str, headers: dict[str, str] | None = None) -> Attempt:
         with translated(self._call()):
             response = self.plain.get(url, headers=headers, timeout=self.timeout)
             if not response.ok and response.status_code not in {400, 401, 403, 404}:
@@ -235,12 +260,13 @@ class Clients:
             if not answer.tag.endswith("ListBucketResult" if response.ok else "Error"):
                 raise ValueError("not Google's")
             if response.ok:
-                return Verdict.WORKS
+                return Attempt(verdict=Verdict.WORKS)
+            request_id = request_id_of(response.headers)
             if response.status_code == 401 or answer.findtext("Code") in _UNKNOWN_KEY:
-                return Verdict.UNKNOWN
+                return Attempt(verdict=Verdict.UNKNOWN, request_id=request_id)
             if response.status_code == 400:
                 raise from_response(response, self._call())
-            return Verdict.DENIED
+            return Attempt(verdict=Verdict.DENIED, request_id=request_id)
 
     def _call(self) -> Call:
         return Call(url=self.parameters.endpoint, permission="storage.objects.list")
@@ -286,6 +312,7 @@ class Connector:
                 credentials, project = self._administrator(parameters, admin, request)
             with AuthorizedSession(credentials, auth_request=request) as session:
                 _prepare(session, self._fence)
+                session.hooks["response"] = [lambda response, **_: check_missing(response)]
                 yield Clients(
                     # The endpoint is always named: STORAGE_EMULATOR_HOST then neither moves a request nor drops its
                     # token.

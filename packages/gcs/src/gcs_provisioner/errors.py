@@ -13,6 +13,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from google.api_core import exceptions as api
@@ -236,6 +237,22 @@ def reason_of(response: object) -> str:
     return _reason_of_json(content) or _reason_of_xml(content)
 
 
+def check_missing(response: requests.Response) -> None:
+    """Refuses a 404 that is not Google's: that something does not exist ends deletions, and is not taken from a proxy.
+
+    Raises:
+        StoreRefused: it has another reason.
+        RetrySlowly: it has none, so that something else answers there.
+    """
+    if response.status_code != 404 or _says_missing(response.content):
+        return
+    parts = urlsplit(response.url)
+    asked = f"{response.request.method} {parts.path}"
+    call = Call(url=f"{parts.scheme}://{parts.netloc}", permission=asked)
+    kind, sentence = _by_class(404, reason_of(response))
+    raise _build(kind, sentence, 404, response, call)
+
+
 def request_id_of(headers: Mapping[str, str]) -> str:
     """The id of an answer in Google's logs; "" where it has none."""
     for name in _REQUEST_ID_HEADERS:
@@ -343,6 +360,17 @@ def _reason_of_json(content: bytes) -> str:
         return _word(next(filter(None, [*details, *_worth(error, reasons)]), ""))
     except (ValueError, AttributeError, TypeError, RecursionError):
         return ""
+
+
+def _says_missing(content: bytes) -> bool:
+    """Whether the body of a 404 is one of Google's: its JSON API, IAM and its XML API have words for that."""
+    if _reason_of_xml(content[:_MOST_READ]).startswith("NoSuch"):
+        return True
+    try:
+        error = json.loads(content[:_MOST_READ] or b"{}").get("error", {})
+        return error.get("status") == "NOT_FOUND" or any(e.get("reason") == "notFound" for e in error.get("errors", ()))
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return False
 
 
 def _reason_of_xml(content: bytes) -> str:

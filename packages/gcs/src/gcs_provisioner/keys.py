@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from google.cloud.storage.hmac_key import HMACKeyMetadata
 
-    from gcs_provisioner.client import Clients
+    from gcs_provisioner.client import Attempt, Clients
     from gcs_provisioner.identity import Identity, KeyState
     from gcs_provisioner.unfinished import Unfinished
     from libbucket import AccessKeys
@@ -225,7 +225,7 @@ class Keys:
         is_kept = listed.works if listed is not None else self.unfinished.is_fresh(made.file_at)
         return made.file if is_kept else None
 
-    def _stays(self, active: bool | None, attempt: Callable[[], Verdict]) -> bool:  # noqa: FBT001 - None is not listed
+    def _stays(self, active: bool | None, attempt: Callable[[], Attempt]) -> bool:  # noqa: FBT001 - None is not listed
         """Whether a key of the Secret is kept.
 
         Args:
@@ -236,8 +236,8 @@ class Keys:
         if active and self.unchanged:
             return True
         if active:
-            return attempt() is not Verdict.UNKNOWN
-        return active is None and self.unchanged and attempt() is Verdict.WORKS
+            return attempt().verdict is not Verdict.UNKNOWN
+        return active is None and self.unchanged and attempt().verdict is Verdict.WORKS
 
     def _remove_hmac(self, found: Iterable[HMACKeyMetadata], *, but: str) -> None:
         """Stops other keys at once. They are deleted by a later call: Google wants them inactive for three minutes."""
@@ -252,28 +252,33 @@ class Keys:
             if each != but and self._is_to_go(each, KEY_STATE):
                 self.identity.delete_key(each)
 
-    def _try_file(self, fields: Mapping[str, str]) -> Verdict:
+    def _try_file(self, fields: Mapping[str, str]) -> Attempt:
         return self.clients.try_key(self.bucket, self.identity.email, fields)
 
     def _is_to_go(self, key_id: str, state: str) -> bool:
         """Of a shared account only the key that was this claim's: the others may be other claims'."""
         return not self.identity.is_shared or self.state.get(state) == key_id
 
-    def _check_usable(self, seen: Verdict, made_at: datetime | None) -> None:
+    def _check_usable(self, seen: Attempt, made_at: datetime | None) -> None:
         """Has the claim wait for a key that does not work yet: in the core's queue, and longer the older the key is."""
-        if seen is Verdict.WORKS:
+        if seen.verdict is Verdict.WORKS:
             return
         age = (self.now() - made_at).total_seconds() if made_at else 0.0
         raise self._not_yet(seen, delay=min(max(_SHORTEST_WAIT, 2 * age), _LONGEST_WAIT))
 
-    def _not_yet(self, seen: Verdict, delay: float) -> NotReady:
+    def _not_yet(self, seen: Attempt, delay: float) -> NotReady:
         email = self.identity.email
-        if seen is Verdict.UNKNOWN:
-            return NotReady(f"Google does not know the new key of service account {email} everywhere yet", delay=delay)
+        if seen.verdict is Verdict.UNKNOWN:
+            return NotReady(
+                f"Google does not know the new key of service account {email} everywhere yet",
+                delay=delay,
+                request_id=seen.request_id,
+            )
         return NotReady(
             f"Google does not let service account {email} into bucket {self.bucket} yet: a new permission takes 2 to 7 "
             "minutes; if it takes longer, search for a deny policy or an organisation policy that keeps it out",
             delay=delay,
+            request_id=seen.request_id,
         )
 
 

@@ -326,10 +326,10 @@ def _is_intact(request: Request, held: Authentication) -> bool:
     kind, clients, email = request.parameters.kind, request.clients, request.identity.email
     if kind.has_hmac:
         keys = held.access_keys
-        return keys is not None and clients.try_hmac(request.bucket, keys) is Verdict.WORKS
+        return keys is not None and clients.try_hmac(request.bucket, keys).verdict is Verdict.WORKS
     if kind.has_json_key:
         fields = own_key(held.additional_secret_data.get(FILE_KEY), email)
-        return fields is not None and clients.try_signed(request.bucket, email, fields) is Verdict.WORKS
+        return fields is not None and clients.try_signed(request.bucket, email, fields).verdict is Verdict.WORKS
     bindings = request.storage.find_bindings(request.bucket)
     if bindings is None:
         return False

@@ -177,6 +177,17 @@ class Storage:
                 return False  # a project that does not exist has no buckets
             return any(each.get("name") == bucket for each in answer.get("items", []))
 
+    def check_gone(self, bucket: str) -> None:
+        """Makes sure of a bucket that Google has said to be gone: a deletion ends by that.
+
+        Raises:
+            NotReady: the project's list has it.
+        """
+        if self.is_in_project(bucket):
+            raise NotReady(
+                f"Google says that bucket {bucket} does not exist, and lists it: it counts as there", delay=10
+            )
+
     def has_readable_policy(self, bucket: str) -> bool:
         """Whether the administrator may read the policy of a bucket of that name."""
         try:
@@ -241,7 +252,7 @@ class Storage:
             try:
                 self.clients.storage.bucket(bucket).delete(**self.clients.bounds)
             except api.NotFound:
-                return True
+                self.check_gone(bucket)
             except api.Conflict:
                 return False
         return True

@@ -1,0 +1,110 @@
+"""A bucket is gone where Google says so, and its list of buckets agrees: no single answer makes a claim forget it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from libbucket import NotReady, RetrySlowly, StoreRefused
+from testkit.gcs.fake import server
+from testkit.gcs.fake.wire import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from libbucket import ObjectBucket
+    from libbucket.testing.conformance.environment import Environment
+    from testkit.gcs.fake import FakeGcs
+    from testkit.gcs.fake.model import Store
+    from testkit.gcs.fake.wire import Request
+
+    Answering = Callable[[str, Answer], None]
+
+
+def _not_found(reason: str) -> Answer:
+    body = {"error": {"code": 404, "errors": [{"reason": reason}]}}
+    return Answer(404, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Answering:
+    """Has requests about a bucket, with this method, answered so."""
+
+    def answering(method: str, answer: Answer) -> None:
+        real = server._answer
+
+        def instead(store: Store, request: Request) -> Answer:
+            is_meant = request.method == method and re.fullmatch("/storage/v1/b/[^/]+", request.path)
+            return answer if is_meant else real(store, request)
+
+        monkeypatch.setattr(server, "_answer", instead)
+
+    return answering
+
+
+@pytest.fixture
+def bound(environment: Environment) -> ObjectBucket:
+    tenant = environment.greenfield()
+    tenant.application.put(tenant.bucket, "object", b"data")
+    return tenant.record
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(Answer(404), RetrySlowly), (_not_found("SomethingElse"), StoreRefused)],
+    ids=["a proxy's", "another reason"],
+)
+def test_a_404_that_is_not_googles_does_not_end_a_deletion(
+    environment: Environment,
+    bound: ObjectBucket,
+    answering: Answering,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    answer: Answer,
+    error: type[Exception],
+) -> None:
+    answering(method, answer)
+    with pytest.raises(error, match="404"):
+        environment.delete(bound)
+    assert environment.administrator.bucket_exists(bound.bucket_name)
+    monkeypatch.undo()
+
+    environment.delete(bound)
+    assert not environment.administrator.bucket_exists(bound.bucket_name)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_bucket_that_is_listed_is_not_gone(
+    environment: Environment,
+    bound: ObjectBucket,
+    answering: Answering,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    answering(method, _not_found("notFound"))
+    with pytest.raises(NotReady, match="lists"):
+        environment.delete(bound)
+    assert environment.administrator.bucket_exists(bound.bucket_name)
+    monkeypatch.undo()
+
+    environment.delete(bound)
+    assert not environment.administrator.bucket_exists(bound.bucket_name)
+
+
+def test_a_bucket_that_is_not_listed_either_is_gone(
+    environment: Environment, bound: ObjectBucket, fake: FakeGcs
+) -> None:
+    del fake.store.buckets[bound.bucket_name]
+    environment.delete(bound)
+    assert not environment.administrator.identity_exists(bound)
+
+
+def test_the_refusal_of_a_new_key_is_told_with_its_request_id(environment: Environment, fake: FakeGcs) -> None:
+    fake.knobs.hmac_start_seconds = 60.0
+    with pytest.raises(NotReady, match="does not know the new key") as waiting:
+        environment.provisioner.provision(environment.request())
+    assert waiting.value.request_id.startswith("ADPycd")
