@@ -1,4 +1,4 @@
-"""The answer sweep: its catalogues, the whole of it on the store in memory, a sample on AWS, Google and MinIO in memory.
+"""The answer sweep: its catalogues, the whole of it on the store in memory, samples on AWS, Google and MinIO in memory.
 
 The whole on a store is `nox -s chaos -- answers --store STORE`.
 """

@@ -92,6 +92,8 @@ _BY_REASON: Final[Mapping[str, _Translation]] = {
     "SECURITY_POLICY_VIOLATED": (StoreRefused, _PERIMETER),
     **dict.fromkeys(("CloudKmsDisabledKey", "CloudKmsBadKey"), (StoreRefused, _KMS)),
 }
+_WITHOUT_BODY: Final = frozenset({"storage.buckets.get", "storage.buckets.getIamPolicy", "storage.objects.list"})
+"""Requests of which nothing can be missing but the project that pays: the JSON API says `required` for that."""
 _RATE_REASONS: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
 _RATED: Final = frozenset(f"storage.buckets.{each}" for each in ("create", "delete", "update", "setIamPolicy"))
 """What Google limits to a request each second or two, of a project or a bucket: https://cloud.google.com/storage/quotas."""
@@ -311,6 +313,8 @@ def _by_status(status: int, response: object, call: Call) -> ProvisionerError:
     if reason in _RATE_REASONS and (status != 429 or call.permission in _RATED):
         # Neither an outage nor a busy service: what has a rate of its own waits, and all other requests go on.
         return _build(NotReady, _BUSY, status, response, call)
+    if reason == "required" and status == 400 and call.permission in _WITHOUT_BODY:
+        return _build(StoreRefused, _PAYER, status, response, call)
     if _PERIMETER_ID.search(_content(response).decode(errors="replace")):
         return _build(StoreRefused, _PERIMETER, status, response, call)
     kind, sentence = _BY_REASON.get(reason) or _BY_STATUS.get(status) or _by_class(status, reason)

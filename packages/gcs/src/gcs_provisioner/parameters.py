@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 VERSIONING_KEY: Final = "bucketVersioning"
 KUBERNETES_KEY: Final = "kubernetesServiceAccount"
 
+_UNIVERSE: Final = "googleapis.com"
 DEFAULT_ENDPOINT: Final = "https://storage.googleapis.com"
 DEFAULT_IAM_ENDPOINT: Final = "https://iam.googleapis.com"
 DEFAULT_TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no token
@@ -233,6 +234,7 @@ def parse_admin(secret: Mapping[str, SecretStr], *, named: str) -> Admin:
         raise InvalidAdminSecret(
             f"Secret {named}: {name} must hold the JSON key of a service account, or an external-account file"
         )
+    _check_universe(key, where=f"Secret {named}: {name}")
     missing = [each for each in _KEY_FIELDS if not key.get(each)]
     if missing:
         raise InvalidAdminSecret(f"Secret {named}: {name} lacks the field {missing[0]}")
@@ -249,6 +251,7 @@ def _parse_external(text: SecretStr, fields: Mapping[str, str], *, where: str) -
     Its addresses must be Google's, and its token a file's: others can run programs, or send tokens anywhere.
     https://google.aip.dev/auth/4117
     """
+    _check_universe(fields, where=where)
     source = parse_json(text.reveal()).get("credential_source")
     file = source.get("file") if isinstance(source, dict) else None
     form = source.get("format", {"type": "text"}) if isinstance(source, dict) else None
@@ -271,6 +274,13 @@ def _parse_external(text: SecretStr, fields: Mapping[str, str], *, where: str) -
         token_uri=DEFAULT_TOKEN_URI,
         subject_file=file,
     )
+
+
+def _check_universe(fields: Mapping[str, str], *, where: str) -> None:
+    """Refuses credentials of another cloud than Google's public one: https://google.aip.dev/auth/4120."""
+    universe = fields.get("universe_domain") or _UNIVERSE
+    if universe != _UNIVERSE:
+        raise InvalidAdminSecret(f"{where} is of universe domain {universe[:_SHOWN]}: only {_UNIVERSE} is supported")
 
 
 def parse_key(text: SecretStr) -> dict[str, str] | None:

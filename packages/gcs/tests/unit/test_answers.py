@@ -20,7 +20,9 @@ ANSWERS: list[dict[str, Any]] = tomllib.loads(
 )["answer"]
 HELD_BACK = frozenset({404, 409, 412})
 """What `storage` and `identity` know more of than the translation, as of a project that is full of accounts."""
-BY_STATE = frozenset({"xml.listObjects", "storage.hmacKeys.delete", "iamcredentials.generateAccessToken"})
+BY_STATE = frozenset(
+    {"xml.listObjects", "oauth2.tokenAsClaim", "storage.hmacKeys.delete", "iamcredentials.generateAccessToken"}
+)
 PERMISSIONS = {"storage.buckets.insert": "storage.buckets.create", "storage.buckets.patch": "storage.buckets.update"}
 
 

@@ -75,6 +75,7 @@ class Adapter(ABC):
         locks: whether objects can be locked.
         late: seconds for which an answer is held that comes too late: more than the provisioner waits.
         settling: seconds for which removed credentials still work, as the store documents: no deletion ends sooner.
+        starting: seconds that a new claim waits for the store, as that documents, though nothing hinders it.
         elsewhere: what `parameters` gets in place of an URL for a class of another store; for stores without a network.
         without_ids: names of requests whose answers have no request id.
         longest_call: seconds (of a real clock) that one verb may take whatever the server does.
@@ -87,6 +88,7 @@ class Adapter(ABC):
     locks: ClassVar[bool] = False
     late: ClassVar[float] = 1.5
     settling: ClassVar[float] = 0.0
+    starting: ClassVar[float] = 0.0
     elsewhere: ClassVar[str] = ""
     without_ids: ClassVar[frozenset[str]] = frozenset()
     longest_call: ClassVar[float] = 15.0

@@ -1,20 +1,21 @@
 """Google Cloud Storage in the sweep: in memory, behind connections that lead nowhere else, on the turned clock.
 
-Once for each kind of credentials: HMAC keys, service-account keys, federated identities without any key. Requests with
-a claim's own credentials have names of their own: `AS_CLAIM` at their end.
+Once for each kind of credentials: HMAC keys, service-account keys, federated identities without any key. A token that
+is requested with a claim's own key has a name of its own; objects are listed with such keys only.
 """
 
 from __future__ import annotations
 
+import base64
 import json
-import logging
 import re
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from unittest.mock import patch
+from urllib.parse import parse_qs, unquote
 
 from cryptography.hazmat.primitives import serialization
 
@@ -25,6 +26,7 @@ from libbucket import SecretStr
 from testkit.answers.adapter import BYSTANDER, CANARY, REQUEST_ID, Adapter, TurnedClock
 from testkit.answers.catalogue import load
 from testkit.answers.flows import NAMESPACE
+from testkit.answers.simulation import warnings_only
 from testkit.gcs.fake import FakeGcs
 from testkit.gcs.fake.clock import Clock as FakeClock
 from testkit.gcs.fake.model import Store
@@ -48,7 +50,13 @@ if TYPE_CHECKING:
 _URL: Final = "https://storage.googleapis.com"
 _ELSEWHERE: Final = "https://storage-elsewhere.p.googleapis.com"
 _TOKEN_HOST: Final = "oauth2.googleapis.com"
-_SIGNED_BY: Final = re.compile(r"X-(?:Amz|Goog)-Credential=([^&]+?)(?:%2F|/)")
+_EMAIL: Final = re.compile(r"(obc-[0-9a-f]+@[a-z0-9.-]+)")
+_BUCKET: Final = re.compile(r"/storage/v1/b/([^/]+)")
+
+PART: Final = "-inside"
+"""At the end of names of answers to a part of a batch."""
+TOKEN_AS_CLAIM: Final = "oauth2.tokenAsClaim"
+_AS_CLAIM: Final = frozenset({TOKEN_AS_CLAIM, "xml.listObjects"})
 
 
 class _FakeClock(FakeClock):
@@ -101,7 +109,11 @@ class GcsAdapter(Adapter):
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        return load("gcs")
+        """Answers to a deletion come inside of a batch's."""
+        found = load("gcs")
+        parts = [each for each in found.answers if "storage.objects.delete" in each.requests]
+        inside = [replace(each, name=each.name + PART, requests=frozenset({"storage.batch"})) for each in parts]
+        return replace(found, answers=(*found.answers, *inside))
 
     @property
     def upstream(self) -> str:
@@ -126,13 +138,22 @@ class GcsAdapter(Adapter):
 
     def request_name(self, request: Request) -> str:
         query = request.target.partition("?")[2]
-        return request_name(request.method, request.path, query, request.headers, request.body)
+        name = request_name(request.method, request.path, query, request.headers, request.body)
+        return TOKEN_AS_CLAIM if name == "oauth2.token" and not self._is_administrators(request) else name
 
     def subject(self, request: Request) -> str:
-        return request.path
+        """The account, or the bucket."""
+        found = _EMAIL.search(unquote(request.target)) or _BUCKET.match(request.path)
+        return found[1] if found else ""
+
+    def is_about(self, request: Request, subject: str) -> bool:
+        """Flows have one account and one bucket at a time: what a key opens is about both."""
+        return self.request_name(request) in _AS_CLAIM or super().is_about(request, subject)
 
     def render(self, answer: Answer, request: Request) -> Instead:
         name = self.request_name(request)
+        if name == "storage.batch" and PART in answer.name:
+            return Instead(status=200, **_parts(request, answer))
         status, headers, body = error_answer(name, answer.code, answer.status, CANARY)
         ids = {each: REQUEST_ID for each in headers if each in {"X-GUploader-UploadID", "X-Cloud-Trace-Context"}}
         return Instead(status=status, headers={**headers, **ids}, body=body)
@@ -153,6 +174,12 @@ class GcsAdapter(Adapter):
     def others(self) -> Mapping[str, object]:
         bucket = self._fake.store.buckets[BYSTANDER]
         return {**super().others(), "policy": json.dumps(bucket.policy.bindings, sort_keys=True)}
+
+    def _is_administrators(self, request: Request) -> bool:
+        """Whether a token is requested with the administrator's key: the issuer of what is signed is the account."""
+        assertion = parse_qs(request.body.decode()).get("assertion", [""])[0]
+        claims = json.loads(base64.urlsafe_b64decode(assertion.split(".")[1] + "==")) if "." in assertion else {}
+        return bool(claims.get("iss") == json.loads(self._backend.admin_key)["client_email"])
 
     def _set_hold(self, bucket: str, *, is_held: bool) -> None:
         for version in self._fake.store.buckets[bucket].all_versions():
@@ -190,18 +217,7 @@ class GcsFederationAdapter(GcsAdapter):
     credentials = "workload-identity-federation"
     new_keys = frozenset()
     gone_keys = frozenset()
-
-
-@contextmanager
-def _warnings_only(logger: str) -> Iterator[None]:
-    """As `libbucket.run` has it at every verbosity."""
-    found = logging.getLogger(logger)
-    level = found.level
-    found.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        found.setLevel(level)
+    starting = 60.0  # https://cloud.google.com/storage/docs/consistency: a new permission takes about a minute
 
 
 @contextmanager
@@ -217,8 +233,8 @@ def gcs(adapter: type[GcsAdapter] = GcsAdapter) -> Iterator[GcsAdapter]:
     loads = lru_cache(64)(serialization.load_pem_private_key)
     with (
         patch("testkit.gcs.fake.iam_api.KEY_BITS", 1024),
-        _warnings_only("urllib3"),
-        _warnings_only("google"),
+        warnings_only("urllib3"),
+        warnings_only("google"),
         patch("requests.sessions.get_environ_proxies", lambda *_args, **_options: {}),
         patch("requests.sessions.get_netrc_auth", lambda _url: None),
         patch.object(serialization, "load_pem_private_key", loads),
@@ -226,6 +242,16 @@ def gcs(adapter: type[GcsAdapter] = GcsAdapter) -> Iterator[GcsAdapter]:
         made = adapter(fake, turned)
         with wired(made.wire, ".googleapis.com"):
             yield made
+
+
+def _parts(request: Request, answer: Answer) -> dict[str, Any]:
+    """The answer to a batch each of whose requests is refused: https://cloud.google.com/storage/docs/batch."""
+    _, _, body = error_answer("storage.objects.delete", answer.code, answer.status, CANARY)
+    head = f"HTTP/1.1 {answer.status} x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    part = f"--parts\r\nContent-Type: application/http\r\n\r\n{head}{body.decode()}\r\n"
+    count = request.body.count(b"DELETE ")
+    headers = {"Content-Type": "multipart/mixed; boundary=parts", "X-GUploader-UploadID": REQUEST_ID}
+    return {"headers": headers, "body": f"{part * count}--parts--\r\n".encode()}
 
 
 gcs_json_key = partial(gcs, GcsKeyFileAdapter)

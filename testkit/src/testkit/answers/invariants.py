@@ -89,10 +89,19 @@ def check_while_answered(seen: Evidence) -> None:
         or is_done
         or not subject.simulation.injector.injected
         or subject.simulation.claim(subject.key) is None
+        or _are_over(seen)
     ):
         return
     _check_terminal(seen, answer)
     _check_reason(seen, answer)
+
+
+def _are_over(seen: Evidence) -> bool:
+    """Whether the claim has been reconciled since the last of its answers: then its reason fits what came later."""
+    simulation = seen.subject.simulation
+    given = [each.at for each in simulation.injector.seen if each.injected]
+    later = [one for one in simulation.history if one.key == seen.subject.key and one.at > given[-1]]
+    return 0 < seen.injected <= len(given) and bool(later)
 
 
 def check_afterwards(seen: Evidence) -> None:

@@ -296,8 +296,9 @@ def _check_neighbours(of: Environment, seen: Evidence, classes: Sequence[str]) -
         name = of.next_name()
         key = simulation.create_claim(name, namespace="office", storage_class=storage_class, generateBucketName="mail")
         other = Subject(simulation, key)
-        bound = simulation.run(NEIGHBOUR_SECONDS, until=lambda other=other: other.is_bound)  # type: ignore[misc]
-        invariants.check_neighbour(seen, f"a claim of the {storage_class} binding", NEIGHBOUR_SECONDS, in_time=bound)
+        seconds = NEIGHBOUR_SECONDS + of.adapter.starting
+        bound = simulation.run(seconds, until=lambda other=other: other.is_bound)  # type: ignore[misc]
+        invariants.check_neighbour(seen, f"a claim of the {storage_class} binding", seconds, in_time=bound)
         simulation.delete_claim(key)
         seconds = NEIGHBOUR_SECONDS + of.adapter.settling
         gone = simulation.run(seconds, until=lambda other=other: other.is_gone)  # type: ignore[misc]

@@ -68,10 +68,12 @@ _RPC: Final = {
 REQUESTS: Final = (
     *(name for _, _, name in (*_TOKENS, *_JSON, *_IAM)),
     "storage.objects.delete",
+    "oauth2.tokenAsClaim",
     "xml.listObjects",
     "xml.listMultipartUploads",
 )
-"""All requests that the provisioner sends. `storage.objects.delete` comes inside of `storage.batch` only."""
+"""All requests that the provisioner sends. `storage.objects.delete` comes inside of `storage.batch` only;
+`oauth2.tokenAsClaim` is `oauth2.token` with the key of a claim, which the sweep tells apart."""
 
 
 def request_name(method: str, path: str, query: str, _headers: Mapping[str, str], _body: bytes) -> str:
@@ -106,7 +108,7 @@ def error_answer(request: str, code: str, status: int, message: str) -> tuple[in
         headers["Content-Type"] = "application/xml; charset=UTF-8"
         text = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
         return status, headers, b"<?xml version='1.0' encoding='UTF-8'?>" + text.encode()
-    if request in {"sts.token", "oauth2.token"}:
+    if request in {"sts.token", "oauth2.token", "oauth2.tokenAsClaim"}:
         return status, headers, json.dumps({"error": code, "error_description": message}).encode()
     if request.startswith(("iam.", "iamcredentials.")):
         error = {"code": status, "message": message, "status": code if code.isupper() else _RPC.get(status, "UNKNOWN")}

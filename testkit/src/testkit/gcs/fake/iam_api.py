@@ -67,7 +67,7 @@ def handle(store: Store, request: Request) -> Answer:
     if "/keys" in request.path:
         return _keys(store, request, _account(store, email, demand), key_id, demand)
     if verb:
-        return _policy(store, request, _account(store, email, demand), verb, demand)
+        return _act(store, request, _account(store, email, demand), verb, demand)
     if email is None and request.method == "GET":
         demand("iam.serviceAccounts.list")
         return json_answer(_list(store, request))
@@ -217,8 +217,12 @@ def _times(key: AccountKey) -> Json:
     return {"validAfterTime": spell(key.created), "validBeforeTime": ends}
 
 
-def _policy(store: Store, request: Request, account: Account, verb: str, demand: functools.partial[None]) -> Answer:
+def _act(store: Store, request: Request, account: Account, verb: str, demand: functools.partial[None]) -> Answer:
     body = request.json()
+    if verb in {"disable", "enable"}:
+        demand(f"iam.serviceAccounts.{verb}")
+        account.disabled = verb == "disable"
+        return json_answer({})
     if verb == "getIamPolicy":
         demand("iam.serviceAccounts.getIamPolicy")
         if body:

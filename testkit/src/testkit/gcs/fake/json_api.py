@@ -13,6 +13,9 @@ https://github.com/googleapis/java-storage/issues/1240 (412 for an HMAC key wher
 https://cloud.google.com/storage/docs/authentication/managing-hmackeys (3 minutes from inactive to deleted)
 https://github.com/GoogleCloudPlatform/python-docs-samples/issues/4029 (403 for the eleventh HMAC key)
 https://cloud.google.com/storage/docs/xml-api/delete-bucket (unfinished uploads do not keep a bucket)
+https://cloud.google.com/storage/docs/requester-pays and https://cloud.google.com/storage/docs/json_api/v1/status-codes
+(400 `required` for who names no project to bill)
+https://github.com/googleapis/google-cloud-java/issues/3594 (403 `forbidden` for a key of Cloud KMS)
 https://cloud.google.com/storage/docs/json_api/v1/managedFolder (an empty one is taken to keep its bucket: no page says)
 """
 
@@ -73,6 +76,7 @@ def handle(store: Store, request: Request) -> Answer:
         return uploads.begin(store, request, who, parts[1], show)
     if parts[:1] == ["projects"]:
         return _hmac(store, request, who, parts)
+    check_payer(store, request, "".join(parts[1:2]))
     return _route(store, request, who, parts)
 
 
@@ -95,6 +99,14 @@ def show(bucket: Bucket, version: Version) -> Json:
         **version.extra,
         **({"retentionExpirationTime": spell(ends)} if ends else {}),
     }
+
+
+def check_payer(store: Store, request: Request, bucket: str) -> None:
+    """Refuses requests about a Requester Pays bucket that name no project to bill."""
+    found = store.buckets.get(bucket)
+    if found is not None and found.lets_requesters_pay and "userProject" not in request.query:
+        text = "Bucket is requester pays bucket but no user project provided."
+        raise ApiError(400, "required", text, code="UserProjectMissing")
 
 
 def _route(store: Store, request: Request, who: Principal, parts: list[str]) -> Answer:
@@ -131,6 +143,8 @@ def _insert(store: Store, request: Request, who: Principal) -> Answer:
     location, allowed = str(body.get("location", "US")), store.knobs.allowed_locations
     if allowed is not None and location.lower() not in {each.lower() for each in allowed}:
         raise _constraint(f"'{location.lower()}' violates constraint 'constraints/gcp.resourceLocations'")
+    if body.get("encryption") and store.knobs.kms_denied:
+        raise ApiError(403, "forbidden", "Permission denied on Cloud KMS key.")
     if name in store.buckets:
         text = "Your previous request to create the named bucket succeeded and you already own it."
         raise ApiError(409, "conflict", text, code="BucketAlreadyOwnedByYou")

@@ -53,6 +53,7 @@ class Knobs:
         account_limit: service accounts per project.
         keys_forbidden: an organisation policy forbids service-account keys, and with them HMAC keys.
         hmac_forbidden: an organisation policy forbids HMAC keys only (`storage.restrictAuthTypes`).
+        kms_denied: the project's Cloud Storage service agent may not use any key of Cloud KMS.
         allowed_locations: where an organisation policy lets buckets be; None for anywhere.
         foreign_members: beginnings of members that domain restricted sharing keeps out of every policy.
         absent_is_forbidden: an account that does not exist is 403 and not 404, for every caller.
@@ -84,6 +85,7 @@ class Knobs:
     account_limit: int = 100
     keys_forbidden: bool = False
     hmac_forbidden: bool = False
+    kms_denied: bool = False
     allowed_locations: frozenset[str] | None = None
     foreign_members: tuple[str, ...] = ()
     absent_is_forbidden: bool = False
@@ -235,6 +237,10 @@ class Bucket:
     @property
     def prevents_public_access(self) -> bool:
         return bool(self.resource.get("iamConfiguration", {}).get("publicAccessPrevention") == "enforced")
+
+    @property
+    def lets_requesters_pay(self) -> bool:
+        return bool(self.resource.get("billing", {}).get("requesterPays"))
 
     @property
     def keeps_versions(self) -> bool:

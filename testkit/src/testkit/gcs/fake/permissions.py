@@ -62,7 +62,7 @@ ROLES: Final = {
     "roles/storage.legacyObjectReader": _all("storage.objects", "get"),
     "roles/storage.admin": _OBJECT_ADMIN | _all("storage.buckets", _EVERY_VERB),
     "roles/storage.hmacKeyAdmin": _all("storage.hmacKeys", "create delete get list update"),
-    "roles/iam.serviceAccountAdmin": _all("iam.serviceAccounts", _EVERY_VERB),
+    "roles/iam.serviceAccountAdmin": _all("iam.serviceAccounts", f"{_EVERY_VERB} disable enable"),
     "roles/iam.serviceAccountKeyAdmin": _all("iam.serviceAccountKeys", "create delete get list"),
     "roles/iam.workloadIdentityUser": frozenset({"iam.serviceAccounts.getAccessToken"}),
 }

@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote
 
 from testkit.gcs.fake import objects
 from testkit.gcs.fake.clock import spell
-from testkit.gcs.fake.json_api import delete_bucket
+from testkit.gcs.fake.json_api import check_payer, delete_bucket
 from testkit.gcs.fake.model import Bucket, MultipartUpload, Store, Version
 from testkit.gcs.fake.permissions import Principal, require, require_bucket
 from testkit.gcs.fake.signatures import identify
@@ -41,6 +41,7 @@ def handle(store: Store, request: Request) -> Answer:
         require(store, who, "storage.buckets.list")
         listed = Markup("".join(element("Bucket", Markup(element("Name", each))) for each in store.buckets))
         return xml_answer(element("ListAllMyBucketsResult", Markup(element("Buckets", listed))))
+    check_payer(store, request, name)
     if not key:
         return _bucket(store, request, who, name)
     if {"uploads", "uploadId"} & request.query.keys():

@@ -1,0 +1,105 @@
+"""What Google's buckets can have that the provisioner does not set: it is left as it is, or refused with a sentence."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import testkit
+from gcs_provisioner.parameters import parse_admin
+from libbucket import AccessDenied, InvalidAdminSecret, SecretStr, StoreRefused
+from libbucket.testing import builders
+
+if TYPE_CHECKING:
+    from libbucket.testing.conformance.environment import Environment
+    from testkit.gcs.fake import FakeGcs
+
+README = Path(testkit.__file__).parents[3] / "packages" / "gcs" / "README.md"
+KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+SETTINGS = {
+    "hierarchicalNamespace": {"enabled": True},
+    "autoclass": {"enabled": True, "terminalStorageClass": "NEARLINE"},
+    "retentionPolicy": {"retentionPeriod": "60", "isLocked": True},
+    "objectRetention": {"mode": "Enabled"},
+    "defaultEventBasedHold": True,
+    "softDeletePolicy": {"retentionDurationSeconds": "7776000"},
+    "customPlacementConfig": {"dataLocations": ["EUROPE-WEST1", "EUROPE-WEST4"]},
+    "encryption": {"defaultKmsKeyName": KMS},
+}
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_an_existing_bucket_keeps_what_it_has(environment: Environment, fake: FakeGcs, setting: str) -> None:
+    bucket = environment.foreign_bucket()
+    fake.store.buckets[bucket].resource[setting] = SETTINGS[setting]
+    before = copy.deepcopy(fake.store.buckets[bucket].resource)
+    tenant = environment.brownfield(bucket)
+    tenant.application.put(bucket, "object", b"data")
+    assert tenant.application.get(bucket, "object") == b"data"
+    environment.revoke(tenant.record)
+    assert fake.store.buckets[bucket].resource == before
+
+
+@pytest.mark.parametrize("region", ["EUR4", "nam4", "ASIA", "europe-west3"])
+def test_a_new_bucket_may_be_in_two_regions(environment: Environment, fake: FakeGcs, region: str) -> None:
+    """https://cloud.google.com/storage/docs/locations#predefined: a dual-region is a location like others."""
+    tenant = environment.greenfield(environment.request(parameters={"region": region}))
+    assert fake.store.buckets[tenant.bucket].resource["location"] == region.upper()
+    assert tenant.answer.connection.endpoint.region == region.lower()
+
+
+def test_a_requester_pays_bucket_is_refused(environment: Environment, fake: FakeGcs) -> None:
+    bucket = environment.foreign_bucket()
+    request = environment.request(bucket=bucket, parameters={"bucketName": bucket})
+    fake.store.buckets[bucket].resource["billing"] = {"requesterPays": True}
+    with pytest.raises(StoreRefused, match="Requester Pays"):
+        environment.provisioner.grant(request)
+    fake.store.buckets[bucket].resource["billing"] = {"requesterPays": False}
+    assert environment.provisioner.grant(request)
+
+
+def test_a_key_of_cloud_kms_that_storage_may_not_use_is_told_with_the_agent(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    fake.knobs.kms_denied = True
+    request = environment.request(parameters={"kmsKeyName": KMS})
+    with pytest.raises(AccessDenied, match=r"service agent lacks roles/cloudkms\.cryptoKeyEncrypterDecrypter"):
+        environment.provisioner.provision(request)
+    fake.knobs.kms_denied = False
+    assert environment.provisioner.provision(request)
+    environment.delete(builders.intent(request))
+
+
+def test_another_universe_is_refused(fake: FakeGcs) -> None:
+    """https://google.aip.dev/auth/4120: key files name their universe; those of before 2023 name none."""
+    key = json.loads(fake.add_admin("provisioner-2"))
+    held = {"key.json": SecretStr(json.dumps({**key, "universe_domain": "apis-tpczero.goog"}))}
+    with pytest.raises(InvalidAdminSecret, match=r"universe domain apis-tpczero\.goog: only googleapis\.com"):
+        parse_admin(held, named="gcs/admin")
+    for same in ({**key, "universe_domain": "googleapis.com"}, {**key, "universe_domain": ""}):
+        assert parse_admin({"key.json": SecretStr(json.dumps(same))}, named="gcs/admin").project == fake.project
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        "Hierarchical namespace",
+        "Managed folders",
+        "Soft delete",
+        "Retention policy",
+        "Object retention",
+        "Holds",
+        "Autoclass",
+        "Customer-managed encryption keys",
+        "Requester Pays",
+        "Dual-regions",
+        "Universe domains",
+    ],
+)
+def test_the_readme_says_of_each_whether_it_is_supported(feature: str) -> None:
+    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {feature}")]
+    assert len(rows) == 1
