@@ -59,7 +59,7 @@ def test_a_requester_pays_bucket_is_refused(environment: Environment, fake: Fake
     with pytest.raises(StoreRefused, match="Requester Pays"):
         environment.provisioner.grant(request)
     fake.store.buckets[bucket].resource["billing"] = {"requesterPays": False}
-    assert environment.provisioner.grant(request)
+    assert environment.provisioner.grant(request).connection.endpoint.bucket_name == bucket
 
 
 def test_a_key_of_cloud_kms_that_storage_may_not_use_is_told_with_the_agent(
@@ -70,7 +70,7 @@ def test_a_key_of_cloud_kms_that_storage_may_not_use_is_told_with_the_agent(
     with pytest.raises(AccessDenied, match=r"service agent lacks roles/cloudkms\.cryptoKeyEncrypterDecrypter"):
         environment.provisioner.provision(request)
     fake.knobs.kms_denied = False
-    assert environment.provisioner.provision(request)
+    assert environment.provisioner.provision(request).connection.endpoint.bucket_name == request.bucket_name
     environment.delete(builders.intent(request))
 
 
