@@ -49,7 +49,7 @@ class Project:
         id: of the project.
         credentials: of the caller.
         location: of buckets.
-        foreign_bucket: that belongs to somebody else.
+        foreign_bucket: of another customer.
         repeats: of what is counted.
         patience: seconds that a permission or a key is waited for.
         storage: address of Cloud Storage.
@@ -466,7 +466,7 @@ CHECKS: Final = (
     Check(what="seconds until a removed account is not read", expected=("after",), ask=_removed_account),
     Check(what="GET of a bucket that nobody has", expected=("404 notFound",), ask=_bucket_of_nobody),
     Check(
-        what="GET and creation of somebody else's bucket",
+        what="GET and creation of another customer's bucket",
         expected=("403 forbidden; made: 409",),
         ask=_foreign_bucket,
     ),
@@ -533,7 +533,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="verify_on_google", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--project", required=True, help="id of the project")
     parser.add_argument("--region", default="europe-west3", help="location of buckets")
-    parser.add_argument("--foreign-bucket", default="my-bucket", help="a bucket that belongs to somebody else")
+    parser.add_argument("--foreign-bucket", default="my-bucket", help="a bucket of another customer")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--patience", type=float, default=600.0, help="seconds that a key is waited for")
     given = parser.parse_args(arguments)
