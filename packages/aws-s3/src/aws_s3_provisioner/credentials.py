@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aws_s3_provisioner.parameters import TOLERANT_REGION
-from aws_s3_provisioner.policy import may_list
+from aws_s3_provisioner.policy import may_list, may_write
 from aws_s3_provisioner.storage import Attempt, Trial
 from libbucket import NotReady
 
@@ -78,6 +78,7 @@ def tried_keys(request: Request, keys: AccessKeys, *, is_only_key: bool) -> Acce
 
     Raises:
         NotReady: they do not work yet.
+        RetrySlowly: the KMS key of the class can't be used.
     """
     seen = _attempt_new(request, keys)
     if seen.trial not in accepted_trials(request.parameters):
@@ -87,6 +88,7 @@ def tried_keys(request: Request, keys: AccessKeys, *, is_only_key: bool) -> Acce
             delay=_next_try(request),
             request_id=seen.request_id,
         )
+    _check_encryption(request, keys)
     if not is_only_key:
         request.identity.delete_keys(request.identity.keys().keys() - {keys.access_key_id})
     request.pending.forget(request.user_key)
@@ -163,6 +165,21 @@ def _attempt_new(request: Request, keys: AccessKeys) -> Attempt:
             break
         seen = request.storage.attempt(keys, request.bucket)
     return seen
+
+
+def _check_encryption(request: Request, keys: AccessKeys) -> None:
+    """Makes sure that a claim of a class with a KMS key can write; in a bucket of others nothing is written."""
+    parameters = request.parameters
+    if not (parameters.kms_key_id and request.is_greenfield and may_write(parameters.iam_policy)):
+        return
+    seen = request.storage.attempt_writing(keys, request.bucket, parameters.kms_key_id)
+    if seen.trial is not Trial.WORKS:
+        raise NotReady(
+            f"S3 accepts the new access key of user {request.identity.name}, and does not let it write: the key in "
+            "parameter kmsKeyId must let the account's policies decide, and no other policy may deny s3:PutObject",
+            delay=_next_try(request),
+            request_id=seen.request_id,
+        )
 
 
 def _confirmations(request: Request) -> int:

@@ -163,14 +163,12 @@ def _deny(sid: str, scope: Scope, condition: Document) -> Document:
 
 def may_list(template: Document | None) -> bool:
     """Whether a user with `build_access` can certainly list the bucket: then that is how credentials are tried."""
-    if template is None:
-        return True
-    statements = _listed(template["Statement"])
-    denied = any(_names_listing(each) for each in statements if each["Effect"] == "Deny")
-    allowed = any(
-        _names_listing(each) and not each.get("Condition") for each in statements if each["Effect"] == "Allow"
-    )
-    return allowed and not denied
+    return _certainly_allows(template, "s3:listbucket")
+
+
+def may_write(template: Document | None) -> bool:
+    """Whether a user with `build_access` can certainly write objects: then a class's KMS key is tried so."""
+    return _certainly_allows(template, "s3:putobject")
 
 
 def mistakes_in_template(document: object) -> list[str]:
@@ -267,8 +265,17 @@ def _lacks_form(statement: object) -> bool:
     return not actions or not all(isinstance(one, str) and _ACTION.fullmatch(one) for one in actions)
 
 
-def _names_listing(statement: Mapping[str, Any]) -> bool:
-    return any(fnmatchcase("s3:listbucket", action.lower()) for action in _listed(statement["Action"]))
+def _certainly_allows(template: Document | None, action: str) -> bool:
+    """Whether a class's policy, or the usual one, allows an action of it (in lower case) without a condition."""
+    if template is None:
+        return True
+    named = [each for each in _listed(template["Statement"]) if _names(each, action)]
+    allows = any(each["Effect"] == "Allow" and not each.get("Condition") for each in named)
+    return allows and not any(each["Effect"] == "Deny" for each in named)
+
+
+def _names(statement: Mapping[str, Any], action: str) -> bool:
+    return any(fnmatchcase(action, each.lower()) for each in _listed(statement["Action"]))
 
 
 def _listed(value: object) -> list[Any]:

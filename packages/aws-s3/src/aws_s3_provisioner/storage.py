@@ -236,6 +236,30 @@ class Storage:
                 return Attempt(trial=trial, request_id=request_id_of(error.response))
         return Attempt(trial=Trial.WORKS)
 
+    def attempt_writing(self, keys: AccessKeys, bucket: str, kms_key_id: str) -> Attempt:
+        """Writes an empty object with a claim's own keys, encrypted as all of its objects, and removes it.
+
+        S3 takes any key for a bucket: whether that exists, is enabled and may be used, an upload tells. Source:
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketEncryption.html.
+
+        Raises:
+            RetrySlowly: the KMS key can't be used.
+            ProvisionerError: AWS did not say.
+        """
+        key = f"{_PROBE_PREFIX}write"
+        encryption: Any = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id, "BucketKeyEnabled": True}
+        with translated(self.clients.call("s3:PutObject")):
+            try:
+                made = self.clients.s3_as(keys).put_object(Bucket=bucket, Key=key, **encryption)
+            except ClientError as error:
+                trial = _REFUSED_TRIALS.get(code_of(error))
+                if trial is None:
+                    raise
+                return Attempt(trial=trial, request_id=request_id_of(error.response))
+        with translated(self.clients.call(_DELETE)):
+            self.clients.s3.delete_object(Bucket=bucket, Key=key, VersionId=made.get("VersionId", "null"))
+        return Attempt(trial=Trial.WORKS)
+
     def is_empty(self, bucket: str) -> bool:
         """Whether the bucket holds no version, no delete marker and no unfinished upload."""
         return not self._versions(bucket, 1).entries and not self._uploads(bucket).entries

@@ -59,6 +59,7 @@ class Bucket:
         policy: its policy as JSON; "" for none, and it permits nothing to nobody here.
         lifecycle: its rules as XML; "" for none.
         has_lock: whether its objects can be locked.
+        key_refused_with: the code of KMS for its key; "" where that can be used.
         objects: in it.
     """
 
@@ -73,6 +74,7 @@ class Bucket:
     policy: str = ""
     lifecycle: str = ""
     has_lock: bool = False
+    key_refused_with: str = ""
     objects: Objects = field(default_factory=Objects)
 
 
@@ -127,10 +129,10 @@ class RegionalS3:
         if method == "PUT" and not query and not is_object:
             return self._create(host["bucket"], host["region"], body)
         expected = _text(headers.get("x-amz-expected-bucket-owner"))
-        refusal = self._refusal(host["bucket"], host["region"], _key_in(headers), expected)
+        named = unquote(parts.path[1:])
+        refusal = self._refusal(host["bucket"], host["region"], _key_in(headers), expected, named)
         if is_object:
-            named = unquote(parts.path[1:])
-            return refusal or _on_object(self.buckets[host["bucket"]], method, named, query)
+            return refusal or _on_object(self.buckets[host["bucket"]], method, named, query, body)
         return refusal or self._on_bucket(method, host["bucket"], query, body)
 
     def _list(self, query: dict[str, list[str]]) -> Answer:
@@ -162,7 +164,7 @@ class RegionalS3:
         self.buckets[name] = Bucket(region=region, tags=tags, unknown_for=self.is_slow)
         return 200, {}, ""
 
-    def _refusal(self, name: str, region: str, key: str, expected_owner: str) -> Answer | None:
+    def _refusal(self, name: str, region: str, key: str, expected_owner: str, object_key: str) -> Answer | None:
         bucket = self.buckets.get(name)
         if self._is_forgotten(name):
             return _refused(404, "NoSuchBucket")
@@ -179,7 +181,11 @@ class RegionalS3:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
         if expected_owner not in {"", bucket.account}:
             return _refused(403, "AccessDenied")
-        code = self.iam.refuses(key, name, bucket.account) if self.iam.has_made(key) else ""
+        if not self.iam.has_made(key):
+            return None
+        # All that a claim's key is used for is to list its bucket, and to write an object.
+        action = "s3:PutObject" if object_key else "s3:ListBucket"
+        code = self.iam.refuses(key, name, bucket.account, action=action, object_key=object_key)
         return _refused(403, code) if code else None
 
     def forget(self, name: str, *, after: int) -> None:
@@ -255,12 +261,30 @@ def _on_lock(bucket: Bucket) -> Answer:
     return 200, {}, "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
 
 
-def _on_object(bucket: Bucket, method: str, key: str, query: dict[str, list[str]]) -> Answer:
+def _put_object(bucket: Bucket, key: str, body: bytes) -> Answer:
+    """Encrypts with the bucket's key, which it has not looked at before.
+
+    Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketEncryption.html ("doesn't validate the KMS key
+    ID"), https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html.
+    """
+    if bucket.key_refused_with:
+        return _refused(403 if bucket.key_refused_with == "AccessDenied" else 400, bucket.key_refused_with)
+    keeps_versions = bucket.versioning == "Enabled"
+    made = bucket.objects.put(key, body, keeps_versions=keeps_versions)
+    return 200, ({"x-amz-version-id": made.id} if keeps_versions else {}), ""
+
+
+def _on_object(bucket: Bucket, method: str, key: str, query: dict[str, list[str]], body: bytes) -> Answer:
     given = {name: values[0] for name, values in query.items()}
     found = bucket.objects.find(key, given.get("versionId", ""))
     if "uploadId" in given and method == "DELETE":
         is_there = bucket.objects.uploads.pop(given["uploadId"], None) is not None
         return (204, {}, "") if is_there else _refused(404, "NoSuchUpload")
+    if method == "PUT":
+        return _put_object(bucket, key, body)
+    if "versionId" in given and method == "DELETE":
+        bucket.objects.delete_version(key, given["versionId"])
+        return 204, {}, ""
     if found is None:
         return _refused(404, "NoSuchVersion")
     if "retention" in given:

@@ -49,6 +49,7 @@ _ON_OBJECT: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "legal-hold"): "GetObjectLegalHold",
     ("DELETE", "uploadId"): "AbortMultipartUpload",
     ("DELETE", "versionId"): "DeleteObject",
+    ("PUT", ""): "PutObject",
 }
 AS_CLAIM: Final = "ListObjectsV2AsClaim"
 """`ListObjectsV2` with the keys of a claim: no administrator's permission is needed for it."""
