@@ -79,7 +79,8 @@ def test_an_answer_names_requests_that_are_sent_and_a_source(row: dict[str, Any]
         ("POST", "/", "", "iam.amazonaws.com", b"Action=GetUser&UserName=x", "GetUser"),
         ("POST", "/", "", "sts.eu-west-1.amazonaws.com", b"Action=GetCallerIdentity", "GetCallerIdentity"),
         ("POST", "/", "", "iam.amazonaws.com", b"Action=CreateGroup", UNKNOWN),
-        ("PUT", "/photos/key", "", "127.0.0.1", b"data", UNKNOWN),
+        ("PUT", "/photos/key", "", "127.0.0.1", b"data", "PutObject"),
+        ("POST", "/photos/key", "restore", "127.0.0.1", b"<x/>", UNKNOWN),
         ("DELETE", "/", "", "s3.eu-west-1.amazonaws.com", b"", UNKNOWN),
     ],
 )
