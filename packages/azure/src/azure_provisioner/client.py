@@ -14,7 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from azure.core import PipelineClient
 from azure.core.credentials import AzureSasCredential
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy, UserAgentPolicy
 from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
@@ -134,13 +136,44 @@ def connect(parameters: Parameters, admin: Admin, network: Network, tokens: Toke
     """
     with ExitStack() as stack:
         credential: Any = _key(parameters, admin)
-        if parameters.delegated:
+        if parameters.needs_identity:
             credential = KeptCredential(_identity(parameters, admin, network), tokens)
             stack.enter_context(_forgotten_when_refused(credential))
         service = stack.enter_context(
             BlobServiceClient(parameters.url, credential=credential, **_settings(parameters, network))
         )
         yield Clients(parameters=parameters, admin=admin, service=service, network=network)
+
+
+@contextmanager
+def connect_management(
+    parameters: Parameters, admin: Admin, network: Network, tokens: Tokens
+) -> Iterator[PipelineClient[Any, Any]]:
+    """Azure Resource Manager, as the administrator's identity.
+
+    The base of Azure's clients, and not the client of this service: that has thousands of files for four requests.
+
+    Args:
+        parameters: of the class.
+        admin: whose identity is used.
+        network: how connections are made.
+        tokens: of this process.
+    """
+    credential = KeptCredential(_identity(parameters, admin, network), tokens)
+    policies = [
+        UserAgentPolicy(_USER_AGENT),
+        BearerTokenCredentialPolicy(credential, f"{parameters.management_url}/.default"),
+    ]
+    transport = _FencedTransport(network, **_connections(network))
+    with (
+        _forgotten_when_refused(credential),
+        _management_client(parameters, policies, transport) as client,
+    ):
+        yield client
+
+
+def _management_client(parameters: Parameters, policies: Any, transport: Any) -> PipelineClient[Any, Any]:
+    return PipelineClient(parameters.management_url, policies=policies, transport=transport)
 
 
 @contextmanager

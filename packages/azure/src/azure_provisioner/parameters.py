@@ -15,13 +15,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from libbucket import InvalidAdminSecret, ParameterReader, SecretStr
+from libbucket import InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STORED_POLICY: Final = "stored-access-policy"
 USER_DELEGATION: Final = "user-delegation-sas"
+ROLE_ASSIGNMENT: Final = "role-assignment"
+
+PRINCIPAL_KEY: Final = "azurePrincipalId"
+"""Of `additionalConfig`: the object id of the identity that a claim's application has in Entra ID."""
 
 KEY: Final = "AZURE_STORAGE_KEY"
 CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
@@ -49,6 +53,13 @@ _UNITS: Final[Mapping[str, timedelta]] = {
     "h": timedelta(hours=1),
     "m": timedelta(minutes=1),
 }
+_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RESOURCE_GROUP: Final = re.compile(r"[\w().-]{0,89}[\w()-]")
+"""1 to 90 characters, the last of which is no period: "Naming rules and restrictions for Azure resources"."""
+_MANAGEMENT: Final = "https://management.azure.com"
+_CONTRIBUTOR: Final = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
+"""Storage Blob Data Contributor: "Azure built-in roles for Storage"."""
+_ACCOUNT_KEYS: Final = frozenset({"key1", "key2"})
 _SHORTEST: Final = timedelta(hours=1)
 _LONGEST: Final = timedelta(days=36500)
 _POLICY_LIFETIME: Final = timedelta(days=3650)
@@ -69,6 +80,12 @@ class Parameters:
         secret_namespace: namespace of the administrator's Secret.
         authority_host: URL of the token authority; empty for the public one, or what the pod's environment says.
         delegated: claims get a user-delegation SAS rather than one that is bound to a stored access policy.
+        assigns_roles: claims get no SAS: the identity that a claim names gets a role on its container.
+        subscription: id of the account's subscription; empty where Azure Resource Manager is not asked.
+        resource_group: of the account.
+        role: id of the role that identities of claims get.
+        management_url: of Azure Resource Manager.
+        account_key: which of the account's keys is read where no Secret holds it.
         permissions: letters of what claims may do, in Azure's order.
         lifetime: how long a SAS, or the stored access policy that it is bound to, lasts before it is renewed.
         warnings: for the author of the class.
@@ -83,7 +100,23 @@ class Parameters:
     delegated: bool
     permissions: str
     lifetime: timedelta
+    assigns_roles: bool = False
+    subscription: str = ""
+    resource_group: str = ""
+    role: str = _CONTRIBUTOR
+    management_url: str = _MANAGEMENT
+    account_key: str = "key1"
     warnings: tuple[str, ...] = ()
+
+    @property
+    def needs_identity(self) -> bool:
+        """Whether the administrator is an identity, and its key is not asked for."""
+        return self.delegated or self.assigns_roles
+
+    @property
+    def reads_keys(self) -> bool:
+        """Whether the account's key is read from Azure Resource Manager."""
+        return not self.needs_identity and not self.secret_name and bool(self.subscription)
 
     @property
     def secure(self) -> bool:
@@ -126,9 +159,11 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
     if account and not _ACCOUNT.fullmatch(account):
         reader.mistake("storageAccount", f"must be 3 to 24 lower-case letters and digits, not {_shown(account)}")
     secret_name, secret_namespace = reader.secret()
-    delegated = reader.choice("credentials", frozenset({STORED_POLICY, USER_DELEGATION}), default=STORED_POLICY)
+    kind = reader.choice(
+        "credentials", frozenset({STORED_POLICY, USER_DELEGATION, ROLE_ASSIGNMENT}), default=STORED_POLICY
+    )
     url, is_emulated = _account_url(reader, account)
-    permissions = _permissions(reader, delegated=delegated == USER_DELEGATION)
+    permissions = _permissions(reader, delegated=kind == USER_DELEGATION)
     parsed = Parameters(
         account=account,
         url=url,
@@ -136,9 +171,15 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         secret_name=secret_name,
         secret_namespace=secret_namespace,
         authority_host=reader.url("authorityHost"),
-        delegated=delegated == USER_DELEGATION,
+        delegated=kind == USER_DELEGATION,
         permissions=permissions,
-        lifetime=_lifetime(reader, delegated=delegated == USER_DELEGATION),
+        lifetime=_lifetime(reader, delegated=kind == USER_DELEGATION),
+        assigns_roles=kind == ROLE_ASSIGNMENT,
+        subscription=_guid(reader, "subscription"),
+        resource_group=_resource_group(reader),
+        role=_guid(reader, "role") or _CONTRIBUTOR,
+        management_url=reader.url("managementEndpoint") or _MANAGEMENT,
+        account_key=reader.choice("accountKey", _ACCOUNT_KEYS, default="key1"),
         warnings=(*reader.unknown(), *_doubts(permissions)),
     )
     _check_together(reader, parsed)
@@ -153,7 +194,7 @@ def build_store_id(given: Mapping[str, str]) -> str:
     """
     reader = _reader(given)
     url = _account_url(reader, reader.text("storageAccount"))[0].lower()
-    if reader.text("credentials") != USER_DELEGATION:
+    if reader.text("credentials") not in {USER_DELEGATION, ROLE_ASSIGNMENT}:
         return url
     return f"{url} with tokens of {reader.url('authorityHost').lower() or 'the default authority'}"
 
@@ -167,12 +208,13 @@ def parse_admin(secret: Mapping[str, SecretStr], parameters: Parameters) -> Admi
     named = f"Secret {parameters.secret_namespace}/{parameters.secret_name}"
     _check_lengths(secret, named)
     admin = Admin(key=_account_key(secret, parameters, named), client=_client(secret, named), named=named)
-    if parameters.delegated and admin.client is None:
+    if parameters.needs_identity and admin.client is None:
+        kind = USER_DELEGATION if parameters.delegated else ROLE_ASSIGNMENT
         raise InvalidAdminSecret(
-            f"{named}: needs the keys {', '.join(CLIENT_KEYS)}, because the class says credentials: {USER_DELEGATION}, "
-            "which no account key can issue"
+            f"{named}: needs the keys {', '.join(CLIENT_KEYS)}, because the class says credentials: {kind}, for which "
+            "an account key is not enough"
         )
-    if not parameters.delegated and admin.key is None:
+    if not parameters.needs_identity and admin.key is None:
         raise InvalidAdminSecret(
             f"{named}: needs the key {KEY} or {CONNECTION_STRING}, because a SAS that is bound to a stored access "
             f"policy is signed with the account's key; without it, let the class say credentials: {USER_DELEGATION}"
@@ -252,15 +294,55 @@ def _lifetime(reader: ParameterReader, *, delegated: bool) -> timedelta:
     return lifetime
 
 
+def _guid(reader: ParameterReader, name: str) -> str:
+    given = reader.text(name).lower()
+    if given and not _GUID.fullmatch(given):
+        reader.mistake(name, f"must be an id such as {_CONTRIBUTOR}, not {_shown(given)}")
+        return ""
+    return given
+
+
+def _resource_group(reader: ParameterReader) -> str:
+    given = reader.text("resourceGroup")
+    if given and not _RESOURCE_GROUP.fullmatch(given):
+        reader.mistake("resourceGroup", f"is no name of a resource group: {_shown(given)}")
+        return ""
+    return given
+
+
+def parse_principal(config: Mapping[str, str]) -> str:
+    """The identity that a claim names.
+
+    Raises:
+        InvalidConfig: it names none, or something else.
+    """
+    value = config.get(PRINCIPAL_KEY, "").lower()
+    if not _GUID.fullmatch(value):
+        raise InvalidConfig(
+            f"additionalConfig.{PRINCIPAL_KEY} must be the object id of the application's identity in Entra ID (of its "
+            f"service principal), because the class says credentials: {ROLE_ASSIGNMENT}; the operator has to allow the "
+            f"key by --allow-additional-config"
+        )
+    return value
+
+
 def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
-    if not parsed.delegated and not parsed.secret_name and not parsed.secret_namespace:
+    is_named = bool(parsed.subscription and parsed.resource_group)
+    if parsed.assigns_roles and not is_named:
+        reader.mistake("subscription", f"is required with resourceGroup, because credentials is {ROLE_ASSIGNMENT}")
+    if bool(parsed.subscription) != bool(parsed.resource_group):
+        reader.mistake("resourceGroup", "and subscription are needed both, or neither")
+    if not parsed.management_url.startswith("https://"):
+        reader.mistake("managementEndpoint", "must be https")
+    if not parsed.needs_identity and not parsed.secret_name and not parsed.secret_namespace and not is_named:
         reader.mistake(
             "secretName",
             "is required, because a SAS that is bound to a stored access policy is signed with the account's key; "
-            f"with the pod's own identity, say credentials: {USER_DELEGATION}",
+            f"with the pod's own identity, say credentials: {USER_DELEGATION}, or name subscription and resourceGroup, "
+            "from which the key is read",
         )
-    if parsed.delegated and not parsed.secure:
-        reader.mistake("endpoint", f"must be https where credentials is {USER_DELEGATION}: tokens travel with TLS only")
+    if parsed.needs_identity and not parsed.secure:
+        reader.mistake("endpoint", "must be https where the administrator is an identity: tokens travel with TLS only")
     if parsed.authority_host.startswith("http:"):
         reader.mistake("authorityHost", "must be https")
 

@@ -243,6 +243,15 @@ def build_secret(parameters: Parameters, container: str, sas: SecretStr) -> Mapp
     }
 
 
+def build_identity_secret(parameters: Parameters, container: str) -> Mapping[str, SecretStr]:
+    """What the Secret of a claim holds whose application has an identity of its own: addresses, and no key."""
+    return {
+        ACCOUNT: SecretStr(parameters.account),
+        ACCOUNT_NAME: SecretStr(parameters.account),
+        CONTAINER_URL: SecretStr(f"{parameters.url}/{container}"),
+    }
+
+
 def format_time(time: datetime) -> str:
     """A time as Azure writes it, in whole seconds."""
     return time.astimezone(UTC).strftime(_TIME)

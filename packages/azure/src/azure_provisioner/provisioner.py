@@ -17,12 +17,21 @@ from azure_provisioner.identity import (
     EXPIRY_STATE,
     POLICY_STATE,
     Delegation,
-    Granted,
     StoredPolicies,
     check_ended,
 )
-from azure_provisioner.parameters import Admin, Parameters, build_store_id, parse_admin, parse_parameters
-from azure_provisioner.policy import build_prefix, build_secret, parse_held, parse_time
+from azure_provisioner.management import ROLE_SECONDS, Management, management
+from azure_provisioner.parameters import (
+    PRINCIPAL_KEY,
+    ROLE_ASSIGNMENT,
+    Admin,
+    Parameters,
+    build_store_id,
+    parse_admin,
+    parse_parameters,
+    parse_principal,
+)
+from azure_provisioner.policy import build_identity_secret, build_prefix, build_secret, parse_held, parse_time
 from azure_provisioner.storage import Storage, check_deletable, try_sas
 from azure_provisioner.tokens import Tokens
 from libbucket import (
@@ -35,6 +44,7 @@ from libbucket import (
     Connection,
     EmptyBucketDeleter,
     Endpoint,
+    ExpiresLater,
     Inspector,
     InvalidAdminSecret,
     InvalidClaim,
@@ -53,6 +63,12 @@ if TYPE_CHECKING:
 
 _CONTAINER_NAME: Final = re.compile(r"[a-z0-9](-?[a-z0-9])*")
 _SHORTEST_NAME, _LONGEST_NAME = 3, 63
+_UNUSED_PRINCIPAL: Final = (
+    f"additionalConfig.{PRINCIPAL_KEY} is ignored: the class does not say credentials: {ROLE_ASSIGNMENT}"
+)
+ROLE_STATE: Final = "RoleAssignee"
+"""The identity that has a role on the claim's container."""
+
 _SPECIAL_NAMES: Final = frozenset({"$root", "$web"})
 """Containers that Azure makes, and that claims may be granted: "Naming and referencing containers"."""
 
@@ -96,7 +112,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         tokens: of the administrators' identities.
     """
 
-    supported_config: ClassVar[frozenset[str]] = frozenset()
+    supported_config: ClassVar[frozenset[str]] = frozenset({PRINCIPAL_KEY})
     tracks_requests: ClassVar[bool] = True
 
     def __init__(self, services: Services, network: Network | None = None, tokens: Tokens | None = None) -> None:
@@ -130,6 +146,8 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if not request.owns(found):
                 raise _not_ours(request.container)
             check_deletable(request.container, found)
+            if _has_role(ob, request.parameters):  # it would be valid again in a container that is restored
+                self._revoke_role(ob, request.parameters)
             _remove(request, found)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
@@ -146,8 +164,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 raise _not_ours(request.container)
             check_deletable(request.container, found)
             _check_empty(request)
-            if POLICY_STATE in ob.additional_state or not request.parameters.delegated:
-                self._revoke_policy(ob, request.parameters)
+            self._withdraw(ob, request.parameters)
             check_ended(ob.additional_state, self._services.now())
             _check_empty(request)
             found = request.storage.find(request.container) or found  # its own change must not be in the way
@@ -168,14 +185,14 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         A user-delegation SAS can't be revoked: then this raises NotReady until the last one has ended.
         """
         if _may_exist(ob.bucket_name):
-            parameters = parse_parameters(ob.parameters)
-            if not parameters.delegated or POLICY_STATE in ob.additional_state:
-                self._revoke_policy(ob, parameters)
+            self._withdraw(ob, parse_parameters(ob.parameters))
         check_ended(ob.additional_state, self._services.now())
 
     def is_intact(self, options: BucketOptions) -> bool:
         """Tries the claim's own SAS once; see `Inspector.is_intact`."""
         parameters = parse_parameters(options.parameters)
+        if parameters.assigns_roles:
+            return self._has_intact_role(options, parameters)
         held = parse_held(options.credentials)
         if held is None or options.credentials is None or not _is_name(options.bucket_name):
             return False
@@ -187,6 +204,28 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         return try_sas(parameters, options.bucket_name, held.token, self._network, is_cheap=True) is None
 
     def _give_access(self, request: _Request, options: BucketOptions, *, is_new: bool = False) -> ObjectBucket:
+        if request.parameters.assigns_roles:
+            return self._give_role(request, options)
+        answer = self._give_sas(request, options, is_new=is_new)
+        if ROLE_STATE in options.additional_state:  # the class was another when the claim was bound
+            self._revoke_role(options, request.parameters)
+        return answer
+
+    def _give_role(self, request: _Request, options: BucketOptions) -> ObjectBucket:
+        """Lets the identity in that the claim names: nothing secret is given."""
+        principal, state = parse_principal(options.claim.additional_config), options.additional_state
+        with self._management(request.parameters) as managed:
+            changed = managed.ensure_role(request.container, principal, build_prefix(options.user_id))
+        if POLICY_STATE in state:  # the class was another when the claim was bound
+            self._revoke_policy(options, request.parameters)
+        kept = {EXPIRY_STATE: state[EXPIRY_STATE]} if EXPIRY_STATE in state else {}
+        repairs = ("role assignment",) if changed and state.get(ROLE_STATE) == principal else ()
+        held = build_identity_secret(request.parameters, request.container)
+        authentication = Authentication(additional_secret_data=held)
+        answer = _answer(request, authentication, {ROLE_STATE: principal, **kept})
+        return replace(answer, repairs=repairs)
+
+    def _give_sas(self, request: _Request, options: BucketOptions, *, is_new: bool = False) -> ObjectBucket:
         held, state, now = parse_held(options.credentials), options.additional_state, self._services.now()
         if request.parameters.delegated:
             is_unchanged = options.credentials_unchanged
@@ -200,16 +239,59 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if ends is not None and ends > now:  # the same, the other way round: `revoke` has to wait for it
                 granted = replace(granted, state={**granted.state, EXPIRY_STATE: state[EXPIRY_STATE]})
         repairs = ("stored access policy",) if granted.is_restored and options.was_bound else ()
-        return replace(_answer(request, granted), repairs=repairs)
+        data = build_secret(request.parameters, request.container, granted.sas)
+        authentication = Authentication(additional_secret_data=data, renew_at=granted.renew_at)
+        warnings = (_UNUSED_PRINCIPAL,) if PRINCIPAL_KEY in options.claim.additional_config else ()
+        answer = _answer(request, authentication, granted.state)
+        return replace(answer, repairs=repairs, warnings=(*answer.warnings, *warnings))
+
+    def _withdraw(self, ob: ObjectBucket, parameters: Parameters) -> None:
+        """All that can be revoked is revoked.
+
+        Raises:
+            ExpiresLater: a role assignment was removed, and Azure may take minutes to know it.
+        """
+        if POLICY_STATE in ob.additional_state or not parameters.needs_identity:
+            self._revoke_policy(ob, parameters)
+        if _has_role(ob, parameters) and self._revoke_role(ob, parameters):
+            # Only this call knows when it went: the next one finds it gone, and goes on.
+            raise ExpiresLater(
+                f"the role assignment on container {ob.bucket_name} was removed, and Azure may take ten minutes to "
+                "refuse the identity",
+                delay=ROLE_SECONDS,
+            )
+
+    def _has_intact_role(self, options: BucketOptions, parameters: Parameters) -> bool:
+        held = options.credentials.additional_secret_data if options.credentials is not None else {}
+        principal = parse_principal(options.claim.additional_config)
+        if options.additional_state.get(ROLE_STATE) != principal or not _is_name(options.bucket_name):
+            return False
+        if any(
+            held.get(name) != value for name, value in build_identity_secret(parameters, options.bucket_name).items()
+        ):
+            return False
+        with self._management(parameters) as managed:
+            own = managed.assignments(options.bucket_name, build_prefix(options.user_id))
+        return [(each.principal, each.role) for each in own] == [(principal, parameters.role)]
+
+    def _revoke_role(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> bool:
+        if not parameters.subscription:
+            raise InvalidAdminSecret(
+                f"a role assignment on container {of.bucket_name} was made when the class said so: to remove it, name "
+                "subscription and resourceGroup"
+            )
+        with self._management(parameters) as managed:
+            return managed.revoke_role(of.bucket_name, build_prefix(of.user_id))
 
     def _revoke_policy(self, of: BucketOptions | ObjectBucket, parameters: Parameters) -> None:
         recorded = of.additional_state.get(POLICY_STATE, "")
-        if not parameters.secret_name:
+        if not parameters.secret_name and not parameters.subscription:
             raise InvalidAdminSecret(
                 f"stored access policy {recorded} of container {of.bucket_name} was made when the class said so: to "
                 "remove it, name a Secret with AZURE_STORAGE_KEY by secretName"
             )
-        with self._connected(of, replace(parameters, delegated=False)) as request:
+        keyed = replace(parameters, delegated=False, assigns_roles=False)
+        with self._connected(of, keyed) as request:
             if not request.policies.revoke(request.container, recorded):
                 request.storage.confirm_gone(request.container)
 
@@ -223,7 +305,19 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         with connect(parameters, self._admin(parameters), self._network, self._tokens) as clients:
             yield _Request(of=of, clients=clients, storage=Storage(clients=clients))
 
+    @contextmanager
+    def _management(self, parameters: Parameters) -> Iterator[Management]:
+        # An identity, also where the class names a Secret with the account's key.
+        with management(parameters, self._read_admin(parameters), self._network, self._tokens) as managed:
+            yield managed
+
     def _admin(self, parameters: Parameters) -> Admin:
+        if not parameters.reads_keys:
+            return self._read_admin(parameters)
+        with self._management(parameters) as managed:
+            return Admin(key=managed.account_key(), named=f"the account's {parameters.account_key}")
+
+    def _read_admin(self, parameters: Parameters) -> Admin:
         if not parameters.secret_name:
             return Admin()
         secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)
@@ -314,7 +408,7 @@ def _find_to_delete(request: _Request) -> Found | None:
 
 def _remove(request: _Request, found: Found) -> None:
     """Removes the container, and before it the policies of claims where there may be some."""
-    if not request.parameters.delegated:
+    if not request.parameters.needs_identity:
         modified = request.policies.remove_all(request.container, found.modified)
         found = replace(found, modified=modified)
     request.storage.remove(request.container, found)
@@ -329,7 +423,11 @@ def _not_ours(container: str) -> BucketExists:
     return BucketExists(f"container {container} exists and was not made for this claim: it stays as it is")
 
 
-def _answer(request: _Request, granted: Granted) -> ObjectBucket:
+def _has_role(ob: ObjectBucket, parameters: Parameters) -> bool:
+    return parameters.assigns_roles or ROLE_STATE in ob.additional_state
+
+
+def _answer(request: _Request, authentication: Authentication, state: Mapping[str, str]) -> ObjectBucket:
     parameters = request.parameters
     address = urlsplit(parameters.url)
     endpoint = Endpoint(
@@ -338,10 +436,7 @@ def _answer(request: _Request, granted: Granted) -> ObjectBucket:
         bucket_name=request.container,
         additional_config={"AZURE_STORAGE_BLOB_ENDPOINT": parameters.url},
     )
-    authentication = Authentication(
-        additional_secret_data=build_secret(parameters, request.container, granted.sas), renew_at=granted.renew_at
-    )
     return ObjectBucket(
-        connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=granted.state),
+        connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=state),
         warnings=parameters.warnings,
     )

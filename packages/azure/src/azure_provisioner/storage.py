@@ -104,7 +104,6 @@ class Storage:
         """
         with translated(self.clients.call("getInfo/action")):
             try:
-                # The stubs have only what every account answers with.
                 found: Mapping[str, object] = self.clients.service.get_account_information()
             except HttpResponseError as error:
                 if not is_refusal(error):

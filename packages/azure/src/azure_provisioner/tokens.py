@@ -14,7 +14,7 @@ import random
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import AzureError
@@ -136,6 +136,10 @@ class Tokens:
             for key in [key for key, each in self._kept.items() if not _lasts(each)]:
                 del self._kept[key]
             self._kept[identity.key] = token
+
+    def note_success(self, identity: Identity) -> None:
+        """An identity was issued a token: earlier refusals have passed."""
+        with self._lock:
             self._refused.pop(identity.key, None)
 
     def is_recent(self, identity: Identity) -> bool:
@@ -168,6 +172,7 @@ class KeptCredential:
     def __init__(self, identity: Identity, tokens: Tokens) -> None:
         self._identity = identity
         self._tokens = tokens
+        self._asked: set[Identity] = set()
 
     def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """A token for the store.
@@ -176,17 +181,21 @@ class KeptCredential:
             ProvisionerError: the authority refuses, or does not answer.
         """
         is_usual = not options.get("claims") and not options.get("tenant_id")
-        kept = self._tokens.get(self._identity) if is_usual else None
+        of_scope = replace(self._identity, key=identity_key(self._identity.key, *scopes))
+        self._asked.add(of_scope)
+        kept = self._tokens.get(of_scope) if is_usual else None
         if kept is not None:
             return kept
         token = self._ask_once(scopes, options)
         if is_usual:
-            self._tokens.keep(self._identity, token)
+            self._tokens.keep(of_scope, token)
+        self._tokens.note_success(self._identity)
         return token
 
     def forget(self) -> None:
         """Asks the authority the next time."""
-        self._tokens.forget(self._identity)
+        for each in self._asked:
+            self._tokens.forget(each)
 
     def _ask_once(self, scopes: tuple[str, ...], options: Mapping[str, Any]) -> AccessToken:
         heard: list[Heard] = []

@@ -298,6 +298,7 @@ class AzureBackend(Backend):
             Ability.IDENTITY_APART: "a stored access policy is part of its container",
         },
         unchecked={Check.COPY_SOURCE: "azurite lets everybody copy from the same account"},
+        config_of_classes={"azurePrincipalId": "needs a class with credentials: role-assignment"},
         public_data=frozenset({"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"}),
     )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TENANT: Final = "11111111-2222-3333-4444-555555555555"
 CLIENT: Final = "66666666-7777-8888-9999-000000000000"
-SCOPE: Final = "https://storage.azure.com/.default"
+SCOPES: Final = frozenset({"https://storage.azure.com/.default", "https://management.azure.com/.default"})
 
 
 @dataclass(kw_only=True)
@@ -58,7 +58,7 @@ class FakeEntra:
 
     def grant(self, form: dict[str, str]) -> str:
         """How this request is to be granted; empty if it is not."""
-        is_ours = form.get("client_id") == CLIENT and form.get("scope") == SCOPE
+        is_ours = form.get("client_id") == CLIENT and form.get("scope") in SCOPES
         if not is_ours or form.get("grant_type") != "client_credentials":
             return ""
         if form.get("client_secret") == self.secret:

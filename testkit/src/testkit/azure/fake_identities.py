@@ -14,23 +14,30 @@ from testkit.azure.error_answers import Answer, entra_error_answer, machine_erro
 from testkit.azure.fake_entra import CLIENT, TENANT, FakeEntra
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from testkit.azure.fake_storage import FakeStorage
 
 ENTRA_HOST: Final = "login.microsoftonline.com"
 MACHINE_HOST: Final = "169.254.169.254"
 SECONDS: Final = 300
-_RESOURCE: Final = "https://storage.azure.com"
+_STORAGE: Final = "https://storage.azure.com"
+_MANAGEMENT: Final = "https://management.azure.com"
 
 
 class FakeIdentities:
     """Who issues tokens for an account.
 
     Args:
-        storage: the account, which knows what was issued.
+        storage: the account, which knows what was issued for it.
+
+    Attributes:
+        management_tokens: issued for Azure Resource Manager, with the time at which each ends.
     """
 
     def __init__(self, storage: FakeStorage) -> None:
         self._storage = storage
+        self.management_tokens: dict[str, datetime] = {}
         self._entra = FakeEntra(url=f"https://{ENTRA_HOST}", authority_pem=b"")
         self._count = 0
 
@@ -55,23 +62,27 @@ class FakeIdentities:
             base = f"https://{ENTRA_HOST}/{TENANT}"
             urls = {"token_endpoint": f"{base}/oauth2/v2.0/token", "issuer": f"{base}/v2.0"}
             return _json({**urls, "authorization_endpoint": f"{base}/oauth2/v2.0/authorize"})
-        if not self._entra.grant(dict(parse_qsl(body.decode()))):
+        form = dict(parse_qsl(body.decode()))
+        if not self._entra.grant(form):
             return entra_error_answer(7000215, 401, "invalid_client", "Invalid client secret provided.")
-        return _json({"token_type": "Bearer", "expires_in": SECONDS, "access_token": self._issued()})
+        token = self._issued(form["scope"].removesuffix("/.default"))
+        return _json({"token_type": "Bearer", "expires_in": SECONDS, "access_token": token})
 
     def machine(self, query: dict[str, str], headers: dict[str, str]) -> Answer:
         """What the instance metadata service answers: "How to use managed identities on an Azure VM"."""
-        if headers.get("metadata", "").lower() != "true" or query.get("resource", "").rstrip("/") != _RESOURCE:
+        resource = query.get("resource", "").rstrip("/")
+        if headers.get("metadata", "").lower() != "true" or resource not in {_STORAGE, _MANAGEMENT}:
             return machine_error_answer(400, "invalid_request")
         until = int((self._storage.now + timedelta(seconds=SECONDS)).timestamp())
-        token = {"access_token": self._issued(), "expires_in": str(SECONDS), "expires_on": str(until)}
-        return _json({**token, "resource": _RESOURCE, "token_type": "Bearer"})
+        token = {"access_token": self._issued(resource), "expires_in": str(SECONDS), "expires_on": str(until)}
+        return _json({**token, "resource": resource, "token_type": "Bearer"})
 
-    def _issued(self) -> str:
+    def _issued(self, resource: str) -> str:
         self._count += 1
         token = f"token-{self._count}"
-        self._storage.tokens.clear()
-        self._storage.tokens[token] = self._storage.now + timedelta(seconds=SECONDS)
+        held = self._storage.tokens if resource == _STORAGE else self.management_tokens
+        held.clear()
+        held[token] = self._storage.now + timedelta(seconds=SECONDS)
         return token
 
 

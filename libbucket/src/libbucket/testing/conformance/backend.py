@@ -62,6 +62,8 @@ class Capabilities:
         cannot: capabilities that are missing, each with the reason that the report shows.
         config: for each key of `additionalConfig` that the provisioner supports, at least two values: as a claim writes
             it, and as `Administrator.config` finds it.
+        config_of_classes: keys of `additionalConfig` that need class parameters which the suite's class does not have,
+            each with the reason: the package tests them by itself.
         silent: those of these keys that are written at every call without a read, so that nothing is said when one had
             been changed out of band.
         reset: what `Administrator.config` finds after a key has left the claim, for the keys where that is not None:
@@ -74,6 +76,7 @@ class Capabilities:
     cannot: Mapping[Ability, str] = field(default_factory=dict)
     unchecked: Mapping[Check, str] = field(default_factory=dict)
     config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    config_of_classes: Mapping[str, str] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
     reset: Mapping[str, str] = field(default_factory=dict)
     public_data: frozenset[str] = frozenset()

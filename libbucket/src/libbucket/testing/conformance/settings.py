@@ -26,8 +26,10 @@ class Settings(Guarantees):
     """Every key that the provisioner supports."""
 
     def test_every_supported_key_is_tried_by_this_suite(self, environment: Environment) -> None:
-        assert environment.provisioner.supported_config == set(environment.backend.capabilities.config), (
-            "Capabilities.config must have every key of supported_config, and no other"
+        capabilities = environment.backend.capabilities
+        tried = {*capabilities.config, *capabilities.config_of_classes}
+        assert environment.provisioner.supported_config == tried, (
+            "Capabilities.config, with config_of_classes, must have every key of supported_config, and no other"
         )
 
     def test_a_setting_is_applied_and_changed_with_credentials_unchanged(self, environment: Environment) -> None:

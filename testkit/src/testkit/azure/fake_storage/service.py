@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 from testkit.azure.error_answers import API_VERSION, Answer, error_answer
 from testkit.azure.fake_storage.model import Container, Refusal, listing_xml, parse_policies, policies_xml, written
-from testkit.azure.fake_storage.signatures import LONGEST_KEY, Signatures, parse_time
+from testkit.azure.fake_storage.signatures import LETTERS, LONGEST_KEY, Signatures, parse_time
 from testkit.azure.front_rules import Settings, refusal, rewritten_headers
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class FakeStorage(Settings):
         containers: by name.
         busy: until when names of deleted containers can't be given again.
         tokens: of identities that may do everything that `actions` allows, with the time at which each ends.
+        applications: tokens of applications, with the object ids of their identities: those may do what a role on the
+            container lets them ("Assign an Azure role for access to blob data"), and nothing to the container itself.
+        has_role: whether an identity has a role with all data actions on a container.
         generation: how often all user delegation keys were revoked: "Revoke User Delegation Keys".
     """
 
@@ -56,6 +59,8 @@ class FakeStorage(Settings):
     containers: dict[str, Container] = field(default_factory=dict)
     busy: dict[str, datetime] = field(default_factory=dict)
     tokens: dict[str, datetime] = field(default_factory=dict)
+    applications: dict[str, str] = field(default_factory=dict)
+    has_role: Callable[[str, str], bool] = lambda _principal, _container: False
     generation: int = 0
 
     def __post_init__(self) -> None:
@@ -100,15 +105,23 @@ class FakeStorage(Settings):
         if request.has_sas:
             self._signatures.check_sas(request, self.containers.get(request.container), self.now)
         elif request.has_token:
-            ends = self.tokens.get(request.header("Authorization").removeprefix("Bearer "))
-            if ends is None or self.now >= ends:
-                raise Refusal("InvalidAuthenticationInfo", 401)
+            self._check_token(request, request.header("Authorization").removeprefix("Bearer "))
         elif request.header("Authorization").startswith("SharedKey "):
             if request.name == "GetUserDelegationKey":  # "Get User Delegation Key": with a token only
                 raise Refusal("AuthenticationFailed", 403)
             self._signatures.check_shared_key(request)
         else:
             raise Refusal("NoAuthenticationInformation", 401)
+
+    def _check_token(self, request: Request, token: str) -> None:
+        principal = self.applications.get(token)
+        if principal is not None:
+            if request.name not in LETTERS or not self.has_role(principal, request.container):
+                raise Refusal("AuthorizationPermissionMismatch", 403)
+            return
+        ends = self.tokens.get(token)
+        if ends is None or self.now >= ends:
+            raise Refusal("InvalidAuthenticationInfo", 401)
 
     def _carried_out(self, request: Request) -> _Done:
         operation = getattr(self, f"_{request.name}", None)

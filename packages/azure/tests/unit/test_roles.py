@@ -1,0 +1,315 @@
+"""Access without keys: a role for the identity that a claim names; and account keys that no Secret holds. In memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from azure_provisioner.client import Network
+from azure_provisioner.provisioner import ROLE_STATE, AzureProvisioner
+from libbucket import (
+    AccessDenied,
+    ExpiresLater,
+    InvalidAdminSecret,
+    InvalidConfig,
+    InvalidParameters,
+    ProvisionerError,
+    QuotaExceeded,
+    SecretStr,
+    Services,
+    StoreRefused,
+)
+from libbucket.testing import builders
+from testkit.azure.fake_identities import ENTRA_HOST, FakeIdentities
+from testkit.azure.fake_management import DELETE, GROUP, HOST, LIST_KEYS, READ, SUBSCRIPTION, WRITE, FakeManagement
+from testkit.azure.fake_storage import FakeStorage
+from testkit.azure.in_memory_backend import InMemoryApplication, as_request
+from testkit.resilience.proxy import Instead, Request
+from testkit.resilience.wire import Wire, wired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from libbucket import BucketOptions, ObjectBucket
+
+MINE, OTHER = "aaaaaaaa-0000-0000-0000-000000000001", "aaaaaaaa-0000-0000-0000-000000000002"
+WHERE = {"subscription": SUBSCRIPTION, "resourceGroup": GROUP}
+SECRET = {"secretName": "admin", "secretNamespace": "azure"}
+TEN_MINUTES = 600.0
+
+
+class World:
+    """An account, its management, and a provisioner that is an application of Entra ID."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 1, tzinfo=UTC)
+        self.storage = FakeStorage(clock=lambda: self.now)
+        self.identities = FakeIdentities(self.storage)
+        self.management = FakeManagement(
+            storage=self.storage, tokens=self.identities.management_tokens, principals={MINE, OTHER}
+        )
+        held = {**self.identities.client_secret, "AZURE_STORAGE_KEY": self.storage.keys[0]}
+        self.secret = {name: SecretStr(value) for name, value in held.items()}
+        self.provisioner = AzureProvisioner(
+            Services(read_secret=lambda *_: self.secret, now=lambda: self.now), Network()
+        )
+        self.storage.applications = {f"token of {each}": each for each in (MINE, OTHER)}
+
+    def answered(self, request: Request) -> Instead:
+        host = request.headers["host"]
+        if host == ENTRA_HOST:
+            answer = self.identities.entra(request.method, request.path, request.body)
+        elif host == HOST:
+            answer = self.management.answer(request.method, request.target, request.headers, request.body)
+        else:
+            account = self.storage.account
+            answer = self.storage.answer(
+                as_request(account, request.method, request.target, request.headers, request.body)
+            )
+        return Instead(status=answer[0], headers=answer[1], body=answer[2])
+
+    def can_read(self, principal: str, container: str = "photos") -> bool:
+        """Whether an application with that identity may list a container."""
+        target = f"/{container}?restype=container&comp=list"
+        headers = {"Authorization": f"Bearer token of {principal}"}
+        request = as_request(self.storage.account, "GET", target, headers)
+        return self.storage.answer(request)[0] == 200
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    with wired(Wire(made.answered, made.pass_time), ENTRA_HOST, HOST, ".blob.core.windows.net"):
+        yield made
+
+
+def options(world: World, principal: str | None = MINE, *, bucket: str = "photos", **parameters: str) -> BucketOptions:
+    given = {"storageAccount": world.storage.account, **SECRET, **WHERE, "credentials": "role-assignment"}
+    config = {"azurePrincipalId": principal} if principal is not None else {}
+    return builders.options(bucket_name=bucket, parameters={**given, **parameters}, config=config)
+
+
+def record(request: BucketOptions, answer: ObjectBucket) -> ObjectBucket:
+    return builders.recorded(answer, request)
+
+
+def data_of(answer: ObjectBucket) -> Mapping[str, str]:
+    assert answer.connection.authentication is not None
+    return {name: value.reveal() for name, value in answer.connection.authentication.additional_secret_data.items()}
+
+
+def test_the_identity_that_a_claim_names_is_let_into_its_container_and_no_other(world: World) -> None:
+    answer = world.provisioner.provision(options(world))
+    world.provisioner.provision(options(world, OTHER, bucket="music"))
+    assert (world.can_read(MINE), world.can_read(MINE, "music")) == (True, False)
+    assert (world.can_read(OTHER), world.can_read(OTHER, "music")) == (False, True)
+    assert answer.connection.additional_state == {ROLE_STATE: MINE}
+
+
+def test_the_secret_holds_no_key(world: World) -> None:
+    data = data_of(world.provisioner.provision(options(world)))
+    url = f"https://{world.storage.account}.blob.core.windows.net"
+    assert data == {
+        "AZURE_STORAGE_ACCOUNT": world.storage.account,
+        "AZURE_STORAGE_ACCOUNT_NAME": world.storage.account,
+        "AZURE_STORAGE_CONTAINER_URL": f"{url}/photos",
+    }
+    assert not any("sig=" in value for value in data.values())
+
+
+def test_an_account_without_keys_serves_such_claims(world: World) -> None:
+    world.storage.forbids_keys = True
+    world.provisioner.provision(options(world))
+    assert world.can_read(MINE)
+
+
+def test_a_second_call_changes_nothing(world: World) -> None:
+    request = options(world)
+    answer = world.provisioner.provision(request)
+    before = dict(world.management.assignments)
+    world.management.requests.clear()
+    again = world.provisioner.provision(builders.again(request, answer))
+    assert world.management.assignments == before
+    assert [each.partition(" ")[0] for each in world.management.requests] == ["GET"]
+    assert again.repairs == ()
+
+
+def test_a_lost_role_is_seen_and_repaired(world: World) -> None:
+    request = options(world)
+    answer = world.provisioner.provision(request)
+    bound = builders.again(request, answer)
+    assert world.provisioner.is_intact(bound)
+    world.management.assignments.clear()
+    assert not world.provisioner.is_intact(bound)
+    assert world.provisioner.provision(bound).repairs == ("role assignment",)
+    assert world.can_read(MINE)
+
+
+def test_another_identity_takes_the_place_of_the_first(world: World) -> None:
+    request = options(world)
+    answer = world.provisioner.provision(request)
+    later = builders.again(request, answer)
+    later = replace(later, claim=replace(later.claim, additional_config={"azurePrincipalId": OTHER}))
+    assert not world.provisioner.is_intact(later)
+    world.provisioner.provision(later)
+    assert (world.can_read(MINE), world.can_read(OTHER)) == (False, True)
+
+
+@pytest.mark.parametrize("principal", [None, "", "me", "aaaaaaaa-0000-0000-0000-00000000000"])
+def test_a_claim_that_names_no_identity_is_told_the_key(world: World, principal: str | None) -> None:
+    with pytest.raises(InvalidConfig, match=r"additionalConfig\.azurePrincipalId.*--allow-additional-config"):
+        world.provisioner.provision(options(world, principal))
+    assert world.management.assignments == {}
+
+
+def test_an_identity_that_is_let_in_by_others_is_not_the_claims(world: World) -> None:
+    world.storage.containers.clear()
+    other = options(world, bucket="photos")
+    world.provisioner.provision(other)
+    (path,) = world.management.assignments
+    world.management.assignments[path]["description"] = "somebody's"
+    world.management.assignments[path.replace(path[-4:], "0000")] = world.management.assignments.pop(path)
+    with pytest.raises(StoreRefused, match="that is not this claim's"):
+        world.provisioner.provision(other)
+    assert len(world.management.assignments) == 1
+
+
+def test_a_revoked_role_is_waited_for_as_long_as_azure_may_take(world: World) -> None:
+    request = options(world)
+    world.provisioner.provision(request)
+    shared = options(world, OTHER, bucket="photos", bucketName="photos")
+    answer = world.provisioner.grant(shared)
+    with pytest.raises(ExpiresLater, match="ten minutes") as waiting:
+        world.provisioner.revoke(record(shared, answer))
+    assert waiting.value.delay == TEN_MINUTES
+    assert not world.can_read(OTHER)
+    assert world.can_read(MINE), "the other claim's role stays"
+    world.provisioner.revoke(record(shared, answer))
+
+
+def test_a_container_goes_with_its_role_assignments(world: World) -> None:
+    request = options(world)
+    answer = world.provisioner.provision(request)
+    world.provisioner.delete(record(request, answer))
+    assert (world.management.assignments, world.storage.containers) == ({}, {})
+    world.provisioner.delete(record(request, answer))
+
+
+def test_a_container_is_not_deleted_as_empty_while_its_identity_may_still_write(world: World) -> None:
+    request = options(world)
+    ob = record(request, world.provisioner.provision(request))
+    with pytest.raises(ExpiresLater):
+        world.provisioner.delete_empty(ob)
+    assert "photos" in world.storage.containers
+    world.pass_time(TEN_MINUTES)
+    world.provisioner.delete_empty(ob)
+    assert world.storage.containers == {}
+
+
+def test_a_claim_of_a_class_that_had_keys_loses_its_sas(world: World) -> None:
+    keyed = options(world, None, credentials="stored-access-policy")
+    first = world.provisioner.provision(keyed)
+    sas = data_of(first)["AZURE_STORAGE_SAS_TOKEN"]
+    InMemoryApplication(world.storage, sas).list_keys("photos")
+    later = replace(builders.again(keyed, first), parameters=options(world).parameters)
+    later = replace(later, claim=options(world).claim)
+    with pytest.raises(ProvisionerError):
+        world.provisioner.provision(later)  # front ends may remember the policy
+    world.pass_time(60)
+    world.provisioner.provision(later)
+    assert world.storage.containers["photos"].policies == {}
+    assert world.can_read(MINE)
+
+
+def test_a_claim_of_a_class_that_assigned_roles_loses_its_role(world: World) -> None:
+    request = options(world)
+    answer = world.provisioner.provision(request)
+    keyed = {name: value for name, value in request.parameters.items() if name != "credentials"}
+    later = replace(builders.again(request, answer), parameters=keyed)
+    given = world.provisioner.provision(later)
+    assert not world.can_read(MINE)
+    assert any("azurePrincipalId is ignored" in each for each in given.warnings)
+    without = {name: value for name, value in keyed.items() if name not in WHERE}
+    with pytest.raises(InvalidAdminSecret, match="name subscription and resourceGroup"):
+        world.provisioner.provision(replace(later, parameters=without))
+
+
+@pytest.mark.parametrize("action", [READ, WRITE, DELETE])
+def test_each_action_is_needed_and_named_where_it_is_missing(world: World, action: str) -> None:
+    request = options(world)
+    first = world.provisioner.provision(request)
+    world.management.actions -= {action}
+    verb: dict[str, Callable[[], object]] = {
+        READ: lambda: world.provisioner.is_intact(builders.again(request, first)),
+        WRITE: lambda: world.provisioner.provision(options(world, OTHER, bucket="music")),
+        DELETE: lambda: world.provisioner.delete(record(request, first)),
+    }
+    with pytest.raises(AccessDenied, match=action):
+        verb[action]()
+
+
+def test_what_management_refuses_is_said_with_the_field(world: World) -> None:
+    unknown = "aaaaaaaa-0000-0000-0000-000000000003"
+    with pytest.raises(StoreRefused, match=r"azurePrincipalId is of no identity .*PrincipalNotFound") as refused:
+        world.provisioner.provision(options(world, unknown))
+    assert refused.value.request_id
+    with pytest.raises(StoreRefused, match="parameter role is of no role"):
+        world.provisioner.provision(options(world, bucket="music", role=unknown))
+    with pytest.raises(StoreRefused, match="subscription and resourceGroup"):
+        world.provisioner.provision(options(world, bucket="mail", resourceGroup="elsewhere"))
+    world.management.most = 0
+    with pytest.raises(QuotaExceeded, match="no room for another role assignment"):
+        world.provisioner.provision(options(world, bucket="films"))
+
+
+def test_the_accounts_key_is_read_where_no_secret_holds_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in world.identities.client_secret.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AZURE_FEDERATED_TOKEN_FILE", raising=False)
+    given = {"storageAccount": world.storage.account, **WHERE}
+    request = builders.options(bucket_name="photos", parameters=given)
+    monkeypatch.setattr("azure_provisioner.client._machine", lambda named, settings: _client(world, named, settings))
+    data = data_of(world.provisioner.provision(request))
+    InMemoryApplication(world.storage, data["AZURE_STORAGE_SAS_TOKEN"]).list_keys("photos")
+    second = data_of(world.provisioner.provision(replace(request, parameters={**given, "accountKey": "key2"})))
+    assert data["AZURE_STORAGE_SAS_TOKEN"] != second["AZURE_STORAGE_SAS_TOKEN"]
+    world.management.actions -= {LIST_KEYS}
+    with pytest.raises(AccessDenied, match=LIST_KEYS):
+        world.provisioner.provision(request)
+
+
+def _client(world: World, named: str, settings: object) -> object:
+    from azure_provisioner import client
+    from azure_provisioner.parameters import ClientSecret
+
+    held = world.identities.client_secret
+    secret = ClientSecret(
+        tenant=held["AZURE_TENANT_ID"],
+        client=held["AZURE_CLIENT_ID"],
+        secret=SecretStr(held["AZURE_CLIENT_SECRET"]),
+    )
+    return client._client(secret, named, settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"credentials": "role-assignment"}, "subscription"),
+        ({"credentials": "role-assignment", "subscription": "mine", "resourceGroup": GROUP}, "subscription"),
+        ({"credentials": "role-assignment", "subscription": SUBSCRIPTION}, "resourceGroup"),
+        ({**WHERE, "resourceGroup": "a/b"}, "resourceGroup"),
+        ({**WHERE, "role": "Contributor"}, "role"),
+        ({**WHERE, "managementEndpoint": "http://management"}, "managementEndpoint"),
+        ({**WHERE, "accountKey": "key3"}, "accountKey"),
+    ],
+)
+def test_parameters_that_can_not_be_right_are_refused(world: World, parameters: dict[str, str], said: str) -> None:
+    given = {"storageAccount": world.storage.account, **SECRET, **parameters}
+    with pytest.raises(InvalidParameters, match=said):
+        world.provisioner.provision(builders.options(bucket_name="photos", parameters=given))
