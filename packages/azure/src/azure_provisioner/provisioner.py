@@ -350,17 +350,18 @@ def _ensure_container(request: _Request, *, is_known: bool) -> tuple[Found, bool
         BucketExists: it is another's.
         BucketLost: it was there, and is gone.
     """
-    found, is_new = request.storage.find(request.container), False
+    found, is_new, refusal_id = request.storage.find(request.container), False, ""
     if found is None and is_known:
         request.storage.confirm_gone(request.container)
         raise BucketLost(f"container {request.container} is gone, with everything in it")
     if found is None:
         request.storage.check_flat()
-        # False where it was made since: by another tenant, or by another worker of ours.
-        is_new = request.storage.create(request.container, request.of.owner.ownership_tags())
+        # Refused where it was made since: by another tenant, or by another worker of ours.
+        refused = request.storage.create(request.container, request.of.owner.ownership_tags())
+        is_new, refusal_id = refused is None, refused or ""
         found = request.storage.find(request.container)
     if found is None:
-        raise NotReady(f"container {request.container} was deleted concurrently")
+        raise NotReady(f"container {request.container} was deleted concurrently", request_id=refusal_id)
     if not request.owns(found):
         raise _not_ours(request.container)
     if not request.of.owner.matches(found.metadata):
