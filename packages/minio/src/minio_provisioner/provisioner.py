@@ -114,8 +114,7 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
         with self._request(ob) as request:
-            # A name that no bucket can have is of a claim that was refused: there is nothing to remove.
-            if not _is_name(ob.bucket_name) or not _settle(request):
+            if not _find(request):
                 request.identity.withdraw()
                 return
             # Once: when the user is gone, an earlier call has looked, and began to remove.
@@ -128,7 +127,7 @@ class MinioProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
         with self._request(ob) as request:
-            is_there = _is_name(ob.bucket_name) and _settle(request)
+            is_there = _find(request)
             if is_there and not request.storage.is_empty(request.bucket):
                 raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
             request.identity.withdraw()
@@ -222,6 +221,19 @@ def _settings(options: BucketOptions, parameters: Parameters) -> list[tuple[str,
     return settings
 
 
+def _find(request: _Request) -> bool:
+    """Whether the bucket of a claim that is deleted is there; that it is not, two requests have to say.
+
+    A name that no bucket can have is of a claim that was refused: there is nothing to remove.
+    """
+    if not _is_name(request.bucket):
+        return False
+    if _settle(request):
+        return True
+    request.storage.confirm_gone(request.bucket)
+    return False
+
+
 def _ensure_bucket(request: _Request) -> None:
     """The claim's bucket exists, with its ownership tags.
 
@@ -231,6 +243,7 @@ def _ensure_bucket(request: _Request) -> None:
     if _settle(request):
         return
     if request.was_bound:
+        request.storage.confirm_gone(request.bucket)
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
     request.identity.declare_intent(request.bucket)
     if request.storage.create(request.bucket, object_locking=request.parameters.locks is not None):

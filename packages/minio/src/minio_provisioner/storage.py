@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 BATCH: Final = 1000
 """What S3 takes in one deletion."""
 
+_LAG_SECONDS: Final = 10.0
+"""Delay after an answer of a node that lags behind."""
+
 _LOCK_SCAN: Final = 10_000
 _PROBE_PREFIX: Final = "objectbucket-probe/"
 _LOCKED: Final = frozenset({"InvalidRequest", "ObjectLocked"})
@@ -85,6 +88,27 @@ class Storage:
                 return None
         with translated(self._call("s3:GetBucketTagging")):
             return dict(self.clients.s3.get_bucket_tags(bucket) or {})
+
+    def confirm_gone(self, bucket: str) -> None:
+        """Returns if a second, different request says too that there is no such bucket.
+
+        Raises:
+            NotReady: it is there: the node, or the proxy, that said otherwise lags behind.
+        """
+        self.clients.pool.clear()  # behind a load balancer, a new connection may reach another node
+        # Not by HEAD, whose answer has no body: a wrong password would look like a missing permission.
+        with translated(self._call("s3:GetBucketVersioning")):
+            try:
+                self.clients.s3.get_bucket_versioning(bucket)
+            except S3Error as error:
+                if code_of(error) != "NoSuchBucket":
+                    raise
+                return
+        raise NotReady(
+            f"MinIO at {self.clients.url} says that bucket {bucket} is there, and that it is not: the claim waits "
+            "until it says the same each time",
+            delay=_LAG_SECONDS,
+        )
 
     def create(self, bucket: str, *, object_locking: bool) -> bool:
         """Creates the bucket; False where there is one of that name already."""

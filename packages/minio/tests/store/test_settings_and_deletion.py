@@ -20,9 +20,13 @@ from libbucket.testing import builders
 from libbucket.testing.conformance.environment import Environment, assert_refused, assert_shut_out, assert_works
 from libbucket.testing.requests_watched import counted_requests
 from minio_provisioner.storage import Storage
+from testkit.minio.backend import Rerouted, _services, refused_with
+from testkit.minio.scripted_node import Asked, node_before
 
 if TYPE_CHECKING:
+    from libbucket.testing.misbehaving import Answer
     from testkit.minio.backend import MinioBackend
+    from testkit.minio.server import MinioServer
 
 
 def test_the_smaller_of_both_sizes_is_the_quota(environment: Environment, backend: MinioBackend) -> None:
@@ -193,6 +197,40 @@ def test_the_search_for_locks_is_bounded_in_time(environment: Environment) -> No
     with environment.provisioner._request(record) as request, counted_requests() as sent:  # type: ignore[attr-defined]
         request.storage.check_unlocked(tenant.bucket, 10.5, clock=lambda: float(next(clock)))
     assert len(sent) == 1 + 2 * 10, "a listing, and two requests for each version"
+
+
+@pytest.mark.parametrize("deletes_empty", [False, True], ids=["delete", "delete-empty"])
+def test_a_bucket_that_one_answer_calls_gone_is_not_left_behind(
+    environment: Environment, server: MinioServer, backend: MinioBackend, deletes_empty: bool
+) -> None:
+    tenant = environment.greenfield(environment.request())
+
+    def lists_nothing(asked: Asked) -> Answer | None:
+        return refused_with(404, "NoSuchBucket") if "list-type=2" in asked.path else None
+
+    with node_before(server, lists_nothing) as node:
+        by = Rerouted(_services(server), node.url)
+        delete = by.delete_empty if deletes_empty else by.delete
+        with pytest.raises(NotReady, match="says that bucket"):
+            delete(tenant.record)
+        with pytest.raises(NotReady, match="says that bucket"):
+            by.provision(builders.again(tenant.request, tenant.answer))
+        assert tenant.application.list_keys(tenant.bucket) == [], "the credentials work on"
+
+        node.answer = lambda _: None
+        delete(tenant.record)
+
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+    assert_shut_out(tenant)
+
+
+def test_a_claim_whose_bucket_is_gone_can_be_deleted(environment: Environment, backend: MinioBackend) -> None:
+    tenant = environment.tenant(greenfield=True)
+    backend.administrator.purge_bucket(tenant.bucket)
+
+    backend.provisioner().delete(tenant.record)
+
+    assert not backend.administrator.identity_exists(tenant.record)
 
 
 def test_a_deletion_needs_nothing_but_the_record(environment: Environment, backend: MinioBackend) -> None:
