@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,9 +14,10 @@ import pytest
 from libbucket import _api
 from libbucket._cli import requirements
 from libbucket._cli.advice import ADVICE
+from libbucket._cli.cluster import TooLong, list_leases
 from libbucket._cli.explain import explain
 from libbucket._cli.facts import EventFact, Facts, LeaseFact
-from libbucket._cli.reader import TooLong, _Reader
+from libbucket._cli.pods import PodFact, list_pods
 from libbucket._kube.lease import lease_name
 from libbucket.errors import Reason
 
@@ -58,6 +58,10 @@ def facts_of(claim: _api.ObjectBucketClaim, **what: Any) -> Facts:
         "leases": (LeaseFact(key=f"system/{LEASE}", holder="pod-1_x", is_current=True),),
     }
     return Facts(**{**usual, **what})
+
+
+def a_pod(problem: str = "", *, namespace: str = "system") -> PodFact:
+    return PodFact(key=f"{namespace}/pod-1", account=f"{namespace}/provisioner", problem=problem)
 
 
 def owned(kind: type[_api.Metadata] = _api.Metadata, uid: str = "u1") -> _api.Metadata:
@@ -120,10 +124,61 @@ def test_no_provisioner_runs() -> None:
 
 def test_only_standbys_run() -> None:
     expired = LeaseFact(key=f"system/{LEASE}", holder="", is_current=False)
-    found = explain(facts_of(a_claim(), leases=(expired,), replicas=2))
+    found = explain(facts_of(a_claim(), leases=(expired,), pods=(a_pod(), a_pod("Evicted"))))
 
     assert found.reason == "NoLeader"
     assert f"system/{LEASE}" in found.next_step
+    assert "exist (2)" in found.state
+    assert "Pod system/pod-1 of a provisioner is not ready: Evicted" in found.notes
+
+
+def test_none_of_the_pods_is_ready() -> None:
+    expired = LeaseFact(key=f"system/{LEASE}", holder="", is_current=False)
+    found = explain(facts_of(a_claim(), leases=(expired,), pods=(a_pod("CrashLoopBackOff: back-off"),)))
+
+    assert found.reason == "NoProvisioner"
+    assert "of its pods (1) none is ready" in found.state
+    assert "Pod system/pod-1 of a provisioner is not ready: CrashLoopBackOff: back-off" in found.notes
+
+
+def test_pods_that_never_had_a_lease_are_noted_only_if_they_are_not_ready() -> None:
+    ready_pod, broken = a_pod(namespace="elsewhere"), a_pod("ErrImagePull", namespace="elsewhere")
+    notes = explain(facts_of(a_claim(), leases=(), pods=(ready_pod, broken))).notes
+
+    assert notes == ("Pod elsewhere/pod-1 of a provisioner is not ready: ErrImagePull",)
+
+
+def test_pods_are_not_noted_while_one_leads() -> None:
+    assert explain(facts_of(a_claim(), pods=(a_pod("Evicted"),))).notes == ()
+
+
+def test_missing_permissions_are_noted() -> None:
+    found = explain(facts_of(a_claim(), denied=("service account system/a patch secrets in namespace shop",)))
+    assert found.notes == ("RBAC does not let service account system/a patch secrets in namespace shop.",)
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        ({"conditions": [{"type": "Ready", "status": "True"}]}, ""),
+        (
+            {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]},
+            "ImagePullBackOff: no such image",
+        ),
+        ({"containerStatuses": [{"state": {"terminated": {"exitCode": 1}}}]}, "it ended with exit code 1"),
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3"}]},
+            "Unschedulable: 0/3",
+        ),
+        ({"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}, "it is Running, and not ready"),
+        ({}, "it is not scheduled yet, and not ready"),
+    ],
+)
+def test_a_pod_says_why_it_is_not_ready(status: dict[str, Any], problem: str) -> None:
+    pod = {"metadata": {"name": "p", "namespace": "n"}, "spec": {"serviceAccountName": "sa"}, "status": status}
+    (found,) = list_pods(lambda _path, _query: [pod], "")
+
+    assert (found.key, found.account, found.problem) == ("n/p", "n/sa", problem)
 
 
 def test_a_provisioner_of_another_name_runs() -> None:
@@ -282,7 +337,8 @@ class Pages:
         self.number = number
         self.asked = 0
 
-    def get(self, _path: str, *, params: dict[str, str]) -> bytes:
+    def get(self, _path: str, *, params: dict[str, str], accept: str) -> bytes:
+        assert accept == "application/json"
         self.asked += 1
         token = f"page-{self.asked}" if self.asked < self.number else ""
         assert params.get("continue", "page-0") == f"page-{self.asked - 1}"
@@ -291,12 +347,12 @@ class Pages:
 
 
 def test_all_pages_of_a_list_are_read() -> None:
-    reader = _Reader(cast("KubeClient", Pages(3)))
-    assert [one.key for one in reader._leases(datetime.now(UTC))] == [f"n{page}/{LEASE}" for page in (1, 2, 3)]
+    found = list_leases(cast("KubeClient", Pages(3)))
+    assert [one.key for one in found] == [f"n{page}/{LEASE}" for page in (1, 2, 3)]
 
 
 def test_an_endless_list_is_an_error_and_not_an_empty_answer() -> None:
     pages = Pages(1000)
     with pytest.raises(TooLong):
-        _Reader(cast("KubeClient", pages))._leases(datetime.now(UTC))
-    assert pages.asked == 20
+        list_leases(cast("KubeClient", pages))
+    assert pages.asked == 200

@@ -12,16 +12,19 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from libbucket._cli.commands import as_text, main
+from libbucket._cli.commands import main
 from libbucket._cli.explain import Explanation
+from libbucket._cli.permissions import IN_NAMESPACE
+from libbucket._cli.why import as_text
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._kube.lease import lease_name
-from libbucket.errors import BucketNotEmpty
+from libbucket._outcomes import MEANINGS, Retry
+from libbucket.errors import BucketNotEmpty, PurgeUnfinished, Reason, RetrySlowly, RetrySoon, Terminal
 from testkit.cluster.crd_generations import crds, generation
 from testkit.cluster.memory_environment import MemoryEnvironment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from libbucket.testing.controlplane import ControlPlane
 
@@ -30,8 +33,8 @@ PAGE = Path(__file__).parents[2] / "docs/command-line.md"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
-def why(environment: MemoryEnvironment) -> dict[str, Any]:
-    claim = f"{environment.namespace}/photos"
+def why(environment: MemoryEnvironment, name: str = "photos") -> dict[str, Any]:
+    claim = f"{environment.namespace}/{name}"
     arguments = ["why", claim, "--kubeconfig", str(environment.cluster.kubeconfig)]
     ran = CliRunner().invoke(main, [*arguments, "--json"])
     text = CliRunner().invoke(main, arguments)
@@ -73,6 +76,40 @@ def a_lease(environment: MemoryEnvironment, provisioner: str, *, holder: str, ag
     )
 
 
+CLAIM_RULES: list[dict[str, Any]] = [
+    {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in IN_NAMESPACE
+]
+
+
+def an_account(environment: MemoryEnvironment, rules: Sequence[dict[str, Any]] = (), user: str = "") -> str:
+    """A service account, or a user, with these permissions in the namespace, and no others."""
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{environment.namespace}"
+    account = {"kind": "ServiceAccount", "name": "provisioner", "namespace": environment.namespace}
+    subject = {"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"} if user else account
+    if not user:
+        body = {"metadata": {"name": "provisioner"}}
+        environment.admin.create(f"/api/v1/namespaces/{environment.namespace}/serviceaccounts", body)
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "claims"}
+    name = {"name": "claims"}
+    environment.admin.create(f"{rbac}/roles", {"metadata": name, "rules": list(rules)})
+    environment.admin.create(f"{rbac}/rolebindings", {"metadata": name, "roleRef": role, "subjects": [subject]})
+    return "provisioner"
+
+
+def a_pod(environment: MemoryEnvironment, account: str, **status: Any) -> None:
+    pods = f"/api/v1/namespaces/{environment.namespace}/pods"
+    pod = {
+        "metadata": {"name": "provisioner", "labels": {"app.kubernetes.io/part-of": "libbucket"}},
+        "spec": {
+            "containers": [{"name": "provisioner", "image": "none"}],
+            "automountServiceAccountToken": False,
+            "serviceAccountName": account,
+        },
+    }
+    environment.admin.create(pods, pod)
+    environment.admin.patch(f"{pods}/provisioner/status", {"status": status})
+
+
 def a_secret(environment: MemoryEnvironment) -> None:
     body = {"metadata": {"name": "photos"}, "stringData": {"password": CANARY}}
     environment.admin.create(f"/api/v1/namespaces/{environment.namespace}/secrets", body)
@@ -105,15 +142,144 @@ def test_a_provisioner_of_another_name(environment: MemoryEnvironment) -> None:
 
 def test_standbys_only(environment: MemoryEnvironment) -> None:
     a_lease(environment, environment.provisioner_name, holder="pod_1", age=600)
-    pod = {
-        "metadata": {"name": "standby", "labels": {"app.kubernetes.io/part-of": "libbucket"}},
-        "spec": {"containers": [{"name": "provisioner", "image": "none"}], "automountServiceAccountToken": False},
-    }
-    environment.admin.create(f"/api/v1/namespaces/{environment.namespace}/pods", pod)
+    account = an_account(environment)
+    binding = {"kind": "ClusterRole", "name": "cluster-admin", "apiGroup": "rbac.authorization.k8s.io"}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": environment.namespace}
+    bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    name = {"name": environment.namespace}
+    environment.admin.create(bindings, {"metadata": name, "roleRef": binding, "subjects": [subject]})
+    a_pod(environment, account, conditions=[{"type": "Ready", "status": "True"}])
     environment.claim()
 
     assert why(environment)["reason"] == "NoLeader"
     check_documented(environment)
+    environment.admin.delete(f"{bindings}/{environment.namespace}")
+
+
+def test_pods_that_are_not_ready_and_lack_permissions(environment: MemoryEnvironment) -> None:
+    a_lease(environment, environment.provisioner_name, holder="pod_1", age=600)
+    account = an_account(environment, [{**CLAIM_RULES[0], "verbs": ["get", "list", "watch"]}, *CLAIM_RULES[1:]])
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}
+    container = {"name": "provisioner", "ready": False, "restartCount": 9, "image": "none", "imageID": ""}
+    a_pod(environment, account, containerStatuses=[{**container, "state": {"waiting": waiting}}])
+    environment.claim()
+    found = why(environment)
+
+    assert found["reason"] == "NoProvisioner"
+    assert "of its pods (1) none is ready" in found["state"]
+    pod = f"Pod {environment.namespace}/provisioner of a provisioner is not ready: CrashLoopBackOff: back-off 5m0s"
+    assert pod in found["notes"]
+    denied = [note for note in found["notes"] if note.startswith("RBAC ")]
+    who = f"RBAC does not let service account {environment.namespace}/provisioner "
+    assert denied[0] == f"{who}patch objectbucketclaims.objectbucket.io in namespace {environment.namespace}."
+    assert denied[1].startswith(f"{who}get, list, watch, create, patch, delete objectbuckets.objectbucket.io")
+    assert denied[-1] == f"{who}get, create, update leases.coordination.k8s.io in namespace {environment.namespace}."
+
+
+def test_what_may_not_be_read_is_noted(environment: MemoryEnvironment, control_plane: ControlPlane) -> None:
+    environment.claim()
+    an_account(environment, CLAIM_RULES, user="developer")
+    kubeconfig = control_plane.user_kubeconfig("developer")
+    arguments = ["why", f"{environment.namespace}/photos", "--kubeconfig", str(kubeconfig), "--json"]
+    ran = CliRunner().invoke(main, arguments)
+    found = json.loads(ran.stdout)
+
+    assert found["reason"] == "NotReconciled"
+    unread = {note.partition(" could not be read")[0] for note in found["notes"]}
+    assert {"StorageClass", "Leases", "Pods", "Webhooks", "Events"} <= unread
+    assert "Secret" not in unread
+
+
+STORE_REASONS = [
+    *(Reason.ACCESS_DENIED, Reason.STORE_REFUSED, Reason.BUCKET_NOT_FOUND, Reason.QUOTA_EXCEEDED, Reason.NOT_READY),
+    *(Reason.THROTTLED, Reason.STORE_UNAVAILABLE, Reason.ADMIN_SECRET_MISSING, Reason.INVALID_ADMIN_SECRET),
+    *(Reason.INVALID_PARAMETERS, Reason.INVALID_CLAIM, Reason.INVALID_CONFIG, Reason.BUCKET_EXISTS),
+    *(Reason.BUCKET_LOST, Reason.INTERNAL_ERROR),
+]
+
+
+def test_every_reason_that_a_store_can_cause(environment: MemoryEnvironment) -> None:
+    """Each in a claim of its own, with a class of its own: an outage of one must not hold the others back."""
+    names = {str(reason).lower(): reason for reason in STORE_REASONS}
+
+    def fail(_verb: object, request: Any) -> None:
+        reason = names[request.claim.name]
+        if reason is Reason.INTERNAL_ERROR:
+            raise RuntimeError(CANARY)
+        meaning = MEANINGS[reason]
+        kind = {Retry.SOON: RetrySoon, Retry.SLOWLY: RetrySlowly, Retry.NEVER: Terminal}[meaning.retry or Retry.SOON]
+        raise kind("as the store said", reason=reason)
+
+    environment.hook = fail
+    for name in names:
+        host = {"host": f"{name}.invalid"}
+        environment.make_class(f"{environment.class_name}-{name}", parameters=host)
+    with environment.core():
+        for name in names:
+            environment.claim(name, storage_class=f"{environment.class_name}-{name}")
+        for name, reason in names.items():
+            environment.wait_reason(reason, name)
+    found = {reason: why(environment, name) for name, reason in names.items()}
+    for name in names:
+        environment.patch_claim({"metadata": {"finalizers": []}}, name)
+        environment.delete_class(f"{environment.class_name}-{name}")
+
+    assert {reason: one["reason"] for reason, one in found.items()} == {reason: reason for reason in names.values()}
+    assert all("unknown" not in one["turn"] and one["waits_for"] != "nothing" for one in found.values())
+
+
+def test_a_config_map_of_another(environment: MemoryEnvironment) -> None:
+    body = {"metadata": {"name": "photos"}, "data": {"BUCKET_NAME": CANARY}}
+    environment.admin.create(f"/api/v1/namespaces/{environment.namespace}/configmaps", body)
+    with environment.core():
+        environment.claim()
+        environment.wait_reason("ConfigMapConflict")
+
+    assert why(environment)["reason"] == "ConfigMapConflict"
+
+
+def test_an_edit_that_cannot_be_followed(environment: MemoryEnvironment) -> None:
+    with environment.core(allowed_config=frozenset({"maxObjects"})):
+        environment.claim()
+        environment.wait_bound()
+        environment.patch_claim({"spec": {"additionalConfig": {"maxObjects": "many"}}})
+        environment.wait_reason("InvalidConfig")
+    found = why(environment)
+
+    assert (found["reason"], found["phase"], found["turn"]) == ("InvalidConfig", "Bound", "the claim's author")
+
+
+def test_the_purge_of_many_objects(environment: MemoryEnvironment) -> None:
+    def one_step(verb: object, _request: object) -> None:
+        if str(verb) == "delete":
+            raise PurgeUnfinished(500)
+
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        environment.hook = one_step
+        environment.delete_claim(wait=False)
+        environment.wait_reason("Purging")
+    found = why(environment)
+    environment.patch_claim({"metadata": {"finalizers": []}})
+
+    assert (found["reason"], found["turn"]) == ("Purging", "the provisioner, which continues by itself")
+
+
+def test_a_deletion_whose_store_is_unknown(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+    environment.admin.patch(environment.ob_path(), {"metadata": {"finalizers": []}})
+    environment.admin.delete(environment.ob_path())
+    environment.delete_class()
+    environment.delete_claim(wait=False)
+    with environment.core():
+        environment.wait_reason("DeletionBlocked")
+    found = why(environment)
+    environment.patch_claim({"metadata": {"finalizers": []}})
+
+    assert (found["reason"], found["turn"]) == ("DeletionBlocked", "an administrator")
 
 
 def test_a_leader_that_has_not_reconciled_yet(environment: MemoryEnvironment) -> None:

@@ -136,9 +136,13 @@ def _without_leader(facts: Facts, provisioner: str, notes: tuple[str, ...]) -> E
         return None
     others = sorted(one.key for one in facts.leases if one.holder and one.is_current)
     reason, state, action = "NoProvisioner", f"No provisioner for {provisioner} leads.", "Start the provisioner."
-    if own and facts.replicas:
+    pods, ready = facts.replicas, [one for one in facts.replicas if not one.problem]
+    if pods and not ready:
+        state = f"No provisioner for {provisioner} leads: of its pods ({len(pods)}) none is ready."
+        action = "Repair its pods: the notes say why they are not ready."
+    elif own and pods:
         reason = "NoLeader"
-        state = f"Pods of a provisioner for {provisioner} exist ({facts.replicas}), and none leads: all are standbys."
+        state = f"Pods of a provisioner for {provisioner} exist ({len(pods)}), and none leads: all are standbys."
         action = f"Check that the pods may update the Lease {own[0].key}."
     elif others and not own:
         reason = "OtherProvisioner"
@@ -157,16 +161,8 @@ def _without_leader(facts: Facts, provisioner: str, notes: tuple[str, ...]) -> E
 
 
 def _notes(facts: Facts) -> Iterator[str]:
-    claim = facts.claim.metadata
-    if facts.own_leases and not any(one.holder and one.is_current for one in facts.own_leases):
-        yield "Its provisioner has no leader now: nothing is retried until one leads."
-    if facts.is_namespace_terminating:
-        yield f"Namespace {claim.namespace} is being deleted."
-    for kind, found in (("Secret", facts.secret), ("ConfigMap", facts.config_map)):
-        if found is not None and not found.metadata.is_controlled_by(claim.uid):
-            yield f"{kind} {claim.key} exists and does not belong to the claim."
-        if found is None and facts.claim.status.phase == "Bound" and facts.could_read(kind):
-            yield f"{kind} {claim.key} of this bound claim is missing."
+    yield from _about_provisioner(facts)
+    yield from _about_objects(facts)
     for webhook in facts.dead_webhooks:
         yield f"Webhook {webhook} must answer before objects of the claim are written, and has no ready endpoint."
     for quota in facts.full_quotas:
@@ -175,6 +171,28 @@ def _notes(facts: Facts) -> Iterator[str]:
         yield f"The CRDs are another project's: {lost}."
     for what, problem in (facts.unread or {}).items():
         yield f"{what} could not be read: {problem}"
+
+
+def _about_provisioner(facts: Facts) -> Iterator[str]:
+    is_led = any(one.holder and one.is_current for one in facts.own_leases)
+    if facts.own_leases and not is_led:
+        yield "Its provisioner has no leader now: nothing is retried until one leads."
+    for pod in () if is_led else facts.replicas or facts.pods:
+        if pod.problem:
+            yield f"Pod {pod.key} of a provisioner is not ready: {pod.problem}"
+    for phrase in facts.denied:
+        yield f"RBAC does not let {phrase}."
+
+
+def _about_objects(facts: Facts) -> Iterator[str]:
+    claim = facts.claim.metadata
+    if facts.is_namespace_terminating:
+        yield f"Namespace {claim.namespace} is being deleted."
+    for kind, found in (("Secret", facts.secret), ("ConfigMap", facts.config_map)):
+        if found is not None and not found.metadata.is_controlled_by(claim.uid):
+            yield f"{kind} {claim.key} exists and does not belong to the claim."
+        if found is None and facts.claim.status.phase == "Bound" and facts.could_read(kind):
+            yield f"{kind} {claim.key} of this bound claim is missing."
 
 
 def _blank(facts: Facts, notes: tuple[str, ...]) -> Explanation:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from libbucket import _api
+    from libbucket._cli.pods import PodFact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,8 @@ class Facts:
         events: about the claim, the newest first.
         leases: of libbucket's provisioners, by name of the Lease.
         lease_name: that the provisioner of the claim's class uses.
-        replicas: ready and unready pods of the Lease's namespace that the chart labels as provisioners.
+        pods: that the chart labels as provisioners: of all namespaces, or of the Lease's if others may not be read.
+        denied: what RBAC does not let the service accounts of the provisioner's pods do for this claim.
         dead_webhooks: webhooks that must be asked about the claim or its objects, and have no ready endpoint.
         full_quotas: exhausted ResourceQuotas of the namespace, `name (resource: used/hard)`.
         lost_fields: what the installed CRDs do not keep.
@@ -64,7 +66,8 @@ class Facts:
     events: tuple[EventFact, ...] = ()
     leases: tuple[LeaseFact, ...] = ()
     lease_name: str = ""
-    replicas: int = 0
+    pods: tuple[PodFact, ...] = ()
+    denied: tuple[str, ...] = ()
     dead_webhooks: tuple[str, ...] = ()
     full_quotas: tuple[str, ...] = ()
     lost_fields: tuple[str, ...] = ()
@@ -78,3 +81,9 @@ class Facts:
     def own_leases(self) -> tuple[LeaseFact, ...]:
         """The Leases of the provisioner of the claim's class."""
         return tuple(one for one in self.leases if one.key.rpartition("/")[2] == self.lease_name)
+
+    @property
+    def replicas(self) -> tuple[PodFact, ...]:
+        """The pods beside the Lease of the provisioner of the claim's class."""
+        places = {one.key.rpartition("/")[0] for one in self.own_leases}
+        return tuple(one for one in self.pods if one.key.partition("/")[0] in places)

@@ -1,4 +1,4 @@
-"""Reads the facts about one claim with the operator's rights. GET requests only; each has a time limit.
+"""Reads the facts about one claim with the operator's rights. Each request has a time limit, and none writes.
 
 Of Secrets and ConfigMaps it requests metadata only, so that no value ever reaches this program. Explains nothing: what
 may not be read, or does not answer, is recorded in `Facts.unread`.
@@ -6,17 +6,18 @@ may not be read, or does not answer, is recorded in `Facts.unread`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from libbucket import _api
 from libbucket._cli import requirements
+from libbucket._cli.cluster import list_leases, list_objects
 from libbucket._cli.facts import EventFact, Facts, LeaseFact
+from libbucket._cli.permissions import missing_permissions
+from libbucket._cli.pods import PodFact, list_pods
+from libbucket._cli.session import CannotRead
 from libbucket._kube.discovery import read_crd_features
 from libbucket._kube.errors import KindMissing, KubeError, NotFound
-from libbucket._kube.lease import LEASES, Lease, lease_name
+from libbucket._kube.lease import lease_name
 from libbucket._kube.resources import CLAIMS, CLASSES, CONFIG_MAP_METADATA, NAMESPACES, SECRET_METADATA
 
 if TYPE_CHECKING:
@@ -27,21 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Object = TypeVar("Object", bound=_api.Object)
-
-_SECONDS: Final = 10.0
-_PAGE: Final = "500"
-_PAGES: Final = 20
-_LEASE_SECONDS: Final = 60
-"""Duration of a Lease that states none."""
-_PODS: Final = "app.kubernetes.io/part-of=libbucket"
-
-
-class CannotRead(Exception):
-    """The claim itself could not be read: one sentence."""
-
-
-class TooLong(KubeError):
-    """A list has more pages than are read."""
 
 
 def read_facts(client: KubeClient, namespace: str, name: str) -> Facts:
@@ -55,7 +41,23 @@ def read_facts(client: KubeClient, namespace: str, name: str) -> Facts:
     Raises:
         CannotRead: the claim does not exist, or could not be read.
     """
-    return _Reader(client.impatient(_SECONDS)).read(namespace, name)
+    return _Reader(client).read(namespace, name)
+
+
+def read_claim(client: KubeClient, namespace: str, name: str) -> _api.ObjectBucketClaim:
+    """A claim.
+
+    Raises:
+        CannotRead: it does not exist, or could not be read.
+    """
+    try:
+        return client.read(CLAIMS, name, namespace=namespace)
+    except KindMissing as error:
+        raise CannotRead(f"the CRD objectbucketclaims.{_api.GROUP} is not installed") from error
+    except NotFound as error:
+        raise CannotRead(f"there is no ObjectBucketClaim {namespace}/{name}") from error
+    except KubeError as error:
+        raise CannotRead(str(error)) from error
 
 
 class _Reader:
@@ -64,12 +66,14 @@ class _Reader:
         self._unread: dict[str, str] = {}
 
     def read(self, namespace: str, name: str) -> Facts:
-        claim = self._claim(namespace, name)
+        claim = read_claim(self._client, namespace, name)
         storage_class = self._try("StorageClass", lambda: self._find(CLASSES, claim.class_name), None)
         own = lease_name(storage_class.provisioner) if storage_class is not None else ""
         no_leases: tuple[LeaseFact, ...] = ()
-        leases = self._try("Leases", lambda: self._leases(datetime.now(UTC)), no_leases)
+        leases = self._try("Leases", lambda: list_leases(self._client), no_leases)
         place = next((one.key.rpartition("/")[0] for one in leases if one.key.endswith(f"/{own}")), "")
+        pods = self._pods(place)
+        replicas = [one for one in pods if place and one.key.startswith(f"{place}/")]
         found = self._try("Namespace", lambda: self._find(NAMESPACES, namespace), None)
         return Facts(
             claim=claim,
@@ -80,22 +84,13 @@ class _Reader:
             events=self._try("Events", lambda: self._events(claim), ()),
             leases=leases,
             lease_name=own,
-            replicas=self._try("Pods", lambda: self._replicas(place), 0) if place else 0,
+            pods=pods,
+            denied=self._try("RBAC", lambda: self._denied(replicas, namespace), ()),
             dead_webhooks=self._try("Webhooks", lambda: requirements.dead_webhooks(self._json), ()),
             full_quotas=self._try("ResourceQuotas", lambda: requirements.full_quotas(self._json, namespace), ()),
             lost_fields=self._try("CRDs", self._lost_fields, ()),
             unread=self._unread,
         )
-
-    def _claim(self, namespace: str, name: str) -> _api.ObjectBucketClaim:
-        try:
-            return self._client.read(CLAIMS, name, namespace=namespace)
-        except KindMissing as error:
-            raise CannotRead(f"the CRD objectbucketclaims.{_api.GROUP} is not installed") from error
-        except NotFound as error:
-            raise CannotRead(f"there is no ObjectBucketClaim {namespace}/{name}") from error
-        except KubeError as error:
-            raise CannotRead(str(error)) from error
 
     def _try(self, what: str, read: Callable[[], T], otherwise: T) -> T:
         try:
@@ -123,37 +118,28 @@ class _Reader:
         ]
         return tuple(sorted(found, key=lambda event: event.time, reverse=True))
 
-    def _leases(self, now: datetime) -> tuple[LeaseFact, ...]:
-        items = self._json(LEASES.path(), {})
-        names = [one for one in items if one.get("metadata", {}).get("name", "").startswith("libbucket-")]
-        return tuple(_lease_fact(msgspec.convert(one, Lease, strict=False), now) for one in names)
+    def _pods(self, place: str) -> tuple[PodFact, ...]:
+        """Of all namespaces; where those may not be read, of the Lease's."""
+        nothing: tuple[PodFact, ...] = ()
+        found = self._try("Pods", lambda: list_pods(self._json, ""), nothing)
+        if "Pods" not in self._unread or not place:
+            return found
+        del self._unread["Pods"]
+        return self._try("Pods", lambda: list_pods(self._json, place), nothing)
 
-    def _replicas(self, namespace: str) -> int:
-        return len(self._json(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": _PODS}))
+    def _denied(self, replicas: list[PodFact], namespace: str) -> tuple[str, ...]:
+        accounts = sorted({one.account for one in replicas})
+        return tuple(
+            f"service account {account} {phrase}"
+            for account in accounts
+            for phrase in missing_permissions(
+                self._client, account, namespace=namespace, lease_namespace=account.partition("/")[0]
+            )
+        )
 
     def _lost_fields(self) -> tuple[str, ...]:
         features = read_crd_features(self._client)
         return tuple(features.losses()) if features is not None else ()
 
     def _json(self, path: str, params: dict[str, str]) -> list[dict[str, Any]]:
-        query = {"limit": _PAGE, **params}
-        items: list[dict[str, Any]] = []
-        for _ in range(_PAGES):
-            answer = msgspec.json.decode(self._client.get(path, params=query))
-            items += answer.get("items") or []
-            token = (answer.get("metadata") or {}).get("continue")
-            if not token:
-                return items
-            query["continue"] = token
-        raise TooLong(f"{path} has more than {len(items)} objects")
-
-
-def _lease_fact(lease: Lease, now: datetime) -> LeaseFact:
-    record = lease.record
-    duration = record.lease_duration_seconds or _LEASE_SECONDS
-    renewed = datetime.fromisoformat(record.renew_time) if record.renew_time else None
-    return LeaseFact(
-        key=lease.metadata.key,
-        holder=lease.holder,
-        is_current=renewed is not None and (now - renewed).total_seconds() <= duration,
-    )
+        return list_objects(self._client, path, params)

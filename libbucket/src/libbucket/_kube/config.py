@@ -59,7 +59,7 @@ class Access:
                 return _load_service_account(files)
             return self._load_kubeconfig(files)
         except Misconfigured as error:
-            raise Misconfigured(f"no usable cluster configuration: {self._where()}: {_one_line(str(error))}") from error
+            raise Misconfigured(f"no usable cluster configuration: {self._said(str(error))}") from error
 
     def _load_kubeconfig(self, files: FileReader) -> ClientConfig:
         names = (self.kubeconfig or os.environ.get("KUBECONFIG") or _DEFAULT_KUBECONFIG).split(os.pathsep)
@@ -89,6 +89,11 @@ class Access:
             verify=not cluster.insecure_skip_tls_verify,
         )
         return _address(server, tls, cluster.proxy_url or "")
+
+    def _said(self, problem: str) -> str:
+        """The problem with its file in front, once."""
+        where, problem = self._where(), _one_line(problem)
+        return problem if problem.startswith(f"{where}: ") else f"{where}: {problem}"
 
     def _where(self) -> str:
         return (

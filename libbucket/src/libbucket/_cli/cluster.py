@@ -1,0 +1,99 @@
+"""Lists of the API server, page by page: as JSON, and typed. GET requests only.
+
+Used by every command that reads more than one object. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from libbucket import _api
+from libbucket._cli.facts import LeaseFact
+from libbucket._kube.errors import KubeError
+from libbucket._kube.lease import LEASES, Lease
+
+if TYPE_CHECKING:
+    from libbucket._kube.client import KubeClient
+    from libbucket._kube.resources import Resource
+
+Object = TypeVar("Object", bound=_api.Object)
+
+_PAGE: Final = "500"
+_PAGES: Final = 200
+_LEASE_SECONDS: Final = 60
+"""Duration of a Lease that states none."""
+_LEASE_PREFIX: Final = "libbucket-"
+
+
+class TooLong(KubeError):
+    """A list has more pages than are read."""
+
+
+def list_objects(
+    client: KubeClient, path: str, params: dict[str, str], *, accept: str = "application/json"
+) -> list[dict[str, Any]]:
+    """All objects of a collection, as JSON.
+
+    Args:
+        client: with the operator's rights.
+        path: of the collection.
+        params: selectors.
+        accept: content type, for metadata only.
+
+    Raises:
+        TooLong: it has more than 100,000 objects.
+        KubeError: a refusal, or no answer.
+    """
+    query = {"limit": _PAGE, **params}
+    items: list[dict[str, Any]] = []
+    for _ in range(_PAGES):
+        answer = msgspec.json.decode(client.get(path, params=query, accept=accept))
+        items += answer.get("items") or []
+        token = (answer.get("metadata") or {}).get("continue")
+        if not token:
+            return items
+        query["continue"] = token
+    raise TooLong(f"{path} has more than {len(items)} objects")
+
+
+def list_typed(client: KubeClient, resource: Resource[Object], *, namespace: str = "") -> tuple[list[Object], int]:
+    """All objects of a resource, and how many more cannot be decoded.
+
+    Raises:
+        KubeError: a refusal, or no answer.
+    """
+    path = resource.path(namespace=namespace)
+    items = list_objects(client, path, {}, accept=resource.accept_list)
+    found: list[Object] = []
+    for item in items:
+        try:
+            found.append(msgspec.convert(item, resource.type, strict=False))
+        except msgspec.ValidationError:
+            continue
+    return found, len(items) - len(found)
+
+
+def list_leases(client: KubeClient) -> tuple[LeaseFact, ...]:
+    """The Leases of libbucket's provisioners in all namespaces, judged by this machine's clock.
+
+    Raises:
+        KubeError: a refusal, or no answer.
+    """
+    now = datetime.now(UTC)
+    found, _ = list_typed(client, LEASES)
+    return tuple(lease_fact(one, now) for one in found if one.metadata.name.startswith(_LEASE_PREFIX))
+
+
+def lease_fact(lease: Lease, now: datetime) -> LeaseFact:
+    """Whether a Lease is held."""
+    record = lease.record
+    duration = record.lease_duration_seconds or _LEASE_SECONDS
+    renewed = datetime.fromisoformat(record.renew_time) if record.renew_time else None
+    return LeaseFact(
+        key=lease.metadata.key,
+        holder=lease.holder,
+        is_current=renewed is not None and (now - renewed).total_seconds() <= duration,
+    )

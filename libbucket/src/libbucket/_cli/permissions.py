@@ -1,0 +1,106 @@
+"""What a provisioner needs of RBAC, and whether its service account has it, by SubjectAccessReviews.
+
+The API server answers a review and stores nothing. The permissions are those of docs/operating.md, which a test
+compares; list and watch on Secrets are left out, because a provisioner can run without them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from libbucket import _api
+from libbucket._kube.resources import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libbucket._kube.client import KubeClient
+
+_GROUP: Final = "authorization.k8s.io"
+_VERSION: Final = f"{_GROUP}/v1"
+_OWNED: Final = ("get", "create", "patch", "delete")
+
+Needed = tuple[tuple[str, str, tuple[str, ...]], ...]
+
+IN_NAMESPACE: Final[Needed] = (
+    (_api.GROUP, "objectbucketclaims", ("get", "list", "watch", "patch")),
+    (_api.GROUP, "objectbucketclaims/status", ("patch",)),
+    (_api.GROUP, "objectbucketclaims/finalizers", ("update",)),
+    ("", "secrets", _OWNED),
+    ("", "configmaps", ("get", "list", "watch", "create", "patch", "delete")),
+    ("", "events", ("create",)),
+)
+"""Group, resource and verbs, needed where claims are."""
+
+IN_CLUSTER: Final[Needed] = (
+    (_api.GROUP, "objectbuckets", ("get", "list", "watch", "create", "patch", "delete")),
+    (_api.GROUP, "objectbuckets/status", ("patch",)),
+    ("storage.k8s.io", "storageclasses", ("list", "watch")),
+)
+"""The same, for what is in no namespace."""
+
+LEASE: Final[Needed] = (("coordination.k8s.io", "leases", ("get", "create", "update")),)
+"""The same, where the Lease is."""
+
+
+class ReviewStatus(_api.Wire, frozen=True):
+    """`status` of a review."""
+
+    allowed: bool = False
+
+
+class Review(_api.Object, frozen=True):
+    """A SubjectAccessReview, answered."""
+
+    status: ReviewStatus = ReviewStatus()
+
+
+REVIEWS: Final = Resource(base=f"/apis/{_VERSION}", plural="subjectaccessreviews", type=Review)
+
+
+def missing_permissions(client: KubeClient, account: str, *, namespace: str, lease_namespace: str = "") -> list[str]:
+    """What RBAC does not let a service account do for the claims of a namespace.
+
+    Args:
+        client: with the permission to create SubjectAccessReviews.
+        account: `namespace/name` of the service account.
+        namespace: where the claims are; "" for all namespaces.
+        lease_namespace: where its Lease is; "" for no Lease.
+
+    Returns:
+        One phrase for each resource, such as `create, patch secrets in namespace shop`.
+
+    Raises:
+        KubeError: a refusal, or no answer.
+    """
+    scopes = [(IN_NAMESPACE, namespace), (IN_CLUSTER, "")]
+    if lease_namespace:
+        scopes.append((LEASE, lease_namespace))
+    return [phrase for needed, where in scopes for phrase in _missing(client, account, needed, where)]
+
+
+def _missing(client: KubeClient, account: str, needed: Needed, namespace: str) -> Iterator[str]:
+    for group, resource, verbs in needed:
+        denied = [verb for verb in verbs if not _is_allowed(client, account, (group, resource, verb), namespace)]
+        if denied:
+            name = f"{resource}.{group}" if group else resource
+            yield f"{', '.join(denied)} {name}{f' in namespace {namespace}' if namespace else ''}"
+
+
+def _is_allowed(client: KubeClient, account: str, asked: tuple[str, str, str], namespace: str) -> bool:
+    owner, _, name = account.partition("/")
+    group, resource, verb = asked
+    plural, _, subresource = resource.partition("/")
+    spec = {
+        "user": f"system:serviceaccount:{owner}:{name}",
+        "groups": ["system:authenticated", "system:serviceaccounts", f"system:serviceaccounts:{owner}"],
+        "resourceAttributes": {
+            "group": group,
+            "resource": plural,
+            "subresource": subresource,
+            "verb": verb,
+            "namespace": namespace,
+        },
+    }
+    body = {"apiVersion": _VERSION, "kind": "SubjectAccessReview", "metadata": {}, "spec": spec}
+    return client.create(REVIEWS, body).status.allowed

@@ -1,0 +1,78 @@
+"""Pods of provisioners, by the chart's label: whether each is ready, and why not.
+
+Pure but for the function that lists; used by `reader` and `doctor`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    List = Callable[[str, dict[str, str]], list[dict[str, Any]]]
+
+_LABEL: Final = "app.kubernetes.io/part-of=libbucket"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodFact:
+    """A pod that the chart labels as a provisioner.
+
+    Attributes:
+        key: namespace and name.
+        account: namespace and name of its service account.
+        problem: why it is not ready; "" if it is.
+    """
+
+    key: str
+    account: str
+    problem: str
+
+
+def list_pods(list_objects: List, namespace: str) -> tuple[PodFact, ...]:
+    """The provisioners' pods of a namespace, or of all if it is "".
+
+    Args:
+        list_objects: lists the collection at a path, with a query.
+        namespace: "" for all.
+
+    Raises:
+        KubeError: a refusal, or no answer.
+    """
+    path = f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods"
+    return tuple(map(_pod_fact, list_objects(path, {"labelSelector": _LABEL})))
+
+
+def _pod_fact(pod: dict[str, Any]) -> PodFact:
+    meta, spec = pod.get("metadata") or {}, pod.get("spec") or {}
+    namespace = meta.get("namespace", "")
+    return PodFact(
+        key=f"{namespace}/{meta.get('name', '')}",
+        account=f"{namespace}/{spec.get('serviceAccountName') or 'default'}",
+        problem=_problem(pod.get("status") or {}),
+    )
+
+
+def _problem(status: dict[str, Any]) -> str:
+    conditions = {one.get("type"): one for one in status.get("conditions") or ()}
+    if conditions.get("Ready", {}).get("status") == "True":
+        return ""
+    found = [*_container_problems(status), _sentence(conditions.get("PodScheduled", {}), status="False")]
+    return next(filter(None, found), f"it is {status.get('phase') or 'not scheduled yet'}, and not ready")
+
+
+def _container_problems(status: dict[str, Any]) -> Iterator[str]:
+    for container in status.get("containerStatuses") or ():
+        state = container.get("state") or {}
+        yield _sentence(state.get("waiting") or {})
+        ended = state.get("terminated") or {}
+        yield f"it ended with exit code {ended.get('exitCode')}" if ended else ""
+
+
+def _sentence(found: dict[str, Any], *, status: str | None = None) -> str:
+    if not found.get("reason") or found.get("status") != status:
+        return ""
+    message = found.get("message") or ""
+    return f"{found['reason']}: {message}" if message else str(found["reason"])

@@ -1,0 +1,54 @@
+"""What every command shares: the kubeconfig's option, the connection, errors as one sentence.
+
+Knows the API server and click; knows no command.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from libbucket._kube.client import KubeClient
+from libbucket._kube.config import Access
+from libbucket._kube.errors import KubeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SECONDS: Final = 10.0
+
+kubeconfig_option: Final = click.option(
+    "--kubeconfig", default="", metavar="PATH", help="Default: $KUBECONFIG, then ~/.kube/config."
+)
+
+
+class CannotRead(Exception):
+    """What the command is about does not exist, or could not be read: one sentence."""
+
+
+@contextmanager
+def connected(kubeconfig: str) -> Iterator[KubeClient]:
+    """A client with the operator's rights; each answer has a time limit.
+
+    Args:
+        kubeconfig: path of a file; "" for the default.
+
+    Raises:
+        click.ClickException: what is done with it failed: one sentence.
+    """
+    try:
+        client = KubeClient(Access(kubeconfig=kubeconfig).load(), pool_size=1)
+        try:
+            yield client.impatient(_SECONDS)
+        finally:
+            client.close()
+    except (CannotRead, KubeError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def as_json(value: object) -> str:
+    """Indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

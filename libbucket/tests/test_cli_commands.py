@@ -1,0 +1,84 @@
+"""The command line as a program: errors of one sentence, help, completion."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from libbucket._cli.commands import main
+
+PROGRAM = Path(sys.executable).with_name("libbucket")
+
+
+def libbucket(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environ},
+    )
+
+
+def test_an_unusable_kubeconfig_is_one_sentence_that_names_it_once(tmp_path: Path) -> None:
+    missing = tmp_path / "none-such"
+    ran = libbucket("why", "shop/photos", "--kubeconfig", str(missing))
+
+    assert ran.returncode == 1
+    assert ran.stderr == f"libbucket: no usable cluster configuration: {missing}: no such file\n"
+
+
+def test_a_kubeconfig_that_is_not_yaml_is_named_once(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("a: [")
+    ran = libbucket("why", "shop/photos", KUBECONFIG=str(file))
+
+    assert ran.stderr.count(str(file)) == 1
+
+
+@pytest.mark.parametrize("arguments", [("why", "photos"), ("why",), ("whi", "a/b"), ("why", "a/b", "--yaml")])
+def test_wrong_usage_is_one_sentence(arguments: tuple[str, ...]) -> None:
+    ran = libbucket(*arguments)
+
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("libbucket: ")
+    assert ran.stderr.count("\n") == 1
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    ran = libbucket()
+
+    assert ran.returncode == 2
+    assert "\n  why " in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("shell", "part"), [("bash", "complete -o nosort"), ("zsh", "#compdef"), ("fish", "complete ")]
+)
+def test_each_shell_gets_its_completion(shell: str, part: str) -> None:
+    ran = libbucket(_LIBBUCKET_COMPLETE=f"{shell}_source")
+
+    assert ran.returncode == 0
+    assert part in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "expected"),
+    [("libbucket w", "1", "plain,why"), ("libbucket why a/b --", "3", "plain,--kubeconfig")],
+)
+def test_commands_and_options_are_completed(words: str, number: str, expected: str) -> None:
+    ran = libbucket(_LIBBUCKET_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=number)
+
+    assert expected in ran.stdout.split()
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_a_help_of_one_sentence(name: str) -> None:
+    found = main.commands[name].help or ""
+
+    assert found.partition("\n")[0].endswith(".")
