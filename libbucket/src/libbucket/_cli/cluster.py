@@ -47,26 +47,35 @@ def list_objects(
         TooLong: it has more than 100,000 objects.
         KubeError: a refusal, or no answer.
     """
+    return list_version(client, path, params, accept=accept)[0]
+
+
+def list_version(
+    client: KubeClient, path: str, params: dict[str, str], *, accept: str = "application/json"
+) -> tuple[list[dict[str, Any]], str]:
+    """As `list_objects`, and the resource version from which a watch may continue."""
     query = {"limit": _PAGE, **params}
     items: list[dict[str, Any]] = []
     for _ in range(_PAGES):
         answer = msgspec.json.decode(client.get(path, params=query, accept=accept))
         items += answer.get("items") or []
-        token = (answer.get("metadata") or {}).get("continue")
-        if not token:
-            return items
-        query["continue"] = token
+        meta = answer.get("metadata") or {}
+        if not meta.get("continue"):
+            return items, meta.get("resourceVersion") or ""
+        query["continue"] = meta["continue"]
     raise TooLong(f"{path} has more than {len(items)} objects")
 
 
-def list_typed(client: KubeClient, resource: Resource[Object], *, namespace: str = "") -> tuple[list[Object], int]:
+def list_typed(
+    client: KubeClient, resource: Resource[Object], *, namespace: str = "", params: dict[str, str] | None = None
+) -> tuple[list[Object], int]:
     """All objects of a resource, and how many more cannot be decoded.
 
     Raises:
         KubeError: a refusal, or no answer.
     """
     path = resource.path(namespace=namespace)
-    items = list_objects(client, path, {}, accept=resource.accept_list)
+    items = list_objects(client, path, params or {}, accept=resource.accept_list)
     found: list[Object] = []
     for item in items:
         try:

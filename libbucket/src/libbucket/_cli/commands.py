@@ -10,6 +10,9 @@ from typing import Final
 
 import click
 
+from libbucket._cli.doctor import doctor
+from libbucket._cli.events import events
+from libbucket._cli.list_claims import list_claims
 from libbucket._cli.scaffold import new
 from libbucket._cli.text import one_line
 from libbucket._cli.why import why
@@ -37,8 +40,8 @@ def run() -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="libbucket", prog_name="libbucket")
 def main() -> None:
-    """Explains ObjectBucketClaims, with the rights of your kubeconfig."""
+    """Explains and repairs ObjectBucketClaims, with the rights of your kubeconfig."""
 
 
-main.add_command(why)
-main.add_command(new)
+for _command in (why, list_claims, events, doctor, new):
+    main.add_command(_command)

@@ -15,7 +15,7 @@ _MISSING: Final = "libbucket: the command line is not installed; run: pip instal
 
 def main() -> int:
     """Runs the command line; returns the exit code: 0 done, 1 failed, 2 wrong usage."""
-    if find_spec("click") is None:
+    if any(find_spec(name) is None for name in ("click", "rich")):
         return _without_extra(sys.argv[1:])
     from libbucket._cli.commands import run
 

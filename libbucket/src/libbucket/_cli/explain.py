@@ -69,16 +69,20 @@ def explain(facts: Facts) -> Explanation:
     return _blank(facts, notes)
 
 
-def _reported(facts: Facts) -> tuple[str, str, str]:
-    """Reason, message and time: of the condition that says most, else of the newest Event with a known reason."""
+def reported(claim: _api.ObjectBucketClaim) -> tuple[str, str, str]:
+    """Reason, message and time of the condition that says most; of each "" if no condition says anything."""
     for kind in ("Stalled", "Reconciling", "Ready"):
-        found = facts.claim.status.condition(kind)
+        found = claim.status.condition(kind)
         if found is not None and (found.status == "True" or kind == "Ready"):
             return found.reason, found.message, found.last_transition_time or ""
-    if facts.claim.status.phase == "Bound":
-        return Reason.BOUND, "", ""
+    return (Reason.BOUND, "", "") if claim.status.phase == "Bound" else ("", "", "")
+
+
+def _reported(facts: Facts) -> tuple[str, str, str]:
+    """The same, else of the newest Event with a known reason."""
+    found = reported(facts.claim)
     newest = next((one for one in facts.events if one.reason in ADVICE), None)
-    return (newest.reason, newest.message, newest.time) if newest else ("", "", "")
+    return (newest.reason, newest.message, newest.time) if newest and not found[0] else found
 
 
 def _by_reason(facts: Facts, reason: str, message: str, since: str, notes: tuple[str, ...]) -> Explanation:

@@ -79,6 +79,21 @@ def missing_permissions(client: KubeClient, account: str, *, namespace: str, lea
     return [phrase for needed, where in scopes for phrase in _missing(client, account, needed, where)]
 
 
+def may_read_secret(client: KubeClient, account: str, secret: str) -> bool:
+    """Whether a service account may get one Secret.
+
+    Args:
+        client: with the permission to create SubjectAccessReviews.
+        account: `namespace/name` of the service account.
+        secret: `namespace/name`.
+
+    Raises:
+        KubeError: a refusal, or no answer.
+    """
+    namespace, _, name = secret.partition("/")
+    return _is_allowed(client, account, ("", "secrets", "get"), namespace, name=name)
+
+
 def _missing(client: KubeClient, account: str, needed: Needed, namespace: str) -> Iterator[str]:
     for group, resource, verbs in needed:
         denied = [verb for verb in verbs if not _is_allowed(client, account, (group, resource, verb), namespace)]
@@ -87,12 +102,14 @@ def _missing(client: KubeClient, account: str, needed: Needed, namespace: str) -
             yield f"{', '.join(denied)} {name}{f' in namespace {namespace}' if namespace else ''}"
 
 
-def _is_allowed(client: KubeClient, account: str, asked: tuple[str, str, str], namespace: str) -> bool:
-    owner, _, name = account.partition("/")
+def _is_allowed(
+    client: KubeClient, account: str, asked: tuple[str, str, str], namespace: str, *, name: str = ""
+) -> bool:
+    owner, _, account_name = account.partition("/")
     group, resource, verb = asked
     plural, _, subresource = resource.partition("/")
     spec = {
-        "user": f"system:serviceaccount:{owner}:{name}",
+        "user": f"system:serviceaccount:{owner}:{account_name}",
         "groups": ["system:authenticated", "system:serviceaccounts", f"system:serviceaccounts:{owner}"],
         "resourceAttributes": {
             "group": group,
@@ -100,6 +117,7 @@ def _is_allowed(client: KubeClient, account: str, asked: tuple[str, str, str], n
             "subresource": subresource,
             "verb": verb,
             "namespace": namespace,
+            "name": name,
         },
     }
     body = {"apiVersion": _VERSION, "kind": "SubjectAccessReview", "metadata": {}, "spec": spec}

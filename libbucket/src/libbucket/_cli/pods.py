@@ -24,11 +24,13 @@ class PodFact:
         key: namespace and name.
         account: namespace and name of its service account.
         problem: why it is not ready; "" if it is.
+        namespaces: that it serves, from its flags and environment; empty for all.
     """
 
     key: str
     account: str
     problem: str
+    namespaces: tuple[str, ...] = ()
 
 
 def list_pods(list_objects: List, namespace: str) -> tuple[PodFact, ...]:
@@ -52,7 +54,21 @@ def _pod_fact(pod: dict[str, Any]) -> PodFact:
         key=f"{namespace}/{meta.get('name', '')}",
         account=f"{namespace}/{spec.get('serviceAccountName') or 'default'}",
         problem=_problem(pod.get("status") or {}),
+        namespaces=tuple(sorted({name for one in spec.get("containers") or () for name in _served(one)})),
     )
+
+
+def _served(container: dict[str, Any]) -> Iterator[str]:
+    """The values of `--namespace`, in either spelling, or of its variable."""
+    arguments = [*(container.get("command") or ()), *(container.get("args") or ())]
+    for index, argument in enumerate(arguments):
+        if argument == "--namespace":
+            yield from arguments[index + 1 : index + 2]
+        elif argument.startswith("--namespace="):
+            yield argument.partition("=")[2]
+    for one in container.get("env") or ():
+        if one.get("name") == "LIBBUCKET_NAMESPACE":
+            yield from filter(None, map(str.strip, (one.get("value") or "").split(",")))
 
 
 def _problem(status: dict[str, Any]) -> str:

@@ -1,0 +1,181 @@
+"""What `doctor` knows of a cluster: read once, with the operator's rights. Checks nothing.
+
+Of Secrets and ConfigMaps it requests metadata only. What may not be read is recorded in `Survey.unread`; a check whose
+input is missing there says nothing rather than guessing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from libbucket import _api
+from libbucket._cli import requirements
+from libbucket._cli.cluster import list_leases, list_objects, list_typed
+from libbucket._cli.permissions import may_read_secret, missing_permissions
+from libbucket._cli.pods import list_pods
+from libbucket._kube.discovery import read_crd_features
+from libbucket._kube.errors import KindMissing, KubeError, NotFound
+from libbucket._kube.resources import (
+    BUCKETS,
+    CLAIMS,
+    CLASSES,
+    CONFIG_MAP_METADATA,
+    SECRET_METADATA,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from libbucket._cli.facts import LeaseFact
+    from libbucket._cli.pods import PodFact
+    from libbucket._kube.client import KubeClient
+    from libbucket._kube.resources import Resource
+
+T = TypeVar("T")
+
+_USUAL = frozenset({"aws-s3.io/bucket", "gcs.io/bucket", "azure-blob.io/bucket", "minio.io/bucket"})
+"""The default names of the provisioners of this project."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """One reading of the cluster.
+
+    Attributes:
+        missing_crds: names of CRDs that are not installed.
+        lost_fields: what the installed CRDs do not keep.
+        claims: of all namespaces.
+        classes: all StorageClasses.
+        buckets: ObjectBuckets.
+        secrets: metadata of those with the provisioners' label.
+        config_maps: the same.
+        leases: of provisioners.
+        pods: of provisioners.
+        admin_secrets: whether each Secret that a class names exists, by `namespace/name`.
+        denied: what RBAC does not let a service account do, one phrase each.
+        dead_webhooks: see `Facts`.
+        undecodable: number of claims and ObjectBuckets that cannot be decoded.
+        unread: what could not be read, with the reason.
+    """
+
+    missing_crds: tuple[str, ...] = ()
+    lost_fields: tuple[str, ...] = ()
+    claims: tuple[_api.ObjectBucketClaim, ...] = ()
+    classes: tuple[_api.StorageClass, ...] = ()
+    buckets: tuple[_api.ObjectBucketObject, ...] = ()
+    secrets: tuple[_api.Metadata, ...] = ()
+    config_maps: tuple[_api.Metadata, ...] = ()
+    leases: tuple[LeaseFact, ...] = ()
+    pods: tuple[PodFact, ...] = ()
+    admin_secrets: dict[str, bool] = field(default_factory=dict)
+    denied: tuple[str, ...] = ()
+    dead_webhooks: tuple[str, ...] = ()
+    undecodable: int = 0
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def could_read(self, *what: str) -> bool:
+        """Whether reading all of these was allowed and answered."""
+        return not self.unread.keys() & set(what)
+
+    @property
+    def bucket_classes(self) -> tuple[_api.StorageClass, ...]:
+        """The classes of buckets: of a provisioner of ours, or named by a claim or an ObjectBucket."""
+        named = {claim.class_name for claim in self.claims} | {one.spec.storage_class_name for one in self.buckets}
+        return tuple(one for one in self.classes if one.provisioner in _USUAL or one.metadata.name in named)
+
+
+def survey(client: KubeClient) -> Survey:
+    """Reads the cluster."""
+    return _Surveyor(client).read()
+
+
+def admin_secret_of(storage_class: _api.StorageClass) -> str:
+    """`namespace/name` of the Secret that a class names; "" if it names none."""
+    parameters = storage_class.parameters or {}
+    namespace, name = parameters.get("secretNamespace", "").strip(), parameters.get("secretName", "").strip()
+    return f"{namespace}/{name}" if namespace and name else ""
+
+
+class _Surveyor:
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+        self._unread: dict[str, str] = {}
+        self._missing: list[str] = []
+        self._undecodable = 0
+
+    def read(self) -> Survey:
+        found = Survey(
+            buckets=self._typed("ObjectBuckets", BUCKETS),
+            secrets=self._labelled("Secrets", SECRET_METADATA),
+            config_maps=self._labelled("ConfigMaps", CONFIG_MAP_METADATA),
+            # After them: what was made in between must not seem to have no claim.
+            claims=self._typed("claims", CLAIMS),
+            classes=self._typed("StorageClasses", CLASSES),
+            leases=self._try("Leases", lambda: list_leases(self._client), ()),
+            pods=self._try("Pods", lambda: list_pods(self._json, ""), ()),
+            lost_fields=self._try("CRDs", self._lost_fields, ()),
+            dead_webhooks=self._try("Webhooks", lambda: requirements.dead_webhooks(self._json), ()),
+        )
+        names = sorted({name for one in found.bucket_classes if (name := admin_secret_of(one))})
+        nothing: dict[str, bool] = {}
+        return replace(
+            found,
+            admin_secrets=self._try("administrators' Secrets", lambda: self._existing(names), nothing),
+            denied=self._try("RBAC", lambda: tuple(self._denied(found.pods, names)), ()),
+            missing_crds=tuple(self._missing),
+            undecodable=self._undecodable,
+            unread=self._unread,
+        )
+
+    def _try(self, what: str, read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except KubeError as error:
+            self._unread[what] = str(error)
+            return otherwise
+
+    def _typed(self, what: str, resource: Resource[Any]) -> tuple[Any, ...]:
+        try:
+            found, undecodable = list_typed(self._client, resource)
+        except KindMissing:
+            self._missing.append(f"{resource.plural}.{_api.GROUP}")
+            return ()
+        except KubeError as error:
+            self._unread[what] = str(error)
+            return ()
+        self._undecodable += undecodable
+        return tuple(found)
+
+    def _labelled(self, what: str, resource: Resource[_api.Metadata]) -> tuple[_api.Metadata, ...]:
+        query = {"labelSelector": _api.PROVISIONER_LABEL}
+        return self._try(what, lambda: tuple(list_typed(self._client, resource, params=query)[0]), ())
+
+    def _existing(self, names: list[str]) -> dict[str, bool]:
+        return {name: self._exists(name) for name in names}
+
+    def _exists(self, key: str) -> bool:
+        namespace, _, name = key.partition("/")
+        try:
+            self._client.read(SECRET_METADATA, name, namespace=namespace)
+        except NotFound:
+            return False
+        return True
+
+    def _denied(self, pods: tuple[PodFact, ...], secrets: list[str]) -> Iterator[str]:
+        places = {(pod.account, namespace) for pod in pods for namespace in pod.namespaces or ("",)}
+        for account, namespace in sorted(places):
+            own = account.partition("/")[0]
+            for phrase in missing_permissions(self._client, account, namespace=namespace, lease_namespace=own):
+                yield f"service account {account} {phrase}"
+        if len({pod.account for pod in pods}) == 1:  # of several, it is unknown which serves which class
+            for secret in secrets:
+                if not may_read_secret(self._client, pods[0].account, secret):
+                    yield f"service account {pods[0].account} get Secret {secret}, which a class names"
+
+    def _lost_fields(self) -> tuple[str, ...]:
+        features = read_crd_features(self._client)
+        return tuple(features.losses()) if features is not None else ()
+
+    def _json(self, path: str, params: dict[str, str]) -> list[dict[str, Any]]:
+        return list_objects(self._client, path, params)

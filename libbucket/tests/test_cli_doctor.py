@@ -1,0 +1,192 @@
+"""`libbucket doctor`: what each check finds, and what counts as an orphan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from libbucket import _api
+from libbucket._cli.checks import NOTE, OK, PROBLEM, Finding, examine
+from libbucket._cli.facts import LeaseFact
+from libbucket._cli.orphans import find_orphans
+from libbucket._cli.pods import PodFact, list_pods
+from libbucket._cli.survey import Survey
+from libbucket._kube.lease import lease_name
+from libbucket._reconcile.model.intent import Intent, encode
+from libbucket.testing.builders import a_claim, a_class, an_object_bucket
+
+PROVISIONER = "minio.io/bucket"
+LEASE = LeaseFact(key=f"system/{lease_name(PROVISIONER)}", holder="pod-1", is_current=True)
+POD = PodFact(key="system/pod-1", account="system/provisioner", problem="")
+
+
+def claim(**what: Any) -> _api.ObjectBucketClaim:
+    return msgspec.convert(a_claim(**{"uid": "u1", **what}), _api.ObjectBucketClaim)
+
+
+def storage_class(**what: Any) -> _api.StorageClass:
+    return msgspec.convert(a_class(**{"provisioner": PROVISIONER, **what}), _api.StorageClass)
+
+
+def bucket(
+    *,
+    uid: str = "u1",
+    phase: str = "Bound",
+    greenfield: bool = True,
+    annotations: dict[str, str] | None = None,
+    **what: Any,
+) -> _api.ObjectBucketObject:
+    intent = encode(Intent(provisioner=PROVISIONER, user_id="user", greenfield=greenfield))
+    noted = {_api.RECORD: intent, **(annotations or {})}
+    body = an_object_bucket(
+        claim=a_claim(uid=uid), status={"phase": phase}, annotations=noted, finalizers=[_api.FINALIZER], **what
+    )
+    return msgspec.convert(body, _api.ObjectBucketObject)
+
+
+def healthy(**what: Any) -> Survey:
+    usual: dict[str, Any] = {
+        "claims": (claim(),),
+        "classes": (storage_class(),),
+        "buckets": (bucket(),),
+        "leases": (LEASE,),
+        "pods": (POD,),
+    }
+    return Survey(**{**usual, **what})
+
+
+def problems(found: Survey) -> list[Finding]:
+    return [one for one in examine(found) if one.result != OK]
+
+
+def test_a_healthy_cluster_has_one_ok_for_each_check() -> None:
+    findings = examine(healthy())
+
+    assert {one.result for one in findings} == {OK}
+    assert len(findings) == 9
+
+
+def waits(reason: str) -> dict[str, Any]:
+    return {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False", "reason": reason, "message": "m"}]}
+
+
+@pytest.mark.parametrize(
+    ("what", "check", "said"),
+    [
+        (
+            {"missing_crds": ("objectbuckets.objectbucket.io",)},
+            "CRDs",
+            "objectbuckets.objectbucket.io is not installed",
+        ),
+        ({"undecodable": 2}, "CRDs", "2 claims or ObjectBuckets cannot be decoded"),
+        ({"leases": ()}, "classes", "no provisioner for minio.io/bucket leads"),
+        ({"leases": (LeaseFact(key=LEASE.key, holder="a", is_current=False),)}, "provisioners", "has no leader"),
+        ({"classes": ()}, "classes", "StorageClass 'buckets' of 1 claims does not exist"),
+        (
+            {"pods": (PodFact(key="a/b", account="a/c", problem="Evicted"),)},
+            "provisioners",
+            "a/b is not ready: Evicted",
+        ),
+        ({"denied": ("service account a/b patch secrets",)}, "permissions", "let service account a/b patch secrets"),
+        ({"dead_webhooks": ("w.example.com",)}, "webhooks", "w.example.com must answer"),
+        (
+            {"claims": (claim(status=waits("AccessDenied")),)},
+            "claims",
+            "1 claims wait for an administrator: AccessDenied",
+        ),
+        ({"claims": (claim(uid="u2"),)}, "orphans", "ObjectBucket obc-shop-photos of claim shop/photos: it is Bound"),
+    ],
+)
+def test_a_check_names_its_problem(what: dict[str, Any], check: str, said: str) -> None:
+    found = [one for one in problems(healthy(**what)) if one.check == check and one.result == PROBLEM]
+
+    assert any(said in one.message for one in found), problems(healthy(**what))
+    assert all(one.next_step for one in found)
+
+
+def test_a_missing_secret_of_an_administrator_is_a_problem() -> None:
+    named = storage_class(parameters={"secretName": "admin", "secretNamespace": "minio"})
+    (finding,) = problems(healthy(classes=(named,), admin_secrets={"minio/admin": False}))
+
+    assert "Secret minio/admin does not exist" in finding.message
+    assert problems(healthy(classes=(named,), admin_secrets={"minio/admin": True})) == []
+    assert problems(healthy(classes=(named,))) == [], "it could not be read: nothing is known"
+
+
+def test_claims_that_wait_for_their_author_or_nobody_are_no_problem() -> None:
+    for reason in ("SecretConflict", "NotReady", "Strange"):
+        assert problems(healthy(claims=(claim(status=waits(reason)),))) == []
+
+
+def test_what_could_not_be_read_is_a_note_and_is_not_guessed() -> None:
+    blind = healthy(leases=(), claims=(), unread={"Leases": "forbidden", "claims": "forbidden"})
+
+    assert [(one.check, one.result) for one in problems(blind)] == [("reading", NOTE), ("reading", NOTE)]
+
+
+def test_classes_of_other_kinds_of_storage_are_not_checked() -> None:
+    other = storage_class(name="ssd", provisioner="disk.example.com")
+    assert problems(healthy(classes=(storage_class(), other))) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "is_orphan"),
+    [
+        (bucket(uid="gone"), True),
+        (bucket(uid="gone", phase=""), True),
+        (bucket(uid="gone", phase="Released", deletionTimestamp="2026-01-01T00:00:00Z"), True),
+        (bucket(uid="gone", phase="Released", purge_at="2026-01-01T00:00:00Z"), False),
+        (bucket(), False),
+    ],
+)
+def test_an_object_bucket_without_its_claim_is_an_orphan_unless_it_waits_for_its_purge(
+    found: _api.ObjectBucketObject, *, is_orphan: bool
+) -> None:
+    assert bool(list(find_orphans(healthy(buckets=(found,))))) is is_orphan
+
+
+@pytest.mark.parametrize("what", [{"unread": {"claims": "no"}}, {"missing_crds": ("a",)}, {"undecodable": 1}])
+def test_without_all_claims_nothing_is_an_orphan(what: dict[str, Any]) -> None:
+    assert list(find_orphans(healthy(claims=(), **what))) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "doomed"),
+    [
+        ({}, "photos-1"),
+        ({"reclaim_policy": "Retain"}, ""),
+        ({"reclaim_policy": None}, ""),
+        ({"greenfield": False}, ""),
+    ],
+)
+def test_the_bucket_that_is_deleted_with_an_orphan_is_named(what: dict[str, Any], doomed: str) -> None:
+    (orphan,) = find_orphans(healthy(buckets=(bucket(uid="gone", **what),)))
+    assert orphan.bucket == doomed
+
+
+def test_a_secret_of_a_claim_that_is_gone_is_an_orphan() -> None:
+    def secret(uid: str, kind: str = _api.CLAIM_KIND) -> _api.Metadata:
+        owner = _api.OwnerReference(kind=kind, name="photos", uid=uid, controller=True)
+        return _api.Metadata(metadata=_api.Meta(name="photos", namespace="shop", owner_references=[owner]))
+
+    found = healthy(secrets=(secret("gone"), secret("u1"), secret("gone", kind="Other")))
+    assert [(one.kind, one.claim) for one in find_orphans(found)] == [("Secret", "shop/photos")]
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        {"args": ["--namespace=b", "--namespace", "a", "--workers=2"]},
+        {
+            "command": ["minio-provisioner", "--namespace", "a"],
+            "env": [{"name": "LIBBUCKET_NAMESPACE", "value": "b, "}],
+        },
+    ],
+)
+def test_the_namespaces_that_a_pod_serves_are_read_from_its_flags(container: dict[str, Any]) -> None:
+    pod = {"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [container]}}
+    (found,) = list_pods(lambda _path, _query: [pod], "")
+
+    assert found.namespaces == ("a", "b")
