@@ -35,11 +35,11 @@ def bucket(
     uid: str = "u1",
     phase: str = "Bound",
     greenfield: bool = True,
-    annotations: dict[str, str] | None = None,
+    purge_at: str = "",
     **what: Any,
 ) -> _api.ObjectBucketObject:
     intent = encode(Intent(provisioner=PROVISIONER, user_id="user", greenfield=greenfield))
-    noted = {_api.RECORD: intent, **(annotations or {})}
+    noted = {_api.RECORD: intent, **({_api.PURGE_AT: purge_at} if purge_at else {})}
     body = an_object_bucket(
         claim=a_claim(uid=uid), status={"phase": phase}, annotations=noted, finalizers=[_api.FINALIZER], **what
     )
