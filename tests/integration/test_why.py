@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +60,6 @@ def check_documented(environment: MemoryEnvironment) -> None:
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "2026-11-02T09:30:00Z", text)
     printed = as_text(msgspec.json.decode(text, type=Explanation))
     assert f"$ libbucket why shop/photos\n{printed}\n```" in PAGE.read_text(), printed
-
-
-def a_lease(environment: MemoryEnvironment, provisioner: str, *, holder: str, age: float = 0) -> None:
-    renewed = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    environment.admin.create(
-        f"/apis/coordination.k8s.io/v1/namespaces/{environment.namespace}/leases",
-        {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": lease_name(provisioner), "namespace": environment.namespace},
-            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed},
-        },
-    )
 
 
 CLAIM_RULES: list[dict[str, Any]] = [
@@ -133,7 +119,7 @@ def test_no_provisioner(environment: MemoryEnvironment) -> None:
 
 
 def test_a_provisioner_of_another_name(environment: MemoryEnvironment) -> None:
-    a_lease(environment, "other.test/bucket", holder="pod_1")
+    environment.make_lease("other.test/bucket")
     environment.claim()
 
     assert why(environment)["reason"] == "OtherProvisioner"
@@ -141,7 +127,7 @@ def test_a_provisioner_of_another_name(environment: MemoryEnvironment) -> None:
 
 
 def test_standbys_only(environment: MemoryEnvironment) -> None:
-    a_lease(environment, environment.provisioner_name, holder="pod_1", age=600)
+    environment.make_lease(age=600)
     account = an_account(environment)
     binding = {"kind": "ClusterRole", "name": "cluster-admin", "apiGroup": "rbac.authorization.k8s.io"}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": environment.namespace}
@@ -157,7 +143,7 @@ def test_standbys_only(environment: MemoryEnvironment) -> None:
 
 
 def test_pods_that_are_not_ready_and_lack_permissions(environment: MemoryEnvironment) -> None:
-    a_lease(environment, environment.provisioner_name, holder="pod_1", age=600)
+    environment.make_lease(age=600)
     account = an_account(environment, [{**CLAIM_RULES[0], "verbs": ["get", "list", "watch"]}, *CLAIM_RULES[1:]])
     waiting = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}
     container = {"name": "provisioner", "ready": False, "restartCount": 9, "image": "none", "imageID": ""}
@@ -283,7 +269,7 @@ def test_a_deletion_whose_store_is_unknown(environment: MemoryEnvironment) -> No
 
 
 def test_a_leader_that_has_not_reconciled_yet(environment: MemoryEnvironment) -> None:
-    a_lease(environment, environment.provisioner_name, holder="pod_1")
+    environment.make_lease()
     environment.claim()
 
     assert why(environment)["reason"] == "NotReconciled"

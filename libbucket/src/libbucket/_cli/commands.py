@@ -13,6 +13,8 @@ import click
 from libbucket._cli.doctor import doctor
 from libbucket._cli.events import events
 from libbucket._cli.list_claims import list_claims
+from libbucket._cli.plan import plan
+from libbucket._cli.rotate import rotate
 from libbucket._cli.scaffold import new
 from libbucket._cli.text import one_line
 from libbucket._cli.why import why
@@ -43,5 +45,5 @@ def main() -> None:
     """Explains and repairs ObjectBucketClaims, with the rights of your kubeconfig."""
 
 
-for _command in (why, list_claims, events, doctor, new):
+for _command in (why, list_claims, events, doctor, plan, rotate, new):
     main.add_command(_command)

@@ -44,6 +44,7 @@ _PROBE_SECONDS: Final = 5.0
 _PROBED_NAMESPACE: Final = "kube-system"
 FIELD_MANAGER: Final = "libbucket"
 _MERGE_PATCH: Final = "application/merge-patch+json"
+_APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML
 _JSON: Final = "application/json"
 
 
@@ -158,6 +159,19 @@ class KubeClient:
         path = resource.path(name, namespace=namespace, subresource=subresource)
         body_bytes = self._write("PATCH", _with(path, {"fieldManager": FIELD_MANAGER}), _MERGE_PATCH, body)
         return self._decode(body_bytes, resource)
+
+    def preview(self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "") -> T:
+        """The object as it would be if `body` were applied: validated and admitted, and stored nowhere.
+
+        Server-side apply as a dry run: https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
+
+        Raises:
+            Rejected: the API server would refuse it.
+            KubeError: any other refusal, or no answer.
+        """
+        query = {"fieldManager": f"{FIELD_MANAGER}-plan", "force": "true", "dryRun": "All"}
+        path = _with(resource.path(name, namespace=namespace), query)
+        return self._decode(self._write("PATCH", path, _APPLY_PATCH, body), resource)
 
     def delete(
         self, resource: Resource[T], name: str, *, uid: str, namespace: str = "", resource_version: str = ""

@@ -7,9 +7,11 @@ import secrets
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from libbucket._kube.errors import LeadershipLost
+from libbucket._kube.lease import lease_name
 from libbucket.testing.builders import a_claim, a_class
 from libbucket.testing.in_process import core_in_process
 from libbucket.testing.memory import MemoryProvisioner
@@ -89,6 +91,18 @@ class MemoryEnvironment:
 
     def delete_class(self, name: str = "") -> None:
         self.admin.delete(f"/apis/storage.k8s.io/v1/storageclasses/{name or self.class_name}")
+
+    def make_lease(self, provisioner_name: str = "", *, age: float = 0.0) -> None:
+        """A held Lease of a provisioner, ours by default, that was renewed so many seconds ago."""
+        renewed = (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        name = lease_name(provisioner_name or self.provisioner_name)
+        body = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"holderIdentity": "pod_1", "leaseDurationSeconds": 3600 if not age else 15, "renewTime": renewed},
+        }
+        self.admin.create(f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases", body)
 
     def claim(self, name: str = "photos", *, storage_class: str | None = "", namespace: str = "", **what: Any) -> Wire:
         """Makes a claim."""
