@@ -35,15 +35,16 @@ def test_claims_are_listed_with_the_age_of_their_credentials(environment: Memory
         environment.wait_bound()
         secrets = environment.secret()
         environment.claim("lost", storage_class="none-such")
-        table, wide, names = (
-            run(environment, "list"),
-            run(environment, "list", "-o", "wide"),
-            run(environment, "list", "-o", "name"),
-        )
-        found: list[dict[str, Any]] = json.loads(run(environment, "list", "-o", "json").stdout)
-        as_yaml = yaml.safe_load(run(environment, "list", "-o", "yaml").stdout)
-        one_class = run(environment, "list", "-o", "name", "--class", environment.class_name)
-        history = run(environment, "events")
+    # Not in the block above: the core logs to the standard output that is captured here.
+    table, wide, names = (
+        run(environment, "list"),
+        run(environment, "list", "-o", "wide"),
+        run(environment, "list", "-o", "name"),
+    )
+    found: list[dict[str, Any]] = json.loads(run(environment, "list", "-o", "json").stdout)
+    as_yaml = yaml.safe_load(run(environment, "list", "-o", "yaml").stdout)
+    one_class = run(environment, "list", "-o", "name", "--class", environment.class_name)
+    history = run(environment, "events")
 
     heading, lost, photos = table.stdout.splitlines()
     assert heading.split() == ["NAMESPACE", "NAME", "CLASS", "BUCKET", "PHASE", "REASON", "AGE", "CREDENTIALS"]

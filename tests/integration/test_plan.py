@@ -37,21 +37,21 @@ def test_what_would_be_made_changed_and_refused(environment: MemoryEnvironment, 
     with environment.core():
         environment.claim()
         environment.wait_bound()
-        before = environment.get_claim()
-        new_class = a_class(name=f"{environment.class_name}-new", provisioner=environment.provisioner_name)
-        config = {"generateBucketName": "photos", "additionalConfig": {"maxObjects": "9"}}
-        good = [
-            new_class,
-            claim("photos", spec=config),
-            claim("new", storage_class=f"{environment.class_name}-new"),
-        ]
-        code, steps = plan(environment, tmp_path, *good)
-        bad = [
-            claim("photos", spec={"bucketName": "another-name"}),
-            claim("lost", storage_class="none-such"),
-            claim("nameless", spec={}),
-        ]
-        refused_code, refused = plan(environment, tmp_path, *bad)
+    before = environment.get_claim()
+    new_class = a_class(name=f"{environment.class_name}-new", provisioner=environment.provisioner_name)
+    config = {"generateBucketName": "photos", "additionalConfig": {"maxObjects": "9"}}
+    good = [
+        new_class,
+        claim("photos", spec=config),
+        claim("new", storage_class=f"{environment.class_name}-new"),
+    ]
+    code, steps = plan(environment, tmp_path, *good)
+    bad = [
+        claim("photos", spec={"bucketName": "another-name"}),
+        claim("lost", storage_class="none-such"),
+        claim("nameless", spec={}),
+    ]
+    refused_code, refused = plan(environment, tmp_path, *bad)
 
     assert code == 0
     assert steps["photos"] == ("change", "additionalConfig.maxObjects: unset -> '9'")

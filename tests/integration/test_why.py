@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,9 @@ def an_account(environment: MemoryEnvironment, rules: Sequence[dict[str, Any]] =
     return "provisioner"
 
 
-def a_pod(environment: MemoryEnvironment, account: str, **status: Any) -> None:
+@contextmanager
+def a_pod(environment: MemoryEnvironment, account: str, **status: Any) -> Iterator[None]:
+    """Gone afterwards: pods are found in all namespaces, and other tests count them."""
     pods = f"/api/v1/namespaces/{environment.namespace}/pods"
     pod = {
         "metadata": {"name": "provisioner", "labels": {"app.kubernetes.io/part-of": "libbucket"}},
@@ -94,6 +97,8 @@ def a_pod(environment: MemoryEnvironment, account: str, **status: Any) -> None:
     }
     environment.admin.create(pods, pod)
     environment.admin.patch(f"{pods}/provisioner/status", {"status": status})
+    yield
+    environment.admin.delete(f"{pods}/provisioner?gracePeriodSeconds=0")
 
 
 def a_secret(environment: MemoryEnvironment) -> None:
@@ -134,11 +139,11 @@ def test_standbys_only(environment: MemoryEnvironment) -> None:
     bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
     name = {"name": environment.namespace}
     environment.admin.create(bindings, {"metadata": name, "roleRef": binding, "subjects": [subject]})
-    a_pod(environment, account, conditions=[{"type": "Ready", "status": "True"}])
     environment.claim()
 
-    assert why(environment)["reason"] == "NoLeader"
-    check_documented(environment)
+    with a_pod(environment, account, conditions=[{"type": "Ready", "status": "True"}]):
+        assert why(environment)["reason"] == "NoLeader"
+        check_documented(environment)
     environment.admin.delete(f"{bindings}/{environment.namespace}")
 
 
@@ -147,9 +152,9 @@ def test_pods_that_are_not_ready_and_lack_permissions(environment: MemoryEnviron
     account = an_account(environment, [{**CLAIM_RULES[0], "verbs": ["get", "list", "watch"]}, *CLAIM_RULES[1:]])
     waiting = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}
     container = {"name": "provisioner", "ready": False, "restartCount": 9, "image": "none", "imageID": ""}
-    a_pod(environment, account, containerStatuses=[{**container, "state": {"waiting": waiting}}])
     environment.claim()
-    found = why(environment)
+    with a_pod(environment, account, containerStatuses=[{**container, "state": {"waiting": waiting}}]):
+        found = why(environment)
 
     assert found["reason"] == "NoProvisioner"
     assert "of its pods (1) none is ready" in found["state"]

@@ -14,9 +14,10 @@ from libbucket._outcomes import Actor, meaning_of
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from libbucket._cli.facts import Facts
+    from libbucket._cli.pods import PodFact
 
 _WHO: Final = {
     Actor.NOBODY: "the provisioner, which continues by itself",
@@ -154,8 +155,9 @@ def _without_leader(facts: Facts, provisioner: str, notes: tuple[str, ...]) -> E
         action = "Correct the class's provisioner or --provisioner-name, or start the provisioner that is missing."
     elif not own:
         state += " (One that runs without --leader-elect has no Lease.)"
+    elsewhere = () if pods else _unready(facts.pods)  # one of them may be the provisioner that never led
     return replace(
-        _blank(facts, notes),
+        _blank(facts, (*elsewhere, *notes)),
         reason=reason,
         state=state,
         waits_for=f"a provisioner that serves {provisioner}",
@@ -181,11 +183,14 @@ def _about_provisioner(facts: Facts) -> Iterator[str]:
     is_led = any(one.holder and one.is_current for one in facts.own_leases)
     if facts.own_leases and not is_led:
         yield "Its provisioner has no leader now: nothing is retried until one leads."
-    for pod in () if is_led else facts.replicas or facts.pods:
-        if pod.problem:
-            yield f"Pod {pod.key} of a provisioner is not ready: {pod.problem}"
+    if not is_led:
+        yield from _unready(facts.replicas)
     for phrase in facts.denied:
         yield f"RBAC does not let {phrase}."
+
+
+def _unready(pods: Iterable[PodFact]) -> Iterator[str]:
+    return (f"Pod {pod.key} of a provisioner is not ready: {pod.problem}" for pod in pods if pod.problem)
 
 
 def _about_objects(facts: Facts) -> Iterator[str]:
