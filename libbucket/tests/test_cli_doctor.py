@@ -131,6 +131,12 @@ def test_classes_of_other_kinds_of_storage_are_not_checked() -> None:
     assert problems(healthy(classes=(storage_class(), other))) == []
 
 
+def test_classes_of_other_projects_that_bind_claims_are_not_checked() -> None:
+    theirs = an_object_bucket(claim=a_claim(uid="u1"), status={"phase": "Bound"})
+    found = healthy(leases=(), buckets=(msgspec.convert(theirs, _api.ObjectBucketObject),))
+    assert problems(found) == []
+
+
 @pytest.mark.parametrize(
     ("found", "is_orphan"),
     [

@@ -23,6 +23,7 @@ from libbucket._kube.resources import (
     CONFIG_MAP_METADATA,
     SECRET_METADATA,
 )
+from libbucket._reconcile.model.intent import intent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from libbucket._kube.resources import Resource
 
 T = TypeVar("T")
-
-_USUAL = frozenset({"aws-s3.io/bucket", "gcs.io/bucket", "azure-blob.io/bucket", "minio.io/bucket"})
-"""The default names of the provisioners of this project."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +78,11 @@ class Survey:
 
     @property
     def bucket_classes(self) -> tuple[_api.StorageClass, ...]:
-        """The classes of buckets: of a provisioner of ours, or named by a claim or an ObjectBucket."""
+        """The classes that claims or ObjectBuckets name, unless another project's provisioner has bound claims."""
         named = {claim.class_name for claim in self.claims} | {one.spec.storage_class_name for one in self.buckets}
-        return tuple(one for one in self.classes if one.provisioner in _USUAL or one.metadata.name in named)
+        recorded = {one.spec.storage_class_name for one in self.buckets if intent_of(one) is not None}
+        others = {one.spec.storage_class_name for one in self.buckets if one.phase == _api.Phase.BOUND} - recorded
+        return tuple(one for one in self.classes if one.metadata.name in named - others)
 
 
 def survey(client: KubeClient) -> Survey:
