@@ -38,7 +38,7 @@ def list_objects(
     """All objects of a collection, as JSON.
 
     Args:
-        client: with the operator's rights.
+        client: with the operator's permissions.
         path: of the collection.
         params: selectors.
         accept: content type, for metadata only.

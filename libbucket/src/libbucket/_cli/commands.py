@@ -42,7 +42,7 @@ def run() -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="libbucket", prog_name="libbucket")
 def main() -> None:
-    """Explains and repairs ObjectBucketClaims, with the rights of your kubeconfig."""
+    """Explains and repairs ObjectBucketClaims, with the permissions of your kubeconfig."""
 
 
 for _command in (why, list_claims, events, doctor, plan, rotate, new):

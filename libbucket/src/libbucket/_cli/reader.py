@@ -1,4 +1,4 @@
-"""Reads the facts about one claim with the operator's rights. Each request has a time limit, and none writes.
+"""Reads the facts about one claim with the operator's permissions. Each request has a time limit, and none writes.
 
 Of Secrets and ConfigMaps it requests metadata only, so that no value ever reaches this program. Explains nothing: what
 may not be read, or does not answer, is recorded in `Facts.unread`.
@@ -34,7 +34,7 @@ def read_facts(client: KubeClient, namespace: str, name: str) -> Facts:
     """Reads everything that `explain` needs.
 
     Args:
-        client: with the operator's rights.
+        client: with the operator's permissions.
         namespace: of the claim.
         name: of the claim.
 

@@ -31,7 +31,7 @@ class CannotRead(Exception):
 
 @contextmanager
 def connected(kubeconfig: str) -> Iterator[KubeClient]:
-    """A client with the operator's rights; each answer has a time limit.
+    """A client with the operator's permissions; each answer has a time limit.
 
     Args:
         kubeconfig: path of a file; "" for the default.

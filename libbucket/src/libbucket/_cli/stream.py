@@ -43,7 +43,7 @@ def follow(
     """Yields all objects at once, then one change after the other.
 
     Args:
-        client: with the operator's rights.
+        client: with the operator's permissions.
         path: of the collection.
         params: selectors.
         wait: sleeps for some seconds.

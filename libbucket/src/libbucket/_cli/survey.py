@@ -1,4 +1,4 @@
-"""What `doctor` knows of a cluster: read once, with the operator's rights. Checks nothing.
+"""What `doctor` knows of a cluster: read once, with the operator's permissions. Checks nothing.
 
 Of Secrets and ConfigMaps it requests metadata only. What may not be read is recorded in `Survey.unread`; a check whose
 input is missing there says nothing rather than guessing.
