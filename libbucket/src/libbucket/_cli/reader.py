@@ -1,4 +1,4 @@
-"""Reads the facts about one claim with the operator's permissions. Each request has a time limit, and none writes.
+"""Reads the facts about one claim with the operator's permissions. Each request has a time limit; none writes.
 
 Of Secrets and ConfigMaps it requests metadata only, so that no value ever reaches this program. Explains nothing: what
 may not be read, or does not answer, is recorded in `Facts.unread`.
