@@ -63,6 +63,8 @@ def test_the_intent_is_encoded_deterministically_in_camel_case() -> None:
         "hasWorked",
         "purgePlanned",
         "takenOver",
+        "earlierClusters",
+        "adopted",
     }
     assert encode(same) == encode(other_order)
 

@@ -668,3 +668,11 @@ def test_greenfield_never_changes_once_recorded() -> None:
 )
 def test_a_claim_serves_while_secret_and_config_map_are_in_place(snapshot: Snapshot, *, serves: bool) -> None:
     assert snapshot.is_serving is serves
+
+
+def test_a_living_claim_keeps_the_bucket_that_was_to_be_adopted_from_it() -> None:
+    action = decide(a_new_snapshot(living_owner="shop/other"))
+
+    assert isinstance(action, Blocked)
+    assert action.reason is Reason.BUCKET_EXISTS
+    assert "claim shop/other, which exists and keeps it" in action.message

@@ -119,3 +119,15 @@ def test_a_port_that_is_no_number_is_refused_where_it_is_written() -> None:
     with pytest.raises(TypeError, match="bucket_port must be an int"):
         Endpoint(bucket_host="store.invalid", bucket_port="443", bucket_name="photos")  # type: ignore[arg-type]
     assert Endpoint(bucket_host="store.invalid", bucket_port=443, bucket_name="photos").bucket_port == 443
+
+
+def test_an_adopted_bucket_may_carry_the_tags_of_another_cluster() -> None:
+    earlier = dataclasses.replace(builders.owner(), cluster_id="cluster-0", uid="uid-0")
+    owner = dataclasses.replace(builders.owner(), earlier_uids=("uid-0",), earlier_clusters=("cluster-0",))
+
+    assert owner.matches_earlier(earlier.ownership_tags())
+    assert not owner.matches(earlier.ownership_tags())
+    for named in ({"earlier_clusters": ()}, {"earlier_uids": ()}, {"earlier_uids": ("uid-9",)}):
+        assert not dataclasses.replace(owner, **named).owns(earlier.ownership_tags(), taken_over=True)
+    same_uid = dataclasses.replace(earlier, uid=owner.uid)
+    assert not owner.owns(same_uid.ownership_tags(), taken_over=True), "its own uid counts in its own cluster only"

@@ -142,6 +142,8 @@ class Owner:
         uid: uid of the claim: a claim that is created again with the same name is another owner.
         earlier_uids: of claims of the same namespace and name that owned this bucket before, and whose intent in the
             cluster proves that it is this claim's now. Their ownership tags are replaced: see `matches_earlier`.
+        earlier_clusters: ids of other clusters that those claims may have been in: an administrator adopted a bucket
+            for this claim after its cluster was rebuilt, or after it moved.
     """
 
     cluster_id: str
@@ -149,6 +151,7 @@ class Owner:
     name: str
     uid: str
     earlier_uids: tuple[str, ...] = ()
+    earlier_clusters: tuple[str, ...] = ()
 
     def ownership_tags(self) -> dict[str, str]:
         """The tags, labels or metadata of a bucket of this owner: four facts under their standard keys.
@@ -167,18 +170,14 @@ class Owner:
 
         Cluster and uid decide: a uid is never reused, and names can be too long for some stores.
         """
-        return self._matches(tags, (self.uid,))
+        return _are_of(tags, (self.cluster_id,), (self.uid,))
 
     def matches_earlier(self, tags: Mapping[str, str]) -> bool:
-        """Whether tags that were read from a bucket are those of an earlier claim, whose bucket was reclaimed.
+        """Whether tags that were read from a bucket are those of an earlier claim, whose bucket is this claim's now.
 
         Such a bucket is this claim's: `provision` replaces the tags, `delete` and `delete_empty` accept them.
         """
-        return self._matches(tags, self.earlier_uids)
-
-    def _matches(self, tags: Mapping[str, str], uids: tuple[str, ...]) -> bool:
-        same_cluster = tags.get("objectbucket_cluster_id") == self.cluster_id
-        return same_cluster and tags.get("objectbucket_claim_uid") in uids
+        return _are_of(tags, (self.cluster_id, *self.earlier_clusters), self.earlier_uids)
 
     def owns(self, tags: Mapping[str, str], *, taken_over: bool) -> bool:
         """Whether a bucket or identity with these tags is this owner's.
@@ -197,6 +196,10 @@ class Owner:
     stamp = ownership_tags
     is_stamped_on = matches
     was_stamped_on = matches_earlier
+
+
+def _are_of(tags: Mapping[str, str], clusters: tuple[str, ...], uids: tuple[str, ...]) -> bool:
+    return tags.get("objectbucket_cluster_id") in clusters and tags.get("objectbucket_claim_uid") in uids
 
 
 def has_ownership_tags(tags: Mapping[str, str]) -> bool:
@@ -287,9 +290,9 @@ class BucketOptions:
             the bucket is this claim's. Such a bucket has no ownership tags: write them, and continue with the identity
             that `additional_state` names and the credentials in the Secret. A bucket with the tags of another owner is
             still `BucketExists`.
-        was_bound: whether an earlier call for this claim succeeded. A bucket that does not exist then is lost:
-            `provision` raises `BucketLost` and creates no other, which would be empty, and prevent a restore in stores
-            that can undelete.
+        was_bound: whether an earlier call for this claim succeeded, or an administrator adopted an existing bucket for
+            it. A bucket that does not exist then is lost: `provision` raises `BucketLost` and creates no other, which
+            would be empty, and prevent a restore in stores that can undelete.
         is_name_generated: whether `bucket_name` ends in a UUID that was generated for this claim, so that no other
             claim can have asked for it: if a store cannot tag a bucket in the request that creates it, and responds
             that the bucket exists although it did not before, that request was delivered twice.

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import yaml
+from msgspec.structs import replace
 
 from libbucket import _api
 from libbucket._cli.session import CannotRead
@@ -56,6 +58,21 @@ def read_manifests(names: Sequence[str], *, namespace: str) -> Manifests:
     claims = tuple(_in_namespace(one, namespace) for one in found if _kind(one) == _CLAIM)
     classes = tuple(one for one in found if _kind(one) == _CLASS)
     return Manifests(claims=claims, classes=classes, others=len(found) - len(claims) - len(classes))
+
+
+def read_object_buckets(name: str) -> list[_api.ObjectBucketObject]:
+    """The ObjectBuckets of a backup, such as of `kubectl get objectbuckets --output yaml`; without their uid.
+
+    Raises:
+        CannotRead: the file cannot be read, or one of them cannot be decoded.
+    """
+    found = [one for one in _objects(name) if _kind(one) == (_api.API_VERSION, _api.BUCKET_KIND)]
+    try:
+        buckets = [msgspec.convert(one, _api.ObjectBucketObject, strict=False) for one in found]
+    except msgspec.ValidationError as error:
+        raise CannotRead(f"{name}: an ObjectBucket cannot be decoded: {error}") from error
+    # Of another cluster, or of another time: not objects that this cluster has.
+    return [replace(one, metadata=replace(one.metadata, uid="", resource_version="")) for one in buckets]
 
 
 def _objects(name: str) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,7 @@ from libbucket._reconcile.model.intent import (
     LastApplied,
     connection_of,
     encode,
+    end_adoption,
     for_provisioner,
     own_data,
     owner_of,
@@ -109,6 +110,9 @@ class Binder:
         last_applied = self._ensure_objects(snapshot, claim, answer)
         self._finish_bucket_object(snapshot, ob, intent, answer, last_applied)
         self._reporter.bound(claim, invalid_update=action.invalid_update)
+        if intent.adopted:
+            message = f"Bucket {ob.endpoint.bucket_name} of an earlier claim was adopted"
+            self._reporter.event(claim, "Normal", Reason.RECLAIMED, message)
         self._report_restored(snapshot, claim)
         self._report_repaired(snapshot, claim, ob, answer)
         self._report_rotated(snapshot, claim, last_applied)
@@ -215,6 +219,8 @@ class Binder:
             config=draft.config,
             taken_over=draft.taken_over if previous is not None else _was_bound_by_others(known),
             earlier_uids=draft.earlier_uids,
+            earlier_clusters=draft.earlier_clusters,
+            adopted=draft.adopted,
             has_worked=draft.has_worked and is_same_class,
         )
 
@@ -273,13 +279,13 @@ class Binder:
                 additional_config=snapshot.config.applied,
             ),
             parameters=intent.parameters,
-            owner=owner_of(ob, self._identity.cluster_id, earlier_uids=intent.earlier_uids),
+            owner=owner_of(ob, self._identity.cluster_id, intent),
             credentials=credentials,
             credentials_unchanged=is_unchanged,
             additional_state=_api.strings(ob.spec.additional_state),
             previous_config=intent.config,
             taken_over=intent.taken_over,
-            was_bound=snapshot.last_applied is not None,
+            was_bound=snapshot.last_applied is not None or intent.adopted,
             is_name_generated=intent.greenfield and is_generated_bucket_name(bucket_name, intent.generate_bucket_name),
         )
 
@@ -339,7 +345,7 @@ class Binder:
     ) -> None:
         if answer.secret_data is not None:  # the store was called, and the desired state is applied
             applied = dict(snapshot.config.applied)
-            intent = replace(intent, config=applied, taken_over=False, earlier_uids=(), has_worked=True)
+            intent = replace(end_adoption(intent), config=applied, has_worked=True)
         patch = manifests.bound_patch(
             ob,
             endpoint=answer.connection.endpoint,

@@ -37,6 +37,9 @@ class Intent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         config: the `additionalConfig` that was applied last.
         taken_over: another program bound the claim, and this one has not called the store for it yet.
         earlier_uids: of claims that owned this bucket before, and whose ownership tags may still be on it.
+        earlier_clusters: ids of other clusters that those claims were in.
+        adopted: an administrator gave an existing bucket to this claim, and the store has not been called for it yet: a
+            bucket that does not exist is not created.
         store_never_called: the store was never sent a request for this claim (its class is wrong, or the store cannot
             be reached): there is nothing to revoke or delete. Removed before each call.
         has_worked: a store accepted these parameters: what was created is there, and nowhere else.
@@ -51,6 +54,8 @@ class Intent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     config: dict[str, str] = {}
     taken_over: bool = False
     earlier_uids: tuple[str, ...] = ()
+    earlier_clusters: tuple[str, ...] = ()
+    adopted: bool = False
     store_never_called: bool = msgspec.field(default=False, name="isUnasked")
     has_worked: bool = False
     purge_planned: bool = False
@@ -84,6 +89,11 @@ S = TypeVar("S", Intent, LastApplied)
 def encode(value: Intent | LastApplied) -> str:
     """The annotation's text."""
     return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def end_adoption(intent: Intent) -> Intent:
+    """The intent once the store has accepted this claim as the bucket's owner, or an administrator gave it up."""
+    return msgspec.structs.replace(intent, taken_over=False, earlier_uids=(), earlier_clusters=(), adopted=False)
 
 
 def intent_of(ob: ObjectBucketObject) -> Intent | None:
@@ -139,11 +149,16 @@ def own_data(data: Mapping[str, str] | None, last_applied: LastApplied | None) -
     return {key: value for key, value in (data or {}).items() if not keys or key in keys}
 
 
-def owner_of(ob: ObjectBucketObject, cluster_id: str, *, earlier_uids: tuple[str, ...] = ()) -> Owner:
-    """The owner of the bucket that an ObjectBucket represents."""
+def owner_of(ob: ObjectBucketObject, cluster_id: str, intent: Intent | None = None) -> Owner:
+    """The owner of the bucket that an ObjectBucket represents; the intent names its earlier owners."""
     claim = claim_ref_of(ob)
     return Owner(
-        cluster_id=cluster_id, namespace=claim.namespace, name=claim.name, uid=claim.uid, earlier_uids=earlier_uids
+        cluster_id=cluster_id,
+        namespace=claim.namespace,
+        name=claim.name,
+        uid=claim.uid,
+        earlier_uids=intent.earlier_uids if intent is not None else (),
+        earlier_clusters=intent.earlier_clusters if intent is not None else (),
     )
 
 
@@ -194,7 +209,7 @@ def for_provisioner(ob: ObjectBucketObject, intent: Intent | None, cluster_id: s
         known,
         user_id=intent.user_id,
         parameters=intent.parameters,
-        owner=owner_of(ob, cluster_id, earlier_uids=intent.earlier_uids),
+        owner=owner_of(ob, cluster_id, intent),
         greenfield=intent.greenfield,
         taken_over=intent.taken_over,
     )

@@ -73,6 +73,8 @@ class Snapshot:
         bucket: the ObjectBucket that is proven to be this claim's, or that it reclaims.
         duplicate: another ObjectBucket that is proven to be this claim's: left by an interrupted replacement.
         orphans: ObjectBuckets of earlier claims of this name.
+        living_owner: `namespace/name` of a claim that exists and that the intent names as an earlier owner of the
+            bucket; "" if there is none.
         intent: recorded on `bucket`.
         last_applied: recorded on `bucket` for this claim; None if it was never bound.
         bucket_object_name: the name for its ObjectBucket; "" if all possible names belong to others.
@@ -101,6 +103,7 @@ class Snapshot:
     config: SelectedConfig
     fingerprint: str
     orphans: Orphans = field(default_factory=Orphans)
+    living_owner: str = ""
     secret: ObjectState = ObjectState.ABSENT
     config_map: ObjectState = ObjectState.ABSENT
     credentials: Authentication | None = None

@@ -99,6 +99,7 @@ class Observer:
             bucket=bucket,
             duplicate=duplicate,
             orphans=orphans,
+            living_owner=self._living_owner(intent),
             intent=intent,
             last_applied=last_applied,
             bucket_object_name=self._bucket_object_name(claim, bucket),
@@ -109,6 +110,13 @@ class Observer:
             needs_renewal=renewal is not None and renewal <= 0,
             spec_is_edited=_is_edited(bucket, last_applied),
         )
+
+    def _living_owner(self, intent: Intent | None) -> str:
+        """An adoption names an earlier claim by its uid: one that exists keeps its bucket."""
+        earlier = intent.earlier_uids if intent is not None else ()
+        if not earlier:
+            return ""
+        return next((one.metadata.key for one in self._caches.claims.all() if one.metadata.uid in earlier), "")
 
     def forget(self, key: str) -> None:
         """Drops what is remembered about a claim that is gone."""

@@ -80,6 +80,8 @@ def _find_obstacle(snapshot: Snapshot, claim: ObjectBucketClaim) -> Blocked | No
         return _bucket_object_conflict(claim)
     if snapshot.storage_class is None and snapshot.intent is None:
         return _class_missing(claim)
+    if snapshot.living_owner:
+        return _owned_by_a_living_claim(snapshot)
     if mistakes := _wrong_rules(snapshot):
         return mistakes
     if snapshot.config.mistakes:
@@ -166,6 +168,14 @@ def _bucket_object_conflict(claim: ObjectBucketClaim) -> Blocked:
             f"all possible ObjectBuckets of claim {claim.metadata.key} belong to other claims, or to an earlier claim "
             "of this name; the claim binds when one of them is gone"
         ),
+    )
+
+
+def _owned_by_a_living_claim(snapshot: Snapshot) -> Blocked:
+    bucket = snapshot.bucket.endpoint.bucket_name if snapshot.bucket is not None else ""
+    return Blocked(
+        reason=Reason.BUCKET_EXISTS,
+        message=f"bucket {bucket} was to be adopted from claim {snapshot.living_owner}, which exists and keeps it",
     )
 
 

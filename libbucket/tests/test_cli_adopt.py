@@ -1,0 +1,148 @@
+"""`libbucket adopt`: what is refused before anything is written, and what is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from libbucket import _api
+from libbucket._cli import adoption
+from libbucket._cli.adopt import _chosen
+from libbucket._cli.adoption import Earlier, Situation
+from libbucket._cli.commands import main
+from libbucket._cli.manifest_files import read_object_buckets
+from libbucket._cli.session import CannotRead
+from libbucket._reconcile.model.intent import Intent, LastApplied, encode, intent_of
+from libbucket.testing.builders import a_claim, a_class, an_object_bucket
+
+PROVISIONER = "minio.io/bucket"
+EARLIER = Earlier(bucket="photos-1", uid="gone")
+APPLIED = encode(LastApplied(fingerprint="f", secret="s", config_map="c", secret_hash="h"))
+
+
+def bucket(uid: str, *, is_bound: bool = True, adopted: bool = False, **what: Any) -> _api.ObjectBucketObject:
+    intent = Intent(provisioner=PROVISIONER, user_id=f"user-{uid}", greenfield=True, adopted=adopted)
+    notes = {_api.RECORD: encode(intent), **({_api.OBSERVED: APPLIED} if is_bound else {})}
+    notes |= what.pop("annotations", {})
+    name = what.pop("name", f"obc-{uid}")
+    claim = what.pop("claim", a_claim(uid=uid))
+    body = an_object_bucket(claim=claim, annotations=notes, name=name, **{"uid": f"ob-{uid}", **what})
+    return msgspec.convert(body, _api.ObjectBucketObject)
+
+
+def situation(*buckets: _api.ObjectBucketObject, **what: Any) -> Situation:
+    claim = msgspec.convert(a_claim(**{"uid": "now", **what.pop("claim", {})}), _api.ObjectBucketClaim)
+    usual: dict[str, Any] = {
+        "claim": claim,
+        "storage_class": msgspec.convert(a_class(provisioner=PROVISIONER), _api.StorageClass),
+        "buckets": buckets,
+        "claims": {"now": "shop/photos", "other": "shop/other"},
+    }
+    return Situation(**{**usual, **what})
+
+
+def test_a_claim_may_ask_for_the_bucket_of_a_claim_that_is_gone() -> None:
+    for of in (situation(), situation(bucket("now", is_bound=False)), situation(bucket("gone"))):
+        assert adoption.why_not(of, EARLIER) == ""
+    assert adoption.why_not(situation(bucket("now")), EARLIER) == "", "bound to it: to take it back"
+
+
+@pytest.mark.parametrize(
+    ("of", "earlier", "said"),
+    [
+        (situation(claim={"deletionTimestamp": "2026-01-01T00:00:00Z"}), EARLIER, "being deleted"),
+        (situation(storage_class=None), EARLIER, "StorageClass 'buckets' does not exist"),
+        (
+            situation(storage_class=msgspec.convert(a_class(parameters={"bucketName": "b"}), _api.StorageClass)),
+            EARLIER,
+            "names an existing bucket",
+        ),
+        (situation(claim={"spec": {"bucketName": "b"}}), EARLIER, "make it with spec.bucketName: photos-1"),
+        (situation(bucket("now", bucket="new")), EARLIER, "bound to bucket new"),
+        (situation(), Earlier(bucket="photos-1", uid="now"), "is this claim"),
+        (situation(), Earlier(bucket="photos-1", uid="other"), "claim shop/other has that uid and exists"),
+        (
+            situation(bucket("other", claim=a_claim(name="other", uid="other"))),
+            EARLIER,
+            "is that of claim shop/other, which exists",
+        ),
+    ],
+)
+def test_an_adoption_that_could_take_the_bucket_of_another_is_refused(
+    of: Situation, earlier: Earlier, said: str
+) -> None:
+    assert said in adoption.why_not(of, earlier)
+
+
+def test_object_buckets_that_a_backup_restored_are_candidates() -> None:
+    waiting = bucket("purged", annotations={_api.PURGE_AT: "2026-01-01T00:00:00Z"})
+    elsewhere = bucket("gone", claim=a_claim(name="elsewhere", uid="gone"))
+    found = adoption.candidates(situation(bucket("gone"), bucket("now"), bucket("other"), waiting, elsewhere))
+
+    assert [one.metadata.name for one in found] == ["obc-gone"]
+
+
+def test_the_proof_is_recorded_and_the_bucket_is_kept() -> None:
+    of = situation(bucket("now", is_bound=False))
+    intent = adoption.adopting_intent(of, Earlier(bucket="photos-1", uid="gone", cluster="c2"))
+    assert of.own is not None
+    written = adoption.patch(of.own, intent, "photos-1")
+
+    assert (intent.earlier_uids, intent.earlier_clusters, intent.adopted) == (("gone",), ("c2",), True)
+    assert (intent.user_id, intent.taken_over) == ("user-now", False)
+    assert written["spec"] == {"reclaimPolicy": "Retain", "endpoint": {"bucketName": "photos-1"}}
+
+
+def test_a_bucket_without_tags_has_no_earlier_owner() -> None:
+    intent = adoption.adopting_intent(situation(), Earlier(bucket="b", uid=""))
+    assert (intent.taken_over, intent.earlier_uids, intent.adopted) == (True, (), True)
+
+
+def test_a_claim_without_an_object_bucket_gets_one_under_a_free_name() -> None:
+    of = situation(bucket("gone", name="obc-shop-photos"))
+    body = adoption.new_object(of, adoption.adopting_intent(of, EARLIER), "photos-1")
+
+    assert body["metadata"]["name"] != "obc-shop-photos"
+    assert body["metadata"]["annotations"][_api.CLAIM_UID] == "now"
+    assert body["spec"]["endpoint"]["bucketName"] == "photos-1"
+    assert body["spec"]["reclaimPolicy"] == "Retain"
+
+
+def test_only_an_adoption_that_waits_can_be_withdrawn() -> None:
+    assert adoption.undo_patch(bucket("now")) == {}
+    waits = bucket("now", adopted=True)
+    record = adoption.undo_patch(waits)["metadata"]["annotations"][_api.RECORD]
+    withdrawn = msgspec.structs.replace(
+        waits, metadata=msgspec.structs.replace(waits.metadata, annotations={_api.RECORD: record})
+    )
+    assert intent_of(withdrawn) == Intent(provisioner=PROVISIONER, user_id="user-now", greenfield=True)
+
+
+def test_what_is_given_and_what_is_found_have_to_agree() -> None:
+    restored = bucket("gone")
+    assert _chosen([restored], Earlier(bucket="", uid="")) == (EARLIER, restored)
+    assert _chosen([], EARLIER) == (EARLIER, None)
+    assert _chosen([restored], Earlier(bucket="b", uid="u"))[1] is None
+    with pytest.raises(CannotRead, match="no earlier ObjectBucket"):
+        _chosen([], Earlier(bucket="b", uid=""))
+    with pytest.raises(CannotRead, match="several earlier ObjectBuckets"):
+        _chosen([restored, bucket("gone", bucket="b")], Earlier(bucket="", uid=""))
+
+
+def test_a_backup_of_object_buckets_is_read_without_their_uids(tmp_path: Any) -> None:
+    file = tmp_path / "backup.json"
+    bodies = [an_object_bucket(claim=a_claim(uid="gone"), uid="ob"), a_claim()]
+    file.write_bytes(msgspec.json.encode({"apiVersion": "v1", "kind": "List", "items": bodies}))
+    (found,) = read_object_buckets(str(file))
+
+    assert adoption.described(found) == EARLIER
+    assert found.metadata.uid == ""
+
+
+@pytest.mark.parametrize("extra", [[], ["--bucket", "b", "--earlier-uid", "u"]])
+def test_a_bucket_without_tags_has_to_be_named_and_has_no_earlier_claim(extra: list[str]) -> None:
+    ran = CliRunner().invoke(main, ["adopt", "shop/photos", "--untagged", *extra])
+    assert ran.exit_code == 2

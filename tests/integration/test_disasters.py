@@ -1,0 +1,298 @@
+"""The procedures of docs/disasters.md, each on a real API server with the core on a store in memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from libbucket._cli.commands import main
+from libbucket.testing.controlplane import control_plane as a_control_plane
+from libbucket.types import AccessKeys, SecretStr
+from testkit.cluster.memory_environment import OBC, MemoryEnvironment
+from testkit.repository import CRDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from click.testing import Result
+
+    from libbucket.testing.controlplane import ControlPlane
+
+PAGE = (Path(__file__).parents[2] / "docs/disasters.md").read_text()
+CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def libbucket(environment: MemoryEnvironment, *arguments: str, documented: str = "", answer: str = "y\n") -> Result:
+    """Runs a command, which the page has in this form."""
+    assert not documented or f"$ libbucket {documented}" in PAGE, documented
+    config = ["--kubeconfig", str(environment.cluster.kubeconfig)]
+    return CliRunner().invoke(main, [*arguments, *config], input=answer, standalone_mode=False)
+
+
+def adopt(environment: MemoryEnvironment, *arguments: str, documented: str = "", timeout: float = 20) -> Result:
+    claim = f"{environment.namespace}/photos"
+    return libbucket(environment, "adopt", claim, *arguments, "--timeout", str(timeout), documented=documented)
+
+
+def as_backed_up(body: dict[str, Any]) -> dict[str, Any]:
+    """As Velero restores an object: without its status and what the API server sets.
+
+    Source: https://velero.io/docs/main/restore-reference/ ("Restore Status" is off by default).
+    """
+    kept = ("name", "namespace", "labels", "annotations", "finalizers")
+    meta = {key: value for key, value in body["metadata"].items() if key in kept}
+    return {key: value for key, value in {**body, "metadata": meta}.items() if key != "status"}
+
+
+def a_bound_claim(environment: MemoryEnvironment, **spec: Any) -> str:
+    """The uid of a claim that is bound, and whose bucket has content; run it with the core."""
+    environment.claim(spec=spec or {"generateBucketName": "photos"})
+    claim = environment.wait_bound()
+    environment.store.administrator().put(claim["spec"]["bucketName"], "a.jpg", b"content")
+    return str(claim["metadata"]["uid"])
+
+
+def content(environment: MemoryEnvironment) -> bytes:
+    """Of the bucket of the claim, with the credentials of its Secret."""
+    secret, bucket = environment.secret(), environment.get_claim()["spec"]["bucketName"]
+    return environment.store.client(keys_in(secret)).get(bucket, "a.jpg")
+
+
+def keys_in(secret: dict[str, str]) -> AccessKeys:
+    key = SecretStr(secret["AWS_SECRET_ACCESS_KEY"])
+    return AccessKeys(access_key_id=secret["AWS_ACCESS_KEY_ID"], secret_access_key=key)
+
+
+def cluster_id(environment: MemoryEnvironment) -> str:
+    return str(environment.admin.get("/api/v1/namespaces/kube-system")["metadata"]["uid"])
+
+
+@pytest.fixture
+def retaining(environment: MemoryEnvironment) -> MemoryEnvironment:
+    """An environment whose class has the policy Retain."""
+    environment.delete_class()
+    environment.make_class(reclaim_policy="Retain")
+    return environment
+
+
+@pytest.fixture(scope="module")
+def second_plane() -> Iterator[ControlPlane]:
+    """Another cluster: a rebuilt one, and one whose API server may be restored."""
+    with a_control_plane(crds=(CRDS,), controllers=False) as plane:
+        yield plane
+
+
+def everything(environment: MemoryEnvironment) -> Iterator[str]:
+    """The paths of all claims and ObjectBuckets of a cluster."""
+    for one in environment.admin.items(f"{OBC}/objectbucketclaims"):
+        meta = one["metadata"]
+        yield f"{OBC}/namespaces/{meta['namespace']}/objectbucketclaims/{meta['name']}"
+    for one in environment.admin.items(f"{OBC}/objectbuckets"):
+        yield f"{OBC}/objectbuckets/{one['metadata']['name']}"
+
+
+@pytest.fixture
+def rebuilt(retaining: MemoryEnvironment, second_plane: ControlPlane) -> Iterator[MemoryEnvironment]:
+    """The same namespace, class and store in another cluster."""
+    made = MemoryEnvironment(second_plane, retaining.namespace)
+    made.provisioner_name, made.class_name = retaining.provisioner_name, retaining.class_name
+    made.store = retaining.store
+    made.admin.create("/api/v1/namespaces", {"metadata": {"name": made.namespace}})
+    made.make_class(reclaim_policy="Retain")
+    yield made
+    made.delete_class()
+    for path in everything(made):
+        made.admin.patch(path, {"metadata": {"finalizers": []}})
+        made.admin.delete(path)
+
+
+@pytest.mark.parametrize("has_object_buckets", [True, False])
+def test_a_namespace_that_a_backup_restored(retaining: MemoryEnvironment, *, has_object_buckets: bool) -> None:
+    environment = retaining
+    with environment.core():
+        uid = a_bound_claim(environment)
+        claim, ob = environment.get_claim(), environment.admin.get(environment.ob_path())
+        environment.delete_claim()  # as the deletion of the namespace does
+        if has_object_buckets:
+            environment.admin.create(f"{OBC}/objectbuckets", as_backed_up(ob))
+        environment.admin.create(f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims", as_backed_up(claim))
+        environment.wait_reason("BucketExists")
+        if has_object_buckets:
+            ran = adopt(environment, documented="adopt shop/photos\n")
+        else:
+            named = ["--bucket", claim["spec"]["bucketName"], "--earlier-uid", uid]
+            ran = adopt(environment, *named, documented="adopt shop/photos --bucket photos-5f0e --earlier-uid 3c1e")
+        environment.wait_bound()
+        environment.until(lambda: len(environment.admin.items(f"{OBC}/objectbuckets")) >= 1)
+        own = [one for one in environment.admin.items(f"{OBC}/objectbuckets") if _is_of(one, environment)]
+
+        assert (ran.return_value, ran.exception) == (0, None), ran.output
+        assert content(environment) == b"content"
+        environment.until(lambda: len(environment.store.identities) == 1)
+        assert all("deletionTimestamp" in one["metadata"] or one["status"]["phase"] == "Bound" for one in own)
+
+
+def _is_of(ob: dict[str, Any], environment: MemoryEnvironment) -> bool:
+    return bool(ob["metadata"]["annotations"]["objectbucket.io/claim-namespace"] == environment.namespace)
+
+
+def test_object_buckets_that_are_gone_are_rebuilt_without_new_credentials(retaining: MemoryEnvironment) -> None:
+    environment = retaining
+    with environment.core():
+        a_bound_claim(environment)
+    before = environment.secret()
+    environment.admin.patch(environment.ob_path(), {"metadata": {"finalizers": []}})
+    environment.admin.delete(environment.ob_path())
+    environment.admin.wait_gone(environment.ob_path())
+    with environment.core():
+        environment.admin.wait_for(
+            environment.ob_path(), lambda ob: ob is not None and ob.get("status", {}).get("phase") == "Bound"
+        )
+
+    assert environment.secret() == before
+    assert content(environment) == b"content"
+    assert environment.admin.get(environment.ob_path())["spec"]["reclaimPolicy"] == "Retain"
+
+
+def test_a_cluster_that_was_rebuilt_from_git(
+    retaining: MemoryEnvironment, rebuilt: MemoryEnvironment, tmp_path: Path
+) -> None:
+    with retaining.core():
+        a_bound_claim(retaining)
+    ob = retaining.admin.get(retaining.ob_path())
+    backup = tmp_path / "objectbuckets.yaml"
+    backup.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [ob]}))
+    # The manifest from Git has no name of a bucket, and the provisioner does not run yet.
+    rebuilt.claim()
+    ran = adopt(
+        rebuilt,
+        *("--from", str(backup), "--earlier-cluster", cluster_id(retaining)),
+        documented="adopt shop/photos --from objectbuckets.yaml --earlier-cluster 9d2b --timeout 0",
+        timeout=0,
+    )
+    with rebuilt.core():
+        rebuilt.wait_bound()
+
+        assert "no provisioner has worked on it" in str(ran.exception)
+        assert rebuilt.get_claim()["spec"]["bucketName"] == ob["spec"]["endpoint"]["bucketName"]
+        assert content(rebuilt) == b"content"
+        assert len(retaining.store.buckets) == 1
+
+
+def test_a_provisioner_that_moved_and_whose_old_cluster_comes_back(
+    environment: MemoryEnvironment, second_plane: ControlPlane
+) -> None:
+    moved = MemoryEnvironment(second_plane, environment.namespace)
+    moved.provisioner_name, moved.class_name, moved.store = (
+        environment.provisioner_name,
+        environment.class_name,
+        environment.store,
+    )
+    moved.admin.create("/api/v1/namespaces", {"metadata": {"name": moved.namespace}})
+    moved.make_class()
+    with environment.core():
+        uid = a_bound_claim(environment)
+    bucket = environment.get_claim()["spec"]["bucketName"]
+    with moved.core():
+        moved.claim(spec={"bucketName": bucket})
+        moved.wait_reason("BucketExists")
+        ran = adopt(moved, "--bucket", bucket, "--earlier-uid", uid, "--earlier-cluster", cluster_id(environment))
+        moved.wait_bound()
+    # The old cluster's claim has the policy Delete, and is deleted by its own provisioner.
+    with environment.core():
+        environment.delete_claim(wait=False)
+        environment.wait_reason("BucketExists")
+        environment.admin.patch(environment.ob_path(), {"spec": {"reclaimPolicy": "Retain"}})
+        environment.admin.wait_gone(environment.claim_path(), timeout=20)
+
+    assert ran.return_value == 0, ran.output
+    assert content(moved) == b"content"
+    moved.delete_class()
+
+
+def test_crds_that_were_deleted(
+    retaining: MemoryEnvironment, rebuilt: MemoryEnvironment, second_plane: ControlPlane, tmp_path: Path
+) -> None:
+    del retaining  # its class and store are those of `rebuilt`, whose CRDs may be deleted
+    with rebuilt.core():
+        a_bound_claim(rebuilt)
+    names = ("objectbucketclaims.objectbucket.io", "objectbuckets.objectbucket.io")
+    for name in names:
+        rebuilt.admin.delete(f"{CRD_PATH}/{name}")
+    claim = rebuilt.admin.wait_for(
+        rebuilt.claim_path(), lambda found: found is not None and "deletionTimestamp" in found["metadata"]
+    )
+    ob = rebuilt.admin.get(rebuilt.ob_path())
+    assert claim is not None
+    backup = tmp_path / "objectbuckets.yaml"
+    backup.write_text(json.dumps(ob))
+    for path in everything(rebuilt):
+        rebuilt.admin.patch(path, {"metadata": {"finalizers": []}})
+    for name in names:
+        rebuilt.admin.wait_gone(f"{CRD_PATH}/{name}")
+    second_plane.install_crds(CRDS)
+    restored = as_backed_up(claim)
+    rebuilt.admin.create(f"{OBC}/namespaces/{rebuilt.namespace}/objectbucketclaims", restored)
+    ran = adopt(rebuilt, "--from", str(backup), timeout=0)
+    with rebuilt.core():
+        rebuilt.wait_bound()
+
+        assert "recorded" in ran.output
+        assert content(rebuilt) == b"content"
+
+
+def test_a_store_that_was_restored_from_a_backup(retaining: MemoryEnvironment) -> None:
+    environment = retaining
+    with environment.core():
+        a_bound_claim(environment)
+        backup = deepcopy((environment.store.buckets, environment.store.identities))
+        environment.claim("later")
+        environment.wait_bound("later")
+        environment.admin.delete(environment.path("secrets"))
+        environment.until(lambda: environment.admin.find(environment.path("secrets")) is not None)
+        environment.wait_bound()
+    newer = environment.secret()
+    environment.store.buckets, environment.store.identities = backup
+    with environment.core(version="2"):  # an upgrade reconciles every claim in full, as --repair-interval does
+        environment.wait_reason("BucketLost", "later")
+        environment.until(lambda: environment.secret() != newer)
+        environment.wait_bound()
+
+        assert content(environment) == b"content"
+
+
+def test_an_api_server_that_was_restored_from_an_old_backup(
+    retaining: MemoryEnvironment, rebuilt: MemoryEnvironment, second_plane: ControlPlane, tmp_path: Path
+) -> None:
+    del retaining
+    with rebuilt.core():
+        a_bound_claim(rebuilt)
+        data = second_plane.kubeconfig.parent / "etcd"
+        second_plane.kill_etcd()
+        shutil.copytree(data, tmp_path / "etcd")
+        second_plane.start_etcd()
+        later = rebuilt.claim("later")
+        bucket = rebuilt.wait_bound("later")["spec"]["bucketName"]
+        uid = str(rebuilt.get_claim("later")["metadata"]["uid"])
+        second_plane.kill_etcd()
+        shutil.rmtree(data)
+        shutil.copytree(tmp_path / "etcd", data)
+        second_plane.start_etcd()
+        second_plane.restart_api_server()
+        assert rebuilt.admin.find(rebuilt.claim_path("later")) is None
+        # What was there before is served on; what came later is made again, and adopts its bucket.
+        assert content(rebuilt) == b"content"
+        rebuilt.claim("later", spec={"bucketName": bucket})
+        rebuilt.wait_reason("BucketExists", "later")
+        named = ["--bucket", bucket, "--earlier-uid", uid, "--timeout", "20"]
+        ran = libbucket(rebuilt, "adopt", f"{rebuilt.namespace}/later", *named)
+        rebuilt.wait_bound("later")
+
+    assert later["metadata"]["uid"] == uid
+    assert ran.return_value == 0, ran.output
