@@ -39,8 +39,7 @@ ADVICE: Final[Mapping[Reason, tuple[str, str]]] = {
     Reason.NAMESPACE_TERMINATING: ("the end of its namespace", "Nothing: the claim goes with its namespace."),
     Reason.BUCKET_EXISTS: (
         "a bucket name that is free",
-        "Make a claim with another name; to share the bucket, use a class with the parameter bucketName. If it is the "
-        "claim's own from before a restore, an administrator gives it back: libbucket adopt.",
+        "Make a claim with another name. To share it: a class with bucketName. After a restore: libbucket adopt.",
     ),
     Reason.BUCKET_NOT_FOUND: ("the bucket that the class names", "Create the bucket, or fix the class."),
     Reason.BUCKET_LOST: ("its bucket", "Restore the bucket in the store, or delete the claim and make it again."),
