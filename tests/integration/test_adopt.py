@@ -102,7 +102,7 @@ def test_an_adoption_that_the_store_refused_can_be_withdrawn(environment: Memory
     assert environment.store.buckets[refused].tags["objectbucket_claim_uid"] == EARLIER_UID, "deleted, and kept"
 
 
-def test_a_bucket_of_another_cluster_is_adopted_and_given_back(environment: MemoryEnvironment) -> None:
+def test_a_bucket_of_another_cluster_is_adopted_and_by_another_claim_again(environment: MemoryEnvironment) -> None:
     bucket = a_bucket(environment, environment.namespace, cluster=OTHER_CLUSTER)
     named = ["--bucket", environment.namespace, "--earlier-uid", EARLIER_UID]
     with environment.core():
@@ -147,7 +147,7 @@ def test_a_bucket_of_a_living_claim_is_refused_by_the_command_and_by_the_core(en
         environment.wait_reason("BucketExists")
         uid = owner["metadata"]["uid"]
         ran = adopt(environment, "--bucket", bucket, "--earlier-uid", uid)
-        # As if somebody wrote the ObjectBucket directly.
+        # As if an administrator wrote the ObjectBucket directly.
         path = environment.ob_path()
         record = environment.admin.get(path)["metadata"]["annotations"]["objectbucket.io/record"]
         claimed = record.replace('"earlierUids":[]', f'"earlierUids":["{uid}"]').replace(

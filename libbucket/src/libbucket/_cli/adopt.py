@@ -116,10 +116,10 @@ def _fits(one: Earlier, given: Earlier) -> bool:
 
 
 def _describe(of: Situation, earlier: Earlier) -> None:
-    whose = f"claim uid {earlier.uid}" if earlier.uid else "nobody: it must have no ownership tags"
+    whose = f"whose ownership tags must name claim uid {earlier.uid}" if earlier.uid else "which must have no such tags"
     where = f" in cluster {earlier.cluster}" if earlier.cluster else ""
     for line in (
-        f"Claim {of.claim.metadata.key} adopts bucket {earlier.bucket}, whose ownership tags must name {whose}{where}.",
+        f"Claim {of.claim.metadata.key} adopts bucket {earlier.bucket}, {whose}{where}.",
         "Its content is not changed. The claim gets credentials of its own, and the bucket is kept when it is deleted.",
         *(["Stop the provisioner of the earlier cluster first, if it still runs."] if earlier.cluster else []),
     ):
