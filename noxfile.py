@@ -181,6 +181,16 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def stores(session: nox.Session) -> None:
+    """Runs the AWS provisioner on SeaweedFS, VersityGW and Ceph RGW: `nox -s stores -- -k seaweedfs`."""
+    install(session, "test", packages=True)
+    install_toolchains(session, "weed", "versitygw")
+    run_servers(session, "-m", "testkit.servers", session.name)
+    options = [f"--numprocesses={WORKERS}", "--dist=loadfile", "-p", "libbucket.testing.conformance.report"]
+    pytest(session, Path("packages/aws-s3/tests/compatible"), options=options)
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Runs random operations, faults and restarts, and draws a plot: `nox -s soak -- --minutes 60`."""
     install(session, "test", packages=True)

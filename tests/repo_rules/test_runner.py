@@ -16,7 +16,7 @@ DEMO = f"{INSTALL} && .venv/bin/nox -s demo -- minio"
 TESTS = f"{INSTALL} && .venv/bin/nox"
 REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "chart", "build", "compatibility"]
 REQUIRED += ["image", "e2e"]  # skipped, with a sentence, where no images can be built
-HELPERS = ["demo", "chaos", "soak", "bench", "coverage", "release", "lock", "dev", "controlplane"]
+HELPERS = ["demo", "chaos", "stores", "soak", "bench", "coverage", "release", "lock", "dev", "controlplane"]
 
 
 @dataclass(frozen=True, kw_only=True)

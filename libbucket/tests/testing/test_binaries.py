@@ -202,3 +202,25 @@ def test_a_program_built_with_other_tags_is_another_program(machine: Machine) ->
 
     assert whole != part
     assert "-tags=small m.test/tool@v1" in machine.calls.read_text().splitlines()[-1]
+
+
+def test_a_module_that_replaces_dependencies_is_built_where_its_sources_are(machine: Machine, tmp_path: Path) -> None:
+    sources = tmp_path / "sources"
+    machine.has_go(
+        f"""if [ "$1" = mod ]; then echo '{{"Dir": "{sources}"}}'; exit; fi
+        while [ "$1" != -o ]; do shift; done; echo "#!/bin/sh" > "$2" """
+    )
+
+    built = go_binary(name="tool", module="m.test/tools", version="v1", package="cmd/tool")
+
+    assert built.read_text().startswith("#!")
+    downloaded, compiled = machine.calls.read_text().splitlines()
+    assert downloaded.endswith(" -json m.test/tools@v1")
+    assert compiled.startswith(f"local 0 build -C {sources} ")
+    assert compiled.endswith(" ./cmd/tool")
+
+
+def test_a_module_that_cannot_be_downloaded_is_one_sentence(machine: Machine) -> None:
+    machine.has_go('echo "Get https://x: dial tcp 192.0.2.1:443: connect: refused"; exit 1')
+    with pytest.raises(SetupFailed, match="downloading tool failed: the Go modules can't be downloaded"):
+        go_binary(name="tool", module="m.test/tools", version="v1", package="cmd/tool")

@@ -5,6 +5,7 @@ Used by `binaries`, which keeps what is built. Knows no program that is built.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -114,11 +115,30 @@ def run_go(toolchain: GoToolchain, arguments: Sequence[str], *, what: str, direc
         SetupFailed: it failed; one sentence with the cause.
     """
     verb, *rest = arguments
-    flags = ["-C", str(directory), "-v", "-trimpath", _LINKER]
-    environment = {**_environment(), "GOTMPDIR": str(scratch), "GOBIN": str(scratch)}
-    command = [str(toolchain.path), verb, *flags, *rest]
     console.print(f"{what}: a cold build takes about 10 minutes, and is kept for the next time", markup=False)
-    go = start(Program(name="go", command=command, directory=scratch, environment=environment))
+    _run(toolchain, [verb, "-C", str(directory), "-v", "-trimpath", _LINKER, *rest], what, scratch)
+
+
+def download_module(toolchain: GoToolchain, module: str, *, what: str, scratch: Path) -> Path:
+    """The folder of a module's sources in Go's own cache, with the sum that Go's database has for them.
+
+    Args:
+        toolchain: from `go_toolchain`.
+        module: path and version, `example.com/tool@v1.2.3`.
+        what: for the progress line.
+        scratch: as for `run_go`.
+
+    Raises:
+        SetupFailed: it failed; one sentence with the cause.
+    """
+    log = _run(toolchain, ["mod", "download", "-C", str(scratch), "-json", module], what, scratch)
+    return Path(json.loads(log[log.index("{") :])["Dir"])
+
+
+def _run(toolchain: GoToolchain, arguments: Sequence[str], what: str, scratch: Path) -> str:
+    environment = {**_environment(), "GOTMPDIR": str(scratch), "GOBIN": str(scratch)}
+    name = f"go-{arguments[0]}"
+    go = start(Program(name=name, command=[toolchain.path, *arguments], directory=scratch, environment=environment))
     try:
         with waiting(what, detail=lambda: _last_line(go.log())):
             if go.wait(_LIMIT_SECONDS) != 0:
@@ -127,6 +147,7 @@ def run_go(toolchain: GoToolchain, arguments: Sequence[str], *, what: str, direc
         raise SetupFailed(f"{what} failed: {error}") from None
     finally:
         go.kill()
+    return go.log()
 
 
 def _last_line(log: str) -> str:

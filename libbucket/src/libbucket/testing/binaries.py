@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from libbucket.testing import _envtest
 from libbucket.testing._downloads import DownloadFailed, download
-from libbucket.testing._golang import go_toolchain, run_go
+from libbucket.testing._golang import download_module, go_toolchain, run_go
 from libbucket.testing.problems import SetupFailed
 from libbucket.testing.processes import fresh_directory
 from libbucket.testing.progress import console, waiting
@@ -181,29 +181,38 @@ def _built_control_plane() -> Path:
     return _kept(_built_folder(go), build)
 
 
-def go_binary(*, name: str, module: str, version: str, tags: str = "") -> Path:
-    """A program of a Go module, installed into the cache if this machine has not yet.
+def go_binary(*, name: str, module: str, version: str, tags: str = "", package: str = "") -> Path:
+    """A program of a Go module, built into the cache if this machine has not yet.
 
     Args:
         name: file name of the program.
-        module: path of its main package.
+        module: path of its main package; of the module alone, where `package` is given.
         version: of the module, as `go install` takes it.
         tags: build tags, which leave parts of a large program out.
+        package: path of the main package inside a module that replaces some of its dependencies: `go install` refuses
+            these, and so it is built where its sources are.
 
     Raises:
         SetupFailed: no Go toolchain, or the build failed.
     """
     go = go_toolchain()
     options = [f"-tags={tags}"] if tags else []
-    key = _hash(*(part.encode() for part in (go.version, module, version, *options)))
+    inside = [package] if package else []
+    key = _hash(*(part.encode() for part in (go.version, module, version, *options, *inside)))
+    what = f"building {name}"
 
     def build(target: Path, scratch: Path) -> None:
         # `-C` is where Go searches for go.mod: an empty folder, so that nothing near it counts.
         arguments = ["install", *options, f"{module}@{version}"]
-        run_go(go, arguments, what=f"building {name}", directory=scratch, scratch=scratch)
+        run_go(go, arguments, what=what, directory=scratch, scratch=scratch)
         (scratch / name).rename(target / name)
 
-    return _kept(f"{name}-{key}", build) / name
+    def build_inside(target: Path, scratch: Path) -> None:
+        sources = download_module(go, f"{module}@{version}", what=f"downloading {name}", scratch=scratch)
+        arguments = ["build", *options, "-o", str(target / name), f"./{package}"]
+        run_go(go, arguments, what=what, directory=sources, scratch=scratch)
+
+    return _kept(f"{name}-{key}", build_inside if package else build) / name
 
 
 def kubectl_binary() -> Path:

@@ -103,6 +103,7 @@ def _document(request: Request, user: User) -> Document:
         allows_sessions=parameters.allow_sessions or not is_aws,
         key_arn=_key_arn(request, user),
         key_via=request.clients.s3_service if is_aws else "",
+        has_archives=is_aws,
     )
     return build_access(scope, template=parameters.iam_policy)
 

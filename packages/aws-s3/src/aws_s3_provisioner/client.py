@@ -23,7 +23,7 @@ from botocore.session import Session
 
 from aws_s3_provisioner.errors import THROTTLING, Call, Elsewhere, request_id_in, request_id_of, translated
 from aws_s3_provisioner.pacing import LONGEST_WAIT, Pacers
-from aws_s3_provisioner.parameters import is_region
+from aws_s3_provisioner.parameters import TOLERANT_REGION, is_region
 from libbucket import (
     Address,
     NotReady,
@@ -279,8 +279,12 @@ class _Maker:
         return client
 
     def iam(self, credentials: _Keys) -> IAMClient:
-        client: IAMClient = self._client(
-            "iam", credentials, self.parameters.iam_endpoint, self._fips(at=_WITH_IAM_FIPS)
+        parameters = self.parameters
+        # The SDK signs for the one region of a partition's IAM only where it chose the endpoint itself.
+        region = _region_of_iam(self.session, parameters) if parameters.iam_endpoint else parameters.region
+        maker = replace(self, parameters=replace(parameters, region=region))
+        client: IAMClient = maker._client(  # noqa: SLF001 - of the same class
+            "iam", credentials, parameters.iam_endpoint, self._fips(at=_WITH_IAM_FIPS)
         )
         if self.pacer is not None:
             client.meta.events.register("before-call.iam", partial(_wait_for_turn, self.pacer))
@@ -467,6 +471,20 @@ def _partition(session: Session, parameters: Parameters) -> str:
         return "aws"
 
 
+def _region_of_iam(session: Session, parameters: Parameters) -> str:
+    """What requests to IAM are signed for: a partition has one IAM.
+
+    Other stores that verify it want what nearly everyone sends, such as VersityGW (its iammiddleware/auth.go).
+    """
+    if not parameters.is_aws:
+        return TOLERANT_REGION
+    partition = _partition(session, parameters)
+    known = next(each for each in session.get_data("endpoints")["partitions"] if each["partition"] == partition)
+    iam = known["services"].get("iam", {})
+    endpoint = iam.get("endpoints", {}).get(iam.get("partitionEndpoint"), {})
+    return str(endpoint.get("credentialScope", {}).get("region", parameters.region))
+
+
 def _sum_as_of_old(request: Any, **_: object) -> None:
     """Gives a request that must have a checksum the one that all stores know, in place of the SDK's CRC32.
 
@@ -489,6 +507,8 @@ def _hear_out_a_proxy(response_dict: Any, event_name: str, **_: object) -> None:
         StoreUnavailable: a failure of its own, such as a gateway's.
     """
     status, headers, body = (response_dict[each] for each in ("status_code", "headers", "body"))
+    if status < 300:  # the content of an object may be a stream that is not read yet
+        return
     # Pages in S3's place the SDK does parse, and has made a 500 of any status by now.
     is_known_page = event_name.startswith("before-parse.s3.")
     if body.lstrip().startswith(b"<") and (is_known_page or not _is_page(body)):
@@ -504,7 +524,7 @@ def _is_page(body: bytes) -> bool:
     return body.lstrip()[:20].lower().startswith(_WEB_PAGE)
 
 
-def _refuse_foreign_answer(response: Any, **_: object) -> None:
+def _refuse_foreign_answer(response: Any, operation: Any, **_: object) -> None:
     """Refuses three answers that the SDK would take for something else.
 
     It follows a bucket to another region by itself: the claim would be told the wrong one, and what is done would be
@@ -516,8 +536,9 @@ def _refuse_foreign_answer(response: Any, **_: object) -> None:
     request_id = request_id_of(parsed)
     if http.status_code in _ELSEWHERE or parsed.get("Error", {}).get("Code") in _ELSEWHERE_CODES:
         raise _elsewhere(http.status_code, parsed, request_id)
-    # The SDK has turned the status of a page into 500 by now; the connection knows what it was.
-    if http.raw.status < 500 and _is_page(http.content):
+    # The SDK has turned the status of a page into 500 by now; the connection knows what it was. A stream is read later.
+    is_stream = operation.has_streaming_output and http.status_code < 300
+    if not is_stream and http.raw.status < 500 and _is_page(http.content):
         raise RetrySlowly(
             "a web page answers instead of AWS: parameter s3Endpoint must be the address of an API, not of a console",
             request_id=request_id,

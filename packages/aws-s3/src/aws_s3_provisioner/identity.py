@@ -8,7 +8,7 @@ ownership tags is never touched.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from aws_s3_provisioner.additions import remove_additions
 from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
-from aws_s3_provisioner.policy import written
+from aws_s3_provisioner.policy import is_same, written
 from libbucket import (
     AccessDenied,
     AccessKeys,
@@ -41,6 +41,8 @@ _MOST_NAMED: Final = 10
 _POLICY_NAME: Final = "objectbucket"
 _INTENT: Final = "objectbucket_being_made"
 """Tag of a user whose claim's bucket was about to be made, with the bucket's name."""
+_INTENT_POLICY: Final = "objectbucket-being-made"
+"""The same for a user that has no tags."""
 
 
 class UserInUse(StoreRefused):
@@ -55,11 +57,15 @@ class User:
         arn: its ARN.
         tags: on it.
         boundary: ARN of the policy that it gets no further than; empty for none.
+        path: of it.
+        is_bare: IAM tells no more than its name, not even an id, and so has kept nothing that it was made with.
     """
 
     arn: str
     tags: Mapping[str, str]
     boundary: str
+    path: str = ""
+    is_bare: bool = False
 
     @property
     def account(self) -> str:
@@ -91,6 +97,7 @@ class Identity:
         name: of the user.
         owner: whose user it is: its ownership tags.
         path: of a user that is made.
+        path_is_stamp: the path is this claim's alone, and says whose a user without tags is: some stores keep no tags.
         boundary: ARN of a managed policy; empty for none.
         tags: further tags of a user that is made.
         managed_policy: ARN of the policy that the Go provisioner made for this claim; empty for none.
@@ -103,6 +110,7 @@ class Identity:
     name: str
     owner: Owner
     path: str
+    path_is_stamp: bool
     boundary: str
     tags: Mapping[str, str]
     managed_policy: str
@@ -128,13 +136,18 @@ class Identity:
                 delay=2,
                 request_id=request_id,
             )
-        if not self._is_ours(found):
+        is_stamped, is_unmarked = self._is_stamped(found), self._is_unmarked(found)
+        if not is_unmarked and not self._is_ours(found):
             raise RetrySlowly(
                 f"IAM has a user {self.name} that was not made for this claim: it stays as it is; remove it manually",
                 reason=Reason.ACCESS_DENIED,
             )
-        if not has_ownership_tags(found.tags):
+        if is_unmarked:
+            self._tag({**self.tags, **self.owner.ownership_tags()})
+        elif not is_stamped and not has_ownership_tags(found.tags):
             self._tag(self.owner.ownership_tags())
+        if is_stamped:
+            self._delete_policy(_INTENT_POLICY)
         if _INTENT in found.tags:
             self.withdraw_intent()
         # A boundary that the class does not name may be the organisation's: it stays.
@@ -154,13 +167,13 @@ class Identity:
 
     def is_limited(self, document: Document) -> bool:
         """Whether the one policy of the user is this one."""
-        return self._policy() == document
+        return is_same(self._policy(), document)
 
-    def _policy(self) -> Document | None:
-        """The one policy of the user, which only the provisioner writes; None where there is none."""
+    def _policy(self, name: str = _POLICY_NAME) -> Document | None:
+        """A policy of the user, which only the provisioner writes; None where there is none."""
         with translated(self.clients.call("iam:GetUserPolicy")):
             try:
-                found: Any = self.clients.iam.get_user_policy(UserName=self.name, PolicyName=_POLICY_NAME)
+                found: Any = self.clients.iam.get_user_policy(UserName=self.name, PolicyName=name)
             except ClientError as error:
                 if code_of(error) != _GONE:
                     raise
@@ -171,10 +184,16 @@ class Identity:
 
     def limit(self, document: Document) -> None:
         """Writes the one policy of the user; replaces what was there."""
+        self._put_policy(_POLICY_NAME, document)
+
+    def _put_policy(self, name: str, document: Document) -> None:
         with translated(self.clients.call("iam:PutUserPolicy")):
-            self.clients.iam.put_user_policy(
-                UserName=self.name, PolicyName=_POLICY_NAME, PolicyDocument=written(document)
-            )
+            self.clients.iam.put_user_policy(UserName=self.name, PolicyName=name, PolicyDocument=written(document))
+
+    def _intent(self, bucket: str) -> Document:
+        """A policy that only tells the name of a bucket: no claim's user makes buckets anyway."""
+        deny = {"Effect": "Deny", "Action": "s3:CreateBucket", "Resource": self.clients.bucket_arn(bucket)}
+        return {"Version": "2012-10-17", "Statement": [deny]}
 
     def keys(self) -> dict[str, str]:
         """Ids of all keys of the user, each with its status, `Active` or `Inactive`."""
@@ -226,18 +245,31 @@ class Identity:
             self._delete_key(one)
 
     def declare_intent(self, bucket: str) -> None:
-        """Notes on the user that this claim is about to make `bucket`."""
-        self._tag({_INTENT: bucket})
+        """Notes on the user that this claim is about to make `bucket`: in a tag, or in a policy where it has none."""
+        try:
+            self._tag({_INTENT: bucket})
+        except StoreRefused:
+            if not self.path_is_stamp:
+                raise
+            self._put_policy(_INTENT_POLICY, self._intent(bucket))
 
     def has_declared_intent(self, bucket: str) -> bool:
         """Whether that note is there: a creation began and did not end."""
         found = self._find()
-        return found is not None and self.owner.matches(found.tags) and found.tags.get(_INTENT) == bucket
+        if found is None or not (self._is_stamped(found) or self.owner.matches(found.tags)):
+            return False
+        is_noted = found.tags.get(_INTENT) == bucket
+        return is_noted or (self._is_stamped(found) and is_same(self._policy(_INTENT_POLICY), self._intent(bucket)))
 
     def withdraw_intent(self) -> None:
         """Removes the note; a user that is gone has none."""
-        with translated(self.clients.call("iam:UntagUser")), tolerated(_GONE):
-            self.clients.iam.untag_user(UserName=self.name, TagKeys=[_INTENT])
+        try:
+            with translated(self.clients.call("iam:UntagUser")), tolerated(_GONE):
+                self.clients.iam.untag_user(UserName=self.name, TagKeys=[_INTENT])
+        except StoreRefused:
+            if not self.path_is_stamp:
+                raise
+            self._delete_policy(_INTENT_POLICY)
 
     def withdraw(self, *, is_expected: bool = False) -> None:
         """Removes the keys, then the policies, then the user.
@@ -254,7 +286,7 @@ class Identity:
             raise NotReady(f"IAM does not find user {self.name}, which was made moments ago", delay=5)
         if found is None:
             self._check_gone()
-        elif not self._is_ours(found):
+        elif not self._is_ours(found) and not self._is_unmarked(found):
             self._check_tags(found)
             return
         else:
@@ -291,22 +323,35 @@ class Identity:
             return False
 
     def _is_ours(self, found: User) -> bool:
-        return self.owner.owns(found.tags, taken_over=self.taken_over)
+        return self._is_stamped(found) or self.owner.owns(found.tags, taken_over=self.taken_over)
+
+    def _is_stamped(self, found: User) -> bool:
+        return self.path_is_stamp and found.path == self.path and not has_ownership_tags(found.tags)
+
+    def _is_unmarked(self, found: User) -> bool:
+        """Whether it was made and not tagged yet, at a store that makes all users without tags: nobody has its key."""
+        return self.path_is_stamp and found.is_bare and not found.tags and not self.keys()
 
     def _find(self) -> User | None:
         with translated(self.clients.call("iam:GetUser")):
             try:
-                return _user(self.clients.iam.get_user(UserName=self.name)["User"])
+                found = _user(self.clients.iam.get_user(UserName=self.name)["User"])
             except ClientError as error:
                 if code_of(error) != _GONE:
                     raise
                 return None
+        return replace(found, tags=self._listed_tags()) if found.is_bare and self.path_is_stamp else found
+
+    def _listed_tags(self) -> dict[str, str]:
+        """The tags of a user at a store that does not tell them with the user."""
+        with translated(self.clients.call("iam:ListUserTags")):
+            answer = self.clients.iam.list_user_tags(UserName=self.name)
+        return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
 
     def _create(self) -> tuple[User | None, str]:
         """A new user; None where there is one of that name, with the id of the request that told so."""
-        tags: Any = [
-            {"Key": key, "Value": value} for key, value in {**self.tags, **self.owner.ownership_tags()}.items()
-        ]
+        wanted = {**self.tags, **self.owner.ownership_tags()}
+        tags: Any = [{"Key": key, "Value": value} for key, value in wanted.items()]
         boundary: Any = {"PermissionsBoundary": self.boundary} if self.boundary else {}
         with translated(self.clients.call("iam:CreateUser and iam:TagUser")):
             try:
@@ -315,7 +360,12 @@ class Identity:
                 if code_of(error) != "EntityAlreadyExists":
                     raise
                 return None, request_id_of(error.response)
-        return User(arn=made["Arn"], tags={tag["Key"]: tag["Value"] for tag in tags}, boundary=self.boundary), ""
+        if not self.path_is_stamp:  # AWS has taken all of it
+            return replace(_user(made), tags=wanted, boundary=self.boundary), ""
+        user = _user(made)
+        if not user.tags and not self._is_stamped(user):
+            self._tag(wanted)
+        return replace(user, tags=wanted), ""
 
     def _bind(self, boundary: str) -> None:
         with translated(self.clients.call("iam:PutUserPermissionsBoundary")):
@@ -399,4 +449,5 @@ def _in_use(user: str, left: list[str], request_id: str) -> UserInUse:
 def _user(found: Any) -> User:
     boundary = (found.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", "")
     tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
-    return User(arn=found["Arn"], tags=tags, boundary=boundary)
+    path, is_bare = found.get("Path", ""), not found.get("UserId")
+    return User(arn=found["Arn"], tags=tags, boundary=boundary, path=path, is_bare=is_bare)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from aws_s3_provisioner.errors import Elsewhere
 from aws_s3_provisioner.parameters import TOLERANT_REGION
 from aws_s3_provisioner.request import withdraw
+from aws_s3_provisioner.stamps import STAMP
 from aws_s3_provisioner.storage import NewBucket, TagsRefused
-from libbucket import BucketExists, BucketLost, NotReady
+from libbucket import BucketExists, BucketLost, InvalidParameters, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,9 @@ def ensure_bucket(request: Request) -> None:
     is read. Some regions, and stores that only speak S3, take no tags in that call, so that a crash before the next one
     leaves a bucket without any; to know it again, a note is left on the user before it is made.
     """
-    if _settle(request, _find_tags(request)):
+    found = _find_tags(request)
+    _check_stamps(request)
+    if _settle(request, found):
         return
     if request.was_bound:
         raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
@@ -65,9 +68,16 @@ def ensure_bucket(request: Request) -> None:
         return
     if made and request.parameters.region != TOLERANT_REGION:
         return
-    found, request_id = _tags_of_made(request)
-    if not request.owner.matches(found):
-        raise _not_ours(request.bucket, request_id)
+    tags, request_id = _tags_of_made(request)
+    if not request.owner.matches(tags):
+        raise _not_ours(request, request_id)
+
+
+def _check_stamps(request: Request) -> None:
+    """Refuses claims with users where only a stamp would prove a bucket: each could write one for another's bucket."""
+    if request.storage.stamps.are_used and request.parameters.create_user:
+        problem = "which has no tags of buckets: what says there whose a bucket is, a claim's own user could write"
+        raise InvalidParameters([f"createBucketUser must be no at {request.clients.where}, {problem}"])
 
 
 def _create_with_note(request: Request) -> None:
@@ -91,7 +101,7 @@ def _create_with_note(request: Request) -> None:
     if request.parameters.create_user:
         request.identity.withdraw_intent()
     if not is_ours:
-        raise _not_ours(request.bucket, request_id)
+        raise _not_ours(request, request_id)
 
 
 def _new(request: Request, tags: Mapping[str, str]) -> NewBucket:
@@ -153,7 +163,7 @@ def _check_elsewhere(request: Request, found: Elsewhere) -> None:
     if answer is None or answer.tags is None:
         return
     if not request.owner.owns(answer.tags, taken_over=request.taken_over):
-        raise _not_ours(request.bucket, answer.request_id)
+        raise _not_ours(request, answer.request_id)
 
 
 def _settle(request: Request, found: FoundTags) -> bool:
@@ -169,7 +179,7 @@ def _settle(request: Request, found: FoundTags) -> bool:
         return True
     # Another replica may have tagged it since, and removed its note: then the tags tell.
     if not _may_tag(request, tags) and (tags or not _is_ours(request)):
-        raise _not_ours(request.bucket, found.request_id)
+        raise _not_ours(request, found.request_id)
     request.storage.tag(request.bucket, {**tags, **_ownership_tags(request)})
     return True
 
@@ -198,6 +208,10 @@ def _may_tag(request: Request, tags: Mapping[str, str]) -> bool:
     """Whether a bucket that is not tagged as ours is so nevertheless."""
     if request.owner.owns(tags, taken_over=request.taken_over):
         return True
+    if not tags and request.was_bound and request.storage.stamps.are_used:
+        # An application that emptied its bucket has removed the stamp with the rest. An empty bucket is all that the
+        # claim then gets back.
+        return request.storage.is_empty(request.bucket)
     if tags or not request.parameters.create_user:
         return False
     if not request.identity.has_declared_intent(request.bucket):
@@ -214,7 +228,9 @@ def _is_ours(request: Request) -> bool:
     return request.owner.matches(_find_tags(request).tags or {})
 
 
-def _not_ours(bucket: str, request_id: str) -> BucketExists:
+def _not_ours(request: Request, request_id: str) -> BucketExists:
+    proof = f", as far as its object {STAMP} says" if request.storage.stamps.are_used else ""
     return BucketExists(
-        f"bucket {bucket} exists and was not made for this claim: it stays as it is", request_id=request_id
+        f"bucket {request.bucket} exists and was not made for this claim{proof}: it stays as it is",
+        request_id=request_id,
     )

@@ -42,6 +42,8 @@ OBJECT_ACTIONS: Final = (
     # Lifecycle rules of a claim may move its objects to archives, and it is to read them again.
     "s3:RestoreObject",
 )
+_OF_ARCHIVES: Final = frozenset({"s3:RestoreObject"})
+"""What other stores may not know, and refuse a policy for: SeaweedFS (weed/iam/helpers.go) takes all others."""
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html: reading, writing, uploading in parts.
 _KEY_ACTIONS: Final = ("kms:Decrypt", "kms:GenerateDataKey")
 
@@ -83,6 +85,7 @@ class Scope:
         key_arn: ARN of the KMS key that objects are encrypted with; "" for none.
         key_via: name of the service through which alone the key may be used, such as `s3.eu-west-1.amazonaws.com`; ""
             for no limit.
+        has_archives: whether objects may be in archives.
     """
 
     bucket_arn: str
@@ -90,6 +93,7 @@ class Scope:
     allows_sessions: bool = True
     key_arn: str = ""
     key_via: str = ""
+    has_archives: bool = True
 
 
 def build_access(scope: Scope, *, template: Document | None) -> Document:
@@ -100,9 +104,10 @@ def build_access(scope: Scope, *, template: Document | None) -> Document:
         template: of the class, checked by `mistakes_in_template`; None for the usual.
     """
     if template is None:
+        known = [action for action in OBJECT_ACTIONS if scope.has_archives or action not in _OF_ARCHIVES]
         statements = [
             _allow("Bucket", BUCKET_ACTIONS, scope.bucket_arn),
-            _allow("Objects", OBJECT_ACTIONS, f"{scope.bucket_arn}/*"),
+            _allow("Objects", known, f"{scope.bucket_arn}/*"),
         ]
     else:
         statements = [
@@ -111,6 +116,22 @@ def build_access(scope: Scope, *, template: Document | None) -> Document:
     if scope.key_arn:
         statements.append(_on_key(scope))
     return {"Version": _VERSION, "Statement": statements + _denials(scope)}
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two documents say the same: some stores write a list of one as its element, as policies may.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html.
+    """
+    return bool(_normalized(one) == _normalized(other))
+
+
+def _normalized(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _normalized(each) for name, each in value.items()}
+    if not isinstance(value, list):
+        return value
+    return _normalized(value[0]) if len(value) == 1 else [_normalized(each) for each in value]
 
 
 def written(document: Document) -> str:

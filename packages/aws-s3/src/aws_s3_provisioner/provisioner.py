@@ -30,6 +30,7 @@ from aws_s3_provisioner.parameters import (
 from aws_s3_provisioner.pending import PendingKeys
 from aws_s3_provisioner.request import Patience, Request, withdraw
 from aws_s3_provisioner.settings import parse_settings
+from aws_s3_provisioner.stamps import STAMP, Stamps, stamped_path
 from aws_s3_provisioner.storage import Storage
 from libbucket import (
     AccessKeys,
@@ -43,6 +44,7 @@ from libbucket import (
     Inspector,
     InvalidAdminSecret,
     InvalidClaim,
+    InvalidConfig,
     InvalidParameters,
     ObjectBucket,
     Provisioner,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
 
     from aws_s3_provisioner.access import Access
+    from aws_s3_provisioner.settings import Settings
 
 _MANAGED_POLICY: Final = re.compile(r"arn:[a-z-]+:iam::\d{12}:policy/(?P<name>[\w+=,.@-]+)")
 
@@ -100,6 +103,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if resumed is not None:
                 return _answer_with(request, resumed, warnings=request.parameters.warnings)
             ensure_bucket(request)
+            _check_lifecycle(request, settings)
             for key in settings.apply(request.clients, request.bucket):
                 request.note(key)
             return _ensure_access(request, options, warnings=request.parameters.warnings)
@@ -169,7 +173,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 parameters=parameters,
                 admin=admin,
                 clients=clients,
-                storage=Storage(clients=clients, now=self._services.now),
+                storage=Storage(clients=clients, now=self._services.now, stamps=Stamps(clients)),
                 identity=_identity(clients, parameters, of),
                 bucket=of.bucket_name,
                 owner=of.owner,
@@ -201,7 +205,8 @@ def _identity(clients: Clients, parameters: Parameters, of: BucketOptions | Obje
         clients=clients,
         name=name,
         owner=of.owner,
-        path=parameters.iam_path,
+        path=parameters.iam_path if parameters.is_aws else stamped_path(parameters.iam_path, of.owner),
+        path_is_stamp=not parameters.is_aws,
         boundary=parameters.permissions_boundary,
         tags=parameters.tags,
         managed_policy=policy[0] if policy and is_the_claims else "",
@@ -257,6 +262,15 @@ def _ensure_access(request: Request, options: BucketOptions, *, warnings: tuple[
 def _answer_with(request: Request, access: Access, *, warnings: tuple[str, ...]) -> ObjectBucket:
     state = {_STATE_USER: request.identity.name, _STATE_ARN: request.identity.managed_policy or access.user_arn}
     return _answer(request, access.keys, state=state, warnings=warnings + access.warnings)
+
+
+def _check_lifecycle(request: Request, settings: Settings) -> None:
+    """Rules would remove the stamp with the objects that they are about."""
+    if settings.lifecycle and request.storage.stamps.are_used:
+        raise InvalidConfig(
+            f"additionalConfig.{LIFECYCLE_KEY} can't be used at {request.clients.where}, which has no tags of buckets: "
+            f"its rules could remove the object {STAMP}, which says whose the bucket is"
+        )
 
 
 def _check_handed_out(request: Request) -> None:

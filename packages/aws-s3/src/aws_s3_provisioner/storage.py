@@ -26,6 +26,7 @@ from aws_s3_provisioner.errors import (
     translated,
 )
 from aws_s3_provisioner.policy import mistakes_in_bucket_policy
+from aws_s3_provisioner.stamps import NO_TAGS, STAMP, Stamps
 from libbucket import AccessDenied, BucketExists, BucketNotEmpty, NotReady, StoreRefused
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ _LOCK_SCAN: Final = 200
 _NO_CONTENT: Final = 204
 # The last is Cloudian's: https://github.com/hashicorp/terraform-provider-aws/issues/36714
 _NO_TAGS: Final = frozenset({"NoSuchTagSet", "NoSuchTagSetError", "ERROR_NO_SUCH_BUCKET_TAGSET"})
+# Of stores that keep no older versions: Cloudflare R2, Garage.
+_NO_VERSIONS: Final = "NotImplemented"
 _PROBE_PREFIX: Final = "objectbucket-probe/"
 _DELETE: Final = "s3:DeleteObject and s3:DeleteObjectVersion"
 # https://www.w3.org/TR/xml/#charsets; line breaks the SDK escapes.
@@ -147,13 +150,15 @@ class Storage:
     Attributes:
         clients: of this verb.
         now: the time.
+        stamps: in place of tags.
     """
 
     clients: Clients
     now: Callable[[], datetime]
+    stamps: Stamps
 
     def find_tags(self, bucket: str) -> FoundTags:
-        """The bucket's tags.
+        """The bucket's tags, or where the store has none its stamp.
 
         Raises:
             BucketExists: there is one, and it is another account's.
@@ -168,6 +173,9 @@ class Storage:
                     return FoundTags(tags=None, request_id=request_id)
                 if code in DENIED and self._is_anothers(bucket):
                     raise _anothers(bucket, request_id) from error
+                if code == NO_TAGS:
+                    tags, request_id = self.stamps.find(bucket)
+                    return FoundTags(tags=tags, request_id=request_id)
                 if code not in _NO_TAGS:
                     raise
                 # Stores that only speak S3 say so of a bucket that is not there, too.
@@ -215,6 +223,9 @@ class Storage:
 
     def tag(self, bucket: str, tags: Mapping[str, str]) -> None:
         """Replaces the bucket's tags."""
+        if self.stamps.are_used:
+            self.stamps.write(bucket, tags)
+            return
         with translated(self.clients.call("s3:PutBucketTagging")):
             self.clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tag_set(tags)})
 
@@ -261,7 +272,7 @@ class Storage:
         return Attempt(trial=Trial.WORKS)
 
     def is_empty(self, bucket: str) -> bool:
-        """Whether the bucket holds no version, no delete marker and no unfinished upload."""
+        """Whether the bucket holds no version, no delete marker and no unfinished upload, but for its stamp."""
         return not self._versions(bucket, 1).entries and not self._uploads(bucket).entries
 
     def check_unlocked(self, bucket: str) -> None:
@@ -297,12 +308,14 @@ class Storage:
             NotReady: something was written into it meanwhile, S3 does not find it for a moment, or another server has
                 answered in place of S3.
         """
+        self.stamps.remove(bucket)
         with translated(self.clients.call("s3:DeleteBucket")):
             try:
                 # Its model has no answer, and what the SDK returns has metadata.
                 told: Any = self.clients.s3.delete_bucket(Bucket=bucket)
             except ClientError as error:
                 if code_of(error) != "NoSuchBucket":
+                    self.stamps.restore(bucket)
                     raise
                 self.check_gone(bucket, request_id_of(error.response))
                 return
@@ -386,7 +399,7 @@ class Storage:
     def in_region(self, region: str) -> Storage | None:
         """The same in another region of AWS; None where only one is within reach."""
         clients = self.clients.in_region(region)
-        return None if clients is None else replace(self, clients=clients)
+        return None if clients is None else replace(self, clients=clients, stamps=Stamps(clients))
 
     def _is_anothers(self, bucket: str) -> bool:
         """Whether a bucket whose tags may not be read is another account's: all of AWS shares the names.
@@ -406,8 +419,20 @@ class Storage:
 
     def _versions(self, bucket: str, limit: int) -> _Page:
         with translated(self.clients.call("s3:ListBucketVersions")):
-            found = self.clients.s3.list_object_versions(Bucket=bucket, MaxKeys=limit)
+            try:
+                found: Any = self.clients.s3.list_object_versions(Bucket=bucket, MaxKeys=limit)
+            except ClientError as error:
+                if code_of(error) != _NO_VERSIONS:
+                    raise
+                return self._keys(bucket, limit)
             return _Page(entries=_names(found), request_id=request_id_of(found))
+
+    def _keys(self, bucket: str, limit: int) -> _Page:
+        """A page of a store that keeps no older versions; its stamp is not among them."""
+        found = self.clients.s3.list_objects_v2(Bucket=bucket, MaxKeys=limit + 1)
+        names = [(each["Key"], "") for each in found.get("Contents", [])]
+        entries = [each for each in names if each[0] != STAMP or not self.stamps.are_used]
+        return _Page(entries=entries[:limit], request_id=request_id_of(found))
 
     def _all_versions(self, bucket: str) -> Iterator[tuple[str, str]]:
         with translated(self.clients.call("s3:ListBucketVersions")):
@@ -424,7 +449,7 @@ class Storage:
     def _remove_batch(self, bucket: str, versions: list[tuple[str, str]]) -> None:
         if not versions:
             return
-        doomed: list[ObjectIdentifierTypeDef] = [{"Key": key, "VersionId": version} for key, version in versions]
+        doomed: list[ObjectIdentifierTypeDef] = [_identifier(key, version) for key, version in versions]
         call = self.clients.call(_DELETE)
         with translated(call):
             answer = self.clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
@@ -437,7 +462,8 @@ class Storage:
         """Removes an object whose name a batch can't say."""
         with translated(self.clients.call(_DELETE)):
             try:
-                self.clients.s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+                which: Any = _identifier(key, version)
+                self.clients.s3.delete_object(Bucket=bucket, **which)
             except ClientError as error:
                 if code_of(error) not in _LOCKED or not self._has_object_lock(bucket):
                     raise
@@ -514,6 +540,10 @@ def _is_key(keys: AccessKeys) -> bool:
     """
     has_form = _ACCESS_KEY.fullmatch(keys.access_key_id) is not None
     return has_form and 0 < len(keys.secret_access_key.reveal()) <= _LONGEST_SECRET
+
+
+def _identifier(key: str, version: str) -> ObjectIdentifierTypeDef:
+    return {"Key": key, "VersionId": version} if version else {"Key": key}
 
 
 def _tag_set(tags: Mapping[str, str]) -> list[Any]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from botocore.awsrequest import AWSResponse
@@ -20,6 +20,7 @@ from aws_s3_provisioner.client import Connector, Limits
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Admin, parse_parameters
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
+from aws_s3_provisioner.stamps import Stamps
 from aws_s3_provisioner.storage import Storage
 from libbucket import (
     AdminSecretMissing,
@@ -209,6 +210,30 @@ def test_users_are_looked_for_where_their_partition_has_them() -> None:
     assert connected(iam, region="us-gov-west-1") == "https://iam.us-gov.amazonaws.com"
 
 
+@pytest.mark.parametrize(
+    ("region", "parameters", "signed_for"),
+    [
+        ("eu-west-1", {}, "us-east-1"),
+        ("eu-west-1", {"iamEndpoint": "https://iam.amazonaws.com"}, "us-east-1"),
+        ("us-gov-east-1", {"iamEndpoint": "https://iam.us-gov.amazonaws.com"}, "us-gov-west-1"),
+        ("cn-northwest-1", {"iamEndpoint": "https://iam.cn-north-1.amazonaws.com.cn"}, "cn-north-1"),
+        ("eusc-de-east-1", {"iamEndpoint": "https://iam.eusc-de-east-1.amazonaws.eu"}, "eusc-de-east-1"),
+        ("eu-west-1", {"s3Endpoint": "https://s3.test", "iamEndpoint": "https://iam.test"}, "us-east-1"),
+        ("default", {"s3Endpoint": "https://s3.test", "iamEndpoint": "https://iam.test"}, "us-east-1"),
+    ],
+)
+def test_requests_to_iam_are_signed_for_its_own_region(
+    region: str, parameters: dict[str, str], signed_for: str
+) -> None:
+    """A partition has one IAM: https://docs.aws.amazon.com/IAM/latest/UserGuide/introduction.html#intro-accessing."""
+
+    def signed(clients: Clients) -> str:
+        url: str = clients.iam.generate_presigned_url("get_user", Params={"UserName": "obc-photos"})
+        return unquote(url).partition("X-Amz-Credential=")[2].split("/")[2]
+
+    assert connected(signed, region=region, **parameters) == signed_for
+
+
 def test_a_region_that_aws_does_not_have_is_refused_but_another_store_may_have_it() -> None:
     with pytest.raises(RetrySlowly, match="region"):
         connected(lambda clients: clients.partition, region="garage")
@@ -362,7 +387,7 @@ def test_connections_are_closed_and_nothing_is_printed_of_a_secret() -> None:
         parameters = parse_parameters({"s3Endpoint": server.url, "iamEndpoint": server.url})
         with Connector(SHORT, no_fence).connect(parameters, ADMIN) as clients:
             assert "s3cr3t" not in repr(clients)
-            storage = Storage(clients=clients, now=Services(read_secret=lambda *_: HELD).now)
+            storage = Storage(clients=clients, now=Services(read_secret=lambda *_: HELD).now, stamps=Stamps(clients))
             with pytest.raises(ProvisionerError) as refused:
                 storage.find_tags("bucket")
             assert "s3cr3t" not in repr(refused.value) + repr(Identity)

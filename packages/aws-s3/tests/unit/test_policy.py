@@ -13,6 +13,7 @@ from aws_s3_provisioner.policy import (
     Scope,
     build_access,
     fill_bucket_policy,
+    is_same,
     may_list,
     mistakes_in_bucket_policy,
     written,
@@ -175,3 +176,13 @@ def test_a_resource_that_was_left_out_is_filled_in_and_a_given_one_kept() -> Non
     filled = fill_bucket_policy(given, BUCKET)
     assert [statement["Resource"] for statement in filled["Statement"]] == [[BUCKET, f"{BUCKET}/*"], BUCKET]
     assert filled["Version"] == "2012-10-17"
+
+
+def test_policies_are_the_same_however_a_list_of_one_is_written() -> None:
+    document = build_access(Scope(bucket_arn="arn:aws:s3:::photos"), template=None)
+    first, second = document["Statement"]
+    stored = {**document, "Statement": [{**first, "Resource": first["Resource"][0]}, second]}
+    assert is_same(stored, document)
+    assert not is_same({**document, "Statement": [first]}, document)
+    assert not is_same({**stored, "Statement": [{**first, "Resource": "arn:aws:s3:::others"}, second]}, document)
+    assert not is_same(None, document)

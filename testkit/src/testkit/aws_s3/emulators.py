@@ -33,19 +33,26 @@ REQUIREMENTS = ROOT / "requirements/aws-servers.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class AwsServer:
-    """A running server: S3, IAM and STS on one port.
+    """A running server: S3, and what it has of IAM and STS.
 
     Attributes:
-        url: of all three.
+        url: of S3, and mostly of all three.
         access_key: the administrator's, who may do everything.
         secret_key: the administrator's.
         account: number of the AWS account.
+        separate_iam_url: of IAM, where that is not on the port of S3.
     """
 
     url: str
     access_key: str = ROOT_KEY
     secret_key: str = ROOT_SECRET
     account: str = "000000000000"
+    separate_iam_url: str = ""
+
+    @property
+    def iam_url(self) -> str:
+        """Of IAM."""
+        return self.separate_iam_url or self.url
 
 
 @contextmanager

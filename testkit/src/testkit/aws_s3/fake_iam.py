@@ -361,7 +361,9 @@ def _user_xml(name: str, user: FakeUser) -> str:
         f"<PermissionsBoundary><PermissionsBoundaryArn>{user.boundary}</PermissionsBoundaryArn></PermissionsBoundary>"
     )
     bound = boundary if user.boundary else ""
-    return f"<User><UserName>{name}</UserName><Arn>{user.arn}</Arn><Tags>{tags}</Tags>{bound}</User>"
+    path = f"<Path>{user.arn.partition(':user')[2].removesuffix(name)}</Path>"
+    named = f"{path}<UserName>{name}</UserName><UserId>AIDA{name.upper()}</UserId>"
+    return f"<User>{named}<Arn>{user.arn}</Arn><Tags>{tags}</Tags>{bound}</User>"
 
 
 def _listed(what: str, names: list[str]) -> str:

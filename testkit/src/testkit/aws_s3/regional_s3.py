@@ -222,7 +222,7 @@ def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: byte
     if "object-lock" in query:
         return _on_lock(bucket)
     if "delete" in query:
-        return _delete_objects(bucket.objects, body)
+        return _delete_objects(bucket, body)
     listing = _listing(bucket.objects, query)
     if listing:
         return 200, {}, listing
@@ -239,15 +239,19 @@ def _listing(objects: Objects, query: dict[str, list[str]]) -> str:
     return keys_xml(objects, given.get("prefix", ""), limit) if "list-type" in given else ""
 
 
-def _delete_objects(objects: Objects, body: bytes) -> Answer:
+def _delete_objects(bucket: Bucket, body: bytes) -> Answer:
     """Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html; of locked versions,
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html#object-lock-managing-delete-markers.
     """
     errors = ""
     for each in ET.fromstring(body).findall(f"{_NS}Object"):
         key, version = each.findtext(f"{_NS}Key", ""), each.findtext(f"{_NS}VersionId", "")
+        if not version:
+            keeps_versions = bucket.versioning == "Enabled"
+            bucket.objects.delete(key, has_versions=bool(bucket.versioning), keeps_versions=keeps_versions)
+            continue
         try:
-            objects.delete_version(key, version)
+            bucket.objects.delete_version(key, version)
         except Locked:
             errors += (
                 f"<Error><Key>{escape(key)}</Key><VersionId>{version}</VersionId><Code>AccessDenied</Code></Error>"
@@ -352,10 +356,18 @@ def regional_s3(
         clock: seconds, for all that takes time.
         before_answer: called before each answer, for instance to wait.
     """
-    s3, send = RegionalS3(clock), URLLib3Session.send
+    s3 = RegionalS3(clock)
+    with answering(s3, hosts=".amazonaws.com", before_answer=before_answer):
+        yield s3
+
+
+@contextmanager
+def answering(s3: RegionalS3, *, hosts: str, before_answer: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Requests of the SDK to hosts whose names end so are answered by `s3` until the block ends."""
+    send = URLLib3Session.send
 
     def sent(self: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
-        if not urlsplit(request.url).netloc.endswith(".amazonaws.com"):
+        if not urlsplit(request.url).netloc.endswith(hosts):
             return send(self, request)
         given: Any = request.body or b""
         given = given.read() if hasattr(given, "read") else given
@@ -374,4 +386,4 @@ def regional_s3(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(URLLib3Session, "send", sent)
-        yield s3
+        yield
