@@ -80,6 +80,9 @@ class Flow:
         """The one thing."""
         raise NotImplementedError
 
+    def meanwhile(self, subject: Subject) -> None:
+        """What others do after it was started."""
+
     def resume(self, subject: Subject) -> None:
         """What happens once answers are normal again: drift checks, and a claim that waits for an edit gets one."""
         if subject.is_stalled:
@@ -251,8 +254,7 @@ class DeleteLocked(Delete):
     def fill(self, subject: Subject) -> None:
         subject.simulation.adapter.lock(subject.bucket)
 
-    def start(self, subject: Subject) -> None:
-        super().start(subject)
+    def meanwhile(self, subject: Subject) -> None:
         subject.simulation.run(120.0, until=lambda: subject.is_gone)
         if not subject.is_gone and subject.bucket:
             subject.simulation.adapter.unlock(subject.bucket)

@@ -138,6 +138,7 @@ def record(of: Environment, flow: type[Flow]) -> list[Seen]:
         subject = _prepared(of, simulation, made)
         of.injector.arm()
         made.start(subject)
+        made.meanwhile(subject)
         ended = simulation.run(made.horizon * 2 + of.adapter.settling, until=lambda: made.is_done(subject))
         assert ended, f"flow {made.name} does not end: {subject.reason}: {subject.message}"
         seen = list(of.injector.seen)
@@ -248,6 +249,7 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
         )
         _arm(of, case, seen.answer)
         flow.start(subject)
+        flow.meanwhile(subject)
         simulation.run(120.0, until=lambda: flow.is_done(subject))
         _check_neighbours(of, seen, _NEIGHBOURS if case.times == "always" else _NEIGHBOURS[:1])
         seconds = max(_HOUR, flow.horizon) if case.times == "always" else 600.0
