@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from libbucket import (
     SecretStr,
     Services,
     StoreRefused,
+    StoreUnavailable,
+    Throttled,
 )
 from libbucket.testing import builders
 from testkit.azure.fake_identities import ENTRA_HOST, FakeIdentities
@@ -56,12 +59,15 @@ class World:
         self.provisioner = AzureProvisioner(
             Services(read_secret=lambda *_: self.secret, now=lambda: self.now), Network()
         )
+        self.instead: dict[str, Instead] = {}
         self.storage.applications = {f"token of {each}": each for each in (MINE, OTHER)}
 
     def answered(self, request: Request) -> Instead:
         host = request.headers["host"]
         if host == ENTRA_HOST:
             answer = self.identities.entra(request.method, request.path, request.body)
+        elif host == HOST and request.method in self.instead:
+            return self.instead[request.method]
         elif host == HOST:
             answer = self.management.answer(request.method, request.target, request.headers, request.body)
         else:
@@ -266,6 +272,56 @@ def test_what_management_refuses_is_said_with_the_field(world: World) -> None:
     world.management.most = 0
     with pytest.raises(QuotaExceeded, match="no room for another role assignment"):
         world.provisioner.provision(options(world, bucket="films"))
+
+
+CANARY = "what only the service knows"
+ANSWERS = [
+    (400, "UnknownCodeOfTests", StoreRefused),
+    (401, "ExpiredAuthenticationToken", AccessDenied),
+    (403, "RequestDisallowedByPolicy", AccessDenied),
+    (404, "UnknownCodeOfTests", StoreRefused),
+    (404, "", StoreRefused),
+    (409, "ScopeLocked", StoreRefused),
+    (412, "UnknownCodeOfTests", StoreRefused),
+    (408, "", StoreUnavailable),
+    (429, "TooManyRequests", Throttled),
+    (500, "InternalServerError", StoreUnavailable),
+    (503, "ServerTimeout", Throttled),
+    (200, "page", StoreRefused),
+    (301, "page", StoreRefused),
+]
+"""What Azure Resource Manager, or a gateway before it, answers: "Troubleshoot common Azure deployment errors"."""
+
+
+@pytest.mark.parametrize(("status", "code", "meant"), ANSWERS)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_each_answer_of_management_is_what_it_is_and_nothing_of_it_is_repeated(
+    world: World, method: str, status: int, code: str, meant: type[ProvisionerError]
+) -> None:
+    told = {"error": {"code": code, "message": CANARY}} if code else {"message": CANARY}
+    body = f"<html>{CANARY}</html>" if code == "page" else json.dumps(told)
+    headers = {"x-ms-request-id": "id-of-the-answer"}
+    world.instead[method] = Instead(status=status, headers=headers, body=body.encode())
+    with pytest.raises(meant) as refused:
+        world.provisioner.provision(options(world))
+    assert type(refused.value) is meant
+    assert refused.value.request_id == "id-of-the-answer"
+    assert CANARY not in str(refused.value)
+    world.instead.clear()
+    world.provisioner.provision(options(world, bucket="music"))
+    assert world.can_read(MINE, "music")
+
+
+def test_a_deletion_that_management_refuses_deletes_nothing(world: World) -> None:
+    request = options(world)
+    ob = record(request, world.provisioner.provision(request))
+    world.instead["DELETE"] = Instead(status=409, body=b'{"error": {"code": "ScopeLocked"}}')
+    with pytest.raises(StoreRefused, match="ScopeLocked"):
+        world.provisioner.delete(ob)
+    assert "photos" in world.storage.containers
+    world.instead.clear()
+    world.provisioner.delete(ob)
+    assert (world.management.assignments, world.storage.containers) == ({}, {})
 
 
 def test_the_accounts_key_is_read_where_no_secret_holds_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
