@@ -7,19 +7,21 @@ so each is found without a record, and none of others is touched. Knows nothing 
 from __future__ import annotations
 
 import json
+import threading
+import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.rest import HttpRequest
 
 from azure_provisioner.client import connect_management
 from azure_provisioner.errors import Call, from_status, is_outage, request_id_of, translated
-from libbucket import AccessDenied, ProvisionerError, QuotaExceeded, SecretStr, StoreRefused
+from libbucket import AccessDenied, ProvisionerError, QuotaExceeded, Reason, SecretStr, StoreRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from azure.core import PipelineClient
 
@@ -34,6 +36,7 @@ not being detected"."""
 _ROLES: Final = "Microsoft.Authorization/roleAssignments"
 _ROLES_VERSION: Final = "2022-04-01"
 _STORAGE_VERSION: Final = "2023-05-01"
+_KEY_SECONDS: Final = 300.0
 _MOST_PAGES: Final = 20
 _LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a page."""
@@ -199,6 +202,48 @@ class Management:
             message = f"{self.parameters.management_url} answers with HTTP {status}, and not as {_WHO} does"
             return StoreRefused(f"{message}: correct parameter managementEndpoint", request_id=request_id)
         return StoreRefused(f"{_WHO} refuses {action} with {said}", request_id=request_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountKeys:
+    """Keys of accounts that were read some minutes ago: Azure limits how often they are read.
+
+    "Scalability and performance targets for standard storage accounts": 1,200 management requests in an hour.
+
+    Attributes:
+        clock: seconds that never run backwards.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _kept: dict[tuple[str, str], tuple[float, SecretStr]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, parameters: Parameters) -> SecretStr | None:
+        """The key; None where it has to be read."""
+        with self._lock:
+            found = self._kept.get(_place(parameters))
+        return found[1] if found is not None and self.clock() - found[0] < _KEY_SECONDS else None
+
+    def keep(self, parameters: Parameters, key: SecretStr) -> SecretStr:
+        """Remembers a key; gives it."""
+        with self._lock:
+            self._kept[_place(parameters)] = (self.clock(), key)
+        return key
+
+    @contextmanager
+    def forgotten_when_refused(self, parameters: Parameters) -> Iterator[None]:
+        """Reads the key the next time where the account refuses it: it was regenerated."""
+        try:
+            yield
+        except ProvisionerError as error:
+            if error.reason is Reason.ACCESS_DENIED:
+                with self._lock:
+                    self._kept.pop(_place(parameters), None)
+            raise
+
+
+def _place(parameters: Parameters) -> tuple[str, str]:
+    return f"{parameters.management_url} {parameters.subscription} {parameters.account}", parameters.account_key
 
 
 @contextmanager

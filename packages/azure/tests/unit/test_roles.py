@@ -335,7 +335,17 @@ def test_the_accounts_key_is_read_where_no_secret_holds_it(world: World, monkeyp
     InMemoryApplication(world.storage, data["AZURE_STORAGE_SAS_TOKEN"]).list_keys("photos")
     second = data_of(world.provisioner.provision(replace(request, parameters={**given, "accountKey": "key2"})))
     assert data["AZURE_STORAGE_SAS_TOKEN"] != second["AZURE_STORAGE_SAS_TOKEN"]
+    read = sum("listKeys" in each for each in world.management.requests)
+    world.provisioner.provision(request)
+    assert sum("listKeys" in each for each in world.management.requests) == read == 2, "one for each key"
+    world.storage.keys = ("bmV3", "bmV3ZXI=")
+    with pytest.raises(AccessDenied, match="AuthenticationFailed"):
+        world.provisioner.provision(request)
+    world.provisioner.provision(request)  # with the key that was regenerated
+    world.storage.keys = ("bmV3ZXN0", "bmV3ZXI=")
     world.management.actions -= {LIST_KEYS}
+    with pytest.raises(AccessDenied, match="AuthenticationFailed"):
+        world.provisioner.provision(request)
     with pytest.raises(AccessDenied, match=LIST_KEYS):
         world.provisioner.provision(request)
 
