@@ -37,6 +37,9 @@ _LAG_SECONDS: Final = 10.0
 
 _LOCK_SCAN: Final = 10_000
 _PROBE_PREFIX: Final = "objectbucket-probe/"
+_REMOVED: Final = frozenset({"NoSuchKey", "NoSuchVersion"})
+"""Codes for an object, or a version of it, that is not there any more."""
+
 _LOCKED: Final = frozenset({"InvalidRequest", "ObjectLocked"})
 """Codes in a batch for a locked object; MinIO uses the first one, and for nothing else in a batch."""
 
@@ -291,7 +294,7 @@ class Storage:
             except S3Error as error:
                 if code_of(error) in _LOCKED:
                     raise _locked(bucket, version.name) from error
-                if code_of(error) not in {"NoSuchKey", "NoSuchVersion"}:
+                if code_of(error) not in _REMOVED:
                     raise
 
     def _abort(self, bucket: str, upload: Content) -> None:
@@ -306,12 +309,28 @@ class Storage:
         name, version = found.object_name or "", found.version_id
         if not name.strip():
             return False  # MinIO's client asks for no such name; if it is locked, the purge stops at it
+        return self._is_retained(bucket, name, version) or self._is_held(bucket, name, version)
+
+    def _is_retained(self, bucket: str, name: str, version: str | None) -> bool:
+        """Whether a retention has not ended; not that of what an application removed since it was listed."""
         with translated(self._call("s3:GetObjectRetention")):
-            retention = self.clients.s3.get_object_retention(bucket, name, version)
-            if retention is not None and retention.retain_until_date > datetime.now(UTC):
-                return True
+            try:
+                found = self.clients.s3.get_object_retention(bucket, name, version)
+            except S3Error as error:
+                if code_of(error) not in _REMOVED:
+                    raise
+                return False
+        return found is not None and found.retain_until_date > datetime.now(UTC)
+
+    def _is_held(self, bucket: str, name: str, version: str | None) -> bool:
+        """Whether there is a legal hold; not that of what an application removed since it was listed."""
         with translated(self._call("s3:GetObjectLegalHold")):
-            return self.clients.s3.is_object_legal_hold_enabled(bucket, name, version)
+            try:
+                return self.clients.s3.is_object_legal_hold_enabled(bucket, name, version)
+            except S3Error as error:
+                if code_of(error) not in _REMOVED:
+                    raise
+                return False
 
 
 def _locked(bucket: str, name: str) -> BucketNotEmpty:

@@ -224,6 +224,24 @@ def test_a_bucket_that_one_answer_calls_gone_is_not_left_behind(
     assert_shut_out(tenant)
 
 
+@pytest.mark.parametrize("what", ["retention", "legal-hold"])
+@pytest.mark.parametrize("code", ["NoSuchKey", "NoSuchVersion"])
+def test_an_object_that_is_removed_while_locks_are_looked_for_holds_up_no_deletion(
+    environment: Environment, server: MinioServer, backend: MinioBackend, what: str, code: str
+) -> None:
+    tenant = environment.greenfield(environment.request(parameters={"objectLocking": "true"}))
+    tenant.application.put(tenant.bucket, "free", b"x")
+
+    def is_removed(asked: Asked) -> Answer | None:
+        return refused_with(404, code) if f"?{what}" in asked.path or f"&{what}" in asked.path else None
+
+    with node_before(server, is_removed) as node:
+        Rerouted(_services(server), node.url).delete(tenant.record)
+
+    assert any(what in asked.path for asked in node.asked)
+    assert not backend.administrator.bucket_exists(tenant.bucket)
+
+
 def test_a_claim_whose_bucket_is_gone_can_be_deleted(environment: Environment, backend: MinioBackend) -> None:
     tenant = environment.tenant(greenfield=True)
     backend.administrator.purge_bucket(tenant.bucket)
