@@ -312,6 +312,19 @@ class AnythingMayBeHadBack(MemoryProvisioner):
             return super().provision(options)
 
 
+class OtherClustersNeverCount(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        return super().provision(replace(options, owner=replace(options.owner, earlier_clusters=())))
+
+
+class EveryClusterCounts(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        bucket, owner = self.store.buckets.get(options.bucket_name), options.owner
+        if bucket is not None and bucket.tags.get("objectbucket_claim_uid") in owner.earlier_uids:
+            bucket.tags = owner.ownership_tags()
+        return super().provision(options)
+
+
 class NothingIsGivenBack(MemoryProvisioner):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         return super().provision(replace(options, owner=replace(options.owner, earlier_uids=())))

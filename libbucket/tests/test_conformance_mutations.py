@@ -139,6 +139,10 @@ VIOLATED_GUARANTEES = {
         "what_its_owner_has_emptied_can_be_deleted",
     ],
     "LooksIntoOthersBuckets": ["a_bucket_of_another_claim_is_not_read_before_it_is_refused"],
+    "OtherClustersNeverCount": [
+        "a_bucket_of_another_cluster_is_adopted_only_if_the_record_names_its_claim_and_cluster"
+    ],
+    "EveryClusterCounts": ["a_bucket_of_another_cluster_is_adopted_only_if_the_record_names_its_claim_and_cluster"],
     "NothingIsGivenBack": ["a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_no_other_claims_keys"],
     "PurgesWhatIsNotEmpty": ["deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone"],
     "StepsBeginAnew": ["a_purge_is_done_in_steps_and_goes_on_where_it_was"],

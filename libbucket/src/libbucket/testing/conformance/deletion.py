@@ -161,6 +161,28 @@ class Deletion(Guarantees):
                 environment.delete(builders.intent(replace(request, owner=owner)))
         assert_works(environment.greenfield(request))
 
+    def test_a_bucket_of_another_cluster_is_adopted_only_if_the_record_names_its_claim_and_cluster(
+        self, environment: Environment
+    ) -> None:
+        first = environment.tenant(greenfield=True)
+        # The cluster is lost with everything in it: nothing was revoked.
+        of, cluster = environment.later_request(first), first.request.owner.cluster_id
+        proven = replace(of.owner, cluster_id="rebuilt-cluster", earlier_clusters=(cluster,))
+        request = replace(of, owner=proven, was_bound=True)
+        for owner in (
+            replace(proven, earlier_clusters=()),
+            replace(proven, earlier_clusters=("another-cluster",)),
+            replace(proven, earlier_uids=("another-uid",)),
+        ):
+            with raises(BucketExists, "a bucket that is not this claim's was used or deleted"):
+                environment.greenfield(replace(request, owner=owner))
+        second = environment.greenfield(request)
+        assert environment.read(second.application, second.bucket) == CONTENT, (
+            "what was written before is gone or changed"
+        )
+        own = replace(request, owner=replace(proven, earlier_uids=(), earlier_clusters=()))
+        assert_works(environment.bind(own, greenfield=True))
+
     def test_a_bucket_that_was_to_be_given_back_is_deleted_with_its_claim(self, environment: Environment) -> None:
         first, second = environment.tenant(greenfield=True), environment.greenfield()
         for tenant in (first, second):
