@@ -45,8 +45,9 @@ def build_table(stores: Mapping[str, Capabilities]) -> str:
     rows = [["", *stores], ["---"] * (len(stores) + 1)]
     every = list(stores.values())
     rows += [[str(what), *(_cell(one.cannot.get(what), "no", "yes", notes) for one in every)] for what in Ability]
-    keys = sorted({key for one in every for key in one.config})
-    rows += [[f"`additionalConfig.{key}`", *("yes" if key in one.config else "no" for one in every)] for key in keys]
+    supported = [{*one.config, *one.config_of_classes} for one in every]
+    keys = sorted(set().union(*supported))
+    rows += [[f"`additionalConfig.{key}`", *("yes" if key in one else "no" for one in supported)] for key in keys]
     for check in Check:
         cells = (_cell(one.unchecked.get(check), "not seen in tests", "tested", notes) for one in every)
         rows.append([f"checks {check}", *cells])
