@@ -83,7 +83,7 @@ def waits(reason: str) -> dict[str, Any]:
         ({"undecodable": 2}, "CRDs", "2 claims or ObjectBuckets cannot be decoded"),
         ({"leases": ()}, "classes", "no provisioner for minio.io/bucket leads"),
         ({"leases": (LeaseFact(key=LEASE.key, holder="a", is_current=False),)}, "provisioners", "has no leader"),
-        ({"classes": ()}, "classes", "StorageClass 'buckets' of 1 claims does not exist"),
+        ({"classes": ()}, "classes", "StorageClass 'buckets' does not exist; claims that name it: 1"),
         (
             {"pods": (PodFact(key="a/b", account="a/c", problem="Evicted"),)},
             "provisioners",
@@ -94,7 +94,7 @@ def waits(reason: str) -> dict[str, Any]:
         (
             {"claims": (claim(status=waits("AccessDenied")),)},
             "claims",
-            "1 claims wait for an administrator: AccessDenied",
+            "administrator, AccessDenied: 1",
         ),
         ({"claims": (claim(uid="u2"),)}, "orphans", "ObjectBucket obc-shop-photos of claim shop/photos: it is Bound"),
     ],

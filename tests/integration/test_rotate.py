@@ -50,6 +50,19 @@ def test_credentials_are_replaced_only_after_a_yes(environment: MemoryEnvironmen
     assert works(environment, after)
 
 
+def test_the_object_bucket_of_another_claim_proves_nothing(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        environment.claim("other")
+        environment.wait_bound("other")
+    environment.patch_claim({"spec": {"objectBucketName": f"obc-{environment.namespace}-other"}})
+    ran = rotate(environment, "y\n")
+
+    assert "is not that of the claim; nothing was changed" in str(ran.exception)
+    assert environment.admin.find(environment.path("secrets")) is not None
+
+
 def test_a_claim_that_is_not_bound_is_refused(environment: MemoryEnvironment) -> None:
     with environment.core():
         environment.claim()

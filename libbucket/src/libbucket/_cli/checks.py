@@ -87,7 +87,7 @@ def _classes(found: Survey) -> Iterator[tuple[str, str, str]]:
     if found.could_read("StorageClasses"):
         for name in sorted({claim.class_name for claim in found.claims} - names):
             number = sum(claim.class_name == name for claim in found.claims)
-            yield PROBLEM, f"StorageClass {name!r} of {number} claims does not exist", "Create it."
+            yield PROBLEM, f"StorageClass {name!r} does not exist; claims that name it: {number}", "Create it."
 
 
 def _permissions(found: Survey) -> Iterator[tuple[str, str, str]]:
@@ -117,7 +117,7 @@ def _claims(found: Survey) -> Iterator[tuple[str, str, str]]:
         if meaning is not None and meaning.actor is Actor.ADMINISTRATOR:
             waiting.setdefault(reason, []).append(claim.metadata.key)
     for reason, keys in sorted(waiting.items()):
-        yield PROBLEM, f"{len(keys)} claims wait for an administrator: {reason}", f"libbucket why {min(keys)}"
+        yield PROBLEM, f"claims that wait for an administrator, {reason}: {len(keys)}", f"libbucket why {min(keys)}"
 
 
 def _orphans(found: Survey) -> Iterator[tuple[str, str, str]]:

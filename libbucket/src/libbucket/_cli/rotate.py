@@ -18,6 +18,7 @@ from libbucket._cli.text import one_line
 from libbucket._cli.why import split_key
 from libbucket._kube.errors import NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, SECRET_METADATA
+from libbucket._reconcile.model.claim_ref import claim_ref_of, claim_ref_to
 from libbucket._reconcile.model.intent import last_applied_of
 from libbucket.bounds import wait_until
 
@@ -122,5 +123,8 @@ def _is_there_again(client: KubeClient, claim: _api.Meta, old: str) -> bool:
 
 
 def _hash(client: KubeClient, claim: _api.ObjectBucketClaim) -> str:
-    applied = last_applied_of(client.read(BUCKETS, claim.object_bucket_name))
+    bucket = client.read(BUCKETS, claim.object_bucket_name)
+    if claim_ref_of(bucket) != claim_ref_to(claim):  # the name is the author's to write
+        raise CannotRead(f"ObjectBucket {claim.object_bucket_name} is not that of the claim; nothing was changed")
+    applied = last_applied_of(bucket)
     return applied.secret_hash if applied is not None else ""
