@@ -135,6 +135,7 @@ class Delay:
         body: JSON.
         flaps: whether two nodes, of which one lags, are tried as well.
         seconds: how long it may last at most.
+        hides_removal: whether removed credentials still work for a read that is late; else new ones do not yet.
         source: where the fact is from.
     """
 
@@ -146,6 +147,7 @@ class Delay:
     body: str
     flaps: bool
     seconds: float
+    hides_removal: bool
     source: str
 
 
@@ -205,5 +207,6 @@ def _parse_delay(entry: Mapping[str, Any]) -> Delay:
         body=entry.get("body", ""),
         flaps=entry.get("flaps", True),
         seconds=entry.get("seconds", 90.0),
+        hides_removal=entry.get("hides_removal", True),
         source=entry["source"],
     )

@@ -135,10 +135,12 @@ class Injector(FaultInjector):
 
     @property
     def lagging(self) -> str:
-        """Name of the write whose effect is not seen by all reads yet; "" where there is none."""
+        """Name of the write whose removals are not seen by all reads yet; "" where there is none."""
         with self._lock:
             lag = self._lag
-            return lag.delay.write if lag is not None and self._written is not None and not self._is_over(lag) else ""
+            if lag is None or not lag.delay.hides_removal or self._written is None or self._is_over(lag):
+                return ""
+            return lag.delay.write
 
     def count(self, *names: str, succeeded: bool = False) -> int:
         """How many requests with one of these names reached the server since `arm`."""
