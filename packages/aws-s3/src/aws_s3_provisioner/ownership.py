@@ -51,7 +51,17 @@ def ensure_bucket(request: Request) -> None:
     AWS tags a bucket in the call that makes it, and where it would take a bucket for made that was there, the tags
     is read. Some regions, and stores that only speak S3, take no tags in that call, so that a crash before the next one
     leaves a bucket without any; to know it again, a note is left on the user before it is made.
+
+    Raises:
+        BucketExists: it is another owner's.
+        BucketLost: it is gone, after the claim was bound.
+        NotReady: S3 does not know it everywhere yet, or a bucket of that name is being made for another claim.
     """
+    with request.creations.only((request.clients.public, request.clients.partition, request.bucket)):
+        _ensure_bucket(request)
+
+
+def _ensure_bucket(request: Request) -> None:
     found = _find_tags(request)
     _check_stamps(request)
     if _settle(request, found):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from aws_s3_provisioner.access import ensure_access, resumed_access
 from aws_s3_provisioner.client import Clients, Connector, Limits
+from aws_s3_provisioner.creations import Creations
 from aws_s3_provisioner.credentials import accepted_trials
 from aws_s3_provisioner.identity import Identity, UserInUse
 from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_foreign_kind, is_name, is_reserved
@@ -90,6 +91,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         self._connector = Connector(limits or Limits(), services.before_request)
         self._patience = patience or Patience()
         self._pending = pending or PendingKeys()
+        self._creations = Creations()
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a user and a policy; see `Provisioner.provision`."""
@@ -185,6 +187,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 repairs=[],
                 patience=self._patience,
                 pending=self._pending,
+                creations=self._creations,
             )
 
     def _admin(self, parameters: Parameters) -> Admin | None:

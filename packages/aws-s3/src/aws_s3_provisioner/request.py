@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from aws_s3_provisioner.client import Clients
+    from aws_s3_provisioner.creations import Creations
     from aws_s3_provisioner.identity import Identity
     from aws_s3_provisioner.parameters import Admin, Parameters
     from aws_s3_provisioner.pending import PendingKeys
@@ -76,6 +77,7 @@ class Request:
         repairs: what this call has put right.
         patience: of this verb.
         pending: keys that were made by earlier calls, for all claims.
+        creations: names of buckets that are being made, for all claims.
     """
 
     parameters: Parameters
@@ -92,6 +94,7 @@ class Request:
     repairs: list[str]
     patience: Patience
     pending: PendingKeys
+    creations: Creations
 
     @property
     def user_key(self) -> Hashable:

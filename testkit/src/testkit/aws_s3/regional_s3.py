@@ -27,7 +27,7 @@ from testkit.aws_s3.fake_iam import Answer, FakeIam
 from testkit.aws_s3.fake_objects import Locked, Objects, keys_xml, uploads_xml, versions_xml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 OWN = "000000000000"
 _REQUEST_ID = "4442587FB7D0A2F9"
@@ -86,6 +86,8 @@ class RegionalS3:
         takes_tags: whether CreateBucket does. Source: https://github.com/hashicorp/terraform-provider-aws/issues/45684.
         tags_refused_with: the code of that refusal.
         is_slow: `Bucket.unknown_for` of new buckets.
+        replaces_tags: whether CreateBucket in us-east-1 replaces the tags of a bucket that the account has. Row 6 of
+            `docs/first-hour-on-aws.md` asks AWS.
         wants_pages: whether ListBuckets is refused without a page size, as for an account with a quota of more than
             10,000 buckets. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/BucketRestrictions.html.
         lists_buckets: whether the administrator has the permission `s3:ListAllMyBuckets`.
@@ -101,6 +103,7 @@ class RegionalS3:
         self.takes_tags = True
         self.tags_refused_with = "UnsupportedArgument"
         self.is_slow = 0
+        self.replaces_tags = False
         self.wants_pages = True
         self.lists_buckets = True
         self._forgotten: dict[str, int] = {}
@@ -158,10 +161,10 @@ class RegionalS3:
             # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html: BucketAlreadyOwnedByYou.
             is_own = there.account == OWN
             if is_own and region == there.region == "us-east-1":
+                there.tags = _tags_in(found) if self.replaces_tags else there.tags
                 return 200, {}, ""
             return _refused(409, "BucketAlreadyOwnedByYou" if is_own else "BucketAlreadyExists")
-        tags = {tag.findtext(f"{_NS}Key", ""): tag.findtext(f"{_NS}Value", "") for tag in found}
-        self.buckets[name] = Bucket(region=region, tags=tags, unknown_for=self.is_slow)
+        self.buckets[name] = Bucket(region=region, tags=_tags_in(found), unknown_for=self.is_slow)
         return 200, {}, ""
 
     def _refusal(self, name: str, region: str, key: str, expected_owner: str, object_key: str) -> Answer | None:
@@ -209,8 +212,7 @@ class RegionalS3:
 
 def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: bytes) -> Answer:
     if "tagging" in query and method == "PUT":
-        tags = ET.fromstring(body).findall(f"{_NS}TagSet/{_NS}Tag")
-        bucket.tags = {tag.findtext(f"{_NS}Key", ""): tag.findtext(f"{_NS}Value", "") for tag in tags}
+        bucket.tags = _tags_in(ET.fromstring(body).findall(f"{_NS}TagSet/{_NS}Tag"))
         return 204, {}, ""
     if "tagging" in query:
         if not bucket.tags:
@@ -227,6 +229,10 @@ def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: byte
     if listing:
         return 200, {}, listing
     return (200, {}, "") if method == "HEAD" else _refused(501, "NotImplemented")
+
+
+def _tags_in(found: Iterable[ET.Element]) -> dict[str, str]:
+    return {tag.findtext(f"{_NS}Key", ""): tag.findtext(f"{_NS}Value", "") for tag in found}
 
 
 def _listing(objects: Objects, query: dict[str, list[str]]) -> str:
