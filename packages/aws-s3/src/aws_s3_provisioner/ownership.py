@@ -67,7 +67,7 @@ def _ensure_bucket(request: Request) -> None:
     if _settle(request, found):
         return
     if request.was_bound:
-        raise BucketLost(f"bucket {request.bucket} is gone, with everything in it")
+        raise BucketLost(f"bucket {request.bucket} is gone, with everything in it", request_id=found.request_id)
     if not request.parameters.tags_on_creation:
         _create_with_note(request)
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import BucketExists, NotReady
+from libbucket import BucketExists, BucketLost, NotReady
 from libbucket.testing import builders
 from testkit.aws_s3.fake_iam import IamRefusal
 from testkit.aws_s3.in_memory import InMemoryAws, in_memory_aws, request_for
@@ -29,6 +29,15 @@ def test_a_name_that_aws_calls_taken_is_taken_although_its_bucket_is_not_found(a
     with pytest.raises(BucketExists, match="taken in the whole of AWS") as refused:
         aws.provisioner.provision(request_for())
     assert refused.value.request_id == S3_ID
+
+
+def test_a_bucket_that_is_lost_is_reported_with_the_id_of_the_answer(aws: InMemoryAws) -> None:
+    request = request_for()
+    answer, _ = aws.bind(request)
+    del aws.s3.buckets["photos"]
+    with pytest.raises(BucketLost) as lost:
+        aws.provisioner.provision(builders.again(request, answer))
+    assert lost.value.request_id == S3_ID
 
 
 def test_a_bucket_without_tags_is_refused_with_the_id_of_the_answer(aws: InMemoryAws) -> None:
