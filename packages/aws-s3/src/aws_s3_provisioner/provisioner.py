@@ -141,8 +141,9 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
             check_policy_length(request.parameters)
             _check_handed_out(request)
             _check_kind(request.bucket)
-            if not is_name(request.bucket) or not request.storage.exists(request.bucket):
-                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, does not exist")
+            if not is_name(request.bucket):
+                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, can't exist")
+            request.storage.check_exists(request.bucket)
             warnings = request.parameters.warnings + warn_unapplied(options.claim, self.supported_config)
             resumed = resumed_access(request, options)
             if resumed is not None:

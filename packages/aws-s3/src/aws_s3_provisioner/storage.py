@@ -27,7 +27,7 @@ from aws_s3_provisioner.errors import (
 )
 from aws_s3_provisioner.policy import mistakes_in_bucket_policy
 from aws_s3_provisioner.stamps import NO_TAGS, STAMP, Stamps
-from libbucket import AccessDenied, BucketExists, BucketNotEmpty, NotReady, StoreRefused
+from libbucket import AccessDenied, BucketExists, BucketNotEmpty, BucketNotFound, NotReady, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -184,9 +184,18 @@ class Storage:
         return FoundTags(tags=tags, request_id=request_id_of(found))
 
     def exists(self, bucket: str) -> bool:
-        """Whether the bucket is there.
+        """Whether the bucket is there; raises as `check_exists`, but for a bucket that is not there."""
+        try:
+            self.check_exists(bucket)
+        except BucketNotFound:
+            return False
+        return True
+
+    def check_exists(self, bucket: str) -> None:
+        """Makes sure that the bucket is there.
 
         Raises:
+            BucketNotFound: it is not.
             ProvisionerError: AWS did not say; or it is another account's, and not open to this one.
         """
         with translated(self.clients.call("s3:ListBucket")):
@@ -195,8 +204,10 @@ class Storage:
             except ClientError as error:
                 if code_of(error) != "NoSuchBucket":
                     raise
-                return False
-        return True
+                raise BucketNotFound(
+                    f"bucket {bucket}, which the StorageClass names, does not exist",
+                    request_id=request_id_of(error.response),
+                ) from error
 
     def create(self, bucket: str, new: NewBucket) -> bool:
         """Makes the bucket with its tags: False where one of that name was made since it was looked for.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import BucketExists, BucketLost, NotReady
+from libbucket import BucketExists, BucketLost, BucketNotFound, NotReady
 from libbucket.testing import builders
 from testkit.aws_s3.fake_iam import IamRefusal
 from testkit.aws_s3.in_memory import InMemoryAws, in_memory_aws, request_for
@@ -38,6 +38,12 @@ def test_a_bucket_that_is_lost_is_reported_with_the_id_of_the_answer(aws: InMemo
     with pytest.raises(BucketLost) as lost:
         aws.provisioner.provision(builders.again(request, answer))
     assert lost.value.request_id == S3_ID
+
+
+def test_a_bucket_of_a_class_that_is_missing_is_reported_with_the_id_of_the_answer(aws: InMemoryAws) -> None:
+    with pytest.raises(BucketNotFound, match="does not exist") as missing:
+        aws.provisioner.grant(request_for())
+    assert missing.value.request_id == S3_ID
 
 
 def test_a_bucket_without_tags_is_refused_with_the_id_of_the_answer(aws: InMemoryAws) -> None:
