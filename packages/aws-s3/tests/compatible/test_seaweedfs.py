@@ -23,7 +23,7 @@ class Weeder(AwsAdministrator):
     """
 
     def remove_version(self, bucket: str, key: str, version: str) -> None:
-        if version == "null":
+        if version == "null" and self.config(bucket, "bucketVersioning") == "Suspended":
             self.s3.put_object(Bucket=bucket, Key=key)
         super().remove_version(bucket, key, version)
 

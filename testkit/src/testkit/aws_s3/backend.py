@@ -54,11 +54,16 @@ def _as_emulated(policy: str) -> str:
     return json.dumps(document)
 
 
-def without_conditions(policy: str) -> str:
-    """The policy as the README has it for stores that are not AWS, and know no key of these conditions."""
+def as_for_versitygw(policy: str) -> str:
+    """The policy as the README has it for a gateway that knows no key of its conditions, and no ARN of who is gone.
+
+    Source: iamapi/internal/iammiddleware/policy.go of github.com/versity/versitygw, `existingUserResource`.
+    """
     document = json.loads(policy)
     for statement in document["Statement"]:
         statement.pop("Condition", None)
+        if all(action.startswith("iam:") for action in statement["Action"]):
+            statement["Resource"] = "*"
     return json.dumps(document)
 
 
@@ -186,7 +191,9 @@ class AwsApplication(Application):
             "Resource": f"arn:aws:s3:::{bucket}/*",
         }
         with refusals():
-            self.client.delete_public_access_block(Bucket=bucket)
+            _found(
+                lambda: self.client.delete_public_access_block(Bucket=bucket), "NoSuchPublicAccessBlockConfiguration"
+            )
             document = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
             self.client.put_bucket_policy(Bucket=bucket, Policy=document)
 
@@ -485,11 +492,11 @@ def _plain(method: str, url: str, data: bytes | None = None) -> bytes:
 
 
 def _found(look: Callable[[], Any], absent: str) -> Any:
-    """What there is, or None where the server says that it is absent."""
+    """What there is, or None where the server says that it is absent, or that it has no such thing at all."""
     try:
         return look()
     except ClientError as error:
-        if error.response["Error"]["Code"] != absent:
+        if error.response["Error"]["Code"] not in {absent, "NotImplemented"}:
             raise
         return None
 
