@@ -21,7 +21,7 @@ from gcs_provisioner.policy import (
     workload_member,
 )
 from gcs_provisioner.storage import PolicyRefused, UnknownMember
-from libbucket import NotReady, RetrySlowly, StoreRefused
+from libbucket import BucketNotFound, NotReady, RetrySlowly, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,15 +48,15 @@ def open_bucket(request: Request, member: str) -> bool:
     """
     edit, changes = _noted(build_grant(request, member))
     try:
-        is_there = request.storage.edit_policy(request.bucket, edit)
+        request.storage.edit_policy(request.bucket, edit)
+    except BucketNotFound as missing:
+        raise NotReady(f"bucket {request.bucket} was deleted concurrently", request_id=missing.request_id) from missing
     except UnknownMember as unknown:
         if request.parameters.kind is Kind.FEDERATION:
             raise _no_pool(request, unknown) from unknown
         if not request.identity.is_fresh:
             raise unknown.refusal from unknown
         raise request.identity.not_known_yet(unknown) from unknown
-    if not is_there:
-        raise NotReady(f"bucket {request.bucket} was deleted concurrently")
     if any(changes):
         request.note("permission on the bucket")
     return any(changes)
@@ -85,8 +85,9 @@ def close_bucket(request: Request) -> bool:
     edit, changes = _noted(partial(_withdraw_all, request))
     is_titled = request.parameters.kind is Kind.FEDERATION or request.identity.is_shared
     try:
-        if not request.storage.edit_policy(request.bucket, edit):
-            request.storage.check_gone(request.bucket)
+        request.storage.edit_policy(request.bucket, edit)
+    except BucketNotFound as missing:
+        request.storage.check_gone(request.bucket, missing.request_id)
     except PermissionDenied:
         # A claim that asked for a bucket of another project never got in, and must be able to go.
         if request.was_bound:
@@ -96,12 +97,14 @@ def close_bucket(request: Request) -> bool:
     except UnknownMember as unknown:
         if is_titled:
             raise unknown.refusal from unknown
+        request.overlooked.append(unknown.request_id)
         return False
-    except PolicyRefused:
+    except PolicyRefused as refusal:
         # To write a policy is to write the bindings of all, and may be refused for one of others. An account of the
         # claim's own is removed next, which ends its access as well.
         if is_titled:
             raise
+        request.overlooked.append(refusal.request_id)
         return False
     return changes[-1] if changes else False
 

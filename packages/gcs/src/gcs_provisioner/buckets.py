@@ -82,7 +82,10 @@ def find_to_delete(request: Request) -> Bucket | None:
     if not is_bucket_name(request.bucket):
         return None  # of a claim that was refused: there is nothing to remove
     try:
-        found = request.storage.find(request.bucket)
+        found = request.storage.get(request.bucket)
+    except BucketNotFound as missing:
+        request.storage.check_gone(request.bucket, missing.request_id)
+        return None
     except PermissionDenied:
         # So Google answers for a bucket of another customer, too, for which a claim was refused. It is none where the
         # administrator may read its policy, and lacks one permission, or has lost every right in the project.
@@ -90,9 +93,6 @@ def find_to_delete(request: Request) -> Bucket | None:
         if is_ours:
             raise
         request.storage.check_project()
-        return None
-    if found is None:
-        request.storage.check_gone(request.bucket)
         return None
     return found if _is_in_its_project(request, found) else None
 

@@ -287,6 +287,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 f"the HMAC key of service account {request.identity.email} is inactive, and Google may take "
                 f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
                 delay=pending,
+                request_id="".join(request.overlooked[-1:]),
             )
 
 

@@ -32,6 +32,7 @@ class Request:
         owner: the claim.
         taken_over: see `BucketOptions.taken_over`.
         state: what an earlier call asked to remember.
+        overlooked: request ids of refusals that the verb goes on after: told with what it waits for next.
         repairs: what had been changed out of band, and is repaired.
     """
 
@@ -44,6 +45,7 @@ class Request:
     owner: Owner
     taken_over: bool
     state: Mapping[str, str]
+    overlooked: list[str] = field(default_factory=list)
     repairs: list[str] = field(default_factory=list)
 
     @property

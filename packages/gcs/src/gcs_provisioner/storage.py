@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 BATCH: Final = 100
 """What Google takes in one batch: https://cloud.google.com/storage/docs/batch."""
 
+_AT_ONCE: Final = 4
 _PAGE: Final = 1000
 _LOCK_SCAN: Final = 10_000
 _POLICY_ATTEMPTS: Final = 4
@@ -128,34 +130,35 @@ class Storage:
             bucket.patch(**self.clients.bounds)
         return True
 
-    def edit_policy(self, bucket: str, edit: Callable[[Iterable[Mapping[str, Any]]], list[Binding]]) -> bool:
-        """Reads the bucket's policy, changes it, and writes it if that changed anything; False if there is no bucket.
+    def edit_policy(self, bucket: str, edit: Callable[[Iterable[Mapping[str, Any]]], list[Binding]]) -> None:
+        """Reads the bucket's policy, changes it, and writes it if that changed anything.
 
         Another's write in between is seen by the etag (412): then all is read again, some times. Conditions of others
         survive, because the policy is read and written as version 3.
 
         Raises:
+            BucketNotFound: there is no bucket.
             NotReady: others wrote too often.
             UnknownMember: Google does not know the account yet.
         """
         refused = ""
         for _ in range(_POLICY_ATTEMPTS):
             policy = self._read_policy(bucket)
-            if policy is None:
-                return False
             wanted = edit(policy.bindings)
             if is_same(wanted, policy.bindings):
-                return True
+                return
             refusal = self._write_policy(bucket, policy, wanted, is_last=policy.etag == refused)
             if refusal is None:
-                return True
+                return
             refused = policy.etag
         raise NotReady(f"the policy of bucket {bucket} is being modified concurrently", delay=2)
 
     def find_bindings(self, bucket: str) -> list[Mapping[str, Any]] | None:
         """The bindings of the bucket's policy; None where there is no bucket."""
-        policy = self._read_policy(bucket)
-        return None if policy is None else list(policy.bindings)
+        try:
+            return list(self._read_policy(bucket).bindings)
+        except BucketNotFound:
+            return None
 
     def check_project(self) -> None:
         """Makes sure that the administrator has its role in the whole project, and so would see its own buckets.
@@ -177,23 +180,30 @@ class Storage:
                 return False  # a project that does not exist has no buckets
             return any(each.get("name") == bucket for each in answer.get("items", []))
 
-    def check_gone(self, bucket: str) -> None:
+    def check_gone(self, bucket: str, request_id: str) -> None:
         """Makes sure of a bucket that Google has said to be gone: a deletion ends by that.
+
+        Args:
+            bucket: its name.
+            request_id: of the answer that said so.
 
         Raises:
             NotReady: the project's list has it.
         """
         if self.is_in_project(bucket):
             raise NotReady(
-                f"Google says that bucket {bucket} does not exist, and lists it: it counts as there", delay=10
+                f"Google says that bucket {bucket} does not exist, and lists it: it counts as there",
+                delay=10,
+                request_id=request_id,
             )
 
     def has_readable_policy(self, bucket: str) -> bool:
         """Whether the administrator may read the policy of a bucket of that name."""
         try:
-            return self._read_policy(bucket) is not None
-        except AccessDenied:
+            self._read_policy(bucket)
+        except (AccessDenied, BucketNotFound):
             return False
+        return True
 
     def check_unlocked(self, bucket: str) -> None:
         """Looks for objects that are held or retained, as far as a bounded search goes.
@@ -217,14 +227,17 @@ class Storage:
     def purge(self, bucket: str) -> Iterator[int]:
         """Removes all generations of objects, step by step; yields how many went with each.
 
+        The first batch of a page goes alone: what is refused to it, would be to all. The others go four at a time.
         Unfinished uploads go with the bucket: https://cloud.google.com/storage/docs/xml-api/delete-bucket.
 
         Raises:
             BucketNotEmpty: an object is held or retained.
         """
         while doomed := self._page_of_versions(bucket):
-            for start in range(0, len(doomed), BATCH):
-                yield self._delete_batch(bucket, doomed[start : start + BATCH])
+            yield self._delete_batch(bucket, doomed[:BATCH])
+            batches = [doomed[start : start + BATCH] for start in range(BATCH, len(doomed), BATCH)]
+            for start in range(0, len(batches), _AT_ONCE):
+                yield self._delete_batches(bucket, batches[start : start + _AT_ONCE])
 
     def remove(self, bucket: str, *, with_folders: bool) -> None:
         """Removes the bucket that holds no object; one that is gone is fine.
@@ -251,8 +264,8 @@ class Storage:
         with translated(self._call("storage.buckets.delete")):
             try:
                 self.clients.storage.bucket(bucket).delete(**self.clients.bounds)
-            except api.NotFound:
-                self.check_gone(bucket)
+            except api.NotFound as refusal:
+                self.check_gone(bucket, id_of(refusal))
             except api.Conflict:
                 return False
         return True
@@ -274,13 +287,13 @@ class Storage:
             except api.NotFound:
                 return
 
-    def _read_policy(self, bucket: str) -> Policy | None:
+    def _read_policy(self, bucket: str) -> Policy:
         with translated(self._call("storage.buckets.getIamPolicy")):
             found = self.clients.storage.bucket(bucket)
             try:
                 policy: Policy = found.get_iam_policy(requested_policy_version=3, **self.clients.bounds)
-            except api.NotFound:
-                return None
+            except api.NotFound as refusal:
+                raise BucketNotFound(f"bucket {bucket} does not exist", request_id=id_of(refusal)) from refusal
         return policy
 
     def _write_policy(
@@ -336,6 +349,12 @@ class Storage:
             bucket, versions=True, fields=_VERSION_FIELDS, max_results=limit, page_size=_PAGE, **self.clients.bounds
         )
         return found
+
+    def _delete_batches(self, bucket: str, batches: list[list[Blob]]) -> int:
+        """Several batches at once; all have ended when this returns or raises."""
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="purge") as pool:
+            sent = [pool.submit(self._delete_batch, bucket, each) for each in batches]
+        return sum(each.result() for each in sent)
 
     def _delete_batch(self, bucket: str, doomed: list[Blob]) -> int:
         call = self._call("storage.objects.delete")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import BucketNotEmpty, InvalidClaim, NotReady, PurgeUnfinished
+from gcs_provisioner.storage import BATCH
+from libbucket import BucketNotEmpty, InvalidClaim, NotReady, PurgeUnfinished, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import Environment, assert_refused, assert_shut_out, assert_works
 from testkit.gcs.backend import QUICK, GcsBackend, HmacApplication, a_provisioner
+from testkit.gcs.fake import server
+from testkit.gcs.fake.wire import Answer, ApiError, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from testkit.gcs.fake import FakeGcs
+    from testkit.gcs.fake.model import Store
+
+    OnBatch = Callable[[Callable[[int], Answer | None]], None]
 
 KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 
@@ -124,6 +134,48 @@ def test_objects_go_in_batches_of_a_hundred(environment: Environment, fake: Fake
     assert not [each for each in calls if each.startswith("DELETE") and "/o/" in each]
 
 
+@pytest.fixture
+def on_batch(monkeypatch: pytest.MonkeyPatch) -> OnBatch:
+    """Has the batch with this number, from 0, answered otherwise; None answers it as always. Threads meet there."""
+    numbers, real = itertools.count(), server.respond
+
+    def on_batch(instead: Callable[[int], Answer | None]) -> None:
+        def respond(store: Store, request: Request) -> Answer:
+            is_batch = request.path == "/batch/storage/v1"
+            return (instead(next(numbers)) if is_batch else None) or real(store, request)
+
+        monkeypatch.setattr(server, "respond", respond)
+
+    return on_batch
+
+
+def test_batches_are_sent_four_at_a_time_after_the_first(environment: Environment, on_batch: OnBatch) -> None:
+    tenant = environment.greenfield()
+    environment.fill(tenant.bucket, 5 * BATCH)
+    together = threading.Barrier(4)
+
+    def instead(number: int) -> None:
+        if number:
+            together.wait(20)
+
+    on_batch(instead)
+    environment.delete(tenant.record)
+    assert not environment.administrator.bucket_exists(tenant.bucket)
+
+
+def test_a_batch_that_is_refused_ends_the_call_after_those_beside_it(
+    environment: Environment, fake: FakeGcs, on_batch: OnBatch
+) -> None:
+    tenant = environment.greenfield(environment.request(parameters={"revocationSeconds": "0"}))
+    environment.fill(tenant.bucket, 5 * BATCH)
+    on_batch(lambda number: ApiError(500, "backendError", "Backend Error").as_json() if number == 2 else None)
+    with pytest.raises(StoreUnavailable):
+        environment.provisioner.delete(tenant.record)
+    assert len(fake.store.buckets[tenant.bucket].versions) == BATCH
+    environment.delete(tenant.record)
+    assert not environment.administrator.bucket_exists(tenant.bucket)
+
+
 def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
     environment: Environment, backend: GcsBackend, fake: FakeGcs
 ) -> None:
@@ -139,8 +191,8 @@ def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
         except PurgeUnfinished as pause:
             seen.append(pause.removed)
             assert_refused("writing during the purge", lambda: tenant.application.put(tenant.bucket, "late", b"x"))
-    assert len(seen) == 3
     assert seen[0] == 100
+    assert len(seen) == 3, "each call begins with one batch"
 
 
 def test_unfinished_uploads_in_parts_are_not_nothing(environment: Environment) -> None:

@@ -97,11 +97,16 @@ def check_while_answered(seen: Evidence) -> None:
 
 
 def _are_over(seen: Evidence) -> bool:
-    """Whether the claim has been reconciled since the last of its answers: then its reason fits what came later."""
+    """Whether the store has answered as always since the last of these answers: then the reason fits what came later.
+
+    A client may retry within one call, as google-auth does with another token.
+    """
     simulation = seen.subject.simulation
-    given = [each.at for each in simulation.injector.seen if each.injected]
-    later = [one for one in simulation.history if one.key == seen.subject.key and one.at > given[-1]]
-    return 0 < seen.injected <= len(given) and bool(later)
+    sent = list(simulation.injector.seen)
+    last = max(number for number, each in enumerate(sent) if each.injected)
+    again = any(each.name == sent[last].name and 200 <= each.status < 300 for each in sent[last + 1 :])
+    later = any(one.key == seen.subject.key and one.at > sent[last].at for one in simulation.history)
+    return 0 < seen.injected <= sum(each.injected for each in sent) and (again or later)
 
 
 def check_afterwards(seen: Evidence) -> None:
