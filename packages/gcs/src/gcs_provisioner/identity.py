@@ -352,18 +352,25 @@ class Identity:
             return None
 
     def _find_listed(self) -> dict[str, Any] | None:
-        """The account; where IAM does not say whether it is there, the project's list of accounts does.
+        """The account; None where IAM does not show it, and the project's list of accounts does not have it.
 
         Raises:
             AccessDenied: it is there, and the administrator may not read it.
+            NotReady: it is listed, and IAM says that it does not exist.
         """
         with translated(self._iam_call("iam.serviceAccounts.get")):
             try:
-                return self._find()
-            except api.Forbidden:
-                if self._is_listed():
+                return self._ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))
+            except (api.Forbidden, api.NotFound) as refusal:
+                if not self._is_listed():
+                    return None
+                if isinstance(refusal, api.Forbidden):
                     raise
-                return None
+                raise NotReady(
+                    f"Google says that service account {self.email} does not exist, and lists it: it counts as there",
+                    delay=10,
+                    request_id=id_of(refusal),
+                ) from refusal
 
     def _is_listed(self) -> bool:
         """Whether the project's list of service accounts has this one."""

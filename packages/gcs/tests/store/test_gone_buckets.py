@@ -1,4 +1,4 @@
-"""A bucket is gone where Google says so, and its list of buckets agrees: no single answer makes a claim forget it."""
+"""Buckets and accounts are gone where Google says so and its list agrees: no single answer makes a claim forget them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from libbucket import NotReady, RetrySlowly, StoreRefused
 from testkit.gcs.fake import server
-from testkit.gcs.fake.wire import Answer
+from testkit.gcs.fake.wire import Answer, ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from testkit.gcs.fake.model import Store
     from testkit.gcs.fake.wire import Request
 
-    Answering = Callable[[str, Answer], None]
+    Answering = Callable[..., None]
+
+BUCKET = "/storage/v1/b/[^/]+"
+ACCOUNT = "/v1/projects/[^/]+/serviceAccounts/[^/:]+"
 
 
 def _not_found(reason: str) -> Answer:
@@ -31,13 +34,13 @@ def _not_found(reason: str) -> Answer:
 
 @pytest.fixture
 def answering(monkeypatch: pytest.MonkeyPatch) -> Answering:
-    """Has requests about a bucket, with this method, answered so."""
+    """Has requests with this method and path answered so."""
 
-    def answering(method: str, answer: Answer) -> None:
+    def answering(method: str, answer: Answer, path: str = BUCKET) -> None:
         real = server._answer
 
         def instead(store: Store, request: Request) -> Answer:
-            is_meant = request.method == method and re.fullmatch("/storage/v1/b/[^/]+", request.path)
+            is_meant = request.method == method and re.fullmatch(path, request.path)
             return answer if is_meant else real(store, request)
 
         monkeypatch.setattr(server, "_answer", instead)
@@ -99,6 +102,19 @@ def test_a_bucket_that_is_not_listed_either_is_gone(
     environment: Environment, bound: ObjectBucket, fake: FakeGcs
 ) -> None:
     del fake.store.buckets[bound.bucket_name]
+    environment.delete(bound)
+    assert not environment.administrator.identity_exists(bound)
+
+
+def test_a_service_account_that_is_listed_is_not_gone(
+    environment: Environment, bound: ObjectBucket, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering("GET", ApiError(404, "notFound", "Not found.").as_rpc(), ACCOUNT)
+    with pytest.raises(NotReady, match="lists"):
+        environment.delete(bound)
+    assert environment.administrator.identity_exists(bound)
+    monkeypatch.undo()
+
     environment.delete(bound)
     assert not environment.administrator.identity_exists(bound)
 
