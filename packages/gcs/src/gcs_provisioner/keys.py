@@ -166,7 +166,9 @@ class Keys:
     def _kept_hmac(self, found: Iterable[HMACKeyMetadata]) -> AccessKeys | None:
         """The HMAC key of the Secret, if it stays."""
         held = self.held.access_keys if self.held else None
-        if held is None or self.is_new or self.state.get(HMAC_STATE, held.access_key_id) != held.access_key_id:
+        if held is None or self.is_new:
+            return None
+        if self.identity.is_shared and self.state.get(HMAC_STATE, held.access_key_id) != held.access_key_id:
             return None
         active = next((each.state == "ACTIVE" for each in found if each.access_id == held.access_key_id), None)
         return held if self._stays(active, lambda: self.clients.try_hmac(self.bucket, held)) else None
@@ -297,7 +299,7 @@ def _renew_at(key: KeyState | None) -> datetime | None:
 
 
 def remembered(authentication: Authentication) -> dict[str, str]:
-    """Which keys of a shared account are this claim's: for `additional_state`. Ids, no secrets."""
+    """Which keys are this claim's, also of a shared account: for `additional_state`. Ids, no secrets."""
     state = {}
     if authentication.access_keys is not None:
         state[HMAC_STATE] = authentication.access_keys.access_key_id

@@ -327,7 +327,9 @@ def _is_intact(request: Request, held: Authentication) -> bool:
     kind, clients, email = request.parameters.kind, request.clients, request.identity.email
     if kind.has_hmac:
         keys = held.access_keys
-        return keys is not None and clients.try_hmac(request.bucket, keys).verdict is Verdict.WORKS
+        if keys is None or request.state.get(HMAC_STATE, keys.access_key_id) != keys.access_key_id:
+            return False  # another claim's key can open the same existing bucket
+        return clients.try_hmac(request.bucket, keys).verdict is Verdict.WORKS
     if kind.has_json_key:
         fields = own_key(held.additional_secret_data.get(FILE_KEY), email)
         return fields is not None and clients.try_signed(request.bucket, email, fields).verdict is Verdict.WORKS
@@ -357,8 +359,7 @@ def _answer(request: Request, options: BucketOptions, found: Bucket, authenticat
         state[_MEMBER_STATE] = find_member(request, options, str(found.project_number))
     else:
         state[_ACCOUNT_STATE] = request.identity.email
-    if request.identity.is_shared:
-        state |= remembered(authentication)
+    state |= remembered(authentication)
     return ObjectBucket(
         connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=state),
         warnings=parameters.warnings,

@@ -1,4 +1,4 @@
-"""Buckets and accounts are gone where Google says so and its list agrees: no single answer makes a claim forget them."""
+"""Buckets and accounts are gone where Google says so and its list agrees: no single answer makes a claim forget one."""
 
 from __future__ import annotations
 
