@@ -143,6 +143,14 @@ def compatibility(session: nox.Session, package: str) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the documentation site, strictly, and checks its links and its reference."""
+    site = build_site(session)
+    pytest(session, Path("tests/site"), options=["--ignore=tests/site/test_browser.py"])
+    session.log(f"open {site}/html/index.html")
+
+
+@nox.session
 def image(session: nox.Session) -> None:
     """Builds the images of provisioners, and tests them from outside and inside: `nox -s image -- minio`."""
     install_for_images(session, "build")
@@ -169,6 +177,16 @@ def demo(session: nox.Session) -> None:
     install(session, "test", packages=True)
     install_toolchains(session)
     run_servers(session, "-m", "demo", *session.posargs, env=TOOLS)
+
+
+@nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """Opens the documentation site in Chromium, on a phone and a desktop, light and dark, and saves pictures."""
+    site = build_site(session)
+    install(session, "browser")
+    session.env["LIBBUCKET_PICTURES"] = str(site / "pictures")
+    pytest(session, Path("tests/site/test_browser.py"))
+    session.log(f"pictures are in {site}/pictures")
 
 
 @nox.session(default=False)
@@ -255,7 +273,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing", "--extra", "cli")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", "--extra", "cli", *bound)
-    for name in ("nox", "lint", "build", "release", "image", "soak", "audit", "coverage"):
+    for name in ("nox", "lint", "build", "release", "image", "soak", "audit", "coverage", "docs", "browser"):
         compile_requirements(session, name, *bound)
     for name, path in PACKAGES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)
@@ -279,6 +297,16 @@ def install(session: nox.Session, name: str, *, packages: bool = False) -> None:
     if packages:
         editable = [argument for path in (*PACKAGES.values(), TESTKIT) for argument in ("--editable", str(path))]
         session.install("--quiet", "--no-deps", "--build-constraints", requirements("build"), *editable)
+
+
+def build_site(session: nox.Session) -> Path:
+    """Builds the documentation site; returns its folder, which tests find by an environment variable."""
+    install(session, "test", packages=True)
+    install(session, "docs")
+    site = session.cache_dir / "site"
+    session.run("python", "-m", "website", str(site), env=TOOLS)
+    session.env["LIBBUCKET_SITE"] = str(site)
+    return site
 
 
 def install_toolchains(session: nox.Session, *programs: str) -> None:

@@ -15,8 +15,8 @@ INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q --require-hashes -r
 DEMO = f"{INSTALL} && .venv/bin/nox -s demo -- minio"
 TESTS = f"{INSTALL} && .venv/bin/nox"
 REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "chart", "build", "compatibility"]
-REQUIRED += ["image", "e2e"]  # skipped, with a sentence, where no images can be built
-HELPERS = ["demo", "chaos", "stores", "soak", "bench", "coverage", "release", "lock", "dev", "controlplane"]
+REQUIRED += ["docs", "image", "e2e"]  # the last two skipped, with a sentence, where no images can be built
+HELPERS = ["demo", "browser", "chaos", "stores", "soak", "bench", "coverage", "release", "lock", "dev", "controlplane"]
 
 
 @dataclass(frozen=True, kw_only=True)

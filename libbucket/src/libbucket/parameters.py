@@ -58,7 +58,7 @@ class Address:
 
     @property
     def netloc(self) -> str:
-        """`host:port`; an IPv6 address in brackets."""
+        """Host and port, with a colon between them; an IPv6 address in brackets."""
         return f"{self._bracketed}:{self.port}"
 
     @property

@@ -76,7 +76,7 @@ def _variable(flag: str) -> str:
     return f"LIBBUCKET_{flag.replace('-', '_').upper()}"
 
 
-_OPTIONS: Final = (
+OPTIONS: Final = (
     _Option(
         target="provisioner_name",
         flags=("--provisioner-name",),
@@ -248,7 +248,7 @@ def parse_command_line(  # noqa: PLR0913 - facts of a program, by name
         UsageError: a flag or a variable is unknown or invalid.
         Answered: `--help` or `--version` was given.
     """
-    first, *rest = _OPTIONS
+    first, *rest = OPTIONS
     options = [replace(first, default=provisioner_name), *rest]
     own = {flag.name: _own_option(flag) for flag in flags}
     given = vars(_parser([*options, *own.values()], program, version).parse_args(list(argv)))
