@@ -52,8 +52,7 @@ CONTENTS: Final = {
         "stores/aws-s3",
         "stores/gcs",
         "stores/azure",
-        "first-hour-on-aws",
-        "first-hour-on-azure",
+        *(path.stem for path in sorted((ROOT / "docs").glob("first-hour-on-*.md"))),
     ],
     "Understand": ["concepts", "architecture", "glossary", "decisions/index"],
     "Use": ["tasks", "command-line", "migration"],
@@ -61,7 +60,7 @@ CONTENTS: Final = {
     "Reference": [f"reference/{name}" for name in reference.PAGES] + ["stores"],
     "Extend": ["writing-a-provisioner", "custom-backend", "testing", "contributing", "releasing", "code-of-conduct"],
 }
-"""The navigation; a page that is in none of these is a warning of Sphinx, and so an error."""
+"""The navigation; pages in none of these come last, under "More"."""
 
 
 ADDITIONS: Final = {
@@ -159,9 +158,13 @@ def accessible(html: str) -> str:
 
 def contents() -> str:
     """The navigation, at the end of the front page."""
+    named = {page for pages in CONTENTS.values() for page in pages} | {"index"}
+    tops = [name.removesuffix(".md") for name in PAGES.values() if not name.startswith("decisions/0")]
+    rest = [name for name in tops if name not in named]
     trees = (
         f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
-        for caption, pages in CONTENTS.items()
+        for caption, pages in (*CONTENTS.items(), ("More", rest))
+        if pages
     )
     return "".join(trees)
 
