@@ -213,7 +213,7 @@ class InvalidParameters(RetrySlowly):
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("StorageClass parameters: " + "; ".join(mistakes))
-        self.mistakes = tuple(mistakes)
+        self.mistakes: tuple[str, ...] = tuple(mistakes)
 
 
 class Misconfigured(RetrySlowly):
