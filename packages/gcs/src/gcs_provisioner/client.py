@@ -33,7 +33,7 @@ from requests.adapters import HTTPAdapter
 from gcs_provisioner.errors import (
     Call,
     TokenRefused,
-    check_missing,
+    check_answer,
     check_token_answer,
     from_response,
     id_of,
@@ -312,7 +312,7 @@ class Connector:
                 credentials, project = self._administrator(parameters, admin, request)
             with AuthorizedSession(credentials, auth_request=request) as session:
                 _prepare(session, self._fence)
-                session.hooks["response"] = [lambda response, **_: check_missing(response)]
+                session.hooks["response"] = [lambda response, **_: check_answer(response)]
                 yield Clients(
                     # The endpoint is always named: STORAGE_EMULATOR_HOST then neither moves a request nor drops its
                     # token.

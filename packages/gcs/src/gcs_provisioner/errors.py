@@ -239,20 +239,24 @@ def reason_of(response: object) -> str:
     return _reason_of_json(content) or _reason_of_xml(content)
 
 
-def check_missing(response: requests.Response) -> None:
-    """Refuses a 404 that is not Google's: that something does not exist ends deletions, and is not taken from a proxy.
+def check_answer(response: requests.Response) -> None:
+    """Refuses what is not Google's word that something is gone: it ends deletions, and is not taken from a proxy.
+
+    That is a 404 without a reason of Google's, and an empty 200: Cloud Storage answers a deletion with 204
+    (https://cloud.google.com/storage/docs/json_api/v1/status-codes), and IAM with an empty object.
 
     Raises:
         StoreRefused: it has another reason.
         RetrySlowly: it has none, so that something else answers there.
     """
-    if response.status_code != 404 or _says_missing(response.content):
+    is_empty = response.request.method == "DELETE" and response.status_code == 200 and not response.content
+    if not is_empty and (response.status_code != 404 or _says_missing(response.content)):
         return
     parts = urlsplit(response.url)
     asked = f"{response.request.method} {parts.path}"
     call = Call(url=f"{parts.scheme}://{parts.netloc}", permission=asked)
-    kind, sentence = _by_class(404, reason_of(response))
-    raise _build(kind, sentence, 404, response, call)
+    kind, sentence = _by_class(response.status_code, reason_of(response))
+    raise _build(kind, sentence, response.status_code, response, call)
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:

@@ -80,6 +80,19 @@ def test_a_404_that_is_not_googles_does_not_end_a_deletion(
     assert not environment.administrator.bucket_exists(bound.bucket_name)
 
 
+def test_an_empty_answer_to_a_deletion_is_not_googles(
+    environment: Environment, bound: ObjectBucket, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering("DELETE", Answer(200))
+    with pytest.raises(RetrySlowly, match="200"):
+        environment.delete(bound)
+    assert environment.administrator.bucket_exists(bound.bucket_name)
+    monkeypatch.undo()
+
+    environment.delete(bound)
+    assert not environment.administrator.bucket_exists(bound.bucket_name)
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_bucket_that_is_listed_is_not_gone(
     environment: Environment,
