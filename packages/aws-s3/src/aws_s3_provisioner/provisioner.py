@@ -64,6 +64,7 @@ _MANAGED_POLICY: Final = re.compile(r"arn:[a-z-]+:iam::\d{12}:policy/(?P<name>[\
 
 _STATE_USER: Final = "UserName"
 _STATE_ARN: Final = "ARN"
+_STATE_KEY: Final = "AccessKeyId"
 
 
 class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
@@ -158,8 +159,8 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def is_intact(self, options: BucketOptions) -> bool:
         """Lists the bucket once with the claim's own credentials; see `Inspector.is_intact`."""
         keys = options.credentials.access_keys if options.credentials else None
-        if keys is None:
-            return False
+        if keys is None or options.additional_state.get(_STATE_KEY, keys.access_key_id) != keys.access_key_id:
+            return False  # another claim's key can open the same existing bucket
         with self._request(options) as request:
             return request.storage.attempt(keys, request.bucket).trial in accepted_trials(request.parameters)
 
@@ -264,7 +265,11 @@ def _ensure_access(request: Request, options: BucketOptions, *, warnings: tuple[
 
 
 def _answer_with(request: Request, access: Access, *, warnings: tuple[str, ...]) -> ObjectBucket:
-    state = {_STATE_USER: request.identity.name, _STATE_ARN: request.identity.managed_policy or access.user_arn}
+    state = {
+        _STATE_USER: request.identity.name,
+        _STATE_ARN: request.identity.managed_policy or access.user_arn,
+        _STATE_KEY: access.keys.access_key_id,
+    }
     return _answer(request, access.keys, state=state, warnings=warnings + access.warnings)
 
 

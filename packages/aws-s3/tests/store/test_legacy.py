@@ -108,8 +108,13 @@ def policy_exists(backend: AwsBackend, arn: str) -> bool:
 def test_a_claim_is_adopted_without_a_new_key(environment: Environment, backend: AwsBackend, legacy: Legacy) -> None:
     tenant = environment.bind(legacy.request, greenfield=legacy.greenfield)
     assert tenant.credentials == legacy.request.credentials
-    assert tenant.answer.additional_state == {"ARN": legacy.policy_arn, "UserName": legacy.user}
-    assert backend.administrator.keys(legacy.user) == [tenant.credentials.access_keys.access_key_id]  # type: ignore[union-attr]
+    key_id = tenant.credentials.access_keys.access_key_id  # type: ignore[union-attr]
+    assert tenant.answer.additional_state == {
+        "ARN": legacy.policy_arn,
+        "UserName": legacy.user,
+        "AccessKeyId": key_id,
+    }
+    assert backend.administrator.keys(legacy.user) == [key_id]
     assert tenant.application.get(tenant.bucket, OBJECT) == CONTENT
     assert_works(tenant)
     tagged = legacy.request.owner.matches(backend.administrator.tags(tenant.bucket))
