@@ -58,7 +58,8 @@ def test_an_adopted_claim_keeps_its_key_and_is_deprovisioned_completely(
         environment.wait_claim("photos", lambda one: condition(one).get("status") == "True")
         bound = environment.wait_bound("photos")
         assert environment.secret("photos") == left.keys
-        assert bound.state == {"ARN": left.policy, "UserName": left.user}
+        key_id = bound.environment["AWS_ACCESS_KEY_ID"]
+        assert bound.state == {"ARN": left.policy, "UserName": left.user, "AccessKeyId": key_id}
         assert bound.environment["BUCKET_HOST"] == "127.0.0.1", "no longer the legacy spelling"
         for kind in ("secrets", "configmaps"):
             found = environment.admin.get(f"/api/v1/namespaces/{environment.namespace}/{kind}/photos")

@@ -305,7 +305,11 @@ def test_a_key_that_ends_by_itself_is_not_handed_out(environment: Environment, b
 def test_a_deletion_needs_nothing_but_the_record(environment: Environment, administrator: AwsAdministrator) -> None:
     tenant = environment.tenant(greenfield=True)
     arn = administrator.iam.get_user(UserName=tenant.request.user_id)["User"]["Arn"]
-    assert tenant.answer.additional_state == {"UserName": tenant.request.user_id, "ARN": arn}
+    assert tenant.answer.additional_state == {
+        "UserName": tenant.request.user_id,
+        "ARN": arn,
+        "AccessKeyId": tenant.credentials.access_keys.access_key_id,  # type: ignore[union-attr]
+    }
     environment.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
     assert not administrator.identity_exists(builders.intent(tenant.request))
 

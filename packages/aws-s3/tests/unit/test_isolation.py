@@ -105,17 +105,21 @@ def test_policies_that_others_gave_the_user_are_named_and_stay(aws: InMemoryAws)
     assert set(user.policies) == {"objectbucket", "admin"}
 
 
-@pytest.mark.parametrize("lost", ["objectbucket_cluster_id", "objectbucket_claim_uid"])
+@pytest.mark.parametrize(
+    "lost", [("cluster_id",), ("claim_uid",), ("cluster_id", "claim_uid", "claim_namespace", "claim_name")]
+)
 @pytest.mark.parametrize("verb", ["revoke", "delete"])
-def test_a_user_that_lost_one_of_its_tags_is_not_left_behind_in_silence(aws: InMemoryAws, verb: str, lost: str) -> None:
+def test_a_user_that_lost_some_or_all_of_its_tags_is_not_left_behind_in_silence(
+    aws: InMemoryAws, verb: str, lost: tuple[str, ...]
+) -> None:
     request = request_for()
     answer, _ = aws.bind(request)
     tags = aws.iam.users[request.user_id].tags
-    value = tags.pop(lost)
+    values = {name: tags.pop(name) for name in [f"objectbucket_{part}" for part in lost]}
     with pytest.raises(RetrySlowly, match="lost the tags"):
         getattr(aws.provisioner, verb)(builders.recorded(answer, request))
     assert aws.iam.refuses(key_of(answer), "photos", OWN) == ""
-    tags[lost] = value
+    tags.update(values)
     getattr(aws.provisioner, verb)(builders.recorded(answer, request))
     assert (aws.iam.users, aws.iam.keys) == ({}, {})
 

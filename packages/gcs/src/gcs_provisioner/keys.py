@@ -298,13 +298,19 @@ def _renew_at(key: KeyState | None) -> datetime | None:
     return key.renew_at if key is not None else None
 
 
-def remembered(authentication: Authentication) -> dict[str, str]:
-    """Which keys are this claim's, also of a shared account: for `additional_state`. Ids, no secrets."""
+def remembered(authentication: Authentication, *, is_shared: bool) -> dict[str, str]:
+    """Which keys are this claim's: for `additional_state`. Ids, no secrets.
+
+    Args:
+        authentication: what the claim is given.
+        is_shared: whether other claims have keys of the same account. A key file names its account, so only then its
+            id is needed.
+    """
     state = {}
     if authentication.access_keys is not None:
         state[HMAC_STATE] = authentication.access_keys.access_key_id
     key_id = _id_of(authentication.additional_secret_data.get(FILE_KEY, SecretStr("")))
-    if key_id:
+    if key_id and is_shared:
         state[KEY_STATE] = key_id
     return state
 

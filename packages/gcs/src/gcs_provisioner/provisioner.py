@@ -359,7 +359,7 @@ def _answer(request: Request, options: BucketOptions, found: Bucket, authenticat
         state[_MEMBER_STATE] = find_member(request, options, str(found.project_number))
     else:
         state[_ACCOUNT_STATE] = request.identity.email
-    state |= remembered(authentication)
+    state |= remembered(authentication, is_shared=request.identity.is_shared)
     return ObjectBucket(
         connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=state),
         warnings=parameters.warnings,
