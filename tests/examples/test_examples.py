@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from libbucket import Services
+
 from .conftest import ROOT, commands
 
 if TYPE_CHECKING:
@@ -122,8 +124,10 @@ def directory_example() -> Any:
 def test_the_custom_backend_knows_the_parameters_of_its_class(directory_example: Any, tmp_path: Path) -> None:
     (given,) = [each["parameters"] for each in of_kind(EXAMPLES / "custom-backend", "StorageClass")]
 
+    services = Services(read_secret=lambda _namespace, _name: {})
+
     # The directory itself is on the reader's machine.
-    assert directory_example.Store({**given, "root": str(tmp_path)}).warnings == ()
+    assert directory_example.Store({**given, "root": str(tmp_path)}, services).warnings == ()
 
 
 def test_the_readme_of_the_custom_backend_applies_files_that_are_there() -> None:
