@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from aws_s3_provisioner.policy import Scope, build_access, written
+from questions import Check, ask_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,21 +120,6 @@ class Account:
         with suppress(ClientError, BotoCoreError):
             iam.delete_user_policy(UserName=name, PolicyName="objectbucket")
         return answer_of(lambda: iam.delete_user(UserName=name)) in {_WORKS, "NoSuchEntity"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One question.
-
-    Attributes:
-        what: is asked.
-        expected: the beginnings of answers with which the provisioner works as it is.
-        ask: gives the answer.
-    """
-
-    what: str
-    expected: tuple[str, ...]
-    ask: Callable[[Account], str]
 
 
 def answer_of(call: Callable[[], object]) -> str:
@@ -282,7 +268,7 @@ def _burst(account: Account) -> str:
     return f"{answers.count('Throttling')} throttled of {len(answers)} at {rate:.0f} a second"
 
 
-CHECKS: Final = (
+CHECKS: Final[tuple[Check[Account], ...]] = (
     Check(what="GetUser of a user that nobody has", expected=("NoSuchEntity",), ask=_user_of_nobody),
     Check(what="GetBucketTagging of a name that nobody has", expected=("NoSuchBucket",), ask=_bucket_of_nobody),
     Check(what="CreateBucket with tags, us-east-1", expected=(_WORKS, "MalformedXML"), ask=_new_bucket("us-east-1")),
@@ -327,21 +313,10 @@ def run(account: Account, tell: Callable[[str], None] = print) -> bool:
         account: whose number was named.
         tell: prints a line.
     """
-    fine = True
-    try:
-        for check in CHECKS:
-            answer = _asked(check, account)
-            is_expected = answer.startswith(check.expected)
-            fine = fine and is_expected
-            tell(f"{'ok  ' if is_expected else 'DIFF'} {check.what:<55} {answer}")
-    finally:
-        left = account.clean_up()
-        for each in left:
-            tell(f"LEFT {each}: remove it manually")
-    return fine and not left
+    return ask_all(CHECKS, account, _asked, tell=tell, width=55)
 
 
-def _asked(check: Check, account: Account) -> str:
+def _asked(check: Check[Account], account: Account) -> str:
     try:
         return check.ask(account)
     except ClientError as error:

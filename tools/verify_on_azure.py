@@ -1,8 +1,8 @@
 """Asks a real storage account the questions that no emulator answers, and prints what it says beside what is expected.
 
 Run once, with a key of an account, as `docs/first-hour-on-azure.md` says. Makes containers whose names begin with
-`libbucket-verify-`, and removes them in the end, whatever happens. Uses the SDK only. It refuses to run in an account
-that is not named on the command line.
+`libbucket-verify-`, and removes them in the end, whatever happens. Uses the SDK, and nothing of the
+provisioner. It refuses to run in an account that is not named on the command line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import secrets
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +22,10 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import AccessPolicy, BlobServiceClient, ContainerClient, generate_container_sas
 
+from questions import Check, ask_all
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     Sleep = Callable[[float], None]
 
@@ -88,9 +90,12 @@ class Account:
 
     def listed(self, container: ContainerClient, sas: AzureSasCredential) -> str:
         """What a listing over a new connection gives."""
-        name = container.container_name
-        with ContainerClient(self.url, name, credential=sas, **_OPTIONS) as tenant:
+        with self.opened(container, sas) as tenant:
             return answer_of(lambda: list(tenant.list_blobs()))
+
+    def opened(self, container: ContainerClient, sas: AzureSasCredential) -> ContainerClient:
+        """The container with a SAS, over a new connection."""
+        return ContainerClient(self.url, container.container_name, credential=sas, **_OPTIONS)
 
     def clean_up(self) -> list[str]:
         """Removes everything; gives what is left."""
@@ -101,21 +106,6 @@ class Account:
         with suppress(AzureError):
             client.delete_container()
         return answer_of(client.get_container_properties) == "ContainerNotFound"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One question.
-
-    Attributes:
-        what: is asked.
-        expected: the beginnings of answers with which the provisioner works as it is.
-        ask: gives the answer.
-    """
-
-    what: str
-    expected: tuple[str, ...]
-    ask: Callable[[Account], str]
 
 
 def answer_of(call: Callable[[], object]) -> str:
@@ -227,21 +217,23 @@ def _no_start(account: Account) -> str:
     return f"with a start: {account.listed(container, account.bound(container, 'first'))}, without: {without}"
 
 
-def _absent_blob(account: Account) -> str:
+@contextmanager
+def _tenant(account: Account) -> Iterator[ContainerClient]:
+    """A new container as its claim's SAS opens it, once all front ends know its policy."""
     container = account.new_container()
     container.set_container_access_policy({"first": account.policy()})
     account.sleep(31)
-    sas = account.bound(container, "first")
-    with ContainerClient(account.url, container.container_name, credential=sas, **_OPTIONS) as tenant:
+    with account.opened(container, account.bound(container, "first")) as tenant:
+        yield tenant
+
+
+def _absent_blob(account: Account) -> str:
+    with _tenant(account) as tenant:
         return answer_of(tenant.get_blob_client("objectbucket-probe/").get_blob_properties)
 
 
 def _beyond_the_claim(account: Account) -> str:
-    container = account.new_container()
-    container.set_container_access_policy({"first": account.policy()})
-    account.sleep(31)
-    sas = account.bound(container, "first")
-    with ContainerClient(account.url, container.container_name, credential=sas, **_OPTIONS) as tenant:
+    with _tenant(account) as tenant:
         answers = [answer_of(tenant.get_container_access_policy), answer_of(tenant.delete_container)]
     return "refused" if _WORKS not in answers else f"LET IN: {answers}"
 
@@ -307,7 +299,7 @@ def _hierarchy_by_token(_account: Account, service: Any) -> str:
 
 
 _LEASED: Final = "LeaseIdMismatchWithContainerOperation, LeaseAlreadyPresent, LeaseIdMissing"
-CHECKS: Final = (
+CHECKS: Final[tuple[Check[Account], ...]] = (
     Check(what="a container that nobody has", expected=("ContainerNotFound",), ask=_absent),
     Check(what="metadata immediately after Create Container", expected=("first",), ask=_metadata_at_once),
     Check(what="Create Container of a name that is taken", expected=("ContainerAlreadyExists",), ask=_made_twice),
@@ -355,21 +347,10 @@ def run(account: Account, tell: Callable[[str], None] = print) -> bool:
         account: that was named.
         tell: prints a line.
     """
-    fine = True
-    try:
-        for check in CHECKS:
-            answer = _asked(check, account)
-            is_expected = answer.startswith(check.expected)
-            fine = fine and is_expected
-            tell(f"{'ok  ' if is_expected else 'DIFF'} {check.what:<50} {answer}")
-    finally:
-        left = account.clean_up()
-        for each in left:
-            tell(f"LEFT {each}: remove it manually")
-    return fine and not left
+    return ask_all(CHECKS, account, _asked, tell=tell)
 
 
-def _asked(check: Check, account: Account) -> str:
+def _asked(check: Check[Account], account: Account) -> str:
     answers: list[str] = []
     refused = answer_of(lambda: answers.append(check.ask(account)))
     return answers[0] if answers else refused

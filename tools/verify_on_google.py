@@ -28,6 +28,7 @@ from gcs_provisioner.errors import constraint_of, reason_of
 from gcs_provisioner.policy import OBJECTS_ROLE, federated_member, grant, grant_titled
 from gcs_provisioner.signing import presign_listing
 from libbucket import AccessKeys, SecretStr
+from questions import Check, ask_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -220,21 +221,6 @@ def _need(answer: requests.Response) -> requests.Response:
     return answer
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One question.
-
-    Attributes:
-        what: is asked.
-        expected: the beginnings of answers with which the provisioner works as it is.
-        ask: gives the answer.
-    """
-
-    what: str
-    expected: tuple[str, ...]
-    ask: Callable[[Project], str]
-
-
 def _account_policy(body: object) -> Callable[[Project], str]:
     def ask(project: Project) -> str:
         email = project.make_account()
@@ -354,10 +340,7 @@ def _no_bindings(project: Project) -> str:
 def _hmac_spreads(project: Project) -> str:
     bucket, email = project.make_bucket(), project.make_account()
     _need(project.let_in(bucket, email))
-    try:
-        keys = project.make_hmac(email)
-    except UnexpectedRefusal as refusal:
-        return str(refusal)
+    keys = project.make_hmac(email)
     return project.seconds_until(lambda: project.lists(bucket, keys), _is_works)
 
 
@@ -376,10 +359,7 @@ def _hmac_ends(project: Project) -> str:
 def _file_spreads(project: Project) -> str:
     bucket, email = project.make_bucket(), project.make_account()
     _need(project.let_in(bucket, email))
-    try:
-        file = project.make_file(email)
-    except UnexpectedRefusal as refusal:
-        return str(refusal)
+    file = project.make_file(email)
     return project.seconds_until(lambda: project.lists_by(bucket, _credentials(file)), _is_works)
 
 
@@ -453,7 +433,7 @@ def _is_refused(answer: str) -> bool:
 _NO_POOL: Final = "400 "
 _FORBIDDEN: Final = ("POST ",)
 
-CHECKS: Final = (
+CHECKS: Final[tuple[Check[Project], ...]] = (
     Check(what=":getIamPolicy without a body, version in the query", expected=(_WORKS,), ask=_account_policy(None)),
     Check(
         what=":getIamPolicy with options in the body",
@@ -505,21 +485,10 @@ def run(project: Project, tell: Callable[[str], None] = print) -> bool:
         project: that was named.
         tell: prints a line.
     """
-    fine = True
-    try:
-        for check in CHECKS:
-            answer = _asked(check, project)
-            is_expected = answer.startswith(check.expected)
-            fine = fine and is_expected
-            tell(f"{'ok  ' if is_expected else 'DIFF'} {check.what:<50} {answer}")
-    finally:
-        left = project.clean_up()
-        for each in left:
-            tell(f"LEFT {each}: remove it manually")
-    return fine and not left
+    return ask_all(CHECKS, project, _asked, tell=tell)
 
 
-def _asked(check: Check, project: Project) -> str:
+def _asked(check: Check[Project], project: Project) -> str:
     try:
         return check.ask(project)
     except UnexpectedRefusal as refusal:
