@@ -108,7 +108,7 @@ MISTAKES: Final = (
     ),
     # Whose bucket it is.
     Mistake(
-        "A bucket that exists is taken whoever owns it",
+        "A bucket that exists is taken without a look at its owner",
         "storage.py",
         _OWN,
         "if False:",
@@ -150,7 +150,7 @@ MISTAKES: Final = (
         "the_same_call_again_leaves_credentials_and_data_unchanged[greenfield]",
     ),
     Mistake(
-        "A bucket is deleted whoever owns it",
+        "A bucket is deleted without a look at its owner",
         "storage.py",
         "if found is not None and not ob.owner.owns",
         "if False and not ob.owner.owns",

@@ -179,7 +179,7 @@ def test_an_identity_that_is_let_in_by_others_is_not_the_claims(world: World) ->
     other = options(world, bucket="photos")
     world.provisioner.provision(other)
     (path,) = world.management.assignments
-    world.management.assignments[path]["description"] = "somebody's"
+    world.management.assignments[path]["description"] = "another owner's"
     world.management.assignments[path.replace(path[-4:], "0000")] = world.management.assignments.pop(path)
     with pytest.raises(StoreRefused, match="that is not this claim's"):
         world.provisioner.provision(other)
