@@ -6,27 +6,24 @@ may not be read, or does not answer, is recorded in `Facts.unread`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from libbucket import _api
 from libbucket._cli import requirements
-from libbucket._cli.cluster import list_leases, list_objects
+from libbucket._cli.cluster import list_leases
 from libbucket._cli.facts import EventFact, Facts, LeaseFact
 from libbucket._cli.permissions import missing_permissions
 from libbucket._cli.pods import PodFact, list_pods
+from libbucket._cli.reading import Reading
 from libbucket._cli.session import CannotRead
-from libbucket._kube.discovery import read_crd_features
 from libbucket._kube.errors import KindMissing, KubeError, NotFound
 from libbucket._kube.lease import lease_name
 from libbucket._kube.resources import CLAIMS, CLASSES, CONFIG_MAP_METADATA, NAMESPACES, SECRET_METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
 
-T = TypeVar("T")
 Object = TypeVar("Object", bound=_api.Object)
 
 
@@ -60,54 +57,45 @@ def read_claim(client: KubeClient, namespace: str, name: str) -> _api.ObjectBuck
         raise CannotRead(str(error)) from error
 
 
-class _Reader:
-    def __init__(self, client: KubeClient) -> None:
-        self._client = client
-        self._unread: dict[str, str] = {}
-
+class _Reader(Reading):
     def read(self, namespace: str, name: str) -> Facts:
-        claim = read_claim(self._client, namespace, name)
-        storage_class = self._try("StorageClass", lambda: self._find(CLASSES, claim.class_name), None)
+        claim = read_claim(self.client, namespace, name)
+        storage_class = self.attempt("StorageClass", lambda: self._find(CLASSES, claim.class_name), None)
         own = lease_name(storage_class.provisioner) if storage_class is not None else ""
         no_leases: tuple[LeaseFact, ...] = ()
-        leases = self._try("Leases", lambda: list_leases(self._client), no_leases)
+        leases = self.attempt("Leases", lambda: list_leases(self.client), no_leases)
         place = next((one.key.rpartition("/")[0] for one in leases if one.key.endswith(f"/{own}")), "")
         pods = self._pods(place)
         replicas = [one for one in pods if place and one.key.startswith(f"{place}/")]
-        found = self._try("Namespace", lambda: self._find(NAMESPACES, namespace), None)
+        found = self.attempt("Namespace", lambda: self._find(NAMESPACES, namespace), None)
         return Facts(
             claim=claim,
             is_namespace_terminating=found is not None and found.metadata.is_being_deleted,
             storage_class=storage_class,
-            secret=self._try("Secret", lambda: self._find(SECRET_METADATA, name, namespace=namespace), None),
-            config_map=self._try("ConfigMap", lambda: self._find(CONFIG_MAP_METADATA, name, namespace=namespace), None),
-            events=self._try("Events", lambda: self._events(claim), ()),
+            secret=self.attempt("Secret", lambda: self._find(SECRET_METADATA, name, namespace=namespace), None),
+            config_map=self.attempt(
+                "ConfigMap", lambda: self._find(CONFIG_MAP_METADATA, name, namespace=namespace), None
+            ),
+            events=self.attempt("Events", lambda: self._events(claim), ()),
             leases=leases,
             lease_name=own,
             pods=pods,
-            denied=self._try("RBAC", lambda: self._denied(replicas, namespace), ()),
-            dead_webhooks=self._try("Webhooks", lambda: requirements.dead_webhooks(self._json), ()),
-            full_quotas=self._try("ResourceQuotas", lambda: requirements.full_quotas(self._json, namespace), ()),
-            lost_fields=self._try("CRDs", self._lost_fields, ()),
-            unread=self._unread,
+            denied=self.attempt("RBAC", lambda: self._denied(replicas, namespace), ()),
+            dead_webhooks=self.attempt("Webhooks", lambda: requirements.dead_webhooks(self.objects), ()),
+            full_quotas=self.attempt("ResourceQuotas", lambda: requirements.full_quotas(self.objects, namespace), ()),
+            lost_fields=self.attempt("CRDs", self.lost_fields, ()),
+            unread=self.unread,
         )
-
-    def _try(self, what: str, read: Callable[[], T], otherwise: T) -> T:
-        try:
-            return read()
-        except KubeError as error:
-            self._unread[what] = str(error)
-            return otherwise
 
     def _find(self, resource: Resource[Object], name: str, *, namespace: str = "") -> Object | None:
         try:
-            return self._client.read(resource, name, namespace=namespace) if name else None
+            return self.client.read(resource, name, namespace=namespace) if name else None
         except NotFound:
             return None
 
     def _events(self, claim: _api.ObjectBucketClaim) -> tuple[EventFact, ...]:
         path = f"/api/v1/namespaces/{claim.metadata.namespace}/events"
-        items = self._json(path, {"fieldSelector": f"involvedObject.uid={claim.metadata.uid}"})
+        items = self.objects(path, {"fieldSelector": f"involvedObject.uid={claim.metadata.uid}"})
         found = [
             EventFact(
                 reason=one.get("reason") or "",
@@ -121,11 +109,11 @@ class _Reader:
     def _pods(self, place: str) -> tuple[PodFact, ...]:
         """Of all namespaces; where those may not be read, of the Lease's."""
         nothing: tuple[PodFact, ...] = ()
-        found = self._try("Pods", lambda: list_pods(self._json, ""), nothing)
-        if "Pods" not in self._unread or not place:
+        found = self.attempt("Pods", lambda: list_pods(self.objects, ""), nothing)
+        if "Pods" not in self.unread or not place:
             return found
-        del self._unread["Pods"]
-        return self._try("Pods", lambda: list_pods(self._json, place), nothing)
+        del self.unread["Pods"]
+        return self.attempt("Pods", lambda: list_pods(self.objects, place), nothing)
 
     def _denied(self, replicas: list[PodFact], namespace: str) -> tuple[str, ...]:
         accounts = sorted({one.account for one in replicas})
@@ -133,13 +121,6 @@ class _Reader:
             f"service account {account} {phrase}"
             for account in accounts
             for phrase in missing_permissions(
-                self._client, account, namespace=namespace, lease_namespace=account.partition("/")[0]
+                self.client, account, namespace=namespace, lease_namespace=account.partition("/")[0]
             )
         )
-
-    def _lost_fields(self) -> tuple[str, ...]:
-        features = read_crd_features(self._client)
-        return tuple(features.losses()) if features is not None else ()
-
-    def _json(self, path: str, params: dict[str, str]) -> list[dict[str, Any]]:
-        return list_objects(self._client, path, params)

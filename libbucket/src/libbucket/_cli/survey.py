@@ -7,14 +7,14 @@ input is missing there says nothing rather than guessing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from libbucket import _api
 from libbucket._cli import requirements
-from libbucket._cli.cluster import list_leases, list_objects, list_typed
+from libbucket._cli.cluster import list_leases, list_typed
 from libbucket._cli.permissions import may_read_secret, missing_permissions
 from libbucket._cli.pods import list_pods
-from libbucket._kube.discovery import read_crd_features
+from libbucket._cli.reading import Reading
 from libbucket._kube.errors import KindMissing, KubeError, NotFound
 from libbucket._kube.resources import (
     BUCKETS,
@@ -26,14 +26,12 @@ from libbucket._kube.resources import (
 from libbucket._reconcile.model.intent import intent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from libbucket._cli.facts import LeaseFact
     from libbucket._cli.pods import PodFact
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +95,9 @@ def admin_secret_of(storage_class: _api.StorageClass) -> str:
     return f"{namespace}/{name}" if namespace and name else ""
 
 
-class _Surveyor:
+class _Surveyor(Reading):
     def __init__(self, client: KubeClient) -> None:
-        self._client = client
-        self._unread: dict[str, str] = {}
+        super().__init__(client)
         self._missing: list[str] = []
         self._undecodable = 0
 
@@ -112,44 +109,37 @@ class _Surveyor:
             # After them: what was made in between must not seem to have no claim.
             claims=self._typed("claims", CLAIMS),
             classes=self._typed("StorageClasses", CLASSES),
-            leases=self._try("Leases", lambda: list_leases(self._client), ()),
-            pods=self._try("Pods", lambda: list_pods(self._json, ""), ()),
-            lost_fields=self._try("CRDs", self._lost_fields, ()),
-            dead_webhooks=self._try("Webhooks", lambda: requirements.dead_webhooks(self._json), ()),
+            leases=self.attempt("Leases", lambda: list_leases(self.client), ()),
+            pods=self.attempt("Pods", lambda: list_pods(self.objects, ""), ()),
+            lost_fields=self.attempt("CRDs", self.lost_fields, ()),
+            dead_webhooks=self.attempt("Webhooks", lambda: requirements.dead_webhooks(self.objects), ()),
         )
         names = sorted({name for one in found.bucket_classes if (name := admin_secret_of(one))})
         nothing: dict[str, bool] = {}
         return replace(
             found,
-            admin_secrets=self._try("administrators' Secrets", lambda: self._existing(names), nothing),
-            denied=self._try("RBAC", lambda: tuple(self._denied(found.pods, names)), ()),
+            admin_secrets=self.attempt("administrators' Secrets", lambda: self._existing(names), nothing),
+            denied=self.attempt("RBAC", lambda: tuple(self._denied(found.pods, names)), ()),
             missing_crds=tuple(self._missing),
             undecodable=self._undecodable,
-            unread=self._unread,
+            unread=self.unread,
         )
-
-    def _try(self, what: str, read: Callable[[], T], otherwise: T) -> T:
-        try:
-            return read()
-        except KubeError as error:
-            self._unread[what] = str(error)
-            return otherwise
 
     def _typed(self, what: str, resource: Resource[Any]) -> tuple[Any, ...]:
         try:
-            found, undecodable = list_typed(self._client, resource)
+            found, undecodable = list_typed(self.client, resource)
         except KindMissing:
             self._missing.append(f"{resource.plural}.{_api.GROUP}")
             return ()
         except KubeError as error:
-            self._unread[what] = str(error)
+            self.unread[what] = str(error)
             return ()
         self._undecodable += undecodable
         return tuple(found)
 
     def _labelled(self, what: str, resource: Resource[_api.Metadata]) -> tuple[_api.Metadata, ...]:
         query = {"labelSelector": _api.PROVISIONER_LABEL}
-        return self._try(what, lambda: tuple(list_typed(self._client, resource, params=query)[0]), ())
+        return self.attempt(what, lambda: tuple(list_typed(self.client, resource, params=query)[0]), ())
 
     def _existing(self, names: list[str]) -> dict[str, bool]:
         return {name: self._exists(name) for name in names}
@@ -157,7 +147,7 @@ class _Surveyor:
     def _exists(self, key: str) -> bool:
         namespace, _, name = key.partition("/")
         try:
-            self._client.read(SECRET_METADATA, name, namespace=namespace)
+            self.client.read(SECRET_METADATA, name, namespace=namespace)
         except NotFound:
             return False
         return True
@@ -166,16 +156,9 @@ class _Surveyor:
         places = {(pod.account, namespace) for pod in pods for namespace in pod.namespaces or ("",)}
         for account, namespace in sorted(places):
             own = account.partition("/")[0]
-            for phrase in missing_permissions(self._client, account, namespace=namespace, lease_namespace=own):
+            for phrase in missing_permissions(self.client, account, namespace=namespace, lease_namespace=own):
                 yield f"service account {account} {phrase}"
         if len({pod.account for pod in pods}) == 1:  # of several, it is unknown which serves which class
             for secret in secrets:
-                if not may_read_secret(self._client, pods[0].account, secret):
+                if not may_read_secret(self.client, pods[0].account, secret):
                     yield f"service account {pods[0].account} get Secret {secret}, which a class names"
-
-    def _lost_fields(self) -> tuple[str, ...]:
-        features = read_crd_features(self._client)
-        return tuple(features.losses()) if features is not None else ()
-
-    def _json(self, path: str, params: dict[str, str]) -> list[dict[str, Any]]:
-        return list_objects(self._client, path, params)
