@@ -212,10 +212,7 @@ def sample(all_cases: Sequence[Case], limit: int) -> list[Case]:
 def react(of: Environment, case: Case) -> tuple[list[invariants.Broken], str]:
     """Gives an answer once, as far as the reconcile that meets it; gives the violations, and the reaction."""
     with of.simulation() as simulation:
-        flow = _flow_of(case)
-        subject = _prepared(of, simulation, flow)
-        seen = Evidence(flow=flow, subject=subject, answer=_answer(of, case), injected=1, held=subject.credentials)
-        _arm(of, replace(case, times="once"), seen.answer)
+        flow, subject, seen = _begun(of, simulation, replace(case, times="once"))
         since = len(simulation.history)
         flow.start(subject)
         simulation.run(2 * flow.horizon, until=lambda: bool(of.injector.injected) or flow.is_done(subject))
@@ -227,9 +224,20 @@ def react(of: Environment, case: Case) -> tuple[list[invariants.Broken], str]:
         return seen.broken, found
 
 
-def _flow_of(case: Case) -> Flow:
-    (found,) = [each for each in FLOWS if each.name == case.flow]
-    return found()
+def _begun(of: Environment, simulation: Simulation, case: Case) -> tuple[Flow, Subject, Evidence]:
+    """A claim in the state in which the flow of a case starts, with its answers armed."""
+    (flow_class,) = [each for each in FLOWS if each.name == case.flow]
+    flow = flow_class()
+    subject = _prepared(of, simulation, flow)
+    seen = Evidence(
+        flow=flow,
+        subject=subject,
+        answer=_answer(of, case),
+        injected=TIMES.get(case.times, 0),
+        held=subject.credentials,
+    )
+    _arm(of, case, seen.answer)
+    return flow, subject, seen
 
 
 def run(of: Environment, case: Case) -> list[invariants.Broken]:
@@ -238,16 +246,7 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
         return react(of, case)[0]
     with of.simulation() as simulation:
         before = of.adapter.others()
-        flow = _flow_of(case)
-        subject = _prepared(of, simulation, flow)
-        seen = Evidence(
-            flow=flow,
-            subject=subject,
-            answer=_answer(of, case),
-            injected=TIMES.get(case.times, 0),
-            held=subject.credentials,
-        )
-        _arm(of, case, seen.answer)
+        flow, subject, seen = _begun(of, simulation, case)
         flow.start(subject)
         flow.meanwhile(subject)
         simulation.run(120.0, until=lambda: flow.is_done(subject))
