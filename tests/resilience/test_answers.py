@@ -194,6 +194,21 @@ def test_a_seed_names_its_trial() -> None:
     assert Case.parse(case.seed("minio")) == case
 
 
+@pytest.mark.parametrize(
+    ("request_name", "answer"),
+    [
+        ("GetBucketTagging", "404-NoSuchBucket"),
+        ("GetBucketTagging", "501-NotImplemented"),
+        ("GetCallerIdentity", "403-AccessDenied-scp"),
+        ("GetCallerIdentity", "400-unknown"),
+    ],
+)
+def test_a_new_claim_of_aws_waits_for_its_key_whatever_it_got_over_before(request_name: str, answer: str) -> None:
+    case = Case(flow="provision", request=request_name, ordinal=1, answer=answer, times=trials.REACTION)
+    with ADAPTERS["aws-s3"]() as adapter, trials.environment(adapter) as made:
+        assert trials.run(made, case) == []
+
+
 def test_answers_with_the_same_reaction_are_tried_by_one_of_them() -> None:
     answers = ("400-MissingFields", "400-BadRequest", "500-InternalError", "drip")
     with ADAPTERS["minio"]() as adapter, trials.environment(adapter) as made:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 STAMP: Final = ".objectbucket/owner.json"
 """Name of the object."""
 
-NO_TAGS: Final = "NotImplemented"
-"""Code of stores that have no tags of buckets: Cloudflare R2, Garage."""
-
 _LONGEST: Final = 16384
 _UNREADABLE: Final = {STAMP: "unreadable"}
 

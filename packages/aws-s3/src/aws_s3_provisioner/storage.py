@@ -26,7 +26,7 @@ from aws_s3_provisioner.errors import (
     translated,
 )
 from aws_s3_provisioner.policy import mistakes_in_bucket_policy
-from aws_s3_provisioner.stamps import NO_TAGS, STAMP, Stamps
+from aws_s3_provisioner.stamps import STAMP, Stamps
 from libbucket import AccessDenied, BucketExists, BucketNotEmpty, BucketNotFound, NotReady, StoreRefused
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ _LOCK_SCAN: Final = 200
 _NO_CONTENT: Final = 204
 # The last is Cloudian's: https://github.com/hashicorp/terraform-provider-aws/issues/36714
 _NO_TAGS: Final = frozenset({"NoSuchTagSet", "NoSuchTagSetError", "ERROR_NO_SUCH_BUCKET_TAGSET"})
-# Of stores that keep no older versions: Cloudflare R2, Garage.
-_NO_VERSIONS: Final = "NotImplemented"
+_NOT_IMPLEMENTED: Final = "NotImplemented"
 _PROBE_PREFIX: Final = "objectbucket-probe/"
 _DELETE: Final = "s3:DeleteObject and s3:DeleteObjectVersion"
 # https://www.w3.org/TR/xml/#charsets; line breaks the SDK escapes.
@@ -173,7 +172,7 @@ class Storage:
                     return FoundTags(tags=None, request_id=request_id)
                 if code in DENIED and self._is_anothers(bucket):
                     raise _anothers(bucket, request_id) from error
-                if code == NO_TAGS:
+                if self._is_missing(error):
                     tags, request_id = self.stamps.find(bucket)
                     return FoundTags(tags=tags, request_id=request_id)
                 if code not in _NO_TAGS:
@@ -428,12 +427,19 @@ class Storage:
                 return code_of(error) != "404"
         return True
 
+    def _is_missing(self, error: ClientError) -> bool:
+        """Whether the store has no such thing, as Cloudflare R2 and Garage have no tags of buckets and no versions.
+
+        AWS has all of it, so that the same answer there is a failure, from which nothing follows.
+        """
+        return code_of(error) == _NOT_IMPLEMENTED and not self.clients.is_aws
+
     def _versions(self, bucket: str, limit: int) -> _Page:
         with translated(self.clients.call("s3:ListBucketVersions")):
             try:
                 found: Any = self.clients.s3.list_object_versions(Bucket=bucket, MaxKeys=limit)
             except ClientError as error:
-                if code_of(error) != _NO_VERSIONS:
+                if not self._is_missing(error):
                     raise
                 return self._keys(bucket, limit)
             return _Page(entries=_names(found), request_id=request_id_of(found))
@@ -499,8 +505,9 @@ class Storage:
             try:
                 found = self.clients.s3.get_object_lock_configuration(Bucket=bucket)
             except ClientError as error:
-                if code_of(error) not in {"ObjectLockConfigurationNotFoundError", "NoSuchBucket", "NotImplemented"}:
-                    raise
+                if code_of(error) not in {"ObjectLockConfigurationNotFoundError", "NoSuchBucket"}:
+                    if not self._is_missing(error):
+                        raise
                 return False
         return found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -199,6 +200,36 @@ def test_rules_that_could_remove_the_stamp_are_refused(store: CompatibleS3) -> N
 def test_what_a_store_can_not_do_is_named() -> None:
     with compatible_s3(R2), pytest.raises(StoreRefused, match=r"s3:GetBucketVersioning \(NotImplemented\)"):
         a_provisioner().provision(a_request("auto", {"bucketVersioning": "Enabled"}))
+
+
+@pytest.mark.parametrize(
+    ("query", "permission"),
+    [
+        ("tagging", "s3:GetBucketTagging"),
+        ("versions", "s3:ListBucketVersions"),
+        ("object-lock", "s3:GetBucketObjectLockConfiguration"),
+    ],
+)
+def test_aws_is_never_taken_for_a_store_that_lacks_something(query: str, permission: str) -> None:
+    with in_memory_aws() as aws:
+        request = request_for()
+        answer, _ = aws.bind(request)
+        record = builders.recorded(answer, request)
+        answered = aws.s3.answer
+
+        def failing(method: str, url: str, headers: Mapping[str, str], body: bytes) -> object:
+            if query in parse_qs(urlsplit(url).query, keep_blank_values=True):
+                return 501, {"x-amz-request-id": "1"}, "<Error><Code>NotImplemented</Code></Error>"
+            return answered(method, url, headers, body)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(aws.s3, "answer", failing)
+            with pytest.raises(StoreRefused, match=permission) as refused:
+                aws.provisioner.delete(record)
+        assert refused.value.request_id
+        assert list(aws.s3.buckets) == ["photos"]
+        aws.provisioner.delete(record)
+        assert aws.s3.buckets == {}
 
 
 def test_claims_with_users_are_refused_where_they_could_write_their_own_stamp() -> None:

@@ -1,13 +1,14 @@
 """The answers of one store: codes from its data file, and what any server or proxy can do to a request.
 
-Reads `<store>.toml`, one table for each error code, with the source of the fact. Knows no store and sends nothing.
+Reads `<store>.toml`: one table for each error code, with the source of the fact, and the requests that a provisioner
+goes on without. Knows no store and sends nothing.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -153,15 +154,27 @@ class Delay:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """Everything that one store's server can answer."""
+    """Everything that one store's server can answer.
+
+    Attributes:
+        answers: to all requests.
+        delays: between writes and reads.
+        optional: names of requests whose refusal the provisioner goes on after.
+    """
 
     answers: tuple[Answer, ...]
     delays: tuple[Delay, ...] = ()
+    optional: frozenset[str] = frozenset()
 
     def to(self, request: str) -> dict[str, Answer]:
         """What a request of that name can get, by name: an entry that names the request wins over one for all."""
         general = {each.name: each for each in self.answers if ANY in each.requests}
-        return general | {each.name: each for each in self.answers if request in each.requests}
+        found = general | {each.name: each for each in self.answers if request in each.requests}
+        if request not in self.optional:
+            return found
+        return {
+            name: each if each.is_outage else replace(each, reasons=each.reasons | {OK}) for name, each in found.items()
+        }
 
 
 def load(store: str, *, generic: Sequence[Answer] = GENERIC) -> Catalogue:
@@ -175,7 +188,11 @@ def load(store: str, *, generic: Sequence[Answer] = GENERIC) -> Catalogue:
     given = Counter((each.name, request) for each in answers for request in each.requests)
     if twice := [one for one, count in given.items() if count > 1]:
         raise ValueError(f"{store}.toml has two entries for {twice}")
-    return Catalogue(answers=(*answers, *generic), delays=tuple(_parse_delay(entry) for entry in data.get("delay", ())))
+    return Catalogue(
+        answers=(*answers, *generic),
+        delays=tuple(_parse_delay(entry) for entry in data.get("delay", ())),
+        optional=frozenset(request for entry in data.get("optional", ()) for request in entry["requests"]),
+    )
 
 
 def _parse_answer(entry: Mapping[str, Any]) -> Answer:
