@@ -505,9 +505,9 @@ class Storage:
             try:
                 found = self.clients.s3.get_object_lock_configuration(Bucket=bucket)
             except ClientError as error:
-                if code_of(error) not in {"ObjectLockConfigurationNotFoundError", "NoSuchBucket"}:
-                    if not self._is_missing(error):
-                        raise
+                is_none = code_of(error) in {"ObjectLockConfigurationNotFoundError", "NoSuchBucket"}
+                if not is_none and not self._is_missing(error):
+                    raise
                 return False
         return found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
 
