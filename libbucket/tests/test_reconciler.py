@@ -188,7 +188,10 @@ def test_a_refused_status_is_reported_by_one_event() -> None:
     (event,) = core.client.events
     assert event["reason"] == "RejectedByCluster"
     assert "validate.policies.example.com" in event["message"]
-    assert core.store.identities == {}, "without its first status, nothing is made"
+    (identity,) = core.store.identities.values()
+    assert list(identity.keys) == [keys_of(core, key)["AWS_ACCESS_KEY_ID"]], "retries made new keys"
+    core.client.on_request = lambda _request: None
+    assert core.reconcile(key).result == Result.BOUND
 
 
 def test_an_api_server_that_does_not_answer_its_probe_either_is_down_for_all() -> None:
@@ -525,7 +528,7 @@ def test_a_deleted_claim_is_dropped_from_memory() -> None:
     reconciler = core.reconciler
     assert reconciler._reporter._said == {}
     assert reconciler._observer._intact == {}
-    assert reconciler._reporter._events._left == {}
+    assert reconciler._reporter._event_budget._left == {}
 
 
 def test_after_a_deletion_no_further_requests_are_made() -> None:

@@ -101,7 +101,14 @@ def a_claim(core: Core, name: str) -> ObjectBucketClaim:
 
 def a_router(core: Core, queue: WorkQueue, *, leads: bool) -> EventRouter:
     identity = core.reconciler._identity
-    return EventRouter(queue, core.caches, identity, forget=core.reconciler.forget, leads=lambda: leads)
+    return EventRouter(
+        queue,
+        core.caches,
+        identity,
+        expect=core.reconciler.pending.expect,
+        forget=core.reconciler.forget,
+        leads=lambda: leads,
+    )
 
 
 def test_a_standby_for_a_day_keeps_no_keys() -> None:

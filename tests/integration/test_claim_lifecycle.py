@@ -38,10 +38,11 @@ def test_a_claim_becomes_bound_with_secret_config_map_and_object_bucket(environm
     assert environment.events() == [("Normal", "Bound")]
 
 
-def test_the_first_status_says_pending_and_not_ready(environment: MemoryEnvironment) -> None:
+def test_while_the_store_takes_long_the_claim_says_pending_and_not_ready(environment: MemoryEnvironment) -> None:
     seen = []
 
     def observe(_verb: object, _request: object) -> None:
+        environment.wait_reason("Provisioning")
         seen.append(environment.get_claim())
 
     environment.hook = observe

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from libbucket.testing.provisioner_process import ProvisionerProcess
 
 CLAIMS = 20
-MOST = 9
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +56,10 @@ def test_a_claim_costs_these_api_writes_and_no_reads(load: Load, provisioner: Pr
     bound = load.bind(provisioner, CLAIMS)
     deleted = load.delete(provisioner, CLAIMS)
 
+    # Bound; and Pending for those that have waited for longer than a moment.
+    assert CLAIMS <= bound.requests.pop(("PATCH", "objectbucketclaims/status")) <= 2 * CLAIMS
     assert bound.requests == {
         ("PATCH", "objectbucketclaims"): CLAIMS,  # finalizer, label, names
-        ("PATCH", "objectbucketclaims/status"): 2 * CLAIMS,  # Pending, then Bound
         ("POST", "objectbuckets"): CLAIMS,  # the intent
         ("PATCH", "objectbuckets"): CLAIMS,  # what the store answered
         ("PATCH", "objectbuckets/status"): CLAIMS,
@@ -67,7 +67,6 @@ def test_a_claim_costs_these_api_writes_and_no_reads(load: Load, provisioner: Pr
         ("POST", "configmaps"): CLAIMS,
         ("POST", "events"): CLAIMS,
     }
-    assert bound.requests_per_claim <= MOST
     assert deleted.requests == {
         ("PATCH", "objectbuckets/status"): CLAIMS,  # Released
         ("DELETE", "secrets"): CLAIMS,
@@ -107,7 +106,6 @@ def test_without_a_watch_on_secrets_only_a_deletion_costs_one_read_more(
     touched = settled_requests(quiet) - before
     deleted = load.delete(unwatching, CLAIMS)
 
-    assert bound.requests_per_claim <= MOST
     assert bound.requests["GET", "secrets"] == 0
     assert touched == {("PATCH", "objectbucketclaims"): CLAIMS}, "only the test's own"
     assert deleted.requests["GET", "secrets"] == CLAIMS

@@ -32,6 +32,7 @@ from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model.context import Identity
 from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Reconciler
+from libbucket._reconcile.status.events import DirectEvents
 from libbucket.errors import AdminSecretMissing
 from libbucket.provisioner import Services
 from libbucket.testing import builders
@@ -204,7 +205,7 @@ class Core:
         store = ProvisionerCalls(
             self.provisioner, self.metrics, self.client.check_leadership, requests, lambda _: CircuitBreaker(settings)
         )
-        self.reconciler = Reconciler(self.client, self.caches, identity, store, self.cluster)
+        self.reconciler = Reconciler(self.client, self.caches, identity, store, self.cluster, DirectEvents(self.client))
         self.create_class()
 
     @property

@@ -40,6 +40,7 @@ from libbucket._reconcile.model.context import Caches, Identity
 from libbucket._reconcile.model.names import provisioner_label
 from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Reconciler
+from libbucket._reconcile.status.events import DRAIN_SECONDS, DirectEvents, EventQueue
 from libbucket.provisioner import EmptyBucketDeleter, Services
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class Controller:
         )
         self._policy = RequeuePolicy(self._queue)
         self._threads = Threads(metrics.thread_failed)
+        self._event_thread = Threads(metrics.thread_failed)
         requests = RequestTracker()
         admin_secrets = AdminSecrets(client, settings.admin_secret_namespaces)
         hook = request_hook(client.check_leadership, requests)
@@ -142,9 +144,15 @@ class Controller:
         identity = self._identity(provisioner)
         cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
         store = ProvisionerCalls(provisioner, metrics, client.check_leadership, requests, self._new_breaker)
-        self._reconciler = Reconciler(client, self._caches, identity, store, cluster)
+        self._events = EventQueue(DirectEvents(client))
+        self._reconciler = Reconciler(client, self._caches, identity, store, cluster, self._events)
         self._router = EventRouter(
-            self._queue, self._caches, identity, forget=self._reconciler.forget, leads=self._works
+            self._queue,
+            self._caches,
+            identity,
+            expect=self._reconciler.pending.expect,
+            forget=self._reconciler.forget,
+            leads=self._works,
         )
         self._informers = self._make_informers(client)
         self._workers = Workers(
@@ -166,6 +174,8 @@ class Controller:
         """Starts the threads and returns."""
         for informer in self._informers:
             self._threads.start(informer.run, f"informer-{informer.resource.plural}")
+        self._event_thread.start(self._events.run, "events")
+        self._threads.start(self._reconciler.pending.run, "pending-status")
         self._threads.start(self._begin_once_synced, "initial-list")
         self._threads.start(self._watch_crds, "crds")
         for number in range(self._settings.workers):
@@ -188,7 +198,7 @@ class Controller:
 
     def not_alive(self) -> str:
         """Why it is not alive; "" if it is."""
-        return self._threads.not_alive()
+        return self._threads.not_alive() or self._event_thread.not_alive()
 
     def stop(self, seconds: float) -> bool:
         """Starts no new reconcile, and waits for the running ones, up to a time limit.
@@ -201,10 +211,14 @@ class Controller:
         self._stopping.set()
         self._threads.stop()
         self._workers.stop()
+        self._reconciler.pending.stop()
         self._installed.doubt()  # wakes threads that wait for it
         for informer in self._informers:
             informer.stop()
-        return self._threads.join(seconds)
+        have_ended = self._threads.join(seconds)
+        self._event_thread.stop()
+        self._events.stop()  # after the workers, whose last Events it writes
+        return self._event_thread.join(DRAIN_SECONDS) and have_ended
 
     def _identity(self, provisioner: Provisioner) -> Identity:
         settings = self._settings

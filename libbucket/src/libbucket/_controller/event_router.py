@@ -37,22 +37,25 @@ class EventRouter:
         queue: of keys.
         caches: filled by the informers.
         identity: which claims and classes are served.
+        expect: called with the key of a claim without a status, which waits to be bound.
         forget: called with key and uid of a claim that is gone.
         leads: returns whether this replica is the leader.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - wiring, called in one place
         self,
         queue: Keys,
         caches: Caches,
         identity: Identity,
         *,
+        expect: Callable[[str], None],
         forget: Callable[[str, str], None],
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._queue = queue
         self._caches = caches
         self._identity = identity
+        self._expect = expect
         self._forget = forget
         self._leads = leads
 
@@ -61,7 +64,7 @@ class EventRouter:
         if new is not None:
             if old is None or old.metadata.generation != new.metadata.generation:
                 self._queue.forget(new.metadata.key)  # an edit resets the back-off
-            self._add(new.metadata.key)
+            self._add_claim(new)
         elif old is not None:
             self._queue.forget(old.metadata.key)
             self._forget(old.metadata.key, old.metadata.uid)
@@ -84,7 +87,7 @@ class EventRouter:
             return
         for claim in self._caches.claims.all():
             if claim.class_name == both[0].metadata.name:
-                self._add(claim.metadata.key)
+                self._add_claim(claim)
 
     def on_owned(self, old: _api.Metadata | None, new: _api.Metadata | None) -> None:
         """A Secret or ConfigMap with our label was added, changed or deleted; its claim has the same name."""
@@ -95,9 +98,19 @@ class EventRouter:
     def enqueue_all(self) -> None:
         """Queues every claim, and every claim that an ObjectBucket refers to, for a new leader."""
         for claim in self._caches.claims.all():
-            self._add(claim.metadata.key)
+            self._add_claim(claim)
         for bucket in self._caches.buckets.all():
             self.on_bucket(None, bucket)
+
+    def _add_claim(self, claim: _api.ObjectBucketClaim) -> None:
+        self._add(claim.metadata.key)
+        if self._leads() and not claim.status.phase and not claim.metadata.is_being_deleted and self._is_ours(claim):
+            self._expect(claim.metadata.key)
+
+    def _is_ours(self, claim: _api.ObjectBucketClaim) -> bool:
+        storage_class = self._caches.classes.get(claim.class_name)
+        is_served = storage_class is not None and storage_class.provisioner == self._identity.provisioner_name
+        return is_served and claim.metadata.label(_api.PROVISIONER_LABEL) in {"", self._identity.label}
 
     def _add(self, key: str) -> None:
         if self._leads():

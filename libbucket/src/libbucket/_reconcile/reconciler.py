@@ -45,6 +45,7 @@ from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.observe.observer import Observer
 from libbucket._reconcile.plan.planner import decide
 from libbucket._reconcile.plan.release_planner import plan_release
+from libbucket._reconcile.status.pending_status import PendingStatus
 from libbucket._reconcile.status.reporter import Reporter
 from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySoon
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from libbucket._reconcile.model.context import Caches, Identity
     from libbucket._reconcile.model.intent import LastApplied
     from libbucket._reconcile.model.snapshot import Snapshot
+    from libbucket._reconcile.status.events import EventSink
 
 
 class ClusterCircuit(Protocol):
@@ -68,17 +70,36 @@ class ClusterCircuit(Protocol):
 T = TypeVar("T")
 
 _STORE_ANSWERED: Final = StoreSignal.ANSWERED
+_PENDING_SECONDS: Final = 5.0
 
 
 class Reconciler:
-    """Reconciles claims. Safe for threads: all workers share it."""
+    """Reconciles claims. Safe for threads: all workers share it.
 
-    def __init__(
-        self, client: KubeClient, caches: Caches, identity: Identity, store: ProvisionerCalls, cluster: ClusterCircuit
+    Attributes:
+        pending: publishes claims that wait; its `run` needs a thread.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - wiring, called in one place
+        self,
+        client: KubeClient,
+        caches: Caches,
+        identity: Identity,
+        store: ProvisionerCalls,
+        cluster: ClusterCircuit,
+        events: EventSink,
     ) -> None:
         self._observer = Observer(client, caches, identity)
-        self._reporter = Reporter(client, caches, identity)
-        context = ApplyContext(client=client, caches=caches, identity=identity, store=store, reporter=self._reporter)
+        self._reporter = Reporter(client, caches, identity, events)
+        self.pending = PendingStatus(Reporter(client.impatient(_PENDING_SECONDS), caches, identity, events).pending)
+        context = ApplyContext(
+            client=client,
+            caches=caches,
+            identity=identity,
+            store=store,
+            reporter=self._reporter,
+            pending=self.pending,
+        )
         self._binder = Binder(context)
         self._releaser = Releaser(context)
         self._store = store
@@ -97,6 +118,7 @@ class Reconciler:
         Returns:
             When to requeue it. Raises nothing.
         """
+        self.pending.withdraw(key)
         try:
             snapshot = self._observer.observe(key, recheck=recheck)
         except KubeError as error:
@@ -115,6 +137,7 @@ class Reconciler:
     def leadership_lost(self) -> None:
         """Drops state that is valid for the leader only."""
         self._binder.forget_all()
+        self.pending.clear()
 
     def count_unclaimed(self) -> int:
         """The number of ObjectBuckets that are bound although their claim is gone."""

@@ -36,6 +36,7 @@ from libbucket._reconcile.model import names
 from libbucket._reconcile.model.claim_ref import claim_key_of
 from libbucket._reconcile.model.context import Caches, Identity
 from libbucket._reconcile.reconciler import Reconciler
+from libbucket._reconcile.status.events import DirectEvents
 from libbucket.provisioner import Inspector, Provisioner
 from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
 from testkit.api_server import Cluster, Refusal, Request, dump, plural_of
@@ -274,7 +275,9 @@ def advance(run: Run) -> Step:
         getattr(caches, name).on_read = script.reads
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
     store = ProvisionerCalls(provisioner, _METRICS, client.check_leadership, RequestTracker(), _closed_circuit)
-    reconciler = Reconciler(client, caches, _identity(client, provisioner), store, ApiServerDown())
+    reconciler = Reconciler(
+        client, caches, _identity(client, provisioner), store, ApiServerDown(), DirectEvents(client)
+    )
     reconciler._reporter._clock = lambda: _NOW
     remembered = reconciler._observer._intact
     remembered |= run.intact
@@ -443,7 +446,7 @@ def _catch_up(view: View, listed: Frozen[str, tuple[bytes, int]], plural: str) -
     name, kind = CACHED[plural]
     cache, keys = getattr(caches, name), _Keys()
     forgotten: set[str] = set()
-    router = EventRouter(keys, caches, _IDENTITY, forget=lambda key, _uid: forgotten.add(key))
+    router = EventRouter(keys, caches, _IDENTITY, expect=lambda _key: None, forget=lambda key, _uid: forgotten.add(key))
     on_change: Any = {
         "objectbucketclaims": router.on_claim,
         "objectbuckets": router.on_bucket,

@@ -9,6 +9,7 @@ the cluster. Decides nothing: the action was planned.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -76,6 +77,7 @@ class Binder:
         self._identity = context.identity
         self._store = context.store
         self._reporter = context.reporter
+        self._pending = context.pending
         self._buckets = BucketObjects(context.client, context.caches)
         self._issued = IssuedCredentials()
 
@@ -94,16 +96,18 @@ class Binder:
             ProvisionerError: the provisioner's call failed, or another object has the name of the Secret or ConfigMap.
             KubeError: a request to the API server failed.
         """
+        started = time.monotonic()
         is_first = snapshot.bucket is None and not claim.metadata.has_finalizer()
         claim = self._prepare_claim(snapshot, claim)
-        what = "Creating the bucket" if snapshot.is_greenfield else "Granting access to the bucket"
-        claim = self._reporter.pending(claim, what)
         ob, intent = self.record_intent(snapshot, claim)
+        what = "Creating the bucket" if snapshot.is_greenfield else "Granting access to the bucket"
         try:
-            answer = self._ask_store(snapshot, claim, ob, intent, action)
+            with self._pending.during(claim.metadata.key, what, since=started):
+                answer = self._ask_store(snapshot, claim, ob, intent, action)
         except ProvisionerError as error:
             self._note_failure(ob, intent, error, store_never_called=is_first or _store_never_called(snapshot))
             raise
+        claim = self._current(claim)
         if answer.renew_at:
             # Such credentials cannot be revoked, so their expiry is recorded before they can be read.
             ob = self._buckets.patch(ob, manifests.state_patch(ob, answer.connection.additional_state))
@@ -117,6 +121,14 @@ class Binder:
         self._report_repaired(snapshot, claim, ob, answer)
         self._report_rotated(snapshot, claim, last_applied)
         return last_applied
+
+    def _current(self, claim: ObjectBucketClaim) -> ObjectBucketClaim:
+        """The claim with the status that may have been published meanwhile; an edited one is reconciled again."""
+        cached = self._caches.claims.get(claim.metadata.key)
+        was = claim.metadata
+        if cached is None or (cached.metadata.uid, cached.metadata.generation) != (was.uid, was.generation):
+            return claim
+        return cached
 
     def _note_failure(
         self, ob: ObjectBucketObject, intent: Intent, error: ProvisionerError, *, store_never_called: bool

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
     from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
     from libbucket._reconcile.model.context import Caches, Identity
+    from libbucket._reconcile.status.pending_status import PendingStatus
     from libbucket._reconcile.status.reporter import Reporter
 
 
@@ -22,6 +23,7 @@ class ApplyContext:
         identity: what this process serves.
         store: calls the provisioner.
         reporter: writes status and Events.
+        pending: publishes that a claim is Pending while a call takes long.
     """
 
     client: KubeClient
@@ -29,3 +31,4 @@ class ApplyContext:
     identity: Identity
     store: ProvisionerCalls
     reporter: Reporter
+    pending: PendingStatus

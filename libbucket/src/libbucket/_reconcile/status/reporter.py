@@ -1,7 +1,7 @@
 """Publishes status: phase, conditions, and one Event for each change of them.
 
-The only place that writes a claim's status. Last step of a reconcile, and the first write for a new claim. Writes only
-changes: a claim that keeps failing in the same way is written once.
+The only place that writes a claim's status. Last step of a reconcile. Writes only changes: a claim that keeps failing
+in the same way is written once.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import structlog
 
 from libbucket import _api
 from libbucket._api import Phase
-from libbucket._kube.errors import Conflict, KubeError, LeadershipLost, NamespaceTerminating, NotFound
-from libbucket._kube.resources import BUCKETS, CLAIMS, EVENTS
+from libbucket._kube.errors import Conflict, NotFound
+from libbucket._kube.resources import BUCKETS, CLAIMS
 from libbucket._outcomes import MEANINGS, Retry
 from libbucket._reconcile.model.outcome import Failure
 from libbucket._reconcile.status.event_budget import EventBudget
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
     from libbucket._reconcile.model.context import Caches, Identity
+    from libbucket._reconcile.status.events import EventSink
 
 OUR_CONDITIONS: Final = frozenset({"Ready", "Stalled", "Reconciling"})
 IN_PLACE: Final = "Bucket, Secret and ConfigMap are in place"
@@ -46,11 +47,18 @@ class Reporter:
         client: writes to the API server.
         caches: updated after each write.
         identity: what this process serves, and the features of the installed CRDs.
+        events: writes Events.
         clock: returns the current time in the format of Kubernetes.
     """
 
     def __init__(
-        self, client: KubeClient, caches: Caches, identity: Identity, *, clock: Callable[[], str] = now
+        self,
+        client: KubeClient,
+        caches: Caches,
+        identity: Identity,
+        events: EventSink,
+        *,
+        clock: Callable[[], str] = now,
     ) -> None:
         self._client = client
         self._caches = caches
@@ -58,17 +66,24 @@ class Reporter:
         self._clock = clock
         self._log = structlog.get_logger()
         self._said: dict[str, tuple[str, str]] = {}
-        self._events = EventBudget()
+        self._events = events
+        self._event_budget = EventBudget()
 
-    def pending(self, claim: ObjectBucketClaim, message: str) -> ObjectBucketClaim:
-        """Publishes the first status: without `Ready=False`, Flux considers a new claim ready.
+    def pending(self, key: str, message: str) -> None:
+        """Publishes the first status of a claim that is not bound at once: until then Flux considers it ready.
 
         A claim that failed becomes Pending again only after an edit.
+
+        Raises:
+            KubeError: a refusal, or no answer.
         """
+        claim = self._caches.claims.get(key)
+        if claim is None or claim.metadata.is_being_deleted:
+            return
         if claim.status.phase in {Phase.PENDING, Phase.BOUND} or self._has_failed_as_it_is(claim):
-            return claim
+            return
         ready = self._condition(claim, "Ready", "False", Reason.PROVISIONING, message)
-        return self._write_status(claim, Phase.PENDING, [ready])
+        self._write_status(claim, Phase.PENDING, [ready])
 
     def bound(self, claim: ObjectBucketClaim, *, invalid_update: str = "") -> None:
         """Publishes that the claim is bound, with one Event."""
@@ -178,26 +193,20 @@ class Reporter:
         self._caches.buckets.observe(self._client.patch(BUCKETS, ob.metadata.name, body, subresource=subresource))
 
     def event(self, claim: ObjectBucketClaim, kind: str, reason: Reason, message: str) -> None:
-        """Writes an Event about a claim. A failure to write it is only logged."""
+        """Logs something about a claim, and writes it as an Event."""
         meta = claim.metadata
         log = self._log.warning if kind == "Warning" else self._log.info
         log(message, reason=str(reason))
-        if not self._events.allows(meta.uid):
-            return
-        body = _event_body(claim, kind, reason, message[:_MESSAGE_LENGTH], self._clock(), self._identity)
-        try:
-            self._client.create(EVENTS, body, namespace=meta.namespace)
-        except (NamespaceTerminating, LeadershipLost) as error:
-            self._log.debug("Event not written", reason=str(reason), error=str(error))
-        except KubeError as error:
-            self._log.warning("Event could not be written", reason=str(reason), error=str(error))
+        if self._event_budget.allows(meta.uid):
+            body = _event_body(claim, kind, reason, message[:_MESSAGE_LENGTH], self._clock(), self._identity)
+            self._events.write(meta.namespace, body)
 
     def forget(self, uid: str) -> None:
         """Drops what is remembered about a claim that is gone."""
         self._said.pop(uid, None)
         self._said.pop(_about_edits(uid), None)
         self._said.pop(_about_status(uid), None)
-        self._events.forget(uid)
+        self._event_budget.forget(uid)
 
     def _warn_of_edit(self, claim: ObjectBucketClaim, message: str) -> None:
         stalled = claim.status.condition("Stalled")
