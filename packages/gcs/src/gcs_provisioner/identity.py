@@ -1,35 +1,30 @@
-"""The service account of a claim, and the keys of it: made, listed, stopped, removed.
+"""The service account of a claim: made, found, let act, removed.
 
-Used by `provisioner` and `keys`, as the administrator. Knows nothing of buckets. Every call is idempotent: what is
-there already is taken up, what is gone already is success.
+Used by `provisioner`, `hmac_keys` and `key_files`, as the administrator. Knows nothing of buckets and keys. Every call
+is idempotent: what is there already is taken up, what is gone already is success.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from google.api_core import exceptions as api
-from google.cloud.storage.hmac_key import HMACKeyMetadata
 
 from gcs_provisioner.client import ask_iam
 from gcs_provisioner.errors import Call, constraint_of, id_of, reason_of, translated
 from gcs_provisioner.policy import impersonate, is_same
 from gcs_provisioner.unfinished import YOUNG
 from libbucket import (
-    AccessKeys,
     NotReady,
     ProvisionerError,
     QuotaExceeded,
     Reason,
     RetrySlowly,
-    SecretStr,
     StoreRefused,
 )
 
@@ -44,29 +39,10 @@ MOST_KEYS: Final = 10
 """Of each kind, per account: https://cloud.google.com/storage/docs/authentication/hmackeys#restrictions and
 https://cloud.google.com/iam/quotas."""
 
-SETTLING_SECONDS: Final = 180.0
-"""How long a change of an HMAC key's state takes, and how long an inactive one is to be kept at least before it is
-deleted: https://cloud.google.com/storage/docs/authentication/managing-hmackeys."""
-
-_NEVER: Final = 9999
-"""The year in which keys end that do not."""
 _ID: Final = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 _POLICY_ATTEMPTS: Final = 4
 _LIMIT_REASONS: Final = frozenset({"RATE_LIMIT_EXCEEDED", "userRateLimitExceeded"})
 _MOST_PAGES: Final = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeyState:
-    """A service-account key, as IAM lists it.
-
-    Attributes:
-        works: whether it is neither disabled nor over.
-        renew_at: when to replace it, a fifth of its life before an organisation policy ends it; None if it never ends.
-    """
-
-    works: bool
-    renew_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +87,7 @@ class Identity:
             QuotaExceeded: the project has as many accounts as it may have.
             NotReady: Google does not know the account everywhere yet.
         """
-        with translated(self._iam_call("iam.serviceAccounts.get")):
+        with translated(self.iam_call("iam.serviceAccounts.get")):
             try:
                 found = self._find()
             except api.Forbidden as refusal:
@@ -137,7 +113,7 @@ class Identity:
         """What `ensure` does where IAM does not say whether the account is there."""
         if self.is_shared:
             raise refusal
-        with translated(self._iam_call("iam.serviceAccounts.create")):
+        with translated(self.iam_call("iam.serviceAccounts.create")):
             try:
                 self._ask_to_create()
             except api.Conflict:
@@ -160,16 +136,17 @@ class Identity:
         return found is not None and self._is_ours(found)
 
     def remove(self) -> None:
-        """Removes the account with its keys and its policy; one that is gone is fine."""
-        self.unfinished.forget(self.email, self.owner.uid)
-        with translated(self._iam_call("iam.serviceAccounts.delete")):
+        """Removes the account with its keys and its policy; one that is gone is fine.
+
+        Raises:
+            NotReady: Google says that it does not exist, and lists it.
+        """
+        with translated(self.iam_call("iam.serviceAccounts.delete")):
             try:
-                self._ask("DELETE", "", "iam.serviceAccounts.delete")
-            except api.NotFound:
-                return
-            except api.Forbidden:
-                if self._is_listed():
-                    raise
+                self.ask_settled("DELETE", "", "iam.serviceAccounts.delete")
+            except (api.NotFound, api.Forbidden) as refusal:
+                self._check_unlisted(refusal)
+        self.unfinished.forget(self.email, self.owner.uid)
 
     def let_act(self, members: Iterable[str]) -> bool:
         """Lets exactly these Kubernetes service accounts act as the account, as far as this claim is concerned.
@@ -192,153 +169,37 @@ class Identity:
                 return True
         raise NotReady(f"the policy of service account {self.email} is being modified concurrently", delay=2)
 
-    def hmac_keys(self) -> list[HMACKeyMetadata]:
-        """The account's HMAC keys but the deleted ones; none where there is no account."""
-        with translated(self._storage_call("storage.hmacKeys.list")):
-            try:
-                return list(
-                    self.clients.storage.list_hmac_keys(
-                        service_account_email=self.email, project_id=self.clients.project, **self.clients.bounds
-                    )
-                )
-            except api.NotFound:
-                return []
+    def ask(self, method: str, path: str, permission: str, body: object = None) -> dict[str, Any]:
+        """One request about the account, or what belongs to it: see `ask_iam`."""
+        whole = f"{self._accounts}/{self.email}{path}"
+        return ask_iam(self.clients, method, whole, permission=permission, body=body)
 
-    def find_hmac(self, access_id: str) -> HMACKeyMetadata | None:
-        """One HMAC key, also where the list does not show it yet; None where it was deleted."""
-        key = HMACKeyMetadata(self.clients.storage, access_id=access_id, project_id=self.clients.project)
-        with translated(self._storage_call("storage.hmacKeys.get")):
-            try:
-                key.reload(**self.clients.bounds)
-            except api.NotFound:
-                return None
-        return None if key.state == "DELETED" else key
-
-    def create_hmac(self) -> AccessKeys:
-        """Makes an HMAC key.
-
-        Raises:
-            NotReady: Google does not know the account yet.
-            QuotaExceeded: the account has as many as it may have; Google's answer says that to people only.
-            StoreRefused: an organisation policy forbids HMAC keys.
-        """
-        with translated(self._storage_call("storage.hmacKeys.create")):
-            try:
-                made, secret = self.clients.storage.create_hmac_key(
-                    self.email, project_id=self.clients.project, **self.clients.bounds
-                )
-            except (api.NotFound, api.BadRequest) as refusal:
-                if constraint_of(refusal.response):
-                    raise
-                if not self.is_fresh and not isinstance(refusal, api.NotFound):
-                    raise  # Google has known the account for long: it is something else
+    def ask_settled(
+        self,
+        method: str,
+        path: str,
+        permission: str,
+        body: object = None,
+        *,
+        hidden: tuple[type[api.GoogleAPICallError], ...] = (api.NotFound, api.Forbidden),
+    ) -> dict[str, Any]:
+        """As `ask`; an account that is minutes old, and `hidden` (403, 404), is one to be asked for later."""
+        try:
+            return self.ask(method, path, permission, body)
+        except hidden as refusal:
+            if self.unfinished.is_fresh(self.unfinished.find(self.email, self.owner.uid).account_at, YOUNG):
                 raise self.not_known_yet(refusal) from refusal
-            except (api.Forbidden, api.TooManyRequests) as refusal:
-                others = len(self.hmac_keys())
-                if others >= MOST_KEYS:
-                    raise self.too_many_keys(others, "HMAC keys", refusal) from refusal
-                raise
-        return AccessKeys(access_key_id=made.access_id, secret_access_key=SecretStr(secret))
+            raise
 
-    def stop_hmac(self, key: HMACKeyMetadata) -> None:
-        """Makes an HMAC key inactive, which it must be before it can be deleted."""
-        if key.state != "ACTIVE":
-            return
-        key.state = "INACTIVE"
-        with translated(self._storage_call("storage.hmacKeys.update")):
-            try:
-                key.update(**self.clients.bounds)
-            except api.NotFound:
-                return
-
-    def delete_hmac(self, key: HMACKeyMetadata) -> bool:
-        """Deletes an inactive HMAC key; one that is gone is fine.
-
-        Returns:
-            False where Google does not delete it yet, because its deactivation is still on its way.
-        """
-        with translated(self._storage_call("storage.hmacKeys.delete")):
-            try:
-                key.delete(**self.clients.bounds)
-            except api.NotFound:
-                return True
-            except api.BadRequest:
-                if key.state != "INACTIVE":
-                    raise
-                return False
-        return True
-
-    def withdraw_hmac(self, keys: Iterable[HMACKeyMetadata], now: datetime) -> float:
-        """Stops these keys, and deletes those that have stopped for certain.
-
-        Google writes down when it made a key inactive, so that nothing needs to be remembered here.
-
-        Returns:
-            After how many seconds the last one will have stopped; 0 if all have.
-        """
-        pending = 0.0
-        for key in keys:
-            self.stop_hmac(key)
-            left = seconds_left(key, self.clients.parameters.revocation_seconds, now)
-            # What Google keeps for now of an account of the claim's own goes with that account.
-            if left <= 0 and (self.delete_hmac(key) or not self.is_shared):
-                continue
-            pending = max(pending, left, 10.0)
-        return pending
-
-    def key_states(self, now: datetime) -> dict[str, KeyState]:
-        """The account's keys that people or programs made; none where there is no account."""
-        with translated(self._iam_call("iam.serviceAccountKeys.list")):
-            return {str(each["name"]).rpartition("/")[2]: _state_of(each, now) for each in self._listed_keys()}
-
-    def create_key(self, now: datetime) -> tuple[SecretStr, datetime | None]:
-        """Makes a service-account key; gives its key file, and when to replace it.
-
-        Raises:
-            NotReady: Google does not know the account yet.
-        """
-        permission = "iam.serviceAccountKeys.create"
-        with translated(self._iam_call(permission)):
-            try:
-                answer = self._ask_settled("POST", "/keys", permission, {})
-            except api.NotFound as refusal:
-                raise self.not_known_yet(refusal) from refusal
-            return SecretStr(base64.b64decode(answer["privateKeyData"]).decode()), _state_of(answer, now).renew_at
-
-    def delete_key(self, key_id: str) -> None:
-        """Deletes a service-account key; one that is gone is fine, and may be told as one that may not be deleted."""
-        with translated(self._iam_call("iam.serviceAccountKeys.delete")):
-            try:
-                self._ask("DELETE", f"/keys/{key_id}", "iam.serviceAccountKeys.delete")
-            except api.NotFound:
-                return
-            except api.Forbidden:
-                if any(str(each["name"]).endswith(f"/{key_id}") for each in self._listed_keys()):
-                    raise
+    def iam_call(self, permission: str) -> Call:
+        """What a request to IAM is for."""
+        return Call(url=self.clients.parameters.iam_endpoint, permission=permission)
 
     def not_known_yet(self, refusal: Exception) -> NotReady:
         """The error for an account that Google does not know everywhere yet."""
         text = f"Google does not know the new service account {self.email} everywhere yet"
         request_id = refusal.request_id if isinstance(refusal, ProvisionerError) else id_of(refusal)
         return NotReady(text, delay=10, request_id=request_id)
-
-    def too_many_keys(self, others: int, what: str, refusal: Exception | None = None) -> QuotaExceeded:
-        """The error for an account that has as many keys as it may have."""
-        return QuotaExceeded(
-            f"service account {self.email} has {others} {what}, and Google allows {MOST_KEYS}: use "
-            "credentials: workload-identity-federation, which needs none, or another serviceAccount, or none",
-            request_id=id_of(refusal) if refusal else "",
-        )
-
-    def _listed_keys(self) -> list[dict[str, Any]]:
-        permission = "iam.serviceAccountKeys.list"
-        with translated(self._iam_call(permission)):
-            try:
-                answer = self._ask_settled("GET", "/keys?keyTypes=USER_MANAGED", permission)
-            except api.NotFound:
-                return []
-            found: list[dict[str, Any]] = answer.get("keys", [])
-            return found
 
     def _find(self) -> dict[str, Any] | None:
         """The account; None where IAM says that there is none.
@@ -347,7 +208,7 @@ class Identity:
             google.api_core.exceptions.Forbidden: it is not there, or was made just now, or may not be read.
         """
         try:
-            return self._ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))
+            return self.ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))
         except api.NotFound:
             return None
 
@@ -358,24 +219,20 @@ class Identity:
             AccessDenied: it is there, and the administrator may not read it.
             NotReady: it is listed, and IAM says that it does not exist.
         """
-        with translated(self._iam_call("iam.serviceAccounts.get")):
+        with translated(self.iam_call("iam.serviceAccounts.get")):
             try:
-                return self._ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))
+                return self.ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))
             except (api.Forbidden, api.NotFound) as refusal:
-                if not self._is_listed():
-                    return None
-                if isinstance(refusal, api.Forbidden):
-                    raise
-                raise NotReady(
-                    f"Google says that service account {self.email} does not exist, and lists it: it counts as there",
-                    delay=10,
-                    request_id=id_of(refusal),
-                ) from refusal
+                self._check_unlisted(refusal)
+                return None
+
+    def _check_unlisted(self, refusal: api.GoogleAPICallError) -> None:
+        check_unlisted(f"service account {self.email}", refusal, is_listed=self._is_listed())
 
     def _is_listed(self) -> bool:
         """Whether the project's list of service accounts has this one."""
         permission, token = "iam.serviceAccounts.list", ""
-        with translated(self._iam_call(permission)):
+        with translated(self.iam_call(permission)):
             for _ in range(_MOST_PAGES):
                 query = f"?pageSize=100&pageToken={quote(token, safe='')}" if token else "?pageSize=100"
                 answer = ask_iam(self.clients, "GET", self._accounts + query, permission=permission)
@@ -388,7 +245,7 @@ class Identity:
 
     def _create(self) -> None:
         permission = "iam.serviceAccounts.create"
-        with translated(self._iam_call(permission)):
+        with translated(self.iam_call(permission)):
             try:
                 self._ask_to_create()
             except api.Conflict as refusal:
@@ -428,15 +285,15 @@ class Identity:
         permission = "iam.serviceAccounts.getIamPolicy"
         # The reference has the version in the query, and no body:
         # https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy
-        with translated(self._iam_call(permission)):
-            return self._ask_settled("POST", ":getIamPolicy?options.requestedPolicyVersion=3", permission)
+        with translated(self.iam_call(permission)):
+            return self.ask_settled("POST", ":getIamPolicy?options.requestedPolicyVersion=3", permission)
 
     def _write_policy(self, policy: dict[str, Any]) -> bool:
         """False where another client wrote since."""
         permission = "iam.serviceAccounts.setIamPolicy"
-        with translated(self._iam_call(permission)):
+        with translated(self.iam_call(permission)):
             try:
-                self._ask_settled("POST", ":setIamPolicy", permission, {"policy": policy})
+                self.ask_settled("POST", ":setIamPolicy", permission, {"policy": policy})
             except api.Conflict:
                 return False
             except api.BadRequest as refusal:
@@ -450,36 +307,9 @@ class Identity:
                 ) from refusal
         return True
 
-    def _ask_settled(
-        self,
-        method: str,
-        path: str,
-        permission: str,
-        body: object = None,
-        *,
-        hidden: tuple[type[api.GoogleAPICallError], ...] = (api.NotFound, api.Forbidden),
-    ) -> dict[str, Any]:
-        """As `_ask`; an account that is minutes old, and `hidden` (403, 404), is one to be asked for later."""
-        try:
-            return self._ask(method, path, permission, body)
-        except hidden as refusal:
-            if self.unfinished.is_fresh(self.unfinished.find(self.email, self.owner.uid).account_at, YOUNG):
-                raise self.not_known_yet(refusal) from refusal
-            raise
-
-    def _ask(self, method: str, path: str, permission: str, body: object = None) -> dict[str, Any]:
-        whole = f"{self._accounts}/{self.email}{path}"
-        return ask_iam(self.clients, method, whole, permission=permission, body=body)
-
     @property
     def _accounts(self) -> str:
         return f"projects/{self.clients.project}/serviceAccounts"
-
-    def _iam_call(self, permission: str) -> Call:
-        return Call(url=self.clients.parameters.iam_endpoint, permission=permission)
-
-    def _storage_call(self, permission: str) -> Call:
-        return Call(url=self.clients.parameters.endpoint, permission=permission)
 
 
 def describe(owner: Owner) -> str:
@@ -487,22 +317,36 @@ def describe(owner: Owner) -> str:
     return json.dumps({"objectbucket_cluster_id": owner.cluster_id, "objectbucket_claim_uid": owner.uid})
 
 
-def _state_of(key: dict[str, Any], now: datetime) -> KeyState:
-    """https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.keys: `validBeforeTime`."""
-    works, ends = not key.get("disabled"), _moment(key.get("validBeforeTime"))
-    if ends is None or ends.year >= _NEVER:
-        return KeyState(works=works)
-    begins = _moment(key.get("validAfterTime")) or now
-    return KeyState(works=works and ends > now, renew_at=ends - (ends - begins) / 5)
+def check_unlisted(what: str, refusal: api.GoogleAPICallError, *, is_listed: bool) -> None:
+    """Makes sure of what Google has said to be gone: no single answer ends a deletion.
+
+    Args:
+        what: is gone.
+        refusal: the answer that says so: 404, or 403 from where both may be meant.
+        is_listed: whether Google's list has it.
+
+    Raises:
+        google.api_core.exceptions.Forbidden: it is there, and the administrator may not do that.
+        NotReady: it is listed, and Google has said that it does not exist.
+    """
+    if not is_listed:
+        return
+    if isinstance(refusal, api.Forbidden):
+        raise refusal
+    raise NotReady(
+        f"Google says that {what} does not exist, and lists it: it counts as there",
+        delay=10,
+        request_id=id_of(refusal),
+    ) from refusal
 
 
-def _moment(text: object) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) else None
-
-
-def seconds_left(key: HMACKeyMetadata, limit: float, now: datetime) -> float:
-    """How long an inactive HMAC key may go on working, by Google's own record of when it was made inactive."""
-    return ((key.updated or now) + timedelta(seconds=limit) - now).total_seconds() if limit else 0.0
+def too_many_keys(email: str, others: int, what: str, refusal: Exception | None = None) -> QuotaExceeded:
+    """The error for an account that has as many keys as it may have."""
+    return QuotaExceeded(
+        f"service account {email} has {others} {what}, and Google allows {MOST_KEYS}: use "
+        "credentials: workload-identity-federation, which needs none, or another serviceAccount, or none",
+        request_id=id_of(refusal) if refusal else "",
+    )
 
 
 def build_account_id(text: str) -> str:

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gcs_provisioner.client import Verdict
-from gcs_provisioner.identity import MOST_KEYS, SETTLING_SECONDS, seconds_left
+from gcs_provisioner.hmac_keys import SETTLING_SECONDS, HmacKeys, seconds_left
+from gcs_provisioner.identity import MOST_KEYS, too_many_keys
+from gcs_provisioner.key_files import KeyFiles
 from gcs_provisioner.parameters import parse_key
 from libbucket import Authentication, NotReady, SecretStr
 
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from google.cloud.storage.hmac_key import HMACKeyMetadata
 
     from gcs_provisioner.client import Attempt, Clients
-    from gcs_provisioner.identity import Identity, KeyState
+    from gcs_provisioner.identity import Identity
+    from gcs_provisioner.key_files import KeyState
     from gcs_provisioner.unfinished import Unfinished
     from libbucket import AccessKeys
 
@@ -109,7 +112,7 @@ class Keys:
             return False
         if not self.clients.parameters.kind.has_json_key:
             return False
-        found = self.identity.key_states(self.now())
+        found = self.files.states(self.now())
         if self._kept_file(found) is not None:
             return False
         pending = self._pending_file(found)
@@ -117,11 +120,21 @@ class Keys:
         return any(key.works and each != pending_id for each, key in found.items())
 
     @property
+    def hmac(self) -> HmacKeys:
+        """The account's HMAC keys."""
+        return HmacKeys(identity=self.identity)
+
+    @property
+    def files(self) -> KeyFiles:
+        """The account's keys that come as files."""
+        return KeyFiles(identity=self.identity)
+
+    @property
     def _who(self) -> tuple[str, str]:
         return self.identity.email, self.identity.owner.uid
 
     def _ensure_hmac(self, tests: list[Callable[[], None]]) -> AccessKeys:
-        found = [] if self.is_new else self.identity.hmac_keys()
+        found = [] if self.is_new else self._known_hmac()
         kept = self._kept_hmac(found)
         if kept is not None:
             self._remove_hmac(found, but=kept.access_key_id)
@@ -130,31 +143,36 @@ class Keys:
         self._remove_hmac(found, but=new.access_key_id if new else "")
         if new is None:
             self._check_room_for_hmac(found)
-            new = self.identity.create_hmac()
+            new = self.hmac.create()
             self.unfinished.note_hmac(*self._who, new)
             if not self.identity.is_shared:
                 # A request that was sent again because its answer was lost has made two.
-                self._remove_hmac(self.identity.hmac_keys(), but=new.access_key_id)
+                self._remove_hmac(self.hmac.all(), but=new.access_key_id)
         keys, made_at = new, self.unfinished.find(*self._who).hmac_at
         tests.append(lambda: self._check_usable(self.clients.try_hmac(self.bucket, keys), made_at))
         return new
 
+    def _known_hmac(self) -> list[HMACKeyMetadata]:
+        """The account's HMAC keys. One that the claim was given and has lost goes, though lists may not show it yet."""
+        lost = "" if self.unchanged else self.state.get(HMAC_STATE, "")
+        return self.hmac.all_with(lost)
+
     def _drop_hmac(self) -> None:
         """Stops the HMAC keys of a claim whose class gives none any more."""
         if self.held is not None and self.held.access_keys is not None and not self.identity.is_shared:
-            self._remove_hmac(self.identity.hmac_keys(), but="")
+            self._remove_hmac(self.hmac.all_with(self.held.access_keys.access_key_id), but="")
 
     def _drop_files(self) -> None:
         """Removes the service-account keys of a claim whose class gives none any more."""
         if self.held is not None and FILE_KEY in self.held.additional_secret_data and not self.identity.is_shared:
-            self._remove_files(self.identity.key_states(self.now()), but="")
+            self._remove_files(self.files.states(self.now()), but="")
 
     def _check_room_for_hmac(self, found: Iterable[HMACKeyMetadata]) -> None:
         """Raises where the account has as many HMAC keys as it may: of its own, inactive ones go in some minutes."""
         left = [seconds_left(each, SETTLING_SECONDS, self.now()) for each in found]
         others = sum(not self._is_to_go(each.access_id, HMAC_STATE) for each in found)
         if others >= MOST_KEYS:
-            raise self.identity.too_many_keys(others, "HMAC keys")
+            raise too_many_keys(self.identity.email, others, "HMAC keys")
         pending = [each for each in left if each > 0]
         if len(pending) >= MOST_KEYS - 1:
             raise NotReady(
@@ -183,7 +201,7 @@ class Keys:
         return made.hmac if active or (active is None and self.unfinished.is_fresh(made.hmac_at)) else None
 
     def _ensure_file(self, tests: list[Callable[[], None]]) -> tuple[SecretStr, datetime | None]:
-        found = {} if self.is_new else self.identity.key_states(self.now())
+        found = {} if self.is_new else self.files.states(self.now())
         kept = self._kept_file(found)
         ending = _id_of(kept) if kept is not None and self._is_due(found.get(_id_of(kept))) else ""
         if kept is not None and not ending:
@@ -195,11 +213,11 @@ class Keys:
         if new is None:
             others = sum(not self._is_to_go(each, KEY_STATE) for each in found)
             if others >= MOST_KEYS:
-                raise self.identity.too_many_keys(others, "keys")
-            new, renew_at = self.identity.create_key(self.now())
+                raise too_many_keys(self.identity.email, others, "keys")
+            new, renew_at = self.files.create(self.now())
             self.unfinished.note_file(*self._who, new)
             if not self.identity.is_shared:
-                listed = self.identity.key_states(self.now())
+                listed = self.files.states(self.now())
                 self._remove_files((each for each in listed if each != ending), but=_id_of(new))
         fields, made_at = parse_key(new) or {}, self.unfinished.find(*self._who).file_at
         tests.append(lambda: self._check_usable(self._try_file(fields), made_at))
@@ -245,14 +263,14 @@ class Keys:
         """Stops other keys at once. They are deleted by a later call: Google wants them inactive for three minutes."""
         for each in found:
             if each.access_id != but and self._is_to_go(each.access_id, HMAC_STATE):
-                self.identity.stop_hmac(each)
+                self.hmac.stop(each)
                 if seconds_left(each, SETTLING_SECONDS, self.now()) <= 0:
-                    self.identity.delete_hmac(each)
+                    self.hmac.delete(each)
 
     def _remove_files(self, found: Iterable[str], *, but: str) -> None:
         for each in found:
             if each != but and self._is_to_go(each, KEY_STATE):
-                self.identity.delete_key(each)
+                self.files.delete(each)
 
     def _try_file(self, fields: Mapping[str, str]) -> Attempt:
         return self.clients.try_key(self.bucket, self.identity.email, fields)

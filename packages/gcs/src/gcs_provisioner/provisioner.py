@@ -1,8 +1,8 @@
 """The four verbs for Google Cloud Storage, as recipes to be read from top to bottom.
 
 Called by the core, from several threads; holds configuration and no state of a request. The steps are in `buckets`,
-`access` (bindings), `identity` (service accounts) and `keys` (what the Secret holds); what may be granted is in
-`policy`.
+`access` (bindings), `identity` (service accounts), `hmac_keys` and `key_files`, and `keys` (what the Secret holds);
+what may be granted is in `policy`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from gcs_provisioner.buckets import (
 )
 from gcs_provisioner.client import Connector, Patience, Verdict
 from gcs_provisioner.errors import PermissionDenied
+from gcs_provisioner.hmac_keys import HmacKeys
 from gcs_provisioner.identity import Identity, build_account_id, build_email
+from gcs_provisioner.key_files import KeyFiles
 from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, PROJECT_KEY, Keys, own_key, remembered
 from gcs_provisioner.parameters import (
     DEFAULT_ENDPOINT,
@@ -66,9 +68,10 @@ from libbucket import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
     from google.cloud.storage import Bucket
+    from google.cloud.storage.hmac_key import HMACKeyMetadata
 
     from gcs_provisioner.client import Clients
     from gcs_provisioner.parameters import Admin
@@ -251,13 +254,13 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         """
         was_open = has_bucket and close_bucket(request)
         has_account = True
-        self._unfinished.forget(request.identity.email, request.owner.uid)
         if request.identity.is_shared:
             self._withdraw_from_shared(request, ob.additional_state)
         elif _has_own_account(request):
-            for key_id in request.identity.key_states(self._services.now()):
-                request.identity.delete_key(key_id)
-            self._stop_hmac(request, None)
+            files, keys = KeyFiles(identity=request.identity), HmacKeys(identity=request.identity)
+            for key_id in files.states(self._services.now()):
+                files.delete(key_id)
+            self._stop_hmac(request, keys.all_with(ob.additional_state.get(HMAC_STATE, "")))
         else:
             has_account = False
         if was_open and request.was_bound and request.parameters.revocation_seconds:
@@ -269,19 +272,20 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             )
         if has_account and not request.identity.is_shared:
             request.identity.remove()
+        self._unfinished.forget(request.identity.email, request.owner.uid)
 
     def _withdraw_from_shared(self, request: Request, state: Mapping[str, str]) -> None:
         if not request.identity.is_there():
             return
         request.identity.let_act(())
         if KEY_STATE in state:
-            request.identity.delete_key(state[KEY_STATE])
+            KeyFiles(identity=request.identity).delete(state[KEY_STATE])
         if HMAC_STATE in state:
-            self._stop_hmac(request, state[HMAC_STATE])
+            found = HmacKeys(identity=request.identity).find(state[HMAC_STATE])
+            self._stop_hmac(request, [found] if found is not None else [])
 
-    def _stop_hmac(self, request: Request, only: str | None) -> None:
-        keys = request.identity.hmac_keys() if only is None else filter(None, [request.identity.find_hmac(only)])
-        pending = request.identity.withdraw_hmac(keys, self._services.now())
+    def _stop_hmac(self, request: Request, doomed: Iterable[HMACKeyMetadata]) -> None:
+        pending = HmacKeys(identity=request.identity).withdraw(doomed, self._services.now())
         if pending:
             raise NotReady(
                 f"the HMAC key of service account {request.identity.email} is inactive, and Google may take "

@@ -128,8 +128,8 @@ def test_a_list_of_keys_that_lags_behind_replaces_nothing(
 ) -> None:
     """IAM is eventually consistent: https://cloud.google.com/iam/docs/overview#consistency."""
     again, answer = bound(environment, kind)
-    monkeypatch.setattr("gcs_provisioner.identity.Identity.hmac_keys", lambda _: [])
-    monkeypatch.setattr("gcs_provisioner.identity.Identity.key_states", lambda *_: {})
+    monkeypatch.setattr("gcs_provisioner.hmac_keys.HmacKeys.all", lambda _: [])
+    monkeypatch.setattr("gcs_provisioner.key_files.KeyFiles.states", lambda *_: {})
     assert environment.provisioner.provision(again).connection == answer.connection
 
 
@@ -211,6 +211,21 @@ def test_replaced_hmac_keys_are_kept_inactive_for_as_long_as_google_wants(
     assert answer.bucket_name == second.bucket_name
 
 
+@pytest.mark.parametrize("verb", ["revoke", "provision"])
+def test_an_hmac_key_that_lists_do_not_show_yet_is_stopped(environment: Environment, fake: FakeGcs, verb: str) -> None:
+    """https://cloud.google.com/iam/docs/overview#consistency; the record has the id of the claim's key."""
+    fake.knobs.list_lag_seconds = 5
+    again, answer = bound(environment, "hmac")
+    keys = held_by(answer).access_keys
+    assert keys is not None
+    if verb == "revoke":
+        with pytest.raises(NotReady):
+            environment.provisioner.revoke(builders.recorded(answer, again))
+    else:
+        environment.provisioner.provision(replace(again, credentials=None, credentials_unchanged=False))
+    assert fake.store.hmac_keys[keys.access_key_id].state == "INACTIVE"
+
+
 @pytest.mark.parametrize("seconds", ["0", "60"])
 def test_a_shorter_wait_than_googles_does_not_stop_a_revocation(
     environment: Environment, fake: FakeGcs, seconds: str
@@ -251,6 +266,23 @@ def test_an_account_that_is_absent_or_seconds_old_is_forbidden_and_not_missing(
     environment.delete(builders.recorded(answer, request))
     environment.delete(builders.recorded(answer, request))
     assert not environment.administrator.bucket_exists(answer.bucket_name)
+
+
+@each_kind
+def test_a_claim_that_goes_while_its_account_is_still_hidden_leaves_none(
+    environment: Environment, fake: FakeGcs, kind: str
+) -> None:
+    """Neither IAM nor its list shows an account that is seconds old."""
+    fake.knobs.turn_on()
+    fake.knobs.bucket_seconds = 0
+    fake.clock.turn(600)  # the administrator is older
+    request = environment.request(parameters={"credentials": kind})
+    with pytest.raises(NotReady):
+        environment.provisioner.provision(request)
+    record = builders.intent(request)
+    environment.delete(record)
+    fake.clock.turn(60)
+    assert not environment.administrator.identity_exists(record)
 
 
 def test_a_purge_goes_on_after_its_account_is_gone(

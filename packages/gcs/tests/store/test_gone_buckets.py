@@ -1,4 +1,4 @@
-"""Buckets and accounts are gone where Google says so and its list agrees: no single answer makes a claim forget one."""
+"""What is removed is gone where Google says so and its list agrees: no single answer makes a claim forget it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from libbucket import NotReady, RetrySlowly, StoreRefused
+from libbucket.testing import builders
 from testkit.gcs.fake import server
+from testkit.gcs.fake.model import Account
 from testkit.gcs.fake.wire import Answer, ApiError
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 BUCKET = "/storage/v1/b/[^/]+"
 ACCOUNT = "/v1/projects/[^/]+/serviceAccounts/[^/:]+"
+KEY = f"{ACCOUNT}/keys/[^/]+"
+HMAC_KEY = "/storage/v1/projects/[^/]+/hmacKeys/[^/]+"
 
 
 def _not_found(reason: str) -> Answer:
@@ -114,10 +118,11 @@ def test_a_bucket_that_is_not_listed_either_is_gone(
     assert not environment.administrator.identity_exists(bound)
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_service_account_that_is_listed_is_not_gone(
-    environment: Environment, bound: ObjectBucket, answering: Answering, monkeypatch: pytest.MonkeyPatch
+    environment: Environment, bound: ObjectBucket, answering: Answering, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    answering("GET", ApiError(404, "notFound", "Not found.").as_rpc(), ACCOUNT)
+    answering(method, ApiError(404, "notFound", "Not found.").as_rpc(), ACCOUNT)
     with pytest.raises(NotReady, match="lists"):
         environment.delete(bound)
     assert environment.administrator.identity_exists(bound)
@@ -125,6 +130,53 @@ def test_a_service_account_that_is_listed_is_not_gone(
 
     environment.delete(bound)
     assert not environment.administrator.identity_exists(bound)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_shared", "method", "path"),
+    [
+        pytest.param("json-key", False, "DELETE", KEY, id="json-key, DELETE"),
+        pytest.param("json-key", True, "DELETE", KEY, id="json-key of a shared account, DELETE"),
+        pytest.param("hmac", False, "PUT", HMAC_KEY, id="hmac, PUT"),
+        pytest.param("hmac", False, "DELETE", HMAC_KEY, id="hmac, DELETE"),
+        pytest.param("hmac", True, "GET", HMAC_KEY, id="hmac of a shared account, GET"),
+        pytest.param("hmac", True, "PUT", HMAC_KEY, id="hmac of a shared account, PUT"),
+        pytest.param("hmac", True, "DELETE", HMAC_KEY, id="hmac of a shared account, DELETE"),
+    ],
+)
+def test_a_key_that_is_listed_is_not_gone(
+    environment: Environment,
+    fake: FakeGcs,
+    answering: Answering,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    is_shared: bool,
+    method: str,
+    path: str,
+) -> None:
+    shared = json.loads(fake.add_admin("shared", ()))["client_email"] if is_shared else ""
+    parameters = {"credentials": kind, "revocationSeconds": "0", **({"serviceAccount": shared} if shared else {})}
+    fake.store.accounts.get(shared, Account("", "", "")).keys.clear()  # of the administrator who made it
+    request = environment.request(parameters=parameters)
+    answer = environment.patiently(environment.provisioner.provision, request)
+    record = builders.recorded(answer, request)
+    refusal = ApiError(404, "notFound", "Not found.")
+    answering(method, refusal.as_rpc() if kind == "json-key" else refusal.as_json(), path)
+    with pytest.raises(NotReady, match="lists") as waiting:
+        environment.provisioner.revoke(record)
+    assert waiting.value.request_id.startswith("ADPycd")
+    assert _keys(fake, shared or answer.additional_state["ServiceAccount"])
+    monkeypatch.undo()
+
+    environment.revoke(record)
+    assert not _keys(fake, shared or answer.additional_state["ServiceAccount"])
+
+
+def _keys(fake: FakeGcs, email: str) -> list[str]:
+    """Ids of what Google lists of an account that is there."""
+    account = fake.store.accounts.get(email)
+    kept = [name for name, each in fake.store.hmac_keys.items() if each.email == email and each.state != "DELETED"]
+    return [] if account is None else [*kept, *account.keys]
 
 
 def test_the_refusal_of_a_new_key_is_told_with_its_request_id(environment: Environment, fake: FakeGcs) -> None:
