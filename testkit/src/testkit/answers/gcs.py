@@ -1,7 +1,9 @@
 """Google Cloud Storage in the sweep: in memory, behind connections that lead nowhere else, on the turned clock.
 
-Once for each kind of credentials: HMAC keys, service-account keys, federated identities without any key. A token that
-is requested with a claim's own key has a name of its own; objects are listed with such keys only.
+Once for each kind of credentials: HMAC keys, service-account keys, federated identities without any key. In every trial
+what is absent is forbidden, lists lag behind, and what was withdrawn goes on for as long as Google documents. Claims
+with keys are tried once more with all of Google's delays and rate limits. A token that is requested with a claim's own
+key has a name of its own; objects are listed with such keys only.
 """
 
 from __future__ import annotations
@@ -95,9 +97,16 @@ class GcsAdapter(Adapter):
         self._fake, self._clock = fake, clock
         self._backend = InMemoryBackend(fake, credentials=self.credentials, namespace=NAMESPACE)
         self._wire = Wire(self._answered, clock.sleep)
-        fake.knobs.absent_is_forbidden = True
+        self._set_conditions(fake)
         fake.knobs.account_limit = 1_000_000  # the accounts of all trials are in one project
         self.make_bystander()
+
+    @staticmethod
+    def _set_conditions(fake: FakeGcs) -> None:
+        """What every trial meets, beside its own answer: see `Knobs.turn_on` for the figures."""
+        fake.knobs.absent_is_forbidden = True
+        fake.knobs.list_lag_seconds = 5.0
+        fake.knobs.withdraw_seconds, fake.knobs.hmac_stop_seconds = 120.0, 180.0
 
     @property
     def wire(self) -> Wire:
@@ -210,6 +219,24 @@ class GcsKeyFileAdapter(GcsAdapter):
     gone_keys = frozenset({"iam.serviceAccounts.keys.delete", "iam.serviceAccounts.delete"})
 
 
+class GcsAsSlowAsDocumented(GcsAdapter):
+    """Every delay and rate limit of Google's in every trial: grants take minutes, and buckets and IAM have rates."""
+
+    name = "gcs-slow"
+    starting = 300.0  # 60 s until a key is known, and then what is left of the 120 s of the grant, by growing delays
+
+    @staticmethod
+    def _set_conditions(fake: FakeGcs) -> None:
+        fake.clock.turn(600)
+        fake.knobs.turn_on()
+
+
+class GcsKeyFileAsSlowAsDocumented(GcsKeyFileAdapter, GcsAsSlowAsDocumented):
+    """The same, for claims with service-account keys."""
+
+    name = "gcs-json-key-slow"
+
+
 class GcsFederationAdapter(GcsAdapter):
     """Claims get no key: their Kubernetes service account is let in."""
 
@@ -255,4 +282,6 @@ def _parts(request: Request, answer: Answer) -> dict[str, Any]:
 
 
 gcs_json_key = partial(gcs, GcsKeyFileAdapter)
+gcs_slow = partial(gcs, GcsAsSlowAsDocumented)
+gcs_json_key_slow = partial(gcs, GcsKeyFileAsSlowAsDocumented)
 gcs_federation = partial(gcs, GcsFederationAdapter)

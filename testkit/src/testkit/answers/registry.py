@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from testkit.answers.aws_s3 import aws_s3
 from testkit.answers.azure import azure, azure_delegated, azure_machine
-from testkit.answers.gcs import gcs, gcs_federation, gcs_json_key
+from testkit.answers.gcs import gcs, gcs_federation, gcs_json_key, gcs_json_key_slow, gcs_slow
 from testkit.answers.memory import memory
 from testkit.answers.minio import minio, minio_of_the_server
 
@@ -24,6 +24,8 @@ ADAPTERS: Final[Mapping[str, Callable[[], AbstractContextManager[Adapter]]]] = {
     "gcs": gcs,
     "gcs-federation": gcs_federation,
     "gcs-json-key": gcs_json_key,
+    "gcs-json-key-slow": gcs_json_key_slow,
+    "gcs-slow": gcs_slow,
     "memory": memory,
     "minio": minio,
     "minio-server": minio_of_the_server,

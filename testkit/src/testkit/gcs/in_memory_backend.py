@@ -32,10 +32,18 @@ EVERYBODY: Final = "administrator-of-all"
 
 
 class InMemoryApplication(Application):
-    """An application; `identify` says who it is, or that its credentials are not accepted."""
+    """An application.
 
-    def __init__(self, fake: FakeGcs, identify: Callable[[], Principal]) -> None:
-        self._store, self._identify = fake.store, identify
+    Args:
+        fake: it.
+        identify: says who it is, or that its credentials are not accepted.
+        remember: who it is by a token that it got before, if it holds one; lists go on with that.
+    """
+
+    def __init__(
+        self, fake: FakeGcs, identify: Callable[[], Principal], remember: Callable[[], Principal | None] = lambda: None
+    ) -> None:
+        self._store, self._identify, self._remember = fake.store, identify, remember
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
         with self._asked() as who:
@@ -46,7 +54,7 @@ class InMemoryApplication(Application):
             return objects.read(self._store, who, bucket, key).data
 
     def list_keys(self, bucket: str) -> list[str]:
-        with self._asked() as who:
+        with self._asked(by_token=True) as who:
             found = require_bucket(self._store, who, "storage.objects.list", bucket)
             return sorted({each.name for each in found.all_versions() if each.live})
 
@@ -65,9 +73,10 @@ class InMemoryApplication(Application):
             found.uploads[upload.id] = upload
 
     @contextmanager
-    def _asked(self) -> Iterator[Principal]:
+    def _asked(self, *, by_token: bool = False) -> Iterator[Principal]:
         try:
-            yield self._identify()
+            remembered = self._remember() if by_token else None
+            yield remembered or self._identify()
         except ApiError as error:
             if error.status in {401, 403}:
                 raise Refused(error.code) from error
@@ -143,7 +152,7 @@ class InMemoryBackend(Backend):
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> InMemoryApplication:
         del endpoint
-        return InMemoryApplication(self.fake, lambda: self._principal(credentials))
+        return InMemoryApplication(self.fake, lambda: self._principal(credentials), lambda: self._by_token(credentials))
 
     def _principal(self, held: Authentication) -> Principal:
         store = self.fake.store
@@ -159,3 +168,14 @@ class InMemoryBackend(Backend):
         if not find_key(store, email, file["private_key_id"]):
             raise ApiError(401, "authError", "", code="InvalidGrant")
         return Principal(email, store.accounts[email].uid)
+
+    def _by_token(self, held: Authentication) -> Principal | None:
+        """Who holds a token that was got with a service-account key while that worked: it outlives the key.
+
+        https://cloud.google.com/iam/docs/service-account-creds#access-tokens: until it ends, after an hour at most.
+        """
+        if not self.fake.knobs.tokens_outlive_keys or FILE_KEY not in held.additional_secret_data:
+            return None
+        file = json.loads(held.additional_secret_data[FILE_KEY].reveal())
+        is_there = self.fake.store.account_of(file["client_email"], file["client_id"])
+        return Principal(file["client_email"], file["client_id"]) if is_there else None
