@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from libbucket._api import Meta, Metadata
+from libbucket._api import ClaimSpec, Meta, Metadata, ObjectBucketClaim, ObjectBucketObject
 from libbucket._kube.cache import Cache, Unwatched
+from testkit.core import Core
 
 
 def version(number: int | str, name: str = "photos", namespace: str = "shop") -> Metadata:
@@ -16,7 +21,7 @@ def version(number: int | str, name: str = "photos", namespace: str = "shop") ->
 
 @pytest.fixture
 def cache() -> Cache[Metadata]:
-    return Cache()
+    return Cache(Metadata)
 
 
 def test_the_first_version_is_news(cache: Cache[Metadata]) -> None:
@@ -194,7 +199,7 @@ def test_versions_that_are_no_numbers_follow_the_watch(cache: Cache[Metadata]) -
 @settings(deadline=None)  # on a busy machine, time says nothing
 @given(arrivals=st.lists(st.integers(1, 50), min_size=1).flatmap(st.permutations))
 def test_the_newest_version_is_kept_in_any_order(arrivals: list[int]) -> None:
-    cache: Cache[Metadata] = Cache()
+    cache: Cache[Metadata] = Cache(Metadata)
     for number in arrivals:
         cache.observe(version(number))
 
@@ -206,7 +211,7 @@ def owned(name: str, owner: str, number: int) -> Metadata:
 
 
 def test_objects_are_found_by_their_group_which_may_change() -> None:
-    cache: Cache[Metadata] = Cache(group=lambda one: one.metadata.annotation("owner"))
+    cache: Cache[Metadata] = Cache(Metadata, group=lambda one: one.metadata.annotation("owner"))
     for number, (name, owner) in enumerate([("b", "shop"), ("a", "shop"), ("c", "bank")], start=1):
         cache.observe(owned(name, owner, number))
     assert [one.metadata.name for one in cache.grouped("shop")] == ["a", "b"]
@@ -223,7 +228,7 @@ def test_objects_are_found_by_their_group_which_may_change() -> None:
 @given(data=st.data())
 def test_after_a_restore_and_a_list_the_cache_equals_the_api_server(data: st.DataObject) -> None:
     """Against a model: any history, put back to any of its states, gone on with, listed, and watched from there."""
-    cache: Cache[Metadata] = Cache()
+    cache: Cache[Metadata] = Cache(Metadata)
     state: dict[str, int] = {}
     snapshots = [(0, dict(state))]
     for number in range(1, data.draw(st.integers(1, 12)) + 1):
@@ -261,11 +266,46 @@ def _change(data: st.DataObject, cache: Cache[Metadata] | None, state: dict[str,
 
 
 def test_a_cache_that_no_informer_fills_stays_empty() -> None:
-    cache = Unwatched[Metadata]()
+    cache = Unwatched(Metadata)
 
     cache.observe(version(1))
 
     assert cache.get("shop/photos") is None
     assert cache.all() == []
     assert not cache.is_watched
-    assert Cache[Metadata]().is_watched
+    assert Cache(Metadata).is_watched
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**70, -(2**70), 1.5, "text", None, True, [1, {"a": [2**64]}], "\ud800"],
+    ids=["huge", "huge-negative", "float", "text", "null", "bool", "nested", "lone-surrogate"],
+)
+def test_an_object_is_given_back_as_it_arrived_whatever_its_author_wrote(value: object) -> None:
+    cache = Cache(ObjectBucketClaim)
+    claim = ObjectBucketClaim(
+        metadata=Meta(name="photos", namespace="shop", resource_version="1"),
+        spec_or_none=ClaimSpec(additional_config={"key": value}),
+    )
+    cache.observe(claim)
+    assert cache.get("shop/photos") == claim
+    assert cache.all() == [claim]
+
+
+def test_objects_take_little_more_than_half_the_memory_of_their_structs() -> None:
+    core, count = Core(), 500
+    core.reconcile(core.create_claim("photos"))
+    (bucket,) = core.caches.buckets.all()
+    body = msgspec.json.encode(bucket)
+    cache = Cache(ObjectBucketObject)
+    tracemalloc.start()
+    try:
+        structs = [msgspec.json.decode(body, type=ObjectBucketObject) for _ in range(count)]
+        as_structs, _ = tracemalloc.get_traced_memory()
+        for number, one in enumerate(structs):
+            cache.observe(replace(one, metadata=replace(one.metadata, name=f"bucket-{number}")))
+        in_cache = tracemalloc.get_traced_memory()[0] - as_structs
+    finally:
+        tracemalloc.stop()
+    assert len(cache.all()) == count
+    assert in_cache < 0.6 * as_structs, f"{in_cache / count:.0f} bytes each; as structs {as_structs / count:.0f}"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._controller.claim_states import claim_states
-from libbucket._kube.cache import Cache
+from libbucket._controller.controller import new_caches
 from libbucket._metrics import ClaimState
-from libbucket._reconcile.model.claim_ref import claim_key_of
-from libbucket._reconcile.model.context import Caches
 from libbucket.testing import builders
+
+if TYPE_CHECKING:
+    from libbucket._reconcile.model.context import Caches
 
 OURS = "memory.libbucket.io/bucket"
 LABEL = {"bucket-provisioner": "memory.libbucket.io-bucket"}
@@ -31,9 +32,7 @@ READY = a_condition("Ready", "True", "Bound")
 @pytest.fixture
 def caches() -> Caches:
     """A cluster with the class `fast`, which is ours, and the class `theirs`."""
-    caches = Caches(
-        claims=Cache(), buckets=Cache(group=claim_key_of), classes=Cache(), secrets=Cache(), config_maps=Cache()
-    )
+    caches = new_caches()
     for name, provisioner in (("fast", OURS), ("theirs", "other.example.com/bucket")):
         wire = {"metadata": {"name": name}, "provisioner": provisioner}
         caches.classes.observe(msgspec.convert(wire, StorageClass))

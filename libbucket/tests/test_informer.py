@@ -262,7 +262,7 @@ def running(
     """An informer at work, stopped at the end of the block."""
     with serving(lists, watches) as (server, host):
         client = KubeClient(ClientConfig(address=Address(host=host)))
-        cache: Cache[Any] = Cache()
+        cache: Cache[Any] = Cache(resource.type)
         for one in known:
             cache.observe(one)
         settings = WatchSettings(lifetime=60, silence=silence)

@@ -30,8 +30,8 @@ SECONDS = 40.0
 class Watched:
     """A cache that an informer fills; waits for its contents."""
 
-    def __init__(self) -> None:
-        self.cache: Cache[Any] = Cache()
+    def __init__(self, kind: type[Any]) -> None:
+        self.cache: Cache[Any] = Cache(kind)
         self.lists = 0
         self._changed = threading.Condition()
 
@@ -65,7 +65,7 @@ class Watched:
 @contextmanager
 def watching(cluster: Cluster, resource: Resource[Any], namespace: str, selector: str = "") -> Iterator[Watched]:
     client = KubeClient(load_configuration(kubeconfig=str(cluster.kubeconfig)))
-    watched = Watched()
+    watched = Watched(resource.type)
     client.get = watched.count_list(client.get)  # type: ignore[method-assign]
     informer: Informer[Any] = Informer(
         client, resource, cache=watched.cache, on_change=watched.on_change, namespace=namespace, selector=selector
@@ -157,7 +157,7 @@ def _compact(control_plane: ControlPlane, version: str) -> None:
 def test_stop_ends_a_watch_of_a_real_api_server_promptly(cluster: Cluster, namespace: str) -> None:
     client = KubeClient(load_configuration(kubeconfig=str(cluster.kubeconfig)))
     informer: Informer[Any] = Informer(
-        client, CLAIMS, cache=Cache(), on_change=lambda _old, _new: None, namespace=namespace
+        client, CLAIMS, cache=Cache(CLAIMS.type), on_change=lambda _old, _new: None, namespace=namespace
     )
     thread = threading.Thread(target=informer.run, daemon=True)
     thread.start()

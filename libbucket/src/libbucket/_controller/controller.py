@@ -326,9 +326,11 @@ class Controller:
 def new_caches(*, watch_secrets: bool = True) -> Caches:
     """Empty ones."""
     return Caches(
-        claims=Cache(compact=compact_claim),
-        buckets=Cache(group=claim_key_of),
-        classes=Cache(),
-        secrets=Cache(compact=compact_metadata) if watch_secrets else Unwatched(),
-        config_maps=Cache(compact=compact_metadata),
+        claims=Cache(CLAIMS.type, compact=compact_claim),
+        buckets=Cache(BUCKETS.type, group=claim_key_of),
+        classes=Cache(CLASSES.type),
+        secrets=Cache(SECRET_METADATA.type, compact=compact_metadata)
+        if watch_secrets
+        else Unwatched(SECRET_METADATA.type),
+        config_maps=Cache(CONFIG_MAP_METADATA.type, compact=compact_metadata),
     )

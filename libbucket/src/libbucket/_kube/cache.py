@@ -7,6 +7,9 @@ wins, and the preconditions of writes detect stale versions.
 
 Versions go backwards in one case: if etcd is restored from an older snapshot. A list detects that, because no
 consistent list has an object in a version that is older than one known before the list.
+
+Objects are kept as MessagePack and are decoded when they are asked for, in one or two microseconds: as structs they
+would take about twice the memory, which grows with the number of claims.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar
 
+import msgspec
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from libbucket import _api
 
@@ -35,6 +40,7 @@ class Cache(Generic[T]):
     """Objects by their key (`namespace/name`, or the name alone).
 
     Args:
+        kind: type of the objects.
         group: returns the group of an object for `grouped`; by default there are no groups.
         compact: returns the part of an object to keep; by default all of it.
     """
@@ -42,29 +48,34 @@ class Cache(Generic[T]):
     is_watched: ClassVar[bool] = True
     """Whether an informer fills it, so that an object that is absent does not exist, as far as is known."""
 
-    def __init__(self, group: Callable[[T], str] | None = None, compact: Callable[[T], T] | None = None) -> None:
+    def __init__(
+        self, kind: type[T], *, group: Callable[[T], str] | None = None, compact: Callable[[T], T] | None = None
+    ) -> None:
+        self._kind = kind
         self._compact = compact
         self._lock = threading.Lock()
         self._group = group
         self._groups: dict[str, set[str]] = {}
-        self._objects: dict[str, T] = {}
+        self._packed: dict[str, bytes | T] = {}
         self._removed: dict[str, str] = {}
         self._distrusted: set[str] = set()
 
     def get(self, key: str) -> T | None:
         """The object; None if it is not known to exist."""
         with self._lock:
-            return self._objects.get(key)
+            return self._known(key)
 
     def all(self) -> list[T]:
         """Every object, in one consistent copy."""
         with self._lock:
-            return list(self._objects.values())
+            packed = list(self._packed.values())
+        return [self._unpacked(one) for one in packed]
 
     def grouped(self, group: str) -> list[T]:
         """The objects of one group, sorted by key."""
         with self._lock:
-            return [self._objects[key] for key in sorted(self._groups.get(group, ()))]
+            packed = [self._packed[key] for key in sorted(self._groups.get(group, ()))]
+        return [self._unpacked(one) for one in packed]
 
     def observe(self, new: T, *, list_version: str = "") -> tuple[bool, T | None]:
         """Stores a version of an object, if it is newer; returns whether it is, and the version known before.
@@ -75,7 +86,7 @@ class Cache(Generic[T]):
         """
         key = new.metadata.key
         with self._lock:
-            old = self._objects.get(key)
+            old = self._known(key)
             is_news = self._is_news(new, old, list_version)
             self._distrusted.discard(key)
             if not is_news:
@@ -91,7 +102,7 @@ class Cache(Generic[T]):
             namespace: of the objects; "" for all.
         """
         with self._lock:
-            self._distrusted |= {key for key, one in self._objects.items() if _was_listed(one, namespace)}
+            self._distrusted |= {one.metadata.key for one in self._known_in(namespace)}
             prefix = f"{namespace}/" if namespace else ""
             for key in [key for key in self._removed if key.startswith(prefix)]:
                 del self._removed[key]
@@ -100,7 +111,7 @@ class Cache(Generic[T]):
         """Removes an object, unless a newer one has its name; returns the version known before."""
         key, version = gone.metadata.key, gone.metadata.resource_version
         with self._lock:
-            old = self._objects.get(key)
+            old = self._known(key)
             is_known_newer = old is not None and is_newer(old.metadata.resource_version, version)
             if is_known_newer and key not in self._distrusted:
                 return None
@@ -111,7 +122,7 @@ class Cache(Generic[T]):
         """Removes an object that is known to be gone, in any version."""
         key = gone.metadata.key
         with self._lock:
-            old = self._objects.get(key)
+            old = self._known(key)
             if old is not None and old.metadata.uid == gone.metadata.uid:
                 self._forget(key, old.metadata.resource_version)
 
@@ -124,11 +135,25 @@ class Cache(Generic[T]):
             namespace: that was listed; "" for all.
         """
         with self._lock:
-            gone = [one for key, one in self._objects.items() if key not in keys and _was_listed(one, namespace)]
-            gone = [one for one in gone if not self._outlives(one, resource_version)]
+            missing = [one for one in self._known_in(namespace) if one.metadata.key not in keys]
+            gone = [one for one in missing if not self._outlives(one, resource_version)]
             for one in gone:
                 self._forget(one.metadata.key, resource_version)
             return gone
+
+    def _known(self, key: str) -> T | None:
+        packed = self._packed.get(key)
+        return self._unpacked(packed) if packed is not None else None
+
+    def _known_in(self, namespace: str) -> Iterator[T]:
+        """The objects that a list of this namespace has; of all for ""."""
+        for packed in self._packed.values():
+            one = self._unpacked(packed)
+            if not namespace or one.metadata.namespace == namespace:
+                yield one
+
+    def _unpacked(self, packed: bytes | T) -> T:
+        return msgspec.msgpack.decode(packed, type=self._kind) if isinstance(packed, bytes) else packed
 
     def _is_news(self, new: T, old: T | None, list_version: str) -> bool:
         key, version = new.metadata.key, new.metadata.resource_version
@@ -156,10 +181,11 @@ class Cache(Generic[T]):
             del self._removed[next(iter(self._removed))]
 
     def _put(self, key: str, new: T | None) -> None:
-        old = self._objects.pop(key, None)
+        old = self._known(key)
+        self._packed.pop(key, None)
         self._distrusted.discard(key)
         if new is not None:
-            self._objects[key] = self._compact(new) if self._compact is not None else new
+            self._packed[key] = _packed(self._compact(new) if self._compact is not None else new)
         if self._group is None:
             return
         if old is not None:
@@ -182,8 +208,12 @@ class Unwatched(Cache[T]):
         return False, None
 
 
-def _was_listed(one: _HasMetadata, namespace: str) -> bool:
-    return not namespace or one.metadata.namespace == namespace
+def _packed(one: T) -> bytes | T:
+    """The object as MessagePack, or as it is if that cannot express it: a number of more than 64 bits, for example."""
+    try:
+        return msgspec.msgpack.encode(one)
+    except (ValueError, OverflowError, RecursionError):
+        return one
 
 
 def is_newer(left: str, right: str) -> bool:

@@ -194,8 +194,8 @@ class Script:
 class WatchedCache(Cache[Any]):
     """Notes when it was read."""
 
-    def __init__(self, group: Callable[[Any], str] | None = None) -> None:
-        super().__init__(group)
+    def __init__(self, kind: type[Any], group: Callable[[Any], str] | None = None) -> None:
+        super().__init__(kind, group=group)
         self.on_read: Callable[[], None] = lambda: None
 
     def get(self, key: str) -> Any:
@@ -328,7 +328,9 @@ def simplified(run: Run) -> Run:
 
 
 def _caches() -> Caches:
-    return Caches(**{name: WatchedCache(claim_key_of if name == "buckets" else None) for name, _ in CACHED.values()})
+    return Caches(
+        **{name: WatchedCache(kind, claim_key_of if name == "buckets" else None) for name, kind in CACHED.values()}
+    )
 
 
 def watched_by(view: View, key: str, *, since: View | None = None) -> View:
@@ -384,7 +386,7 @@ def fill(caches: Caches, view: View) -> None:
     """Fills caches from a view."""
     for plural, (name, kind) in CACHED.items():
         cache = getattr(caches, name)
-        cache._objects.clear()
+        cache._packed.clear()
         cache._groups.clear()
         for key, raw in view[plural].objects.items():
             cache._put(key, decoded(raw, kind))
@@ -396,7 +398,7 @@ def view_of(caches: Caches) -> View:
     views = {}
     for plural, (name, _) in CACHED.items():
         cache = getattr(caches, name)
-        objects = Frozen({key: msgspec.json.encode(one) for key, one in cache._objects.items()})
+        objects = Frozen({one.metadata.key: msgspec.json.encode(one) for one in cache.all()})
         views[plural] = CacheView(objects=objects, removed=Frozen(cache._removed))
     return Frozen(views)
 
@@ -452,8 +454,8 @@ def _catch_up(view: View, listed: Frozen[str, tuple[bytes, int]], plural: str) -
         "objectbuckets": router.on_bucket,
         "storageclasses": router.on_class,
     }.get(plural, router.on_owned)
-    for key, one in list(cache._objects.items()):
-        raw, version = listed.get(key, (b"", 0))
+    for one in cache.all():
+        raw, version = listed.get(one.metadata.key, (b"", 0))
         if not raw or decoded(raw, kind).metadata.uid != one.metadata.uid:
             version = _created_at(raw, kind) - 1 if raw else version
             gone = msgspec.structs.replace(one.metadata, resource_version=str(version))
