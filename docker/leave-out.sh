@@ -5,11 +5,6 @@ set -eu
 environment=$1 store=$2
 cd "$environment"/lib/python3*/site-packages
 
-# A second client of Kubernetes, for asyncio (42 MB), and generated classes (33 MB): the core reads and writes JSON.
-rm -r kubernetes/aio kubernetes/client/api
-find kubernetes/client/models -name '*.py' ! -name __init__.py -delete # __init__ imports them lazily
-# What only the client for asyncio depends on.
-rm -r aiohappyeyeballs* aiohttp* aiosignal* frozenlist* multidict* propcache* yarl*
 # The conformance suite, and the operators' command line.
 rm -r libbucket/testing libbucket/_cli
 # For installers and type checkers.

@@ -16,19 +16,17 @@ if TYPE_CHECKING:
 
 DOCKER = Path(__file__).parents[3] / "docker"
 EVERY = [
-    "kubernetes/aio/client.py", "kubernetes/client/api/api.py", "kubernetes/client/models/v1_pod.py",
     "libbucket/testing/offline.py", "libbucket/_cli/commands.py",
     "libbucket-1.dist-info/RECORD", "libbucket-1.dist-info/INSTALLER", "libbucket-1.dist-info/direct_url.json",
 ]  # fmt: skip
-ASYNCIO = ["aiohappyeyeballs", "aiohttp", "aiosignal", "frozenlist", "multidict", "propcache", "yarl"]
-KEPT = ["kubernetes/client/models/__init__.py", "libbucket/run.py", "libbucket-1.dist-info/METADATA"]
+KEPT = ["libbucket/run.py", "libbucket-1.dist-info/METADATA"]
 AWS = ["botocore/data/ec2/1/service-2.json", "botocore/data/s3/1/examples-1.json"]
 AWS_KEPT = ["botocore/data/s3/1/service-2.json", "botocore/data/endpoints.json"]
 
 
 def environment(folder: Path, *files: str) -> Path:
     site_packages = folder / "lib/python3.13/site-packages"
-    for file in (*(f"{name}/__init__.py" for name in ASYNCIO), *EVERY, *KEPT, "libbucket/x.pyi", *files):
+    for file in (*EVERY, *KEPT, "libbucket/x.pyi", *files):
         (site_packages / file).parent.mkdir(parents=True, exist_ok=True)
         (site_packages / file).touch()
     (folder / "bin").mkdir()
@@ -54,7 +52,7 @@ def test_what_a_provisioner_needs_is_kept_and_nothing_else(tmp_path: Path) -> No
     assert {path.name for path in (folder / "bin").iterdir()} == {"aws-s3-provisioner", "python"}
 
 
-@pytest.mark.parametrize("path", ["yarl", "kubernetes/aio", "libbucket/testing", "libbucket/_cli"])
+@pytest.mark.parametrize("path", ["libbucket/testing", "libbucket/_cli"])
 def test_path_that_does_not_exist_fails_the_build(path: str, tmp_path: Path) -> None:
     folder = environment(tmp_path, *AWS, *AWS_KEPT)
     shutil.rmtree(folder / "lib/python3.13/site-packages" / path)

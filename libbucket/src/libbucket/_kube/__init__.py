@@ -1,4 +1,4 @@
-"""Access to the Kubernetes API: the only importer of the `kubernetes` client.
+"""Access to the Kubernetes API.
 
 Knows requests, watches, leases and their errors; knows nothing of binding or releasing claims.
 """

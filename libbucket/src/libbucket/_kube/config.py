@@ -17,6 +17,7 @@ from libbucket._kube.client_config import Address, ClientConfig, FileReader, Tls
 from libbucket._kube.credentials import bearer, credentials_of
 from libbucket._kube.errors import Misconfigured
 from libbucket._kube.kubeconfig import read_current_context
+from libbucket._kube.no_proxy import is_exempt
 from libbucket._kube.oidc import OidcTokens
 
 if TYPE_CHECKING:
@@ -144,11 +145,7 @@ def _proxy_from_environment(server: str) -> str:
     """The proxy of the kubeconfig, or of the environment unless NO_PROXY has the server, as in kubectl."""
     proxies = getproxies()
     proxy = proxies.get(urlsplit(server).scheme) or proxies.get("all") or ""
-    if not proxy:
-        return ""
-    from kubernetes.client.rest import should_bypass_proxies  # costs memory, and most clusters have no proxy
-
-    return "" if should_bypass_proxies(server, proxies.get("no") or "") else proxy
+    return "" if is_exempt(server, proxies.get("no") or "") else proxy
 
 
 def _one_line(text: str) -> str:
