@@ -33,7 +33,8 @@ _CLOSED: Final = "withdrawn_credentials_are_refused_though_bucket_and_data_stay[
 _FENCED: Final = "nothing_is_sent_and_nothing_changes_once_leadership_is_lost"
 _BODY: Final = "no_error_and_no_log_line_repeats_the_body_of_an_answer"
 
-_FIND: Final = '    answer = store.request("GET", "buckets", name, accept={404})\n'
+_FIND: Final = '    return store.find("buckets", name)\n'
+_FOUND: Final = "    return None if answer.status == 404 else answer.json()\n"
 _FIND_ANYTHING: Final = '    answer = store.request("GET", "buckets", name, accept=range(400, 500))\n'
 _OPENED: Final = "return self._api.connect(parameters.endpoint.url, self._services.before_request, headers=headers)"
 _SEND: Final = "answer = self._exchange(method, target, body, _revealed(sent))"
@@ -46,14 +47,15 @@ MISTAKES: Final = (
         "storage.py",
         _FIND,
         _FIND_ANYTHING
-        + '    if answer.status not in {200, 404}:\n        raise NotReady(f"the store says {answer.body!r}")\n',
+        + '    if answer.status not in {200, 404}:\n        raise NotReady(f"the store says {answer.body!r}")\n'
+        + _FOUND,
         f"{_BODY}[provision]",
     ),
     Mistake(
         "A DEBUG line repeats the body of the store's answer",
         "storage.py",
         _FIND,
-        _FIND_ANYTHING + '    __import__("logging").getLogger(__name__).debug("found %s", answer.body)\n',
+        _FIND_ANYTHING + '    __import__("logging").getLogger(__name__).debug("found %s", answer.body)\n' + _FOUND,
         f"{_BODY}[grant]",
     ),
     Mistake(
@@ -80,8 +82,8 @@ MISTAKES: Final = (
     Mistake(
         "The claim's secret is in the state that everybody may read",
         "provisioner.py",
-        'additional_state={"UserName": options.user_id,',
-        'additional_state={"UserName": keys.secret_access_key.reveal(),',
+        'state = {"UserName": options.user_id,',
+        'state = {"UserName": keys.secret_access_key.reveal(),',
         "no_secret_is_in_what_everybody_may_read[greenfield]",
     ),
     Mistake(
@@ -189,15 +191,15 @@ MISTAKES: Final = (
     Mistake(
         "A refusal is taken for a bucket that is gone",
         "storage.py",
-        _FIND + "    return None if answer.status == 404",
-        _FIND_ANYTHING + "    return None if answer.status >= 400",
+        _FIND,
+        _FIND_ANYTHING + _FOUND.replace("== 404", ">= 400"),
         "an_answer_that_is_unknown_does_not_stop_other_claims[403-provision]",
     ),
     # Credentials.
     Mistake(
         "Keys are replaced because a request with them was refused",
         "identity.py",
-        "    if options.credentials_unchanged:\n        return True\n",
+        "options.credentials_unchanged or ",
         "",
         "working_credentials_are_never_replaced_on_doubt[greenfield]",
     ),
@@ -218,8 +220,8 @@ MISTAKES: Final = (
     Mistake(
         "Keys of another claim on the same bucket are taken for the claim's own",
         "identity.py",
-        'user.json() != {"bucket": options.bucket_name, "key": held.access_key_id}',
-        'user.json()["bucket"] != options.bucket_name',
+        'user != {"bucket": options.bucket_name, "key": held.access_key_id}',
+        'user is None or user["bucket"] != options.bucket_name',
         "credentials_of_another_claim_on_the_same_bucket_are_never_taken_for_ones_own",
     ),
     Mistake(
@@ -340,8 +342,8 @@ MISTAKES: Final = (
     Mistake(
         "The host has a scheme",
         "provisioner.py",
-        "bucket_host=parameters.endpoint.host,",
-        "bucket_host=parameters.endpoint.url,",
+        "Endpoint.from_url(parameters.endpoint.url, bucket_name=options.bucket_name)",
+        "Endpoint(bucket_host=parameters.endpoint.url, bucket_port=1, bucket_name=options.bucket_name)",
         "the_host_is_a_bare_name_and_the_port_a_port",
     ),
     # A store that is down, busy, or none at all.

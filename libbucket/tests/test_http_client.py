@@ -11,6 +11,7 @@ import pytest
 
 from libbucket import (
     AccessDenied,
+    AccessKeys,
     BucketNotFound,
     HttpApi,
     InvalidAdminSecret,
@@ -22,6 +23,8 @@ from libbucket import (
     StoreRefused,
     StoreUnavailable,
     Throttled,
+    basic,
+    bearer,
 )
 from libbucket.testing.certificates import Authority
 from libbucket.testing.misbehaving import (
@@ -221,3 +224,34 @@ def test_a_code_with_an_error_of_its_own_is_raised_as_that_below_500_only() -> N
             store.request("PUT", "buckets", "photos")
         with pytest.raises(StoreUnavailable):
             store.request("PUT", "buckets", "photos")
+
+
+def test_what_is_there_is_found_and_what_is_gone_is_none() -> None:
+    there = Answer(status=200, headers=JSON, body=b'{"tags": {}}')
+    with scripted_server(there) as server, client(server.url) as store:
+        assert store.find("buckets", "photos", query={"full": "1"}) == {"tags": {}}
+    with scripted_server(answer(404, "NoSuchBucket")) as server, client(server.url) as store:
+        assert store.find("buckets", "photos") is None
+    with scripted_server(answer(403)) as server, client(server.url) as store, pytest.raises(AccessDenied):
+        store.find("buckets", "photos")
+    assert server.requests == ["GET /buckets/photos"]
+
+
+def test_the_404_of_a_proxy_does_not_mean_that_something_is_gone() -> None:
+    page = Answer(status=404, headers={"Content-Type": "text/html"}, body=b"<html>")
+    with scripted_server(page) as server, client(server.url) as store, pytest.raises(InvalidParameters):
+        store.find("buckets", "photos")
+
+
+def test_credentials_are_headers_that_do_not_print() -> None:
+    keys = AccessKeys(access_key_id="key", secret_access_key=SecretStr("secret"))
+
+    assert bearer(SecretStr("token"))["Authorization"].reveal() == "Bearer token"
+    assert basic(keys)["Authorization"].reveal() == "Basic a2V5OnNlY3JldA=="
+    assert "token" not in repr(bearer(SecretStr("token")))
+
+
+def test_an_edited_secret_of_a_megabyte_is_cut_in_a_header() -> None:
+    keys = AccessKeys(access_key_id="key", secret_access_key=SecretStr("x" * 2**20))
+
+    assert len(basic(keys)["Authorization"].reveal()) < 2000

@@ -74,7 +74,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         write(folder, number, mistake)
     (folder / "test_mistakes.py").write_text(MODULE)
     chosen = [f"test_mistakes.py::Testm{number}::test_{each.promise}" for number, each in enumerate(MISTAKES)]
-    sources = os.pathsep.join(str(path) for path in folder.glob("m*/src"))
+    sources = os.pathsep.join([*map(str, folder.glob("m*/src")), *filter(None, [os.environ.get("PYTHONPATH")])])
     options = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--junit-xml=report.xml"]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", *options, *chosen],

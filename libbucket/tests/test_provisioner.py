@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from libbucket import Claim, Provisioner, warn_unapplied
+from libbucket import Claim, InvalidAdminSecret, Provisioner, SecretStr, Services, warn_unapplied
 from libbucket.testing import builders
 from libbucket.testing.memory import MemoryProvisioner
 
@@ -59,3 +59,18 @@ def test_settings_that_a_grant_leaves_alone_are_warned_about_one_by_one() -> Non
         "additionalConfig.b",
     ]
     assert warn_unapplied(claim, ()) == ()
+
+
+@pytest.mark.parametrize("held", [{}, {"TOKEN": SecretStr("")}, {"OTHER": SecretStr("x")}])
+def test_a_missing_value_of_an_administrators_secret_is_named(held: dict[str, SecretStr]) -> None:
+    services = Services(read_secret=lambda _namespace, _name: held)
+    with pytest.raises(InvalidAdminSecret, match="Secret storage/admin has no key TOKEN"):
+        services.read_value("storage", "admin", "TOKEN")
+
+
+def test_a_value_of_an_administrators_secret_is_read_afresh() -> None:
+    held = {"TOKEN": SecretStr("first")}
+    services = Services(read_secret=lambda namespace, name: held if (namespace, name) == ("storage", "admin") else {})
+    assert services.read_value("storage", "admin", "TOKEN").reveal() == "first"
+    held["TOKEN"] = SecretStr("second")
+    assert services.read_value("storage", "admin", "TOKEN").reveal() == "second"

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from libbucket import parse_quantity
+from libbucket import InvalidConfig, parse_quantity, read_quantities
+from libbucket.testing import builders
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,16 @@ def test_a_part_of_one_is_rounded_up(written: str, number: int) -> None:
 def test_an_invalid_quantity_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_quantity(written)
+
+
+def test_quantities_are_set_reset_or_unmanaged() -> None:
+    options = builders.options(config={"maxSize": "1k", "other": "x"})
+    before = replace(options, previous_config={"maxSize": "2k", "maxObjects": "5"})
+
+    assert read_quantities(options, ("maxSize", "maxObjects")) == {"maxSize": 1000}
+    assert read_quantities(before, ("maxSize", "maxObjects")) == {"maxSize": 1000, "maxObjects": None}
+
+
+def test_a_value_that_is_no_quantity_is_refused_by_its_key() -> None:
+    with pytest.raises(InvalidConfig, match=r"additionalConfig\.maxSize must be a quantity"):
+        read_quantities(builders.options(config={"maxSize": "much"}), ("maxSize",))

@@ -6,7 +6,16 @@ import pickle
 
 import pytest
 
-from libbucket import AccessKeys, Authentication, Endpoint, Owner, SecretStr, has_ownership_tags, is_stamped
+from libbucket import (
+    AccessKeys,
+    Authentication,
+    Endpoint,
+    ObjectBucket,
+    Owner,
+    SecretStr,
+    has_ownership_tags,
+    is_stamped,
+)
 from libbucket.testing import builders
 
 SECRET = "do-not-print-me"
@@ -131,3 +140,41 @@ def test_an_adopted_bucket_may_carry_the_tags_of_another_cluster() -> None:
         assert not dataclasses.replace(owner, **named).owns(earlier.ownership_tags(), taken_over=True)
     same_uid = dataclasses.replace(earlier, uid=owner.uid)
     assert not owner.owns(same_uid.ownership_tags(), taken_over=True), "its own uid counts in its own cluster only"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("https://store.example", "store.example", 443),
+        ("http://store.example", "store.example", 80),
+        ("https://store.example:9000", "store.example", 9000),
+        ("https://[::1]:9000", "::1", 9000),
+    ],
+)
+def test_an_endpoint_from_a_url_has_its_host_and_port_and_the_url(url: str, host: str, port: int) -> None:
+    made = Endpoint.from_url(url, bucket_name="photos", region="here", additional_config={"BUCKET_SSL": "true"})
+
+    assert (made.bucket_host, made.bucket_port, made.bucket_name, made.region) == (host, port, "photos", "here")
+    assert made.additional_config == {"BUCKET_ENDPOINT": url, "BUCKET_SSL": "true"}
+
+
+def test_an_answer_with_keys_has_them_in_its_authentication_only() -> None:
+    keys = AccessKeys(access_key_id="KEY", secret_access_key=SecretStr(SECRET))
+    endpoint = Endpoint.from_url("https://store.example", bucket_name="photos")
+    made = ObjectBucket.with_keys(endpoint, keys, state={"KeyId": "KEY"}, warnings=["odd"], repairs=["key"])
+
+    assert made.connection.authentication == Authentication(access_keys=keys)
+    assert (made.bucket_name, made.additional_state, made.warnings, made.repairs) == (
+        "photos",
+        {"KeyId": "KEY"},
+        ("odd",),
+        ("key",),
+    )
+
+
+def test_the_keys_of_a_request_are_those_in_the_claims_secret() -> None:
+    keys = AccessKeys(access_key_id="KEY", secret_access_key=SecretStr(SECRET))
+
+    assert builders.options(credentials=Authentication(access_keys=keys)).access_keys == keys
+    assert builders.options(credentials=Authentication()).access_keys is None
+    assert builders.options().access_keys is None

@@ -32,8 +32,8 @@ from libbucket.errors import (
 )
 from libbucket.fencing import fence_requests
 from libbucket.headers import parse_retry_after
-from libbucket.http_client import HttpAnswer, HttpApi, HttpClient
-from libbucket.limits import parse_json, parse_quantity
+from libbucket.http_client import HttpAnswer, HttpApi, HttpClient, basic, bearer
+from libbucket.limits import parse_json, parse_quantity, read_quantities
 from libbucket.parameters import Address, ParameterReader
 from libbucket.provisioner import (
     EmptyBucketDeleter,
@@ -107,6 +107,8 @@ __all__ = [
     "StoreUnavailable",
     "Terminal",
     "Throttled",
+    "basic",
+    "bearer",
     "drain",
     "fence_requests",
     "has_ownership_tags",
@@ -114,6 +116,7 @@ __all__ = [
     "parse_json",
     "parse_quantity",
     "parse_retry_after",
+    "read_quantities",
     "run",
     "wait_until",
     "warn_unapplied",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json as json_text
 import re
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -40,12 +41,15 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse, PoolManager
 
+    from libbucket.types import AccessKeys
+
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _FEWER: Final = 429
 _TIMEOUT: Final = 408
 _CHUNK: Final = 64 * 1024
+_LONGEST_SECRET: Final = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +207,25 @@ class HttpClient:
         self._check(answer, f"{method} /{route}", accept)
         return answer
 
+    def find(
+        self, *path: str, query: Mapping[str, str] | None = None, headers: Mapping[str, str | SecretStr] | None = None
+    ) -> Any:
+        """What is there, as JSON: a GET for something that may be gone.
+
+        Args:
+            path: as in `request`.
+            query: as in `request`.
+            headers: as in `request`.
+
+        Returns:
+            The body of the answer; None where its status is 404.
+
+        Raises:
+            ProvisionerError: as `request` and `HttpAnswer.json` raise it.
+        """
+        answer = self.request("GET", *path, query=query, headers=headers, accept={404})
+        return None if answer.status == 404 else answer.json()
+
     def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> HttpAnswer:
         from urllib3.exceptions import HTTPError
 
@@ -297,6 +320,21 @@ class HttpClient:
         if getattr(cause, "reason", None) in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
             return InvalidParameters([f"{self._api.parameter} must begin with http://: {self._url} speaks no TLS"])
         return StoreUnavailable(f"no TLS connection with {self._source}")
+
+
+def bearer(token: SecretStr) -> dict[str, SecretStr]:
+    """The headers of a request with a bearer token."""
+    return {"Authorization": SecretStr(f"Bearer {token.reveal()}")}
+
+
+def basic(keys: AccessKeys) -> dict[str, SecretStr]:
+    """The headers of a request with a pair of keys, by HTTP's Basic authentication.
+
+    A secret is cut at 1,024 characters: an edited Secret may hold a megabyte, which servers answer in no form of their
+    own.
+    """
+    pair = f"{keys.access_key_id}:{keys.secret_access_key.reveal()[:_LONGEST_SECRET]}"
+    return {"Authorization": SecretStr(f"Basic {b64encode(pair.encode()).decode()}")}
 
 
 def _pool(api: HttpApi, before_request: Callable[[], None], ca_bundle: str) -> PoolManager:

@@ -10,7 +10,14 @@ from __future__ import annotations
 import json
 import re
 from decimal import ROUND_CEILING, Context, Decimal
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from libbucket.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from libbucket.types import BucketOptions
 
 MAX_VALUE_LENGTH: Final = 64 * 1024
 """Characters of one value of `additionalConfig`. The largest value that stores accept is a bucket policy of 20 KiB."""
@@ -63,6 +70,32 @@ def parse_quantity(text: str) -> int:
     if number < 0:
         raise ValueError(f"must not be negative, and is {stripped!r}")
     return int(number.to_integral_value(rounding=ROUND_CEILING, context=_EXACT))
+
+
+def read_quantities(options: BucketOptions, keys: Iterable[str]) -> dict[str, int | None]:
+    """The quantities of a claim's `additionalConfig` that the provisioner manages.
+
+    Args:
+        options: the request.
+        keys: of `additionalConfig`, such as `maxSize`.
+
+    Returns:
+        A number for each key that the claim has, and None for each that it had at the last call and has no longer:
+        reset it. A key that is not in the result is unmanaged: keep what the bucket has.
+
+    Raises:
+        InvalidConfig: a value is no quantity.
+    """
+    given, found = options.claim.additional_config, dict[str, int | None]()
+    for key in keys:
+        try:
+            if key in given:
+                found[key] = parse_quantity(given[key])
+            elif key in options.previous_config:
+                found[key] = None
+        except ValueError as error:
+            raise InvalidConfig(f"additionalConfig.{key} {error}") from None
+    return found
 
 
 def parse_json(text: str) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from libbucket.errors import InvalidParameters
+from libbucket.types import DEFAULT_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,6 @@ _NO: Final = frozenset({"false", "no", "0", "off"})
 _MOST_DIGITS: Final = 18
 _LONGEST_SHOWN: Final = 100
 _MOST_WARNINGS: Final = 10
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _CORE: Final = frozenset({"bucketName", "deletionPolicy", "purgeByAnnotation", "purgeAfter"})
 """Parameters that the core reads."""
 
@@ -48,7 +48,7 @@ class Address:
     def from_url(cls, url: str) -> Address:
         """Splits a URL that `ParameterReader.url` has validated."""
         parts = urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
         return cls(scheme=parts.scheme, host=parts.hostname or "", port=port)
 
     @property
@@ -64,7 +64,7 @@ class Address:
     @property
     def url(self) -> str:
         """The URL, with its port if that is not the default of the scheme."""
-        is_usual = self.port == _DEFAULT_PORTS.get(self.scheme)
+        is_usual = self.port == DEFAULT_PORTS.get(self.scheme)
         return f"{self.scheme}://{self._bracketed if is_usual else self.netloc}"
 
     @property

@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from libbucket._clock import utc_now
+from libbucket.errors import InvalidAdminSecret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -280,6 +281,18 @@ class Services:
     now: Callable[[], datetime] = utc_now
     before_request: Callable[[], None] = _do_nothing
     flags: Mapping[str, str] = field(default_factory=dict)
+
+    def read_value(self, namespace: str, name: str, key: str) -> SecretStr:
+        """One value of a Secret of an administrator, read afresh at every call.
+
+        Raises:
+            InvalidAdminSecret: the Secret has no such key, or an empty value.
+            ProvisionerError: as `SecretReader` raises it.
+        """
+        value = self.read_secret(namespace, name).get(key)
+        if not value:
+            raise InvalidAdminSecret(f"Secret {namespace}/{name} has no key {key}")
+        return value
 
     @property
     def fence(self) -> Callable[[], None]:

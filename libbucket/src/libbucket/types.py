@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+"""The port of a URL that names none."""
 
 
 class SecretStr:
@@ -112,6 +116,27 @@ class Endpoint:
         """
         if not isinstance(self.bucket_port, int):
             raise TypeError(f"Endpoint.bucket_port must be an int, such as 443, not {self.bucket_port!r}")
+
+    @classmethod
+    def from_url(
+        cls, url: str, *, bucket_name: str, region: str = "", additional_config: Mapping[str, str] | None = None
+    ) -> Endpoint:
+        """The endpoint of a store that its applications reach at a URL, which is `BUCKET_ENDPOINT` of the ConfigMap.
+
+        Args:
+            url: as `ParameterReader.url` gives it.
+            bucket_name: name of the bucket in the store.
+            region: region or location; may be empty.
+            additional_config: further keys of the claim's ConfigMap.
+        """
+        parts = urlsplit(url)
+        return cls(
+            bucket_host=parts.hostname or "",
+            bucket_port=parts.port or DEFAULT_PORTS.get(parts.scheme, 0),
+            bucket_name=bucket_name,
+            region=region,
+            additional_config={"BUCKET_ENDPOINT": url, **(additional_config or {})},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +284,29 @@ class ObjectBucket:
     greenfield: bool = False
     taken_over: bool = False
 
+    @classmethod
+    def with_keys(
+        cls,
+        endpoint: Endpoint,
+        keys: AccessKeys,
+        *,
+        state: Mapping[str, str] | None = None,
+        warnings: Iterable[str] = (),
+        repairs: Iterable[str] = (),
+    ) -> ObjectBucket:
+        """The result of `provision` and `grant` for a store whose credentials are a pair of keys.
+
+        Args:
+            endpoint: of the bucket.
+            keys: of the claim.
+            state: `Connection.additional_state`.
+            warnings: see `warnings`.
+            repairs: see `repairs`.
+        """
+        access = Authentication(access_keys=keys)
+        connection = Connection(endpoint=endpoint, authentication=access, additional_state=state or {})
+        return cls(connection=connection, warnings=tuple(warnings), repairs=tuple(repairs))
+
     @property
     def bucket_name(self) -> str:
         """Name of the bucket in the store."""
@@ -316,3 +364,8 @@ class BucketOptions:
     was_bound: bool = False
     is_name_generated: bool = False
     credentials_unchanged: bool = False
+
+    @property
+    def access_keys(self) -> AccessKeys | None:
+        """The pair of keys in the claim's Secret now; None if it has none."""
+        return self.credentials.access_keys if self.credentials else None
