@@ -1,6 +1,7 @@
 {{/* Contradictory values: one sentence each. The values themselves are checked by values.schema.json. */}}
 {{- define "libbucket.checks" -}}
 {{- include "libbucket.checkImage" . -}}
+{{- include "libbucket.checkOther" . -}}
 {{- include "libbucket.checkReplicas" . -}}
 {{- include "libbucket.checkRights" . -}}
 {{- include "libbucket.checkAdminSecrets" . -}}
@@ -16,6 +17,20 @@
 {{- define "libbucket.checkImage" -}}
 {{- if not .Values.image.registry }}
 {{- fail "image.registry is required: where the images are, such as registry.example.com/buckets" }}
+{{- end }}
+{{- end }}
+
+{{- define "libbucket.checkOther" -}}
+{{- if eq .Values.backend "other" }}
+{{- if not .Values.provisionerName }}
+{{- fail "backend: other needs provisionerName: which StorageClasses are served, such as store.example.com/bucket" }}
+{{- end }}
+{{- if not .Values.image.repository }}
+{{- fail "backend: other needs image.repository: the name of your image in the registry" }}
+{{- end }}
+{{- if not (or .Values.image.tag .Values.image.digest) }}
+{{- fail "backend: other needs image.tag or image.digest: the chart knows the versions of its own backends only" }}
+{{- end }}
 {{- end }}
 {{- end }}
 

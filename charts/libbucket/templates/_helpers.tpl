@@ -1,11 +1,11 @@
 {{/* Names, labels, and what is known of the backend. */}}
 
 {{- define "libbucket.backend" -}}
-{{- get (.Files.Get "files/backends.yaml" | fromYaml) .Values.backend | toJson -}}
+{{- get (.Files.Get "files/backends.yaml" | fromYaml) .Values.backend | default (dict "ports" (list 443)) | toJson -}}
 {{- end }}
 
 {{- define "libbucket.program" -}}
-{{ .Values.backend }}-provisioner
+{{ eq .Values.backend "other" | ternary (base .Values.image.repository) (printf "%s-provisioner" .Values.backend) }}
 {{- end }}
 
 {{- define "libbucket.fullname" -}}
