@@ -200,12 +200,12 @@ def chaos(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def stores(session: nox.Session) -> None:
-    """Runs the AWS provisioner on SeaweedFS, VersityGW and Ceph RGW: `nox -s stores -- -k seaweedfs`."""
+    """Runs provisioners on SeaweedFS, VersityGW, Ceph RGW and Garage: `nox -s stores -- -k seaweedfs`."""
     install(session, "test", packages=True)
     install_toolchains(session, "weed", "versitygw")
     run_servers(session, "-m", "testkit.servers", session.name)
     options = [f"--numprocesses={WORKERS}", "--dist=loadfile", "-p", "libbucket.testing.conformance.report"]
-    pytest(session, Path("packages/aws-s3/tests/compatible"), options=options)
+    pytest(session, Path("packages/aws-s3/tests/compatible"), Path("tests/stores"), options=options)
 
 
 @nox.session(default=False)

@@ -23,6 +23,20 @@ MINIO_CLASS = {"endpoint": "http://minio", "secretName": "admin", "secretNamespa
 
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no image": ({"backend": "minio"}, "image.registry is required"),
+    "a provisioner of one's own without a name": (
+        a_release("other", image={"registry": REGISTRY, "repository": "mine", "tag": "1"}),
+        "backend: other needs provisionerName",
+    ),
+    "a provisioner of one's own without an image": (
+        a_release("other", provisionerName="store.example.com/bucket"),
+        "backend: other needs image.repository",
+    ),
+    "a provisioner of one's own without a version": (
+        a_release(
+            "other", provisionerName="store.example.com/bucket", image={"registry": REGISTRY, "repository": "a/b"}
+        ),
+        "backend: other needs image.tag or image.digest",
+    ),
     "replicas that don't agree on one": (
         a_release(leaderElection=False),
         "leaderElection: false goes with replicas: 1 only, not with 2",
@@ -253,6 +267,16 @@ def test_a_release_of_every_backend_is_the_package_s_program_and_name() -> None:
         (entry,) = (path.parent / "src").glob("*/__main__.py")
         assert list(project["scripts"]) == [f"{backend}-provisioner"]
         assert f'"{known[backend]["provisionerName"]}"' in entry.read_text()
+
+
+def test_a_provisioner_of_ones_own_is_released_with_its_name_image_and_ports() -> None:
+    made = render(yaml.safe_load((ROOT / "examples/s3-compatible/values.yaml").read_text()))
+    deployment = one(made, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+
+    assert container["image"] == "registry.example.com/buckets/garage-provisioner:1"
+    assert "--provisioner-name=garage.example/bucket" in container["args"]
+    assert deployment["metadata"]["labels"]["app.kubernetes.io/name"] == "garage-provisioner"
 
 
 def test_the_chart_names_no_image_that_is_not_there_yet() -> None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
-MANIFESTS = sorted(EXAMPLES.glob("*/*.yaml"))
+VALUES = "values.yaml"
+"""Values of the chart, and no manifest."""
+MANIFESTS = sorted(path for path in EXAMPLES.glob("*/*.yaml") if path.name != VALUES)
 
 Manifest = dict[str, Any]
 
@@ -36,7 +38,7 @@ def documents(file: Path) -> list[Manifest]:
 
 
 def of_kind(folder: Path, kind: str) -> list[Manifest]:
-    found = [each for file in sorted(folder.glob("*.yaml")) for each in documents(file)]
+    found = [each for file in MANIFESTS if file.parent == folder for each in documents(file)]
     return [each for each in found if each["kind"] == kind]
 
 

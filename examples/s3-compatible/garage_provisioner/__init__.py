@@ -1,0 +1,1 @@
+"""Buckets in Garage for Kubernetes ObjectBucketClaims."""

@@ -1,0 +1,1 @@
+"""Garage for the tests of examples/s3-compatible: the real server, and a fake that is never kinder."""
