@@ -33,7 +33,7 @@ def test_a_newer_version_is_news_and_replaces_the_older(cache: Cache[Metadata]) 
     cache.observe(version(9))
 
     assert cache.observe(version(10)) == (True, version(9))
-    assert cache.all() == [version(10)]
+    assert list(cache) == [version(10)]
 
 
 @pytest.mark.parametrize("late", [9, 10])
@@ -46,14 +46,14 @@ def test_a_version_that_is_late_or_known_is_no_news(cache: Cache[Metadata], late
 
 def test_an_unknown_object_is_none(cache: Cache[Metadata]) -> None:
     assert cache.get("shop/photos") is None
-    assert cache.all() == []
+    assert list(cache) == []
 
 
 def test_objects_of_the_same_name_in_two_namespaces_are_two(cache: Cache[Metadata]) -> None:
     cache.observe(version(1, namespace="shop"))
     cache.observe(version(2, namespace="bank"))
 
-    assert len(cache.all()) == 2
+    assert len(list(cache)) == 2
 
 
 def test_a_deletion_removes_the_object_and_returns_the_known_version(cache: Cache[Metadata]) -> None:
@@ -109,7 +109,7 @@ def test_a_list_removes_objects_that_it_does_not_have(cache: Cache[Metadata]) ->
     cache.observe(version(2, "gone"))
 
     assert cache.retain({"shop/kept"}, "10", namespace="") == [version(2, "gone")]
-    assert cache.all() == [version(1, "kept")]
+    assert list(cache) == [version(1, "kept")]
 
 
 def test_a_list_keeps_newer_objects(cache: Cache[Metadata]) -> None:
@@ -249,7 +249,7 @@ def test_after_a_restore_and_a_list_the_cache_equals_the_api_server(data: st.Dat
         number += 1
         _change(data, cache, state, number)
 
-    known = {one.metadata.name: int(one.metadata.resource_version) for one in cache.all()}
+    known = {one.metadata.name: int(one.metadata.resource_version) for one in cache}
     assert known == state
 
 
@@ -271,7 +271,7 @@ def test_a_cache_that_no_informer_fills_stays_empty() -> None:
     cache.observe(version(1))
 
     assert cache.get("shop/photos") is None
-    assert cache.all() == []
+    assert list(cache) == []
     assert not cache.is_watched
     assert Cache(Metadata).is_watched
 
@@ -289,13 +289,13 @@ def test_an_object_is_given_back_as_it_arrived_whatever_its_author_wrote(value: 
     )
     cache.observe(claim)
     assert cache.get("shop/photos") == claim
-    assert cache.all() == [claim]
+    assert list(cache) == [claim]
 
 
 def test_objects_take_little_more_than_half_the_memory_of_their_structs() -> None:
     core, count = Core(), 500
     core.reconcile(core.create_claim("photos"))
-    (bucket,) = core.caches.buckets.all()
+    (bucket,) = list(core.caches.buckets)
     body = msgspec.json.encode(bucket)
     cache = Cache(ObjectBucketObject)
     tracemalloc.start()
@@ -307,5 +307,5 @@ def test_objects_take_little_more_than_half_the_memory_of_their_structs() -> Non
         in_cache = tracemalloc.get_traced_memory()[0] - as_structs
     finally:
         tracemalloc.stop()
-    assert len(cache.all()) == count
+    assert len(list(cache)) == count
     assert in_cache < 0.6 * as_structs, f"{in_cache / count:.0f} bytes each; as structs {as_structs / count:.0f}"

@@ -43,7 +43,7 @@ def test_a_hundred_claims_of_the_largest_size_take_little_memory() -> None:
     for number in range(100):
         wire = builders.a_claim(name=f"claim-{number}", spec={"additionalConfig": {"k": "x" * 1_400_000}})
         caches.claims.observe(msgspec.convert(wire, ObjectBucketClaim))
-    assert sum(len(msgspec.json.encode(one)) for one in caches.claims.all()) < 100_000
+    assert sum(len(msgspec.json.encode(one)) for one in caches.claims) < 100_000
 
 
 def test_a_config_that_is_too_large_is_an_invalid_config_and_a_smaller_one_is_applied() -> None:

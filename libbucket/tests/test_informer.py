@@ -241,7 +241,7 @@ class Run:
     @property
     def known(self) -> set[str]:
         """What is in the cache, as `name@version`."""
-        return {_brief(one) for one in self.cache.all()}
+        return {_brief(one) for one in self.cache}
 
 
 def _brief(one: Any) -> str:

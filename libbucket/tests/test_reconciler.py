@@ -538,7 +538,7 @@ def test_after_a_deletion_no_further_requests_are_made() -> None:
     core.delete_claim(key)
     assert core.reconcile(key).retry is Retry.NEXT_TURN
     core.client.requests.clear()
-    stale = core.caches.buckets.all()
+    stale = list(core.caches.buckets)
     assert stale == []
     assert core.reconciler.reconcile(key).result == Result.IGNORED
     assert core.client.requests == []

@@ -59,7 +59,7 @@ class Watched:
 
     @property
     def names(self) -> set[str]:
-        return {one.metadata.name for one in self.cache.all()}
+        return {one.metadata.name for one in self.cache}
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def test_the_cache_reflects_creations_edits_and_deletions(cluster: Cluster, name
         make(cluster.admin, namespace, "b")
         watched.wait_for("a", "b")
         cluster.admin.patch(f"{_claims(namespace)}/a", {"metadata": {"labels": {"team": "blue"}}})
-        watched.wait_until(lambda: {one.metadata.label("team") for one in watched.cache.all()} == {"blue", ""})
+        watched.wait_until(lambda: {one.metadata.label("team") for one in watched.cache} == {"blue", ""})
         cluster.admin.delete(f"{_claims(namespace)}/a")
         watched.wait_for("b")
 
@@ -110,7 +110,7 @@ def test_the_cache_holds_metadata_of_owned_secrets_only(cluster: Cluster, namesp
         cluster.admin.create(path, {"metadata": metadata, "stringData": {"key": "value"}})
         watched.wait_for("owned")
 
-        assert not hasattr(watched.cache.all()[0], "data")
+        assert not hasattr(next(iter(watched.cache)), "data")
         cluster.admin.patch(f"{path}/owned", {"metadata": {"labels": {"bucket-provisioner": None}}})
         watched.wait_for()
 

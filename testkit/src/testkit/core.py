@@ -269,7 +269,7 @@ class Core:
             found = {path: raw for path, raw in self.client.cluster.objects.items() if plural_of(path) == plural}
             objects = [msgspec.json.decode(raw, type=kind) for raw in found.values()]
             keys = {one.metadata.key for one in objects}
-            for known in cache.all():
+            for known in cache:
                 if known.metadata.key not in keys:
                     cache.discard(known)
             for one in objects:

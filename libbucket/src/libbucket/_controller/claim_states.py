@@ -26,7 +26,7 @@ def claim_states(caches: Caches, provisioner_name: str) -> Iterator[ClaimState]:
     class does not exist.
     """
     label = provisioner_label(provisioner_name)
-    for claim in caches.claims.all():
+    for claim in caches.claims:
         storage_class = caches.classes.get(claim.class_name)
         is_served = storage_class is not None and storage_class.provisioner == provisioner_name
         is_labelled = storage_class is None and claim.metadata.label(_api.PROVISIONER_LABEL) == label

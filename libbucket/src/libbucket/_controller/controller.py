@@ -290,7 +290,7 @@ class Controller:
         while not self._stopping.wait(interval):
             if not self._works():
                 continue  # a standby checks nothing, and must not begin its term with a check of every claim
-            for claim in self._caches.claims.all():
+            for claim in self._caches.claims:
                 if claim.metadata.label(_api.PROVISIONER_LABEL) == label:
                     self._policy.schedule_recheck(claim.metadata.key, depth, self._random.random() * interval)
 
@@ -316,7 +316,7 @@ class Controller:
         return name if self._serves(name) else ""
 
     def _count_classes(self) -> int:
-        return sum(one.provisioner == self._settings.provisioner_name for one in self._caches.classes.all())
+        return sum(one.provisioner == self._settings.provisioner_name for one in self._caches.classes)
 
     def _serves(self, class_name: str) -> bool:
         storage_class = self._caches.classes.get(class_name)

@@ -85,7 +85,7 @@ class EventRouter:
         both = [one for one in (old, new) if one is not None]
         if not any(one.provisioner == self._identity.provisioner_name for one in both):
             return
-        for claim in self._caches.claims.all():
+        for claim in self._caches.claims:
             if claim.class_name == both[0].metadata.name:
                 self._add_claim(claim)
 
@@ -97,9 +97,9 @@ class EventRouter:
 
     def enqueue_all(self) -> None:
         """Queues every claim, and every claim that an ObjectBucket refers to, for a new leader."""
-        for claim in self._caches.claims.all():
+        for claim in self._caches.claims:
             self._add_claim(claim)
-        for bucket in self._caches.buckets.all():
+        for bucket in self._caches.buckets:
             self.on_bucket(None, bucket)
 
     def _add_claim(self, claim: _api.ObjectBucketClaim) -> None:

@@ -65,11 +65,11 @@ class Cache(Generic[T]):
         with self._lock:
             return self._known(key)
 
-    def all(self) -> list[T]:
-        """Every object, in one consistent copy."""
+    def __iter__(self) -> Iterator[T]:
+        """Every object, of one moment; each exists only while it is looked at."""
         with self._lock:
             packed = list(self._packed.values())
-        return [self._unpacked(one) for one in packed]
+        return map(self._unpacked, packed)
 
     def grouped(self, group: str) -> list[T]:
         """The objects of one group, sorted by key."""

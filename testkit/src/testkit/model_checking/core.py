@@ -398,7 +398,7 @@ def view_of(caches: Caches) -> View:
     views = {}
     for plural, (name, _) in CACHED.items():
         cache = getattr(caches, name)
-        objects = Frozen({one.metadata.key: msgspec.json.encode(one) for one in cache.all()})
+        objects = Frozen({one.metadata.key: msgspec.json.encode(one) for one in cache})
         views[plural] = CacheView(objects=objects, removed=Frozen(cache._removed))
     return Frozen(views)
 
@@ -454,7 +454,7 @@ def _catch_up(view: View, listed: Frozen[str, tuple[bytes, int]], plural: str) -
         "objectbuckets": router.on_bucket,
         "storageclasses": router.on_class,
     }.get(plural, router.on_owned)
-    for one in cache.all():
+    for one in cache:
         raw, version = listed.get(one.metadata.key, (b"", 0))
         if not raw or decoded(raw, kind).metadata.uid != one.metadata.uid:
             version = _created_at(raw, kind) - 1 if raw else version

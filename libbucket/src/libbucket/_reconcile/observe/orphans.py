@@ -68,10 +68,7 @@ class OrphanFinder:
 
     def count_unclaimed(self) -> int:
         """How many ObjectBuckets of ours are bound although, as far as the cache knows, their claim is gone."""
-        return len(self._unclaimed())
-
-    def _unclaimed(self) -> list[ObjectBucketObject]:
-        return [one for one in self._caches.buckets.all() if _is_unreleased(one) and self._has_lost_its_claim(one)]
+        return sum(_is_unreleased(one) and self._has_lost_its_claim(one) for one in self._caches.buckets)
 
     def _has_lost_its_claim(self, bucket: ObjectBucketObject) -> bool:
         ref = claim_ref_of(bucket)
@@ -92,8 +89,8 @@ class OrphanFinder:
 
     def _too_many_are_unclaimed(self) -> bool:
         """Whether so many claims are missing at once that a mistake is more likely than so many forced deletions."""
-        all_ours = [one for one in self._caches.buckets.all() if intent_of(one) is not None]
-        return self.count_unclaimed() > max(_FEW_UNCLAIMED, len(all_ours) // 10)
+        all_ours = sum(intent_of(one) is not None for one in self._caches.buckets)
+        return self.count_unclaimed() > max(_FEW_UNCLAIMED, all_ours // 10)
 
     def _read_again(self, bucket: ObjectBucketObject) -> ObjectBucketObject | None:
         try:
