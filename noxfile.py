@@ -220,8 +220,9 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measures speed, requests and memory of the core: `nox -s bench -- --json PATH`."""
+    """Measures speed, requests and memory beside the Go library: `nox -s bench -- --quick`, `--write` for the page."""
     install(session, "test", packages=True)
+    install(session, "soak")
     install_toolchains(session)
     run_servers(session, "-m", "testkit.benchmark", *session.posargs)
 

@@ -216,6 +216,27 @@ def go_binary(*, name: str, module: str, version: str, tags: str = "", package: 
     return _kept(f"{name}-{key}", build_inside if package else build) / name
 
 
+def local_go_binary(*, name: str, directory: Path) -> Path:
+    """The program of a folder with Go sources, built into the cache if this machine has not yet.
+
+    Args:
+        name: file name of the program.
+        directory: with its `go.mod`, `go.sum` and main package.
+
+    Raises:
+        SetupFailed: no Go toolchain, or the build failed.
+    """
+    go = go_toolchain()
+    sources = sorted(path for path in directory.iterdir() if path.is_file())
+    key = _hash(go.version.encode(), *(each.read_bytes() for each in sources))
+
+    def build(target: Path, scratch: Path) -> None:
+        arguments = ["build", "-o", str(target / name), "."]
+        run_go(go, arguments, what=f"building {name}", directory=directory, scratch=scratch)
+
+    return _kept(f"{name}-{key}", build) / name
+
+
 def cargo_binary(*, name: str, version: str, features: Sequence[str] = ()) -> Path:
     """A program of a crate of the same name, built into the cache if this machine has not yet.
 

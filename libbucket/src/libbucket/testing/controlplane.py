@@ -152,6 +152,11 @@ class ControlPlane(Cluster):
         certificate, key = self._settings.authority.client(name, groups)
         return self._write_kubeconfig(User(certificate=certificate, key=key))
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of etcd and the API server, as far as they run."""
+        return [each.pid for each in (self._etcd, self._api_server) if each is not None]
+
     def install_crds(self, directory: Path) -> None:
         """As for every cluster; the garbage collector learns of the new kinds at once, not after half a minute."""
         super().install_crds(directory)

@@ -5,28 +5,26 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from libbucket.testing.builders import a_claim, a_class
+from libbucket.testing.memory import PROVISIONER_NAME
 from testkit.benchmark.api_requests import Requests, settled_requests
+from testkit.benchmark.processes import cpu_seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from libbucket.testing.controlplane import Cluster
+    from libbucket.testing.controlplane import ControlPlane
     from libbucket.testing.provisioner_process import ProvisionerProcess
 
 Event = dict[str, Any]
 
 NAMESPACE: Final = "bench"
-CLASS: Final = "bench"
 RECONCILES: Final = "libbucket_reconcile_duration_seconds_count"
 STORE_CALLS: Final = "libbucket_backend_call_duration_seconds_count"
-_CPU: Final = "process_cpu_seconds_total"
-_CLAIMS: Final = f"/apis/objectbucket.io/v1alpha1/namespaces/{NAMESPACE}/objectbucketclaims"
 _PARALLEL: Final = 4  # how many claims are created at once: faster than they are served
 _LIMIT_SECONDS: Final = 60.0
 _SLOWEST: Final = 0.2  # seconds for each claim, beyond that: something is wrong
@@ -44,6 +42,7 @@ class Run:
         requests: of the provisioner, to the API server.
         reconciles: reconciles of claims; those that find nothing to do included.
         cpu_seconds: of the provisioner: what is left of the speed when others use the processors, too.
+        control_plane_seconds: processor time of etcd and the API server, with the requests for the claims.
     """
 
     claims: int
@@ -52,6 +51,7 @@ class Run:
     requests: Requests
     reconciles: int
     cpu_seconds: float
+    control_plane_seconds: float
 
     @property
     def rate(self) -> float:
@@ -69,13 +69,17 @@ class Load:
 
     Args:
         cluster: with no other user.
+        provisioner: of the class.
+        name: of the class and the namespace.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ControlPlane, *, provisioner: str = PROVISIONER_NAME, name: str = NAMESPACE) -> None:
         self._cluster = cluster
         self._admin = cluster.admin
-        self._admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        self._admin.create("/apis/storage.k8s.io/v1/storageclasses", a_class(name=CLASS))
+        self._name = name
+        self._claims = f"/apis/objectbucket.io/v1alpha1/namespaces/{name}/objectbucketclaims"
+        self._admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        self._admin.create("/apis/storage.k8s.io/v1/storageclasses", a_class(name=name, provisioner=provisioner))
 
     def bind(self, provisioner: ProvisionerProcess, count: int) -> Run:
         """Makes claims, and waits until all are Bound and the provisioner has nothing left to do."""
@@ -83,15 +87,29 @@ class Load:
 
     def delete(self, provisioner: ProvisionerProcess, count: int) -> Run:
         """Deletes those that `bind` made, and waits until all are gone and the provisioner has nothing left to do."""
-        return self._run(provisioner, count, "DELETE", self._remove, _is_gone)
+        return self._run(provisioner, count, "DELETE", self.remove, _is_gone)
+
+    def seconds_to_bound(self, name: str) -> float:
+        """Makes one claim; gives the seconds from the request for it until it is Bound."""
+        events = self._admin.watch(self._claims, resource_version=self._version(), timeout=_LIMIT_SECONDS)
+        started = time.monotonic()
+        self._make(name)
+        for event in events:
+            if event["object"]["metadata"]["name"] == name and _is_bound(event):
+                return time.monotonic() - started
+        raise TimeoutError(f"claim {name} was not bound within {_LIMIT_SECONDS:.0f} s")
 
     def _make(self, name: str) -> float:
-        self._admin.create(_CLAIMS, a_claim(name=name, namespace=NAMESPACE, storage_class=CLASS))
+        self._admin.create(self._claims, a_claim(name=name, namespace=self._name, storage_class=self._name))
         return time.monotonic()
 
-    def _remove(self, name: str) -> float:
-        self._admin.delete(f"{_CLAIMS}/{name}")
+    def remove(self, name: str) -> float:
+        """Deletes one claim; gives the time of the answer, on the monotonic clock."""
+        self._admin.delete(f"{self._claims}/{name}")
         return time.monotonic()
+
+    def _version(self) -> str:
+        return str(self._admin.get(f"{self._claims}?limit=1")["metadata"]["resourceVersion"])
 
     def _run(
         self,
@@ -102,11 +120,12 @@ class Load:
         is_done: Callable[[Event], bool],
     ) -> Run:
         names = [f"claim-{number}" for number in range(count)]
-        version = self._admin.get(f"{_CLAIMS}?limit=1")["metadata"]["resourceVersion"]
+        version = self._version()
         before, metrics_before = settled_requests(self._cluster), provisioner.metrics()
+        cpu_before, plane_before = cpu_seconds_of([provisioner.pid]), cpu_seconds_of(self._cluster.pids)
         # A watch is counted when it ends: this one with this function, after the counting.
         limit = _LIMIT_SECONDS + count * _SLOWEST
-        events = self._admin.watch(_CLAIMS, resource_version=version, timeout=limit)
+        events = self._admin.watch(self._claims, resource_version=version, timeout=limit)
         started = time.monotonic()
         with ThreadPoolExecutor(_PARALLEL) as pool:
             asked = [pool.submit(ask, name) for name in names]
@@ -120,12 +139,14 @@ class Load:
         asking_seconds = max(each.result() for each in asked) - started
         if waiting:
             one = min(waiting)
-            status = (self._admin.find(f"{_CLAIMS}/{one}") or {}).get("status")
+            status = (self._admin.find(f"{self._claims}/{one}") or {}).get("status")
             raise TimeoutError(
                 f"{len(waiting)} of {count} claims were not done within {limit:.0f} s; {one} says {status}; "
                 f"the provisioner's last lines:\n{provisioner.log()[-2000:]}"
             )
         wait_idle(provisioner)
+        cpu_seconds = cpu_seconds_of([provisioner.pid]) - cpu_before
+        plane_seconds = cpu_seconds_of(self._cluster.pids) - plane_before
         metrics = provisioner.metrics()
         requests = settled_requests(self._cluster) - before
         requests[verb, "objectbucketclaims"] -= count  # ours
@@ -135,7 +156,8 @@ class Load:
             asking_seconds=asking_seconds,
             requests=+requests,
             reconciles=int(metric(metrics, RECONCILES) - metric(metrics_before, RECONCILES)),
-            cpu_seconds=metric(metrics, _CPU) - metric(metrics_before, _CPU),
+            cpu_seconds=cpu_seconds,
+            control_plane_seconds=plane_seconds,
         )
 
 
@@ -167,23 +189,3 @@ def metric(text: str, name: str) -> float:
     """Sum over all samples of a metric, whatever their labels."""
     families = text_string_to_metric_families(text)
     return sum(sample.value for family in families for sample in family.samples if sample.name == name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """How big a process is.
-
-    Attributes:
-        mebibytes: resident.
-        threads: how many.
-    """
-
-    mebibytes: float
-    threads: int
-
-
-def size_of(pid: int) -> Size:
-    """As the kernel says it (Linux only)."""
-    lines = (line.partition(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    values = {name: value.split() for name, _, value in lines}
-    return Size(mebibytes=int(values["VmRSS"][0]) / 1024, threads=int(values["Threads"][0]))

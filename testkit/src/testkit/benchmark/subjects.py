@@ -1,0 +1,60 @@
+"""The provisioners that are compared, each with its store in memory. Knows how to start them, and what they are called.
+
+The other one is built on the Go library, lib-bucket-provisioner: `tests/benchmark/go-peer`.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from libbucket.testing.binaries import local_go_binary
+from libbucket.testing.memory import PROVISIONER_NAME
+from libbucket.testing.provisioner_process import provisioner_process
+from testkit.repository import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from libbucket.testing.controlplane import ControlPlane
+    from libbucket.testing.provisioner_process import ProvisionerProcess
+
+_GO_PEER: Final = ROOT / "tests/benchmark/go-peer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A provisioner.
+
+    Attributes:
+        name: in tables.
+        provisioner: that its classes name.
+        command: that starts it.
+    """
+
+    name: str
+    provisioner: str
+    command: tuple[str, ...]
+
+    @contextmanager
+    def running(self, cluster: ControlPlane, *arguments: str) -> Iterator[ProvisionerProcess]:
+        """Runs it until the block ends."""
+        with provisioner_process([*self.command, *arguments], kubeconfig=cluster.kubeconfig) as process:
+            yield process
+
+
+OURS: Final = Subject(
+    name="libbucket", provisioner=PROVISIONER_NAME, command=(sys.executable, "-m", "libbucket.testing.memory")
+)
+
+
+def go_peer() -> Subject:
+    """The one on the Go library, built if this machine has not yet.
+
+    Raises:
+        SetupFailed: it can't be built.
+    """
+    program = local_go_binary(name="go-peer", directory=_GO_PEER)
+    return Subject(name="Go library", provisioner="peer.example.com/bucket", command=(str(program),))
