@@ -18,7 +18,7 @@ from rich.table import Table
 from libbucket.testing.controlplane import control_plane
 from libbucket.testing.problems import SetupFailed
 from testkit.benchmark import measure
-from testkit.benchmark.ceiling import claims_per_second
+from testkit.benchmark.ceiling import claims_per_second, cpu_milliseconds_by_write
 from testkit.benchmark.report import Results, as_json, tables, write_page
 from testkit.benchmark.store_requests import requests_by_verb
 from testkit.benchmark.subjects import OURS, go_peer
@@ -37,12 +37,16 @@ def run(*, claims: int, rounds: int, many: int, with_peer: bool, console: Consol
         compared = measure.compare(cluster, subjects, rounds=rounds, claims=claims, say=status.update)
         status.update("the ceiling: what the control plane allows")
         ceiling = claims_per_second(cluster, claims)
+        status.update("the control plane's part, write by write")
+        writes, watched = (cpu_milliseconds_by_write(cluster, claims, watched=each) for each in (False, True))
         with_many = measure.many(cluster, many, status.update)
         status.update("requests to the stores")
         return Results(
             rounds=compared,
             claims=claims,
             ceiling=ceiling,
+            writes=writes,
+            watched_writes=watched,
             many=with_many,
             store_requests=requests_by_verb(),
             load_average=measure.load_average(),

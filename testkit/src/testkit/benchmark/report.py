@@ -34,6 +34,8 @@ class Results:
         rounds: by provisioner.
         claims: of each burst.
         ceiling: claims per second that the control plane allows.
+        writes: processor time of the control plane for each write of a claim, in milliseconds.
+        watched_writes: the same with the watches of a provisioner.
         many: the core with many claims.
         store_requests: by store and flow.
         load_average: of the minute before the end.
@@ -42,6 +44,8 @@ class Results:
     rounds: Mapping[str, Sequence[Round]]
     claims: int
     ceiling: float
+    writes: Mapping[str, float]
+    watched_writes: Mapping[str, float]
     many: Many
     store_requests: Mapping[str, Mapping[str, int]]
     load_average: float
@@ -57,6 +61,10 @@ def tables(results: Results) -> dict[str, Table]:
     return {
         f"Bursts of {results.claims} claims, store in memory": (("figure", *names), list(_compared(results))),
         f"{results.many.bound.claims:,} claims in one namespace": (("figure", "libbucket"), list(_many(results.many))),
+        "Where the processor time of the control plane goes, ms": (
+            ("write", "without watches", "with those of a provisioner"),
+            list(_costs(results)),
+        ),
         "Requests to the API server, per claim": (("request", *names), list(_requests(results))),
         "Requests to the store": (
             ("verb", *results.store_requests),
@@ -104,6 +112,12 @@ def _many(many: Many) -> Iterator[tuple[str, str]]:
 
 def _plane_milliseconds(run: Run) -> float:
     return run.control_plane_seconds / run.claims * 1000
+
+
+def _costs(results: Results) -> Iterator[tuple[str, ...]]:
+    for name, alone in results.writes.items():
+        yield name, f"{alone:.1f}", f"{results.watched_writes[name]:.1f}"
+    yield "all", f"{sum(results.writes.values()):.1f}", f"{sum(results.watched_writes.values()):.1f}"
 
 
 def _requests(results: Results) -> Iterator[tuple[str, ...]]:
