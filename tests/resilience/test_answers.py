@@ -150,6 +150,14 @@ class NeverGetsOn(AnsweredProvisioner):
         raise errors.PurgeUnfinished(0)
 
 
+class WaitsInACall(AnsweredProvisioner):
+    """Waits within a call for what the core would call again for."""
+
+    def delete(self, ob: ObjectBucket) -> None:
+        self.clock.sleep(300)
+        super().delete(ob)
+
+
 class TouchesOthers(AnsweredProvisioner):
     """Writes into a bucket that is no claim's."""
 
@@ -170,6 +178,7 @@ class TouchesOthers(AnsweredProvisioner):
         (KeepsCredentials, "revoke/revoke@1/503-StoreUnavailable/once", Invariant.REVOKED),
         (LeavesBuckets, "delete/delete@1/503-StoreUnavailable/once", Invariant.ENDS),
         (NeverGetsOn, "delete/delete@1/503-StoreUnavailable/once", Invariant.BOUNDED),
+        (WaitsInACall, "delete/delete@1/503-StoreUnavailable/once", Invariant.BOUNDED),
         (TouchesOthers, "provision/provision@1/503-StoreUnavailable/once", Invariant.OTHERS),
     ],
 )

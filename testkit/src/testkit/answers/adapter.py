@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from libbucket.fencing import ANSWER_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -78,7 +80,7 @@ class Adapter(ABC):
         starting: seconds that a new claim waits for the store, as that documents, though nothing hinders it.
         elsewhere: what `parameters` gets in place of an URL for a class of another store; for stores without a network.
         without_ids: names of requests whose answers have no request id.
-        longest_call: seconds (of a real clock) that one verb may take whatever the server does.
+        longest_call: seconds that one verb may take whatever the server does: one answer at its limit, and the rest.
     """
 
     name: ClassVar[str]
@@ -91,7 +93,7 @@ class Adapter(ABC):
     starting: ClassVar[float] = 0.0
     elsewhere: ClassVar[str] = ""
     without_ids: ClassVar[frozenset[str]] = frozenset()
-    longest_call: ClassVar[float] = 15.0
+    longest_call: ClassVar[float] = ANSWER_SECONDS + 15.0
 
     @property
     @abstractmethod

@@ -73,6 +73,7 @@ class AzureAdapter(Adapter):
     gone_keys = frozenset({"SetContainerAcl", "DeleteContainer"})
     locks = True
     late = 0.0
+    longest_call = Network().read_seconds + 15.0
     elsewhere = _ELSEWHERE
 
     def __init__(self) -> None:

@@ -91,6 +91,7 @@ class Injector(FaultInjector):
         active: key of the claim that is being reconciled.
         target: key of the claim under test.
         seen: its requests since `arm` or `reset`.
+        held: seconds for which its answers were held back before a real server; 0 where a wire turns the clock.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Injector(FaultInjector):
         """Begins anew, with nothing armed."""
         self.active, self.target = "", target
         self.seen: list[Seen] = []
+        self.held = 0.0
         self._count: Counter[str] = Counter()
         self._injection: Injection | None = None
         self._lag: Lag | None = None
@@ -178,6 +180,7 @@ class Injector(FaultInjector):
                 self._subject = self._adapter.subject(request)
             answer = self._injection.answer if self._injection is not None and last.injected else None
         if answer is not None and answer.kind is Kind.LATE:
+            self.held += self._adapter.late
             self._released.wait(self._adapter.late)
             return Verdict.DROP
         return Verdict.RESET if answer is not None and answer.kind is Kind.RESET_AFTER else Verdict.PASS

@@ -189,7 +189,7 @@ def _check_bounds(seen: Evidence) -> None:
     seen.check(Invariant.BOUNDED, busiest <= REQUESTS_PER_HOUR, f"{busiest} requests in one hour")
     longest = max((one.took for one in simulation.history if one.key == key), default=0.0)
     limit = simulation.adapter.longest_call
-    seen.check(Invariant.BOUNDED, longest <= limit, f"a reconcile took {longest:.1f} s of a real clock")
+    seen.check(Invariant.BOUNDED, longest <= limit, f"a reconcile took {longest:.1f} s")
 
 
 def _check_terminal(seen: Evidence, answer: Answer) -> None:

@@ -30,9 +30,9 @@ _LOST: Final = "the connection was cut"
 class AnsweredProvisioner(MemoryProvisioner):
     """Asks an injector about each verb, as a proxy asks about each request."""
 
-    def __init__(self, services: Services, injector: Injector, **rest: Any) -> None:
+    def __init__(self, services: Services, injector: Injector, clock: Clock, **rest: Any) -> None:
         super().__init__(services, **rest)
-        self._injector = injector
+        self._injector, self.clock = injector, clock
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         return self._asked("provision", lambda: super(AnsweredProvisioner, self).provision(options))
@@ -103,9 +103,8 @@ class MemoryAdapter(Adapter):
         return self._backend
 
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
-        del clock
         assert self._injector is not None
-        return self._provisioner(services, self._injector, store=self._backend._store)
+        return self._provisioner(services, self._injector, clock, store=self._backend._store)
 
     def parameters(self, url: str) -> Mapping[str, str]:
         return {"host": url or "memory.invalid"}

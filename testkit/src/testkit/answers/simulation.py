@@ -7,7 +7,6 @@ fault.
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -74,7 +73,7 @@ class Reconciled:
     Attributes:
         key: of the claim.
         at: when, in seconds of the turned clock.
-        took: seconds of a real clock.
+        took: seconds of the turned clock, and those for which a proxy held an answer back.
         outcome: what came of it.
     """
 
@@ -221,12 +220,13 @@ class Simulation:
     def _reconcile(self, key: str) -> None:
         recheck = self._policy.take_recheck(key)
         self.injector.active = key
-        started, at = time.monotonic(), self.now
+        at, held = self.now, self.injector.held
         try:
             outcome = self.core.reconcile(key, recheck=recheck)
         finally:
             self.injector.active = ""
-        self.history.append(Reconciled(key=key, at=at, took=time.monotonic() - started, outcome=outcome))
+        took = self.now - at + self.injector.held - held
+        self.history.append(Reconciled(key=key, at=at, took=took, outcome=outcome))
         self._policy.plan(key, outcome, recheck)
         self.turn(RECONCILE_SECONDS)
         for woken, delay in self.core.woken:
