@@ -83,6 +83,10 @@ _NO_DATA_ROLE = (
     "Azure refuses the SAS that {source} signed: its identity lacks the data actions of the role Storage Blob Data "
     "Contributor on the account, or the assignment is new and takes effect within ten minutes ({code})"
 )
+_UNBOUND = (
+    "the account requires user-bound SAS (sasPolicy.requireUserBoundUserDelegationSas), which claims have with "
+    "credentials: role-assignment only"
+)
 _FULL = "a limit of the storage account at {url} is reached ({code})"
 _OLD = "what answers at {url} does not know the API version that Azure's client speaks ({code})"
 _OTHER = "Azure at {url} refuses {action} with {code}"
@@ -228,16 +232,30 @@ class Refusal:
     is_out_of_policy: bool
     request_id: str
 
-    def as_error(self, call: Call, container: str) -> ProvisionerError:
-        """What it means to the claim, whose credentials stay as they are."""
+    def as_error(self, call: Call, container: str, *, is_delegated: bool = False) -> ProvisionerError:
+        """What it means to the claim, whose credentials stay as they are.
+
+        Args:
+            call: what was being done.
+            container: where.
+            is_delegated: the SAS was signed just now by an identity: no front end has to learn of it.
+        """
         if self.is_out_of_policy:
             return AccessDenied(
                 f"the SAS expiration policy of the storage account at {call.url} forbids the claim's SAS: set "
-                f"parameter expiry to no more than that policy allows ({self.code})",
+                f"parameter expiry to no more than that policy allows{f'; or {_UNBOUND}' if is_delegated else ''} "
+                f"({self.code})",
                 request_id=self.request_id,
             )
         if self.code == "AuthorizationPermissionMismatch":
             return AccessDenied(_NO_DATA_ROLE.format(source=call.source, code=self.code), request_id=self.request_id)
+        if is_delegated:
+            return NotReady(
+                f"Azure refuses a user-delegation SAS for container {container} that was signed just now "
+                f"({self.code}): retried. If that continues, {_UNBOUND}; or its network rules block the provisioner",
+                delay=_SAS_SECONDS,
+                request_id=self.request_id,
+            )
         return NotReady(
             f"Azure refuses the claim's SAS for container {container}, which was issued and may take it half a minute "
             f"to know ({self.code}): it is kept, and retried",

@@ -364,7 +364,7 @@ class Delegation:
         sas = self._sign(container, start, expiry)
         refusal = self.try_sas(sas, container)
         if refusal is not None:
-            raise refusal.as_error(self.clients.call(_OWN_ACCESS), container)
+            raise refusal.as_error(self.clients.call(_OWN_ACCESS), container, is_delegated=True)
         if young is not None and is_unchanged and self.try_sas(young.token, container) is None:
             return self._kept(young, state)
         # What the Secret holds may have been issued by a call whose answer was recorded nowhere else.

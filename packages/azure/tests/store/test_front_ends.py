@@ -135,6 +135,19 @@ def test_an_identity_that_may_make_containers_and_no_more_is_told_the_role(
     assert_works(tls_world.bind(request, greenfield=True, by=delegating))
 
 
+def test_a_claim_names_the_setting_of_an_account_that_requires_user_bound_sas(
+    tls_world: Environment, tls_front: Front, entra: FakeEntra, delegating: AzureProvisioner
+) -> None:
+    request = delegated_request(tls_world, entra)
+    tls_front.requires_bound_sas = True
+    with pytest.raises(NotReady, match=r"requireUserBoundUserDelegationSas.*credentials: role-assignment") as refused:
+        delegating.provision(request)
+    assert refused.value.request_id == tls_front.request_ids[-1]
+    assert_works(tls_world.greenfield())  # a SAS of a stored access policy is no user-delegation SAS
+    tls_front.requires_bound_sas = False
+    assert_works(tls_world.bind(request, greenfield=True, by=delegating))
+
+
 def test_immutable_versions_are_reported_before_there_is_data_and_keep_no_other_claim_from_binding(
     environment: Environment, server: AzuriteServer, front: Front, backend: AzureBackend
 ) -> None:

@@ -80,6 +80,9 @@ class Settings:
             and after the retention (Azure/azure-powershell#22564, "Time-based retention policies: Deletion").
         held: containers with a legal hold ("Legal holds for immutable blob data"; the code is that of the management
             API, because no page has the data plane's).
+        requires_bound_sas: refuses user-delegation SAS that name no user, action Block (`SasPolicy` of Azure Resource
+            Manager, requireUserBoundUserDelegationSas; the field is `sduoid`, "Create a user delegation SAS"). No page
+            has the code: it is that of every SAS that is refused.
         lacks_data_role: refuses user-delegation SAS, whose identity may make containers and no more ("Create a user
             delegation SAS": permissions are those of the SAS and of the identity).
         actions: what the role of the identity allows, for its tokens and for SAS that it has signed ("Authorize with
@@ -99,6 +102,7 @@ class Settings:
     keeps_versions: bool = False
     locked: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
+    requires_bound_sas: bool = False
     lacks_data_role: bool = False
     actions: frozenset[str] | None = None
     is_private: bool = False
@@ -147,6 +151,8 @@ def _sas(request: Request, settings: Settings) -> Refused | None:
         settings.distrusts -= 1
         return _unauthenticated("Signature did not match.")
     if request.query["sig"] in settings.revoked:
+        return _unauthenticated("Signature did not match.")
+    if settings.requires_bound_sas and request.is_delegated and "sduoid" not in request.query:
         return _unauthenticated("Signature did not match.")
     if settings.longest_sas is None:
         return None
