@@ -209,6 +209,14 @@ def stores(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def clients(session: nox.Session) -> None:
+    """Runs clients that applications reach Azure with, on a claim's Secret: `nox -s clients -- -k adlfs`."""
+    install(session, "test", packages=True)
+    install(session, "azure-tools")
+    pytest(session, Path("packages/azure/tests/tools"))
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Runs random operations, faults and restarts, and draws a plot: `nox -s soak -- --minutes 60`."""
     install(session, "test", packages=True)
@@ -276,6 +284,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "test", *projects, "--extra", "testing", "--extra", "cli", *bound)
     for name in ("nox", "lint", "build", "release", "image", "soak", "audit", "coverage", "docs", "browser"):
         compile_requirements(session, name, *bound)
+    compile_requirements(session, "azure-tools", *bound)
     for name, path in PACKAGES.items():
         compile_requirements(session, name, str(path / "pyproject.toml"), *bound, group=False)
     compile_requirements(session, "go")

@@ -16,7 +16,8 @@ DEMO = f"{INSTALL} && .venv/bin/nox -s demo -- minio"
 TESTS = f"{INSTALL} && .venv/bin/nox"
 REQUIRED = ["lint", "types", "tests", "conformance", "integration", "examples", "chart", "build", "compatibility"]
 REQUIRED += ["docs", "image", "e2e"]  # the last two skipped, with a sentence, where no images can be built
-HELPERS = ["demo", "browser", "chaos", "stores", "soak", "bench", "coverage", "release", "lock", "dev", "controlplane"]
+HELPERS = ["demo", "browser", "chaos", "clients", "stores", "soak", "bench", "coverage", "release", "lock", "dev"]
+HELPERS += ["controlplane"]
 
 
 @dataclass(frozen=True, kw_only=True)
