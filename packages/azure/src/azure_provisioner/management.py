@@ -10,7 +10,7 @@ import json
 import threading
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,6 +59,10 @@ _SENTENCES: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
     ),
 }
 """What codes mean: "Troubleshoot Azure RBAC" and "Troubleshoot common Azure deployment errors"."""
+
+
+class _NotFound(StoreRefused):
+    """What a request is about is not there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +124,21 @@ class Management:
         return bool(own)
 
     def assignments(self, container: str, mark: str) -> list[Assignment]:
-        """The claim's own role assignments."""
+        """The claim's own role assignments; none on a container that is gone.
+
+        Raises:
+            StoreRefused: the account is not there.
+        """
         scope = self._container(container)
-        url = f"{scope}/providers/{_ROLES}?api-version={_ROLES_VERSION}&$filter=atScope()"
+        url = _listing(scope)
         found: list[Assignment] = []
         for _ in range(_MOST_PAGES):
-            answer = self._send("GET", url, f"{_ROLES}/read")
+            try:
+                answer = self._send("GET", url, f"{_ROLES}/read")
+            except _NotFound:
+                # The container, whose assignments went with it; or the account, whose assignments are there.
+                self._send("GET", _listing(self._account()), f"{_ROLES}/read")
+                return []
             every = [_parse(each) for each in answer.get("value", ())]
             found += [each for each in every if each.description == mark and each.id.lower().startswith(scope.lower())]
             url = _path_of(answer.get("nextLink"), self.parameters.management_url)
@@ -159,7 +172,8 @@ class Management:
         self._send("PUT", f"{scope}/providers/{_ROLES}/{name}?api-version={_ROLES_VERSION}", f"{_ROLES}/write", content)
 
     def _remove(self, assignment: Assignment) -> None:
-        self._send("DELETE", f"{assignment.id}?api-version={_ROLES_VERSION}", f"{_ROLES}/delete")
+        with suppress(_NotFound):
+            self._send("DELETE", f"{assignment.id}?api-version={_ROLES_VERSION}", f"{_ROLES}/delete")
 
     def _account(self) -> str:
         given = self.parameters
@@ -182,8 +196,12 @@ class Management:
             return parsed
         error = parsed.get("error") if isinstance(parsed, dict) else None
         code = str(error.get("code") or "") if isinstance(error, dict) else ""
-        if status == 404 and code in _NOTHING and method != "POST":
-            return {}
+        if status == 404 and code in _NOTHING:
+            raise _NotFound(
+                f"{_WHO} finds no storage account {self.parameters.account} with what {action} needs: correct "
+                f"parameters subscription and resourceGroup ({code})",
+                request_id=request_id_of(headers),
+            )
         raise self._refusal(status, code if code.isidentifier() else "", headers, action)
 
     def _refusal(self, status: int, code: str, headers: Mapping[str, str], action: str) -> ProvisionerError:
@@ -251,6 +269,10 @@ def management(parameters: Parameters, admin: Admin, network: Network, tokens: T
     """The account's management, for one verb."""
     with connect_management(parameters, admin, network, tokens) as client:
         yield Management(parameters=parameters, source=admin.named, client=client)
+
+
+def _listing(scope: str) -> str:
+    return f"{scope}/providers/{_ROLES}?api-version={_ROLES_VERSION}&$filter=atScope()"
 
 
 def _read(response: Any) -> Any:

@@ -191,9 +191,11 @@ def decide_policy(
         kept = (wanted if policy is own[0] else policy for policy in acl.policies if policy not in own[1:])
         return wanted, replace(acl, policies=tuple(kept))
     if len(acl.policies) >= MOST_POLICIES:
+        of_claims = sum(policy.id.startswith(_CLAIMS) for policy in acl.policies)
         raise QuotaExceeded(
-            f"the container has {MOST_POLICIES} stored access policies already, and Azure allows no more: delete "
-            "another claim on it, or have the StorageClass say credentials: user-delegation-sas"
+            f"the container has {MOST_POLICIES} stored access policies already, {of_claims} of them of claims "
+            f"({_CLAIMS}*), and Azure allows no more: delete another claim on it, or a policy that nothing uses, or "
+            "have the StorageClass say credentials: user-delegation-sas"
         )
     return wanted, replace(acl, policies=(*acl.policies, wanted))
 

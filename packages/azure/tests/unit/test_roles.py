@@ -186,6 +186,31 @@ def test_an_identity_that_is_let_in_by_others_is_not_the_claims(world: World) ->
     assert len(world.management.assignments) == 1
 
 
+def test_an_account_that_is_not_in_the_resource_group_binds_no_claim(world: World) -> None:
+    world.management.storage = FakeStorage(clock=lambda: world.now, account="ofanothername")
+    with pytest.raises(StoreRefused, match=r"subscription and resourceGroup.*ResourceNotFound"):
+        world.provisioner.provision(options(world))
+    assert not world.can_read(MINE)
+
+
+def test_a_role_is_not_taken_for_revoked_where_its_account_is_not_found(world: World) -> None:
+    request = options(world)
+    answer = world.provisioner.provision(request)
+    account, world.management.storage = world.management.storage, FakeStorage(account="other", clock=lambda: world.now)
+    with pytest.raises(StoreRefused, match="subscription and resourceGroup"):
+        world.provisioner.revoke(record(request, answer))
+    world.management.storage = account
+    assert world.can_read(MINE)
+
+
+def test_a_role_on_a_container_that_is_gone_is_revoked(world: World) -> None:
+    request = options(world)
+    answer = world.provisioner.provision(request)
+    world.storage.containers.clear()
+    world.management.assignments.clear()
+    world.provisioner.revoke(record(request, answer))
+
+
 def test_a_revoked_role_is_waited_for_as_long_as_azure_may_take(world: World) -> None:
     request = options(world)
     world.provisioner.provision(request)

@@ -112,7 +112,7 @@ class FakeManagement:
         if f"/resourceGroups/{GROUP}/" not in path:
             raise _Refused(404, "ResourceGroupNotFound")
         if not path.startswith(f"{self.account}/"):
-            raise _Refused(404, "ResourceNotFound")
+            raise _Refused(404, "ResourceNotFound")  # "Troubleshoot resource not found errors", Azure Resource Manager
         if (method, path) == ("POST", f"{self.account}/listKeys"):
             return self._keys()
         scope, _, name = path.partition(_ROLES)
@@ -123,6 +123,9 @@ class FakeManagement:
     def _of_roles(self, method: str, scope: str, name: str, body: bytes) -> tuple[int, Any]:
         if method == "GET" and not name:
             self._check_action(READ)
+            container = scope.removeprefix(self.container(""))
+            if scope != self.account and container not in self.storage.containers:
+                raise _Refused(404, "ResourceNotFound")
             own = [path for path, each in self.assignments.items() if each["scope"] == scope]
             return 200, {"value": [{"id": path, "properties": self.assignments[path]} for path in own]}
         path = f"{scope}{_ROLES}/{name}"
