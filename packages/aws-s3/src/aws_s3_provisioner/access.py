@@ -15,9 +15,10 @@ from aws_s3_provisioner.policy import Scope, build_access
 from libbucket import AccessDenied, StoreRefused
 
 if TYPE_CHECKING:
-    from aws_s3_provisioner.identity import Ensured, User
+    from aws_s3_provisioner.identity import Ensured
     from aws_s3_provisioner.policy import Document
     from aws_s3_provisioner.request import Request
+    from aws_s3_provisioner.users import User
     from libbucket import AccessKeys, BucketOptions
 
 _MOST_NAMED: Final = 10

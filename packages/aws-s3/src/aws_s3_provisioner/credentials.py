@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from aws_s3_provisioner.parameters import TOLERANT_REGION
 from aws_s3_provisioner.policy import may_list, may_write
-from aws_s3_provisioner.storage import Attempt, Trial
+from aws_s3_provisioner.trials import Attempt, Trial
 from libbucket import NotReady
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aws_s3_provisioner.parameters import Parameters
     from aws_s3_provisioner.pending import Made
     from aws_s3_provisioner.request import Request
+    from aws_s3_provisioner.request_ids import Answered
     from libbucket import AccessKeys
 
 _ACTIVE: Final = "Active"
@@ -66,9 +67,9 @@ def ensure_keys(request: Request, held: Held, made: Made) -> AccessKeys:
     known = request.identity.keys()
     if not _is_kept(request, held, held.keys, known):
         # A key that IAM has switched off may go first. One that may work goes when another works.
-        is_active = known.get(held.keys.access_key_id) == _ACTIVE
+        is_active = known.value.get(held.keys.access_key_id) == _ACTIVE
         return _new_keys(request, made, spared=held.keys.access_key_id if is_active else "")
-    request.identity.delete_keys(known.keys() - {held.keys.access_key_id})
+    request.identity.delete_keys(known.value.keys() - {held.keys.access_key_id})
     request.pending.forget(request.user_key)
     return held.keys
 
@@ -90,7 +91,7 @@ def tried_keys(request: Request, keys: AccessKeys, *, is_only_key: bool) -> Acce
         )
     _check_encryption(request, keys)
     if not is_only_key:
-        request.identity.delete_keys(request.identity.keys().keys() - {keys.access_key_id})
+        request.identity.delete_keys(request.identity.keys().value.keys() - {keys.access_key_id})
     request.pending.forget(request.user_key)
     return keys
 
@@ -100,17 +101,18 @@ def accepted_trials(parameters: Parameters) -> frozenset[Trial]:
     return frozenset({Trial.WORKS} if may_list(parameters.iam_policy) else {Trial.WORKS, Trial.DENIED})
 
 
-def _is_kept(request: Request, held: Held, keys: AccessKeys, known: Mapping[str, str]) -> bool:
-    is_active, is_known = known.get(keys.access_key_id) == _ACTIVE, keys.access_key_id in known
+def _is_kept(request: Request, held: Held, keys: AccessKeys, known: Answered[dict[str, str]]) -> bool:
+    is_active, is_known = known.value.get(keys.access_key_id) == _ACTIVE, keys.access_key_id in known.value
     if not is_active and (is_known or not held.is_unchanged):
         return False
-    seen = request.storage.attempt(keys, request.bucket)
+    seen = request.trials.attempt(keys, request.bucket)
     works = seen.trial in accepted_trials(request.parameters)
     if works and not is_active:
         raise NotReady(
             f"IAM does not list the access key of user {request.identity.name}, and S3 accepts it: it is kept until "
             "they agree",
             delay=5,
+            request_id=known.request_id,
         )
     if is_active and not works and held.is_policy_new:
         raise NotReady(
@@ -139,7 +141,7 @@ def _new_keys(request: Request, made: Made, *, spared: str) -> AccessKeys:
 def _pending(request: Request) -> AccessKeys | None:
     """The keys that an earlier call made, unless IAM says that they are gone or off."""
     found = request.pending.find(request.user_key)
-    if found is None or request.identity.keys().get(found.access_key_id) == _ACTIVE:
+    if found is None or request.identity.keys().value.get(found.access_key_id) == _ACTIVE:
         return found
     request.pending.discard_keys(request.user_key)
     return None
@@ -159,11 +161,11 @@ def _make(request: Request, made: Made, spared: str) -> AccessKeys:
 def _attempt_new(request: Request, keys: AccessKeys) -> Attempt:
     """The first try that failed, or the last of as many as it takes to believe that all of S3 knows the key."""
     confirmations = _confirmations(request)
-    seen = request.storage.attempt(keys, request.bucket)
+    seen = request.trials.attempt(keys, request.bucket)
     for _ in range(confirmations):
         if seen.trial not in accepted_trials(request.parameters):
             break
-        seen = request.storage.attempt(keys, request.bucket)
+        seen = request.trials.attempt(keys, request.bucket)
     return seen
 
 
@@ -172,7 +174,7 @@ def _check_encryption(request: Request, keys: AccessKeys) -> None:
     parameters = request.parameters
     if not (parameters.kms_key_id and request.is_greenfield and may_write(parameters.iam_policy)):
         return
-    seen = request.storage.attempt_writing(keys, request.bucket, parameters.kms_key_id)
+    seen = request.trials.attempt_writing(keys, request.bucket, parameters.kms_key_id)
     if seen.trial is not Trial.WORKS:
         raise NotReady(
             f"S3 accepts the new access key of user {request.identity.name}, and does not let it write: the key in "

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from aws_s3_provisioner.request_ids import request_id_of
 from libbucket import (
     AccessDenied,
     BucketExists,
@@ -337,25 +338,6 @@ def tolerated(*codes: str) -> Iterator[None]:
 def code_of(error: ClientError) -> str:
     """AWS's own code for `error` (`NoSuchBucket`); for an answer without a body its status."""
     return str(error.response.get("Error", {}).get("Code", ""))[:_LONGEST_CODE]
-
-
-def request_id_of(parsed: Mapping[str, Any]) -> str:
-    """What AWS's support asks for: the id of the request, and where there is one of the host; "" for none.
-
-    Args:
-        parsed: an answer as the SDK gives it, `ClientError.response` included.
-    """
-    metadata = parsed.get("ResponseMetadata", {})
-    headers = metadata.get("HTTPHeaders", {})
-    # IAM repeats the id in the body, and an answer without a body, or of what stands before AWS, has the header only.
-    request = str(metadata.get("RequestId") or request_id_in(headers))
-    host = str(metadata.get("HostId") or headers.get("x-amz-id-2", ""))
-    return f"{request}, x-amz-id-2 {host}" if request and host else request
-
-
-def request_id_in(headers: Mapping[str, str]) -> str:
-    """The id of the request in the headers of its answer; "" for none."""
-    return headers.get("x-amzn-requestid") or headers.get("x-amz-request-id") or ""
 
 
 def refused_in_batch(code: str, call: Call, *, request_id: str = "") -> ProvisionerError:

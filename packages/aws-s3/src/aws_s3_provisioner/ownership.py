@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aws_s3_provisioner.errors import Elsewhere
 from aws_s3_provisioner.parameters import TOLERANT_REGION
 from aws_s3_provisioner.request import withdraw
+from aws_s3_provisioner.request_ids import Answered
 from aws_s3_provisioner.stamps import STAMP
 from aws_s3_provisioner.storage import NewBucket, TagsRefused
 from libbucket import BucketExists, BucketLost, InvalidParameters, NotReady
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_s3_provisioner.request import Request
-    from aws_s3_provisioner.storage import FoundTags
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -78,9 +78,9 @@ def _ensure_bucket(request: Request) -> None:
         return
     if made and request.parameters.region != TOLERANT_REGION:
         return
-    tags, request_id = _tags_of_made(request)
-    if not request.owner.matches(tags):
-        raise _not_ours(request, request_id)
+    there = _tags_of_made(request)
+    if not request.owner.matches(there.value):
+        raise _not_ours(request, there.request_id)
 
 
 def _check_stamps(request: Request) -> None:
@@ -100,18 +100,19 @@ def _create_with_note(request: Request) -> None:
         request.identity.ensure()
         request.identity.declare_intent(request.bucket)
     made = request.storage.create(request.bucket, _new(request, {}))
-    found, request_id = _tags_of_made(request)
-    if made and not found and request.storage.is_empty(request.bucket):
-        found = _ownership_tags(request)
-        request.storage.tag(request.bucket, found)
+    found = _tags_of_made(request)
+    tags = found.value
+    if made and not tags and request.contents.is_empty(request.bucket):
+        tags = _ownership_tags(request)
+        request.storage.tag(request.bucket, tags)
     # Without any tag, another worker of ours may have made it, and be about to tag it.
-    is_ours = request.owner.matches(found) or (
-        not found and request.patience.until(lambda: _is_ours(request), request.patience.replica)
+    is_ours = request.owner.matches(tags) or (
+        not tags and request.patience.until(lambda: _is_ours(request), request.patience.replica)
     )
     if request.parameters.create_user:
         request.identity.withdraw_intent()
     if not is_ours:
-        raise _not_ours(request, request_id)
+        raise _not_ours(request, found.request_id)
 
 
 def _new(request: Request, tags: Mapping[str, str]) -> NewBucket:
@@ -123,25 +124,25 @@ def _ownership_tags(request: Request) -> dict[str, str]:
     return {**request.parameters.tags, **request.owner.ownership_tags()}
 
 
-def _tags_of_made(request: Request) -> tuple[Mapping[str, str], str]:
-    """The tags of a bucket that S3 has just said to be there, and the id of the request for them.
+def _tags_of_made(request: Request) -> Answered[Mapping[str, str]]:
+    """The tags of a bucket that S3 has just said to be there.
 
     Raises:
         BucketExists: it is another account's.
         NotReady: the part of S3 that was asked has not heard of it yet.
     """
     found = _find_tags(request)
-    if found.tags is None:
+    if found.value is None:
         raise NotReady(
             f"bucket {request.bucket} was made, and S3 does not know it everywhere yet",
             delay=2,
             request_id=found.request_id,
         )
-    return found.tags, found.request_id
+    return Answered(value=found.value, request_id=found.request_id)
 
 
-def _find_tags(request: Request) -> FoundTags:
-    """The bucket's tags.
+def _find_tags(request: Request) -> Answered[Mapping[str, str] | None]:
+    """The bucket's tags; None where there is no such bucket.
 
     Raises:
         BucketExists: there is one in another region, and it is not ours.
@@ -170,19 +171,19 @@ def _check_elsewhere(request: Request, found: Elsewhere) -> None:
         )
     there = request.storage.in_region(found.region)
     answer = there.find_tags(request.bucket) if there is not None else None
-    if answer is None or answer.tags is None:
+    if answer is None or answer.value is None:
         return
-    if not request.owner.owns(answer.tags, taken_over=request.taken_over):
+    if not request.owner.owns(answer.value, taken_over=request.taken_over):
         raise _not_ours(request, answer.request_id)
 
 
-def _settle(request: Request, found: FoundTags) -> bool:
+def _settle(request: Request, found: Answered[Mapping[str, str] | None]) -> bool:
     """Whether the bucket is there and ours; the end of a creation that was cut short is done first.
 
     Raises:
         BucketExists: it is there, and not ours.
     """
-    tags = found.tags
+    tags = found.value
     if tags is None:
         return False
     if request.owner.matches(tags):
@@ -205,7 +206,7 @@ def has_bucket(request: Request) -> bool:
         return False
     try:
         found = _find_tags(request)
-        if found.tags is None:
+        if found.value is None:
             request.storage.check_gone(request.bucket, found.request_id)
             return False
         return _settle(request, found)
@@ -221,21 +222,21 @@ def _may_tag(request: Request, tags: Mapping[str, str]) -> bool:
     if not tags and request.was_bound and request.storage.stamps.are_used:
         # An application that emptied its bucket has removed the stamp with the rest. An empty bucket is all that the
         # claim then gets back.
-        return request.storage.is_empty(request.bucket)
+        return request.contents.is_empty(request.bucket)
     if tags or not request.parameters.create_user:
         return False
     if not request.identity.has_declared_intent(request.bucket):
         return False
     # What remains: another tenant who creates an empty bucket of that name, out of band and without tags, between our
     # note and our next call, finds it adopted. One that is not empty is not taken when it is empty later, either.
-    if not request.storage.is_empty(request.bucket):
+    if not request.contents.is_empty(request.bucket):
         request.identity.withdraw_intent()
         return False
     return True
 
 
 def _is_ours(request: Request) -> bool:
-    return request.owner.matches(_find_tags(request).tags or {})
+    return request.owner.matches(_find_tags(request).value or {})
 
 
 def _not_ours(request: Request, request_id: str) -> BucketExists:

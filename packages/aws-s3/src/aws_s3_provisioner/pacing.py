@@ -1,7 +1,7 @@
 """How many requests per second go to IAM: as many as an account bears, found out by increasing and halving.
 
-Used by `client`, for all claims whose administrator's credentials are the same. IAM throttles an account as a whole,
-with limits that AWS does not publish, status 400 and no `Retry-After`:
+Used by `client`, for all claims of one account, or where its number is not known, of the same administrator. IAM
+throttles an account as a whole, with limits that AWS does not publish, status 400 and no `Retry-After`:
 https://github.com/cloud-custodian/cloud-custodian/issues/6351. Makes no call and does not wait itself.
 """
 
@@ -32,7 +32,7 @@ _MOST_PACERS: Final = 1000
 
 
 class Pacer:
-    """The pace of one administrator's requests to IAM, in requests per second. Safe for threads.
+    """The pace of one account's requests to IAM, in requests per second. Safe for threads.
 
     Args:
         clock: seconds that never run backwards.
@@ -81,16 +81,16 @@ class Pacer:
 
 
 class Pacers:
-    """The pacers of all administrators' credentials; the oldest are forgotten beyond a bound. Safe for threads."""
+    """The pacers of all accounts; the oldest are forgotten beyond a bound. Safe for threads."""
 
     def __init__(self) -> None:
         self._pacers: dict[Hashable, Pacer] = {}
         self._lock = threading.Lock()
 
-    def of(self, credentials: Hashable) -> Pacer:
-        """The one pacer of these credentials."""
+    def of(self, account: Hashable) -> Pacer:
+        """The one pacer of this account."""
         with self._lock:
-            found = self._pacers.setdefault(credentials, Pacer())
+            found = self._pacers.setdefault(account, Pacer())
             while len(self._pacers) > _MOST_PACERS:
                 del self._pacers[next(iter(self._pacers))]
         return found

@@ -1,7 +1,7 @@
 """The four verbs for AWS S3, as recipes to be read from top to bottom.
 
 Called by the core, from several threads; holds configuration and no state of a request. The steps are in `ownership`,
-`storage` and `settings` (buckets) and in `identity` (users); what may be granted is in `policy`.
+`storage`, `contents` and `settings` (buckets) and in `identity` (users); what may be granted is in `policy`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from aws_s3_provisioner.access import ensure_access, resumed_access
-from aws_s3_provisioner.client import Clients, Connector, Limits
+from aws_s3_provisioner.client import Clients, Connector
+from aws_s3_provisioner.contents import Contents
 from aws_s3_provisioner.creations import Creations
 from aws_s3_provisioner.credentials import accepted_trials
-from aws_s3_provisioner.identity import Identity, UserInUse
+from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_foreign_kind, is_name, is_reserved
 from aws_s3_provisioner.parameters import (
     LIFECYCLE_KEY,
@@ -30,9 +31,12 @@ from aws_s3_provisioner.parameters import (
 )
 from aws_s3_provisioner.pending import PendingKeys
 from aws_s3_provisioner.request import Patience, Request, withdraw
+from aws_s3_provisioner.sdk_clients import Limits
 from aws_s3_provisioner.settings import parse_settings
 from aws_s3_provisioner.stamps import STAMP, Stamps, stamped_path
 from aws_s3_provisioner.storage import Storage
+from aws_s3_provisioner.trials import Trials
+from aws_s3_provisioner.users import UserInUse
 from libbucket import (
     AccessKeys,
     Authentication,
@@ -117,9 +121,9 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if not has_bucket(request):
                 withdraw(request)
                 return
-            request.storage.check_unlocked(request.bucket)
+            request.contents.check_unlocked(request.bucket)
             kept = _withdraw_or_why(request)
-            drain(request.storage.purge(request.bucket), self._patience.purge, clock=self._patience.clock)
+            drain(request.contents.purge(request.bucket), self._patience.purge, clock=self._patience.clock)
             request.storage.remove(request.bucket)
             if kept is not None:
                 raise kept
@@ -128,7 +132,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
         with self._request(ob, is_greenfield=True) as request:
             is_there = has_bucket(request)
-            if is_there and not request.storage.is_empty(request.bucket):
+            if is_there and not request.contents.is_empty(request.bucket):
                 raise BucketNotEmpty(f"bucket {request.bucket} holds objects, older versions or unfinished uploads")
             kept = _withdraw_or_why(request)
             if is_there:
@@ -162,7 +166,7 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         if keys is None or options.additional_state.get(_STATE_KEY, keys.access_key_id) != keys.access_key_id:
             return False  # another claim's key can open the same existing bucket
         with self._request(options) as request:
-            return request.storage.attempt(keys, request.bucket).trial in accepted_trials(request.parameters)
+            return request.trials.attempt(keys, request.bucket).trial in accepted_trials(request.parameters)
 
     def store_id(self, parameters: Mapping[str, str]) -> Hashable:
         """Host and port of the store, or AWS and the region; see `Provisioner.store_id`."""
@@ -173,11 +177,14 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
         parameters = parse_parameters(of.parameters)
         admin = self._admin(parameters)
         with self._connector.connect(parameters, admin, is_greenfield=is_greenfield) as clients:
+            stamps = Stamps(clients)
             yield Request(
                 parameters=parameters,
                 admin=admin,
                 clients=clients,
-                storage=Storage(clients=clients, now=self._services.now, stamps=Stamps(clients)),
+                storage=Storage(clients=clients, stamps=stamps),
+                contents=Contents(clients=clients, now=self._services.now, stamps=stamps),
+                trials=Trials(clients=clients),
                 identity=_identity(clients, parameters, of),
                 bucket=of.bucket_name,
                 owner=of.owner,

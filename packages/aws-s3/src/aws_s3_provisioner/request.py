@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from aws_s3_provisioner.client import Clients
+    from aws_s3_provisioner.contents import Contents
     from aws_s3_provisioner.creations import Creations
     from aws_s3_provisioner.identity import Identity
     from aws_s3_provisioner.parameters import Admin, Parameters
     from aws_s3_provisioner.pending import PendingKeys
     from aws_s3_provisioner.storage import Storage
+    from aws_s3_provisioner.trials import Trials
     from libbucket import Owner
 
 _YOUNG: Final = 60.0
@@ -67,6 +69,8 @@ class Request:
         admin: the administrator; None for the pod's own identity.
         clients: of this verb.
         storage: its buckets.
+        contents: what they hold.
+        trials: of claims' keys.
         identity: the claim's user.
         bucket: name of the claim's bucket.
         owner: whose it is.
@@ -84,6 +88,8 @@ class Request:
     admin: Admin | None
     clients: Clients
     storage: Storage
+    contents: Contents
+    trials: Trials
     identity: Identity
     bucket: str
     owner: Owner

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
+from aws_s3_provisioner.errors import code_of, tolerated, translated
 from aws_s3_provisioner.parameters import LIFECYCLE_KEY, POLICY_KEY, VERSIONING_KEY, parse_json, parse_versioning, shown
 from aws_s3_provisioner.policy import fill_bucket_policy, mistakes_in_bucket_policy, other_accounts
+from aws_s3_provisioner.request_ids import request_id_of
 from libbucket import InvalidConfig
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from aws_s3_provisioner.errors import code_of, request_id_of, tolerated, translated
+from aws_s3_provisioner.errors import code_of, tolerated, translated
+from aws_s3_provisioner.request_ids import Answered, request_id_of
 from libbucket import parse_json
 
 if TYPE_CHECKING:
@@ -56,13 +57,10 @@ class Stamps:
         self._last: Mapping[str, str] = {}
         self.are_used = False
 
-    def find(self, bucket: str) -> tuple[Mapping[str, str] | None, str]:
+    def find(self, bucket: str) -> Answered[Mapping[str, str] | None]:
         """What the stamp says, which is nothing where there is none; None where there is no such bucket.
 
         What cannot be read is nobody's tags, and not none: such a bucket is not taken for a new one.
-
-        Returns:
-            That, and the id of the request.
         """
         self.are_used = True
         with translated(self._clients.call("s3:GetObject")):
@@ -73,9 +71,9 @@ class Stamps:
                 code, request_id = code_of(error), request_id_of(error.response)
                 if code not in {"NoSuchKey", "NoSuchBucket"}:
                     raise
-                return ({} if code == "NoSuchKey" else None), request_id
+                return Answered(value={} if code == "NoSuchKey" else None, request_id=request_id)
         self._last = _tags_in(text)
-        return self._last, request_id_of(found)
+        return Answered(value=self._last, request_id=request_id_of(found))
 
     def write(self, bucket: str, tags: Mapping[str, str]) -> None:
         """Replaces the stamp."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.endpoint import Endpoint
 
-from aws_s3_provisioner.client import Limits
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
+from aws_s3_provisioner.sdk_clients import Limits
 from libbucket import AccessDenied, RetrySlowly, Services, StoreUnavailable
 from libbucket.testing.conformance.environment import Environment, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aws_s3_provisioner.contents import Contents
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
 from aws_s3_provisioner.request import Patience
 from aws_s3_provisioner.settings import Settings
 from aws_s3_provisioner.storage import NewBucket, Storage
+from aws_s3_provisioner.trials import Trials
+from aws_s3_provisioner.users import IamUser
 from libbucket import AccessDenied, BucketExists, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import Environment, assert_works
@@ -34,15 +37,15 @@ STEPS = [
     (Identity, "_create"),
     (Identity, "limit"),
     (Identity, "create_keys"),
-    (Storage, "attempt"),
+    (Trials, "attempt"),
 ]
 STEPS_WITHOUT_TAGS = [*STEPS, (Identity, "declare_intent"), (Storage, "tag"), (Identity, "withdraw_intent")]
 LAST_STEPS = [
-    (Storage, "check_unlocked"),
-    (Identity, "_delete_key"),
-    (Identity, "_delete_policy"),
-    (Identity, "_delete_user"),
-    (Storage, "_purge_batch"),
+    (Contents, "check_unlocked"),
+    (IamUser, "delete_key"),
+    (IamUser, "delete_policy"),
+    (IamUser, "delete"),
+    (Contents, "_purge_batch"),
     (Storage, "remove"),
 ]
 CONFIG = {"bucketVersioning": "Enabled"}

@@ -10,7 +10,8 @@ import pytest
 
 from aws_s3_provisioner.errors import BAD_KEY
 from aws_s3_provisioner.identity import Identity
-from aws_s3_provisioner.storage import Attempt, Storage, Trial
+from aws_s3_provisioner.request_ids import Answered
+from aws_s3_provisioner.trials import Attempt, Trial, Trials
 from libbucket import AccessDenied, AccessKeys, Authentication, NotReady, SecretStr
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import REQUEST_ID
@@ -104,7 +105,7 @@ def test_an_unanswered_test_of_a_key_replaces_nothing(
         raise AccessDenied("S3 did not say")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Storage, "attempt", unanswered)
+        patch.setattr(Trials, "attempt", unanswered)
         with pytest.raises(AccessDenied):
             provision_again(environment, tenant)
     assert administrator.keys(tenant.request.user_id) == [key_id(tenant)]
@@ -116,7 +117,7 @@ def test_a_policy_that_was_written_just_now_is_waited_for_before_a_key_is_doubte
     iam = environment.backend.administrator.iam  # type: ignore[attr-defined]
     iam.delete_user_policy(UserName=tenant.request.user_id, PolicyName="objectbucket")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Storage, "attempt", lambda *_: Attempt(trial=next(trials)))
+        patch.setattr(Trials, "attempt", lambda *_: Attempt(trial=next(trials)))
         assert environment.again(tenant).credentials == tenant.credentials
     assert_works(tenant)
 
@@ -126,7 +127,7 @@ def test_a_key_that_iam_does_not_list_and_s3_accepts_is_kept_until_they_agree(
 ) -> None:
     tenant = environment.greenfield()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Identity, "keys", lambda _: {})
+        patch.setattr(Identity, "keys", lambda _: Answered(value={}, request_id="listed"))
         with pytest.raises(NotReady, match="until they agree"):
             provision_again(environment, tenant)
     assert administrator.keys(tenant.request.user_id) == [key_id(tenant)]

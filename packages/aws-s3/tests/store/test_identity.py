@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Parameters
 from aws_s3_provisioner.stamps import stamped_path
+from aws_s3_provisioner.users import IamUser
 from libbucket import NotReady, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import Environment, assert_shut_out, assert_works
@@ -153,15 +154,15 @@ def test_what_only_an_administrator_can_remove_is_named(environment: Environment
     def refused(**_: object) -> None:
         raise ClientError(conflict, "DeleteUser")
 
-    real = Identity._delete_user
+    real = IamUser.delete
 
-    def with_conflict(self: Identity) -> None:
+    def with_conflict(self: IamUser) -> None:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(self.clients.iam, "delete_user", refused)
             real(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Identity, "_delete_user", with_conflict)
+        patch.setattr(IamUser, "delete", with_conflict)
         with pytest.raises(RetrySlowly, match="manually"):
             environment.provisioner.revoke(tenant.record)
     assert_shut_out(tenant, bucket=environment.foreign_bucket())

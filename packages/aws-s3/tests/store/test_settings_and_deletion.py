@@ -184,7 +184,7 @@ def test_a_lock_that_the_bounded_check_missed_still_stops_the_purge(
 ) -> None:
     tenant = _with_object_lock(environment, administrator)
     _lock(administrator, tenant.bucket, "legal hold")
-    monkeypatch.setattr("aws_s3_provisioner.storage._LOCK_SCAN", 0)
+    monkeypatch.setattr("aws_s3_provisioner.contents._LOCK_SCAN", 0)
     with pytest.raises(BucketNotEmpty, match="locked"):
         environment.provisioner.delete(tenant.record)
     assert administrator.stored_versions(tenant.bucket) == 1

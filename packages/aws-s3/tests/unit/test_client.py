@@ -16,10 +16,11 @@ from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
 from urllib3 import HTTPResponse
 
-from aws_s3_provisioner.client import Connector, Limits
+from aws_s3_provisioner.client import Connector
 from aws_s3_provisioner.identity import Identity
 from aws_s3_provisioner.parameters import Admin, parse_parameters
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
+from aws_s3_provisioner.sdk_clients import Limits
 from aws_s3_provisioner.stamps import Stamps
 from aws_s3_provisioner.storage import Storage
 from libbucket import (
@@ -387,7 +388,7 @@ def test_connections_are_closed_and_nothing_is_printed_of_a_secret() -> None:
         parameters = parse_parameters({"s3Endpoint": server.url, "iamEndpoint": server.url})
         with Connector(SHORT, no_fence).connect(parameters, ADMIN) as clients:
             assert "s3cr3t" not in repr(clients)
-            storage = Storage(clients=clients, now=Services(read_secret=lambda *_: HELD).now, stamps=Stamps(clients))
+            storage = Storage(clients=clients, stamps=Stamps(clients))
             with pytest.raises(ProvisionerError) as refused:
                 storage.find_tags("bucket")
             assert "s3cr3t" not in repr(refused.value) + repr(Identity)

@@ -11,7 +11,15 @@ import pytest
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.request import Patience
 from aws_s3_provisioner.stamps import STAMP
-from libbucket import BucketExists, InvalidConfig, InvalidParameters, RetrySlowly, Services, StoreRefused
+from libbucket import (
+    BucketExists,
+    InvalidConfig,
+    InvalidParameters,
+    RetrySlowly,
+    Services,
+    StoreRefused,
+    StoreUnavailable,
+)
 from libbucket.testing import builders
 from testkit.aws_s3.compatible_s3 import (
     CLOUDIAN,
@@ -284,7 +292,7 @@ def test_a_bucket_that_a_crash_left_without_tags_is_found_by_the_users_note(rgw:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rgw, "answer", dying)
-        with pytest.raises(Exception, match="no connection"):
+        with pytest.raises(StoreUnavailable, match="was cut"):
             a_provisioner().provision(request)
     assert rgw.buckets["photos"].tags == {}
     a_provisioner().provision(request)

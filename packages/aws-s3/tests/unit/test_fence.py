@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aws_s3_provisioner.client import Connector, Limits
+from aws_s3_provisioner.client import Connector
 from aws_s3_provisioner.parameters import Admin, parse_parameters
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from libbucket import ProvisionerError, SecretStr, StoreUnavailable
@@ -21,6 +21,8 @@ from testkit.aws_s3.fakes import SHORT, USUAL, each_verb, provisioner_for, verbs
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from aws_s3_provisioner.sdk_clients import Limits
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aws_s3_provisioner.client import Connector, Limits
+from aws_s3_provisioner.client import Connector
 from aws_s3_provisioner.ownership import is_name, is_reserved
 from aws_s3_provisioner.parameters import Admin, parse_parameters, parse_versioning
 from aws_s3_provisioner.policy import Scope, build_access, may_list
+from aws_s3_provisioner.sdk_clients import Limits
 from aws_s3_provisioner.settings import parse_settings
 from libbucket import (
     AccessKeys,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from aws_s3_provisioner.client import Connector, Limits
+from aws_s3_provisioner.client import Connector
 from aws_s3_provisioner.pacing import LONGEST_WAIT, Pacer, Pacers
 from aws_s3_provisioner.parameters import Admin, parse_parameters
+from aws_s3_provisioner.sdk_clients import Limits
 from libbucket import SecretStr, Throttled
 from testkit.aws_s3.in_memory import Clock
 from testkit.aws_s3.regional_s3 import regional_s3
@@ -45,17 +46,38 @@ def test_throttling_halves_the_pace_once_for_all_requests_on_their_way() -> None
     assert pacer.rate == 20
 
 
-def test_one_administrator_has_one_pace() -> None:
+def test_one_account_has_one_pace() -> None:
     pacers = Pacers()
-    assert pacers.of(("aws", "AKIA")) is pacers.of(("aws", "AKIA"))
-    assert pacers.of(("aws", "AKIB")) is not pacers.of(("aws", "AKIA"))
+    assert pacers.of(("aws", "1")) is pacers.of(("aws", "1"))
+    assert pacers.of(("aws", "2")) is not pacers.of(("aws", "1"))
+
+
+@pytest.mark.parametrize(("sts_is_away", "paces"), [(False, 1), (True, 2)])
+def test_administrators_of_one_account_share_its_pace_where_sts_tells_the_account(
+    monkeypatch: pytest.MonkeyPatch, *, sts_is_away: bool, paces: int
+) -> None:
+    connector, asked = Connector(Limits(), lambda: None), list[object]()
+
+    def of(account: object) -> Pacer:
+        asked.append(account)
+        return Pacer()
+
+    monkeypatch.setattr(connector._pacers, "of", of)
+    with regional_s3() as s3:
+        s3.iam.sts_is_away = sts_is_away
+        for access_key in ("AKIA1", "AKIA2"):
+            admin = Admin(access_key=access_key, secret_key=SecretStr("s3cr3t"), token=SecretStr(""))
+            for is_greenfield in (True, False):
+                with connector.connect(parse_parameters({}), admin, is_greenfield=is_greenfield):
+                    pass
+    assert len(set(asked)) == paces
 
 
 def test_a_throttled_account_is_asked_more_slowly_and_claims_are_requeued(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, slept = Clock(), list[float]()
     connector, pacer = Connector(Limits(), lambda: None), Pacer(clock)
     monkeypatch.setattr(connector._pacers, "of", lambda _credentials: pacer)
-    monkeypatch.setattr("aws_s3_provisioner.client.time.sleep", slept.append)
+    monkeypatch.setattr("aws_s3_provisioner.hooks.time.sleep", slept.append)
     with regional_s3(clock) as s3, connector.connect(parse_parameters({"region": "eu-west-1"}), ADMIN) as clients:
         s3.iam.per_second = 1.0
         codes = []

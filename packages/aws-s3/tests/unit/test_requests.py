@@ -20,8 +20,10 @@ from botocore.compat import HTTPHeaders
 from botocore.httpsession import URLLib3Session
 
 from aws_s3_provisioner.additions import _KINDS
-from aws_s3_provisioner.client import Connector, Limits
+from aws_s3_provisioner.client import Connector
+from aws_s3_provisioner.contents import Contents
 from aws_s3_provisioner.parameters import Admin, parse_parameters
+from aws_s3_provisioner.sdk_clients import Limits
 from aws_s3_provisioner.stamps import Stamps
 from aws_s3_provisioner.storage import NewBucket, Storage
 from libbucket import SecretStr
@@ -142,7 +144,7 @@ def test_a_request_for_a_bucket_says_nothing_that_is_empty(location: str, tags: 
     # Ceph RGW refuses a body without LocationConstraint (RGWCreateBucketParser), and Garage any other element.
     with sent(**OTHER) as (clients, seen):
         new = NewBucket(location=location, tags=tags, object_ownership="")
-        Storage(clients=clients, now=_now, stamps=Stamps(clients)).create("b", new)
+        Storage(clients=clients, stamps=Stamps(clients)).create("b", new)
     written = seen[0].body or b""
     assert isinstance(written, bytes)
     assert body in written.decode()
@@ -151,7 +153,7 @@ def test_a_request_for_a_bucket_says_nothing_that_is_empty(location: str, tags: 
 
 def test_names_that_xml_can_not_hold_are_removed_one_by_one() -> None:
     with sent(**OTHER) as (clients, seen):
-        assert next(Storage(clients=clients, now=_now, stamps=Stamps(clients)).purge("b")) == 4
+        assert next(Contents(clients=clients, now=_now, stamps=Stamps(clients)).purge("b")) == 4
     asked = [f"{request.method} {request.url.removeprefix('https://s3.example.com')}" for request in seen]
     assert [each.partition("?")[2].partition("&")[0] for each in asked[:2]] == ["versions", "uploads"]
     assert asked[2:4] == ["POST /b?delete", "DELETE /b/a%01b?versionId=1"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aws_s3_provisioner.client import Connector, Limits
+from aws_s3_provisioner.client import Connector
 from aws_s3_provisioner.parameters import Admin, parse_parameters
+from aws_s3_provisioner.sdk_clients import Limits
 from aws_s3_provisioner.settings import parse_settings
 from libbucket import InvalidConfig, SecretStr
 from libbucket.testing import builders

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from unittest.mock import patch
@@ -17,18 +17,18 @@ from botocore.credentials import Credentials
 from botocore.loaders import create_loader
 from botocore.useragent import UserAgentString
 
-from aws_s3_provisioner.client import Limits, _Maker
 from aws_s3_provisioner.pacing import Pacer
 from aws_s3_provisioner.pending import PendingKeys
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.request import Patience
+from aws_s3_provisioner.sdk_clients import ClientMaker, Limits
 from testkit.answers.adapter import CANARY, REQUEST_ID, Adapter, TurnedClock
 from testkit.answers.catalogue import load
 from testkit.answers.simulation import warnings_only
 from testkit.aws_s3.backend import a_policy, rules
 from testkit.aws_s3.fakes import HELD
 from testkit.aws_s3.in_memory_backend import InMemoryBackend
-from testkit.aws_s3.regional_s3 import OWN, RegionalS3
+from testkit.aws_s3.regional_s3 import HOSTS, OWN, RegionalS3, answered
 from testkit.aws_s3.requests_by_name import AS_CLAIM, error_answer, request_name
 from testkit.resilience.proxy import Instead, Request
 from testkit.resilience.wire import Wire, wired
@@ -72,7 +72,7 @@ class AwsAdapter(Adapter):
     def __init__(self, s3: RegionalS3, clock: TurnedClock) -> None:
         self._s3, self._clock = s3, clock
         self._backend = InMemoryBackend(s3)
-        self._wire = Wire(self._answered, clock.sleep)
+        self._wire = Wire(partial(answered, s3), clock.sleep)
         s3.iam.per_second = _PER_SECOND
         self.make_bystander()
 
@@ -152,22 +152,12 @@ class AwsAdapter(Adapter):
         for version in self._s3.buckets[bucket].objects.versions:
             version.is_held = False
 
-    def _answered(self, request: Request) -> Instead:
-        url = f"https://{request.headers['host']}{request.target}"
-        status, headers, text = self._s3.answer(request.method, url, _capitals(request.headers), request.body)
-        return Instead(status=status, headers=headers, body=text.encode())
-
     def _key_in(self, request: Request) -> str:
         return request.signer.partition("Credential=")[2]
 
     def _user_in(self, request: Request) -> str:
         fields = dict(part.partition("=")[::2] for part in request.body.decode(errors="replace").split("&"))
         return fields.get("UserName", "") if fields.get("Action") else ""
-
-
-def _capitals(headers: Mapping[str, str]) -> dict[str, str]:
-    """Header names as the SDK spells those that AWS in memory reads."""
-    return {"Authorization" if name == "authorization" else name: value for name, value in headers.items()}
 
 
 class _Current:
@@ -193,9 +183,9 @@ class _Clients:
         self._made: dict[object, tuple[Any, _Current, _Current]] = {}
 
     def kept(self, make: Any) -> Any:
-        """In place of a method of `_Maker`."""
+        """In place of a method of `ClientMaker`."""
 
-        def made(maker: _Maker, credentials: Any) -> Any:
+        def made(maker: ClientMaker, credentials: Any) -> Any:
             is_admins = credentials.access_key == HELD["AWS_ACCESS_KEY_ID"].reveal()
             key = make.__name__, repr(maker.parameters), maker.bucket_owner, maker.pacer is None, is_admins
             if key not in self._made:
@@ -222,16 +212,17 @@ def aws_s3() -> Iterator[AwsAdapter]:
     clock, loader, clients = TurnedClock(), create_loader(), _Clients()
     made = AwsAdapter(RegionalS3(clock), clock)
     with (
-        wired(made.wire, ".amazonaws.com"),
+        wired(made.wire, HOSTS),
         warnings_only("botocore"),
         warnings_only("urllib3"),
-        patch.object(_Maker, "s3", clients.kept(_Maker.s3)),
-        patch.object(_Maker, "iam", clients.kept(_Maker.iam)),
-        patch.object(_Maker, "sts", clients.kept(_Maker.sts)),
+        patch.object(ClientMaker, "s3", clients.kept(ClientMaker.s3)),
+        patch.object(ClientMaker, "iam", clients.kept(ClientMaker.iam)),
+        patch.object(ClientMaker, "sts", clients.kept(ClientMaker.sts)),
         patch.object(SigV4Auth, "add_auth", _sign),
         patch.object(UserAgentString, "to_string", lambda _self: "sweep"),
         patch("aws_s3_provisioner.client.create_loader", lambda: loader),
-        patch("aws_s3_provisioner.client.time", SimpleNamespace(sleep=clock.sleep, monotonic=clock)),
+        patch("aws_s3_provisioner.client.time", SimpleNamespace(monotonic=clock)),
+        patch("aws_s3_provisioner.hooks.time", SimpleNamespace(sleep=clock.sleep)),
         patch.object(Pacer.__init__, "__defaults__", (clock,)),
     ):
         yield made

@@ -24,9 +24,9 @@ from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
-from aws_s3_provisioner.client import Limits
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.request import Patience
+from aws_s3_provisioner.sdk_clients import Limits
 from libbucket import SecretStr, Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities

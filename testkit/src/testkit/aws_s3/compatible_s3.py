@@ -171,7 +171,7 @@ class CompatibleS3(RegionalS3):
         self.wants_pages = False
         self.iam = (dialect.iam or FakeIam)(OWN, clock)
 
-    def answer(self, method: str, url: str, headers: Mapping[str, Any], body: bytes) -> Answer:
+    def answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         parts = urlsplit(url)
         if url.startswith(IAM_URL):
             assert self.dialect.iam is not None
@@ -188,7 +188,7 @@ class CompatibleS3(RegionalS3):
         return super().answer(method, f"https://{host}/{quote(key)}?{parts.query}", headers, body)
 
     def _refusal_by_dialect(
-        self, method: str, bucket: str, query: Mapping[str, list[str]], headers: Mapping[str, Any]
+        self, method: str, bucket: str, query: Mapping[str, list[str]], headers: Mapping[str, str]
     ) -> Answer | None:
         if bucket and self.dialect.unimplemented & query.keys():
             return _refused(501, "NotImplemented")

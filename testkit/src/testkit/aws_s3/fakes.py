@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aws_s3_provisioner.client import Limits
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
+from aws_s3_provisioner.sdk_clients import Limits
 from libbucket import SecretStr, Services
 from libbucket.testing import builders
 

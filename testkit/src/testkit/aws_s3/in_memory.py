@@ -101,7 +101,7 @@ def in_memory_aws() -> Iterator[InMemoryAws]:
     clock = Clock()
     with regional_s3(clock) as s3, pytest.MonkeyPatch.context() as patch:
         # Requests to IAM are spaced by the real clock; see test_pacing.py.
-        patch.setattr("aws_s3_provisioner.client._wait_for_turn", lambda *_args, **_event: None)
+        patch.setattr("aws_s3_provisioner.hooks.wait_for_turn", lambda *_args, **_event: None)
         yield InMemoryAws(s3, clock)
 
 

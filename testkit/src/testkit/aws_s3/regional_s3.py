@@ -1,7 +1,8 @@
 """S3 as AWS has it in several regions and accounts, in memory: what no emulator does.
 
-Answers requests of the SDK for hosts of AWS's; those for other hosts, such as IAM's of a test, go where they would. Has
-what a claim's bucket is made, found, filled and removed with. Each behaviour names its source.
+Answers what connections to AWS's hosts send (see `testkit.resilience.wire`); those to other hosts, such as IAM's of a
+test, lead where they would. Has what a claim's bucket is made, found, filled and removed with. Each behaviour names its
+source.
 """
 
 from __future__ import annotations
@@ -9,26 +10,24 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
+from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-import pytest
-import urllib3
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.compat import HTTPHeaders
-from botocore.exceptions import EndpointConnectionError
-from botocore.httpsession import URLLib3Session
-
 from testkit.aws_s3.fake_iam import Answer, FakeIam
 from testkit.aws_s3.fake_objects import Locked, Objects, keys_xml, uploads_xml, versions_xml
+from testkit.resilience.proxy import Instead
+from testkit.resilience.wire import Wire, wired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from testkit.resilience.proxy import Request
+
+HOSTS = ".amazonaws.com"
 OWN = "000000000000"
 _REQUEST_ID = "4442587FB7D0A2F9"
 _HOST = re.compile(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
@@ -109,8 +108,8 @@ class RegionalS3:
         self._forgotten: dict[str, int] = {}
         self.requests: list[str] = []
 
-    def answer(self, method: str, url: str, headers: Mapping[str, Any], body: bytes) -> Answer:
-        """Status, headers and body."""
+    def answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Status, headers and body; headers of the request by name in lower case."""
         with self._lock:
             service = urlsplit(url).netloc.partition(".")[0]
             if service == "iam" or (service == "sts" and not self.iam.sts_is_away):
@@ -120,7 +119,7 @@ class RegionalS3:
             status, told, text = self._answer(method, url, headers, body)
             return status, {"x-amz-request-id": _REQUEST_ID, **told}, text
 
-    def _answer(self, method: str, url: str, headers: Mapping[str, Any], body: bytes) -> Answer:
+    def _answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         parts = urlsplit(url)
         host = _HOST.fullmatch(parts.netloc)
         assert host is not None
@@ -131,7 +130,7 @@ class RegionalS3:
         is_object = len(parts.path) > 1
         if method == "PUT" and not query and not is_object:
             return self._create(host["bucket"], host["region"], body)
-        expected = _text(headers.get("x-amz-expected-bucket-owner"))
+        expected = headers.get("x-amz-expected-bucket-owner", "")
         named = unquote(parts.path[1:])
         refusal = self._refusal(host["bucket"], host["region"], _key_in(headers), expected, named)
         if is_object:
@@ -343,13 +342,9 @@ def _refused(status: int, code: str, headers: dict[str, str] | None = None) -> A
     return status, {"x-amz-request-id": _REQUEST_ID, **(headers or {})}, body
 
 
-def _key_in(headers: Mapping[str, Any]) -> str:
-    signed = re.search(r"Credential=([^/]+)/", _text(headers.get("Authorization")))
+def _key_in(headers: Mapping[str, str]) -> str:
+    signed = re.search(r"Credential=([^/]+)/", headers.get("authorization", ""))
     return signed[1] if signed else ""
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value or "")
 
 
 @contextmanager
@@ -363,33 +358,20 @@ def regional_s3(
         before_answer: called before each answer, for instance to wait.
     """
     s3 = RegionalS3(clock)
-    with answering(s3, hosts=".amazonaws.com", before_answer=before_answer):
+    with answering(s3, hosts=HOSTS, before_answer=before_answer):
         yield s3
 
 
 @contextmanager
 def answering(s3: RegionalS3, *, hosts: str, before_answer: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Requests of the SDK to hosts whose names end so are answered by `s3` until the block ends."""
-    send = URLLib3Session.send
-
-    def sent(self: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
-        if not urlsplit(request.url).netloc.endswith(hosts):
-            return send(self, request)
-        given: Any = request.body or b""
-        given = given.read() if hasattr(given, "read") else given
-        body: bytes = given.encode() if isinstance(given, str) else given
-        before_answer()
-        try:
-            status, told, text = s3.answer(request.method, request.url, dict(request.headers), body)
-        except ConnectionError as error:
-            raise EndpointConnectionError(endpoint_url=request.url) from error
-        headers = HTTPHeaders()
-        for name, value in told.items():
-            headers[name] = value
-        content = BytesIO(b"" if request.method == "HEAD" else text.encode())
-        raw = urllib3.HTTPResponse(body=content, status=status, preload_content=False)
-        return AWSResponse(request.url, status, headers, raw)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(URLLib3Session, "send", sent)
+    """Connections to hosts whose names end so lead to `s3` until the block ends."""
+    wire = Wire(partial(answered, s3), lambda _seconds: before_answer())
+    with wired(wire, hosts):
         yield
+
+
+def answered(s3: RegionalS3, request: Request) -> Instead:
+    """The answer of `s3` to a request as a connection has it."""
+    url = f"https://{request.headers['host']}{request.target}"
+    status, headers, text = s3.answer(request.method, url, request.headers, request.body)
+    return Instead(status=status, headers=headers, body=text.encode())

@@ -126,7 +126,7 @@ def fleet(*, latency: float) -> Iterator[Fleet]:
     time = VirtualTime(WORKERS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Pacer.__init__, "__defaults__", (time,))
-        patch.setattr("aws_s3_provisioner.client.time.sleep", time.sleep)
+        patch.setattr("aws_s3_provisioner.hooks.time.sleep", time.sleep)
         with regional_s3(time, before_answer=lambda: time.sleep(latency)) as s3:
             provisioner = AwsS3Provisioner(
                 Services(read_secret=lambda *_: HELD),
