@@ -73,8 +73,9 @@ class Contents:
         if not self._has_object_lock(bucket):
             return
         for key, version in islice(self._all_versions(bucket), _LOCK_SCAN):
-            if self._is_locked(bucket, key, version):
-                raise _locked(bucket, key)
+            found = self._is_locked(bucket, key, version)
+            if found.value:
+                raise _locked(bucket, key, found.request_id)
 
     def purge(self, bucket: str) -> Iterator[int]:
         """Removes everything, in steps of at most `BATCH` versions and markers, and `UPLOADS` unfinished uploads.
@@ -208,23 +209,24 @@ class Contents:
                 return False
         return found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
 
-    def _is_locked(self, bucket: str, key: str, version: str) -> bool:
+    def _is_locked(self, bucket: str, key: str, version: str) -> Answered[bool]:
         # Asked for by name: in the answer to HEAD, locks are left out for callers that may not read them.
         until = self._lock_of("s3:GetObjectRetention", "get_object_retention", bucket, key, version)
-        if until.get("RetainUntilDate", self.now()) > self.now():
-            return True
+        if until.value.get("RetainUntilDate", self.now()) > self.now():
+            return Answered(value=True, request_id=until.request_id)
         hold = self._lock_of("s3:GetObjectLegalHold", "get_object_legal_hold", bucket, key, version)
-        return bool(hold.get("Status") == "ON")
+        return Answered(value=hold.value.get("Status") == "ON", request_id=hold.request_id)
 
-    def _lock_of(self, permission: str, look: str, bucket: str, key: str, version: str) -> dict[str, Any]:
+    def _lock_of(self, permission: str, look: str, bucket: str, key: str, version: str) -> Answered[dict[str, Any]]:
         with translated(self.clients.call(permission)):
             try:
                 found = getattr(self.clients.s3, look)(Bucket=bucket, Key=key, VersionId=version)
             except ClientError as error:
                 if code_of(error) != "NoSuchObjectLockConfiguration":
                     raise
-                return {}
-        return dict(found.get("Retention") or found.get("LegalHold") or {})
+                return Answered(value={}, request_id=request_id_of(error.response))
+        lock = dict(found.get("Retention") or found.get("LegalHold") or {})
+        return Answered(value=lock, request_id=request_id_of(found))
 
 
 def _identifier(key: str, version: str) -> ObjectIdentifierTypeDef:
@@ -236,7 +238,7 @@ def _names(page: Any, *, markers: bool = True) -> _Entries:
     return [(each["Key"], each["VersionId"]) for each in found]
 
 
-def _locked(bucket: str, key: str, request_id: str = "") -> BucketNotEmpty:
+def _locked(bucket: str, key: str, request_id: str) -> BucketNotEmpty:
     return BucketNotEmpty(
         f"bucket {bucket} holds objects that are locked (retention or legal hold), such as {key[:100]!r}: "
         "it can be deleted when the locks have ended",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import BucketExists, BucketLost, BucketNotFound, NotReady
+from libbucket import BucketExists, BucketLost, BucketNotEmpty, BucketNotFound, NotReady
 from libbucket.testing import builders
 from testkit.aws_s3.fake_iam import IamRefusal
 from testkit.aws_s3.in_memory import InMemoryAws, in_memory_aws, request_for
@@ -96,6 +96,43 @@ def test_credentials_are_not_called_withdrawn_while_iam_has_them(
 
 def _no_such_entity(_given: object) -> str:
     raise IamRefusal("NoSuchEntity")
+
+
+def test_a_bucket_with_a_locked_object_is_kept_with_the_id_of_the_answer(aws: InMemoryAws) -> None:
+    request = request_for()
+    answer, _ = aws.bind(request)
+    bucket = aws.s3.buckets["photos"]
+    bucket.versioning, bucket.has_lock = "Enabled", True
+    bucket.objects.put("held", b"data", keeps_versions=True).is_held = True
+    with pytest.raises(BucketNotEmpty, match="locked") as kept:
+        aws.provisioner.delete(builders.recorded(answer, request))
+    assert kept.value.request_id == S3_ID
+
+
+def test_a_key_that_iam_does_not_list_and_s3_accepts_is_kept_with_the_id_of_the_answer(
+    aws: InMemoryAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_for()
+    answer, _ = aws.bind(request)
+    monkeypatch.setattr(aws.iam, "_list_keys", _no_such_entity)
+    with pytest.raises(NotReady, match="kept until they agree") as waited:
+        aws.provisioner.provision(builders.again(request, answer))
+    assert waited.value.request_id
+
+
+def test_a_user_that_is_still_listed_is_waited_for_with_the_id_of_the_answer(
+    aws: InMemoryAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_for()
+    answer, _ = aws.bind(request)
+    record = builders.recorded(answer, request)
+    with monkeypatch.context() as patch:
+        patch.setattr(aws.iam, "_delete_user", _no_such_entity)
+        with pytest.raises(NotReady, match="still lists") as waited:
+            aws.provisioner.delete(record)
+    assert waited.value.request_id
+    aws.provisioner.delete(record)
+    assert not aws.iam.users
 
 
 def test_a_user_with_two_keys_that_can_not_be_removed_is_waited_for_with_the_id_of_the_answer(
