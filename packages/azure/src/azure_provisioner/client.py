@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from urllib3 import ProxyManager
 
-    from azure_provisioner.parameters import Admin, ClientSecret, Parameters
+    from azure_provisioner.admin_secret import Admin, ClientSecret
+    from azure_provisioner.parameters import Parameters
     from libbucket import SecretStr
 
     Hook = Callable[[Any], None]

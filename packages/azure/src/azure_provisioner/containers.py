@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from azure_provisioner.identity import Delegation, StoredPolicies
+from azure_provisioner.delegation import Delegation
+from azure_provisioner.identity import StoredPolicies
 from azure_provisioner.policy import build_prefix
 from libbucket import (
     Authentication,
@@ -130,7 +131,7 @@ def _take_over(request: Request) -> Found:
 
     Of several clusters that do so at once the first wins: Azure writes metadata without If-Match, but with a lease.
     """
-    with request.policies.leased(request.container) as lease:
+    with request.policies.acl.leased(request.container) as lease:
         found = request.storage.find(request.container)
         if found is None or not request.owns(found):
             raise not_ours(request.container)

@@ -18,13 +18,12 @@ from azure.core.exceptions import (
     HttpResponseError,
 )
 
+from azure_provisioner.answer_codes import ANSWERS, DENIED, FAMILIES, NO_DATA_ROLE, OTHER, UNBOUND
 from azure_provisioner.faults import chain, tls_failure, transport_fault
 from libbucket import (
     AccessDenied,
-    BucketNotEmpty,
     NotReady,
     ProvisionerError,
-    QuotaExceeded,
     RetrySlowly,
     StoreRefused,
     StoreUnavailable,
@@ -37,131 +36,6 @@ if TYPE_CHECKING:
 
 BUSY_NAME_SECONDS: Final = 30.0
 """How long the name of a container is busy at least after its deletion: "Delete Container", Azure's REST reference."""
-
-_BAD_KEY = "Azure at {url} does not accept the credentials of {source}: replace them, or set the clock right ({code})"
-_DENIED = (
-    "Azure at {url} refuses {source} the action {action}: the account key is another one, or the identity lacks the "
-    "role Storage Blob Data Contributor on the account, or the account's firewall blocks the provisioner ({code})"
-)
-_NO_ROLE = (
-    "Azure at {url} refuses {source} the action {action}: its identity lacks the role Storage Blob Data Contributor on "
-    "the account, or the assignment is new and takes effect within ten minutes ({code})"
-)
-_BLOCKED = (
-    "the storage account at {url} refuses the provisioner's address: allow it in the account's network rules, or name "
-    "a private endpoint by parameter endpoint ({code})"
-)
-_NO_PLAIN_HTTP = "the storage account at {url} takes https only: correct parameter endpoint ({code})"
-_NO_KEYS = (
-    "the storage account at {url} allows no access by account key: have the StorageClass say "
-    "credentials: user-delegation-sas ({code})"
-)
-_DISABLED = "Azure at {url} has this account or container disabled ({code})"
-_BUSY = "Azure at {url} asks for fewer requests ({code})"
-_DOWN = "Azure at {url} can't answer now ({code})"
-_NEW_ACCOUNT = "the storage account at {url} is still being created ({code})"
-_BEING_DELETED = "a container of this name is still being deleted at {url} ({code})"
-_VANISHED = "the container was deleted concurrently ({code})"
-_RACED = "the container was changed while this was going on ({code})"
-_LEASED = "another client holds the container's lease just now ({code})"
-_IMMUTABLE = "the container holds what a policy or a legal hold keeps from deletion ({code})"
-_VERSION_IMMUTABLE = (
-    "the container has version-level immutability support, and Azure deletes such a container by its management API "
-    "only: empty it, delete it with `az storage container-rm delete`, and the claim goes ({code})"
-)
-_POLICY_IMMUTABLE = (
-    "the container has an immutability policy: delete the policy if it is unlocked; where it is locked, empty the "
-    "container when its retention has ended, delete it with `az storage container-rm delete`, and the claim goes "
-    "({code})"
-)
-_HELD = "the container has a legal hold: clear it with `az storage container legal-hold clear` ({code})"
-_NO_PUBLIC_ACCESS = (
-    "the container was made public, which the storage account at {url} now forbids, so its access policies can't be "
-    "written: make the container private ({code})"
-)
-_NO_DATA_ROLE = (
-    "Azure refuses the SAS that {source} signed: its identity lacks the data actions of the role Storage Blob Data "
-    "Contributor on the account, or the assignment is new and takes effect within ten minutes ({code})"
-)
-_UNBOUND = (
-    "the account requires user-bound SAS (sasPolicy.requireUserBoundUserDelegationSas), which claims have with "
-    "credentials: role-assignment only"
-)
-_FULL = "a limit of the storage account at {url} is reached ({code})"
-_OLD = "what answers at {url} does not know the API version that Azure's client speaks ({code})"
-_OTHER = "Azure at {url} refuses {action} with {code}"
-
-_ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
-    **dict.fromkeys(
-        ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"), (AccessDenied, _BAD_KEY)
-    ),
-    **dict.fromkeys(
-        (
-            "AuthorizationFailure",
-            "AuthorizationResourceTypeMismatch",
-            "AuthorizationServiceMismatch",
-            "InsufficientAccountPermissions",
-            "UnauthorizedBlobOverwrite",
-        ),
-        (AccessDenied, _DENIED),
-    ),
-    "AuthorizationPermissionMismatch": (AccessDenied, _NO_ROLE),
-    "AuthorizationSourceIPMismatch": (AccessDenied, _BLOCKED),
-    **dict.fromkeys(("AccountRequiresHttps", "AuthorizationProtocolMismatch"), (AccessDenied, _NO_PLAIN_HTTP)),
-    "KeyBasedAuthenticationNotPermitted": (AccessDenied, _NO_KEYS),
-    **dict.fromkeys(("AccountIsDisabled", "ContainerDisabled"), (AccessDenied, _DISABLED)),
-    "ServerBusy": (Throttled, _BUSY),
-    **dict.fromkeys(("InternalError", "OperationTimedOut"), (StoreUnavailable, _DOWN)),
-    "AccountBeingCreated": (StoreRefused, _NEW_ACCOUNT),
-    "ContainerBeingDeleted": (NotReady, _BEING_DELETED),
-    **dict.fromkeys(("ContainerNotFound", "ResourceNotFound"), (NotReady, _VANISHED)),
-    **dict.fromkeys(
-        ("ConditionNotMet", "ContainerAlreadyExists", "ResourceAlreadyExists", "TargetConditionNotMet"),
-        (NotReady, _RACED),
-    ),
-    **dict.fromkeys(
-        (
-            "LeaseAlreadyBroken",
-            "LeaseAlreadyPresent",
-            "LeaseIdMismatchWithContainerOperation",
-            "LeaseIdMismatchWithLeaseOperation",
-            "LeaseIdMissing",
-            "LeaseIsAlreadyBroken",
-            "LeaseIsBreakingAndCannotBeAcquired",
-            "LeaseIsBreakingAndCannotBeChanged",
-            "LeaseIsBrokenAndCannotBeRenewed",
-            "LeaseLost",
-            "LeaseNotPresentWithContainerOperation",
-            "LeaseNotPresentWithLeaseOperation",
-        ),
-        (NotReady, _LEASED),
-    ),
-    **dict.fromkeys(("BlobImmutableDueToPolicy", "ContainerProtectedFromDeletion"), (BucketNotEmpty, _IMMUTABLE)),
-    "ContainerImmutableStorageWithVersioningEnabled": (BucketNotEmpty, _VERSION_IMMUTABLE),
-    "PublicAccessNotPermitted": (StoreRefused, _NO_PUBLIC_ACCESS),
-    **dict.fromkeys(
-        (
-            "TotalSharesCountExceedsAccountLimit",
-            "TotalSharesProvisionedBandwidthExceedsAccountLimit",
-            "TotalSharesProvisionedCapacityExceedsAccountLimit",
-            "TotalSharesProvisionedIopsExceedsAccountLimit",
-        ),
-        (QuotaExceeded, _FULL),
-    ),
-    **dict.fromkeys(("FeatureVersionMismatch", "InvalidHeaderValue", "UnsupportedRestVersion"), (RetrySlowly, _OLD)),
-}
-"""What each code of the Blob service means to a claim; any other is judged by its status.
-
-Codes: "Common REST API error codes" and "Blob service error codes", REST reference of Azure Storage;
-`ContainerImmutableStorageWithVersioningEnabled`: Azure/azure-sdk-for-python#22255.
-"""
-
-_FAMILIES: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
-    "ContainerImmutab": (BucketNotEmpty, _POLICY_IMMUTABLE),
-    "ContainerLegalHold": (BucketNotEmpty, _HELD),
-    "BlobImmutab": (BucketNotEmpty, _IMMUTABLE),
-}
-"""Beginnings of codes that have more members than any page lists: `ContainerImmutabilityPolicyLocked` is one."""
 
 _OUTAGES: Final = frozenset({408, 429})
 """Statuses below 500 that are no answer to the request."""
@@ -243,16 +117,16 @@ class Refusal:
         if self.is_out_of_policy:
             return AccessDenied(
                 f"the SAS expiration policy of the storage account at {call.url} forbids the claim's SAS: set "
-                f"parameter expiry to no more than that policy allows{f'; or {_UNBOUND}' if is_delegated else ''} "
+                f"parameter expiry to no more than that policy allows{f'; or {UNBOUND}' if is_delegated else ''} "
                 f"({self.code})",
                 request_id=self.request_id,
             )
         if self.code == "AuthorizationPermissionMismatch":
-            return AccessDenied(_NO_DATA_ROLE.format(source=call.source, code=self.code), request_id=self.request_id)
+            return AccessDenied(NO_DATA_ROLE.format(source=call.source, code=self.code), request_id=self.request_id)
         if is_delegated:
             return NotReady(
                 f"Azure refuses a user-delegation SAS for container {container} that was signed just now "
-                f"({self.code}): retried. If that continues, {_UNBOUND}; or its network rules block the provisioner",
+                f"({self.code}): retried. If that continues, {UNBOUND}; or its network rules block the provisioner",
                 delay=_SAS_SECONDS,
                 request_id=self.request_id,
             )
@@ -336,8 +210,8 @@ def _from_answer(error: HttpResponseError, call: Call) -> ProvisionerError:
 
 def _meaning_of(code: str, status: int) -> tuple[type[ProvisionerError] | None, str]:
     """The error class of a known code, and its sentence; None for a code that is judged by its status."""
-    family = next((meaning for beginning, meaning in _FAMILIES.items() if code.startswith(beginning)), (None, ""))
-    kind, sentence = _ANSWERS.get(code, family)
+    family = next((meaning for beginning, meaning in FAMILIES.items() if code.startswith(beginning)), (None, ""))
+    kind, sentence = ANSWERS.get(code, family)
     # A status below 500 is an answer, whatever its code stands for elsewhere.
     is_consistent = kind not in {Throttled, StoreUnavailable} or is_outage(status)
     return (kind, sentence) if is_consistent else (None, "")
@@ -347,10 +221,10 @@ def _from_unknown(code: str, status: int, headers: Mapping[str, str], call: Call
     if is_outage(status):
         return from_status(status, headers, f"Azure at {call.url}")
     if status in {401, 403}:
-        return AccessDenied(_DENIED.format(url=call.url, action=call.action, source=call.source, code=code or status))
+        return AccessDenied(DENIED.format(url=call.url, action=call.action, source=call.source, code=code or status))
     if not code:
         return _not_azure(call.url, f"HTTP {status} without a code of Azure's")
-    return StoreRefused(_OTHER.format(url=call.url, action=call.action, code=code))
+    return StoreRefused(OTHER.format(url=call.url, action=call.action, code=code))
 
 
 def is_outage(status: int) -> bool:

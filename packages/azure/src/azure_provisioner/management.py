@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from azure.core import PipelineClient
 
+    from azure_provisioner.admin_secret import Admin
     from azure_provisioner.client import Network
-    from azure_provisioner.parameters import Admin, Parameters
+    from azure_provisioner.parameters import Parameters
     from azure_provisioner.tokens import Tokens
 
 ROLE_SECONDS: Final = 600.0

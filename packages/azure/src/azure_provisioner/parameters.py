@@ -1,4 +1,4 @@
-"""StorageClass parameters and the administrator's Secret, as typed values.
+"""StorageClass parameters, as typed values.
 
 First step of every verb: what cannot be right is refused here, all mistakes at once, before the store hears of it.
 Knows no client and makes no call.
@@ -6,8 +6,6 @@ Knows no client and makes no call.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from libbucket import InvalidAdminSecret, InvalidConfig, ParameterReader, SecretStr
+from libbucket import InvalidConfig, ParameterReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +24,6 @@ ROLE_ASSIGNMENT: Final = "role-assignment"
 
 PRINCIPAL_KEY: Final = "azurePrincipalId"
 """Of `additionalConfig`: the object id of the identity that a claim's application has in Entra ID."""
-
-KEY: Final = "AZURE_STORAGE_KEY"
-CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
-CLIENT_KEYS: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
 
 PERMISSIONS: Final = "racwdxltfmei"
 """What a class may let its claims do, in the order in which Azure wants the letters.
@@ -44,7 +38,7 @@ MOST_CHARACTERS: Final = 2048
 _DEFAULT_PERMISSIONS: Final = "racwdxltf"
 _DELEGATED_PERMISSIONS: Final = "racwdl"
 """What Storage Blob Data Contributor allows an identity, and with it a SAS that it signs."""
-_PUBLIC_SUFFIX: Final = "core.windows.net"
+PUBLIC_SUFFIX: Final = "core.windows.net"
 _MOST_SHOWN: Final = 64
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([dhm])")
@@ -124,30 +118,6 @@ class Parameters:
         return self.url.startswith("https://")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClientSecret:
-    """An application of Entra ID, with its secret."""
-
-    tenant: str
-    client: str
-    secret: SecretStr
-
-
-@dataclass(frozen=True, kw_only=True)
-class Admin:
-    """The administrator's credentials. They are never handed to a claim.
-
-    Attributes:
-        key: of the storage account.
-        client: an application of Entra ID.
-        named: what messages call the source of these: the Secret, or the pod's own identity.
-    """
-
-    key: SecretStr | None = None
-    client: ClientSecret | None = None
-    named: str = "the pod's own identity"
-
-
 def parse_parameters(given: Mapping[str, str]) -> Parameters:
     """Reads the parameters of a class.
 
@@ -199,29 +169,6 @@ def build_store_id(given: Mapping[str, str]) -> str:
     return f"{url} with tokens of {reader.url('authorityHost').lower() or 'the default authority'}"
 
 
-def parse_admin(secret: Mapping[str, SecretStr], parameters: Parameters) -> Admin:
-    """Reads the administrator's Secret: the account's key, a connection string that holds it, or a client's secret.
-
-    Raises:
-        InvalidAdminSecret: a key is missing, or is not what the class's `credentials` need.
-    """
-    named = f"Secret {parameters.secret_namespace}/{parameters.secret_name}"
-    _check_lengths(secret, named)
-    admin = Admin(key=_account_key(secret, parameters, named), client=_client(secret, named), named=named)
-    if parameters.needs_identity and admin.client is None:
-        kind = USER_DELEGATION if parameters.delegated else ROLE_ASSIGNMENT
-        raise InvalidAdminSecret(
-            f"{named}: needs the keys {', '.join(CLIENT_KEYS)}, because the class says credentials: {kind}, for which "
-            "an account key is not enough"
-        )
-    if not parameters.needs_identity and admin.key is None:
-        raise InvalidAdminSecret(
-            f"{named}: needs the key {KEY} or {CONNECTION_STRING}, because a SAS that is bound to a stored access "
-            f"policy is signed with the account's key; without it, let the class say credentials: {USER_DELEGATION}"
-        )
-    return admin
-
-
 def _reader(given: Mapping[str, str]) -> ParameterReader:
     """Reads what is short enough to be parsed; a longer value is a mistake."""
     reader = ParameterReader({name: value for name, value in given.items() if len(value) <= MOST_CHARACTERS})
@@ -240,12 +187,13 @@ def _account_url(reader: ParameterReader, account: str) -> tuple[str, bool]:
     url = reader.url("endpoint")
     path_style = reader.flag("pathStyle", default=_is_bare_address(url))
     if not url:
-        return _public_url(account), False
+        return public_url(account), False
     return (f"{url}/{account}", True) if path_style else (url, False)
 
 
-def _public_url(account: str) -> str:
-    return f"https://{account}.blob.{_PUBLIC_SUFFIX}"
+def public_url(account: str) -> str:
+    """The account's address in the public cloud."""
+    return f"https://{account}.blob.{PUBLIC_SUFFIX}"
 
 
 def _is_bare_address(url: str) -> bool:
@@ -345,66 +293,3 @@ def _check_together(reader: ParameterReader, parsed: Parameters) -> None:
         reader.mistake("endpoint", "must be https where the administrator is an identity: tokens travel with TLS only")
     if parsed.authority_host.startswith("http:"):
         reader.mistake("authorityHost", "must be https")
-
-
-def _check_lengths(secret: Mapping[str, SecretStr], named: str) -> None:
-    for name in (KEY, CONNECTION_STRING, *CLIENT_KEYS):
-        if name in secret and len(secret[name].reveal()) > MOST_CHARACTERS:
-            raise InvalidAdminSecret(f"{named}: key {name} must have at most {MOST_CHARACTERS} characters")
-
-
-def _account_key(secret: Mapping[str, SecretStr], parameters: Parameters, named: str) -> SecretStr | None:
-    for name in (KEY, CONNECTION_STRING):
-        if secret.get(name):
-            value = secret[name].reveal().strip()
-            key = value if name == KEY else _key_in(value, parameters, named)
-            if not _is_base64(key):
-                raise InvalidAdminSecret(f"{named}: key {name} holds no account key, which is base64 text")
-            return SecretStr(key)
-    return None
-
-
-def _key_in(connection_string: str, parameters: Parameters, named: str) -> str:
-    pairs = (part.partition("=") for part in connection_string.split(";"))
-    found = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    if not found.get("accountkey"):
-        raise InvalidAdminSecret(
-            f"{named}: key {CONNECTION_STRING} holds no AccountKey; one with a shared access signature is not enough"
-        )
-    if found.get("accountname", parameters.account) != parameters.account:
-        raise InvalidAdminSecret(
-            f"{named}: key {CONNECTION_STRING} is of another account than parameter storageAccount says"
-        )
-    _check_endpoint(found, parameters, named)
-    return found["accountkey"]
-
-
-def _check_endpoint(found: Mapping[str, str], parameters: Parameters, named: str) -> None:
-    """Refuses a connection string of another cloud, where the class leaves it to the public one."""
-    if parameters.url != _public_url(parameters.account):
-        return
-    suffix = found.get("endpointsuffix") or _PUBLIC_SUFFIX
-    url = found.get("blobendpoint") or f"https://{parameters.account}.blob.{suffix}"
-    if url.rstrip("/").lower() != parameters.url:
-        raise InvalidAdminSecret(
-            f"{named}: key {CONNECTION_STRING} names another endpoint than {parameters.url}: have the StorageClass "
-            "name it by parameter endpoint"
-        )
-
-
-def _is_base64(text: str) -> bool:
-    try:
-        return bool(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError):
-        return False
-
-
-def _client(secret: Mapping[str, SecretStr], named: str) -> ClientSecret | None:
-    values = {name: secret[name].reveal().strip() for name in CLIENT_KEYS if secret.get(name)}
-    if not values:
-        return None
-    missing = [name for name in CLIENT_KEYS if not values.get(name)]
-    if missing:
-        raise InvalidAdminSecret(f"{named}: key {missing[0]} is missing or empty")
-    tenant, client, password = (values[name] for name in CLIENT_KEYS)
-    return ClientSecret(tenant=tenant, client=client, secret=SecretStr(password))

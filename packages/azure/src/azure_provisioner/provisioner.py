@@ -1,8 +1,8 @@
 """The four verbs for Azure Blob Storage, as recipes to be read from top to bottom.
 
 Called by the core, from several threads; holds configuration and no state of a request. The steps are in `containers`
-and `storage`, `identity` (access policies and signatures) and `management` (role assignments); what they are made of is
-in `policy`.
+and `storage`, `identity` and `delegation` (SAS of either kind) and `management` (role assignments); what they are made
+of is in `policy`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from azure_provisioner.admin_secret import Admin, parse_admin
 from azure_provisioner.client import Network, connect
 from azure_provisioner.containers import (
     Request,
@@ -25,15 +26,14 @@ from azure_provisioner.containers import (
     remove,
     warn_of_deletion,
 )
-from azure_provisioner.identity import EXPIRY_STATE, POLICY_STATE, check_ended
+from azure_provisioner.delegation import EXPIRY_STATE, check_ended
+from azure_provisioner.identity import POLICY_STATE
 from azure_provisioner.management import ROLE_SECONDS, AccountKeys, Management, management
 from azure_provisioner.parameters import (
     PRINCIPAL_KEY,
     ROLE_ASSIGNMENT,
-    Admin,
     Parameters,
     build_store_id,
-    parse_admin,
     parse_parameters,
     parse_principal,
 )

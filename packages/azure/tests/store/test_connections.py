@@ -30,7 +30,8 @@ from libbucket import (
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import OBJECT, Environment, Tenant, assert_refused, assert_works
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server, silent_server
-from testkit.azure.backend import AzureApplication, AzureBackend, a_provisioner, client_settings, parameters_for
+from testkit.azure.application import AzureApplication, client_settings
+from testkit.azure.backend import AzureBackend, a_provisioner, parameters_for
 from testkit.azure.fake_entra import CLIENT, TENANT, FakeEntra
 from testkit.azure.front_end import azure_front
 from testkit.azure.requests import recorded_requests

@@ -13,7 +13,8 @@ from libbucket import BucketExists, BucketLost, BucketNotEmpty, NotReady, RetryS
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import OBJECT, Environment, assert_shut_out, assert_works
 from libbucket.testing.misbehaving import Answer, scripted_server
-from testkit.azure.backend import AzureApplication, a_provisioner, impatient
+from testkit.azure.application import AzureApplication
+from testkit.azure.backend import a_provisioner, impatient
 from testkit.azure.requests import recorded_requests
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from azure_provisioner.client import Network
 from libbucket import AccessDenied, BucketNotEmpty, NotReady, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import OBJECT, Environment, assert_works
-from testkit.azure.backend import a_provisioner, client_settings
+from testkit.azure.application import client_settings
+from testkit.azure.backend import a_provisioner
 from testkit.azure.requests import before_request
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from libbucket import AccessDenied, NotReady, StoreRefused
 from libbucket.testing import builders
 from libbucket.testing.application import Refused
 from libbucket.testing.conformance.environment import Environment, assert_works
-from testkit.azure.backend import AzureApplication, a_provisioner, client_settings
+from testkit.azure.application import AzureApplication, client_settings
+from testkit.azure.backend import a_provisioner
 from testkit.azure.fake_entra import CLIENT, TENANT
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from azure_provisioner.policy import SKEW, parse_time
 from libbucket import InvalidClaim, NotReady, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import Environment, assert_refused, assert_shut_out, assert_works
-from testkit.azure.backend import a_provisioner, client_settings, impatient
+from testkit.azure.application import client_settings
+from testkit.azure.backend import a_provisioner, impatient
 from testkit.azure.requests import before_request, recorded_requests
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import AccessPolicy, BlobLeaseClient, BlobServiceClient, ContainerClient, generate_container_sas
 
 from azure_provisioner.errors import code_of
+from testkit.azure.application import client_settings
 from testkit.azure.azurite import ACCOUNT, AzuriteServer
-from testkit.azure.backend import client_settings
 from testkit.azure.fake_storage import FakeStorage
 from testkit.azure.in_memory_backend import as_request
 from testkit.resilience.proxy import Instead, Request

@@ -13,7 +13,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import AccessPolicy, BlobServiceClient, ContainerClient, generate_container_sas
 
 from azure_provisioner.errors import code_of as azure_code_of
-from testkit.azure.backend import client_settings
+from testkit.azure.application import client_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from azure.storage.blob import BlobServiceClient, StorageErrorCode
 
+from azure_provisioner.admin_secret import Admin
 from azure_provisioner.client import Clients, Network
+from azure_provisioner.delegation import Delegation
 from azure_provisioner.errors import check_response
-from azure_provisioner.identity import Delegation, StoredPolicies
-from azure_provisioner.parameters import Admin, parse_parameters
+from azure_provisioner.identity import StoredPolicies
+from azure_provisioner.parameters import parse_parameters
 from azure_provisioner.policy import Acl
 from azure_provisioner.storage import Storage, try_sas
 from libbucket import ProvisionerError, Reason, SecretStr
@@ -148,9 +150,9 @@ class Caller:
             "CreateContainer": lambda: self.storage.create("photos", {}),
             "GetContainerProperties": lambda: self.storage.find("photos"),
             "SetContainerMetadata": lambda: self.storage.tag("photos", {}, lease),
-            "GetContainerAcl": lambda: self.policies._read("photos"),
-            "SetContainerAcl": lambda: self.policies._write("photos", EMPTY, lease, NOW),
-            "LeaseContainer": lambda: self.policies._acquire("photos"),
+            "GetContainerAcl": lambda: self.policies.acl.read("photos"),
+            "SetContainerAcl": lambda: self.policies.acl._write("photos", EMPTY, lease, NOW),
+            "LeaseContainer": lambda: self.policies.acl._acquire("photos"),
             "DeleteContainer": lambda: self.storage.remove("photos", found),
             "ListBlobs": lambda: self.storage.is_empty("photos"),
             "ListBlobsAsClaim": lambda: self.try_own_access("l"),

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azure_provisioner.identity import check_ended
-from azure_provisioner.parameters import MOST_CHARACTERS, build_store_id, parse_admin, parse_parameters
+from azure_provisioner.admin_secret import parse_admin
+from azure_provisioner.delegation import check_ended
+from azure_provisioner.parameters import MOST_CHARACTERS, build_store_id, parse_parameters
 from azure_provisioner.policy import (
     Acl,
     StoredPolicy,

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from azure_provisioner.parameters import parse_admin, parse_parameters
+from azure_provisioner.admin_secret import parse_admin
+from azure_provisioner.parameters import parse_parameters
 from libbucket import InvalidAdminSecret, InvalidParameters, SecretStr
 
 LEAST = {"storageAccount": "account", "secretName": "admin", "secretNamespace": "azure"}

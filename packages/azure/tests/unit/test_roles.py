@@ -377,7 +377,7 @@ def test_the_accounts_key_is_read_where_no_secret_holds_it(world: World, monkeyp
 
 def _client(world: World, named: str, settings: object) -> object:
     from azure_provisioner import client
-    from azure_provisioner.parameters import ClientSecret
+    from azure_provisioner.admin_secret import ClientSecret
 
     held = world.identities.client_secret
     secret = ClientSecret(

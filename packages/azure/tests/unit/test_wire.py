@@ -11,9 +11,10 @@ import pytest
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
 
+from azure_provisioner.admin_secret import Admin
 from azure_provisioner.client import Clients, Network, connect_as_claim
 from azure_provisioner.identity import StoredPolicies
-from azure_provisioner.parameters import Admin, parse_parameters
+from azure_provisioner.parameters import parse_parameters
 from azure_provisioner.policy import Acl, StoredPolicy
 from libbucket import SecretStr, StoreUnavailable
 from libbucket.testing.misbehaving import Answer, scripted_server
@@ -32,7 +33,7 @@ def test_policies_of_others_are_sent_as_they_were_read() -> None:
     """Azure's client writes times its own way: without what `_AsItIs` does, others' policies would change or vanish."""
     policies = (WITH_FRACTIONS, A_DATE, ONLY_A_PERMISSION)
     bodies = _bodies_of(
-        lambda stored: stored._write("photos", Acl(public_access=None, policies=policies), _lease(), NOW)
+        lambda stored: stored.acl._write("photos", Acl(public_access=None, policies=policies), _lease(), NOW)
     )
     (body,) = bodies
     found = [

@@ -10,10 +10,10 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobLeaseClient, BlobServiceClient
 
 from libbucket.testing.application import Application
-from testkit.azure.azurite import AzuriteServer, azurite_directory, azurite_server
 
 # The server is started as that package's own tests start it.
-from testkit.azure.backend import refusals
+from testkit.azure.application import refusals
+from testkit.azure.azurite import AzuriteServer, azurite_directory, azurite_server
 from testkit.stores.base import Bound, Store
 
 if TYPE_CHECKING:

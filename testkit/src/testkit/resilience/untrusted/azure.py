@@ -11,7 +11,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import AccessPolicy, BlobServiceClient
 
 from libbucket.testing.application import Refused
-from testkit.azure.backend import AzureApplication, AzureBackend, client_settings
+from testkit.azure.application import AzureApplication, client_settings
+from testkit.azure.backend import AzureBackend
 from testkit.resilience.untrusted.base import Peek, UntrustedApplication, nothing_of
 from testkit.stores.azure import AzureStore
 
