@@ -40,7 +40,7 @@ def test_without_arguments_the_defaults_count() -> None:
         namespaces=(),
         admin_secret_namespaces=(),
         watch_secrets=True,
-        workers=8,
+        workers=64,
         leader_elect=False,
         leader_elect_namespace="",
         bind_address=Address(host="", port=8080),
@@ -114,7 +114,7 @@ def test_an_empty_address_turns_the_endpoint_off() -> None:
 
 
 def test_an_empty_variable_counts_as_absent_unless_empty_is_a_value() -> None:
-    assert parse(LIBBUCKET_WORKERS="", LIBBUCKET_LOG_FORMAT="").workers == 8
+    assert parse(LIBBUCKET_WORKERS="", LIBBUCKET_LOG_FORMAT="").workers == 64
 
 
 def test_no_additional_config_at_all_can_be_allowed() -> None:
@@ -169,7 +169,7 @@ def test_the_help_lists_every_flag_with_its_variable_and_default() -> None:
     ):
         assert flag in said
         assert f"LIBBUCKET_{flag[2:].replace('-', '_').upper()}" in said
-    for part in ("LIB_BUCKET_PROVISIONER_THREADS; default 8", "default :8080", "default 30m", "example.com/bucket"):
+    for part in ("LIB_BUCKET_PROVISIONER_THREADS; default 64", "default :8080", "default 30m", "example.com/bucket"):
         assert part in said
 
 

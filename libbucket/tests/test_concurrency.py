@@ -171,3 +171,72 @@ def test_the_only_namespace_has_all_workers() -> None:
         asked.start("class", f"only/{taken}")
         taken += 1
     assert taken == 8
+
+
+def adaptive(queue_clock: list[float], workers: int = 8) -> WorkQueue:
+    """One class, with adaptive limits; the clock is the one element of the list."""
+    settings = LimitSettings(workers=workers, first=4)
+    return WorkQueue(clock=lambda: queue_clock[0], limits=settings)
+
+
+def test_a_class_of_which_nothing_is_known_has_few_workers() -> None:
+    queue = adaptive([100.0])
+    for number in range(8):
+        queue.add(f"shop/{number}")
+    take(queue, 4)
+    assert queue.get(timeout=0) is None
+    assert queue.state().limits == {"": 4}
+
+
+def test_successes_raise_the_limit_of_a_class() -> None:
+    queue = adaptive([100.0])
+    for number in range(12):
+        queue.add(f"shop/{number}")
+    for key in take(queue, 4):
+        assert queue.get(timeout=0) is None
+        assert key is not None
+        queue.note_response(key, succeeded="bound NONE")
+    assert queue.state().limits == {"": 8}
+
+
+def test_a_class_that_is_throttled_is_paced_and_the_queue_knows_until_when() -> None:
+    clock = [100.0]
+    queue = adaptive(clock)
+    for number in range(8):
+        queue.add(f"shop/{number}")
+    first = queue.get()
+    assert first is not None
+    clock[0] += 0.5
+    queue.note_response(first, throttled=True)
+    queue.done(first)
+    assert queue.get(timeout=0) is None
+    left = queue.seconds_to_next_turn()
+    assert 0.5 < left < 1.0, "one in half a second was too many"
+    clock[0] += left
+    assert queue.get(timeout=0) == "shop/1"
+
+
+def test_a_key_that_calls_no_store_does_not_use_the_turn_of_a_class_that_is_paced() -> None:
+    clock = [100.0]
+    queue = adaptive(clock)
+    for number in range(8):
+        queue.add(f"shop/{number}")
+    first = queue.get()
+    assert first is not None
+    clock[0] += 0.5
+    queue.note_response(first, throttled=True)
+    queue.done(first)
+    clock[0] += 5
+    for number in range(1, 8):
+        assert queue.get(timeout=0) == f"shop/{number}"
+        queue.done(f"shop/{number}")
+
+
+def test_a_class_whose_store_fails_goes_on_with_half_as_many_after_it_answers() -> None:
+    queue = adaptive([100.0])
+    for number in range(8):
+        queue.add(f"shop/{number}")
+    take(queue, 4)
+    queue.note_class("shop/0", answers=False)
+    queue.note_class("shop/0", answers=True)
+    assert queue.state().limits == {"": 2}

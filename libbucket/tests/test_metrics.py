@@ -63,11 +63,13 @@ def test_the_queue_is_read_at_the_scrape() -> None:
     metrics = Metrics()
     states = [QueueState(ready=3, delayed=2, working=1, longest_wait=4.5)]
     metrics.watch_queue(lambda: states[-1])
-    states.append(QueueState(ready=7, delayed=2, working=1, longest_wait=9.5))
+    states.append(QueueState(ready=7, delayed=2, working=1, longest_wait=9.5, limits={"fast": 16, "slow": 4}))
     assert value(metrics, "libbucket_queue_keys", state="ready") == 7
     assert value(metrics, "libbucket_queue_keys", state="delayed") == 2
     assert value(metrics, "libbucket_queue_keys", state="working") == 1
     assert value(metrics, "libbucket_queue_longest_wait_seconds") == 9.5
+    assert value(metrics, "libbucket_concurrency_limit", storage_class="fast") == 16
+    assert value(metrics, "libbucket_concurrency_limit", storage_class="slow") == 4
 
 
 BOUND = ClaimState(phase="Bound", storage_class="fast", waits_for=None)

@@ -348,6 +348,31 @@ def test_a_worker_that_waits_for_a_late_time_is_woken_for_an_earlier_one() -> No
     assert answers == ["shop/early"]
 
 
+def test_a_worker_that_watched_the_time_and_ends_is_succeeded_by_another() -> None:
+    queue, answers = WorkQueue(), list[str | None]()
+    queue.add_after("shop/a", 0.2)
+    watcher = threading.Thread(target=lambda: answers.append(queue.get(timeout=0.1)), daemon=True)
+    watcher.start()
+    workers = [_in_thread(queue, answers) for _ in range(3)]
+    watcher.join(5)
+    while len(answers) < 2:
+        workers[0].join(0.01)
+    assert answers == [None, "shop/a"]
+    queue.close()
+    for worker in workers:
+        worker.join(5)
+
+
+def test_workers_that_wait_take_every_key_whose_time_comes() -> None:
+    queue, answers = WorkQueue(), list[str | None]()
+    workers = [_in_thread(queue, answers) for _ in range(4)]
+    for number in range(4):
+        queue.add_after(f"shop/{number}", 0.01 * (4 - number))
+    for worker in workers:
+        worker.join(5)
+    assert sorted(each or "" for each in answers) == [f"shop/{number}" for number in range(4)]
+
+
 def test_many_workers_never_share_a_key_and_lose_none() -> None:
     queue, guard = WorkQueue(), threading.Lock()
     working, shared, counts = set[str](), list[str](), dict[str, int]()

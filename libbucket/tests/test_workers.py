@@ -11,6 +11,7 @@ from libbucket._circuit import Settings
 from libbucket._circuit_breaker import ProbedCircuitBreaker
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._controller.threads import Threads
+from libbucket._controller.worker_pool import WorkerPool
 from libbucket._controller.workers import Workers
 from libbucket._metrics import Metrics
 from libbucket._queue import WorkQueue
@@ -51,9 +52,12 @@ class ManyTimesFaster:
         return self.now
 
 
-def workers(reconciler: FakeReconciler, queue: WorkQueue, *, is_up: bool = True, **rest: Any) -> Workers:
+def workers(
+    reconciler: FakeReconciler, queue: WorkQueue, threads: Threads, *, is_up: bool = True, **rest: Any
+) -> Workers:
     breaker = ProbedCircuitBreaker(Settings(wake=queue.add_after), lambda: is_up)
     return Workers(
+        pool=WorkerPool(threads.start, 1),
         queue=queue,
         reconciler=cast("Reconciler", reconciler),
         policy=rest.pop("policy", None) or RequeuePolicy(queue),
@@ -69,9 +73,10 @@ def test_a_key_whose_reconcile_raised_is_retried() -> None:
     reconciler = FakeReconciler(errors=[ValueError("unexpected")])
     queue = WorkQueue(clock=ManyTimesFaster(), pace=1000.0)
     policy = RequeuePolicy(queue)
-    pool, threads = workers(reconciler, queue, policy=policy), Threads(failed.append)
+    threads = Threads(failed.append)
+    pool = workers(reconciler, queue, threads, policy=policy)
     policy.schedule_recheck("shop/photos", Recheck.FULL, 0.0)
-    threads.start(pool.run, "worker-0")
+    pool.start()
     assert reconciler.worked.wait(SECONDS)
     assert reconciler.asked == [("shop/photos", Recheck.FULL)] * 2
     assert failed == ["worker-0"]
@@ -85,12 +90,12 @@ def test_a_standby_takes_no_key_to_its_reconciler() -> None:
     acquired = threading.Event()
     acquired.set()
     elector = SimpleNamespace(acquired=acquired, is_leader=False, begin_work=lambda: None)
-    pool = workers(reconciler, queue, elector=cast("LeaderElector", elector))
+    threads = Threads()
+    pool = workers(reconciler, queue, threads, elector=cast("LeaderElector", elector))
     queue.add("shop/photos")
-    thread = threading.Thread(target=pool.run)
-    thread.start()
+    pool.start()
     while queue.state().ready or queue.state().working:
         threading.Event().wait(0.01)
     pool.stop()
-    thread.join(SECONDS)
+    assert threads.join(SECONDS)
     assert reconciler.asked == []

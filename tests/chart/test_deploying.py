@@ -125,7 +125,7 @@ def test_install_and_uninstall_with_minio(reader: Reader, cluster: ControlPlane,
     for line in upgrade:
         reader.enter(line)
     workers = cluster.admin.get(f"{DEPLOYMENTS}/minio-provisioner")["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert "--workers=8" in workers
+    assert "--workers=64" in workers
 
     for line in uninstall:
         reader.enter(line)

@@ -9,6 +9,8 @@ name                                       labels          what
 `libbucket_queue_keys`                     state           gauge: claims that are ready, delayed, working
 `libbucket_queue_longest_wait_seconds`                     gauge: how long the oldest ready claim has waited,
                                                            of those that a user waits for
+`libbucket_concurrency_limit`              storage_class   gauge: claims of a class that are reconciled at once
+                                                           at most, for now; of classes used lately
 `libbucket_claims`                         phase,          gauge: claims that are served, counted at scrape
                                            storage_class
 `libbucket_claims_waiting`                 reason, actor,  gauge: claims that wait, by reason and by the
@@ -185,15 +187,22 @@ class _QueueCollector(Collector):
         return [
             GaugeMetricFamily("libbucket_queue_keys", "Claims in the work queue, by state.", labels=["state"]),
             GaugeMetricFamily("libbucket_queue_longest_wait_seconds", "Seconds that the oldest ready claim waits."),
+            GaugeMetricFamily(
+                "libbucket_concurrency_limit",
+                "Claims of a class that are reconciled at once at most, as its store keeps up.",
+                labels=["storage_class"],
+            ),
         ]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        keys, longest = self.describe()
+        keys, longest, limits = self.describe()
         state = self._state()
         for name, value in (("ready", state.ready), ("delayed", state.delayed), ("working", state.working)):
             keys.add_metric([name], value)
         longest.add_metric([], state.longest_wait)
-        return [keys, longest]
+        for storage_class, limit in state.limits.items():
+            limits.add_metric([storage_class], limit)
+        return [keys, longest, limits]
 
 
 class _ClaimsCollector(Collector):

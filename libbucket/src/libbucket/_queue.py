@@ -15,16 +15,17 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
 from libbucket._backoff import Backoff
-from libbucket._concurrency import ConcurrencyLimits, LimitSettings, namespace_of
+from libbucket._concurrency import ConcurrencyLimits, LimitSettings, StoreResponse, namespace_of
 from libbucket._ready_keys import Priority, Ready, ReadyKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _AFTER_INTERNAL_ERROR = Backoff(base=1.0, ceiling=300.0)
 
@@ -43,12 +44,23 @@ class QueueState:
         delayed: keys that wait for a point in time.
         working: keys that workers have.
         longest_wait: seconds that the oldest ready key of normal priority has waited.
+        limits: the adaptive concurrency limit of each class that was used lately.
     """
 
     ready: int
     delayed: int
     working: int
     longest_wait: float
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """A key that a worker has."""
+
+    storage_class: str
+    started: float
+    called_store: bool = False
 
 
 class WorkQueue:
@@ -80,9 +92,10 @@ class WorkQueue:
         self._ready = ReadyKeys()
         self._due: dict[str, float] = {}
         self._timers: list[tuple[float, str]] = []
-        self._working: dict[str, str] = {}
+        self._working: dict[str, _Work] = {}
         self._again: set[str] = set()
         self._failures: dict[str, int] = {}
+        self._watched = inf
         self._closed = False
 
     def add(self, key: str) -> None:
@@ -125,23 +138,33 @@ class WorkQueue:
         with self._changed:
             return self._failures.get(key, 0)
 
-    def get(self) -> str | None:
-        """Waits for the next key; None once the queue is closed. The caller calls `done` afterwards."""
+    def get(self, timeout: float = inf) -> str | None:
+        """Waits for the next key; None once the queue is closed. The caller calls `done` afterwards.
+
+        Args:
+            timeout: seconds of the clock after which it returns None, too.
+        """
         with self._changed:
+            until = self._clock() + timeout
             while not self._closed:
                 self._promote_due()
                 key = self._take()
                 if key is not None:
+                    if self._watched == inf:
+                        self._changed.notify()  # another one has to watch the time
                     return key
-                self._changed.wait(self._seconds_to_next_timer())
+                if self._clock() >= until:
+                    self._changed.notify()  # likewise
+                    break
+                self._wait(until)
             return None
 
     def done(self, key: str) -> None:
         """The worker finished the key; if it was added in the meantime, it is ready again."""
         with self._changed:
-            storage_class = self._working.pop(key, None)
-            if storage_class is not None:
-                self._limits.end(storage_class, key)
+            work = self._working.pop(key, None)
+            if work is not None:
+                self._limits.end(work.storage_class, key, called_store=work.called_store)
                 self._changed.notify()  # the class or the namespace may have been at its limit
             if key in self._again:
                 self._again.discard(key)
@@ -154,11 +177,26 @@ class WorkQueue:
             The class of the key if that is a change, else None.
         """
         with self._changed:
-            storage_class = self._working.get(key)
-            if storage_class is None or not self._limits.note_class(storage_class, answers=answers):
+            work = self._working.get(key)
+            if work is None or not self._limits.note_class(work.storage_class, answers=answers):
                 return None
             self._changed.notify_all()
-            return storage_class
+            return work.storage_class
+
+    def note_response(self, key: str, *, throttled: bool = False, succeeded: str = "") -> None:
+        """Adapts the limits of the class of a key that a worker has, and whose reconcile called the store.
+
+        Args:
+            key: `namespace/name`.
+            throttled: whether the store asked for fewer requests.
+            succeeded: kind of the reconcile, if it succeeded: those of one kind take as long.
+        """
+        with self._changed:
+            work = self._working.get(key)
+            if work is not None:
+                work.called_store = True
+                response = StoreResponse(started=work.started, throttled=throttled, succeeded=succeeded)
+                self._limits.note_response(work.storage_class, response, self._clock())
 
     def limit_namespace(self, key: str, *, is_limited: bool) -> None:
         """Limits the namespace of a key to one worker, or removes that limit."""
@@ -178,6 +216,13 @@ class WorkQueue:
             self._closed = True
             self._changed.notify_all()
 
+    def seconds_to_next_turn(self) -> float:
+        """Seconds of the clock until a key is due, or until a class that only its rate keeps may start."""
+        with self._changed:
+            now = self._clock()
+            timer = max(self._timers[0][0] - now, 0.0) if self._timers else inf
+            return min(timer, self._limits.seconds_to_turn(self._ready.classes, now))
+
     def state(self) -> QueueState:
         """The current state, for metrics."""
         with self._changed:
@@ -187,7 +232,23 @@ class WorkQueue:
                 delayed=len(self._due),
                 working=len(self._working),
                 longest_wait=now - (now if self._ready.oldest is None else self._ready.oldest),
+                limits=self._limits.limits(now),
             )
+
+    def _wait(self, until: float) -> None:
+        """Waits for a change, at most until a point in time.
+
+        Of several workers one watches the time of the next turn; otherwise all of them would wake at each.
+        """
+        now = self._clock()
+        turn = now + self.seconds_to_next_turn()
+        is_watching = turn < self._watched
+        if is_watching:
+            self._watched = turn
+        seconds = (min(turn, until) if is_watching else until) - now
+        self._changed.wait(seconds / self._pace if seconds < inf else None)
+        if is_watching and self._watched == turn:
+            self._watched = inf
 
     def _make_ready(self, key: str) -> None:
         if key in self._working:
@@ -198,12 +259,13 @@ class WorkQueue:
             self._changed.notify()
 
     def _take(self) -> str | None:
-        found = self._ready.take(self._limits.may_start, self._limits.may_start_in)
+        now = self._clock()
+        found = self._ready.take(lambda each: self._limits.may_start(each, now), self._limits.may_start_in)
         if found is None:
             return None
         key, ready = found
-        self._working[key] = ready.storage_class
-        self._limits.start(ready.storage_class, key)
+        self._working[key] = _Work(storage_class=ready.storage_class, started=now)
+        self._limits.start(ready.storage_class, key, now)
         return key
 
     def _promote_due(self) -> None:
@@ -213,6 +275,3 @@ class WorkQueue:
             if self._due.get(key) == due:
                 del self._due[key]
                 self._make_ready(key)
-
-    def _seconds_to_next_timer(self) -> float | None:
-        return max(self._timers[0][0] - self._clock(), 0.0) / self._pace if self._timers else None

@@ -70,6 +70,11 @@ class ReadyKeys:
         waiting = (each.since for each in self._ready.values() if each.priority is Priority.NORMAL)
         return min(waiting, default=None)
 
+    @property
+    def classes(self) -> set[str]:
+        """Those with keys that wait."""
+        return {storage_class for turns in self._turns.values() for storage_class in turns}
+
     def add(self, key: str, ready: Ready) -> bool:
         """Adds a key to the end; one that waits already moves only to a higher priority. Returns whether it is new."""
         known = self._ready.get(key)

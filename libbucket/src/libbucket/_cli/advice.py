@@ -49,7 +49,10 @@ ADVICE: Final[Mapping[Reason, tuple[str, str]]] = {
     ),
     Reason.QUOTA_EXCEEDED: ("a limit of the store", "Raise the limit, or delete what is not needed."),
     Reason.NOT_READY: ("the store to complete a change", "Wait."),
-    Reason.THROTTLED: ("the store to accept more requests", "Wait, or run the provisioner with fewer --workers."),
+    Reason.THROTTLED: (
+        "the store to accept more requests",
+        "Wait: the provisioner spaces its calls. If it takes too long, ask for a higher quota.",
+    ),
     Reason.STORE_UNAVAILABLE: ("the store to answer", "Check the store and the network."),
     Reason.CLUSTER_UNAVAILABLE: ("the API server to answer", "Check the API server."),
     Reason.REJECTED_BY_CLUSTER: (

@@ -26,6 +26,7 @@ from libbucket._controller.priorities import priority_of
 from libbucket._controller.requeue_policy import RequeuePolicy
 from libbucket._controller.services import AdminSecrets, request_hook
 from libbucket._controller.threads import Threads
+from libbucket._controller.worker_pool import WorkerPool
 from libbucket._controller.workers import Workers
 from libbucket._kube.cache import Cache, Unwatched
 from libbucket._kube.compaction import compact_claim, compact_metadata
@@ -58,6 +59,8 @@ _STALE_SECONDS: Final = 600.0
 """Without a list, an event or a bookmark for so long, a cache is stale: the server sends a bookmark every minute."""
 
 _SYNC_POLL_SECONDS: Final = 0.5
+_FIRST_CALLS: Final = 4
+"""Reconciles of a class at once, before it is known what its store takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +128,9 @@ class Controller:
         self._stopping = threading.Event()
         self._caches = new_caches(watch_secrets=settings.watch_secrets)
         self._installed = InstalledCrds(client, settings.features)
-        limits = LimitSettings(workers=settings.workers, class_of=self._class_of, count=self._count_classes)
+        limits = LimitSettings(
+            workers=settings.workers, first=_FIRST_CALLS, class_of=self._class_of, count=self._count_classes
+        )
         self._queue = WorkQueue(
             clock=self._clock,
             pace=settings.pace,
@@ -156,6 +161,7 @@ class Controller:
         )
         self._informers = self._make_informers(client)
         self._workers = Workers(
+            pool=WorkerPool(self._threads.start, settings.workers),
             queue=self._queue,
             reconciler=self._reconciler,
             policy=self._policy,
@@ -178,8 +184,7 @@ class Controller:
         self._threads.start(self._reconciler.pending.run, "pending-status")
         self._threads.start(self._begin_once_synced, "initial-list")
         self._threads.start(self._watch_crds, "crds")
-        for number in range(self._settings.workers):
-            self._threads.start(self._workers.run, f"worker-{number}")
+        self._workers.start()
         for name, depth, interval in (
             ("resync", Recheck.DRIFT_CHECK, self._settings.resync_interval),
             ("repair", Recheck.FULL, self._settings.repair_interval),

@@ -13,6 +13,7 @@ import structlog
 from libbucket._backoff import Backoff
 from libbucket._circuit import LONGEST_DELAY, PROBES
 from libbucket._outcomes import OUTAGES, Retry, StoreSignal, meaning_of
+from libbucket._reconcile.model.outcome import Result
 from libbucket._reconcile.model.snapshot import Recheck
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ class RequeuePolicy:
                 self._rechecks[key] = max(recheck, self._rechecks.get(key, Recheck.NONE))
         if outcome.store is not StoreSignal.UNKNOWN:
             self._note_class(key, answers=outcome.store is not StoreSignal.UNAVAILABLE)
+            self._queue.note_response(
+                key, throttled=outcome.store is StoreSignal.BUSY, succeeded=_kind_of(outcome, recheck)
+            )
         self._note_namespace(key, outcome)
         self._requeue(key, outcome)
 
@@ -97,6 +101,12 @@ class RequeuePolicy:
             self._queue.limit_namespace(key, is_limited=True)
         elif outcome.retry is None or outcome.retry is Retry.NEXT_TURN:
             self._queue.limit_namespace(key, is_limited=False)
+
+
+def _kind_of(outcome: Outcome, recheck: Recheck) -> str:
+    """The kind of a successful reconcile that called the store; "" for all others."""
+    is_success = outcome.store is StoreSignal.ANSWERED and isinstance(outcome.result, Result)
+    return f"{outcome.result} {recheck.name}" if is_success else ""
 
 
 def _is_outage(outcome: Outcome) -> bool:

@@ -43,23 +43,30 @@ class Threads:
     def __init__(self, on_failure: Callable[[str], None] = lambda _name: None, random: Random | None = None) -> None:
         self._on_failure = on_failure
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
+        self._lock = threading.Lock()
         self._running: list[_Running] = []
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
 
     def start(self, work: Callable[[], None], name: str) -> None:
-        """Runs `work` in a new thread: repeated after a back-off if it raises, ended if it returns."""
+        """Runs `work` in a new thread: repeated after a back-off if it raises, ended if it returns.
+
+        Raises:
+            RuntimeError: the system has no further thread.
+        """
         ended = threading.Event()
         # Daemon threads, so that a call to a store that hangs cannot keep the process alive.
         thread = threading.Thread(target=self._supervise, args=(work, name, ended), name=name, daemon=True)
-        self._running.append(_Running(name=name, thread=thread, ended=ended))
-        thread.start()
+        with self._lock:
+            thread.start()
+            self._running = [one for one in self._running if not one.ended.is_set()]
+            self._running.append(_Running(name=name, thread=thread, ended=ended))
 
     def not_alive(self) -> str:
         """Names threads that died without being stopped; "" if none did."""
         if self._stopping.is_set():
             return ""
-        dead = sorted(one.name for one in self._running if not one.thread.is_alive() and not one.ended.is_set())
+        dead = sorted(one.name for one in self._all() if not one.thread.is_alive() and not one.ended.is_set())
         return f"threads have died: {', '.join(dead)}" if dead else ""
 
     def stop(self) -> None:
@@ -69,9 +76,14 @@ class Threads:
     def join(self, seconds: float) -> bool:
         """Waits for all threads to end; returns whether they did in time."""
         deadline = time.monotonic() + seconds
-        for one in self._running:
+        running = self._all()
+        for one in running:
             one.thread.join(max(deadline - time.monotonic(), 0.0))
-        return not any(one.thread.is_alive() for one in self._running)
+        return not any(one.thread.is_alive() for one in running)
+
+    def _all(self) -> list[_Running]:
+        with self._lock:
+            return list(self._running)
 
     def _supervise(self, work: Callable[[], None], name: str, ended: threading.Event) -> None:
         failures = 0

@@ -1,4 +1,4 @@
-"""The workers: each takes a key, reconciles its claim and requeues it.
+"""The workers: each takes a key, reconciles its claim and requeues it. `worker_pool` decides how many there are.
 
 Between the queue and the reconciler. A worker takes keys only while this replica leads, and while the circuit of the
 API server is closed. Knows no claim but its key.
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
     from libbucket._circuit_breaker import ProbedCircuitBreaker
     from libbucket._controller.leader import LeaderElector
     from libbucket._controller.requeue_policy import RequeuePolicy
+    from libbucket._controller.worker_pool import WorkerPool
     from libbucket._metrics import Metrics
     from libbucket._queue import WorkQueue
     from libbucket._reconcile.model.snapshot import Recheck
     from libbucket._reconcile.reconciler import Reconciler
 
 _POLL_SECONDS = 0.5
+_IDLE_SECONDS = 60.0
+"""Without a key, after which a thread ends, unless it is the only one that waits for the next key."""
 
 
 class Workers:
     """The loop of every worker thread.
 
     Args:
+        pool: of threads.
         queue: of keys.
         reconciler: reconciles claims.
         policy: requeues keys.
@@ -45,6 +49,7 @@ class Workers:
     def __init__(  # noqa: PLR0913 - wiring, called in one place
         self,
         *,
+        pool: WorkerPool,
         queue: WorkQueue,
         reconciler: Reconciler,
         policy: RequeuePolicy,
@@ -53,6 +58,7 @@ class Workers:
         elector: LeaderElector | None,
         are_synced: Callable[[float], bool],
     ) -> None:
+        self._pool = pool
         self._queue = queue
         self._reconciler = reconciler
         self._policy = policy
@@ -63,24 +69,35 @@ class Workers:
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
 
+    def start(self) -> None:
+        """Starts the first worker; others follow as there is work."""
+        self._pool.begin(self.run)
+
     def stop(self) -> None:
         """Stops the workers; running reconciles are completed."""
         self._stopping.set()
         self._queue.close()
 
-    def run(self) -> None:
-        """Takes keys and reconciles them until `stop`."""
+    def run(self, number: int) -> None:
+        """Takes keys and reconciles them until `stop`, or until there has been nothing to do for a while.
+
+        Args:
+            number: of the thread in the pool.
+        """
         while not self._are_synced(_POLL_SECONDS):
             if self._stopping.is_set():
                 return
         while self._may_work():
-            key = self._queue.get()
-            if key is None:
+            key = self._queue.get(timeout=_IDLE_SECONDS)
+            if key is not None:
+                try:
+                    self._pool.busy(number)
+                    self._work_on(key)
+                finally:
+                    self._queue.done(key)
+                self._pool.idle(number)
+            elif self._stopping.is_set() or self._pool.leave(number):
                 return
-            try:
-                self._work_on(key)
-            finally:
-                self._queue.done(key)
 
     def _may_work(self) -> bool:
         """Waits until this replica leads; False if the workers are stopped."""

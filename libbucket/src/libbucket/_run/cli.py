@@ -129,11 +129,11 @@ OPTIONS: Final = (
     _Option(
         target="workers",
         flags=("--workers",),
-        default="8",
+        default="64",
         parse=parse_count,
         metavar="N",
         aliases=("LIB_BUCKET_PROVISIONER_THREADS",),
-        help="maximum number of concurrent reconciles",
+        help="maximum number of concurrent reconciles; the actual number adapts to the stores",
     ),
     _Option(
         target="leader_elect",

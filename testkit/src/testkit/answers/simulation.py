@@ -62,6 +62,9 @@ class Queue:
     def note_class(self, _key: str, *, answers: bool) -> None:
         del answers
 
+    def note_response(self, _key: str, *, throttled: bool, succeeded: str) -> None:
+        del throttled, succeeded
+
     def limit_namespace(self, _key: str, *, is_limited: bool) -> None:
         del is_limited
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from libbucket import BucketOptions
 
 WORKERS = 8
-"""As `--workers` has it by default."""
+"""A number that the concurrency limit of a class reaches within its first rounds."""
 
 _LONGEST_BACK_OFF = 300.0
 

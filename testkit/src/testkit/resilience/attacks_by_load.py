@@ -24,7 +24,7 @@ _STUCK: Final = 20
 _OTHERS: Final = 200
 _WRITERS: Final = 4
 _WORKERS: Final = 8
-"""As many as a provisioner has by default."""
+"""Claims at once of a class, as its concurrency limit settles where the processors are the bottleneck."""
 
 
 def come_as_a_crowd(tenants: TenantEnvironment) -> str:
