@@ -42,6 +42,7 @@ def test_without_arguments_the_defaults_count() -> None:
         watch_secrets=True,
         workers=64,
         leader_elect=False,
+        sharding=False,
         leader_elect_namespace="",
         bind_address=Address(host="", port=8080),
         allowed_config=frozenset({"maxObjects", "maxSize"}),
@@ -98,6 +99,13 @@ def test_the_watch_on_secrets_can_be_turned_off() -> None:
     assert not parse("--watch-secrets=false").watch_secrets
     assert not parse(LIBBUCKET_WATCH_SECRETS="false").watch_secrets
     assert parse("--watch-secrets", LIBBUCKET_WATCH_SECRETS="false").watch_secrets
+
+
+def test_sharding_needs_the_lease_of_the_leader_election() -> None:
+    assert parse("--leader-elect", "--sharding").sharding
+    assert not parse("--leader-elect").sharding
+    assert problem("--sharding") == "--sharding: needs --leader-elect, by which replicas agree"
+    assert problem("--sharding", LIBBUCKET_LEADER_ELECT="false").startswith("--sharding: needs --leader-elect")
 
 
 def test_leader_election_is_a_switch_that_can_also_be_turned_off() -> None:

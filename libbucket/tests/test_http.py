@@ -108,7 +108,7 @@ def test_readyz_names_what_it_waits_for_and_then_returns_ok() -> None:
 
 def test_metrics_are_those_of_the_registry() -> None:
     process = Process()
-    process.metrics.leader(is_leader=True)
+    process.metrics.leader(16)
     with serving(process) as server:
         status, text = get(server, "/metrics")
     assert status == 200

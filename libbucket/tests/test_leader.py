@@ -3,98 +3,23 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libbucket._controller.leader import LeaderElector, LeaseSettings, boot_clock
-from libbucket._kube.client import KubeClient
-from libbucket._kube.errors import AlreadyExists, ClusterUnavailable, Conflict, LeadershipLost, NotFound
+from libbucket._controller.election import LeaseSettings, boot_clock
+from libbucket._controller.leader import LeaderElector
+from libbucket._kube.errors import LeadershipLost
+
+from .lease_api import Clock, FakeApi, failing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from libbucket import _api
-    from libbucket._kube.resources import Resource
-
-    T = TypeVar("T", bound=_api.Object)
-
-
-@dataclass
-class FakeApi(KubeClient):
-    """One Lease, with the resource versions of a real API server."""
-
-    body: dict[str, Any] | None = None
-    version: int = 0
-    requests: list[str] = field(default_factory=list)
-    before: Callable[[str], None] = lambda _: None
-    """Called before each request with its verb; may raise, wait, or move a clock."""
-    after: Callable[[str], None] = lambda _: None
-    """The same after it took effect: an answer that is late, or lost."""
-
-    def read(self, resource: Resource[T], name: str, *, namespace: str = "") -> T:
-        self._begin("get")
-        if self.body is None:
-            raise NotFound(f"{namespace}/{name}")
-        return self._answer("get", resource)
-
-    def create(self, resource: Resource[T], body: dict[str, Any], *, namespace: str = "") -> T:
-        self._begin("create")
-        if self.body is not None:
-            raise AlreadyExists(namespace)
-        return self._store("create", resource, body)
-
-    def replace(self, resource: Resource[T], name: str, body: dict[str, Any], *, namespace: str = "") -> T:
-        self._begin("update")
-        if self.body is None:
-            raise NotFound(f"{namespace}/{name}")
-        if body["metadata"]["resourceVersion"] != str(self.version):
-            raise Conflict(name)
-        return self._store("update", resource, body)
-
-    @property
-    def holder(self) -> str:
-        return str(self.body["spec"].get("holderIdentity", "")) if self.body else ""
-
-    def edit(self, **spec: object) -> None:
-        """Another program changes the Lease."""
-        assert self.body is not None
-        self.body["spec"].update(spec)
-        self._bump(self.body)
-
-    def _begin(self, verb: str) -> None:
-        self.requests.append(verb)
-        self.before(verb)
-
-    def _store(self, verb: str, resource: Resource[T], body: dict[str, Any]) -> T:
-        self._bump(body)
-        return self._answer(verb, resource)
-
-    def _bump(self, body: dict[str, Any]) -> None:
-        self.version += 1
-        metadata = {**body["metadata"], "resourceVersion": str(self.version)}
-        self.body = {**body, "metadata": metadata}
-
-    def _answer(self, verb: str, resource: Resource[T]) -> T:
-        answer = msgspec.json.encode(self.body)
-        self.after(verb)
-        return msgspec.json.decode(answer, type=resource.type)
-
-
-class Clock:
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def elector(api: FakeApi, clock: Callable[[], float], identity: str = "a", **changes: float) -> LeaderElector:
@@ -107,14 +32,6 @@ def leading(api: FakeApi, clock: Clock, identity: str = "a") -> LeaderElector:
     one.attempt()
     assert one.is_leader
     return one
-
-
-def failing(verbs: str = "get create update") -> Callable[[str], None]:
-    def fail(verb: str) -> None:
-        if verb in verbs.split():
-            raise ClusterUnavailable("the API server is down")
-
-    return fail
 
 
 def test_the_first_replica_becomes_the_leader() -> None:
@@ -264,7 +181,7 @@ def test_a_replica_that_lost_the_lease_may_acquire_it_again() -> None:
 def test_who_wins_again_does_not_go_on_with_the_work_of_an_earlier_term() -> None:
     api, clock = FakeApi(), Clock()
     one, two = leading(api, clock), elector(api, clock, "b")
-    one.begin_work()
+    one.begin_work("shop/photos")
     one.check_leadership()
     two.attempt()
     clock.advance(16)
@@ -276,14 +193,14 @@ def test_who_wins_again_does_not_go_on_with_the_work_of_an_earlier_term() -> Non
     assert one.is_leader
     with pytest.raises(LeadershipLost):
         one.check_leadership()
-    one.begin_work()
+    one.begin_work("shop/photos")
     one.check_leadership()
 
 
 def test_work_of_an_expired_term_is_fenced_although_no_other_replica_led() -> None:
     api, clock = FakeApi(), Clock()
     one = leading(api, clock)
-    one.begin_work()
+    one.begin_work("shop/photos")
     clock.advance(11)
     one.attempt()
     assert one.is_leader
@@ -361,12 +278,34 @@ def test_labels_of_others_stay_on_the_lease() -> None:
     assert api.body["metadata"]["labels"] == {"team": "storage"}
 
 
+def test_a_thread_with_the_context_of_the_work_is_bound_to_its_term() -> None:
+    api, clock = FakeApi(), Clock()
+    one, two = leading(api, clock), elector(api, clock, "b")
+    one.begin_work("shop/photos")
+    work = copy_context()
+    one._give_up()
+    two.attempt()
+    two._give_up()
+    one.attempt()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(LeadershipLost):
+        pool.submit(work.run, one.check_leadership).result()
+
+
+def test_what_belongs_to_no_term_is_checked_by_the_renewal_alone() -> None:
+    api, clock = FakeApi(), Clock()
+    one = leading(api, clock)
+    one.check_renewal()
+    clock.advance(10)
+    with pytest.raises(LeadershipLost):
+        one.check_renewal()
+
+
 def test_each_change_of_leadership_is_notified_and_logged_once() -> None:
     api, clock = FakeApi(), Clock()
     with structlog.testing.capture_logs() as log:
         one = elector(api, clock)
         told: list[str] = []
-        one.subscribe(on_acquired=lambda: told.append("acquired"), on_lost=lambda: told.append("lost"))
+        one.subscribe(on_acquired=lambda _: told.append("acquired"), on_lost=lambda _: told.append("lost"))
         for _ in range(3):
             one.attempt()
         api.before = failing()
@@ -399,7 +338,7 @@ def test_a_loss_is_noticed_while_a_renewal_waits_for_its_answer() -> None:
 
 def running(one: LeaderElector) -> threading.Thread:
     acquired = threading.Event()
-    one.subscribe(on_acquired=acquired.set, on_lost=acquired.clear)
+    one.subscribe(on_acquired=lambda _: acquired.set(), on_lost=lambda _: acquired.clear())
     thread = threading.Thread(target=one.run, daemon=True)
     thread.start()
     assert acquired.wait(10)

@@ -53,9 +53,9 @@ def test_backend_calls_are_timed_by_verb_and_their_errors_counted_by_reason() ->
 def test_the_leader_is_distinguished_from_standbys() -> None:
     metrics = Metrics()
     assert value(metrics, "libbucket_leader") == 0
-    metrics.leader(is_leader=True)
+    metrics.leader(16)
     assert value(metrics, "libbucket_leader") == 1
-    metrics.leader(is_leader=False)
+    metrics.leader(0)
     assert value(metrics, "libbucket_leader") == 0
 
 
@@ -183,7 +183,7 @@ def test_registering_collects_nothing() -> None:
 
 def test_two_provisioners_in_one_process_do_not_mix() -> None:
     first, second = Metrics(), Metrics()
-    first.leader(is_leader=True)
+    first.leader(16)
     assert value(second, "libbucket_leader") == 0
     assert REGISTRY.get_sample_value("libbucket_leader") is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,30 @@ def test_a_claim_that_waits_is_published_after_a_moment() -> None:
     published.now = PATIENCE
     publish_due(status)
     assert published.found == [("shop/photos", IN_QUEUE)]
+
+
+def test_a_claim_that_another_replica_serves_is_not_published() -> None:
+    published = Published()
+    served = {"shop/photos"}
+    status = PendingStatus(published, work=lambda key: nullcontext(key in served), clock=lambda: published.now)
+    status.expect("shop/invoices")
+    status.expect("shop/photos")
+    published.now = PATIENCE
+    status.stop()
+    for _ in range(2):
+        status.publish_next()
+    assert published.keys() == ["shop/photos"]
+
+
+def test_claims_of_a_shard_that_is_lost_are_withdrawn() -> None:
+    published = Published()
+    status = published.status()
+    for key in ("shop/invoices", "shop/photos", "shop/archive"):
+        status.expect(key)
+    status.clear(lambda key: key == "shop/invoices")
+    published.now = PATIENCE
+    publish_due(status)
+    assert published.keys() == ["shop/archive", "shop/photos"]
 
 
 def test_a_claim_that_a_worker_took_is_not_published() -> None:

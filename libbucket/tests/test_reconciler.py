@@ -173,10 +173,22 @@ def test_credentials_that_are_in_no_secret_are_dropped_when_leadership_is_lost()
     core.client.on_request = writes_to("secrets", "shop", dead_webhook())
     core.reconcile(key)
     issued = {key for identity in core.store.identities.values() for key in identity.keys}
-    core.reconciler.leadership_lost()
+    core.reconciler.leadership_lost(lambda lost: lost == key)
     core.client.on_request = lambda _request: None
     core.reconcile(key)
     assert keys_of(core, key)["AWS_ACCESS_KEY_ID"] not in issued
+
+
+def test_credentials_that_are_in_no_secret_outlast_the_loss_of_another_shard() -> None:
+    core = Core()
+    key = core.create_claim("photos")
+    core.client.on_request = writes_to("secrets", "shop", dead_webhook())
+    core.reconcile(key)
+    issued = {key for identity in core.store.identities.values() for key in identity.keys}
+    core.reconciler.leadership_lost(lambda lost: lost != key)
+    core.client.on_request = lambda _request: None
+    core.reconcile(key)
+    assert keys_of(core, key)["AWS_ACCESS_KEY_ID"] in issued
 
 
 def test_a_refused_status_is_reported_by_one_event() -> None:

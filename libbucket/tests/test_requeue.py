@@ -107,7 +107,7 @@ def a_router(core: Core, queue: WorkQueue, *, leads: bool) -> EventRouter:
         identity,
         expect=core.reconciler.pending.expect,
         forget=core.reconciler.forget,
-        leads=lambda: leads,
+        leads=lambda _key: leads,
     )
 
 
@@ -136,6 +136,24 @@ def test_a_new_leader_begins_with_every_claim_and_every_object_bucket() -> None:
     core.sync()
     a_router(core, queue, leads=True).enqueue_all()
     assert {taken(queue), taken(queue)} == {"shop/photos", "shop/gone"}
+
+
+def test_a_term_begins_with_the_keys_of_its_shards() -> None:
+    core, (queue, _) = Core(), a_queue()
+    for name in ("photos", "invoices", "archive"):
+        a_claim(core, name)
+    a_router(core, queue, leads=True).enqueue_all(lambda key: key == "shop/invoices")
+    assert taken(queue) == "shop/invoices"
+    assert queue.state().ready == 0
+
+
+def test_rechecks_of_a_shard_that_is_lost_are_dropped() -> None:
+    queue, _ = a_queue()
+    policy = RequeuePolicy(queue)
+    for key in ("shop/photos", "shop/invoices"):
+        policy.schedule_recheck(key, Recheck.FULL, 5.0)
+    policy.clear(lambda key: key == "shop/photos")
+    assert [policy.take_recheck(key) for key in ("shop/photos", "shop/invoices")] == [Recheck.NONE, Recheck.FULL]
 
 
 def test_a_queue_that_is_cleared_keeps_only_what_is_on_workers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ from libbucket._reconcile.model.outcome import Outcome, Result
 from libbucket._reconcile.model.snapshot import Recheck
 
 if TYPE_CHECKING:
-    from libbucket._controller.leader import LeaderElector
+    from libbucket._controller.election import Election
     from libbucket._reconcile.reconciler import Reconciler
 
 SECONDS = 10.0
@@ -89,9 +90,9 @@ def test_a_standby_takes_no_key_to_its_reconciler() -> None:
     reconciler, queue = FakeReconciler(), WorkQueue()
     acquired = threading.Event()
     acquired.set()
-    elector = SimpleNamespace(acquired=acquired, is_leader=False, begin_work=lambda: None)
+    elector = SimpleNamespace(acquired=acquired, work=lambda _key: nullcontext(enter_result=False))
     threads = Threads()
-    pool = workers(reconciler, queue, threads, elector=cast("LeaderElector", elector))
+    pool = workers(reconciler, queue, threads, elector=cast("Election", elector))
     queue.add("shop/photos")
     pool.start()
     while queue.state().ready or queue.state().working:

@@ -41,6 +41,10 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         a_release(leaderElection=False),
         "leaderElection: false goes with replicas: 1 only, not with 2",
     ),
+    "shards that replicas don't agree on": (
+        a_release(replicas=1, leaderElection=False, sharding=True),
+        "sharding: true needs leaderElection: true",
+    ),
     "secrets limited in a cluster that isn't": (
         a_release(adminSecrets=[{"namespace": "minio", "name": "admin"}]),
         "adminSecrets limits nothing without namespaces",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from testkit.resilience.trials import Trial
 
-SAMPLE = ("freeze@9",)
+SAMPLE = ("freeze@9", "shards")
 
 
 @pytest.fixture(scope="module")
@@ -26,5 +26,5 @@ def trials() -> Iterator[Mapping[str, Trial]]:
 
 
 @pytest.mark.parametrize("words", SAMPLE)
-def test_of_several_replicas_one_works(trials: Mapping[str, Trial], words: str) -> None:
+def test_no_claim_is_served_by_two_replicas(trials: Mapping[str, Trial], words: str) -> None:
     trials[words].run()

@@ -38,6 +38,9 @@
 {{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection) }}
 {{- fail (printf "leaderElection: false goes with replicas: 1 only, not with %d: several would work on one claim at once" (int .Values.replicas)) }}
 {{- end }}
+{{- if and .Values.sharding (not .Values.leaderElection) }}
+{{- fail "sharding: true needs leaderElection: true, by which replicas agree on what each serves" }}
+{{- end }}
 {{- end }}
 
 {{- define "libbucket.checkRights" -}}
@@ -109,7 +112,7 @@
 {{- $values := dict
   "--provisioner-name" "provisionerName" "--namespace" "namespaces" "--workers" "workers"
   "--admin-secret-namespace" "adminSecretNamespaces" "--watch-secrets" "watchSecrets"
-  "--leader-elect" "leaderElection" "--allow-additional-config" "allowAdditionalConfig"
+  "--leader-elect" "leaderElection" "--sharding" "sharding" "--allow-additional-config" "allowAdditionalConfig"
   "--resync-interval" "resyncInterval" "--repair-interval" "repairInterval" "--log-format" "logFormat"
   "-v" "verbosity" "--v" "verbosity" }}
 {{- range .Values.extraArgs }}

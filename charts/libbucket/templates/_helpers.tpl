@@ -80,6 +80,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end }}
 - --workers={{ .Values.workers }}
 - --leader-elect={{ .Values.leaderElection }}
+{{- if .Values.sharding }}
+- --sharding
+{{- end }}
 - --bind-address=:8080
 - --allow-additional-config={{ join "," .Values.allowAdditionalConfig }}
 - --resync-interval={{ .Values.resyncInterval }}

@@ -44,7 +44,7 @@
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "libbucket.leaseName" . | quote }}]
-  verbs: [get, update]
+  verbs: [get, update{{ if .Values.sharding }}, patch{{ end }}]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

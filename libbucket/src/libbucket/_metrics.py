@@ -19,7 +19,8 @@ name                                       labels          what
                                                            having been released
 `libbucket_thread_failures_total`          thread          counter: unexpected exceptions in long-lived
                                                            threads
-`libbucket_leader`                                         gauge: 1 in the leader, 0 in a standby
+`libbucket_leader`                                         gauge: 1 in the leader or with shards, 0 in a standby
+`libbucket_shards`                                         gauge: shards of the claims that are served here
 =========================================  ==============  ================================================
 
 The `process_*` metrics of the Prometheus client are exposed as well (memory, CPU, open files).
@@ -90,7 +91,10 @@ class Metrics:
             ["verb", "reason"],
             registry=self.registry,
         )
-        self._leader = Gauge("libbucket_leader", "1 in the leader, 0 in a standby.", registry=self.registry)
+        self._leader = Gauge(
+            "libbucket_leader", "1 in the leader, and in replicas that serve shards; else 0.", registry=self.registry
+        )
+        self._shards = Gauge("libbucket_shards", "Shards of the claims that are served here.", registry=self.registry)
         self._orphans = Gauge(
             "libbucket_buckets_without_claim",
             "ObjectBuckets whose claim is gone without having been released.",
@@ -122,9 +126,10 @@ class Metrics:
         if error:
             self._errors.labels(verb, _one_of(REASONS, error)).inc()
 
-    def leader(self, is_leader: bool) -> None:  # noqa: FBT001 - a gauge of one bit
-        """Sets whether this replica leads."""
-        self._leader.set(int(is_leader))
+    def leader(self, shards: int) -> None:
+        """Sets how many shards of the claims this replica serves: all in a leader, none in a standby."""
+        self._leader.set(int(shards > 0))
+        self._shards.set(shards)
 
     def thread_failed(self, name: str) -> None:
         """Counts an unexpected exception in a long-lived thread.

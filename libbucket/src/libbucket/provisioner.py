@@ -269,8 +269,9 @@ class Services:
     Attributes:
         read_secret: reads the Secret that a class names.
         now: the core's clock, aware and in UTC, for credentials that expire. Tests set it.
-        before_request: the request hook: call it immediately before each request to the store, in the thread of the
-            verb, or have `fence_requests` call it. It checks that this replica is still the leader, and raises if it
+        before_request: the request hook: call it immediately before each request to the store, in the context of the
+            verb, or have `fence_requests` call it: a verb that uses threads of its own runs them in
+            `contextvars.copy_context()`. It checks that this replica is still the leader, and raises if it
             may not be, because it was frozen or disconnected; do not catch what it raises. It also records that the
             store was sent a request: a first call that fails with `AdminSecretMissing`, `InvalidAdminSecret` or
             `InvalidParameters`, and has not called the hook, is known to have left nothing in the store.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from queue import Empty, SimpleQueue
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,13 +44,14 @@ from libbucket._reconcile.model.names import provisioner_label
 from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.reconciler import Reconciler
 from libbucket._reconcile.status.events import DRAIN_SECONDS, DirectEvents, EventQueue
+from libbucket._reconcile.status.pending_status import serve_all
 from libbucket.provisioner import EmptyBucketDeleter, Services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from libbucket._controller.leader import LeaderElector
+    from libbucket._controller.election import Election, HasKey
     from libbucket._kube.client import KubeClient
     from libbucket._kube.discovery import CrdFeatures
     from libbucket._metrics import Metrics
@@ -119,13 +122,14 @@ class Controller:
         factory: ProvisionerFactory,
         settings: ControllerSettings,
         metrics: Metrics,
-        elector: LeaderElector | None,
+        elector: Election | None,
     ) -> None:
         self._settings = settings
         self._elector = elector
         self._log = structlog.get_logger()
         self._random = Random()  # noqa: S311 - jitter, not a secret
         self._stopping = threading.Event()
+        self._begun: SimpleQueue[HasKey] = SimpleQueue()
         self._caches = new_caches(watch_secrets=settings.watch_secrets)
         self._installed = InstalledCrds(client, settings.features)
         limits = LimitSettings(
@@ -149,8 +153,10 @@ class Controller:
         identity = self._identity(provisioner)
         cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
         store = ProvisionerCalls(provisioner, metrics, client.check_leadership, requests, self._new_breaker)
-        self._events = EventQueue(DirectEvents(client))
-        self._reconciler = Reconciler(client, self._caches, identity, store, cluster, self._events)
+        # Events are written beside the work, and say what has happened: they need no term.
+        self._events = EventQueue(DirectEvents(client.fenced(elector.check_renewal) if elector else client))
+        work = elector.work if elector else serve_all
+        self._reconciler = Reconciler(client, self._caches, identity, store, cluster, self._events, work)
         self._router = EventRouter(
             self._queue,
             self._caches,
@@ -171,7 +177,7 @@ class Controller:
             are_synced=self._are_synced,
         )
         if elector is not None:
-            elector.subscribe(on_acquired=self._begin_term, on_lost=self._end_term)
+            elector.subscribe(on_acquired=self._begun.put, on_lost=self._end_term)
         metrics.watch_queue(self._queue.state)
         metrics.watch_claims(lambda: claim_states(self._caches, settings.provisioner_name))
         metrics.watch_orphans(self._reconciler.count_unclaimed)
@@ -182,7 +188,7 @@ class Controller:
             self._threads.start(informer.run, f"informer-{informer.resource.plural}")
         self._event_thread.start(self._events.run, "events")
         self._threads.start(self._reconciler.pending.run, "pending-status")
-        self._threads.start(self._begin_once_synced, "initial-list")
+        self._threads.start(self._begin_terms, "initial-list")
         self._threads.start(self._watch_crds, "crds")
         self._workers.start()
         for name, depth, interval in (
@@ -261,27 +267,34 @@ class Controller:
         """Whether every cache is filled; waits up to a number of seconds for each."""
         return all(one.synced.wait(seconds) for one in self._informers)
 
-    def _leads(self) -> bool:
-        return self._elector is None or self._elector.acquired.is_set()
+    def _leads(self, key: str) -> bool:
+        return self._elector is None or self._elector.leads(key)
 
-    def _works(self) -> bool:
+    def _works(self, key: str) -> bool:
         """Whether changes are queued. In a standby, and before all caches are filled, they only update the caches."""
-        return self._leads() and all(one.synced.is_set() for one in self._informers)
+        return self._leads(key) and self._has_lists()
 
-    def _begin_once_synced(self) -> None:
+    def _has_lists(self) -> bool:
+        return all(one.synced.is_set() for one in self._informers)
+
+    def _begin_terms(self) -> None:
+        """Queues all keys that are served, and then those of each term that begins.
+
+        In a thread of its own: with many claims it takes longer than a renewal of leadership may.
+        """
         while not self._are_synced(_SYNC_POLL_SECONDS):
             if self._stopping.is_set():
                 return
-        self._begin_term()
+        self._router.enqueue_all(self._leads)
+        while not self._stopping.is_set():
+            with suppress(Empty):
+                self._router.enqueue_all(self._begun.get(timeout=_SYNC_POLL_SECONDS))
 
-    def _begin_term(self) -> None:
-        if self._works():
-            self._router.enqueue_all()
-
-    def _end_term(self) -> None:
-        self._policy.clear()
-        self._queue.clear()
-        self._reconciler.leadership_lost()
+    def _end_term(self, has_key: HasKey) -> None:
+        self._policy.clear(has_key)
+        if self._elector is not None and not self._elector.acquired.is_set():
+            self._queue.clear()  # else workers drop the keys, one by one
+        self._reconciler.leadership_lost(has_key)
 
     def _watch_crds(self) -> None:
         while not self._stopping.is_set():
@@ -293,10 +306,10 @@ class Controller:
         """Schedules a recheck of every claim that is served, spread over the interval."""
         label = provisioner_label(self._settings.provisioner_name)
         while not self._stopping.wait(interval):
-            if not self._works():
-                continue  # a standby checks nothing, and must not begin its term with a check of every claim
             for claim in self._caches.claims:
-                if claim.metadata.label(_api.PROVISIONER_LABEL) == label:
+                # A standby checks nothing, and must not begin its term with a check of every claim.
+                is_ours = claim.metadata.label(_api.PROVISIONER_LABEL) == label
+                if is_ours and self._works(claim.metadata.key):
                     self._policy.schedule_recheck(claim.metadata.key, depth, self._random.random() * interval)
 
     def _clock(self) -> float:

@@ -39,7 +39,7 @@ class EventRouter:
         identity: which claims and classes are served.
         expect: called with the key of a claim without a status, which waits to be bound.
         forget: called with key and uid of a claim that is gone.
-        leads: returns whether this replica is the leader.
+        leads: returns whether this replica serves the claim with a key now.
     """
 
     def __init__(  # noqa: PLR0913 - wiring, called in one place
@@ -50,7 +50,7 @@ class EventRouter:
         *,
         expect: Callable[[str], None],
         forget: Callable[[str, str], None],
-        leads: Callable[[], bool] = lambda: True,
+        leads: Callable[[str], bool] = lambda _key: True,
     ) -> None:
         self._queue = queue
         self._caches = caches
@@ -95,17 +95,24 @@ class EventRouter:
         if either is not None:
             self._add(either.metadata.key)
 
-    def enqueue_all(self) -> None:
-        """Queues every claim, and every claim that an ObjectBucket refers to, for a new leader."""
+    def enqueue_all(self, has_key: Callable[[str], bool] = lambda _key: True) -> None:
+        """Queues every claim, and every claim that an ObjectBucket refers to, for a new leader.
+
+        Args:
+            has_key: which of them.
+        """
         for claim in self._caches.claims:
-            self._add_claim(claim)
+            if has_key(claim.metadata.key):
+                self._add_claim(claim)
         for bucket in self._caches.buckets:
-            self.on_bucket(None, bucket)
+            if has_key(claim_ref_of(bucket).key):
+                self.on_bucket(None, bucket)
 
     def _add_claim(self, claim: _api.ObjectBucketClaim) -> None:
-        self._add(claim.metadata.key)
-        if self._leads() and not claim.status.phase and not claim.metadata.is_being_deleted and self._is_ours(claim):
-            self._expect(claim.metadata.key)
+        key = claim.metadata.key
+        self._add(key)
+        if self._leads(key) and not claim.status.phase and not claim.metadata.is_being_deleted and self._is_ours(claim):
+            self._expect(key)
 
     def _is_ours(self, claim: _api.ObjectBucketClaim) -> bool:
         storage_class = self._caches.classes.get(claim.class_name)
@@ -113,7 +120,7 @@ class EventRouter:
         return is_served and claim.metadata.label(_api.PROVISIONER_LABEL) in {"", self._identity.label}
 
     def _add(self, key: str) -> None:
-        if self._leads():
+        if self._leads(key):
             self._queue.add(key)
 
 

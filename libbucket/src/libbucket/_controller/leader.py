@@ -12,189 +12,62 @@ as soon as this replica may no longer be the leader. At most one replica is acti
 - Work belongs to the term in which it began. A replica that loses the Lease and acquires it again does not continue
   earlier reconciles: another replica may have led in between, and their snapshots are stale.
 
-Writes of the Lease itself use a client without a leadership check. Knows nothing of claims.
+`shard_elector` is the other kind of election. Knows nothing of claims.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from contextlib import suppress
-from dataclasses import dataclass
-from random import Random
-from typing import TYPE_CHECKING, Final
+from contextvars import ContextVar
+from typing import Any
 
-import structlog
-
-from libbucket._kube.errors import AlreadyExists, Conflict, KubeError, LeadershipLost, NotFound
+from libbucket._controller.election import Election
+from libbucket._controller.shards import SHARDS
+from libbucket._kube.errors import Conflict, KubeError, LeadershipLost, NotFound
 from libbucket._kube.lease import Lease, LeaseSpec, create_lease, find_lease, micro_time, replace_lease
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from libbucket._kube.client import KubeClient
-
-_STOP_SECONDS: Final = 5.0
-_JITTER: Final = 0.2
-_THREAD: Final = "leader-election"
+def every_key(_key: str) -> bool:
+    """The keys that a leader serves."""
+    return True
 
 
-def boot_clock() -> float:
-    """Seconds of a monotonic clock that includes suspension of the machine, if there is one."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+class LeaderElector(Election):
+    """The leader election of one replica; arguments as for `Election`."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class LeaseSettings:
-    """The Lease, and its time limits.
-
-    Attributes:
-        name: of the Lease.
-        namespace: of the Lease.
-        identity: unique for this process, also across restarts.
-        lease_seconds: others wait this long after the last renewal.
-        renew_deadline: seconds after which the leader stops; less than `lease_seconds`.
-        retry_seconds: between two attempts to acquire or renew; with jitter.
-    """
-
-    name: str
-    namespace: str
-    identity: str
-    lease_seconds: float = 15.0
-    renew_deadline: float = 10.0
-    retry_seconds: float = 2.0
-
-
-class LeaderElector:
-    """The leader election of one replica. `run` needs its own thread.
-
-    Args:
-        client: without a leadership check.
-        settings: the Lease, and its time limits.
-        clock: monotonic, in seconds.
-        on_failure: called after an unexpected exception.
-
-    Attributes:
-        acquired: set while this replica is the leader. For waiting; before a write call `check_leadership`.
-    """
-
-    def __init__(
-        self,
-        client: KubeClient,
-        settings: LeaseSettings,
-        *,
-        clock: Callable[[], float] = boot_clock,
-        on_failure: Callable[[str], None] = lambda _name: None,
-    ) -> None:
-        self._client = client
-        self._on_failure = on_failure
-        self._settings = settings
-        self._clock = clock
-        self._on_acquired: list[Callable[[], None]] = []
-        self._on_lost: list[Callable[[], None]] = []
-        self.acquired = threading.Event()
-        self._log = structlog.get_logger().bind(lease=f"{settings.namespace}/{settings.name}")
-        self._random = Random()  # noqa: S311 - jitter, not a secret
-        self._lock = threading.RLock()
-        self._renewed_at: float | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._lease: Lease | None = None
         self._seen: LeaseSpec | None = None
         self._seen_at = 0.0
         self._has_existed = False
         self._missing_since: float | None = None
-        self._failing = False
         self._term = 0
-        self._work = threading.local()
-        self._stop = threading.Event()
-        self._release = True
-        self._ended = threading.Event()
-        self._ended.set()
+        # Not of the thread: a verb that runs parts of itself in other threads hands its context on.
+        self._work: ContextVar[int | None] = ContextVar("term", default=None)
 
-    def subscribe(self, *, on_acquired: Callable[[], None], on_lost: Callable[[], None]) -> None:
-        """Registers callbacks, which are called in order and must not block. Call it before `run`."""
-        self._on_acquired.append(on_acquired)
-        self._on_lost.append(on_lost)
+    def leads(self, key: str) -> bool:  # noqa: ARG002 - a leader serves all
+        """As in `Election`."""
+        return self.acquired.is_set()
 
     @property
-    def is_leader(self) -> bool:
-        """Whether this replica may write now."""
-        renewed_at = self._renewed_at
-        return renewed_at is not None and self._clock() - renewed_at < self._settings.renew_deadline
+    def shards(self) -> int:
+        """As in `Election`."""
+        return SHARDS if self.acquired.is_set() else 0
 
-    def begin_work(self) -> None:
-        """Binds the work that this thread begins to the current term."""
-        self._work.term = self._term
+    def begin_work(self, key: str) -> bool:
+        """As in `Election`."""
+        self._work.set(self._term)
+        return self.leads(key)
+
+    def end_work(self) -> None:
+        """As in `Election`."""
 
     def check_leadership(self) -> None:
-        """Returns if this replica leads, and the work of this thread began in the present term.
-
-        Raises:
-            LeadershipLost: this replica is not, or may no longer be, the leader; or it is again, and this thread began
-                its work before.
-        """
+        """As in `Election`."""
         term = self._term
-        if not self.is_leader or getattr(self._work, "term", term) != term:
+        begun = self._work.get()
+        if not self.is_leader or (begun is not None and begun != term):
             raise LeadershipLost(f"{self._settings.identity} is not the leader, or no longer")
-
-    def run(self) -> None:
-        """Acquires and renews until `stop`; then releases."""
-        self._ended.clear()
-        watchdog = threading.Thread(target=self._watch_deadline, name="lease-deadline", daemon=True)
-        watchdog.start()
-        try:
-            while not self._stop.is_set():
-                self._attempt_or_log()
-                spread = 1 + _JITTER * (2 * self._random.random() - 1)
-                self._stop.wait(self._settings.retry_seconds * spread)
-            self._give_up()
-        finally:
-            self._ended.set()
-
-    def _attempt_or_log(self) -> None:
-        try:
-            self.attempt()
-        except Exception as error:  # noqa: BLE001 - a replica that ends its election silently would never lead again
-            self._lease = None
-            self._on_failure(_THREAD)
-            with suppress(OSError, ValueError):  # standard error is gone
-                self._log.error(
-                    "leader election failed with an internal error; retrying", error=type(error).__name__, exc_info=True
-                )
-
-    def stop(self, *, release: bool = True) -> None:
-        """Ends `run` and waits for it, up to a few seconds.
-
-        Args:
-            release: lets another replica take over at once. False while reconciles of this process still run: the
-                others wait until the lease expires.
-        """
-        self._release = release
-        self._stop.set()
-        if not self._ended.wait(_STOP_SECONDS):
-            self._log.warning("could not release the lease in time; standbys wait until it expires")
-
-    def attempt(self) -> None:
-        """Tries once to acquire or renew; a failure is logged once, until the next success."""
-        self.expire()  # else a replica that was frozen while another led would continue its old term
-        try:
-            self._renew_or_acquire()
-            self._failing = False
-        except (Conflict, AlreadyExists):
-            self._lease = None  # another replica was faster; read it at the next attempt
-        except KubeError as error:
-            self._lease = None
-            if not self._failing:
-                self._log.warning("cannot acquire or renew the lease; retrying", error=str(error))
-            self._failing = True
-        self.expire()
-
-    def expire(self) -> None:
-        """Gives up leadership if the last renewal is too long ago."""
-        with self._lock:
-            if self._renewed_at is not None and not self.is_leader:
-                self._lost("not renewed in time")
 
     def _renew_or_acquire(self) -> None:
         if self._lease is not None and self.is_leader and self._renewed(self._lease):
@@ -214,6 +87,9 @@ class LeaderElector:
             self._won(replace_lease(self._client, lease, self._taken(lease.record)), started)
         elif self._renewed_at is not None:
             self._lost(f"{lease.holder} holds it")
+
+    def _reread(self) -> None:
+        self._lease = None
 
     def _renewed(self, lease: Lease) -> bool:
         """Renews in one request, the usual case: the Lease is unchanged."""
@@ -263,7 +139,7 @@ class LeaderElector:
             self.acquired.set()
             self._log.info("became leader", identity=self._settings.identity)
             for call in self._on_acquired:
-                call()
+                call(every_key)
 
     def _lost(self, why: str) -> None:
         with self._lock:
@@ -274,7 +150,7 @@ class LeaderElector:
             self.acquired.clear()
             self._log.warning("lost leadership", why=why)
             for call in self._on_lost:
-                call()
+                call(every_key)
 
     def _give_up(self) -> None:
         lease, was_leader = self._lease, self._renewed_at is not None
@@ -293,8 +169,3 @@ class LeaderElector:
             replace_lease(self._client, lease, released)
         except KubeError as error:
             self._log.warning("could not release the lease; standbys wait until it expires", error=str(error))
-
-    def _watch_deadline(self) -> None:
-        """Gives up leadership in time, also while a renewal waits for its response."""
-        while not self._stop.wait(min(self._settings.retry_seconds, 1.0)):
-            self.expire()

@@ -17,6 +17,8 @@ from libbucket._reconcile.model.outcome import Result
 from libbucket._reconcile.model.snapshot import Recheck
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libbucket._queue import WorkQueue
     from libbucket._reconcile.model.outcome import Outcome
 
@@ -53,10 +55,10 @@ class RequeuePolicy:
         with self._lock:
             return self._rechecks.pop(key, Recheck.NONE)
 
-    def clear(self) -> None:
-        """This replica no longer leads."""
+    def clear(self, has_key: Callable[[str], bool] = lambda _key: True) -> None:
+        """This replica no longer serves these keys."""
         with self._lock:
-            self._rechecks.clear()
+            self._rechecks = {key: depth for key, depth in self._rechecks.items() if not has_key(key)}
 
     def plan(self, key: str, outcome: Outcome, recheck: Recheck) -> None:
         """Requeues a key after a reconcile with this outcome."""

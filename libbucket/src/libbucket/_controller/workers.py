@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from libbucket._circuit_breaker import ProbedCircuitBreaker
-    from libbucket._controller.leader import LeaderElector
+    from libbucket._controller.election import Election
     from libbucket._controller.requeue_policy import RequeuePolicy
     from libbucket._controller.worker_pool import WorkerPool
     from libbucket._metrics import Metrics
@@ -55,7 +56,7 @@ class Workers:
         policy: RequeuePolicy,
         cluster: ProbedCircuitBreaker,
         metrics: Metrics,
-        elector: LeaderElector | None,
+        elector: Election | None,
         are_synced: Callable[[float], bool],
     ) -> None:
         self._pool = pool
@@ -106,12 +107,14 @@ class Workers:
                 return not self._stopping.is_set()
         return False
 
-    def _leads(self) -> bool:
-        return self._elector is None or self._elector.is_leader
-
     def _work_on(self, key: str) -> None:
-        if not self._leads():
-            return  # leadership was lost while the worker waited for a key: the next leader begins with all keys
+        with self._elector.work(key) if self._elector is not None else nullcontext(enter_result=True) as is_served:
+            if is_served:
+                self._reconcile_or_hold(key)
+            else:
+                self._queue.forget(key)  # leadership was lost since it was queued: the next leader begins with all keys
+
+    def _reconcile_or_hold(self, key: str) -> None:
         namespace, _, name = key.partition("/")
         recheck = self._policy.take_recheck(key)
         with structlog.contextvars.bound_contextvars(namespace=namespace, name=name, reconcile=uuid.uuid4().hex[:8]):
@@ -127,8 +130,6 @@ class Workers:
 
     def _reconcile(self, key: str, recheck: Recheck) -> None:
         started = time.monotonic()
-        if self._elector is not None:
-            self._elector.begin_work()
         outcome = self._reconciler.reconcile(key, recheck=recheck)
         self._metrics.reconciled(str(outcome.result), time.monotonic() - started)
         self._policy.plan(key, outcome, recheck)

@@ -17,6 +17,8 @@ from libbucket._kube.errors import NotFound
 from libbucket._kube.resources import Resource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from libbucket._kube.client import KubeClient
 
 _API_VERSION: Final = "coordination.k8s.io/v1"
@@ -79,14 +81,19 @@ def find_lease(client: KubeClient, namespace: str, name: str) -> Lease | None:
         return None
 
 
-def create_lease(client: KubeClient, namespace: str, name: str, spec: LeaseSpec) -> Lease:
+def create_lease(
+    client: KubeClient, namespace: str, name: str, spec: LeaseSpec, annotations: Mapping[str, str | None] | None = None
+) -> Lease:
     """Creates the Lease.
 
     Raises:
         AlreadyExists: another replica created it first.
         KubeError: any other refusal, or no answer.
     """
-    return client.create(LEASES, _body({"name": name, "namespace": namespace}, spec), namespace=namespace)
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace}
+    if annotations:
+        metadata["annotations"] = {**annotations}
+    return client.create(LEASES, _body(metadata, spec), namespace=namespace)
 
 
 def replace_lease(client: KubeClient, lease: Lease, spec: LeaseSpec) -> Lease:
@@ -101,6 +108,31 @@ def replace_lease(client: KubeClient, lease: Lease, spec: LeaseSpec) -> Lease:
     kept = {"labels": meta.labels, "annotations": meta.annotations, "finalizers": meta.finalizers}
     body = _body(metadata | {key: value for key, value in kept.items() if value}, spec)
     return client.replace(LEASES, meta.name, body, namespace=meta.namespace)
+
+
+def patch_lease(
+    client: KubeClient, lease: Lease, spec: LeaseSpec, annotations: Mapping[str, str | None], *, if_unchanged: bool
+) -> Lease:
+    """Sets what a spec names, and annotations; None removes one. Returns the Lease as it is after that, as a whole.
+
+    The API server serializes patches: each is applied to what the one before it has left.
+
+    Args:
+        client: makes the request.
+        lease: by its name; what else it says is not written.
+        spec: the fields to set.
+        annotations: to set or to remove.
+        if_unchanged: whether the patch is conditional on the version of `lease`.
+
+    Raises:
+        Conflict: it changed since.
+        NotFound: it does not exist.
+        KubeError: any other refusal, or no answer.
+    """
+    meta = lease.metadata
+    condition = {"resourceVersion": meta.resource_version} if if_unchanged else {}
+    body = {"metadata": {**condition, "annotations": {**annotations}}, "spec": msgspec.to_builtins(spec)}
+    return client.patch(LEASES, meta.name, body, namespace=meta.namespace)
 
 
 def _body(metadata: dict[str, Any], spec: LeaseSpec) -> dict[str, Any]:

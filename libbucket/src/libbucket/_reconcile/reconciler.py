@@ -45,11 +45,13 @@ from libbucket._reconcile.model.snapshot import Recheck
 from libbucket._reconcile.observe.observer import Observer
 from libbucket._reconcile.plan.planner import decide
 from libbucket._reconcile.plan.release_planner import plan_release
-from libbucket._reconcile.status.pending_status import PendingStatus
+from libbucket._reconcile.status.pending_status import PendingStatus, serve_all
 from libbucket._reconcile.status.reporter import Reporter
 from libbucket.errors import ProvisionerError, PurgeUnfinished, Reason, RetrySoon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libbucket._api import ObjectBucketClaim
     from libbucket._kube.client import KubeClient
     from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from libbucket._reconcile.model.intent import LastApplied
     from libbucket._reconcile.model.snapshot import Snapshot
     from libbucket._reconcile.status.events import EventSink
+    from libbucket._reconcile.status.pending_status import WorkOn
 
 
 class ClusterCircuit(Protocol):
@@ -88,10 +91,13 @@ class Reconciler:
         store: ProvisionerCalls,
         cluster: ClusterCircuit,
         events: EventSink,
+        work: WorkOn = serve_all,
     ) -> None:
         self._observer = Observer(client, caches, identity)
         self._reporter = Reporter(client, caches, identity, events)
-        self.pending = PendingStatus(Reporter(client.impatient(_PENDING_SECONDS), caches, identity, events).pending)
+        self.pending = PendingStatus(
+            Reporter(client.impatient(_PENDING_SECONDS), caches, identity, events).pending, work=work
+        )
         context = ApplyContext(
             client=client,
             caches=caches,
@@ -134,10 +140,10 @@ class Reconciler:
         self._binder.forget(uid)
         self._store.forget(key)
 
-    def leadership_lost(self) -> None:
-        """Drops state that is valid for the leader only."""
-        self._binder.forget_all()
-        self.pending.clear()
+    def leadership_lost(self, has_key: Callable[[str], bool]) -> None:
+        """Drops state of claims that another replica may serve from now on."""
+        self._binder.forget_keys(has_key)
+        self.pending.clear(has_key)
 
     def count_unclaimed(self) -> int:
         """The number of ObjectBuckets that are bound although their claim is gone."""

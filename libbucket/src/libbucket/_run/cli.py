@@ -143,6 +143,13 @@ OPTIONS: Final = (
         help="elect a leader: one replica is active, the others are standbys",
     ),
     _Option(
+        target="sharding",
+        flags=("--sharding",),
+        default="false",
+        parse=parse_truth,
+        help="with --leader-elect: divide the claims among all replicas, instead of having standbys",
+    ),
+    _Option(
         target="leader_elect_namespace",
         flags=("--leader-elect-namespace",),
         default="",
@@ -253,6 +260,8 @@ def parse_command_line(  # noqa: PLR0913 - facts of a program, by name
     own = {flag.name: _own_option(flag) for flag in flags}
     given = vars(_parser([*options, *own.values()], program, version).parse_args(list(argv)))
     values = {option.target: _value(option, given.get(option.target), environ) for option in options}
+    if values["sharding"] and not values["leader_elect"]:
+        raise UsageError("--sharding: needs --leader-elect, by which replicas agree")
     flag_values = {name: _value(option, given.get(option.target), environ) for name, option in own.items()}
     return Settings(**values, flags=flag_values)
 

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from libbucket._controller.controller import Controller, ControllerSettings
-from libbucket._controller.leader import LeaderElector, LeaseSettings
+from libbucket._controller.election import LeaseSettings
+from libbucket._controller.leader import LeaderElector
+from libbucket._controller.shard_elector import ShardElector
+from libbucket._controller.shards import SHARDS
 from libbucket._controller.threads import Threads
 from libbucket._kube.client import KubeClient
 from libbucket._kube.config import Access
@@ -35,6 +38,7 @@ from libbucket.errors import ProvisionerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from libbucket._controller.election import Election, HasKey
     from libbucket._run.settings import Settings
     from libbucket.provisioner import Flag, ProvisionerFactory
 
@@ -65,7 +69,7 @@ class _Parts:
 
     client: KubeClient
     metrics: Metrics
-    elector: LeaderElector | None
+    elector: Election | None
     controller: Controller
 
 
@@ -164,7 +168,7 @@ def _build(program: Program, settings: Settings) -> _Parts:
     )
     client.stay_at(facts.cluster_id)
     metrics = Metrics()
-    elector = _elector(client, lease, metrics)
+    elector = _elector(client, lease, metrics, sharding=settings.sharding)
     fenced = client.fenced(elector.check_leadership) if elector else client
     wiring = _wiring(program, settings, facts)
     try:
@@ -174,6 +178,8 @@ def _build(program: Program, settings: Settings) -> _Parts:
     except Exception as error:
         structlog.get_logger().debug("the provisioner cannot be created", exc_info=True)
         raise StartFailed(f"the provisioner cannot be created: {type(error).__name__}: {error}") from error
+    if isinstance(elector, ShardElector):
+        elector.join_when(lambda: not controller.not_ready())
     return _Parts(client=client, metrics=metrics, elector=elector, controller=controller)
 
 
@@ -194,14 +200,17 @@ def _pod_namespace() -> str:
         return "default"
 
 
-def _elector(client: KubeClient, lease: LeaseSettings | None, metrics: Metrics) -> LeaderElector | None:
-    metrics.leader(is_leader=lease is None)
+def _elector(client: KubeClient, lease: LeaseSettings | None, metrics: Metrics, *, sharding: bool) -> Election | None:
+    metrics.leader(SHARDS if lease is None else 0)
     if lease is None:
         return None
-    elector = LeaderElector(client.impatient(LEASE_SECONDS), lease, on_failure=metrics.thread_failed)
-    elector.subscribe(
-        on_acquired=lambda: metrics.leader(is_leader=True), on_lost=lambda: metrics.leader(is_leader=False)
-    )
+    kind = ShardElector if sharding else LeaderElector
+    elector = kind(client.impatient(LEASE_SECONDS), lease, on_failure=metrics.thread_failed)
+
+    def show(_has_key: HasKey) -> None:
+        metrics.leader(elector.shards)
+
+    elector.subscribe(on_acquired=show, on_lost=show)
     return elector
 
 

@@ -52,6 +52,7 @@ class Settings:
         watch_secrets: whether Secrets are listed and watched.
         workers: maximum number of concurrent reconciles.
         leader_elect: whether replicas elect a leader.
+        sharding: whether all replicas are active, each for a part of the claims.
         leader_elect_namespace: of the Lease; "" for the pod's own.
         bind_address: of `/healthz`, `/readyz` and `/metrics`; None turns them off.
         allowed_config: `additionalConfig` keys that claims may use.
@@ -70,6 +71,7 @@ class Settings:
     watch_secrets: bool
     workers: int
     leader_elect: bool
+    sharding: bool
     leader_elect_namespace: str
     bind_address: Address | None
     allowed_config: frozenset[str]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -351,9 +352,12 @@ class Storage:
         return found
 
     def _delete_batches(self, bucket: str, batches: list[list[Blob]]) -> int:
-        """Several batches at once; all have ended when this returns or raises."""
+        """Several batches at once; all have ended when this returns or raises.
+
+        In the context of this thread, to which the leadership check of their requests is bound.
+        """
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="purge") as pool:
-            sent = [pool.submit(self._delete_batch, bucket, each) for each in batches]
+            sent = [pool.submit(copy_context().run, self._delete_batch, bucket, each) for each in batches]
         return sum(each.result() for each in sent)
 
     def _delete_batch(self, bucket: str, doomed: list[Blob]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -193,6 +194,20 @@ def test_a_large_purge_pauses_with_its_progress_and_goes_on_with_the_next_call(
             assert_refused("writing during the purge", lambda: tenant.application.put(tenant.bucket, "late", b"x"))
     assert seen[0] == 100
     assert len(seen) == 3, "each call begins with one batch"
+
+
+def test_the_batches_of_a_purge_are_bound_to_the_work_of_its_thread(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
+    """Several batches run in threads of their own; leadership is that of the claim that is deleted."""
+    work: ContextVar[str] = ContextVar("work", default="")
+    seen: set[str] = set()
+    tenant = environment.greenfield(environment.request(parameters={"revocationSeconds": "0"}))
+    environment.fill(tenant.bucket, 250)
+    provisioner = a_provisioner(fake, backend.admin_key, before_request=lambda: seen.add(work.get()))
+    work.set("of this claim")
+    provisioner.delete(tenant.record)
+    assert seen == {"of this claim"}
 
 
 def test_unfinished_uploads_in_parts_are_not_nothing(environment: Environment) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 WRITES: Final = frozenset({"create", "update", "patch", "delete"})
@@ -49,6 +49,21 @@ class Tenure:
     how: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class LeaseWrite:
+    """A change of the Lease.
+
+    Attributes:
+        at: seconds since the epoch, when it was asked for.
+        user: name of the replica; None if another program made it.
+        annotations: of the Lease from then on.
+    """
+
+    at: float
+    user: str | None
+    annotations: Mapping[str, str]
+
+
 class AuditLog:
     """Reads the audit log of one namespace's replicas.
 
@@ -73,11 +88,23 @@ class AuditLog:
     def tenures(self) -> list[Tenure]:
         """All changes of the holder, in order."""
         found: list[Tenure] = []
-        for entry in self._entries():
+        for entry in self._lease_entries():
             tenure = self._tenure(entry)
-            if tenure is not None and (not found or (tenure.who, tenure.how) != (found[-1].who, found[-1].how)):
+            if not found or (tenure.who, tenure.how) != (found[-1].who, found[-1].how):
                 found.append(tenure)
         return found
+
+    def lease_writes(self) -> list[LeaseWrite]:
+        """All changes of the Lease, in the order in which they took effect."""
+        found = [(entry, entry.get("responseObject", {}).get("metadata", {})) for entry in self._lease_entries()]
+        return [
+            LeaseWrite(
+                at=_seconds(entry["requestReceivedTimestamp"]),
+                user=self._users.get(entry["user"]["username"]),
+                annotations=metadata.get("annotations", {}),
+            )
+            for entry, metadata in sorted(found, key=lambda each: int(each[1].get("resourceVersion", 0)))
+        ]
 
     def writes(self, since: float) -> list[Write]:
         """Every write to the cluster and every request to the store since a time, in order."""
@@ -97,12 +124,7 @@ class AuditLog:
                 path = "/".join(what.get(key, "") for key in ("resource", "namespace", "name") if what.get(key))
                 yield Write(at=_seconds(entry["requestReceivedTimestamp"]), who=who, what=f"{entry['verb']} {path}")
 
-    def _tenure(self, entry: dict[str, Any]) -> Tenure | None:
-        about = entry.get("objectRef", {})
-        if about.get("resource") != "leases" or about.get("namespace") != self._lease or entry["verb"] not in WRITES:
-            return None
-        if entry.get("responseStatus", {}).get("code", 500) >= 300:
-            return None
+    def _tenure(self, entry: dict[str, Any]) -> Tenure:
         # When it was asked for: the replica that gets it may write before the log says that it was answered.
         at, user = _seconds(entry["requestReceivedTimestamp"]), self._users.get(entry["user"]["username"])
         if entry["verb"] == "delete":
@@ -111,6 +133,14 @@ class AuditLog:
         if not holder:
             return Tenure(at=at, who=None, how=f"released by {user}")
         return Tenure(at=at, who=user, how="held" if user else f"given to {holder}")
+
+    def _lease_entries(self) -> Iterator[dict[str, Any]]:
+        """Of the requests that changed the Lease."""
+        for entry in self._entries():
+            about = entry.get("objectRef", {})
+            is_lease = about.get("resource") == "leases" and about.get("namespace") == self._lease
+            if is_lease and entry["verb"] in WRITES and entry.get("responseStatus", {}).get("code", 500) < 300:
+                yield entry
 
     def _entries(self) -> Iterable[dict[str, Any]]:
         for line in self._log.read_text(errors="replace").splitlines():

@@ -64,6 +64,7 @@ class ReplicaSet:
 
     Attributes:
         audit_log: who did what when.
+        flags: of replicas that are started from now on, beside those of the leader election.
         on_step: called with the number of each step of the leader's, and its request; for a fault at just that one.
     """
 
@@ -71,6 +72,7 @@ class ReplicaSet:
         self.environment = made
         self.replicas = replicas
         self.audit_log = audit_log
+        self.flags: tuple[str, ...] = ()
         self.on_step: Callable[[int, Request], None] | None = None
         self._steps = 0
         self._lock = threading.Lock()
@@ -90,7 +92,7 @@ class ReplicaSet:
             environment.provisioner_name,
             *environment.flags,
         ]
-        argv += ["--leader-elect", "--leader-elect-namespace", environment.namespace]
+        argv += ["--leader-elect", "--leader-elect-namespace", environment.namespace, *self.flags]
         replica.has_seen_lease.clear()
         replica.child = (fork_server or environment.fork_server).start(argv)
 
@@ -136,10 +138,14 @@ class ReplicaSet:
     # Claims.
 
     @contextmanager
-    def busy(self) -> Iterator[list[str]]:
-        """Claims come and go, one after another, inside the block; gives the names of all that were made."""
+    def busy(self, pause: float = 0.4) -> Iterator[list[str]]:
+        """Claims come and go, one after another, inside the block; gives the names of all that were made.
+
+        Args:
+            pause: seconds between two.
+        """
         stop, made = threading.Event(), list[str]()
-        thread = threading.Thread(target=self._come_and_go, args=(stop, made), name="claims", daemon=True)
+        thread = threading.Thread(target=self._come_and_go, args=(stop, made, pause), name="claims", daemon=True)
         thread.start()
         try:
             yield made
@@ -147,9 +153,9 @@ class ReplicaSet:
             stop.set()
             thread.join(30)
 
-    def _come_and_go(self, stop: threading.Event, made: list[str]) -> None:
+    def _come_and_go(self, stop: threading.Event, made: list[str], pause: float) -> None:
         environment = self.environment
-        while not stop.wait(0.4):
+        while not stop.wait(pause):
             name = environment.new_name()
             environment.claim(name, environment.classes["greenfield"], generateBucketName="photos")
             made.append(name)
@@ -178,7 +184,7 @@ class ReplicaSet:
 
     def note(self, request: Request) -> None:
         """Remembers what went to the store, and counts steps of the leader's."""
-        who = self._sender(request)
+        who = self.sender(request)
         if request.proxy == STORE:
             self.audit_log.note_store_request(
                 Write(at=time.time(), who=who, what=f"store: {request.method} {request.path}")
@@ -200,7 +206,12 @@ class ReplicaSet:
         finally:
             self.on_step = None
 
-    def _sender(self, request: Request) -> str:
+    def find(self, name: str) -> Replica | None:
+        """The replica of this name."""
+        return next((each for each in self.replicas if each.name == name), None)
+
+    def sender(self, request: Request) -> str:
+        """Name of the replica that has the connection of a request; "" if none has."""
         inode = _socket_inode(request.client)
         holders = [each for each in self.replicas if each.child is not None and _has_socket(each.child.pid, inode)]
         return holders[0].name if holders else ""

@@ -20,6 +20,7 @@ from testkit.resilience.fork_server import fork_server
 from testkit.resilience.proxied_environment import own_cluster
 from testkit.resilience.proxy import FaultInjector, Instead, Request, Verdict
 from testkit.resilience.replica_set import LEASE_SECONDS, RETRY_SECONDS, SLACK, Replica, ReplicaSet, replica_set
+from testkit.resilience.sharding import kill_one_of_three, stop_all
 from testkit.resilience.trials import Choice, Group, Trial, Violation, eventually
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def trials(gathered: ReplicaSet, choice: Choice) -> Iterator[Trial]:
     yield _trial(gathered, "stop", "another leads at once, and no other replica writes", _stop)
     yield _trial(gathered, "lease-removed", "the leader keeps the Lease, and no other replica writes", _remove_lease)
     yield _trial(gathered, "lease-forged", "the leader stops, and another leads in time", _forge_lease)
+    expected = "the others take its shards over in time, and each write is by the owner of its shard"
+    yield Trial(seed=f"replicas/{_STORE}/shards", expected=expected, run=partial(kill_one_of_three, gathered))
     for step in _STEPS_OF_A_CLOCK:
         expected = "the leader keeps the Lease: the wall clock does not matter"
         yield _trial(gathered, f"clock@{step}", expected, partial(_turn_clock, by=step))
@@ -206,10 +209,7 @@ def _turn_clock(gathered: ReplicaSet, *, by: int) -> str:
 def _make_leader(gathered: ReplicaSet, start: Callable[[Replica], None]) -> Replica:
     """Starts one again, and stops the others until it leads."""
     chosen, *others = gathered.replicas
-    for each in gathered.replicas:
-        if each.child is not None and each.child.is_running:
-            _signal(each, signal.SIGTERM)
-            each.child.ended.wait(30)
+    stop_all(gathered)
     start(chosen)
     eventually(lambda: _assert_holds(gathered, chosen), seconds=LEASE_SECONDS + 2 * SLACK)
     for each in others:

@@ -45,6 +45,8 @@ from libbucket.errors import ProvisionerError, Reason
 from libbucket.types import BucketOptions, Claim, ReclaimPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._reconcile.apply.context import ApplyContext
     from libbucket._reconcile.model.actions import Bind
@@ -85,9 +87,9 @@ class Binder:
         """Drops what is remembered about a claim that is gone."""
         self._issued.drop(uid)
 
-    def forget_all(self) -> None:
-        """Drops what is remembered about all claims, after a loss of leadership."""
-        self._issued.drop_all()
+    def forget_keys(self, has_key: Callable[[str], bool]) -> None:
+        """Drops what is remembered about the claims with these keys, after a loss of leadership."""
+        self._issued.drop_keys(has_key)
 
     def bind(self, snapshot: Snapshot, claim: ObjectBucketClaim, action: Bind) -> LastApplied:
         """Brings the claim to Bound, and returns the last-applied state.
@@ -269,7 +271,7 @@ class Binder:
         connection = answer.connection
         secret_data = manifests.secret_data(connection.authentication)
         if connection.authentication is not None and connection.authentication != options.credentials:
-            self._issued.keep(claim.metadata.uid, connection.authentication)
+            self._issued.keep(claim.metadata.uid, claim.metadata.key, connection.authentication)
         return _Answer(connection=connection, secret_data=secret_data, repairs=answer.repairs)
 
     def _options(

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from libbucket.types import Authentication
 
 _MOST: Final = 1024
@@ -23,18 +25,19 @@ class IssuedCredentials:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_uid: OrderedDict[str, Authentication] = OrderedDict()
+        self._by_uid: OrderedDict[str, tuple[str, Authentication]] = OrderedDict()
 
     def find(self, uid: str) -> Authentication | None:
         """The credentials that were issued for this claim and not written yet; None if there are none."""
         with self._lock:
-            return self._by_uid.get(uid)
+            found = self._by_uid.get(uid)
+        return found[1] if found is not None else None
 
-    def keep(self, uid: str, credentials: Authentication) -> None:
-        """Remembers credentials that a store has just issued."""
+    def keep(self, uid: str, key: str, credentials: Authentication) -> None:
+        """Remembers credentials that a store has just issued for the claim with this uid and key."""
         with self._lock:
             self._by_uid.pop(uid, None)
-            self._by_uid[uid] = credentials
+            self._by_uid[uid] = key, credentials
             if len(self._by_uid) > _MOST:
                 self._by_uid.popitem(last=False)
 
@@ -43,7 +46,8 @@ class IssuedCredentials:
         with self._lock:
             self._by_uid.pop(uid, None)
 
-    def drop_all(self) -> None:
-        """Drops all credentials after a loss of leadership: the next leader may issue others."""
+    def drop_keys(self, has_key: Callable[[str], bool]) -> None:
+        """Drops the credentials of these claims after a loss of leadership: the next leader may issue others."""
         with self._lock:
-            self._by_uid.clear()
+            for uid in [uid for uid, (key, _) in self._by_uid.items() if has_key(key)]:
+                del self._by_uid[uid]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,6 +20,9 @@ from libbucket._reconcile.status.skipped_namespaces import SkippedNamespaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    WorkOn = Callable[[str], AbstractContextManager[bool]]
 
 PATIENCE: Final = 0.3
 """Seconds after which a claim that is not bound says that it is Pending."""
@@ -30,16 +33,29 @@ _PAUSE: Final = 0.1
 IN_QUEUE: Final = "Waiting for other claims, which are served first"
 
 
+def serve_all(_key: str) -> AbstractContextManager[bool]:
+    """The work of a process that is the only replica."""
+    return nullcontext(enter_result=True)
+
+
 class PendingStatus:
     """Safe for threads. `run` needs its own thread; without one nothing is published.
 
     Args:
         publish: writes the status of the claim with this key, with this message, if it has none.
+        work: gives, for the time of a write, whether this replica serves the claim; binds the write to its term.
         clock: monotonic, in seconds.
     """
 
-    def __init__(self, publish: Callable[[str, str], None], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        publish: Callable[[str, str], None],
+        *,
+        work: WorkOn = serve_all,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._publish = publish
+        self._work = work
         self._clock = clock
         self._changed = threading.Condition()
         self._messages: dict[str, str] = {}
@@ -79,11 +95,12 @@ class PendingStatus:
         finally:
             self.withdraw(key)
 
-    def clear(self) -> None:
-        """Withdraws all claims: this replica no longer leads."""
+    def clear(self, has_key: Callable[[str], bool] = lambda _key: True) -> None:
+        """Withdraws these claims: this replica no longer serves them."""
         with self._changed:
-            self._messages.clear()
-            self._due.clear()
+            self._messages = {key: message for key, message in self._messages.items() if not has_key(key)}
+            self._due = [(due, key) for due, key in self._due if key in self._messages]
+            heapq.heapify(self._due)
 
     def run(self) -> None:
         """Publishes until `stop`."""
@@ -124,7 +141,10 @@ class PendingStatus:
 
     def _write(self, key: str, message: str) -> bool:
         try:
-            self._publish(key, message)
+            with self._work(key) as is_served:
+                if not is_served:
+                    return False
+                self._publish(key, message)
         except (Conflict, NotFound, LeadershipLost):
             return False
         except KubeError as error:
