@@ -27,9 +27,10 @@ def claim_states(caches: Caches, provisioner_name: str) -> Iterator[ClaimState]:
     """
     label = provisioner_label(provisioner_name)
     for claim in caches.claims:
-        storage_class = caches.classes.get(claim.class_name)
-        is_served = storage_class is not None and storage_class.provisioner == provisioner_name
-        is_labelled = storage_class is None and claim.metadata.label(_api.PROVISIONER_LABEL) == label
+        is_served = caches.serves(provisioner_name, claim.class_name)
+        is_labelled = (
+            caches.classes.get(claim.class_name) is None and claim.metadata.label(_api.PROVISIONER_LABEL) == label
+        )
         if is_served or is_labelled or _has_our_bucket(claim, caches, label):
             yield ClaimState(
                 phase=claim.status.phase or _api.Phase.PENDING,

@@ -331,14 +331,10 @@ class Controller:
         """The class of a claim, for its concurrency limit; "" if it is not served."""
         claim = self._caches.claims.get(key)
         name = claim.class_name if claim is not None else ""
-        return name if self._serves(name) else ""
+        return name if self._caches.serves(self._settings.provisioner_name, name) else ""
 
     def _count_classes(self) -> int:
         return sum(one.provisioner == self._settings.provisioner_name for one in self._caches.classes)
-
-    def _serves(self, class_name: str) -> bool:
-        storage_class = self._caches.classes.get(class_name)
-        return storage_class is not None and storage_class.provisioner == self._settings.provisioner_name
 
 
 def new_caches(*, watch_secrets: bool = True) -> Caches:

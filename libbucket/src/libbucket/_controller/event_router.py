@@ -115,8 +115,7 @@ class EventRouter:
             self._expect(key)
 
     def _is_ours(self, claim: _api.ObjectBucketClaim) -> bool:
-        storage_class = self._caches.classes.get(claim.class_name)
-        is_served = storage_class is not None and storage_class.provisioner == self._identity.provisioner_name
+        is_served = self._caches.serves(self._identity.provisioner_name, claim.class_name)
         return is_served and claim.metadata.label(_api.PROVISIONER_LABEL) in {"", self._identity.label}
 
     def _add(self, key: str) -> None:

@@ -26,6 +26,11 @@ class Caches:
     secrets: Cache[_api.Metadata]
     config_maps: Cache[_api.Metadata]
 
+    def serves(self, provisioner_name: str, class_name: str) -> bool:
+        """Whether there is a class of this name that names this provisioner."""
+        storage_class = self.classes.get(class_name)
+        return storage_class is not None and storage_class.provisioner == provisioner_name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
