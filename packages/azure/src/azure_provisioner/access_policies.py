@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy
 
-from azure_provisioner.errors import code_of, request_id_in, translate, translated
+from azure_provisioner.errors import code_of, request_id_in, request_id_of, translate, translated
 from azure_provisioner.policy import Acl, StoredPolicy
 from libbucket import NotReady, Reason, RetrySlowly
 
@@ -60,11 +60,12 @@ class _AsItIs(AccessPolicy):
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """An ACL, when its container was last changed, and how many seconds ago by Azure's own clock."""
+    """An ACL, when its container was last changed, how many seconds ago by Azure's own clock, and who says so."""
 
     acl: Acl
     modified: datetime
     age: float
+    request_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +104,10 @@ class AccessPolicies:
             public_access=found["public_access"],
             policies=tuple(_stored_policy(each) for each in found["signed_identifiers"]),
         )
-        modified = parsedate_to_datetime(headers[-1]["Last-Modified"])
-        return Read(acl=acl, modified=modified, age=(_date_of(headers[-1]) - modified).total_seconds())
+        answer = headers[-1]
+        modified = parsedate_to_datetime(answer["Last-Modified"])
+        age = (_date_of(answer) - modified).total_seconds()
+        return Read(acl=acl, modified=modified, age=age, request_id=request_id_of(answer))
 
     def _write(self, container: str, acl: Acl, lease: BlobLeaseClient, modified: datetime) -> None:
         with translated(self.clients.call("containers/setAcl/action")):
@@ -124,14 +127,26 @@ class AccessPolicies:
 
         Raises:
             NotReady: another client holds it.
+            ProvisionerError: Azure did not release it.
         """
         lease = self._acquire(container)
         try:
             yield lease
-        finally:
-            # It ends by itself soon; and an error of the block is the one that counts.
+        except BaseException:
+            # It ends by itself soon; and the error of the block is the one that counts.
             with suppress(AzureError):
                 lease.release()
+            raise
+        self._release(lease)
+
+    def _release(self, lease: BlobLeaseClient) -> None:
+        """Releases a lease; one that has ended, or whose container is gone, needs no release."""
+        with translated(self.clients.call("containers/write")):
+            try:
+                lease.release()
+            except HttpResponseError as error:
+                if not code_of(error).startswith("Lease") and code_of(error) != "ContainerNotFound":
+                    raise
 
     def _acquire(self, container: str) -> BlobLeaseClient:
         deadline = time.monotonic() + self.clients.network.wait_seconds

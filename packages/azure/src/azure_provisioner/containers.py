@@ -18,6 +18,7 @@ from libbucket import (
     BucketExists,
     BucketLost,
     BucketNotEmpty,
+    BucketNotFound,
     BucketOptions,
     Connection,
     Endpoint,
@@ -97,6 +98,19 @@ def check_name(container: str) -> None:
         )
 
 
+def check_exists(request: Request) -> None:
+    """Refuses a container that the class names and that is not there.
+
+    Raises:
+        BucketNotFound: it is not.
+    """
+    found, missing_id = request.storage.look(request.container) if may_exist(request.container) else (None, "")
+    if found is None:
+        raise BucketNotFound(
+            f"container {request.container}, which the StorageClass names, does not exist", request_id=missing_id
+        )
+
+
 def ensure_container(request: Request, *, is_known: bool) -> tuple[Found, bool]:
     """The claim's container exists and has ownership tags: Azure tags it in the call that makes it.
 
@@ -107,23 +121,26 @@ def ensure_container(request: Request, *, is_known: bool) -> tuple[Found, bool]:
         BucketExists: it is another's.
         BucketLost: it was there, and is gone.
     """
-    found, is_new, refusal_id = request.storage.find(request.container), False, ""
+    (found, missing_id), is_new = request.storage.look(request.container), False
     if found is None and is_known:
         request.storage.confirm_gone(request.container)
-        raise BucketLost(f"container {request.container} is gone, with everything in it")
+        raise BucketLost(f"container {request.container} is gone, with everything in it", request_id=missing_id)
     if found is None:
         request.storage.check_flat()
-        # Refused where it was made since: by another tenant, or by another worker of ours.
-        refused = request.storage.create(request.container, request.of.owner.ownership_tags())
-        is_new, refusal_id = refused is None, refused or ""
-        found = request.storage.find(request.container)
+        # Not made where it was made since: by another tenant, or by another worker of ours.
+        is_new = request.storage.create(request.container, request.of.owner.ownership_tags())
+        found, missing_id = request.storage.look(request.container)
     if found is None:
-        raise NotReady(f"container {request.container} was deleted concurrently", request_id=refusal_id)
+        raise _deleted_meanwhile(request.container, missing_id)
     if not request.owns(found):
         raise not_ours(request.container)
     if not request.of.owner.matches(found.metadata):
         found = _take_over(request)
     return found, is_new
+
+
+def _deleted_meanwhile(container: str, request_id: str) -> NotReady:
+    return NotReady(f"container {container} was deleted concurrently", request_id=request_id)
 
 
 def _take_over(request: Request) -> Found:
@@ -132,8 +149,10 @@ def _take_over(request: Request) -> Found:
     Of several clusters that do so at once the first wins: Azure writes metadata without If-Match, but with a lease.
     """
     with request.policies.acl.leased(request.container) as lease:
-        found = request.storage.find(request.container)
-        if found is None or not request.owns(found):
+        found, missing_id = request.storage.look(request.container)
+        if found is None:
+            raise _deleted_meanwhile(request.container, missing_id)
+        if not request.owns(found):
             raise not_ours(request.container)
         request.storage.tag(request.container, {**found.metadata, **request.of.owner.ownership_tags()}, lease)
     return found

@@ -130,7 +130,7 @@ class StoredPolicies:
             return False
         policies = sorted(removed | ({recorded} if recorded else set()))
         if policies:
-            self._check_settled(container, 0 if removed else found.age)
+            self._check_settled(container, 0 if removed else found.age, found.request_id)
         for policy in policies:
             if self.try_sas(self._sign(container, policy), container) is None:
                 raise NotReady(f"Azure still accepts a SAS of stored access policy {policy}", delay=_RETRY_SECONDS)
@@ -156,7 +156,7 @@ class StoredPolicies:
             return unmodified_since
         return self.acl.remove(container, changed, unmodified_since)
 
-    def _check_settled(self, container: str, age: float) -> None:
+    def _check_settled(self, container: str, age: float, request_id: str) -> None:
         """Whether no front end can remember the policies that were there before the last change."""
         settled = self.clients.settle_seconds
         # Azure's times have whole seconds: up to one of them has not passed yet.
@@ -166,6 +166,7 @@ class StoredPolicies:
                 f"the stored access policy of the claim was removed from container {container}, and Azure may take "
                 f"{settled:.0f} seconds to refuse its SAS everywhere",
                 delay=rest,
+                request_id=request_id,
             )
 
     def _is_genuine(self, held: Sas, container: str) -> bool:

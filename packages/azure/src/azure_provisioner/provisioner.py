@@ -17,6 +17,7 @@ from azure_provisioner.containers import (
     Request,
     build_answer,
     check_empty,
+    check_exists,
     check_name,
     ensure_container,
     find_to_delete,
@@ -42,7 +43,6 @@ from azure_provisioner.storage import Storage, check_deletable, try_sas
 from azure_provisioner.tokens import Tokens
 from libbucket import (
     Authentication,
-    BucketNotFound,
     BucketOptions,
     EmptyBucketDeleter,
     ExpiresLater,
@@ -134,8 +134,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the container that the class names; see `Provisioner.grant`."""
         with self._request(options) as request:
-            if not may_exist(request.container) or request.storage.find(request.container) is None:
-                raise BucketNotFound(f"container {request.container}, which the StorageClass names, does not exist")
+            check_exists(request)
             if not options.was_bound:
                 request.storage.check_flat()
             return self._give_access(request, options)

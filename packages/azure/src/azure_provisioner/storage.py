@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from azure.storage.blob import BlobLeaseClient, ContainerClient
+    from azure.storage.blob import BlobLeaseClient, ContainerClient, ContainerProperties
 
     from azure_provisioner.client import Clients, Network
     from azure_provisioner.parameters import Parameters
@@ -77,22 +77,22 @@ class Storage:
         Raises:
             ProvisionerError: Azure did not say.
         """
+        return self.look(container)[0]
+
+    def look(self, container: str) -> tuple[Found | None, str]:
+        """The same, and the request id of the answer that there is none; "" where there is one.
+
+        Raises:
+            ProvisionerError: Azure did not say.
+        """
         with translated(self.clients.call("containers/read")):
             try:
                 found = self.clients.container(container).get_container_properties()
             except ResourceNotFoundError as error:
                 if code_of(error) != _NO_CONTAINER:
                     raise
-                return None
-        return Found(
-            metadata=dict(found.metadata or {}),
-            modified=found.last_modified,
-            has_policy=bool(found.has_immutability_policy),
-            has_hold=bool(found.has_legal_hold),
-            keeps_versions=bool(found.immutable_storage_with_versioning_enabled),
-            is_leased=found.lease.state == "leased",
-            is_leased_without_end=found.lease.duration == "infinite",
-        )
+                return None, request_id_in(error)
+        return _as_found(found), ""
 
     def check_flat(self) -> None:
         """Refuses an account with a hierarchical namespace, before anything is made in it.
@@ -116,11 +116,11 @@ class Storage:
                 "supported: have the StorageClass name an account without one"
             )
 
-    def create(self, container: str, tags: Mapping[str, str]) -> str | None:
+    def create(self, container: str, tags: Mapping[str, str]) -> bool:
         """Makes the container with its ownership tags.
 
         Returns:
-            None where it was made; the request id of the refusal where one of that name was made meanwhile.
+            Whether it was made: not where one of that name was made meanwhile.
 
         Raises:
             NotReady: one of that name is still being deleted.
@@ -131,8 +131,8 @@ class Storage:
             except ResourceExistsError as error:
                 if code_of(error) != "ContainerAlreadyExists":
                     raise
-                return request_id_in(error)
-        return None
+                return False
+        return True
 
     def tag(self, container: str, metadata: Mapping[str, str], lease: BlobLeaseClient) -> None:
         """Writes the container's metadata, all of it: Azure replaces what was there. The lease must still be held."""
@@ -276,3 +276,15 @@ def check_deletable(container: str, found: Found) -> None:
             f"container {container} has version-level immutability support, and Azure deletes such a container by its "
             "management API only: empty it, and delete it with `az storage container-rm delete`: then the claim goes"
         )
+
+
+def _as_found(found: ContainerProperties) -> Found:
+    return Found(
+        metadata=dict(found.metadata or {}),
+        modified=found.last_modified,
+        has_policy=bool(found.has_immutability_policy),
+        has_hold=bool(found.has_legal_hold),
+        keeps_versions=bool(found.immutable_storage_with_versioning_enabled),
+        is_leased=found.lease.state == "leased",
+        is_leased_without_end=found.lease.duration == "infinite",
+    )
