@@ -187,7 +187,8 @@ def _check_encryption(request: Request, keys: AccessKeys) -> None:
 def _confirmations(request: Request) -> int:
     if not request.parameters.is_aws:
         return 0
-    # IAM keeps its users there, and tells all other regions of them, so that fewer tries say as much:
+    # One less there: the tags of a new bucket have taken a request more, and IAM's control plane, which tells all
+    # regions of new keys, is in that one. AWS promises no order; row 10 of `docs/first-hour-on-aws.md` asks for it.
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/disaster-recovery-resiliency.html
     return request.patience.confirmations - (request.parameters.region == TOLERANT_REGION)
 

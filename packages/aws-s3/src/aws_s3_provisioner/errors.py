@@ -340,6 +340,12 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))[:_LONGEST_CODE]
 
 
+def is_denial(error: ClientError) -> bool:
+    """Whether the caller is known, and not permitted: by a code that says so, or by 401 or 403 with an unknown one."""
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return (_ANSWERS.get(code_of(error)) or _from_status(status))[1] is _DENIED_TEXT
+
+
 def refused_in_batch(code: str, call: Call, *, request_id: str = "") -> ProvisionerError:
     """The core's error for one refusal in an answer to a request about several objects."""
     answer = _as_answer(_ANSWERS.get(code, (StoreRefused, _OTHER)), status=200)

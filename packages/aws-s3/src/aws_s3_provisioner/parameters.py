@@ -25,7 +25,10 @@ DEFAULT_REGION: Final = "us-west-1"
 """What the Go provisioner took, so that classes which name no region go on working."""
 
 TOLERANT_REGION: Final = "us-east-1"
-"""Where making a bucket that is the account's already is no error."""
+"""Where making a bucket that is the account's already is no error.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html, `BucketAlreadyOwnedByYou`.
+"""
 
 _URLS: Final = ("s3Endpoint", "iamEndpoint", "stsEndpoint")
 _OWNERSHIP: Final = frozenset({"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"})

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from aws_s3_provisioner.errors import DENIED, code_of, translated
+from aws_s3_provisioner.errors import DENIED, code_of, is_denial, translated
 from aws_s3_provisioner.request_ids import Answered, request_id_of
 from aws_s3_provisioner.stamps import Stamps
 from aws_s3_provisioner.trials import PROBE_PREFIX
-from libbucket import AccessDenied, BucketExists, BucketNotFound, NotReady, StoreRefused
+from libbucket import AccessDenied, BucketExists, BucketNotFound, NotReady, StoreRefused, has_ownership_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,12 +141,23 @@ class Storage:
         return True
 
     def tag(self, bucket: str, tags: Mapping[str, str]) -> None:
-        """Replaces the bucket's tags."""
+        """Replaces the bucket's tags.
+
+        Raises:
+            AccessDenied: S3 does not permit it, or the bucket has to be tagged manually.
+            StoreRefused: the same; the page about such buckets names no code.
+        """
         if self.stamps.are_used:
             self.stamps.write(bucket, tags)
             return
-        with translated(self.clients.call("s3:PutBucketTagging")):
-            self.clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tag_set(tags)})
+        try:
+            with translated(self.clients.call("s3:PutBucketTagging")):
+                self.clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tag_set(tags)})
+        except (AccessDenied, StoreRefused) as error:
+            if not self.clients.is_aws or not _may_be_by_abac(error):
+                raise
+            kind = AccessDenied if isinstance(error, AccessDenied) else StoreRefused
+            raise kind(f"{error.message}; {_about_abac(bucket, tags)}", request_id=error.request_id) from error
 
     def remove(self, bucket: str) -> None:
         """Removes the empty bucket; one that is gone is fine.
@@ -247,6 +258,20 @@ def _tags_refused(where: str, error: ClientError) -> TagsRefused:
 
 def _tag_set(tags: Mapping[str, str]) -> list[Any]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _may_be_by_abac(error: AccessDenied | StoreRefused) -> bool:
+    cause = error.__cause__
+    return isinstance(error, StoreRefused) or (isinstance(cause, ClientError) and is_denial(cause))
+
+
+def _about_abac(bucket: str, tags: Mapping[str, str]) -> str:
+    """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/buckets-tagging-enable-abac.html."""
+    wanted = ", ".join(f"{key}={value}" for key, value in tags.items() if has_ownership_tags({key: value}))
+    return (
+        f"if bucket {bucket} has attribute-based access control (ABAC), tag it manually, with TagResource of S3 "
+        f"Control: {wanted}"
+    )
 
 
 def _anothers(bucket: str, request_id: str) -> BucketExists:

@@ -58,6 +58,9 @@ class Bucket:
         policy: its policy as JSON; "" for none, and it permits nothing to nobody here.
         lifecycle: its rules as XML; "" for none.
         has_lock: whether its objects can be locked.
+        tagging_refused_with: the code for PutBucketTagging; "" where it takes that. One with attribute-based access
+            control takes TagResource only, by https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketAbac.html,
+            which names no code: row 23 of `docs/first-hour-on-aws.md` asks AWS.
         key_refused_with: the code of KMS for its key; "" where that can be used.
         objects: in it.
     """
@@ -73,6 +76,7 @@ class Bucket:
     policy: str = ""
     lifecycle: str = ""
     has_lock: bool = False
+    tagging_refused_with: str = ""
     key_refused_with: str = ""
     objects: Objects = field(default_factory=Objects)
 
@@ -210,6 +214,8 @@ class RegionalS3:
 
 
 def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: bytes) -> Answer:
+    if "tagging" in query and method == "PUT" and bucket.tagging_refused_with:
+        return _refused(403, bucket.tagging_refused_with)
     if "tagging" in query and method == "PUT":
         bucket.tags = _tags_in(ET.fromstring(body).findall(f"{_NS}TagSet/{_NS}Tag"))
         return 204, {}, ""
