@@ -7,6 +7,7 @@ documents. A user that does not carry the claim's ownership tags is never touche
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from aws_s3_provisioner.policy import is_same
@@ -52,7 +53,8 @@ class Identity:
         name: of the user.
         owner: whose user it is: its ownership tags.
         path: of a user that is made.
-        path_is_stamp: the path is this claim's alone, and says whose a user without tags is: some stores keep no tags.
+        path_is_stamp: the last part of the path is this claim's alone, and says whose a user without tags is: some
+            stores keep no tags.
         boundary: ARN of a managed policy; empty for none.
         tags: further tags of a user that is made.
         managed_policy: ARN of the policy that the Go provisioner made for this claim; empty for none.
@@ -257,7 +259,9 @@ class Identity:
         return self._is_stamped(found) or self.owner.owns(found.tags, taken_over=self.taken_over)
 
     def _is_stamped(self, found: User) -> bool:
-        return self.path_is_stamp and found.path == self.path and not has_ownership_tags(found.tags)
+        # Only the last part is the claim's: what is before it may have been edited in the class since.
+        is_own = PurePosixPath(found.path).name == PurePosixPath(self.path).name
+        return self.path_is_stamp and is_own and not has_ownership_tags(found.tags)
 
     def _is_unmarked(self, found: User) -> bool:
         """Whether it was made and not tagged yet, at a store that makes all users without tags: nobody has its key."""

@@ -262,6 +262,15 @@ def test_a_user_without_tags_is_known_by_its_path(rgw: CompatibleS3) -> None:
     assert (rgw.buckets, rgw.iam.users, rgw.iam.keys) == ({}, {}, {})
 
 
+def test_a_user_without_tags_is_known_by_its_path_after_the_class_got_another_one(rgw: CompatibleS3) -> None:
+    request = a_request("default", **USERS, iamPath="/before/")
+    answer = a_provisioner().provision(request)
+    edited = replace(builders.again(request, answer), parameters={**request.parameters, "iamPath": "/after/"})
+    assert key_of(a_provisioner().provision(edited)) == key_of(answer)
+    a_provisioner().delete(builders.recorded(answer, edited))
+    assert (rgw.buckets, rgw.iam.users, rgw.iam.keys) == ({}, {}, {})
+
+
 def test_a_user_at_aws_is_directly_under_the_path_of_its_class() -> None:
     with in_memory_aws() as aws:
         aws.bind(request_for(iamPath="/buckets/"))
