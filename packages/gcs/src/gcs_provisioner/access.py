@@ -12,6 +12,8 @@ from gcs_provisioner.buckets import is_bucket_name
 from gcs_provisioner.errors import PermissionDenied
 from gcs_provisioner.parameters import KUBERNETES_KEY, Kind, parse_kubernetes_account
 from gcs_provisioner.policy import (
+    MOST_CONDITIONS,
+    count_conditions,
     federated_member,
     grant,
     grant_titled,
@@ -21,7 +23,7 @@ from gcs_provisioner.policy import (
     workload_member,
 )
 from gcs_provisioner.storage import PolicyRefused, UnknownMember
-from libbucket import BucketNotFound, NotReady, RetrySlowly, StoreRefused
+from libbucket import BucketNotFound, NotReady, QuotaExceeded, RetrySlowly, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -45,8 +47,9 @@ def open_bucket(request: Request, member: str) -> bool:
     Raises:
         NotReady: Google does not know a fresh service account yet, or the bucket is gone.
         StoreRefused: the policy can't be written.
+        QuotaExceeded: as many claims as IAM allows share the member on this bucket.
     """
-    edit, changes = _noted(build_grant(request, member))
+    edit, changes = _noted(_with_room(request, member, build_grant(request, member)))
     try:
         request.storage.edit_policy(request.bucket, edit)
     except BucketNotFound as missing:
@@ -76,6 +79,22 @@ def build_grant(request: Request, member: str) -> Edit:
         return grant_titled(kept, member, title=request.title, bucket=request.bucket)
 
     return edit
+
+
+def _with_room(request: Request, member: str, edit: Edit) -> Edit:
+    """The same edit, but for a policy that has no room for it."""
+
+    def checked(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
+        wanted = edit(bindings)
+        if count_conditions(wanted, member) > MOST_CONDITIONS:
+            raise QuotaExceeded(
+                f"{MOST_CONDITIONS} claims use bucket {request.bucket} as {member}, and IAM allows no more conditional "
+                "bindings of one member: let this claim name another Kubernetes service account, or use a class "
+                "without serviceAccount"
+            )
+        return wanted
+
+    return checked
 
 
 def close_bucket(request: Request) -> bool:

@@ -48,6 +48,11 @@ _BAD_KEY: Final = (
     "Google does not accept the administrator's credentials ({status} {reason}): replace the key in the Secret that "
     "secretName names, or fix the identity of the provisioner's pod"
 )
+_NOT_IMPERSONATED: Final = (
+    "the administrator's credentials may not act as the service account that impersonateServiceAccount, or the "
+    "external-account file, names, or it does not exist ({status} {reason}): grant them "
+    "roles/iam.serviceAccountTokenCreator on it"
+)
 _BUSY: Final = "Google asks for fewer requests ({status} at {url})"
 _DOWN: Final = "Google can't answer now ({status} at {url})"
 _FULL: Final = "a limit of the Google Cloud project is reached, for {permission} ({reason}): have it raised"
@@ -213,6 +218,7 @@ def check_token_answer(status: int, headers: Mapping[str, str], url: str, body: 
         Throttled: 429 or 503, with the delay that was asked for.
         StoreUnavailable: 408 and any other 5xx.
         TokenRefused: the key is not accepted.
+        PermissionDenied: the account is not one to act as.
         StoreRefused: any other refusal.
     """
     if status < 400:
@@ -224,6 +230,9 @@ def check_token_answer(status: int, headers: Mapping[str, str], url: str, body: 
     if status >= 500 or status == 408:
         raise StoreUnavailable(_DOWN.format(status=status, url=url), request_id=request_id)
     reason = _oauth_error(body)
+    if url.endswith(":generateAccessToken") and status in {403, 404}:
+        named = _reason_of_json(body[:_MOST_READ]) or _NO_REASON
+        raise PermissionDenied(_NOT_IMPERSONATED.format(status=status, reason=named), request_id=request_id)
     # https://datatracker.ietf.org/doc/html/rfc6749#section-5.2 has its codes with 400 and 401.
     if status in {401, 403} or reason:
         raise TokenRefused(

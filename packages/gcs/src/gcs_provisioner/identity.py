@@ -17,7 +17,7 @@ from google.api_core import exceptions as api
 
 from gcs_provisioner.client import ask_iam
 from gcs_provisioner.errors import Call, constraint_of, id_of, reason_of, translated
-from gcs_provisioner.policy import impersonate, is_same
+from gcs_provisioner.policy import MOST_CONDITIONS, count_conditions, impersonate, is_same
 from gcs_provisioner.unfinished import YOUNG
 from libbucket import (
     NotReady,
@@ -156,6 +156,7 @@ class Identity:
 
         Raises:
             RetrySlowly: the workload identity pool does not exist.
+            QuotaExceeded: as many claims as IAM allows share one of them on this account.
             NotReady: others write the account's policy all the time.
         """
         wanted = sorted(members)
@@ -165,6 +166,12 @@ class Identity:
             bindings = impersonate(before, wanted, title=self.title)
             if is_same(before, bindings):
                 return False
+            if any(count_conditions(bindings, each) > MOST_CONDITIONS for each in wanted):
+                raise QuotaExceeded(
+                    f"{MOST_CONDITIONS} claims let {', '.join(wanted)} act as service account {self.email}, and IAM "
+                    "allows no more conditional bindings of one member: let this claim name another Kubernetes service "
+                    "account, or use a class without serviceAccount"
+                )
             if self._write_policy({**policy, "version": 3, "bindings": bindings}):
                 return True
         raise NotReady(f"the policy of service account {self.email} is being modified concurrently", delay=2)

@@ -14,6 +14,7 @@ The roles of a claim on its bucket, both predefined (https://cloud.google.com/st
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ EARLIER_ROLE: Final = "roles/storage.objectAdmin"
 METADATA_ROLE: Final = "roles/storage.legacyBucketReader"
 _OBJECT_ROLES: Final = frozenset({OBJECTS_ROLE, EARLIER_ROLE})
 WORKLOAD_ROLE: Final = "roles/iam.workloadIdentityUser"
+
+MOST_CONDITIONS: Final = 20
+"""Bindings of a policy that have the same role and the same member, and other conditions each.
+
+https://cloud.google.com/iam/quotas has it of conditions with different expressions. Those of claims differ in their
+titles only, and are taken to count.
+"""
 
 
 def grant(bindings: Iterable[Mapping[str, Any]], email: str) -> list[Binding]:
@@ -87,6 +95,12 @@ def impersonate(bindings: Iterable[Mapping[str, Any]], members: Iterable[str], *
     if title:
         binding["condition"] = {"title": title, "expression": "true"}
     return [*kept, binding]
+
+
+def count_conditions(bindings: Iterable[Mapping[str, Any]], member: str) -> int:
+    """How many bindings of one role and this member have a condition: of the role that has most."""
+    roles = Counter(each["role"] for each in bindings if each.get("condition") and member in each["members"])
+    return max(roles.values(), default=0)
 
 
 def workload_member(pool: str, namespace: str, name: str) -> str:

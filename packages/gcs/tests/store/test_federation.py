@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import AccessDenied, NotReady, RetrySlowly, StoreRefused
+from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreRefused
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import OBJECT, assert_refused
 from libbucket.testing.requests_watched import counted_requests
@@ -128,6 +128,25 @@ def test_two_claims_of_one_kubernetes_account_come_and_go_one_by_one(environment
     assert fake.store.buckets[bucket].policy.bindings == before
 
 
+def test_claims_that_iam_has_no_room_for_are_refused_before_anything_is_made(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    """https://cloud.google.com/iam/quotas: 20 conditional bindings of one role and member."""
+    bucket = environment.foreign_bucket()
+    fake.store.buckets[bucket].resource["iamConfiguration"] = {"uniformBucketLevelAccess": {"enabled": True}}
+    parameters = {**FEDERATION, "bucketName": bucket}
+    for _ in range(20):
+        request = environment.request(bucket=bucket, parameters=parameters)
+        answer = environment.patiently(environment.provisioner.grant, request)
+    before = fake.store.buckets[bucket].policy.etag
+    one_more = environment.request(bucket=bucket, parameters=parameters)
+    with pytest.raises(QuotaExceeded, match="another Kubernetes service account"):
+        environment.provisioner.grant(one_more)
+    assert fake.store.buckets[bucket].policy.etag == before
+    environment.revoke(builders.recorded(answer, request, greenfield=False))
+    environment.patiently(environment.provisioner.grant, one_more)
+
+
 def test_another_kubernetes_account_of_the_claim_replaces_the_first(environment: Environment, fake: FakeGcs) -> None:
     request = environment.request(parameters=FEDERATION, config={"kubernetesServiceAccount": "one"})
     answer = bind(environment, request)
@@ -237,6 +256,31 @@ def test_the_administrator_may_be_an_external_account(
     extra = {"impersonateServiceAccount": steward} if impersonated == "class" else {}
     provisioner = a_provisioner(fake, json.dumps(file))
     request = environment.request(parameters={**FEDERATION, **extra, "project": fake.project})
+    answer = environment.patiently(provisioner.provision, request)
+    assert pod(fake).list_keys(answer.bucket_name) == []
+    environment.patiently(provisioner.delete, builders.recorded(answer, request))
+    assert not environment.administrator.bucket_exists(answer.bucket_name)
+
+
+@pytest.mark.usefixtures("google")
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_an_administrators_key_may_act_as_another_service_account(
+    environment: Environment, fake: FakeGcs, *, is_allowed: bool
+) -> None:
+    steward: str = json.loads(fake.add_admin("steward", ROLE))["client_email"]
+    key = fake.add_admin("may-nothing-itself", ())
+    email = json.loads(key)["client_email"]
+    if is_allowed:
+        member = f"serviceAccount:{email}#{fake.store.accounts[email].uid}"
+        binding = {"role": "roles/iam.serviceAccountTokenCreator", "members": [member]}
+        fake.store.accounts[steward].policy.bindings.append(binding)
+    provisioner = a_provisioner(fake, key)
+    request = environment.request(parameters={**FEDERATION, "impersonateServiceAccount": steward})
+    if not is_allowed:
+        with pytest.raises(AccessDenied, match=r"roles/iam\.serviceAccountTokenCreator") as refused:
+            provisioner.provision(request)
+        assert refused.value.request_id
+        return
     answer = environment.patiently(provisioner.provision, request)
     assert pod(fake).list_keys(answer.bucket_name) == []
     environment.patiently(provisioner.delete, builders.recorded(answer, request))
