@@ -162,6 +162,16 @@ class _QuietClient(storage.Client):  # type: ignore[misc,unused-ignore]
         self._bucket_metadata_cache = None
 
 
+class LastId(threading.local):
+    """The id of the last answer that a thread got: the answers that a batch is made of have none of their own."""
+
+    value = ""
+
+    def note(self, response: requests.Response, **_: object) -> None:
+        """A hook of a session."""
+        self.value = request_id_of(response.headers)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clients:
     """What one verb works with.
@@ -175,6 +185,7 @@ class Clients:
         token_uri: where tokens are asked for.
         patience: time limits.
         pace: turns of requests that make or delete a bucket.
+        last_id: of the last answer to this thread.
     """
 
     storage: storage.Client
@@ -185,6 +196,7 @@ class Clients:
     token_uri: str
     patience: Patience
     pace: Pace
+    last_id: LastId
 
     @property
     def timeout(self) -> tuple[float, float]:
@@ -312,7 +324,8 @@ class Connector:
                 credentials, project = self._administrator(parameters, admin, request)
             with AuthorizedSession(credentials, auth_request=request) as session:
                 _prepare(session, self._fence)
-                session.hooks["response"] = [lambda response, **_: check_answer(response)]
+                last_id = LastId()
+                session.hooks["response"] = [last_id.note, lambda response, **_: check_answer(response)]
                 yield Clients(
                     # The endpoint is always named: STORAGE_EMULATOR_HOST then neither moves a request nor drops its
                     # token.
@@ -329,6 +342,7 @@ class Connector:
                     token_uri=admin.token_uri if admin else DEFAULT_TOKEN_URI,
                     patience=self._patience,
                     pace=self._pace,
+                    last_id=last_id,
                 )
 
     def _administrator(self, parameters: Parameters, admin: Admin | None, request: Request) -> tuple[Credentials, str]:

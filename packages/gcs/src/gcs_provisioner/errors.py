@@ -156,7 +156,7 @@ _MOST_READ: Final = 64 * 1024
 
 # Cloud Storage sends the first with every answer of its JSON and XML APIs; IAM and others send what their front end
 # has: https://cloud.google.com/storage/docs/troubleshooting and https://cloud.google.com/trace/docs/trace-context.
-_REQUEST_ID_HEADERS: Final = ("x-guploader-uploadid", "x-goog-request-id", "x-request-id", "x-cloud-trace-context")
+REQUEST_ID_HEADERS: Final = ("x-guploader-uploadid", "x-goog-request-id", "x-request-id", "x-cloud-trace-context")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +270,7 @@ def check_answer(response: requests.Response) -> None:
 
 def request_id_of(headers: Mapping[str, str]) -> str:
     """The id of an answer in Google's logs; "" where it has none."""
-    for name in _REQUEST_ID_HEADERS:
+    for name in REQUEST_ID_HEADERS:
         value = _header(headers, name)
         if value and _REQUEST_ID.fullmatch(value):
             return value

@@ -21,6 +21,7 @@ from google.cloud.storage.constants import PUBLIC_ACCESS_PREVENTION_ENFORCED
 
 from gcs_provisioner.client import ask_storage
 from gcs_provisioner.errors import (
+    REQUEST_ID_HEADERS,
     Call,
     constraint_of,
     from_refusal,
@@ -374,6 +375,7 @@ class Storage:
             kept += 1
             # Some of many are refused for a moment, as 503: they are listed again, unless nothing gets on.
             if kept == len(doomed) or not (one.status_code in {408, 429} or one.status_code >= 500):
+                one.headers.setdefault(REQUEST_ID_HEADERS[0], self.clients.last_id.value)
                 raise from_response(one, call)
         return len(doomed) - kept
 

@@ -116,8 +116,9 @@ def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
     version.extra["temporaryHold"] = True
     monkeypatch.setattr("gcs_provisioner.storage._LOCK_SCAN", 1)
     monkeypatch.setattr("gcs_provisioner.storage._is_locked", lambda *_: False)
-    with pytest.raises(BucketNotEmpty):
+    with pytest.raises(BucketNotEmpty) as refused:
         environment.delete(tenant.record)
+    assert refused.value.request_id.startswith("ADPycd"), "of the batch: its parts have no ids"
     assert environment.administrator.bucket_exists(tenant.bucket)
     assert_shut_out(tenant)
 

@@ -126,10 +126,14 @@ def check_afterwards(seen: Evidence) -> None:
 
 
 def check_revoked(seen: Evidence) -> None:
-    """While a removal is not seen everywhere yet."""
-    simulation = seen.subject.simulation
-    is_early = seen.subject.is_gone and simulation.injector.lagging in simulation.adapter.gone_keys
+    """In the very moment in which the claim is gone, when a removal may not be seen everywhere yet."""
+    subject, simulation = seen.subject, seen.subject.simulation
+    if not subject.is_gone:
+        return
+    is_early = simulation.injector.lagging in simulation.adapter.gone_keys
     seen.check(Invariant.REVOKED, not is_early, "the claim is gone, and its credentials are not removed everywhere yet")
+    if seen.held is not None:
+        seen.check(Invariant.REVOKED, subject.is_refused(seen.held), "the claim is gone, and its credentials work")
 
 
 def check_gone(seen: Evidence, bucket: str, held: Credentials | None, *, retained: bool) -> None:

@@ -198,6 +198,25 @@ class Simulation:
             self.turn(max(end - self.now, 0.0))
         return until()
 
+    def reconcile_next(self, *, not_before: float, seconds: float) -> str | None:
+        """Reconciles the claim that is due first, for callers who count workers.
+
+        Args:
+            not_before: when the next worker is free.
+            seconds: that the reconcile takes: what it asks for later, is counted from its end.
+
+        Returns:
+            Its key; None where none is due.
+        """
+        key = min(self._queue.due, key=lambda each: self._queue.due[each], default=None)
+        if key is None:
+            return None
+        self.turn(max(self._queue.due.pop(key), not_before, self.now) - self.now)
+        self._reconcile(key, seconds=0.0)
+        if key in self._queue.due:
+            self._queue.due[key] += seconds
+        return key
+
     def is_idle(self, key: str) -> bool:
         """Whether nothing is due for a claim within the next seconds."""
         return self._queue.due.get(key, self.now + RECONCILE_SECONDS * 100) > self.now + RECONCILE_SECONDS
@@ -220,7 +239,7 @@ class Simulation:
         """One of its conditions; {} where it has none."""
         return self.core.condition(key, kind) if self.claim(key) is not None else {}
 
-    def _reconcile(self, key: str) -> None:
+    def _reconcile(self, key: str, *, seconds: float = RECONCILE_SECONDS) -> None:
         recheck = self._policy.take_recheck(key)
         self.injector.active = key
         at, held = self.now, self.injector.held
@@ -231,7 +250,7 @@ class Simulation:
         took = self.now - at + self.injector.held - held
         self.history.append(Reconciled(key=key, at=at, took=took, outcome=outcome))
         self._policy.plan(key, outcome, recheck)
-        self.turn(RECONCILE_SECONDS)
+        self.turn(seconds)
         for woken, delay in self.core.woken:
             self._queue.add_after(woken, delay)
         self.core.woken.clear()

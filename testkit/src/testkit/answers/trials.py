@@ -250,6 +250,7 @@ def run(of: Environment, case: Case) -> list[invariants.Broken]:
         flow.start(subject)
         flow.meanwhile(subject)
         simulation.run(120.0, until=lambda: flow.is_done(subject))
+        invariants.check_revoked(seen)
         _check_neighbours(of, seen, _NEIGHBOURS if case.times == "always" else _NEIGHBOURS[:1])
         seconds = max(_HOUR, flow.horizon) if case.times == "always" else 600.0
         simulation.run(seconds + _settling(of, flow), until=lambda: flow.is_done(subject))

@@ -18,8 +18,13 @@ class Clock:
 
     def now(self) -> datetime:
         """Aware, in UTC."""
+        return datetime.now(UTC) + self.turned
+
+    @property
+    def turned(self) -> timedelta:
+        """What it was turned by."""
         with self._lock:
-            return datetime.now(UTC) + self._turned
+            return self._turned
 
     def turn(self, seconds: float) -> None:
         """Lets time pass."""
