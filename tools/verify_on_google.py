@@ -322,8 +322,8 @@ def _federated(project: Project) -> str:
         return written
     found = [each for each in project.policy_of(bucket)["bindings"] if member in each["members"]]
     titled = [each["condition"]["title"] for each in found if each["role"] == OBJECTS_ROLE]
-    for number in range(MOST_CONDITIONS):
-        bindings = grant_titled(bindings, member, title=f"verify {number}", bucket=bucket)
+    for count in range(MOST_CONDITIONS):
+        bindings = grant_titled(bindings, member, title=f"verify {count}", bucket=bucket)
     full = answer_of(project.write_policy(bucket, bindings))
     return f"works, reads back the title {titled[0]!r}; {MOST_CONDITIONS + 1} titles of one member: {full}"
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gcs_provisioner.errors import PermissionDenied
+from google.api_core.exceptions import Conflict
+
+from gcs_provisioner.errors import PermissionDenied, id_of
 from gcs_provisioner.storage import build_ownership_labels
 from libbucket import BucketExists, BucketLost, BucketNotFound, InvalidClaim, NotReady
 
@@ -67,9 +69,9 @@ def ensure_bucket(request: Request, *, versioning: bool, is_known: bool) -> Buck
             raise
     if found is None:
         made = request.storage.create(request.bucket, build_ownership_labels(request.owner), versioning=versioning)
-        if made is not None:
+        if not isinstance(made, Conflict):
             return made
-        found = _find_taken(request)
+        found = _find_taken(request, made)
     check_project(request, found)
     check_ours(request, found)
     if not request.owner.matches(found.labels):
@@ -124,7 +126,7 @@ def _is_in_its_project(request: Request, found: Bucket) -> bool:
     return request.state.get(PROJECT_STATE) in {None, str(found.project_number)}
 
 
-def _find_taken(request: Request) -> Bucket:
+def _find_taken(request: Request, conflict: Conflict) -> Bucket:
     """The bucket that was made since the first request: it may have been another worker of ours."""
     try:
         found = request.storage.find(request.bucket)
@@ -137,5 +139,6 @@ def _find_taken(request: Request) -> Bucket:
             request_id=refusal.request_id,
         ) from refusal
     if found is None:
-        raise NotReady(f"bucket {request.bucket} exists and can't be seen yet", delay=2)
+        text = f"bucket {request.bucket} exists and can't be seen yet"
+        raise NotReady(text, delay=2, request_id=id_of(conflict))
     return found

@@ -113,7 +113,7 @@ _BY_STATUS: Final[Mapping[int, _Translation]] = {
     499: (NotReady, _CHANGED),  # CANCELLED: an answer, and none about the request's sense
     503: (Throttled, _BUSY),
 }
-_DENIED_REASONS: Final = frozenset(
+DENIED_REASONS: Final = frozenset(
     {"", "forbidden", "insufficientPermissions", "IAM_PERMISSION_DENIED", "PERMISSION_DENIED", "AccessDenied"}
 )
 
@@ -338,7 +338,7 @@ def _by_class(status: int, reason: str) -> _Translation:
     if status >= 500:
         return StoreUnavailable, _DOWN
     if status == 403:
-        return (PermissionDenied, _DENIED) if reason in _DENIED_REASONS else (StoreRefused, _REFUSED)
+        return (PermissionDenied, _DENIED) if reason in DENIED_REASONS else (StoreRefused, _REFUSED)
     # Without a reason it is not in the form of Google's errors: something else answers there.
     return (StoreRefused, _REFUSED) if reason and status >= 400 else (RetrySlowly, _ELSEWHERE)
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from google.api_core import exceptions as api
 
 from gcs_provisioner.client import ask_iam
-from gcs_provisioner.errors import Call, constraint_of, id_of, reason_of, translated
+from gcs_provisioner.errors import DENIED_REASONS, Call, constraint_of, id_of, reason_of, translated
 from gcs_provisioner.policy import MOST_CONDITIONS, count_conditions, impersonate, is_same
 from gcs_provisioner.unfinished import YOUNG
 from libbucket import (
@@ -190,11 +190,17 @@ class Identity:
         *,
         hidden: tuple[type[api.GoogleAPICallError], ...] = (api.NotFound, api.Forbidden),
     ) -> dict[str, Any]:
-        """As `ask`; an account that is minutes old, and `hidden` (403, 404), is one to be asked for later."""
+        """As `ask`; an account that is minutes old, and `hidden` (403, 404), is one to be asked for later.
+
+        A 403 counts where it says no more than that the account may be missing: not for billing, a disabled API, or
+        a perimeter.
+        """
         try:
             return self.ask(method, path, permission, body)
         except hidden as refusal:
-            if self.unfinished.is_fresh(self.unfinished.find(self.email, self.owner.uid).account_at, YOUNG):
+            is_hidden = isinstance(refusal, api.NotFound) or reason_of(refusal.response) in DENIED_REASONS
+            made = self.unfinished.find(self.email, self.owner.uid)
+            if is_hidden and self.unfinished.is_fresh(made.account_at, YOUNG):
                 raise self.not_known_yet(refusal) from refusal
             raise
 
@@ -228,7 +234,7 @@ class Identity:
         """
         with translated(self.iam_call("iam.serviceAccounts.get")):
             try:
-                return self.ask_settled("GET", "", "iam.serviceAccounts.get", hidden=(api.Forbidden,))
+                return self.ask_settled("GET", "", "iam.serviceAccounts.get")
             except (api.Forbidden, api.NotFound) as refusal:
                 self._check_unlisted(refusal)
                 return None
@@ -277,10 +283,11 @@ class Identity:
             raise self._too_many(refusal) from refusal
         self.unfinished.note_account(self.email, owner.uid)
 
-    def _too_many(self, refusal: Exception) -> QuotaExceeded:
+    def _too_many(self, refusal: api.TooManyRequests) -> QuotaExceeded:
+        named = f"429 {reason_of(refusal.response) or 'no reason given'}"
         return QuotaExceeded(
-            f"project {self.clients.project} has as many service accounts as its quota allows (100 unless Google "
-            "raised it): have it raised, or let all claims of the class use one account, which parameter "
+            f"project {self.clients.project} has as many service accounts as its quota allows ({named}; 100 unless "
+            "Google raised it): have it raised, or let all claims of the class use one account, which parameter "
             "serviceAccount names",
             request_id=id_of(refusal),
         )
@@ -333,12 +340,16 @@ def check_unlisted(what: str, refusal: api.GoogleAPICallError, *, is_listed: boo
         is_listed: whether Google's list has it.
 
     Raises:
-        google.api_core.exceptions.Forbidden: it is there, and the administrator may not do that.
+        google.api_core.exceptions.Forbidden: it is there, and the administrator may not do that, or Google has refused
+            for another reason.
         NotReady: it is listed, and Google has said that it does not exist.
     """
+    says_denied = isinstance(refusal, api.Forbidden)
+    if says_denied and reason_of(refusal.response) not in DENIED_REASONS:
+        raise refusal  # it says nothing of what it was asked for: billing, a disabled API, a perimeter
     if not is_listed:
         return
-    if isinstance(refusal, api.Forbidden):
+    if says_denied:
         raise refusal
     raise NotReady(
         f"Google says that {what} does not exist, and lists it: it counts as there",

@@ -7,7 +7,7 @@ Used by `provisioner`. The rules are the same for both kinds of key:
 * It is replaced where the list says that it is inactive, disabled or deleted. An administrator who disables one *key*
   has it replaced, as a leaked key should be, and it stays disabled; who wants the application out disables the
   *account*, which stops everything (`Identity.ensure`), or deletes the claim.
-* Lists may lag behind: a key that is not listed is kept nevertheless if it works.
+* Lists may lag behind: a key that is not listed is kept nevertheless if it works, and for some seconds if it does not.
 * Keys of a claim's own account that are not in its Secret are of a call that died, and go before a new one is made.
 * A new key that does not work yet is retried by later calls, after a delay: see `unfinished`. Nothing waits here.
 * A service-account key that an organisation policy ends is replaced a fifth of its life before that, and goes on
@@ -16,6 +16,7 @@ Used by `provisioner`. The rules are the same for both kinds of key:
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,10 +25,10 @@ from gcs_provisioner.hmac_keys import SETTLING_SECONDS, HmacKeys, seconds_left
 from gcs_provisioner.identity import MOST_KEYS, too_many_keys
 from gcs_provisioner.key_files import KeyFiles
 from gcs_provisioner.parameters import parse_key
-from libbucket import Authentication, NotReady, SecretStr
+from libbucket import Authentication, NotReady, ProvisionerError, SecretStr, StoreUnavailable, Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from google.cloud.storage.hmac_key import HMACKeyMetadata
@@ -143,7 +144,8 @@ class Keys:
         self._remove_hmac(found, but=new.access_key_id if new else "")
         if new is None:
             self._check_room_for_hmac(found)
-            new = self.hmac.create()
+            with self._asking():
+                new = self.hmac.create()
             self.unfinished.note_hmac(*self._who, new)
             if not self.identity.is_shared:
                 # A request that was sent again because its answer was lost has made two.
@@ -214,7 +216,8 @@ class Keys:
             others = sum(not self._is_to_go(each, KEY_STATE) for each in found)
             if others >= MOST_KEYS:
                 raise too_many_keys(self.identity.email, others, "keys")
-            new, renew_at = self.files.create(self.now())
+            with self._asking():
+                new, renew_at = self.files.create(self.now())
             self.unfinished.note_file(*self._who, new)
             if not self.identity.is_shared:
                 listed = self.files.states(self.now())
@@ -257,7 +260,37 @@ class Keys:
             return True
         if active:
             return attempt().verdict is not Verdict.UNKNOWN
-        return active is None and self.unchanged and attempt().verdict is Verdict.WORKS
+        if active is not None or not self.unchanged:
+            return False
+        seen = attempt()
+        left = self.unfinished.seconds_until_listed(*self._who)
+        if seen.verdict is not Verdict.WORKS and left > 0:
+            raise NotReady(
+                f"Google neither lists nor accepts the key of service account {self.identity.email}, which is seconds "
+                "old: it is kept, and looked up again",
+                delay=left,
+                request_id=seen.request_id,
+            )
+        return seen.verdict is Verdict.WORKS
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around a request that makes a key. After one without an answer, the next waits until lists show its key."""
+        left = self.unfinished.seconds_until_listed(*self._who) if self.unfinished.is_asked(*self._who) else 0.0
+        if left > 0:
+            raise NotReady(
+                f"an answer was lost by which Google may have given service account {self.identity.email} a key: "
+                "another is made when lists show it",
+                delay=left,
+            )
+        self.unfinished.note_request(*self._who)
+        try:
+            yield
+        except (StoreUnavailable, Throttled):
+            raise
+        except ProvisionerError:
+            self.unfinished.note_refusal(*self._who)
+            raise
 
     def _remove_hmac(self, found: Iterable[HMACKeyMetadata], *, but: str) -> None:
         """Stops other keys at once. They are deleted by a later call: Google wants them inactive for three minutes."""

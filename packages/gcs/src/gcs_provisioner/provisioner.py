@@ -61,6 +61,7 @@ from libbucket import (
     NotReady,
     ObjectBucket,
     Provisioner,
+    ProvisionerError,
     SecretStr,
     Services,
     drain,
@@ -185,7 +186,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[Request]:
         parameters = parse_parameters(of.parameters)
         with self._connector.connect(parameters, self._admin(parameters)) as clients:
-            yield Request(
+            request = Request(
                 parameters=parameters,
                 clients=clients,
                 storage=Storage(clients=clients),
@@ -196,6 +197,11 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 taken_over=of.taken_over,
                 state=of.additional_state,
             )
+            try:
+                yield request
+            except ProvisionerError as error:
+                error.request_id = error.request_id or "".join(request.overlooked[-1:])
+                raise
 
     def _admin(self, parameters: Parameters) -> Admin | None:
         """The key that the class names; None where it names none, and only then."""
@@ -291,7 +297,6 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 f"the HMAC key of service account {request.identity.email} is inactive, and Google may take "
                 f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
                 delay=pending,
-                request_id="".join(request.overlooked[-1:]),
             )
 
 

@@ -84,8 +84,8 @@ class Storage:
             except api.NotFound as refusal:
                 raise BucketNotFound(f"bucket {bucket} does not exist", request_id=id_of(refusal)) from refusal
 
-    def create(self, bucket: str, tags: Mapping[str, str], *, versioning: bool) -> Bucket | None:
-        """Makes the bucket, with its ownership labels; None where there is one of that name.
+    def create(self, bucket: str, tags: Mapping[str, str], *, versioning: bool) -> Bucket | api.Conflict:
+        """Makes the bucket, with its ownership labels; gives the refusal where there is one of that name.
 
         Raises:
             NotReady: another bucket's turn comes first.
@@ -108,8 +108,8 @@ class Storage:
                 return self.clients.storage.create_bucket(
                     new, project=self.clients.project, location=wanted.location or None, **self.clients.bounds
                 )
-            except api.Conflict:
-                return None
+            except api.Conflict as refusal:
+                return refusal
             except api.NotFound as refusal:
                 raise self.clients.no_such_project(refusal) from refusal
             except api.Forbidden as refusal:
@@ -252,25 +252,28 @@ class Storage:
         Raises:
             NotReady: something was written into it meanwhile.
         """
-        if self._is_removed(bucket):
-            return
-        folders = self._folders(bucket) if with_folders else []
+        refusal = self._try_to_remove(bucket)
+        folders = self._folders(bucket) if with_folders and refusal is not None else []
         for folder in sorted(folders, reverse=True):  # what is in another goes before it
             self._remove_folder(bucket, folder)
-        if not folders or not self._is_removed(bucket):
-            raise NotReady(f"bucket {bucket} is not empty: objects were written during its deletion")
+        if folders:
+            refusal = self._try_to_remove(bucket)
+        if refusal is not None:
+            raise NotReady(
+                f"bucket {bucket} is not empty: objects were written during its deletion", request_id=id_of(refusal)
+            )
 
-    def _is_removed(self, bucket: str) -> bool:
-        """Removes the bucket; False where Google says that it holds something."""
+    def _try_to_remove(self, bucket: str) -> api.Conflict | None:
+        """Removes the bucket; gives the refusal where Google says that it holds something."""
         self._take_turn(bucket)
         with translated(self._call("storage.buckets.delete")):
             try:
                 self.clients.storage.bucket(bucket).delete(**self.clients.bounds)
             except api.NotFound as refusal:
                 self.check_gone(bucket, id_of(refusal))
-            except api.Conflict:
-                return False
-        return True
+            except api.Conflict as refusal:
+                return refusal
+        return None
 
     def _folders(self, bucket: str) -> list[str]:
         """The names of a page of the bucket's managed folders."""

@@ -28,6 +28,8 @@ MOST_ENTRIES: Final = 1024
 YOUNG: Final = timedelta(minutes=2)
 """For how long IAM itself may answer 403 or 404 for a new account: seconds, in public reports."""
 FRESH: Final = timedelta(minutes=10)
+UNLISTED: Final = timedelta(seconds=30)
+"""For how long a list may not show what was made: https://cloud.google.com/iam/docs/overview#consistency."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class Made:
         hmac_at: when it was made.
         file: a service-account key file.
         file_at: when it was made.
+        asked_at: when a key was asked for that no answer has given: it may be there.
+        handed_at: when keys were handed out.
     """
 
     account_at: datetime | None = None
@@ -47,6 +51,8 @@ class Made:
     hmac_at: datetime | None = None
     file: SecretStr | None = None
     file_at: datetime | None = None
+    asked_at: datetime | None = None
+    handed_at: datetime | None = None
 
 
 class Unfinished:
@@ -75,19 +81,42 @@ class Unfinished:
         """An account was made just now: keys of another that had its name are none of its."""
         self._keep(email, uid, Made(account_at=self._now()))
 
+    def seconds_until_listed(self, email: str, uid: str) -> float:
+        """How long to wait until lists show the keys of this claim: those handed out, and those without an answer."""
+        made = self.find(email, uid)
+        left = [self._left(each) for each in (made.asked_at, made.handed_at) if each is not None]
+        return max([0.0, *left])
+
+    def _left(self, moment: datetime) -> float:
+        return (moment + UNLISTED - self._now()).total_seconds()
+
+    def is_asked(self, email: str, uid: str) -> bool:
+        """Whether a key was asked for, and no answer came."""
+        return self.find(email, uid).asked_at is not None
+
+    def note_request(self, email: str, uid: str) -> None:
+        """A key is asked for: where the answer is lost, it is there, and lists may not show it yet."""
+        self._keep(email, uid, replace(self.find(email, uid), asked_at=self._now()))
+
+    def note_refusal(self, email: str, uid: str) -> None:
+        """Google has answered, and made no key."""
+        self._keep(email, uid, replace(self.find(email, uid), asked_at=None))
+
     def note_hmac(self, email: str, uid: str, keys: AccessKeys) -> None:
         """An HMAC key was made just now."""
-        self._keep(email, uid, replace(self.find(email, uid), hmac=keys, hmac_at=self._now()))
+        self._keep(email, uid, replace(self.find(email, uid), hmac=keys, hmac_at=self._now(), asked_at=None))
 
     def note_file(self, email: str, uid: str, file: SecretStr) -> None:
         """A service-account key was made just now."""
-        self._keep(email, uid, replace(self.find(email, uid), file=file, file_at=self._now()))
+        self._keep(email, uid, replace(self.find(email, uid), file=file, file_at=self._now(), asked_at=None))
 
     def hand_out(self, email: str, uid: str) -> None:
         """The keys are in the answer: from now on the claim's Secret has them."""
         made = self.find(email, uid)
-        if self.is_fresh(made.account_at):
-            self._keep(email, uid, Made(account_at=made.account_at))
+        is_new = made.hmac is not None or made.file is not None
+        handed_at = self._now() if is_new else made.handed_at
+        if self.is_fresh(made.account_at) or self.is_fresh(handed_at, UNLISTED):
+            self._keep(email, uid, Made(account_at=made.account_at, handed_at=handed_at))
         else:
             self.forget(email, uid)
 

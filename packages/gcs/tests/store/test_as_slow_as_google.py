@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gcs_provisioner.client import Patience
-from libbucket import BucketExists, BucketLost, NotReady, PurgeUnfinished
+from gcs_provisioner.hmac_keys import HmacKeys
+from gcs_provisioner.key_files import KeyFiles
+from libbucket import BucketExists, BucketLost, NotReady, PurgeUnfinished, StoreUnavailable
 from libbucket.testing import builders
 from testkit.gcs.backend import FILE_KEY, GcsBackend, a_provisioner
 from testkit.gcs.fake import objects
@@ -236,3 +238,47 @@ def test_a_key_that_lists_do_not_show_yet_is_stopped(environment: Environment, f
     fake.knobs.list_lag_seconds = 10**6
     environment.revoke(builders.recorded(answer, request))
     assert {each.state for each in fake.store.hmac_keys.values()} == {"DELETED"}
+
+
+@pytest.mark.parametrize(("kind", "maker"), [("hmac", HmacKeys), ("json-key", KeyFiles)])
+def test_a_key_whose_answer_was_lost_is_found_before_another_is_made(
+    environment: Environment, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch, kind: str, maker: Any
+) -> None:
+    """Lists lag behind: who makes another at once, and once more, has as many keys as answers were lost."""
+    fake.knobs.list_lag_seconds = 20
+    create, lost = maker.create, [True]
+
+    def answer_lost(self: object, *given: object) -> object:
+        made = create(self, *given)
+        if lost:
+            raise StoreUnavailable("the connection was cut")
+        return made
+
+    monkeypatch.setattr(maker, "create", answer_lost)
+    request = environment.request(parameters={"credentials": kind})
+    for _ in range(4):
+        with pytest.raises((StoreUnavailable, NotReady)):
+            environment.provisioner.provision(request)
+        fake.clock.turn(2)
+    lost.clear()
+    answer = environment.patiently(environment.provisioner.provision, request)
+    account = fake.store.accounts[answer.additional_state["ServiceAccount"]]
+    active = [each for each in fake.store.hmac_keys.values() if each.state == "ACTIVE"]
+    assert len(active) + len(account.keys) == 1
+    assert len(fake.store.hmac_keys) <= 2
+
+
+@pytest.mark.parametrize("kind", ["hmac", "json-key"])
+def test_a_key_that_is_seconds_old_is_not_replaced_where_it_is_neither_listed_nor_accepted(
+    environment: Environment, fake: FakeGcs, kind: str
+) -> None:
+    fake.knobs.list_lag_seconds = 20
+    request = environment.request(parameters={"credentials": kind})
+    answer = environment.patiently(environment.provisioner.provision, request)
+    again = builders.again(request, answer)
+    fake.knobs.distrusts = True
+    with pytest.raises(NotReady, match="neither lists nor accepts") as waiting:
+        environment.provisioner.provision(again)
+    assert waiting.value.request_id
+    fake.clock.turn(waiting.value.delay or 0)
+    assert environment.provisioner.provision(again).connection == answer.connection

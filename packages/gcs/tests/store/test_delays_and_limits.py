@@ -146,7 +146,7 @@ def test_the_quota_of_accounts_names_the_parameter_that_helps(environment: Envir
     fake.knobs.account_limit = len(fake.store.accounts)
     bound = [environment.greenfield() for _ in range(2)]
     fake.knobs.account_limit = 2
-    with pytest.raises(QuotaExceeded, match="serviceAccount"):
+    with pytest.raises(QuotaExceeded, match=r"429 .*serviceAccount"):
         environment.greenfield()
     environment.delete(bound[0].record)
     assert_works(environment.greenfield())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import NotReady, RetrySlowly, StoreRefused
+from libbucket import AccessDenied, NotReady, RetrySlowly, StoreRefused
 from libbucket.testing import builders
 from testkit.gcs.fake import server
 from testkit.gcs.fake.model import Account
@@ -184,3 +184,35 @@ def test_the_refusal_of_a_new_key_is_told_with_its_request_id(environment: Envir
     with pytest.raises(NotReady, match="does not know the new key") as waiting:
         environment.provisioner.provision(environment.request())
     assert waiting.value.request_id.startswith("ADPycd")
+
+
+@pytest.mark.parametrize("reason", ["SERVICE_DISABLED", "BILLING_DISABLED", "SECURITY_POLICY_VIOLATED"])
+def test_a_fresh_account_hides_no_other_refusal(
+    environment: Environment, bound: ObjectBucket, answering: Answering, reason: str
+) -> None:
+    """It is minutes old: a 403 that says no more than that it may be missing would be waited for."""
+    answering("GET", ApiError(403, "forbidden", "Refused.", info=reason).as_rpc(), ACCOUNT)
+    with pytest.raises((AccessDenied, StoreRefused), match=r"403|not enabled"):
+        environment.provisioner.revoke(bound)
+
+
+def test_a_name_that_is_taken_and_not_seen_is_told_with_its_request_id(
+    environment: Environment, answering: Answering
+) -> None:
+    answering("POST", _conflict(), "/storage/v1/b")
+    with pytest.raises(NotReady, match="can't be seen yet") as waiting:
+        environment.provisioner.provision(environment.request())
+    assert waiting.value.request_id.startswith("ADPycd")
+
+
+def test_a_bucket_that_google_calls_not_empty_is_told_with_its_request_id(
+    environment: Environment, bound: ObjectBucket, answering: Answering
+) -> None:
+    answering("DELETE", _conflict())
+    with pytest.raises(NotReady, match="is not empty") as waiting:
+        environment.delete(bound)
+    assert waiting.value.request_id.startswith("ADPycd")
+
+
+def _conflict() -> Answer:
+    return ApiError(409, "conflict", "Refused.").as_json()

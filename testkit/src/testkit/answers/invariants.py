@@ -105,7 +105,7 @@ def _are_over(seen: Evidence) -> bool:
     simulation = seen.subject.simulation
     sent = list(simulation.injector.seen)
     last = max(number for number, each in enumerate(sent) if each.injected)
-    again = any(each.name == sent[last].name and 200 <= each.status < 300 for each in sent[last + 1 :])
+    again = any(each.name == sent[last].name and each.status and not each.injected for each in sent[last + 1 :])
     later = any(one.key == seen.subject.key and one.at > sent[last].at for one in simulation.history)
     return 0 < seen.injected <= sum(each.injected for each in sent) and (again or later)
 
