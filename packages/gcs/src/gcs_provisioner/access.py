@@ -1,6 +1,6 @@
 """Who may use the claim's bucket: bindings in its policy, for a service account or a federated identity.
 
-Used by `provisioner`; what the bindings are is in `policy`, and the calls are in `storage`. Knows nothing of keys.
+Used by `provisioner`; what the bindings are is in `policy`, the calls are in `bucket_policy`. Knows nothing of keys.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gcs_provisioner.bucket_policy import PolicyRefused, UnknownMember
 from gcs_provisioner.buckets import is_bucket_name
 from gcs_provisioner.errors import PermissionDenied
 from gcs_provisioner.parameters import KUBERNETES_KEY, Kind, parse_kubernetes_account
@@ -22,7 +23,6 @@ from gcs_provisioner.policy import (
     withdraw_titled,
     workload_member,
 )
-from gcs_provisioner.storage import PolicyRefused, UnknownMember
 from libbucket import BucketNotFound, NotReady, QuotaExceeded, RetrySlowly, StoreRefused
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def open_bucket(request: Request, member: str) -> bool:
     """
     edit, changes = _noted(_with_room(request, member, build_grant(request, member)))
     try:
-        request.storage.edit_policy(request.bucket, edit)
+        request.policies.edit(request.bucket, edit)
     except BucketNotFound as missing:
         raise NotReady(f"bucket {request.bucket} was deleted concurrently", request_id=missing.request_id) from missing
     except UnknownMember as unknown:
@@ -104,7 +104,7 @@ def close_bucket(request: Request) -> bool:
     edit, changes = _noted(partial(_withdraw_all, request))
     is_titled = request.parameters.kind is Kind.FEDERATION or request.identity.is_shared
     try:
-        request.storage.edit_policy(request.bucket, edit)
+        request.policies.edit(request.bucket, edit)
     except BucketNotFound as missing:
         request.storage.check_gone(request.bucket, missing.request_id)
     except PermissionDenied:

@@ -91,7 +91,7 @@ def find_to_delete(request: Request) -> Bucket | None:
     except PermissionDenied:
         # So Google answers for a bucket of another customer, too, for which a claim was refused. It is none where the
         # administrator may read its policy, and lacks one permission, or has lost every right in the project.
-        is_ours = request.was_bound or request.storage.has_readable_policy(request.bucket)
+        is_ours = request.was_bound or request.policies.is_readable(request.bucket)
         if is_ours:
             raise
         request.storage.check_project()

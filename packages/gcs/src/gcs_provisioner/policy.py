@@ -1,7 +1,7 @@
 """Allow policies: what a claim's account may do, and edits that leave everybody else's bindings as they are.
 
-Pure functions on the bindings of a policy, used by `storage` and `identity`. Knows no client; everything that a claim
-may do stands on this page.
+Pure functions on the bindings of a policy, used by `access`, `bucket_policy` and `identity`. Knows no client;
+everything that a claim may do stands on this page.
 
 The roles of a claim on its bucket, both predefined (https://cloud.google.com/storage/docs/access-control/iam-roles):
 

@@ -19,6 +19,7 @@ from gcs_provisioner.access import (
     find_member,
     open_bucket,
 )
+from gcs_provisioner.bucket_policy import BucketPolicies
 from gcs_provisioner.buckets import (
     PROJECT_STATE,
     check_bucket_name,
@@ -190,6 +191,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 parameters=parameters,
                 clients=clients,
                 storage=Storage(clients=clients),
+                policies=BucketPolicies(clients=clients),
                 identity=_identity(clients, of, self._unfinished),
                 title=f"objectbucket-{of.user_id}",
                 bucket=of.bucket_name,
@@ -342,7 +344,7 @@ def _is_intact(request: Request, held: Authentication) -> bool:
     if kind.has_json_key:
         fields = own_key(held.additional_secret_data.get(FILE_KEY), email)
         return fields is not None and clients.try_signed(request.bucket, email, fields).verdict is Verdict.WORKS
-    bindings = request.storage.find_bindings(request.bucket)
+    bindings = request.policies.find_bindings(request.bucket)
     if bindings is None:
         return False
     member = request.state.get(_MEMBER_STATE) or account_member(email)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gcs_provisioner.bucket_policy import BucketPolicies
     from gcs_provisioner.client import Clients
     from gcs_provisioner.identity import Identity
     from gcs_provisioner.parameters import Parameters
@@ -26,6 +27,7 @@ class Request:
         parameters: of the class.
         clients: of this verb.
         storage: the buckets.
+        policies: of the buckets.
         identity: the claim's service account; of a claim with a federated identity the one that an earlier class gave.
         title: of the claim's own binding where it shares its member with other claims.
         bucket: name of the bucket.
@@ -39,6 +41,7 @@ class Request:
     parameters: Parameters
     clients: Clients
     storage: Storage
+    policies: BucketPolicies
     identity: Identity
     title: str
     bucket: str

@@ -1,6 +1,6 @@
-"""Bucket calls: find, create, set, edit the policy, empty, remove. One function of Google's client each.
+"""Bucket calls: find, create, set, empty, remove. One function of Google's client each.
 
-Used by `provisioner`, as the administrator. Knows nothing of service accounts but what an edit of a policy is given.
+Used by `provisioner` and `buckets`, as the administrator. Knows nothing of service accounts and policies.
 Each call names the permission that it needs, for the message if Google refuses it.
 """
 
@@ -23,26 +23,20 @@ from gcs_provisioner.client import ask_storage
 from gcs_provisioner.errors import (
     REQUEST_ID_HEADERS,
     Call,
-    constraint_of,
-    from_refusal,
     from_response,
     id_of,
     reason_of,
     translated,
 )
-from gcs_provisioner.policy import is_same
-from libbucket import AccessDenied, BucketNotEmpty, BucketNotFound, NotReady, ProvisionerError, StoreRefused
+from libbucket import AccessDenied, BucketNotEmpty, BucketNotFound, NotReady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any
+    from collections.abc import Iterator, Mapping
 
     import requests
-    from google.api_core.iam import Policy
     from google.cloud.storage import Blob, Bucket
 
     from gcs_provisioner.client import Clients
-    from gcs_provisioner.policy import Binding
     from libbucket import Owner
 
 BATCH: Final = 100
@@ -51,7 +45,6 @@ BATCH: Final = 100
 _AT_ONCE: Final = 4
 _PAGE: Final = 1000
 _LOCK_SCAN: Final = 10_000
-_POLICY_ATTEMPTS: Final = 4
 _VERSION_FIELDS: Final = (
     "items(name,generation,temporaryHold,eventBasedHold,retentionExpirationTime,retention),nextPageToken"
 )
@@ -132,36 +125,6 @@ class Storage:
             bucket.patch(**self.clients.bounds)
         return True
 
-    def edit_policy(self, bucket: str, edit: Callable[[Iterable[Mapping[str, Any]]], list[Binding]]) -> None:
-        """Reads the bucket's policy, changes it, and writes it if that changed anything.
-
-        Another's write in between is seen by the etag (412): then all is read again, some times. Conditions of others
-        survive, because the policy is read and written as version 3.
-
-        Raises:
-            BucketNotFound: there is no bucket.
-            NotReady: others wrote too often.
-            UnknownMember: Google does not know the account yet.
-        """
-        refused = ""
-        for _ in range(_POLICY_ATTEMPTS):
-            policy = self._read_policy(bucket)
-            wanted = edit(policy.bindings)
-            if is_same(wanted, policy.bindings):
-                return
-            refusal = self._write_policy(bucket, policy, wanted, is_last=policy.etag == refused)
-            if refusal is None:
-                return
-            refused = policy.etag
-        raise NotReady(f"the policy of bucket {bucket} is being modified concurrently", delay=2)
-
-    def find_bindings(self, bucket: str) -> list[Mapping[str, Any]] | None:
-        """The bindings of the bucket's policy; None where there is no bucket."""
-        try:
-            return list(self._read_policy(bucket).bindings)
-        except BucketNotFound:
-            return None
-
     def check_project(self) -> None:
         """Makes sure that the administrator has its role in the whole project, and so would see its own buckets.
 
@@ -198,14 +161,6 @@ class Storage:
                 delay=10,
                 request_id=request_id,
             )
-
-    def has_readable_policy(self, bucket: str) -> bool:
-        """Whether the administrator may read the policy of a bucket of that name."""
-        try:
-            self._read_policy(bucket)
-        except (AccessDenied, BucketNotFound):
-            return False
-        return True
 
     def check_unlocked(self, bucket: str) -> None:
         """Looks for objects that are held or retained, as far as a bounded search goes.
@@ -292,49 +247,6 @@ class Storage:
             except api.NotFound:
                 return
 
-    def _read_policy(self, bucket: str) -> Policy:
-        with translated(self._call("storage.buckets.getIamPolicy")):
-            found = self.clients.storage.bucket(bucket)
-            try:
-                policy: Policy = found.get_iam_policy(requested_policy_version=3, **self.clients.bounds)
-            except api.NotFound as refusal:
-                raise BucketNotFound(f"bucket {bucket} does not exist", request_id=id_of(refusal)) from refusal
-        return policy
-
-    def _write_policy(
-        self, bucket: str, read: Policy, wanted: list[Binding], *, is_last: bool
-    ) -> api.GoogleAPICallError | None:
-        """Writes the policy; gives the refusal where another client may have written since.
-
-        Google answers 412 to a lost race and to what an organisation policy forbids, with the same reason. A policy
-        that was read again with the etag that was refused before has not been written by others.
-
-        Args:
-            bucket: its name.
-            read: what was read.
-            wanted: the bindings.
-            is_last: whether a write with this very etag was refused before.
-
-        Raises:
-            UnknownMember: Google does not know an account of the policy.
-            PolicyRefused: an organisation policy forbids it.
-        """
-        body = {"etag": read.etag, "version": 3, "bindings": wanted}
-        with translated(self._call("storage.buckets.setIamPolicy", conditional=True)):
-            try:
-                # Not by Policy, which leaves out a list that is empty: Google refuses a policy without bindings.
-                permission = "storage.buckets.setIamPolicy"
-                ask_storage(self.clients, "PUT", f"b/{quote(bucket, safe='')}/iam", permission=permission, body=body)
-            except (api.PreconditionFailed, api.Conflict) as refusal:
-                if is_last or constraint_of(refusal.response):
-                    told = from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))
-                    raise PolicyRefused(told.message, request_id=told.request_id) from refusal
-                return refusal
-            except api.BadRequest as refusal:
-                # What a fresh account is answered with: nobody but its maker knows it for some seconds.
-                raise UnknownMember(bucket, from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))) from None
-        return None
-
     def _page_of_versions(self, bucket: str) -> list[Blob]:
         with translated(self._call("storage.objects.list")):
             return list(self._versions(bucket, _PAGE))
@@ -410,25 +322,6 @@ class Storage:
 
     def _call(self, permission: str, *, conditional: bool = False) -> Call:
         return Call(url=self.clients.parameters.endpoint, permission=permission, conditional=conditional)
-
-
-class PolicyRefused(StoreRefused):
-    """An organisation policy forbids a policy as it was to be written."""
-
-
-class UnknownMember(NotReady):
-    """Google does not take a policy: for an account that is seconds old, that passes.
-
-    Args:
-        bucket: whose policy it is.
-        refusal: what to tell where it does not pass.
-    """
-
-    def __init__(self, bucket: str, refusal: ProvisionerError) -> None:
-        super().__init__(
-            f"Google does not take the new policy of bucket {bucket} yet", delay=5, request_id=refusal.request_id
-        )
-        self.refusal = refusal
 
 
 def build_ownership_labels(owner: Owner) -> dict[str, str]:
