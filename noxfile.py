@@ -282,7 +282,7 @@ def lock(session: nox.Session) -> None:
     compile_requirements(session, "dev", *projects, "--extra", "testing", "--extra", "cli")
     bound = ["--constraints", requirements("dev")]
     compile_requirements(session, "test", *projects, "--extra", "testing", "--extra", "cli", *bound)
-    for name in ("nox", "lint", "build", "release", "image", "soak", "audit", "coverage", "docs", "browser"):
+    for name in ("nox", "lint", "build", "release", "image", "soak", "audit", "coverage", "docs", "browser", "pyright"):
         compile_requirements(session, name, *bound)
     compile_requirements(session, "azure-tools", *bound)
     for name, path in PACKAGES.items():

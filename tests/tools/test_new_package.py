@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +55,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(*install, "--require-hashes", "--requirements", ROOT / "requirements/test.txt", cwd=folder)
     (wheel,) = (folder / "wheels").glob("*.whl")
     run(*install, "--no-deps", wheel, cwd=folder)
-    run(*install, "--constraints", ROOT / "requirements/dev.txt", "mypy", "ruff", cwd=folder)
+    run(*install, "--constraints", ROOT / "requirements/dev.txt", "minio", "mypy", "ruff", cwd=folder)
+    run(*install, "--require-hashes", "--requirements", ROOT / "requirements/pyright.txt", cwd=folder)
     return found
 
 
@@ -78,6 +81,24 @@ def test_it_passes_mypy_strict_and_so_does_a_use_of_the_public_surface(programs:
 
     run(programs / "mypy", "src", "tests", cwd=package)
     run(programs / "mypy", "--strict", "use.py", cwd=package.parent)
+
+
+def test_it_passes_pyright_strict_and_so_do_the_guide_the_examples_and_a_use_of_the_public_surface(
+    programs: Path, package: Path, tmp_path: Path
+) -> None:
+    guide = (ROOT / "docs" / "writing-a-provisioner.md").read_text()
+    (tmp_path / "guide.py").write_text("\n\n".join(re.findall(r"(?ms)^```python\n(.*?)^```$", guide)))
+    (tmp_path / "use.py").write_text(USE)
+    shutil.copy(ROOT / "examples" / "custom-backend" / "provisioner.py", tmp_path / "directory.py")
+    shutil.copytree(ROOT / "examples" / "s3-compatible" / "garage_provisioner", tmp_path / "garage_provisioner")
+    for folder in ("src", "tests"):
+        shutil.copytree(package / folder, tmp_path / folder)
+    settings = {"typeCheckingMode": "strict", "extraPaths": ["src", "tests/store"], "pythonVersion": "3.11"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+
+    told = run(programs / "basedpyright", "--pythonpath", programs / "python", cwd=tmp_path)
+
+    assert "0 errors, 0 warnings" in told
 
 
 def test_it_passes_its_tests_and_the_conformance_suite(programs: Path, package: Path) -> None:

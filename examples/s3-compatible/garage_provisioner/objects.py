@@ -14,7 +14,7 @@ from minio.error import MinioException, S3Error
 import libbucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 BATCH, SECONDS = 1000, 20
 
@@ -47,7 +47,7 @@ def batches(client: Minio, bucket: str) -> Iterator[int]:
 
 
 @contextmanager
-def errors() -> Iterator[None]:
+def errors() -> Generator[None]:
     """The S3 API's errors as libbucket's: by their code, never with the text of an answer."""
     try:
         yield
