@@ -14,11 +14,12 @@ import pytest
 from libbucket import _api
 from libbucket._cli import requirements
 from libbucket._cli.advice import ADVICE
-from libbucket._cli.cluster import TooLong, list_leases
+from libbucket._cli.cluster import list_leases
 from libbucket._cli.explain import explain
 from libbucket._cli.facts import EventFact, Facts, LeaseFact
 from libbucket._cli.pods import PodFact, list_pods
 from libbucket._kube.lease import lease_name
+from libbucket._kube.lists import TooLong
 from libbucket.errors import Reason
 
 if TYPE_CHECKING:

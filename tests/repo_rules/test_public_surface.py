@@ -15,6 +15,7 @@ SURFACE = [
     "AdminSecretMissing",
     "Authentication",
     "BucketExists",
+    "BucketLister",
     "BucketLost",
     "BucketNotEmpty",
     "BucketNotFound",

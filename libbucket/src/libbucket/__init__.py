@@ -36,6 +36,7 @@ from libbucket.http_client import HttpAnswer, HttpApi, HttpClient, basic, bearer
 from libbucket.limits import parse_json, parse_quantity, read_quantities
 from libbucket.parameters import Address, ParameterReader
 from libbucket.provisioner import (
+    BucketLister,
     EmptyBucketDeleter,
     Flag,
     Inspector,
@@ -68,6 +69,7 @@ __all__ = [
     "AdminSecretMissing",
     "Authentication",
     "BucketExists",
+    "BucketLister",
     "BucketLost",
     "BucketNotEmpty",
     "BucketNotFound",

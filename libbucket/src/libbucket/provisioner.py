@@ -207,6 +207,29 @@ class Inspector(ABC):
         """
 
 
+class BucketLister(ABC):
+    """Optional interface: lists the buckets of a store, so that those whose claim is gone can be found.
+
+    Detected with isinstance. Called by `--list-orphans` only, which an administrator runs, and for no claim.
+    """
+
+    @abstractmethod
+    def list_buckets(self, parameters: Mapping[str, str]) -> Iterable[tuple[str, Mapping[str, str]]]:
+        """All buckets with ownership tags that the administrator's credentials of a class can see.
+
+        Of any claim and any cluster: the core chooses. A bucket that is removed meanwhile is left out. Reads only.
+
+        Args:
+            parameters: of the StorageClass.
+
+        Returns:
+            Name and tags of each.
+
+        Raises:
+            ProvisionerError: the store did not say.
+        """
+
+
 def warn_unapplied(claim: Claim, keys: Iterable[str]) -> tuple[str, ...]:
     """The warnings of `grant` about settings of the bucket, which it does not apply.
 

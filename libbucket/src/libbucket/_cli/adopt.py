@@ -13,7 +13,6 @@ import click
 from libbucket import _api
 from libbucket._cli import adoption
 from libbucket._cli.adoption import Earlier, Situation
-from libbucket._cli.cluster import list_typed
 from libbucket._cli.explain import reported
 from libbucket._cli.manifest_files import read_object_buckets
 from libbucket._cli.reader import read_claim
@@ -21,6 +20,7 @@ from libbucket._cli.session import CannotRead, connected, kubeconfig_option
 from libbucket._cli.text import one_line
 from libbucket._cli.why import split_key
 from libbucket._kube.errors import NotFound
+from libbucket._kube.lists import list_typed
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES
 from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.claim_ref import claim_ref_of

@@ -12,11 +12,11 @@ import click
 
 from libbucket import _api
 from libbucket._cli.ages import age
-from libbucket._cli.cluster import list_objects
 from libbucket._cli.session import connected, kubeconfig_option
 from libbucket._cli.stream import follow
 from libbucket._cli.table import TablePrinter
 from libbucket._cli.why import split_key
+from libbucket._kube.lists import list_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

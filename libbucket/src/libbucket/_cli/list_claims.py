@@ -14,13 +14,13 @@ import yaml
 
 from libbucket import _api
 from libbucket._cli.ages import age
-from libbucket._cli.cluster import list_objects, list_typed
 from libbucket._cli.listing import Row, rows, written_secrets
 from libbucket._cli.session import as_json, connected, kubeconfig_option
 from libbucket._cli.stream import follow
 from libbucket._cli.table import TablePrinter
 from libbucket._cli.text import one_line
 from libbucket._kube.errors import KubeError
+from libbucket._kube.lists import list_objects, list_typed
 from libbucket._kube.resources import CLAIMS, SECRET_METADATA
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from libbucket import _api
-from libbucket._cli.cluster import list_leases, list_typed
+from libbucket._cli.cluster import list_leases
 from libbucket._cli.manifest_files import read_manifests
 from libbucket._cli.planning import BAD, Step, plan_claim, plan_class, refused
 from libbucket._cli.session import as_json, connected, kubeconfig_option
@@ -20,6 +20,7 @@ from libbucket._cli.table import TablePrinter
 from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._kube.errors import ClusterUnavailable, Forbidden, KubeError, NotFound, Unauthorized
 from libbucket._kube.lease import lease_name
+from libbucket._kube.lists import list_typed
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
 from libbucket._reconcile.model.additional_config import SelectedConfig
 from libbucket._reconcile.model.claim_ref import claim_ref_of, claim_ref_to

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from libbucket._cli.cluster import list_objects
 from libbucket._kube.discovery import read_crd_features
 from libbucket._kube.errors import KubeError
+from libbucket._kube.lists import list_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable

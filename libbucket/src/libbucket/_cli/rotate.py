@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from libbucket import _api
-from libbucket._cli.cluster import list_objects
 from libbucket._cli.reader import read_facts
 from libbucket._cli.session import CannotRead, connected, kubeconfig_option
 from libbucket._cli.text import one_line
 from libbucket._cli.why import split_key
 from libbucket._kube.errors import NotFound
+from libbucket._kube.lists import list_objects
 from libbucket._kube.resources import BUCKETS, CLAIMS, SECRET_METADATA
 from libbucket._reconcile.model.claim_ref import claim_ref_of, claim_ref_to
 from libbucket._reconcile.model.intent import last_applied_of

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from libbucket._backoff import Backoff
-from libbucket._cli.cluster import list_version
 from libbucket._kube.decoding import read_lines
 from libbucket._kube.errors import ClusterUnavailable, Expired
+from libbucket._kube.lists import list_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

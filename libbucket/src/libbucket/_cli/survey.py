@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from libbucket import _api
 from libbucket._cli import requirements
-from libbucket._cli.cluster import list_leases, list_typed
+from libbucket._cli.cluster import list_leases
 from libbucket._cli.permissions import may_read_secret, missing_permissions
 from libbucket._cli.pods import list_pods
 from libbucket._cli.reading import Reading
 from libbucket._kube.errors import KindMissing, KubeError, NotFound
+from libbucket._kube.lists import list_typed
 from libbucket._kube.resources import (
     BUCKETS,
     CLAIMS,

@@ -208,6 +208,13 @@ OPTIONS: Final = (
         metavar="N",
         help="log verbosity; 4 and above log debug messages",
     ),
+    _Option(
+        target="list_orphans",
+        flags=("--list-orphans",),
+        default="false",
+        parse=parse_truth,
+        help="print the buckets in the stores whose claim is gone, and end; nothing is changed",
+    ),
 )
 """The whole command line. The default of the first is the name that each provisioner has."""
 

@@ -5,12 +5,13 @@ A problem that an operator can fix ends in one line and an exit code; only an in
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
 import uuid
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ import structlog
 from libbucket._controller.controller import Controller, ControllerSettings
 from libbucket._controller.election import LeaseSettings
 from libbucket._controller.leader import LeaderElector
+from libbucket._controller.services import AdminSecrets
 from libbucket._controller.shard_elector import ShardElector
 from libbucket._controller.shards import SHARDS
 from libbucket._controller.threads import Threads
@@ -33,14 +35,16 @@ from libbucket._run.logging import logging_to
 from libbucket._run.preflight import ClusterFacts, check_cluster
 from libbucket._run.problems import StartFailed
 from libbucket._run.signals import Interrupted, Signals, caught_signals
+from libbucket._run.store_orphans import find_store_orphans
 from libbucket.errors import ProvisionerError
+from libbucket.provisioner import Services
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from libbucket._controller.election import Election, HasKey
     from libbucket._run.settings import Settings
-    from libbucket.provisioner import Flag, ProvisionerFactory
+    from libbucket.provisioner import Flag, Provisioner, ProvisionerFactory
 
 STOPPED: Final = 0
 FAILED: Final = 1
@@ -99,6 +103,8 @@ def _run(program: Program, settings: Settings) -> int:
     log.info("starting", program=program.name, version=program.version, provisioner=settings.provisioner_name)
     try:
         with caught_signals() as signals:
+            if settings.list_orphans:
+                return signals.run(lambda: _list_orphans(program, settings))
             _live(program, settings, signals)
     except (StartFailed, KubeError) as error:
         log.error(_one_line(str(error)))  # noqa: TRY400 - an operator can fix it; a traceback only hides that
@@ -109,6 +115,28 @@ def _run(program: Program, settings: Settings) -> int:
         log.exception("internal error of this program")
         return FAILED
     return STOPPED
+
+
+def _list_orphans(program: Program, settings: Settings) -> int:
+    access = Access(kubeconfig=settings.kubeconfig, master=settings.master)
+    with closing(KubeClient(access.load(), access=access)) as client:
+        services = Services(read_secret=AdminSecrets(client, settings.admin_secret_namespaces), flags=settings.flags)
+        found = find_store_orphans(client, _made(program, services), settings)
+    for orphan in found.orphans:
+        sys.stdout.write(f"{json.dumps(asdict(orphan))}\n" if settings.log_format == "json" else f"{orphan}\n")
+    for problem in found.problems:
+        structlog.get_logger().error(problem)
+    return FAILED if found.problems else STOPPED
+
+
+def _made(program: Program, services: Services) -> Provisioner:
+    try:
+        return program.factory(services)
+    except ProvisionerError as error:
+        raise StartFailed(error.message) from error
+    except Exception as error:
+        structlog.get_logger().debug("the provisioner cannot be created", exc_info=True)
+        raise StartFailed(f"the provisioner cannot be created: {type(error).__name__}: {error}") from error
 
 
 def _live(program: Program, settings: Settings, signals: Signals) -> None:

@@ -60,6 +60,7 @@ class Settings:
         repair_interval: seconds between two full reconciliations of a claim.
         log_format: `text` or `json`.
         verbosity: from 4 on, debug messages are logged.
+        list_orphans: whether to print the buckets without a claim, and end.
         flags: of this provisioner alone, by name.
     """
 
@@ -79,6 +80,7 @@ class Settings:
     repair_interval: float
     log_format: str
     verbosity: int
+    list_orphans: bool = False
     flags: Mapping[str, str] = field(default_factory=dict)
 
 

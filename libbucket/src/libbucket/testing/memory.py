@@ -29,10 +29,10 @@ from libbucket.errors import (
 )
 from libbucket.limits import parse_quantity
 from libbucket.parameters import ParameterReader
-from libbucket.provisioner import EmptyBucketDeleter, Inspector, Provisioner, Services
+from libbucket.provisioner import BucketLister, EmptyBucketDeleter, Inspector, Provisioner, Services
 from libbucket.run import run
 from libbucket.testing.memory_store import Bucket, Identity, MemoryStore
-from libbucket.types import Authentication, Connection, Endpoint, ObjectBucket
+from libbucket.types import Authentication, Connection, Endpoint, ObjectBucket, has_ownership_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ def _no_hook(_verb: Verb, _request: BucketOptions | ObjectBucket) -> None:
     """Lets every call pass."""
 
 
-class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
+class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
     """Provisions from a `MemoryStore`.
 
     Class parameters: `host`, `region`, `versioning` (true or false), `lifetime` (seconds after which keys are replaced;
@@ -168,6 +168,12 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 and held is not None
                 and self.store.accepts(options.user_id, held)
             )
+
+    def list_buckets(self, parameters: Mapping[str, str]) -> list[tuple[str, Mapping[str, str]]]:
+        """Every bucket with ownership tags."""
+        self._settings(parameters)
+        with self.store.lock:
+            return [(name, dict(one.tags)) for name, one in self.store.buckets.items() if has_ownership_tags(one.tags)]
 
     def store_id(self, parameters: Mapping[str, str]) -> str:
         """The host."""

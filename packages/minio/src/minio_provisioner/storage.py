@@ -74,6 +74,11 @@ class Storage:
 
     clients: Clients
 
+    def list_names(self) -> list[str]:
+        """Names of all buckets."""
+        with translated(self._call("s3:ListAllMyBuckets")):
+            return [bucket.name for bucket in self.clients.s3.list_buckets()]
+
     def find_tags(self, bucket: str) -> Mapping[str, str] | None:
         """The bucket's tags, which may be none; None where there is no such bucket.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from libbucket.errors import BucketExists, InvalidClaim
+from libbucket.provisioner import BucketLister
 from libbucket.testing import builders
 from libbucket.testing.conformance.backend import Ability
 from libbucket.testing.conformance.environment import CONTENT, Environment, Guarantees, assert_works, raises
@@ -157,6 +158,21 @@ class Ownership(Guarantees):
             )
             assert is_first or between.outcome, "neither claim got the bucket"
         pytest.fail(f"provision sends more than {_MOST_REQUESTS} requests")
+
+    def test_a_list_of_buckets_has_those_with_ownership_tags_and_no_others(self, environment: Environment) -> None:
+        """A provisioner that lists buckets names each that has ownership tags, with its tags, and none without them."""
+        provisioner = environment.provisioner
+        if not isinstance(provisioner, BucketLister):
+            pytest.skip("this provisioner does not list buckets")
+        owner, foreign = environment.tenant(greenfield=True), environment.foreign_bucket()
+        listed = dict(provisioner.list_buckets(environment.backend.parameters))
+        assert owner.bucket in listed, "the bucket of a claim is not listed"
+        assert owner.request.owner.matches(listed[owner.bucket]), "the bucket is listed with other tags than it has"
+        assert foreign not in listed, "a bucket without ownership tags is listed"
+        environment.delete(owner.record)
+        assert owner.bucket not in dict(provisioner.list_buckets(environment.backend.parameters)), (
+            "a bucket that was deleted is listed"
+        )
 
     def test_a_name_that_no_store_takes_is_refused_and_its_claim_can_be_deleted(self, environment: Environment) -> None:
         request = environment.request(bucket="../No_Bucket/Has..This Name")
