@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from libbucket._cli import kubectl_completion
 from libbucket._cli.commands import main
 
 PROGRAM = Path(sys.executable).with_name("libbucket")
@@ -82,3 +83,22 @@ def test_every_command_has_a_help_of_one_sentence(name: str) -> None:
     found = main.commands[name].help or ""
 
     assert found.partition("\n")[0].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "directive"),
+    [
+        (["do"], ["doctor"], ":4"),
+        (["doctor", "--rem"], ["--remove-orphans"], ":4"),
+        ([], ["adopt", "doctor", "events", "list", "new", "plan", "rotate", "why"], ":4"),
+        (["why", "shop/ph"], [], ":4"),
+    ],
+)
+def test_kubectl_gets_the_completion_of_its_plugin(
+    words: list[str], expected: list[str], directive: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kubectl_completion.main(words) == 0
+    *found, last = capsys.readouterr().out.splitlines()
+
+    assert [line.partition("\t")[0] for line in found] == expected
+    assert last == directive
