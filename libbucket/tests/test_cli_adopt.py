@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from libbucket import _api
 from libbucket._cli import adoption
-from libbucket._cli.adopt import _chosen
+from libbucket._cli.adopt import choose
+from libbucket._cli.adopt_all import plan_id_of, propose
 from libbucket._cli.adoption import Earlier, Situation
 from libbucket._cli.commands import main
 from libbucket._cli.manifest_files import read_object_buckets
@@ -123,13 +124,13 @@ def test_only_an_adoption_that_waits_can_be_withdrawn() -> None:
 
 def test_what_is_given_and_what_is_found_have_to_agree() -> None:
     restored = bucket("gone")
-    assert _chosen([restored], Earlier(bucket="", uid="")) == (EARLIER, restored)
-    assert _chosen([], EARLIER) == (EARLIER, None)
-    assert _chosen([restored], Earlier(bucket="b", uid="u"))[1] is None
+    assert choose([restored], Earlier(bucket="", uid="")) == (EARLIER, restored)
+    assert choose([], EARLIER) == (EARLIER, None)
+    assert choose([restored], Earlier(bucket="b", uid="u"))[1] is None
     with pytest.raises(CannotRead, match="no earlier ObjectBucket"):
-        _chosen([], Earlier(bucket="b", uid=""))
+        choose([], Earlier(bucket="b", uid=""))
     with pytest.raises(CannotRead, match="several earlier ObjectBuckets"):
-        _chosen([restored, bucket("gone", bucket="b")], Earlier(bucket="", uid=""))
+        choose([restored, bucket("gone", bucket="b")], Earlier(bucket="", uid=""))
 
 
 def test_a_backup_of_object_buckets_is_read_without_their_uids(tmp_path: Any) -> None:
@@ -146,3 +147,30 @@ def test_a_backup_of_object_buckets_is_read_without_their_uids(tmp_path: Any) ->
 def test_a_bucket_without_tags_has_to_be_named_and_has_no_earlier_claim(extra: list[str]) -> None:
     ran = CliRunner().invoke(main, ["adopt", "shop/photos", "--untagged", *extra])
     assert ran.exit_code == 2
+
+
+def test_a_plan_names_what_is_adopted_and_what_is_in_the_way() -> None:
+    restored = bucket("gone")
+    planned = propose(situation(restored), [restored], "")
+    bound = propose(situation(bucket("now"), restored), [restored], "")
+    several = propose(situation(), [restored, bucket("older", bucket="b")], "")
+    deleted = propose(situation(claim={"deletionTimestamp": "2026-01-01T00:00:00Z"}), [restored], "")
+
+    assert (planned.key, planned.earlier, planned.obstacle) == ("shop/photos", EARLIER, "")
+    assert bound.obstacle == "the claim is bound to it already"
+    assert "several earlier ObjectBuckets" in several.obstacle
+    assert "being deleted" in deleted.obstacle
+
+
+def test_another_plan_has_another_id() -> None:
+    restored = bucket("gone")
+    plans = [
+        [propose(situation(), [restored], "")],
+        [propose(situation(), [restored], "c2")],
+        [propose(situation(), [bucket("gone", bucket="b")], "")],
+        [propose(situation(claim={"uid": "later"}), [restored], "")],
+        [],
+    ]
+
+    assert len({plan_id_of(each) for each in plans}) == len(plans)
+    assert plan_id_of(plans[0]) == plan_id_of([propose(situation(), [restored], "")])

@@ -90,7 +90,7 @@ def test_every_command_has_a_help_of_one_sentence(name: str) -> None:
     [
         (["do"], ["doctor"], ":4"),
         (["doctor", "--rem"], ["--remove-orphans"], ":4"),
-        ([], ["adopt", "doctor", "events", "list", "new", "plan", "rotate", "why"], ":4"),
+        ([], ["adopt", "adopt-all", "doctor", "events", "list", "new", "plan", "rotate", "why"], ":4"),
         (["why", "shop/ph"], [], ":4"),
     ],
 )

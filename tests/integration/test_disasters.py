@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -136,6 +137,32 @@ def test_a_namespace_that_a_backup_restored(retaining: MemoryEnvironment, *, has
         assert content(environment) == b"content"
         environment.until(lambda: len(environment.store.identities) == 1)
         assert all("deletionTimestamp" in one["metadata"] or one["status"]["phase"] == "Bound" for one in own)
+
+
+def test_a_restored_namespace_is_adopted_as_planned(retaining: MemoryEnvironment) -> None:
+    environment = retaining
+    scope = ["--namespace", environment.namespace, "--timeout", "20"]
+    with environment.core():
+        a_bound_claim(environment)
+        claim, ob = environment.get_claim(), environment.admin.get(environment.ob_path())
+        environment.delete_claim()
+        environment.admin.create(f"{OBC}/objectbuckets", as_backed_up(ob))
+        environment.admin.create(f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims", as_backed_up(claim))
+        environment.wait_reason("BucketExists")
+        planned = libbucket(environment, "adopt-all", *scope, "--plan", documented="adopt-all --namespace shop --plan")
+        found = re.search(r"plan ([0-9a-f]{12}): nothing was changed", planned.output)
+        assert found is not None, planned.output
+        other = libbucket(environment, "adopt-all", *scope, "--yes", "000000000000")
+        assert "nothing was changed" in str(other.exception)
+        environment.wait_reason("BucketExists")
+
+        ran = libbucket(
+            environment, "adopt-all", *scope, "--yes", found[1], documented="adopt-all --namespace shop --yes"
+        )
+
+        environment.wait_bound()
+        assert (ran.return_value, ran.exception) == (0, None), ran.output
+        assert content(environment) == b"content"
 
 
 def _is_of(ob: dict[str, Any], environment: MemoryEnvironment) -> bool:

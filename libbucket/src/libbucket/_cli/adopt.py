@@ -59,23 +59,24 @@ def adopt(  # noqa: PLR0913 - options of a command
         raise click.UsageError("--untagged needs --bucket, and no --earlier-uid or --earlier-cluster")
     namespace, name = split_key(claim)
     with connected(kubeconfig) as client:
-        of = _read(client, namespace, name)
+        of = read_situation(client, namespace, name)
         if undo:
             return _undo(client, of)
         found = [*adoption.candidates(of), *(_of_claim(backup, claim) if backup else ())]
         given = Earlier(bucket=bucket, uid=earlier_uid, cluster=earlier_cluster)
-        earlier, left_over = (given, None) if untagged else _chosen(found, given)
+        earlier, left_over = (given, None) if untagged else choose(found, given)
         obstacle = adoption.why_not(of, earlier)
         if obstacle:
             raise CannotRead(f"{claim}: {obstacle}; nothing was changed")
-        _describe(of, earlier)
+        describe(of, earlier)
         if not _is_confirmed(earlier):
             click.echo("nothing was changed")
             return 1
-        return _carry_out(client, of, earlier, left_over, timeout)
+        return carry_out(client, of, earlier, left_over, timeout)
 
 
-def _read(client: KubeClient, namespace: str, name: str) -> Situation:
+def read_situation(client: KubeClient, namespace: str, name: str) -> Situation:
+    """What is known of a claim, its class, and all ObjectBuckets and claims."""
     claim = read_claim(client, namespace, name)
     buckets, unreadable = list_typed(client, BUCKETS)
     claims, lost = list_typed(client, CLAIMS)
@@ -93,7 +94,7 @@ def _of_claim(backup: str, claim: str) -> list[_api.ObjectBucketObject]:
     return [one for one in read_object_buckets(backup) if claim_ref_of(one).key == claim]
 
 
-def _chosen(found: list[_api.ObjectBucketObject], given: Earlier) -> tuple[Earlier, _api.ObjectBucketObject | None]:
+def choose(found: list[_api.ObjectBucketObject], given: Earlier) -> tuple[Earlier, _api.ObjectBucketObject | None]:
     """The bucket and its earlier claim, and an ObjectBucket in this cluster that is left over from it."""
     fitting = [one for one in found if _fits(adoption.described(one), given)]
     known = {adoption.described(one) for one in fitting}
@@ -115,7 +116,8 @@ def _fits(one: Earlier, given: Earlier) -> bool:
     return given.bucket in {"", one.bucket} and given.uid in {"", one.uid}
 
 
-def _describe(of: Situation, earlier: Earlier) -> None:
+def describe(of: Situation, earlier: Earlier) -> None:
+    """Says what will be done, before the question."""
     whose = f"whose ownership tags must name claim uid {earlier.uid}" if earlier.uid else "which must have no such tags"
     where = f" in cluster {earlier.cluster}" if earlier.cluster else ""
     for line in (
@@ -133,9 +135,15 @@ def _is_confirmed(earlier: Earlier) -> bool:
     return str(click.prompt(one_line(question), default="", show_default=False)) == earlier.bucket
 
 
-def _carry_out(
+def carry_out(
     client: KubeClient, of: Situation, earlier: Earlier, left_over: _api.ObjectBucketObject | None, timeout: float
 ) -> int:
+    """Records the adoption, removes what is left over of the earlier claim, and waits for the store.
+
+    Raises:
+        CannotRead: the store has not accepted it in time.
+        KubeError: a refusal, or no answer.
+    """
     intent, own = adoption.adopting_intent(of, earlier), of.own
     if left_over is not None:
         _keep_bucket_of(client, left_over)

@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from libbucket._cli.adopt import adopt
+from libbucket._cli.adopt_all import adopt_all
 from libbucket._cli.doctor import doctor
 from libbucket._cli.events import events
 from libbucket._cli.list_claims import list_claims
@@ -46,5 +47,5 @@ def main() -> None:
     """Explains and repairs ObjectBucketClaims, with the permissions of your kubeconfig."""
 
 
-for _command in (why, list_claims, events, doctor, plan, rotate, adopt, new):
+for _command in (why, list_claims, events, doctor, plan, rotate, adopt, adopt_all, new):
     main.add_command(_command)
