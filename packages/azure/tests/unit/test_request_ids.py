@@ -9,8 +9,9 @@ import pytest
 
 from azure_provisioner.client import Network
 from azure_provisioner.provisioner import AzureProvisioner
-from libbucket import BucketLost, BucketNotFound, NotReady, ProvisionerError, SecretStr, Services
+from libbucket import AccessDenied, BucketLost, BucketNotFound, NotReady, ProvisionerError, SecretStr, Services
 from libbucket.testing import builders
+from testkit.azure.error_answers import error_answer
 from testkit.azure.fake_storage import FakeStorage
 from testkit.azure.in_memory_backend import as_request
 from testkit.azure.requests_by_name import request_name
@@ -27,6 +28,7 @@ class World:
         self.storage = FakeStorage(clock=lambda: NOW)
         self.ids: list[str] = []
         self.gone: set[int] = set()
+        self.release_refusal = ""
         self._looks = 0
         held = {"AZURE_STORAGE_KEY": SecretStr(self.storage.keys[0])}
         services = Services(read_secret=lambda *_: held, now=lambda: NOW)
@@ -39,6 +41,11 @@ class World:
             self._looks += 1
             if self._looks in self.gone:
                 self.storage.containers.pop("photos", None)
+        action = request.headers.get("x-ms-lease-action", "")
+        if action == "release" and self.release_refusal:
+            status, headers, body = error_answer(self.release_refusal, 403, "why")
+            self.ids.append(headers["x-ms-request-id"])
+            return Instead(status=status, headers=headers, body=body)
         asked = as_request(self.storage.account, request.method, request.target, request.headers, request.body)
         status, headers, body = self.storage.answer(asked)
         self.ids.append(headers.get("x-ms-request-id", ""))
@@ -75,3 +82,18 @@ def test_a_revoked_policy_that_front_ends_may_still_know() -> None:
         with pytest.raises(NotReady, match="30 seconds") as refused:
             world.provisioner.revoke(record)
     assert refused.value.request_id in set(world.ids) - {""}
+
+
+def test_a_lease_that_is_not_released() -> None:
+    world = World()
+    world.release_refusal = "KeyBasedAuthenticationNotPermitted"
+    refused = world.refused(AccessDenied, "provision")
+    assert refused.request_id == world.ids[-1] != ""
+    assert "KeyBasedAuthenticationNotPermitted" in refused.message
+
+
+def test_a_lease_that_has_ended_needs_no_release() -> None:
+    world = World()
+    world.release_refusal = "LeaseNotPresentWithLeaseOperation"
+    with wired(Wire(world.answered, lambda _seconds: None), ".blob.core.windows.net"):
+        world.provisioner.provision(world.request)
