@@ -768,6 +768,12 @@ class TakesAPageForAnAnswer(OverAWire):
 _PAGE = 20
 
 
+class ListsBucketsOfOthers(MemoryProvisioner):
+    def list_buckets(self, parameters: Mapping[str, str]) -> list[tuple[str, Mapping[str, str]]]:
+        untagged: list[tuple[str, Mapping[str, str]]] = [(name, {}) for name in self.store.buckets]
+        return [*untagged, *super().list_buckets(parameters)]
+
+
 class LostBucketsAreMadeAgain(MemoryProvisioner):
     def provision(self, options: BucketOptions) -> ObjectBucket:
         return super().provision(replace(options, was_bound=False))

@@ -71,6 +71,7 @@ VIOLATED_GUARANTEES = {
     ],
     "LetsNobodyIn": [f"the_answer_has_what_an_application_needs{GREENFIELD}"],
     "ListingOfAllBucketsIsAllowed": ["a_claim_sees_no_other_claims_bucket_in_a_listing"],
+    "ListsBucketsOfOthers": ["a_list_of_buckets_has_those_with_ownership_tags_and_no_others"],
     "LookIsNeverContent": [f"a_drift_check_of_a_bound_claim_finds_it_intact{GREENFIELD}"],
     "LookSeesNothing": ["a_drift_check_finds_what_is_broken[identity-greenfield]"],
     "NamesAreMadeToFit": ["a_name_that_no_store_takes_is_refused_and_its_claim_can_be_deleted"],

@@ -76,6 +76,22 @@ def test_an_outage_is_retried_within_half_a_minute_and_a_wrong_class_within_five
         assert taken(queue) == "shop/photos"
 
 
+def test_a_claim_whose_provisioner_names_a_delay_is_tried_soon_after_it_however_often_it_waited() -> None:
+    queue, clock = a_queue()
+    policy = RequeuePolicy(queue)
+    waits = Outcome(result=Reason.NOT_READY, retry=Retry.SOON, delay=5.0)
+    for _ in range(20):
+        policy.plan("shop/photos", waits, Recheck.NONE)
+        clock.now += 1000
+        assert taken(queue) == "shop/photos"
+        queue.done("shop/photos")
+    policy.plan("shop/photos", waits, Recheck.NONE)
+    clock.now += 4.9
+    assert queue.state().ready == 0
+    clock.now += 25.1
+    assert taken(queue) == "shop/photos"
+
+
 def test_a_namespace_on_whose_objects_the_api_server_fails_gets_one_worker_until_a_claim_succeeds() -> None:
     queue, _ = a_queue(workers=8)
     policy = RequeuePolicy(queue)

@@ -15,6 +15,7 @@ from libbucket._circuit import LONGEST_DELAY, PROBES
 from libbucket._outcomes import OUTAGES, Retry, StoreSignal, meaning_of
 from libbucket._reconcile.model.outcome import Result
 from libbucket._reconcile.model.snapshot import Recheck
+from libbucket.errors import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 SOON: Final = Backoff(base=1.0, ceiling=300.0)
 IN_OUTAGE: Final = PROBES
+WHEN_NAMED: Final = Backoff(base=1.0, ceiling=30.0)
+"""For a claim whose provisioner said when to go on: what it waits for must not be found out minutes late."""
 SLOWLY: Final = Backoff(base=30.0, ceiling=300.0)
 
 _STEP: Final = 900.0
@@ -76,7 +79,7 @@ class RequeuePolicy:
     def _requeue(self, key: str, outcome: Outcome) -> None:
         at_least = min(outcome.delay, LONGEST_DELAY)
         if outcome.retry is Retry.SOON:
-            delay = self._queue.retry(key, IN_OUTAGE if _is_outage(outcome) else SOON, at_least=at_least)
+            delay = self._queue.retry(key, _backoff_of(outcome), at_least=at_least)
         elif outcome.retry is Retry.SLOWLY:
             delay = self._queue.retry(key, SLOWLY, at_least=at_least)
         else:
@@ -109,6 +112,12 @@ def _kind_of(outcome: Outcome, recheck: Recheck) -> str:
     """The kind of a successful reconcile that called the store; "" for all others."""
     is_success = outcome.store is StoreSignal.ANSWERED and isinstance(outcome.result, Result)
     return f"{outcome.result} {recheck.name}" if is_success else ""
+
+
+def _backoff_of(outcome: Outcome) -> Backoff:
+    if _is_outage(outcome):
+        return IN_OUTAGE
+    return WHEN_NAMED if outcome.result == Reason.NOT_READY and outcome.delay else SOON
 
 
 def _is_outage(outcome: Outcome) -> bool:
