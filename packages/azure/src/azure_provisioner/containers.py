@@ -127,11 +127,12 @@ def ensure_container(request: Request, *, is_known: bool) -> tuple[Found, bool]:
         raise BucketLost(f"container {request.container} is gone, with everything in it", request_id=missing_id)
     if found is None:
         request.storage.check_flat()
-        # Not made where it was made since: by another tenant, or by another worker of ours.
-        is_new = request.storage.create(request.container, request.of.owner.ownership_tags())
+        # Refused where it was made since: by another tenant, or by another worker of ours.
+        refusal_id = request.storage.create(request.container, request.of.owner.ownership_tags())
+        is_new = refusal_id is None
         found, missing_id = request.storage.look(request.container)
-    if found is None:
-        raise _deleted_meanwhile(request.container, missing_id)
+        if found is None:
+            raise _deleted_meanwhile(request.container, refusal_id or missing_id)
     if not request.owns(found):
         raise not_ours(request.container)
     if not request.of.owner.matches(found.metadata):

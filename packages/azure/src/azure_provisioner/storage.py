@@ -116,11 +116,11 @@ class Storage:
                 "supported: have the StorageClass name an account without one"
             )
 
-    def create(self, container: str, tags: Mapping[str, str]) -> bool:
+    def create(self, container: str, tags: Mapping[str, str]) -> str | None:
         """Makes the container with its ownership tags.
 
         Returns:
-            Whether it was made: not where one of that name was made meanwhile.
+            None where it was made; the request id of the refusal where one of that name was made meanwhile.
 
         Raises:
             NotReady: one of that name is still being deleted.
@@ -131,8 +131,8 @@ class Storage:
             except ResourceExistsError as error:
                 if code_of(error) != "ContainerAlreadyExists":
                     raise
-                return False
-        return True
+                return request_id_in(error)
+        return None
 
     def tag(self, container: str, metadata: Mapping[str, str], lease: BlobLeaseClient) -> None:
         """Writes the container's metadata, all of it: Azure replaces what was there. The lease must still be held."""
