@@ -33,6 +33,7 @@ UNIT_TESTS["repo"] = Path("tests/repo_rules")
 UNIT_TESTS["tools"] = Path("tests/tools")
 # More than processors: servers start, retries wait, watches are silent, and meanwhile another worker can go on.
 WORKERS = max(3, min(4, os.cpu_count() or 2))
+UNIT_WORKERS = min(4, os.cpu_count() or 2)  # they wait for nothing
 CONFORMANCE = "test_conformance*.py"
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 # What most tests on servers are run with, as tools/toolchains.py knows them.
@@ -76,7 +77,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session, package: str) -> None:
     """Runs the unit tests of every package, the model checker, and the tests of the repository and its tools."""
     install(session, "dev" if package == "tools" else "test", packages=True)
-    pytest(session, UNIT_TESTS[package])
+    pytest(session, UNIT_TESTS[package], options=by_file(UNIT_WORKERS))
 
 
 @nox.session
@@ -364,8 +365,15 @@ def in_parallel(session: nox.Session) -> list[str]:
     The servers are built before: a worker that builds one would keep the others waiting without a message.
     """
     session.run("python", "-m", "testkit.servers", interrupt_timeout=STOPPING, terminate_timeout=STOPPING)
-    # In the order in which the files are named: what takes longest comes first, and leaves no worker alone at the end.
-    return [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]
+    return by_file(WORKERS)
+
+
+def by_file(workers: int) -> list[str]:
+    """Options that distribute test files between workers.
+
+    In the order in which the files are named: what takes longest comes first, and leaves no worker alone at the end.
+    """
+    return [f"--numprocesses={workers}", "--dist=loadfile", "--no-loadscope-reorder"]
 
 
 def run_servers(

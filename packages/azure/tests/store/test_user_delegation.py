@@ -137,7 +137,7 @@ def test_a_sas_that_ended_is_refused_and_its_claim_gets_another(steward: Steward
     first = steward.bound(REAL - timedelta(minutes=30), expiry="1h")
     assert_works(first)
     request = steward.request()
-    with pytest.raises(NotReady, match="refuses the claim's SAS"):
+    with pytest.raises(NotReady, match="refuses a user-delegation SAS"):
         steward.at(REAL - 3 * DAY).provision(request)
     second = steward.bind(request)
     assert_works(second)
