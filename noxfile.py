@@ -140,7 +140,7 @@ def compatibility(session: nox.Session, package: str) -> None:
         session.run(*uv_install, *pins, *fresh, str(STORES[package]), core)
         session.run(*uv_install, "--require-hashes", "--requirements", requirements("test"))
         session.run(*uv_install, *pins[2:], "--no-deps", "--editable", str(TESTKIT))
-        pytest(session, UNIT_TESTS[package], python=python)
+        pytest(session, UNIT_TESTS[package], options=by_file(UNIT_WORKERS), python=python)
 
 
 @nox.session
