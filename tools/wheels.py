@@ -21,6 +21,8 @@ from typing import Final
 
 CORE: Final = "libbucket"
 DIST: Final = Path("dist")
+_COMPLETION: Final = "kubectl_complete-"
+"""Begins the name of a completion for kubectl, to which every argument is a word to complete, `--version` too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +129,12 @@ def start(package: Package, python: Path) -> None:
     # Isolated: without that, the folder of the same name in this directory could be imported instead.
     run(str(python), "-I", "-c", "import libbucket; libbucket.run")
     for script in package.scripts:
-        run(str(python.with_name(script)), "--help")
-        version = run(str(python.with_name(script)), "--version")
+        program = str(python.with_name(script))
+        if script.startswith(_COMPLETION):
+            run(program, "")
+            continue
+        run(program, "--help")
+        version = run(program, "--version")
         if package.version not in version:
             raise ValueError(f"`{script} --version` of {package.stem} prints {version.strip()!r}")
 
