@@ -203,8 +203,10 @@ def test_documented_kubectl_commands_succeed(
     line: str, control_plane: ControlPlane, orphaned: tuple[str, str], tmp_path: Path
 ) -> None:
     assert all(control_plane.admin.find(path) for path in orphaned)
-    (command,) = lines_with(line)
-    enter(command, tmp_path, control_plane.kubeconfig)
+    commands = lines_with(line)
+    assert commands
+    for command in commands:
+        enter(command, tmp_path, control_plane.kubeconfig)
 
 
 def test_every_row_of_bad_input_says_how_it_ends() -> None:
