@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import statistics
+import textwrap
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from testkit.benchmark.measure import Many, Round
 
 _BEGIN: Final = "<!-- measured: begin; written by nox -s bench -->"
+_COLUMNS: Final = 120
 _END: Final = "<!-- measured: end -->"
 
 
@@ -148,12 +150,13 @@ def as_markdown(results: Results, plot: str) -> str:
 def _machine(results: Results) -> str:
     load, python = f"{results.load_average:.1f}", platform.python_version()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("libbucket", "urllib3", "msgspec"))
-    return (
+    text = (
         f"Medians of {len(next(iter(results.rounds.values())))} rounds in turns, with the lowest and the highest. "
         f"{os.cpu_count()} processors ({platform.machine()}), shared by the control plane, the provisioner and the "
         f"author of the claims; load average {load}; Python {python}, {versions}. "
         "The ceiling is the same requests by bare clients, with the same watches."
     )
+    return textwrap.fill(text, _COLUMNS)
 
 
 def write_page(results: Results, page: Path) -> None:
