@@ -199,8 +199,8 @@ def test_successes_raise_the_limit_of_a_class() -> None:
     assert queue.state().limits == {"": 8}
 
 
-def test_a_class_that_is_throttled_is_paced_and_the_queue_knows_until_when() -> None:
-    clock = [100.0]
+def paced(clock: list[float]) -> WorkQueue:
+    """A queue of eight keys, the first of which was throttled after half a second."""
     queue = adaptive(clock)
     for number in range(8):
         queue.add(f"shop/{number}")
@@ -209,6 +209,12 @@ def test_a_class_that_is_throttled_is_paced_and_the_queue_knows_until_when() -> 
     clock[0] += 0.5
     queue.note_response(first, throttled=True)
     queue.done(first)
+    return queue
+
+
+def test_a_class_that_is_throttled_is_paced_and_the_queue_knows_until_when() -> None:
+    clock = [100.0]
+    queue = paced(clock)
     assert queue.get(timeout=0) is None
     left = queue.seconds_to_next_turn()
     assert 0.5 < left < 1.0, "one in half a second was too many"
@@ -218,14 +224,7 @@ def test_a_class_that_is_throttled_is_paced_and_the_queue_knows_until_when() -> 
 
 def test_a_key_that_calls_no_store_does_not_use_the_turn_of_a_class_that_is_paced() -> None:
     clock = [100.0]
-    queue = adaptive(clock)
-    for number in range(8):
-        queue.add(f"shop/{number}")
-    first = queue.get()
-    assert first is not None
-    clock[0] += 0.5
-    queue.note_response(first, throttled=True)
-    queue.done(first)
+    queue = paced(clock)
     clock[0] += 5
     for number in range(1, 8):
         assert queue.get(timeout=0) == f"shop/{number}"

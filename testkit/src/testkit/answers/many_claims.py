@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from testkit.answers.simulation import Simulation
 
 WORKERS: Final = 8
-"""The default of `--workers`."""
+"""Fewer than a provisioner may have: Google's rate is the limit, not their number."""
 RECONCILE_SECONDS: Final = 1.0
 """About ten requests of a tenth of a second each."""
 _LONGEST: Final = 6 * 3600.0
