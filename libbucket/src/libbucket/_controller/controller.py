@@ -133,7 +133,10 @@ class Controller:
         self._caches = new_caches(watch_secrets=settings.watch_secrets)
         self._installed = InstalledCrds(client, settings.features)
         limits = LimitSettings(
-            workers=settings.workers, first=_FIRST_CALLS, class_of=self._class_of, count=self._count_classes
+            workers=settings.workers,
+            first=_FIRST_CALLS,
+            class_of=self._class_of,
+            count=partial(self._caches.classes.count, settings.provisioner_name),
         )
         self._queue = WorkQueue(
             clock=self._clock,
@@ -333,16 +336,13 @@ class Controller:
         name = claim.class_name if claim is not None else ""
         return name if self._caches.serves(self._settings.provisioner_name, name) else ""
 
-    def _count_classes(self) -> int:
-        return sum(one.provisioner == self._settings.provisioner_name for one in self._caches.classes)
-
 
 def new_caches(*, watch_secrets: bool = True) -> Caches:
     """Empty ones."""
     return Caches(
         claims=Cache(CLAIMS.type, compact=compact_claim),
         buckets=Cache(BUCKETS.type, group=claim_key_of),
-        classes=Cache(CLASSES.type),
+        classes=Cache(CLASSES.type, group=lambda one: one.provisioner),
         secrets=Cache(SECRET_METADATA.type, compact=compact_metadata)
         if watch_secrets
         else Unwatched(SECRET_METADATA.type),

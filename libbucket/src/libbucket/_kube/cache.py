@@ -41,7 +41,7 @@ class Cache(Generic[T]):
 
     Args:
         kind: type of the objects.
-        group: returns the group of an object for `grouped`; by default there are no groups.
+        group: returns the group of an object for `grouped` and `count`; by default there are no groups.
         compact: returns the part of an object to keep; by default all of it.
     """
 
@@ -76,6 +76,11 @@ class Cache(Generic[T]):
         with self._lock:
             packed = [self._packed[key] for key in sorted(self._groups.get(group, ()))]
         return [self._unpacked(one) for one in packed]
+
+    def count(self, group: str) -> int:
+        """How many objects a group has. Decodes none of them: the work queue asks for every key."""
+        with self._lock:
+            return len(self._groups.get(group, ()))
 
     def observe(self, new: T, *, list_version: str = "") -> tuple[bool, T | None]:
         """Stores a version of an object, if it is newer; returns whether it is, and the version known before.
