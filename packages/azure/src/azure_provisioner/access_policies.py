@@ -16,19 +16,19 @@ import random
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy
 
+from azure_provisioner.clocks import lead, time_in
 from azure_provisioner.errors import code_of, request_id_in, request_id_of, translate, translated
 from azure_provisioner.policy import Acl, StoredPolicy
 from libbucket import NotReady, Reason, RetrySlowly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime, timedelta
 
     from azure.storage.blob import BlobLeaseClient
 
@@ -60,11 +60,20 @@ class _AsItIs(AccessPolicy):
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """An ACL, when its container was last changed, how many seconds ago by Azure's own clock, and who says so."""
+    """An ACL, and what the answer says beside it.
+
+    Attributes:
+        acl: it.
+        modified: when its container was last changed.
+        age: how many seconds ago, by Azure's own clock.
+        lead: how far the provisioner's clock is ahead of that.
+        request_id: of the answer.
+    """
 
     acl: Acl
     modified: datetime
     age: float
+    lead: timedelta
     request_id: str
 
 
@@ -78,11 +87,11 @@ class AccessPolicies:
 
     clients: Clients
 
-    def edit(self, container: str, change: Callable[[Acl], Acl | None]) -> None:
+    def edit(self, container: str, change: Callable[[Read], Acl | None]) -> None:
         """Reads, changes and writes the container's ACL while holding its lease."""
         with self.leased(container) as lease:
             found = self.read(container)
-            changed = change(found.acl)
+            changed = change(found)
             if changed is not None:
                 self._write(container, changed, lease, found.modified)
 
@@ -100,14 +109,21 @@ class AccessPolicies:
                 )
             except ResourceNotFoundError as error:
                 raise self._gone(error, container) from error
+            return self._as_read(found, headers[-1])
+
+    def _as_read(self, found: Mapping[str, Any], answer: Mapping[str, str]) -> Read:
         acl = Acl(
             public_access=found["public_access"],
             policies=tuple(_stored_policy(each) for each in found["signed_identifiers"]),
         )
-        answer = headers[-1]
-        modified = parsedate_to_datetime(answer["Last-Modified"])
-        age = (_date_of(answer) - modified).total_seconds()
-        return Read(acl=acl, modified=modified, age=age, request_id=request_id_of(answer))
+        modified = time_in(answer, "Last-Modified")
+        return Read(
+            acl=acl,
+            modified=modified,
+            age=(time_in(answer, "Date") - modified).total_seconds(),
+            lead=lead(answer, self.clients.network.clock()),
+            request_id=request_id_of(answer),
+        )
 
     def _write(self, container: str, acl: Acl, lease: BlobLeaseClient, modified: datetime) -> None:
         with translated(self.clients.call("containers/setAcl/action")):
@@ -197,12 +213,6 @@ def _as_they_are(acl: Acl) -> dict[str, AccessPolicy]:
         policy.id: _AsItIs(permission=policy.permission, expiry=policy.expiry, start=policy.start)
         for policy in acl.policies
     }
-
-
-def _date_of(headers: Mapping[str, str]) -> datetime:
-    """When Azure answered."""
-    found = headers.get("Date")
-    return parsedate_to_datetime(found) if found else datetime.now(UTC)
 
 
 def _stored_policy(found: Any) -> StoredPolicy:

@@ -75,10 +75,13 @@ _FULL = "a limit of the storage account at {url} is reached ({code})"
 _OLD = "what answers at {url} does not know the API version that Azure's client speaks ({code})"
 OTHER = "Azure at {url} refuses {action} with {code}"
 
+TIMED: Final = frozenset({"AuthenticationFailed", "InvalidAuthenticationInfo", "InvalidXmlNodeValue"})
+"""Of which a wrong clock is one cause: in a request for a user delegation key, times are values of nodes."""
+
+_REFUSED_KEYS: Final = ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation")
+
 ANSWERS: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
-    **dict.fromkeys(
-        ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"), (AccessDenied, _BAD_KEY)
-    ),
+    **dict.fromkeys(_REFUSED_KEYS, (AccessDenied, _BAD_KEY)),
     **dict.fromkeys(
         (
             "AuthorizationFailure",

@@ -22,12 +22,14 @@ from azure.identity import ClientSecretCredential, ManagedIdentityCredential, Wo
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from requests.adapters import HTTPAdapter
 
+from azure_provisioner.clocks import machine_time
 from azure_provisioner.errors import Call, check_response
 from azure_provisioner.tokens import Identity, KeptCredential, Tokens, identity_key
 from libbucket import AccessDenied, InvalidAdminSecret, ProvisionerError, Reason, fence_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from urllib3 import ProxyManager
 
@@ -68,6 +70,7 @@ class Network:
             "Define a stored access policy", REST reference of Azure Storage, has it, and for 0 where the class names an
             emulator, which has no front ends.
         ca_file: PEM of the authorities to trust; empty for the machine's, or those that REQUESTS_CA_BUNDLE names.
+        clock: tells the time of this machine, which is compared with Azure's.
         fence: asked before each request to the store; see `Services.before_request`.
     """
 
@@ -76,6 +79,7 @@ class Network:
     wait_seconds: float = 1.0
     settle_seconds: float | None = None
     ca_file: str = ""
+    clock: Callable[[], datetime] = machine_time
     fence: Callable[[], None] = no_fence
 
 
@@ -98,7 +102,7 @@ class Clients:
     def call(self, action: str) -> Call:
         """What is about to be done as the administrator, for messages."""
         whole = f"Microsoft.Storage/storageAccounts/blobServices/{action}"
-        return Call(url=self.parameters.url, action=whole, source=self.admin.named)
+        return Call(url=self.parameters.url, action=whole, source=self.admin.named, clock=self.network.clock)
 
     @property
     def settle_seconds(self) -> float:

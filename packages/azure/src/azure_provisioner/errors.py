@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import (
@@ -18,7 +19,8 @@ from azure.core.exceptions import (
     HttpResponseError,
 )
 
-from azure_provisioner.answer_codes import ANSWERS, DENIED, FAMILIES, NO_DATA_ROLE, OTHER, UNBOUND
+from azure_provisioner.answer_codes import ANSWERS, DENIED, FAMILIES, NO_DATA_ROLE, OTHER, TIMED, UNBOUND
+from azure_provisioner.clocks import is_wrong, lead, machine_time, wrong_clock
 from azure_provisioner.faults import chain, tls_failure, transport_fault
 from libbucket import (
     AccessDenied,
@@ -32,7 +34,8 @@ from libbucket import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
 BUSY_NAME_SECONDS: Final = 30.0
 """How long the name of a container is busy at least after its deletion: "Delete Container", Azure's REST reference."""
@@ -53,11 +56,13 @@ class Call:
         url: of the account's blob service.
         action: what Azure calls the permission that the call needs.
         source: where the credentials come from.
+        clock: tells the time of this machine.
     """
 
     url: str
     action: str
     source: str
+    clock: Callable[[], datetime] = machine_time
 
 
 def code_of(error: HttpResponseError) -> str:
@@ -100,11 +105,13 @@ class Refusal:
         code: Azure's own, or the status.
         is_out_of_policy: the account's SAS expiration policy forbids it.
         request_id: of the answer.
+        lead: how far the provisioner's clock is ahead of Azure's.
     """
 
     code: str
     is_out_of_policy: bool
     request_id: str
+    lead: timedelta = timedelta()
 
     def as_error(self, call: Call, container: str, *, is_delegated: bool = False) -> ProvisionerError:
         """What it means to the claim, whose credentials stay as they are.
@@ -114,6 +121,8 @@ class Refusal:
             container: where.
             is_delegated: the SAS was signed just now by an identity: no front end has to learn of it.
         """
+        if self.code in TIMED and is_wrong(self.lead):
+            return wrong_clock(self.lead, call.url, self.request_id)
         if self.is_out_of_policy:
             return AccessDenied(
                 f"the SAS expiration policy of the storage account at {call.url} forbids the claim's SAS: set "
@@ -138,14 +147,15 @@ class Refusal:
         )
 
 
-def refusal_of(error: HttpResponseError) -> Refusal:
-    """The refusal that an answer is."""
+def refusal_of(error: HttpResponseError, now: datetime) -> Refusal:
+    """The refusal that an answer is, which has come just now."""
     detail = _info_of(error).get("authenticationerrordetail") or ""
     return Refusal(
         code=code_of(error) or str(error.status_code),
         # The code is that of every refused signature; the detail is compared, and never repeated.
         is_out_of_policy=detail.startswith("Policy violated by"),
         request_id=request_id_in(error),
+        lead=lead(_headers_of(error), now),
     )
 
 
@@ -197,6 +207,9 @@ def translate(error: Exception, call: Call) -> ProvisionerError:
 def _from_answer(error: HttpResponseError, call: Call) -> ProvisionerError:
     code, status = code_of(error), error.status_code or 0
     headers = _headers_of(error)
+    clock = lead(headers, call.clock())
+    if code in TIMED and is_wrong(clock):
+        return wrong_clock(clock, call.url, request_id_of(headers))
     kind, sentence = _meaning_of(code, status)
     if kind is None or (code == "InvalidHeaderValue" and _info_of(error).get("headername") != "x-ms-version"):
         return _from_unknown(code, status, headers, call)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from azure.storage.blob import generate_container_sas
 
 from azure_provisioner.access_policies import AccessPolicies, NoContainer
+from azure_provisioner.clocks import doubts, is_wrong, wrong_clock
 from azure_provisioner.policy import Acl, decide_policy, has_drifted, parse_time, renewal_of
 from libbucket import NotReady, SecretStr
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from azure_provisioner.access_policies import Read
     from azure_provisioner.client import Clients
     from azure_provisioner.errors import Refusal
     from azure_provisioner.parameters import Parameters
@@ -38,12 +40,15 @@ class Granted:
         sas: the token.
         renew_at: when the verb is to be called again, before it ends.
         state: what to remember about it.
+        is_restored: what lets it in was removed, or changed.
+        warnings: for the claim.
     """
 
     sas: SecretStr
     renew_at: datetime
     state: Mapping[str, str]
     is_restored: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +90,14 @@ class StoredPolicies:
             QuotaExceeded: the container has five policies of others.
             NotReady: the SAS does not work yet: Azure may take 30 seconds to know a new policy.
             AccessDenied: a setting of the account forbids the SAS.
+            Misconfigured: the provisioner's clock is wrong.
         """
         parameters = self.clients.parameters
         acl = Acl(public_access=None, policies=()) if is_new else self.acl.read(container).acl
         policy, missing = decide_policy(acl, self.prefix, parameters, now, is_lost=is_lost)
+        warnings: tuple[str, ...] = ()
         if missing is not None:
-            policy = self._write_policy(container, now, is_lost=is_lost)
+            policy, warnings = self._write_policy(container, now, is_lost=is_lost)
         is_kept = held is not None and held.policy == policy.id and self._is_genuine(held, container)
         sas = held.token if held is not None and is_kept else self._sign(container, policy.id)
         refusal = self.try_sas(sas, container)
@@ -103,6 +110,7 @@ class StoredPolicies:
             renew_at=renewal_of(expiry, parameters),
             state={POLICY_STATE: policy.id},
             is_restored=has_drifted(acl, self.prefix, parameters, now),
+            warnings=warnings,
         )
 
     def revoke(self, container: str, recorded: str) -> bool:
@@ -125,7 +133,7 @@ class StoredPolicies:
             found = self.acl.read(container)
             removed = {policy.id for policy in found.acl.of_claim(self.prefix)}
             if removed:
-                self.acl.edit(container, lambda acl: acl.without_claim(self.prefix))
+                self.acl.edit(container, lambda read: read.acl.without_claim(self.prefix))
         except NoContainer:
             return False
         policies = sorted(removed | ({recorded} if recorded else set()))
@@ -173,12 +181,16 @@ class StoredPolicies:
         key = self.clients.admin.key
         return key is not None and held.is_signed_by(key, self.clients.parameters.account, container)
 
-    def _write_policy(self, container: str, now: datetime, *, is_lost: bool) -> StoredPolicy:
-        decided: list[StoredPolicy] = []
+    def _write_policy(self, container: str, now: datetime, *, is_lost: bool) -> tuple[StoredPolicy, tuple[str, ...]]:
+        """Writes the claim's policy; gives it, and warnings about the clock that dates it."""
+        decided: list[tuple[StoredPolicy, tuple[str, ...]]] = []
+        url = self.clients.parameters.url
 
-        def decide(acl: Acl) -> Acl | None:
-            policy, changed = decide_policy(acl, self.prefix, self.clients.parameters, now, is_lost=is_lost)
-            decided.append(policy)
+        def decide(found: Read) -> Acl | None:
+            if is_wrong(found.lead):
+                raise wrong_clock(found.lead, url, found.request_id)
+            policy, changed = decide_policy(found.acl, self.prefix, self.clients.parameters, now, is_lost=is_lost)
+            decided.append((policy, doubts(found.lead, url)))
             return changed
 
         self.acl.edit(container, decide)

@@ -16,15 +16,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
+from azure_provisioner.clocks import AHEAD, BEHIND
 from libbucket import Authentication, QuotaExceeded, SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from azure_provisioner.parameters import Parameters
-
-SKEW: Final = timedelta(minutes=5)
-"""How far a clock may be ahead of Azure's: what is issued starts that much earlier."""
 
 MOST_POLICIES: Final = 5
 """Azure's limit per container: "Define a stored access policy", REST reference of Azure Storage."""
@@ -46,6 +44,8 @@ _LONGEST_TIME: Final = 40
 _YEARS: Final = range(1970, 9000)
 """Whatever is added to a time, or taken from it, is a time, too."""
 
+_TURNED: Final = BEHIND - AHEAD
+"""By how much a policy may seem to begin in the future to a clock that was turned back: it works all the same."""
 _NEXT_REPLACEMENT: Final = timedelta(hours=2)
 _BIRTHS: Final = re.compile("([0-9a-f]{8})-([0-9a-f]{8})-[0-9a-f]{8}")
 
@@ -180,7 +180,7 @@ def decide_policy(
     is_replaced = is_lost and bool(own) and _may_be_replaced(own[0].id, prefix, now)
     if own and not is_replaced and _is_right(own[0], parameters, now):
         return own[0], None
-    starts = now - SKEW
+    starts = now - AHEAD
     wanted = StoredPolicy(
         id=own[0].id if own and not is_replaced else build_id(prefix, now, replaced=own[0].id if own else ""),
         start=format_time(starts),
@@ -205,8 +205,9 @@ def has_drifted(acl: Acl, prefix: str, parameters: Parameters, now: datetime) ->
     own = acl.of_claim(prefix)
     ends = parse_time(own[0].expiry) if own else None
     starts = parse_time(own[0].start) if own else None
-    is_ours = ends is not None and now < ends <= now + parameters.lifetime and (starts is None or starts <= now)
-    return not is_ours or own[0].permission != parameters.permissions
+    is_ours = ends is not None and now < ends <= now + parameters.lifetime + _TURNED
+    has_begun = starts is None or starts <= now + _TURNED
+    return not is_ours or not has_begun or own[0].permission != parameters.permissions
 
 
 def renewal_of(expiry: datetime, parameters: Parameters) -> datetime:
@@ -274,7 +275,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 def _is_right(policy: StoredPolicy, parameters: Parameters, now: datetime) -> bool:
     starts = parse_time(policy.start)
-    has_begun = starts is not None and starts <= now
+    has_begun = starts is not None and starts <= now + _TURNED
     is_young = _is_young(policy.expiry, parameters.lifetime, now)
     return policy.permission == parameters.permissions and has_begun and is_young
 
@@ -282,4 +283,4 @@ def _is_right(policy: StoredPolicy, parameters: Parameters, now: datetime) -> bo
 def _is_young(expiry: str | None, lifetime: timedelta, now: datetime) -> bool:
     """Whether more than half of its time is left, and not more than the class allows."""
     ends = parse_time(expiry)
-    return ends is not None and lifetime / 2 < ends - now <= lifetime
+    return ends is not None and lifetime / 2 < ends - now <= lifetime + _TURNED

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from azure_provisioner.admin_secret import Admin, parse_admin
 from azure_provisioner.client import Network, connect
+from azure_provisioner.clocks import AHEAD
 from azure_provisioner.containers import (
     Request,
     build_answer,
@@ -196,14 +197,14 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             is_lost = options.was_bound and options.credentials is None
             granted = request.policies.ensure(request.container, held, now, is_new=is_new, is_lost=is_lost)
             ends = parse_time(state.get(EXPIRY_STATE))
-            if ends is not None and ends > now:  # the same, the other way round: `revoke` has to wait for it
+            if ends is not None and ends + AHEAD > now:  # the same, the other way round: `revoke` has to wait for it
                 granted = replace(granted, state={**granted.state, EXPIRY_STATE: state[EXPIRY_STATE]})
         repairs = ("stored access policy",) if granted.is_restored and options.was_bound else ()
         data = build_secret(request.parameters, request.container, granted.sas)
         authentication = Authentication(additional_secret_data=data, renew_at=granted.renew_at)
-        warnings = (_UNUSED_PRINCIPAL,) if PRINCIPAL_KEY in options.claim.additional_config else ()
+        unused = (_UNUSED_PRINCIPAL,) if PRINCIPAL_KEY in options.claim.additional_config else ()
         answer = build_answer(request, authentication, granted.state)
-        return replace(answer, repairs=repairs, warnings=(*answer.warnings, *warnings))
+        return replace(answer, repairs=repairs, warnings=(*answer.warnings, *granted.warnings, *unused))
 
     def _withdraw(self, ob: ObjectBucket, parameters: Parameters) -> None:
         """All that can be revoked is revoked.

@@ -224,13 +224,13 @@ def try_sas(
     Raises:
         ProvisionerError: Azure did not say.
     """
-    call = Call(url=parameters.url, action="the claim's own access", source="the claim")
+    call = Call(url=parameters.url, action="the claim's own access", source="the claim", clock=network.clock)
     with translated(call), connect_as_claim(parameters, container, sas, network) as client:
         try:
             _probe(client, parameters.permissions, is_cheap=is_cheap)
         except HttpResponseError as error:
             if is_refusal(error) or code_of(error) == _NO_CONTAINER or code_of(error) == _BEING_DELETED:
-                return refusal_of(error)
+                return refusal_of(error, network.clock())
             if code_of(error) != "BlobNotFound":
                 raise
     return None

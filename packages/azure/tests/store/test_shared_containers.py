@@ -11,7 +11,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import AccessPolicy, ContainerClient
 
-from azure_provisioner.policy import SKEW, parse_time
+from azure_provisioner.clocks import AHEAD
+from azure_provisioner.policy import parse_time
 from libbucket import InvalidClaim, NotReady, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import Environment, assert_refused, assert_shut_out, assert_works
@@ -203,13 +204,13 @@ def test_the_end_of_a_policy_is_moved_in_place_when_half_of_its_time_is_gone(
     real = datetime.now(UTC).replace(microsecond=0)
     request = environment.request(parameters={"expiry": "30d"})
     first = environment.bind(request, greenfield=True, by=a_provisioner(server, now=lambda: real - timedelta(days=20)))
-    assert first.renew_at == real - timedelta(days=5) - SKEW
+    assert first.renew_at == real - timedelta(days=5) - AHEAD
     (before,) = backend.administrator.policies(first.bucket).values()
-    assert parse_time(_text(before.expiry)) == real + timedelta(days=10) - SKEW
+    assert parse_time(_text(before.expiry)) == real + timedelta(days=10) - AHEAD
     second = environment.again(first, by=a_provisioner(server, now=lambda: real))
     (after,) = backend.administrator.policies(first.bucket).values()
-    assert parse_time(_text(after.expiry)) == real + timedelta(days=30) - SKEW
-    assert second.renew_at == real + timedelta(days=15) - SKEW
+    assert parse_time(_text(after.expiry)) == real + timedelta(days=30) - AHEAD
+    assert second.renew_at == real + timedelta(days=15) - AHEAD
     assert second.credentials.additional_secret_data == first.credentials.additional_secret_data
     with recorded_requests() as made:
         environment.again(second, by=a_provisioner(server, now=lambda: real + timedelta(days=14)))

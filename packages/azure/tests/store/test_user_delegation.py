@@ -166,7 +166,7 @@ def test_revoking_waits_for_the_end_of_the_last_sas_and_says_so(steward: Steward
     tenant = steward.bound(greenfield=greenfield)
     with recorded_requests() as made, pytest.raises(NotReady, match="can't be revoked singly") as waiting:
         steward.at(REAL + timedelta(hours=20)).revoke(tenant.record)
-    assert waiting.value.delay == (timedelta(hours=4) - SKEW).total_seconds()
+    assert waiting.value.delay == timedelta(hours=4).total_seconds(), "Azure's clock may be some minutes behind"
     assert f"{REAL + DAY - SKEW:%Y-%m-%dT%H:%M:%SZ}" in waiting.value.message
     assert_works(tenant)
     steward.at(REAL + DAY).revoke(tenant.record)
@@ -192,7 +192,7 @@ def test_a_shorter_lifetime_does_not_make_revoking_forget_the_longer_sas(steward
     assert _ends(second) == REAL + timedelta(hours=1) - SKEW
     with pytest.raises(NotReady) as waiting:
         steward.at(REAL + DAY).revoke(second.record)
-    assert waiting.value.delay == (5 * DAY - SKEW).total_seconds()
+    assert waiting.value.delay == (5 * DAY).total_seconds()
 
 
 def test_a_sas_whose_issue_was_recorded_only_in_the_secret_is_waited_for_too(steward: Steward) -> None:

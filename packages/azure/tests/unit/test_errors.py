@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import azure.core.exceptions as core
@@ -141,7 +142,7 @@ def test_a_sas_that_the_accounts_policy_forbids_is_distinguished_from_one_that_i
 ) -> None:
     refused = from_azure("AuthenticationFailed", 403)
     refused.additional_info = {"authenticationerrordetail": detail}  # type: ignore[attr-defined]
-    error = refusal_of(refused).as_error(CALL, "photos")
+    error = refusal_of(refused, datetime.now(UTC)).as_error(CALL, "photos")
     assert type(error) is (AccessDenied if is_out else NotReady)
     assert "s3cr3t" not in error.message
     assert "AuthenticationFailed" in error.message

@@ -32,7 +32,7 @@ class World:
         self._looks = 0
         held = {"AZURE_STORAGE_KEY": SecretStr(self.storage.keys[0])}
         services = Services(read_secret=lambda *_: held, now=lambda: NOW)
-        self.provisioner = AzureProvisioner(services, Network(wait_seconds=0))
+        self.provisioner = AzureProvisioner(services, Network(wait_seconds=0, clock=lambda: NOW))
         parameters = {"storageAccount": self.storage.account, "secretName": "admin", "secretNamespace": "azure"}
         self.request = builders.options(bucket_name="photos", parameters=parameters)
 

@@ -57,7 +57,7 @@ class World:
         held = {**self.identities.client_secret, "AZURE_STORAGE_KEY": self.storage.keys[0]}
         self.secret = {name: SecretStr(value) for name, value in held.items()}
         self.provisioner = AzureProvisioner(
-            Services(read_secret=lambda *_: self.secret, now=lambda: self.now), Network()
+            Services(read_secret=lambda *_: self.secret, now=lambda: self.now), Network(clock=lambda: self.now)
         )
         self.instead: dict[str, Instead] = {}
         self.storage.applications = {f"token of {each}": each for each in (MINE, OTHER)}

@@ -11,6 +11,7 @@ import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Final
 from unittest.mock import patch
@@ -113,7 +114,7 @@ class AzureAdapter(Adapter):
             for kept in (each.containers, each.busy, each.held):
                 kept.clear()
         self.make_bystander()
-        return AzureProvisioner(services, Network(wait_seconds=0), Tokens(clock=clock.seconds))
+        return AzureProvisioner(services, Network(wait_seconds=0, clock=services.now), Tokens(clock=clock.seconds))
 
     def parameters(self, url: str) -> Mapping[str, str]:
         account = url or self._storage.account
@@ -133,7 +134,8 @@ class AzureAdapter(Adapter):
     def render(self, answer: Answer, request: Request) -> Instead:
         status, headers, body = self._rendered(answer, request)
         ids = {name: REQUEST_ID for name in headers if name == "x-ms-request-id"}
-        return Instead(status=status, headers={**headers, **ids}, body=body)
+        dates = {name: format_datetime(self._now(), usegmt=True) for name in headers if name == "Date"}
+        return Instead(status=status, headers={**headers, **ids, **dates}, body=body)
 
     def keys_of(self, record: ObjectBucket) -> int:
         return len(self._backend.administrator.policies(record))

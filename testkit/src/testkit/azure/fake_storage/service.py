@@ -10,7 +10,7 @@ import base64
 import secrets
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
@@ -22,7 +22,6 @@ from testkit.azure.front_rules import Settings, refusal, rewritten_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from testkit.azure.front_rules import Request
 
@@ -42,6 +41,7 @@ class FakeStorage(Settings):
 
     Attributes:
         clock: its own.
+        dates: the clock that dates of requests are compared with: clients date them by the machine's.
         account: its name.
         keys: both of them.
         containers: by name.
@@ -54,6 +54,7 @@ class FakeStorage(Settings):
     """
 
     clock: Callable[[], datetime]
+    dates: Callable[[], datetime] = lambda: datetime.now(UTC)
     account: str = ACCOUNT
     keys: tuple[str, str] = field(default_factory=lambda: (_key(), _key()))
     containers: dict[str, Container] = field(default_factory=dict)
@@ -109,7 +110,7 @@ class FakeStorage(Settings):
         elif request.header("Authorization").startswith("SharedKey "):
             if request.name == "GetUserDelegationKey":  # "Get User Delegation Key": with a token only
                 raise Refusal("AuthenticationFailed", 403)
-            self._signatures.check_shared_key(request)
+            self._signatures.check_shared_key(request, self.dates())
         else:
             raise Refusal("NoAuthenticationInformation", 401)
 
