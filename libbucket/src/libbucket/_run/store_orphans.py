@@ -7,6 +7,7 @@ if neither its claim nor an ObjectBucket that names it exists.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from libbucket._kube.lists import list_typed
@@ -15,6 +16,7 @@ from libbucket._reconcile.model.intent import intent_of
 from libbucket._run.problems import StartFailed
 from libbucket.errors import ProvisionerError
 from libbucket.provisioner import BucketLister
+from libbucket.types import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,6 +42,11 @@ class StoreOrphan:
         namespace: of the claim that its ownership tags name.
         name: of that claim.
         uid: of that claim.
+        cluster: uid of the namespace kube-system.
+        provisioner: name of the provisioner.
+        storage_class: by whose parameters the store was listed.
+        parameters: those; `libbucket doctor` records them when it has the bucket removed.
+        user_id: of the identity that the claim had, which is removed with the bucket.
     """
 
     bucket: str
@@ -47,6 +54,11 @@ class StoreOrphan:
     namespace: str
     name: str
     uid: str
+    cluster: str
+    provisioner: str
+    storage_class: str
+    parameters: Mapping[str, str]
+    user_id: str
 
     def __str__(self) -> str:
         return f"bucket {self.bucket} of claim {self.namespace}/{self.name} (uid {self.uid}) at {self.store}"
@@ -58,7 +70,7 @@ class Found:
 
     Attributes:
         orphans: by store and name.
-        problems: a sentence for each store that could not be listed.
+        problems: a sentence for each store that could not be listed, or not all of it.
     """
 
     orphans: Sequence[StoreOrphan]
@@ -75,18 +87,30 @@ def find_store_orphans(client: KubeClient, provisioner: Provisioner, settings: S
     if not isinstance(provisioner, BucketLister):
         raise StartFailed("--list-orphans: this provisioner cannot list the buckets of its stores")
     cluster_id = client.read(NAMESPACES, "kube-system").metadata.uid
-    listed: dict[tuple[str, str], Mapping[str, str]] = {}
+    listed: dict[tuple[str, str], tuple[_Source, Mapping[str, str]]] = {}
     problems: list[str] = []
-    for store, parameters in _stores(client, provisioner, settings.provisioner_name):
+    for store, source in _stores(client, provisioner, settings.provisioner_name):
         try:
-            listed |= {(store, name): tags for name, tags in provisioner.list_buckets(parameters)}
+            for bucket, tags in provisioner.list_buckets(source.parameters):
+                listed[store, bucket] = source, tags
         except ProvisionerError as error:
             problems.append(f"{store} could not be listed: {error.message}")
     living = {claim.metadata.uid for claim in _all_claims(client, settings.namespaces)}
     known = {bucket.endpoint.bucket_name for bucket in _own_buckets(client, settings.provisioner_name)}
     orphans = [
-        StoreOrphan(bucket=bucket, store=store, namespace=tags.get(_NAMESPACE, ""), name=tags.get(_NAME, ""), uid=uid)
-        for (store, bucket), tags in sorted(listed.items())
+        StoreOrphan(
+            bucket=bucket,
+            store=store,
+            namespace=tags.get(_NAMESPACE, ""),
+            name=tags.get(_NAME, ""),
+            uid=uid,
+            cluster=cluster_id,
+            provisioner=settings.provisioner_name,
+            storage_class=source.storage_class,
+            parameters=source.parameters,
+            user_id=provisioner.generate_user_id(_claim_of(tags), None),
+        )
+        for (store, bucket), (source, tags) in sorted(listed.items(), key=itemgetter(0))
         if tags.get(_CLUSTER) == cluster_id
         and (uid := tags.get(_UID, "")) not in living
         and bucket not in known
@@ -95,21 +119,36 @@ def find_store_orphans(client: KubeClient, provisioner: Provisioner, settings: S
     return Found(orphans=orphans, problems=problems)
 
 
-def _stores(client: KubeClient, provisioner: Provisioner, name: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """By which class a store is listed."""
+
+    storage_class: str
+    parameters: Mapping[str, str]
+
+
+def _claim_of(tags: Mapping[str, str]) -> Claim:
+    return Claim(namespace=tags.get(_NAMESPACE, ""), name=tags.get(_NAME, ""), uid=tags.get(_UID, ""))
+
+
+def _stores(client: KubeClient, provisioner: Provisioner, name: str) -> Iterator[tuple[str, _Source]]:
     """Each store once for each Secret that a class, or an ObjectBucket of a class that is gone, names."""
     classes, _ = list_typed(client, CLASSES)
-    intents = [intent_of(bucket) for bucket in _own_buckets(client, name)]
     given = [
-        *(dict(one.parameters or {}) for one in classes if one.provisioner == name),
-        *(dict(intent.parameters) for intent in intents if intent is not None),
+        *((one.metadata.name, dict(one.parameters or {})) for one in classes if one.provisioner == name),
+        *(
+            (bucket.spec.storage_class_name or "", dict(intent.parameters))
+            for bucket in _own_buckets(client, name)
+            if (intent := intent_of(bucket)) is not None
+        ),
     ]
     seen: set[tuple[str, str, str]] = set()
-    for parameters in given:
+    for storage_class, parameters in given:
         store = str(provisioner.store_id(parameters))
         key = (store, parameters.get("secretNamespace", ""), parameters.get("secretName", ""))
         if key not in seen:
             seen.add(key)
-            yield store, parameters
+            yield store, _Source(storage_class=storage_class, parameters=parameters)
 
 
 def _own_buckets(client: KubeClient, name: str) -> list[_api.ObjectBucketObject]:

@@ -16,6 +16,7 @@ from aws_s3_provisioner.contents import Contents
 from aws_s3_provisioner.creations import Creations
 from aws_s3_provisioner.credentials import accepted_trials
 from aws_s3_provisioner.identity import Identity
+from aws_s3_provisioner.listing import list_owned
 from aws_s3_provisioner.ownership import ensure_bucket, has_bucket, is_foreign_kind, is_name, is_reserved
 from aws_s3_provisioner.parameters import (
     LIFECYCLE_KEY,
@@ -40,6 +41,7 @@ from aws_s3_provisioner.users import UserInUse
 from libbucket import (
     AccessKeys,
     Authentication,
+    BucketLister,
     BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
@@ -71,7 +73,7 @@ _STATE_ARN: Final = "ARN"
 _STATE_KEY: Final = "AccessKeyId"
 
 
-class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
+class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
     """Buckets in AWS S3, each with an IAM user of its own.
 
     Args:
@@ -167,6 +169,13 @@ class AwsS3Provisioner(Provisioner, Inspector, EmptyBucketDeleter):
             return False  # another claim's key can open the same existing bucket
         with self._request(options) as request:
             return request.trials.attempt(keys, request.bucket).trial in accepted_trials(request.parameters)
+
+    def list_buckets(self, parameters: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """The buckets in the class's region; see `BucketLister` and `listing`."""
+        parsed = parse_parameters(parameters)
+        with self._connector.connect(parsed, self._admin(parsed)) as clients:
+            storage = Storage(clients=clients, stamps=Stamps(clients))
+            yield from list_owned(storage, region=parsed.region, prefix=parsed.bucket_name_prefix)
 
     def store_id(self, parameters: Mapping[str, str]) -> Hashable:
         """Host and port of the store, or AWS and the region; see `Provisioner.store_id`."""

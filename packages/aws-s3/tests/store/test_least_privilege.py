@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aws_s3_provisioner.storage import Storage
-from libbucket import AccessDenied, BucketExists, Provisioner, StoreUnavailable
+from libbucket import AccessDenied, BucketExists, BucketLister, Provisioner, StoreUnavailable
 from libbucket.testing import builders
 from testkit.aws_s3.backend import README_POLICY, AwsBackend, a_policy, a_provisioner, rules
 
@@ -69,6 +69,19 @@ def test_a_missing_permission_is_named(environment: Environment, steward: Stewar
     with pytest.raises(AccessDenied, match=action):
         _live_a_whole_life(environment, steward.provisioner)
     steward.may_everything_but()
+
+
+@pytest.mark.parametrize("action", ["s3:ListAllMyBuckets", "s3:GetBucketTagging"])
+def test_the_permission_that_the_list_of_buckets_lacks_is_named(
+    environment: Environment, steward: Steward, action: str
+) -> None:
+    tenant, parameters = environment.tenant(greenfield=True), environment.backend.parameters
+    assert isinstance(steward.provisioner, BucketLister)
+    steward.may_everything_but(action)
+    with pytest.raises(AccessDenied, match=action):
+        dict(steward.provisioner.list_buckets(parameters))
+    steward.may_everything_but()
+    assert tenant.bucket in dict(steward.provisioner.list_buckets(parameters))
 
 
 def test_the_policy_lets_nobody_reach_users_elsewhere(

@@ -117,6 +117,15 @@ def test_only_stores_without_tags_get_a_stamp(store: CompatibleS3) -> None:
 
 
 @each_store
+def test_buckets_with_ownership_tags_or_a_stamp_are_listed(store: CompatibleS3) -> None:
+    request, _ = bound(store)
+    store.buckets["of-another"] = Bucket(region="us-east-1")
+    ((name, tags),) = a_provisioner().list_buckets(request.parameters)
+    assert (name, request.owner.matches(tags)) == ("photos", True)
+    assert not any("bucket-region" in each for each in store.requests)
+
+
+@each_store
 def test_a_bucket_of_another_claim_is_refused(store: CompatibleS3) -> None:
     bound(store)
     other = a_request(REGIONS[store.dialect])

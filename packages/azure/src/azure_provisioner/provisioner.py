@@ -30,6 +30,7 @@ from azure_provisioner.containers import (
 )
 from azure_provisioner.delegation import EXPIRY_STATE, check_ended
 from azure_provisioner.identity import POLICY_STATE
+from azure_provisioner.listing import list_owned
 from azure_provisioner.management import ROLE_SECONDS, AccountKeys, Management, management
 from azure_provisioner.parameters import (
     PRINCIPAL_KEY,
@@ -44,6 +45,7 @@ from azure_provisioner.storage import Storage, check_deletable, try_sas
 from azure_provisioner.tokens import Tokens
 from libbucket import (
     Authentication,
+    BucketLister,
     BucketOptions,
     EmptyBucketDeleter,
     ExpiresLater,
@@ -64,7 +66,7 @@ ROLE_STATE: Final = "RoleAssignee"
 """The identity that has a role on the claim's container."""
 
 
-class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
+class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
     """Containers in Azure Blob Storage, each with a SAS of its own for its claim.
 
     Args:
@@ -163,6 +165,15 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         if not is_of_its_kind or any(given.get(name) != value for name, value in wanted.items()):
             return False
         return try_sas(parameters, options.bucket_name, held.token, self._network, is_cheap=True) is None
+
+    def list_buckets(self, parameters: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """The account's containers; see `BucketLister` and `listing`."""
+        parsed = parse_parameters(parameters)
+        with (
+            self._keys.forgotten_when_refused(parsed),
+            connect(parsed, self._admin(parsed), self._network, self._tokens) as clients,
+        ):
+            yield from list_owned(clients)
 
     def _give_access(self, request: Request, options: BucketOptions, *, is_new: bool = False) -> ObjectBucket:
         if request.parameters.assigns_roles:

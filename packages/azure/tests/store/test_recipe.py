@@ -173,6 +173,19 @@ def is_refused(use: Callable[[AzureApplication, str], object], it: AzureApplicat
     return False
 
 
+def test_the_action_that_the_list_of_containers_lacks_is_named(
+    tls_server: AzuriteServer, tls_front: Front, entra: FakeEntra, pod: AzureProvisioner, bound: Tenant
+) -> None:
+    here = {"storageAccount": tls_server.account, "endpoint": tls_server.endpoint, "authorityHost": entra.url}
+    parameters = {"credentials": "user-delegation-sas", **here}
+    tls_front.actions = ACTIONS - {f"{SERVICE}containers/read"}
+    with pytest.raises(AccessDenied, match=re.escape("containers/read")):
+        dict(pod.list_buckets(parameters))
+    tls_front.actions = frozenset({f"{SERVICE}containers/read"})
+    assert bound.bucket in dict(pod.list_buckets(parameters))
+    tls_front.actions = ACTIONS
+
+
 GET_INFO: Final = "getInfo/action"
 """Without it, nobody is told that an account has a hierarchical namespace; claims are served."""
 

@@ -42,7 +42,7 @@ def test_the_role_has_what_the_calls_name() -> None:
     sources = Path(__file__).parents[2] / "src" / "azure_provisioner"
     called = {
         name
-        for file in ("access_policies.py", "delegation.py", "identity.py", "storage.py")
+        for file in ("access_policies.py", "delegation.py", "identity.py", "listing.py", "storage.py")
         for name in re.findall(r'clients\.call\("([^"]+)"\)', (sources / file).read_text())
     }
     of_policies = {"containers/getAcl/action", "containers/setAcl/action"}  # which need the key, not a role

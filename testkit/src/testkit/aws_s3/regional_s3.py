@@ -61,6 +61,8 @@ class Bucket:
         tagging_refused_with: the code for PutBucketTagging; "" where it takes that. One with attribute-based access
             control takes TagResource only, by https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketAbac.html,
             which names no code: row 23 of `docs/first-hour-on-aws.md` asks AWS.
+        hides_tags: whether its policy denies s3:GetBucketTagging. Source:
+            https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketTagging.html (it needs the permission).
         key_refused_with: the code of KMS for its key; "" where that can be used.
         objects: in it.
     """
@@ -77,6 +79,7 @@ class Bucket:
     lifecycle: str = ""
     has_lock: bool = False
     tagging_refused_with: str = ""
+    hides_tags: bool = False
     key_refused_with: str = ""
     objects: Objects = field(default_factory=Objects)
 
@@ -130,7 +133,7 @@ class RegionalS3:
         query = parse_qs(parts.query, keep_blank_values=True)
         self.requests.append(f"{method} {host['bucket'] or ''}?{parts.query}")
         if host["bucket"] is None:
-            return self._list(query)
+            return self._list(query, host["region"])
         is_object = len(parts.path) > 1
         if method == "PUT" and not query and not is_object:
             return self._create(host["bucket"], host["region"], body)
@@ -141,15 +144,29 @@ class RegionalS3:
             return refusal or _on_object(self.buckets[host["bucket"]], method, named, query, body)
         return refusal or self._on_bucket(method, host["bucket"], query, body)
 
-    def _list(self, query: dict[str, list[str]]) -> Answer:
+    def _list(self, query: dict[str, list[str]], region: str) -> Answer:
+        """In pages, and by region only at an endpoint of that region.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html.
+        """
         if not self.lists_buckets:
             return _refused(403, "AccessDenied")
         if self.wants_pages and "max-buckets" not in query:
             return _refused(400, "InvalidRequest")
         prefix = query.get("prefix", [""])[0]
-        names = [n for n, one in sorted(self.buckets.items()) if one.account == OWN and n.startswith(prefix)]
-        found = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in names)
-        return 200, {}, f"<ListAllMyBucketsResult><Buckets>{found}</Buckets></ListAllMyBucketsResult>"
+        wanted = query.get("bucket-region", [""])[0]
+        if wanted not in {"", region}:
+            return _refused(400, "InvalidRequest")
+        after = query.get("continuation-token", [""])[0]
+        names = [
+            name
+            for name, one in sorted(self.buckets.items())
+            if one.account == OWN and name.startswith(prefix) and name > after and wanted in {"", one.region}
+        ]
+        page = names[: int(query.get("max-buckets", ["10000"])[0])]
+        token = f"<ContinuationToken>{page[-1]}</ContinuationToken>" if len(page) < len(names) else ""
+        found = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in page)
+        return 200, {}, f"<ListAllMyBucketsResult><Buckets>{found}</Buckets>{token}</ListAllMyBucketsResult>"
 
     def _create(self, name: str, region: str, body: bytes) -> Answer:
         root = ET.fromstring(body) if body else None
@@ -219,6 +236,8 @@ def _on_own(bucket: Bucket, method: str, query: dict[str, list[str]], body: byte
     if "tagging" in query and method == "PUT":
         bucket.tags = _tags_in(ET.fromstring(body).findall(f"{_NS}TagSet/{_NS}Tag"))
         return 204, {}, ""
+    if "tagging" in query and bucket.hides_tags:
+        return _refused(403, "AccessDenied")
     if "tagging" in query:
         if not bucket.tags:
             return _refused(404, "NoSuchTagSet")

@@ -180,6 +180,7 @@ _CONTAINERS: Final = f"{_SERVICE}/containers"
 _BLOBS: Final = f"{_CONTAINERS}/blobs"
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "GetAccountInformation": (f"{_SERVICE}/getInfo/action",),
+    "ListContainers": (f"{_CONTAINERS}/read",),
     "CreateContainer": (f"{_CONTAINERS}/write",),
     "GetContainerProperties": (f"{_CONTAINERS}/read",),
     "GetContainerMetadata": (f"{_CONTAINERS}/read",),

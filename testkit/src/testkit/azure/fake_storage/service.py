@@ -50,6 +50,7 @@ class FakeStorage(Settings):
         applications: tokens of applications, with the object ids of their identities: those may do what a role on the
             container lets them ("Assign an Azure role for access to blob data"), and nothing to the container itself.
         has_role: whether an identity has a role with all data actions on a container.
+        containers_per_page: how many containers it lists at most, which may be fewer than asked for: "List Containers".
         generation: how often all user delegation keys were revoked: "Revoke User Delegation Keys".
     """
 
@@ -62,6 +63,7 @@ class FakeStorage(Settings):
     tokens: dict[str, datetime] = field(default_factory=dict)
     applications: dict[str, str] = field(default_factory=dict)
     has_role: Callable[[str, str], bool] = lambda _principal, _container: False
+    containers_per_page: int = 5000
     generation: int = 0
 
     def __post_init__(self) -> None:
@@ -152,15 +154,22 @@ class FakeStorage(Settings):
         return format_datetime(time.astimezone(UTC), usegmt=True)
 
     def _ListContainers(self, request: Request) -> _Done:  # noqa: N802 - by the reference's names
+        """Metadata only where it is asked for; the marker is the name that comes next: "List Containers"."""
         root = ET.Element("EnumerationResults")
         every = ET.SubElement(root, "Containers")
-        for name in sorted(self.containers):
-            if name.startswith(request.query.get("prefix", "")):
-                one = ET.SubElement(every, "Container")
-                ET.SubElement(one, "Name").text = name
-                properties = ET.SubElement(one, "Properties")
-                ET.SubElement(properties, "Last-Modified").text = self._date(self.containers[name].modified)
-        ET.SubElement(root, "NextMarker")
+        prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
+        names = [name for name in sorted(self.containers) if name.startswith(prefix) and name >= marker]
+        most = min(int(request.query.get("maxresults", "5000")), self.containers_per_page)
+        for name in names[:most]:
+            one = ET.SubElement(every, "Container")
+            ET.SubElement(one, "Name").text = name
+            properties = ET.SubElement(one, "Properties")
+            ET.SubElement(properties, "Last-Modified").text = self._date(self.containers[name].modified)
+            if "metadata" in request.query.get("include", "").split(","):
+                metadata = ET.SubElement(one, "Metadata")
+                for key, value in self.containers[name].metadata.items():
+                    ET.SubElement(metadata, key).text = value
+        ET.SubElement(root, "NextMarker").text = names[most] if len(names) > most else ""
         return 200, {"Content-Type": "application/xml"}, written(root)
 
     def _CreateContainer(self, request: Request) -> _Done:  # noqa: N802
