@@ -196,3 +196,26 @@ def test_the_namespaces_that_a_pod_serves_are_read_from_its_flags(container: dic
     (found,) = list_pods(lambda _path, _query: [pod], "")
 
     assert found.namespaces == ("a", "b")
+
+
+def test_the_command_that_lists_orphans_in_the_store_has_the_containers_own_flags() -> None:
+    """Another process in a container has its environment and not its arguments, and the images have no PATH to it."""
+    sidecar = {"name": "proxy", "args": ["--port=1"]}
+    own = {"name": "provisioner", "args": ["--namespace=a b", "--provisioner-name=mine.io/bucket"]}
+    pod = {"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [sidecar, own]}}
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    (found,) = list_pods(lambda _path, _query: [pod | ready], "")
+    (note,) = (one for one in examine(healthy(pods=(found,))) if one.check == "stores")
+
+    command = (
+        "kubectl exec --namespace n p --container provisioner -- /opt/libbucket/bin/provisioner '--namespace=a b' "
+        "--provisioner-name=mine.io/bucket --list-orphans --log-format=json"
+    )
+    assert note.result == NOTE
+    assert note.next_step == f"{command} > orphans.json; libbucket doctor --store-report orphans.json"
+
+
+def test_pods_that_are_not_ready_are_not_asked_for_orphans_in_the_store() -> None:
+    pod = {"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "provisioner"}]}}
+    found = list_pods(lambda _path, _query: [pod], "")
+    assert [one for one in examine(healthy(pods=found)) if one.check == "stores"] == []

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
 from libbucket._cli.commands import main
+from libbucket._run.main import Program
+from libbucket._run.main import main as run_program
+from libbucket.testing.memory import MemoryProvisioner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from click.testing import Result
 
     from testkit.cluster.memory_environment import MemoryEnvironment
@@ -92,3 +100,126 @@ def test_without_an_answer_nothing_is_removed(environment: MemoryEnvironment, or
     assert ran.exit_code == 1
     assert orphan in environment.store.buckets
     assert "deletionTimestamp" not in left["metadata"]
+
+
+@pytest.fixture
+def report(environment: MemoryEnvironment, tmp_path: Path) -> Path:
+    """What the provisioner's program lists: a bucket whose claim and ObjectBucket were removed by force."""
+    with environment.core():
+        environment.claim()
+        environment.wait_bound()
+        environment.claim("music")
+        environment.wait_bound("music")
+    for path in (environment.claim_path(), environment.ob_path()):
+        environment.admin.patch(path, {"metadata": {"finalizers": []}})
+        environment.admin.delete(path)
+        environment.admin.wait_gone(path)
+    return listed(environment, tmp_path)
+
+
+def listed(environment: MemoryEnvironment, folder: Path) -> Path:
+    program = Program(
+        factory=lambda services: MemoryProvisioner(services, store=environment.store),
+        name="test",
+        provisioner_name=environment.provisioner_name,
+        version="1",
+    )
+    with redirect_stdout(StringIO()) as printed:
+        flags = ["--kubeconfig", str(environment.cluster.kubeconfig), "--list-orphans", "--log-format=json"]
+        assert run_program(program, flags) == 0
+    (folder / "orphans.json").write_text(printed.getvalue())
+    return folder / "orphans.json"
+
+
+def bucket_in(report: Path) -> str:
+    (line,) = report.read_text().splitlines()
+    return str(json.loads(line)["bucket"])
+
+
+def test_a_bucket_of_a_store_report_is_removed_with_its_identity_after_its_name_was_typed(
+    environment: MemoryEnvironment, report: Path
+) -> None:
+    bucket, identities = bucket_in(report), len(environment.store.identities)
+    told = doctor(environment, "--json", "--store-report", str(report))
+    (found,) = (one for one in json.loads(told.stdout) if bucket in one["message"])
+    given = ("--store-report", str(report), "--remove-orphans")
+    kept = doctor(environment, *given, answers="\n" * 9)
+    assert bucket in environment.store.buckets
+    removed = doctor(environment, *given, answers=f"{bucket}\n" * 9)
+    with environment.core():
+        environment.until(lambda: bucket not in environment.store.buckets)
+        environment.until(lambda: not own_buckets(environment, bucket))
+
+    assert (found["check"], found["result"]) == ("stores", "problem")
+    assert "--remove-orphans, to delete it." in found["next_step"]
+    assert "libbucket adopt" in found["next_step"]
+    assert f"deletes bucket {bucket} WITH ALL DATA" in kept.output
+    assert "kept" in kept.output
+    assert "deletion requested" in removed.output
+    assert len(environment.store.identities) == identities - 1
+    assert environment.get_claim("music")["status"]["phase"] == "Bound"
+
+
+def own_buckets(environment: MemoryEnvironment, bucket: str) -> list[str]:
+    every = environment.admin.items("/apis/objectbucket.io/v1alpha1/objectbuckets")
+    return [one["metadata"]["name"] for one in every if one["spec"]["endpoint"]["bucketName"] == bucket]
+
+
+def test_a_bucket_that_was_adopted_since_the_report_is_not_offered(
+    environment: MemoryEnvironment, report: Path
+) -> None:
+    bucket, uid = bucket_in(report), json.loads(report.read_text())["uid"]
+    with environment.core():
+        environment.claim(spec={"bucketName": bucket})
+        environment.wait_reason("BucketExists")
+        path = str(environment.cluster.kubeconfig)
+        key = f"{environment.namespace}/photos"
+        command = ["adopt", key, "--kubeconfig", path, "--bucket", bucket, "--earlier-uid", uid]
+        CliRunner().invoke(main, command, input=f"y\n{bucket}\n", standalone_mode=False)
+        environment.wait_bound()
+        told = doctor(environment, "--store-report", str(report), "--remove-orphans", answers=f"{bucket}\n" * 9)
+    assert "deletion requested" not in told.output
+    assert bucket in environment.store.buckets
+
+
+def test_a_forged_report_deletes_no_bucket_of_another_owner(environment: MemoryEnvironment, report: Path) -> None:
+    """Here of a claim of another cluster, which no ObjectBucket of this one names."""
+    orphan, foreign = bucket_in(report), "of-another-cluster"
+    tags = environment.store.buckets[orphan].tags
+    environment.store.buckets[foreign] = type(environment.store.buckets[orphan])(
+        tags={**tags, "objectbucket_cluster_id": "another"}
+    )
+    report.write_text(report.read_text().replace(f'"bucket": "{orphan}"', f'"bucket": "{foreign}"'))
+    doctor(environment, "--store-report", str(report), "--remove-orphans", answers=f"{foreign}\n" * 9)
+    assert own_buckets(environment, foreign)
+    with environment.core():
+        environment.until(lambda: not own_buckets(environment, foreign))
+    assert foreign in environment.store.buckets
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda text: text.replace('"cluster": "', '"cluster": "x'), "of another cluster"),
+        (lambda _text: "bucket photos of claim a/b", "line 1: not what a provisioner prints"),
+        (lambda _text: "\udc80", "line 1: not what a provisioner prints"),
+    ],
+    ids=["another-cluster", "text", "binary"],
+)
+def test_a_report_that_says_nothing_of_this_cluster_is_refused_in_a_sentence(
+    environment: MemoryEnvironment, report: Path, change: Callable[[str], str], problem: str
+) -> None:
+    report.write_bytes(change(report.read_text()).encode(errors="surrogateescape"))
+    ran = CliRunner().invoke(
+        main, ["doctor", "--kubeconfig", str(environment.cluster.kubeconfig), "--store-report", str(report)]
+    )
+    assert ran.exit_code != 0
+    assert problem in ran.output
+
+
+def test_a_report_from_standard_input_can_not_be_asked_about(environment: MemoryEnvironment) -> None:
+    command = ["doctor", "--kubeconfig", str(environment.cluster.kubeconfig), "--store-report", "-"]
+    empty = CliRunner().invoke(main, command, input="")
+    asked = CliRunner().invoke(main, [*command, "--remove-orphans"], input="")
+    assert "asks questions" not in empty.output
+    assert (asked.exit_code, "asks questions" in asked.output) == (2, True)

@@ -42,8 +42,9 @@ class Finding:
 
 
 def examine(found: Survey) -> list[Finding]:
-    """All findings, in the order of the checks."""
-    return [finding for name, check in _CHECKS.items() for finding in _results(name, check, found)]
+    """All findings, in the order of the checks, and then how to have checked what this program cannot."""
+    findings = [finding for name, check in _CHECKS.items() for finding in _results(name, check, found)]
+    return [*findings, *_stores(found)]
 
 
 def _results(name: str, check: Callable[[Survey], Iterator[tuple[str, str, str]]], found: Survey) -> list[Finding]:
@@ -124,6 +125,18 @@ def _orphans(found: Survey) -> Iterator[tuple[str, str, str]]:
     for one in find_orphans(found):
         where = f"{one.meta.namespace}/{one.meta.name}" if one.meta.namespace else one.meta.name
         yield PROBLEM, f"{one.kind} {where} of claim {one.claim}: {one.state}", "libbucket doctor --remove-orphans"
+
+
+def _stores(found: Survey) -> Iterator[Finding]:
+    """Each program lists the stores of its provisioner: one pod of a service account speaks for its replicas."""
+    ready = {pod.account: pod for pod in found.pods if pod.list_orphans and not pod.problem}
+    for pod in ready.values():
+        yield Finding(
+            check="stores",
+            result=NOTE,
+            message=f"buckets without a claim are listed by the provisioner (pod {pod.key}), not by this command",
+            next_step=f"{pod.list_orphans} > orphans.json; libbucket doctor --store-report orphans.json",
+        )
 
 
 def _unread(found: Survey) -> Iterator[tuple[str, str, str]]:

@@ -5,6 +5,7 @@ Pure but for the function that lists; used by `reader` and `doctor`.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     List = Callable[[str, dict[str, str]], list[dict[str, Any]]]
 
 _LABEL: Final = "app.kubernetes.io/part-of=libbucket"
+_ENTRY_POINT: Final = "/opt/libbucket/bin/provisioner"
+"""Of the images, which have no shell and no PATH to it: docker/Dockerfile."""
+_LIST_ORPHANS: Final = ("--list-orphans", "--log-format=json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +29,14 @@ class PodFact:
         account: namespace and name of its service account.
         problem: why it is not ready; "" if it is.
         namespaces: that it serves, from its flags and environment; empty for all.
+        list_orphans: the command that has its program list the buckets without a claim, for a report.
     """
 
     key: str
     account: str
     problem: str
     namespaces: tuple[str, ...] = ()
+    list_orphans: str = ""
 
 
 def list_pods(list_objects: List, namespace: str) -> tuple[PodFact, ...]:
@@ -55,7 +61,16 @@ def _pod_fact(pod: dict[str, Any]) -> PodFact:
         account=f"{namespace}/{spec.get('serviceAccountName') or 'default'}",
         problem=_problem(pod.get("status") or {}),
         namespaces=tuple(sorted({name for one in spec.get("containers") or () for name in _served(one)})),
+        list_orphans=_list_orphans(meta, spec.get("containers") or [{}]),
     )
+
+
+def _list_orphans(meta: dict[str, Any], containers: list[dict[str, Any]]) -> str:
+    """With the container's own arguments: another process in it has its environment, and not its flags."""
+    container = next((one for one in containers if one.get("name") == "provisioner"), containers[0])
+    where = ["--namespace", meta.get("namespace", ""), meta.get("name", ""), "--container", container.get("name", "")]
+    program = [*(container.get("command") or [_ENTRY_POINT]), *(container.get("args") or ())]
+    return shlex.join(["kubectl", "exec", *where, "--", *program, *_LIST_ORPHANS])
 
 
 def _served(container: dict[str, Any]) -> Iterator[str]:
