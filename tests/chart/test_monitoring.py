@@ -309,6 +309,33 @@ CASES = {
         series={'libbucket_leader{instance="a"}': "1x9 0x20", 'libbucket_leader{instance="b"}': "0x10 1x20"},
         silent=14,
     ),
+    "active replicas of which one no longer takes part": Case(
+        alert="LibbucketShardsNotServed",
+        series={'libbucket_shards{instance="a"}': "8x30", 'libbucket_shards{instance="b"}': "8x9 0x20"},
+        fires=13,
+        silent=9,
+    ),
+    "an active replica that can't be scraped": Case(
+        alert="LibbucketShardsNotServed",
+        series={'libbucket_shards{instance="a"}': "8x30", 'libbucket_shards{instance="b"}': "8x9 stale"},
+        fires=13,
+        silent=9,
+    ),
+    "shards of a lost replica that another one takes over": Case(
+        alert="LibbucketShardsNotServed",
+        series={'libbucket_shards{instance="a"}': "8x10 16x19", 'libbucket_shards{instance="b"}': "8x9 0x20"},
+        silent=14,
+    ),
+    "a leader and its standby": Case(
+        alert="LibbucketShardsNotServed",
+        series={'libbucket_shards{instance="a"}': "16x29", 'libbucket_shards{instance="b"}': "0x29"},
+        silent=20,
+    ),
+    "no replica serves a shard: another alert's": Case(
+        alert="LibbucketShardsNotServed",
+        series={'libbucket_shards{instance="a"}': "0x29"},
+        silent=20,
+    ),
     "credentials that no longer work": Case(
         alert="LibbucketCredentialsRefused",
         series={ERRORS("grant", "AccessDenied"): EVERY_FIVE_MINUTES},
