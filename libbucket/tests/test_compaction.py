@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from libbucket import Reason
-from libbucket._api import Meta, Metadata, ObjectBucketClaim
+from libbucket._api import Meta, Metadata, ObjectBucketClaim, OwnerReference
 from libbucket._controller.controller import new_caches
 from libbucket._kube.compaction import compact_claim, compact_metadata
 from libbucket._reconcile.model.outcome import Result
@@ -36,6 +36,19 @@ def test_only_used_fields_of_a_secret_are_kept() -> None:
     kept = compact_metadata(secret).metadata
     assert kept.labels == {"bucket-provisioner": "x"}
     assert kept.annotations is None
+
+
+def test_of_the_owners_of_a_secret_its_controller_is_kept() -> None:
+    owners = [
+        OwnerReference(kind="ObjectBucketClaim", name="photos", uid="1", controller=True),
+        OwnerReference(uid="2"),
+    ]
+    secret = Metadata(metadata=Meta(name="photos", owner_references=owners, finalizers=["x"], resource_version="7"))
+    kept = compact_metadata(secret).metadata
+    assert kept.is_controlled_by("1")
+    assert not kept.is_controlled_by("2")
+    assert kept.owner_references == [OwnerReference(uid="1", controller=True)]
+    assert (kept.finalizers, kept.resource_version) == (["x"], "7")
 
 
 def test_a_hundred_claims_of_the_largest_size_take_little_memory() -> None:

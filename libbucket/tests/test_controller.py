@@ -67,7 +67,7 @@ def decoded() -> Iterator[list[type[Any]]]:
     unpacked = Cache._unpacked
 
     def noted(self: Cache[Any], packed: Any) -> Any:
-        found.append(self._kind)
+        found.append(self._packer._kind)
         return unpacked(self, packed)
 
     with mock.patch.object(Cache, "_unpacked", noted):

@@ -47,8 +47,11 @@ class Phase:
     FAILED: Final = "Failed"
 
 
-class Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
-    """Base of everything that is read: immutable, and not tracked by the garbage collector."""
+class Wire(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False, omit_defaults=True):
+    """Base of everything that is read: immutable, and not tracked by the garbage collector.
+
+    Fields that are absent are left out when it is encoded: their names would be a sixth of the caches.
+    """
 
 
 class OwnerReference(Wire, frozen=True):

@@ -35,7 +35,7 @@ class Priority(IntEnum):
     """A claim that serves: after a start, a drift check, a new version of the provisioner."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ready:
     """A key that waits.
 

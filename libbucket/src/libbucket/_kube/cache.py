@@ -8,8 +8,8 @@ wins, and the preconditions of writes detect stale versions.
 Versions go backwards in one case: if etcd is restored from an older snapshot. A list detects that, because no
 consistent list has an object in a version that is older than one known before the list.
 
-Objects are kept as MessagePack and are decoded when they are asked for, in one or two microseconds: as structs they
-would take about twice the memory, which grows with the number of claims.
+Objects are kept packed, and are unpacked when they are asked for, in a few microseconds: as structs they would take ten
+times the memory, which grows with the number of claims.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar
 
-import msgspec
+from libbucket._kube.packing import Packer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from libbucket import _api
 
@@ -51,11 +51,11 @@ class Cache(Generic[T]):
     def __init__(
         self, kind: type[T], *, group: Callable[[T], str] | None = None, compact: Callable[[T], T] | None = None
     ) -> None:
-        self._kind = kind
+        self._packer = Packer(kind)
         self._compact = compact
         self._lock = threading.Lock()
         self._group = group
-        self._groups: dict[str, set[str]] = {}
+        self._groups: dict[str, str | set[str]] = {}  # a set takes more than the key, which is mostly the only one
         self._packed: dict[str, bytes | T] = {}
         self._removed: dict[str, str] = {}
         self._distrusted: set[str] = set()
@@ -74,13 +74,13 @@ class Cache(Generic[T]):
     def grouped(self, group: str) -> list[T]:
         """The objects of one group, sorted by key."""
         with self._lock:
-            packed = [self._packed[key] for key in sorted(self._groups.get(group, ()))]
+            packed = [self._packed[key] for key in sorted(self._keys_of(group))]
         return [self._unpacked(one) for one in packed]
 
     def count(self, group: str) -> int:
         """How many objects a group has. Decodes none of them: the work queue asks for every key."""
         with self._lock:
-            return len(self._groups.get(group, ()))
+            return len(self._keys_of(group))
 
     def observe(self, new: T, *, list_version: str = "") -> tuple[bool, T | None]:
         """Stores a version of an object, if it is newer; returns whether it is, and the version known before.
@@ -158,7 +158,7 @@ class Cache(Generic[T]):
                 yield one
 
     def _unpacked(self, packed: bytes | T) -> T:
-        return msgspec.msgpack.decode(packed, type=self._kind) if isinstance(packed, bytes) else packed
+        return self._packer.unpack(packed)
 
     def _is_news(self, new: T, old: T | None, list_version: str) -> bool:
         key, version = new.metadata.key, new.metadata.resource_version
@@ -186,20 +186,35 @@ class Cache(Generic[T]):
             del self._removed[next(iter(self._removed))]
 
     def _put(self, key: str, new: T | None) -> None:
-        old = self._known(key)
+        old = self._known(key) if self._group is not None else None
         self._packed.pop(key, None)
         self._distrusted.discard(key)
         if new is not None:
-            self._packed[key] = _packed(self._compact(new) if self._compact is not None else new)
+            self._packed[key] = self._packer.pack(self._compact(new) if self._compact is not None else new)
         if self._group is None:
             return
         if old is not None:
-            keys = self._groups[self._group(old)]
-            keys.discard(key)
-            if not keys:
-                del self._groups[self._group(old)]
+            self._ungroup(self._group(old), key)
         if new is not None:
-            self._groups.setdefault(self._group(new), set()).add(key)
+            self._put_into(self._group(new), key)
+
+    def _keys_of(self, group: str) -> Collection[str]:
+        keys = self._groups.get(group, ())
+        return (keys,) if isinstance(keys, str) else keys
+
+    def _put_into(self, group: str, key: str) -> None:
+        keys = self._groups.setdefault(group, key)
+        if isinstance(keys, set):
+            keys.add(key)
+        elif keys != key:
+            self._groups[group] = {keys, key}
+
+    def _ungroup(self, group: str, key: str) -> None:
+        keys = self._groups[group]
+        if isinstance(keys, set):
+            keys.discard(key)
+        if not keys or keys == key:
+            del self._groups[group]
 
 
 class Unwatched(Cache[T]):
@@ -211,14 +226,6 @@ class Unwatched(Cache[T]):
         """Stores nothing."""
         del new, list_version
         return False, None
-
-
-def _packed(one: T) -> bytes | T:
-    """The object as MessagePack, or as it is if that cannot express it: a number of more than 64 bits, for example."""
-    try:
-        return msgspec.msgpack.encode(one)
-    except (ValueError, OverflowError, RecursionError):
-        return one
 
 
 def is_newer(left: str, right: str) -> bool:

@@ -39,11 +39,23 @@ def compact_claim(claim: _api.ObjectBucketClaim) -> _api.ObjectBucketClaim:
 
 
 def compact_metadata(one: _api.Metadata) -> _api.Metadata:
-    """The metadata of a Secret or ConfigMap without annotations and other programs' labels, which are never used."""
+    """The metadata of a Secret or ConfigMap: which version it is, whose, and what has to be removed. Nothing else."""
     meta = one.metadata
     label = meta.label(_api.PROVISIONER_LABEL)
-    labels = {_api.PROVISIONER_LABEL: label} if label else None
-    return _api.Metadata(metadata=replace(meta, labels=labels, annotations=None))
+    owners = [
+        _api.OwnerReference(uid=each.uid, controller=True) for each in meta.owner_references or () if each.controller
+    ]
+    kept = _api.Meta(
+        name=meta.name,
+        namespace=meta.namespace,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        deletion_timestamp=meta.deletion_timestamp,
+        labels={_api.PROVISIONER_LABEL: label} if label else None,
+        finalizers=meta.finalizers,
+        owner_references=owners or None,
+    )
+    return _api.Metadata(metadata=kept)
 
 
 def _bounded(notes: dict[str, str] | None) -> dict[str, str] | None:
