@@ -8,13 +8,16 @@ from unittest import mock
 import msgspec
 import pytest
 
-from libbucket._api import ObjectBucketClaim, StorageClass
+from libbucket._api import Metadata, Object, ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._controller.controller import Controller, ControllerSettings
 from libbucket._kube.cache import Cache
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._metrics import Metrics
+from libbucket._reconcile.model.actions import Bind, Settled
+from libbucket._reconcile.plan.planner import decide
 from libbucket.testing import builders
 from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
+from testkit.benchmark.claim_pages import pages
 from testkit.core import FakeClient
 
 if TYPE_CHECKING:
@@ -23,20 +26,24 @@ if TYPE_CHECKING:
 WORKERS = 8
 
 
-@pytest.fixture
-def controller() -> Controller:
+def a_controller(*, version: str = "1", workers: int = WORKERS) -> Controller:
     settings = ControllerSettings(
         provisioner_name=PROVISIONER_NAME,
-        version="1",
+        version=version,
         cluster_id="cluster-1",
         namespaces=(),
-        workers=WORKERS,
+        workers=workers,
         allowed_config=frozenset(),
         resync_interval=0,
         repair_interval=0,
         features=CrdFeatures(),
     )
     return Controller(FakeClient(), MemoryProvisioner, settings, Metrics(), None)
+
+
+@pytest.fixture
+def controller() -> Controller:
+    return a_controller()
 
 
 def observe_class(controller: Controller, name: str, provisioner: str = PROVISIONER_NAME, version: int = 1) -> None:
@@ -114,3 +121,75 @@ def test_a_class_that_is_deleted_leaves_its_share(controller: Controller) -> Non
     queue_claims(controller, "fast", 2 * WORKERS)
     controller._queue.get(timeout=0)
     assert 1 + taken(controller) == WORKERS
+
+
+# A start with many bound claims, of the same version and of a new one.
+
+BOUND = 2000
+
+
+def started(version: str) -> Controller:
+    """A controller whose caches are filled with claims that version 1 has bound, all queued."""
+    controller = a_controller(version=version, workers=64)
+    kinds: dict[str, type[Object]] = {
+        "classes": StorageClass,
+        "claims": ObjectBucketClaim,
+        "buckets": ObjectBucketObject,
+        "secrets": Metadata,
+        "config_maps": Metadata,
+    }
+    for kind, page in pages(BOUND):
+        items = [msgspec.Raw(page)] if kind == "classes" else msgspec.json.decode(page, type=_Page).items
+        for item in items:
+            getattr(controller._caches, kind).observe(msgspec.json.decode(item, type=kinds[kind]))
+    for informer in controller._informers:
+        informer.synced.set()
+    controller._router.enqueue_all()
+    assert controller._queue.state().ready == BOUND
+    return controller
+
+
+class _Page(msgspec.Struct):
+    items: list[msgspec.Raw]
+
+
+@pytest.fixture(scope="module")
+def upgraded() -> Controller:
+    return started("2")
+
+
+def create_claim(controller: Controller, name: str) -> str:
+    """A claim of the namespace and the class of all others, as the watch brings it."""
+    claim = msgspec.convert(builders.a_claim(name=name, namespace="shop", storage_class="buckets"), ObjectBucketClaim)
+    controller._caches.claims.observe(claim)
+    controller._router.on_claim(None, claim)
+    return claim.metadata.key
+
+
+def take(controller: Controller) -> str:
+    """The next key, for a worker that is done with it at once."""
+    key = controller._queue.get(timeout=0)
+    assert key is not None
+    controller._queue.done(key)
+    return key
+
+
+def test_after_an_upgrade_every_claim_is_reconciled_in_full_and_after_a_restart_none() -> None:
+    for version, action in (("1", Settled), ("2", Bind)):
+        controller = started(version)
+        for _ in range(20):
+            snapshot = controller._reconciler._observer.observe(take(controller))
+            assert isinstance(decide(snapshot), action)
+
+
+def test_after_an_upgrade_a_new_claim_is_taken_before_those_that_serve(upgraded: Controller) -> None:
+    for number in range(20):
+        key = create_claim(upgraded, f"new-{number}")
+        taken = [take(upgraded), take(upgraded)]
+        assert key in taken, "every eighth turn belongs to the others"
+
+
+def test_during_an_upgrade_many_new_claims_leave_the_others_an_eighth_of_the_turns(upgraded: Controller) -> None:
+    new = {create_claim(upgraded, f"many-{number}") for number in range(200)}
+    taken = [take(upgraded) for _ in range(160)]
+    assert sum(key not in new for key in taken) == 160 / 8

@@ -15,7 +15,7 @@ from testkit.benchmark.api_requests import Requests, settled_requests
 from testkit.benchmark.processes import cpu_seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from libbucket.testing.controlplane import ControlPlane
     from libbucket.testing.provisioner_process import ProvisionerProcess
@@ -111,6 +111,10 @@ class Load:
     def _version(self) -> str:
         return str(self._admin.get(f"{self._claims}?limit=1")["metadata"]["resourceVersion"])
 
+    def seconds_to_bind(self, count: int) -> float:
+        """Makes claims; gives the seconds from the first request for one until the last one is Bound."""
+        return self._carry_out(self._events(count, self._version()), count, self._make, _is_bound)[0]
+
     def _run(
         self,
         provisioner: ProvisionerProcess,
@@ -119,31 +123,16 @@ class Load:
         ask: Callable[[str], float],
         is_done: Callable[[Event], bool],
     ) -> Run:
-        names = [f"claim-{number}" for number in range(count)]
         version = self._version()
         before, metrics_before = settled_requests(self._cluster), provisioner.metrics()
         cpu_before, plane_before = cpu_seconds_of([provisioner.pid]), cpu_seconds_of(self._cluster.pids)
         # A watch is counted when it ends: this one with this function, after the counting.
-        limit = _LIMIT_SECONDS + count * _SLOWEST
-        events = self._admin.watch(self._claims, resource_version=version, timeout=limit)
-        started = time.monotonic()
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            asked = [pool.submit(ask, name) for name in names]
-            waiting = set(names)
-            for event in events:
-                if is_done(event):
-                    waiting.discard(event["object"]["metadata"]["name"])
-                if not waiting:
-                    break
-            seconds = time.monotonic() - started
-        asking_seconds = max(each.result() for each in asked) - started
-        if waiting:
-            one = min(waiting)
-            status = (self._admin.find(f"{self._claims}/{one}") or {}).get("status")
-            raise TimeoutError(
-                f"{len(waiting)} of {count} claims were not done within {limit:.0f} s; {one} says {status}; "
-                f"the provisioner's last lines:\n{provisioner.log()[-2000:]}"
-            )
+        events = self._events(count, version)
+        try:
+            seconds, asking_seconds = self._carry_out(events, count, ask, is_done)
+        except TimeoutError as error:
+            error.add_note(f"the provisioner's last lines:\n{provisioner.log()[-2000:]}")
+            raise
         wait_idle(provisioner)
         cpu_seconds = cpu_seconds_of([provisioner.pid]) - cpu_before
         plane_seconds = cpu_seconds_of(self._cluster.pids) - plane_before
@@ -160,6 +149,36 @@ class Load:
             control_plane_seconds=plane_seconds,
         )
 
+    def _events(self, count: int, version: str) -> Iterator[Event]:
+        return self._admin.watch(self._claims, resource_version=version, timeout=_limit(count))
+
+    def _carry_out(
+        self, events: Iterator[Event], count: int, ask: Callable[[str], float], is_done: Callable[[Event], bool]
+    ) -> tuple[float, float]:
+        """Asks something of so many claims; gives the seconds until all are done, and until all were asked."""
+        names = [f"claim-{number}" for number in range(count)]
+        started = time.monotonic()
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            asked = [pool.submit(ask, name) for name in names]
+            waiting = set(names)
+            for event in events:
+                if is_done(event):
+                    waiting.discard(event["object"]["metadata"]["name"])
+                if not waiting:
+                    break
+            seconds = time.monotonic() - started
+        if waiting:
+            one = min(waiting)
+            status = (self._admin.find(f"{self._claims}/{one}") or {}).get("status")
+            raise TimeoutError(
+                f"{len(waiting)} of {count} claims were not done within {_limit(count):.0f} s; {one} says {status}"
+            )
+        return seconds, max(each.result() for each in asked) - started
+
+
+def _limit(count: int) -> float:
+    return _LIMIT_SECONDS + count * _SLOWEST
+
 
 def _is_bound(event: Event) -> bool:
     return bool(event["object"].get("status", {}).get("phase") == "Bound")
@@ -169,20 +188,20 @@ def _is_gone(event: Event) -> bool:
     return bool(event["type"] == "DELETED")
 
 
-def wait_idle(provisioner: ProvisionerProcess, *, reconciles: int = 0) -> None:
+def wait_idle(provisioner: ProvisionerProcess, *, reconciles: int = 0, seconds: float = _LIMIT_SECONDS) -> None:
     """Waits until a provisioner has reconciled so many claims, and has nothing left to do, now or later.
 
     Raises:
         TimeoutError: it goes on and on.
     """
-    deadline = time.monotonic() + _LIMIT_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         text = provisioner.metrics()
         done = metric(text, RECONCILES)
         if done >= reconciles and not metric(text, "libbucket_queue_keys"):
             return
         time.sleep(_POLL)
-    raise TimeoutError(f"the provisioner still works after {_LIMIT_SECONDS:.0f} s")
+    raise TimeoutError(f"the provisioner still works after {seconds:.0f} s")
 
 
 def metric(text: str, name: str) -> float:

@@ -1,23 +1,19 @@
-"""The measurements: pairs of provisioners in turns, then the core alone with many claims. Draws nothing."""
+"""Pairs of provisioners, measured in turns. Draws nothing."""
 
 from __future__ import annotations
 
 import os
 import statistics
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from testkit.benchmark.api_requests import settled_requests
-from testkit.benchmark.load import STORE_CALLS, Load, Run, metric, wait_idle
-from testkit.benchmark.processes import cpu_seconds_of, size_of
-from testkit.benchmark.subjects import OURS
+from testkit.benchmark.load import Load, Run, wait_idle
+from testkit.benchmark.processes import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from libbucket.testing.controlplane import ControlPlane
-    from testkit.benchmark.api_requests import Requests
     from testkit.benchmark.processes import Size
     from testkit.benchmark.subjects import Subject
 
@@ -40,46 +36,6 @@ class Round:
     bound: Run
     deleted: Run
     seconds_to_bound: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Restart:
-    """A provisioner that starts where everything is bound.
-
-    Attributes:
-        ready_seconds: from the start of the process until `/readyz` says so.
-        new_claim_seconds: from then until a claim that is made at that moment is bound.
-        idle_seconds: from the start until every claim was reconciled and the queue is empty.
-        cpu_seconds: of the provisioner, until then.
-        store_calls: verbs called, by its metrics, without the new claim's.
-        requests: to the API server, without the new claim's.
-        size: afterwards.
-    """
-
-    ready_seconds: float
-    new_claim_seconds: float
-    idle_seconds: float
-    cpu_seconds: float
-    store_calls: int
-    requests: Requests
-    size: Size
-
-
-@dataclass(frozen=True, kw_only=True)
-class Many:
-    """The core with many claims.
-
-    Attributes:
-        bound: all of them, in one burst.
-        idle: size before the first.
-        size: with all of them.
-        restart: with all of them.
-    """
-
-    bound: Run
-    idle: Size
-    size: Size
-    restart: Restart
 
 
 def compare(
@@ -112,40 +68,6 @@ def _round(cluster: ControlPlane, subject: Subject, load: Load, claims: int) -> 
             load.remove(f"single-{number}")
         bound = load.bind(provisioner, claims)
         return Round(idle=idle, bound=bound, deleted=load.delete(provisioner, claims), seconds_to_bound=singles)
-
-
-def many(cluster: ControlPlane, claims: int, say: Callable[[str], None]) -> Many:
-    """Binds many claims in one namespace, and restarts the provisioner with them."""
-    load = Load(cluster, name="many")
-    with OURS.running(cluster) as provisioner:
-        wait_idle(provisioner)
-        idle = size_of(provisioner.pid)
-        say(f"{claims:,} claims")
-        bound = load.bind(provisioner, claims)
-        size = size_of(provisioner.pid)
-        say(f"a restart with {claims:,} claims bound")
-        provisioner.stop()
-        before = settled_requests(cluster)
-        started = time.monotonic()
-        provisioner.start()
-        ready = time.monotonic()
-        new_claim_seconds = load.seconds_to_bound("new")
-        wait_idle(provisioner, reconciles=claims)
-        idle_seconds = time.monotonic() - started
-        return Many(
-            bound=bound,
-            idle=idle,
-            size=size,
-            restart=Restart(
-                ready_seconds=ready - started,
-                new_claim_seconds=new_claim_seconds,
-                idle_seconds=idle_seconds,
-                cpu_seconds=cpu_seconds_of([provisioner.pid]),
-                store_calls=int(metric(provisioner.metrics(), STORE_CALLS)) - 1,
-                requests=settled_requests(cluster) - before,
-                size=size_of(provisioner.pid),
-            ),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

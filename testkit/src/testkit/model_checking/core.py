@@ -7,19 +7,16 @@ that has none. So a state of the state can hold a reconcile that is half done, a
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections import deque
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from unittest import mock
 
 import msgspec
-import structlog
 
 from libbucket import _api
 from libbucket._circuit import Settings
@@ -45,7 +42,7 @@ from testkit.frozen import Frozen
 from testkit.model_checking.object_store import Answered, Call, InUse, Raised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from libbucket._outcomes import Retry
     from libbucket._reconcile.apply.provisioner_calls import OnChange
@@ -520,18 +517,3 @@ def forget_everything() -> None:
     """Drops what was remembered of the core's steps: another core (with an injected fault) takes others."""
     for remembered in (advance, _catch_up):
         remembered.cache_clear()
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keeps the core's log lines out of sight, and cheap."""
-    was = structlog.get_config()
-    structlog.configure(processors=[_drop], wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**was)
-
-
-def _drop(*_line: Any) -> NoReturn:
-    raise structlog.DropEvent

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from testkit.model_checking.core import forget_everything, quietly
+from testkit.model_checking.core import forget_everything
 from testkit.model_checking.moves import fair, moves
+from testkit.quiet import quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
