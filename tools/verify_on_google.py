@@ -24,8 +24,8 @@ from google.auth import exceptions as auth
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.oauth2 import service_account
 
-from gcs_provisioner.errors import constraint_of, reason_of
 from gcs_provisioner.policy import MOST_CONDITIONS, OBJECTS_ROLE, federated_member, grant, grant_titled
+from gcs_provisioner.refusals import constraint_of, reason_of
 from gcs_provisioner.signing import presign_listing
 from libbucket import AccessKeys, SecretStr
 from questions import Check, ask_all

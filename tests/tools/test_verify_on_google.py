@@ -9,7 +9,7 @@ import pytest
 from google.auth import credentials as auth
 
 import verify_on_google
-from testkit.gcs.backend import OfflineCredentials
+from testkit.gcs.applications import OfflineCredentials
 from testkit.gcs.fake import FakeGcs, fake_gcs
 from verify_on_google import CHECKS, Project, run
 

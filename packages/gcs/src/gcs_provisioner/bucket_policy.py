@@ -12,8 +12,9 @@ from urllib.parse import quote
 from google.api_core import exceptions as api
 
 from gcs_provisioner.client import ask_storage
-from gcs_provisioner.errors import Call, constraint_of, from_refusal, id_of, translated
+from gcs_provisioner.errors import Call, from_refusal, translated
 from gcs_provisioner.policy import is_same
+from gcs_provisioner.refusals import constraint_of, id_of
 from libbucket import AccessDenied, BucketNotFound, NotReady, ProvisionerError, StoreRefused
 
 if TYPE_CHECKING:

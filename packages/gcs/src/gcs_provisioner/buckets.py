@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from google.api_core.exceptions import Conflict
 
-from gcs_provisioner.errors import PermissionDenied, id_of
-from gcs_provisioner.storage import build_ownership_labels
+from gcs_provisioner.errors import PermissionDenied
+from gcs_provisioner.refusals import id_of
+from gcs_provisioner.stamps import build_ownership_labels
 from libbucket import BucketExists, BucketLost, BucketNotFound, InvalidClaim, NotReady
 
 if TYPE_CHECKING:

@@ -1,18 +1,16 @@
 """Everything that Google, its clients and the network raise, translated into the core's errors: once, here.
 
-`storage`, `identity`, `keys` and `client` wrap every call in `translated`; nothing passes through it untranslated.
-Decides by types, statuses, reasons and names of constraints; no message of ours repeats an exception's or an answer's
-text, which could hold a secret.
+Every module that calls Google wraps its calls in `translated`; nothing passes through it untranslated. What an answer
+says is read by `refusals`. Decides by types, statuses, reasons and names of constraints; no message of ours repeats an
+exception's or an answer's text, which could hold a secret.
 """
 
 from __future__ import annotations
 
-import json
 import random
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -22,6 +20,19 @@ from google.cloud.storage import exceptions as media
 from google.resumable_media import common as resumable
 from requests import exceptions as http
 
+from gcs_provisioner.constraints import advise
+from gcs_provisioner.refusals import (
+    DENIED_REASONS,
+    constraint_of,
+    header_of,
+    oauth_error,
+    perimeter_of,
+    reason_of,
+    reason_of_body,
+    request_id_of,
+    says_missing,
+    status_of,
+)
 from libbucket import (
     AccessDenied,
     BucketNotEmpty,
@@ -113,50 +124,6 @@ _BY_STATUS: Final[Mapping[int, _Translation]] = {
     499: (NotReady, _CHANGED),  # CANCELLED: an answer, and none about the request's sense
     503: (Throttled, _BUSY),
 }
-DENIED_REASONS: Final = frozenset(
-    {"", "forbidden", "insufficientPermissions", "IAM_PERMISSION_DENIED", "PERMISSION_DENIED", "AccessDenied"}
-)
-
-# https://cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints
-_NO_KEYS: Final = (
-    "let the class say credentials: workload-identity-federation, which needs no key, or have the project exempted "
-    "from the constraint"
-)
-_NO_ACCOUNTS: Final = (
-    "let the class say credentials: workload-identity-federation, or name an account by parameter serviceAccount"
-)
-_HELP: Final[Mapping[str, str]] = {
-    "gcp.resourceLocations": "set parameter region to a location that it allows (Google's default is US)",
-    "iam.disableServiceAccountKeyCreation": _NO_KEYS,
-    "iam.managed.disableServiceAccountKeyCreation": _NO_KEYS,
-    "iam.disableServiceAccountCreation": _NO_ACCOUNTS,
-    "iam.managed.disableServiceAccountCreation": _NO_ACCOUNTS,
-    "storage.restrictAuthTypes": "let the class say credentials: json-key or workload-identity-federation",
-    "storage.softDeletePolicySeconds": "set parameter softDeleteSeconds to a value that it allows",
-    "gcp.restrictNonCmekServices": "set parameter kmsKeyName",
-    "gcp.restrictCmekCryptoKeyProjects": "set parameter kmsKeyName to a key of a project that it allows",
-    "storage.secureHttpTransport": "parameter endpoint must begin with https://",
-}
-_HELP_BY_PERMISSION: Final[Mapping[str, str]] = {
-    "storage.buckets.create": "compare parameters region, kmsKeyName and softDeleteSeconds with the project's policies",
-    "storage.buckets.setIamPolicy": (
-        "domain restricted sharing may refuse a member of the bucket's policy, of the provisioner's or of others"
-    ),
-    "storage.hmacKeys.create": _NO_KEYS,
-    "iam.serviceAccountKeys.create": _NO_KEYS,
-    "iam.serviceAccounts.create": _NO_ACCOUNTS,
-}
-_GENERAL_HELP: Final = "compare the parameters of the class with the project's policies"
-
-_CONSTRAINT: Final = re.compile(r"(?:custom)?constraints/([A-Za-z][A-Za-z0-9.]{1,120})", re.IGNORECASE)
-_PERIMETER_ID: Final = re.compile(r"vpcServiceControlsUniqueIdentifier: ?([A-Za-z0-9_-]{1,120})")
-_WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,79}", re.ASCII)
-_REQUEST_ID: Final = re.compile(r"[\w.:/;=+-]{1,300}", re.ASCII)
-_MOST_READ: Final = 64 * 1024
-
-# Cloud Storage sends the first with every answer of its JSON and XML APIs; IAM and others send what their front end
-# has: https://cloud.google.com/storage/docs/troubleshooting and https://cloud.google.com/trace/docs/trace-context.
-REQUEST_ID_HEADERS: Final = ("x-guploader-uploadid", "x-goog-request-id", "x-request-id", "x-cloud-trace-context")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,13 +192,13 @@ def check_token_answer(status: int, headers: Mapping[str, str], url: str, body: 
         return
     request_id = request_id_of(headers)
     if status in {429, 503}:
-        delay = parse_retry_after(_header(headers, "retry-after"))
+        delay = parse_retry_after(header_of(headers, "retry-after"))
         raise Throttled(_BUSY.format(status=status, url=url), delay=delay, request_id=request_id)
     if status >= 500 or status == 408:
         raise StoreUnavailable(_DOWN.format(status=status, url=url), request_id=request_id)
-    reason = _oauth_error(body)
+    reason = oauth_error(body)
     if url.endswith(":generateAccessToken") and status in {403, 404}:
-        named = _reason_of_json(body[:_MOST_READ]) or _NO_REASON
+        named = reason_of_body(body) or _NO_REASON
         raise PermissionDenied(_NOT_IMPERSONATED.format(status=status, reason=named), request_id=request_id)
     # https://datatracker.ietf.org/doc/html/rfc6749#section-5.2 has its codes with 400 and 401.
     if status in {401, 403} or reason:
@@ -240,12 +207,6 @@ def check_token_answer(status: int, headers: Mapping[str, str], url: str, body: 
             request_id=request_id,
         )
     raise StoreRefused(f"Google's token endpoint {url} refuses to answer ({status})", request_id=request_id)
-
-
-def reason_of(response: object) -> str:
-    """Google's own word for a refusal (`forbidden`, `ALREADY_EXISTS`, `NoSuchBucket`); empty where there is none."""
-    content = _content(response)
-    return _reason_of_json(content) or _reason_of_xml(content)
 
 
 def check_answer(response: requests.Response) -> None:
@@ -259,41 +220,13 @@ def check_answer(response: requests.Response) -> None:
         RetrySlowly: it has none, so that something else answers there.
     """
     is_empty = response.request.method == "DELETE" and response.status_code == 200 and not response.content
-    if not is_empty and (response.status_code != 404 or _says_missing(response.content)):
+    if not is_empty and (response.status_code != 404 or says_missing(response.content)):
         return
     parts = urlsplit(response.url)
     asked = f"{response.request.method} {parts.path}"
     call = Call(url=f"{parts.scheme}://{parts.netloc}", permission=asked)
     kind, sentence = _by_class(response.status_code, reason_of(response))
     raise _build(kind, sentence, response.status_code, response, call)
-
-
-def request_id_of(headers: Mapping[str, str]) -> str:
-    """The id of an answer in Google's logs; "" where it has none."""
-    for name in REQUEST_ID_HEADERS:
-        value = _header(headers, name)
-        if value and _REQUEST_ID.fullmatch(value):
-            return value
-    return ""
-
-
-def id_of(refusal: Exception) -> str:
-    """`request_id_of` the answer that one of Google's clients raised an error for."""
-    return request_id_of(getattr(getattr(refusal, "response", None), "headers", None) or {})
-
-
-def constraint_of(response: object) -> str:
-    """The organisation policy constraint that an answer names, such as `gcp.resourceLocations`; "" for none.
-
-    Cloud Storage has it in the text of a 412, and IAM in a violation's type; no field is common to both.
-    """
-    found = _CONSTRAINT.search(_content(response).decode(errors="replace"))
-    return found[1] if found else ""
-
-
-def status_of(error: api.GoogleAPICallError) -> int:
-    """The HTTP status that stands behind an error of Google's client; 0 where there is none."""
-    return int(error.code or 0)
 
 
 def from_refusal(error: api.GoogleAPICallError, call: Call) -> ProvisionerError:
@@ -328,7 +261,7 @@ def _by_status(status: int, response: object, call: Call) -> ProvisionerError:
         return _build(NotReady, _BUSY, status, response, call)
     if reason == "required" and status == 400 and call.permission in _WITHOUT_BODY:
         return _build(StoreRefused, _PAYER, status, response, call)
-    if _PERIMETER_ID.search(_content(response).decode(errors="replace")):
+    if perimeter_of(response):
         return _build(StoreRefused, _PERIMETER, status, response, call)
     kind, sentence = _BY_REASON.get(reason) or _BY_STATUS.get(status) or _by_class(status, reason)
     return _build(kind, sentence, status, response, call)
@@ -346,85 +279,21 @@ def _by_class(status: int, reason: str) -> _Translation:
 def _build(kind: type[ProvisionerError], sentence: str, status: int, response: object, call: Call) -> ProvisionerError:
     headers = getattr(response, "headers", None) or {}
     constraint, reason = constraint_of(response), reason_of(response) or _NO_REASON
-    perimeter = _PERIMETER_ID.search(_content(response).decode(errors="replace"))
     text = sentence.format(
         url=call.url,
         permission=call.permission,
         status=status,
         reason=reason,
-        named=f"constraint {constraint}" if constraint else (perimeter[0] if perimeter else reason),
-        help=_HELP.get(constraint) or _HELP_BY_PERMISSION.get(call.permission) or _GENERAL_HELP,
+        named=f"constraint {constraint}" if constraint else (perimeter_of(response) or reason),
+        help=advise(constraint, call.permission),
     )
     request_id = request_id_of(headers)
     if issubclass(kind, Throttled | NotReady):
-        delay = parse_retry_after(_header(headers, "retry-after"))
+        delay = parse_retry_after(header_of(headers, "retry-after"))
         if delay is None and kind is NotReady and reason in _RATE_REASONS:
             delay = random.uniform(2, 10)  # noqa: S311 - so that those that met do not meet again
         return kind(text, delay=delay, request_id=request_id)
     return kind(text, request_id=request_id)
-
-
-def _content(response: object) -> bytes:
-    found = getattr(response, "content", b"") or b""
-    return found[:_MOST_READ] if isinstance(found, bytes) else b""
-
-
-def _reason_of_json(content: bytes) -> str:
-    try:
-        error = json.loads(content or b"{}").get("error", {})
-        details = [each.get("reason") for each in error.get("details", ()) if "ErrorInfo" in each.get("@type", "")]
-        reasons = [each.get("reason") for each in error.get("errors", ())]
-        return _word(next(filter(None, [*details, *_worth(error, reasons)]), ""))
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return ""
-
-
-def _says_missing(content: bytes) -> bool:
-    """Whether the body of a 404 is one of Google's: its JSON API, IAM and its XML API have words for that."""
-    if _reason_of_xml(content[:_MOST_READ]).startswith("NoSuch"):
-        return True
-    try:
-        error = json.loads(content[:_MOST_READ] or b"{}").get("error", {})
-        return error.get("status") == "NOT_FOUND" or any(e.get("reason") == "notFound" for e in error.get("errors", ()))
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return False
-
-
-def _reason_of_xml(content: bytes) -> str:
-    if not content.lstrip().startswith(b"<"):
-        return ""
-    try:
-        root = ET.fromstring(content)  # noqa: S314 - at most 64 KiB of an answer; Python's expat bounds entities
-    except (ET.ParseError, ValueError):
-        return ""
-    return _word(root.findtext("Code", "")) if root.tag.endswith("Error") else ""
-
-
-def _worth(error: dict[str, Any], reasons: list[Any]) -> list[Any]:
-    """IAM's status names say more than the reasons it sends along, where they say anything but the status itself."""
-    status = error.get("status")
-    if status in {"FAILED_PRECONDITION", "ALREADY_EXISTS"}:
-        return [status, *reasons]
-    return [*reasons, status]
-
-
-def _oauth_error(body: bytes) -> str:
-    """The error code of a token endpoint, such as `invalid_grant`."""
-    try:
-        found = json.loads(body[:_MOST_READ] or b"{}")
-    except (ValueError, RecursionError):
-        return ""
-    return _word(found.get("error")) if isinstance(found, dict) else ""
-
-
-def _word(value: object) -> str:
-    """A reason, if it has the form of one: it is repeated in messages, and a server may answer anything."""
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
-
-
-def _header(headers: Mapping[str, str], name: str) -> str | None:
-    """Not every mapping that comes here ignores case."""
-    return next((value for key, value in headers.items() if key.lower() == name), None)
 
 
 def _from_transport(error: Exception, call: Call) -> ProvisionerError:

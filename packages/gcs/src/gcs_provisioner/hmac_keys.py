@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from google.api_core import exceptions as api
 from google.cloud.storage.hmac_key import HMACKeyMetadata
 
-from gcs_provisioner.errors import Call, constraint_of, translated
+from gcs_provisioner.errors import Call, translated
 from gcs_provisioner.identity import MOST_KEYS, check_unlisted, too_many_keys
+from gcs_provisioner.refusals import constraint_of
 from libbucket import AccessKeys, SecretStr
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The service account of a claim: made, found, let act, removed.
+"""The service account of a claim: made, found, removed.
 
 Used by `provisioner`, `hmac_keys` and `key_files`, as the administrator. Knows nothing of buckets and keys. Every call
 is idempotent: what is there already is taken up, what is gone already is success.
@@ -6,18 +6,16 @@ is idempotent: what is there already is taken up, what is gone already is succes
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from google.api_core import exceptions as api
 
+from gcs_provisioner.account_names import describe
 from gcs_provisioner.client import ask_iam
-from gcs_provisioner.errors import DENIED_REASONS, Call, constraint_of, id_of, reason_of, translated
-from gcs_provisioner.policy import MOST_CONDITIONS, count_conditions, impersonate, is_same
+from gcs_provisioner.errors import Call, translated
+from gcs_provisioner.refusals import DENIED_REASONS, id_of, reason_of
 from gcs_provisioner.unfinished import YOUNG
 from libbucket import (
     NotReady,
@@ -29,8 +27,6 @@ from libbucket import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gcs_provisioner.client import Clients
     from gcs_provisioner.unfinished import Unfinished
     from libbucket import Owner
@@ -39,7 +35,6 @@ MOST_KEYS: Final = 10
 """Of each kind, per account: https://cloud.google.com/storage/docs/authentication/hmackeys#restrictions and
 https://cloud.google.com/iam/quotas."""
 
-_ID: Final = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 _POLICY_ATTEMPTS: Final = 4
 _LIMIT_REASONS: Final = frozenset({"RATE_LIMIT_EXCEEDED", "userRateLimitExceeded"})
 _MOST_PAGES: Final = 100
@@ -147,34 +142,6 @@ class Identity:
             except (api.NotFound, api.Forbidden) as refusal:
                 self._check_unlisted(refusal)
         self.unfinished.forget(self.email, self.owner.uid)
-
-    def let_act(self, members: Iterable[str]) -> bool:
-        """Lets exactly these Kubernetes service accounts act as the account, as far as this claim is concerned.
-
-        Returns:
-            Whether others could before.
-
-        Raises:
-            RetrySlowly: the workload identity pool does not exist.
-            QuotaExceeded: as many claims as IAM allows share one of them on this account.
-            NotReady: others write the account's policy all the time.
-        """
-        wanted = sorted(members)
-        for _ in range(_POLICY_ATTEMPTS):
-            policy = self._read_policy()
-            before = policy.get("bindings", [])
-            bindings = impersonate(before, wanted, title=self.title)
-            if is_same(before, bindings):
-                return False
-            if any(count_conditions(bindings, each) > MOST_CONDITIONS for each in wanted):
-                raise QuotaExceeded(
-                    f"{MOST_CONDITIONS} claims let {', '.join(wanted)} act as service account {self.email}, and IAM "
-                    "allows no more conditional bindings of one member: let this claim name another Kubernetes service "
-                    "account, or use a class without serviceAccount"
-                )
-            if self._write_policy({**policy, "version": 3, "bindings": bindings}):
-                return True
-        raise NotReady(f"the policy of service account {self.email} is being modified concurrently", delay=2)
 
     def ask(self, method: str, path: str, permission: str, body: object = None) -> dict[str, Any]:
         """One request about the account, or what belongs to it: see `ask_iam`."""
@@ -295,40 +262,9 @@ class Identity:
     def _is_ours(self, found: dict[str, Any]) -> bool:
         return found.get("description") == describe(self.owner)
 
-    def _read_policy(self) -> dict[str, Any]:
-        permission = "iam.serviceAccounts.getIamPolicy"
-        # The reference has the version in the query, and no body:
-        # https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/getIamPolicy
-        with translated(self.iam_call(permission)):
-            return self.ask_settled("POST", ":getIamPolicy?options.requestedPolicyVersion=3", permission)
-
-    def _write_policy(self, policy: dict[str, Any]) -> bool:
-        """False where another client wrote since."""
-        permission = "iam.serviceAccounts.setIamPolicy"
-        with translated(self.iam_call(permission)):
-            try:
-                self.ask_settled("POST", ":setIamPolicy", permission, {"policy": policy})
-            except api.Conflict:
-                return False
-            except api.BadRequest as refusal:
-                if constraint_of(refusal.response):
-                    raise
-                raise RetrySlowly(
-                    "Google does not take the Kubernetes service account: Workload Identity is not enabled for a "
-                    "cluster of the project, or parameter workloadIdentityPool names another pool than the cluster's",
-                    reason=Reason.STORE_REFUSED,
-                    request_id=id_of(refusal),
-                ) from refusal
-        return True
-
     @property
     def _accounts(self) -> str:
         return f"projects/{self.clients.project}/serviceAccounts"
-
-
-def describe(owner: Owner) -> str:
-    """What an account says about itself: by this it is known again, so it must never change."""
-    return json.dumps({"objectbucket_cluster_id": owner.cluster_id, "objectbucket_claim_uid": owner.uid})
 
 
 def check_unlisted(what: str, refusal: api.GoogleAPICallError, *, is_listed: bool) -> None:
@@ -365,17 +301,3 @@ def too_many_keys(email: str, others: int, what: str, refusal: Exception | None 
         "credentials: workload-identity-federation, which needs none, or another serviceAccount, or none",
         request_id=id_of(refusal) if refusal else "",
     )
-
-
-def build_account_id(text: str) -> str:
-    """A name for an account, of 28 characters; the same for the same text.
-
-    Google takes 6 to 30 lower-case letters, digits and hyphens: https://cloud.google.com/iam/docs/service-accounts-create.
-    """
-    return f"obc-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-
-
-def build_email(user_id: str, project: str) -> str:
-    """The address of the account of that name; `example.com:name` is how projects of a domain are called."""
-    account_id = user_id if _ID.fullmatch(user_id) else build_account_id(user_id)
-    return f"{account_id}@{'.'.join(reversed(project.split(':')))}.iam.gserviceaccount.com"

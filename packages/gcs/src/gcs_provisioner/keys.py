@@ -1,6 +1,6 @@
 """What a claim's Secret holds: the keys that it has, if they are its own and exist, or new ones.
 
-Used by `provisioner`. The rules are the same for both kinds of key:
+Used by `provisioner`. The rules, most of them in `key_rules`, are the same for both kinds of key:
 
 * A key that the Secret holds as an earlier call returned it is kept while Google's own list of keys has it as active.
   Whether a request with it was let in does not matter: a refusal proves nothing (a stale cache, a policy, a proxy).
@@ -16,26 +16,27 @@ Used by `provisioner`. The rules are the same for both kinds of key:
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gcs_provisioner.client import Verdict
+from gcs_provisioner.admin_secret import parse_key
 from gcs_provisioner.hmac_keys import SETTLING_SECONDS, HmacKeys, seconds_left
 from gcs_provisioner.identity import MOST_KEYS, too_many_keys
 from gcs_provisioner.key_files import KeyFiles
-from gcs_provisioner.parameters import parse_key
-from libbucket import Authentication, NotReady, ProvisionerError, SecretStr, StoreUnavailable, Throttled
+from gcs_provisioner.key_rules import KeyRules
+from gcs_provisioner.trials import Trials
+from libbucket import Authentication, NotReady, SecretStr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from google.cloud.storage.hmac_key import HMACKeyMetadata
 
-    from gcs_provisioner.client import Attempt, Clients
+    from gcs_provisioner.client import Clients
     from gcs_provisioner.identity import Identity
     from gcs_provisioner.key_files import KeyState
+    from gcs_provisioner.trials import Attempt
     from gcs_provisioner.unfinished import Unfinished
     from libbucket import AccessKeys
 
@@ -100,7 +101,7 @@ class Keys:
             data = {EMAIL_KEY: SecretStr(self.identity.email), PROJECT_KEY: SecretStr(self.clients.project)}
         for test in tests:
             test()
-        self.unfinished.hand_out(*self._who)
+        self.unfinished.hand_out(*self.rules.who)
         return Authentication(access_keys=access_keys, additional_secret_data=data, renew_at=renew_at)
 
     def has_lost_file(self) -> bool:
@@ -121,6 +122,23 @@ class Keys:
         return any(key.works and each != pending_id for each, key in found.items())
 
     @property
+    def rules(self) -> KeyRules:
+        """Those for keys of either kind."""
+        return KeyRules(
+            identity=self.identity,
+            bucket=self.bucket,
+            state=self.state,
+            unchanged=self.unchanged,
+            unfinished=self.unfinished,
+            now=self.now,
+        )
+
+    @property
+    def trials(self) -> Trials:
+        """What Google makes of a key."""
+        return Trials(clients=self.clients)
+
+    @property
     def hmac(self) -> HmacKeys:
         """The account's HMAC keys."""
         return HmacKeys(identity=self.identity)
@@ -129,10 +147,6 @@ class Keys:
     def files(self) -> KeyFiles:
         """The account's keys that come as files."""
         return KeyFiles(identity=self.identity)
-
-    @property
-    def _who(self) -> tuple[str, str]:
-        return self.identity.email, self.identity.owner.uid
 
     def _ensure_hmac(self, tests: list[Callable[[], None]]) -> AccessKeys:
         found = [] if self.is_new else self._known_hmac()
@@ -144,14 +158,14 @@ class Keys:
         self._remove_hmac(found, but=new.access_key_id if new else "")
         if new is None:
             self._check_room_for_hmac(found)
-            with self._asking():
+            with self.rules.asking():
                 new = self.hmac.create()
-            self.unfinished.note_hmac(*self._who, new)
+            self.unfinished.note_hmac(*self.rules.who, new)
             if not self.identity.is_shared:
                 # A request that was sent again because its answer was lost has made two.
                 self._remove_hmac(self.hmac.all(), but=new.access_key_id)
-        keys, made_at = new, self.unfinished.find(*self._who).hmac_at
-        tests.append(lambda: self._check_usable(self.clients.try_hmac(self.bucket, keys), made_at))
+        keys, made_at = new, self.unfinished.find(*self.rules.who).hmac_at
+        tests.append(lambda: self.rules.check_usable(self.trials.try_hmac(self.bucket, keys), made_at))
         return new
 
     def _known_hmac(self) -> list[HMACKeyMetadata]:
@@ -172,7 +186,7 @@ class Keys:
     def _check_room_for_hmac(self, found: Iterable[HMACKeyMetadata]) -> None:
         """Raises where the account has as many HMAC keys as it may: of its own, inactive ones go in some minutes."""
         left = [seconds_left(each, SETTLING_SECONDS, self.now()) for each in found]
-        others = sum(not self._is_to_go(each.access_id, HMAC_STATE) for each in found)
+        others = sum(not self.rules.is_to_go(each.access_id, HMAC_STATE) for each in found)
         if others >= MOST_KEYS:
             raise too_many_keys(self.identity.email, others, "HMAC keys")
         pending = [each for each in left if each > 0]
@@ -191,11 +205,11 @@ class Keys:
         if self.identity.is_shared and self.state.get(HMAC_STATE, held.access_key_id) != held.access_key_id:
             return None
         active = next((each.state == "ACTIVE" for each in found if each.access_id == held.access_key_id), None)
-        return held if self._stays(active, lambda: self.clients.try_hmac(self.bucket, held)) else None
+        return held if self.rules.stays(active, lambda: self.trials.try_hmac(self.bucket, held)) else None
 
     def _pending_hmac(self, found: Iterable[HMACKeyMetadata]) -> AccessKeys | None:
         """The HMAC key that an earlier call made and could not hand out, unless it is known to be gone."""
-        made = self.unfinished.find(*self._who)
+        made = self.unfinished.find(*self.rules.who)
         if made.hmac is None or self.is_new:
             return None
         key_id = made.hmac.access_key_id
@@ -213,17 +227,17 @@ class Keys:
         renew_at = _renew_at(found.get(_id_of(new))) if new else None
         self._remove_files((each for each in found if each != ending), but=_id_of(new) if new else "")
         if new is None:
-            others = sum(not self._is_to_go(each, KEY_STATE) for each in found)
+            others = sum(not self.rules.is_to_go(each, KEY_STATE) for each in found)
             if others >= MOST_KEYS:
                 raise too_many_keys(self.identity.email, others, "keys")
-            with self._asking():
+            with self.rules.asking():
                 new, renew_at = self.files.create(self.now())
-            self.unfinished.note_file(*self._who, new)
+            self.unfinished.note_file(*self.rules.who, new)
             if not self.identity.is_shared:
                 listed = self.files.states(self.now())
                 self._remove_files((each for each in listed if each != ending), but=_id_of(new))
-        fields, made_at = parse_key(new) or {}, self.unfinished.find(*self._who).file_at
-        tests.append(lambda: self._check_usable(self._try_file(fields), made_at))
+        fields, made_at = parse_key(new) or {}, self.unfinished.find(*self.rules.who).file_at
+        tests.append(lambda: self.rules.check_usable(self._try_file(fields), made_at))
         return new, renew_at
 
     def _is_due(self, key: KeyState | None) -> bool:
@@ -237,102 +251,32 @@ class Keys:
             return None
         listed = found.get(fields.get("private_key_id", ""))
         active = None if listed is None else listed.works
-        return held if self._stays(active, lambda: self._try_file(fields)) else None
+        return held if self.rules.stays(active, lambda: self._try_file(fields)) else None
 
     def _pending_file(self, found: Mapping[str, KeyState]) -> SecretStr | None:
         """The service-account key that an earlier call made and could not hand out, unless it is known to be gone."""
-        made = self.unfinished.find(*self._who)
+        made = self.unfinished.find(*self.rules.who)
         if made.file is None or self.is_new:
             return None
         listed = found.get(_id_of(made.file))
         is_kept = listed.works if listed is not None else self.unfinished.is_fresh(made.file_at)
         return made.file if is_kept else None
 
-    def _stays(self, active: bool | None, attempt: Callable[[], Attempt]) -> bool:  # noqa: FBT001 - None is not listed
-        """Whether a key of the Secret is kept.
-
-        Args:
-            active: what Google's list says of it; None where the list does not have it.
-            attempt: tries it. Google checks a signature before it asks for permissions: who is denied has the right
-                secret.
-        """
-        if active and self.unchanged:
-            return True
-        if active:
-            return attempt().verdict is not Verdict.UNKNOWN
-        if active is not None or not self.unchanged:
-            return False
-        seen = attempt()
-        left = self.unfinished.seconds_until_listed(*self._who)
-        if seen.verdict is not Verdict.WORKS and left > 0:
-            raise NotReady(
-                f"Google neither lists nor accepts the key of service account {self.identity.email}, which is seconds "
-                "old: it is kept, and looked up again",
-                delay=left,
-                request_id=seen.request_id,
-            )
-        return seen.verdict is Verdict.WORKS
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Around a request that makes a key. After one without an answer, the next waits until lists show its key."""
-        left = self.unfinished.seconds_until_listed(*self._who) if self.unfinished.is_asked(*self._who) else 0.0
-        if left > 0:
-            raise NotReady(
-                f"an answer was lost by which Google may have given service account {self.identity.email} a key: "
-                "another is made when lists show it",
-                delay=left,
-            )
-        self.unfinished.note_request(*self._who)
-        try:
-            yield
-        except (StoreUnavailable, Throttled):
-            raise
-        except ProvisionerError:
-            self.unfinished.note_refusal(*self._who)
-            raise
-
     def _remove_hmac(self, found: Iterable[HMACKeyMetadata], *, but: str) -> None:
         """Stops other keys at once. They are deleted by a later call: Google wants them inactive for three minutes."""
         for each in found:
-            if each.access_id != but and self._is_to_go(each.access_id, HMAC_STATE):
+            if each.access_id != but and self.rules.is_to_go(each.access_id, HMAC_STATE):
                 self.hmac.stop(each)
                 if seconds_left(each, SETTLING_SECONDS, self.now()) <= 0:
                     self.hmac.delete(each)
 
     def _remove_files(self, found: Iterable[str], *, but: str) -> None:
         for each in found:
-            if each != but and self._is_to_go(each, KEY_STATE):
+            if each != but and self.rules.is_to_go(each, KEY_STATE):
                 self.files.delete(each)
 
     def _try_file(self, fields: Mapping[str, str]) -> Attempt:
-        return self.clients.try_key(self.bucket, self.identity.email, fields)
-
-    def _is_to_go(self, key_id: str, state: str) -> bool:
-        """Of a shared account only the key that was this claim's: the others may be other claims'."""
-        return not self.identity.is_shared or self.state.get(state) == key_id
-
-    def _check_usable(self, seen: Attempt, made_at: datetime | None) -> None:
-        """Has the claim wait for a key that does not work yet: in the core's queue, and longer the older the key is."""
-        if seen.verdict is Verdict.WORKS:
-            return
-        age = (self.now() - made_at).total_seconds() if made_at else 0.0
-        raise self._not_yet(seen, delay=min(max(_SHORTEST_WAIT, 2 * age), _LONGEST_WAIT))
-
-    def _not_yet(self, seen: Attempt, delay: float) -> NotReady:
-        email = self.identity.email
-        if seen.verdict is Verdict.UNKNOWN:
-            return NotReady(
-                f"Google does not know the new key of service account {email} everywhere yet",
-                delay=delay,
-                request_id=seen.request_id,
-            )
-        return NotReady(
-            f"Google does not let service account {email} into bucket {self.bucket} yet: a new permission takes 2 to 7 "
-            "minutes; if it takes longer, search for a deny policy or an organisation policy that keeps it out",
-            delay=delay,
-            request_id=seen.request_id,
-        )
+        return self.trials.try_key(self.bucket, self.identity.email, fields)
 
 
 def own_key(held: SecretStr | None, email: str) -> dict[str, str] | None:

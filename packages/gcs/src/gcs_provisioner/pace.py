@@ -1,8 +1,8 @@
 """When the next bucket of a project may be made or deleted: Google takes about one such request every two seconds.
 
-https://cloud.google.com/storage/quotas#buckets. Used by `storage`, held by `client`. Each bucket gets a turn, so that
-many claims at once come one after the other, each by one requeue, rather than all again and again. Nothing sleeps here,
-and no state depends on it: where a turn is lost, with the process, another is given.
+https://cloud.google.com/storage/quotas#buckets. Used by `storage`, held by `connector`. Each bucket gets a turn, so
+that many claims at once come one after the other, each by one requeue, rather than all again and again. Nothing sleeps
+here, and no state depends on it: where a turn is lost, with the process, another is given.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The four verbs for Google Cloud Storage, as recipes to be read from top to bottom.
 
 Called by the core, from several threads; holds configuration and no state of a request. The steps are in `buckets`,
-`access` (bindings), `identity` (service accounts), `hmac_keys` and `key_files`, and `keys` (what the Secret holds);
-what may be granted is in `policy`.
+`access` (bindings), `identity` (service accounts), `keys` (what the Secret holds) and `withdrawal`; what may be granted
+is in `policy`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from gcs_provisioner.access import (
     build_grant,
     check_uniform,
-    close_bucket,
     find_impersonators,
     find_member,
     open_bucket,
 )
+from gcs_provisioner.account_names import ACCOUNT_STATE, build_account_id, build_email
+from gcs_provisioner.account_policy import AccountPolicy
+from gcs_provisioner.admin_secret import parse_admin
 from gcs_provisioner.bucket_policy import BucketPolicies
 from gcs_provisioner.buckets import (
     PROJECT_STATE,
@@ -29,19 +31,17 @@ from gcs_provisioner.buckets import (
     find_to_delete,
     is_bucket_name,
 )
-from gcs_provisioner.client import Connector, Patience, Verdict
-from gcs_provisioner.errors import PermissionDenied
-from gcs_provisioner.hmac_keys import HmacKeys
-from gcs_provisioner.identity import Identity, build_account_id, build_email
-from gcs_provisioner.key_files import KeyFiles
-from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, KEY_STATE, PROJECT_KEY, Keys, own_key, remembered
+from gcs_provisioner.client import Patience
+from gcs_provisioner.connector import Connector
+from gcs_provisioner.contents import Contents
+from gcs_provisioner.identity import Identity
+from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, PROJECT_KEY, Keys, own_key, remembered
 from gcs_provisioner.parameters import (
     DEFAULT_ENDPOINT,
     KUBERNETES_KEY,
     VERSIONING_KEY,
     Kind,
     Parameters,
-    parse_admin,
     parse_kubernetes_account,
     parse_parameters,
     parse_versioning,
@@ -49,7 +49,9 @@ from gcs_provisioner.parameters import (
 from gcs_provisioner.policy import account_member, is_same
 from gcs_provisioner.request import Request
 from gcs_provisioner.storage import Storage
+from gcs_provisioner.trials import Trials, Verdict
 from gcs_provisioner.unfinished import Unfinished
+from gcs_provisioner.withdrawal import Withdrawal, has_own_account
 from libbucket import (
     Authentication,
     BucketNotEmpty,
@@ -70,16 +72,14 @@ from libbucket import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
     from google.cloud.storage import Bucket
-    from google.cloud.storage.hmac_key import HMACKeyMetadata
 
+    from gcs_provisioner.admin_secret import Admin
     from gcs_provisioner.client import Clients
-    from gcs_provisioner.parameters import Admin
     from libbucket import Claim
 
-_ACCOUNT_STATE: Final = "ServiceAccount"
 _MEMBER_STATE: Final = "Principal"
 _GRANT_SECONDS: Final = 60.0
 """How long a permission takes that can't be tried from here: https://cloud.google.com/storage/docs/consistency."""
@@ -119,14 +119,14 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         with self._request(ob) as request:
             found = find_to_delete(request)
             if found is None:
-                self._withdraw(request, ob, has_bucket=False)
+                self._withdrawal(request).run(has_bucket=False)
                 return
             check_ours(request, found)
             if not self._unfinished.is_checked(request.owner.uid):
-                request.storage.check_unlocked(request.bucket)
+                request.contents.check_unlocked(request.bucket)
                 self._unfinished.note_checked(request.owner.uid)
-            self._withdraw(request, ob)
-            drain(request.storage.purge(request.bucket), self._patience.purge)
+            self._withdrawal(request).run()
+            drain(request.contents.purge(request.bucket), self._patience.purge)
             request.storage.remove(request.bucket, with_folders=True)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
@@ -135,11 +135,11 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             found = find_to_delete(request)
             if found is not None:
                 check_ours(request, found)
-                if not request.storage.is_empty(request.bucket):
+                if not request.contents.is_empty(request.bucket):
                     raise BucketNotEmpty(
                         f"bucket {request.bucket} holds objects, older versions, managed folders or uploads"
                     )
-            self._withdraw(request, ob, has_bucket=found is not None)
+            self._withdrawal(request).run(has_bucket=found is not None)
             if found is not None:
                 request.storage.remove(request.bucket, with_folders=False)
 
@@ -159,7 +159,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def revoke(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials and leaves the bucket as it is; see `Provisioner.revoke`."""
         with self._request(ob) as request:
-            self._withdraw(request, ob)
+            self._withdrawal(request).run()
 
     def is_intact(self, options: BucketOptions) -> bool:
         """One request by the claim's own key, or the bucket's policy where it has none."""
@@ -191,6 +191,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 parameters=parameters,
                 clients=clients,
                 storage=Storage(clients=clients),
+                contents=Contents(clients=clients),
                 policies=BucketPolicies(clients=clients),
                 identity=_identity(clients, of, self._unfinished),
                 title=f"objectbucket-{of.user_id}",
@@ -211,6 +212,9 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             return None
         secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)
         return parse_admin(secret, named=f"{parameters.secret_namespace}/{parameters.secret_name}")
+
+    def _withdrawal(self, request: Request) -> Withdrawal:
+        return Withdrawal(request=request, unfinished=self._unfinished, now=self._services.now)
 
     def _ensure_access(self, request: Request, found: Bucket, options: BucketOptions) -> Authentication:
         """The claim's account, with its permission and its keys: those that the claim holds, or new ones that work."""
@@ -238,14 +242,14 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             keys = replace(keys, is_new=request.identity.ensure())
         open_bucket(request, account_member(request.identity.email))
         members = find_impersonators(request, options)
-        if members is not None and request.identity.let_act(members):
+        if members is not None and AccountPolicy(identity=request.identity).let_act(members):
             request.note("who may act as the service account")
         return keys.ensure()
 
     def _ensure_federated(self, request: Request, found: Bucket, options: BucketOptions) -> Authentication:
         """The permission of a Kubernetes service account, which needs no account and no key of Google's."""
         changed = open_bucket(request, find_member(request, options, str(found.project_number)))
-        if _has_own_account(request):
+        if has_own_account(request):
             request.identity.remove()  # of an earlier class, with its keys: its permission is withdrawn
         if changed and not request.was_bound:
             raise NotReady(
@@ -255,57 +259,11 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             )
         return Authentication(additional_secret_data={PROJECT_KEY: SecretStr(request.clients.project)})
 
-    def _withdraw(self, request: Request, ob: ObjectBucket, *, has_bucket: bool = True) -> None:
-        """The claim is out, in an order that leaves no door open: permission, keys, account.
-
-        The permission goes first, because tokens that were minted outlive their key by up to an hour.
-        """
-        was_open = has_bucket and close_bucket(request)
-        has_account = True
-        if request.identity.is_shared:
-            self._withdraw_from_shared(request, ob.additional_state)
-        elif _has_own_account(request):
-            files, keys = KeyFiles(identity=request.identity), HmacKeys(identity=request.identity)
-            for key_id in files.states(self._services.now()):
-                files.delete(key_id)
-            self._stop_hmac(request, keys.all_with(ob.additional_state.get(HMAC_STATE, "")))
-        else:
-            has_account = False
-        if was_open and request.was_bound and request.parameters.revocation_seconds:
-            # Only this call knows when the permission went: the next one finds it gone, and goes on.
-            raise NotReady(
-                f"the permission on bucket {request.bucket} is withdrawn, and Google may take "
-                f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
-                delay=float(request.parameters.revocation_seconds),
-            )
-        if has_account and not request.identity.is_shared:
-            request.identity.remove()
-        self._unfinished.forget(request.identity.email, request.owner.uid)
-
-    def _withdraw_from_shared(self, request: Request, state: Mapping[str, str]) -> None:
-        if not request.identity.is_there():
-            return
-        request.identity.let_act(())
-        if KEY_STATE in state:
-            KeyFiles(identity=request.identity).delete(state[KEY_STATE])
-        if HMAC_STATE in state:
-            found = HmacKeys(identity=request.identity).find(state[HMAC_STATE])
-            self._stop_hmac(request, [found] if found is not None else [])
-
-    def _stop_hmac(self, request: Request, doomed: Iterable[HMACKeyMetadata]) -> None:
-        pending = HmacKeys(identity=request.identity).withdraw(doomed, self._services.now())
-        if pending:
-            raise NotReady(
-                f"the HMAC key of service account {request.identity.email} is inactive, and Google may take "
-                f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
-                delay=pending,
-            )
-
 
 def _identity(clients: Clients, of: BucketOptions | ObjectBucket, unfinished: Unfinished) -> Identity:
     """Recorded names win over derived ones: how they are derived may change between releases."""
     shared = clients.parameters.service_account
-    own = of.additional_state.get(_ACCOUNT_STATE) or build_email(of.user_id, clients.project)
+    own = of.additional_state.get(ACCOUNT_STATE) or build_email(of.user_id, clients.project)
     title = f"objectbucket-{of.user_id}" if shared else ""
     return Identity(clients=clients, email=shared or own, owner=of.owner, unfinished=unfinished, title=title)
 
@@ -320,30 +278,17 @@ def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool |
     return False if VERSIONING_KEY in options.previous_config else None
 
 
-def _has_own_account(request: Request) -> bool:
-    """Whether there is an account of the claim's own to withdraw."""
-    if request.parameters.kind is Kind.FEDERATION and _ACCOUNT_STATE not in request.state:
-        return False
-    try:
-        return request.identity.is_own()
-    except PermissionDenied:
-        # IAM says nothing at all about that project, which may not exist. A claim that was never bound has handed out
-        # no key, and its permission is gone: at worst an account stays that can do nothing.
-        if request.was_bound:
-            raise
-        return False
-
-
 def _is_intact(request: Request, held: Authentication) -> bool:
-    kind, clients, email = request.parameters.kind, request.clients, request.identity.email
+    kind, email = request.parameters.kind, request.identity.email
+    trials = Trials(clients=request.clients)
     if kind.has_hmac:
         keys = held.access_keys
         if keys is None or request.state.get(HMAC_STATE, keys.access_key_id) != keys.access_key_id:
             return False  # another claim's key can open the same existing bucket
-        return clients.try_hmac(request.bucket, keys).verdict is Verdict.WORKS
+        return trials.try_hmac(request.bucket, keys).verdict is Verdict.WORKS
     if kind.has_json_key:
         fields = own_key(held.additional_secret_data.get(FILE_KEY), email)
-        return fields is not None and clients.try_signed(request.bucket, email, fields).verdict is Verdict.WORKS
+        return fields is not None and trials.try_signed(request.bucket, email, fields).verdict is Verdict.WORKS
     bindings = request.policies.find_bindings(request.bucket)
     if bindings is None:
         return False
@@ -369,7 +314,7 @@ def _answer(request: Request, options: BucketOptions, found: Bucket, authenticat
     if parameters.kind is Kind.FEDERATION:
         state[_MEMBER_STATE] = find_member(request, options, str(found.project_number))
     else:
-        state[_ACCOUNT_STATE] = request.identity.email
+        state[ACCOUNT_STATE] = request.identity.email
     state |= remembered(authentication, is_shared=request.identity.is_shared)
     return ObjectBucket(
         connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=state),

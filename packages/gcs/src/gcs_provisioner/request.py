@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gcs_provisioner.bucket_policy import BucketPolicies
     from gcs_provisioner.client import Clients
+    from gcs_provisioner.contents import Contents
     from gcs_provisioner.identity import Identity
     from gcs_provisioner.parameters import Parameters
     from gcs_provisioner.storage import Storage
@@ -27,6 +28,7 @@ class Request:
         parameters: of the class.
         clients: of this verb.
         storage: the buckets.
+        contents: what they hold.
         policies: of the buckets.
         identity: the claim's service account; of a claim with a federated identity the one that an earlier class gave.
         title: of the claim's own binding where it shares its member with other claims.
@@ -41,6 +43,7 @@ class Request:
     parameters: Parameters
     clients: Clients
     storage: Storage
+    contents: Contents
     policies: BucketPolicies
     identity: Identity
     title: str

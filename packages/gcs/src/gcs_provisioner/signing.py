@@ -1,6 +1,6 @@
 """A signed URL by an HMAC key: how the provisioner tries a claim's key with one request and no other credentials.
 
-Pure; used by `client`. Written from https://cloud.google.com/storage/docs/authentication/canonical-requests and
+Pure; used by `trials`. Written from https://cloud.google.com/storage/docs/authentication/canonical-requests and
 https://cloud.google.com/storage/docs/aws-simple-migration, in Amazon's spelling, which applications with these keys
 use.
 """

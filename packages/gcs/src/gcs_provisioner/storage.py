@@ -1,54 +1,30 @@
-"""Bucket calls: find, create, set, empty, remove. One function of Google's client each.
+"""Bucket calls: find, create, set, remove. One function of Google's client each.
 
-Used by `provisioner` and `buckets`, as the administrator. Knows nothing of service accounts and policies.
-Each call names the permission that it needs, for the message if Google refuses it.
+Used by `provisioner` and `buckets`, as the administrator. Knows nothing of service accounts and policies, and what a
+bucket holds is in `contents`. Each call names the permission that it needs, for the message if Google refuses it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-from xml.etree import ElementTree as ET
 
 from google.api_core import exceptions as api
 from google.cloud.storage.constants import PUBLIC_ACCESS_PREVENTION_ENFORCED
 
 from gcs_provisioner.client import ask_storage
-from gcs_provisioner.errors import (
-    REQUEST_ID_HEADERS,
-    Call,
-    from_response,
-    id_of,
-    reason_of,
-    translated,
-)
-from libbucket import AccessDenied, BucketNotEmpty, BucketNotFound, NotReady
+from gcs_provisioner.contents import Contents
+from gcs_provisioner.errors import Call, translated
+from gcs_provisioner.refusals import id_of, reason_of
+from libbucket import AccessDenied, BucketNotFound, NotReady
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    import requests
-    from google.cloud.storage import Blob, Bucket
+    from google.cloud.storage import Bucket
 
     from gcs_provisioner.client import Clients
-    from libbucket import Owner
-
-BATCH: Final = 100
-"""What Google takes in one batch: https://cloud.google.com/storage/docs/batch."""
-
-_AT_ONCE: Final = 4
-_PAGE: Final = 1000
-_LOCK_SCAN: Final = 10_000
-_VERSION_FIELDS: Final = (
-    "items(name,generation,temporaryHold,eventBasedHold,retentionExpirationTime,retention),nextPageToken"
-)
-_LABEL_VALUE: Final = re.compile(r"[a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,40 +138,6 @@ class Storage:
                 request_id=request_id,
             )
 
-    def check_unlocked(self, bucket: str) -> None:
-        """Looks for objects that are held or retained, as far as a bounded search goes.
-
-        Raises:
-            BucketNotEmpty: one is.
-        """
-        now = datetime.now(UTC)
-        with translated(self._call("storage.objects.list")):
-            for found in self._versions(bucket, _LOCK_SCAN):
-                if _is_locked(found, now):
-                    raise _locked(bucket, found.name)
-
-    def is_empty(self, bucket: str) -> bool:
-        """Whether the bucket holds no generation of an object, no unfinished upload in parts, and no managed folder."""
-        with translated(self._call("storage.objects.list")):
-            if any(True for _ in self._versions(bucket, 1)):
-                return False
-        return not self._uploads(bucket) and not self._folders(bucket)
-
-    def purge(self, bucket: str) -> Iterator[int]:
-        """Removes all generations of objects, step by step; yields how many went with each.
-
-        The first batch of a page goes alone: what is refused to it, would be to all. The others go four at a time.
-        Unfinished uploads go with the bucket: https://cloud.google.com/storage/docs/xml-api/delete-bucket.
-
-        Raises:
-            BucketNotEmpty: an object is held or retained.
-        """
-        while doomed := self._page_of_versions(bucket):
-            yield self._delete_batch(bucket, doomed[:BATCH])
-            batches = [doomed[start : start + BATCH] for start in range(BATCH, len(doomed), BATCH)]
-            for start in range(0, len(batches), _AT_ONCE):
-                yield self._delete_batches(bucket, batches[start : start + _AT_ONCE])
-
     def remove(self, bucket: str, *, with_folders: bool) -> None:
         """Removes the bucket that holds no object; one that is gone is fine.
 
@@ -208,9 +150,10 @@ class Storage:
             NotReady: something was written into it meanwhile.
         """
         refusal = self._try_to_remove(bucket)
-        folders = self._folders(bucket) if with_folders and refusal is not None else []
+        contents = Contents(clients=self.clients)
+        folders = contents.folders(bucket) if with_folders and refusal is not None else []
         for folder in sorted(folders, reverse=True):  # what is in another goes before it
-            self._remove_folder(bucket, folder)
+            contents.remove_folder(bucket, folder)
         if folders:
             refusal = self._try_to_remove(bucket)
         if refusal is not None:
@@ -229,77 +172,6 @@ class Storage:
             except api.Conflict as refusal:
                 return refusal
         return None
-
-    def _folders(self, bucket: str) -> list[str]:
-        """The names of a page of the bucket's managed folders."""
-        permission = "storage.managedFolders.list"
-        with translated(self._call(permission)):
-            path = f"b/{quote(bucket, safe='')}/managedFolders?pageSize={_PAGE}"
-            answer = ask_storage(self.clients, "GET", path, permission=permission)
-            return [str(each["name"]) for each in answer.get("items", [])]
-
-    def _remove_folder(self, bucket: str, folder: str) -> None:
-        permission = "storage.managedFolders.delete"
-        with translated(self._call(permission)):
-            try:
-                path = f"b/{quote(bucket, safe='')}/managedFolders/{quote(folder, safe='')}"
-                ask_storage(self.clients, "DELETE", path, permission=permission)
-            except api.NotFound:
-                return
-
-    def _page_of_versions(self, bucket: str) -> list[Blob]:
-        with translated(self._call("storage.objects.list")):
-            return list(self._versions(bucket, _PAGE))
-
-    def _uploads(self, bucket: str) -> list[dict[str, str]]:
-        """A page of the unfinished uploads in parts.
-
-        Only the XML API has them. Resumable uploads of the JSON API can't be listed, and end with their bucket.
-        """
-        call = self._call("storage.multipartUploads.list")
-        with translated(call):
-            answer = self._xml(f"/{bucket}?uploads&encoding-type=url&max-uploads=1", call)
-            return [_facts(each) for each in ET.fromstring(answer.content) if _tag(each) == "Upload"]  # noqa: S314
-
-    def _versions(self, bucket: str, limit: int) -> Iterator[Blob]:
-        found: Iterator[Blob] = self.clients.storage.list_blobs(
-            bucket, versions=True, fields=_VERSION_FIELDS, max_results=limit, page_size=_PAGE, **self.clients.bounds
-        )
-        return found
-
-    def _delete_batches(self, bucket: str, batches: list[list[Blob]]) -> int:
-        """Several batches at once; all have ended when this returns or raises.
-
-        In the context of this thread, to which the leadership check of their requests is bound.
-        """
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="purge") as pool:
-            sent = [pool.submit(copy_context().run, self._delete_batch, bucket, each) for each in batches]
-        return sum(each.result() for each in sent)
-
-    def _delete_batch(self, bucket: str, doomed: list[Blob]) -> int:
-        call = self._call("storage.objects.delete")
-        with translated(call):
-            target = self.clients.storage.bucket(bucket)
-            with self.clients.storage.batch(raise_exception=False) as batch:
-                for each in doomed:
-                    target.delete_blob(each.name, generation=each.generation, **self.clients.bounds)
-        kept = 0
-        for one in batch._responses:  # noqa: SLF001 - the only place where each answer is found
-            if one.status_code < 300 or one.status_code == 404:
-                continue
-            kept += 1
-            # Some of many are refused for a moment, as 503: they are listed again, unless nothing gets on.
-            if kept == len(doomed) or not (one.status_code in {408, 429} or one.status_code >= 500):
-                one.headers.setdefault(REQUEST_ID_HEADERS[0], self.clients.last_id.value)
-                raise from_response(one, call)
-        return len(doomed) - kept
-
-    def _xml(self, path: str, call: Call) -> requests.Response:
-        url = self.clients.parameters.endpoint + path
-        response: requests.Response = self.clients.session.get(url, timeout=self.clients.timeout)
-        if not response.ok:
-            raise from_response(response, call)
-        return response
 
     def _take_turn(self, bucket: str) -> None:
         parameters = self.clients.parameters
@@ -322,36 +194,3 @@ class Storage:
 
     def _call(self, permission: str, *, conditional: bool = False) -> Call:
         return Call(url=self.clients.parameters.endpoint, permission=permission, conditional=conditional)
-
-
-def build_ownership_labels(owner: Owner) -> dict[str, str]:
-    """The owner's labels. Cluster and uid, which decide, fit as they are; a name is made to fit."""
-    return {
-        key: value if _LABEL_VALUE.fullmatch(value) else _fit(value) for key, value in owner.ownership_tags().items()
-    }
-
-
-def _fit(value: str) -> str:
-    """The beginning, for people, and a hash, for certainty."""
-    digest = hashlib.sha256(value.encode()).hexdigest()[:12]
-    return f"{re.sub('[^a-z0-9-]', '_', value.lower())[:50]}-{digest}"
-
-
-def _is_locked(found: Blob, now: datetime) -> bool:
-    ends = [found.retention_expiration_time, found.retention.retain_until_time]
-    return bool(found.temporary_hold or found.event_based_hold or any(each and each > now for each in ends))
-
-
-def _locked(bucket: str, name: str) -> BucketNotEmpty:
-    return BucketNotEmpty(
-        f"bucket {bucket} holds objects that are held or retained, such as {name[:100]!r}: it can be deleted when that "
-        "has ended"
-    )
-
-
-def _tag(element: ET.Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
-def _facts(element: ET.Element) -> dict[str, str]:
-    return {_tag(each): each.text or "" for each in element}

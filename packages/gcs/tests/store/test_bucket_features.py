@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import testkit
-from gcs_provisioner.parameters import parse_admin
+from gcs_provisioner.admin_secret import parse_admin
 from libbucket import AccessDenied, InvalidAdminSecret, SecretStr, StoreRefused
 from libbucket.testing import builders
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcs_provisioner.client import Clients, Verdict
+from gcs_provisioner.trials import Trials, Verdict
 from libbucket import (
     AccessDenied,
     Authentication,
@@ -61,7 +61,7 @@ def test_unchanged_credentials_are_kept_whatever_a_test_of_them_says(
 ) -> None:
     again, answer = bound(environment, kind)
     for name in ("try_hmac", "try_key", "try_signed"):
-        monkeypatch.setattr(Clients, name, lambda *_: verdict)
+        monkeypatch.setattr(Trials, name, lambda *_: verdict)
     for _ in range(5):
         assert environment.provisioner.provision(again).connection == answer.connection
 

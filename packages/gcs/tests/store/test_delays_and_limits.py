@@ -11,7 +11,8 @@ from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreR
 from libbucket.testing import builders
 from libbucket.testing.conformance.cost import requests_of_each_verb
 from libbucket.testing.conformance.environment import OBJECT, Environment, assert_refused, assert_shut_out, assert_works
-from testkit.gcs.backend import GcsBackend, JsonApplication, a_provisioner
+from testkit.gcs.applications import JsonApplication
+from testkit.gcs.backend import GcsBackend, a_provisioner
 
 if TYPE_CHECKING:
     from testkit.gcs.fake import FakeGcs

@@ -12,7 +12,8 @@ from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreR
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import OBJECT, assert_refused
 from libbucket.testing.requests_watched import counted_requests
-from testkit.gcs.backend import TokenApplication, a_provisioner
+from testkit.gcs.applications import TokenApplication
+from testkit.gcs.backend import a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,7 +230,7 @@ def google(fake: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("parameters", "client"):
         impersonation = (f"{fake.url}/v1/projects/-/serviceAccounts/",)
         monkeypatch.setattr(f"gcs_provisioner.{module}.IMPERSONATION_ADDRESSES", impersonation)
-    monkeypatch.setattr("gcs_provisioner.parameters.STS_ADDRESSES", (f"{fake.url}/v1/",))
+    monkeypatch.setattr("gcs_provisioner.admin_secret.STS_ADDRESSES", (f"{fake.url}/v1/",))
 
 
 @pytest.mark.usefixtures("google")

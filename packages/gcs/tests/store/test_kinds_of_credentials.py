@@ -11,7 +11,8 @@ import pytest
 from libbucket import Authentication, BucketOptions, ObjectBucket, QuotaExceeded, RetrySlowly
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import CONTENT, OBJECT, Environment, Tenant, assert_refused
-from testkit.gcs.backend import FILE_KEY, GcsBackend, HmacApplication, JsonApplication
+from testkit.gcs.applications import HmacApplication, JsonApplication
+from testkit.gcs.backend import FILE_KEY, GcsBackend
 
 if TYPE_CHECKING:
     from testkit.gcs.fake import FakeGcs

@@ -12,7 +12,8 @@ import pytest
 
 from libbucket import AccessDenied
 from libbucket.testing import builders
-from testkit.gcs.backend import HmacApplication, a_provisioner
+from testkit.gcs.applications import HmacApplication
+from testkit.gcs.backend import a_provisioner
 
 if TYPE_CHECKING:
     from libbucket import Provisioner

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcs_provisioner.storage import BATCH
+from gcs_provisioner.contents import BATCH
 from libbucket import BucketNotEmpty, InvalidClaim, NotReady, PurgeUnfinished, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import Environment, assert_refused, assert_shut_out, assert_works
-from testkit.gcs.backend import QUICK, GcsBackend, HmacApplication, a_provisioner
+from testkit.gcs.applications import HmacApplication
+from testkit.gcs.backend import QUICK, GcsBackend, a_provisioner
 from testkit.gcs.fake import server
 from testkit.gcs.fake.wire import Answer, ApiError, Request
 
@@ -114,8 +115,8 @@ def test_a_lock_that_the_bounded_look_missed_still_stops_the_purge(
     version = fake.store.buckets[tenant.bucket].live("locked")
     assert version is not None
     version.extra["temporaryHold"] = True
-    monkeypatch.setattr("gcs_provisioner.storage._LOCK_SCAN", 1)
-    monkeypatch.setattr("gcs_provisioner.storage._is_locked", lambda *_: False)
+    monkeypatch.setattr("gcs_provisioner.contents._LOCK_SCAN", 1)
+    monkeypatch.setattr("gcs_provisioner.contents._is_locked", lambda *_: False)
     with pytest.raises(BucketNotEmpty) as refused:
         environment.delete(tenant.record)
     assert refused.value.request_id.startswith("ADPycd"), "of the batch: its parts have no ids"

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gcs_provisioner.admin_secret import parse_admin
 from gcs_provisioner.buckets import is_bucket_name
-from gcs_provisioner.errors import constraint_of, reason_of, request_id_of
 from gcs_provisioner.keys import own_key
-from gcs_provisioner.parameters import parse_admin, parse_kubernetes_account, parse_parameters, parse_versioning
+from gcs_provisioner.parameters import parse_kubernetes_account, parse_parameters, parse_versioning
 from gcs_provisioner.provisioner import GcsProvisioner
+from gcs_provisioner.refusals import constraint_of, reason_of, request_id_of
 from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, ProvisionerError, SecretStr, Services
 
 if TYPE_CHECKING:

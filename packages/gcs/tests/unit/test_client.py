@@ -13,9 +13,11 @@ from google.api_core import exceptions as api
 from google.auth import compute_engine
 from google.oauth2 import service_account
 
-from gcs_provisioner.client import KEYS_KEPT, Connector, Patience
+from gcs_provisioner.admin_secret import Admin, parse_admin
+from gcs_provisioner.client import Patience
+from gcs_provisioner.connector import KEYS_KEPT, Connector
 from gcs_provisioner.keys import FILE_KEY
-from gcs_provisioner.parameters import Admin, parse_admin, parse_parameters
+from gcs_provisioner.parameters import parse_parameters
 from libbucket import SecretStr
 
 if TYPE_CHECKING:

@@ -16,15 +16,8 @@ from google.cloud.storage import exceptions as media
 from google.resumable_media import common as resumable
 from requests import exceptions as http
 
-from gcs_provisioner.errors import (
-    Call,
-    PermissionDenied,
-    TokenRefused,
-    check_token_answer,
-    from_response,
-    reason_of,
-    translated,
-)
+from gcs_provisioner.errors import Call, PermissionDenied, TokenRefused, check_token_answer, from_response, translated
+from gcs_provisioner.refusals import reason_of
 from libbucket import (
     AccessDenied,
     BucketNotEmpty,

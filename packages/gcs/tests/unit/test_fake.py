@@ -12,7 +12,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from testkit.gcs.backend import HmacApplication, JsonApplication
+from testkit.gcs.applications import HmacApplication, JsonApplication
 from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.gcs.fake.server import PROJECT
 from testkit.gcs.raw import BUCKET, Caller, mint

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import requests
 
-from testkit.gcs.backend import JsonApplication
+from testkit.gcs.applications import JsonApplication
 from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.gcs.fake.server import PROJECT
 from testkit.gcs.raw import BUCKET, Caller, mint

@@ -6,14 +6,8 @@ import json
 
 import pytest
 
-from gcs_provisioner.parameters import (
-    Admin,
-    Kind,
-    parse_admin,
-    parse_kubernetes_account,
-    parse_parameters,
-    parse_versioning,
-)
+from gcs_provisioner.admin_secret import Admin, parse_admin
+from gcs_provisioner.parameters import Kind, parse_kubernetes_account, parse_parameters, parse_versioning
 from libbucket import InvalidAdminSecret, InvalidConfig, InvalidParameters, SecretStr
 
 KEY = {

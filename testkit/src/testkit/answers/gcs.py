@@ -21,8 +21,8 @@ from urllib.parse import parse_qs, unquote
 
 from cryptography.hazmat.primitives import serialization
 
+from gcs_provisioner.admin_secret import DEFAULT_TOKEN_URI
 from gcs_provisioner.client import Patience
-from gcs_provisioner.parameters import DEFAULT_TOKEN_URI
 from gcs_provisioner.provisioner import GcsProvisioner
 from libbucket import SecretStr
 from testkit.answers.adapter import BYSTANDER, CANARY, REQUEST_ID, Adapter, TurnedClock

@@ -33,6 +33,7 @@ from libbucket.testing.conformance import Administrator, Backend, Capabilities
 from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
 from testkit.repository import ROOT
+from testkit.sigv4 import access_key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -467,11 +468,11 @@ def distrust_all_but(*access_keys: str, code: str = "InvalidAccessKeyId") -> Ite
     body = f"<Error><Code>{code}</Code><Message>no</Message><RequestId>{REQUEST_ID}</RequestId></Error>"
 
     def sent(self: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
-        signed = re.search(r"Credential=([^/]+)/", str(request.headers.get("Authorization")))
-        assert signed is not None, "a request without a signature"
-        if signed[1] in access_keys:
+        access_key = access_key_of({name.lower(): str(value) for name, value in request.headers.items()})
+        assert access_key, "a request without a signature"
+        if access_key in access_keys:
             return send(self, request)
-        refused.append(signed[1])
+        refused.append(access_key)
         headers = HTTPHeaders()
         headers["x-amz-request-id"] = REQUEST_ID
         raw = urllib3.HTTPResponse(body=BytesIO(body.encode()), status=403, preload_content=False)

@@ -21,6 +21,7 @@ from testkit.aws_s3.fake_iam import Answer, FakeIam
 from testkit.aws_s3.fake_objects import Locked, Objects, keys_xml, uploads_xml, versions_xml
 from testkit.resilience.proxy import Instead
 from testkit.resilience.wire import Wire, wired
+from testkit.sigv4 import access_key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -120,7 +121,7 @@ class RegionalS3:
         with self._lock:
             service = urlsplit(url).netloc.partition(".")[0]
             if service == "iam" or (service == "sts" and not self.iam.sts_is_away):
-                return self.iam.answer(body, _key_in(headers))
+                return self.iam.answer(body, access_key_of(headers))
             if service == "sts":
                 raise ConnectionError("STS is out of reach")
             status, told, text = self._answer(method, url, headers, body)
@@ -139,7 +140,7 @@ class RegionalS3:
             return self._create(host["bucket"], host["region"], body)
         expected = headers.get("x-amz-expected-bucket-owner", "")
         named = unquote(parts.path[1:])
-        refusal = self._refusal(host["bucket"], host["region"], _key_in(headers), expected, named)
+        refusal = self._refusal(host["bucket"], host["region"], access_key_of(headers), expected, named)
         if is_object:
             return refusal or _on_object(self.buckets[host["bucket"]], method, named, query, body)
         return refusal or self._on_bucket(method, host["bucket"], query, body)
@@ -365,11 +366,6 @@ def _on_document(bucket: Bucket, what: str, method: str, body: bytes) -> Answer:
 def _refused(status: int, code: str, headers: dict[str, str] | None = None) -> Answer:
     body = f"<Error><Code>{code}</Code><Message>no</Message><RequestId>{_REQUEST_ID}</RequestId></Error>"
     return status, {"x-amz-request-id": _REQUEST_ID, **(headers or {})}, body
-
-
-def _key_in(headers: Mapping[str, str]) -> str:
-    signed = re.search(r"Credential=([^/]+)/", headers.get("authorization", ""))
-    return signed[1] if signed else ""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from gcs_provisioner.identity import build_email
+from gcs_provisioner.account_names import build_email
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities
 from testkit.gcs.fake import objects

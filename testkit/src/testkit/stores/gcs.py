@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from libbucket.testing.application import Application, Refused
 
 # The fake, and the clients as Google's documentation has them, are those of that package's own tests.
-from testkit.gcs.backend import HmacApplication, JsonApplication
+from testkit.gcs.applications import HmacApplication, JsonApplication
 from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.stores.base import Bound, Store
 

@@ -18,11 +18,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from testkit.gcs.fake.permissions import ANONYMOUS, Principal
 from testkit.gcs.fake.tokens import authenticate, find_key, is_distrusted, is_signed_by
 from testkit.gcs.fake.wire import ApiError, Request
+from testkit.sigv4 import UNSIGNED, canonical_request, sign, string_to_sign
 
 if TYPE_CHECKING:
     from testkit.gcs.fake.model import HmacKey, Store
@@ -47,7 +48,7 @@ class _Signed:
     signature: str
     date: str
     payload: str
-    query: list[tuple[str, str]]
+    left_out: str = ""
 
 
 def identify(store: Store, request: Request) -> Principal:
@@ -76,7 +77,7 @@ def _from_header(request: Request, header: str) -> _Signed:
     date = request.headers.get(f"x-{style}-date", "")
     if abs(_parse_date(date) - datetime.now(UTC)) > _SKEW:
         raise ApiError(403, "forbidden", "The request's time is too far off.", code="RequestTimeTooSkewed")
-    return _Signed(found[1], found[2], found[3].split(";"), found[4], date, payload, _pairs(request.raw_query))
+    return _Signed(found[1], found[2], found[3].split(";"), found[4], date, payload)
 
 
 def _from_query(request: Request) -> _Signed:
@@ -87,10 +88,9 @@ def _from_query(request: Request) -> _Signed:
         raise ApiError(400, "invalid", "Invalid expiration.", code="InvalidArgument")
     if not began - _SKEW <= datetime.now(UTC) <= began + timedelta(seconds=int(life)):
         raise ApiError(400, "expired", "The provided token has expired.", code="ExpiredToken")
-    unsigned = [each for each in _pairs(request.raw_query) if each[0] != f"X-{style}-Signature"]
     names, signature = request.query[f"X-{style}-SignedHeaders"].split(";"), request.query[f"X-{style}-Signature"]
     credential = unquote(given["Credential"])
-    return _Signed(given["Algorithm"], credential, names, signature, given["Date"], "UNSIGNED-PAYLOAD", unsigned)
+    return _Signed(given["Algorithm"], credential, names, signature, given["Date"], UNSIGNED, f"X-{style}-Signature")
 
 
 def _verify(store: Store, request: Request, signed: _Signed) -> Principal:
@@ -102,15 +102,11 @@ def _verify(store: Store, request: Request, signed: _Signed) -> Principal:
     if "accept-encoding" in signed.names or ending != expected_ending or not signed.date.startswith(day):
         raise _mismatch()
     scope = "/".join((day, region, service, ending))
-    canonical = hashlib.sha256(_canonical(request, signed).encode()).hexdigest()
-    message = "\n".join((signed.algorithm, signed.date, scope, canonical))
+    message = string_to_sign(signed.algorithm, signed.date, scope, _canonical(request, signed))
     if not prefix:
         return _by_rsa(store, who, signed, message)
     key = find_hmac_key(store, who)
-    secret = (prefix + key.secret).encode()
-    for part in (day, region, service, ending):
-        secret = hmac.digest(secret, part.encode(), "sha256")
-    if not hmac.compare_digest(hmac.digest(secret, message.encode(), "sha256").hex(), signed.signature):
+    if not hmac.compare_digest(sign(prefix + key.secret, scope, message), signed.signature):
         raise _mismatch()
     return Principal(key.email, key.uid)
 
@@ -138,19 +134,15 @@ def find_hmac_key(store: Store, access_id: str) -> HmacKey:
 
 
 def _canonical(request: Request, signed: _Signed) -> str:
-    headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed.names)
-    query = "&".join(f"{key}={value}" for key, value in sorted(signed.query))
-    path = quote(unquote(request.raw_path), safe="/~")
-    return "\n".join((request.method, path, query, headers, ";".join(signed.names), signed.payload))
-
-
-def _pairs(raw: str) -> list[tuple[str, str]]:
-    found = [each.partition("=") for each in raw.split("&") if each]
-    return [(quote(unquote(key), safe="~"), quote(unquote(value), safe="~")) for key, _, value in found]
+    target = f"{request.raw_path}?{request.raw_query}"
+    names, left_out = signed.names, signed.left_out
+    return canonical_request(
+        request.method, target, request.headers, signed=names, payload=signed.payload, left_out=left_out
+    )
 
 
 def _check_payload(request: Request, payload: str) -> None:
-    if payload == "UNSIGNED-PAYLOAD":
+    if payload == UNSIGNED:
         return
     if payload.startswith("STREAMING-") and payload.endswith("-TRAILER"):
         raise _mismatch()

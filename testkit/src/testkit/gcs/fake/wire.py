@@ -158,3 +158,8 @@ class Markup(str):
     """Text that is XML already."""
 
     __slots__ = ()
+
+
+def forbidden_by_policy(text: str) -> ApiError:
+    """A refusal by an organisation policy has the form of a precondition that failed, though there was none."""
+    return ApiError(412, "conditionNotMet", text)

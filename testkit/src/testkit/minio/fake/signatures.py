@@ -1,7 +1,7 @@
 """Who makes a request: AWS signature version 4 in its header.
 
-Written from https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html and MinIO's
-`cmd/signature-v4.go`, `doesSignatureMatch`: the key first, then the signature.
+Written from MinIO's `cmd/signature-v4.go`, `doesSignatureMatch`: the key first, then the signature. How that is
+calculated is in `testkit.sigv4`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import hashlib
 import hmac
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote
 
 from testkit.minio.fake.state import MinioRefusal
+from testkit.sigv4 import AWS, canonical_request, sign, string_to_sign
 
 if TYPE_CHECKING:
     from testkit.minio.fake.state import State
@@ -42,21 +42,12 @@ def identify(state: State, request: Request) -> str:
 
 def signature_of(request: Request, secret: str, scope: str, names: str) -> str:
     """The signature of a request with this secret, scope and list of signed headers."""
-    key = f"AWS4{secret}".encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    hashed = hashlib.sha256(_canonical(request, names).encode()).hexdigest()
-    text = f"AWS4-HMAC-SHA256\n{request.headers['x-amz-date']}\n{scope}\n{hashed}"
-    return hmac.digest(key, text.encode(), "sha256").hex()
-
-
-def _canonical(request: Request, names: str) -> str:
-    headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in names.split(";"))
-    pairs = [each.partition("=") for each in request.target.partition("?")[2].split("&") if each]
-    query = "&".join(sorted(f"{_quoted(key)}={_quoted(value)}" for key, _, value in pairs))
-    path = quote(unquote(request.path), safe="/~")
-    return "\n".join((request.method, path, query, headers, names, request.headers["x-amz-content-sha256"]))
-
-
-def _quoted(text: str) -> str:
-    return quote(unquote(text), safe="~")
+    canonical = canonical_request(
+        request.method,
+        request.target,
+        request.headers,
+        signed=names.split(";"),
+        payload=request.headers["x-amz-content-sha256"],
+    )
+    text = string_to_sign(AWS, request.headers["x-amz-date"], scope, canonical)
+    return sign(f"AWS4{secret}", scope, text)

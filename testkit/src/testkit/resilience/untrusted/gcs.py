@@ -10,7 +10,8 @@ from google.cloud import storage
 from google.oauth2 import credentials as oauth
 
 from libbucket.testing.application import Application, Refused
-from testkit.gcs.backend import GcsBackend, HmacApplication, JsonApplication
+from testkit.gcs.applications import HmacApplication, JsonApplication
+from testkit.gcs.backend import GcsBackend
 from testkit.resilience.untrusted.base import Peek, UntrustedApplication, nothing_of
 from testkit.stores.gcs import GcsStore
 
