@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import AccessPolicy
 
-from azure_provisioner.clocks import lead, time_in
-from azure_provisioner.errors import code_of, request_id_in, request_id_of, translate, translated
+from azure_provisioner.clocks import lead
+from azure_provisioner.errors import code_of, request_id_in, request_id_of, time_of, translate, translated
 from azure_provisioner.policy import Acl, StoredPolicy
 from libbucket import NotReady, Reason, RetrySlowly
 
@@ -116,11 +116,12 @@ class AccessPolicies:
             public_access=found["public_access"],
             policies=tuple(_stored_policy(each) for each in found["signed_identifiers"]),
         )
-        modified = time_in(answer, "Last-Modified")
+        url = self.clients.parameters.url
+        modified = time_of(answer, "Last-Modified", url)
         return Read(
             acl=acl,
             modified=modified,
-            age=(time_in(answer, "Date") - modified).total_seconds(),
+            age=(time_of(answer, "Date", url) - modified).total_seconds(),
             lead=lead(answer, self.clients.network.clock()),
             request_id=request_id_of(answer),
         )

@@ -104,6 +104,11 @@ def check_exists(request: Request) -> None:
     Raises:
         BucketNotFound: it is not.
     """
+    if request.container.startswith("$") and not may_exist(request.container):
+        raise BucketNotFound(
+            f"{request.container[:_LONGEST_NAME]!r}, which the StorageClass names, is no container that claims can be "
+            f"let into: of those that Azure makes, {' and '.join(sorted(_SPECIAL_NAMES))} are"
+        )
     found, missing_id = request.storage.look(request.container) if may_exist(request.container) else (None, "")
     if found is None:
         raise BucketNotFound(

@@ -20,7 +20,7 @@ from azure.core.exceptions import (
 )
 
 from azure_provisioner.answer_codes import ANSWERS, DENIED, FAMILIES, NO_DATA_ROLE, OTHER, TIMED, UNBOUND
-from azure_provisioner.clocks import is_wrong, lead, machine_time, wrong_clock
+from azure_provisioner.clocks import is_wrong, lead, machine_time, time_in, wrong_clock
 from azure_provisioner.faults import chain, tls_failure, transport_fault
 from libbucket import (
     AccessDenied,
@@ -42,6 +42,9 @@ BUSY_NAME_SECONDS: Final = 30.0
 
 _OUTAGES: Final = frozenset({408, 429})
 """Statuses below 500 that are no answer to the request."""
+
+_UNREAD: Final = (AttributeError, IndexError, KeyError, TypeError)
+"""What Azure's client raises where an answer lacks what its model has, such as a listing without a body."""
 
 _SAS_SECONDS: Final = 5.0
 _LONGEST_ID: Final = 128
@@ -170,7 +173,7 @@ def translated(call: Call) -> Iterator[None]:
         yield
     except ProvisionerError:
         raise
-    except (AzureError, OSError, ValueError) as error:
+    except (AzureError, OSError, ValueError, *_UNREAD) as error:
         raise translate(error, call) from error
 
 
@@ -199,7 +202,7 @@ def translate(error: Exception, call: Call) -> ProvisionerError:
         return tls
     if isinstance(error, HttpResponseError) and not isinstance(error, DecodeError) and error.response is not None:
         return _with_id(_from_answer(error, call), _headers_of(error))
-    if isinstance(error, HttpResponseError | ValueError):
+    if isinstance(error, (HttpResponseError, ValueError, *_UNREAD)):
         return _not_azure(call.url, "something that Azure's client can't read")
     return StoreUnavailable(f"Azure at {call.url} does not answer: {transport_fault(error)}")
 
@@ -256,6 +259,18 @@ def from_status(status: int, headers: Mapping[str, str], who: str) -> Provisione
 def _with_id(error: ProvisionerError, headers: Mapping[str, str]) -> ProvisionerError:
     error.request_id = error.request_id or request_id_of(headers)
     return error
+
+
+def time_of(headers: Mapping[str, str], name: str, url: str) -> datetime:
+    """A time in the headers of an answer, on which a deletion or an edit depends.
+
+    Raises:
+        RetrySlowly: it has none: something else answers there.
+    """
+    try:
+        return time_in(headers, name)
+    except ValueError as error:
+        raise _with_id(_not_azure(url, f"no {name} that can be read"), headers) from error
 
 
 def _not_azure(url: str, what: str) -> RetrySlowly:

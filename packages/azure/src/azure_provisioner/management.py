@@ -42,6 +42,7 @@ _MOST_PAGES: Final = 20
 _LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a page."""
 _WHO: Final = "Azure Resource Manager"
+_ID: Final = "x-ms-request-id"
 _NOTHING: Final = frozenset({"ResourceNotFound", "RoleAssignmentNotFound"})
 _NAMESPACE: Final = uuid.UUID("5a2f0a76-6e0c-5c1c-9d6e-3f1c7f0f6b11")
 _SENTENCES: Final[Mapping[str, tuple[type[ProvisionerError], str]]] = {
@@ -140,7 +141,7 @@ class Management:
                 # The container, whose assignments went with it; or the account, whose assignments are there.
                 self._send("GET", _listing(self._account()), f"{_ROLES}/read")
                 return []
-            every = [_parse(each) for each in answer.get("value", ())]
+            every = [_parse(each) for each in self._list_in(answer, "value")]
             found += [each for each in every if each.description == mark and each.id.lower().startswith(scope.lower())]
             url = _path_of(answer.get("nextLink"), self.parameters.management_url)
             if not url:
@@ -152,7 +153,7 @@ class Management:
         account = self._account()
         url = f"{account}/listKeys?api-version={_STORAGE_VERSION}"
         answer = self._send("POST", url, "Microsoft.Storage/storageAccounts/listKeys/action")
-        keys = {each.get("keyName"): each.get("value") for each in answer.get("keys", ()) if isinstance(each, dict)}
+        keys = {each.get("keyName"): each.get("value") for each in self._list_in(answer, "keys")}
         value = keys.get(self.parameters.account_key)
         if not isinstance(value, str) or not value:
             raise StoreRefused(f"{_WHO} gives no {self.parameters.account_key} of {account}")
@@ -193,8 +194,8 @@ class Management:
         if is_outage(status):
             raise from_status(status, headers, _WHO)
         parsed = _read(response)
-        if 200 <= status < 300 and isinstance(parsed, dict):
-            return parsed
+        if 200 <= status < 300 and isinstance(parsed, dict) and request_id_of(headers):
+            return {**parsed, _ID: request_id_of(headers)}
         error = parsed.get("error") if isinstance(parsed, dict) else None
         code = str(error.get("code") or "") if isinstance(error, dict) else ""
         if status == 404 and code in _NOTHING:
@@ -204,6 +205,20 @@ class Management:
                 request_id=request_id_of(headers),
             )
         raise self._refusal(status, code if code.isidentifier() else "", headers, action)
+
+    def _list_in(self, answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+        """What an answer lists: one without a list does not say that there is nothing."""
+        found = answer.get(name)
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise self._not_management("what is no list", str(answer[_ID]))
+        return found
+
+    def _not_management(self, what: str, request_id: str) -> StoreRefused:
+        return StoreRefused(
+            f"{self.parameters.management_url} answers with {what}, and not as {_WHO} does: correct parameter "
+            "managementEndpoint",
+            request_id=request_id,
+        )
 
     def _refusal(self, status: int, code: str, headers: Mapping[str, str], action: str) -> ProvisionerError:
         said, request_id = code or f"HTTP {status}", request_id_of(headers)
@@ -218,8 +233,7 @@ class Management:
             )
             return AccessDenied(message, request_id=request_id)
         if not code:
-            message = f"{self.parameters.management_url} answers with HTTP {status}, and not as {_WHO} does"
-            return StoreRefused(f"{message}: correct parameter managementEndpoint", request_id=request_id)
+            return self._not_management(f"HTTP {status}", request_id)
         return StoreRefused(f"{_WHO} refuses {action} with {said}", request_id=request_id)
 
 
@@ -286,8 +300,7 @@ def _read(response: Any) -> Any:
         return None
 
 
-def _parse(found: Any) -> Assignment:
-    given = found if isinstance(found, dict) else {}
+def _parse(given: Mapping[str, Any]) -> Assignment:
     properties = given.get("properties")
     of = properties if isinstance(properties, dict) else {}
     return Assignment(

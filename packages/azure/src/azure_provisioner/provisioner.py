@@ -22,7 +22,6 @@ from azure_provisioner.containers import (
     check_name,
     ensure_container,
     find_to_delete,
-    is_name,
     may_exist,
     not_ours,
     remove,
@@ -157,7 +156,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister)
         if parameters.assigns_roles:
             return self._has_intact_role(options, parameters)
         held = parse_held(options.credentials)
-        if held is None or options.credentials is None or not is_name(options.bucket_name):
+        if held is None or options.credentials is None or not may_exist(options.bucket_name):
             return False
         given = options.credentials.additional_secret_data
         is_of_its_kind = held.policy == ("" if parameters.delegated else options.additional_state.get(POLICY_STATE))
@@ -236,7 +235,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister)
     def _has_intact_role(self, options: BucketOptions, parameters: Parameters) -> bool:
         held = options.credentials.additional_secret_data if options.credentials is not None else {}
         principal = parse_principal(options.claim.additional_config)
-        if options.additional_state.get(ROLE_STATE) != principal or not is_name(options.bucket_name):
+        if options.additional_state.get(ROLE_STATE) != principal or not may_exist(options.bucket_name):
             return False
         if any(
             held.get(name) != value for name, value in build_identity_secret(parameters, options.bucket_name).items()

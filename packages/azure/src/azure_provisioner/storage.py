@@ -7,7 +7,7 @@ that it needs, for the message if Azure refuses it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
@@ -20,6 +20,7 @@ from azure_provisioner.errors import (
     refusal_of,
     request_id_in,
     request_id_of,
+    time_of,
     translated,
 )
 from libbucket import BucketNotEmpty, NotReady, Reason, RetrySlowly, StoreRefused
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from libbucket import SecretStr
 
 _ANYTHING: Final = ["snapshots", "uncommittedblobs", "versions"]
-_PROBE: Final = "objectbucket-probe/"
+_PROBE: Final = "objectbucket-probe"
+"""No slash: names in $root have none ("Working with the root container")."""
 _LEASED_SECONDS: Final = 5.0
 _NO_CONTAINER: Final = "ContainerNotFound"
 _BEING_DELETED: Final = "ContainerBeingDeleted"
@@ -86,13 +88,16 @@ class Storage:
             ProvisionerError: Azure did not say.
         """
         with translated(self.clients.call("containers/read")):
+            headers: list[Mapping[str, str]] = []
             try:
-                found = self.clients.container(container).get_container_properties()
+                keep = self.clients.keep_headers(headers)
+                found = self.clients.container(container).get_container_properties(raw_response_hook=keep)
             except ResourceNotFoundError as error:
                 if code_of(error) != _NO_CONTAINER:
                     raise
                 return None, request_id_in(error)
-        return _as_found(found), ""
+            modified = time_of(headers[-1], "Last-Modified", self.clients.parameters.url)
+            return _as_found(found, modified), ""
 
     def check_flat(self) -> None:
         """Refuses an account with a hierarchical namespace, before anything is made in it.
@@ -165,8 +170,13 @@ class Storage:
                 return self._lists_nothing(container, [each for each in _ANYTHING if each != "versions"])
 
     def _lists_nothing(self, container: str, kinds: list[str]) -> bool:
-        every = self.clients.container(container).list_blobs(include=kinds, results_per_page=1)
-        return next(iter(every), None) is None
+        pages: Any = self.clients.container(container).list_blobs(include=kinds, results_per_page=1).by_page()
+        for page in pages:
+            if pages.container != container:
+                raise ValueError("a listing of another container, or none")
+            if next(iter(page), None) is not None:
+                return False
+        return True
 
     def confirm_gone(self, container: str) -> None:
         """Asks by another request whether a container is gone: credentials and data depend on it, so not one 404 alone.
@@ -278,10 +288,10 @@ def check_deletable(container: str, found: Found) -> None:
         )
 
 
-def _as_found(found: ContainerProperties) -> Found:
+def _as_found(found: ContainerProperties, modified: datetime) -> Found:
     return Found(
         metadata=dict(found.metadata or {}),
-        modified=found.last_modified,
+        modified=modified,
         has_policy=bool(found.has_immutability_policy),
         has_hold=bool(found.has_legal_hold),
         keeps_versions=bool(found.immutable_storage_with_versioning_enabled),

@@ -337,6 +337,42 @@ def test_each_answer_of_management_is_what_it_is_and_nothing_of_it_is_repeated(
     assert world.can_read(MINE, "music")
 
 
+@pytest.mark.parametrize("body", ["", "{}", "[]", "null", '{"value": null}', '{"value": {}}', '{"value": [1]}'])
+def test_a_role_is_not_taken_for_revoked_where_no_list_says_so(world: World, body: str) -> None:
+    request = options(world)
+    ob = record(request, world.provisioner.provision(request))
+    world.instead["GET"] = Instead(status=200, headers={"x-ms-request-id": "1"}, body=body.encode())
+    with pytest.raises(StoreRefused, match="correct parameter managementEndpoint") as refused:
+        world.provisioner.revoke(ob)
+    assert refused.value.request_id == "1"
+    assert world.can_read(MINE)
+    world.instead.clear()
+    with pytest.raises(ExpiresLater):
+        world.provisioner.revoke(ob)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_an_answer_of_a_gateway_is_not_managements(world: World, method: str) -> None:
+    request = options(world)
+    ob = record(request, world.provisioner.provision(request)) if method == "DELETE" else None
+    world.instead[method] = Instead(status=200, body=b'{"value": []}')
+    with pytest.raises(StoreRefused, match="not as Azure Resource Manager does"):
+        world.provisioner.revoke(ob) if ob is not None else world.provisioner.provision(request)
+    assert world.can_read(MINE) == (method == "DELETE")
+
+
+@pytest.mark.parametrize(
+    "body", ['{"keys": 1}', '{"keys": null}', "{}", '{"keys": [1, {"keyName": "key1", "value": 7}]}']
+)
+def test_an_account_key_that_is_none_is_not_used(world: World, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    monkeypatch.setattr("azure_provisioner.client._machine", lambda named, settings: _client(world, named, settings))
+    monkeypatch.delenv("AZURE_FEDERATED_TOKEN_FILE", raising=False)
+    world.instead["POST"] = Instead(status=200, headers={"x-ms-request-id": "1"}, body=body.encode())
+    request = builders.options(bucket_name="photos", parameters={"storageAccount": world.storage.account, **WHERE})
+    with pytest.raises(StoreRefused, match=r"gives no key1|managementEndpoint"):
+        world.provisioner.provision(request)
+
+
 def test_a_deletion_that_management_refuses_deletes_nothing(world: World) -> None:
     request = options(world)
     ob = record(request, world.provisioner.provision(request))

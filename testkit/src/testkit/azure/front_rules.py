@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +41,7 @@ class Request:
 
     @property
     def container(self) -> str:
-        return [*self.path.strip("/").split("/", 2), ""][1]
+        return unquote([*self.path.strip("/").split("/", 2), ""][1])
 
     @property
     def has_sas(self) -> bool:

@@ -293,7 +293,10 @@ class FakeStorage(Settings):
 
 
 def _blob(request: Request) -> str:
-    return request.path.strip("/").split("/", 2)[2]
+    name = request.path.lstrip("/").split("/", 2)[2]
+    if request.container == "$root" and "/" in name:
+        raise Refusal("InvalidResourceName", 400)  # "Working with the root container"
+    return name
 
 
 def _metadata(request: Request) -> dict[str, str]:
