@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from azure_provisioner.parameters import (
+    MOST_CERTIFICATE_CHARACTERS,
     MOST_CHARACTERS,
     PUBLIC_SUFFIX,
     ROLE_ASSIGNMENT,
@@ -26,16 +27,26 @@ if TYPE_CHECKING:
 
 KEY: Final = "AZURE_STORAGE_KEY"
 CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
-CLIENT_KEYS: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+CLIENT_SECRET: Final = "AZURE_CLIENT_SECRET"  # noqa: S105 - the name of a key
+CERTIFICATE: Final = "AZURE_CLIENT_CERTIFICATE"
+CLIENT_KEYS: Final = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClientSecret:
-    """An application of Entra ID, with its secret."""
+class Client:
+    """An application of Entra ID, and how it proves who it is.
+
+    Attributes:
+        tenant: id or domain.
+        client: id of the application.
+        secret: its own; or with `is_certificate` a certificate and its private key, as PEM.
+        is_certificate: which of the two.
+    """
 
     tenant: str
     client: str
     secret: SecretStr
+    is_certificate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +60,7 @@ class Admin:
     """
 
     key: SecretStr | None = None
-    client: ClientSecret | None = None
+    client: Client | None = None
     named: str = "the pod's own identity"
 
 
@@ -65,8 +76,8 @@ def parse_admin(secret: Mapping[str, SecretStr], parameters: Parameters) -> Admi
     if parameters.needs_identity and admin.client is None:
         kind = USER_DELEGATION if parameters.delegated else ROLE_ASSIGNMENT
         raise InvalidAdminSecret(
-            f"{named}: needs the keys {', '.join(CLIENT_KEYS)}, because the class says credentials: {kind}, for which "
-            "an account key is not enough"
+            f"{named}: needs the keys {', '.join(CLIENT_KEYS)} and {CLIENT_SECRET} or {CERTIFICATE}, because the class "
+            f"says credentials: {kind}, for which an account key is not enough"
         )
     if not parameters.needs_identity and admin.key is None:
         raise InvalidAdminSecret(
@@ -77,9 +88,10 @@ def parse_admin(secret: Mapping[str, SecretStr], parameters: Parameters) -> Admi
 
 
 def _check_lengths(secret: Mapping[str, SecretStr], named: str) -> None:
-    for name in (KEY, CONNECTION_STRING, *CLIENT_KEYS):
-        if name in secret and len(secret[name].reveal()) > MOST_CHARACTERS:
-            raise InvalidAdminSecret(f"{named}: key {name} must have at most {MOST_CHARACTERS} characters")
+    for name in (KEY, CONNECTION_STRING, *CLIENT_KEYS, CLIENT_SECRET, CERTIFICATE):
+        most = MOST_CERTIFICATE_CHARACTERS if name == CERTIFICATE else MOST_CHARACTERS
+        if name in secret and len(secret[name].reveal()) > most:
+            raise InvalidAdminSecret(f"{named}: key {name} must have at most {most} characters")
 
 
 def _account_key(secret: Mapping[str, SecretStr], parameters: Parameters, named: str) -> SecretStr | None:
@@ -128,12 +140,15 @@ def _is_base64(text: str) -> bool:
         return False
 
 
-def _client(secret: Mapping[str, SecretStr], named: str) -> ClientSecret | None:
-    values = {name: secret[name].reveal().strip() for name in CLIENT_KEYS if secret.get(name)}
+def _client(secret: Mapping[str, SecretStr], named: str) -> Client | None:
+    """An application; with a certificate where there is one, so that it can take the place of a secret in two steps."""
+    proof = CERTIFICATE if secret.get(CERTIFICATE) else CLIENT_SECRET
+    wanted = (*CLIENT_KEYS, proof)
+    values = {name: secret[name].reveal().strip() for name in wanted if secret.get(name)}
     if not values:
         return None
-    missing = [name for name in CLIENT_KEYS if not values.get(name)]
+    missing = [name for name in wanted if not values.get(name)]
     if missing:
         raise InvalidAdminSecret(f"{named}: key {missing[0]} is missing or empty")
-    tenant, client, password = (values[name] for name in CLIENT_KEYS)
-    return ClientSecret(tenant=tenant, client=client, secret=SecretStr(password))
+    tenant, client, shown = (values[name] for name in wanted)
+    return Client(tenant=tenant, client=client, secret=SecretStr(shown), is_certificate=proof == CERTIFICATE)

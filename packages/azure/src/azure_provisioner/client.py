@@ -18,10 +18,16 @@ from azure.core import PipelineClient
 from azure.core.credentials import AzureSasCredential
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy, UserAgentPolicy
 from azure.core.pipeline.transport import RequestsTransport
-from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
+from azure.identity import (
+    CertificateCredential,
+    ClientSecretCredential,
+    ManagedIdentityCredential,
+    WorkloadIdentityCredential,
+)
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from requests.adapters import HTTPAdapter
 
+from azure_provisioner.admin_secret import CERTIFICATE
 from azure_provisioner.clocks import machine_time
 from azure_provisioner.errors import Call, check_response
 from azure_provisioner.tokens import Identity, KeptCredential, Tokens, identity_key
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
     from urllib3 import ProxyManager
 
-    from azure_provisioner.admin_secret import Admin, ClientSecret
+    from azure_provisioner.admin_secret import Admin, Client
     from azure_provisioner.parameters import Parameters
     from libbucket import SecretStr
 
@@ -276,17 +282,27 @@ def _identity(parameters: Parameters, admin: Admin, network: Network) -> Identit
     return _workload(admin.named, token_file, settings) if token_file else _machine(admin.named, settings)
 
 
-def _client(client: ClientSecret, named: str, settings: dict[str, Any]) -> Identity:
-    secret = client.secret.reveal()
+def _client(client: Client, named: str, settings: dict[str, Any]) -> Identity:
+    who, secret = (client.tenant, client.client), client.secret.reveal()
 
-    def made(hook: Hook) -> ClientSecretCredential:
-        return ClientSecretCredential(client.tenant, client.client, secret, raw_response_hook=hook, **settings)
+    def made(hook: Hook) -> ClientSecretCredential | CertificateCredential:
+        given = {"raw_response_hook": hook, **settings}
+        if client.is_certificate:
+            return CertificateCredential(*who, certificate_data=secret.encode(), **given)
+        return ClientSecretCredential(*who, secret, **given)
 
     try:
-        made(lambda _answer: None).close()
+        ClientSecretCredential(*who, "any").close()
     except ValueError as error:
         raise InvalidAdminSecret(f"{named}: key AZURE_TENANT_ID holds no id or domain of a tenant") from error
-    key = identity_key("client", settings.get("authority", ""), client.tenant, client.client, secret)
+    try:
+        made(lambda _answer: None).close()
+    except (TypeError, ValueError) as error:
+        raise InvalidAdminSecret(
+            f"{named}: key {CERTIFICATE} holds no certificate with its private RSA key, as PEM and without a password"
+        ) from error
+    kind = "certificate" if client.is_certificate else "client"
+    key = identity_key(kind, settings.get("authority", ""), *who, secret)
     return Identity(named=named, key=key, connect=made)
 
 

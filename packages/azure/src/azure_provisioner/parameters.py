@@ -35,6 +35,9 @@ removal of soft-deleted data for good (y). Letters and order: "Create a service 
 MOST_CHARACTERS: Final = 2048
 """Of one parameter, or of one key of the administrator's Secret: several times what any of them needs."""
 
+MOST_CERTIFICATE_CHARACTERS: Final = 32768
+"""Of a certificate with its private key and the authorities that signed it."""
+
 _DEFAULT_PERMISSIONS: Final = "racwdxltf"
 _DELEGATED_PERMISSIONS: Final = "racwdl"
 """What Storage Blob Data Contributor allows an identity, and with it a SAS that it signs."""

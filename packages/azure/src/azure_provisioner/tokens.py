@@ -51,6 +51,8 @@ _HINTS: Final[Mapping[int, str]] = {
         "no federated credential of the application matches issuer, subject and audience of the pod's token, or it was "
         "made minutes ago",
     ),
+    700027: "the certificate is not registered with the application, or has expired: register it, or correct "
+    "AZURE_CLIENT_CERTIFICATE",
     700016: "the tenant has no such application: correct AZURE_CLIENT_ID or AZURE_TENANT_ID",
     7000215: "the client's secret is wrong: AZURE_CLIENT_SECRET must hold its value, not its id",
     7000222: "the client's secret has expired: put a new one into AZURE_CLIENT_SECRET",

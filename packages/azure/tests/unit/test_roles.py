@@ -413,10 +413,10 @@ def test_the_accounts_key_is_read_where_no_secret_holds_it(world: World, monkeyp
 
 def _client(world: World, named: str, settings: object) -> object:
     from azure_provisioner import client
-    from azure_provisioner.admin_secret import ClientSecret
+    from azure_provisioner.admin_secret import Client
 
     held = world.identities.client_secret
-    secret = ClientSecret(
+    secret = Client(
         tenant=held["AZURE_TENANT_ID"],
         client=held["AZURE_CLIENT_ID"],
         secret=SecretStr(held["AZURE_CLIENT_SECRET"]),

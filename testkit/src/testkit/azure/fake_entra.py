@@ -18,6 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
+import jwt
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+
 from libbucket.testing.certificates import Authority
 from libbucket.testing.processes import fresh_directory
 from testkit.azure.error_answers import entra_error_answer
@@ -39,17 +43,19 @@ class FakeEntra:
         url: what a class names as authorityHost.
         authority_pem: what signed its certificate.
         secret: of the only client.
+        certificate: PEM of the one that is registered with the client; none where it is empty.
         assertion: what the client may show instead, as a pod's token file holds it.
         failure: an HTTP status that it answers every request for a token with; 0 for none.
         refusals: AADSTS codes that it answers the next requests for a token with, though all is as it should be
             (kedacore/keda#8152).
-        asked: what each request for a token was granted with: "secret", "assertion" or "refused".
+        asked: what each request for a token was granted with: "secret", "certificate", "assertion" or "refused".
         request_ids: of its refusals.
     """
 
     url: str
     authority_pem: bytes
     secret: str = "the client's secret"
+    certificate: bytes = b""
     assertion: str = "the.pods.token"
     failure: int = 0
     refusals: list[int] = field(default_factory=list)
@@ -64,8 +70,26 @@ class FakeEntra:
         if form.get("client_secret") == self.secret:
             return "secret"
         kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-        has_assertion = form.get("client_assertion_type") == kind and form.get("client_assertion") == self.assertion
-        return "assertion" if has_assertion else ""
+        shown = form.get("client_assertion", "") if form.get("client_assertion_type") == kind else ""
+        if shown == self.assertion:
+            return "assertion"
+        return "certificate" if shown and self._is_signed(shown) else ""
+
+    def _is_signed(self, assertion: str) -> bool:
+        """By the certificate: "Microsoft identity platform application authentication certificate credentials"."""
+        if not self.certificate:
+            return False
+        registered = load_pem_x509_certificate(self.certificate)
+        thumb = base64.urlsafe_b64encode(registered.fingerprint(SHA256())).rstrip(b"=").decode()
+        key: Any = registered.public_key()
+        try:
+            audience = f"{self.url}/{TENANT}/oauth2/v2.0/token"
+            found = jwt.decode(assertion, key, algorithms=["PS256", "RS256"], audience=audience)
+            headers = jwt.get_unverified_header(assertion)
+        except jwt.PyJWTError:
+            return False
+        names = headers.get("x5t#S256", thumb)
+        return (found["iss"], found["sub"], names) == (CLIENT, CLIENT, thumb)
 
 
 @contextmanager

@@ -42,6 +42,11 @@ class FakeIdentities:
         self._count = 0
 
     @property
+    def authority(self) -> FakeEntra:
+        """Entra ID, which knows one application."""
+        return self._entra
+
+    @property
     def client_secret(self) -> dict[str, str]:
         """What an administrator's Secret holds."""
         return {
