@@ -53,6 +53,9 @@ _UNITS: Final[Mapping[str, timedelta]] = {
 _GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RESOURCE_GROUP: Final = re.compile(r"[\w().-]{0,89}[\w()-]")
 """1 to 90 characters, the last of which is no period: "Naming rules and restrictions for Azure resources"."""
+_SCOPE: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SHORTEST_SCOPE, _LONGEST_SCOPE = 3, 63
+""""Encryption Scopes - Put", REST reference of the storage resource provider."""
 _MANAGEMENT: Final = "https://management.azure.com"
 _CONTRIBUTOR: Final = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 """Storage Blob Data Contributor: "Azure built-in roles for Storage"."""
@@ -85,6 +88,7 @@ class Parameters:
         account_key: which of the account's keys is read where no Secret holds it.
         permissions: letters of what claims may do, in Azure's order.
         lifetime: how long a SAS, or the stored access policy that it is bound to, lasts before it is renewed.
+        encryption_scope: of new containers; empty for the account's own keys.
         warnings: for the author of the class.
     """
 
@@ -103,6 +107,7 @@ class Parameters:
     role: str = _CONTRIBUTOR
     management_url: str = _MANAGEMENT
     account_key: str = "key1"
+    encryption_scope: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -153,6 +158,7 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         role=_guid(reader, "role") or _CONTRIBUTOR,
         management_url=reader.url("managementEndpoint") or _MANAGEMENT,
         account_key=reader.choice("accountKey", _ACCOUNT_KEYS, default="key1"),
+        encryption_scope=_encryption_scope(reader),
         warnings=(*reader.unknown(), *_doubts(permissions)),
     )
     _check_together(reader, parsed)
@@ -257,6 +263,14 @@ def _resource_group(reader: ParameterReader) -> str:
     given = reader.text("resourceGroup")
     if given and not _RESOURCE_GROUP.fullmatch(given):
         reader.mistake("resourceGroup", f"is no name of a resource group: {_shown(given)}")
+        return ""
+    return given
+
+
+def _encryption_scope(reader: ParameterReader) -> str:
+    given = reader.text("encryptionScope")
+    if given and not (_SHORTEST_SCOPE <= len(given) <= _LONGEST_SCOPE and _SCOPE.fullmatch(given)):
+        reader.mistake("encryptionScope", f"is no name of an encryption scope: {_shown(given)}")
         return ""
     return given
 

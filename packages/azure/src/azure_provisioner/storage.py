@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import ContainerEncryptionScope
 
 from azure_provisioner.client import connect_as_claim
 from azure_provisioner.errors import (
@@ -132,12 +133,20 @@ class Storage:
         """
         with translated(self.clients.call("containers/write")):
             try:
-                self.clients.container(container).create_container(metadata=dict(tags))
+                self.clients.container(container).create_container(metadata=dict(tags), **self._encryption())
             except ResourceExistsError as error:
                 if code_of(error) != "ContainerAlreadyExists":
                     raise
                 return request_id_in(error)
         return None
+
+    def _encryption(self) -> dict[str, Any]:
+        """Of what is written to a new container: with a scope, no application may choose another."""
+        scope = self.clients.parameters.encryption_scope
+        if not scope:
+            return {}
+        given = ContainerEncryptionScope(default_encryption_scope=scope, prevent_encryption_scope_override=True)
+        return {"container_encryption_scope": given}
 
     def tag(self, container: str, metadata: Mapping[str, str], lease: BlobLeaseClient) -> None:
         """Writes the container's metadata, all of it: Azure replaces what was there. The lease must still be held."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from libbucket import SecretStr
+from libbucket import AccessDenied, InvalidAdminSecret, NotReady, SecretStr
 from libbucket.testing.application import Refused
 from testkit.azure.in_memory_world import World, world_in_memory
 
@@ -102,3 +102,36 @@ def test_each_step_before_the_last_is_needed(world: World, left_out: int) -> Non
         if number not in without_effect.get(left_out, {left_out}):
             rehearsal.carry_out(command)
     assert not rehearsal.works()
+
+
+@pytest.mark.parametrize(
+    ("edited", "error"),
+    [
+        ({"AZURE_STORAGE_KEY": "YW5vdGhlciBhY2NvdW50J3M="}, AccessDenied),
+        ({"AZURE_STORAGE_KEY": "no key"}, InvalidAdminSecret),
+        ({"AZURE_STORAGE_KEY": ""}, InvalidAdminSecret),
+        ({}, InvalidAdminSecret),
+        ({"AZURE_STORAGE_CONNECTION_STRING": "AccountName=others;AccountKey=a2V5"}, InvalidAdminSecret),
+    ],
+    ids=["of another account", "no key", "empty", "nothing", "of another account by name"],
+)
+def test_an_edit_of_the_administrators_secret_between_two_calls_stops_no_application(
+    world: World, edited: dict[str, str], error: type[Exception]
+) -> None:
+    bound = world.bind(world.request())
+    right, world.secret = world.secret, {name: SecretStr(value) for name, value in edited.items()}
+    before = dict(world.storage.containers["photos"].policies)
+    for call in (
+        lambda: world.provisioner.provision(bound.again()),
+        lambda: world.provisioner.revoke(bound.record),
+        lambda: world.provisioner.delete(bound.record),
+    ):
+        with pytest.raises(error):
+            call()
+    assert world.provisioner.is_intact(bound.again()), "asked with the claim's own SAS"
+    assert world.application(bound).list_keys("photos") == []
+    assert dict(world.storage.containers["photos"].policies) == before
+    world.secret = right
+    assert world.bind(bound.again()).credentials == bound.credentials
+    with pytest.raises(NotReady, match="30 seconds"):
+        world.provisioner.revoke(bound.record)

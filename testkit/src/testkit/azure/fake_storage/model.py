@@ -112,6 +112,7 @@ class Container:
         policies: by id, in their order.
         blobs: their data.
         uncommitted: names of blobs that have blocks, and were never committed.
+        encryption: headers that name the scope of new blobs: "Create Container".
     """
 
     metadata: dict[str, str]
@@ -121,6 +122,7 @@ class Container:
     lease: Lease = field(default_factory=Lease)
     blobs: dict[str, bytes] = field(default_factory=dict)
     uncommitted: set[str] = field(default_factory=set)
+    encryption: dict[str, str] = field(default_factory=dict)
 
     def names(self, prefix: str, *, with_uncommitted: bool) -> list[str]:
         """Names of a listing, in its order."""

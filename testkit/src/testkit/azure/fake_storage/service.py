@@ -51,6 +51,7 @@ class FakeStorage(Settings):
             container lets them ("Assign an Azure role for access to blob data"), and nothing to the container itself.
         has_role: whether an identity has a role with all data actions on a container.
         containers_per_page: how many containers it lists at most, which may be fewer than asked for: "List Containers".
+        scopes: names of encryption scopes that it has ("Encryption scopes for Blob storage").
         generation: how often all user delegation keys were revoked: "Revoke User Delegation Keys".
     """
 
@@ -65,6 +66,7 @@ class FakeStorage(Settings):
     has_role: Callable[[str, str], bool] = lambda _principal, _container: False
     containers_per_page: int = 5000
     generation: int = 0
+    scopes: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.policies_of = lambda name: {
@@ -178,7 +180,11 @@ class FakeStorage(Settings):
             raise Refusal("ContainerAlreadyExists", 409)
         if name in self.busy and self.now < self.busy[name]:
             raise Refusal("ContainerBeingDeleted", 409)
-        made = Container(metadata=_metadata(request), modified=self.now)
+        scope = request.header("x-ms-default-encryption-scope")
+        if scope and scope not in self.scopes:
+            # No page has the code; "Create Container" names the header only.
+            raise Refusal("EncryptionScopeNotFound", 404)
+        made = Container(metadata=_metadata(request), modified=self.now, encryption=_encryption(request))
         self.containers[name] = made
         return 201, self._changed(made), b""
 
@@ -190,7 +196,7 @@ class FakeStorage(Settings):
             lease["x-ms-lease-duration"] = "infinite" if found.lease.ends is None else "fixed"
         public = {"x-ms-blob-public-access": found.public_access} if found.public_access else {}
         metadata = {f"x-ms-meta-{name}": value for name, value in found.metadata.items()}
-        return 200, {**self._times_of(found), **lease, **public, **metadata}, b""
+        return 200, {**self._times_of(found), **lease, **public, **metadata, **found.encryption}, b""
 
     def _SetContainerMetadata(self, request: Request) -> _Done:  # noqa: N802
         found = self._found(request)
@@ -297,6 +303,11 @@ def _blob(request: Request) -> str:
     if request.container == "$root" and "/" in name:
         raise Refusal("InvalidResourceName", 400)  # "Working with the root container"
     return name
+
+
+def _encryption(request: Request) -> dict[str, str]:
+    names = ("x-ms-default-encryption-scope", "x-ms-deny-encryption-scope-override")
+    return {name: request.header(name) for name in names if request.header(name)}
 
 
 def _metadata(request: Request) -> dict[str, str]:
