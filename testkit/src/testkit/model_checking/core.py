@@ -9,61 +9,40 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import cache, lru_cache
+from dataclasses import dataclass, replace
+from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
-import msgspec
-
-from libbucket import _api
 from libbucket._circuit import Settings
 from libbucket._circuit_breaker import CircuitBreaker
-from libbucket._controller.event_router import EventRouter
-from libbucket._kube.cache import Cache
 from libbucket._kube.client import KubeClient
-from libbucket._kube.discovery import CrdFeatures, InstalledCrds
 from libbucket._kube.errors import ClusterUnavailable, LeadershipLost, from_status, parse_status
 from libbucket._metrics import Metrics
 from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model import names
-from libbucket._reconcile.model.claim_ref import claim_key_of
-from libbucket._reconcile.model.context import Caches, Identity
 from libbucket._reconcile.reconciler import Reconciler
 from libbucket._reconcile.status.events import DirectEvents
 from libbucket.provisioner import Inspector, Provisioner
-from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
-from testkit.api_server import Cluster, Refusal, Request, dump, plural_of
+from testkit.api_server import Refusal, Request, dump
 from testkit.core import CACHED
 from testkit.frozen import Frozen
+from testkit.model_checking.identity import identity
 from testkit.model_checking.object_store import Answered, Call, InUse, Raised
+from testkit.model_checking.views import fill, new_watched_caches, view_of
+from testkit.model_checking.watches import forget_watches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from libbucket._outcomes import Retry
     from libbucket._reconcile.apply.provisioner_calls import OnChange
+    from libbucket._reconcile.model.context import Caches
     from libbucket.types import BucketOptions, Claim, ObjectBucket
+    from testkit.model_checking.views import View
 
-PROVISIONER: Final = PROVISIONER_NAME
 _NOW: Final = "2026-01-01T00:00:00Z"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheView:
-    """What one cache holds: objects by key, and the versions of those that it took out."""
-
-    objects: Frozen[str, bytes] = Frozen()
-    removed: Frozen[str, str] = Frozen()
-
-
-View = Frozen[str, CacheView]
-"""All caches of one replica, by plural."""
-
-EMPTY: Final[View] = Frozen({plural: CacheView() for plural in CACHED})
+_METRICS: Final = Metrics()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,22 +167,6 @@ class Script:
         return uuid.uuid5(uuid.NAMESPACE_OID, f"{self._whose}#{self.names}")
 
 
-class WatchedCache(Cache[Any]):
-    """Notes when it was read."""
-
-    def __init__(self, kind: type[Any], group: Callable[[Any], str] | None = None) -> None:
-        super().__init__(kind, group=group)
-        self.on_read: Callable[[], None] = lambda: None
-
-    def get(self, key: str) -> Any:
-        self.on_read()
-        return super().get(key)
-
-    def grouped(self, group: str) -> list[Any]:
-        self.on_read()
-        return super().grouped(group)
-
-
 class ScriptedClient(KubeClient):
     """The real client, but for the transport. Events are accepted and forgotten: no decision rests on one."""
 
@@ -265,16 +228,14 @@ class ScriptedProvisioner(Provisioner, Inspector):
 @cache
 def advance(run: Run) -> Step:
     """Plays a reconcile up to the first request that has no answer yet, or to its end."""
-    caches = _caches()
+    caches = new_watched_caches()
     fill(caches, run.view)
     script = Script(run, caches)
     for name, _ in CACHED.values():
         getattr(caches, name).on_read = script.reads
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
     store = ProvisionerCalls(provisioner, _METRICS, client.check_leadership, RequestTracker(), _closed_circuit)
-    reconciler = Reconciler(
-        client, caches, _identity(client, provisioner), store, ApiServerDown(), DirectEvents(client)
-    )
+    reconciler = Reconciler(client, caches, identity(client, provisioner), store, ApiServerDown(), DirectEvents(client))
     reconciler._reporter._clock = lambda: _NOW
     remembered = reconciler._observer._intact
     remembered |= run.intact
@@ -324,196 +285,7 @@ def simplified(run: Run) -> Run:
     return rest if advance(rest).view == step.view else rest.told(CachesChanged(view=step.view))
 
 
-def _caches() -> Caches:
-    return Caches(
-        **{name: WatchedCache(kind, claim_key_of if name == "buckets" else None) for name, kind in CACHED.values()}
-    )
-
-
-def watched_by(view: View, key: str, *, since: View | None = None) -> View:
-    """The part of the caches that a reconcile of this claim reads: what else changes is no matter to it.
-
-    Args:
-        view: the caches.
-        key: of the claim.
-        since: the part that it began with, if it has begun.
-    """
-    raw = (since or view)["objectbucketclaims"].objects.get(key)
-    claim = decoded(raw, _api.ObjectBucketClaim) if raw is not None else None
-    namespace, _, name = key.partition("/")
-    named = names.bucket_object_names(namespace, name, claim.metadata.uid) if claim is not None else ()
-    return _part(view, key, frozenset(named))
-
-
-@lru_cache(maxsize=100_000)
-def _part(view: View, key: str, named: frozenset[str]) -> View:
-    """ObjectBuckets that are of this claim by what they say, or have a name that it may want."""
-
-    def is_watched(plural: str, one: str) -> bool:
-        if plural != "objectbuckets" or one in named:
-            return plural in {"objectbuckets", "storageclasses"} or one == key
-        raw = view[plural].objects.get(one)
-        return raw is not None and claim_key_of(decoded(raw, _api.ObjectBucketObject)) == key
-
-    def kept(plural: str) -> CacheView:
-        objects = {one: raw for one, raw in view[plural].objects.items() if is_watched(plural, one)}
-        removed = {one: version for one, version in view[plural].removed.items() if is_watched(plural, one)}
-        return CacheView(objects=Frozen(objects), removed=Frozen(removed))
-
-    return Frozen({plural: kept(plural) for plural in CACHED})
-
-
-def put_back(view: View, run: Run, part: View) -> View:
-    """All the caches, with that part of them as the reconcile left it."""
-    old = watched_by(view, run.key, since=run.view)
-    if part == old:
-        return view
-
-    def whole(plural: str) -> CacheView:
-        objects = {one: raw for one, raw in view[plural].objects.items() if one not in old[plural].objects}
-        removed = {one: raw for one, raw in view[plural].removed.items() if one not in old[plural].removed}
-        return CacheView(
-            objects=Frozen({**objects, **part[plural].objects}), removed=Frozen({**removed, **part[plural].removed})
-        )
-
-    return Frozen({plural: whole(plural) for plural in CACHED})
-
-
-def fill(caches: Caches, view: View) -> None:
-    """Fills caches from a view."""
-    for plural, (name, kind) in CACHED.items():
-        cache = getattr(caches, name)
-        cache._packed.clear()
-        cache._groups.clear()
-        for key, raw in view[plural].objects.items():
-            cache._put(key, decoded(raw, kind))
-        cache._removed = dict(view[plural].removed)
-
-
-def view_of(caches: Caches) -> View:
-    """What caches hold."""
-    views = {}
-    for plural, (name, _) in CACHED.items():
-        cache = getattr(caches, name)
-        objects = Frozen({one.metadata.key: msgspec.json.encode(one) for one in cache})
-        views[plural] = CacheView(objects=objects, removed=Frozen(cache._removed))
-    return Frozen(views)
-
-
-@cache
-def decoded(raw: bytes, kind: type[_api.Object]) -> Any:
-    """As the client decodes it. Immutable, so it can be shared."""
-    return msgspec.json.decode(raw, type=kind)
-
-
-class _Keys:
-    """Replaces the controller's queue, and records what is added."""
-
-    def __init__(self) -> None:
-        self.added: set[str] = set()
-
-    def add(self, key: str) -> None:
-        self.added.add(key)
-
-    def forget(self, key: str) -> None:
-        """Forgets nothing: how long a key waits is no matter here."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What catching up with one resource came to."""
-
-    view: View
-    woken: frozenset[str]
-    forgotten: frozenset[str] = field(default_factory=frozenset)
-
-
-def catch_up(view: View, cluster: Cluster, plural: str) -> Seen:
-    """One watch delivers all that it has: the real cache takes it in, the real controller says which keys wake."""
-    return _catch_up(view, _listed(cluster, plural), plural)
-
-
-def is_behind(view: View, cluster: Cluster, plural: str) -> bool:
-    """Whether that watch has something to deliver."""
-    return {key: raw for key, (raw, _) in _listed(cluster, plural).items() if raw} != view[plural].objects
-
-
-@cache
-def _catch_up(view: View, listed: Frozen[str, tuple[bytes, int]], plural: str) -> Seen:
-    caches = _caches()
-    fill(caches, view)
-    name, kind = CACHED[plural]
-    cache, keys = getattr(caches, name), _Keys()
-    forgotten: set[str] = set()
-    router = EventRouter(keys, caches, _IDENTITY, expect=lambda _key: None, forget=lambda key, _uid: forgotten.add(key))
-    on_change: Any = {
-        "objectbucketclaims": router.on_claim,
-        "objectbuckets": router.on_bucket,
-        "storageclasses": router.on_class,
-    }.get(plural, router.on_owned)
-    for one in cache:
-        raw, version = listed.get(one.metadata.key, (b"", 0))
-        if not raw or decoded(raw, kind).metadata.uid != one.metadata.uid:
-            version = _created_at(raw, kind) - 1 if raw else version
-            gone = msgspec.structs.replace(one.metadata, resource_version=str(version))
-            if cache.remove(msgspec.structs.replace(one, metadata=gone)) is not None:
-                on_change(one, None)
-    for raw, _ in listed.values():
-        if raw:
-            is_news, old = cache.observe(decoded(raw, kind))
-            if is_news:
-                on_change(old, decoded(raw, kind))
-    return Seen(view=view_of(caches), woken=frozenset(keys.added), forgotten=frozenset(forgotten))
-
-
-def _created_at(raw: bytes, kind: type[_api.Object]) -> int:
-    return int(decoded(raw, kind).metadata.uid.rpartition("@")[2])
-
-
-@lru_cache(maxsize=4096)
-def _listed(cluster: Cluster, plural: str) -> Frozen[str, tuple[bytes, int]]:
-    """What a list of one resource gives, as the caches keep it; with the last version of what is gone."""
-    kind = CACHED[plural][1]
-    found: dict[str, tuple[bytes, int]] = {}
-    for path, version in cluster.versions.items():
-        if plural_of(path) != plural:
-            continue
-        raw = cluster.objects.get(path)
-        kept = _kept(raw, kind) if raw is not None else b""
-        if kept and kind is _api.Metadata:
-            kept = kept if decoded(kept, kind).metadata.label(_api.PROVISIONER_LABEL) == LABEL else b""
-        found[_key(path)] = (kept, version)
-    return Frozen(found)
-
-
-def _key(path: str) -> str:
-    parts = path.split("/")
-    return f"{parts[-3]}/{parts[-1]}" if "namespaces" in parts else parts[-1]
-
-
-@cache
-def _kept(raw: bytes, kind: type[_api.Object]) -> bytes:
-    return msgspec.json.encode(decoded(raw, kind))
-
-
-def _identity(client: ScriptedClient | None, provisioner: Provisioner) -> Identity:
-    return Identity(
-        provisioner_name=PROVISIONER,
-        version="1",
-        cluster_id="cluster-1",
-        allowed_config=frozenset({"maxObjects"}),
-        supported_config=provisioner.supported_config,
-        installed=InstalledCrds(cast("KubeClient", client), CrdFeatures()),
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-    )
-
-
-LABEL: Final = names.provisioner_label(PROVISIONER)
-_METRICS: Final = Metrics()
-_IDENTITY: Final = _identity(None, MemoryProvisioner())
-
-
 def forget_everything() -> None:
     """Drops what was remembered of the core's steps: another core (with an injected fault) takes others."""
-    for remembered in (advance, _catch_up):
-        remembered.cache_clear()
+    advance.cache_clear()
+    forget_watches()

@@ -20,19 +20,18 @@ from testkit.model_checking.core import (
     FenceMoved,
     Run,
     advance,
-    catch_up,
-    is_behind,
-    put_back,
     simplified,
-    watched_by,
 )
 from testkit.model_checking.object_store import Call, Raised, call
 from testkit.model_checking.state import Replica, State, Work, controller_uid
+from testkit.model_checking.views import put_back, watched_by
+from testkit.model_checking.watches import catch_up, is_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from testkit.model_checking.core import Item, Step, View
+    from testkit.model_checking.core import Item, Step
+    from testkit.model_checking.views import View
 
 _UNANSWERED: Final = Raised(kind=StoreUnavailable, message="no answer")
 

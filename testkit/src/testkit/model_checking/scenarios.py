@@ -26,7 +26,7 @@ from testkit.api_server import (
     secret_path,
 )
 from testkit.frozen import Frozen
-from testkit.model_checking.core import LABEL, PROVISIONER
+from testkit.model_checking.identity import LABEL, PROVISIONER
 from testkit.model_checking.moves import Action, Rules, fair, moves, restarted, settle
 from testkit.model_checking.object_store import StoredBucket, StoredIdentity
 from testkit.model_checking.state import Replica, State, has_finalizer, owner_uid

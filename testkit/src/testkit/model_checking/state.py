@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from libbucket import _api
 from testkit.api_server import Cluster, claim_path
 from testkit.frozen import Frozen
-from testkit.model_checking.core import EMPTY, View
 from testkit.model_checking.object_store import Store
+from testkit.model_checking.views import EMPTY, View
 
 if TYPE_CHECKING:
     from testkit.api_server import Json
