@@ -70,6 +70,7 @@ def run(sizes: Sizes, *, with_peer: bool, console: Console) -> Results:
         replicated = replicas.on_cluster(cluster, sizes.replicated, say)
         say("requests to the stores")
         store_requests = requests_by_verb()
+        kubernetes = str(cluster.admin.get("/version")["gitVersion"])
     with console.status("without an API server") as status:
         return Results(
             rounds=compared,
@@ -84,6 +85,7 @@ def run(sizes: Sizes, *, with_peer: bool, console: Console) -> Results:
             cached=simulations.cached(sizes.cached, status.update),
             store_requests=store_requests,
             load_average=measure.load_average(),
+            kubernetes=kubernetes,
         )
 
 

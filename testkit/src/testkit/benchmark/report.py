@@ -12,13 +12,14 @@ import statistics
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from testkit.benchmark.measure import Spread
+from testkit.benchmark.subjects import go_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
 
@@ -50,6 +51,7 @@ class Results:
         cached: caches with very many claims.
         store_requests: by store and flow.
         load_average: of the minute before the end.
+        kubernetes: version of the control plane.
     """
 
     rounds: Mapping[str, Sequence[Round]]
@@ -64,6 +66,7 @@ class Results:
     cached: Sequence[Cached]
     store_requests: Mapping[str, Mapping[str, int]]
     load_average: float
+    kubernetes: str
 
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -233,11 +236,17 @@ def _machine(results: Results) -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("libbucket", "urllib3", "msgspec"))
     text = (
         f"Medians of {len(next(iter(results.rounds.values())))} rounds in turns, with the lowest and the highest. "
-        f"{os.cpu_count()} processors ({platform.machine()}), shared by the control plane, the provisioner and the "
-        f"author of the claims; load average {load}; Python {python}, {versions}. "
-        "The ceiling is the same requests by bare clients, with the same watches."
+        f"{os.cpu_count()} processors ({_processor()}), shared by the control plane, the provisioner and the "
+        f"author of the claims; load average {load}; Kubernetes {results.kubernetes}; Python {python}, {versions}; "
+        f"{go_versions()}. The ceiling is the same requests by bare clients, with the same watches."
     )
-    return textwrap.fill(text, _COLUMNS)
+    return textwrap.fill(text, _COLUMNS, break_on_hyphens=False)
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {platform.machine()}" if names else platform.machine()
 
 
 def write_page(results: Results, page: Path) -> None:

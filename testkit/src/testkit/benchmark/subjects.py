@@ -5,6 +5,7 @@ The other one is built on the Go library, lib-bucket-provisioner: `tests/benchma
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from libbucket.testing.provisioner_process import ProvisionerProcess
 
 _GO_PEER: Final = ROOT / "tests/benchmark/go-peer"
+_GO_MOD: Final = _GO_PEER / "go.mod"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,12 @@ def stateless(*, version: int = 1, store_seconds: float = 0.0) -> Subject:
         command=(sys.executable, "-m", "testkit.benchmark.provisioner"),
         environment={VERSION: str(version), STORE_SECONDS: str(store_seconds)},
     )
+
+
+def go_versions() -> str:
+    """The modules that the one on the Go library is built with, as a phrase."""
+    required = re.findall(r"(?m)^\s*(?:require )?\S+/(lib-bucket-provisioner|client-go) (v\S+)", _GO_MOD.read_text())
+    return ", ".join(f"{name} {version}" for name, version in required)
 
 
 def go_peer() -> Subject:
