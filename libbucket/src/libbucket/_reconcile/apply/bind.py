@@ -22,8 +22,16 @@ from libbucket._kube.errors import NotFound
 from libbucket._kube.resources import CLAIMS, SECRETS
 from libbucket._outcomes import MEANINGS
 from libbucket._reconcile.apply import owned_objects
+from libbucket._reconcile.apply.bind_events import BindEvents
 from libbucket._reconcile.apply.issued_credentials import IssuedCredentials
 from libbucket._reconcile.apply.object_buckets import BucketObjects
+from libbucket._reconcile.apply.provisioner_request import (
+    KnownCredentials,
+    bucket_name,
+    build_intent,
+    build_options,
+    class_policy,
+)
 from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.intent import (
     Intent,
@@ -31,18 +39,14 @@ from libbucket._reconcile.model.intent import (
     connection_of,
     encode,
     end_adoption,
-    for_provisioner,
     own_data,
-    owner_of,
-    reclaim_policy_of,
     secret_hash,
     spec_hash,
     version_of,
 )
-from libbucket._reconcile.model.names import bucket_object_names, generated_bucket_name, is_generated_bucket_name
+from libbucket._reconcile.model.names import bucket_object_names
 from libbucket._reconcile.model.snapshot import ObjectState
 from libbucket.errors import ProvisionerError, Reason
-from libbucket.types import BucketOptions, Claim, ReclaimPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +55,7 @@ if TYPE_CHECKING:
     from libbucket._reconcile.apply.context import ApplyContext
     from libbucket._reconcile.model.actions import Bind
     from libbucket._reconcile.model.snapshot import Snapshot
-    from libbucket.types import Authentication, Connection
+    from libbucket.types import BucketOptions, Connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +120,12 @@ class Binder:
         last_applied = self._ensure_objects(snapshot, claim, answer)
         self._finish_bucket_object(snapshot, ob, intent, answer, last_applied)
         self._reporter.bound(claim, invalid_update=action.invalid_update)
+        events = BindEvents(self._reporter, snapshot, claim)
         if intent.adopted:
-            message = f"Bucket {ob.endpoint.bucket_name} of an earlier claim was adopted"
-            self._reporter.event(claim, "Normal", Reason.RECLAIMED, message)
-        self._report_restored(snapshot, claim)
-        self._report_repaired(snapshot, claim, ob, answer)
-        self._report_rotated(snapshot, claim, last_applied)
+            events.adopted(ob.endpoint.bucket_name or "")
+        events.restored()
+        events.repaired(ob, answer.connection, answer.repairs)
+        events.rotated(last_applied)
         return last_applied
 
     def _current(self, claim: ObjectBucketClaim) -> ObjectBucketClaim:
@@ -151,7 +155,7 @@ class Binder:
         Raises:
             KubeError: it could not be written.
         """
-        intent = self._intent(snapshot, claim)
+        intent = build_intent(snapshot, claim, self._identity, self._store.provisioner)
         if snapshot.duplicate is not None:
             self._buckets.discard(snapshot.duplicate)  # of an interrupted replacement
         known = snapshot.bucket
@@ -160,7 +164,7 @@ class Binder:
         if known.metadata.is_being_deleted:
             known = self._buckets.replace(known, claim)
         if snapshot.earlier_uid:
-            policy = _class_policy(snapshot)
+            policy = class_policy(snapshot)
             known = self._buckets.patch(
                 known, manifests.reclaim_patch(known, claim, intent=encode(intent), reclaim_policy=policy)
             )
@@ -169,40 +173,11 @@ class Binder:
         patch = manifests.intent_patch(known, claim, label=self._identity.label, intent=encode(intent))
         return self._buckets.patch(known, patch), intent
 
-    def _report_restored(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> None:
-        if snapshot.last_applied is None:
-            return
-        kinds = [("Secret", snapshot.secret), ("ConfigMap", snapshot.config_map)]
-        restored = [kind for kind, state in kinds if state is not ObjectState.INTACT]
-        if restored:
-            message = f"Restored {' and '.join(restored)}: removed or edited"
-            self._reporter.event(claim, "Normal", Reason.RESTORED, message)
-
-    def _report_repaired(
-        self, snapshot: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, answer: _Answer
-    ) -> None:
-        """One Event for each change that was made out of band: in the store, and in the ObjectBucket."""
-        if not snapshot.is_unchanged:
-            return
-        found, connection = list(answer.repairs), answer.connection
-        if snapshot.spec_is_edited:
-            edits = manifests.changed_fields(ob, endpoint=connection.endpoint, state=connection.additional_state)
-            found += [f"ObjectBucket {field}" for field in edits]
-        for what in found:
-            message = f"Drift repaired: {what} was modified or removed"
-            self._reporter.event(claim, "Normal", Reason.DRIFT_REPAIRED, message)
-
-    def _report_rotated(self, snapshot: Snapshot, claim: ObjectBucketClaim, last_applied: LastApplied) -> None:
-        was = snapshot.last_applied
-        if was is not None and snapshot.secret is ObjectState.INTACT and was.secret_hash != last_applied.secret_hash:
-            message = "Credentials rotated: the previous ones had stopped working, or were about to expire"
-            self._reporter.event(claim, "Normal", Reason.CREDENTIALS_ROTATED, message)
-
     def _prepare_claim(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> ObjectBucketClaim:
         patch = manifests.claim_patch(
             claim,
             label=self._identity.label,
-            bucket_name=_bucket_name(snapshot, claim),
+            bucket_name=bucket_name(snapshot, claim),
             object_bucket_name=snapshot.bucket_object_name,
         )
         if not patch:
@@ -212,40 +187,14 @@ class Binder:
         self._caches.claims.observe(claim)
         return claim
 
-    def _intent(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> Intent:
-        known, previous = snapshot.bucket, snapshot.intent
-        is_same_class = previous is not None and previous.parameters == snapshot.parameters
-        who = Claim(namespace=claim.metadata.namespace, name=claim.metadata.name, uid=claim.metadata.uid)
-        draft = previous or Intent(
-            provisioner=self._identity.provisioner_name, user_id="", greenfield=snapshot.is_greenfield
-        )
-        if snapshot.earlier_uid:
-            earlier = tuple(dict.fromkeys((*draft.earlier_uids, snapshot.earlier_uid)))
-            names = {"user_id": "", "generate_bucket_name": ""}  # a new identity, never the earlier claim's
-            draft, known = replace(draft, earlier_uids=earlier, **names), None
-        seen = for_provisioner(known, draft, self._identity.cluster_id) if known is not None else None
-        return Intent(
-            provisioner=self._identity.provisioner_name,
-            user_id=draft.user_id or self._store.provisioner.generate_user_id(who, seen),
-            greenfield=draft.greenfield,
-            parameters=snapshot.parameters,
-            generate_bucket_name=draft.generate_bucket_name or claim.spec.generate_bucket_name or "",
-            config=draft.config,
-            taken_over=draft.taken_over if previous is not None else _was_bound_by_others(known),
-            earlier_uids=draft.earlier_uids,
-            earlier_clusters=draft.earlier_clusters,
-            adopted=draft.adopted,
-            has_worked=draft.has_worked and is_same_class,
-        )
-
     def _create_bucket_object(self, snapshot: Snapshot, claim: ObjectBucketClaim, intent: Intent) -> ObjectBucketObject:
         body = manifests.new_bucket_object(
             claim,
             name=snapshot.bucket_object_name,
             label=self._identity.label,
             intent=encode(intent),
-            bucket_name=_bucket_name(snapshot, claim),
-            reclaim_policy=_class_policy(snapshot),
+            bucket_name=bucket_name(snapshot, claim),
+            reclaim_policy=class_policy(snapshot),
         )
         meta = claim.metadata
         return self._buckets.create(body, bucket_object_names(meta.namespace, meta.name, meta.uid))
@@ -255,7 +204,7 @@ class Binder:
     ) -> _Answer:
         if not action.calls_store:
             return _recorded_answer(ob)
-        options = self._options(snapshot, claim, ob, intent)
+        options = build_options(snapshot, claim, ob, intent, self._credentials(snapshot, claim))
         if action.checks_drift_first and self._store.is_intact(options):
             return _recorded_answer(ob)
         return self._call_store(snapshot, claim, intent, options)
@@ -274,37 +223,8 @@ class Binder:
             self._issued.keep(claim.metadata.uid, claim.metadata.key, connection.authentication)
         return _Answer(connection=connection, secret_data=secret_data, repairs=answer.repairs)
 
-    def _options(
-        self, snapshot: Snapshot, claim: ObjectBucketClaim, ob: ObjectBucketObject, intent: Intent
-    ) -> BucketOptions:
-        meta = claim.metadata
-        bucket_name = ob.endpoint.bucket_name or _bucket_name(snapshot, claim)
-        credentials, is_unchanged = self._credentials(snapshot, claim)
-        return BucketOptions(
-            reclaim_policy=reclaim_policy_of(ob),
-            bucket_name=bucket_name,
-            user_id=intent.user_id,
-            claim=Claim(
-                namespace=meta.namespace,
-                name=meta.name,
-                uid=meta.uid,
-                labels=meta.labels or {},
-                annotations=meta.annotations or {},
-                additional_config=snapshot.config.applied,
-            ),
-            parameters=intent.parameters,
-            owner=owner_of(ob, self._identity.cluster_id, intent),
-            credentials=credentials,
-            credentials_unchanged=is_unchanged,
-            additional_state=_api.strings(ob.spec.additional_state),
-            previous_config=intent.config,
-            taken_over=intent.taken_over,
-            was_bound=snapshot.last_applied is not None or intent.adopted,
-            is_name_generated=intent.greenfield and is_generated_bucket_name(bucket_name, intent.generate_bucket_name),
-        )
-
-    def _credentials(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> tuple[Authentication | None, bool]:
-        """The claim's credentials, and whether they are exactly those that the store issued.
+    def _credentials(self, snapshot: Snapshot, claim: ObjectBucketClaim) -> KnownCredentials:
+        """The claim's credentials.
 
         They are in the Secret, which is read now if its version was sufficient for planning; or they were issued
         before and could not be written to the Secret.
@@ -312,18 +232,19 @@ class Binder:
         uid = claim.metadata.uid
         if snapshot.secret is not ObjectState.INTACT:
             issued = self._issued.find(uid)
-            return (issued, True) if issued is not None else (snapshot.credentials, False)
+            known = issued if issued is not None else snapshot.credentials
+            return KnownCredentials(authentication=known, are_unchanged=issued is not None)
         if snapshot.credentials is not None:
-            return snapshot.credentials, True
+            return KnownCredentials(authentication=snapshot.credentials, are_unchanged=True)
         try:
             secret = self._client.read(SECRETS, claim.metadata.name, namespace=claim.metadata.namespace)
         except NotFound:
-            return None, False
+            return KnownCredentials()
         if not secret.metadata.is_controlled_by(uid):
-            return None, False
+            return KnownCredentials()
         own = own_data(secret.data, snapshot.last_applied)
         is_unchanged = snapshot.last_applied is not None and secret_hash(own, uid) == snapshot.last_applied.secret_hash
-        return manifests.credentials_in(own), is_unchanged
+        return KnownCredentials(authentication=manifests.credentials_in(own), are_unchanged=is_unchanged)
 
     def _ensure_objects(self, snapshot: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> LastApplied:
         known = snapshot.last_applied
@@ -383,26 +304,5 @@ def _hash_of(connection: Connection) -> str:
     return spec_hash(manifests.endpoint_json(connection.endpoint, was={}), connection.additional_state)
 
 
-def _was_bound_by_others(known: ObjectBucketObject | None) -> bool:
-    """Whether another program bound the claim: its ObjectBucket has an address, and no intent."""
-    return known is not None and bool(known.endpoint.bucket_host)
-
-
 def _store_never_called(snapshot: Snapshot) -> bool:
     return snapshot.intent is not None and snapshot.intent.store_never_called
-
-
-def _bucket_name(snapshot: Snapshot, claim: ObjectBucketClaim) -> str:
-    """The recorded name; for brownfield the class's; else the one that the claim names; else a generated one."""
-    if snapshot.bucket is not None and snapshot.bucket.endpoint.bucket_name:
-        return snapshot.bucket.endpoint.bucket_name
-    if not snapshot.is_greenfield:
-        return snapshot.parameters["bucketName"]
-    return claim.spec.bucket_name or generated_bucket_name(claim.spec.generate_bucket_name or "")
-
-
-def _class_policy(snapshot: Snapshot) -> ReclaimPolicy:
-    """The class's reclaim policy; Delete by default, as in Kubernetes; Retain if the class is gone."""
-    if snapshot.storage_class is None:
-        return ReclaimPolicy.RETAIN
-    return ReclaimPolicy(snapshot.storage_class.reclaim_policy or ReclaimPolicy.DELETE)
