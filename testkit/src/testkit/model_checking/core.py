@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cache
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from unittest import mock
 from libbucket._circuit import Settings
 from libbucket._circuit_breaker import CircuitBreaker
 from libbucket._kube.client import KubeClient
-from libbucket._kube.errors import ClusterUnavailable, LeadershipLost, from_status, parse_status
+from libbucket._kube.errors import ClusterUnavailable, from_status, parse_status
 from libbucket._metrics import Metrics
 from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.request_tracker import RequestTracker
@@ -29,12 +30,15 @@ from libbucket.provisioner import Inspector, Provisioner
 from testkit.api_server import Refusal, Request, dump
 from testkit.core import CACHED
 from testkit.frozen import Frozen
+from testkit.model_checking.fence import Fence, FenceMoved, OfLeader, OfShards
 from testkit.model_checking.identity import identity
 from testkit.model_checking.object_store import Answered, Call, InUse, Raised
 from testkit.model_checking.views import fill, new_watched_caches, view_of
 from testkit.model_checking.watches import forget_watches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from libbucket._outcomes import Retry
     from libbucket._reconcile.apply.provisioner_calls import OnChange
     from libbucket._reconcile.model.context import Caches
@@ -52,11 +56,6 @@ class CachesChanged:
     view: View
 
 
-@dataclass(frozen=True, kw_only=True)
-class FenceMoved:
-    """While the reconcile waited for an answer, leadership was lost or won: either ends what this term had begun."""
-
-
 Item = bytes | Refusal | Answered | Raised | CachesChanged | FenceMoved
 
 
@@ -69,6 +68,7 @@ class Run:
         view: the caches when it began.
         intact: what the gatherer remembered when it began.
         by: the replica that does it.
+        serves: the shards of that replica when it began; None where there is a leader.
         names: how many bucket names were drawn for this claim before.
         trace: what it was told since, oldest first.
     """
@@ -76,12 +76,17 @@ class Run:
     key: str
     view: View
     by: int = 0
+    serves: frozenset[int] | None = None
     intact: Frozen[str, tuple[str, str]] = Frozen()
     names: int = 0
     trace: tuple[Item, ...] = ()
 
     def told(self, item: Item) -> Run:
         return replace(self, trace=(*self.trace, item))
+
+    def is_over(self, trace: Sequence[Item]) -> bool:
+        """Whether a part of the trace ended its permission to write."""
+        return any(isinstance(item, FenceMoved) and item.ends(self.key) for item in trace)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +128,7 @@ class Script:
         self._whose = f"{run.by}/{run.key}"
         self.names = run.names
         self.has_read = False
-        self.is_of_this_term = True
+        self.fence: Fence = OfLeader() if run.serves is None else OfShards(run.key, run.serves)
 
     def ask(self, wants: Request | Call) -> bytes | Answered:
         """The answer to a request.
@@ -139,7 +144,7 @@ class Script:
                 fill(self._caches, item.view)
                 self.has_read = False
             elif isinstance(item, FenceMoved):
-                self.is_of_this_term = False
+                self.fence.moved(item)
             else:
                 return self._unpacked(item, wants)
         raise Paused(wants)
@@ -158,8 +163,7 @@ class Script:
         self.has_read = True
 
     def check_leadership(self) -> None:
-        if not self.is_of_this_term:
-            raise LeadershipLost("another replica is, or was, the leader")
+        self.fence.check()
 
     def draw(self) -> uuid.UUID:
         """Replaces `uuid.uuid4`: every draw of a claim's is another one."""
@@ -228,6 +232,11 @@ class ScriptedProvisioner(Provisioner, Inspector):
 @cache
 def advance(run: Run) -> Step:
     """Plays a reconcile up to the first request that has no answer yet, or to its end."""
+    # In a context of its own, where the elector binds the work to a term.
+    return copy_context().run(_play, run)
+
+
+def _play(run: Run) -> Step:
     caches = new_watched_caches()
     fill(caches, run.view)
     script = Script(run, caches)
@@ -243,6 +252,8 @@ def advance(run: Run) -> Step:
     retry, result = None, "paused"
     with mock.patch.object(names, "uuid", SimpleNamespace(uuid4=script.draw)):
         try:
+            if not script.fence.has_begun:
+                return Step(wants=None, view=run.view, intact=run.intact, names=run.names, has_read=False)
             outcome = reconciler.reconcile(run.key)
             retry, result = outcome.retry, outcome.result
         except Paused as paused:

@@ -11,10 +11,13 @@ import msgspec
 
 from libbucket import _api
 from libbucket._controller.event_router import EventRouter
-from libbucket._kube.errors import Conflict, NotFound
+from libbucket._controller.shard_elector import ShardElector, _Work
+from libbucket._controller.shards import shard_of
+from libbucket._kube.errors import Conflict, LeadershipLost, NotFound
 from libbucket._kube.resources import BUCKETS
-from libbucket._reconcile.apply.bind import Binder, _bucket_name, _class_policy
+from libbucket._reconcile.apply.bind import Binder
 from libbucket._reconcile.apply.object_buckets import BucketObjects
+from libbucket._reconcile.apply.provisioner_request import bucket_name, build_intent, class_policy
 from libbucket._reconcile.apply.release import Releaser
 from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.intent import Intent, encode, for_provisioner, intent_of
@@ -26,7 +29,7 @@ from testkit.model_checking.core import Script
 from testkit.model_checking.object_store import ModelProvisioner, provisioner_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from libbucket.types import BucketOptions, ObjectBucket
 
@@ -69,14 +72,14 @@ def _believes_the_cache(_self: Observer, claim: _api.ObjectBucketClaim) -> Any:
 def _records_nothing(self: Binder, snapshot: Any, claim: _api.ObjectBucketClaim) -> Any:
     if snapshot.bucket is not None:
         return _RECORD_INTENT(self, snapshot, claim)
-    intent = self._intent(snapshot, claim)
+    intent = build_intent(snapshot, claim, self._identity, self._store.provisioner)
     body = manifests.new_bucket_object(
         claim,
         name=snapshot.bucket_object_name,
         label=self._identity.label,
         intent=encode(intent),
-        bucket_name=_bucket_name(snapshot, claim),
-        reclaim_policy=_class_policy(snapshot),
+        bucket_name=bucket_name(snapshot, claim),
+        reclaim_policy=class_policy(snapshot),
     )
     return msgspec.convert(body, _api.ObjectBucketObject), intent
 
@@ -128,6 +131,29 @@ class IssuesKeysEachTime(ModelProvisioner):
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         return super().provision(replace(options, credentials=None))
+
+
+def _begins_on_every_shard(self: ShardElector, key: str) -> bool:
+    self._work.set(_Work(shard_of(key), 0))
+    return True
+
+
+@contextmanager
+def _ignores_the_lease() -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(ShardElector, "begin_work", _begins_on_every_shard))
+        stack.enter_context(mock.patch.object(ShardElector, "check_leadership", return_value=None))
+        yield
+
+
+def _accepts_later_terms(self: ShardElector) -> None:
+    work = self._work.get()
+    if not self.is_leader or work is None or work.shard not in self._terms:
+        raise LeadershipLost("does not serve this shard now")
+
+
+def _gives_up_at_work(_self: ShardElector, mine: Collection[int], share: int) -> Collection[int]:
+    return sorted(mine)[share:]
 
 
 _RELEASE: Final = Releaser.release
@@ -189,6 +215,30 @@ FAULTS: Final = (
         scenario="two replicas",
         breaks="only the leader writes",
         injected=_instead(Script, "check_leadership", lambda _self: None),
+    ),
+    InjectedFault(
+        name="ignores the lease of shards",
+        scenario="shards",
+        breaks="one replica",
+        injected=_ignores_the_lease,
+    ),
+    InjectedFault(
+        name="does not check the shard before a write",
+        scenario="shards",
+        breaks="only the leader writes",
+        injected=_instead(ShardElector, "check_leadership", lambda _self: None),
+    ),
+    InjectedFault(
+        name="continues the work of an earlier term of a shard",
+        scenario="shards, there and back",
+        breaks="only the leader writes",
+        injected=_instead(ShardElector, "check_leadership", _accepts_later_terms),
+    ),
+    InjectedFault(
+        name="gives a shard up while work on it runs",
+        scenario="shards, made again",
+        breaks="credentials work",
+        injected=_instead(ShardElector, "_given_up", _gives_up_at_work),
     ),
     InjectedFault(
         name="takes every Secret for the claim's",

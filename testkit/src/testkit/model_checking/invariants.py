@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from libbucket._controller.event_router import EventRouter
 from libbucket._controller.requeue_policy import RequeuePolicy
+from libbucket._controller.shard_elector import ShardElector
 from libbucket._kube.client import KubeClient
 from libbucket._reconcile.apply import owned_objects
 from libbucket._reconcile.apply.bind import Binder
@@ -24,7 +25,8 @@ from libbucket._reconcile.plan import planner
 from libbucket._reconcile.reconciler import Reconciler
 from libbucket.testing.memory import MemoryProvisioner
 from testkit.api_server import Request, bucket_path, plural_of, secret_path
-from testkit.model_checking.core import CachesChanged, FenceMoved
+from testkit.model_checking.core import CachesChanged
+from testkit.model_checking.fence import FenceMoved
 from testkit.model_checking.object_store import Call
 from testkit.model_checking.search import QUIET
 from testkit.model_checking.state import controller_uid, has_finalizer, is_going, owner_key, owner_uid
@@ -234,8 +236,18 @@ def _only_the_leader_writes(move: Move) -> str:
     trace = list(did.run.trace)
     while trace and isinstance(trace[-1], CachesChanged | FenceMoved):
         trace.pop()  # this came while the request was on its way already
-    has_lost = any(isinstance(item, FenceMoved) for item in trace)
+    has_lost = did.run.is_over(trace)
     return f"{did.wants} by replica {did.run.by}, which had lost the lease since it began" if has_lost else ""
+
+
+def _one_replica_serves_a_claim(state: State, *, is_quiet: bool) -> str:
+    del is_quiet
+    for key in {key for replica in state.replicas for key in replica.works}:
+        works = [(number, replica.works.get(key)) for number, replica in enumerate(state.replicas)]
+        able = [number for number, work in works if work is not None and not work.run.is_over(work.run.trace)]
+        if len(able) > 1:
+            return f"{key} is served by replicas {able} at once"
+    return ""
 
 
 # Quiet ---------------------------------------------------------------------------------------------------------------
@@ -341,9 +353,15 @@ INVARIANTS: Final = (
     ),
     Invariant(
         name="only the leader writes",
-        says="A replica that lost the lease begins no write and calls no store.",
-        kept_by=(KubeClient._write, ProvisionerCalls._call),
+        says="A replica that lost the lease, or a shard, begins no write and calls no store for its claims.",
+        kept_by=(KubeClient._write, ProvisionerCalls._call, ShardElector.check_leadership),
         of_move=_only_the_leader_writes,
+    ),
+    Invariant(
+        name="one replica",
+        says="No claim is served by two replicas that may both write.",
+        kept_by=(ShardElector.begin_work, ShardElector.check_leadership, ShardElector._renewed),
+        of_state=_one_replica_serves_a_claim,
     ),
     Invariant(
         name=QUIET,

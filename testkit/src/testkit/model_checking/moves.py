@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from libbucket._controller.shards import shard_of
 from libbucket._outcomes import Retry
 from libbucket.errors import StoreUnavailable
 from testkit.api_server import NO_ANSWER, Request, dump, respond, short
@@ -17,18 +18,18 @@ from testkit.core import CACHED
 from testkit.frozen import Frozen
 from testkit.model_checking.core import (
     CachesChanged,
-    FenceMoved,
     Run,
     advance,
     simplified,
 )
+from testkit.model_checking.fence import FenceMoved, may_be_given_up, may_begin
 from testkit.model_checking.object_store import Call, Raised, call
 from testkit.model_checking.state import Replica, State, Work, controller_uid
 from testkit.model_checking.views import put_back, watched_by
-from testkit.model_checking.watches import catch_up, is_behind
+from testkit.model_checking.watches import catch_up, is_behind, keys_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from testkit.model_checking.core import Item, Step
     from testkit.model_checking.views import View
@@ -132,8 +133,7 @@ def _answered(state: State, rules: Rules, number: int, key: str, *, is_lost: boo
     if isinstance(wants, Request):
         cluster, answer = respond(state.cluster, wants)
         after = replace(state, cluster=cluster)
-        is_late = any(isinstance(item, FenceMoved) for item in work.run.trace)
-        if wants.method == "POST" and is_late:
+        if wants.method == "POST" and work.run.is_over(work.run.trace):
             after = after.with_fact(f"written late for {key}")
         answer = NO_ANSWER if is_lost else answer
     else:
@@ -237,14 +237,14 @@ def _delivery_moves(state: State, rules: Rules, number: int) -> Iterator[Move]:
 
 
 def _start_moves(state: State, rules: Rules) -> Iterator[Move]:
-    number = state.leader
-    replica = state.replicas[number]
-    if len(replica.works) >= rules.workers:
-        return
-    for key in sorted((replica.queue | replica.retries) - replica.works.keys()):
-        rank = 2 if key in replica.queue else 3
-        says = f"{_name(state, number)} takes up {key}"
-        yield Move(says=says, after=_started(state, number, key), rank=(rank, number, key))
+    for number, replica in enumerate(state.replicas):
+        if len(replica.works) >= rules.workers or (not state.owners and number != state.leader):
+            continue
+        for key in sorted((replica.queue | replica.retries) - replica.works.keys()):
+            if may_begin(state.serves(number), key):
+                rank = 2 if key in replica.queue else 3
+                says = f"{_name(state, number)} takes up {key}"
+                yield Move(says=says, after=_started(state, number, key), rank=(rank, number, key))
 
 
 def _started(state: State, number: int, key: str) -> State:
@@ -254,6 +254,7 @@ def _started(state: State, number: int, key: str) -> State:
     run = Run(
         key=key,
         by=number,
+        serves=state.serves(number),
         view=watched_by(replica.view, key),
         intact=_only(replica.intact, key),
         names=state.names.get(key, 0),
@@ -282,20 +283,52 @@ def restarted(state: State, number: int) -> State:
 
 
 def _handover_moves(state: State, rules: Rules) -> Iterator[Move]:
-    works = state.replicas[state.leader].works.values()
-    if not rules.has_late_calls and any(isinstance(advance(work.run).wants, Call) for work in works):
-        return
-    for number in range(len(state.replicas)):
-        if number != state.leader:
-            after = replace(state, leader=number, handovers=state.handovers - 1)
-            for one in (state.leader, number):
-                after = _fence_moved(after, one)
-            yield Move(says=f"replica {number} becomes the leader", after=after)
+    if state.owners:
+        yield from _shard_moves(state, rules)
+    elif _may_be_lost(state, rules, state.leader):
+        for number in range(len(state.replicas)):
+            if number != state.leader:
+                after = replace(state, leader=number, handovers=state.handovers - 1)
+                for one in (state.leader, number):
+                    after = _fence_moved(after, one)
+                yield Move(says=f"replica {number} becomes the leader", after=after)
+
+
+def _may_be_lost(state: State, rules: Rules, number: int) -> bool:
+    """Whether a replica can lose what it serves while it works: not during a call to the store, which is no write."""
+    works = state.replicas[number].works.values()
+    return rules.has_late_calls or not any(isinstance(advance(work.run).wants, Call) for work in works)
+
+
+def _shard_moves(state: State, rules: Rules) -> Iterator[Move]:
+    """A shard is given up for another replica; or a replica is paused for so long that another takes all of its."""
+    for number, replica in enumerate(state.replicas):
+        mine = state.serves(number) or frozenset()
+        others = [each for each in range(len(state.replicas)) if each != number]
+        for shard in sorted(may_be_given_up(mine, replica.works)):
+            for other in others:
+                says = f"replica {number} gives shard {shard} up for replica {other}"
+                yield Move(says=says, after=_shards_moved(state, {shard}, number, other))
+        if mine and _may_be_lost(state, rules, number):
+            for other in others:
+                says = f"replica {number} is paused, and replica {other} takes its shards"
+                yield Move(says=says, after=_shards_moved(state, mine, number, other))
+
+
+def _shards_moved(state: State, shards: Collection[int], old: int, new: int) -> State:
+    owners = Frozen({**state.owners, **dict.fromkeys(shards, new)})
+    after = replace(state, owners=owners, handovers=state.handovers - 1)
+    loser, winner = state.replicas[old], state.replicas[new]
+    lost = {key for key in loser.queue | loser.retries | loser.idle if shard_of(key) in shards}
+    loser = replace(loser, queue=loser.queue - lost, retries=loser.retries - lost, idle=loser.idle - lost)
+    won = keys_in(winner.view, lambda key: shard_of(key) in shards)
+    after = after.with_replica(old, loser).with_replica(new, replace(winner, queue=winner.queue | won))
+    return _fence_moved(_fence_moved(after, old), new)
 
 
 def _fence_moved(state: State, number: int) -> State:
-    replica = state.replicas[number]
-    works = {key: Work(run=work.run.told(FenceMoved()), unchanged=False) for key, work in replica.works.items()}
+    replica, moved = state.replicas[number], FenceMoved(serves=state.serves(number))
+    works = {key: Work(run=work.run.told(moved), unchanged=False) for key, work in replica.works.items()}
     return state.with_replica(number, replace(replica, works=Frozen(works)))
 
 

@@ -1,43 +1,31 @@
-"""The scenarios: actors, their actions, and a budget of faults, explored in all orders.
-
-To add an actor: write its actions as an `Action` each (a state in, a state out; None while it can't be done yet), put
-them into a scenario's `actors`. What an invariant must know of it goes into `State.facts`.
-"""
+"""The scenarios: actors, their actions, and a budget of faults, explored in all orders."""
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from libbucket._api import FINALIZER
-from libbucket._reconcile.model import manifests
-from libbucket._reconcile.model.names import bucket_object_names
-from libbucket.testing import builders
-from testkit.api_server import (
-    Cluster,
-    Request,
-    bucket_path,
-    claim_path,
-    class_path,
-    config_map_path,
-    dump,
-    respond,
-    secret_path,
-)
 from testkit.frozen import Frozen
-from testkit.model_checking.identity import LABEL, PROVISIONER
-from testkit.model_checking.moves import Action, Rules, fair, moves, restarted, settle
-from testkit.model_checking.object_store import StoredBucket, StoredIdentity
-from testkit.model_checking.state import Replica, State, has_finalizer, owner_uid
+from testkit.model_checking.actions import (
+    creates,
+    deletes,
+    is_bound,
+    makes_secret,
+    names_bucket_of,
+    removes_bucket,
+    removes_secret,
+    sets_retain,
+    strips_bucket,
+    takes_finalizer_off,
+)
+from testkit.model_checking.moves import Action, Rules, restarted
+from testkit.model_checking.object_store import StoredBucket
+from testkit.model_checking.starts import A, B, done, initial_state, lived, made_by_go, sharded
 from testkit.quiet import quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from testkit.model_checking.state import State
 
-    from testkit.api_server import Json
-
-CLASS: Final = "buckets"
 ALL: Final = frozenset({"objectbucketclaims", "objectbuckets", "secrets", "configmaps"})
 
 
@@ -57,7 +45,7 @@ class Scenario:
 
     name: str
     actors: tuple[tuple[Action, ...], ...]
-    start: State = field(default_factory=lambda: initial_state())  # noqa: PLW0108 - defined below
+    start: State = field(default_factory=initial_state)
     lagging: frozenset[str] = frozenset()
     workers: int = 1
     has_late_calls: bool = False
@@ -74,195 +62,6 @@ class Scenario:
         for number in range(len(state.replicas)):
             state = restarted(state, number)
         return state
-
-
-def initial_state(*, replicas: int = 1, crashes: int = 1, losses: int = 0, handovers: int = 0, **class_: Any) -> State:
-    """A cluster with a class, an empty store, and cores that have nothing to do."""
-    cluster = Cluster()
-    body = builders.a_class(name=CLASS, provisioner=PROVISIONER, **class_)
-    cluster = must(cluster, Request(method="POST", path=class_path("").rstrip("/"), body=dump(body)))
-    return State(cluster=cluster, replicas=(Replica(),) * replicas, crashes=crashes, losses=losses, handovers=handovers)
-
-
-def _usual_name(key: str) -> str:
-    namespace, _, name = key.partition("/")
-    return bucket_object_names(namespace, name, "")[0]
-
-
-def must(cluster: Cluster, request: Request) -> Cluster:
-    """The cluster after a request that no policy may refuse."""
-    after, answer = respond(cluster, request)
-    assert isinstance(answer, bytes), (str(request), answer)
-    return after
-
-
-def _by_request(says: str, request: Request, *, when: Callable[[State], bool] = lambda _state: True) -> Action:
-    def act(state: State) -> State | None:
-        if not when(state):
-            return None
-        after, answer = respond(state.cluster, request)
-        return replace(state, cluster=after) if isinstance(answer, bytes) else None
-
-    return Action(says=says, act=act)
-
-
-def creates(key: str, **spec: Any) -> Action:
-    """A tenant makes a claim."""
-    namespace, _, name = key.partition("/")
-    body = builders.a_claim(
-        name=name, namespace=namespace, storage_class=CLASS, spec=spec or {"bucketName": f"{name}-1"}
-    )
-    path = claim_path(key).rpartition("/")[0]
-    return _by_request(f"tenant creates {key}", Request(method="POST", path=path, body=dump(body)))
-
-
-def deletes(key: str, *, when: Callable[[State], bool] = lambda _state: True) -> Action:
-    """A tenant deletes a claim."""
-    return _by_request(f"tenant deletes {key}", Request(method="DELETE", path=claim_path(key)), when=when)
-
-
-def names_bucket_of(key: str, other: str) -> Action:
-    """A tenant edits a claim to name the ObjectBucket of another."""
-    name = _usual_name(other)
-    patch = {"spec": {"objectBucketName": name}}
-    return _by_request(
-        f"tenant of {key} names {name} in it", Request(method="PATCH", path=claim_path(key), body=dump(patch))
-    )
-
-
-def removes_bucket(key: str) -> Action:
-    """An administrator deletes a claim's ObjectBucket; its finalizer holds it."""
-    path = bucket_path(_usual_name(key))
-    return _by_request(f"an administrator deletes the ObjectBucket of {key}", Request(method="DELETE", path=path))
-
-
-def removes_secret(key: str) -> Action:
-    """An administrator deletes a claim's Secret."""
-    return _by_request(f"an administrator deletes the Secret of {key}", Request(method="DELETE", path=secret_path(key)))
-
-
-def is_bound(key: str) -> Callable[[State], bool]:
-    """Whether a claim is Bound."""
-
-    def check(state: State) -> bool:
-        claim = state.claim(key)
-        return claim is not None and claim.get("status", {}).get("phase") == "Bound"
-
-    return check
-
-
-def lived(state: State, *actions: Action) -> State:
-    """The state once these actions were done and all replicas are idle; with nothing going wrong."""
-    rules = Rules(actors=())
-    at = replace(state, crashes=0, losses=0, handovers=0, done=())
-    for number in range(len(at.replicas)):
-        at = restarted(at, number)
-    for action in actions:
-        acted = action.act(at)
-        assert acted is not None, action.says
-        at = settle(at, acted, rules)
-        while (way := fair(moves(at, rules))) is not None:
-            at = way.after
-    return replace(at, names=Frozen(), crashes=state.crashes, losses=state.losses, handovers=state.handovers)
-
-
-def done(state: State, *actions: Action) -> State:
-    """The state once these actions were done and no replica has reacted yet."""
-    for action in actions:
-        acted = action.act(state)
-        assert acted is not None, action.says
-        state = acted
-    return state
-
-
-def made_by_go(state: State, key: str, *, policy: str = "Delete") -> State:
-    """Adds a claim that the Go library bound, with its objects as it leaves them and an untagged bucket."""
-    namespace, _, name = key.partition("/")
-    label = {"bucket-provisioner": LABEL}
-    about: dict[str, Any] = {"finalizers": [FINALIZER], "labels": label}
-    ob_name, bucket = f"obc-{namespace}-{name}", f"{name}-go"
-    spec = {"bucketName": bucket, "generateBucketName": name, "objectBucketName": ob_name}
-    body = builders.a_claim(name=name, namespace=namespace, storage_class=CLASS, spec=spec, **about)
-    path = claim_path(key)
-    cluster = _posted(state.cluster, path, body)
-    status = Request(method="PATCH", path=f"{path}/status", body=dump({"status": {"phase": "Bound"}}))
-    cluster = must(cluster, status)
-    claim = cluster.find(path)
-    assert claim is not None
-    ob = builders.an_object_bucket(claim=claim, bucket=bucket, reclaim_policy=policy, **about)
-    ob["spec"]["additionalState"] = {"UserName": f"go-{name}"}
-    cluster = _posted(cluster, bucket_path(ob_name), ob)
-    status = Request(method="PATCH", path=f"{bucket_path(ob_name)}/status", body=status.body)
-    cluster = must(cluster, status)
-    uid = claim["metadata"]["uid"]
-    owner = {"kind": "ObjectBucketClaim", "name": name, "uid": uid, "controller": True}
-    keys = {manifests.ACCESS_KEY_ID: f"go-{name}#0", manifests.SECRET_ACCESS_KEY: "secret-0"}
-    data = {one: base64.b64encode(value.encode()).decode() for one, value in keys.items()}
-    metadata = {"name": name, "ownerReferences": [owner], **about}
-    cluster = _posted(cluster, secret_path(key), {"metadata": metadata, "data": data})
-    cluster = _posted(cluster, config_map_path(key), {"metadata": metadata, "data": {"BUCKET_NAME": bucket}})
-    identity = StoredIdentity(keys=Frozen({f"go-{name}#0": "secret-0"}), grants=frozenset({bucket}), made_for=uid)
-    store = replace(
-        state.store,
-        buckets=state.store.buckets.with_item(bucket, StoredBucket(made_for=uid)),
-        identities=state.store.identities.with_item(f"go-{name}", identity),
-    )
-    return replace(state, cluster=cluster, store=store)
-
-
-def _posted(cluster: Cluster, path: str, body: Json) -> Cluster:
-    return must(cluster, Request(method="POST", path=path.rpartition("/")[0], body=dump(body)))
-
-
-def sets_retain(key: str) -> Action:
-    """An administrator decides to keep the bucket of a claim; between two tries of the core, not during one."""
-    patch = {"spec": {"reclaimPolicy": "Retain"}}
-    path = bucket_path(_usual_name(key))
-    return _by_request(
-        f"an administrator sets Retain on the ObjectBucket of {key}",
-        Request(method="PATCH", path=path, body=dump(patch)),
-        when=lambda state: all(key not in replica.works for replica in state.replicas),
-    )
-
-
-def takes_finalizer_off(key: str) -> Action:
-    """An administrator removes the finalizer of a claim."""
-    request = Request(method="PATCH", path=claim_path(key), body=dump({"metadata": {"finalizers": None}}))
-    usual = _by_request(f"an administrator removes the finalizer of {key}", request)
-
-    def act(state: State) -> State | None:
-        claim = state.claim(key)
-        after = usual.act(state) if has_finalizer(claim) else None
-        return after.with_fact(f"finalizer removed manually {claim['metadata']['uid']}") if after and claim else None
-
-    return replace(usual, act=act)
-
-
-def strips_bucket(key: str) -> Action:
-    """An administrator removes the finalizer of a claim's ObjectBucket."""
-    path = bucket_path(_usual_name(key))
-    request = Request(method="PATCH", path=path, body=dump({"metadata": {"finalizers": None}}))
-    usual = _by_request(f"an administrator removes the finalizer of the ObjectBucket of {key}", request)
-
-    def act(state: State) -> State | None:
-        ob = state.cluster.find(path)
-        after = usual.act(state) if ob is not None else None
-        return after.with_fact(f"record removed manually {owner_uid(ob)}") if after and ob else None
-
-    return replace(usual, act=act)
-
-
-def makes_secret(key: str) -> Action:
-    """A tenant makes a Secret of the claim's name."""
-    body = {
-        "metadata": {"name": key.partition("/")[2], "labels": {"bucket-provisioner": LABEL}},
-        "data": {"MINE": "eA=="},
-    }
-    path = secret_path(key).rpartition("/")[0]
-    return _by_request(f"tenant makes a Secret {key}", Request(method="POST", path=path, body=dump(body)))
-
-
-A, B = "a-b/c", "a/b-c"
 
 
 def _scenarios() -> tuple[Scenario, ...]:
@@ -408,6 +207,42 @@ def _scenarios() -> tuple[Scenario, ...]:
     )
 
 
+def _shard_scenarios() -> tuple[Scenario, ...]:
+    """Two active replicas. The claims are in two shards, each of another replica at first."""
+    new = sharded(initial_state(replicas=2, crashes=0, handovers=1))
+    both = done(new, creates(A), creates(B))
+    return (
+        Scenario(
+            name="shards",
+            actors=((deletes(A),),),
+            start=done(new, creates(A)),
+            lagging=frozenset({"objectbuckets"}),
+            most=4000,
+        ),
+        Scenario(name="shards, made again", actors=((deletes(A), creates(A)),), start=done(new, creates(A)), most=4000),
+        Scenario(
+            name="shards, there and back",
+            actors=((deletes(A),),),
+            start=done(replace(new, handovers=2), creates(A)),
+            most=4000,
+        ),
+        Scenario(
+            name="shards, one dies",
+            actors=((deletes(A),),),
+            start=done(replace(new, crashes=1), creates(A)),
+            most=4000,
+        ),
+        Scenario(name="shards, two claims of one replica", actors=((deletes(A),),), start=both, workers=2, most=4000),
+        Scenario(
+            name="shards, collision",
+            actors=((deletes(A, when=is_bound(A)),),),
+            start=replace(both, handovers=0),
+            lagging=frozenset({"objectbuckets"}),
+            most=4000,
+        ),
+    )
+
+
 LATE_CALLS: Final = Scenario(
     name="late calls",
     actors=((creates(A), deletes(A)),),
@@ -417,4 +252,4 @@ LATE_CALLS: Final = Scenario(
 """What is not guaranteed, and why the core cannot guarantee it: no scenario of the suite, and shown by a test."""
 
 with quietly():
-    SCENARIOS: Final = _scenarios()
+    SCENARIOS: Final = (*_scenarios(), *_shard_scenarios())

@@ -53,7 +53,8 @@ class State:
         cluster: what the API server holds.
         store: what the object store holds.
         replicas: processes of the core.
-        leader: which of them leads.
+        leader: which of them leads; no matter where shards have owners.
+        owners: which of them serves which shard; empty where there is a leader.
         done: how many of its actions each actor has done.
         crashes: how many more there may be; and so on.
         names: bucket names drawn so far, by claim.
@@ -65,6 +66,7 @@ class State:
     store: Store = Store()
     replicas: tuple[Replica, ...] = (Replica(),)
     leader: int = 0
+    owners: Frozen[int, int] = Frozen()
     done: tuple[int, ...] = ()
     crashes: int = 0
     losses: int = 0
@@ -79,6 +81,10 @@ class State:
 
     def with_fact(self, fact: str) -> State:
         return self if fact in self.facts else replace(self, facts=self.facts | {fact})
+
+    def serves(self, number: int) -> frozenset[int] | None:
+        """The shards of a replica; None where there is a leader."""
+        return frozenset(shard for shard, owner in self.owners.items() if owner == number) if self.owners else None
 
     # What the invariants read ----------------------------------------------------------------------------------
 

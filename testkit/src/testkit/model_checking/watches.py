@@ -21,6 +21,8 @@ from testkit.model_checking.identity import LABEL, identity
 from testkit.model_checking.views import decoded, fill, new_watched_caches, view_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from testkit.api_server import Cluster
     from testkit.model_checking.views import View
 
@@ -57,6 +59,14 @@ def catch_up(view: View, cluster: Cluster, plural: str) -> Seen:
 def is_behind(view: View, cluster: Cluster, plural: str) -> bool:
     """Whether that watch has something to deliver."""
     return {key: raw for key, (raw, _) in _listed(cluster, plural).items() if raw} != view[plural].objects
+
+
+def keys_in(view: View, has_key: Callable[[str], bool]) -> frozenset[str]:
+    """What the real router queues when a term begins: every claim in the caches, and those of the ObjectBuckets."""
+    caches, keys = new_watched_caches(), _Keys()
+    fill(caches, view)
+    EventRouter(keys, caches, _IDENTITY, expect=lambda _key: None, forget=lambda *_: None).enqueue_all(has_key)
+    return frozenset(keys.added)
 
 
 @cache
