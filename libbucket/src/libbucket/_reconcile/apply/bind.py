@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -52,10 +52,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
+    from libbucket._kube.cache import Cache
     from libbucket._reconcile.apply.context import ApplyContext
     from libbucket._reconcile.model.actions import Bind
     from libbucket._reconcile.model.snapshot import Snapshot
     from libbucket.types import BucketOptions, Connection
+
+
+_NOTHING_APPLIED: Final = LastApplied(fingerprint="", secret="", config_map="", secret_hash="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,33 +251,39 @@ class Binder:
         return KnownCredentials(authentication=manifests.credentials_in(own), are_unchanged=is_unchanged)
 
     def _ensure_objects(self, snapshot: Snapshot, claim: ObjectBucketClaim, answer: _Answer) -> LastApplied:
-        known = snapshot.last_applied
-        secret_version, content = (known.secret, known.secret_hash) if known else ("", "")
-        secret_keys = known.secret_keys if known else ()
-        renew_at = known.renew_at if known is not None and answer.secret_data is None else answer.renew_at
-        if answer.secret_data is not None:
-            wanted = owned_objects.secret(snapshot, answer.secret_data, ours=secret_keys)
-            secret = owned_objects.ensure(self._client, claim, wanted, label=self._identity.label)
+        applied, data = snapshot.last_applied or _NOTHING_APPLIED, answer.secret_data
+        if data is not None:
+            secret = self._ensure_secret(snapshot, claim, data)
             self._issued.drop(claim.metadata.uid)
-            self._caches.secrets.observe(_api.Metadata(metadata=secret.metadata))
-            secret_version = version_of(secret.metadata)
-            content = secret_hash(answer.secret_data, claim.metadata.uid)
-            secret_keys = tuple(sorted(answer.secret_data))
-        data = manifests.config_map_data(answer.connection.endpoint)
+            content, keys = secret_hash(data, claim.metadata.uid), tuple(sorted(data))
+            applied = replace(applied, secret=secret, secret_hash=content, secret_keys=keys, renew_at=answer.renew_at)
+        config_map = self._ensure_config_map(snapshot, claim, answer.connection)
+        spec = _hash_of(answer.connection)
+        return replace(applied, fingerprint=snapshot.fingerprint, config_map=config_map, spec=spec)
+
+    def _ensure_secret(self, snapshot: Snapshot, claim: ObjectBucketClaim, data: dict[str, str]) -> str:
+        """Returns its version."""
+        known = snapshot.last_applied or _NOTHING_APPLIED
+        is_intact = snapshot.secret is ObjectState.INTACT and _is_newest(self._caches.secrets, claim, known.secret)
+        if is_intact and secret_hash(data, claim.metadata.uid) == known.secret_hash:
+            return known.secret
+        wanted = owned_objects.secret(snapshot, data, ours=known.secret_keys)
+        secret = owned_objects.ensure(self._client, claim, wanted, label=self._identity.label)
+        self._caches.secrets.observe(_api.Metadata(metadata=secret.metadata))
+        return version_of(secret.metadata)
+
+    def _ensure_config_map(self, snapshot: Snapshot, claim: ObjectBucketClaim, connection: Connection) -> str:
+        """Returns its version."""
+        known, cache = snapshot.last_applied or _NOTHING_APPLIED, self._caches.config_maps
+        is_intact = snapshot.config_map is ObjectState.INTACT and _is_newest(cache, claim, known.config_map)
+        if is_intact and _hash_of(connection) == known.spec:
+            return known.config_map
+        data = manifests.config_map_data(connection.endpoint)
         earlier = _api.strings(snapshot.bucket.endpoint.additional_config) if snapshot.bucket is not None else {}
-        config_map = owned_objects.ensure(
-            self._client, claim, owned_objects.config_map(snapshot, data, ours=earlier), label=self._identity.label
-        )
-        self._caches.config_maps.observe(_api.Metadata(metadata=config_map.metadata))
-        return LastApplied(
-            fingerprint=snapshot.fingerprint,
-            secret=secret_version,
-            config_map=version_of(config_map.metadata),
-            secret_hash=content,
-            secret_keys=secret_keys,
-            renew_at=renew_at,
-            spec=_hash_of(answer.connection),
-        )
+        wanted = owned_objects.config_map(snapshot, data, ours=earlier)
+        config_map = owned_objects.ensure(self._client, claim, wanted, label=self._identity.label)
+        cache.observe(_api.Metadata(metadata=config_map.metadata))
+        return version_of(config_map.metadata)
 
     def _finish_bucket_object(
         self, snapshot: Snapshot, ob: ObjectBucketObject, intent: Intent, answer: _Answer, last_applied: LastApplied
@@ -294,6 +304,12 @@ class Binder:
             notes = {_api.OBSERVED: encode(replace(last_applied, spec=kept))}
             written = self._buckets.patch(written, {"metadata": {"annotations": notes}})
         self._reporter.bucket_phase(written, Phase.BOUND)
+
+
+def _is_newest(cache: Cache[_api.Metadata], claim: ObjectBucketClaim, version: str) -> bool:
+    """Whether the version that was last applied is the newest one that is known, so that it need not be read."""
+    cached = cache.get(claim.metadata.key)
+    return cached is not None and version_of(cached.metadata) == version
 
 
 def _recorded_answer(ob: ObjectBucketObject) -> _Answer:
