@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
+from libbucket._controller.caches import new_caches
 from libbucket._controller.claim_states import claim_states
-from libbucket._controller.controller import new_caches
 from libbucket._metrics import ClaimState
 from libbucket.testing import builders
 

@@ -6,7 +6,7 @@ import msgspec
 
 from libbucket import Reason
 from libbucket._api import Meta, Metadata, ObjectBucketClaim, OwnerReference
-from libbucket._controller.controller import new_caches
+from libbucket._controller.caches import new_caches
 from libbucket._kube.compaction import compact_claim, compact_metadata
 from libbucket._reconcile.model.outcome import Result
 from libbucket.testing import builders

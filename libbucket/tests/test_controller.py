@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from libbucket._api import Metadata, Object, ObjectBucketClaim, ObjectBucketObject, StorageClass
-from libbucket._controller.controller import Controller, ControllerSettings
+from libbucket._controller.controller import Controller
+from libbucket._controller.controller_settings import ControllerSettings
 from libbucket._kube.cache import Cache
 from libbucket._kube.discovery import CrdFeatures
 from libbucket._metrics import Metrics

@@ -33,8 +33,12 @@ def bound(on_call: Callable[[], None] = lambda: None) -> Core:
     """A claim that is Bound; `on_call` is called with each call to the store from then on."""
     calls: list[Callable[[], None]] = []
 
+    def hook(_verb: object, _request: object) -> None:
+        for call in calls:
+            call()
+
     def made(services: Services) -> MemoryProvisioner:
-        return MemoryProvisioner(services, hook=lambda *_: [call() for call in calls] and None)
+        return MemoryProvisioner(services, hook=hook)
 
     core = Core(made)
     core.create_claim("photos")

@@ -72,7 +72,7 @@ CHAINS = [
         | {"typing-extensions"},
         modules=550,
     ),
-    Chain(store="aws-s3", distributions=frozenset({"botocore", "jmespath", "python-dateutil", "six"}), modules=585),
+    Chain(store="aws-s3", distributions=frozenset({"botocore", "jmespath", "python-dateutil", "six"}), modules=590),
     Chain(
         store="gcs",
         distributions=REQUESTS

@@ -21,7 +21,7 @@ import msgspec
 from libbucket import _api
 from libbucket._circuit import Settings
 from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker
-from libbucket._controller.controller import new_caches
+from libbucket._controller.caches import new_caches
 from libbucket._controller.services import request_hook
 from libbucket._kube.client import KubeClient
 from libbucket._kube.discovery import CrdFeatures, InstalledCrds
@@ -31,7 +31,7 @@ from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model.context import Identity
 from libbucket._reconcile.model.snapshot import Recheck
-from libbucket._reconcile.reconciler import Reconciler
+from libbucket._reconcile.reconciler import Collaborators, Reconciler
 from libbucket._reconcile.status.events import DirectEvents
 from libbucket.errors import AdminSecretMissing
 from libbucket.provisioner import Services
@@ -205,7 +205,16 @@ class Core:
         store = ProvisionerCalls(
             self.provisioner, self.metrics, self.client.check_leadership, requests, lambda _: CircuitBreaker(settings)
         )
-        self.reconciler = Reconciler(self.client, self.caches, identity, store, self.cluster, DirectEvents(self.client))
+        self.reconciler = Reconciler(
+            Collaborators(
+                client=self.client,
+                caches=self.caches,
+                identity=identity,
+                store=store,
+                cluster=self.cluster,
+                events=DirectEvents(self.client),
+            )
+        )
         self.create_class()
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from random import Random
@@ -20,8 +19,8 @@ import structlog
 from libbucket import _api
 from libbucket._circuit import Settings
 from libbucket._circuit_breaker import CircuitBreaker, ProbedCircuitBreaker
-from libbucket._clock import utc_now
 from libbucket._concurrency import LimitSettings
+from libbucket._controller.caches import new_caches
 from libbucket._controller.claim_states import claim_states
 from libbucket._controller.event_router import EventRouter
 from libbucket._controller.priorities import priority_of
@@ -30,30 +29,24 @@ from libbucket._controller.services import AdminSecrets, request_hook
 from libbucket._controller.threads import Threads
 from libbucket._controller.worker_pool import WorkerPool
 from libbucket._controller.workers import Workers
-from libbucket._kube.cache import Cache, Unwatched
-from libbucket._kube.compaction import compact_claim, compact_metadata
 from libbucket._kube.discovery import InstalledCrds
 from libbucket._kube.informer import Informer
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES, CONFIG_MAP_METADATA, SECRET_METADATA
 from libbucket._queue import WorkQueue
 from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.request_tracker import RequestTracker
-from libbucket._reconcile.model.claim_ref import claim_key_of
-from libbucket._reconcile.model.context import Caches, Identity
+from libbucket._reconcile.model.context import Identity
 from libbucket._reconcile.model.names import provisioner_label
 from libbucket._reconcile.model.snapshot import Recheck
-from libbucket._reconcile.reconciler import Reconciler
+from libbucket._reconcile.reconciler import Collaborators, Reconciler
 from libbucket._reconcile.status.events import DRAIN_SECONDS, DirectEvents, EventQueue
 from libbucket._reconcile.status.pending_status import serve_all
 from libbucket.provisioner import EmptyBucketDeleter, Services
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-
+    from libbucket._controller.controller_settings import ControllerSettings
     from libbucket._controller.election import Election, HasKey
     from libbucket._kube.client import KubeClient
-    from libbucket._kube.discovery import CrdFeatures
     from libbucket._metrics import Metrics
     from libbucket._reconcile.apply.provisioner_calls import OnChange
     from libbucket.provisioner import Provisioner, ProvisionerFactory
@@ -64,45 +57,6 @@ _STALE_SECONDS: Final = 600.0
 _SYNC_POLL_SECONDS: Final = 0.5
 _FIRST_CALLS: Final = 4
 """Reconciles of a class at once, before it is known what its store takes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControllerSettings:
-    """The settings of a controller.
-
-    Attributes:
-        provisioner_name: which StorageClasses are served.
-        version: of the provisioner's distribution.
-        cluster_id: uid of the namespace kube-system.
-        namespaces: to watch; empty for all.
-        admin_secret_namespaces: that a class may name in secretNamespace; empty for all.
-        watch_secrets: whether Secrets are watched; if not, an edit is found by the drift check only.
-        workers: maximum number of concurrent reconciles.
-        allowed_config: `additionalConfig` keys that the operator allows.
-        resync_interval: seconds between two drift checks; 0 for never.
-        repair_interval: seconds between two full reconciliations; 0 for never.
-        features: of the installed CRDs.
-        crd_interval: seconds between two checks whether the CRDs were replaced.
-        now: the clock, for credentials that expire and for purges; tests set it.
-        pace: speed of time for delays; more than 1 in tests.
-        flags: of this provisioner alone, for `Services.flags`.
-    """
-
-    provisioner_name: str
-    version: str
-    cluster_id: str
-    namespaces: tuple[str, ...]
-    workers: int
-    allowed_config: frozenset[str]
-    resync_interval: float
-    repair_interval: float
-    features: CrdFeatures
-    admin_secret_namespaces: tuple[str, ...] = ()
-    watch_secrets: bool = True
-    crd_interval: float = 60.0
-    now: Callable[[], datetime] = utc_now
-    pace: float = 1.0
-    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Controller:
@@ -132,53 +86,28 @@ class Controller:
         self._begun: SimpleQueue[HasKey] = SimpleQueue()
         self._caches = new_caches(watch_secrets=settings.watch_secrets)
         self._installed = InstalledCrds(client, settings.features)
-        limits = LimitSettings(
-            workers=settings.workers,
-            first=_FIRST_CALLS,
-            class_of=self._class_of,
-            count=partial(self._caches.classes.count, settings.provisioner_name),
-        )
-        self._queue = WorkQueue(
-            clock=self._clock,
-            pace=settings.pace,
-            limits=limits,
-            priority_of=lambda key: priority_of(self._caches.claims.get(key)),
-        )
+        self._queue = self._make_queue()
         self._policy = RequeuePolicy(self._queue)
         self._threads = Threads(metrics.thread_failed)
         self._event_thread = Threads(metrics.thread_failed)
-        requests = RequestTracker()
-        admin_secrets = AdminSecrets(client, settings.admin_secret_namespaces)
-        hook = request_hook(client.check_leadership, requests)
-        provisioner = factory(
-            Services(read_secret=admin_secrets, now=settings.now, before_request=hook, flags=settings.flags)
-        )
-        identity = self._identity(provisioner)
-        cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
-        store = ProvisionerCalls(provisioner, metrics, client.check_leadership, requests, self._new_breaker)
         # Events are written beside the work, and say what has happened: they need no term.
         self._events = EventQueue(DirectEvents(client.fenced(elector.check_renewal) if elector else client))
-        work = elector.work if elector else serve_all
-        self._reconciler = Reconciler(client, self._caches, identity, store, cluster, self._events, work)
-        self._router = EventRouter(
-            self._queue,
-            self._caches,
-            identity,
-            expect=self._reconciler.pending.expect,
-            forget=self._reconciler.forget,
-            leads=self._works,
-        )
-        self._informers = self._make_informers(client)
-        self._workers = Workers(
-            pool=WorkerPool(self._threads.start, settings.workers),
-            queue=self._queue,
-            reconciler=self._reconciler,
-            policy=self._policy,
+        requests = RequestTracker()
+        provisioner = self._make_provisioner(client, factory, requests)
+        cluster = ProbedCircuitBreaker(self._breaker_settings(self._log_cluster), client.answers)
+        others = Collaborators(
+            client=client,
+            caches=self._caches,
+            identity=self._identity(provisioner),
+            store=ProvisionerCalls(provisioner, metrics, client.check_leadership, requests, self._new_breaker),
             cluster=cluster,
-            metrics=metrics,
-            elector=elector,
-            are_synced=self._are_synced,
+            events=self._events,
+            work=elector.work if elector else serve_all,
         )
+        self._reconciler = Reconciler(others)
+        self._router = self._make_router(others.identity)
+        self._informers = self._make_informers(client)
+        self._workers = self._make_workers(cluster, metrics)
         if elector is not None:
             elector.subscribe(on_acquired=self._begun.put, on_lost=self._end_term)
         metrics.watch_queue(self._queue.state)
@@ -233,6 +162,56 @@ class Controller:
         self._event_thread.stop()
         self._events.stop()  # after the workers, whose last Events it writes
         return self._event_thread.join(DRAIN_SECONDS) and have_ended
+
+    def _make_queue(self) -> WorkQueue:
+        settings, caches = self._settings, self._caches
+        limits = LimitSettings(
+            workers=settings.workers,
+            first=_FIRST_CALLS,
+            class_of=self._class_of,
+            count=partial(caches.classes.count, settings.provisioner_name),
+        )
+        return WorkQueue(
+            clock=self._clock,
+            pace=settings.pace,
+            limits=limits,
+            priority_of=lambda key: priority_of(caches.claims.get(key)),
+        )
+
+    def _make_provisioner(
+        self, client: KubeClient, factory: ProvisionerFactory, requests: RequestTracker
+    ) -> Provisioner:
+        settings = self._settings
+        return factory(
+            Services(
+                read_secret=AdminSecrets(client, settings.admin_secret_namespaces),
+                now=settings.now,
+                before_request=request_hook(client.check_leadership, requests),
+                flags=settings.flags,
+            )
+        )
+
+    def _make_router(self, identity: Identity) -> EventRouter:
+        return EventRouter(
+            self._queue,
+            self._caches,
+            identity,
+            expect=self._reconciler.pending.expect,
+            forget=self._reconciler.forget,
+            leads=self._works,
+        )
+
+    def _make_workers(self, cluster: ProbedCircuitBreaker, metrics: Metrics) -> Workers:
+        return Workers(
+            pool=WorkerPool(self._threads.start, self._settings.workers),
+            queue=self._queue,
+            reconciler=self._reconciler,
+            policy=self._policy,
+            cluster=cluster,
+            metrics=metrics,
+            elector=self._elector,
+            are_synced=self._are_synced,
+        )
 
     def _identity(self, provisioner: Provisioner) -> Identity:
         settings = self._settings
@@ -335,16 +314,3 @@ class Controller:
         claim = self._caches.claims.get(key)
         name = claim.class_name if claim is not None else ""
         return name if self._caches.serves(self._settings.provisioner_name, name) else ""
-
-
-def new_caches(*, watch_secrets: bool = True) -> Caches:
-    """Empty ones."""
-    return Caches(
-        claims=Cache(CLAIMS.type, compact=compact_claim),
-        buckets=Cache(BUCKETS.type, group=claim_key_of),
-        classes=Cache(CLASSES.type, group=lambda one: one.provisioner),
-        secrets=Cache(SECRET_METADATA.type, compact=compact_metadata)
-        if watch_secrets
-        else Unwatched(SECRET_METADATA.type),
-        config_maps=Cache(CONFIG_MAP_METADATA.type, compact=compact_metadata),
-    )

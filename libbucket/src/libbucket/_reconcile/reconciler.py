@@ -8,7 +8,7 @@ determined by a probe of the API server.
 from __future__ import annotations
 
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, assert_never
 
 import structlog
@@ -76,42 +76,57 @@ _STORE_ANSWERED: Final = StoreSignal.ANSWERED
 _PENDING_SECONDS: Final = 5.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Collaborators:
+    """What a reconciler works with.
+
+    Attributes:
+        client: reads and writes at the API server.
+        caches: kept up to date by informers, and after each write.
+        identity: what this process serves.
+        store: calls the provisioner.
+        cluster: distinguishes an outage of the API server.
+        events: where Events go.
+        work: binds what is written in between to the term in which it begins.
+    """
+
+    client: KubeClient
+    caches: Caches
+    identity: Identity
+    store: ProvisionerCalls
+    cluster: ClusterCircuit
+    events: EventSink
+    work: WorkOn = serve_all
+
+
 class Reconciler:
     """Reconciles claims. Safe for threads: all workers share it.
+
+    Args:
+        others: what it works with.
 
     Attributes:
         pending: publishes claims that wait; its `run` needs a thread.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - wiring, called in one place
-        self,
-        client: KubeClient,
-        caches: Caches,
-        identity: Identity,
-        store: ProvisionerCalls,
-        cluster: ClusterCircuit,
-        events: EventSink,
-        work: WorkOn = serve_all,
-    ) -> None:
+    def __init__(self, others: Collaborators) -> None:
+        client, caches, identity = others.client, others.caches, others.identity
+        self._caches, self._identity = caches, identity
+        self._store, self._cluster = others.store, others.cluster
         self._observer = Observer(client, caches, identity)
-        self._reporter = Reporter(client, caches, identity, events)
-        self.pending = PendingStatus(
-            Reporter(client.impatient(_PENDING_SECONDS), caches, identity, events).pending, work=work
-        )
+        self._reporter = Reporter(client, caches, identity, others.events)
+        impatient = Reporter(client.impatient(_PENDING_SECONDS), caches, identity, others.events)
+        self.pending = PendingStatus(impatient.pending, work=others.work)
         context = ApplyContext(
             client=client,
             caches=caches,
             identity=identity,
-            store=store,
+            store=others.store,
             reporter=self._reporter,
             pending=self.pending,
         )
         self._binder = Binder(context)
         self._releaser = Releaser(context)
-        self._store = store
-        self._cluster = cluster
-        self._caches = caches
-        self._identity = identity
         self._log = structlog.get_logger()
 
     def reconcile(self, key: str, *, recheck: Recheck = Recheck.NONE) -> Outcome:

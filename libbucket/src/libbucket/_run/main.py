@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from libbucket._controller.controller import Controller, ControllerSettings
+from libbucket._controller.controller import Controller
+from libbucket._controller.controller_settings import ControllerSettings
 from libbucket._controller.election import LeaseSettings
 from libbucket._controller.leader import LeaderElector
 from libbucket._controller.services import AdminSecrets

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from libbucket._clock import utc_now
-from libbucket._controller.controller import Controller, ControllerSettings
+from libbucket._controller.controller import Controller
+from libbucket._controller.controller_settings import ControllerSettings
 from libbucket._kube.client import KubeClient
 from libbucket._kube.config import load_configuration
 from libbucket._kube.discovery import CrdFeatures

@@ -45,7 +45,8 @@ def measure(claims: int) -> dict[str, Any]:
     import structlog
 
     from libbucket._api import StorageClass
-    from libbucket._controller.controller import Controller, ControllerSettings
+    from libbucket._controller.controller import Controller
+    from libbucket._controller.controller_settings import ControllerSettings
     from libbucket._kube.client import KubeClient
     from libbucket._kube.client_config import Address, ClientConfig
     from libbucket._kube.decoding import ResponseDecoder

@@ -13,7 +13,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from libbucket._controller.controller import Controller, ControllerSettings
+from libbucket._controller.controller import Controller
+from libbucket._controller.controller_settings import ControllerSettings
 from libbucket._controller.election import Election, LeaseSettings
 from libbucket._controller.shards import SHARDS, shard_of
 from libbucket._kube.discovery import CrdFeatures

@@ -24,7 +24,7 @@ from libbucket._metrics import Metrics
 from libbucket._reconcile.apply.provisioner_calls import ProvisionerCalls
 from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model import names
-from libbucket._reconcile.reconciler import Reconciler
+from libbucket._reconcile.reconciler import Collaborators, Reconciler
 from libbucket._reconcile.status.events import DirectEvents
 from libbucket.provisioner import Inspector, Provisioner
 from testkit.api_server import Refusal, Request, dump
@@ -244,7 +244,16 @@ def _play(run: Run) -> Step:
         getattr(caches, name).on_read = script.reads
     client, provisioner = ScriptedClient(script), ScriptedProvisioner(script)
     store = ProvisionerCalls(provisioner, _METRICS, client.check_leadership, RequestTracker(), _closed_circuit)
-    reconciler = Reconciler(client, caches, identity(client, provisioner), store, ApiServerDown(), DirectEvents(client))
+    reconciler = Reconciler(
+        Collaborators(
+            client=client,
+            caches=caches,
+            identity=identity(client, provisioner),
+            store=store,
+            cluster=ApiServerDown(),
+            events=DirectEvents(client),
+        )
+    )
     reconciler._reporter._clock = lambda: _NOW
     remembered = reconciler._observer._intact
     remembered |= run.intact
