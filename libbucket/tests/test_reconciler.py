@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +17,7 @@ from libbucket import (
     StoreUnavailable,
     Throttled,
 )
-from libbucket._api import FINALIZER
+from libbucket._api import FINALIZER, PURGE_AT
 from libbucket._outcomes import Retry
 from libbucket._reconcile.model.outcome import Result
 from libbucket._reconcile.model.snapshot import Recheck
@@ -610,7 +610,7 @@ def test_reasons_that_alternate_do_not_write_an_event_with_every_retry() -> None
 # Credentials that can't be revoked -----------------------------------------------------------------------------------
 
 
-def a_lasting_claim(core: Core, store: Away, **the_class: str) -> str:
+def a_lasting_claim(core: Core, store: Away, **the_class: Any) -> str:
     """One that is being deleted, whose credentials the store can't revoke."""
     core.create_class("lasting", **the_class)
     key = core.create_claim("photos", storage_class="lasting")
@@ -618,6 +618,20 @@ def a_lasting_claim(core: Core, store: Away, **the_class: str) -> str:
     store.error = ExpiresLater("the last credentials expire at noon", delay=3600)
     core.request("DELETE", claim_path(key))
     return key
+
+
+def test_a_claim_whose_bucket_waits_for_its_purge_does_not_wait_for_credentials_that_expire_by_themselves() -> None:
+    core, store = away()
+    key = a_lasting_claim(core, store, parameters={"purgeAfter": "72h"})
+    assert core.reconcile(key).result == Result.RELEASED
+    assert core.find(claim_path(key)) is None
+    assert core.find(secret_path(key)) is None
+    left = core.find(bucket_path("obc-shop-photos"))
+    assert left is not None
+    assert PURGE_AT in left["metadata"]["annotations"]
+    (said,) = [event["message"] for event in core.client.events if "will be deleted after" in event["message"]]
+    assert said.startswith("the last credentials expire at noon; bucket photos-1 ")
+    assert list(core.store.buckets) == ["photos-1"]
 
 
 def test_a_claim_whose_bucket_stays_does_not_wait_for_credentials_that_expire_by_themselves() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 XML = {"Content-Type": "application/xml"}
 TAGGED = builders.options(user_id="obc-claim")
-REQUEST_ID = {"x-ms-request-id": "1", "Last-Modified": "Tue, 03 Nov 2026 10:00:00 GMT", "ETag": '"1"'}
+DATE = format_datetime(datetime.now(UTC), usegmt=True)
+REQUEST_ID = {"x-ms-request-id": "1", "Date": DATE, "Last-Modified": "Tue, 03 Nov 2026 10:00:00 GMT", "ETag": '"1"'}
 
 
 def an_error(status: int, code: str) -> Answer:
@@ -38,9 +41,8 @@ def no_policies() -> Answer:
 
 
 def an_empty_container() -> Answer:
-    return Answer(
-        headers={**REQUEST_ID, **XML}, body=b"<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>"
-    )
+    xml = f'<EnumerationResults ContainerName="{TAGGED.bucket_name}"><Blobs /><NextMarker /></EnumerationResults>'
+    return Answer(headers={**REQUEST_ID, **XML}, body=xml.encode())
 
 
 def a_container(**headers: str) -> Answer:

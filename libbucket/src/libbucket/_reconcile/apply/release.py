@@ -205,15 +205,18 @@ class Releaser:
             # Deleted manually, which cannot be cancelled: only another ObjectBucket can wait.
             ob = self._reporter.bucket_phase(self._buckets.replace(ob, claim), Phase.RELEASED)
         known = self._known(ob)
-        self._store.revoke(known)
+        ended = "Credentials revoked"
+        try:
+            self._store.revoke(known)
+        except ExpiresLater as error:  # the bucket waits for its purge anyway, and neither claim nor namespace does
+            ended = error.message
         at = (self._identity.now() + plan.purge_after).astimezone(UTC).isoformat(timespec="seconds")
         intent = encode(replace(self._intent(ob), purge_planned=True))
         planned = self._buckets.patch(ob, manifests.purge_patch(ob, at=at, policy=str(plan.policy), intent=intent))
         if planned is not ob and claim is not None:
             message = (
-                f"Credentials revoked; bucket {known.bucket_name} will be deleted after {at} unless a claim with the "
-                f"same name and class reclaims it, or annotation {_api.PURGE_AT} of ObjectBucket {ob.metadata.name} is "
-                "removed"
+                f"{ended}; bucket {known.bucket_name} will be deleted after {at} unless a claim with the same name and "
+                f"class reclaims it, or annotation {_api.PURGE_AT} of ObjectBucket {ob.metadata.name} is removed"
             )
             self._reporter.event(claim, "Normal", Reason.RELEASED, message)
         return planned
