@@ -139,6 +139,115 @@ def test_a_namespace_that_a_backup_restored(retaining: MemoryEnvironment, *, has
         assert all("deletionTimestamp" in one["metadata"] or one["status"]["phase"] == "Bound" for one in own)
 
 
+def restore_with_status(environment: MemoryEnvironment, path: str, collection: str, body: dict[str, Any]) -> None:
+    """As Velero does with `--status-include-resources`: the status is written after the object.
+
+    Source: https://velero.io/docs/main/restore-reference/ ("Restore Status").
+    """
+    environment.admin.create(collection, as_backed_up(body))
+    environment.admin.patch(f"{path}/status", {"status": body["status"]})
+
+
+def test_object_buckets_that_a_backup_restored_as_bound_delete_nothing(environment: MemoryEnvironment) -> None:
+    """By the policy Delete: a claim whose finalizer was removed by force would take its bucket with it."""
+    with environment.core():
+        a_bound_claim(environment)
+        claim, ob = environment.get_claim(), environment.admin.get(environment.ob_path())
+    for path in (environment.claim_path(), environment.ob_path()):
+        environment.admin.patch(path, {"metadata": {"finalizers": []}})
+        environment.admin.delete(path)
+        environment.admin.wait_gone(path)
+    restore_with_status(environment, environment.ob_path(), f"{OBC}/objectbuckets", ob)
+    claims = f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims"
+    with environment.core():
+        environment.claim("later")  # the claims of a backup follow: meanwhile there is none
+        environment.wait_bound("later")
+        restore_with_status(environment, environment.claim_path(), claims, claim)
+        environment.wait_reason("BucketExists")
+        assert environment.admin.get(environment.ob_path())["status"]["phase"] == "Bound"
+        told = libbucket(environment, "doctor")
+        ran = adopt(environment)
+        environment.wait_bound()
+
+        assert "it was restored from a backup" in told.output
+        assert (ran.return_value, ran.exception) == (0, None), ran.output
+        assert content(environment) == b"content"
+        environment.until(lambda: len(environment.store.identities) == 2)
+
+
+def test_an_object_bucket_that_was_restored_for_its_own_claim_is_served_on(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        a_bound_claim(environment)
+    before, ob = environment.secret(), environment.admin.get(environment.ob_path())
+    environment.admin.patch(environment.ob_path(), {"metadata": {"finalizers": []}})
+    environment.admin.delete(environment.ob_path())
+    environment.admin.wait_gone(environment.ob_path())
+    restore_with_status(environment, environment.ob_path(), f"{OBC}/objectbuckets", ob)
+    with environment.core():
+        environment.until(lambda: records_its_own_uid(environment.admin.get(environment.ob_path())))
+        assert environment.secret() == before
+        # It is the claim's again, so that a removed finalizer counts as a deletion.
+        environment.patch_claim({"metadata": {"finalizers": None}})
+        environment.delete_claim()
+        environment.until(lambda: not environment.store.buckets)
+
+
+def records_its_own_uid(ob: dict[str, Any]) -> bool:
+    observed = json.loads(ob["metadata"]["annotations"]["objectbucket.io/observed"])
+    return bool(observed["object"] == ob["metadata"]["uid"])
+
+
+def test_a_planned_purge_that_a_backup_restored_deletes_nothing(environment: MemoryEnvironment) -> None:
+    environment.delete_class()
+    environment.make_class(parameters={"purgeAfter": "1h"})
+    with environment.core():
+        a_bound_claim(environment)
+        environment.delete_claim()
+        ob = environment.admin.get(environment.ob_path())
+    past = {"objectbucket.io/purge-at": "2020-01-01T00:00:00Z"}
+    ob["metadata"]["annotations"] |= past
+    environment.admin.patch(environment.ob_path(), {"metadata": {"finalizers": []}})
+    environment.admin.delete(environment.ob_path())
+    environment.admin.wait_gone(environment.ob_path())
+    restore_with_status(environment, environment.ob_path(), f"{OBC}/objectbuckets", ob)
+    with environment.core():
+        environment.claim("later")
+        environment.wait_bound("later")
+        told = libbucket(environment, "doctor")
+
+        assert "it was restored from a backup" in told.output
+        assert ob["spec"]["endpoint"]["bucketName"] in environment.store.buckets
+
+
+def test_an_intent_of_an_old_backup_deletes_no_data(environment: MemoryEnvironment) -> None:
+    """The backup was made before the claim was bound; its bucket was filled since."""
+    with environment.core():
+        a_bound_claim(environment)
+        claim, ob = environment.get_claim(), environment.admin.get(environment.ob_path())
+    for path in (environment.claim_path(), environment.ob_path()):
+        environment.admin.patch(path, {"metadata": {"finalizers": []}})
+        environment.admin.delete(path)
+        environment.admin.wait_gone(path)
+    del ob["metadata"]["annotations"]["objectbucket.io/observed"]
+    ob["spec"]["endpoint"] = {"bucketName": claim["spec"]["bucketName"]}
+    environment.admin.create(f"{OBC}/objectbuckets", as_backed_up(ob))
+    with environment.core():
+        told = environment.admin.wait_for(environment.ob_path(), says_not_empty)
+        environment.admin.create(f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims", as_backed_up(claim))
+        ran = adopt(environment)
+        environment.wait_bound()
+
+        assert told is not None
+        assert "may be from an old backup" in told["status"]["conditions"][0]["message"]
+        assert (ran.return_value, ran.exception) == (0, None), ran.output
+        assert content(environment) == b"content"
+
+
+def says_not_empty(ob: dict[str, Any] | None) -> bool:
+    conditions = (ob or {}).get("status", {}).get("conditions", [])
+    return any(one["reason"] == "BucketNotEmpty" for one in conditions)
+
+
 def test_a_restored_namespace_is_adopted_as_planned(retaining: MemoryEnvironment) -> None:
     environment = retaining
     scope = ["--namespace", environment.namespace, "--timeout", "20"]

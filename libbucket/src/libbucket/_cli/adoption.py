@@ -14,7 +14,14 @@ import msgspec
 from libbucket import _api
 from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.claim_ref import claim_ref_of, claim_ref_to
-from libbucket._reconcile.model.intent import Intent, encode, end_adoption, intent_of, last_applied_of
+from libbucket._reconcile.model.intent import (
+    Intent,
+    encode,
+    end_adoption,
+    intent_of,
+    is_restored_copy,
+    last_applied_of,
+)
 from libbucket._reconcile.model.names import bucket_object_names, provisioner_label
 from libbucket.types import ReclaimPolicy
 
@@ -66,7 +73,7 @@ def candidates(of: Situation) -> list[_api.ObjectBucketObject]:
 
 def _is_left_over(of: Situation, bucket: _api.ObjectBucketObject) -> bool:
     ref, intent, mine = claim_ref_of(bucket), intent_of(bucket), claim_ref_to(of.claim)
-    waits_for_purge = bool(bucket.metadata.annotation(_api.PURGE_AT))
+    waits_for_purge = bool(bucket.metadata.annotation(_api.PURGE_AT)) and not is_restored_copy(bucket)
     return (
         ref.key == mine.key
         and ref.uid not in of.claims

@@ -13,7 +13,7 @@ from libbucket._cli.session import CannotRead
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAP_METADATA, SECRET_METADATA, Resource
 from libbucket._reconcile.model.claim_ref import claim_ref_of
-from libbucket._reconcile.model.intent import intent_of, reclaim_policy_of
+from libbucket._reconcile.model.intent import intent_of, is_restored_copy, reclaim_policy_of
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ def find_orphans(found: Survey) -> Iterator[Orphan]:
 
 def _state(bucket: _api.ObjectBucketObject) -> str:
     """Why it is an orphan; "" if it waits for its purge."""
+    if is_restored_copy(bucket) and bucket.phase and not bucket.metadata.is_being_deleted:
+        return (
+            f"it was restored from a backup as {bucket.phase}, and its claim is gone: a new claim may adopt its bucket"
+        )
     if bucket.metadata.annotation(_api.PURGE_AT) and not bucket.metadata.is_being_deleted:
         return ""
     if bucket.metadata.is_being_deleted:

@@ -291,6 +291,7 @@ class Binder:
         if answer.secret_data is not None:  # the store was called, and the desired state is applied
             applied = dict(snapshot.config.applied)
             intent = replace(end_adoption(intent), config=applied, has_worked=True)
+        last_applied = replace(last_applied, object=ob.metadata.uid)
         patch = manifests.bound_patch(
             ob,
             endpoint=answer.connection.endpoint,

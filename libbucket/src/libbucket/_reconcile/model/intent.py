@@ -72,6 +72,7 @@ class LastApplied(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         secret_keys: keys of the Secret that are ours; empty if an earlier release wrote it, then all are.
         spec: hash of what was written to the ObjectBucket's spec; "" if unknown.
         renew_at: when to rotate credentials that expire, as ISO 8601 in UTC; "" if they do not expire.
+        object: uid of the ObjectBucket that this was written on; "" if an earlier release wrote it.
     """
 
     fingerprint: str
@@ -81,6 +82,7 @@ class LastApplied(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     secret_keys: tuple[str, ...] = ()
     renew_at: str = ""
     spec: str = ""
+    object: str = ""
 
 
 S = TypeVar("S", Intent, LastApplied)
@@ -104,6 +106,16 @@ def intent_of(ob: ObjectBucketObject) -> Intent | None:
 def last_applied_of(ob: ObjectBucketObject) -> LastApplied | None:
     """The last-applied state recorded on an ObjectBucket; None before the claim was bound."""
     return _decode(ob.metadata.annotation(_api.OBSERVED), LastApplied)
+
+
+def is_restored_copy(ob: ObjectBucketObject) -> bool:
+    """Whether a backup tool created an ObjectBucket that was bound before: another object has its annotations.
+
+    The API server gives each object a uid of its own. A copy represents what was true when the backup was made: it is
+    no proof that a claim was deleted since.
+    """
+    last_applied = last_applied_of(ob)
+    return last_applied is not None and last_applied.object not in {"", ob.metadata.uid}
 
 
 def _decode(text: str, kind: type[S]) -> S | None:

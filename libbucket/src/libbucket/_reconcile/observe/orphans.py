@@ -2,8 +2,9 @@
 
 Used by the observer. A released bucket that waits for its purge has nothing left but its ObjectBucket, whose
 annotations, which only an administrator can edit, say which claim it belonged to. An ObjectBucket that is bound
-although its claim is gone had a claim whose finalizer was removed by force: that counts as its deletion. Reads and
-never writes; decides nothing.
+although its claim is gone had a claim whose finalizer was removed by force: that counts as its deletion. Unless it is a
+copy that a backup tool created: of that, neither the phase nor the time of a purge is believed. Reads and never writes;
+decides nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS
 from libbucket._reconcile.model.claim_ref import claim_ref_of
 from libbucket._reconcile.model.deletion_policy import seconds_to_purge
-from libbucket._reconcile.model.intent import intent_of, last_applied_of, reclaim_policy_of
+from libbucket._reconcile.model.intent import (
+    intent_of,
+    is_restored_copy,
+    last_applied_of,
+    reclaim_policy_of,
+)
 from libbucket._reconcile.model.snapshot import Orphans
 from libbucket.types import ReclaimPolicy
 
@@ -81,11 +87,13 @@ class OrphanFinder:
             return None
         if bucket.metadata.is_being_deleted or _was_never_bound(bucket):
             return bucket if self._is_claim_gone(bucket) else None
-        if not _is_unreleased(bucket) or self._too_many_are_unclaimed():
+        if not _is_unreleased(bucket) or is_restored_copy(bucket) or self._too_many_are_unclaimed():
             return None
         # Before data is deleted the API server is read, not the cache, which may lag behind.
         now = self._read_again(bucket)
-        return now if now is not None and _is_unreleased(now) and self._is_claim_gone(now) else None
+        if now is None or not _is_unreleased(now) or is_restored_copy(now):
+            return None
+        return now if self._is_claim_gone(now) else None
 
     def _too_many_are_unclaimed(self) -> bool:
         """Whether so many claims are missing at once that a mistake is more likely than so many forced deletions."""
@@ -182,4 +190,5 @@ def _is_greenfield(bucket: ObjectBucketObject) -> bool:
 
 def _is_purged(bucket: ObjectBucketObject) -> bool:
     """Whether the bucket is deleted with its claim, at once or later."""
-    return _is_greenfield(bucket) and reclaim_policy_of(bucket) is ReclaimPolicy.DELETE
+    is_deleted = _is_greenfield(bucket) and reclaim_policy_of(bucket) is ReclaimPolicy.DELETE
+    return is_deleted and not is_restored_copy(bucket)

@@ -5,7 +5,7 @@ A ladder of early returns: the first condition that applies determines the actio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from libbucket import _api
 from libbucket._api import Phase
@@ -24,7 +24,7 @@ from libbucket._reconcile.model.actions import (
     foreign_object,
 )
 from libbucket._reconcile.model.deletion_policy import DeletionPlan, DeletionPolicy, parse_rules, plan_deletion
-from libbucket._reconcile.model.intent import intent_of, last_applied_of
+from libbucket._reconcile.model.intent import intent_of, is_restored_copy, last_applied_of
 from libbucket._reconcile.model.snapshot import ObjectState, Recheck
 from libbucket.errors import InvalidParameters, Reason
 
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._reconcile.model.snapshot import Snapshot
+
+
+_KEPT_BY_INTENT: Final = (
+    "by this ObjectBucket its claim was never bound, so that it may be from an old backup: have a claim adopt the "
+    "bucket, or delete the ObjectBucket to have everything removed"
+)
 
 
 def decide(snapshot: Snapshot) -> Action:
@@ -53,7 +59,7 @@ def _plan_orphans(snapshot: Snapshot) -> Action | None:
     """Orphans of earlier claims of this name come first: they may block the current claim."""
     orphan = snapshot.orphans.unreleased
     if orphan is not None:
-        plan = _plan_for_orphan(orphan)
+        plan = _plan_for_orphan(orphan, keeps_data=snapshot.identity.keeps_data)
         was_bound = last_applied_of(orphan) is not None and not orphan.metadata.is_being_deleted
         return ReleaseOrphan(plan=plan, waits=was_bound and bool(plan.purge_after))
     if snapshot.orphans.due is not None:
@@ -141,10 +147,16 @@ def _fallback(snapshot: Snapshot, *, was_used: bool) -> Mapping[str, str] | None
     return now if is_same_kind and now != intent.parameters else None
 
 
-def _plan_for_orphan(bucket: ObjectBucketObject) -> DeletionPlan:
+def _plan_for_orphan(bucket: ObjectBucketObject, *, keeps_data: bool) -> DeletionPlan:
     intent = intent_of(bucket)
     on_bucket = bucket.metadata.annotation(_api.DELETION_POLICY)
-    return plan_deletion(intent.parameters if intent else {}, on_bucket=on_bucket)
+    plan = plan_deletion(intent.parameters if intent else {}, on_bucket=on_bucket)
+    is_intent_only = last_applied_of(bucket) is None and not bucket.metadata.is_being_deleted
+    if is_intent_only and keeps_data and not on_bucket and plan.policy is DeletionPolicy.PURGE:
+        # No application got into a bucket of a claim that was not bound. One with data is a later one's, and the
+        # ObjectBucket was restored from a backup that was made before.
+        return DeletionPlan(policy=DeletionPolicy.IF_EMPTY, remedy=_KEPT_BY_INTENT)
+    return plan
 
 
 def _wrong_rules(snapshot: Snapshot) -> Blocked | None:
@@ -273,6 +285,7 @@ def _bucket_object_is_in_order(snapshot: Snapshot, bucket: ObjectBucketObject) -
         bucket.phase == Phase.BOUND
         and bucket.metadata.has_finalizer()
         and bucket.metadata.label(_api.PROVISIONER_LABEL) == snapshot.identity.label
+        and not is_restored_copy(bucket)  # its record is written again, with its own uid
     )
 
 
