@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from libbucket._cli import kubectl_completion
 from libbucket._cli.commands import main
@@ -49,6 +51,31 @@ def test_wrong_usage_is_one_sentence(arguments: tuple[str, ...]) -> None:
     assert ran.returncode == 2
     assert ran.stderr.startswith("libbucket: ")
     assert ran.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def unreachable(tmp_path: Path) -> Path:
+    """A kubeconfig whose API server refuses connections."""
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    config = {"current-context": "c", "clusters": [cluster], "users": [user], "contexts": [context]}
+    file = tmp_path / "config"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
+    return file
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("why", "a/b"), ("list",), ("list", "--watch"), ("doctor",), ("doctor", "--json"), ("events",), ("rotate", "a/b")],
+    ids=" ".join,
+)
+def test_an_api_server_that_can_not_be_reached_is_one_sentence(arguments: tuple[str, ...], unreachable: Path) -> None:
+    """The doctor, too: a cluster about which nothing could be read is not a healthy one."""
+    ran = CliRunner().invoke(main, [*arguments, "--kubeconfig", str(unreachable)])
+
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr == "Error: https://127.0.0.1:1: cannot be reached (Connection refused)\n"
 
 
 def test_without_a_command_the_help_is_shown() -> None:

@@ -123,7 +123,10 @@ def test_claims_that_wait_for_their_author_or_nobody_are_no_problem() -> None:
 def test_what_could_not_be_read_is_a_note_and_is_not_guessed() -> None:
     blind = healthy(leases=(), claims=(), unread={"Leases": "forbidden", "claims": "forbidden"})
 
-    assert [(one.check, one.result) for one in problems(blind)] == [("reading", NOTE), ("reading", NOTE)]
+    found = problems(blind)
+    assert {one.result for one in found} == {NOTE}
+    assert sum(one.check == "reading" for one in found) == 2
+    assert all(one.check == "reading" or one.message.startswith("not checked: ") for one in found)
 
 
 def test_classes_of_other_kinds_of_storage_are_not_checked() -> None:
@@ -219,3 +222,20 @@ def test_pods_that_are_not_ready_are_not_asked_for_orphans_in_the_store() -> Non
     pod = {"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "provisioner"}]}}
     found = list_pods(lambda _path, _query: [pod], "")
     assert [one for one in examine(healthy(pods=found)) if one.check == "stores"] == []
+
+
+@pytest.mark.parametrize(
+    ("unread", "unchecked"),
+    [
+        ("claims", {"CRDs", "classes", "claims", "orphans"}),
+        ("Leases", {"provisioners", "classes"}),
+        ("Webhooks", {"webhooks"}),
+        ("Secrets", {"orphans"}),
+    ],
+)
+def test_a_check_whose_input_could_not_be_read_does_not_say_that_all_is_well(unread: str, unchecked: set[str]) -> None:
+    findings = examine(healthy(unread={unread: "forbidden"}))
+
+    noted = {one.check for one in findings if one.message == f"not checked: {unread} could not be read"}
+    assert noted == unchecked
+    assert {one.check for one in findings if one.result == OK}.isdisjoint(unchecked)

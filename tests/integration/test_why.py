@@ -6,12 +6,14 @@ import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
+from libbucket._cli.advice import ADVICE
 from libbucket._cli.commands import main
 from libbucket._cli.explain import Explanation
 from libbucket._cli.permissions import IN_NAMESPACE
@@ -185,8 +187,88 @@ STORE_REASONS = [
     *(Reason.ACCESS_DENIED, Reason.STORE_REFUSED, Reason.BUCKET_NOT_FOUND, Reason.QUOTA_EXCEEDED, Reason.NOT_READY),
     *(Reason.THROTTLED, Reason.STORE_UNAVAILABLE, Reason.ADMIN_SECRET_MISSING, Reason.INVALID_ADMIN_SECRET),
     *(Reason.INVALID_PARAMETERS, Reason.INVALID_CLAIM, Reason.INVALID_CONFIG, Reason.BUCKET_EXISTS),
-    *(Reason.BUCKET_LOST, Reason.INTERNAL_ERROR),
+    *(Reason.BUCKET_LOST, Reason.INTERNAL_ERROR, Reason.PROVISIONER_MISCONFIGURED),
 ]
+OF_EVENTS = {
+    *(Reason.RELEASED, Reason.RECLAIMED, Reason.RESTORED, Reason.CREDENTIALS_ROTATED, Reason.DRIFT_REPAIRED),
+    *(Reason.UNMANAGED_CONFIG, Reason.PROVISIONER_WARNING),
+}
+"""Reasons that no condition has."""
+
+
+def tell(environment: MemoryEnvironment, reason: Reason) -> None:
+    """A claim that was told this reason: as the core writes it, by a condition or, where none has it, by an Event."""
+    name = str(reason).lower()
+    claim = environment.claim(name)
+    if reason in OF_EVENTS:
+        about = {"kind": "ObjectBucketClaim", "namespace": environment.namespace, "name": name}
+        event = {
+            "metadata": {"name": name},
+            "involvedObject": {**about, "uid": claim["metadata"]["uid"]},
+            "reason": reason,
+            "message": "as the core said",
+            "type": "Normal",
+            "lastTimestamp": "2026-11-02T09:30:00Z",
+        }
+        environment.admin.create(f"/api/v1/namespaces/{environment.namespace}/events", event)
+        return
+    is_bound = reason is Reason.BOUND
+    condition = {
+        "type": "Ready",
+        "status": "True" if is_bound else "False",
+        "reason": reason,
+        "message": "as the core said",
+        "lastTransitionTime": "2026-11-02T09:30:00Z",
+    }
+    status = {"phase": "Bound" if is_bound else "Pending", "conditions": [condition]}
+    environment.admin.patch(f"{environment.claim_path(name)}/status", {"status": status})
+
+
+def test_every_reason_there_is_has_an_explanation(environment: MemoryEnvironment) -> None:
+    """All of `Reason`, so that a new one needs no row here, and one without advice fails."""
+    environment.make_lease()
+    for reason in Reason:
+        tell(environment, reason)
+    found = {reason: why(environment, str(reason).lower()) for reason in Reason}
+
+    assert {reason: one["reason"] for reason, one in found.items()} == {reason: str(reason) for reason in Reason}
+    told = {reason: (one["waits_for"], one["next_step"]) for reason, one in found.items()}
+    assert told == {reason: ADVICE[reason] for reason in Reason}
+    assert all("as the core said" in one["state"] for one in found.values())
+    assert not [reason for reason, one in found.items() if "unknown" in one["turn"]]
+    is_settled = {reason for reason, one in found.items() if one["turn"] == "none"}
+    assert is_settled == {Reason.BOUND, *OF_EVENTS}
+
+
+def test_a_claim_that_is_being_provisioned(environment: MemoryEnvironment) -> None:
+    goes_on = Event()
+
+    def hold(_verb: object, _request: object) -> None:
+        goes_on.wait(30)
+
+    environment.hook = hold
+    environment.make_lease()
+    with environment.core():
+        environment.claim()
+        environment.wait_reason("Provisioning")
+        found = why(environment)
+        goes_on.set()
+        environment.wait_bound()
+
+    assert (found["reason"], found["turn"]) == ("Provisioning", "the provisioner, which continues by itself")
+
+
+def test_a_bound_claim_with_a_key_that_is_ignored(environment: MemoryEnvironment) -> None:
+    with environment.core(allowed_config=frozenset({"maxObjects"})):
+        environment.claim(spec={"generateBucketName": "photos", "additionalConfig": {"maxSize": "1G"}})
+        environment.wait_bound()
+        environment.wait_event("Warning", "UnmanagedConfig")
+    found = why(environment)
+
+    (note,) = found["notes"]
+    assert (found["reason"], found["waits_for"]) == ("Bound", "nothing")
+    assert note.startswith("Event UnmanagedConfig of ")
+    assert note.endswith("Remove the key, or add it to --allow-additional-config.")
 
 
 def test_every_reason_that_a_store_can_cause(environment: MemoryEnvironment) -> None:

@@ -52,7 +52,12 @@ def _results(name: str, check: Callable[[Survey], Iterator[tuple[str, str, str]]
         Finding(check=name, result=result, message=message, next_step=action)
         for result, message, action in check(found)
     ]
-    return findings or [Finding(check=name, result=OK, message="no problem found")]
+    if findings:
+        return findings
+    unread = [what for what in _INPUTS.get(name, ()) if not found.could_read(what)]
+    if unread:
+        return [Finding(check=name, result=NOTE, message=f"not checked: {', '.join(unread)} could not be read")]
+    return [Finding(check=name, result=OK, message="no problem found")]
 
 
 def _crds(found: Survey) -> Iterator[tuple[str, str, str]]:
@@ -143,6 +148,18 @@ def _unread(found: Survey) -> Iterator[tuple[str, str, str]]:
     for what, problem in found.unread.items():
         yield NOTE, f"{what} could not be read: {problem}", ""
 
+
+_INPUTS: Final = {
+    "CRDs": ("CRDs", "claims", "ObjectBuckets"),
+    "provisioners": ("Pods", "Leases"),
+    "classes": ("StorageClasses", "Leases", "claims"),
+    "permissions": ("Pods", "RBAC"),
+    "administrators' Secrets": ("StorageClasses", "administrators' Secrets"),
+    "webhooks": ("Webhooks",),
+    "claims": ("claims",),
+    "orphans": ("claims", "ObjectBuckets", "Secrets", "ConfigMaps"),
+}
+"""What a check has to have read before it can say that there is no problem."""
 
 _CHECKS: Final[dict[str, Callable[[Survey], Iterator[tuple[str, str, str]]]]] = {
     "CRDs": _crds,

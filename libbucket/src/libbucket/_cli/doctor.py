@@ -5,6 +5,7 @@ Connects `survey` to `checks`. Writes only with --remove-orphans, and only what 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,7 +17,7 @@ from libbucket._cli.store_report import read_report, remaining, request_removal
 from libbucket._cli.survey import survey
 from libbucket._cli.table import TablePrinter
 from libbucket._cli.text import one_line
-from libbucket._kube.errors import KubeError
+from libbucket._kube.errors import Forbidden, KubeError
 
 if TYPE_CHECKING:
     from libbucket._cli.orphans import Orphan
@@ -39,6 +40,7 @@ def doctor(kubeconfig: str, *, is_json: bool, remove_orphans: bool, store_report
         raise click.UsageError("--remove-orphans asks questions: give --store-report a file, not standard input")
     report = read_report(store_report) if store_report else []
     with connected(kubeconfig) as client:
+        _check_reachable(client)
         found = survey(client)
         in_stores = list(remaining(client, report))
         findings = [*examine(found), *(_finding(one, store_report) for one in in_stores)]
@@ -49,6 +51,16 @@ def doctor(kubeconfig: str, *, is_json: bool, remove_orphans: bool, store_report
             for bucket in in_stores:
                 _offer_bucket(client, bucket)
     return int(any(one.result == PROBLEM for one in findings))
+
+
+def _check_reachable(client: KubeClient) -> None:
+    """A cluster that does not answer is one sentence, and not a note for each thing that could not be read.
+
+    Raises:
+        KubeError: no answer, or credentials that it does not accept.
+    """
+    with suppress(Forbidden):
+        client.get("/version")
 
 
 def _finding(orphan: StoreOrphan, path: str) -> Finding:

@@ -26,6 +26,18 @@ _WHO: Final = {
 }
 
 
+_NOTEWORTHY: Final = frozenset(
+    {
+        Reason.RESTORED,
+        Reason.CREDENTIALS_ROTATED,
+        Reason.DRIFT_REPAIRED,
+        Reason.UNMANAGED_CONFIG,
+        Reason.PROVISIONER_WARNING,
+    }
+)
+"""Reasons of Events only, that say what a person may have to know of a claim that waits for nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """The answer of `why`.
@@ -169,6 +181,7 @@ def _without_leader(facts: Facts, provisioner: str, notes: tuple[str, ...]) -> E
 def _notes(facts: Facts) -> Iterator[str]:
     yield from _about_provisioner(facts)
     yield from _about_objects(facts)
+    yield from _about_events(facts)
     for webhook in facts.dead_webhooks:
         yield f"Webhook {webhook} must answer before objects of the claim are written, and has no ready endpoint."
     for quota in facts.full_quotas:
@@ -202,6 +215,14 @@ def _about_objects(facts: Facts) -> Iterator[str]:
             yield f"{kind} {claim.key} exists and does not belong to the claim."
         if found is None and facts.claim.status.phase == "Bound" and facts.could_read(kind):
             yield f"{kind} {claim.key} of this bound claim is missing."
+
+
+def _about_events(facts: Facts) -> Iterator[str]:
+    """What no condition keeps, as a key that was ignored or keys that were replaced: the newest of each kind."""
+    told = dict.fromkeys(one.reason for one in facts.events if one.reason in _NOTEWORTHY)
+    for reason in told:
+        newest = next(one for one in facts.events if one.reason == reason)
+        yield f"Event {reason} of {newest.time}: {newest.message} {ADVICE[Reason(reason)][1]}"
 
 
 def _blank(facts: Facts, notes: tuple[str, ...]) -> Explanation:
