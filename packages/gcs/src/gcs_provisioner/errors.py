@@ -234,6 +234,12 @@ def from_refusal(error: api.GoogleAPICallError, call: Call) -> ProvisionerError:
     return _from_google(error, call)
 
 
+def is_too_many(error: ProvisionerError) -> bool:
+    """Whether an API has refused a request because there were too many: 429, and not the 503 that is told alike."""
+    cause = error.__cause__
+    return isinstance(cause, api.GoogleAPICallError) and status_of(cause) == 429
+
+
 def _from_google(error: Exception, call: Call) -> ProvisionerError:
     if isinstance(error, api.GoogleAPICallError) and status_of(error):
         return _by_status(status_of(error), error.response, call)

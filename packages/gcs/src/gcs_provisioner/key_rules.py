@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gcs_provisioner.errors import is_too_many
 from gcs_provisioner.trials import Verdict
 from libbucket import NotReady, ProvisionerError, StoreUnavailable, Throttled
 
@@ -67,18 +68,27 @@ class KeyRules:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Around a request that makes a key. After one without an answer, the next waits until lists show its key."""
-        left = self.unfinished.seconds_until_listed(*self.who) if self.unfinished.is_asked(*self.who) else 0.0
+        """Around a request that makes a key. After one without an answer, the next waits until lists show its key.
+
+        Of those that asked too often nothing is made: https://cloud.google.com/docs/quotas/overview.
+        """
+        made = self.unfinished.find(*self.who)
+        left = self.unfinished.seconds_until_listed(*self.who) if made.asked_at is not None else 0.0
         if left > 0:
             raise NotReady(
                 f"an answer was lost by which Google may have given service account {self.identity.email} a key: "
                 "another is made when lists show it",
                 delay=left,
+                request_id=made.lost_id,
             )
         self.unfinished.note_request(*self.who)
         try:
             yield
-        except (StoreUnavailable, Throttled):
+        except (StoreUnavailable, Throttled) as refusal:
+            if is_too_many(refusal):
+                self.unfinished.note_refusal(*self.who)
+            else:
+                self.unfinished.note_lost(*self.who, refusal.request_id)
             raise
         except ProvisionerError:
             self.unfinished.note_refusal(*self.who)

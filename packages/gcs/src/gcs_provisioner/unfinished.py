@@ -43,6 +43,7 @@ class Made:
         file: a service-account key file.
         file_at: when it was made.
         asked_at: when a key was asked for that no answer has given: it may be there.
+        lost_id: request id of the answer that did not say whether there is one; "" for none.
         handed_at: when keys were handed out.
     """
 
@@ -52,6 +53,7 @@ class Made:
     file: SecretStr | None = None
     file_at: datetime | None = None
     asked_at: datetime | None = None
+    lost_id: str = ""
     handed_at: datetime | None = None
 
 
@@ -90,13 +92,13 @@ class Unfinished:
     def _left(self, moment: datetime) -> float:
         return (moment + UNLISTED - self._now()).total_seconds()
 
-    def is_asked(self, email: str, uid: str) -> bool:
-        """Whether a key was asked for, and no answer came."""
-        return self.find(email, uid).asked_at is not None
-
     def note_request(self, email: str, uid: str) -> None:
         """A key is asked for: where the answer is lost, it is there, and lists may not show it yet."""
-        self._keep(email, uid, replace(self.find(email, uid), asked_at=self._now()))
+        self._keep(email, uid, replace(self.find(email, uid), asked_at=self._now(), lost_id=""))
+
+    def note_lost(self, email: str, uid: str, request_id: str) -> None:
+        """Google has answered, or something before it, and did not say whether it made the key."""
+        self._keep(email, uid, replace(self.find(email, uid), lost_id=request_id))
 
     def note_refusal(self, email: str, uid: str) -> None:
         """Google has answered, and made no key."""

@@ -13,7 +13,7 @@ import pytest
 from gcs_provisioner.client import Patience
 from gcs_provisioner.hmac_keys import HmacKeys
 from gcs_provisioner.key_files import KeyFiles
-from libbucket import BucketExists, BucketLost, NotReady, PurgeUnfinished, StoreUnavailable
+from libbucket import BucketExists, BucketLost, NotReady, PurgeUnfinished, StoreUnavailable, Throttled
 from libbucket.testing import builders
 from testkit.gcs.backend import FILE_KEY, GcsBackend, a_provisioner
 from testkit.gcs.fake import objects
@@ -251,14 +251,15 @@ def test_a_key_whose_answer_was_lost_is_found_before_another_is_made(
     def answer_lost(self: object, *given: object) -> object:
         made = create(self, *given)
         if lost:
-            raise StoreUnavailable("the connection was cut")
+            raise StoreUnavailable("the connection was cut", request_id="of-the-lost-answer")
         return made
 
     monkeypatch.setattr(maker, "create", answer_lost)
     request = environment.request(parameters={"credentials": kind})
     for _ in range(4):
-        with pytest.raises((StoreUnavailable, NotReady)):
+        with pytest.raises((StoreUnavailable, NotReady)) as waiting:
             environment.provisioner.provision(request)
+        assert waiting.value.request_id == "of-the-lost-answer"
         fake.clock.turn(2)
     lost.clear()
     answer = environment.patiently(environment.provisioner.provision, request)
@@ -266,6 +267,21 @@ def test_a_key_whose_answer_was_lost_is_found_before_another_is_made(
     active = [each for each in fake.store.hmac_keys.values() if each.state == "ACTIVE"]
     assert len(active) + len(account.keys) == 1
     assert len(fake.store.hmac_keys) <= 2
+
+
+def test_a_key_that_google_was_too_busy_to_make_is_asked_for_without_waiting_for_lists(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    """A rate limit is exceeded before anything is made: no key can be missing in a list."""
+    fake.knobs.iam_writes = 1  # for the account; nothing is left for the key
+    request = environment.request(parameters={"credentials": "json-key"})
+    for _ in range(3):
+        with pytest.raises(Throttled) as refused:
+            environment.provisioner.provision(request)
+        assert refused.value.request_id
+    fake.clock.turn(61)
+    answer = environment.provisioner.provision(request)
+    assert len(fake.store.accounts[answer.additional_state["ServiceAccount"]].keys) == 1
 
 
 @pytest.mark.parametrize("kind", ["hmac", "json-key"])
