@@ -50,12 +50,14 @@ class Identity:
         owner: whose claim it is.
         title: tells this claim's bindings of a shared account from those of others; empty for an account of its own.
         unfinished: remembers which accounts are minutes old.
+        was_bound: whether an earlier call has answered; the account is older than minutes then.
     """
 
     clients: Clients
     email: str
     owner: Owner
     unfinished: Unfinished
+    was_bound: bool
     title: str = ""
 
     @property
@@ -65,9 +67,10 @@ class Identity:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether this process made the account in the last minutes: Google may not know it everywhere yet."""
+        """Whether the account may have been made in the last minutes: Google may not know it everywhere yet."""
         made = self.unfinished.find(self.email, self.owner.uid)
-        return self.unfinished.is_fresh(made.account_at)
+        is_forgotten = not self.was_bound and not self.is_shared and self.unfinished.is_young()
+        return self.unfinished.is_fresh(made.account_at) or is_forgotten
 
     def ensure(self) -> bool:
         """The account is there; True where it was made just now.
@@ -112,7 +115,9 @@ class Identity:
             try:
                 self._ask_to_create()
             except api.Conflict:
-                pass  # so it is there, and the administrator may not read it
+                # So it is there, and may not be read, or an earlier process made it seconds ago.
+                if not self._is_listed():
+                    raise self.not_known_yet(refusal) from refusal
             else:
                 return True
         raise refusal
@@ -208,6 +213,9 @@ class Identity:
 
     def _check_unlisted(self, refusal: api.GoogleAPICallError) -> None:
         check_unlisted(f"service account {self.email}", refusal, is_listed=self._is_listed())
+        if not self.was_bound and self.unfinished.is_young():
+            # An earlier process may have made it seconds ago: then neither IAM nor its list shows it yet.
+            raise self.not_known_yet(refusal) from refusal
 
     def _is_listed(self) -> bool:
         """Whether the project's list of service accounts has this one."""

@@ -117,9 +117,25 @@ class Keys:
         found = self.files.states(self.now())
         if self._kept_file(found) is not None:
             return False
+        if not found:
+            self._wait_for_lists()
         pending = self._pending_file(found)
         pending_id = (parse_key(pending) or {}).get("private_key_id") if pending else None
         return any(key.works and each != pending_id for each, key in found.items())
+
+    def _wait_for_lists(self) -> None:
+        """Has a claim wait that has lost its key within seconds: a key that no list shows can't be taken from anybody.
+
+        Raises:
+            NotReady: lists may not show yet what there is.
+        """
+        left = self.unfinished.seconds_until_listed(*self.rules.who)
+        if left > 0 and self.unfinished.find(*self.rules.who).file is None:
+            raise NotReady(
+                f"the lost key of service account {self.identity.email} is seconds old, and lists do not show it yet: "
+                "it is removed when they do",
+                delay=left,
+            )
 
     @property
     def rules(self) -> KeyRules:

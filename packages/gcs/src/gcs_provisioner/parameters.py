@@ -92,6 +92,8 @@ class Parameters:
         storage_class: of new buckets; empty for Google's default (`STANDARD`).
         kms_key_name: the Cloud KMS key that encrypts what is written into new buckets.
         labels: of new buckets, besides the ownership labels.
+        autoclass: Google moves each object of new buckets to the storage class that fits its use.
+        data_locations: the two regions of new buckets in a dual-region of one's own choice; empty for none.
         versioning: new buckets keep older generations of objects.
         soft_delete_seconds: for how long new buckets keep what was deleted; None for Google's default.
         endpoint: of Cloud Storage, without a slash at the end.
@@ -113,6 +115,8 @@ class Parameters:
     storage_class: str = ""
     kms_key_name: str = ""
     labels: Mapping[str, str]
+    autoclass: bool = False
+    data_locations: tuple[str, ...] = ()
     versioning: bool = False
     soft_delete_seconds: int | None = None
     endpoint: str = DEFAULT_ENDPOINT
@@ -160,6 +164,8 @@ def parse_parameters(given: Mapping[str, str]) -> Parameters:
         storage_class=reader.choice("storageClass", _STORAGE_CLASSES, default=""),
         kms_key_name=_matching(reader, "kmsKeyName", _KMS_KEY, "projects/P/locations/L/keyRings/R/cryptoKeys/K"),
         labels=_labels(reader),
+        autoclass=_autoclass(reader),
+        data_locations=_data_locations(reader),
         versioning=reader.flag("versioning", default=False),
         soft_delete_seconds=_soft_delete(reader),
         endpoint=reader.url("endpoint") or DEFAULT_ENDPOINT,
@@ -245,6 +251,27 @@ def _seconds(reader: ParameterReader, name: str, *, default: int) -> int:
         reader.mistake(name, f"must be at most {MOST_SECONDS}")
         return default
     return seconds
+
+
+def _autoclass(reader: ParameterReader) -> bool:
+    """https://cloud.google.com/storage/docs/autoclass: objects begin as STANDARD, and no other default is taken."""
+    wanted = reader.flag("autoclass", default=False)
+    if wanted and reader.text("storageClass") not in {"", "STANDARD"}:
+        reader.mistake("autoclass", "can't be used with storageClass, which it decides for each object")
+    return wanted
+
+
+def _data_locations(reader: ParameterReader) -> tuple[str, ...]:
+    """https://cloud.google.com/storage/docs/locations#location-dr: two regions within the multi-region of `region`."""
+    found = tuple(filter(None, (each.strip() for each in reader.text("dataLocations").split(","))))
+    if found and (len(set(found)) != 2 or not all(_LOCATION.fullmatch(each) for each in found)):
+        reader.mistake(
+            "dataLocations", "must be two regions with a comma between them, such as europe-west1,europe-west4"
+        )
+        return ()
+    if found and not reader.text("region"):
+        reader.mistake("dataLocations", "needs region, the multi-region that both are in, such as EU")
+    return found
 
 
 def _soft_delete(reader: ParameterReader) -> int | None:

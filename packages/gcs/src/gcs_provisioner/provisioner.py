@@ -265,7 +265,14 @@ def _identity(clients: Clients, of: BucketOptions | ObjectBucket, unfinished: Un
     shared = clients.parameters.service_account
     own = of.additional_state.get(ACCOUNT_STATE) or build_email(of.user_id, clients.project)
     title = f"objectbucket-{of.user_id}" if shared else ""
-    return Identity(clients=clients, email=shared or own, owner=of.owner, unfinished=unfinished, title=title)
+    return Identity(
+        clients=clients,
+        email=shared or own,
+        owner=of.owner,
+        unfinished=unfinished,
+        was_bound=bool(of.additional_state),
+        title=title,
+    )
 
 
 def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool | None:

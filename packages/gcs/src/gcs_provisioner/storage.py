@@ -66,6 +66,8 @@ class Storage:
         new.iam_configuration.public_access_prevention = PUBLIC_ACCESS_PREVENTION_ENFORCED
         if versioning:
             new.versioning_enabled = True
+        if wanted.autoclass:
+            new.autoclass_enabled = True
         if wanted.storage_class:
             new.storage_class = wanted.storage_class
         if wanted.kms_key_name:
@@ -75,7 +77,11 @@ class Storage:
         with translated(self._call("storage.buckets.create")):
             try:
                 return self.clients.storage.create_bucket(
-                    new, project=self.clients.project, location=wanted.location or None, **self.clients.bounds
+                    new,
+                    project=self.clients.project,
+                    location=wanted.location or None,
+                    data_locations=list(wanted.data_locations) or None,
+                    **self.clients.bounds,
                 )
             except api.Conflict as refusal:
                 return refusal

@@ -1,9 +1,10 @@
 """What calls that ended before their answer have made: accounts that are minutes old, keys that do not work yet.
 
 Google shows the secret of a key once, and a new key or permission takes minutes to count. A claim that waits for that
-must go on with the key that it has, or it would never be done: each retry would make another, and wait for that.
-Kept in memory only, within bounds. It is no state that anything depends on: where it is lost, with the process or by
-its bound, the next call removes the key that nobody knows and makes one more.
+must go on with the key that it has, or it would never be done: each retry would make another, and wait for that. Kept
+in memory only, within bounds. It is no state that anything depends on: where it is lost, with the process or by its
+bound, the next call removes the key that is not known here and makes one more. What an earlier process has made may be
+as young as this process, and counts as that.
 
 Used by `identity` and `keys`; held by `provisioner`. Knows no client.
 """
@@ -66,6 +67,7 @@ class Unfinished:
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
+        self._started = now()
         self._made: OrderedDict[tuple[str, str], Made] = OrderedDict()
         self._checked: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
@@ -86,8 +88,12 @@ class Unfinished:
     def seconds_until_listed(self, email: str, uid: str) -> float:
         """How long to wait until lists show the keys of this claim: those handed out, and those without an answer."""
         made = self.find(email, uid)
-        left = [self._left(each) for each in (made.asked_at, made.handed_at) if each is not None]
+        left = [self._left(each) for each in (made.asked_at, made.handed_at, self._started) if each is not None]
         return max([0.0, *left])
+
+    def is_young(self) -> bool:
+        """Whether an account that an earlier process has made may be one that IAM does not show yet."""
+        return self.is_fresh(self._started, YOUNG)
 
     def _left(self, moment: datetime) -> float:
         return (moment + UNLISTED - self._now()).total_seconds()

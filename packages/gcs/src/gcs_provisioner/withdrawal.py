@@ -54,9 +54,9 @@ class Withdrawal:
         if request.identity.is_shared:
             self._from_shared()
         elif has_own_account(request):
-            files, keys = KeyFiles(identity=request.identity), HmacKeys(identity=request.identity)
-            for key_id in files.states(self.now()):
-                files.delete(key_id)
+            if request.parameters.kind.has_json_key:
+                self._delete_files()
+            keys = HmacKeys(identity=request.identity)
             self._stop_hmac(keys.all_with(request.state.get(HMAC_STATE, "")))
         else:
             has_account = False
@@ -70,6 +70,12 @@ class Withdrawal:
         if has_account and not request.identity.is_shared:
             request.identity.remove()
         self.unfinished.forget(request.identity.email, request.owner.uid)
+
+    def _delete_files(self) -> None:
+        """Removes the service-account keys at once. Those of an earlier class go with the account, a call later."""
+        files = KeyFiles(identity=self.request.identity)
+        for key_id in files.states(self.now()):
+            files.delete(key_id)
 
     def _from_shared(self) -> None:
         request = self.request

@@ -13,6 +13,7 @@ import testkit
 from gcs_provisioner.admin_secret import parse_admin
 from libbucket import AccessDenied, InvalidAdminSecret, SecretStr, StoreRefused
 from libbucket.testing import builders
+from libbucket.testing.conformance.environment import assert_works
 
 if TYPE_CHECKING:
     from libbucket.testing.conformance.environment import Environment
@@ -50,6 +51,25 @@ def test_a_new_bucket_may_be_in_two_regions(environment: Environment, fake: Fake
     tenant = environment.greenfield(environment.request(parameters={"region": region}))
     assert fake.store.buckets[tenant.bucket].resource["location"] == region.upper()
     assert tenant.answer.connection.endpoint.region == region.lower()
+
+
+def test_a_new_bucket_may_be_in_two_regions_of_ones_own_choice(environment: Environment, fake: FakeGcs) -> None:
+    """https://cloud.google.com/storage/docs/locations#location-dr."""
+    parameters = {"region": "EU", "dataLocations": "europe-west1, europe-west4"}
+    tenant = environment.greenfield(environment.request(parameters=parameters))
+    resource = fake.store.buckets[tenant.bucket].resource
+    assert resource["customPlacementConfig"] == {"dataLocations": ["europe-west1", "europe-west4"]}
+    assert resource["location"] == "EU"
+    assert_works(tenant)
+
+
+@pytest.mark.parametrize(("parameters", "wanted"), [({"autoclass": "true"}, {"enabled": True}), ({}, None)])
+def test_a_new_bucket_has_autoclass_where_its_class_says_so(
+    environment: Environment, fake: FakeGcs, parameters: dict[str, str], wanted: dict[str, bool] | None
+) -> None:
+    tenant = environment.greenfield(environment.request(parameters=parameters))
+    assert fake.store.buckets[tenant.bucket].resource.get("autoclass") == wanted
+    assert_works(tenant)
 
 
 def test_a_requester_pays_bucket_is_refused(environment: Environment, fake: FakeGcs) -> None:

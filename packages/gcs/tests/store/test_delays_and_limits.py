@@ -270,5 +270,5 @@ def test_a_bucket_of_another_project_is_another_customers(environment: Environme
 def test_each_verb_takes_no_more_requests_than_the_readme_says(environment: Environment) -> None:
     costs = requests_of_each_verb(environment)
 
-    said = {"provision": 10, "provision again": 5, "grant": 9, "is_intact": 1, "revoke": 14, "delete": 19}
+    said = {"provision": 10, "provision again": 5, "grant": 9, "is_intact": 1, "revoke": 12, "delete": 17}
     assert {verb: costs[verb] for verb in said} == said

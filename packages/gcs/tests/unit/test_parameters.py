@@ -68,6 +68,12 @@ def test_everything_that_a_class_says_is_read() -> None:
         ("labels", "team=The StoreEnvironment"),
         ("labels", "objectbucket_claim_uid=1"),
         ("labels", ",".join(f"l{n}=x" for n in range(61))),
+        ("autoclass", "perhaps"),
+        ("dataLocations", "europe-west1"),
+        ("dataLocations", "europe-west1,europe-west1"),
+        ("dataLocations", "europe-west1,europe-west4,europe-west9"),
+        ("dataLocations", "europe-west1,in Europe"),
+        ("dataLocations", "europe-west1,europe-west4"),  # without region
         ("versioning", "sometimes"),
         ("softDeleteSeconds", "60"),
         ("softDeleteSeconds", "7776001"),
@@ -83,6 +89,18 @@ def test_everything_that_a_class_says_is_read() -> None:
 def test_a_value_that_can_not_be_right_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(InvalidParameters, match=name):
         parse_parameters({name: value})
+
+
+@pytest.mark.parametrize("storage_class", ["NEARLINE", "ARCHIVE"])
+def test_autoclass_leaves_no_choice_of_the_storage_class(storage_class: str) -> None:
+    assert parse_parameters({"autoclass": "true", "storageClass": "STANDARD"}).autoclass
+    with pytest.raises(InvalidParameters, match="autoclass"):
+        parse_parameters({"autoclass": "true", "storageClass": storage_class})
+
+
+def test_two_regions_are_taken_with_their_multi_region() -> None:
+    parsed = parse_parameters({"region": "EU", "dataLocations": "europe-west1,europe-west4"})
+    assert parsed.data_locations == ("europe-west1", "europe-west4")
 
 
 @pytest.mark.parametrize(("given", "missing"), [("secretName", "secretNamespace"), ("secretNamespace", "secretName")])

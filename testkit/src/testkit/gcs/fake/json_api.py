@@ -5,6 +5,8 @@ https://cloud.google.com/storage/docs/json_api/v1/buckets (insert, get, list, pa
 https://cloud.google.com/storage/docs/buckets#naming and https://cloud.google.com/storage/docs/tags-and-labels
 https://cloud.google.com/storage/docs/json_api/v1/objects
 https://cloud.google.com/storage/docs/batch (at most 100 calls, no uploads and no downloads)
+https://cloud.google.com/storage/docs/autoclass (STANDARD is the only default beside it)
+https://cloud.google.com/storage/docs/locations#location-dr (two regions, and the multi-region that they are in)
 https://cloud.google.com/storage/docs/soft-delete (0, or 7 to 90 days)
 https://github.com/GoogleCloudDataproc/spark-bigquery-connector/issues/231 (412 for a location that a policy forbids)
 https://cloud.google.com/storage/docs/xml-api/delete-bucket (unfinished uploads do not keep a bucket)
@@ -49,7 +51,7 @@ _LABEL_VALUE: Final = re.compile(r"[a-z0-9_-]{0,63}")
 _DAY: Final = 86400
 _SETTINGS: Final = (
     "labels", "iamConfiguration", "versioning", "softDeletePolicy", "storageClass", "encryption", "retentionPolicy",
-    "objectRetention", "defaultEventBasedHold", "location",
+    "objectRetention", "defaultEventBasedHold", "location", "autoclass", "customPlacementConfig",
 )  # fmt: skip
 
 Handler = "Callable[[Store, Request, Principal, list[str]], Answer]"
@@ -196,6 +198,11 @@ def _check_settings(body: Json) -> None:
     seconds = int((body.get("softDeletePolicy") or {}).get("retentionDurationSeconds", 0))
     if seconds and not 7 * _DAY <= seconds <= 90 * _DAY:
         raise ApiError(400, "invalid", "Soft delete retention must be 0, or between 7 and 90 days.")
+    if (body.get("autoclass") or {}).get("enabled") and body.get("storageClass", "STANDARD") != "STANDARD":
+        raise ApiError(400, "invalid", "The default storage class of a bucket with Autoclass must be STANDARD.")
+    pair = (body.get("customPlacementConfig") or {}).get("dataLocations")
+    if pair is not None and (len(set(pair)) != 2 or "-" in str(body.get("location", "US"))):
+        raise ApiError(400, "invalid", "A dual-region has two regions, and their multi-region as its location.")
     if "retentionPolicy" in body and (body.get("versioning") or {}).get("enabled"):
         raise ApiError(400, "invalid", "A retention policy can't be used with Object Versioning.")
 
