@@ -121,7 +121,7 @@ class Simulation:
         self.adapter, self.injector, self.log = adapter, injector, log
         self.history: list[Reconciled] = []
         self._url = url
-        clock = Clock(seconds=lambda: self.core.seconds, sleep=self.turn)
+        clock = Clock(seconds=self._elapsed, sleep=self.turn)
         self.core = Core(
             lambda services: adapter.provisioner(services, clock), secrets=adapter.secrets, config=adapter.config
         )
@@ -132,6 +132,10 @@ class Simulation:
     def now(self) -> float:
         """Seconds of the turned clock."""
         return self.core.seconds
+
+    def _elapsed(self) -> float:
+        """Seconds of the turned clock; none while the provisioner is made, which may ask for the time as well."""
+        return self.core.seconds if hasattr(self, "core") else 0.0
 
     def turn(self, seconds: float) -> None:
         """Lets time pass."""
