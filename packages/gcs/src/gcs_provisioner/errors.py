@@ -20,6 +20,7 @@ from google.cloud.storage import exceptions as media
 from google.resumable_media import common as resumable
 from requests import exceptions as http
 
+from gcs_provisioner.answer_forms import has_form
 from gcs_provisioner.constraints import advise
 from gcs_provisioner.refusals import (
     DENIED_REASONS,
@@ -91,6 +92,11 @@ _KMS: Final = (
 )
 _API_DISABLED: Final = "an API that {permission} needs is not enabled in the Google Cloud project ({reason})"
 _ELSEWHERE: Final = "{url} answers {status}: parameters endpoint and iamEndpoint must be the addresses of Google's APIs"
+
+_NOT_GOOGLE: Final = (
+    "{url} answers{status} with something that is not Google's: check parameters endpoint and iamEndpoint, and any "
+    "proxy before the provisioner"
+)
 
 _NO_REASON: Final = "no reason given"
 
@@ -210,21 +216,22 @@ def check_token_answer(status: int, headers: Mapping[str, str], url: str, body: 
 
 
 def check_answer(response: requests.Response) -> None:
-    """Refuses what is not Google's word that something is gone: it ends deletions, and is not taken from a proxy.
+    """Refuses what is not Google's word: it ends deletions and decides what is written, and none is taken from a proxy.
 
-    That is a 404 without a reason of Google's, and an empty 200: Cloud Storage answers a deletion with 204
-    (https://cloud.google.com/storage/docs/json_api/v1/status-codes), and IAM with an empty object.
+    That is a 404 without a reason of Google's, and a success that is not in the form of what was asked for.
 
     Raises:
         StoreRefused: it has another reason.
         RetrySlowly: it has none, so that something else answers there.
     """
-    is_empty = response.request.method == "DELETE" and response.status_code == 200 and not response.content
-    if not is_empty and (response.status_code != 404 or says_missing(response.content)):
-        return
     parts = urlsplit(response.url)
     asked = f"{response.request.method} {parts.path}"
     call = Call(url=f"{parts.scheme}://{parts.netloc}", permission=asked)
+    if not has_form(response):
+        text = _NOT_GOOGLE.format(url=call.url, status=f" {response.status_code}")
+        raise RetrySlowly(text, request_id=request_id_of(response.headers))
+    if response.status_code != 404 or says_missing(response.content):
+        return
     kind, sentence = _by_class(response.status_code, reason_of(response))
     raise _build(kind, sentence, response.status_code, response, call)
 
@@ -318,6 +325,4 @@ def _from_transport(error: Exception, call: Call) -> ProvisionerError:
 
 
 def _not_google(call: Call) -> RetrySlowly:
-    return RetrySlowly(
-        f"{call.url} answers with something that is not Google's: check parameters endpoint and iamEndpoint"
-    )
+    return RetrySlowly(_NOT_GOOGLE.format(url=call.url, status=""))
