@@ -6,6 +6,7 @@ https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.key
 https://cloud.google.com/iam/docs/service-accounts-create (names of 6 to 30 characters, 100 accounts per project)
 https://cloud.google.com/iam/docs/retry-strategy (409 ABORTED where a policy's etag is another one)
 https://cloud.google.com/iam/quotas (10 keys per account; display name 100 bytes, description 256 bytes)
+https://github.com/googleapis/google-api-dotnet-client/issues/2027 (400 for the eleventh key, without a constraint)
 https://cloud.google.com/resource-manager/docs/organization-policy/restricting-service-accounts#disable_service_account_key_creation
 https://github.com/google/create-service-account/issues/21 (the answer under that policy: violations in its details)
 https://github.com/GoogleCloudPlatform/magic-modules/pull/11811, https://github.com/crossplane-contrib/provider-gcp/pull/373
@@ -204,7 +205,7 @@ def _made(store: Store, account: Account) -> Json:
         details: list[Json] = [{"@type": kind, "violations": [violation]}]
         raise ApiError(400, "failedPrecondition", text, rpc="FAILED_PRECONDITION", details=details)
     if len(account.keys) >= KEY_LIMIT:
-        raise ApiError(429, "rateLimitExceeded", "Maximum number of keys on account reached.")
+        raise ApiError(400, "failedPrecondition", "Precondition check failed.", rpc="FAILED_PRECONDITION")
     key = new_key(store, account)
     data = base64.b64encode(json.dumps(key).encode()).decode()
     name = f"projects/{account.project}/serviceAccounts/{account.email}/keys/{key['private_key_id']}"

@@ -114,7 +114,7 @@ def _route(store: Store, request: Request, who: Principal, parts: list[str]) -> 
         case "PATCH", ["b", name]:
             return _patch(store, request, who, name)
         case "DELETE", ["b", name]:
-            return delete_bucket(store, who, name)
+            return delete_bucket(store, who, name, request.query.get("ifMetagenerationMatch"))
         case (("GET" | "PUT"), ["b", name, "iam"]):
             return _policy(store, request, who, name)
         case _, ["b", name, "managedFolders", *folder]:
@@ -130,7 +130,7 @@ def _insert(store: Store, request: Request, who: Principal) -> Answer:
     require(store, who, "storage.buckets.create")
     count_bucket(store)
     body, name = request.json(), request.json().get("name", "")
-    if not _NAME.fullmatch(name) or "goog" in name[:4] or "google" in name:
+    if not _NAME.fullmatch(name) or "goog" in name[:4] or "google" in name or "g00gle" in name:
         raise ApiError(400, "invalid", f"Invalid bucket name: '{name}'", code="InvalidBucketName")
     if request.query.get("project") != store.project:
         raise ApiError(400, "invalid", f"Unknown project id: {request.query.get('project')}")
@@ -165,7 +165,10 @@ def _folders(store: Store, request: Request, who: Principal, name: str, folder: 
         bucket.folders.remove(folder[0])
         return Answer(204)
     items = [{"kind": "storage#managedFolder", "bucket": name, "name": each} for each in sorted(bucket.folders)]
-    return json_answer({"kind": "storage#managedFolders", "items": items} if items else {})
+    size, begin = store.knobs.page_size, int(request.query.get("pageToken") or 0)
+    rest = {"nextPageToken": str(begin + size)} if len(items) > begin + size else {}
+    page = items[begin : begin + size]
+    return json_answer({"kind": "storage#managedFolders", "items": page, **rest} if page else {})
 
 
 def _patch(store: Store, request: Request, who: Principal, name: str) -> Answer:
@@ -214,9 +217,18 @@ def _list_buckets(store: Store, request: Request, who: Principal) -> Answer:
     return json_answer({"kind": "storage#buckets", "items": [_show_bucket(each) for each in own]})
 
 
-def delete_bucket(store: Store, who: Principal, name: str) -> Answer:
-    """Removes a bucket that holds no version of an object and no managed folder; unfinished uploads go with it."""
+def delete_bucket(store: Store, who: Principal, name: str, expected: str | None = None) -> Answer:
+    """Removes a bucket that holds no version of an object and no managed folder; unfinished uploads go with it.
+
+    Args:
+        store: of the fake.
+        who: asks.
+        name: of the bucket.
+        expected: its metageneration: https://cloud.google.com/storage/docs/json_api/v1/buckets/delete.
+    """
     bucket = require_bucket(store, who, "storage.buckets.delete", name)
+    if expected is not None and expected != str(bucket.resource["metageneration"]):
+        raise ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
     count_bucket(store)
     if bucket.versions or bucket.folders:
         raise ApiError(409, "conflict", "The bucket you tried to delete is not empty.", code="BucketNotEmpty")

@@ -71,6 +71,8 @@ ROLES: Final = {
 _PUBLIC = frozenset({"allUsers", "allAuthenticatedUsers"})
 PROJECT_NUMBER: Final = "123456789"
 MOST_CONDITIONS: Final = 20
+MOST_PRINCIPALS: Final = 1500
+MOST_LEGACY_PRINCIPALS: Final = 100
 _PRINCIPAL = re.compile(
     r"principal://iam\.googleapis\.com/projects/(\d+)/locations/global/workloadIdentityPools/([a-z0-9.:-]+)"
     r"/subject/ns/[a-z0-9-]+/sa/[a-z0-9.-]+"
@@ -164,6 +166,7 @@ def write_policy(store: Store, old: Policy, body: Json, *, conflict: ApiError, b
     if has_conditions and body.get("version") != 3:
         raise ApiError(400, "invalid", "Policies with conditions must be read and written with version 3.")
     _check_conditions(bindings)
+    _check_size(bindings, is_bucket=bucket is not None)
     if bucket is not None:
         _check_for_bucket(bucket, bindings)
     if any(m.startswith(store.knobs.foreign_members) for each in bindings for m in each["members"]):
@@ -252,6 +255,21 @@ def _check_conditions(bindings: list[Json]) -> None:
     if any(count > MOST_CONDITIONS for count in pairs.values()):
         text = "The policy has too many conditional role bindings with the same role and member."
         raise ApiError(400, "invalid", text)
+
+
+def _check_size(bindings: list[Json], *, is_bucket: bool) -> None:
+    """At most 1,500 principals, counted once for each role: https://cloud.google.com/iam/quotas.
+
+    In the legacy roles of a bucket 100: https://cloud.google.com/storage/quotas#buckets. The page does not say whether
+    a principal with two of them counts twice: here it does. The text is of
+    https://github.com/kubeflow/pipelines/issues/1146.
+    """
+    found = sum(len(each["members"]) for each in bindings)
+    legacy = sum(len(each["members"]) for each in bindings if "/storage.legacy" in each["role"]) if is_bucket else 0
+    for count, most in ((found, MOST_PRINCIPALS), (legacy, MOST_LEGACY_PRINCIPALS)):
+        if count > most:
+            text = f"The number of members in the policy ({count:,}) is larger than the maximum allowed size {most:,}."
+            raise ApiError(400, "badRequest", text)
 
 
 def _check_for_bucket(bucket: Bucket, bindings: list[Json]) -> None:
