@@ -6,15 +6,16 @@ Used by `provisioner`; what the bindings are is in `policy`, the calls are in `b
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gcs_provisioner.bucket_policy import PolicyRefused, UnknownMember
-from gcs_provisioner.buckets import is_bucket_name
+from gcs_provisioner.buckets import has_new_owner, is_bucket_name
 from gcs_provisioner.errors import PermissionDenied
 from gcs_provisioner.parameters import KUBERNETES_KEY, Kind, parse_kubernetes_account
 from gcs_provisioner.policy import (
     MOST_CONDITIONS,
     count_conditions,
+    describe_excess,
     federated_member,
     grant,
     grant_titled,
@@ -24,6 +25,9 @@ from gcs_provisioner.policy import (
     workload_member,
 )
 from libbucket import BucketNotFound, NotReady, QuotaExceeded, RetrySlowly, StoreRefused
+
+MEMBER_STATE: Final = "Principal"
+"""The claim's federated identity, as the policy of its bucket names it."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -55,6 +59,11 @@ def open_bucket(request: Request, member: str) -> bool:
     except BucketNotFound as missing:
         raise NotReady(f"bucket {request.bucket} was deleted concurrently", request_id=missing.request_id) from missing
     except UnknownMember as unknown:
+        if full := describe_excess(unknown.wanted):
+            raise QuotaExceeded(
+                f"the policy of bucket {request.bucket} has no room for another claim: it would name {full}",
+                request_id=unknown.request_id,
+            ) from unknown
         if request.parameters.kind is Kind.FEDERATION:
             raise _no_pool(request, unknown) from unknown
         if not request.identity.is_fresh:
@@ -74,7 +83,9 @@ def build_grant(request: Request, member: str) -> Edit:
 
     def edit(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
         if request.parameters.kind is not Kind.FEDERATION and not request.identity.is_shared:
-            return grant(withdraw_titled(bindings, title=request.title), email)
+            # Of an earlier class that shared an account: that goes when the new keys work.
+            kept = bindings if request.earlier is not None else withdraw_titled(bindings, title=request.title)
+            return grant(kept, email)
         kept = bindings if request.identity.is_shared else withdraw(bindings, email)
         return grant_titled(kept, member, title=request.title, bucket=request.bucket)
 
@@ -102,16 +113,24 @@ def close_bucket(request: Request) -> bool:
     if not is_bucket_name(request.bucket, dots=True):
         return False
     edit, changes = _noted(partial(_withdraw_all, request))
-    is_titled = request.parameters.kind is Kind.FEDERATION or request.identity.is_shared
+    is_titled = (
+        request.parameters.kind is Kind.FEDERATION
+        or any(each.is_shared for each in request.identities)
+        or MEMBER_STATE in request.state
+    )
     try:
         request.policies.edit(request.bucket, edit)
     except BucketNotFound as missing:
         request.storage.check_gone(request.bucket, missing.request_id)
-    except PermissionDenied:
-        # A claim that asked for a bucket of another project never got in, and must be able to go.
-        if request.was_bound:
+    except PermissionDenied as refusal:
+        # A claim that asked for a bucket of another project never got in, and must be able to go. So must one whose
+        # bucket was removed, and whose name is another customer's now: of an account of its own, which is removed next,
+        # it is enough that no bucket of the project is meant.
+        if not request.was_bound:
+            request.storage.check_project()
+        elif not has_new_owner(request) and (is_titled or request.storage.is_in_project(request.bucket)):
             raise
-        request.storage.check_project()
+        request.overlooked.append(refusal.request_id)
         return False
     except UnknownMember as unknown:
         if is_titled:
@@ -126,6 +145,21 @@ def close_bucket(request: Request) -> bool:
         request.overlooked.append(refusal.request_id)
         return False
     return changes[-1] if changes else False
+
+
+def close_to_earlier(request: Request) -> None:
+    """Withdraws the permission of the account that an earlier class gave, and of no other."""
+    earlier = request.earlier
+    if earlier is None:
+        return
+
+    def edit(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
+        if not earlier.is_shared:
+            return withdraw(bindings, earlier.email)
+        is_titled = request.parameters.kind is Kind.FEDERATION or request.identity.is_shared
+        return list(bindings) if is_titled else withdraw_titled(bindings, title=request.title)  # type: ignore[arg-type]
+
+    request.policies.edit(request.bucket, edit)
 
 
 def check_uniform(request: Request, found: Bucket) -> None:
@@ -172,7 +206,9 @@ def find_impersonators(request: Request, options: BucketOptions) -> list[str] | 
 def _withdraw_all(request: Request, bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
     """Without the claim's titled binding, and without its own account, whatever its class says now."""
     kept = withdraw_titled(bindings, title=request.title)
-    return kept if request.identity.is_shared else withdraw(kept, request.identity.email)
+    for each in request.identities:
+        kept = kept if each.is_shared else withdraw(kept, each.email)
+    return kept
 
 
 def _noted(edit: Edit) -> tuple[Edit, list[bool]]:

@@ -112,7 +112,8 @@ class BucketPolicies:
                 return refusal
             except api.BadRequest as refusal:
                 # What a fresh account is answered with: nobody but its maker knows it for some seconds.
-                raise UnknownMember(bucket, from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))) from None
+                told = from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))
+                raise UnknownMember(bucket, told, wanted) from None
         return None
 
     def _call(self, permission: str, *, conditional: bool = False) -> Call:
@@ -129,10 +130,11 @@ class UnknownMember(NotReady):
     Args:
         bucket: whose policy it is.
         refusal: what to tell where it does not pass.
+        wanted: the bindings of the policy.
     """
 
-    def __init__(self, bucket: str, refusal: ProvisionerError) -> None:
+    def __init__(self, bucket: str, refusal: ProvisionerError, wanted: list[Binding]) -> None:
         super().__init__(
             f"Google does not take the new policy of bucket {bucket} yet", delay=5, request_id=refusal.request_id
         )
-        self.refusal = refusal
+        self.refusal, self.wanted = refusal, wanted

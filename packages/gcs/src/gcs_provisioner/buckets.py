@@ -13,7 +13,7 @@ from google.api_core.exceptions import Conflict
 from gcs_provisioner.errors import PermissionDenied
 from gcs_provisioner.refusals import id_of
 from gcs_provisioner.stamps import build_ownership_labels
-from libbucket import BucketExists, BucketLost, BucketNotFound, InvalidClaim, NotReady
+from libbucket import BucketExists, BucketLost, BucketNotFound, InvalidClaim, NotReady, Reason, RetrySlowly
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
@@ -23,15 +23,24 @@ if TYPE_CHECKING:
 PROJECT_STATE: Final = "ProjectNumber"
 """The project that the bucket is in. Names are free for everybody the moment a bucket goes; labels can be copied."""
 
+PROJECT_ID_STATE: Final = "Project"
+"""That project's id, of a bucket that was made for the claim: a class that is edited may name another one."""
+
 # https://cloud.google.com/storage/docs/buckets#naming; names with dots need a domain that is proven to be one's own.
-_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+_SHORTEST, _LONGEST = 3, 222
+_ADDRESS: Final = re.compile(r"[0-9]+(\.[0-9]+){3}")
+_KEPT: Final = ("google", "g00gle")
+"""What no name may contain: "google", and close misspellings, of which the page names this one."""
 
 
 def is_bucket_name(bucket: str, *, dots: bool = False) -> bool:
     """Whether Google takes the name; `dots` for an existing bucket, which may be named after a domain."""
-    if dots and "." in bucket:
-        return all(_BUCKET_NAME.fullmatch(each) or len(each) == 1 for each in bucket.split("."))
-    return _BUCKET_NAME.fullmatch(bucket) is not None and not bucket.startswith("goog") and "google" not in bucket
+    if not _SHORTEST <= len(bucket) <= _LONGEST or not all(_LABEL.fullmatch(each) for each in bucket.split(".")):
+        return False
+    if "." in bucket:
+        return dots and not _ADDRESS.fullmatch(bucket)
+    return not bucket.startswith("goog") and not any(each in bucket for each in _KEPT)
 
 
 def check_bucket_name(bucket: str) -> None:
@@ -44,7 +53,7 @@ def check_bucket_name(bucket: str) -> None:
         raise InvalidClaim(
             f"spec.bucketName {bucket[:100]!r} is not a name that Google Cloud Storage takes: 3 to 63 lower-case "
             "letters, digits, hyphens and underscores, beginning and ending with a letter or digit, not beginning "
-            "with 'goog' and without 'google'"
+            "with 'goog' and without 'google' or 'g00gle'"
         )
 
 
@@ -54,9 +63,10 @@ def ensure_bucket(request: Request, *, versioning: bool, is_known: bool) -> Buck
     Raises:
         BucketLost: it was there, and is gone, or is another one in another project.
         BucketExists: it is not the claim's.
+        RetrySlowly: it has the claim's labels, and is in another project: labels can be copied.
         NotReady: another claim's bucket is made or deleted first.
     """
-    found = None
+    found, made_here = None, request.identity.unfinished
     try:
         found = request.storage.get(request.bucket)
     except BucketNotFound as missing:
@@ -71,10 +81,14 @@ def ensure_bucket(request: Request, *, versioning: bool, is_known: bool) -> Buck
     if found is None:
         made = request.storage.create(request.bucket, build_ownership_labels(request.owner), versioning=versioning)
         if not isinstance(made, Conflict):
+            made_here.note_bucket(request.owner.uid)
             return made
         found = _find_taken(request, made)
     check_project(request, found)
     check_ours(request, found)
+    if not (is_known or _is_known(request)):
+        _check_made_by_us(request)
+        made_here.note_bucket(request.owner.uid)
     if not request.owner.matches(found.labels):
         request.storage.tag(found, build_ownership_labels(request.owner))
     return found
@@ -92,12 +106,38 @@ def find_to_delete(request: Request) -> Bucket | None:
     except PermissionDenied:
         # So Google answers for a bucket of another customer, too, for which a claim was refused. It is none where the
         # administrator may read its policy, and lacks one permission, or has lost every right in the project.
+        if has_new_owner(request):
+            return None
         is_ours = request.was_bound or request.policies.is_readable(request.bucket)
         if is_ours:
             raise
         request.storage.check_project()
         return None
-    return found if _is_in_its_project(request, found) else None
+    if not _is_in_its_project(request, found) or not (_is_known(request) or request.storage.is_in_project(found.name)):
+        return None
+    return found
+
+
+def has_new_owner(request: Request) -> bool:
+    """Whether the bucket that was made for the claim is gone, and its name another customer's: names are free at once.
+
+    Google answers 403 then. The list of the project that the bucket was made in has it, if only a permission is
+    missing. Of an existing bucket that project is not known.
+    """
+    return PROJECT_ID_STATE in request.state and not request.storage.is_in_project(request.bucket)
+
+
+def check_still_ours(request: Request) -> None:
+    """Refuses to go on with a bucket that has become another's since it was looked at.
+
+    Raises:
+        BucketExists: it has other labels.
+        NotReady: it is gone, or the bucket of that name is another one.
+    """
+    found = request.storage.find(request.bucket)
+    if found is None or not _is_in_its_project(request, found):
+        raise NotReady(f"bucket {request.bucket} was removed by others while it was being emptied", delay=2)
+    check_ours(request, found)
 
 
 def check_ours(request: Request, found: Bucket) -> None:
@@ -125,6 +165,25 @@ def check_project(request: Request, found: Bucket) -> None:
 
 def _is_in_its_project(request: Request, found: Bucket) -> bool:
     return request.state.get(PROJECT_STATE) in {None, str(found.project_number)}
+
+
+def _is_known(request: Request) -> bool:
+    """Whether more than its labels shows that the bucket is the claim's."""
+    return request.was_bound or request.taken_over or request.identity.unfinished.has_bucket(request.owner.uid)
+
+
+def _check_made_by_us(request: Request) -> None:
+    """Makes sure of a bucket that is found before the claim has any record of it, as by a call that died.
+
+    Raises:
+        RetrySlowly: it is not in the project of the class.
+    """
+    if not request.storage.is_in_project(request.bucket):
+        raise RetrySlowly(
+            f"bucket {request.bucket} has this claim's labels, and belongs to another project than "
+            f"{request.storage.project}: it was not made for this claim, and stays as it is",
+            reason=Reason.BUCKET_EXISTS,
+        )
 
 
 def _find_taken(request: Request, conflict: Conflict) -> Bucket:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from google.api_core import exceptions as api
 
 from gcs_provisioner.errors import Call, translated
 from gcs_provisioner.refusals import id_of, reason_of, request_id_of
-from libbucket import StoreRefused
+from libbucket import NotReady, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from gcs_provisioner.pace import Pace
     from gcs_provisioner.parameters import Parameters
+
+
+MOST_PAGES: Final = 100
+"""Of one list, in one call: of a thousand entries each, where Google fills them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +127,24 @@ def _ask(clients: Clients, method: str, url: str, call: Call, body: object) -> d
             raise api.from_http_response(response)
         answer: dict[str, Any] = response.json() if response.content else {}
         return answer
+
+
+def items_of(found: Any, what: str) -> Iterator[Any]:
+    """The items of a list of Google's client, which follows its pages to their end, also where they have none.
+
+    Pages without any item are usual where much was deleted, or where one account's entries are searched among many.
+
+    Args:
+        found: what the client gives, with `max_results` for where to end.
+        what: is listed, for the message.
+
+    Raises:
+        NotReady: there are more pages than one call may read.
+    """
+    for number, page in enumerate(found.pages):
+        if number == MOST_PAGES:
+            raise NotReady(f"Google's list of {what} does not end: {MOST_PAGES} pages were read")
+        yield from page
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from xml.etree import ElementTree as ET
 
 from google.api_core import exceptions as api
 
-from gcs_provisioner.client import ask_storage
+from gcs_provisioner.client import ask_storage, items_of
 from gcs_provisioner.errors import Call, from_response, translated
 from gcs_provisioner.refusals import REQUEST_ID_HEADERS
 from libbucket import BucketNotEmpty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import requests
     from google.cloud.storage import Blob
@@ -64,11 +64,15 @@ class Contents:
                 return False
         return not self._uploads(bucket) and not self.folders(bucket)
 
-    def purge(self, bucket: str) -> Iterator[int]:
+    def purge(self, bucket: str, check: Callable[[], object]) -> Iterator[int]:
         """Removes all generations of objects, step by step; yields how many went with each.
 
         The first batch of a page goes alone: what is refused to it, would be to all. The others go four at a time.
         Unfinished uploads go with the bucket: https://cloud.google.com/storage/docs/xml-api/delete-bucket.
+
+        Args:
+            bucket: its name.
+            check: raises where the bucket is another's by now; called before each page but the first.
 
         Raises:
             BucketNotEmpty: an object is held or retained.
@@ -78,6 +82,21 @@ class Contents:
             batches = [doomed[start : start + BATCH] for start in range(BATCH, len(doomed), BATCH)]
             for start in range(0, len(batches), _AT_ONCE):
                 yield self._delete_batches(bucket, batches[start : start + _AT_ONCE])
+            check()
+
+    def purge_folders(self, bucket: str) -> Iterator[int]:
+        """Removes managed folders, step by step; yields how many went with each. What holds something stays.
+
+        An application may make any number of them; an empty one holds nothing but permissions.
+        """
+        while folders := self.folders(bucket):
+            removed = 0
+            for folder in sorted(folders, reverse=True):  # what is in another goes before it
+                gone = self._remove_folder(bucket, folder)
+                removed += gone
+                yield gone
+            if not removed:
+                return
 
     def folders(self, bucket: str) -> list[str]:
         """The names of a page of the bucket's managed folders."""
@@ -87,15 +106,18 @@ class Contents:
             answer = ask_storage(self.clients, "GET", path, permission=permission)
             return [str(each["name"]) for each in answer.get("items", [])]
 
-    def remove_folder(self, bucket: str, folder: str) -> None:
-        """Removes an empty managed folder; one that is gone is fine."""
+    def _remove_folder(self, bucket: str, folder: str) -> int:
+        """Removes an empty managed folder; 0 where it holds something, such as another one of a later page."""
         permission = "storage.managedFolders.delete"
         with translated(self._call(permission)):
             try:
                 path = f"b/{quote(bucket, safe='')}/managedFolders/{quote(folder, safe='')}"
                 ask_storage(self.clients, "DELETE", path, permission=permission)
             except api.NotFound:
-                return
+                return 1
+            except api.Conflict:
+                return 0
+        return 1
 
     def _page_of_versions(self, bucket: str) -> list[Blob]:
         with translated(self._call("storage.objects.list")):
@@ -112,10 +134,10 @@ class Contents:
             return [_facts(each) for each in ET.fromstring(answer.content) if _tag(each) == "Upload"]  # noqa: S314
 
     def _versions(self, bucket: str, limit: int) -> Iterator[Blob]:
-        found: Iterator[Blob] = self.clients.storage.list_blobs(
+        found = self.clients.storage.list_blobs(
             bucket, versions=True, fields=_VERSION_FIELDS, max_results=limit, page_size=_PAGE, **self.clients.bounds
         )
-        return found
+        return items_of(found, f"the objects of bucket {bucket}")
 
     def _delete_batches(self, bucket: str, batches: list[list[Blob]]) -> int:
         """Several batches at once; all have ended when this returns or raises.
@@ -130,9 +152,12 @@ class Contents:
         call = self._call("storage.objects.delete")
         with translated(call):
             target = self.clients.storage.bucket(bucket)
-            with self.clients.storage.batch(raise_exception=False) as batch:
-                for each in doomed:
-                    target.delete_blob(each.name, generation=each.generation, **self.clients.bounds)
+            try:
+                with self.clients.storage.batch(raise_exception=False) as batch:
+                    for each in doomed:
+                        target.delete_blob(each.name, generation=each.generation, **self.clients.bounds)
+            except AttributeError as error:  # what Google's client falls over is not of Google's form
+                raise ValueError("parts that are no answers") from error
         kept = 0
         for one in batch._responses:  # noqa: SLF001 - the only place where each answer is found
             if one.status_code < 300 or one.status_code == 404:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from google.api_core import exceptions as api
 from google.cloud.storage.hmac_key import HMACKeyMetadata
 
+from gcs_provisioner.client import items_of
 from gcs_provisioner.errors import Call, translated
 from gcs_provisioner.identity import MOST_KEYS, check_unlisted, too_many_keys
 from gcs_provisioner.refusals import constraint_of
@@ -40,13 +41,12 @@ class HmacKeys:
         """The account's HMAC keys but the deleted ones; none where there is no account."""
         with translated(self._call("storage.hmacKeys.list")):
             try:
-                return list(
-                    self._clients.storage.list_hmac_keys(
-                        service_account_email=self.identity.email,
-                        project_id=self._clients.project,
-                        **self._clients.bounds,
-                    )
+                found = self._clients.storage.list_hmac_keys(
+                    service_account_email=self.identity.email,
+                    project_id=self.identity.project,
+                    **self._clients.bounds,
                 )
+                return list(items_of(found, f"the HMAC keys of service account {self.identity.email}"))
             except api.NotFound:
                 return []
 
@@ -60,7 +60,7 @@ class HmacKeys:
 
     def find(self, access_id: str) -> HMACKeyMetadata | None:
         """One HMAC key, also where the list does not show it yet; None where it was deleted."""
-        key = HMACKeyMetadata(self._clients.storage, access_id=access_id, project_id=self._clients.project)
+        key = HMACKeyMetadata(self._clients.storage, access_id=access_id, project_id=self.identity.project)
         with translated(self._call("storage.hmacKeys.get")):
             try:
                 key.reload(**self._clients.bounds)
@@ -80,7 +80,7 @@ class HmacKeys:
         with translated(self._call("storage.hmacKeys.create")):
             try:
                 made, secret = self._clients.storage.create_hmac_key(
-                    self.identity.email, project_id=self._clients.project, **self._clients.bounds
+                    self.identity.email, project_id=self.identity.project, **self._clients.bounds
                 )
             except (api.NotFound, api.BadRequest) as refusal:
                 if constraint_of(refusal.response):

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from google.api_core import exceptions as api
 
-from gcs_provisioner.account_names import describe
+from gcs_provisioner.account_names import describe, project_of
 from gcs_provisioner.client import ask_iam
 from gcs_provisioner.errors import Call, translated
 from gcs_provisioner.refusals import DENIED_REASONS, id_of, reason_of
@@ -64,6 +64,11 @@ class Identity:
     def is_shared(self) -> bool:
         """Whether all claims of the class use this account: then it is neither made nor removed here."""
         return bool(self.title)
+
+    @property
+    def project(self) -> str:
+        """The project that the account belongs to, which a class that was edited may no longer name."""
+        return project_of(self.email, self.clients.project)
 
     @property
     def is_fresh(self) -> bool:
@@ -229,7 +234,7 @@ class Identity:
                 token = str(answer.get("nextPageToken", ""))
                 if not token:
                     return False
-        raise NotReady(f"project {self.clients.project} does not end its list of service accounts")
+        raise NotReady(f"project {self.project} does not end its list of service accounts")
 
     def _create(self) -> None:
         permission = "iam.serviceAccounts.create"
@@ -261,7 +266,7 @@ class Identity:
     def _too_many(self, refusal: api.TooManyRequests) -> QuotaExceeded:
         named = f"429 {reason_of(refusal.response) or 'no reason given'}"
         return QuotaExceeded(
-            f"project {self.clients.project} has as many service accounts as its quota allows ({named}; 100 unless "
+            f"project {self.project} has as many service accounts as its quota allows ({named}; 100 unless "
             "Google raised it): have it raised, or let all claims of the class use one account, which parameter "
             "serviceAccount names",
             request_id=id_of(refusal),
@@ -272,7 +277,7 @@ class Identity:
 
     @property
     def _accounts(self) -> str:
-        return f"projects/{self.clients.project}/serviceAccounts"
+        return f"projects/{self.project}/serviceAccounts"
 
 
 def check_unlisted(what: str, refusal: api.GoogleAPICallError, *, is_listed: bool) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from google.api_core import exceptions as api
 
 from gcs_provisioner.errors import translated
-from gcs_provisioner.identity import check_unlisted
+from gcs_provisioner.identity import MOST_KEYS, check_unlisted, too_many_keys
+from gcs_provisioner.refusals import constraint_of
 from libbucket import SecretStr
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class KeyFiles:
 
         Raises:
             NotReady: Google does not know the account yet.
+            QuotaExceeded: the account has as many as it may have.
         """
         permission = "iam.serviceAccountKeys.create"
         with translated(self.identity.iam_call(permission)):
@@ -59,6 +61,13 @@ class KeyFiles:
                 answer = self.identity.ask_settled("POST", "/keys", permission, {})
             except api.NotFound as refusal:
                 raise self.identity.not_known_yet(refusal) from refusal
+            except (api.BadRequest, api.TooManyRequests) as refusal:
+                # So Google answers at the limit, as for a rate or an organisation policy. Others of the claims that
+                # share the account may have made keys since they were counted.
+                others = 0 if constraint_of(refusal.response) else len(self._listed())
+                if others >= MOST_KEYS:
+                    raise too_many_keys(self.identity.email, others, "keys", refusal) from refusal
+                raise
             return SecretStr(base64.b64decode(answer["privateKeyData"]).decode()), _state_of(answer, now).renew_at
 
     def delete(self, key_id: str) -> None:

@@ -1,25 +1,35 @@
 """When the next bucket of a project may be made or deleted: Google takes about one such request every two seconds.
 
 https://cloud.google.com/storage/quotas#buckets. Used by `storage`, held by `connector`. Each bucket gets a turn, so
-that many claims at once come one after the other, each by one requeue, rather than all again and again. Nothing sleeps
-here, and no state depends on it: where a turn is lost, with the process, another is given.
+that many claims at once come one after the other, each by one requeue, rather than all again and again; and a tenant
+with many does not keep the others waiting. Nothing sleeps here, and no state depends on it: where a turn is lost, with
+the process, another is given.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from datetime import timedelta
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-    from datetime import datetime
 
 MOST_TURNS: Final = 10_000
 _MARGIN: Final = 0.1
 """Seconds: requests do not all take the same time to arrive."""
 _LATE: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A moment that is kept for one bucket."""
+
+    at: datetime
+    tenant: str
+    bucket: str
 
 
 class Pace:
@@ -31,34 +41,60 @@ class Pace:
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._next: dict[Hashable, datetime] = {}
+        self._waiting: dict[Hashable, list[_Turn]] = {}
         self._last: dict[Hashable, datetime] = {}
-        self._turns: OrderedDict[Hashable, datetime] = OrderedDict()
         self._lock = threading.Lock()
 
-    def seconds_left(self, project: Hashable, bucket: str, interval: float) -> float:
+    def seconds_left(self, project: Hashable, bucket: str, interval: float, *, tenant: str) -> float:
         """Takes the turn of this bucket; gives how many seconds it is away, and 0 if the request may be sent now.
 
         Args:
             project: what has the rate.
             bucket: whose turn it is.
             interval: seconds between two turns; 0 for no rate.
+            tenant: of several that wait, each in turn: the namespace of the claim.
         """
         if not interval:
             return 0.0
         between = timedelta(seconds=interval + _MARGIN)
         with self._lock:
-            now, key = self._now(), (project, bucket)
-            turn = self._turns.get(key)
-            if turn is None or turn < now - _LATE:
-                turn = max(now, self._next.get(project, now))
-                self._next[project] = turn + between
-                self._turns[key] = turn
-            turn = max(turn, self._last.get(project, turn - between) + between)
-            if turn <= now:
-                del self._turns[key]
+            now = self._now()
+            turns = [each for each in self._waiting.get(project, []) if each.at >= now - _LATE]
+            mine = next((each for each in turns if each.bucket == bucket), None)
+            if mine is None:
+                free = max([now, self._free(project, between, now), *(each.at + between for each in turns)])
+                turns = _join(turns, tenant, bucket, free)
+                mine = next(each for each in turns if each.bucket == bucket)
+            at = max(mine.at, self._free(project, between, now))
+            if at <= now:
+                turns.remove(mine)
                 self._last[project] = now
-                return 0.0
-            while len(self._turns) > MOST_TURNS:
-                self._turns.popitem(last=False)
-            return (turn - now).total_seconds()
+            self._waiting[project] = turns[-MOST_TURNS:]
+            return max(0.0, (at - now).total_seconds())
+
+    def _free(self, project: Hashable, between: timedelta, now: datetime) -> datetime:
+        """When the last request is far enough away."""
+        last = self._last.get(project)
+        return now if last is None else last + between
+
+
+def _join(turns: list[_Turn], tenant: str, bucket: str, free: datetime) -> list[_Turn]:
+    """The turns with one more, in their order.
+
+    A tenant that has fewer takes a turn of one that has more, which gets the last one instead: so of those that wait
+    each tenant is next in turn, however many claims it has, and no other turn changes.
+
+    Args:
+        turns: that are taken.
+        tenant: of the new one.
+        bucket: of the new one.
+        free: the first moment after all of them.
+    """
+    new, ranks = _Turn(free, tenant, bucket), Counter[str]()
+    own = sum(each.tenant == tenant for each in turns)
+    for index, each in enumerate(turns):
+        ranks[each.tenant] += 1
+        if each.tenant != tenant and ranks[each.tenant] > own + 1:
+            later = replace(each, at=free)
+            return [*turns[:index], replace(new, at=each.at), *turns[index + 1 :], later]
+    return [*turns, new]

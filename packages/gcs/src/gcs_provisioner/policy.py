@@ -26,8 +26,14 @@ Edit = "Callable[[Iterable[Mapping[str, Any]]], list[Binding]]"
 OBJECTS_ROLE: Final = "roles/storage.objectUser"
 EARLIER_ROLE: Final = "roles/storage.objectAdmin"
 METADATA_ROLE: Final = "roles/storage.legacyBucketReader"
+_LEGACY: Final = "/storage.legacy"
 _OBJECT_ROLES: Final = frozenset({OBJECTS_ROLE, EARLIER_ROLE})
 WORKLOAD_ROLE: Final = "roles/iam.workloadIdentityUser"
+
+MOST_PRINCIPALS: Final = 1500
+MOST_LEGACY_PRINCIPALS: Final = 100
+"""Of one bucket's policy, in all roles and in legacy ones: https://cloud.google.com/storage/quotas#buckets. IAM counts
+a principal once for each role that names it: https://cloud.google.com/iam/quotas."""
 
 MOST_CONDITIONS: Final = 20
 """Bindings of a policy that have the same role and the same member, and other conditions each.
@@ -103,6 +109,19 @@ def count_conditions(bindings: Iterable[Mapping[str, Any]], member: str) -> int:
     return max(roles.values(), default=0)
 
 
+def describe_excess(bindings: Iterable[Mapping[str, Any]]) -> str:
+    """What a policy that Google refuses has too many of; "" where it is within the documented limits."""
+    found = list(bindings)
+    legacy = sum(len(each["members"]) for each in found if _LEGACY in each["role"])
+    if legacy > MOST_LEGACY_PRINCIPALS:
+        return (
+            f"{legacy:,} principals in legacy roles, which each claim needs for {METADATA_ROLE}, and Google allows "
+            f"{MOST_LEGACY_PRINCIPALS:,}"
+        )
+    principals = sum(len(each["members"]) for each in found)
+    return f"{principals:,} principals, and Google allows {MOST_PRINCIPALS:,}" if principals > MOST_PRINCIPALS else ""
+
+
 def workload_member(pool: str, namespace: str, name: str) -> str:
     """A Kubernetes service account as IAM spells it."""
     return f"serviceAccount:{pool}[{namespace}/{name}]"
@@ -138,7 +157,7 @@ def _is_earlier(account: str) -> Callable[[str, str], bool]:
 
 
 def _copy(bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:
-    return [{**each, "members": sorted(each["members"])} for each in bindings]
+    return [{**each, "members": sorted(each.get("members", ()))} for each in bindings]
 
 
 def _with_member(bindings: list[Binding], role: str, member: str) -> list[Binding]:
@@ -169,7 +188,7 @@ def _titled_members(bindings: Iterable[Mapping[str, Any]], title: str) -> set[st
 
 
 def _meaning(bindings: Iterable[Mapping[str, Any]]) -> set[tuple[str, str, str]]:
-    return {(each["role"], _condition(each), member) for each in bindings for member in each["members"]}
+    return {(each["role"], _condition(each), member) for each in bindings for member in each.get("members", ())}
 
 
 def _condition(binding: Mapping[str, Any]) -> str:

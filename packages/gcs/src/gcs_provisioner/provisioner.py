@@ -12,21 +12,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from gcs_provisioner.access import (
+    MEMBER_STATE,
     build_grant,
     check_uniform,
     find_impersonators,
     find_member,
     open_bucket,
 )
-from gcs_provisioner.account_names import ACCOUNT_STATE, build_account_id, build_email
+from gcs_provisioner.account_names import ACCOUNT_STATE, build_account_id, build_email, is_own_name, project_of
 from gcs_provisioner.account_policy import AccountPolicy
 from gcs_provisioner.admin_secret import parse_admin
 from gcs_provisioner.bucket_policy import BucketPolicies
 from gcs_provisioner.buckets import (
+    PROJECT_ID_STATE,
     PROJECT_STATE,
     check_bucket_name,
     check_ours,
     check_project,
+    check_still_ours,
     ensure_bucket,
     find_to_delete,
     is_bucket_name,
@@ -80,7 +83,6 @@ if TYPE_CHECKING:
     from gcs_provisioner.client import Clients
     from libbucket import Claim
 
-_MEMBER_STATE: Final = "Principal"
 _GRANT_SECONDS: Final = 60.0
 """How long a permission takes that can't be tried from here: https://cloud.google.com/storage/docs/consistency."""
 
@@ -112,7 +114,9 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if versioning is not None and request.storage.set_versioning(found, enabled=versioning):
                 request.note("versioning")
             authentication = self._ensure_access(request, found, options)
-            return _answer(request, options, found, authentication)
+            answer = _answer(request, options, found, authentication)
+            state = {**answer.additional_state, PROJECT_ID_STATE: request.storage.project}
+            return replace(answer, connection=replace(answer.connection, additional_state=state))
 
     def delete(self, ob: ObjectBucket) -> None:
         """Withdraws the credentials, then removes the bucket with everything in it; see `Provisioner.delete`."""
@@ -126,8 +130,9 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                 request.contents.check_unlocked(request.bucket)
                 self._unfinished.note_checked(request.owner.uid)
             self._withdrawal(request).run()
-            drain(request.contents.purge(request.bucket), self._patience.purge)
-            request.storage.remove(request.bucket, with_folders=True)
+            purge = request.contents.purge(request.bucket, lambda: check_still_ours(request))
+            drain(purge, self._patience.purge)
+            request.storage.remove(found, with_folders=True)
 
     def delete_empty(self, ob: ObjectBucket) -> None:
         """The same for a bucket that holds nothing; see `EmptyBucketDeleter.delete_empty`."""
@@ -141,7 +146,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
                     )
             self._withdrawal(request).run(has_bucket=found is not None)
             if found is not None:
-                request.storage.remove(request.bucket, with_folders=False)
+                request.storage.remove(found, with_folders=False)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
@@ -187,13 +192,15 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[Request]:
         parameters = parse_parameters(of.parameters)
         with self._connector.connect(parameters, self._admin(parameters)) as clients:
+            identity, earlier = _identities(clients, of, self._unfinished)
             request = Request(
                 parameters=parameters,
                 clients=clients,
-                storage=Storage(clients=clients),
+                storage=Storage(clients=clients, project=_project_of_bucket(clients, of), tenant=of.owner.namespace),
                 contents=Contents(clients=clients),
                 policies=BucketPolicies(clients=clients),
-                identity=_identity(clients, of, self._unfinished),
+                identity=identity,
+                earlier=earlier,
                 title=f"objectbucket-{of.user_id}",
                 bucket=of.bucket_name,
                 owner=of.owner,
@@ -229,10 +236,11 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             clients=request.clients,
             identity=request.identity,
             bucket=request.bucket,
-            held=options.credentials,
-            state=options.additional_state,
-            unchanged=options.credentials_unchanged,
-            was_bound=options.was_bound,
+            # What the claim holds of another account is no key of this one, whether it works or not.
+            held=options.credentials if request.earlier is None else None,
+            state=options.additional_state if request.earlier is None else {},
+            unchanged=options.credentials_unchanged and request.earlier is None,
+            was_bound=options.was_bound and request.earlier is None,
             is_new=is_new,
             unfinished=self._unfinished,
             now=self._services.now,
@@ -244,13 +252,16 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         members = find_impersonators(request, options)
         if members is not None and AccountPolicy(identity=request.identity).let_act(members):
             request.note("who may act as the service account")
-        return keys.ensure()
+        authentication = keys.ensure()
+        self._withdrawal(request).run_for_earlier()
+        return authentication
 
     def _ensure_federated(self, request: Request, found: Bucket, options: BucketOptions) -> Authentication:
         """The permission of a Kubernetes service account, which needs no account and no key of Google's."""
         changed = open_bucket(request, find_member(request, options, str(found.project_number)))
-        if has_own_account(request):
+        if has_own_account(request, request.identity):
             request.identity.remove()  # of an earlier class, with its keys: its permission is withdrawn
+        self._withdrawal(request).run_for_earlier()
         if changed and not request.was_bound:
             raise NotReady(
                 f"the Kubernetes service account is let into bucket {request.bucket}, and Google may take a minute to "
@@ -260,19 +271,35 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
         return Authentication(additional_secret_data={PROJECT_KEY: SecretStr(request.clients.project)})
 
 
-def _identity(clients: Clients, of: BucketOptions | ObjectBucket, unfinished: Unfinished) -> Identity:
-    """Recorded names win over derived ones: how they are derived may change between releases."""
-    shared = clients.parameters.service_account
-    own = of.additional_state.get(ACCOUNT_STATE) or build_email(of.user_id, clients.project)
-    title = f"objectbucket-{of.user_id}" if shared else ""
-    return Identity(
+def _identities(
+    clients: Clients, of: BucketOptions | ObjectBucket, unfinished: Unfinished
+) -> tuple[Identity, Identity | None]:
+    """The account that the class has the claim use, and the one that an earlier class gave it, if that is another one.
+
+    A recorded name of an account of the claim's own wins over a derived one, whose project may be another one now.
+    """
+    shared, recorded = clients.parameters.service_account, of.additional_state.get(ACCOUNT_STATE, "")
+    is_own, title = is_own_name(recorded, of.user_id), f"objectbucket-{of.user_id}"
+    email = shared or (recorded if is_own else build_email(of.user_id, clients.project))
+    has_another = recorded not in {"", email}
+    current = Identity(
         clients=clients,
-        email=shared or own,
+        email=email,
         owner=of.owner,
         unfinished=unfinished,
-        was_bound=bool(of.additional_state),
-        title=title,
+        was_bound=bool(of.additional_state) and not has_another,
+        title=title if shared else "",
     )
+    if not has_another:
+        return current, None
+    return current, replace(current, email=recorded, was_bound=True, title="" if is_own else title)
+
+
+def _project_of_bucket(clients: Clients, of: BucketOptions | ObjectBucket) -> str:
+    """The project that the claim's bucket was made in: as recorded, or by the account that was made with it."""
+    recorded, account = (of.additional_state.get(each, "") for each in (PROJECT_ID_STATE, ACCOUNT_STATE))
+    is_own = is_own_name(account, of.user_id)
+    return recorded or (project_of(account, clients.project) if is_own else clients.project)
 
 
 def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool | None:
@@ -299,7 +326,7 @@ def _is_intact(request: Request, held: Authentication) -> bool:
     bindings = request.policies.find_bindings(request.bucket)
     if bindings is None:
         return False
-    member = request.state.get(_MEMBER_STATE) or account_member(email)
+    member = request.state.get(MEMBER_STATE) or account_member(email)
     return is_same(build_grant(request, member)(bindings), bindings)
 
 
@@ -319,7 +346,7 @@ def _answer(request: Request, options: BucketOptions, found: Bucket, authenticat
     )
     state = {PROJECT_STATE: str(found.project_number)}
     if parameters.kind is Kind.FEDERATION:
-        state[_MEMBER_STATE] = find_member(request, options, str(found.project_number))
+        state[MEMBER_STATE] = find_member(request, options, str(found.project_number))
     else:
         state[ACCOUNT_STATE] = request.identity.email
     state |= remembered(authentication, is_shared=request.identity.is_shared)

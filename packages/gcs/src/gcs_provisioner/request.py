@@ -31,6 +31,7 @@ class Request:
         contents: what they hold.
         policies: of the buckets.
         identity: the claim's service account; of a claim with a federated identity the one that an earlier class gave.
+        earlier: the account that the claim has of an earlier class, where the class names another one now.
         title: of the claim's own binding where it shares its member with other claims.
         bucket: name of the bucket.
         owner: the claim.
@@ -46,6 +47,7 @@ class Request:
     contents: Contents
     policies: BucketPolicies
     identity: Identity
+    earlier: Identity | None
     title: str
     bucket: str
     owner: Owner
@@ -53,6 +55,11 @@ class Request:
     state: Mapping[str, str]
     overlooked: list[str] = field(default_factory=list)
     repairs: list[str] = field(default_factory=list)
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """All accounts that the claim may have something of."""
+        return (self.identity,) if self.earlier is None else (self.earlier, self.identity)
 
     @property
     def was_bound(self) -> bool:

@@ -17,7 +17,7 @@ from gcs_provisioner.client import ask_storage
 from gcs_provisioner.contents import Contents
 from gcs_provisioner.errors import Call, translated
 from gcs_provisioner.refusals import id_of, reason_of
-from libbucket import AccessDenied, BucketNotFound, NotReady
+from libbucket import AccessDenied, BucketNotFound, NotReady, drain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +29,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """The buckets of one project, for one verb."""
+    """The buckets of one project, for one verb.
+
+    Attributes:
+        clients: of this verb.
+        project: the project that the claim's bucket was made in, where that is recorded: a class may be edited.
+        tenant: whose turn it is to make or delete a bucket: the namespace of the claim.
+    """
 
     clients: Clients
+    project: str
+    tenant: str
 
     def find(self, bucket: str) -> Bucket | None:
         """As `get`; None where there is none of that name in all of Google."""
@@ -119,7 +127,7 @@ class Storage:
         """Whether the project's list of buckets has this one, which the administrator may not be allowed to read."""
         permission = "storage.buckets.list"
         with translated(self._call(permission)):
-            project, prefix = (quote(each, safe="") for each in (self.clients.project, bucket))
+            project, prefix = (quote(each, safe="") for each in (self.project, bucket))
             path = f"b?project={project}&prefix={prefix}&maxResults=1&fields=items(name)"
             try:
                 answer = ask_storage(self.clients, "GET", path, permission=permission)
@@ -144,37 +152,34 @@ class Storage:
                 request_id=request_id,
             )
 
-    def remove(self, bucket: str, *, with_folders: bool) -> None:
+    def remove(self, found: Bucket, *, with_folders: bool) -> None:
         """Removes the bucket that holds no object; one that is gone is fine.
 
         Args:
-            bucket: its name.
-            with_folders: whether managed folders go, too: an application may make them, an empty one holds nothing but
-                permissions, and no listing of objects has it.
+            found: the bucket, as it was when it was proven to be the claim's.
+            with_folders: whether managed folders go, too, which no listing of objects has.
 
         Raises:
-            NotReady: something was written into it meanwhile.
+            NotReady: something was written into it meanwhile, or its metadata was changed: it may be another's.
+            PurgeUnfinished: it holds more managed folders than go in one call.
         """
-        refusal = self._try_to_remove(bucket)
-        contents = Contents(clients=self.clients)
-        folders = contents.folders(bucket) if with_folders and refusal is not None else []
-        for folder in sorted(folders, reverse=True):  # what is in another goes before it
-            contents.remove_folder(bucket, folder)
-        if folders:
-            refusal = self._try_to_remove(bucket)
+        refusal, contents = self._try_to_remove(found), Contents(clients=self.clients)
+        if refusal is not None and with_folders and contents.folders(found.name):
+            drain(contents.purge_folders(found.name), self.clients.patience.purge)
+            refusal = self._try_to_remove(found)
         if refusal is not None:
             raise NotReady(
-                f"bucket {bucket} is not empty: objects were written during its deletion", request_id=id_of(refusal)
+                f"bucket {found.name} is not empty: objects were written during its deletion", request_id=id_of(refusal)
             )
 
-    def _try_to_remove(self, bucket: str) -> api.Conflict | None:
+    def _try_to_remove(self, found: Bucket) -> api.Conflict | None:
         """Removes the bucket; gives the refusal where Google says that it holds something."""
-        self._take_turn(bucket)
-        with translated(self._call("storage.buckets.delete")):
+        self._take_turn(found.name)
+        with translated(self._call("storage.buckets.delete", conditional=True)):
             try:
-                self.clients.storage.bucket(bucket).delete(**self.clients.bounds)
+                found.delete(if_metageneration_match=found.metageneration, **self.clients.bounds)
             except api.NotFound as refusal:
-                self.check_gone(bucket, id_of(refusal))
+                self.check_gone(found.name, id_of(refusal))
             except api.Conflict as refusal:
                 return refusal
         return None
@@ -182,7 +187,7 @@ class Storage:
     def _take_turn(self, bucket: str) -> None:
         parameters = self.clients.parameters
         project = (parameters.endpoint, self.clients.project)
-        left = self.clients.pace.seconds_left(project, bucket, parameters.seconds_per_bucket)
+        left = self.clients.pace.seconds_left(project, bucket, parameters.seconds_per_bucket, tenant=self.tenant)
         if left > 0:
             raise NotReady(
                 f"Google makes and deletes one bucket of a project every two seconds: the turn of bucket {bucket} "

@@ -70,6 +70,7 @@ class Unfinished:
         self._started = now()
         self._made: OrderedDict[tuple[str, str], Made] = OrderedDict()
         self._checked: OrderedDict[str, None] = OrderedDict()
+        self._buckets: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, email: str, uid: str) -> Made:
@@ -135,15 +136,27 @@ class Unfinished:
 
     def note_checked(self, uid: str) -> None:
         """There were none: the search is not repeated each time that the deletion goes on."""
+        self._note(self._checked, uid)
+
+    def has_bucket(self, uid: str) -> bool:
+        """Whether the bucket of this claim was made by this process, or found in the class's project."""
         with self._lock:
-            self._checked[uid] = None
-            while len(self._checked) > MOST_ENTRIES:
-                self._checked.popitem(last=False)
+            return uid in self._buckets
+
+    def note_bucket(self, uid: str) -> None:
+        """It was: the project need not be asked again."""
+        self._note(self._buckets, uid)
 
     def forget(self, email: str, uid: str) -> None:
         """The claim is out."""
         with self._lock:
             self._made.pop((email, uid), None)
+
+    def _note(self, where: OrderedDict[str, None], uid: str) -> None:
+        with self._lock:
+            where[uid] = None
+            while len(where) > MOST_ENTRIES:
+                where.popitem(last=False)
 
     def _keep(self, email: str, uid: str, made: Made) -> None:
         with self._lock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcs_provisioner.access import close_bucket
+from gcs_provisioner.access import close_bucket, close_to_earlier
 from gcs_provisioner.account_names import ACCOUNT_STATE
 from gcs_provisioner.account_policy import AccountPolicy
 from gcs_provisioner.errors import PermissionDenied
@@ -20,11 +20,10 @@ from gcs_provisioner.parameters import Kind
 from libbucket import NotReady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
-    from google.cloud.storage.hmac_key import HMACKeyMetadata
-
+    from gcs_provisioner.identity import Identity
     from gcs_provisioner.request import Request
     from gcs_provisioner.unfinished import Unfinished
 
@@ -44,22 +43,20 @@ class Withdrawal:
     now: Callable[[], datetime]
 
     def run(self, *, has_bucket: bool = True) -> None:
-        """The claim is out: permission, keys, account.
+        """The claim is out: permission, keys, account; of an earlier class as well.
 
         The permission goes first, because tokens that were minted outlive their key by up to an hour.
         """
         request = self.request
         was_open = has_bucket and close_bucket(request)
-        has_account = True
-        if request.identity.is_shared:
-            self._from_shared()
-        elif has_own_account(request):
-            if request.parameters.kind.has_json_key:
-                self._delete_files()
-            keys = HmacKeys(identity=request.identity)
-            self._stop_hmac(keys.all_with(request.state.get(HMAC_STATE, "")))
-        else:
-            has_account = False
+        held = [each for each in request.identities if self._has_something_of(each)]
+        for each, pending in [(each, self._stop_keys(each)) for each in held]:
+            if pending:
+                raise NotReady(
+                    f"the HMAC key of service account {each.email} is inactive, and Google may take "
+                    f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
+                    delay=pending,
+                )
         if was_open and request.was_bound and request.parameters.revocation_seconds:
             # Only this call knows when the permission went: the next one finds it gone, and goes on.
             raise NotReady(
@@ -67,44 +64,59 @@ class Withdrawal:
                 f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
                 delay=float(request.parameters.revocation_seconds),
             )
-        if has_account and not request.identity.is_shared:
-            request.identity.remove()
+        for each in held:
+            if not each.is_shared:
+                each.remove()
         self.unfinished.forget(request.identity.email, request.owner.uid)
 
-    def _delete_files(self) -> None:
-        """Removes the service-account keys at once. Those of an earlier class go with the account, a call later."""
-        files = KeyFiles(identity=self.request.identity)
-        for key_id in files.states(self.now()):
-            files.delete(key_id)
+    def run_for_earlier(self) -> None:
+        """What an earlier class gave the claim goes, now that it has what the class says today.
 
-    def _from_shared(self) -> None:
-        request = self.request
-        if not request.identity.is_there():
+        An inactive HMAC key of a shared account may stay: Google keeps it for three minutes, and the claim goes on.
+        """
+        request, earlier = self.request, self.request.earlier
+        if earlier is None:
             return
-        AccountPolicy(identity=request.identity).let_act(())
-        if KEY_STATE in request.state:
-            KeyFiles(identity=request.identity).delete(request.state[KEY_STATE])
-        if HMAC_STATE in request.state:
-            found = HmacKeys(identity=request.identity).find(request.state[HMAC_STATE])
-            self._stop_hmac([found] if found is not None else [])
+        close_to_earlier(request)
+        if not self._has_something_of(earlier):
+            return
+        self._stop_keys(earlier)
+        if not earlier.is_shared:
+            earlier.remove()
 
-    def _stop_hmac(self, doomed: Iterable[HMACKeyMetadata]) -> None:
+    def _has_something_of(self, identity: Identity) -> bool:
+        if identity.is_shared:
+            return identity.is_there()
+        return has_own_account(self.request, identity)
+
+    def _stop_keys(self, identity: Identity) -> float:
+        """Ends the keys of an account of the claim's own, or those of a shared one that are recorded as the claim's.
+
+        Returns:
+            After how many seconds the last HMAC key will have stopped; 0 if all have.
+        """
         request = self.request
-        pending = HmacKeys(identity=request.identity).withdraw(doomed, self.now())
-        if pending:
-            raise NotReady(
-                f"the HMAC key of service account {request.identity.email} is inactive, and Google may take "
-                f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
-                delay=pending,
-            )
+        is_recorded = identity.email == request.state.get(ACCOUNT_STATE, identity.email)
+        state = request.state if is_recorded else {}
+        files, keys = KeyFiles(identity=identity), HmacKeys(identity=identity)
+        if not identity.is_shared:
+            # Those of an earlier class go with the account, a call later.
+            for key_id in files.states(self.now()) if request.parameters.kind.has_json_key else ():
+                files.delete(key_id)
+            return keys.withdraw(keys.all_with(state.get(HMAC_STATE, "")), self.now())
+        AccountPolicy(identity=identity).let_act(())
+        if KEY_STATE in state:
+            files.delete(state[KEY_STATE])
+        found = keys.find(state[HMAC_STATE]) if HMAC_STATE in state else None
+        return keys.withdraw([found] if found is not None else [], self.now())
 
 
-def has_own_account(request: Request) -> bool:
-    """Whether there is an account of the claim's own to withdraw."""
+def has_own_account(request: Request, identity: Identity) -> bool:
+    """Whether there is an account of this name, of the claim's own, to withdraw."""
     if request.parameters.kind is Kind.FEDERATION and ACCOUNT_STATE not in request.state:
         return False
     try:
-        return request.identity.is_own()
+        return identity.is_own()
     except PermissionDenied:
         # IAM says nothing at all about that project, which may not exist. A claim that was never bound has handed out
         # no key, and its permission is gone: at worst an account stays that can do nothing.

@@ -13,9 +13,15 @@ from libbucket.testing import builders
 from libbucket.testing.conformance.environment import CONTENT, OBJECT, Environment, Tenant, assert_refused
 from testkit.gcs.applications import HmacApplication, JsonApplication
 from testkit.gcs.backend import FILE_KEY, GcsBackend
+from testkit.gcs.fake import server
+from testkit.gcs.fake.iam_api import new_key
+from testkit.gcs.fake.wire import ApiError
 
 if TYPE_CHECKING:
     from testkit.gcs.fake import FakeGcs
+    from testkit.gcs.fake.model import Store
+    from testkit.gcs.fake.wire import Answer
+    from testkit.gcs.fake.wire import Request as FakeRequest
 
 WORKLOAD = {"credentials": "workload-identity"}
 
@@ -186,3 +192,29 @@ def test_the_eleventh_key_of_a_shared_account_is_refused_with_what_helps(environ
     with pytest.raises(QuotaExceeded, match="workload-identity"):
         bind(environment, environment.request(parameters={"serviceAccount": shared}))
     bind(environment, environment.request(parameters={"serviceAccount": shared, **WORKLOAD}))
+
+
+@pytest.mark.parametrize("status", [400, 429])
+def test_the_last_key_of_a_shared_account_is_told_as_a_limit_to_whom_it_is_refused(
+    environment: Environment, shared: str, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Another claim makes the tenth key after this one has counted nine.
+
+    https://github.com/googleapis/google-api-dotnet-client/issues/2027 (400, which was 429 before).
+    """
+    parameters = {"serviceAccount": shared, "credentials": "json-key"}
+    for _ in range(9):
+        bind(environment, environment.request(parameters=parameters))
+    real = server._answer
+
+    def instead(store: Store, request: FakeRequest) -> Answer:
+        if request.method != "POST" or not request.path.endswith("/keys"):
+            return real(store, request)
+        new_key(store, store.accounts[shared])
+        rpc = "FAILED_PRECONDITION" if status == 400 else ""
+        return ApiError(status, "failedPrecondition" if rpc else "rateLimitExceeded", "Limit.", rpc=rpc).as_rpc()
+
+    monkeypatch.setattr(server, "_answer", instead)
+    request = environment.request(parameters=parameters)
+    with pytest.raises(QuotaExceeded, match="has 10 keys"):
+        environment.patiently(environment.provisioner.provision, request)

@@ -238,7 +238,7 @@ def test_a_grant_warns_that_settings_of_the_bucket_are_not_applied(environment: 
 
 def test_a_deletion_needs_nothing_but_the_record(environment: Environment, backend: GcsBackend) -> None:
     tenant = environment.tenant(greenfield=True)
-    assert list(tenant.answer.additional_state) == ["ProjectNumber", "ServiceAccount", "AccessId"]
+    assert list(tenant.answer.additional_state) == ["ProjectNumber", "ServiceAccount", "AccessId", "Project"]
     environment.delete(replace(tenant.record, user_id="derived-by-a-later-release"))
     assert not backend.administrator.identity_exists(builders.intent(tenant.request))
 
