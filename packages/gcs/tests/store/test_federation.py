@@ -227,7 +227,7 @@ def test_the_role_of_the_readme_is_enough_and_each_line_is_needed(
 @pytest.fixture
 def google(fake: FakeGcs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Google's own addresses of tokens are the fake's."""
-    for module in ("parameters", "client"):
+    for module in ("admin_secret", "connector"):
         impersonation = (f"{fake.url}/v1/projects/-/serviceAccounts/",)
         monkeypatch.setattr(f"gcs_provisioner.{module}.IMPERSONATION_ADDRESSES", impersonation)
     monkeypatch.setattr("gcs_provisioner.admin_secret.STS_ADDRESSES", (f"{fake.url}/v1/",))
