@@ -152,8 +152,12 @@ def _births(policy: str, prefix: str) -> tuple[int, int]:
 
 
 def _may_be_replaced(policy: str, prefix: str, now: datetime) -> bool:
-    """Whether no more than one other was made within the last two hours: no hour of a stuck claim has more than two."""
-    return now.timestamp() - _births(policy, prefix)[1] >= _NEXT_REPLACEMENT.total_seconds()
+    """Whether no more than one other was made within the last two hours: no hour of a stuck claim has more than two.
+
+    One that was made in the future, by a clock that was turned back since, was made at no time that is known.
+    """
+    passed = now.timestamp() - _births(policy, prefix)[1]
+    return not -_TURNED.total_seconds() <= passed < _NEXT_REPLACEMENT.total_seconds()
 
 
 def decide_policy(

@@ -130,6 +130,18 @@ def test_a_lost_sas_gets_another_policy_in_the_place_of_the_old_one() -> None:
     assert changed == replace(NO_POLICIES, policies=(policy, OTHER))
 
 
+@pytest.mark.parametrize(("turned", "is_replaced"), [(timedelta(minutes=5), False), (timedelta(days=1), True)])
+def test_a_leaked_sas_is_replaced_though_the_clock_was_turned_back(turned: timedelta, is_replaced: bool) -> None:
+    """By a day: it was wrong before, and when the last two policies were made is not known."""
+    first, acl = decide_policy(NO_POLICIES, PREFIX, PARAMETERS, NOW)
+    assert acl is not None
+    second, acl = decide_policy(acl, PREFIX, PARAMETERS, NOW, is_lost=True)
+    assert acl is not None
+    third, _ = decide_policy(acl, PREFIX, PARAMETERS, NOW - turned, is_lost=True)
+    assert first.id != second.id
+    assert (third.id != second.id) == is_replaced
+
+
 def test_a_policy_is_replaced_twice_in_two_hours_and_no_more() -> None:
     acl, made = replace(NO_POLICIES, policies=(ours(6),)), []
     for minute in range(0, 300, 5):
