@@ -450,21 +450,39 @@ def test_a_class_whose_store_is_an_allowed_egress_is_rendered_with_a_network_pol
     assert one(made, "NetworkPolicy")
 
 
+@pytest.mark.parametrize(
+    ("backend", "client", "is_let_out"),
+    [("azure", "", True), ("azure", "11111111-2222-3333-4444-555555555555", False), ("minio", "", False)],
+)
+def test_the_machines_identity_service_is_let_out_at_azure_without_workload_identity(
+    backend: str, client: str, is_let_out: bool
+) -> None:
+    # "How to use managed identities on an Azure VM to acquire an access token"
+    identity = {"workloadIdentity": {"azure": {"clientId": client}}} if client else {}
+    made = render(a_release(backend, networkPolicy={"enabled": True}, **identity))
+
+    assert ((80, "169.254.169.254/32") in _open_to(made)) == is_let_out
+
+
 @pytest.mark.parametrize(("backend", "is_let_out"), [("aws-s3", True), ("minio", False)])
 def test_the_agent_of_eks_pod_identity_is_let_out_for_aws_only(backend: str, is_let_out: bool) -> None:
     # https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html
     made = render(a_release(backend, networkPolicy={"enabled": True}))
 
-    rules = one(made, "NetworkPolicy")["spec"]["egress"]
-    open_to = {
+    open_to = _open_to(made)
+    agent = {(80, "169.254.170.23/32"), (80, "fd00:ec2::23/128"), (80, "169.254.169.254/32")}
+    assert agent <= open_to if is_let_out else not agent & open_to
+
+
+def _open_to(made: Any) -> set[tuple[int, str]]:
+    """Ports and addresses that the provisioner may reach."""
+    return {
         (port["port"], block["ipBlock"]["cidr"])
-        for rule in rules
+        for rule in one(made, "NetworkPolicy")["spec"]["egress"]
         for block in rule.get("to", [])
         if "ipBlock" in block
         for port in rule["ports"]
     }
-    agent = {(80, "169.254.170.23/32"), (80, "fd00:ec2::23/128"), (80, "169.254.169.254/32")}
-    assert agent <= open_to if is_let_out else not agent & open_to
 
 
 def test_flags_that_limit_the_use_of_secrets_are_passed_on() -> None:
