@@ -7,6 +7,7 @@ tags with it, and leaves every bucket alone that is not the earlier claim's.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
 
 _LONGEST: Final = 64 * 1024 * 1024
+_NOT_IN_NAMES: Final = re.compile("[^a-z0-9.-]")
+"""Tags may hold a claim's name in the form that a store takes, as labels of Google Cloud do."""
 
 
 class StoreOrphan(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +129,7 @@ def _object_bucket(orphan: StoreOrphan) -> dict[str, object]:
     )
     return manifests.new_bucket_object(
         claim,
-        name=bucket_object_names(orphan.namespace, orphan.name, orphan.uid)[-1],
+        name=bucket_object_names(orphan.namespace, _NOT_IN_NAMES.sub("-", orphan.name), orphan.uid)[-1],
         label=provisioner_label(orphan.provisioner),
         intent=encode(intent),
         bucket_name=orphan.bucket,

@@ -39,6 +39,7 @@ from gcs_provisioner.connector import Connector
 from gcs_provisioner.contents import Contents
 from gcs_provisioner.identity import Identity
 from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, PROJECT_KEY, Keys, own_key, remembered
+from gcs_provisioner.listing import list_owned
 from gcs_provisioner.parameters import (
     DEFAULT_ENDPOINT,
     KUBERNETES_KEY,
@@ -57,6 +58,7 @@ from gcs_provisioner.unfinished import Unfinished
 from gcs_provisioner.withdrawal import Withdrawal, has_own_account
 from libbucket import (
     Authentication,
+    BucketLister,
     BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
@@ -87,7 +89,7 @@ _GRANT_SECONDS: Final = 60.0
 """How long a permission takes that can't be tried from here: https://cloud.google.com/storage/docs/consistency."""
 
 
-class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
+class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
     """Buckets in Google Cloud Storage, each with a service account of its own or a federated identity.
 
     Args:
@@ -172,6 +174,12 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
             if options.credentials is None:
                 return False
             return _is_intact(request, options.credentials)
+
+    def list_buckets(self, parameters: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """The project's buckets; see `BucketLister` and `listing`."""
+        parsed = parse_parameters(parameters)
+        with self._connector.connect(parsed, self._admin(parsed)) as clients:
+            yield from list_owned(clients)
 
     def store_id(self, parameters: Mapping[str, str]) -> Hashable:
         """The endpoint and the project, to which Google's rate limits apply: see `Provisioner.store_id`.

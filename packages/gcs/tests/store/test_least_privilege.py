@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from libbucket import AccessDenied
+from libbucket import AccessDenied, BucketLister, StoreRefused
 from libbucket.testing import builders
 from testkit.gcs.applications import HmacApplication
 from testkit.gcs.backend import a_provisioner
@@ -55,6 +55,28 @@ def test_a_missing_permission_is_named(environment: Environment, steward: Stewar
     steward.may_everything_but(permission)
     with pytest.raises(AccessDenied, match=re.escape(permission)):
         _live_a_whole_life(environment, steward)
+
+
+def test_the_list_of_buckets_needs_one_permission_and_names_it(environment: Environment, steward: Steward) -> None:
+    tenant, parameters = environment.tenant(greenfield=True), environment.backend.parameters
+    assert isinstance(steward.provisioner, BucketLister)
+    steward.may_everything_but("storage.buckets.list")
+    with pytest.raises(AccessDenied, match=re.escape("storage.buckets.list")):
+        dict(steward.provisioner.list_buckets(parameters))
+    steward.fake.allow(STEWARD, {"storage.buckets.list"})
+    assert tenant.bucket in dict(steward.provisioner.list_buckets(parameters))
+
+
+def test_all_pages_of_the_list_of_buckets_are_read(
+    environment: Environment, steward: Steward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {environment.tenant(greenfield=True).bucket for _ in range(3)}
+    monkeypatch.setattr("gcs_provisioner.listing._PAGE", 1)
+    assert isinstance(steward.provisioner, BucketLister)
+    assert made <= set(dict(steward.provisioner.list_buckets(environment.backend.parameters)))
+    monkeypatch.setattr("gcs_provisioner.listing._PAGES", 2)
+    with pytest.raises(StoreRefused, match="lists more than 2 pages of buckets"):
+        dict(steward.provisioner.list_buckets(environment.backend.parameters))
 
 
 def _live_a_whole_life(environment: Environment, steward: Steward) -> None:

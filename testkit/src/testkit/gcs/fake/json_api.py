@@ -211,10 +211,14 @@ def _check_settings(body: Json) -> None:
 
 
 def _list_buckets(store: Store, request: Request, who: Principal) -> Answer:
+    """In pages by name: https://cloud.google.com/storage/docs/json_api/v1/buckets/list."""
     require(store, who, "storage.buckets.list")
-    prefix = request.query.get("prefix", "")
+    prefix, after = request.query.get("prefix", ""), request.query.get("pageToken", "")
     own = [each for each in store.buckets.values() if each.project == store.project and each.name.startswith(prefix)]
-    return json_answer({"kind": "storage#buckets", "items": [_show_bucket(each) for each in own]})
+    rest = sorted((each for each in own if each.name > after), key=lambda each: each.name)
+    page = rest[: int(request.query.get("maxResults", "1000"))]
+    more = {"nextPageToken": page[-1].name} if len(page) < len(rest) else {}
+    return json_answer({"kind": "storage#buckets", "items": [_show_bucket(each) for each in page], **more})
 
 
 def delete_bucket(store: Store, who: Principal, name: str, expected: str | None = None) -> Answer:
