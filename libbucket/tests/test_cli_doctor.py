@@ -13,6 +13,7 @@ from libbucket._cli.facts import LeaseFact
 from libbucket._cli.orphans import find_orphans
 from libbucket._cli.pods import PodFact, list_pods
 from libbucket._cli.survey import Survey
+from libbucket._cli.table import TablePrinter, print_paragraphs
 from libbucket._kube.lease import lease_name
 from libbucket._reconcile.model.intent import Intent, encode
 from libbucket.testing.builders import a_claim, a_class, an_object_bucket
@@ -239,3 +240,26 @@ def test_a_check_whose_input_could_not_be_read_does_not_say_that_all_is_well(unr
     noted = {one.check for one in findings if one.message == f"not checked: {unread} could not be read"}
     assert noted == unchecked
     assert {one.check for one in findings if one.result == OK}.isdisjoint(unchecked)
+
+
+def test_on_a_terminal_what_to_do_is_below_what_was_found_and_nothing_is_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    print_paragraphs([("problem", "classes: " + "c" * 300, "Start it."), ("ok", "claims: no problem found", "")])
+
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "problem  classes: " + "c" * 300
+    assert second == "         Next: Start it."
+    assert third == "ok       claims: no problem found"
+
+
+def test_a_table_is_not_cut_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    TablePrinter(["NAME", "REASON"]).print([{"NAME": "n" * 63, "REASON": "AccessDenied"}])
+
+    assert capsys.readouterr().out.splitlines()[1] == f"{'n' * 63}   AccessDenied"

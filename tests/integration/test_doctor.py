@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+    from libbucket.testing.controlplane import ControlPlane
     from testkit.cluster.memory_environment import MemoryEnvironment
 
 CANARY = "canary-7f3a91"
@@ -223,3 +224,12 @@ def test_a_report_from_standard_input_can_not_be_asked_about(environment: Memory
     asked = CliRunner().invoke(main, [*command, "--remove-orphans"], input="")
     assert "asks questions" not in empty.output
     assert (asked.exit_code, "asks questions" in asked.output) == (2, True)
+
+
+def test_a_doctor_who_may_read_nothing_does_not_report_success(
+    environment: MemoryEnvironment, control_plane: ControlPlane
+) -> None:
+    kubeconfig = control_plane.user_kubeconfig(f"unbound-{environment.namespace}")
+    ran = CliRunner().invoke(main, ["doctor", "--kubeconfig", str(kubeconfig), "--json"], standalone_mode=False)
+    assert ran.return_value == 1
+    assert {one["result"] for one in json.loads(ran.stdout)} == {"note"}

@@ -5,17 +5,18 @@ Connects `survey` to `checks`. Writes only with --remove-orphans, and only what 
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from libbucket._cli.checks import PROBLEM, Finding, examine
+from libbucket._cli.checks import NOTE, PROBLEM, Finding, examine
 from libbucket._cli.orphans import find_orphans, remove
 from libbucket._cli.session import CannotRead, as_json, connected, kubeconfig_option
 from libbucket._cli.store_report import read_report, remaining, request_removal
 from libbucket._cli.survey import survey
-from libbucket._cli.table import TablePrinter
+from libbucket._cli.table import TablePrinter, print_paragraphs
 from libbucket._cli.text import one_line
 from libbucket._kube.errors import Forbidden, KubeError
 
@@ -50,7 +51,7 @@ def doctor(kubeconfig: str, *, is_json: bool, remove_orphans: bool, store_report
                 _offer(client, orphan)
             for bucket in in_stores:
                 _offer_bucket(client, bucket)
-    return int(any(one.result == PROBLEM for one in findings))
+    return int(any(one.result == PROBLEM for one in findings) or all(one.result == NOTE for one in findings))
 
 
 def _check_reachable(client: KubeClient) -> None:
@@ -76,6 +77,9 @@ def _finding(orphan: StoreOrphan, path: str) -> Finding:
 def _show(findings: list[Finding], *, is_json: bool) -> None:
     if is_json:
         click.echo(as_json(findings))
+        return
+    if sys.stdout.isatty():
+        print_paragraphs([(one.result, f"{one.check}: {one.message}", one.next_step) for one in findings])
         return
     TablePrinter(_COLUMNS).print(
         [{"CHECK": one.check, "RESULT": one.result, "FOUND": one.message, "NEXT": one.next_step} for one in findings]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 64 * 1024 * 1024
 _NOT_IN_NAMES: Final = re.compile("[^a-z0-9.-]")
-"""Tags may hold a claim's name in the form that a store takes, as labels of Google Cloud do."""
+"""Tags may hold a claim's name in a form that the store takes."""
 
 
 class StoreOrphan(msgspec.Struct, frozen=True, kw_only=True):
