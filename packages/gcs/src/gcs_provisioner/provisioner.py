@@ -117,6 +117,8 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
                 request.note("versioning")
             authentication = self._ensure_access(request, found, options)
             answer = _answer(request, options, found, authentication)
+            if PROJECT_ID_STATE not in request.state and not self._unfinished.has_bucket(request.owner.uid):
+                return answer  # an adopted bucket: it may be in any project
             state = {**answer.additional_state, PROJECT_ID_STATE: request.storage.project}
             return replace(answer, connection=replace(answer.connection, additional_state=state))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcs_provisioner.stamps import build_ownership_labels
-from libbucket import BucketExists, NotReady, Reason, RetrySlowly
+from libbucket import AccessDenied, BucketExists, NotReady, Reason, RetrySlowly
 from libbucket.testing import builders
 from testkit.gcs.fake import server
 from testkit.gcs.fake.model import Version
@@ -106,3 +106,15 @@ def test_a_call_that_died_finds_the_bucket_that_it_made(environment: Environment
         account.unknown_calls = 0
     restarted = environment.backend.provisioner()
     assert environment.patiently(restarted.provision, request).bucket_name == request.bucket_name
+
+
+def test_an_adopted_bucket_of_another_project_stays_the_claims(environment: Environment, fake: FakeGcs) -> None:
+    """An administrator gave it to the claim: that the class's project does not have it, proves nothing later."""
+    request = environment.request()
+    fake.add_foreign_bucket(request.bucket_name, labels=build_ownership_labels(request.owner))
+    adopted = replace(request, was_bound=True)
+    answer = environment.patiently(environment.provisioner.provision, adopted)
+    fake.store.buckets[request.bucket_name].policy.bindings = []
+    with pytest.raises(AccessDenied):
+        environment.provisioner.delete(builders.recorded(answer, request))
+    assert environment.administrator.identity_exists(builders.recorded(answer, request))
