@@ -293,7 +293,7 @@ def test_an_object_is_given_back_as_it_arrived_whatever_its_author_wrote(value: 
 
 
 def test_objects_take_a_fifth_of_the_memory_of_their_structs() -> None:
-    core, count = Core(), 500
+    core, count = Core(), 3000
     core.reconcile(core.create_claim("photos"))
     (bucket,) = list(core.caches.buckets)
     body = msgspec.json.encode(bucket)
@@ -309,3 +309,36 @@ def test_objects_take_a_fifth_of_the_memory_of_their_structs() -> None:
         tracemalloc.stop()
     assert len(list(cache)) == count
     assert in_cache < 0.2 * as_structs, f"{in_cache / count:.0f} bytes each; as structs {as_structs / count:.0f}"
+
+
+def test_what_changed_last_is_not_packed_and_nothing_else_is_kept_so() -> None:
+    cache = Cache(Metadata)
+    for number in range(1000):
+        cache.observe(version(1, f"photos-{number}"))
+    unpacked = [key for key, one in cache._packed.items() if not isinstance(one, bytes)]
+    assert unpacked == [f"shop/photos-{number}" for number in range(1000 - 128, 1000)]
+    cache.observe(version(2, "photos-0"))
+    assert not isinstance(cache._packed["shop/photos-0"], bytes)
+    assert isinstance(cache._packed["shop/photos-872"], bytes)
+    cache.remove(version(3, "photos-999"))
+    assert len(cache._fresh) == 127
+    assert {one.metadata.name for one in cache} == {f"photos-{number}" for number in range(999)}
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_packed_or_not_objects_are_found_as_they_arrived(data: st.DataObject) -> None:
+    """More objects than stay unpacked, changed and removed in any order, against a dictionary."""
+    cache: Cache[Metadata] = Cache(Metadata)
+    known: dict[str, Metadata] = {}
+    for number in range(1, 301):
+        name = f"photos-{data.draw(st.integers(0, 200))}"
+        new = version(number, name)
+        if data.draw(st.booleans()):
+            cache.observe(new)
+            known[name] = new
+        else:
+            cache.remove(new)
+            known.pop(name, None)
+    assert {one.metadata.name: one for one in cache} == known
+    assert all(cache.get(f"shop/{name}") == one for name, one in known.items())

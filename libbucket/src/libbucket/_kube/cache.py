@@ -15,6 +15,7 @@ times the memory, which grows with the number of claims.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar
 
 from libbucket._kube.packing import Packer
@@ -31,6 +32,9 @@ class _HasMetadata(Protocol):
 
 
 T = TypeVar("T", bound=_HasMetadata)
+
+_FRESH: Final = 128
+"""Objects that changed last are not packed: while a claim is bound, its objects change and are read many times."""
 
 _REMEMBERED: Final = 1000
 """Deletions that are remembered: many more than can happen between the response to a write and its `observe`."""
@@ -57,6 +61,7 @@ class Cache(Generic[T]):
         self._group = group
         self._groups: dict[str, str | set[str]] = {}  # a set takes more than the key, which is mostly the only one
         self._packed: dict[str, bytes | T] = {}
+        self._fresh: OrderedDict[str, None] = OrderedDict()
         self._removed: dict[str, str] = {}
         self._distrusted: set[str] = set()
 
@@ -96,7 +101,7 @@ class Cache(Generic[T]):
             self._distrusted.discard(key)
             if not is_news:
                 return False, old
-            self._put(key, new)
+            self._put(key, new, old)
             self._removed.pop(key, None)
             return True, old
 
@@ -120,7 +125,7 @@ class Cache(Generic[T]):
             is_known_newer = old is not None and is_newer(old.metadata.resource_version, version)
             if is_known_newer and key not in self._distrusted:
                 return None
-            self._forget(key, version)
+            self._forget(key, version, old)
             return old
 
     def discard(self, gone: T) -> None:
@@ -129,7 +134,7 @@ class Cache(Generic[T]):
         with self._lock:
             old = self._known(key)
             if old is not None and old.metadata.uid == gone.metadata.uid:
-                self._forget(key, old.metadata.resource_version)
+                self._forget(key, old.metadata.resource_version, old)
 
     def retain(self, keys: set[str], resource_version: str, *, namespace: str) -> list[T]:
         """Removes objects that a new list does not have; returns the removed ones.
@@ -143,7 +148,7 @@ class Cache(Generic[T]):
             missing = [one for one in self._known_in(namespace) if one.metadata.key not in keys]
             gone = [one for one in missing if not self._outlives(one, resource_version)]
             for one in gone:
-                self._forget(one.metadata.key, resource_version)
+                self._forget(one.metadata.key, resource_version, one)
             return gone
 
     def _known(self, key: str) -> T | None:
@@ -177,20 +182,24 @@ class Cache(Generic[T]):
     def _outlives(self, one: T, list_version: str) -> bool:
         return is_newer(one.metadata.resource_version, list_version) and one.metadata.key not in self._distrusted
 
-    def _forget(self, key: str, version: str) -> None:
+    def _forget(self, key: str, version: str, old: T | None) -> None:
         # The response to an earlier write may arrive after the deletion: it must not restore the object.
-        self._put(key, None)
+        self._put(key, None, old)
         self._removed.pop(key, None)
         self._removed[key] = version
         if len(self._removed) > _REMEMBERED:
             del self._removed[next(iter(self._removed))]
 
-    def _put(self, key: str, new: T | None) -> None:
-        old = self._known(key) if self._group is not None else None
+    def _put(self, key: str, new: T | None, old: T | None) -> None:
         self._packed.pop(key, None)
+        self._fresh.pop(key, None)
         self._distrusted.discard(key)
         if new is not None:
-            self._packed[key] = self._packer.pack(self._compact(new) if self._compact is not None else new)
+            self._packed[key] = self._compact(new) if self._compact is not None else new
+            self._fresh[key] = None
+            if len(self._fresh) > _FRESH:
+                oldest, _ = self._fresh.popitem(last=False)
+                self._packed[oldest] = self._packer.pack(self._unpacked(self._packed[oldest]))
         if self._group is None:
             return
         if old is not None:

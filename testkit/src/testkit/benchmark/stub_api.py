@@ -71,8 +71,9 @@ class StubApi(KubeClient):
         """As `KubeClient`: the events of a collection, of all namespaces; not the deletions before it is opened."""
         watch, since = _Watch(path.rpartition("/")[2]), int(params["resourceVersion"])
         with self._lock:
-            for one, raw in self._objects.items():
-                if plural_of(one) == watch.plural and int(load(raw)["metadata"]["resourceVersion"]) > since:
+            of_kind = [raw for one, raw in self._objects.items() if plural_of(one) == watch.plural]
+            for raw in sorted(of_kind, key=_version_of):  # as a history: versions never go back
+                if _version_of(raw) > since:
                     watch.tell(_event(b"MODIFIED", raw))
             self._watches.append(watch)
         return cast("urllib3.BaseHTTPResponse", watch)
@@ -124,6 +125,10 @@ class StubApi(KubeClient):
         for watch in self._watches:
             if watch.plural == plural_of(path):
                 watch.tell(_event(kind, raw))
+
+
+def _version_of(raw: bytes) -> int:
+    return int(load(raw)["metadata"]["resourceVersion"])
 
 
 def _event(kind: bytes, raw: bytes) -> bytes:

@@ -116,9 +116,10 @@ def fill(caches: Caches, view: View) -> None:
     for plural, (name, kind) in CACHED.items():
         cache = getattr(caches, name)
         cache._packed.clear()
+        cache._fresh.clear()
         cache._groups.clear()
         for key, raw in view[plural].objects.items():
-            cache._put(key, decoded(raw, kind))
+            cache._put(key, decoded(raw, kind), None)
         cache._removed = dict(view[plural].removed)
 
 
