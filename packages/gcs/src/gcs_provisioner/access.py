@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gcs_provisioner.bucket_policy import PolicyRefused, UnknownMember
 from gcs_provisioner.buckets import has_new_owner, is_bucket_name
-from gcs_provisioner.errors import PermissionDenied
+from gcs_provisioner.errors import NO_REASON, PermissionDenied
 from gcs_provisioner.parameters import KUBERNETES_KEY, Kind, parse_kubernetes_account
 from gcs_provisioner.policy import (
     MOST_CONDITIONS,
@@ -229,7 +229,8 @@ def _pool(request: Request) -> str:
 
 def _no_pool(request: Request, unknown: UnknownMember) -> StoreRefused:
     return StoreRefused(
-        f"Google does not take the Kubernetes service account as a member of the policy of bucket {request.bucket}: "
+        f"Google does not take the Kubernetes service account as a member of the policy of bucket {request.bucket} "
+        f"(400 {unknown.said or NO_REASON}): "
         f"Workload Identity Federation for GKE is not enabled, or parameters workloadIdentityPool ({_pool(request)}) "
         "and workloadIdentityProjectNumber do not name the pool of the cluster",
         request_id=unknown.request_id,

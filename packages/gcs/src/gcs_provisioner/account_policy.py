@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.api_core import exceptions as api
 
-from gcs_provisioner.errors import translated
+from gcs_provisioner.errors import NO_REASON, translated
 from gcs_provisioner.policy import MOST_CONDITIONS, count_conditions, impersonate, is_same
-from gcs_provisioner.refusals import constraint_of, id_of
+from gcs_provisioner.refusals import constraint_of, id_of, reason_of
 from libbucket import NotReady, QuotaExceeded, Reason, RetrySlowly
 
 if TYPE_CHECKING:
@@ -74,11 +74,13 @@ class AccountPolicy:
             except api.Conflict:
                 return False
             except api.BadRequest as refusal:
+                reason = reason_of(refusal.response) or NO_REASON
                 if constraint_of(refusal.response):
                     raise
                 raise RetrySlowly(
-                    "Google does not take the Kubernetes service account: Workload Identity is not enabled for a "
-                    "cluster of the project, or parameter workloadIdentityPool names another pool than the cluster's",
+                    f"Google does not take the Kubernetes service account (400 {reason}): Workload Identity is not "
+                    "enabled for a cluster of the project, or parameter workloadIdentityPool names another pool than "
+                    "the cluster's",
                     reason=Reason.STORE_REFUSED,
                     request_id=id_of(refusal),
                 ) from refusal

@@ -14,7 +14,7 @@ from google.api_core import exceptions as api
 from gcs_provisioner.client import ask_storage
 from gcs_provisioner.errors import Call, from_refusal, translated
 from gcs_provisioner.policy import is_same
-from gcs_provisioner.refusals import constraint_of, id_of
+from gcs_provisioner.refusals import constraint_of, id_of, reason_of
 from libbucket import AccessDenied, BucketNotFound, NotReady, ProvisionerError, StoreRefused
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class BucketPolicies:
             except api.BadRequest as refusal:
                 # What a fresh account is answered with: nobody but its maker knows it for some seconds.
                 told = from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))
-                raise UnknownMember(bucket, told, wanted) from None
+                raise UnknownMember(bucket, told, wanted, said=reason_of(refusal.response)) from None
         return None
 
     def _call(self, permission: str, *, conditional: bool = False) -> Call:
@@ -131,10 +131,11 @@ class UnknownMember(NotReady):
         bucket: whose policy it is.
         refusal: what to tell where it does not pass.
         wanted: the bindings of the policy.
+        said: Google's own word for it.
     """
 
-    def __init__(self, bucket: str, refusal: ProvisionerError, wanted: list[Binding]) -> None:
+    def __init__(self, bucket: str, refusal: ProvisionerError, wanted: list[Binding], *, said: str) -> None:
         super().__init__(
             f"Google does not take the new policy of bucket {bucket} yet", delay=5, request_id=refusal.request_id
         )
-        self.refusal, self.wanted = refusal, wanted
+        self.refusal, self.wanted, self.said = refusal, wanted, said

@@ -98,7 +98,7 @@ _NOT_GOOGLE: Final = (
     "proxy before the provisioner"
 )
 
-_NO_REASON: Final = "no reason given"
+NO_REASON: Final = "no reason given"
 
 _Translation = tuple[type[ProvisionerError], str]
 
@@ -204,12 +204,12 @@ def check_token_answer(status: int, headers: Mapping[str, str], url: str, body: 
         raise StoreUnavailable(_DOWN.format(status=status, url=url), request_id=request_id)
     reason = oauth_error(body)
     if url.endswith(":generateAccessToken") and status in {403, 404}:
-        named = reason_of_body(body) or _NO_REASON
+        named = reason_of_body(body) or NO_REASON
         raise PermissionDenied(_NOT_IMPERSONATED.format(status=status, reason=named), request_id=request_id)
     # https://datatracker.ietf.org/doc/html/rfc6749#section-5.2 has its codes with 400 and 401.
     if status in {401, 403} or reason:
         raise TokenRefused(
-            _BAD_KEY.format(status=status, reason=reason or _NO_REASON),
+            _BAD_KEY.format(status=status, reason=reason or NO_REASON),
             request_id=request_id,
         )
     raise StoreRefused(f"Google's token endpoint {url} refuses to answer ({status})", request_id=request_id)
@@ -291,7 +291,7 @@ def _by_class(status: int, reason: str) -> _Translation:
 
 def _build(kind: type[ProvisionerError], sentence: str, status: int, response: object, call: Call) -> ProvisionerError:
     headers = getattr(response, "headers", None) or {}
-    constraint, reason = constraint_of(response), reason_of(response) or _NO_REASON
+    constraint, reason = constraint_of(response), reason_of(response) or NO_REASON
     text = sentence.format(
         url=call.url,
         permission=call.permission,

@@ -176,7 +176,9 @@ def test_a_bucket_without_uniform_access_is_refused(environment: Environment) ->
 
 def test_a_pool_that_does_not_exist_is_named(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.workload_pool = False
-    with pytest.raises(StoreRefused, match=r"workloadIdentityPool \(project-of-the-tests\.svc\.id\.goog\)"):
+    with pytest.raises(
+        StoreRefused, match=r"\(400 \w+\).*workloadIdentityPool \(project-of-the-tests\.svc\.id\.goog\)"
+    ):
         bind(environment, environment.request(parameters=FEDERATION))
     fake.knobs.workload_pool = True
     with pytest.raises(StoreRefused, match="workloadIdentityProjectNumber"):

@@ -131,7 +131,7 @@ def test_a_drift_check_without_keys_sees_whether_the_permission_stands(environme
 
 def test_a_project_without_a_workload_pool_is_told(environment: Environment, fake: FakeGcs) -> None:
     fake.knobs.workload_pool = False
-    with pytest.raises(RetrySlowly, match="workloadIdentityPool"):
+    with pytest.raises(RetrySlowly, match=r"\(400 \w+\).*workloadIdentityPool"):
         bind(environment, environment.request(parameters=WORKLOAD))
 
 
