@@ -66,6 +66,10 @@ class Pace:
                 turns = _join(turns, tenant, bucket, free)
                 mine = next(each for each in turns if each.bucket == bucket)
             at = max(mine.at, self._free(project, between, now))
+            if mine.at <= now < at:
+                # Others that missed their turns before this one will be back. Were all told of the next free moment,
+                # one would get it, and the others ask again and again, and lose to those whose turn it is by then.
+                at += between * sum(each.at < mine.at for each in turns)
             if at <= now:
                 turns.remove(mine)
                 self._last[project] = now

@@ -32,6 +32,25 @@ def test_each_bucket_keeps_its_turn() -> None:
     )
 
 
+def test_buckets_that_missed_their_turns_come_one_after_the_other() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    names = [f"bucket-{number}" for number in range(5)]
+    assert [pace.seconds_left("p", name, 1.9, tenant="shop") for name in names] == [0, 2, 4, 6, 8]
+    clock.turn(7)
+    assert [pace.seconds_left("p", name, 1.9, tenant="shop") for name in names[1:]] == [0, 2, 4, 2]
+
+
+def test_a_bucket_that_never_comes_again_delays_others_for_minutes_only() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    assert [pace.seconds_left("p", name, 1.9, tenant="shop") for name in ("a", "gone", "b", "c")] == [0, 2, 4, 6]
+    clock.turn(303)
+    assert [pace.seconds_left("p", name, 1.9, tenant="shop") for name in ("b", "c")] == [0, 2]
+    clock.turn(2)
+    assert pace.seconds_left("p", "c", 1.9, tenant="shop") == 0
+
+
 def test_projects_have_rates_of_their_own() -> None:
     pace = Pace(Clock())
     assert pace.seconds_left("p", "a", 1.9, tenant="shop") == 0
