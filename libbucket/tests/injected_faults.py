@@ -229,6 +229,31 @@ class AdministratorsKeysAreReturned(MemoryProvisioner):
         return self.store.root
 
 
+class NewKeysAreLogged(MemoryProvisioner):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        keys = super()._keys(options)
+        if options.credentials is None:
+            logging.getLogger(__name__).debug("issued %s", keys.secret_access_key.reveal())
+        return keys
+
+
+class HalfOfAKeyIsLogged(MemoryProvisioner):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        keys = super()._keys(options)
+        secret = keys.secret_access_key.reveal()
+        logging.getLogger(__name__).debug("issued %s...", secret[: len(secret) // 2])
+        return keys
+
+
+class HalfOfAKeyIsRecorded(MemoryProvisioner):
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        answer = super().provision(options)
+        keys = answer.connection.authentication.access_keys if answer.connection.authentication else None
+        secret = keys.secret_access_key.reveal() if keys is not None else ""
+        state = {**answer.connection.additional_state, "Hint": secret[: len(secret) // 2]}
+        return replace(answer, connection=replace(answer.connection, additional_state=state))
+
+
 class VersionsAreLeftBehind(MemoryProvisioner):
     """Empties the bucket by keys: older versions stay, and so does the bucket."""
 

@@ -55,6 +55,8 @@ VIOLATED_GUARANTEES = {
     ],
     "GrantTagsTheBucket": ["a_grant_changes_neither_the_bucket_nor_its_data"],
     "GrantTurnsAwayTheOwner": ["a_grant_on_a_claimed_bucket_leaves_the_owner_in"],
+    "HalfOfAKeyIsLogged": ["no_error_and_no_log_line_holds_a_secret"],
+    "HalfOfAKeyIsRecorded": [f"no_secret_is_in_what_everybody_may_read{GREENFIELD}"],
     "HostHasAScheme": ["the_host_is_a_bare_name_and_the_port_a_port"],
     "IdentityIsMadeOnce": [f"an_identity_that_was_removed_manually_is_recreated{GREENFIELD}"],
     "IdentityStaysAfterDelete": [
@@ -80,6 +82,7 @@ VIOLATED_GUARANTEES = {
         "a_claim_may_use_its_own_bucket_and_no_other[reading an object-greenfield]",
         "claims_bound_at_once_each_get_their_own_bucket_and_no_others",
     ],
+    "NewKeysAreLogged": ["no_error_and_no_log_line_holds_a_secret"],
     "NewKeysBesideTheOld": ["two_replicas_on_one_claim_end_with_one_working_set_of_credentials"],
     "NonsenseIsIgnored": ["a_value_that_makes_no_sense_is_refused_by_name_and_the_claim_goes_on"],
     "NotFoundOnDeleteIsAnError": ["deleting_again_is_success", "deleting_what_was_never_begun_is_success"],

@@ -151,9 +151,13 @@ def _outcome(report: pytest.TestReport) -> str:
     return re.sub(r"^(AssertionError|Failed): ", "", first)[:_LONGEST]
 
 
+_POSSESSIVE: Final = re.compile(r"\b(one|another|claim)s( (?:own|bucket|keys|credentials|identity)\b)")
+
+
 def sentence(guarantee: str) -> str:
-    """A guarantee as its name says it."""
-    return guarantee.replace("_", " ")
+    """A guarantee as its name says it, with the apostrophes that no name of a function can have."""
+    text = guarantee.replace("_", " ").replace("others grants", "others' grants")
+    return _POSSESSIVE.sub(r"\1's\2", text)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
