@@ -26,7 +26,7 @@ from libbucket._reconcile.apply.request_tracker import RequestTracker
 from libbucket._reconcile.model import names
 from libbucket._reconcile.reconciler import Collaborators, Reconciler
 from libbucket._reconcile.status.events import DirectEvents
-from libbucket.provisioner import Inspector, Provisioner
+from libbucket.provisioner import EmptyBucketDeleter, Inspector, Provisioner
 from testkit.api_server import Refusal, Request, dump
 from testkit.core import CACHED
 from testkit.frozen import Frozen
@@ -195,7 +195,7 @@ class ScriptedClient(KubeClient):
         return answer
 
 
-class ScriptedProvisioner(Provisioner, Inspector):
+class ScriptedProvisioner(Provisioner, Inspector, EmptyBucketDeleter):
     """Asks the script; names identities as the real one does."""
 
     def __init__(self, script: Script) -> None:
@@ -213,6 +213,9 @@ class ScriptedProvisioner(Provisioner, Inspector):
 
     def delete(self, ob: ObjectBucket) -> None:
         self._called("delete", ob)
+
+    def delete_empty(self, ob: ObjectBucket) -> None:
+        self._called("delete_empty", ob)
 
     def revoke(self, ob: ObjectBucket) -> None:
         self._called("revoke", ob)
