@@ -175,6 +175,21 @@ def take(controller: Controller) -> str:
     return key
 
 
+def test_queueing_all_claims_decodes_each_a_few_times(decoded: list[type[Any]]) -> None:
+    controller = started("1")
+    decoded.clear()
+    controller._router.enqueue_all()
+    assert len(decoded) <= 5 * BOUND + 5, "claim and ObjectBucket once; the claim for its priority, with its class"
+
+
+def test_an_object_bucket_is_queued_for_a_claim_that_is_gone(controller: Controller) -> None:
+    bucket = builders.an_object_bucket(claim=builders.a_claim(name="gone", namespace="shop"), bucket="gone-1")
+    controller._caches.buckets.observe(msgspec.convert(bucket, ObjectBucketObject))
+    controller._lists_arrived = True
+    controller._router.enqueue_all()
+    assert controller._queue.get(timeout=0) == "shop/gone"
+
+
 def test_after_an_upgrade_every_claim_is_reconciled_in_full_and_after_a_restart_none() -> None:
     for version, action in (("1", Settled), ("2", Bind)):
         controller = started(version)

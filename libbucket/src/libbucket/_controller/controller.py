@@ -83,6 +83,7 @@ class Controller:
         self._log = structlog.get_logger()
         self._random = Random()  # noqa: S311 - jitter, not a secret
         self._stopping = threading.Event()
+        self._lists_arrived = False
         self._begun: SimpleQueue[HasKey] = SimpleQueue()
         self._caches = new_caches(watch_secrets=settings.watch_secrets)
         self._installed = InstalledCrds(client, settings.features)
@@ -257,7 +258,9 @@ class Controller:
         return self._leads(key) and self._has_lists()
 
     def _has_lists(self) -> bool:
-        return all(one.synced.is_set() for one in self._informers)
+        # Asked for every change: a list that has arrived stays.
+        self._lists_arrived = self._lists_arrived or all(one.synced.is_set() for one in self._informers)
+        return self._lists_arrived
 
     def _begin_terms(self) -> None:
         """Queues all keys that are served, and then those of each term that begins.

@@ -105,7 +105,8 @@ class EventRouter:
             if has_key(claim.metadata.key):
                 self._add_claim(claim)
         for bucket in self._caches.buckets:
-            if has_key(claim_ref_of(bucket).key):
+            key = claim_ref_of(bucket).key
+            if has_key(key) and key not in self._caches.claims:
                 self.on_bucket(None, bucket)
 
     def _add_claim(self, claim: _api.ObjectBucketClaim) -> None:

@@ -70,6 +70,10 @@ class Cache(Generic[T]):
         with self._lock:
             return self._known(key)
 
+    def __contains__(self, key: str) -> bool:
+        with self._lock:
+            return key in self._packed
+
     def __iter__(self) -> Iterator[T]:
         """Every object, of one moment; each exists only while it is looked at."""
         with self._lock:
