@@ -254,6 +254,16 @@ class HalfOfAKeyIsRecorded(MemoryProvisioner):
         return replace(answer, connection=replace(answer.connection, additional_state=state))
 
 
+class LargeLimitsAreCut(MemoryProvisioner):
+    """As an integer of 32 bits does."""
+
+    def provision(self, options: BucketOptions) -> ObjectBucket:
+        answer = super().provision(options)
+        bucket = self.store.buckets[options.bucket_name]
+        bucket.max_objects = min(bucket.max_objects, 2**31 - 1) if bucket.max_objects is not None else None
+        return answer
+
+
 class VersionsAreLeftBehind(MemoryProvisioner):
     """Empties the bucket by keys: older versions stay, and so does the bucket."""
 

@@ -71,6 +71,7 @@ VIOLATED_GUARANTEES = {
         f"revoking_again_is_success{GREENFIELD}",
         "grants_revoked_at_once_leave_the_last_one_in",
     ],
+    "LargeLimitsAreCut": ["a_setting_is_applied_and_changed_with_credentials_unchanged"],
     "LetsNobodyIn": [f"the_answer_has_what_an_application_needs{GREENFIELD}"],
     "ListingOfAllBucketsIsAllowed": ["a_claim_sees_no_other_claims_bucket_in_a_listing"],
     "ListsBucketsOfOthers": ["a_list_of_buckets_has_those_with_ownership_tags_and_no_others"],

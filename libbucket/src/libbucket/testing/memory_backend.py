@@ -90,7 +90,7 @@ class MemoryBackend(Backend):
 
     capabilities = Capabilities(
         cannot={Ability.PRESIGNED: "it has no URLs", Ability.NETWORK: "it is in memory"},
-        config={"maxObjects": {"5": "5", "1k": "1000"}},
+        config={"maxObjects": {"5": "5", "5G": "5000000000"}},
     )
 
     regions: ClassVar[Mapping[str, str]] = {"north-1": "north-1", "south-1": "south-1"}
