@@ -134,9 +134,13 @@ def check_still_ours(request: Request) -> None:
         BucketExists: it has other labels.
         NotReady: it is gone, or the bucket of that name is another one.
     """
-    found = request.storage.find(request.bucket)
-    if found is None or not _is_in_its_project(request, found):
-        raise NotReady(f"bucket {request.bucket} was removed by others while it was being emptied", delay=2)
+    text = f"bucket {request.bucket} was removed by others while it was being emptied"
+    try:
+        found = request.storage.get(request.bucket)
+    except BucketNotFound as missing:
+        raise NotReady(text, delay=2, request_id=missing.request_id) from missing
+    if not _is_in_its_project(request, found):
+        raise NotReady(text, delay=2)
     check_ours(request, found)
 
 
