@@ -6,6 +6,7 @@ ownership tags with what is written, and refuses a bucket that is not the earlie
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -152,7 +153,8 @@ def carry_out(
     else:
         own = client.create(BUCKETS, adoption.new_object(of, intent, earlier.bucket))
     if left_over is not None:
-        _discard(client, left_over, is_foreign=bool(earlier.cluster))
+        with suppress(NotFound):  # the provisioner may have released it by now
+            _discard(client, left_over, is_foreign=bool(earlier.cluster))
     uid = of.claim.metadata.uid
     click.echo(f"recorded. To give the bucket to another claim later, use --earlier-uid {uid}")
     return _wait(client, of.claim, own.metadata.name, timeout)
