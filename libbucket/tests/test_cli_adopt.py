@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -10,14 +10,19 @@ from click.testing import CliRunner
 
 from libbucket import _api
 from libbucket._cli import adoption
-from libbucket._cli.adopt import choose
+from libbucket._cli.adopt import carry_out, choose
 from libbucket._cli.adopt_all import plan_id_of, propose
 from libbucket._cli.adoption import Earlier, Situation
 from libbucket._cli.commands import main
 from libbucket._cli.manifest_files import read_object_buckets
 from libbucket._cli.session import CannotRead
+from libbucket._kube.errors import Conflict, KubeError, NotFound
+from libbucket._kube.resources import CLAIMS, Resource
 from libbucket._reconcile.model.intent import Intent, LastApplied, encode, intent_of
 from libbucket.testing.builders import a_claim, a_class, an_object_bucket
+
+if TYPE_CHECKING:
+    from libbucket._kube.client import KubeClient
 
 PROVISIONER = "minio.io/bucket"
 EARLIER = Earlier(bucket="photos-1", uid="gone")
@@ -174,3 +179,59 @@ def test_another_plan_has_another_id() -> None:
 
     assert len({plan_id_of(each) for each in plans}) == len(plans)
     assert plan_id_of(plans[0]) == plan_id_of([propose(situation(), [restored], "")])
+
+
+class Cluster:
+    """A cluster in which the claim is bound at once, and the provisioner is at work on the earlier ObjectBucket.
+
+    Args:
+        own: the claim's ObjectBucket.
+        earlier: the other one.
+        refusals: of the requests to delete that one, in turn; None accepts it.
+    """
+
+    def __init__(
+        self, own: _api.ObjectBucketObject, earlier: _api.ObjectBucketObject, *refusals: KubeError | None
+    ) -> None:
+        self._buckets = {each.metadata.name: each for each in (own, earlier)}
+        self._refusals = list(refusals)
+        self.requests_to_delete = 0
+
+    def read(self, resource: Resource[Any], name: str, *, namespace: str = "") -> Any:
+        if resource is CLAIMS:
+            body = a_claim(uid="now", namespace=namespace, status={"phase": _api.Phase.BOUND})
+            return msgspec.convert(body, _api.ObjectBucketClaim)
+        return self._buckets[name]
+
+    def patch(self, _: Resource[Any], name: str, __: dict[str, Any]) -> Any:
+        return self._buckets[name]
+
+    def delete(self, *_: Any, **__: Any) -> None:
+        self.requests_to_delete += 1
+        if refusal := self._refusals.pop(0):
+            raise refusal
+
+
+@pytest.mark.parametrize(
+    ("refusals", "requests"),
+    [
+        ((None,), 1),
+        ((NotFound("objectbucket obc-gone does not exist"),), 1),
+        ((Conflict("objectbucket obc-gone was changed"), None), 2),
+    ],
+)
+def test_an_adoption_goes_on_while_the_provisioner_releases_the_earlier_object_bucket(
+    refusals: tuple[KubeError | None, ...], requests: int
+) -> None:
+    own, earlier = bucket("now"), bucket("gone")
+    cluster = Cluster(own, earlier, *refusals)
+    assert carry_out(cast("KubeClient", cluster), situation(own, earlier), EARLIER, earlier, timeout=1) == 0
+    assert cluster.requests_to_delete == requests
+
+
+def test_an_adoption_gives_up_on_an_object_bucket_that_changes_all_the_time() -> None:
+    own, earlier = bucket("now"), bucket("gone")
+    cluster = Cluster(own, earlier, *[Conflict("objectbucket obc-gone was changed")] * 20)
+    with pytest.raises(Conflict):
+        carry_out(cast("KubeClient", cluster), situation(own, earlier), EARLIER, earlier, timeout=1)
+    assert cluster.requests_to_delete < 20

@@ -6,8 +6,7 @@ ownership tags with what is written, and refuses a bucket that is not the earlie
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -20,7 +19,7 @@ from libbucket._cli.reader import read_claim
 from libbucket._cli.session import CannotRead, connected, kubeconfig_option
 from libbucket._cli.text import one_line
 from libbucket._cli.why import split_key
-from libbucket._kube.errors import NotFound
+from libbucket._kube.errors import Conflict, NotFound
 from libbucket._kube.lists import list_typed
 from libbucket._kube.resources import BUCKETS, CLAIMS, CLASSES
 from libbucket._reconcile.model import manifests
@@ -31,6 +30,9 @@ from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
+
+_ATTEMPTS: Final = 5
+"""To delete an ObjectBucket that the provisioner is at work on."""
 
 
 @click.command()
@@ -153,8 +155,7 @@ def carry_out(
     else:
         own = client.create(BUCKETS, adoption.new_object(of, intent, earlier.bucket))
     if left_over is not None:
-        with suppress(NotFound):  # the provisioner may have released it by now
-            _discard(client, left_over, is_foreign=bool(earlier.cluster))
+        _discard(client, left_over, is_foreign=bool(earlier.cluster))
     uid = of.claim.metadata.uid
     click.echo(f"recorded. To give the bucket to another claim later, use --earlier-uid {uid}")
     return _wait(client, of.claim, own.metadata.name, timeout)
@@ -171,19 +172,34 @@ def _keep_bucket_of(client: KubeClient, left_over: _api.ObjectBucketObject) -> N
 
 
 def _discard(client: KubeClient, left_over: _api.ObjectBucketObject, *, is_foreign: bool) -> None:
-    """Deletes the earlier claim's ObjectBucket: the provisioner revokes its credentials, if they are this cluster's."""
+    """Deletes the earlier claim's ObjectBucket: the provisioner revokes its credentials, if they are this cluster's.
+
+    Raises:
+        Conflict: it was changed between each reading and deletion; the command may be run again.
+    """
+    if is_foreign:
+        intent = intent_of(left_over)
+        user = intent.user_id if intent is not None else ""
+        click.echo(one_line(f"The earlier claim's identity {user} is left: remove it in the store."))
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            _delete_as_read(client, left_over, is_foreign=is_foreign)
+        except NotFound:  # the provisioner has released it meanwhile
+            return
+        except Conflict:  # or is about to
+            if not left:
+                raise
+        else:
+            return
+
+
+def _delete_as_read(client: KubeClient, left_over: _api.ObjectBucketObject, *, is_foreign: bool) -> None:
     now = client.read(BUCKETS, left_over.metadata.name)
     if now.metadata.uid != left_over.metadata.uid:
         return
-    if is_foreign:
-        intent = intent_of(now)
-        user = intent.user_id if intent is not None else ""
-        click.echo(one_line(f"The earlier claim's identity {user} is left: remove it in the store."))
-        now = client.patch(
-            BUCKETS,
-            now.metadata.name,
-            manifests.finalizer_patch(now.metadata, manifests.without_finalizer(now.metadata)),
-        )
+    if is_foreign and now.metadata.has_finalizer():
+        patch = manifests.finalizer_patch(now.metadata, manifests.without_finalizer(now.metadata))
+        now = client.patch(BUCKETS, now.metadata.name, patch)
     client.delete(BUCKETS, now.metadata.name, uid=now.metadata.uid, resource_version=now.metadata.resource_version)
 
 
