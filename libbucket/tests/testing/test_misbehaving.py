@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import urllib3
 
@@ -18,6 +20,14 @@ def test_a_silent_server_takes_a_request_and_never_answers() -> None:
         with pytest.raises(urllib3.exceptions.ReadTimeoutError):
             get(server.url, seconds=0.05)
         assert server.connections == 1
+
+
+def test_clients_that_give_up_before_the_server_saw_them_are_counted() -> None:
+    with silent_server() as server:
+        address = urllib3.util.parse_url(server.url)
+        for _ in range(100):
+            socket.create_connection((address.host, address.port)).close()
+        assert server.connections == 100
 
 
 def test_a_scripted_server_answers_in_order_and_then_stays_at_the_last() -> None:

@@ -14,9 +14,11 @@ On 127.0.0.1, on a free port, gone at the end of the block. Know no store and no
 
 from __future__ import annotations
 
+import select
 import socket
 import socketserver
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -52,14 +54,18 @@ class Misbehaving:
 
     Attributes:
         url: `http://127.0.0.1:PORT`.
-        connections: how many were opened so far.
         requests: "METHOD /path?query" of each one that was read so far.
     """
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://{_HOST}:{port}"
-        self.connections = 0
+    def __init__(self, server: _Server) -> None:
+        self.url = f"http://{_HOST}:{server.server_address[1]}"
         self.requests: list[str] = []
+        self._server = server
+
+    @property
+    def connections(self) -> int:
+        """How many were opened so far, those included whose client has given up before this process saw them."""
+        return self._server.count_connections()
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -69,8 +75,27 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, handler: type[socketserver.BaseRequestHandler]) -> None:
         super().__init__((_HOST, 0), handler)
-        self.seen = Misbehaving(self.server_address[1])
+        self.seen = Misbehaving(self)
         self.ending = threading.Event()
+        self._accepted = 0
+        self._lock = threading.Lock()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        with self._lock:
+            accepted = super().get_request()
+            self._accepted += 1
+            return accepted
+
+    def count_connections(self) -> int:
+        """Those that were accepted, once none waits for that: on a busy machine, clients may be faster."""
+        deadline = time.monotonic() + _SECONDS
+        while time.monotonic() < deadline:
+            with self._lock:
+                is_closed = self.socket.fileno() < 0
+                if is_closed or not select.select([self.socket], [], [], 0)[0]:
+                    break
+            time.sleep(_DRIP_SECONDS)
+        return self._accepted
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is what these servers are for."""
@@ -80,7 +105,6 @@ class _Silent(socketserver.BaseRequestHandler):
     server: _Server
 
     def handle(self) -> None:
-        self.server.seen.connections += 1
         self.request.settimeout(_SECONDS)
         while not self.server.ending.is_set() and self.request.recv(65536):
             pass
@@ -105,7 +129,6 @@ def dripping_server(start: bytes = _SLOW_BODY) -> Iterator[Misbehaving]:
         server: _Server
 
         def handle(self) -> None:
-            self.server.seen.connections += 1
             self.request.settimeout(_SECONDS)
             self.request.recv(65536)
             self.request.sendall(start)
@@ -125,10 +148,6 @@ def scripted_server(*answers: Answer) -> Iterator[Misbehaving]:
     class Scripted(BaseHTTPRequestHandler):
         timeout = _SECONDS
         server: _Server
-
-        def handle(self) -> None:
-            self.server.seen.connections += 1
-            super().handle()
 
         def handle_one_request(self) -> None:
             self.raw_requestline = self.rfile.readline(65537)
