@@ -78,7 +78,7 @@ def definitions(cluster: ControlPlane) -> Iterator[None]:
     for path in sorted((CHART / "files/crds").glob("*.yaml")):
         crd = admin.path_of(yaml.safe_load(path.read_text()))
         admin.delete(crd)
-        admin.wait_gone(crd)
+        admin.wait_gone(crd, timeout=120)  # tried again with back-off while its storage is set up
 
 
 @pytest.fixture(scope="module")

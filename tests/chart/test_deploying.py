@@ -109,7 +109,8 @@ def remove_everything(tools: Tools, cluster: ControlPlane) -> None:
         admin.delete(admin.path_of({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", **storage_class}))
     for crd in admin.items(CRDS):
         admin.delete(f"{CRDS}/{crd['metadata']['name']}")
-        admin.wait_gone(f"{CRDS}/{crd['metadata']['name']}")
+        # Tried again with back-off while its storage is set up.
+        admin.wait_gone(f"{CRDS}/{crd['metadata']['name']}", timeout=120)
 
 
 def test_install_and_uninstall_with_minio(reader: Reader, cluster: ControlPlane, minio: MinioServer) -> None:

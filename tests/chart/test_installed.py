@@ -60,7 +60,7 @@ def release(tools: Tools, cluster: ControlPlane, namespace: str) -> Iterator[Rel
     tools.helm("uninstall", made.name, "--namespace", made.namespace, "--ignore-not-found")
     for crd in cluster.admin.items(CRDS):
         cluster.admin.delete(f"{CRDS}/{crd['metadata']['name']}")
-        cluster.admin.wait_gone(f"{CRDS}/{crd['metadata']['name']}")
+        cluster.admin.wait_gone(f"{CRDS}/{crd['metadata']['name']}", timeout=120)
     cluster.admin.delete(f"/api/v1/namespaces/{made.namespace}")
 
 

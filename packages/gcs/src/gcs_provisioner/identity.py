@@ -74,8 +74,11 @@ class Identity:
     def is_fresh(self) -> bool:
         """Whether the account may have been made in the last minutes: Google may not know it everywhere yet."""
         made = self.unfinished.find(self.email, self.owner.uid)
-        is_forgotten = not self.was_bound and not self.is_shared and self.unfinished.is_young()
-        return self.unfinished.is_fresh(made.account_at) or is_forgotten
+        return self.unfinished.is_fresh(made.account_at) or (self._may_be_forgotten and not self.is_shared)
+
+    @property
+    def _may_be_forgotten(self) -> bool:
+        return not self.was_bound and self.unfinished.may_be_forgotten(self.owner.uid)
 
     def ensure(self) -> bool:
         """The account is there; True where it was made just now.
@@ -218,7 +221,7 @@ class Identity:
 
     def _check_unlisted(self, refusal: api.GoogleAPICallError) -> None:
         check_unlisted(f"service account {self.email}", refusal, is_listed=self._is_listed())
-        if not self.was_bound and self.unfinished.is_young():
+        if self._may_be_forgotten:
             # An earlier process may have made it seconds ago: then neither IAM nor its list shows it yet.
             raise self.not_known_yet(refusal) from refusal
 

@@ -58,6 +58,7 @@ from gcs_provisioner.unfinished import Unfinished
 from gcs_provisioner.withdrawal import Withdrawal, has_own_account
 from libbucket import (
     Authentication,
+    BucketExists,
     BucketLister,
     BucketNotEmpty,
     BucketNotFound,
@@ -112,7 +113,8 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
         parse_kubernetes_account(options.claim.additional_config)
         with self._request(options) as request:
             versioning = _decide_versioning(options, request.parameters)
-            found = ensure_bucket(request, versioning=bool(versioning), is_known=options.was_bound)
+            with self._noting_refusals(request):
+                found = ensure_bucket(request, versioning=bool(versioning), is_known=options.was_bound)
             if versioning is not None and request.storage.set_versioning(found, enabled=versioning):
                 request.note("versioning")
             authentication = self._ensure_access(request, found, options)
@@ -156,9 +158,10 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""
         parse_kubernetes_account(options.claim.additional_config)
         with self._request(options) as request:
-            if not is_bucket_name(request.bucket, dots=True):
-                raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, can't exist")
-            found = request.storage.get(request.bucket)
+            with self._noting_refusals(request):
+                if not is_bucket_name(request.bucket, dots=True):
+                    raise BucketNotFound(f"bucket {request.bucket}, which the StorageClass names, can't exist")
+                found = request.storage.get(request.bucket)
             check_project(request, found)
             authentication = self._ensure_access(request, found, options)
             answer = _answer(request, options, found, authentication)
@@ -197,6 +200,15 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
         if ob is not None and ob.user_id:
             return ob.user_id
         return build_account_id(f"{claim.namespace}/{claim.name}/{claim.uid}")
+
+    @contextmanager
+    def _noting_refusals(self, request: Request) -> Iterator[None]:
+        """Around what is done before an account is made: a claim that is refused here has none."""
+        try:
+            yield
+        except (BucketExists, BucketNotFound):
+            self._unfinished.note_refused(request.owner.uid)
+            raise
 
     @contextmanager
     def _request(self, of: BucketOptions | ObjectBucket) -> Iterator[Request]:

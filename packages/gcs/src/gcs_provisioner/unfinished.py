@@ -71,6 +71,7 @@ class Unfinished:
         self._made: OrderedDict[tuple[str, str], Made] = OrderedDict()
         self._checked: OrderedDict[str, None] = OrderedDict()
         self._buckets: OrderedDict[str, None] = OrderedDict()
+        self._refused: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, email: str, uid: str) -> Made:
@@ -92,9 +93,18 @@ class Unfinished:
         left = [self._left(each) for each in (made.asked_at, made.handed_at, self._started) if each is not None]
         return max([0.0, *left])
 
-    def is_young(self) -> bool:
-        """Whether an account that an earlier process has made may be one that IAM does not show yet."""
-        return self.is_fresh(self._started, YOUNG)
+    def may_be_forgotten(self, uid: str) -> bool:
+        """Whether an earlier process may have made an account for the claim so lately that IAM does not show it yet.
+
+        Not for a claim that was refused before it could get one, as it was by the earlier process.
+        """
+        with self._lock:
+            was_refused = uid in self._refused
+        return not was_refused and self.is_fresh(self._started, YOUNG)
+
+    def note_refused(self, uid: str) -> None:
+        """The claim was refused for what it asks for, before anything was made for it."""
+        self._note(self._refused, uid)
 
     def _left(self, moment: datetime) -> float:
         return (moment + UNLISTED - self._now()).total_seconds()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -284,6 +285,22 @@ def test_a_claim_that_goes_after_a_restart_leaves_no_account_that_is_seconds_old
     environment.patiently(a_provisioner(fake, backend.admin_key).delete, record)
     fake.clock.turn(60)
     assert not environment.administrator.identity_exists(record)
+
+
+def test_a_claim_that_was_refused_goes_at_once_also_after_a_restart(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
+    """The process that refused it has made no account for it, and neither has an earlier one."""
+    fake.knobs.absent_is_forbidden = True
+    neighbour = environment.request()
+    environment.patiently(environment.provisioner.provision, neighbour)
+    thief = environment.request(bucket=neighbour.bucket_name)
+    restarted = a_provisioner(fake, backend.admin_key)
+    with pytest.raises(BucketExists):
+        restarted.provision(thief)
+    with suppress(BucketExists):
+        restarted.delete(builders.intent(thief))
+    restarted.revoke(builders.intent(thief))
 
 
 @pytest.mark.parametrize("kind", ["hmac", "json-key"])
