@@ -149,7 +149,7 @@ def test_thorough_runs_everything_on_main_and_every_week() -> None:
     assert workflow("thorough")["jobs"][HOURS]["if"] == "${{ github.event_name == 'schedule' }}"
 
 
-def test_thorough_runs_on_the_kubernetes_versions_that_the_readme_names() -> None:
+def test_thorough_runs_on_thekubernetes_versions_that_the_readme_names() -> None:
     job = workflow("thorough")["jobs"]["kubernetes"]
     modules = ROOT / "libbucket/src/libbucket/testing/controlplane", *ROOT.glob("tests/integration/kubernetes-*")
     versions = [re.search(r"k8s\.io/kubernetes v(1\.\d+)", (each / "go.mod").read_text()) for each in modules]

@@ -110,7 +110,7 @@ def _downloaded_control_plane() -> Path | None:
     """The archive of envtest, unpacked; None, with one line that says why, where it can't be had now."""
     if os.environ.get(_ENVTEST_VARIABLE, "").lower() == "off":
         return None
-    release = _envtest.release_for(_kubernetes_version())
+    release = _envtest.release_for(kubernetes_version())
     if release is None:
         console.print("envtest has no archive for this machine: the control plane is built instead", markup=False)
         return None
@@ -141,8 +141,8 @@ def _get_archive(release: _envtest.Release, target: Path, failure: Path) -> None
     failure.unlink(missing_ok=True)
 
 
-def _kubernetes_version() -> str:
-    """The version that the build has, so that both ways lead to the same control plane or nearly so."""
+def kubernetes_version() -> str:
+    """The version of Kubernetes that is built, or fetched: both ways lead to the same control plane or nearly so."""
     found = re.search(r"k8s\.io/kubernetes v([\d.]+)", (_module() / "go.mod").read_text())
     assert found is not None
     return found[1]

@@ -17,6 +17,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from libbucket.testing.binaries import kubernetes_version
 from libbucket.testing.controlplane import control_plane
 from libbucket.testing.problems import SetupFailed
 from testkit.benchmark import measure, replicas, simulations
@@ -70,7 +71,6 @@ def run(sizes: Sizes, *, with_peer: bool, console: Console) -> Results:
         replicated = replicas.on_cluster(cluster, sizes.replicated, say)
         say("requests to the stores")
         store_requests = requests_by_verb()
-        kubernetes = str(cluster.admin.get("/version")["gitVersion"])
     with console.status("without an API server") as status:
         return Results(
             rounds=compared,
@@ -85,7 +85,7 @@ def run(sizes: Sizes, *, with_peer: bool, console: Console) -> Results:
             cached=simulations.cached(sizes.cached, status.update),
             store_requests=store_requests,
             load_average=measure.load_average(),
-            kubernetes=kubernetes,
+            kubernetes=kubernetes_version(),
         )
 
 
