@@ -22,8 +22,8 @@ from libbucket._kube.errors import Forbidden, KubeError
 
 if TYPE_CHECKING:
     from libbucket._cli.orphans import Orphan
-    from libbucket._cli.store_report import StoreOrphan
     from libbucket._kube.client import KubeClient
+    from libbucket._run.store_orphans import StoreOrphan
 
 _COLUMNS: Final = ("CHECK", "RESULT", "FOUND", "NEXT")
 

@@ -22,6 +22,7 @@ from libbucket._kube.resources import BUCKETS, CLAIMS, NAMESPACES
 from libbucket._reconcile.model import manifests
 from libbucket._reconcile.model.intent import Intent, encode
 from libbucket._reconcile.model.names import bucket_object_names, provisioner_label
+from libbucket._run.store_orphans import StoreOrphan
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
@@ -32,26 +33,6 @@ if TYPE_CHECKING:
 _LONGEST: Final = 64 * 1024 * 1024
 _NOT_IN_NAMES: Final = re.compile("[^a-z0-9.-]")
 """Tags may hold a claim's name in a form that the store takes."""
-
-
-class StoreOrphan(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a report; `libbucket._run.store_orphans` writes them."""
-
-    bucket: str
-    store: str
-    namespace: str
-    name: str
-    uid: str
-    cluster: str
-    provisioner: str
-    storage_class: str
-    parameters: dict[str, str]
-    user_id: str
-
-    @property
-    def claim(self) -> str:
-        """`namespace/name` of the claim that is gone."""
-        return f"{self.namespace}/{self.name}"
 
 
 def read_report(path: str) -> list[StoreOrphan]:
@@ -124,7 +105,7 @@ def _object_bucket(orphan: StoreOrphan) -> dict[str, object]:
         provisioner=orphan.provisioner,
         user_id=orphan.user_id,
         greenfield=True,
-        parameters=orphan.parameters,
+        parameters=dict(orphan.parameters),
         has_worked=True,
     )
     return manifests.new_bucket_object(

@@ -6,6 +6,7 @@ if neither its claim nor an ObjectBucket that names it exists.
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - read when a line of a report is decoded
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ from libbucket.provisioner import BucketLister
 from libbucket.types import Claim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from libbucket import _api
     from libbucket._kube.client import KubeClient
@@ -34,7 +35,7 @@ _UID: Final = "objectbucket_claim_uid"
 
 @dataclass(frozen=True, kw_only=True)
 class StoreOrphan:
-    """A bucket without a claim.
+    """A bucket without a claim: a line of a report, which `libbucket doctor` reads.
 
     Attributes:
         bucket: its name.
@@ -60,8 +61,13 @@ class StoreOrphan:
     parameters: Mapping[str, str]
     user_id: str
 
+    @property
+    def claim(self) -> str:
+        """`namespace/name` of the claim that is gone."""
+        return f"{self.namespace}/{self.name}"
+
     def __str__(self) -> str:
-        return f"bucket {self.bucket} of claim {self.namespace}/{self.name} (uid {self.uid}) at {self.store}"
+        return f"bucket {self.bucket} of claim {self.claim} (uid {self.uid}) at {self.store}"
 
 
 @dataclass(frozen=True, kw_only=True)
