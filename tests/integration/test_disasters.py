@@ -148,15 +148,20 @@ def restore_with_status(environment: MemoryEnvironment, path: str, collection: s
     environment.admin.patch(f"{path}/status", {"status": body["status"]})
 
 
+def lose_claim_and_object_bucket(environment: MemoryEnvironment) -> None:
+    """Both go while no provisioner runs, as with their cluster."""
+    for path in (environment.claim_path(), environment.ob_path()):
+        environment.admin.patch(path, {"metadata": {"finalizers": []}})
+        environment.admin.delete(path)
+        environment.admin.wait_gone(path)
+
+
 def test_object_buckets_that_a_backup_restored_as_bound_delete_nothing(environment: MemoryEnvironment) -> None:
     """By the policy Delete: a claim whose finalizer was removed by force would take its bucket with it."""
     with environment.core():
         a_bound_claim(environment)
         claim, ob = environment.get_claim(), environment.admin.get(environment.ob_path())
-    for path in (environment.claim_path(), environment.ob_path()):
-        environment.admin.patch(path, {"metadata": {"finalizers": []}})
-        environment.admin.delete(path)
-        environment.admin.wait_gone(path)
+    lose_claim_and_object_bucket(environment)
     restore_with_status(environment, environment.ob_path(), f"{OBC}/objectbuckets", ob)
     claims = f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims"
     with environment.core():
@@ -224,10 +229,7 @@ def test_an_intent_of_an_old_backup_deletes_no_data(environment: MemoryEnvironme
     with environment.core():
         a_bound_claim(environment)
         claim, ob = environment.get_claim(), environment.admin.get(environment.ob_path())
-    for path in (environment.claim_path(), environment.ob_path()):
-        environment.admin.patch(path, {"metadata": {"finalizers": []}})
-        environment.admin.delete(path)
-        environment.admin.wait_gone(path)
+    lose_claim_and_object_bucket(environment)
     del ob["metadata"]["annotations"]["objectbucket.io/observed"]
     ob["spec"]["endpoint"] = {"bucketName": claim["spec"]["bucketName"]}
     environment.admin.create(f"{OBC}/objectbuckets", as_backed_up(ob))
