@@ -342,3 +342,20 @@ def test_packed_or_not_objects_are_found_as_they_arrived(data: st.DataObject) ->
             known.pop(name, None)
     assert {one.metadata.name: one for one in cache} == known
     assert all(cache.get(f"shop/{name}") == one for name, one in known.items())
+
+
+def test_a_list_unpacks_only_what_it_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache: Cache[Metadata] = Cache(Metadata)
+    for number in range(1000):
+        cache.observe(version(1, name=f"photos-{number}"))
+    unpacked: list[object] = []
+    unpack = cache._packer.unpack
+
+    def counted(packed: bytes | Metadata) -> Metadata:
+        unpacked.append(packed)
+        return unpack(packed)
+
+    monkeypatch.setattr(cache, "_unpacked", counted)
+    gone = cache.retain({f"shop/photos-{number}" for number in range(1, 1000)}, "2", namespace="")
+    assert [one.metadata.name for one in gone] == ["photos-0"]
+    assert len(unpacked) == 1

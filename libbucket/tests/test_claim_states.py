@@ -10,8 +10,10 @@ import pytest
 from libbucket._api import ObjectBucketClaim, ObjectBucketObject, StorageClass
 from libbucket._controller.caches import new_caches
 from libbucket._controller.claim_states import claim_states
+from libbucket._kube.packing import Packer
 from libbucket._metrics import ClaimState
 from libbucket.testing import builders
+from testkit.core import Core
 
 if TYPE_CHECKING:
     from libbucket._reconcile.model.context import Caches
@@ -104,3 +106,22 @@ def test_the_reason_to_wait_is_read_from_the_conditions(
     add_claim(caches, "fast", status={"phase": phase, "conditions": conditions})
     (state,) = states(caches)
     assert state.waits_for == waits_for
+
+
+def test_no_object_is_unpacked_for_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpacking lets other threads in each time: with many claims and busy workers, scrapes took too long."""
+    core = Core()
+    for number in range(140):  # more than stay unpacked
+        core.reconcile(core.create_claim(f"photos-{number}", bucketName=f"bucket-{number}"))
+    unpacked: list[object] = []
+    unpack = Packer.unpack
+
+    def counted(packer: Packer[Any], packed: object) -> object:
+        unpacked.append(packed)
+        return unpack(packer, packed)
+
+    monkeypatch.setattr(Packer, "unpack", counted)
+    found = list(claim_states(core.caches, OURS))
+    assert found == [ClaimState(phase="Bound", storage_class="buckets", waits_for=None)] * 140
+    assert core.reconciler.count_unclaimed() == 0
+    assert len(unpacked) == 1, "the class"

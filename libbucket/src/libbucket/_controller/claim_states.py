@@ -1,4 +1,4 @@
-"""The state of each of our claims, for the metrics. Reads the caches at every scrape; no I/O.
+"""The state of each of our claims, for the metrics. Reads summaries at every scrape, and no object; no I/O.
 
 A tenant may write anything into a claim, also its class and labels, so only claims that are proved ours are counted.
 """
@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 from libbucket import _api
 from libbucket._metrics import ClaimState
-from libbucket._outcomes import Retry, meaning_of
 from libbucket._reconcile.model.names import provisioner_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from libbucket._api import ObjectBucketClaim
     from libbucket._reconcile.model.context import Caches
 
 
@@ -26,29 +24,19 @@ def claim_states(caches: Caches, provisioner_name: str) -> Iterator[ClaimState]:
     class does not exist.
     """
     label = provisioner_label(provisioner_name)
-    for claim in caches.claims:
-        is_served = caches.serves(provisioner_name, claim.class_name)
-        is_labelled = (
-            caches.classes.get(claim.class_name) is None and claim.metadata.label(_api.PROVISIONER_LABEL) == label
-        )
-        if is_served or is_labelled or _has_our_bucket(claim, caches, label):
+    provisioners = {one.metadata.name: one.provisioner for one in caches.classes}
+    for key, claim in caches.claim_summaries.items():
+        provisioner = provisioners.get(claim.storage_class)
+        is_served = provisioner == provisioner_name
+        is_labelled = provisioner is None and claim.label == label
+        if is_served or is_labelled or _has_our_bucket(key, caches, label):
             yield ClaimState(
-                phase=claim.status.phase or _api.Phase.PENDING,
-                storage_class=claim.class_name if is_served else "",
-                waits_for=_reason_to_wait(claim),
+                phase=claim.phase or _api.Phase.PENDING,
+                storage_class=claim.storage_class if is_served else "",
+                waits_for=claim.waits_for,
             )
 
 
-def _has_our_bucket(claim: ObjectBucketClaim, caches: Caches, label: str) -> bool:
-    buckets = caches.buckets.grouped(claim.metadata.key)
-    return any(bucket.metadata.label(_api.PROVISIONER_LABEL) == label for bucket in buckets)
-
-
-def _reason_to_wait(claim: ObjectBucketClaim) -> str | None:
-    for condition in claim.status.conditions or ():
-        if condition.type in {"Stalled", "Reconciling"} and condition.status == "True":
-            return condition.reason
-        if condition.type == "Ready" and condition.status != "True":
-            meaning = meaning_of(condition.reason)  # a purge in progress waits for nothing
-            return None if meaning is not None and meaning.retry is Retry.NEXT_TURN else condition.reason
-    return None if claim.status.phase == _api.Phase.BOUND else ""
+def _has_our_bucket(key: str, caches: Caches, label: str) -> bool:
+    buckets = map(caches.bucket_summaries.get, caches.buckets.keys_of(key))
+    return any(bucket is not None and bucket.label == label for bucket in buckets)

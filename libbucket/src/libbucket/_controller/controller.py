@@ -176,7 +176,7 @@ class Controller:
             clock=self._clock,
             pace=settings.pace,
             limits=limits,
-            priority_of=lambda key: priority_of(caches.claims.get(key)),
+            priority_of=lambda key: priority_of(caches.claim_summaries.get(key)),
         )
 
     def _make_provisioner(
@@ -291,11 +291,10 @@ class Controller:
         """Schedules a recheck of every claim that is served, spread over the interval."""
         label = provisioner_label(self._settings.provisioner_name)
         while not self._stopping.wait(interval):
-            for claim in self._caches.claims:
+            for key, claim in self._caches.claim_summaries.items():
                 # A standby checks nothing, and must not begin its term with a check of every claim.
-                is_ours = claim.metadata.label(_api.PROVISIONER_LABEL) == label
-                if is_ours and self._works(claim.metadata.key):
-                    self._policy.schedule_recheck(claim.metadata.key, depth, self._random.random() * interval)
+                if claim.label == label and self._works(key):
+                    self._policy.schedule_recheck(key, depth, self._random.random() * interval)
 
     def _clock(self) -> float:
         return time.monotonic() * self._settings.pace
@@ -314,6 +313,6 @@ class Controller:
 
     def _class_of(self, key: str) -> str:
         """The class of a claim, for its concurrency limit; "" if it is not served."""
-        claim = self._caches.claims.get(key)
-        name = claim.class_name if claim is not None else ""
+        claim = self._caches.claim_summaries.get(key)
+        name = claim.storage_class if claim is not None else ""
         return name if self._caches.serves(self._settings.provisioner_name, name) else ""

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from libbucket import _api
-from libbucket._reconcile.model.claim_ref import claim_ref_of
+from libbucket._reconcile.model.claim_ref import claim_key_of
 from libbucket._reconcile.model.intent import encode, intent_of
+from libbucket._reconcile.model.summaries import claim_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from libbucket._reconcile.model.context import Caches, Identity
+    from libbucket._reconcile.model.summaries import ClaimSummary
 
 
 class Keys(Protocol):
@@ -64,11 +66,11 @@ class EventRouter:
         if new is not None:
             if old is None or old.metadata.generation != new.metadata.generation:
                 self._queue.forget(new.metadata.key)  # an edit resets the back-off
-            self._add_claim(new)
+            self._add_claim(new.metadata.key, claim_summary(new))
         elif old is not None:
             self._queue.forget(old.metadata.key)
             self._forget(old.metadata.key, old.metadata.uid)
-            if self._caches.buckets.grouped(old.metadata.key):
+            if self._caches.buckets.keys_of(old.metadata.key):
                 self._add(old.metadata.key)  # its bucket may wait for a purge, or its finalizer was removed by force
 
     def on_bucket(self, old: _api.ObjectBucketObject | None, new: _api.ObjectBucketObject | None) -> None:
@@ -76,18 +78,16 @@ class EventRouter:
         bucket = new or old
         if bucket is None or (old is not None and new is not None and _without_flags(old) == _without_flags(new)):
             return
-        claim = claim_ref_of(bucket)
-        if claim.name and self._identity.watches(claim.namespace):
-            self._add(claim.key)
+        self._add_claim_of_bucket(claim_key_of(bucket))
 
     def on_class(self, old: _api.StorageClass | None, new: _api.StorageClass | None) -> None:
         """A StorageClass was added, changed or deleted: requeues its claims, if it is served."""
         both = [one for one in (old, new) if one is not None]
         if not any(one.provisioner == self._identity.provisioner_name for one in both):
             return
-        for claim in self._caches.claims:
-            if claim.class_name == both[0].metadata.name:
-                self._add_claim(claim)
+        for key, claim in self._caches.claim_summaries.items():
+            if claim.storage_class == both[0].metadata.name:
+                self._add_claim(key, claim)
 
     def on_owned(self, old: _api.Metadata | None, new: _api.Metadata | None) -> None:
         """A Secret or ConfigMap with our label was added, changed or deleted; its claim has the same name."""
@@ -101,23 +101,26 @@ class EventRouter:
         Args:
             has_key: which of them.
         """
-        for claim in self._caches.claims:
-            if has_key(claim.metadata.key):
-                self._add_claim(claim)
-        for bucket in self._caches.buckets:
-            key = claim_ref_of(bucket).key
-            if has_key(key) and key not in self._caches.claims:
-                self.on_bucket(None, bucket)
+        for key, claim in self._caches.claim_summaries.items():
+            if has_key(key):
+                self._add_claim(key, claim)
+        for bucket in self._caches.bucket_summaries.values():
+            if has_key(bucket.claim_key) and bucket.claim_key not in self._caches.claims:
+                self._add_claim_of_bucket(bucket.claim_key)
 
-    def _add_claim(self, claim: _api.ObjectBucketClaim) -> None:
-        key = claim.metadata.key
+    def _add_claim(self, key: str, claim: ClaimSummary) -> None:
         self._add(key)
-        if self._leads(key) and not claim.status.phase and not claim.metadata.is_being_deleted and self._is_ours(claim):
+        if self._leads(key) and not claim.phase and not claim.is_deleted and self._is_ours(claim):
             self._expect(key)
 
-    def _is_ours(self, claim: _api.ObjectBucketClaim) -> bool:
-        is_served = self._caches.serves(self._identity.provisioner_name, claim.class_name)
-        return is_served and claim.metadata.label(_api.PROVISIONER_LABEL) in {"", self._identity.label}
+    def _add_claim_of_bucket(self, key: str) -> None:
+        namespace, _, name = key.partition("/")
+        if name and self._identity.watches(namespace):
+            self._add(key)
+
+    def _is_ours(self, claim: ClaimSummary) -> bool:
+        is_served = self._caches.serves(self._identity.provisioner_name, claim.storage_class)
+        return is_served and claim.label in {"", self._identity.label}
 
     def _add(self, key: str) -> None:
         if self._leads(key):

@@ -5,27 +5,18 @@ Asked by the work queue when a key becomes ready. Decides by what the cache show
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from libbucket._ready_keys import Priority
 
 if TYPE_CHECKING:
-    from libbucket._api import ObjectBucketClaim
-
-_BOUND: Final = "Bound"
+    from libbucket._reconcile.model.summaries import ClaimSummary
 
 
-def priority_of(claim: ObjectBucketClaim | None) -> Priority:
+def priority_of(claim: ClaimSummary | None) -> Priority:
     """The priority of a claim: low once it is Bound as it was last written, until it is deleted.
 
     Args:
-        claim: as cached; None where there is none, and only its bucket is left.
+        claim: in brief; None where there is none, and only its bucket is left.
     """
-    return Priority.LOW if claim is None or _serves(claim) else Priority.NORMAL
-
-
-def _serves(claim: ObjectBucketClaim) -> bool:
-    metadata, status = claim.metadata, claim.status
-    # CRDs of others prune the observed generation.
-    is_seen = status.observed_generation in {None, metadata.generation}
-    return status.phase == _BOUND and is_seen and not metadata.is_being_deleted
+    return Priority.LOW if claim is None or claim.serves else Priority.NORMAL

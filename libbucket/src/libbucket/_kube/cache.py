@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from libbucket._kube.packing import Packer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from libbucket import _api
+    from libbucket._kube.summaries import Summaries
 
 
 class _HasMetadata(Protocol):
@@ -45,18 +46,25 @@ class Cache(Generic[T]):
 
     Args:
         kind: type of the objects.
-        group: returns the group of an object for `grouped` and `count`; by default there are no groups.
+        group: returns the group of an object for `grouped`, `keys_of` and `count`; by default there are no groups.
         compact: returns the part of an object to keep; by default all of it.
+        summaries: are kept up to date with it.
     """
 
     is_watched: ClassVar[bool] = True
     """Whether an informer fills it, so that an object that is absent does not exist, as far as is known."""
 
     def __init__(
-        self, kind: type[T], *, group: Callable[[T], str] | None = None, compact: Callable[[T], T] | None = None
+        self,
+        kind: type[T],
+        *,
+        group: Callable[[T], str] | None = None,
+        compact: Callable[[T], T] | None = None,
+        summaries: Summaries[T, Any] | None = None,
     ) -> None:
         self._packer = Packer(kind)
         self._compact = compact
+        self._summaries = summaries
         self._lock = threading.Lock()
         self._group = group
         self._groups: dict[str, str | set[str]] = {}  # a set takes more than the key, which is mostly the only one
@@ -83,13 +91,18 @@ class Cache(Generic[T]):
     def grouped(self, group: str) -> list[T]:
         """The objects of one group, sorted by key."""
         with self._lock:
-            packed = [self._packed[key] for key in sorted(self._keys_of(group))]
+            packed = [self._packed[key] for key in sorted(self._members(group))]
         return [self._unpacked(one) for one in packed]
+
+    def keys_of(self, group: str) -> list[str]:
+        """The keys of one group, sorted. Decodes no object."""
+        with self._lock:
+            return sorted(self._members(group))
 
     def count(self, group: str) -> int:
         """How many objects a group has. Decodes none of them: the work queue asks for every key."""
         with self._lock:
-            return len(self._keys_of(group))
+            return len(self._members(group))
 
     def observe(self, new: T, *, list_version: str = "") -> tuple[bool, T | None]:
         """Stores a version of an object, if it is newer; returns whether it is, and the version known before.
@@ -116,9 +129,8 @@ class Cache(Generic[T]):
             namespace: of the objects; "" for all.
         """
         with self._lock:
-            self._distrusted |= {one.metadata.key for one in self._known_in(namespace)}
-            prefix = f"{namespace}/" if namespace else ""
-            for key in [key for key in self._removed if key.startswith(prefix)]:
+            self._distrusted.update(_keys_in(namespace, self._packed))
+            for key in _keys_in(namespace, self._removed):
                 del self._removed[key]
 
     def remove(self, gone: T) -> T | None:
@@ -149,8 +161,9 @@ class Cache(Generic[T]):
             namespace: that was listed; "" for all.
         """
         with self._lock:
-            missing = [one for one in self._known_in(namespace) if one.metadata.key not in keys]
-            gone = [one for one in missing if not self._outlives(one, resource_version)]
+            missing = [key for key in _keys_in(namespace, self._packed) if key not in keys]
+            known = [self._unpacked(self._packed[key]) for key in missing]
+            gone = [one for one in known if not self._outlives(one, resource_version)]
             for one in gone:
                 self._forget(one.metadata.key, resource_version, one)
             return gone
@@ -158,13 +171,6 @@ class Cache(Generic[T]):
     def _known(self, key: str) -> T | None:
         packed = self._packed.get(key)
         return self._unpacked(packed) if packed is not None else None
-
-    def _known_in(self, namespace: str) -> Iterator[T]:
-        """The objects that a list of this namespace has; of all for ""."""
-        for packed in self._packed.values():
-            one = self._unpacked(packed)
-            if not namespace or one.metadata.namespace == namespace:
-                yield one
 
     def _unpacked(self, packed: bytes | T) -> T:
         return self._packer.unpack(packed)
@@ -204,6 +210,8 @@ class Cache(Generic[T]):
             if len(self._fresh) > _FRESH:
                 oldest, _ = self._fresh.popitem(last=False)
                 self._packed[oldest] = self._packer.pack(self._unpacked(self._packed[oldest]))
+        if self._summaries is not None:
+            self._summaries.put(key, new)
         if self._group is None:
             return
         if old is not None:
@@ -211,7 +219,7 @@ class Cache(Generic[T]):
         if new is not None:
             self._put_into(self._group(new), key)
 
-    def _keys_of(self, group: str) -> Collection[str]:
+    def _members(self, group: str) -> Collection[str]:
         keys = self._groups.get(group, ())
         return (keys,) if isinstance(keys, str) else keys
 
@@ -239,6 +247,12 @@ class Unwatched(Cache[T]):
         """Stores nothing."""
         del new, list_version
         return False, None
+
+
+def _keys_in(namespace: str, keys: Iterable[str]) -> list[str]:
+    """Those that a list of this namespace has; all for ""."""
+    prefix = f"{namespace}/" if namespace else ""
+    return [key for key in keys if key.startswith(prefix)]
 
 
 def is_newer(left: str, right: str) -> bool:

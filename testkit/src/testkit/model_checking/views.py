@@ -13,9 +13,11 @@ import msgspec
 
 from libbucket import _api
 from libbucket._kube.cache import Cache
+from libbucket._kube.summaries import Summaries
 from libbucket._reconcile.model import names
 from libbucket._reconcile.model.claim_ref import claim_key_of
 from libbucket._reconcile.model.context import Caches
+from libbucket._reconcile.model.summaries import bucket_summary, claim_summary
 from testkit.core import CACHED
 from testkit.frozen import Frozen
 
@@ -42,8 +44,13 @@ EMPTY: Final[View] = Frozen({plural: CacheView() for plural in CACHED})
 class WatchedCache(Cache[Any]):
     """Notes when it was read."""
 
-    def __init__(self, kind: type[Any], group: Callable[[Any], str] | None = None) -> None:
-        super().__init__(kind, group=group)
+    def __init__(
+        self,
+        kind: type[Any],
+        group: Callable[[Any], str] | None = None,
+        summaries: Summaries[Any, Any] | None = None,
+    ) -> None:
+        super().__init__(kind, group=group, summaries=summaries)
         self.on_read: Callable[[], None] = lambda: None
 
     def get(self, key: str) -> Any:
@@ -57,9 +64,13 @@ class WatchedCache(Cache[Any]):
 
 def new_watched_caches() -> Caches:
     """Empty ones that note when they are read."""
-    return Caches(
-        **{name: WatchedCache(kind, claim_key_of if name == "buckets" else None) for name, kind in CACHED.values()}
-    )
+    claims, buckets = Summaries(claim_summary), Summaries(bucket_summary)
+    summaries: dict[str, Summaries[Any, Any]] = {"claims": claims, "buckets": buckets}
+    watched = {
+        name: WatchedCache(kind, claim_key_of if name == "buckets" else None, summaries.get(name))
+        for name, kind in CACHED.values()
+    }
+    return Caches(**watched, claim_summaries=claims, bucket_summaries=buckets)
 
 
 def watched_by(view: View, key: str, *, since: View | None = None) -> View:
@@ -118,6 +129,8 @@ def fill(caches: Caches, view: View) -> None:
         cache._packed.clear()
         cache._fresh.clear()
         cache._groups.clear()
+        if cache._summaries is not None:
+            cache._summaries._by_key.clear()
         for key, raw in view[plural].objects.items():
             cache._put(key, decoded(raw, kind), None)
         cache._removed = dict(view[plural].removed)

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from libbucket import _api
     from libbucket._kube.cache import Cache
     from libbucket._kube.discovery import CrdFeatures, InstalledCrds
+    from libbucket._kube.summaries import Summaries
+    from libbucket._reconcile.model.summaries import BucketSummary, ClaimSummary
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caches:
-    """The caches that the informers keep up to date."""
+    """The caches that the informers keep up to date, with summaries of what they hold."""
 
     claims: Cache[_api.ObjectBucketClaim]
+    claim_summaries: Summaries[_api.ObjectBucketClaim, ClaimSummary]
     buckets: Cache[_api.ObjectBucketObject]
+    bucket_summaries: Summaries[_api.ObjectBucketObject, BucketSummary]
     classes: Cache[_api.StorageClass]
     secrets: Cache[_api.Metadata]
     config_maps: Cache[_api.Metadata]

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Final
 import durationpy
 
 from libbucket import _api
+from libbucket._reconcile.model.intent import intent_of
 from libbucket.errors import InvalidParameters
 from libbucket.parameters import ParameterReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from libbucket._api import ObjectBucketObject
 
 _POLICY: Final = "deletionPolicy"
 _BY_ANNOTATION: Final = "purgeByAnnotation"
@@ -151,3 +154,16 @@ def seconds_to_purge(annotation: str, now: datetime) -> float | None:
     """Seconds until the purge, 0 or less when due; None if no time is set."""
     found = purge_time(annotation)
     return (found - now).total_seconds() if found is not None else None
+
+
+def is_planned(bucket: ObjectBucketObject) -> bool:
+    """Whether a purge is planned."""
+    return bool(bucket.metadata.annotation(_api.PURGE_AT))
+
+
+def was_planned(bucket: ObjectBucketObject) -> bool:
+    """Whether a purge was planned once; one that an earlier version planned is known by the policy that it wrote."""
+    intent = intent_of(bucket)
+    if is_planned(bucket) or (intent is not None and intent.purge_planned):
+        return True
+    return bucket.phase == _api.Phase.RELEASED and bool(bucket.metadata.annotation(_api.DELETION_POLICY))

@@ -116,7 +116,7 @@ class Observer:
         earlier = intent.earlier_uids if intent is not None else ()
         if not earlier:
             return ""
-        return next((one.metadata.key for one in self._caches.claims if one.metadata.uid in earlier), "")
+        return next((key for key, one in self._caches.claim_summaries.items() if one.uid in earlier), "")
 
     def forget(self, key: str) -> None:
         """Drops what is remembered about a claim that is gone."""

@@ -15,7 +15,7 @@ from libbucket import _api
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS
 from libbucket._reconcile.model.claim_ref import claim_ref_of
-from libbucket._reconcile.model.deletion_policy import seconds_to_purge
+from libbucket._reconcile.model.deletion_policy import is_planned, seconds_to_purge, was_planned
 from libbucket._reconcile.model.intent import (
     intent_of,
     is_restored_copy,
@@ -23,12 +23,16 @@ from libbucket._reconcile.model.intent import (
     reclaim_policy_of,
 )
 from libbucket._reconcile.model.snapshot import Orphans
+from libbucket._reconcile.model.summaries import is_unreleased
 from libbucket.types import ReclaimPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from libbucket._api import ObjectBucketClaim, ObjectBucketObject
     from libbucket._kube.client import KubeClient
     from libbucket._reconcile.model.context import Caches, Identity
+    from libbucket._reconcile.model.summaries import BucketSummary
 
 
 _FEW_UNCLAIMED: Final = 3
@@ -63,7 +67,7 @@ class OrphanFinder:
             unreleased=next(filter(None, map(self._unreleased, left)), None),
             reclaimable=reclaimable,
             due=next((one for one in due if self._is_due(one, claim)), None),
-            cancelled=next((one for one in purged if _was_planned(one) and not _is_planned(one)), None),
+            cancelled=next((one for one in purged if was_planned(one) and not is_planned(one)), None),
             next_purge_in=min((seconds for seconds, _ in waits if seconds > 0), default=None),
         )
 
@@ -74,12 +78,16 @@ class OrphanFinder:
 
     def count_unclaimed(self) -> int:
         """How many ObjectBuckets of ours are bound although, as far as the cache knows, their claim is gone."""
-        return sum(_is_unreleased(one) and self._has_lost_its_claim(one) for one in self._caches.buckets)
+        return sum(one.is_unreleased and self._has_lost_its_claim(one) for one in self._our_buckets())
 
-    def _has_lost_its_claim(self, bucket: ObjectBucketObject) -> bool:
-        ref = claim_ref_of(bucket)
-        claim = self._caches.claims.get(ref.key)
-        return self._identity.watches(ref.namespace) and self._is_of_earlier_claim(bucket, claim)
+    def _our_buckets(self) -> Iterator[BucketSummary]:
+        ours = self._identity.provisioner_name
+        return (one for one in self._caches.bucket_summaries.values() if one.provisioner == ours)
+
+    def _has_lost_its_claim(self, bucket: BucketSummary) -> bool:
+        namespace, _, _ = bucket.claim_key.partition("/")
+        claim = self._caches.claim_summaries.get(bucket.claim_key)
+        return self._identity.watches(namespace) and (claim is None or claim.uid != bucket.claim_uid)
 
     def _unreleased(self, bucket: ObjectBucketObject) -> ObjectBucketObject | None:
         """The ObjectBucket as it is now, if it has to be released."""
@@ -87,17 +95,17 @@ class OrphanFinder:
             return None
         if bucket.metadata.is_being_deleted or _was_never_bound(bucket):
             return bucket if self._is_claim_gone(bucket) else None
-        if not _is_unreleased(bucket) or is_restored_copy(bucket) or self._too_many_are_unclaimed():
+        if not is_unreleased(bucket) or is_restored_copy(bucket) or self._too_many_are_unclaimed():
             return None
         # Before data is deleted the API server is read, not the cache, which may lag behind.
         now = self._read_again(bucket)
-        if now is None or not _is_unreleased(now) or is_restored_copy(now):
+        if now is None or not is_unreleased(now) or is_restored_copy(now):
             return None
         return now if self._is_claim_gone(now) else None
 
     def _too_many_are_unclaimed(self) -> bool:
         """Whether so many claims are missing at once that a mistake is more likely than so many forced deletions."""
-        all_ours = sum(intent_of(one) is not None for one in self._caches.buckets)
+        all_ours = sum(1 for _ in self._our_buckets())
         return self.count_unclaimed() > max(_FEW_UNCLAIMED, all_ours // 10)
 
     def _read_again(self, bucket: ObjectBucketObject) -> ObjectBucketObject | None:
@@ -163,24 +171,6 @@ def _was_never_bound(bucket: ObjectBucketObject) -> bool:
     next leader had removed the claim's finalizer, and nothing else would ever release it.
     """
     return last_applied_of(bucket) is None and not bucket.endpoint.bucket_host
-
-
-def _is_unreleased(bucket: ObjectBucketObject) -> bool:
-    """Whether it still represents a bound claim, or an interrupted deletion."""
-    is_over = bucket.metadata.is_being_deleted or last_applied_of(bucket) is None or _was_planned(bucket)
-    return not is_over and bucket.phase in {_api.Phase.BOUND, _api.Phase.RELEASED}
-
-
-def _is_planned(bucket: ObjectBucketObject) -> bool:
-    return bool(bucket.metadata.annotation(_api.PURGE_AT))
-
-
-def _was_planned(bucket: ObjectBucketObject) -> bool:
-    """Whether a purge was planned once; one that an earlier version planned is known by the policy that it wrote."""
-    intent = intent_of(bucket)
-    if _is_planned(bucket) or (intent is not None and intent.purge_planned):
-        return True
-    return bucket.phase == _api.Phase.RELEASED and bool(bucket.metadata.annotation(_api.DELETION_POLICY))
 
 
 def _is_greenfield(bucket: ObjectBucketObject) -> bool:
