@@ -218,6 +218,13 @@ def test_a_new_claim_of_aws_waits_for_its_key_whatever_it_got_over_before(reques
         assert trials.run(made, case) == []
 
 
+@pytest.mark.parametrize("answer", ["404-not_found", "410-gone", "500-unknown_source"])
+def test_a_bound_claim_says_nothing_of_a_machine_that_is_updated(answer: str) -> None:
+    case = Case(flow="repair", request="GetMachineToken", ordinal=1, answer=answer, times=trials.REACTION)
+    with ADAPTERS["azure-machine"]() as adapter, trials.environment(adapter) as made:
+        assert trials.run(made, case) == []
+
+
 def test_answers_with_the_same_reaction_are_tried_by_one_of_them() -> None:
     answers = ("400-MissingFields", "400-BadRequest", "500-InternalError", "drip")
     with ADAPTERS["minio"]() as adapter, trials.environment(adapter) as made:

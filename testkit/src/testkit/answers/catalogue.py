@@ -85,10 +85,11 @@ class Answer:
     def is_outage(self) -> bool:
         """Whether the server failed or said nothing: a status below 500 is an answer, but for 408 and 429.
 
-        IAM asks for fewer requests with status 400: what counts is that it can be nothing but throttling.
+        Some services say both with others: IAM throttles with 400, and the identity service of Azure's machines has 404
+        and 410 while it is updated. What counts is that the answer can be nothing else.
         """
-        is_throttling = self.reasons == {str(Reason.THROTTLED)}
-        return self.kind in _TRANSPORT or is_throttling or self.status >= 500 or self.status in {408, 429}
+        is_nothing_else = self.reasons in ({str(Reason.THROTTLED)}, {str(Reason.STORE_UNAVAILABLE)})
+        return self.kind in _TRANSPORT or is_nothing_else or self.status >= 500 or self.status in {408, 429}
 
 
 _TRANSPORT: Final = frozenset({Kind.DRIP, Kind.LATE, Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.TRUNCATED})
