@@ -9,42 +9,32 @@ import msgspec
 import pytest
 
 from libbucket._api import Metadata, Object, ObjectBucketClaim, ObjectBucketObject, StorageClass
-from libbucket._controller.controller import Controller
-from libbucket._controller.controller_settings import ControllerSettings
 from libbucket._kube.cache import Cache
-from libbucket._kube.discovery import CrdFeatures
-from libbucket._metrics import Metrics
 from libbucket._reconcile.model.actions import Bind, Settled
 from libbucket._reconcile.plan.planner import decide
 from libbucket.testing import builders
 from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
 from testkit.benchmark.claim_pages import pages
+from testkit.controllers import a_controller
 from testkit.core import FakeClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from libbucket._controller.controller import Controller
+
 WORKERS = 8
 
 
-def a_controller(*, version: str = "1", workers: int = WORKERS) -> Controller:
-    settings = ControllerSettings(
-        provisioner_name=PROVISIONER_NAME,
-        version=version,
-        cluster_id="cluster-1",
-        namespaces=(),
-        workers=workers,
-        allowed_config=frozenset(),
-        resync_interval=0,
-        repair_interval=0,
-        features=CrdFeatures(),
+def one_replica(*, version: str = "1", workers: int = WORKERS) -> Controller:
+    return a_controller(
+        FakeClient(), MemoryProvisioner, provisioner_name=PROVISIONER_NAME, workers=workers, version=version
     )
-    return Controller(FakeClient(), MemoryProvisioner, settings, Metrics(), None)
 
 
 @pytest.fixture
 def controller() -> Controller:
-    return a_controller()
+    return one_replica()
 
 
 def observe_class(controller: Controller, name: str, provisioner: str = PROVISIONER_NAME, version: int = 1) -> None:
@@ -131,7 +121,7 @@ BOUND = 2000
 
 def started(version: str) -> Controller:
     """A controller whose caches are filled with claims that version 1 has bound, all queued."""
-    controller = a_controller(version=version, workers=64)
+    controller = one_replica(version=version, workers=64)
     kinds: dict[str, type[Object]] = {
         "classes": StorageClass,
         "claims": ObjectBucketClaim,

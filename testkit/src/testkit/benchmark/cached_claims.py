@@ -11,11 +11,16 @@ import json
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from libbucket._controller.controller import Controller
+    from libbucket._kube.resources import Resource
+    from libbucket._reconcile.model.context import Caches
 
 PAGE: Final = 500
 KINDS: Final = ("claims", "buckets", "secrets", "config_maps")
@@ -47,35 +52,38 @@ def _mean_size(values: Iterable[object]) -> float:
 
 def measure(claims: int) -> dict[str, Any]:
     """Fills the caches of a controller that is not started, and reconciles some of the claims."""
+    from libbucket._kube.client import KubeClient
+    from libbucket._kube.client_config import Address, ClientConfig
+    from libbucket._run import main as _production  # noqa: F401 - what a provisioner's process loads
+    from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
+    from testkit.controllers import a_controller
+
+    client = KubeClient(ClientConfig(address=Address(host="http://127.0.0.1:1")))
+    controller = a_controller(client, MemoryProvisioner, provisioner_name=PROVISIONER_NAME, workers=64)
+    idle = _mebibytes()
+    fill_seconds = _fill(controller._caches, claims)
+    queue_seconds = _queue_all(controller, claims)
+    filled = _mebibytes()
+    return {
+        "claims": claims,
+        "idle_mebibytes": idle,
+        "mebibytes": filled,
+        "fill_seconds": fill_seconds,
+        "queue_seconds": queue_seconds,
+        "settled_microseconds": _settle(controller) * 1e6,
+        "bytes_by_cache": {kind: _mean_size(getattr(controller._caches, kind)._packed.values()) for kind in KINDS},
+    }
+
+
+def _fill(caches: Caches, claims: int) -> float:
+    """Decodes the lists into the caches; returns the processor time, in seconds."""
     import msgspec
     import structlog
 
     from libbucket._api import StorageClass
-    from libbucket._controller.controller import Controller
-    from libbucket._controller.controller_settings import ControllerSettings
-    from libbucket._kube.client import KubeClient
-    from libbucket._kube.client_config import Address, ClientConfig
     from libbucket._kube.decoding import ResponseDecoder
-    from libbucket._kube.discovery import CrdFeatures
-    from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAP_METADATA, SECRET_METADATA, Resource
-    from libbucket._metrics import Metrics
-    from libbucket._run import main as _production  # noqa: F401 - what a provisioner's process loads
-    from libbucket.testing.memory import PROVISIONER_NAME, MemoryProvisioner
+    from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAP_METADATA, SECRET_METADATA
 
-    client = KubeClient(ClientConfig(address=Address(host="http://127.0.0.1:1")))
-    settings = ControllerSettings(
-        provisioner_name=PROVISIONER_NAME,
-        version="1",
-        cluster_id="cluster-1",
-        namespaces=(),
-        workers=64,
-        allowed_config=frozenset(),
-        resync_interval=0,
-        repair_interval=0,
-        features=CrdFeatures(),
-    )
-    controller = Controller(client, MemoryProvisioner, settings, Metrics(), None)
-    caches, router = controller._caches, controller._router
     resources: dict[str, Resource[Any]] = {
         "claims": CLAIMS,
         "buckets": BUCKETS,
@@ -85,7 +93,7 @@ def measure(claims: int) -> dict[str, Any]:
     decoders: dict[str, ResponseDecoder[Any]] = {
         kind: ResponseDecoder(each.type, "", structlog.get_logger()) for kind, each in resources.items()
     }
-    idle, fill = _mebibytes(), 0.0
+    seconds = 0.0
     for kind, page in _pages(claims):
         if kind == "classes":
             caches.classes.observe(msgspec.json.decode(page, type=StorageClass))
@@ -93,30 +101,29 @@ def measure(claims: int) -> dict[str, Any]:
         before = time.process_time()
         for one in decoders[kind].page(page).items:
             getattr(caches, kind).observe(one)
-        fill += time.process_time() - before
+        seconds += time.process_time() - before
         del page
+    return seconds
+
+
+def _queue_all(controller: Controller, claims: int) -> float:
+    """Queues every claim, as after a start; returns the processor time, in seconds."""
     before = time.process_time()
     for informer in controller._informers:
         informer.synced.set()
-    router.enqueue_all()
+    controller._router.enqueue_all()
     assert controller._queue.state().ready == claims
-    queue = time.process_time() - before
-    filled = _mebibytes()
-    keys = [key for key, _ in zip(caches.claims._packed, range(_RECONCILED), strict=False)]
+    return time.process_time() - before
+
+
+def _settle(controller: Controller) -> float:
+    """Finds that some claims are unchanged; returns the processor time of one, in seconds."""
+    keys = [key for key, _ in islice(controller._caches.claim_summaries.items(), _RECONCILED)]
     before = time.process_time()
     for key in keys:
         outcome = controller._reconciler.reconcile(key)
         assert str(outcome.result) == "settled", outcome
-    reconciled = time.process_time() - before
-    return {
-        "claims": claims,
-        "idle_mebibytes": idle,
-        "mebibytes": filled,
-        "fill_seconds": fill,
-        "queue_seconds": queue,
-        "settled_microseconds": reconciled / len(keys) * 1e6,
-        "bytes_by_cache": {kind: _mean_size(getattr(caches, kind)._packed.values()) for kind in KINDS},
-    }
+    return (time.process_time() - before) / len(keys)
 
 
 if __name__ == "__main__":
