@@ -14,7 +14,7 @@ import pytest
 from libbucket._reconcile.model.outcome import Result
 from libbucket._reconcile.model.snapshot import Recheck
 from libbucket.testing.memory import MemoryProvisioner
-from testkit.api_server import config_map_path, secret_path
+from testkit.api_server import claim_path, class_path, config_map_path, secret_path
 from testkit.core import Core
 
 if TYPE_CHECKING:
@@ -123,3 +123,30 @@ def test_other_keys_of_a_new_version_are_written_to_the_secret() -> None:
     core.reconcile(KEY, times=2)
     assert data_of(core, secret_path(KEY)) != before
     assert opens(core)
+
+
+@pytest.mark.parametrize("storage_class", ["theirs", "gone"])
+@pytest.mark.parametrize("deleted", [False, True], ids=["bound", "being deleted"])
+def test_no_request_is_sent_for_a_claim_of_another_provisioner(storage_class: str, deleted: bool) -> None:
+    core = Core()
+    core.create_class("theirs", provisioner="other.example.com/bucket")
+    key = core.create_claim("photos", storage_class=storage_class)
+    core.request("PATCH", claim_path(key), {"metadata": {"finalizers": ["objectbucket.io/finalizer"]}})
+    core.request("PATCH", f"{claim_path(key)}/status", {"status": {"phase": "Bound"}})
+    if deleted:
+        core.request("DELETE", claim_path(key))
+    core.sync()
+    core.client.requests.clear()
+    assert core.reconcile(key).result == Result.IGNORED
+    assert core.client.requests == []
+
+
+def test_the_secret_of_a_claim_that_lost_its_class_is_read() -> None:
+    """The control case: it is known as ours by its ObjectBucket."""
+    core = bound()
+    core.request("DELETE", class_path("buckets"))
+    core.request("PATCH", secret_path(KEY), EDITS[secret_path(KEY)])
+    core.sync()
+    core.client.requests.clear()
+    core.reconcile(KEY)
+    assert f"GET secrets {KEY}" in core.client.requests

@@ -232,9 +232,9 @@ class Core:
         found: Json = json.loads(answer)
         return found
 
-    def create_class(self, name: str = CLASS, **rest: Any) -> None:
-        """A StorageClass of ours."""
-        body = builders.a_class(name=name, provisioner=PROVISIONER_NAME, **rest)
+    def create_class(self, name: str = CLASS, *, provisioner: str = PROVISIONER_NAME, **rest: Any) -> None:
+        """A StorageClass, by default of ours."""
+        body = builders.a_class(name=name, provisioner=provisioner, **rest)
         self.request("POST", class_path("").rstrip("/"), body)
         self.sync()
 

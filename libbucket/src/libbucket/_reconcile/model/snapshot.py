@@ -7,6 +7,7 @@ from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING
 
 from libbucket._api import Phase
+from libbucket._reconcile.model.belonging import served_by_others
 from libbucket._reconcile.model.claim_ref import claim_ref_of
 
 if TYPE_CHECKING:
@@ -119,6 +120,13 @@ class Snapshot:
         if reclaimed is None or self.bucket is None or reclaimed.metadata.uid != self.bucket.metadata.uid:
             return ""
         return claim_ref_of(reclaimed).uid
+
+    @property
+    def served_by_others(self) -> str:
+        """Why another provisioner serves the claim; "" if this one does, or there is no claim."""
+        if self.claim is None:
+            return ""
+        return served_by_others(self.claim, self.identity, intent=self.intent, storage_class=self.storage_class)
 
     @property
     def serves_class(self) -> bool:

@@ -14,6 +14,7 @@ from libbucket._api import Phase
 from libbucket._kube.errors import KindMissing, NotFound
 from libbucket._kube.resources import BUCKETS, CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from libbucket._reconcile.model.additional_config import SelectedConfig, select_config
+from libbucket._reconcile.model.belonging import served_by_others
 from libbucket._reconcile.model.claim_ref import claim_ref_of, claim_ref_to
 from libbucket._reconcile.model.intent import (
     Intent,
@@ -75,6 +76,8 @@ class Observer:
             KubeError: an object could not be read.
         """
         snapshot = self._without_objects(key, recheck)
+        if snapshot.served_by_others:
+            return snapshot
         secret, credentials = self._secret(snapshot)
         return replace(snapshot, secret=secret, credentials=credentials, config_map=self._config_map(snapshot))
 
@@ -133,6 +136,9 @@ class Observer:
         buckets = self._proven(claim, self._caches.buckets.grouped(key))
         if buckets or not claim.metadata.is_being_deleted or not claim.metadata.has_finalizer():
             return _Found(claim=claim, buckets=buckets)
+        storage_class = self._storage_class(claim, None)
+        if served_by_others(claim, self._identity, intent=None, storage_class=storage_class):
+            return _Found(claim=claim, buckets=[])
         # Removing the finalizer, or deleting by the class's current parameters, is irreversible: no cache is used.
         return self._read_afresh(claim)
 

@@ -48,7 +48,7 @@ def decide(snapshot: Snapshot) -> Action:
     claim = snapshot.claim
     if claim is None:
         return Ignore("the claim is gone")
-    if why := _belongs_to_others(snapshot, claim):
+    if why := snapshot.served_by_others:
         return Ignore(why)
     if claim.metadata.is_being_deleted:
         return _decide_deletion(snapshot, claim)
@@ -65,20 +65,6 @@ def _plan_orphans(snapshot: Snapshot) -> Action | None:
     if snapshot.orphans.due is not None:
         return BeginPurge()
     return Retain() if snapshot.orphans.cancelled is not None else None
-
-
-def _belongs_to_others(snapshot: Snapshot, claim: ObjectBucketClaim) -> str:
-    """Why another provisioner serves the claim; "" if this one does."""
-    if snapshot.intent is not None:
-        ours = snapshot.intent.provisioner == snapshot.identity.provisioner_name
-        return "" if ours else f"its ObjectBucket belongs to provisioner {snapshot.intent.provisioner}"
-    if snapshot.storage_class is not None:
-        ours = snapshot.storage_class.provisioner == snapshot.identity.provisioner_name
-        return "" if ours else f"its StorageClass is served by {snapshot.storage_class.provisioner}"
-    if claim.metadata.label(_api.PROVISIONER_LABEL) == snapshot.identity.label:
-        return ""
-    # Unknown until the class exists. A status written now would stay on another provisioner's claim.
-    return f"its StorageClass {claim.class_name!r} does not exist"
 
 
 def _find_obstacle(snapshot: Snapshot, claim: ObjectBucketClaim) -> Blocked | None:
