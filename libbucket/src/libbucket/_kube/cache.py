@@ -76,7 +76,9 @@ class Cache(Generic[T]):
     def get(self, key: str) -> T | None:
         """The object; None if it is not known to exist."""
         with self._lock:
-            return self._known(key)
+            packed = self._packed.get(key)
+        # Outside of the lock: unpacking lets another thread in, which would stop at the lock.
+        return self._unpacked(packed) if packed is not None else None
 
     def __contains__(self, key: str) -> bool:
         with self._lock:

@@ -57,7 +57,7 @@ class OrphanFinder:
         Raises:
             KubeError: it could not be read whether a claim exists, although a purge depends on it.
         """
-        left = [one for one in self._caches.buckets.grouped(key) if self._is_of_earlier_claim(one, claim)]
+        left = self._left_by_earlier_claims(key, claim)
         released = [one for one in left if one.phase == _api.Phase.RELEASED and not one.metadata.is_being_deleted]
         reclaimable = self._reclaimable(claim, released) if claim is not None else None
         purged = [one for one in released if one is not reclaimable and _is_purged(one)]
@@ -70,6 +70,14 @@ class OrphanFinder:
             cancelled=next((one for one in purged if was_planned(one) and not is_planned(one)), None),
             next_purge_in=min((seconds for seconds, _ in waits if seconds > 0), default=None),
         )
+
+    def _left_by_earlier_claims(self, key: str, claim: ObjectBucketClaim | None) -> list[ObjectBucketObject]:
+        uid = claim.metadata.uid if claim is not None else None
+        names = self._caches.buckets.keys_of(key)
+        # Nearly always the one ObjectBucket is this claim's, and need not be unpacked.
+        if all(one is not None and one.claim_uid == uid for one in map(self._caches.bucket_summaries.get, names)):
+            return []
+        return [one for one in self._caches.buckets.grouped(key) if self._is_of_earlier_claim(one, claim)]
 
     def _is_of_earlier_claim(self, bucket: ObjectBucketObject, claim: ObjectBucketClaim | None) -> bool:
         intent = intent_of(bucket)
