@@ -99,6 +99,29 @@ class GrantTagsTheBucket(MemoryProvisioner):
         return answer
 
 
+class GrantWarnsOfNothing(MemoryProvisioner):
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        return replace(super().grant(options), warnings=())
+
+
+class EveryCallWarnsOfEveryKey(MemoryProvisioner):
+    def grant(self, options: BucketOptions) -> ObjectBucket:
+        return replace(super().grant(options), warnings=tuple(self.supported_config))
+
+
+class AdministratorsSecretIsReadOnce(MemoryProvisioner):
+    """Whatever it was: the client that was made with it is kept."""
+
+    _was_read = False
+
+    def _settings(self, parameters: Mapping[str, str]) -> Any:
+        named = {name for name in parameters if name.startswith("secret")}
+        kept = {name: value for name, value in parameters.items() if not self._was_read or name not in named}
+        settings = super()._settings(kept)
+        self._was_read = self._services is not None
+        return settings
+
+
 class GrantMakesTheBucket(MemoryProvisioner):
     def grant(self, options: BucketOptions) -> ObjectBucket:
         self.store.buckets.setdefault(options.bucket_name, Bucket())
@@ -234,6 +257,13 @@ class NewKeysAreLogged(MemoryProvisioner):
         keys = super()._keys(options)
         if options.credentials is None:
             logging.getLogger(__name__).debug("issued %s", keys.secret_access_key.reveal())
+        return keys
+
+
+class ALibraryLogsNewKeys(MemoryProvisioner):
+    def _keys(self, options: BucketOptions) -> AccessKeys:
+        keys = super()._keys(options)
+        logging.getLogger("sdk.identity").warning("issued %s", keys.secret_access_key.reveal())
         return keys
 
 
@@ -742,9 +772,9 @@ class NeverAsksForLeadership(OverAWire):
     def ask(self) -> None:
         pass
 
-    def _begin(self, verb: Any, request: Any) -> None:
+    def _begin(self, verb: Any, request: Any) -> Any:
         self._services = None
-        super()._begin(verb, request)
+        return super()._begin(verb, request)
 
 
 class AsksForLeadershipOnce(OverAWire):
@@ -785,6 +815,12 @@ class RepeatsTheBody(OverAWire):
 class LogsTheBody(OverAWire):
     def refused(self, status: int, headers: Message) -> Exception:
         logging.getLogger(__name__).debug("the store says %s", self.body)
+        return super().refused(status, headers)
+
+
+class ALibraryLogsTheBody(OverAWire):
+    def refused(self, status: int, headers: Message) -> Exception:
+        logging.getLogger("sdk.client").warning("the store says %s", self.body)
         return super().refused(status, headers)
 
 

@@ -31,6 +31,7 @@ class Mistake:
 
 _CLOSED: Final = "withdrawn_credentials_are_refused_though_bucket_and_data_stay[reading an object-greenfield]"
 _FENCED: Final = "nothing_is_sent_and_nothing_changes_once_leadership_is_lost"
+_READ_ANEW: Final = "the_administrators_credentials_are_read_anew_for_each_call"
 _BODY: Final = "no_error_and_no_log_line_repeats_the_body_of_an_answer"
 
 _FIND: Final = '    return store.find("buckets", name)\n'
@@ -295,7 +296,32 @@ MISTAKES: Final = (
         "            found = storage.own_bucket(store, ob)\n            identity.delete_user(store, ob.user_id)\n",
         "deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone",
     ),
+    # The administrator's credentials.
+    Mistake(
+        "The administrator's Secret is read once",
+        "provisioner.py",
+        "        secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)\n",
+        "        known = vars(self).get('_secret')\n"
+        "        secret = known or self._services.read_secret(parameters.secret_namespace, parameters.secret_name)\n"
+        "        vars(self)['_secret'] = secret\n",
+        f"{_READ_ANEW}[revoke]",
+    ),
+    Mistake(
+        "The client of an endpoint is kept, whatever the administrator's Secret holds now",
+        "provisioner.py",
+        _OPENED,
+        _OPENED.replace("return ", "made = ")
+        + "\n        return vars(self).setdefault('_clients', {}).setdefault(parameters.endpoint.url, made)",
+        f"{_READ_ANEW}[grant]",
+    ),
     # Settings and parameters.
+    Mistake(
+        "A setting that a grant does not apply is not warned about",
+        "provisioner.py",
+        ", warn_unapplied(options.claim, self.supported_config))",
+        ")",
+        "a_setting_that_a_grant_does_not_apply_is_warned_about",
+    ),
     Mistake(
         "A setting that the claim never had is cleared",
         "policy.py",

@@ -18,6 +18,7 @@ FAULTS = Path(__file__).with_name("injected_faults.py")
 
 GREENFIELD, BROWNFIELD = "[greenfield]", "[brownfield]"
 VIOLATED_GUARANTEES = {
+    "ALibraryLogsNewKeys": ["no_error_and_no_log_line_holds_a_secret"],
     "AbsentKeyIsCleared": ["a_setting_that_the_claim_never_had_is_left_as_it_is"],
     "AdministratorsKeysAreReturned": [
         "every_claim_has_an_identity_of_its_own",
@@ -25,6 +26,10 @@ VIOLATED_GUARANTEES = {
         "a_claim_may_not_open_anothers_bucket_to_the_public",
         f"a_claim_may_not_open_its_bucket_to_the_public{GREENFIELD}",
         f"a_claim_may_not_remove_its_bucket_but_only_its_objects{GREENFIELD}",
+    ],
+    "AdministratorsSecretIsReadOnce": [
+        f"the_administrators_credentials_are_read_anew_for_each_call[{verb}]"
+        for verb in ("provision", "grant", "delete", "revoke")
     ],
     "AnyKeysThatWorkAreTheClaims": [
         "credentials_of_another_claim_are_never_taken_for_ones_own",
@@ -46,6 +51,7 @@ VIOLATED_GUARANTEES = {
     "DeletesWithoutTags": ["a_bucket_without_tags_is_never_deleted"],
     "EditedSecretIsBelieved": [f"credentials_that_do_not_work_are_replaced{GREENFIELD}"],
     "ErrorIsSwallowed": ["a_bucket_of_another_claim_is_never_deleted"],
+    "EveryCallWarnsOfEveryKey": ["a_setting_that_a_grant_does_not_apply_is_warned_about"],
     "EverybodyMayRead": ["a_bucket_is_closed_to_the_public_until_its_administrator_opens_it"],
     "GrantAppliesSettings": ["a_grant_leaves_the_settings_of_the_bucket_alone"],
     "GrantDropsOthers": ["a_grant_leaves_others_grants_alone", "claims_granted_at_once_on_one_bucket_are_all_let_in"],
@@ -55,6 +61,10 @@ VIOLATED_GUARANTEES = {
     ],
     "GrantTagsTheBucket": ["a_grant_changes_neither_the_bucket_nor_its_data"],
     "GrantTurnsAwayTheOwner": ["a_grant_on_a_claimed_bucket_leaves_the_owner_in"],
+    "GrantWarnsOfNothing": [
+        "a_setting_that_a_grant_does_not_apply_is_warned_about",
+        f"an_unknown_parameter_is_warned_about_and_not_an_error{BROWNFIELD}",
+    ],
     "HalfOfAKeyIsLogged": ["no_error_and_no_log_line_holds_a_secret"],
     "HalfOfAKeyIsRecorded": [f"no_secret_is_in_what_everybody_may_read{GREENFIELD}"],
     "HostHasAScheme": ["the_host_is_a_bare_name_and_the_port_a_port"],
@@ -180,6 +190,7 @@ VIOLATED_GUARANTEES = {
     "HidesLostLeadership": ["nothing_is_sent_and_nothing_changes_once_leadership_is_lost[grant]"],
     "RepeatsTheBody": ["no_error_and_no_log_line_repeats_the_body_of_an_answer[provision]"],
     "LogsTheBody": ["no_error_and_no_log_line_repeats_the_body_of_an_answer[grant]"],
+    "ALibraryLogsTheBody": ["no_error_and_no_log_line_repeats_the_body_of_an_answer[revoke]"],
     "PrintsTheBody": ["no_error_and_no_log_line_repeats_the_body_of_an_answer[delete]"],
     "TakesAPageForAnAnswer": ["what_is_no_store_is_a_mistake_in_the_configuration[provision]"],
     "TriesAgainByItself": ["a_store_that_fails_is_asked_once_and_retried_soon[grant]"],

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import structlog
+import urllib3
 
 from libbucket import SecretStr
 from libbucket._run.log_values import MAX_LENGTH, MAX_TRACEBACK
 from libbucket._run.logging import logging_to
+from libbucket.testing.misbehaving import Answer, scripted_server
 
 SECRET = "hunter2-hunter2"
 
@@ -219,6 +221,38 @@ def test_retries_of_connections_are_logged_at_debug_only() -> None:
             logging.getLogger("urllib3.connectionpool").warning("retrying at %d", verbosity)
     assert "retrying at 0" not in stream.getvalue()
     assert "retrying at 4" in stream.getvalue()
+
+
+@pytest.mark.parametrize("verbosity", [0, 9])
+def test_libraries_at_debug_tell_neither_a_query_nor_an_answer(
+    verbosity: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library may set the level of its own logger; a shared access signature is in the query of each request."""
+    for name in ("urllib3", "botocore", "google.auth", "azure.core", "http.client"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+    logging.getLogger().manager._clear_cache()  # type: ignore[attr-defined] # levels were set behind its back
+    stream = io.StringIO()
+    answer = Answer(headers={"Set-Cookie\r\nno separator": SECRET}, body=SECRET.encode())
+    with logging_to(stream, log_format="text", verbosity=verbosity):
+        with scripted_server(answer) as server, urllib3.PoolManager(timeout=10) as pool:
+            pool.request("GET", f"{server.url}/bucket?sig={SECRET}")
+        for name in ("urllib3.connectionpool", "botocore.parsers", "google.auth.transport", "azure.core.pipeline"):
+            logging.getLogger(name).debug("answer: %s", SECRET)
+            logging.getLogger(name).info("request: %s", SECRET)
+            logging.getLogger(name).warning("Retrying: /bucket?sv=1&sig=%s for %s", SECRET, "photos")
+    written = stream.getvalue()
+    assert SECRET not in written + "".join(capsys.readouterr())
+    assert "/bucket?... for photos" in written, "the line itself stays"
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_traceback_tells_no_query_of_a_url(log_format: str) -> None:
+    stream, error = io.StringIO(), OSError(f"no answer from /bucket?sv=1&sig={SECRET} (is it up?)")
+    with logging_to(stream, log_format=log_format, verbosity=0):
+        structlog.get_logger().error("failed", exc_info=error)
+        logging.getLogger("library").error("failed, too", exc_info=error)
+    assert SECRET not in stream.getvalue()
+    assert stream.getvalue().count("/bucket?... (is it up?)") == 2
 
 
 def test_warnings_of_python_become_lines_of_the_log() -> None:

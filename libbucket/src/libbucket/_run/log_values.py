@@ -7,6 +7,7 @@ processors here run before the renderer. They never raise.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from libbucket.types import SecretStr
@@ -24,11 +25,24 @@ _MAX_DEPTH: Final = 8
 _LARGEST_NUMBER: Final = 10**64
 _HIDDEN: Final = "**********"
 _MORE: Final = "…"
+_QUERY: Final = re.compile(r"\?[^\s'\"<>?]*=[^\s'\"<>]*")
 
 
 def plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The processor that converts values to plain, bounded data, and every `SecretStr` to asterisks."""
-    return {key: _plain(value, MAX_TRACEBACK if key == "exception" else MAX_LENGTH) for key, value in event.items()}
+    return {
+        key: _plain(value, _Value(MAX_TRACEBACK, hides_queries=True) if key == "exception" else _Value(MAX_LENGTH))
+        for key, value in event.items()
+    }
+
+
+def without_queries(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The processor for messages of libraries: the query of a URL may be a credential, such as a signature."""
+    return {**event, "event": _without_queries(str(event["event"]))}
+
+
+def _without_queries(text: str) -> str:
+    return _QUERY.sub("?...", text) if "?" in text else text
 
 
 def one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -52,9 +66,9 @@ def _escaped(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def _plain(value: Any, length: int) -> Any:
+def _plain(value: Any, converter: _Value) -> Any:
     try:
-        return _Value(length).of(value)
+        return converter.of(value)
     except Exception as error:  # noqa: BLE001 - a line must not be lost, nor a thread end, because of what is in it
         return f"<{type(value).__name__} without a representation: {type(error).__name__}>"
 
@@ -64,10 +78,12 @@ class _Value:
 
     Args:
         length: maximum number of characters.
+        hides_queries: whether the queries of URLs are left out, as in a traceback: libraries name URLs in errors.
     """
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, *, hides_queries: bool = False) -> None:
         self._left = length
+        self._hides_queries = hides_queries
 
     def of(self, value: Any, depth: int = _MAX_DEPTH) -> Any:
         """The value as JSON data."""
@@ -86,6 +102,7 @@ class _Value:
         return self._cut(repr(value))
 
     def _cut(self, text: str) -> str:
+        text = _without_queries(text) if self._hides_queries else text
         kept = text[: max(self._left, 0)]
         self._left -= len(kept)
         if len(kept) < len(text):

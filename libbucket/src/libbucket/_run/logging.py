@@ -1,8 +1,8 @@
 """The log of the process: text or JSON on one stream, without secrets.
 
 Configured by `main` while the provisioner runs. Other modules use structlog loggers, and bind context variables
-(namespace, name, reconcile id), which are on every line. Logs of libraries are included from WARNING on. Tracebacks
-never show local variables.
+(namespace, name, reconcile id), which are on every line. Logs of libraries are included from WARNING on, at any
+verbosity: below it they have requests and answers, with secrets in them. Tracebacks never show local variables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
-from libbucket._run.log_values import one_line, plain
+from libbucket._run.log_values import one_line, plain, without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEBUG_VERBOSITY: Final = 4  # Kubernetes' convention: up to 3 for operators, from 4 on for debugging
 _RETRIES: Final = "urllib3.connectionpool"  # warns of each retry; a final failure is logged once by libbucket
+_CONNECTIONS: Final = "urllib3.connection"  # repeats what it could not parse of an answer, with the URL and its query
 
 
 @contextmanager
@@ -45,11 +46,12 @@ def logging_to(stream: TextIO, *, log_format: str, verbosity: int) -> Iterator[N
         cache_logger_on_first_use=False,  # else a logger would outlive this block
     )
     handler = _library_handler(steady, rendering)
-    root, retries = logging.getLogger(), logging.getLogger(_RETRIES)
-    before = root.level, retries.level
+    root, retries, connections = map(logging.getLogger, (None, _RETRIES, _CONNECTIONS))
+    before = root.level, retries.level, connections.level
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     retries.setLevel(logging.WARNING if level == logging.DEBUG else logging.ERROR)
+    connections.setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
     try:
         yield
@@ -58,6 +60,7 @@ def logging_to(stream: TextIO, *, log_format: str, verbosity: int) -> Iterator[N
         root.removeHandler(handler)
         root.setLevel(before[0])
         retries.setLevel(before[1])
+        connections.setLevel(before[2])
         structlog.reset_defaults()
 
 
@@ -82,7 +85,7 @@ def _library_handler(stream: _Steady, rendering: Sequence[Processor]) -> logging
     handler.setLevel(logging.WARNING)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*_common(), structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*_common(), structlog.stdlib.add_logger_name, without_queries],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )

@@ -29,7 +29,7 @@ from libbucket.errors import (
 )
 from libbucket.limits import parse_quantity
 from libbucket.parameters import ParameterReader
-from libbucket.provisioner import BucketLister, EmptyBucketDeleter, Inspector, Provisioner, Services
+from libbucket.provisioner import BucketLister, EmptyBucketDeleter, Inspector, Provisioner, Services, warn_unapplied
 from libbucket.run import run
 from libbucket.testing.memory_store import Bucket, Identity, MemoryStore
 from libbucket.types import Authentication, Connection, Endpoint, ObjectBucket, has_ownership_tags
@@ -91,8 +91,7 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, with ownership tags, and an identity that may use it."""
-        self._begin("provision", options)
-        settings = self._settings(options.parameters)
+        settings = self._begin("provision", options)
         max_objects = _max_objects(options)
         if not _BUCKET_NAME.fullmatch(options.bucket_name):
             raise InvalidClaim(
@@ -119,13 +118,14 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Makes an identity that may use the bucket that the class names."""
-        self._begin("grant", options)
-        settings = self._settings(options.parameters)
+        settings = self._begin("grant", options)
         with self.store.lock:
             if options.bucket_name not in self.store.buckets:
                 raise BucketNotFound(f"bucket {options.bucket_name}, which the class names, does not exist")
             repairs = self._repairs(options)
-            return replace(self._answer(options, settings), repairs=repairs)
+            answer = self._answer(options, settings)
+        unapplied = warn_unapplied(options.claim, self.supported_config)
+        return replace(answer, repairs=repairs, warnings=answer.warnings + unapplied)
 
     def delete(self, ob: ObjectBucket) -> None:
         """Removes the identity, then the bucket if it carries the owner's tags."""
@@ -185,12 +185,14 @@ class MemoryProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister
             return bucket
         raise BucketExists(f"bucket {ob.bucket_name} is not this claim's: it is left as it is")
 
-    def _begin(self, verb: Verb, request: BucketOptions | ObjectBucket) -> None:
+    def _begin(self, verb: Verb, request: BucketOptions | ObjectBucket) -> _Settings:
         with self._calls_lock:
             self.calls[verb] += 1
         self._hook(verb, request)
+        settings = self._settings(request.parameters)
         if self._services is not None:
             self._services.before_request()  # the store is in memory: this is its only request
+        return settings
 
     def _settings(self, parameters: Mapping[str, str]) -> _Settings:
         settings = _Settings(parameters)

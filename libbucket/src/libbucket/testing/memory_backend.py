@@ -5,19 +5,22 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from libbucket.errors import StoreUnavailable
 from libbucket.provisioner import Services
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities
-from libbucket.testing.memory import MemoryProvisioner
+from libbucket.testing.memory import ADMIN_KEY, MemoryProvisioner
 from libbucket.testing.memory_store import Bucket, MemoryStore
+from libbucket.types import SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from libbucket import Authentication, Endpoint, ObjectBucket, Provisioner
     from libbucket.testing.application import Application
+
+_ADMIN_SECRET: Final = {ADMIN_KEY: SecretStr("any value")}
 
 
 class MemoryAdministrator(Administrator):
@@ -102,7 +105,7 @@ class MemoryBackend(Backend):
 
     @property
     def parameters(self) -> Mapping[str, str]:
-        return {"host": "memory.invalid"}
+        return {"host": "memory.invalid", "secretName": "admin", "secretNamespace": "memory"}
 
     @property
     def administrator(self) -> Administrator:
@@ -112,7 +115,11 @@ class MemoryBackend(Backend):
         return self._provisioner(store=self._store)
 
     def fenced(self, before_request: Callable[[], None]) -> Provisioner:
-        services = Services(read_secret=lambda *_: {}, before_request=before_request)
+        services = Services(read_secret=lambda *_: _ADMIN_SECRET, before_request=before_request)
+        return self._provisioner(services, store=self._store)
+
+    def rotating(self, is_spoilt: Callable[[], bool]) -> Provisioner:
+        services = Services(read_secret=lambda *_: {} if is_spoilt() else _ADMIN_SECRET)
         return self._provisioner(services, store=self._store)
 
     def stepwise_provisioner(self) -> Provisioner:

@@ -27,11 +27,12 @@ from botocore.session import Session
 from aws_s3_provisioner.provisioner import AwsS3Provisioner
 from aws_s3_provisioner.request import Patience
 from aws_s3_provisioner.sdk_clients import Limits
-from libbucket import SecretStr, Services
+from libbucket import Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities
 from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
+from testkit.admin_secrets import constant, rotated
 from testkit.repository import ROOT
 from testkit.sigv4 import access_key_of
 
@@ -377,8 +378,12 @@ class AwsBackend(Backend):
         return [self.server.secret_key, self._steward["AWS_SECRET_ACCESS_KEY"]]
 
     def broken_provisioners(self) -> Mapping[str, AwsS3Provisioner]:
+        return {"wrong secret": self.rotating(lambda: True)}
+
+    def rotating(self, is_spoilt: Callable[[], bool]) -> AwsS3Provisioner:
         spoilt = {**self._steward, "AWS_SECRET_ACCESS_KEY": self._steward["AWS_SECRET_ACCESS_KEY"][::-1]}
-        return {"wrong secret": a_provisioner(self.server, secret=spoilt)}
+        services = Services(read_secret=rotated(self._steward, spoilt, is_spoilt))
+        return AwsS3Provisioner(services, patience=QUICK)
 
     def misled(self, url: str, seconds: float) -> tuple[AwsS3Provisioner, Mapping[str, str]]:
         hasty = a_provisioner(self.server, limits=Limits(connect=seconds, read=seconds))
@@ -451,8 +456,7 @@ def a_provisioner(
 ) -> AwsS3Provisioner:
     """A provisioner whose administrator's Secret is root's, or what is given."""
     held = secret or {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
-    data = {key: SecretStr(value) for key, value in held.items()}
-    services = Services(read_secret=lambda _namespace, _name: data, before_request=before_request)
+    services = Services(read_secret=constant(held), before_request=before_request)
     return AwsS3Provisioner(services, limits=limits, patience=patience)
 
 

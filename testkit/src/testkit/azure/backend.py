@@ -9,7 +9,7 @@ import base64
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.core.rest import HttpRequest
@@ -24,10 +24,11 @@ from azure.storage.blob import (
 from azure_provisioner.client import Network
 from azure_provisioner.policy import build_prefix
 from azure_provisioner.provisioner import AzureProvisioner
-from libbucket import SecretStr, Services
+from libbucket import Services
 from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities, Check
 from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
+from testkit.admin_secrets import constant, rotated
 from testkit.azure.application import AzureApplication, client_settings
 from testkit.azure.front_end import azure_front
 
@@ -193,8 +194,11 @@ class AzureBackend(Backend):
         return [self._server.key]
 
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
-        wrong = {"AZURE_STORAGE_KEY": base64.b64encode(b"another key").decode()}
-        return {"another account's key": a_provisioner(self._server, wrong)}
+        return {"another account's key": a_provisioner(self._server, _ANOTHER_KEY)}
+
+    def rotating(self, is_spoilt: Callable[[], bool]) -> Provisioner:
+        services = Services(read_secret=rotated(_key_of(self._server), _ANOTHER_KEY, is_spoilt))
+        return AzureProvisioner(services, Network(ca_file=self._server.ca_file, wait_seconds=1))
 
     def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
         network = Network(connect_seconds=seconds, read_seconds=seconds)
@@ -265,8 +269,15 @@ def a_provisioner(
     before_request: Callable[[], None] = lambda: None,
 ) -> AzureProvisioner:
     """A provisioner whose administrator's Secret holds the account's key, or what is given."""
-    data = {key: SecretStr(value) for key, value in (secret or {"AZURE_STORAGE_KEY": server.key}).items()}
     clock = now or (lambda: datetime.now(UTC))
-    services = Services(read_secret=lambda _namespace, _name: data, now=clock, before_request=before_request)
+    read_secret = constant(secret or _key_of(server))
+    services = Services(read_secret=read_secret, now=clock, before_request=before_request)
     network = network or Network(ca_file=server.ca_file, wait_seconds=1)
     return AzureProvisioner(services, network, tokens)
+
+
+_ANOTHER_KEY: Final = {"AZURE_STORAGE_KEY": base64.b64encode(b"another key").decode()}
+
+
+def _key_of(server: AzuriteServer) -> dict[str, str]:
+    return {"AZURE_STORAGE_KEY": server.key}

@@ -139,7 +139,10 @@ class GarageBackend(Backend):
         return [self._server.token]
 
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
-        return {"wrong token": self._made(token=self._server.token[::-1])}
+        return {"wrong token": self._made(is_spoilt=lambda: True)}
+
+    def rotating(self, is_spoilt: Callable[[], bool]) -> Provisioner:
+        return self._made(is_spoilt=is_spoilt)
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> MinioApplication:
         keys = credentials.access_keys
@@ -147,11 +150,18 @@ class GarageBackend(Backend):
         assert endpoint.additional_config["BUCKET_ENDPOINT"] == self._server.s3_url
         return an_application(self._server, keys.access_key_id, keys.secret_access_key.reveal())
 
-    def _made(self, token: str = "", seconds: float = 20, purge_seconds: float = 20, **services: Any) -> Provisioner:
+    def _made(
+        self,
+        *,
+        is_spoilt: Callable[[], bool] = lambda: False,
+        seconds: float = 20,
+        purge_seconds: float = 20,
+        **services: Any,
+    ) -> Provisioner:
         def read_secret(namespace: str, name: str) -> Mapping[str, SecretStr]:
             if (namespace, name) != ("garage", "garage-admin"):
                 raise AdminSecretMissing(f"Secret {namespace}/{name} does not exist")
-            return {"GARAGE_ADMIN_TOKEN": SecretStr(token or self._server.token)}
+            return {"GARAGE_ADMIN_TOKEN": SecretStr(self._server.token[::-1] if is_spoilt() else self._server.token)}
 
         api = replace(API, seconds=seconds)
         return GarageProvisioner(Services(read_secret=read_secret, **services), api, purge_seconds)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gcs_provisioner.client import Patience
 from gcs_provisioner.provisioner import GcsProvisioner
-from libbucket import SecretStr, Services
+from libbucket import Services
 from libbucket.testing.conformance import Ability, Backend, Capabilities
 from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
+from testkit.admin_secrets import constant, rotated
 from testkit.gcs.administrator import GcsAdministrator
 from testkit.gcs.applications import HmacApplication, JsonApplication
 
@@ -99,13 +100,23 @@ class GcsBackend(Backend):
             self.fake.knobs.distrusts = False
 
     def broken_provisioners(self) -> Mapping[str, Provisioner]:
-        unknown = json.loads(self.fake.add_admin("removed-since"))
-        del self.fake.store.accounts[unknown["client_email"]]
+        unknown = self._unknown_key()
         return {
             "a key that Google does not know": a_provisioner(self.fake, json.dumps(unknown)),
             "a key that is no key": a_provisioner(self.fake, json.dumps({**unknown, "private_key": "no key"})),
             "no permission": a_provisioner(self.fake, self.fake.add_admin("may-nothing", ())),
         }
+
+    def rotating(self, is_spoilt: Callable[[], bool]) -> Provisioner:
+        right, wrong = {FILE_KEY: self.admin_key}, {FILE_KEY: json.dumps(self._unknown_key())}
+        services = Services(read_secret=rotated(right, wrong, is_spoilt), now=self.fake.clock.now)
+        return GcsProvisioner(services, patience=QUICK)
+
+    def _unknown_key(self) -> dict[str, str]:
+        """A key of an account that was removed since."""
+        unknown: dict[str, str] = json.loads(self.fake.add_admin("removed-since"))
+        del self.fake.store.accounts[unknown["client_email"]]
+        return unknown
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
         url = endpoint.additional_config["BUCKET_ENDPOINT"]
@@ -134,6 +145,6 @@ def a_provisioner(
     before_request: Callable[[], None] = lambda: None,
 ) -> GcsProvisioner:
     """A provisioner whose administrator's Secret holds this key."""
-    data = {FILE_KEY: SecretStr(admin_key)}
-    services = Services(read_secret=lambda _namespace, _name: data, now=fake.clock.now, before_request=before_request)
+    read_secret = constant({FILE_KEY: admin_key})
+    services = Services(read_secret=read_secret, now=fake.clock.now, before_request=before_request)
     return GcsProvisioner(services, patience=patience)

@@ -22,13 +22,14 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioAdminException, S3Error
 from minio.versioningconfig import OFF, VersioningConfig
 
-from libbucket import SecretStr, Services
+from libbucket import Services
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Administrator, Backend, Capabilities
 from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
 from libbucket.testing.misbehaving import Answer
 from minio_provisioner.errors import code_of
 from minio_provisioner.provisioner import MinioProvisioner
+from testkit.admin_secrets import constant, rotated
 from testkit.minio.scripted_node import Asked, node_before
 
 if TYPE_CHECKING:
@@ -343,6 +344,11 @@ class MinioBackend(Backend):
         wrong = {"MINIO_ROOT_USER": self._server.user, "MINIO_ROOT_PASSWORD": self._server.password[::-1]}
         return {"wrong password": a_provisioner(self._server, **wrong)}
 
+    def rotating(self, is_spoilt: Callable[[], bool]) -> Provisioner:
+        root = _root(self._server)
+        other = {**root, "MINIO_ROOT_PASSWORD": self._server.password[::-1]}
+        return MinioProvisioner(Services(read_secret=rotated(root, other, is_spoilt)))
+
     def application(self, endpoint: Endpoint, credentials: Authentication) -> MinioApplication:
         keys = credentials.access_keys
         assert keys is not None
@@ -393,6 +399,8 @@ def a_provisioner(server: MinioServer, **secret: str) -> MinioProvisioner:
 
 
 def _services(server: MinioServer, **secret: str) -> Services:
-    held = secret or {"MINIO_ROOT_USER": server.user, "MINIO_ROOT_PASSWORD": server.password}
-    data = {key: SecretStr(value) for key, value in held.items()}
-    return Services(read_secret=lambda _namespace, _name: data)
+    return Services(read_secret=constant(secret or _root(server)))
+
+
+def _root(server: MinioServer) -> dict[str, str]:
+    return {"MINIO_ROOT_USER": server.user, "MINIO_ROOT_PASSWORD": server.password}

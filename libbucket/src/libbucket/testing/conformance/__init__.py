@@ -27,6 +27,7 @@ _MODULES = (
     "withdrawal",
     "ownership",
     "leadership",
+    "administration",
     "deletion",
     "settings",
     "concurrency",
@@ -38,6 +39,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
 from libbucket.testing.application import AccessOnly, Application, Refused
 from libbucket.testing.conformance.access import Access
+from libbucket.testing.conformance.administration import Administration
 from libbucket.testing.conformance.backend import (
     REFUSAL_TEXT,
     REQUEST_ID,
@@ -67,6 +69,7 @@ class Conformance(  # pytest begins with the last base: what everything else nee
     Settings,
     Deletion,
     Access,
+    Administration,
     Leadership,
     Ownership,
     Withdrawal,

@@ -181,6 +181,15 @@ class Backend(ABC):
         """
         raise NotImplementedError("Backend.fenced is missing: build the provisioner with Services(before_request=...)")
 
+    def rotating(self, is_spoilt: Callable[[], bool]) -> Provisioner | None:  # noqa: ARG002
+        """A new provisioner whose administrator's Secret is replaced while it runs.
+
+        Whenever that Secret is read, it holds the right credentials, or others that are well-formed and that the store
+        refuses, where `is_spoilt()`. None where a class names no Secret: a class that does has the parameter
+        `secretName`.
+        """
+        return None
+
     @abstractmethod
     def application(self, endpoint: Endpoint, credentials: Authentication) -> Application:
         """An application with the data of its pod: the endpoint and the Secret's content."""

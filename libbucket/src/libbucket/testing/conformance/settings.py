@@ -8,7 +8,7 @@ import pytest
 
 from libbucket.errors import InvalidConfig
 from libbucket.testing.conformance.backend import Ability
-from libbucket.testing.conformance.environment import Environment, Guarantees, assert_works, raises
+from libbucket.testing.conformance.environment import Environment, Guarantees, Tenant, assert_works, raises
 
 
 def _samples(environment: Environment) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
@@ -102,3 +102,19 @@ class Settings(Guarantees):
             environment.administrator.set_config(bucket, key, found)
             environment.brownfield(bucket)
             assert environment.administrator.config(bucket, key) == found, "a grant changed a setting of the bucket"
+
+    def test_a_setting_that_a_grant_does_not_apply_is_warned_about(self, environment: Environment) -> None:
+        for key, ((written, _), _) in _samples(environment).items():
+            bucket = environment.foreign_bucket()
+            before = environment.administrator.config(bucket, key)
+            request = environment.request(bucket=bucket, parameters={"bucketName": bucket}, config={key: written})
+            asking = environment.bind(request, greenfield=False)
+            is_applied = environment.administrator.config(bucket, key) != before
+            assert is_applied is not _is_warned_about(key, asking), (
+                "a setting of the claim is neither applied nor warned about, or it is both"
+            )
+            assert not _is_warned_about(key, environment.brownfield(bucket)), "a key that the claim has not is named"
+
+
+def _is_warned_about(key: str, tenant: Tenant) -> bool:
+    return any(key in text for text in tenant.answer.warnings)
