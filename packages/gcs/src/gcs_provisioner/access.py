@@ -108,10 +108,14 @@ def _with_room(request: Request, member: str, edit: Edit) -> Edit:
     return checked
 
 
-def close_bucket(request: Request) -> bool:
-    """Withdraws all permissions of the claim on the bucket; gives whether there were any."""
+def close_bucket(request: Request) -> bool | None:
+    """Withdraws all permissions of the claim on the bucket.
+
+    Returns:
+        Whether there were any; None where no policy says so: there is no bucket, or its policy counts for nothing.
+    """
     if not is_bucket_name(request.bucket, dots=True):
-        return False
+        return None
     edit, changes = _noted(partial(_withdraw_all, request))
     is_titled = (
         request.parameters.kind is Kind.FEDERATION
@@ -131,20 +135,20 @@ def close_bucket(request: Request) -> bool:
         elif not has_new_owner(request) and (is_titled or request.storage.is_in_project(request.bucket)):
             raise
         request.overlooked.append(refusal.request_id)
-        return False
+        return None
     except UnknownMember as unknown:
         if is_titled:
             raise unknown.refusal from unknown
         request.overlooked.append(unknown.request_id)
-        return False
+        return None
     except PolicyRefused as refusal:
         # To write a policy is to write the bindings of all, and may be refused for one of others. An account of the
         # claim's own is removed next, which ends its access as well.
         if is_titled:
             raise
         request.overlooked.append(refusal.request_id)
-        return False
-    return changes[-1] if changes else False
+        return None
+    return changes[-1] if changes else None
 
 
 def close_to_earlier(request: Request) -> None:

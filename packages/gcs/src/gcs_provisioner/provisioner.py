@@ -56,6 +56,7 @@ from gcs_provisioner.storage import Storage
 from gcs_provisioner.trials import Trials, Verdict
 from gcs_provisioner.unfinished import Unfinished
 from gcs_provisioner.withdrawal import Withdrawal, has_own_account
+from gcs_provisioner.withdrawn import Withdrawn
 from libbucket import (
     Authentication,
     BucketExists,
@@ -106,6 +107,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
         self._patience = patience or Patience()
         self._connector = Connector(self._patience, services.before_request, services.now)
         self._unfinished = Unfinished(services.now)
+        self._withdrawn = Withdrawn(services.now)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a service account and its keys; see `Provisioner.provision`."""
@@ -243,7 +245,9 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
         return parse_admin(secret, named=f"{parameters.secret_namespace}/{parameters.secret_name}")
 
     def _withdrawal(self, request: Request) -> Withdrawal:
-        return Withdrawal(request=request, unfinished=self._unfinished, now=self._services.now)
+        return Withdrawal(
+            request=request, unfinished=self._unfinished, withdrawn=self._withdrawn, now=self._services.now
+        )
 
     def _ensure_access(self, request: Request, found: Bucket, options: BucketOptions) -> Authentication:
         """The claim's account, with its permission and its keys: those that the claim holds, or new ones that work."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gcs_provisioner.identity import Identity
     from gcs_provisioner.request import Request
     from gcs_provisioner.unfinished import Unfinished
+    from gcs_provisioner.withdrawn import Withdrawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +36,13 @@ class Withdrawal:
     Attributes:
         request: of this verb.
         unfinished: what earlier calls made and could not hand out.
+        withdrawn: when permissions went.
         now: the core's clock.
     """
 
     request: Request
     unfinished: Unfinished
+    withdrawn: Withdrawn
     now: Callable[[], datetime]
 
     def run(self, *, has_bucket: bool = True) -> None:
@@ -48,7 +51,7 @@ class Withdrawal:
         The permission goes first, because tokens that were minted outlive their key by up to an hour.
         """
         request = self.request
-        was_open = has_bucket and close_bucket(request)
+        left = self._close() if has_bucket else 0.0
         held = [each for each in request.identities if self._has_something_of(each)]
         for each, pending in [(each, self._stop_keys(each)) for each in held]:
             if pending:
@@ -57,17 +60,30 @@ class Withdrawal:
                     f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
                     delay=pending,
                 )
-        if was_open and request.was_bound and request.parameters.revocation_seconds:
-            # Only this call knows when the permission went: the next one finds it gone, and goes on.
+        if left > 0:
             raise NotReady(
                 f"the permission on bucket {request.bucket} is withdrawn, and Google may take "
                 f"{request.parameters.revocation_seconds} seconds to refuse it everywhere",
-                delay=float(request.parameters.revocation_seconds),
+                delay=left,
             )
         for each in held:
             if not each.is_shared:
                 each.remove()
         self.unfinished.forget(request.identity.email, request.owner.uid)
+
+    def _close(self) -> float:
+        """Withdraws the permission; gives how many seconds it may still count."""
+        request, uid = self.request, self.request.owner.uid
+        was_open: bool | None = True
+        try:
+            was_open = close_bucket(request)
+        finally:
+            # Also where the answer was lost: the next call finds no permission, and can't see since when.
+            if was_open:
+                self.withdrawn.note(uid)
+        if was_open is None or not request.was_bound:
+            return 0.0
+        return self.withdrawn.seconds_left(uid, request.parameters.revocation_seconds)
 
     def run_for_earlier(self) -> None:
         """What an earlier class gave the claim goes, now that it has what the class says today.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreRefused
+from gcs_provisioner.bucket_policy import BucketPolicies
+from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreRefused, StoreUnavailable
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import OBJECT, assert_refused
 from libbucket.testing.requests_watched import counted_requests
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from libbucket import BucketOptions, ObjectBucket
     from libbucket.testing.conformance.environment import Environment
+    from testkit.gcs.backend import GcsBackend
     from testkit.gcs.fake import FakeGcs
 
 FEDERATION = {"credentials": "workload-identity-federation"}
@@ -113,6 +115,63 @@ def test_revoke_waits_until_the_permission_is_withdrawn_everywhere(environment: 
     fake.clock.turn(180)
     environment.provisioner.revoke(builders.recorded(answer, request))
     assert_refused("reading after revoke", lambda: pod(fake).list_keys(answer.bucket_name))
+
+
+def test_a_revoke_that_is_repeated_too_early_waits_for_the_rest(environment: Environment, fake: FakeGcs) -> None:
+    """The author may edit a claim that is being deleted, which retries it at once."""
+    request = environment.request(parameters=FEDERATION)
+    record = builders.recorded(bind(environment, request), request)
+    with pytest.raises(NotReady, match="withdrawn"):
+        environment.provisioner.revoke(record)
+    fake.clock.turn(60)
+    with pytest.raises(NotReady, match="withdrawn") as waiting:
+        environment.provisioner.revoke(record)
+    assert waiting.value.delay == pytest.approx(120, abs=5)
+    fake.clock.turn(waiting.value.delay or 0)
+    environment.provisioner.revoke(record)
+
+
+def test_a_permission_that_went_although_the_answer_was_lost_is_waited_for(
+    environment: Environment, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = environment.request(parameters=FEDERATION)
+    record = builders.recorded(bind(environment, request), request)
+    with monkeypatch.context() as patched:
+        edit = BucketPolicies.edit
+
+        def answer_lost(self: BucketPolicies, *given: Any) -> None:
+            edit(self, *given)
+            raise StoreUnavailable("the connection was cut", request_id="of-the-lost-answer")
+
+        patched.setattr(BucketPolicies, "edit", answer_lost)
+        with pytest.raises(StoreUnavailable):
+            environment.provisioner.revoke(record)
+    with pytest.raises(NotReady, match="withdrawn") as waiting:
+        environment.provisioner.revoke(record)
+    assert waiting.value.delay == pytest.approx(180, abs=5)
+    fake.clock.turn(waiting.value.delay or 0)
+    environment.provisioner.revoke(record)
+
+
+def test_a_permission_that_an_earlier_process_withdrew_is_waited_for(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
+    request = environment.request(parameters=FEDERATION)
+    record = builders.recorded(bind(environment, request), request)
+    with pytest.raises(NotReady, match="withdrawn"):
+        environment.provisioner.revoke(record)
+    restarted = a_provisioner(fake, backend.admin_key)
+    with pytest.raises(NotReady, match="withdrawn") as waiting:
+        restarted.revoke(record)
+    fake.clock.turn(waiting.value.delay or 0)
+    restarted.revoke(record)
+
+
+def test_a_claim_that_never_got_in_goes_at_once_also_after_a_restart(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
+    request = environment.request(parameters=FEDERATION)
+    a_provisioner(fake, backend.admin_key).revoke(builders.intent(request))
 
 
 def test_two_claims_of_one_kubernetes_account_come_and_go_one_by_one(environment: Environment, fake: FakeGcs) -> None:

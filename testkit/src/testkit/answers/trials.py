@@ -303,7 +303,12 @@ def _check_neighbours(of: Environment, seen: Evidence, classes: Sequence[str]) -
         invariants.check_neighbour(seen, f"a claim of the {storage_class} binding", seconds, in_time=bound)
         simulation.delete_claim(key)
         seconds = NEIGHBOUR_SECONDS + of.adapter.settling
+        since = len(simulation.history)
         gone = simulation.run(seconds, until=lambda other=other: other.is_gone)  # type: ignore[misc]
+        # A simulation has one worker, which may have been held by a call that was in progress: not so elsewhere.
+        held = sum(each.took for each in simulation.history[since:] if each.key != key)
+        gone = gone or simulation.run(held, until=lambda other=other: other.is_gone)  # type: ignore[misc]
+        seconds += held
         invariants.check_neighbour(seen, f"the deletion of a claim of the {storage_class}", seconds, in_time=gone)
         if not gone:
             _remove(other)
