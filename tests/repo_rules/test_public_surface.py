@@ -55,6 +55,7 @@ SURFACE = [
     "StoreUnavailable",
     "Terminal",
     "Throttled",
+    "Withdrawals",
     "basic",
     "bearer",
     "drain",
@@ -72,7 +73,10 @@ SURFACE = [
 
 HEAVY = {"email", "http.client", "kubernetes", "msgspec", "prometheus_client", "ssl", "structlog", "urllib3", "yaml"}
 """Modules that take longer to import than all of libbucket, and that importing it must not load."""
-PARTS = ["bounds", "errors", "fencing", "headers", "http_client", "limits", "parameters", "provisioner", "run", "types"]
+PARTS = [
+    *("bounds", "errors", "fencing", "headers", "http_client", "limits"),
+    *("parameters", "provisioner", "run", "types", "withdrawals"),
+]
 LOADED = {"libbucket", "libbucket._clock", *(f"libbucket.{part}" for part in PARTS)}
 """Everything of the package that importing it loads."""
 

@@ -61,6 +61,7 @@ from libbucket.types import (
     has_ownership_tags,
     is_stamped,
 )
+from libbucket.withdrawals import Withdrawals
 
 __all__ = [
     "AccessDenied",
@@ -109,6 +110,7 @@ __all__ = [
     "StoreUnavailable",
     "Terminal",
     "Throttled",
+    "Withdrawals",
     "basic",
     "bearer",
     "drain",

@@ -53,6 +53,7 @@ from libbucket import (
     ObjectBucket,
     Provisioner,
     Services,
+    Withdrawals,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister)
         self._network = replace(network or Network(), fence=services.before_request)
         self._tokens = tokens or Tokens()
         self._keys = AccountKeys()
+        self._withdrawals = Withdrawals(services.now)
 
     def store_id(self, parameters: Mapping[str, str]) -> str:
         """The account's address; see `Provisioner.store_id`."""
@@ -224,12 +226,21 @@ class AzureProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister)
         """
         if POLICY_STATE in ob.additional_state or not parameters.needs_identity:
             self._revoke_policy(ob, parameters)
-        if _has_role(ob, parameters) and self._revoke_role(ob, parameters):
-            # Only this call knows when it went: the next one finds it gone, and goes on.
+        if _has_role(ob, parameters):
+            self._withdraw_role(ob, parameters)
+
+    def _withdraw_role(self, ob: ObjectBucket, parameters: Parameters) -> None:
+        uid = ob.owner.uid
+        with self._withdrawals.withdrawing(uid):
+            had_one = self._revoke_role(ob, parameters)
+        if had_one:
+            self._withdrawals.note(uid)
+        left = self._withdrawals.seconds_left(uid, ROLE_SECONDS)
+        if left > 0 and (had_one or ROLE_STATE in ob.additional_state):
             raise ExpiresLater(
                 f"the role assignment on container {ob.bucket_name} was removed, and Azure may take ten minutes to "
                 "refuse the identity",
-                delay=ROLE_SECONDS,
+                delay=left,
             )
 
     def _has_intact_role(self, options: BucketOptions, parameters: Parameters) -> bool:

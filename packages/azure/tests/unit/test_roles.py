@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from azure_provisioner.client import Network
+from azure_provisioner.management import Management
 from azure_provisioner.provisioner import ROLE_STATE, AzureProvisioner
 from libbucket import (
     AccessDenied,
@@ -56,11 +57,16 @@ class World:
         )
         held = {**self.identities.client_secret, "AZURE_STORAGE_KEY": self.storage.keys[0]}
         self.secret = {name: SecretStr(value) for name, value in held.items()}
+        self.restart()
+        self.pass_time(3600.0)
+        self.instead: dict[str, Instead] = {}
+        self.storage.applications = {f"token of {each}": each for each in (MINE, OTHER)}
+
+    def restart(self) -> None:
+        """Another process, which remembers nothing."""
         self.provisioner = AzureProvisioner(
             Services(read_secret=lambda *_: self.secret, now=lambda: self.now), Network(clock=lambda: self.now)
         )
-        self.instead: dict[str, Instead] = {}
-        self.storage.applications = {f"token of {each}": each for each in (MINE, OTHER)}
 
     def answered(self, request: Request) -> Instead:
         host = request.headers["host"]
@@ -221,7 +227,47 @@ def test_a_revoked_role_is_waited_for_as_long_as_azure_may_take(world: World) ->
     assert waiting.value.delay == TEN_MINUTES
     assert not world.can_read(OTHER)
     assert world.can_read(MINE), "the other claim's role stays"
+    world.pass_time(60)
+    with pytest.raises(ExpiresLater) as waiting:
+        world.provisioner.revoke(record(shared, answer))
+    assert waiting.value.delay == TEN_MINUTES - 60
+    world.pass_time(TEN_MINUTES - 60)
     world.provisioner.revoke(record(shared, answer))
+
+
+def test_a_role_that_went_although_the_answer_was_lost_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = options(world, OTHER, bucket="photos", bucketName="photos")
+    world.provisioner.provision(options(world))
+    held = record(shared, world.provisioner.grant(shared))
+    revoke_role = Management.revoke_role
+
+    def answer_lost(self: Management, *given: Any) -> bool:
+        revoke_role(self, *given)
+        raise StoreUnavailable("the connection was cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Management, "revoke_role", answer_lost)
+        with pytest.raises(StoreUnavailable):
+            world.provisioner.revoke(held)
+    with pytest.raises(ExpiresLater) as waiting:
+        world.provisioner.revoke(held)
+    assert waiting.value.delay == TEN_MINUTES
+
+
+def test_an_empty_container_is_kept_while_an_identity_of_before_a_restart_may_still_write(world: World) -> None:
+    request = options(world)
+    ob = record(request, world.provisioner.provision(request))
+    with pytest.raises(ExpiresLater):
+        world.provisioner.delete_empty(ob)
+    world.restart()
+    with pytest.raises(ExpiresLater):
+        world.provisioner.delete_empty(ob)
+    assert "photos" in world.storage.containers
+    world.pass_time(TEN_MINUTES)
+    world.provisioner.delete_empty(ob)
+    assert world.storage.containers == {}
 
 
 def test_a_container_goes_with_its_role_assignments(world: World) -> None:

@@ -56,7 +56,6 @@ from gcs_provisioner.storage import Storage
 from gcs_provisioner.trials import Trials, Verdict
 from gcs_provisioner.unfinished import Unfinished
 from gcs_provisioner.withdrawal import Withdrawal, has_own_account
-from gcs_provisioner.withdrawn import Withdrawn
 from libbucket import (
     Authentication,
     BucketExists,
@@ -74,6 +73,7 @@ from libbucket import (
     ProvisionerError,
     SecretStr,
     Services,
+    Withdrawals,
     drain,
     warn_unapplied,
 )
@@ -107,7 +107,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
         self._patience = patience or Patience()
         self._connector = Connector(self._patience, services.before_request, services.now)
         self._unfinished = Unfinished(services.now)
-        self._withdrawn = Withdrawn(services.now)
+        self._withdrawals = Withdrawals(services.now)
 
     def provision(self, options: BucketOptions) -> ObjectBucket:
         """Makes the bucket, a service account and its keys; see `Provisioner.provision`."""
@@ -246,7 +246,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
 
     def _withdrawal(self, request: Request) -> Withdrawal:
         return Withdrawal(
-            request=request, unfinished=self._unfinished, withdrawn=self._withdrawn, now=self._services.now
+            request=request, unfinished=self._unfinished, withdrawals=self._withdrawals, now=self._services.now
         )
 
     def _ensure_access(self, request: Request, found: Bucket, options: BucketOptions) -> Authentication:

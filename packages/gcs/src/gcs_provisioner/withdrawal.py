@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gcs_provisioner.identity import Identity
     from gcs_provisioner.request import Request
     from gcs_provisioner.unfinished import Unfinished
-    from gcs_provisioner.withdrawn import Withdrawn
+    from libbucket import Withdrawals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,13 @@ class Withdrawal:
     Attributes:
         request: of this verb.
         unfinished: what earlier calls made and could not hand out.
-        withdrawn: when permissions went.
+        withdrawals: when permissions went.
         now: the core's clock.
     """
 
     request: Request
     unfinished: Unfinished
-    withdrawn: Withdrawn
+    withdrawals: Withdrawals
     now: Callable[[], datetime]
 
     def run(self, *, has_bucket: bool = True) -> None:
@@ -74,16 +74,13 @@ class Withdrawal:
     def _close(self) -> float:
         """Withdraws the permission; gives how many seconds it may still count."""
         request, uid = self.request, self.request.owner.uid
-        was_open: bool | None = True
-        try:
+        with self.withdrawals.withdrawing(uid):
             was_open = close_bucket(request)
-        finally:
-            # Also where the answer was lost: the next call finds no permission, and can't see since when.
-            if was_open:
-                self.withdrawn.note(uid)
+        if was_open:
+            self.withdrawals.note(uid)
         if was_open is None or not request.was_bound:
             return 0.0
-        return self.withdrawn.seconds_left(uid, request.parameters.revocation_seconds)
+        return self.withdrawals.seconds_left(uid, request.parameters.revocation_seconds)
 
     def run_for_earlier(self) -> None:
         """What an earlier class gave the claim goes, now that it has what the class says today.
