@@ -97,6 +97,8 @@ class Identity:
             try:
                 found = self._find()
             except api.Forbidden as refusal:
+                if reason_of(refusal.response) not in DENIED_REASONS:
+                    raise
                 return self._ensure_hidden(refusal)
         if found is None:
             if self.is_shared:

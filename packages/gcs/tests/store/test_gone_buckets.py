@@ -196,6 +196,20 @@ def test_a_fresh_account_hides_no_other_refusal(
         environment.provisioner.revoke(bound)
 
 
+@pytest.mark.parametrize("reason", ["SERVICE_DISABLED", "BILLING_DISABLED", "SECURITY_POLICY_VIOLATED"])
+def test_no_account_is_asked_for_where_google_refuses_for_another_reason(
+    environment: Environment, fake: FakeGcs, answering: Answering, reason: str
+) -> None:
+    request = environment.request()
+    answer = environment.patiently(environment.provisioner.provision, request)
+    fake.knobs.list_lag_seconds = 600
+    answering("GET", ApiError(403, "forbidden", "Refused.", info=reason).as_rpc(), ACCOUNT)
+    fake.calls()
+    with pytest.raises((AccessDenied, StoreRefused), match=r"403|not enabled"):
+        environment.provisioner.provision(builders.again(request, answer))
+    assert [each for each in fake.calls() if each.startswith("POST") and each.endswith("/serviceAccounts")] == []
+
+
 def test_a_name_that_is_taken_and_not_seen_is_told_with_its_request_id(
     environment: Environment, answering: Answering
 ) -> None:
