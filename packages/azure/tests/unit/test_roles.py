@@ -256,20 +256,6 @@ def test_a_role_that_went_although_the_answer_was_lost_is_waited_for(
     assert waiting.value.delay == TEN_MINUTES
 
 
-def test_an_empty_container_is_kept_while_an_identity_of_before_a_restart_may_still_write(world: World) -> None:
-    request = options(world)
-    ob = record(request, world.provisioner.provision(request))
-    with pytest.raises(ExpiresLater):
-        world.provisioner.delete_empty(ob)
-    world.restart()
-    with pytest.raises(ExpiresLater):
-        world.provisioner.delete_empty(ob)
-    assert "photos" in world.storage.containers
-    world.pass_time(TEN_MINUTES)
-    world.provisioner.delete_empty(ob)
-    assert world.storage.containers == {}
-
-
 def test_a_container_goes_with_its_role_assignments(world: World) -> None:
     request = options(world)
     answer = world.provisioner.provision(request)
@@ -278,9 +264,16 @@ def test_a_container_goes_with_its_role_assignments(world: World) -> None:
     world.provisioner.delete(record(request, answer))
 
 
-def test_a_container_is_not_deleted_as_empty_while_its_identity_may_still_write(world: World) -> None:
+@pytest.mark.parametrize("restarts", [False, True], ids=["same process", "restarted"])
+def test_a_container_is_not_deleted_as_empty_while_its_identity_may_still_write(
+    world: World, *, restarts: bool
+) -> None:
     request = options(world)
     ob = record(request, world.provisioner.provision(request))
+    with pytest.raises(ExpiresLater):
+        world.provisioner.delete_empty(ob)
+    if restarts:
+        world.restart()
     with pytest.raises(ExpiresLater):
         world.provisioner.delete_empty(ob)
     assert "photos" in world.storage.containers

@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from gcs_provisioner.pace import Pace
-
-
-class Clock:
-    """A clock that is turned."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def turn(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
+from testkit.core import Clock
 
 
 def test_each_bucket_keeps_its_turn() -> None:
