@@ -61,7 +61,7 @@ def open_bucket(request: Request, member: str) -> bool:
     except UnknownMember as unknown:
         if full := describe_excess(unknown.wanted):
             raise QuotaExceeded(
-                f"the policy of bucket {request.bucket} has no room for another claim: it would name {full}",
+                f"the policy of bucket {request.bucket} has no room for another claim: it would have {full}",
                 request_id=unknown.request_id,
             ) from unknown
         if request.parameters.kind is Kind.FEDERATION:
@@ -236,6 +236,7 @@ def _no_pool(request: Request, unknown: UnknownMember) -> StoreRefused:
         f"Google does not take the Kubernetes service account as a member of the policy of bucket {request.bucket} "
         f"(400 {unknown.said or NO_REASON}): "
         f"Workload Identity Federation for GKE is not enabled, or parameters workloadIdentityPool ({_pool(request)}) "
-        "and workloadIdentityProjectNumber do not name the pool of the cluster",
+        "and workloadIdentityProjectNumber do not name the pool of the cluster, or another member of that policy does "
+        "not exist any more",
         request_id=unknown.request_id,
     )

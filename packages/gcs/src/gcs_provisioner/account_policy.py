@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.api_core import exceptions as api
 
 from gcs_provisioner.errors import NO_REASON, translated
-from gcs_provisioner.policy import MOST_CONDITIONS, count_conditions, impersonate, is_same
+from gcs_provisioner.policy import MOST_CONDITIONS, count_conditions, describe_excess, impersonate, is_same
 from gcs_provisioner.refusals import constraint_of, id_of, reason_of
 from libbucket import NotReady, QuotaExceeded, Reason, RetrySlowly
 
@@ -77,6 +77,12 @@ class AccountPolicy:
                 reason = reason_of(refusal.response) or NO_REASON
                 if constraint_of(refusal.response):
                     raise
+                if full := describe_excess(policy["bindings"]):
+                    raise QuotaExceeded(
+                        f"the policy of service account {self.identity.email} has no room for another claim: it would "
+                        f"have {full}",
+                        request_id=id_of(refusal),
+                    ) from refusal
                 raise RetrySlowly(
                     f"Google does not take the Kubernetes service account (400 {reason}): Workload Identity is not "
                     "enabled for a cluster of the project, or parameter workloadIdentityPool names another pool than "

@@ -76,6 +76,10 @@ _INVALID: Final = (
     "Google refuses the request for {permission} as invalid ({status} {reason}): check the parameters of the "
     "class, such as project and region"
 )
+_INVALID_POLICY: Final = (
+    "Google refuses the request for {permission} as invalid ({status} {reason}): a policy is written as a whole, and a "
+    "member of it, this claim's or another, may not exist any more: remove such members from the policy"
+)
 _FORBIDDEN_BY_POLICY: Final = (
     "an organisation policy or a setting of the Google Cloud project forbids what {permission} is for ({status} "
     "{named}): {help}"
@@ -277,6 +281,8 @@ def _by_status(status: int, response: object, call: Call) -> ProvisionerError:
     if perimeter_of(response):
         return _build(StoreRefused, _PERIMETER, status, response, call)
     kind, sentence = _BY_REASON.get(reason) or _BY_STATUS.get(status) or _by_class(status, reason)
+    if sentence == _INVALID and call.permission.endswith(".setIamPolicy"):
+        sentence = _INVALID_POLICY
     return _build(kind, sentence, status, response, call)
 
 

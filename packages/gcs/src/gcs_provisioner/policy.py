@@ -42,6 +42,10 @@ https://cloud.google.com/iam/quotas has it of conditions with different expressi
 titles only, and are taken to count.
 """
 
+MOST_CONDITIONAL: Final = 100
+"""Bindings of a policy that have any condition. With more a policy may be larger than Google takes, whatever that is:
+https://cloud.google.com/iam/docs/conditions-overview. So none is refused here before Google has refused it."""
+
 
 def grant(bindings: Iterable[Mapping[str, Any]], email: str) -> list[Binding]:
     """Lets a claim's own account into the bucket."""
@@ -112,6 +116,9 @@ def count_conditions(bindings: Iterable[Mapping[str, Any]], member: str) -> int:
 def describe_excess(bindings: Iterable[Mapping[str, Any]]) -> str:
     """What a policy that Google refuses has too many of; "" where it is within the documented limits."""
     found = list(bindings)
+    conditional = sum(bool(each.get("condition")) for each in found)
+    if conditional > MOST_CONDITIONAL:
+        return f"{conditional:,} bindings with a condition, and Google advises at most {MOST_CONDITIONAL:,}"
     legacy = sum(len(each["members"]) for each in found if _LEGACY in each["role"])
     if legacy > MOST_LEGACY_PRINCIPALS:
         return (

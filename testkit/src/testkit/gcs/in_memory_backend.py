@@ -15,7 +15,8 @@ from libbucket.testing.conformance import Administrator, Backend, Capabilities
 from testkit.gcs.fake import objects
 from testkit.gcs.fake.json_api import delete_bucket
 from testkit.gcs.fake.model import Bucket, MultipartUpload
-from testkit.gcs.fake.permissions import Principal, default_policy, require_bucket
+from testkit.gcs.fake.permissions import Principal, require_bucket
+from testkit.gcs.fake.policies import default_policy
 from testkit.gcs.fake.signatures import find_hmac_key
 from testkit.gcs.fake.tokens import find_key
 from testkit.gcs.fake.wire import ApiError

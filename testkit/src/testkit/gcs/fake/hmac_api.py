@@ -16,8 +16,9 @@ from datetime import timedelta
 from typing import Final
 
 from testkit.gcs.fake.clock import spell
+from testkit.gcs.fake.members import find_known
 from testkit.gcs.fake.model import HmacKey, Json, Store
-from testkit.gcs.fake.permissions import Principal, find_known, require
+from testkit.gcs.fake.permissions import Principal, require
 from testkit.gcs.fake.wire import Answer, ApiError, Request, forbidden_by_policy, json_answer
 
 HMAC_LIMIT: Final = 10

@@ -34,8 +34,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from testkit.gcs.fake.clock import spell
 from testkit.gcs.fake.limits import count_iam_write
+from testkit.gcs.fake.members import find_known
 from testkit.gcs.fake.model import Account, AccountKey, Json, Store
-from testkit.gcs.fake.permissions import find_known, require, show_policy, write_policy
+from testkit.gcs.fake.permissions import require
+from testkit.gcs.fake.policies import show_policy, write_policy
 from testkit.gcs.fake.tokens import AUDIENCE, authenticate
 from testkit.gcs.fake.wire import Answer, ApiError, Request, json_answer
 

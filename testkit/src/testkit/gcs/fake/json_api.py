@@ -28,16 +28,14 @@ from urllib.parse import quote, unquote, urlsplit
 from testkit.gcs.fake import hmac_api, objects, uploads
 from testkit.gcs.fake.clock import spell
 from testkit.gcs.fake.limits import count_bucket, count_update
+from testkit.gcs.fake.members import PROJECT_NUMBER
 from testkit.gcs.fake.model import Bucket, Json, Store, Version
 from testkit.gcs.fake.permissions import (
-    PROJECT_NUMBER,
     Principal,
-    default_policy,
     require,
     require_bucket,
-    show_policy,
-    write_policy,
 )
+from testkit.gcs.fake.policies import default_policy, show_policy, write_policy
 from testkit.gcs.fake.tokens import authenticate
 from testkit.gcs.fake.wire import Answer, ApiError, Request, forbidden_by_policy, json_answer
 

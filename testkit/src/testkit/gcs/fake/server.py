@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from testkit.gcs.fake import iam_api, json_api, xml_api
 from testkit.gcs.fake.federation import STS_PATH, exchange, impersonate, mint_federated
+from testkit.gcs.fake.members import OTHER_POOL, PROJECT_NUMBER
 from testkit.gcs.fake.model import Account, Bucket, Json, Store
-from testkit.gcs.fake.permissions import PROJECT_NUMBER, ROLES, default_policy
+from testkit.gcs.fake.permissions import ROLES
+from testkit.gcs.fake.policies import default_policy
 from testkit.gcs.fake.tokens import mint
 from testkit.gcs.fake.wire import Answer, ApiError, Request
 
@@ -96,7 +98,7 @@ class FakeGcs:
 
     def add_external(self, subject_token: str, permissions: Iterable[str] = EVERYTHING) -> str:
         """An identity of another provider, with permissions in the whole project; gives its `principal://` name."""
-        pool = f"projects/{PROJECT_NUMBER}/locations/global/workloadIdentityPools/elsewhere"
+        pool = f"projects/{PROJECT_NUMBER}/locations/global/workloadIdentityPools/{OTHER_POOL}"
         member = f"principal://iam.googleapis.com/{pool}/subject/{len(self.store.federated)}"
         with self.store.lock:
             self.store.federated[member] = frozenset(permissions)
