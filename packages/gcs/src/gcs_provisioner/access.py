@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gcs_provisioner.bucket_policy import PolicyRefused, UnknownMember
 from gcs_provisioner.buckets import has_new_owner, is_bucket_name
 from gcs_provisioner.errors import NO_REASON, PermissionDenied
+from gcs_provisioner.keys import EMAIL_KEY
 from gcs_provisioner.parameters import KUBERNETES_KEY, Kind, parse_kubernetes_account
 from gcs_provisioner.policy import (
     MOST_CONDITIONS,
@@ -203,8 +204,15 @@ def find_impersonators(request: Request, options: BucketOptions) -> list[str] | 
     if asked is None and request.parameters.kind is Kind.WORKLOAD_IDENTITY:
         asked = "default"
     if asked is None:
-        return [] if KUBERNETES_KEY in options.previous_config else None
+        had_one = KUBERNETES_KEY in options.previous_config or _held_no_key(options)
+        return [] if had_one else None
     return [workload_member(_pool(request), options.claim.namespace, asked)]
+
+
+def _held_no_key(options: BucketOptions) -> bool:
+    """Whether an earlier class gave the claim no key, but had a Kubernetes service account act as its account."""
+    held = options.credentials
+    return held is not None and EMAIL_KEY in held.additional_secret_data
 
 
 def _withdraw_all(request: Request, bindings: Iterable[Mapping[str, Any]]) -> list[Binding]:

@@ -195,3 +195,26 @@ def test_a_federated_identity_that_a_policy_keeps_does_not_let_its_claim_go(
 
     environment.revoke(record)
     assert "principal://" not in repr(policy.bindings)
+
+
+@pytest.mark.parametrize("sharing", [False, True], ids=["own", "shared"])
+@pytest.mark.parametrize("later", ["hmac", "json-key"])
+def test_a_class_that_gives_keys_now_lets_no_kubernetes_account_act_as_the_account(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs, bucket: str, shared: str, later: str, *, sharing: bool
+) -> None:
+    sharing_one = {"serviceAccount": shared} if sharing else {}
+    parameters = {"credentials": "workload-identity", **sharing_one, "bucketName": bucket}
+    request = environment.request(bucket=bucket, parameters=parameters)
+    answer = environment.patiently(environment.provisioner.grant, request)
+    policy = fake.store.accounts[answer.additional_state["ServiceAccount"]].policy
+    assert "[conformance/default]" in repr(policy.bindings)
+    edited = builders.again(request, answer)
+    edited = replace(edited, parameters={**backend.parameters, **parameters, "credentials": later})
+    second = _grant(environment, backend, edited)
+    assert second.application.get(bucket, OBJECT) == CONTENT
+    assert "[conformance/default]" not in repr(policy.bindings)
+
+    again = builders.again(edited, second.answer)
+    asked = replace(again, claim=replace(again.claim, additional_config={"kubernetesServiceAccount": "uploader"}))
+    environment.patiently(environment.provisioner.grant, asked)
+    assert "[conformance/uploader]" in repr(policy.bindings), "a claim may ask for one with any kind of credentials"
