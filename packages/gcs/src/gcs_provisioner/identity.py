@@ -16,7 +16,7 @@ from gcs_provisioner.account_names import describe, project_of
 from gcs_provisioner.client import ask_iam
 from gcs_provisioner.errors import Call, translated
 from gcs_provisioner.refusals import DENIED_REASONS, id_of, reason_of
-from gcs_provisioner.unfinished import YOUNG
+from gcs_provisioner.unfinished import MOST_ENTRIES, YOUNG
 from libbucket import (
     NotReady,
     ProvisionerError,
@@ -35,9 +35,9 @@ MOST_KEYS: Final = 10
 """Of each kind, per account: https://cloud.google.com/storage/docs/authentication/hmackeys#restrictions and
 https://cloud.google.com/iam/quotas."""
 
-_POLICY_ATTEMPTS: Final = 4
 _LIMIT_REASONS: Final = frozenset({"RATE_LIMIT_EXCEEDED", "userRateLimitExceeded"})
 _MOST_PAGES: Final = 100
+_FULL_WAIT: Final = 45.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +186,19 @@ class Identity:
                 raise self.not_known_yet(refusal) from refusal
             raise
 
+    def check_room(self) -> None:
+        """Before an account or a key is made: what is made must be remembered until it works.
+
+        Raises:
+            NotReady: as many claims as are remembered wait for theirs.
+        """
+        if not self.unfinished.has_room(self.email, self.owner.uid):
+            raise NotReady(
+                f"{MOST_ENTRIES:,} claims wait for new accounts and keys that Google does not know everywhere yet: "
+                f"service account {self.email} has its turn when one of them is done",
+                delay=_FULL_WAIT,
+            )
+
     def iam_call(self, permission: str) -> Call:
         """What a request to IAM is for."""
         return Call(url=self.clients.parameters.iam_endpoint, permission=permission)
@@ -255,6 +268,7 @@ class Identity:
         Raises:
             google.api_core.exceptions.Conflict: there is one of that name.
         """
+        self.check_room()
         permission, owner = "iam.serviceAccounts.create", self.owner
         shown = {"displayName": f"{owner.namespace}/{owner.name}"[:100], "description": describe(owner)}
         body = {"accountId": self.email.partition("@")[0], "serviceAccount": shown}

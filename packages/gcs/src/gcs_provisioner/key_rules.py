@@ -81,6 +81,7 @@ class KeyRules:
                 delay=left,
                 request_id=made.lost_id,
             )
+        self.identity.check_room()
         self.unfinished.note_request(*self.who)
         try:
             yield

@@ -2,9 +2,10 @@
 
 Google shows the secret of a key once, and a new key or permission takes minutes to count. A claim that waits for that
 must go on with the key that it has, or it would never be done: each retry would make another, and wait for that. Kept
-in memory only, within bounds. It is no state that anything depends on: where it is lost, with the process or by its
-bound, the next call removes the key that is not known here and makes one more. What an earlier process has made may be
-as young as this process, and counts as that.
+in memory only, within bounds. It is no state that anything depends on: where it is lost, with the process, the next
+call removes the key that is not known here and makes one more. What an earlier process has made may be as young as this
+process, and counts as that. At the bound nothing more is made until a claim is done (`has_room`): if the oldest were
+forgotten instead, each claim would in turn make a key by which another's is forgotten, and none would be done.
 
 Used by `identity` and `keys`; held by `provisioner`. Knows no client.
 """
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from libbucket import AccessKeys, SecretStr
 
 MOST_ENTRIES: Final = 1024
+"""With a service-account key each, which is the largest that an entry holds, some 4 MB."""
+WAITED_FOR: Final = timedelta(hours=1)
+"""For how long a key that does not work keeps its place from others: longer than any delay that Google names."""
 
 # https://cloud.google.com/iam/docs/access-change-propagation: typically 2 minutes, potentially 7 or longer.
 YOUNG: Final = timedelta(minutes=2)
@@ -157,6 +161,12 @@ class Unfinished:
         """It was: the project need not be asked again."""
         self._note(self._buckets, uid)
 
+    def has_room(self, email: str, uid: str) -> bool:
+        """Whether what is made now can be remembered, and nothing that another claim waits for is forgotten."""
+        with self._lock:
+            is_full = len(self._made) >= MOST_ENTRIES
+            return not is_full or (email, uid) in self._made or self._find_done() is not None
+
     def forget(self, email: str, uid: str) -> None:
         """The claim is out."""
         with self._lock:
@@ -170,7 +180,16 @@ class Unfinished:
 
     def _keep(self, email: str, uid: str, made: Made) -> None:
         with self._lock:
+            if (email, uid) not in self._made and len(self._made) >= MOST_ENTRIES:
+                self._made.pop(self._find_done() or next(iter(self._made)))
             self._made[email, uid] = made
             self._made.move_to_end((email, uid))
-            while len(self._made) > MOST_ENTRIES:
-                self._made.popitem(last=False)
+
+    def _find_done(self) -> tuple[str, str] | None:
+        """The entry that is missed least: the oldest of those that no call depends on; None if all are waited for."""
+        return next((who for who, made in self._made.items() if not self._is_waited_for(made)), None)
+
+    def _is_waited_for(self, made: Made) -> bool:
+        keys = [at for at in (made.hmac_at if made.hmac else None, made.file_at if made.file else None) if at]
+        unlisted = any(self.is_fresh(at, UNLISTED) for at in (made.asked_at, made.handed_at))
+        return unlisted or self.is_fresh(made.account_at, YOUNG) or any(self.is_fresh(at, WAITED_FOR) for at in keys)

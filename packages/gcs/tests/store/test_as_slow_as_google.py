@@ -87,6 +87,33 @@ def test_no_call_of_a_waiting_claim_holds_its_worker(
     assert pauses == []
 
 
+@pytest.mark.parametrize("kind", ["hmac", "json-key", "both"])
+def test_more_claims_than_are_remembered_bind_one_after_the_other(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A claim that is forgotten while it waits makes another key. With one place for three, none would be done."""
+    monkeypatch.setattr("gcs_provisioner.unfinished.MOST_ENTRIES", 1)
+    fake.knobs.turn_on()
+    fake.clock.turn(600)
+    provisioner = a_provisioner(fake, backend.admin_key, patience=Patience())
+    parameters = {"credentials": kind, "secondsPerBucket": "2"}
+    requests = [environment.request(parameters=parameters) for _ in range(3)]
+    start, queue, waits = fake.clock.now(), [(0.0, number) for number in range(3)], []
+    while queue:
+        due, number = heapq.heappop(queue)
+        fake.clock.turn(max(0.0, due - (fake.clock.now() - start).total_seconds()))
+        assert due < 3600
+        try:
+            provisioner.provision(requests[number])
+        except NotReady as waiting:
+            waits.append(str(waiting))
+            heapq.heappush(queue, ((fake.clock.now() - start).total_seconds() + (waiting.delay or 0), number))
+    made = [each for each in fake.calls() if each.startswith("POST")]
+    assert sum(each.endswith("/keys") for each in made) == (3 if kind != "hmac" else 0)
+    assert sum("/hmacKeys" in each for each in made) == (3 if kind != "json-key" else 0)
+    assert any("has its turn when one of them is done" in each for each in waits)
+
+
 def test_claims_take_turns_at_googles_rate_of_new_buckets(
     environment: Environment, backend: GcsBackend, fake: FakeGcs
 ) -> None:
