@@ -178,7 +178,7 @@ FAULTS: Final = (
         name="forgets an ObjectBucket whose claim lost its finalizer",
         scenario="finalizer removed manually",
         breaks="ends quiet",
-        injected=_instead(orphans, "_is_unreleased", lambda _bucket: False),
+        injected=_instead(orphans, "is_unreleased", lambda _bucket: False),
     ),
     InjectedFault(
         name="takes the finalizer off first",

@@ -61,6 +61,10 @@ class WatchedCache(Cache[Any]):
         self.on_read()
         return super().grouped(group)
 
+    def keys_of(self, group: str) -> list[str]:
+        self.on_read()
+        return super().keys_of(group)
+
 
 def new_watched_caches() -> Caches:
     """Empty ones that note when they are read."""
