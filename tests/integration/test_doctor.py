@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 CANARY = "canary-7f3a91"
 
 
+MANY = 500
+"""Answers: what other tests have left in the cluster is asked about as well."""
+
+
 def doctor(environment: MemoryEnvironment, *arguments: str, answers: str = "") -> Result:
     command = ["doctor", "--kubeconfig", str(environment.cluster.kubeconfig), *arguments]
     ran = CliRunner().invoke(main, command, input=answers, standalone_mode=False)
@@ -77,7 +81,7 @@ def test_an_orphan_is_removed_only_after_its_buckets_name_was_typed(
     environment: MemoryEnvironment, orphan: str
 ) -> None:
     reported = [one for one in findings(environment) if one["check"] == "orphans"]
-    kept = [doctor(environment, "--remove-orphans", answers=answer) for answer in ("\n" * 9, "y\n" * 9)]
+    kept = [doctor(environment, "--remove-orphans", answers=answer) for answer in ("\n" * MANY, "y\n" * MANY)]
     assert "deletionTimestamp" not in environment.admin.get(environment.ob_path())["metadata"]
     answers = "".join(f"{orphan}\n" for _ in range(9))
     removed = doctor(environment, "--remove-orphans", answers=answers)
@@ -144,9 +148,9 @@ def test_a_bucket_of_a_store_report_is_removed_with_its_identity_after_its_name_
     told = doctor(environment, "--json", "--store-report", str(report))
     (found,) = (one for one in json.loads(told.stdout) if bucket in one["message"])
     given = ("--store-report", str(report), "--remove-orphans")
-    kept = doctor(environment, *given, answers="\n" * 9)
+    kept = doctor(environment, *given, answers="\n" * MANY)
     assert bucket in environment.store.buckets
-    removed = doctor(environment, *given, answers=f"{bucket}\n" * 9)
+    removed = doctor(environment, *given, answers=f"{bucket}\n" * MANY)
     with environment.core():
         environment.until(lambda: bucket not in environment.store.buckets)
         environment.until(lambda: not own_buckets(environment, bucket))
@@ -178,7 +182,7 @@ def test_a_bucket_that_was_adopted_since_the_report_is_not_offered(
         command = ["adopt", key, "--kubeconfig", path, "--bucket", bucket, "--earlier-uid", uid]
         CliRunner().invoke(main, command, input=f"y\n{bucket}\n", standalone_mode=False)
         environment.wait_bound()
-        told = doctor(environment, "--store-report", str(report), "--remove-orphans", answers=f"{bucket}\n" * 9)
+        told = doctor(environment, "--store-report", str(report), "--remove-orphans", answers=f"{bucket}\n" * MANY)
     assert "deletion requested" not in told.output
     assert bucket in environment.store.buckets
 
@@ -191,7 +195,7 @@ def test_a_forged_report_deletes_no_bucket_of_another_owner(environment: MemoryE
         tags={**tags, "objectbucket_cluster_id": "another"}
     )
     report.write_text(report.read_text().replace(f'"bucket": "{orphan}"', f'"bucket": "{foreign}"'))
-    doctor(environment, "--store-report", str(report), "--remove-orphans", answers=f"{foreign}\n" * 9)
+    doctor(environment, "--store-report", str(report), "--remove-orphans", answers=f"{foreign}\n" * MANY)
     assert own_buckets(environment, foreign)
     with environment.core():
         environment.until(lambda: not own_buckets(environment, foreign))
