@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from libbucket.testing.conformance.environment import Environment
+    from minio_provisioner.provisioner import MinioProvisioner
     from testkit.minio.server import MinioServer
 
 README = Path(__file__).parents[2] / "README.md"
@@ -29,6 +30,8 @@ USER, PASSWORD = "provisioner-of-the-test", "its-own-password"
 NEEDED_BY_OTHERS = {
     # MinIO takes the one for the other; AWS's names are kept apart, so that other servers take them as well.
     "s3:ListBucketVersions",
+    # Of `--list-orphans` only, which has a test of its own.
+    "s3:ListAllMyBuckets",
 }
 
 
@@ -37,7 +40,7 @@ class Steward:
     """An administrator of its own for the provisioner, whose policy a test can cut."""
 
     backend: MinioBackend
-    provisioner: Provisioner
+    provisioner: MinioProvisioner
 
     def may_everything_but(self, *without: str) -> None:
         statements = [
@@ -69,6 +72,37 @@ def test_a_missing_permission_is_named(environment: Environment, steward: Stewar
     with pytest.raises(AccessDenied, match=action):
         _live_a_whole_life(environment, steward.provisioner)
     steward.may_everything_but()
+
+
+def test_buckets_without_a_claim_are_listed_with_the_policy_of_the_readme(
+    environment: Environment, backend: MinioBackend, steward: Steward
+) -> None:
+    tenant = environment.greenfield()
+    untagged = environment.foreign_bucket()
+    listed = dict(steward.provisioner.list_buckets(backend.parameters))
+    assert tenant.request.owner.matches(listed[tenant.bucket])
+    assert untagged not in listed
+
+
+@pytest.mark.parametrize(
+    ("without", "named"),
+    [
+        # With s3:ListBucket alone MinIO lists the buckets that it allows, and refuses where there are none:
+        # `ListBucketsHandler` in cmd/bucket-handlers.go.
+        (["s3:ListAllMyBuckets", "s3:ListBucket"], "s3:ListAllMyBuckets"),
+        (["s3:ListBucket"], "s3:ListBucket"),
+        (["s3:GetBucketTagging"], "s3:GetBucketTagging"),
+    ],
+)
+def test_a_missing_permission_to_list_is_named(
+    environment: Environment, backend: MinioBackend, steward: Steward, without: list[str], named: str
+) -> None:
+    environment.greenfield()
+    steward.may_everything_but(*without)
+    with pytest.raises(AccessDenied, match=rf"{named}\b"):
+        list(steward.provisioner.list_buckets(backend.parameters))
+    steward.may_everything_but()
+    assert list(steward.provisioner.list_buckets(backend.parameters))
 
 
 def _live_a_whole_life(environment: Environment, provisioner: Provisioner) -> None:
