@@ -14,6 +14,7 @@ from testkit.gcs.fake import server
 from testkit.gcs.fake.model import Version
 
 if TYPE_CHECKING:
+    from libbucket import ObjectBucket
     from libbucket.testing.conformance.environment import Environment
     from testkit.gcs.fake import FakeGcs
     from testkit.gcs.fake.model import Store
@@ -48,6 +49,68 @@ def test_a_purge_ends_where_the_bucket_becomes_anothers(
         environment.delete(tenant.record)
     assert "new" in bucket.versions
     assert tenant.bucket in fake.store.buckets
+
+
+@pytest.mark.parametrize("heir", ["none", "another project"])
+def test_a_purge_stops_where_the_bucket_of_that_name_is_another_one(
+    environment: Environment, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch, heir: str
+) -> None:
+    """It was removed in the middle of one call, and its name was free at once: labels can be copied."""
+    tenant = environment.greenfield()
+    application = environment.administrator.application()
+    for number in range(3):
+        application.put(tenant.bucket, f"object-{number}", b"x")
+    labels, real = dict(fake.store.buckets[tenant.bucket].resource["labels"]), server._answer
+
+    def instead(store: Store, request: Request) -> Answer:
+        answer = real(store, request)
+        found = store.buckets.get(tenant.bucket)
+        if not request.path.startswith("/batch/") or found is None or found.project != fake.project:
+            return answer
+        del store.buckets[tenant.bucket]
+        if heir == "another project":
+            fake.add_foreign_bucket(tenant.bucket, labels=labels)
+            now = store.clock.now()
+            new = Version("new", store.next_number() + 10**15, b"of the heir", "text/plain", now)
+            store.buckets[tenant.bucket].put(new)
+        return answer
+
+    monkeypatch.setattr(server, "_answer", instead)
+    with pytest.raises(NotReady, match="removed by others while it was being emptied"):
+        _purge(environment, tenant.record)
+    environment.delete(tenant.record)  # the claim's bucket is gone, and that is all that it waits for
+    assert (tenant.bucket in fake.store.buckets) == (heir == "another project")
+    if heir == "another project":
+        assert "new" in fake.store.buckets[tenant.bucket].versions
+
+
+def test_a_purge_that_goes_on_looks_again_whose_the_bucket_is(environment: Environment, fake: FakeGcs) -> None:
+    """It became another claim's between two calls."""
+    tenant = environment.greenfield()
+    environment.administrator.application().put(tenant.bucket, "object", b"x")
+    stepwise = environment.backend.stepwise_provisioner()
+    with pytest.raises(NotReady):
+        stepwise.delete(tenant.record)
+    bucket = fake.store.buckets[tenant.bucket]
+    bucket.resource["labels"] = build_ownership_labels(replace(tenant.request.owner, uid="another"))
+    bucket.resource["metageneration"] += 1
+    fake.clock.turn(600)
+    with pytest.raises(BucketExists):
+        stepwise.delete(tenant.record)
+    assert "object" in bucket.versions
+
+
+def _purge(environment: Environment, record: ObjectBucket) -> None:
+    """Calls until something else than a withdrawal is waited for."""
+    for _ in range(4):
+        try:
+            environment.provisioner.delete(record)
+        except NotReady as waiting:
+            if "removed by others" in waiting.message:
+                raise
+            environment.backend.pause(waiting.delay)
+        else:
+            return
 
 
 def test_an_empty_bucket_that_becomes_anothers_is_not_removed(
