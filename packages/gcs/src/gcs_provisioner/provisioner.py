@@ -1,8 +1,8 @@
 """The four verbs for Google Cloud Storage, as recipes to be read from top to bottom.
 
 Called by the core, from several threads; holds configuration and no state of a request. The steps are in `buckets`,
-`access` (bindings), `identity` (service accounts), `keys` (what the Secret holds) and `withdrawal`; what may be granted
-is in `policy`.
+`access` (bindings), `identity` (service accounts), `keys` (what the Secret holds) and `withdrawal`; what is returned is
+in `answer`, the drift check in `drift`, and what may be granted in `policy`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from gcs_provisioner.access import (
-    MEMBER_STATE,
-    build_grant,
-    check_uniform,
-    find_impersonators,
-    find_member,
-    open_bucket,
-)
+from gcs_provisioner.access import check_uniform, find_impersonators, find_member, open_bucket
 from gcs_provisioner.account_names import ACCOUNT_STATE, build_account_id, build_email, is_own_name, project_of
 from gcs_provisioner.account_policy import AccountPolicy
 from gcs_provisioner.admin_secret import parse_admin
+from gcs_provisioner.answer import build_answer
 from gcs_provisioner.bucket_policy import BucketPolicies
 from gcs_provisioner.buckets import (
     PROJECT_ID_STATE,
-    PROJECT_STATE,
     check_bucket_name,
     check_ours,
     check_project,
@@ -37,8 +30,9 @@ from gcs_provisioner.buckets import (
 from gcs_provisioner.client import Patience
 from gcs_provisioner.connector import Connector
 from gcs_provisioner.contents import Contents
+from gcs_provisioner.drift import has_access
 from gcs_provisioner.identity import Identity
-from gcs_provisioner.keys import FILE_KEY, HMAC_STATE, PROJECT_KEY, Keys, own_key, remembered
+from gcs_provisioner.keys import PROJECT_KEY, Keys
 from gcs_provisioner.listing import list_owned
 from gcs_provisioner.parameters import (
     DEFAULT_ENDPOINT,
@@ -50,10 +44,9 @@ from gcs_provisioner.parameters import (
     parse_parameters,
     parse_versioning,
 )
-from gcs_provisioner.policy import account_member, is_same
+from gcs_provisioner.policy import account_member
 from gcs_provisioner.request import Request
 from gcs_provisioner.storage import Storage
-from gcs_provisioner.trials import Trials, Verdict
 from gcs_provisioner.unfinished import Unfinished
 from gcs_provisioner.withdrawal import Withdrawal, has_own_account
 from libbucket import (
@@ -63,9 +56,7 @@ from libbucket import (
     BucketNotEmpty,
     BucketNotFound,
     BucketOptions,
-    Connection,
     EmptyBucketDeleter,
-    Endpoint,
     Inspector,
     NotReady,
     ObjectBucket,
@@ -120,7 +111,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
             if versioning is not None and request.storage.set_versioning(found, enabled=versioning):
                 request.note("versioning")
             authentication = self._ensure_access(request, found, options)
-            answer = _answer(request, options, found, authentication)
+            answer = build_answer(request, options, found, authentication)
             if PROJECT_ID_STATE not in request.state and not self._unfinished.has_bucket(request.owner.uid):
                 return answer  # an adopted bucket: it may be in any project
             state = {**answer.additional_state, PROJECT_ID_STATE: request.storage.project}
@@ -166,7 +157,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
                 found = request.storage.get(request.bucket)
             check_project(request, found)
             authentication = self._ensure_access(request, found, options)
-            answer = _answer(request, options, found, authentication)
+            answer = build_answer(request, options, found, authentication)
             unapplied = warn_unapplied(options.claim, {VERSIONING_KEY})
             return replace(answer, warnings=answer.warnings + unapplied)
 
@@ -180,7 +171,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
         with self._request(options) as request:
             if options.credentials is None:
                 return False
-            return _is_intact(request, options.credentials)
+            return has_access(request, options.credentials)
 
     def list_buckets(self, parameters: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
         """The project's buckets; see `BucketLister` and `listing`."""
@@ -336,48 +327,3 @@ def _decide_versioning(options: BucketOptions, parameters: Parameters) -> bool |
     if parameters.versioning:
         return True
     return False if VERSIONING_KEY in options.previous_config else None
-
-
-def _is_intact(request: Request, held: Authentication) -> bool:
-    kind, email = request.parameters.kind, request.identity.email
-    trials = Trials(clients=request.clients)
-    if kind.has_hmac:
-        keys = held.access_keys
-        if keys is None or request.state.get(HMAC_STATE, keys.access_key_id) != keys.access_key_id:
-            return False  # another claim's key can open the same existing bucket
-        return trials.try_hmac(request.bucket, keys).verdict is Verdict.WORKS
-    if kind.has_json_key:
-        fields = own_key(held.additional_secret_data.get(FILE_KEY), email)
-        return fields is not None and trials.try_signed(request.bucket, email, fields).verdict is Verdict.WORKS
-    bindings = request.policies.find_bindings(request.bucket)
-    if bindings is None:
-        return False
-    member = request.state.get(MEMBER_STATE) or account_member(email)
-    return is_same(build_grant(request, member)(bindings), bindings)
-
-
-def _answer(request: Request, options: BucketOptions, found: Bucket, authentication: Authentication) -> ObjectBucket:
-    parameters = request.parameters
-    endpoint = Endpoint(
-        bucket_host=parameters.host,
-        bucket_port=parameters.port,
-        bucket_name=request.bucket,
-        region=(found.location or "").lower(),
-        additional_config={
-            "BUCKET_SSL": "true" if parameters.is_secure else "false",
-            "BUCKET_ENDPOINT": parameters.endpoint,
-            "BUCKET_URL": f"gs://{request.bucket}",
-            **({PROJECT_KEY: request.clients.project} if parameters.kind is Kind.FEDERATION else {}),
-        },
-    )
-    state = {PROJECT_STATE: str(found.project_number)}
-    if parameters.kind is Kind.FEDERATION:
-        state[MEMBER_STATE] = find_member(request, options, str(found.project_number))
-    else:
-        state[ACCOUNT_STATE] = request.identity.email
-    state |= remembered(authentication, is_shared=request.identity.is_shared)
-    return ObjectBucket(
-        connection=Connection(endpoint=endpoint, authentication=authentication, additional_state=state),
-        warnings=parameters.warnings,
-        repairs=tuple(request.repairs),
-    )

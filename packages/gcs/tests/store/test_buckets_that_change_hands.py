@@ -89,6 +89,7 @@ def test_a_purge_that_goes_on_looks_again_whose_the_bucket_is(environment: Envir
     tenant = environment.greenfield()
     environment.administrator.application().put(tenant.bucket, "object", b"x")
     stepwise = environment.backend.stepwise_provisioner()
+    assert stepwise is not None
     with pytest.raises(NotReady):
         stepwise.delete(tenant.record)
     bucket = fake.store.buckets[tenant.bucket]

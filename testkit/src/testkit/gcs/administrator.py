@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gcs_provisioner.account_names import build_email
-from libbucket.testing.conformance import Administrator
 from testkit.gcs.applications import JsonApplication
+from testkit.gcs.by_hand import AdministratorByHand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from libbucket import ObjectBucket
     from testkit.gcs.fake import FakeGcs
     from testkit.gcs.fake.model import Json
 
@@ -23,11 +21,11 @@ if TYPE_CHECKING:
 _POOL = "project-of-the-tests.svc.id.goog"
 
 
-class GcsAdministrator(Administrator):
+class GcsAdministrator(AdministratorByHand):
     """An administrator who may do everything in the project; identities are read from the fake itself."""
 
     def __init__(self, fake: FakeGcs) -> None:
-        self.fake = fake
+        super().__init__(fake)
         self._application = JsonApplication(
             endpoint=fake.url, key=fake.add_admin("administrator-of-all"), project=fake.project
         )
@@ -38,26 +36,6 @@ class GcsAdministrator(Administrator):
 
     def make_bucket(self, name: str) -> None:
         self.client.create_bucket(name, retry=None)
-
-    def purge_bucket(self, name: str) -> None:
-        with self.fake.store.lock:
-            self.fake.store.buckets.pop(name, None)
-            for each in [key for key, found in self.fake.store.sessions.items() if found.bucket == name]:
-                del self.fake.store.sessions[each]
-
-    def bucket_exists(self, name: str) -> bool:
-        return name in self.fake.store.buckets
-
-    def email(self, record: ObjectBucket) -> str:
-        """Address of the claim's account."""
-        return build_email(record.user_id, self.fake.project)
-
-    def identity_exists(self, record: ObjectBucket) -> bool:
-        return self.email(record) in self.fake.store.accounts
-
-    def remove_identity(self, record: ObjectBucket) -> None:
-        with self.fake.store.lock:
-            self.fake.store.accounts.pop(self.email(record), None)
 
     def settings(self, bucket: str) -> Mapping[str, object]:
         found = self.client.get_bucket(bucket, retry=None)

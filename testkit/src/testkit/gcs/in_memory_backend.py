@@ -9,9 +9,9 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from gcs_provisioner.account_names import build_email
 from libbucket.testing.application import Application, Refused
-from libbucket.testing.conformance import Administrator, Backend, Capabilities
+from libbucket.testing.conformance import Backend, Capabilities
+from testkit.gcs.by_hand import AdministratorByHand
 from testkit.gcs.fake import objects
 from testkit.gcs.fake.json_api import delete_bucket
 from testkit.gcs.fake.model import Bucket, MultipartUpload
@@ -24,7 +24,7 @@ from testkit.gcs.fake.wire import ApiError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from libbucket import Authentication, Endpoint, ObjectBucket
+    from libbucket import Authentication, Endpoint
     from libbucket.provisioner import Provisioner
     from testkit.gcs.fake import FakeGcs
 
@@ -84,11 +84,11 @@ class InMemoryApplication(Application):
             raise LookupError(error.code) from error
 
 
-class InMemoryAdministrator(Administrator):
+class InMemoryAdministrator(AdministratorByHand):
     """Reads the fake directly."""
 
     def __init__(self, fake: FakeGcs) -> None:
-        self.fake = fake
+        super().__init__(fake)
         email = json.loads(fake.add_admin(EVERYBODY))["client_email"]
         self._application = InMemoryApplication(fake, lambda: Principal(email, fake.store.accounts[email].uid))
 
@@ -100,22 +100,6 @@ class InMemoryAdministrator(Administrator):
         uniform = {"uniformBucketLevelAccess": {"enabled": True}}
         resource = {"metageneration": 1, "location": "EU", "labels": {}, "iamConfiguration": uniform}
         self.fake.store.buckets[name] = Bucket(name, self.fake.project, resource, default_policy(self.fake.project))
-
-    def purge_bucket(self, name: str) -> None:
-        self.fake.store.buckets.pop(name, None)
-
-    def bucket_exists(self, name: str) -> bool:
-        return name in self.fake.store.buckets
-
-    def email(self, record: ObjectBucket) -> str:
-        """Address of the claim's account."""
-        return build_email(record.user_id, self.fake.project)
-
-    def identity_exists(self, record: ObjectBucket) -> bool:
-        return self.email(record) in self.fake.store.accounts
-
-    def remove_identity(self, record: ObjectBucket) -> None:
-        self.fake.store.accounts.pop(self.email(record), None)
 
     def settings(self, bucket: str) -> Mapping[str, object]:
         return dict(self.fake.store.buckets[bucket].resource)
