@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from gcs_provisioner.bucket_policy import BucketPolicies
 from libbucket import AccessDenied, NotReady, QuotaExceeded, RetrySlowly, StoreRefused, StoreUnavailable
@@ -18,13 +20,13 @@ from testkit.gcs.backend import a_provisioner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from libbucket import BucketOptions, ObjectBucket
     from libbucket.testing.conformance.environment import Environment
     from testkit.gcs.backend import GcsBackend
     from testkit.gcs.fake import FakeGcs
 
+README = Path(__file__).parents[2] / "README.md"
 FEDERATION = {"credentials": "workload-identity-federation"}
 ROLE = frozenset(
     f"storage.{each}"
@@ -69,6 +71,26 @@ def test_a_pod_gets_in_with_its_kubernetes_service_account_alone(environment: En
         assert_refused("another pod", lambda each=other: each.get(answer.bucket_name, OBJECT))  # type: ignore[misc]
     environment.delete(builders.recorded(answer, request))
     assert not environment.administrator.bucket_exists(answer.bucket_name)
+
+
+def test_the_class_that_the_readme_shows_first_binds_under_all_policies_of_a_new_organisation(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    """https://cloud.google.com/resource-manager/docs/secure-by-default-organizations, and a policy on locations."""
+    fake.knobs.keys_forbidden = fake.knobs.hmac_forbidden = True
+    fake.knobs.allowed_locations = frozenset({"europe-west3"})
+    fake.knobs.foreign_members = ("user:", "group:", "domain:")
+    shown = yaml.safe_load(README.read_text().partition("```yaml\n")[2].partition("```")[0])["parameters"]
+    assert shown["project"] == "my-project-123"
+    request = environment.request(parameters={**shown, "project": fake.project})
+    answer = bind(environment, request)
+    assert pod(fake).list_keys(answer.bucket_name) == []
+    environment.delete(builders.recorded(answer, request))
+
+    with pytest.raises(StoreRefused, match=r"gcp\.resourceLocations.*region"):
+        environment.provisioner.provision(environment.request(parameters={**FEDERATION, "project": fake.project}))
+    with pytest.raises(StoreRefused, match="credentials: workload-identity-federation"):
+        bind(environment, environment.request(parameters={"region": "europe-west3", "credentials": "hmac"}))
 
 
 def test_it_asks_iam_for_nothing(environment: Environment, fake: FakeGcs) -> None:
