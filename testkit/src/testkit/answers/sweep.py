@@ -9,12 +9,14 @@ Knows trials by their seeds; the processes have the stores.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE
@@ -57,7 +59,7 @@ class Answers:
 
     @contextmanager
     def _opened(self, choice: Choice, store: str, share: int) -> Iterator[Iterable[Trial]]:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_the_sweep) as pool:
             try:
                 yield _trials(pool, choice, store, share)
             finally:
@@ -125,6 +127,18 @@ def _judged(broken: Sequence[str]) -> str:
     if broken:
         raise Violation("; ".join(broken))
     return "all invariants held"
+
+
+def _end_with_the_sweep() -> None:
+    """Ends this process when that of the sweep is killed: it holds both ends of its queue, and would wait for ever."""
+    sweep = parent_process()
+    assert sweep is not None, "this process was started by the sweep"
+
+    def watch() -> None:
+        sweep.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _environment(store: str) -> Environment:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import signal
 import sys
 import threading
 import time
@@ -67,7 +68,7 @@ class Run:
         self._task = self._progress.add_task("chaos", total=None)
 
     def carry_out(self, parts: Sequence[Part]) -> None:
-        """Runs all trials of these parts, some groups at a time; Ctrl-C ends it after the trials that run."""
+        """Runs all trials of these parts, some groups at a time; Ctrl-C or SIGTERM end it after the trials that run."""
         with self._progress:
             for part in parts:
                 with ThreadPoolExecutor(_LANES) as pool:
@@ -204,6 +205,7 @@ def main(argv: Sequence[str]) -> int:
     ]
     console = Console()
     run = Run(choice, console)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same clean end as after Ctrl-C
     try:
         run.carry_out(parts)
     except KeyboardInterrupt:
