@@ -73,7 +73,7 @@ def a_provisioner(secret: Mapping[str, str] | None = None) -> Provisioner:
             raise AdminSecretMissing(f"no Secret {namespace}/{name}")
         return {key: SecretStr(value) for key, value in held.items()}
 
-    made = DEPOT["CarefulProvisioner"](Services(read_secret=read_secret))
+    made = DEPOT["ListingProvisioner"](Services(read_secret=read_secret))
     assert isinstance(made, Provisioner)
     return made
 
@@ -82,7 +82,7 @@ def template_of_a_backend() -> dict[str, Any]:
     """The backend that `libbucket new` writes, over the provisioner of the page in place of the package's own."""
 
     def provisioner(services: Services, api: HttpApi, _purge_seconds: float) -> Provisioner:
-        made = DEPOT["CarefulProvisioner"](services, api)
+        made = DEPOT["ListingProvisioner"](services, api)
         assert isinstance(made, Provisioner)
         return made
 

@@ -137,6 +137,11 @@ class HttpStore:
         self._buckets[name] = _Bucket(tags=body.get("tags", {}), max_objects=body.get("max_objects"))
         return _json(201, self._buckets[name].described())
 
+    def list_buckets(self, request: _Request, user: _User | None) -> _Reply:
+        _administrators_only(user)
+        after = request.query.get("after", "")
+        return _json(200, {"names": [name for name in sorted(self._buckets) if name > after][:_PAGE]})
+
     def get_bucket(self, _request: _Request, user: _User | None, name: str) -> _Reply:
         _administrators_only(user)
         return _json(200, self._bucket(name).described())
@@ -236,6 +241,7 @@ class _Reply:
 _ROUTES: Final[Sequence[tuple[str, re.Pattern[str], Callable[..., _Reply]]]] = [
     (method, re.compile(path.replace("*", "([^/]+)")), action)
     for method, path, action in (
+        ("GET", "/buckets", HttpStore.list_buckets),
         ("PUT", "/buckets/*", HttpStore.put_bucket),
         ("GET", "/buckets/*", HttpStore.get_bucket),
         ("PATCH", "/buckets/*", HttpStore.patch_bucket),
