@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from libbucket._cli.commands import main
+from libbucket.testing.binaries import kubectl_binary
 from libbucket.testing.controlplane import control_plane as a_control_plane
 from libbucket.types import AccessKeys, SecretStr
 from testkit.cluster.memory_environment import OBC, MemoryEnvironment
@@ -49,6 +51,16 @@ def as_backed_up(body: dict[str, Any]) -> dict[str, Any]:
     kept = ("name", "namespace", "labels", "annotations", "finalizers")
     meta = {key: value for key, value in body["metadata"].items() if key in kept}
     return {key: value for key, value in {**body, "metadata": meta}.items() if key != "status"}
+
+
+def back_up(environment: MemoryEnvironment, folder: Path) -> None:
+    """What the page says to keep: its first block, by bash and kubectl, in this folder."""
+    block = re.findall(r"(?ms)^```console\n(.*?)^```$", PAGE)[0]
+    program = kubectl_binary()
+    assert program.name == "kubectl"
+    settings = {"PATH": f"{program.parent}:/usr/bin:/bin", "KUBECONFIG": str(environment.cluster.kubeconfig)}
+    script = "\n".join(line.removeprefix("$ ") for line in block.splitlines())
+    subprocess.run(["bash", "-euc", script], cwd=folder, env=settings, check=True, timeout=120)
 
 
 def a_bound_claim(environment: MemoryEnvironment, **spec: Any) -> str:
@@ -304,13 +316,13 @@ def test_a_cluster_that_was_rebuilt_from_git(
     with retaining.core():
         a_bound_claim(retaining)
     ob = retaining.admin.get(retaining.ob_path())
-    backup = tmp_path / "objectbuckets.yaml"
-    backup.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [ob]}))
+    back_up(retaining, tmp_path)
     # The manifest from Git has no name of a bucket, and the provisioner does not run yet.
     rebuilt.claim()
     ran = adopt(
         rebuilt,
-        *("--from", str(backup), "--earlier-cluster", cluster_id(retaining)),
+        *("--from", str(tmp_path / "objectbuckets.yaml")),
+        *("--earlier-cluster", (tmp_path / "cluster-id").read_text()),
         documented="adopt shop/photos --from objectbuckets.yaml --earlier-cluster 9d2b --timeout 0",
         timeout=0,
     )
