@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import urllib3
 
 from libbucket.testing import _downloads
-from libbucket.testing._downloads import DownloadFailed, Limits, download
+from libbucket.testing._downloads import DownloadFailed, Limits, _within, download
 from libbucket.testing.processes import free_ports
 from testkit.file_server import FileServer, file_server
 
@@ -165,6 +166,19 @@ def test_a_closed_port_fails_at_once(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1 can't be reached: Connection refused"):
         get(f"http://127.0.0.1:{port}/file", tmp_path / "file")
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("is_retried", [False, True], ids=["once", "after retries"])
+def test_a_connection_that_is_late_is_told_as_an_answer_that_is_late(*, is_retried: bool) -> None:
+    """Both have the same limit, and either may be over first."""
+    late = urllib3.exceptions.ConnectTimeoutError(None, "timed out")
+    pool = urllib3.HTTPConnectionPool("mirror.example")
+
+    def request() -> urllib3.BaseHTTPResponse:
+        raise urllib3.exceptions.MaxRetryError(pool, "/", late) if is_retried else late
+
+    with pytest.raises(DownloadFailed, match=r"^mirror\.example does not answer within 4 s$"):
+        _within(4, request, host="mirror.example")
 
 
 def test_a_server_that_never_answers_fails_within_five_seconds(server: FileServer, tmp_path: Path) -> None:

@@ -249,10 +249,23 @@ def _within(seconds: float, request: Callable[[], urllib3.BaseHTTPResponse], *, 
     except queue.Empty:
         given_up.set()
         _drop(answers)
-        raise DownloadFailed(f"{host} does not answer within {seconds:g} s") from None
+        raise _late(host, seconds) from None
+    # The limit of the connection is the same one, and may be over first.
+    if _is_late(getattr(answer, "reason", answer)):
+        raise _late(host, seconds)
     if isinstance(answer, urllib3.exceptions.HTTPError):
         raise DownloadFailed(f"{host} can't be reached: {_cause(answer)}")
     return answer
+
+
+def _is_late(answer: object) -> bool:
+    # A refused connection counts as late in urllib3's hierarchy.
+    is_refused = isinstance(answer, urllib3.exceptions.NewConnectionError)
+    return isinstance(answer, urllib3.exceptions.TimeoutError) and not is_refused
+
+
+def _late(host: str, seconds: float) -> DownloadFailed:
+    return DownloadFailed(f"{host} does not answer within {seconds:g} s")
 
 
 def _drop(answers: queue.SimpleQueue[urllib3.BaseHTTPResponse | urllib3.exceptions.HTTPError]) -> None:
