@@ -27,9 +27,7 @@ def test_a_purge_ends_where_the_bucket_becomes_anothers(
 ) -> None:
     """Its labels are changed in the middle of one call."""
     tenant = environment.greenfield()
-    application = environment.administrator.application()
-    for number in range(3):
-        application.put(tenant.bucket, f"object-{number}", b"x")
+    environment.fill(tenant.bucket, 3)
     bucket, real = fake.store.buckets[tenant.bucket], server._answer
     other = replace(tenant.request.owner, uid="another")
 
@@ -57,9 +55,7 @@ def test_a_purge_stops_where_the_bucket_of_that_name_is_another_one(
 ) -> None:
     """It was removed in the middle of one call, and its name was free at once: labels can be copied."""
     tenant = environment.greenfield()
-    application = environment.administrator.application()
-    for number in range(3):
-        application.put(tenant.bucket, f"object-{number}", b"x")
+    environment.fill(tenant.bucket, 3)
     labels, real = dict(fake.store.buckets[tenant.bucket].resource["labels"]), server._answer
 
     def instead(store: Store, request: Request) -> Answer:

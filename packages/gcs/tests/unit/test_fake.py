@@ -13,25 +13,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from testkit.gcs.applications import HmacApplication, JsonApplication
-from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.gcs.fake.server import PROJECT
 from testkit.gcs.raw import BUCKET, Caller, mint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from testkit.gcs.fake import FakeGcs
 
 PLAIN = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeGcs]:
-    with fake_gcs() as running:
-        yield running
-
-
-@pytest.fixture
-def admin(fake: FakeGcs) -> Caller:
-    return Caller(fake, fake.add_admin("admin"))
 
 
 @pytest.fixture

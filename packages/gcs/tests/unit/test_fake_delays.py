@@ -11,25 +11,13 @@ import pytest
 import requests
 
 from testkit.gcs.applications import JsonApplication
-from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.gcs.fake.server import PROJECT
 from testkit.gcs.raw import BUCKET, Caller, mint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from testkit.gcs.fake import FakeGcs
 
 UNIFORM = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}}
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeGcs]:
-    with fake_gcs() as running:
-        yield running
-
-
-@pytest.fixture
-def admin(fake: FakeGcs) -> Caller:
-    return Caller(fake, fake.add_admin("admin"))
 
 
 def make_bucket(admin: Caller, name: str = BUCKET, **settings: Any) -> requests.Response:

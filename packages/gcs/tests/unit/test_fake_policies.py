@@ -7,31 +7,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from testkit.gcs.fake import FakeGcs, fake_gcs
 from testkit.gcs.fake.server import PROJECT
 from testkit.gcs.raw import BUCKET, Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from testkit.gcs.fake import FakeGcs
 
 VIEWER = "roles/storage.objectViewer"
 WORKFORCE = "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/jane@example.com"
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeGcs]:
-    with fake_gcs() as running:
-        yield running
-
-
-@pytest.fixture
-def admin(fake: FakeGcs) -> Caller:
+def admin(admin: Caller) -> Caller:
     """Who may do everything; there is a bucket with uniform access."""
-    caller = Caller(fake, fake.add_admin("admin"))
     uniform = {"uniformBucketLevelAccess": {"enabled": True}}
-    made = caller.ask("POST", f"/storage/v1/b?project={PROJECT}", {"name": BUCKET, "iamConfiguration": uniform})
+    made = admin.ask("POST", f"/storage/v1/b?project={PROJECT}", {"name": BUCKET, "iamConfiguration": uniform})
     assert made.status_code == 200
-    return caller
+    return admin
 
 
 def members(admin: Caller, role: str = VIEWER) -> list[str]:
