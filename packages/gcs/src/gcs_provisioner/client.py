@@ -7,6 +7,7 @@ buckets' settings, identities and keys, and not who the administrator is.
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,7 @@ from gcs_provisioner.refusals import id_of, reason_of, request_id_of
 from libbucket import NotReady, StoreRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import requests
     from google.auth.transport.requests import AuthorizedSession
@@ -40,11 +41,13 @@ class Patience:
         connect: for a connection.
         read: for the next bytes of an answer.
         purge: for removing objects, before the core calls again.
+        sleep: waits for a turn that is near; see `pace`.
     """
 
     connect: float = 5.0
     read: float = 30.0
     purge: float = 20.0
+    sleep: Callable[[float], None] = time.sleep
 
 
 class LastId(threading.local):

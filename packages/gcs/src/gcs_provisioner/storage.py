@@ -16,6 +16,7 @@ from google.cloud.storage.constants import PUBLIC_ACCESS_PREVENTION_ENFORCED
 from gcs_provisioner.client import ask_storage
 from gcs_provisioner.contents import Contents
 from gcs_provisioner.errors import Call, translated
+from gcs_provisioner.pace import NEAR_SECONDS
 from gcs_provisioner.refusals import id_of, reason_of
 from libbucket import AccessDenied, BucketNotFound, NotReady, drain
 
@@ -187,13 +188,14 @@ class Storage:
     def _take_turn(self, bucket: str) -> None:
         parameters = self.clients.parameters
         project = (parameters.endpoint, self.clients.project)
-        left = self.clients.pace.seconds_left(project, bucket, parameters.seconds_per_bucket, tenant=self.tenant)
-        if left > 0:
+        left = self.clients.pace.take_turn(project, bucket, parameters.seconds_per_bucket, tenant=self.tenant)
+        if left > NEAR_SECONDS:
             raise NotReady(
                 f"Google makes and deletes one bucket of a project every two seconds: the turn of bucket {bucket} "
                 f"comes in {left:.0f} seconds",
                 delay=left,
             )
+        self.clients.patience.sleep(left)
 
     def _denied_with_kms(self, refusal: api.Forbidden) -> AccessDenied:
         return AccessDenied(

@@ -119,7 +119,7 @@ def test_claims_take_turns_at_googles_rate_of_new_buckets(
 ) -> None:
     """https://cloud.google.com/storage/quotas#buckets: 12 claims at once, and no request is answered with 429."""
     fake.knobs.bucket_seconds = 2.0
-    provisioner = a_provisioner(fake, backend.admin_key, patience=Patience())
+    provisioner = a_provisioner(fake, backend.admin_key, patience=Patience(sleep=fake.clock.turn))
     start, queue = fake.clock.now(), [(0.0, number) for number in range(12)]
     requests, calls = [environment.request(parameters={"secondsPerBucket": "2"}) for _ in queue], 0
     while queue:
@@ -134,6 +134,27 @@ def test_claims_take_turns_at_googles_rate_of_new_buckets(
     assert len(inserts) == 12
     assert calls <= 4 * 12
     assert (fake.clock.now() - start).total_seconds() < 60
+
+
+def test_a_claim_that_comes_late_for_its_turn_does_not_send_the_next_one_away(
+    environment: Environment, backend: GcsBackend, fake: FakeGcs
+) -> None:
+    fake.knobs.bucket_seconds = 2.0
+    provisioner = a_provisioner(fake, backend.admin_key, patience=Patience(sleep=fake.clock.turn))
+    start, sent_away = fake.clock.now(), 0
+    requests = [environment.request(parameters={"secondsPerBucket": "2"}) for _ in range(8)]
+    queue = [(0.0, number) for number in range(8)]
+    while queue:
+        due, number = heapq.heappop(queue)
+        late = 0.8 if number % 2 and due else 0.0
+        fake.clock.turn(max(0.0, due + late - (fake.clock.now() - start).total_seconds()))
+        try:
+            provisioner.provision(requests[number])
+        except NotReady as waiting:
+            sent_away += "the turn of bucket" in str(waiting)
+            heapq.heappush(queue, ((fake.clock.now() - start).total_seconds() + (waiting.delay or 0), number))
+    assert sent_away == 7, "once each, but for the first"
+    assert len([each for each in fake.calls() if each.startswith("POST /storage/v1/b?")]) == 8, "none was refused"
 
 
 def test_a_bucket_that_is_another_projects_now_is_lost(environment: Environment, fake: FakeGcs) -> None:

@@ -136,7 +136,8 @@ class GcsAdapter(Adapter):
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
         self._clock.follow(clock)
         self._forget()
-        return GcsProvisioner(replace(services, now=self._fake.clock.now), patience=Patience(connect=3.0, read=3.0))
+        patience = Patience(connect=3.0, read=3.0, sleep=self._clock.sleep)
+        return GcsProvisioner(replace(services, now=self._fake.clock.now), patience=patience)
 
     def parameters(self, url: str) -> Mapping[str, str]:
         return {**self._backend.parameters, "endpoint": url or _URL}
