@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import libbucket
@@ -83,6 +85,11 @@ LOADED = {"libbucket", "libbucket._clock", *(f"libbucket.{part}" for part in PAR
 
 def test_the_public_surface_is_this_list() -> None:
     assert sorted(libbucket.__all__) == SURFACE
+
+
+def test_the_guide_names_everything_that_is_public() -> None:
+    guide = (Path(__file__).parents[2] / "docs/writing-a-provisioner.md").read_text()
+    assert [name for name in SURFACE if not re.search(rf"\b{name}\b", guide)] == []
 
 
 def test_nothing_else_can_be_imported_by_accident() -> None:
