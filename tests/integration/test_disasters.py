@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from copy import deepcopy
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,26 +23,29 @@ from testkit.cluster.memory_environment import OBC, MemoryEnvironment
 from testkit.repository import CRDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from click.testing import Result
 
     from libbucket.testing.controlplane import ControlPlane
 
 PAGE = (Path(__file__).parents[2] / "docs/disasters.md").read_text()
+NOTHING: Mapping[str, str] = MappingProxyType({})
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def libbucket(environment: MemoryEnvironment, *arguments: str, documented: str = "", answer: str = "y\n") -> Result:
-    """Runs a command, which the page has in this form."""
-    assert not documented or f"$ libbucket {documented}" in PAGE, documented
+def documented(heading: str) -> list[str]:
+    """The commands of `libbucket` in one section of the page, in its order; in a block, or in a line."""
+    section = re.split(r"(?m)^## ", PAGE.partition(f"\n## {heading}\n")[2])[0]
+    return re.findall(r"(?:^\$ |`)libbucket (adopt[^`\n]*)", section, re.MULTILINE)
+
+
+def libbucket(environment: MemoryEnvironment, command: str, values: Mapping[str, str] = NOTHING) -> Result:
+    """Runs a command of the page, with the values of a test in place of the page's."""
+    known = {"shop": environment.namespace, "shop/photos": f"{environment.namespace}/photos", **values}
+    words = [known.get(word, word) for word in shlex.split(command)]
     config = ["--kubeconfig", str(environment.cluster.kubeconfig)]
-    return CliRunner().invoke(main, [*arguments, *config], input=answer, standalone_mode=False)
-
-
-def adopt(environment: MemoryEnvironment, *arguments: str, documented: str = "", timeout: float = 20) -> Result:
-    claim = f"{environment.namespace}/photos"
-    return libbucket(environment, "adopt", claim, *arguments, "--timeout", str(timeout), documented=documented)
+    return CliRunner().invoke(main, [*words, *config], input="y\n", standalone_mode=False)
 
 
 def as_backed_up(body: dict[str, Any]) -> dict[str, Any]:
@@ -136,11 +141,11 @@ def test_a_namespace_that_a_backup_restored(retaining: MemoryEnvironment, *, has
             environment.admin.create(f"{OBC}/objectbuckets", as_backed_up(ob))
         environment.admin.create(f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims", as_backed_up(claim))
         environment.wait_reason("BucketExists")
+        with_object_bucket, by_names, _, _ = documented("A namespace was restored by a backup")
         if has_object_buckets:
-            ran = adopt(environment, documented="adopt shop/photos\n")
+            ran = libbucket(environment, with_object_bucket)
         else:
-            named = ["--bucket", claim["spec"]["bucketName"], "--earlier-uid", uid]
-            ran = adopt(environment, *named, documented="adopt shop/photos --bucket photos-5f0e --earlier-uid 3c1e")
+            ran = libbucket(environment, by_names, {"photos-5f0e": claim["spec"]["bucketName"], "3c1e": uid})
         environment.wait_bound()
         environment.until(lambda: len(environment.admin.items(f"{OBC}/objectbuckets")) >= 1)
         own = [one for one in environment.admin.items(f"{OBC}/objectbuckets") if _is_of(one, environment)]
@@ -183,7 +188,7 @@ def test_object_buckets_that_a_backup_restored_as_bound_delete_nothing(environme
         environment.wait_reason("BucketExists")
         assert environment.admin.get(environment.ob_path())["status"]["phase"] == "Bound"
         told = libbucket(environment, "doctor")
-        ran = adopt(environment)
+        ran = libbucket(environment, documented("A namespace was restored by a backup")[0])
         environment.wait_bound()
 
         assert "it was restored from a backup" in told.output
@@ -248,7 +253,7 @@ def test_an_intent_of_an_old_backup_deletes_no_data(environment: MemoryEnvironme
     with environment.core():
         told = environment.admin.wait_for(environment.ob_path(), says_not_empty)
         environment.admin.create(f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims", as_backed_up(claim))
-        ran = adopt(environment)
+        ran = libbucket(environment, documented("A namespace was restored by a backup")[0])
         environment.wait_bound()
 
         assert told is not None
@@ -264,7 +269,7 @@ def says_not_empty(ob: dict[str, Any] | None) -> bool:
 
 def test_a_restored_namespace_is_adopted_as_planned(retaining: MemoryEnvironment) -> None:
     environment = retaining
-    scope = ["--namespace", environment.namespace, "--timeout", "20"]
+    _, _, plan, carry_out = documented("A namespace was restored by a backup")
     with environment.core():
         a_bound_claim(environment)
         claim, ob = environment.get_claim(), environment.admin.get(environment.ob_path())
@@ -272,16 +277,14 @@ def test_a_restored_namespace_is_adopted_as_planned(retaining: MemoryEnvironment
         environment.admin.create(f"{OBC}/objectbuckets", as_backed_up(ob))
         environment.admin.create(f"{OBC}/namespaces/{environment.namespace}/objectbucketclaims", as_backed_up(claim))
         environment.wait_reason("BucketExists")
-        planned = libbucket(environment, "adopt-all", *scope, "--plan", documented="adopt-all --namespace shop --plan")
+        planned = libbucket(environment, plan)
         found = re.search(r"plan ([0-9a-f]{12}): nothing was changed", planned.output)
         assert found is not None, planned.output
-        other = libbucket(environment, "adopt-all", *scope, "--yes", "000000000000")
+        other = libbucket(environment, carry_out, {"4f1c2ab90d37": "000000000000"})
         assert "nothing was changed" in str(other.exception)
         environment.wait_reason("BucketExists")
 
-        ran = libbucket(
-            environment, "adopt-all", *scope, "--yes", found[1], documented="adopt-all --namespace shop --yes"
-        )
+        ran = libbucket(environment, carry_out, {"4f1c2ab90d37": found[1]})
 
         environment.wait_bound()
         assert (ran.return_value, ran.exception) == (0, None), ran.output
@@ -319,13 +322,11 @@ def test_a_cluster_that_was_rebuilt_from_git(
     back_up(retaining, tmp_path)
     # The manifest from Git has no name of a bucket, and the provisioner does not run yet.
     rebuilt.claim()
-    ran = adopt(
-        rebuilt,
-        *("--from", str(tmp_path / "objectbuckets.yaml")),
-        *("--earlier-cluster", (tmp_path / "cluster-id").read_text()),
-        documented="adopt shop/photos --from objectbuckets.yaml --earlier-cluster 9d2b --timeout 0",
-        timeout=0,
-    )
+    values = {
+        "objectbuckets.yaml": str(tmp_path / "objectbuckets.yaml"),
+        "9d2b": (tmp_path / "cluster-id").read_text(),
+    }
+    ran = libbucket(rebuilt, documented("The cluster was rebuilt from Git")[0], values)
     with rebuilt.core():
         rebuilt.wait_bound()
 
@@ -352,7 +353,8 @@ def test_a_provisioner_that_moved_and_whose_old_cluster_comes_back(
     with moved.core():
         moved.claim(spec={"bucketName": bucket})
         moved.wait_reason("BucketExists")
-        ran = adopt(moved, "--bucket", bucket, "--earlier-uid", uid, "--earlier-cluster", cluster_id(environment))
+        values = {"photos-5f0e": bucket, "3c1e": uid, "9d2b": cluster_id(environment)}
+        ran = libbucket(moved, documented("The provisioner moves to another cluster")[0], values)
         moved.wait_bound()
     # The old cluster's claim has the policy Delete, and is deleted by its own provisioner.
     with environment.core():
@@ -391,7 +393,7 @@ def test_crds_that_were_deleted(
         rebuilt.admin.delete(rebuilt.path(kind))
     restored = as_backed_up(claim)
     rebuilt.admin.create(f"{OBC}/namespaces/{rebuilt.namespace}/objectbucketclaims", restored)
-    ran = adopt(rebuilt, "--from", str(backup), timeout=0)
+    ran = libbucket(rebuilt, documented("The CRDs are gone")[0], {"objectbuckets.yaml": str(backup)})
     with rebuilt.core():
         rebuilt.wait_bound()
 
@@ -444,8 +446,8 @@ def test_an_api_server_that_was_restored_from_an_old_backup(
     with rebuilt.core():
         rebuilt.claim("later", spec={"bucketName": bucket})
         rebuilt.wait_reason("BucketExists", "later")
-        named = ["--bucket", bucket, "--earlier-uid", uid, "--timeout", "20"]
-        ran = libbucket(rebuilt, "adopt", f"{rebuilt.namespace}/later", *named)
+        values = {"shop/photos": f"{rebuilt.namespace}/later", "photos-5f0e": bucket, "3c1e": uid}
+        ran = libbucket(rebuilt, documented("The API server was restored from an old backup")[0], values)
         again = rebuilt.wait_bound("later")
 
     assert again["metadata"]["uid"] != uid

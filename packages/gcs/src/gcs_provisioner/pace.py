@@ -6,7 +6,7 @@ with many does not keep the others waiting. Nothing sleeps here, and no state de
 the process, another is given.
 
 A turn that is near is taken, and its caller sleeps until then. By a requeue, whose back-off is longer, the claim would
-come late, and every turn after it: 150 claims were bound after 10.4 minutes that way, and are after 8.3.
+come late, and so would every turn after it.
 """
 
 from __future__ import annotations

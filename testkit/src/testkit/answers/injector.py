@@ -92,7 +92,6 @@ class Injector(FaultInjector):
         target: key of the claim under test.
         seen: its requests since `arm` or `reset`.
         held: seconds for which its answers were held back before a real server; 0 where a wire turns the clock.
-        requests: how many there were, of all claims.
     """
 
     def __init__(
@@ -104,7 +103,6 @@ class Injector(FaultInjector):
         self._adapter, self._render, self._clock = adapter, render, clock
         self._lock = threading.Lock()
         self._released = threading.Event()
-        self.requests = 0
         self.reset()
 
     def reset(self, target: str = "") -> None:
@@ -156,7 +154,6 @@ class Injector(FaultInjector):
     def before(self, request: Request) -> Verdict | Instead:
         name = self._adapter.request_name(request)
         with self._lock:
-            self.requests += 1
             if self.active != self.target:
                 return Verdict.PASS
             self._count[name] += 1

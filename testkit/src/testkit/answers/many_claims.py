@@ -3,7 +3,8 @@
     python -m testkit.answers.many_claims --store gcs-slow --claims 500
 
 The real core, the real provisioner, and several workers by the clock: each reconcile holds one for as long as its
-requests take. What it costs the processor is left out, and so are the limits per class and namespace.
+requests take (`testkit.resilience.wire`). What it costs the processor is left out, and so are the limits per class and
+namespace.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 WORKERS: Final = 8
 """Fewer than a provisioner may have: Google's rate is the limit, not their number."""
-REQUEST_SECONDS: Final = 0.1
-"""What a request to a service of a cloud takes, about."""
 _LONGEST: Final = 6 * 3600.0
 
 
@@ -42,14 +41,13 @@ class Measured:
     reconciles: int
 
 
-def measure(store: str, *, claims: int, workers: int = WORKERS, seconds: float = REQUEST_SECONDS) -> Measured:
+def measure(store: str, *, claims: int, workers: int = WORKERS) -> Measured:
     """Creates claims at once and reconciles them until all are bound.
 
     Args:
         store: as in `--store`.
         claims: how many.
         workers: how many reconcile at once.
-        seconds: that a request takes.
     """
     with ADAPTERS[store]() as adapter, trials.environment(adapter) as environment, environment.simulation() as made:
         made.create_class("tested")
@@ -59,13 +57,13 @@ def measure(store: str, *, claims: int, workers: int = WORKERS, seconds: float =
             for each in names
         ]
         waiting = {each: Subject(made, each) for each in keys}
-        return _bound(made, waiting, workers=workers, seconds=seconds)
+        return _bound(made, waiting, workers=workers)
 
 
-def _bound(simulation: Simulation, waiting: dict[str, Subject], *, workers: int, seconds: float) -> Measured:
+def _bound(simulation: Simulation, waiting: dict[str, Subject], *, workers: int) -> Measured:
     begin, bound, free = simulation.now, [], [simulation.now] * workers
     while waiting and simulation.now - begin < _LONGEST:
-        found = simulation.reconcile_next(not_before=heapq.heappop(free), per_request=seconds)
+        found = simulation.reconcile_next(not_before=heapq.heappop(free))
         assert found is not None, f"claims wait for nothing, such as {next(iter(waiting))}"
         key, end = found
         heapq.heappush(free, end)
@@ -82,9 +80,8 @@ def main() -> None:
     parser.add_argument("--store", choices=sorted(ADAPTERS), default="gcs-slow")
     parser.add_argument("--claims", type=int, default=500)
     parser.add_argument("--workers", type=int, default=WORKERS)
-    parser.add_argument("--seconds", type=float, default=REQUEST_SECONDS, help="that a request takes")
     chosen = parser.parse_args()
-    found = measure(chosen.store, claims=chosen.claims, workers=chosen.workers, seconds=chosen.seconds)
+    found = measure(chosen.store, claims=chosen.claims, workers=chosen.workers)
     after = found.bound_after
     middle, last = after[len(after) // 2] / 60, after[-1] / 60
     print(

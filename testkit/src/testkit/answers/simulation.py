@@ -202,13 +202,13 @@ class Simulation:
             self.turn(max(end - self.now, 0.0))
         return until()
 
-    def reconcile_next(self, *, not_before: float, per_request: float) -> tuple[str, float] | None:
+    def reconcile_next(self, *, not_before: float) -> tuple[str, float] | None:
         """Reconciles the claim that is due first, for callers who count workers.
+
+        The clock is turned back afterwards, to its beginning: other workers reconcile meanwhile.
 
         Args:
             not_before: when the next worker is free.
-            per_request: seconds that a request to the store takes: what the reconcile asks for later, is counted from
-                its end.
 
         Returns:
             Its key, and when it ends; None where none is due.
@@ -217,12 +217,11 @@ class Simulation:
         if key is None:
             return None
         self.turn(max(self._queue.due.pop(key), not_before, self.now) - self.now)
-        begin, requests = self.now, self.injector.requests
-        self._reconcile(key, seconds=0.0)
-        seconds = RECONCILE_SECONDS + (self.injector.requests - requests) * per_request
-        if key in self._queue.due:
-            self._queue.due[key] += seconds
-        return key, max(self.now, begin + seconds)
+        begin = self.now
+        self._reconcile(key)
+        end = self.now
+        self.turn(begin - end)
+        return key, end
 
     def is_idle(self, key: str) -> bool:
         """Whether nothing is due for a claim within the next seconds."""
