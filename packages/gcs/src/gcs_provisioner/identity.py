@@ -15,7 +15,7 @@ from google.api_core import exceptions as api
 from gcs_provisioner.account_names import describe, project_of
 from gcs_provisioner.client import ask_iam
 from gcs_provisioner.errors import Call, translated
-from gcs_provisioner.refusals import DENIED_REASONS, id_of, reason_of
+from gcs_provisioner.refusals import DENIED_REASONS, id_of, reason_of, retry_delay_of
 from gcs_provisioner.unfinished import MOST_ENTRIES, YOUNG
 from libbucket import (
     NotReady,
@@ -38,6 +38,8 @@ https://cloud.google.com/iam/quotas."""
 _LIMIT_REASONS: Final = frozenset({"RATE_LIMIT_EXCEEDED", "userRateLimitExceeded"})
 _MOST_PAGES: Final = 100
 _FULL_WAIT: Final = 45.0
+_LONGEST_RATE: Final = 600.0
+"""Seconds: where Google says to retry sooner, a rate is exceeded, and no quota is used up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class Identity:
                 disable an account is how an incident is contained, and no new key may undo that.
             RetrySlowly: the account was made for another claim, or the class names one that is not there.
             QuotaExceeded: the project has as many accounts as it may have.
-            NotReady: Google does not know the account everywhere yet.
+            NotReady: Google does not know the account everywhere yet, or makes no more of them in this minute.
         """
         with translated(self.iam_call("iam.serviceAccounts.get")):
             try:
@@ -282,13 +284,22 @@ class Identity:
             raise self._too_many(refusal) from refusal
         self.unfinished.note_account(self.email, owner.uid)
 
-    def _too_many(self, refusal: api.TooManyRequests) -> QuotaExceeded:
-        named = f"429 {reason_of(refusal.response) or 'no reason given'}"
+    def _too_many(self, refusal: api.TooManyRequests) -> NotReady | QuotaExceeded:
+        """The error for 429: so Google answers to more new accounts in a minute than it makes, and at the quota."""
+        named, request_id = f"429 {reason_of(refusal.response) or 'no reason given'}", id_of(refusal)
+        delay = retry_delay_of(refusal.response)
+        if delay is not None and delay <= _LONGEST_RATE:
+            return NotReady(
+                f"Google makes a limited number of service accounts a minute in project {self.project} ({named}): "
+                "that of this claim is made when it takes more",
+                delay=delay,
+                request_id=request_id,
+            )
         return QuotaExceeded(
             f"project {self.project} has as many service accounts as its quota allows ({named}; 100 unless "
             "Google raised it): have it raised, or let all claims of the class use one account, which parameter "
             "serviceAccount names",
-            request_id=id_of(refusal),
+            request_id=request_id,
         )
 
     def _is_ours(self, found: dict[str, Any]) -> bool:

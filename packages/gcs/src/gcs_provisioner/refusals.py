@@ -31,6 +31,9 @@ _PERIMETER_ID: Final = re.compile(r"vpcServiceControlsUniqueIdentifier: ?([A-Za-
 _WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,79}", re.ASCII)
 
 
+_DURATION: Final = re.compile(r"(\d{1,9})(?:\.\d{1,9})?s", re.ASCII)
+
+
 _REQUEST_ID: Final = re.compile(r"[\w.:/;=+-]{1,300}", re.ASCII)
 
 
@@ -80,6 +83,20 @@ def perimeter_of(response: object) -> str:
     """The id of a refusal by VPC Service Controls, which their troubleshooter asks for; "" for none."""
     found = _PERIMETER_ID.search(_content(response).decode(errors="replace"))
     return found[0] if found else ""
+
+
+def retry_delay_of(response: object) -> float | None:
+    """The seconds of a RetryInfo among the details of an answer of IAM; None where there is none.
+
+    https://cloud.google.com/apis/design/errors#error_details
+    """
+    try:
+        details = json.loads(_content(response) or b"{}").get("error", {}).get("details", ())
+        told = [each.get("retryDelay") for each in details if "RetryInfo" in each.get("@type", "")]
+        found = _DURATION.fullmatch(told[0]) if told else None
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return None
+    return float(found[1]) if found else None
 
 
 def reason_of_body(body: bytes) -> str:

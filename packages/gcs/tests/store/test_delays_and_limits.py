@@ -153,6 +153,19 @@ def test_the_quota_of_accounts_names_the_parameter_that_helps(environment: Envir
     assert_works(environment.greenfield())
 
 
+def test_the_rate_of_new_accounts_is_no_quota_that_is_used_up(environment: Environment, fake: FakeGcs) -> None:
+    """Google answers both with 429 `rateLimitExceeded`, and says for how long in a RetryInfo."""
+    fake.knobs.accounts_per_minute = 1
+    environment.greenfield()
+    request = environment.request()
+    with pytest.raises(NotReady, match=r"a minute.*429 rateLimitExceeded") as waiting:
+        environment.provisioner.provision(request)
+    assert waiting.value.delay == 60
+    assert waiting.value.request_id
+    fake.clock.turn(waiting.value.delay)
+    assert_works(environment.greenfield(request))
+
+
 @pytest.mark.parametrize("credentials", ["hmac", "json-key", "both"])
 def test_a_policy_that_forbids_keys_is_named_with_the_parameter_that_helps(
     environment: Environment, fake: FakeGcs, credentials: str

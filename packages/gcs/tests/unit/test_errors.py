@@ -17,7 +17,7 @@ from google.resumable_media import common as resumable
 from requests import exceptions as http
 
 from gcs_provisioner.errors import Call, PermissionDenied, TokenRefused, check_token_answer, from_response, translated
-from gcs_provisioner.refusals import reason_of
+from gcs_provisioner.refusals import reason_of, retry_delay_of
 from libbucket import (
     AccessDenied,
     BucketNotEmpty,
@@ -167,6 +167,32 @@ def test_the_reason_is_found_wherever_an_api_puts_it(body: bytes, reason: str) -
     response = requests.Response()
     response._content = body
     assert reason_of(response) == reason
+
+
+@pytest.mark.parametrize(
+    ("info", "delay"),
+    [
+        ({"retryDelay": "60s"}, 60.0),
+        ({"retryDelay": "0.500s"}, 0.0),
+        ({"retryDelay": "-60s"}, None),
+        ({"retryDelay": "9" * 5000 + "s"}, None),
+        ({"retryDelay": 60}, None),
+        ({}, None),
+    ],
+)
+def test_the_delay_of_an_answer_of_iam_is_read(info: dict[str, Any], delay: float | None) -> None:
+    """https://cloud.google.com/apis/design/errors#error_details: RetryInfo."""
+    response = requests.Response()
+    details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", **info}]
+    response._content = json.dumps({"error": {"details": details}}).encode()
+    assert retry_delay_of(response) == delay
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "x"}', b'{"error": {"details": [1]}}', b"\xff"])
+def test_an_answer_without_a_delay_has_none(body: bytes) -> None:
+    response = requests.Response()
+    response._content = body
+    assert retry_delay_of(response) is None
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,23 @@ def test_iam_takes_a_number_of_writes_a_minute(fake: FakeGcs, admin: Caller) -> 
     assert admin.accounts("", "POST", {"accountId": "account-2"}).status_code == 200
 
 
+def test_a_number_of_accounts_is_made_a_minute(fake: FakeGcs, admin: Caller) -> None:
+    """See `limits`; at the quota https://github.com/kubeflow/pipelines/issues/1052."""
+    fake.knobs.accounts_per_minute = 1
+    assert admin.accounts("", "POST", {"accountId": "account-1"}).status_code == 200
+
+    def refused() -> tuple[str, str, str]:
+        error = admin.accounts("", "POST", {"accountId": "account-2"}).json()["error"]
+        return error["status"], error["errors"][0]["reason"], error["details"][0]["retryDelay"]
+
+    assert refused() == ("RESOURCE_EXHAUSTED", "rateLimitExceeded", "60s")
+    fake.knobs.account_limit = 1
+    assert refused() == ("RESOURCE_EXHAUSTED", "rateLimitExceeded", "86401s")
+    fake.knobs.account_limit = 2
+    fake.clock.turn(60)
+    assert admin.accounts("", "POST", {"accountId": "account-2"}).status_code == 200
+
+
 def test_a_fresh_account_becomes_known_with_time(fake: FakeGcs, admin: Caller) -> None:
     """https://github.com/hashicorp/terraform-provider-google/issues/11208."""
     fake.knobs.turn_on()

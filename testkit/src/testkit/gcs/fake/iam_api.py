@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from testkit.gcs.fake.clock import spell
-from testkit.gcs.fake.limits import count_iam_write
+from testkit.gcs.fake.limits import count_account, count_iam_write
 from testkit.gcs.fake.members import find_known
 from testkit.gcs.fake.model import Account, AccountKey, Json, Store
 from testkit.gcs.fake.permissions import require
@@ -147,8 +147,7 @@ def _create(store: Store, body: Json) -> Account:
     email = f"{name}@{store.project}.iam.gserviceaccount.com"
     if email in store.accounts:
         raise ApiError(409, "alreadyExists", f"Service account {name} already exists.", rpc="ALREADY_EXISTS")
-    if sum(not each.permissions for each in store.accounts.values()) >= store.knobs.account_limit:
-        raise ApiError(429, "rateLimitExceeded", "Maximum number of service accounts on project reached.")
+    count_account(store)
     account = Account(
         email=email,
         uid=f"{10**20 + store.next_number()}",

@@ -6,6 +6,9 @@ and project; updates of a bucket's metadata and policy: one each second and buck
 https://github.com/googleapis/google-cloud-python/pull/2161 (the answer: 429 `rateLimitExceeded`, without Retry-After)
 https://github.com/GoogleCloudPlatform/python-docs-samples/issues/4033 (the same for updates of a bucket)
 https://cloud.google.com/iam/quotas (write requests each minute and project: 429 RESOURCE_EXHAUSTED)
+https://github.com/sagemathinc/cocalc, google-cloud/service-account.ts (new service accounts each minute and project: no
+page has the figure; Google answers as at the quota of accounts, but with a RetryInfo of 60 seconds, not of a day)
+https://github.com/kubeflow/pipelines/issues/1052 (the quota of accounts: a RetryInfo of a day and a second)
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from testkit.gcs.fake.wire import ApiError
 
 if TYPE_CHECKING:
-    from testkit.gcs.fake.model import Store
+    from testkit.gcs.fake.model import Account, Json, Store
 
 
 _TEXT: Final = "The project exceeded the rate limit for creating and deleting buckets."
@@ -55,6 +58,26 @@ def count_iam_write(store: Store) -> None:
         text = "Quota exceeded for quota metric 'IAM write requests' and limit 'Write requests per minute'."
         raise ApiError(429, "rateLimitExceeded", text, info="RATE_LIMIT_EXCEEDED")
     store.iam_writes.append(now)
+
+
+def count_account(store: Store) -> None:
+    """Counts a service account that is about to be created.
+
+    Raises:
+        ApiError: 429, at the quota of the project, or when `Knobs.accounts_per_minute` were created in the last minute.
+    """
+    made: list[Account] = [each for each in store.accounts.values() if not each.permissions]
+    if len(made) >= store.knobs.account_limit:
+        text = "Maximum number of service accounts on project reached."
+        raise ApiError(429, "rateLimitExceeded", text, details=[_retry_info(86401)])
+    limit, since = store.knobs.accounts_per_minute, store.clock.now() - timedelta(minutes=1)
+    if limit is not None and sum(each.created > since for each in made) >= limit:
+        text = "A quota has been reached for project number 1: Service accounts created per minute per project."
+        raise ApiError(429, "rateLimitExceeded", text, details=[_retry_info(60)])
+
+
+def _retry_info(seconds: int) -> Json:
+    return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{seconds}s"}
 
 
 def _count(store: Store, subject: str, seconds: float, text: str) -> None:

@@ -40,6 +40,7 @@ class Knobs:
         bucket_seconds: between two requests that create or delete a bucket of the project.
         update_seconds: between two changes of one bucket's metadata or policy.
         iam_writes: how many requests in a minute may change something in IAM; None for any number.
+        accounts_per_minute: how many service accounts may be created in a minute; None for any number.
         key_expiry_seconds: `constraints/iam.serviceAccountKeyExpiryHours`, in seconds; None where it is not set.
         unknown_account_calls: for how many calls a fresh service account is unknown to everybody but who made it.
         conflicting_policy_writes: every other write of a policy finds that another client was faster.
@@ -72,6 +73,7 @@ class Knobs:
     bucket_seconds: float = 0.0
     update_seconds: float = 0.0
     iam_writes: int | None = None
+    accounts_per_minute: int | None = None
     key_expiry_seconds: float | None = None
     unknown_account_calls: int = 0
     conflicting_policy_writes: bool = False
