@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gcs_provisioner.bucket_policy import PolicyRefused, UnknownMember
-from gcs_provisioner.buckets import has_new_owner, is_bucket_name
+from gcs_provisioner.buckets import check_gone, has_new_owner, is_bucket_name
 from gcs_provisioner.errors import NO_REASON, PermissionDenied
 from gcs_provisioner.keys import EMAIL_KEY
 from gcs_provisioner.parameters import KUBERNETES_KEY, Kind, parse_kubernetes_account
@@ -126,7 +126,7 @@ def close_bucket(request: Request) -> bool | None:
     try:
         request.policies.edit(request.bucket, edit)
     except BucketNotFound as missing:
-        request.storage.check_gone(request.bucket, missing.request_id)
+        check_gone(request, missing)
     except PermissionDenied as refusal:
         # A claim that asked for a bucket of another project never got in, and must be able to go. So must one whose
         # bucket was removed, and whose name is another customer's now: of an account of its own, which is removed next,

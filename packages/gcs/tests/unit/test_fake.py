@@ -82,21 +82,21 @@ class TestTokens:
         assert mint(fake, key).status_code == 400
 
     def test_a_token_ends_after_its_time(self, fake: FakeGcs, admin: Caller) -> None:
-        assert admin.ask("GET", "/storage/v1/b").status_code == 200
+        assert admin.ask("GET", "/storage/v1/b", project=PROJECT).status_code == 200
         fake.clock.turn(3601)
-        assert admin.ask("GET", "/storage/v1/b").status_code == 401
+        assert admin.ask("GET", "/storage/v1/b", project=PROJECT).status_code == 401
 
     def test_a_token_outlives_its_key_unless_it_is_told_not_to_but_not_its_account(
         self, fake: FakeGcs, admin: Caller
     ) -> None:
         """https://cloud.google.com/iam/docs/service-account-creds"""
         fake.store.accounts[admin.email].keys.clear()
-        assert admin.ask("GET", "/storage/v1/b").status_code == 200
+        assert admin.ask("GET", "/storage/v1/b", project=PROJECT).status_code == 200
         fake.knobs.tokens_outlive_keys = False
-        assert admin.ask("GET", "/storage/v1/b").status_code == 401
+        assert admin.ask("GET", "/storage/v1/b", project=PROJECT).status_code == 401
         fake.knobs.tokens_outlive_keys = True
         fake.add_admin("admin")  # again, under the same name
-        assert admin.ask("GET", "/storage/v1/b").status_code == 401
+        assert admin.ask("GET", "/storage/v1/b", project=PROJECT).status_code == 401
 
 
 class TestAccounts:
@@ -345,9 +345,9 @@ class TestSignatures:
 def test_too_many_requests_say_how_long_to_wait(fake: FakeGcs, admin: Caller) -> None:
     """https://cloud.google.com/storage/docs/retry-strategy"""
     fake.knobs.throttled_calls = 1
-    busy = admin.ask("GET", "/storage/v1/b")
+    busy = admin.ask("GET", "/storage/v1/b", project=PROJECT)
     assert (busy.status_code, busy.headers["Retry-After"]) == (429, "7")
-    assert admin.ask("GET", "/storage/v1/b").status_code == 200
+    assert admin.ask("GET", "/storage/v1/b", project=PROJECT).status_code == 200
 
 
 def test_a_listing_has_pages(fake: FakeGcs, admin: Caller) -> None:
@@ -419,7 +419,7 @@ class TestRefusals:
         """https://cloud.google.com/iam/docs/service-accounts-disable-enable"""
         fake.store.accounts[admin.email].disabled = True
         assert mint(fake, admin.key).json()["error_description"] == "Robot is disabled."
-        assert admin.ask("GET", "/storage/v1/b").status_code == 403
+        assert admin.ask("GET", "/storage/v1/b", project=PROJECT).status_code == 403
 
     def test_a_disabled_key_gets_no_token_and_is_listed_as_such(self, admin: Caller, fake: FakeGcs) -> None:
         """https://cloud.google.com/iam/docs/keys-disable-enable"""
@@ -474,11 +474,17 @@ class TestRefusals:
 
     def test_every_answer_has_an_id(self, admin: Caller) -> None:
         """https://cloud.google.com/storage/docs/troubleshooting"""
-        answers = [admin.ask("GET", "/storage/v1/b"), admin.accounts("/nobody@example.com"), admin.ask("GET", "/none")]
+        answers = [
+            admin.ask("GET", "/storage/v1/b", project=PROJECT),
+            admin.accounts("/nobody@example.com"),
+            admin.ask("GET", "/none"),
+        ]
         assert len({each.headers["X-GUploader-UploadID"] for each in answers}) == 3
 
     def test_a_project_that_does_not_exist_is_forbidden_or_invalid(self, admin: Caller) -> None:
         path = "/v1/projects/no-such-project/serviceAccounts"
         assert admin.ask("POST", path, {"accountId": "an-account"}).status_code == 403
         assert admin.ask("POST", "/storage/v1/b?project=no-such-project", {"name": BUCKET}).status_code == 400
+        listed = admin.ask("GET", "/storage/v1/b?project=no-such-project")
+        assert (listed.status_code, listed.json()["error"]["errors"][0]["reason"]) == (403, "forbidden")
         assert admin.ask("GET", "/storage/v1/projects/no-such-project/hmacKeys").status_code == 403

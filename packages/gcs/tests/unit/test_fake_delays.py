@@ -181,7 +181,7 @@ class TestFederation:
     def test_a_token_of_another_provider_is_exchanged(self, fake: FakeGcs) -> None:
         fake.add_external("subject-1")
         token = self.exchange(fake, "subject-1").json()["access_token"]
-        assert self.ask(fake, token, "/storage/v1/b") == 200
+        assert self.ask(fake, token, f"/storage/v1/b?project={PROJECT}") == 200
         assert self.exchange(fake, "subject-2").json()["error"] == "invalid_grant"
 
     def test_an_account_is_impersonated_by_who_may(self, fake: FakeGcs) -> None:
@@ -194,4 +194,4 @@ class TestFederation:
         binding = {"role": "roles/iam.workloadIdentityUser", "members": [member]}
         fake.store.accounts[email].policy.bindings.append(binding)
         token = requests.post(url, json={}, headers=headers, timeout=10).json()["accessToken"]
-        assert self.ask(fake, token, "/storage/v1/b") == 200
+        assert self.ask(fake, token, f"/storage/v1/b?project={PROJECT}") == 200

@@ -209,8 +209,16 @@ def _check_settings(body: Json) -> None:
 
 
 def _list_buckets(store: Store, request: Request, who: Principal) -> Answer:
-    """In pages by name: https://cloud.google.com/storage/docs/json_api/v1/buckets/list."""
+    """In pages by name: https://cloud.google.com/storage/docs/json_api/v1/buckets/list.
+
+    A project that does not exist is one in which nobody may list:
+    https://cloud.google.com/storage/docs/json_api/v1/status-codes.
+    """
     require(store, who, "storage.buckets.list")
+    if "project" not in request.query:
+        raise ApiError(400, "required", "Required parameter: project")
+    if request.query["project"] != store.project:
+        raise ApiError(403, "forbidden", "Forbidden")
     prefix, after = request.query.get("prefix", ""), request.query.get("pageToken", "")
     own = [each for each in store.buckets.values() if each.project == store.project and each.name.startswith(prefix)]
     rest = sorted((each for each in own if each.name > after), key=lambda each: each.name)
