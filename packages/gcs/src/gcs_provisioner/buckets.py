@@ -140,8 +140,8 @@ def has_new_owner(request: Request) -> bool:
     return PROJECT_ID_STATE in request.state and not request.storage.is_in_project(request.bucket)
 
 
-def check_still_ours(request: Request) -> None:
-    """Refuses to go on with a bucket that has become another's since it was looked at.
+def check_still_ours(request: Request) -> Bucket:
+    """The bucket as it is now; refuses to go on with one that has become another's since it was looked at.
 
     Raises:
         BucketExists: it has other labels.
@@ -155,6 +155,7 @@ def check_still_ours(request: Request) -> None:
     if not _is_in_its_project(request, found):
         raise NotReady(text, delay=2)
     check_ours(request, found)
+    return found
 
 
 def check_ours(request: Request, found: Bucket) -> None:

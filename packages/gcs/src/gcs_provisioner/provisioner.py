@@ -128,7 +128,8 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
             if not self._unfinished.is_checked(request.owner.uid):
                 request.contents.check_unlocked(request.bucket)
                 self._unfinished.note_checked(request.owner.uid)
-            self._withdrawal(request).run()
+            if self._withdrawal(request).run():
+                found = check_still_ours(request)
             purge = request.contents.purge(request.bucket, lambda: check_still_ours(request))
             drain(purge, self._patience.purge)
             request.storage.remove(found, with_folders=True)
@@ -143,9 +144,9 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
                     raise BucketNotEmpty(
                         f"bucket {request.bucket} holds objects, older versions, managed folders or uploads"
                     )
-            self._withdrawal(request).run(has_bucket=found is not None)
+            is_changed = self._withdrawal(request).run(has_bucket=found is not None)
             if found is not None:
-                request.storage.remove(found, with_folders=False)
+                request.storage.remove(check_still_ours(request) if is_changed else found, with_folders=False)
 
     def grant(self, options: BucketOptions) -> ObjectBucket:
         """Lets the claim into the bucket that the class names; see `Provisioner.grant`."""

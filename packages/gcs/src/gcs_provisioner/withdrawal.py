@@ -45,13 +45,16 @@ class Withdrawal:
     withdrawals: Withdrawals
     now: Callable[[], datetime]
 
-    def run(self, *, has_bucket: bool = True) -> None:
+    def run(self, *, has_bucket: bool = True) -> bool:
         """The claim is out: permission, keys, account; of an earlier class as well.
 
         The permission goes first, because tokens that were minted outlive their key by up to an hour.
+
+        Returns:
+            Whether this changed the bucket's policy, and with it the number that a later precondition names.
         """
         request = self.request
-        left = self._close() if has_bucket else 0.0
+        was_open, left = self._close() if has_bucket else (False, 0.0)
         held = [each for each in request.identities if self._has_something_of(each)]
         for each, pending in [(each, self._stop_keys(each)) for each in held]:
             if pending:
@@ -70,17 +73,18 @@ class Withdrawal:
             if not each.is_shared:
                 each.remove()
         self.unfinished.forget(request.identity.email, request.owner.uid)
+        return was_open
 
-    def _close(self) -> float:
-        """Withdraws the permission; gives how many seconds it may still count."""
+    def _close(self) -> tuple[bool, float]:
+        """Withdraws the permission; gives whether there was one, and how many seconds it may still count."""
         request, uid = self.request, self.request.owner.uid
         with self.withdrawals.withdrawing(uid):
             was_open = close_bucket(request)
         if was_open:
             self.withdrawals.note(uid)
         if was_open is None or not request.was_bound:
-            return 0.0
-        return self.withdrawals.seconds_left(uid, request.parameters.revocation_seconds)
+            return bool(was_open), 0.0
+        return was_open, self.withdrawals.seconds_left(uid, request.parameters.revocation_seconds)
 
     def run_for_earlier(self) -> None:
         """What an earlier class gave the claim goes, now that it has what the class says today.

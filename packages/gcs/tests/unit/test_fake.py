@@ -173,6 +173,14 @@ class TestBuckets:
         assert [admin.iam(policy).status_code for _ in range(2)] == [200, 412]
         assert admin.iam({**policy, "etag": None}).status_code == 200, "without one it is written blindly"
 
+    def test_a_policy_and_settings_of_a_bucket_are_counted_together(self, admin: Caller) -> None:
+        """https://github.com/hashicorp/terraform-provider-google/issues/20838"""
+        path, policy = f"/storage/v1/b/{BUCKET}", admin.iam().json()
+        assert admin.ask("PATCH", path, {"labels": {"team": "shop"}}).json()["metageneration"] == "2"
+        assert admin.iam(policy).status_code == 412
+        assert admin.iam(admin.iam().json()).status_code == 200
+        assert admin.ask("GET", path).json()["metageneration"] == "3"
+
     @pytest.mark.parametrize(("role", "most"), [("objectViewer", 1500), ("legacyBucketReader", 100)])
     def test_a_policy_has_room_for_a_number_of_principals(self, admin: Caller, role: str, most: int) -> None:
         """https://cloud.google.com/storage/quotas#buckets"""

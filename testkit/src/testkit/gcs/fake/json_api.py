@@ -13,6 +13,10 @@ https://cloud.google.com/storage/docs/xml-api/delete-bucket (unfinished uploads 
 https://cloud.google.com/storage/docs/requester-pays and https://cloud.google.com/storage/docs/json_api/v1/status-codes
 (400 `required` for who names no project to bill)
 https://github.com/googleapis/google-cloud-java/issues/3594 (403 `forbidden` for a key of Cloud KMS)
+https://github.com/hashicorp/terraform-provider-google/issues/20838 and
+https://github.com/googleapis/java-storage/pull/1820 (no page says whether a policy is a part of what a bucket's
+metageneration counts: its etag has the same form, changes with settings of the bucket, and a policy is written with
+`ifMetagenerationMatch`; so here one number counts both)
 https://cloud.google.com/storage/docs/json_api/v1/managedFolder (an empty one is taken to keep its bucket: no page says)
 """
 
@@ -177,6 +181,7 @@ def _patch(store: Store, request: Request, who: Principal, name: str) -> Answer:
     count_update(store, name)
     _apply(bucket, request.json())
     bucket.resource["metageneration"] += 1
+    bucket.policy.generation += 1
     return json_answer(_show_bucket(bucket))
 
 
@@ -256,6 +261,7 @@ def _policy(store: Store, request: Request, who: Principal, name: str) -> Answer
     count_update(store, name)
     conflict = ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
     write_policy(store, bucket.policy, request.json(), conflict=conflict, bucket=bucket)
+    bucket.resource["metageneration"] += 1
     return json_answer(show_policy(store, bucket.policy, version=3))
 
 
