@@ -113,6 +113,8 @@ class BucketPolicies:
             except api.BadRequest as refusal:
                 # What a fresh account is answered with: nobody but its maker knows it for some seconds.
                 told = from_refusal(refusal, self._call("storage.buckets.setIamPolicy"))
+                if constraint_of(refusal.response):
+                    raise PolicyRefused(told.message, request_id=told.request_id) from refusal
                 raise UnknownMember(bucket, told, wanted, said=reason_of(refusal.response)) from None
         return None
 

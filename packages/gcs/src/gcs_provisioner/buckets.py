@@ -121,7 +121,7 @@ def find_to_delete(request: Request) -> Bucket | None:
 def check_gone(request: Request, missing: BucketNotFound) -> None:
     """Makes sure of a bucket that Google has said to be gone: see `Storage.check_gone`.
 
-    In a project that does not exist nobody may list buckets. So of a claim that was never bound Google's word is enough.
+    Buckets of a project that does not exist can't be listed. So of a claim that was never bound its word is enough.
     """
     try:
         request.storage.check_gone(request.bucket, missing.request_id)

@@ -24,6 +24,7 @@ from gcs_provisioner.answer_forms import has_form
 from gcs_provisioner.constraints import advise
 from gcs_provisioner.refusals import (
     DENIED_REASONS,
+    PERIMETER_REASONS,
     constraint_of,
     header_of,
     oauth_error,
@@ -115,7 +116,7 @@ _BY_REASON: Final[Mapping[str, _Translation]] = {
     **dict.fromkeys(("orgPolicyConstraintFailed", "orgPolicyViolation"), (StoreRefused, _FORBIDDEN_BY_POLICY)),
     **dict.fromkeys(("accountDisabled", "UserProjectAccountProblem", "BILLING_DISABLED"), (StoreRefused, _BILLING)),
     **dict.fromkeys(("UserProjectMissing", "userProjectMissing"), (StoreRefused, _PAYER)),
-    "SECURITY_POLICY_VIOLATED": (StoreRefused, _PERIMETER),
+    **dict.fromkeys(PERIMETER_REASONS, (StoreRefused, _PERIMETER)),
     **dict.fromkeys(("CloudKmsDisabledKey", "CloudKmsBadKey"), (StoreRefused, _KMS)),
 }
 _WITHOUT_BODY: Final = frozenset({"storage.buckets.get", "storage.buckets.getIamPolicy", "storage.objects.list"})
@@ -245,6 +246,11 @@ def from_refusal(error: api.GoogleAPICallError, call: Call) -> ProvisionerError:
     return _from_google(error, call)
 
 
+def names_policy(status: int, response: object) -> bool:
+    """Whether a refusal is by an organisation policy that it names: by Cloud Storage 412, by IAM 400."""
+    return status in {400, 403, 412} and bool(constraint_of(response))
+
+
 def is_too_many(error: ProvisionerError) -> bool:
     """Whether an API has refused a request because there were too many: 429, and not the 503 that is told alike."""
     cause = error.__cause__
@@ -271,7 +277,7 @@ def _from_google(error: Exception, call: Call) -> ProvisionerError:
 
 def _by_status(status: int, response: object, call: Call) -> ProvisionerError:
     reason = reason_of(response)
-    if status == 412 and (not call.conditional or constraint_of(response)):
+    if (status == 412 and not call.conditional) or names_policy(status, response):
         return _build(StoreRefused, _FORBIDDEN_BY_POLICY, status, response, call)
     if reason in _RATE_REASONS and (status != 429 or call.permission in _RATED):
         # Neither an outage nor a busy service: what has a rate of its own waits, and all other requests go on.

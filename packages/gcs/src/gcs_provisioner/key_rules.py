@@ -100,9 +100,16 @@ class KeyRules:
         return not self.identity.is_shared or self.state.get(state) == key_id
 
     def check_usable(self, seen: Attempt, made_at: datetime | None) -> None:
-        """Has the claim wait for a key that does not work yet: in the core's queue, and longer the older the key is."""
+        """Has the claim wait for a key that does not work yet: in the core's queue, and longer the older the key is.
+
+        Raises:
+            NotReady: it may work later.
+            StoreRefused: an organisation keeps it out.
+        """
         if seen.verdict is Verdict.WORKS:
             return
+        if seen.refusal is not None:
+            raise seen.refusal
         age = (self.now() - made_at).total_seconds() if made_at else 0.0
         raise self._not_yet(seen, delay=min(max(_SHORTEST_WAIT, 2 * age), _LONGEST_WAIT))
 

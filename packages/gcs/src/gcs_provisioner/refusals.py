@@ -22,6 +22,10 @@ DENIED_REASONS: Final = frozenset(
 )
 
 
+PERIMETER_REASONS: Final = frozenset({"SECURITY_POLICY_VIOLATED", "SecurityPolicyViolated"})
+"""Of IAM, and of the XML API: https://github.com/kubeflow/kubeflow/issues/3105."""
+
+
 _CONSTRAINT: Final = re.compile(r"(?:custom)?constraints/([A-Za-z][A-Za-z0-9.]{1,120})", re.IGNORECASE)
 
 
@@ -97,6 +101,12 @@ def retry_delay_of(response: object) -> float | None:
     except (ValueError, AttributeError, TypeError, RecursionError):
         return None
     return float(found[1]) if found else None
+
+
+def is_by_organisation(response: object) -> bool:
+    """Whether a refusal is told as one by a policy or a service perimeter of the organisation."""
+    is_named = bool(constraint_of(response) or perimeter_of(response))
+    return is_named or reason_of(response) in PERIMETER_REASONS
 
 
 def reason_of_body(body: bytes) -> str:

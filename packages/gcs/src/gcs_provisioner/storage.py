@@ -17,7 +17,7 @@ from gcs_provisioner.client import ask_storage
 from gcs_provisioner.contents import Contents
 from gcs_provisioner.errors import Call, translated
 from gcs_provisioner.pace import NEAR_SECONDS
-from gcs_provisioner.refusals import id_of, reason_of
+from gcs_provisioner.refusals import id_of, is_by_organisation, reason_of
 from libbucket import AccessDenied, BucketNotFound, NotReady, drain
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ class Storage:
             except api.NotFound as refusal:
                 raise self.clients.no_such_project(refusal) from refusal
             except api.Forbidden as refusal:
-                if wanted.kms_key_name and reason_of(refusal.response) == "forbidden":
+                is_of_key = reason_of(refusal.response) == "forbidden" and not is_by_organisation(refusal.response)
+                if wanted.kms_key_name and is_of_key:
                     raise self._denied_with_kms(refusal) from refusal
                 raise
 

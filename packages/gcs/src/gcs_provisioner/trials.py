@@ -17,7 +17,7 @@ from google.auth import exceptions as auth
 from google.oauth2 import service_account
 
 from gcs_provisioner.errors import Call, TokenRefused, from_response, translated
-from gcs_provisioner.refusals import request_id_of
+from gcs_provisioner.refusals import is_by_organisation, request_id_of
 from gcs_provisioner.signing import presign_listing
 from gcs_provisioner.tokens import BoundedRequest, refresh
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gcs_provisioner.client import Clients
-    from libbucket import AccessKeys
+    from libbucket import AccessKeys, ProvisionerError
 
 
 _READ_SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_only",)
@@ -55,10 +55,12 @@ class Attempt:
     Attributes:
         verdict: see there.
         request_id: of the answer, if the key does not work.
+        refusal: what to tell where the answer says that an organisation keeps the key out: that does not pass.
     """
 
     verdict: Verdict
     request_id: str = ""
+    refusal: ProvisionerError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,8 @@ class Trials:
                 return Attempt(verdict=Verdict.UNKNOWN, request_id=request_id)
             if response.status_code == 400:
                 raise from_response(response, self._call())
-            return Attempt(verdict=Verdict.DENIED, request_id=request_id)
+            refusal = from_response(response, self._call()) if is_by_organisation(response) else None
+            return Attempt(verdict=Verdict.DENIED, request_id=request_id, refusal=refusal)
 
     def _call(self) -> Call:
         return Call(url=self.clients.parameters.endpoint, permission="storage.objects.list")

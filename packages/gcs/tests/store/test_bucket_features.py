@@ -14,10 +14,13 @@ from gcs_provisioner.admin_secret import parse_admin
 from libbucket import AccessDenied, InvalidAdminSecret, SecretStr, StoreRefused
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import assert_works
+from testkit.gcs.fake import server
+from testkit.gcs.fake.wire import Answer, ApiError, Request
 
 if TYPE_CHECKING:
     from libbucket.testing.conformance.environment import Environment
     from testkit.gcs.fake import FakeGcs
+    from testkit.gcs.fake.model import Store
 
 README = Path(testkit.__file__).parents[3] / "packages" / "gcs" / "README.md"
 KMS = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
@@ -37,12 +40,13 @@ SETTINGS = {
 def test_an_existing_bucket_keeps_what_it_has(environment: Environment, fake: FakeGcs, setting: str) -> None:
     bucket = environment.foreign_bucket()
     fake.store.buckets[bucket].resource[setting] = SETTINGS[setting]
-    before = copy.deepcopy(fake.store.buckets[bucket].resource)
+    before = copy.deepcopy(environment.administrator.settings(bucket))
     tenant = environment.brownfield(bucket)
     tenant.application.put(bucket, "object", b"data")
     assert tenant.application.get(bucket, "object") == b"data"
     environment.revoke(tenant.record)
-    assert fake.store.buckets[bucket].resource == before
+    assert environment.administrator.settings(bucket) == before
+    assert environment.administrator.settings(bucket)[setting] == SETTINGS[setting]
 
 
 @pytest.mark.parametrize("region", ["EUR4", "nam4", "ASIA", "europe-west3"])
@@ -80,6 +84,23 @@ def test_a_requester_pays_bucket_is_refused(environment: Environment, fake: Fake
         environment.provisioner.grant(request)
     fake.store.buckets[bucket].resource["billing"] = {"requesterPays": False}
     assert environment.provisioner.grant(request).connection.endpoint.bucket_name == bucket
+
+
+def test_a_perimeter_is_told_as_such_where_the_class_names_a_key_of_cloud_kms(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, real = (
+        "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: a1",
+        server._answer,
+    )
+
+    def instead(store: Store, request: Request) -> Answer:
+        is_creation = request.method == "POST" and request.path == "/storage/v1/b"
+        return ApiError(403, "forbidden", text).as_json() if is_creation else real(store, request)
+
+    monkeypatch.setattr(server, "_answer", instead)
+    with pytest.raises(StoreRefused, match="vpcServiceControlsUniqueIdentifier: a1"):
+        environment.provisioner.provision(environment.request(parameters={"kmsKeyName": KMS}))
 
 
 def test_a_key_of_cloud_kms_that_storage_may_not_use_is_told_with_the_agent(

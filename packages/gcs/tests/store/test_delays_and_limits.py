@@ -13,9 +13,14 @@ from libbucket.testing.conformance.cost import requests_of_each_verb
 from libbucket.testing.conformance.environment import OBJECT, Environment, assert_refused, assert_shut_out, assert_works
 from testkit.gcs.applications import JsonApplication
 from testkit.gcs.backend import GcsBackend, a_provisioner
+from testkit.gcs.fake import server
+from testkit.gcs.fake.wire import ApiError
 
 if TYPE_CHECKING:
     from testkit.gcs.fake import FakeGcs
+    from testkit.gcs.fake.model import Store
+    from testkit.gcs.fake.wire import Answer
+    from testkit.gcs.fake.wire import Request as FakeRequest
 
 
 def test_a_fresh_account_that_google_does_not_know_yet_is_waited_for(environment: Environment, fake: FakeGcs) -> None:
@@ -191,6 +196,46 @@ def test_a_location_that_a_policy_forbids_is_named_with_its_parameter(environmen
     assert not environment.administrator.bucket_exists(request.bucket_name)
     environment.delete(builders.intent(request))
     assert_works(environment.greenfield(environment.request(parameters={"region": "europe-west3"})))
+
+
+@pytest.mark.parametrize("credentials", ["hmac", "json-key", "both"])
+def test_a_perimeter_that_keeps_a_claims_key_out_is_named(
+    environment: Environment, fake: FakeGcs, credentials: str
+) -> None:
+    """Its ingress rule names the administrator alone: nothing that a claim waits for lets its account in."""
+    fake.knobs.perimeter = True
+    request = environment.request(parameters={"credentials": credentials})
+    with pytest.raises(StoreRefused, match="vpcServiceControlsUniqueIdentifier: zvW4mQKV6irg5Nm") as refused:
+        environment.provisioner.provision(request)
+    assert refused.value.request_id
+    fake.knobs.perimeter = False
+    answer = environment.provisioner.provision(request)
+    account = fake.store.accounts[answer.additional_state["ServiceAccount"]]
+    assert len(account.keys) == (credentials != "hmac"), "the key of the first call is kept"
+    fake.knobs.perimeter = True
+    assert environment.provisioner.provision(builders.again(request, answer)).connection == answer.connection
+    environment.delete(builders.recorded(answer, request))
+
+
+@pytest.mark.parametrize("credentials", ["hmac", "workload-identity-federation"])
+def test_a_constraint_of_the_organisations_own_on_policies_is_named(
+    environment: Environment, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch, credentials: str
+) -> None:
+    """https://cloud.google.com/iam/docs/org-policy-custom-constraints: who may be granted what, and lose it."""
+    bucket, real = environment.foreign_bucket(), server._answer
+    fake.store.buckets[bucket].resource["iamConfiguration"] = {"uniformBucketLevelAccess": {"enabled": True}}
+    text = 'Operation denied by custom org policies: ["customConstraints/custom.noObjects": "No."]'
+
+    def instead(store: Store, request: FakeRequest) -> Answer:
+        if request.method == "PUT" and request.path.endswith("/iam"):
+            return ApiError(400, "failedPrecondition", text).as_json()
+        return real(store, request)
+
+    monkeypatch.setattr(server, "_answer", instead)
+    request = environment.request(bucket=bucket, parameters={"credentials": credentials})
+    with pytest.raises(StoreRefused, match=r"constraint custom\.noObjects"):
+        environment.provisioner.grant(request)
+    environment.revoke(builders.intent(request, greenfield=False))
 
 
 def test_a_policy_write_that_is_refused_for_good_is_no_race(environment: Environment, fake: FakeGcs) -> None:

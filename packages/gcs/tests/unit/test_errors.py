@@ -264,6 +264,17 @@ def test_an_organisation_policy_is_named_with_the_parameter_that_helps(constrain
     assert error.request_id == "ABC-1"
 
 
+@pytest.mark.parametrize("status", [400, 403, 412])
+@pytest.mark.parametrize("call", [CALL, CONDITIONAL], ids=["no precondition", "precondition"])
+def test_a_constraint_of_the_organisations_own_is_named(call: Call, status: int) -> None:
+    """https://cloud.google.com/storage/docs/custom-constraints; which status it has no page says."""
+    text = 'Operation denied by custom org policies: ["customConstraints/custom.requireTeam": "Name a team."]'
+    error = from_response(policy_answer(text, status, "forbidden" if status == 403 else "invalid"), call)
+    assert type(error) is StoreRefused
+    assert "constraint custom.requireTeam" in error.message
+    assert "Name a team" not in error.message
+
+
 def test_a_failed_precondition_is_a_race_only_where_the_request_had_one() -> None:
     answer = policy_answer("At least one of the pre-conditions you specified did not hold.")
     assert type(from_response(answer, CONDITIONAL)) is NotReady
@@ -286,6 +297,18 @@ def test_a_service_perimeter_is_told_with_the_id_for_its_troubleshooter() -> Non
     error = from_response(policy_answer(text, 403, "forbidden"), CALL)
     assert type(error) is StoreRefused
     assert "vpcServiceControlsUniqueIdentifier: 9iVBT-_x" in error.message
+
+
+def test_a_service_perimeter_of_the_xml_api_is_told() -> None:
+    """https://github.com/kubeflow/kubeflow/issues/3105"""
+    response = answered(403)
+    response._content = (
+        b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>SecurityPolicyViolated</Code>"
+        b"<Message>Request violates VPC Service Controls.</Message></Error>"
+    )
+    error = from_response(response, CALL)
+    assert type(error) is StoreRefused
+    assert "VPC Service Controls" in error.message
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 412, 418, 429, 500, 503])

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from testkit.gcs.applications import JsonApplication
-from testkit.gcs.by_hand import AdministratorByHand
+from testkit.gcs.by_hand import COUNTERS, AdministratorByHand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ class GcsAdministrator(AdministratorByHand):
 
     def settings(self, bucket: str) -> Mapping[str, object]:
         found = self.client.get_bucket(bucket, retry=None)
-        return {key: value for key, value in found._properties.items() if key != "kind"}
+        return {key: value for key, value in found._properties.items() if key not in {"kind", *COUNTERS}}
 
     def region(self, bucket: str) -> str:
         return str(self.client.get_bucket(bucket, retry=None).location)

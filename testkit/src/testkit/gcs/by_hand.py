@@ -5,7 +5,7 @@ Shared by `administrator`, which has Google's clients besides, and `in_memory_ba
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gcs_provisioner.account_names import build_email
 from libbucket.testing.conformance import Administrator
@@ -13,6 +13,10 @@ from libbucket.testing.conformance import Administrator
 if TYPE_CHECKING:
     from libbucket import ObjectBucket
     from testkit.gcs.fake import FakeGcs
+
+
+COUNTERS: Final = frozenset({"etag", "metageneration"})
+"""Of a bucket's resource: not settings, but how often these, or the policy, were written."""
 
 
 class AdministratorByHand(Administrator):

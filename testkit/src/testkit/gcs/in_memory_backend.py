@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from libbucket.testing.application import Application, Refused
 from libbucket.testing.conformance import Backend, Capabilities
-from testkit.gcs.by_hand import AdministratorByHand
+from testkit.gcs.by_hand import COUNTERS, AdministratorByHand
 from testkit.gcs.fake import objects
 from testkit.gcs.fake.json_api import delete_bucket
 from testkit.gcs.fake.model import Bucket, MultipartUpload
@@ -102,7 +102,8 @@ class InMemoryAdministrator(AdministratorByHand):
         self.fake.store.buckets[name] = Bucket(name, self.fake.project, resource, default_policy(self.fake.project))
 
     def settings(self, bucket: str) -> Mapping[str, object]:
-        return dict(self.fake.store.buckets[bucket].resource)
+        found = self.fake.store.buckets[bucket].resource
+        return {key: value for key, value in found.items() if key not in COUNTERS}
 
     def enable_versioning(self, bucket: str) -> None:
         self.fake.store.buckets[bucket].resource["versioning"] = {"enabled": True}

@@ -56,6 +56,7 @@ class Knobs:
         hmac_forbidden: an organisation policy forbids HMAC keys only (`storage.restrictAuthTypes`).
         kms_denied: the project's Cloud Storage service agent may not use any key of Cloud KMS.
         allowed_locations: where an organisation policy lets buckets be; None for anywhere.
+        perimeter: VPC Service Controls let the administrators in, and nobody else.
         foreign_members: beginnings of members that domain restricted sharing keeps out of every policy.
         absent_is_forbidden: an account that does not exist is 403 and not 404, for every caller.
         hidden_account_calls: for how many calls a fresh account is 403, to who made it as well.
@@ -89,6 +90,7 @@ class Knobs:
     hmac_forbidden: bool = False
     kms_denied: bool = False
     allowed_locations: frozenset[str] | None = None
+    perimeter: bool = False
     foreign_members: tuple[str, ...] = ()
     absent_is_forbidden: bool = False
     hidden_account_calls: int = 0

@@ -113,6 +113,7 @@ def is_allowed(store: Store, who: Principal, permission: str, bucket: Bucket | N
 
 def require(store: Store, who: Principal, permission: str, bucket: Bucket | None = None, name: str = "") -> None:
     """Raises 401 for anonymous callers, 403 for others, where `is_allowed` says no."""
+    _check_perimeter(store, who)
     if is_allowed(store, who, permission, bucket, name):
         return
     if who.is_anonymous:
@@ -121,6 +122,14 @@ def require(store: Store, who: Principal, permission: str, bucket: Bucket | None
     where = f"bucket {bucket.name}" if bucket else "the project"
     text = f"{who.email or who.federated} does not have {permission} access to {where} (or it may not exist)."
     raise ApiError(403, "forbidden", text)
+
+
+def _check_perimeter(store: Store, who: Principal) -> None:
+    """https://github.com/kubeflow/kubeflow/issues/3105: so the XML API answers, with the id that all APIs tell."""
+    account = store.account_of(who.email, who.uid)
+    if store.knobs.perimeter and (account is None or not account.permissions):
+        text = "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: zvW4mQKV6irg5Nm"
+        raise ApiError(403, "forbidden", text, code="SecurityPolicyViolated", info="SECURITY_POLICY_VIOLATED")
 
 
 def require_bucket(store: Store, who: Principal, permission: str, bucket_name: str, name: str = "") -> Bucket:
