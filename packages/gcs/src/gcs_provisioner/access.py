@@ -236,7 +236,8 @@ def _noted(edit: Edit) -> tuple[Edit, list[bool]]:
 
 
 def _pool(request: Request) -> str:
-    return request.parameters.workload_pool or f"{request.clients.project}.svc.id.goog"
+    """The pool that the class names, or that of the project of the bucket, whose number goes with it."""
+    return request.parameters.workload_pool or f"{request.storage.project}.svc.id.goog"
 
 
 def _no_pool(request: Request, unknown: UnknownMember) -> StoreRefused:

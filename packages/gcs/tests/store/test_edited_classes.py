@@ -153,6 +153,23 @@ def test_a_claim_keeps_its_account_where_the_project_of_its_class_is_another_one
     assert not environment.administrator.bucket_exists(answer.bucket_name)
 
 
+@pytest.mark.parametrize("kind", ["workload-identity", "workload-identity-federation"])
+def test_a_claim_keeps_its_identity_pool_where_the_project_of_its_class_is_another_one(
+    environment: Environment, fake: FakeGcs, kind: str
+) -> None:
+    """A pool is found by the number of its project and by its name: those of two projects name none."""
+    request = environment.request(parameters={"credentials": kind})
+    answer = environment.patiently(environment.provisioner.provision, request)
+    again = builders.again(request, answer)
+    again = replace(again, parameters={**again.parameters, "project": "another-project-1"})
+    before = fake.store.policy_writes
+    second = environment.patiently(environment.provisioner.provision, again)
+    assert second.additional_state == answer.additional_state
+    assert fake.store.policy_writes == before
+    environment.patiently(environment.provisioner.delete, builders.recorded(second, again))
+    assert not environment.administrator.bucket_exists(answer.bucket_name)
+
+
 def test_a_class_that_stays_as_it_is_changes_nothing(environment: Environment, fake: FakeGcs) -> None:
     tenant = environment.greenfield()
     fake.calls()
