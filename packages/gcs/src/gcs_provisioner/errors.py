@@ -25,6 +25,7 @@ from gcs_provisioner.constraints import advise
 from gcs_provisioner.refusals import (
     DENIED_REASONS,
     PERIMETER_REASONS,
+    SKEW_REASONS,
     constraint_of,
     header_of,
     oauth_error,
@@ -59,7 +60,7 @@ _DENIED: Final = (
 )
 _BAD_KEY: Final = (
     "Google does not accept the administrator's credentials ({status} {reason}): replace the key in the Secret that "
-    "secretName names, or fix the identity of the provisioner's pod"
+    "secretName names, or fix the identity of the provisioner's pod, or the clock of its machine"
 )
 _NOT_IMPERSONATED: Final = (
     "the administrator's credentials may not act as the service account that impersonateServiceAccount, or the "
@@ -95,6 +96,10 @@ _KMS: Final = (
     "Cloud KMS does not let Cloud Storage use the key that kmsKeyName names ({status} {reason}): grant "
     "roles/cloudkms.cryptoKeyEncrypterDecrypter on it to the project's Cloud Storage service agent"
 )
+_SKEWED: Final = (
+    "Google refuses the request for {permission} for its time ({status} {reason}): the clock of the provisioner's "
+    "machine seems to be wrong"
+)
 _API_DISABLED: Final = "an API that {permission} needs is not enabled in the Google Cloud project ({reason})"
 _ELSEWHERE: Final = "{url} answers {status}: parameters endpoint and iamEndpoint must be the addresses of Google's APIs"
 
@@ -116,6 +121,7 @@ _BY_REASON: Final[Mapping[str, _Translation]] = {
     **dict.fromkeys(("orgPolicyConstraintFailed", "orgPolicyViolation"), (StoreRefused, _FORBIDDEN_BY_POLICY)),
     **dict.fromkeys(("accountDisabled", "UserProjectAccountProblem", "BILLING_DISABLED"), (StoreRefused, _BILLING)),
     **dict.fromkeys(("UserProjectMissing", "userProjectMissing"), (StoreRefused, _PAYER)),
+    **dict.fromkeys(SKEW_REASONS, (NotReady, _SKEWED)),
     **dict.fromkeys(PERIMETER_REASONS, (StoreRefused, _PERIMETER)),
     **dict.fromkeys(("CloudKmsDisabledKey", "CloudKmsBadKey"), (StoreRefused, _KMS)),
 }

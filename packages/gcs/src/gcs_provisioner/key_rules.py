@@ -104,7 +104,7 @@ class KeyRules:
 
         Raises:
             NotReady: it may work later.
-            StoreRefused: an organisation keeps it out.
+            ProvisionerError: an organisation keeps it out, or the clock is wrong.
         """
         if seen.verdict is Verdict.WORKS:
             return

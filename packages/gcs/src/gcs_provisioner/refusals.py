@@ -26,6 +26,10 @@ PERIMETER_REASONS: Final = frozenset({"SECURITY_POLICY_VIOLATED", "SecurityPolic
 """Of IAM, and of the XML API: https://github.com/kubeflow/kubeflow/issues/3105."""
 
 
+SKEW_REASONS: Final = frozenset({"RequestTimeTooSkewed", "ExpiredToken"})
+"""Of the XML API, for a signature of another time: https://cloud.google.com/storage/docs/xml-api/reference-status."""
+
+
 _CONSTRAINT: Final = re.compile(r"(?:custom)?constraints/([A-Za-z][A-Za-z0-9.]{1,120})", re.IGNORECASE)
 
 

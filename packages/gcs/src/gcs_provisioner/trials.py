@@ -17,7 +17,7 @@ from google.auth import exceptions as auth
 from google.oauth2 import service_account
 
 from gcs_provisioner.errors import Call, TokenRefused, from_response, translated
-from gcs_provisioner.refusals import is_by_organisation, request_id_of
+from gcs_provisioner.refusals import SKEW_REASONS, is_by_organisation, reason_of, request_id_of
 from gcs_provisioner.signing import presign_listing
 from gcs_provisioner.tokens import BoundedRequest, refresh
 
@@ -55,7 +55,8 @@ class Attempt:
     Attributes:
         verdict: see there.
         request_id: of the answer, if the key does not work.
-        refusal: what to tell where the answer says that an organisation keeps the key out: that does not pass.
+        refusal: what to tell where the answer has a cause that no waiting for a permission ends: an organisation that
+            keeps the key out, or a wrong clock.
     """
 
     verdict: Verdict
@@ -134,7 +135,8 @@ class Trials:
                 return Attempt(verdict=Verdict.UNKNOWN, request_id=request_id)
             if response.status_code == 400:
                 raise from_response(response, self._call())
-            refusal = from_response(response, self._call()) if is_by_organisation(response) else None
+            is_told = is_by_organisation(response) or reason_of(response) in SKEW_REASONS
+            refusal = from_response(response, self._call()) if is_told else None
             return Attempt(verdict=Verdict.DENIED, request_id=request_id, refusal=refusal)
 
     def _call(self) -> Call:

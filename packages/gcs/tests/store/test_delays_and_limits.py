@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 import pytest
@@ -215,6 +216,25 @@ def test_a_perimeter_that_keeps_a_claims_key_out_is_named(
     fake.knobs.perimeter = True
     assert environment.provisioner.provision(builders.again(request, answer)).connection == answer.connection
     environment.delete(builders.recorded(answer, request))
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_wrong_is_told_as_such(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """https://cloud.google.com/storage/docs/xml-api/reference-status: RequestTimeTooSkewed and ExpiredToken."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    request = environment.request()
+    with monkeypatch.context() as patch:
+        patch.setattr("gcs_provisioner.signing.datetime", Wrong)
+        with pytest.raises(NotReady, match="clock"):
+            environment.provisioner.provision(request)
+    assert_works(environment.greenfield(request))
 
 
 @pytest.mark.parametrize("credentials", ["hmac", "workload-identity-federation"])
