@@ -18,7 +18,7 @@ from gcs_provisioner.contents import Contents
 from gcs_provisioner.errors import Call, translated
 from gcs_provisioner.pace import NEAR_SECONDS
 from gcs_provisioner.refusals import id_of, is_by_organisation, reason_of
-from libbucket import AccessDenied, BucketNotFound, NotReady, drain
+from libbucket import AccessDenied, BucketNotEmpty, BucketNotFound, NotReady, drain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,11 +164,18 @@ class Storage:
         Raises:
             NotReady: something was written into it meanwhile, or its metadata was changed: it may be another's.
             PurgeUnfinished: it holds more managed folders than go in one call.
+            BucketNotEmpty: it has a hierarchical namespace, whose folders stay when their objects go.
         """
         refusal, contents = self._try_to_remove(found), Contents(clients=self.clients)
         if refusal is not None and with_folders and contents.folders(found.name):
             drain(contents.purge_folders(found.name), self.clients.patience.purge)
             refusal = self._try_to_remove(found)
+        if refusal is not None and found.hierarchical_namespace_enabled:
+            raise BucketNotEmpty(
+                f"bucket {found.name} has a hierarchical namespace, and Google does not delete it: its folders are not "
+                "removed by this provisioner, and may be what it holds",
+                request_id=id_of(refusal),
+            )
         if refusal is not None:
             raise NotReady(
                 f"bucket {found.name} is not empty: objects were written during its deletion", request_id=id_of(refusal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 
 import testkit
 from gcs_provisioner.admin_secret import parse_admin
-from libbucket import AccessDenied, InvalidAdminSecret, SecretStr, StoreRefused
+from libbucket import AccessDenied, BucketNotEmpty, InvalidAdminSecret, SecretStr, StoreRefused
 from libbucket.testing import builders
 from libbucket.testing.conformance.environment import assert_works
 from testkit.gcs.fake import server
@@ -47,6 +48,27 @@ def test_an_existing_bucket_keeps_what_it_has(environment: Environment, fake: Fa
     environment.revoke(tenant.record)
     assert environment.administrator.settings(bucket) == before
     assert environment.administrator.settings(bucket)[setting] == SETTINGS[setting]
+
+
+def test_folders_of_a_hierarchical_namespace_are_named_where_they_keep_a_bucket(
+    environment: Environment, fake: FakeGcs
+) -> None:
+    """No class asks for one: the bucket was made by others, and a claim has taken it over.
+
+    https://cloud.google.com/storage/docs/folders-overview
+    """
+    bucket = environment.foreign_bucket()
+    found = fake.store.buckets[bucket]
+    found.resource["hierarchicalNamespace"] = {"enabled": True}
+    request = replace(environment.request(bucket=bucket), taken_over=True)
+    tenant = environment.bind(request, greenfield=True)
+    tenant.application.put(bucket, "photos/2026/one", b"x")
+    with pytest.raises(BucketNotEmpty, match=r"hierarchical namespace.*folders"):
+        environment.delete(tenant.record)
+    assert not found.versions
+    found.tree.clear()
+    environment.delete(tenant.record)
+    assert not environment.administrator.bucket_exists(bucket)
 
 
 @pytest.mark.parametrize("region", ["EUR4", "nam4", "ASIA", "europe-west3"])

@@ -17,7 +17,8 @@ https://github.com/hashicorp/terraform-provider-google/issues/20838 and
 https://github.com/googleapis/java-storage/pull/1820 (no page says whether a policy is a part of what a bucket's
 metageneration counts: its etag has the same form, changes with settings of the bucket, and a policy is written with
 `ifMetagenerationMatch`; so here one number counts both)
-https://cloud.google.com/storage/docs/json_api/v1/managedFolder (an empty one is taken to keep its bucket: no page says)
+https://cloud.google.com/storage/docs/json_api/v1/managedFolder (an empty one is taken to keep its bucket, as is a
+folder of a hierarchical namespace: no page says)
 """
 
 from __future__ import annotations
@@ -233,7 +234,7 @@ def _list_buckets(store: Store, request: Request, who: Principal) -> Answer:
 
 
 def delete_bucket(store: Store, who: Principal, name: str, expected: str | None = None) -> Answer:
-    """Removes a bucket that holds no version of an object and no managed folder; unfinished uploads go with it.
+    """Removes a bucket that holds no version of an object and no folder; unfinished uploads go with it.
 
     Args:
         store: of the fake.
@@ -245,7 +246,7 @@ def delete_bucket(store: Store, who: Principal, name: str, expected: str | None 
     if expected is not None and expected != str(bucket.resource["metageneration"]):
         raise ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
     count_bucket(store)
-    if bucket.versions or bucket.folders:
+    if bucket.versions or bucket.folders or bucket.tree:
         raise ApiError(409, "conflict", "The bucket you tried to delete is not empty.", code="BucketNotEmpty")
     del store.buckets[name]
     store.sessions = {key: each for key, each in store.sessions.items() if each.bucket != name}

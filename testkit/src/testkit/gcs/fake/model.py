@@ -232,6 +232,8 @@ class Bucket:
     uploads: dict[str, MultipartUpload] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     """Managed folders."""
+    tree: set[str] = field(default_factory=set)
+    """The folders of a hierarchical namespace: https://cloud.google.com/storage/docs/folders-overview."""
 
     @property
     def is_uniform(self) -> bool:
@@ -241,6 +243,10 @@ class Bucket:
     @property
     def prevents_public_access(self) -> bool:
         return bool(self.resource.get("iamConfiguration", {}).get("publicAccessPrevention") == "enforced")
+
+    @property
+    def is_hierarchical(self) -> bool:
+        return bool(self.resource.get("hierarchicalNamespace", {}).get("enabled"))
 
     @property
     def lets_requesters_pay(self) -> bool:
@@ -263,6 +269,9 @@ class Bucket:
             if older.live:
                 self.retire(older)
         self.versions.setdefault(version.name, []).append(version)
+        if self.is_hierarchical:
+            # Those that an object is in are made with it, and stay when it goes.
+            self.tree |= {version.name[: end + 1] for end, each in enumerate(version.name) if each == "/"}
 
     def retire(self, version: Version) -> None:
         """The end of a live version: it stays as a noncurrent one where the bucket keeps versions."""
