@@ -48,6 +48,9 @@ class KeyRules:
             active: what Google's list says of it; None where the list does not have it.
             attempt: tries it. Google checks a signature before it asks for permissions: who is denied has the right
                 secret.
+
+        Raises:
+            ProvisionerError: as `check_usable` does, of a key that lists may not show yet.
         """
         if active and self.unchanged:
             return True
@@ -58,6 +61,8 @@ class KeyRules:
         seen = attempt()
         left = self.unfinished.seconds_until_listed(*self.who)
         if seen.verdict is not Verdict.WORKS and left > 0:
+            if seen.refusal is not None:
+                raise seen.refusal
             raise NotReady(
                 f"Google neither lists nor accepts the key of service account {self.identity.email}, which is seconds "
                 "old: it is kept, and looked up again",

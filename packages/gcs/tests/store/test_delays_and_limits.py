@@ -237,6 +237,20 @@ def test_a_clock_that_is_wrong_is_told_as_such(
     assert_works(environment.greenfield(request))
 
 
+@pytest.mark.parametrize("credentials", ["hmac", "json-key"])
+def test_a_perimeter_is_named_also_where_lists_do_not_show_the_key_yet(
+    environment: Environment, fake: FakeGcs, credentials: str
+) -> None:
+    fake.knobs.list_lag_seconds = 20
+    request = environment.request(parameters={"credentials": credentials})
+    answer = environment.provisioner.provision(request)
+    fake.knobs.perimeter = True
+    with pytest.raises(StoreRefused, match="vpcServiceControlsUniqueIdentifier: zvW4mQKV6irg5Nm"):
+        environment.provisioner.provision(builders.again(request, answer))
+    fake.clock.turn(20)
+    assert environment.provisioner.provision(builders.again(request, answer)).connection == answer.connection
+
+
 @pytest.mark.parametrize("credentials", ["hmac", "workload-identity-federation"])
 def test_a_constraint_of_the_organisations_own_on_policies_is_named(
     environment: Environment, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch, credentials: str
