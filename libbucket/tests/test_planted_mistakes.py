@@ -32,7 +32,7 @@ def load(path):
     spec = importlib.util.spec_from_file_location(f"backend_of_{path.parents[2].name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return next(each for name, each in vars(module).items() if name.endswith("Backend") and name != "Backend")
+    return next(each for name, each in vars(module).items() if name.endswith("Backend") and name != "HttpBackend")
 
 
 def suite_over(path):

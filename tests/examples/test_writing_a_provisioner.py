@@ -81,14 +81,9 @@ def a_provisioner(secret: Mapping[str, str] | None = None) -> Provisioner:
 def template_of_a_backend() -> dict[str, Any]:
     """The backend that `libbucket new` writes, over the provisioner of the page in place of the package's own."""
 
-    def provisioner(services: Services, api: HttpApi, _purge_seconds: float) -> Provisioner:
-        made = DEPOT["ListingProvisioner"](services, api)
-        assert isinstance(made, Provisioner)
-        return made
-
     modules = {name: ModuleType(f"{PACKAGE}.{name}") for name in ("client", "provisioner")}
     vars(modules["client"])["API"] = DEPOT["API"]
-    vars(modules["provisioner"])["DepotProvisioner"] = provisioner
+    vars(modules["provisioner"])["DepotProvisioner"] = DEPOT["ListingProvisioner"]
     namespace: dict[str, Any] = {"__name__": "page_backend"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, PACKAGE, ModuleType(PACKAGE))
@@ -108,7 +103,6 @@ class TestDepot(Conformance):
         assert isinstance(made, Backend)
         missing = {**made.capabilities.cannot, Ability.TAKEOVER: "no other program ever made one"}
         vars(made)["capabilities"] = replace(made.capabilities, cannot=missing)
-        vars(made)["stepwise_provisioner"] = lambda: None
         return made
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import libbucket
+from libbucket.testing import conformance
 
 SURFACE = [
     "AccessDenied",
@@ -73,6 +74,23 @@ SURFACE = [
     "warn_unapplied",
 ]
 
+CONFORMANCE = [
+    "Ability",
+    "AccessOnly",
+    "Administrator",
+    "Application",
+    "Backend",
+    "Capabilities",
+    "Check",
+    "Conformance",
+    "HttpApplication",
+    "HttpBackend",
+    "REFUSAL_TEXT",
+    "REQUEST_ID",
+    "Refused",
+]
+"""Of `libbucket.testing.conformance`, for the tests of a provisioner."""
+
 HEAVY = {"email", "http.client", "kubernetes", "msgspec", "prometheus_client", "ssl", "structlog", "urllib3", "yaml"}
 """Modules that take longer to import than all of libbucket, and that importing it must not load."""
 PARTS = [
@@ -90,6 +108,10 @@ def test_the_public_surface_is_this_list() -> None:
 def test_the_guide_names_everything_that_is_public() -> None:
     guide = (Path(__file__).parents[2] / "docs/writing-a-provisioner.md").read_text()
     assert [name for name in SURFACE if not re.search(rf"\b{name}\b", guide)] == []
+
+
+def test_what_the_tests_of_a_provisioner_import_is_this_list() -> None:
+    assert sorted(conformance.__all__) == CONFORMANCE
 
 
 def test_nothing_else_can_be_imported_by_accident() -> None:

@@ -5,23 +5,18 @@ Everything goes to the server through MinIO's client and Garage's admin API, pas
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from garage_provisioner.provisioner import API, GarageProvisioner
 
-from libbucket import AdminSecretMissing, SecretStr, Services
-from libbucket.testing.conformance import Ability, Administrator, Backend, Capabilities
-from libbucket.testing.conformance.backend import REFUSAL_TEXT, REQUEST_ID
-from libbucket.testing.misbehaving import Answer
+from libbucket.testing.conformance import Ability, Administrator, Capabilities, HttpBackend
 from testkit.minio.backend import MinioApplication
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from libbucket import Authentication, Endpoint, ObjectBucket, Provisioner
+    from libbucket import Authentication, Endpoint, HttpApi, ObjectBucket, Provisioner, Services
     from testkit.garage.server import GarageServer
 
 
@@ -91,9 +86,10 @@ class GarageAdministrator(Administrator):
         )
 
 
-class GarageBackend(Backend):
+class GarageBackend(HttpBackend):
     """A running server, ready for the suite."""
 
+    api: ClassVar[HttpApi] = API
     many_objects: ClassVar[int] = 1100  # more than one page
     capabilities: ClassVar[Capabilities] = Capabilities(
         cannot={
@@ -108,41 +104,20 @@ class GarageBackend(Backend):
         self._server = server
         self._administrator = GarageAdministrator(server)
 
+    def build(self, services: Services, api: HttpApi, purge_seconds: float) -> Provisioner:
+        return GarageProvisioner(services, api, purge_seconds)
+
     @property
     def parameters(self) -> Mapping[str, str]:
         return parameters_for(self._server)
 
     @property
-    def administrator(self) -> GarageAdministrator:
-        return self._administrator
-
-    def provisioner(self) -> Provisioner:
-        return self._made()
-
-    def fenced(self, before_request: Callable[[], None]) -> Provisioner:
-        return self._made(before_request=before_request)
-
-    def stepwise_provisioner(self) -> Provisioner:
-        return self._made(purge_seconds=0)
-
-    def misled(self, url: str, seconds: float) -> tuple[Provisioner, Mapping[str, str]]:
-        return self._made(seconds=seconds), {**self.parameters, "adminEndpoint": url}
-
-    def refusal(self, status: int, code: str) -> Answer:
-        """As `http_body` in garage_api_admin/error.rs; the id is one that a proxy in front of Garage adds."""
-        body = json.dumps({"code": code, "message": REFUSAL_TEXT, "region": "garage", "path": "/v2/"})
-        headers = {"Content-Type": "application/json", "X-Request-Id": REQUEST_ID}
-        return Answer(status=status, headers=headers, body=body.encode())
+    def admin_secret(self) -> Mapping[str, str]:
+        return {"GARAGE_ADMIN_TOKEN": self._server.token}
 
     @property
-    def secrets(self) -> Sequence[str]:
-        return [self._server.token]
-
-    def broken_provisioners(self) -> Mapping[str, Provisioner]:
-        return {"wrong token": self._made(is_spoilt=lambda: True)}
-
-    def rotating(self, is_spoilt: Callable[[], bool]) -> Provisioner:
-        return self._made(is_spoilt=is_spoilt)
+    def administrator(self) -> GarageAdministrator:
+        return self._administrator
 
     def application(self, endpoint: Endpoint, credentials: Authentication) -> MinioApplication:
         keys = credentials.access_keys
@@ -150,21 +125,9 @@ class GarageBackend(Backend):
         assert endpoint.additional_config["BUCKET_ENDPOINT"] == self._server.s3_url
         return an_application(self._server, keys.access_key_id, keys.secret_access_key.reveal())
 
-    def _made(
-        self,
-        *,
-        is_spoilt: Callable[[], bool] = lambda: False,
-        seconds: float = 20,
-        purge_seconds: float = 20,
-        **services: Any,
-    ) -> Provisioner:
-        def read_secret(namespace: str, name: str) -> Mapping[str, SecretStr]:
-            if (namespace, name) != ("garage", "garage-admin"):
-                raise AdminSecretMissing(f"Secret {namespace}/{name} does not exist")
-            return {"GARAGE_ADMIN_TOKEN": SecretStr(self._server.token[::-1] if is_spoilt() else self._server.token)}
-
-        api = replace(API, seconds=seconds)
-        return GarageProvisioner(Services(read_secret=read_secret, **services), api, purge_seconds)
+    def refusal_body(self, code: str, text: str) -> object:
+        """As `http_body` in garage_api_admin/error.rs; the id is one that a proxy in front of Garage adds."""
+        return {"code": code, "message": text, "region": "garage", "path": "/v2/"}
 
 
 def parameters_for(server: GarageServer) -> dict[str, str]:

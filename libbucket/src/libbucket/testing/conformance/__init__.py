@@ -4,8 +4,10 @@
 
 For authors of a backend. Three steps, in a test module of your own:
 
-1. Write `Application` (`libbucket.testing.application`) on the client that applications of your store use.
-2. Write `Administrator` and `Backend`, and declare in `Capabilities` what the store can't do, with the reason.
+1. Write `Application` (`libbucket.testing.application`) on the client that applications of your store use; where that
+   is plain HTTP, `HttpApplication`.
+2. Write `Administrator` and `Backend`, and declare in `Capabilities` what the store can't do, with the reason. For a
+   provisioner that is built on `HttpApi`, `HttpBackend` has most of the second.
 3. Subclass:
 
        class TestMyStore(Conformance):
@@ -55,10 +57,12 @@ from libbucket.testing.conformance.cost import Cost
 from libbucket.testing.conformance.crashes import Crashes
 from libbucket.testing.conformance.deletion import Deletion
 from libbucket.testing.conformance.failures import Failures
+from libbucket.testing.conformance.http_backend import HttpBackend
 from libbucket.testing.conformance.leadership import Leadership
 from libbucket.testing.conformance.ownership import Ownership
 from libbucket.testing.conformance.settings import Settings
 from libbucket.testing.conformance.withdrawal import Withdrawal
+from libbucket.testing.http_application import HttpApplication
 
 
 class Conformance(  # pytest begins with the last base: what everything else needs, and what is worst, comes first
@@ -93,5 +97,7 @@ __all__ = [
     "Capabilities",
     "Check",
     "Conformance",
+    "HttpApplication",
+    "HttpBackend",
     "Refused",
 ]
