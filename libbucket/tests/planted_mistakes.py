@@ -34,12 +34,22 @@ _FENCED: Final = "nothing_is_sent_and_nothing_changes_once_leadership_is_lost"
 _READ_ANEW: Final = "the_administrators_credentials_are_read_anew_for_each_call"
 _BODY: Final = "no_error_and_no_log_line_repeats_the_body_of_an_answer"
 
-_FIND: Final = '    return store.find("buckets", name)\n'
-_FOUND: Final = "    return None if answer.status == 404 else answer.json()\n"
+_FIND: Final = '    found = store.find("buckets", name) if is_name(name) else None\n'
+_FOUND: Final = "    found = None if answer.status == 404 else answer.json()\n"
 _FIND_ANYTHING: Final = '    answer = store.request("GET", "buckets", name, accept=range(400, 500))\n'
-_OPENED: Final = "return self._api.connect(parameters.endpoint.url, self._services.before_request, headers=headers)"
+_OPENED: Final = "return api.connect(parameters.endpoint, services.before_request, headers=headers)"
 _SEND: Final = "answer = self._exchange(method, target, body, _revealed(sent))"
-_OWN: Final = 'if not options.owner.owns(found["tags"], taken_over=options.taken_over):'
+_OWN: Final = "return found if has_own_bucket(of, found.tags if found else None) else None"
+_NOT_OWN: Final = """\
+if found is None or {condition}:
+        return found
+    raise __import__("libbucket").BucketExists("not the claim's")"""
+_PURGE: Final = """\
+            if storage.find_own(store, ob) is not None:
+                drain(storage.purge_bucket(store, ob.bucket_name), self._purge_seconds)
+                storage.delete_bucket(store, ob.bucket_name)
+"""
+_DELETE_USER: Final = '    store.request("DELETE", "users", ob.user_id, accept={404})\n'
 
 MISTAKES: Final = (
     # Errors and log lines.
@@ -62,21 +72,21 @@ MISTAKES: Final = (
     Mistake(
         "The output has the body of the store's answer",
         "identity.py",
-        '    store.request("DELETE", "users", user_id, accept={404})\n',
-        '    print(store.request("DELETE", "users", user_id, accept=range(400, 500)).body)\n',
+        _DELETE_USER,
+        '    print(store.request("DELETE", "users", ob.user_id, accept=range(400, 500)).body)\n',
         f"{_BODY}[revoke]",
     ),
     Mistake(
         "A line on standard error has the administrator's token",
         "client.py",
-        "    # TODO: how your store's administrators authenticate (guide: The client)\n",
-        '    __import__("sys").stderr.write(token.reveal())\n',
+        "    headers = bearer(read(TOKEN))\n",
+        '    headers = bearer(read(TOKEN))\n    __import__("sys").stderr.write(read(TOKEN).reveal())\n',
         "no_error_and_no_log_line_holds_a_secret",
     ),
     Mistake(
         "An INFO line has a claim's secret",
         "client.py",
-        "    # TODO: how your store's applications authenticate (guide: The client)\n",
+        "    # TODO: how applications of your store authenticate (guide: Credentials)\n",
         '    __import__("logging").getLogger(__name__).info(keys.secret_access_key.reveal())\n',
         "no_error_and_no_log_line_holds_a_secret",
     ),
@@ -90,23 +100,23 @@ MISTAKES: Final = (
     Mistake(
         "The request id of an answer is not passed on",
         "client.py",
-        "seconds=20,",
-        'seconds=20, request_id_header="X-Amz-Request-Id",',
+        'request_id_header="X-Request-Id"',
+        'request_id_header="X-Amz-Request-Id"',
         "an_answer_that_is_unknown_does_not_stop_other_claims[403-delete]",
     ),
     # Leadership.
     Mistake(
         "Leadership is never asked for",
-        "provisioner.py",
+        "client.py",
         _OPENED,
-        _OPENED.replace("self._services.before_request", "lambda: None"),
+        _OPENED.replace("services.before_request", "lambda: None"),
         f"{_FENCED}[delete]",
     ),
     Mistake(
         "Leadership is asked for once a verb",
-        "provisioner.py",
+        "client.py",
         _OPENED,
-        "self._services.before_request()\n        " + _OPENED.replace("self._services.before_request", "lambda: None"),
+        "services.before_request()\n    " + _OPENED.replace("services.before_request", "lambda: None"),
         "leadership_is_checked_before_each_request[provision]",
     ),
     # Whose bucket it is.
@@ -114,35 +124,35 @@ MISTAKES: Final = (
         "A bucket that exists is taken without a look at its owner",
         "storage.py",
         _OWN,
-        "if False:",
+        "return found",
         "a_bucket_that_exists_without_tags_is_refused_and_not_touched",
     ),
     Mistake(
         "A bucket without tags counts as taken over",
         "storage.py",
         _OWN,
-        _OWN.replace("options.taken_over", "True"),
+        _NOT_OWN.format(condition="of.owner.owns(found.tags, taken_over=True)"),
         "a_bucket_that_exists_without_tags_is_refused_and_not_touched",
     ),
     Mistake(
         "The owner is told by namespace and name",
         "storage.py",
         _OWN,
-        'if found["tags"].get("objectbucket_claim_name") != options.claim.name:',
+        _NOT_OWN.format(condition='found.tags.get("objectbucket_claim_name") == of.owner.name'),
         "a_claim_made_again_under_the_same_name_is_another_owner",
     ),
     Mistake(
         "The owner is told by uid, whatever the cluster",
         "storage.py",
         _OWN,
-        'if found["tags"].get("objectbucket_claim_uid") != options.owner.uid:',
+        _NOT_OWN.format(condition='found.tags.get("objectbucket_claim_uid") == of.owner.uid'),
         "a_claim_of_another_cluster_is_another_owner",
     ),
     Mistake(
         "A bucket that another claim made in between counts as made",
         "storage.py",
-        "json=policy.new_bucket(options), accept={409}).status == 409:",
-        "json=policy.new_bucket(options), accept={409}).status == 0:",
+        '"PUT", "buckets", options.bucket_name, json=build_bucket(options, settings))',
+        '"PUT", "buckets", options.bucket_name, json=build_bucket(options, settings), accept={409})',
         "of_two_claims_that_want_one_bucket_at_once_only_one_gets_it",
     ),
     Mistake(
@@ -154,25 +164,25 @@ MISTAKES: Final = (
     ),
     Mistake(
         "A bucket is deleted without a look at its owner",
-        "storage.py",
-        "if found is not None and not ob.owner.owns",
-        "if False and not ob.owner.owns",
+        "provisioner.py",
+        "            if storage.find_own(store, ob) is not None:\n",
+        "            if storage.find_bucket(store, ob.bucket_name) is not None:\n",
         "a_bucket_without_tags_is_never_deleted",
     ),
     Mistake(
         "Errors of delete are swallowed",
         "provisioner.py",
-        "            if storage.own_bucket(store, ob) is not None:\n",
-        "            try:\n                storage.own_bucket(store, ob)\n"
+        "            if storage.find_own(store, ob) is not None:\n",
+        "            try:\n                storage.find_own(store, ob)\n"
         "            except Exception:\n                return\n"
-        "            if storage.own_bucket(store, ob) is not None:\n",
+        "            if storage.find_own(store, ob) is not None:\n",
         "a_bucket_of_another_claim_is_never_deleted",
     ),
     Mistake(
         "A reclaimed bucket keeps the tags of the earlier claim",
         "policy.py",
-        '        wanted["tags"] = options.owner.ownership_tags()\n',
-        "        pass\n",
+        "not options.owner.matches(bucket.tags) or ",
+        "",
         "a_bucket_that_a_later_claim_of_its_name_gets_back_keeps_its_data_and_no_other_claims_keys",
     ),
     Mistake(
@@ -185,8 +195,8 @@ MISTAKES: Final = (
     Mistake(
         "A bucket that is gone is made again, empty",
         "storage.py",
-        "if found is None and options.was_bound:",
-        "if False:",
+        "    found = find_bucket(store, of.bucket_name)\n",
+        "    found = find_bucket(store, of.bucket_name)\n    if found is None:\n        return None\n",
         "a_bucket_that_was_removed_manually_is_reported_as_lost_and_not_recreated",
     ),
     Mistake(
@@ -214,15 +224,15 @@ MISTAKES: Final = (
     Mistake(
         "Every call makes new keys",
         "identity.py",
-        "if held is not None and works(store, options, held):",
-        "if False:",
+        "if held is None or held.access_key_id != find_key(store, options):",
+        "if held is None or held:",
         "the_same_call_again_leaves_credentials_and_data_unchanged[brownfield]",
     ),
     Mistake(
         "Keys of another claim on the same bucket are taken for the claim's own",
         "identity.py",
-        'user != {"bucket": options.bucket_name, "key": held.access_key_id}',
-        'user is None or user["bucket"] != options.bucket_name',
+        "if held is None or held.access_key_id != find_key(store, options):",
+        "if held is None or find_key(store, options) is None:",
         "credentials_of_another_claim_on_the_same_bucket_are_never_taken_for_ones_own",
     ),
     Mistake(
@@ -251,111 +261,106 @@ MISTAKES: Final = (
         "Revoking does nothing",
         "provisioner.py",
         "        with self._open(parse_parameters(ob.parameters)) as store:\n"
-        "            identity.delete_user(store, ob.user_id)\n\n    def delete(",
+        "            identity.delete_user(store, ob)\n\n    def delete(",
         "        return\n\n    def delete(",
         _CLOSED,
     ),
     Mistake(
         "Revoking twice is an error",
         "identity.py",
-        '"users", user_id, accept={404})',
-        '"users", user_id)',
+        '"users", ob.user_id, accept={404})',
+        '"users", ob.user_id)',
         "revoking_again_is_success[greenfield]",
     ),
     # Deletion.
     Mistake(
         "Deleting leaves the user",
         "provisioner.py",
-        "            identity.delete_user(store, ob.user_id)\n            if storage.own_bucket",
-        "            if storage.own_bucket",
+        "            identity.delete_user(store, ob)\n            if storage.find_own",
+        "            if storage.find_own",
         "deleting_removes_bucket_objects_and_identity",
     ),
     Mistake(
         "Content goes before the credentials do",
         "provisioner.py",
-        "            identity.delete_user(store, ob.user_id)\n"
-        "            if storage.own_bucket(store, ob) is not None:\n"
-        "                storage.purge_bucket(store, ob.bucket_name, self._purge_seconds)\n",
-        "            if storage.own_bucket(store, ob) is not None:\n"
-        "                storage.purge_bucket(store, ob.bucket_name, self._purge_seconds)\n"
-        "            identity.delete_user(store, ob.user_id)\n",
+        "            identity.delete_user(store, ob)\n" + _PURGE,
+        _PURGE + "            identity.delete_user(store, ob)\n",
         "a_purge_is_done_in_steps_and_goes_on_where_it_was",
     ),
     Mistake(
         "A bucket is emptied by one page",
         "storage.py",
-        '    drain(iter(lambda: store.request("POST", "buckets", name, "purge").json()["removed"], 0), seconds)\n',
-        '    store.request("POST", "buckets", name, "purge")\n',
+        '    while removed := store.request("POST", "buckets", name, "purge").json()["removed"]:\n',
+        '    if removed := store.request("POST", "buckets", name, "purge").json()["removed"]:\n',
         "deleting_empties_a_bucket_of_thousands_of_objects",
     ),
     Mistake(
         "A bucket with content loses its user before it is refused",
         "provisioner.py",
-        "            found = storage.own_bucket(store, ob)\n            if found is not None:\n"
-        "                storage.check_empty(ob, found)\n            identity.delete_user(store, ob.user_id)\n",
-        "            found = storage.own_bucket(store, ob)\n            identity.delete_user(store, ob.user_id)\n",
+        "            if bucket is not None and not bucket.is_empty:\n",
+        "            identity.delete_user(store, ob)\n            if bucket is not None and not bucket.is_empty:\n",
         "deleting_what_is_empty_leaves_a_bucket_with_an_object_and_its_credentials_alone",
     ),
     # The administrator's credentials.
     Mistake(
         "The administrator's Secret is read once",
-        "provisioner.py",
-        "        secret = self._services.read_secret(parameters.secret_namespace, parameters.secret_name)\n",
-        "        known = vars(self).get('_secret')\n"
-        "        secret = known or self._services.read_secret(parameters.secret_namespace, parameters.secret_name)\n"
-        "        vars(self)['_secret'] = secret\n",
+        "client.py",
+        "    headers = bearer(read(TOKEN))\n",
+        "    headers = vars(services).setdefault('_headers', bearer(read(TOKEN)))\n",
         f"{_READ_ANEW}[revoke]",
     ),
     Mistake(
         "The client of an endpoint is kept, whatever the administrator's Secret holds now",
-        "provisioner.py",
+        "client.py",
         _OPENED,
         _OPENED.replace("return ", "made = ")
-        + "\n        return vars(self).setdefault('_clients', {}).setdefault(parameters.endpoint.url, made)",
+        + "\n    return vars(services).setdefault('_clients', {}).setdefault(parameters.endpoint, made)",
         f"{_READ_ANEW}[grant]",
     ),
     # Settings and parameters.
     Mistake(
         "A setting that a grant does not apply is not warned about",
         "provisioner.py",
-        ", warn_unapplied(options.claim, self.supported_config))",
+        ", warn_unapplied(options.claim, SETTINGS))",
         ")",
         "a_setting_that_a_grant_does_not_apply_is_warned_about",
     ),
     Mistake(
         "A setting that the claim never had is cleared",
-        "policy.py",
-        "    if limit is not None or MAX_OBJECTS in options.previous_config:\n",
-        "    if True:\n",
+        "provisioner.py",
+        "        settings = read_quantities(options, SETTINGS)",
+        "        settings = {**dict.fromkeys(SETTINGS), **read_quantities(options, SETTINGS)}",
         "a_setting_that_the_claim_never_had_is_left_as_it_is",
     ),
     Mistake(
         "A setting that left the claim stays",
         "policy.py",
-        " or MAX_OBJECTS in options.previous_config",
-        "",
+        "for key, limit in settings.items()}",
+        "for key, limit in settings.items() if limit is not None}",
         "a_setting_that_leaves_the_claim_is_reset",
     ),
     Mistake(
         "A wrong value is refused without the name of its key",
-        "parameters.py",
-        'f"additionalConfig.{MAX_OBJECTS} {error}"',
-        'f"additionalConfig {error}"',
+        "provisioner.py",
+        "        settings = read_quantities(options, SETTINGS)",
+        "        try:\n            settings = read_quantities(options, SETTINGS)\n"
+        "        except Exception:\n"
+        '            raise __import__("libbucket").InvalidConfig("a quantity is wrong") from None\n',
         "a_value_that_makes_no_sense_is_refused_by_name_and_the_claim_goes_on",
     ),
     Mistake(
         "A grant changes the bucket",
         "provisioner.py",
-        "            storage.check_bucket(store, options.bucket_name)\n",
-        '            store.request("PATCH", "buckets", options.bucket_name, json={"max_objects": 9}, accept={404})\n'
-        "            storage.check_bucket(store, options.bucket_name)\n",
+        "            if storage.find_bucket(store, name) is None:\n",
+        '            store.request("PATCH", "buckets", name, json={"max_objects": 9}, accept={404})\n'
+        "            if storage.find_bucket(store, name) is None:\n",
         "a_grant_changes_neither_the_bucket_nor_its_data",
     ),
     Mistake(
         "A class may name a bucket that does not exist",
-        "storage.py",
-        "if not is_name(name) or find_bucket(store, name) is None:",
-        "if not is_name(name):",
+        "provisioner.py",
+        "if storage.find_bucket(store, name) is None:",
+        "if not name:",
         "a_bucket_that_the_class_names_must_exist",
     ),
     Mistake(
@@ -368,8 +373,8 @@ MISTAKES: Final = (
     Mistake(
         "The host has a scheme",
         "provisioner.py",
-        "Endpoint.from_url(parameters.endpoint.url, bucket_name=options.bucket_name)",
-        "Endpoint(bucket_host=parameters.endpoint.url, bucket_port=1, bucket_name=options.bucket_name)",
+        "Endpoint.from_url(parameters.endpoint, bucket_name=options.bucket_name)",
+        "Endpoint(bucket_host=parameters.endpoint, bucket_port=1, bucket_name=options.bucket_name)",
         "the_host_is_a_bare_name_and_the_port_a_port",
     ),
     # A store that is down, busy, or none at all.
@@ -383,17 +388,17 @@ MISTAKES: Final = (
     Mistake(
         "The store is asked again where the core would",
         "identity.py",
-        '    store.request("DELETE", "users", user_id, accept={404})\n',
-        '    try:\n        store.request("DELETE", "users", user_id, accept={404})\n    except Exception:\n'
-        '        store.request("DELETE", "users", user_id, accept={404})\n',
+        _DELETE_USER,
+        '    try:\n        store.request("DELETE", "users", ob.user_id, accept={404})\n    except Exception:\n'
+        '        store.request("DELETE", "users", ob.user_id, accept={404})\n',
         "a_store_that_fails_is_asked_once_and_retried_soon[revoke]",
     ),
     Mistake(
         "The delay that the store asks for is dropped",
         "identity.py",
-        '    store.request("DELETE", "users", user_id, accept={404})\n',
+        _DELETE_USER,
         "    from libbucket import RetrySoon, Throttled\n\n    try:\n"
-        '        store.request("DELETE", "users", user_id, accept={404})\n    except RetrySoon:\n'
+        '        store.request("DELETE", "users", ob.user_id, accept={404})\n    except RetrySoon:\n'
         '        raise Throttled("later") from None\n',
         "a_busy_store_is_asked_once_and_its_delay_is_handed_on[429-revoke]",
     ),
@@ -422,12 +427,9 @@ MISTAKES: Final = (
     Mistake(
         "The provisioner remembers the request of the last call",
         "provisioner.py",
-        "            storage.ensure_bucket(store, options)\n"
-        "            keys = identity.ensure_keys(store, options)\n"
-        "        return _answer(options, parameters, keys)\n",
-        "            self._options = options\n            storage.ensure_bucket(store, options)\n"
-        "            keys = identity.ensure_keys(store, options)\n"
-        "        return _answer(self._options, parameters, keys)\n",
+        "            bucket = storage.find_own(store, options)\n            if bucket is None:\n",
+        "            self._options = options\n            bucket = storage.find_own(store, options)\n"
+        "            options = self._options\n            if bucket is None:\n",
         "claims_bound_at_once_each_get_their_own_bucket_and_no_others",
     ),
 )

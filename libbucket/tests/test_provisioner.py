@@ -5,7 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from libbucket import Claim, InvalidAdminSecret, Provisioner, SecretStr, Services, warn_unapplied
+from libbucket import (
+    BucketExists,
+    BucketLost,
+    Claim,
+    InvalidAdminSecret,
+    Provisioner,
+    SecretStr,
+    Services,
+    has_own_bucket,
+    warn_unapplied,
+)
 from libbucket.testing import builders
 from libbucket.testing.memory import MemoryProvisioner
 
@@ -74,3 +84,37 @@ def test_a_value_of_an_administrators_secret_is_read_afresh() -> None:
     assert services.read_value("storage", "admin", "TOKEN").reveal() == "first"
     held["TOKEN"] = SecretStr("second")
     assert services.read_value("storage", "admin", "TOKEN").reveal() == "second"
+
+
+def test_a_bucket_that_is_not_there_is_made_once_and_is_lost_after_that() -> None:
+    request = builders.options()
+
+    assert not has_own_bucket(request, None)
+    assert not has_own_bucket(builders.intent(builders.bound(request)), None), "there is nothing to delete"
+    with pytest.raises(BucketLost, match=request.bucket_name):
+        has_own_bucket(builders.bound(request), None)
+
+
+def test_a_bucket_is_the_claims_own_by_its_tags_and_by_those_of_an_earlier_claim() -> None:
+    request, earlier = builders.options(), builders.options()
+    tags = request.owner.ownership_tags()
+    later = replace(earlier, owner=replace(earlier.owner, earlier_uids=(request.owner.uid,)))
+
+    for of in (request, builders.intent(request), later, builders.intent(later)):
+        assert has_own_bucket(of, {**tags, "colour": "green"})
+    for of in (earlier, builders.intent(earlier)):
+        with pytest.raises(BucketExists, match="was not made for this claim"):
+            has_own_bucket(of, tags)
+
+
+def test_a_bucket_without_tags_is_the_claims_own_only_if_another_program_made_it_for_the_claim() -> None:
+    request = builders.options()
+    taken_over = builders.taken_over(request)
+
+    assert has_own_bucket(taken_over, {})
+    assert has_own_bucket(replace(builders.intent(request), taken_over=True), {})
+    for of in (request, builders.intent(request)):
+        with pytest.raises(BucketExists):
+            has_own_bucket(of, {})
+    with pytest.raises(BucketExists):
+        has_own_bucket(taken_over, builders.options().owner.ownership_tags())

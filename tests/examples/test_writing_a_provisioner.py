@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from libbucket import (
 from libbucket._cli.scaffold import render
 from libbucket.testing import builders
 from libbucket.testing.binaries import kubectl_binary
-from libbucket.testing.conformance import Ability, Backend, Conformance
+from libbucket.testing.conformance import Backend, Conformance
 from libbucket.testing.http_store import HttpStore, http_store
 from libbucket.testing.misbehaving import Answer, closed_port_url, scripted_server
 from libbucket.testing.provisioner_process import provisioner_process
@@ -101,8 +100,6 @@ class TestDepot(Conformance):
     def backend(self, store: HttpStore) -> Backend:
         made = TEMPLATE["DepotBackend"](store)
         assert isinstance(made, Backend)
-        missing = {**made.capabilities.cannot, Ability.TAKEOVER: "no other program ever made one"}
-        vars(made)["capabilities"] = replace(made.capabilities, cannot=missing)
         return made
 
 

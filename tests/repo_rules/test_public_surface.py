@@ -63,6 +63,7 @@ SURFACE = [
     "bearer",
     "drain",
     "fence_requests",
+    "has_own_bucket",
     "has_ownership_tags",
     "is_stamped",
     "parse_json",

@@ -44,6 +44,7 @@ from libbucket.provisioner import (
     ProvisionerFactory,
     SecretReader,
     Services,
+    has_own_bucket,
     warn_unapplied,
 )
 from libbucket.run import run
@@ -115,6 +116,7 @@ __all__ = [
     "bearer",
     "drain",
     "fence_requests",
+    "has_own_bucket",
     "has_ownership_tags",
     "is_stamped",
     "parse_json",

@@ -36,13 +36,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from libbucket._clock import utc_now
-from libbucket.errors import InvalidAdminSecret
+from libbucket.errors import BucketExists, BucketLost, InvalidAdminSecret
+from libbucket.types import BucketOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
     from datetime import datetime
 
-    from libbucket.types import BucketOptions, Claim, ObjectBucket, SecretStr
+    from libbucket.types import Claim, ObjectBucket, SecretStr
 
 _USER_ID_PART = 20
 
@@ -244,6 +245,28 @@ def warn_unapplied(claim: Claim, keys: Iterable[str]) -> tuple[str, ...]:
         f"additionalConfig.{key} is not applied: the bucket was not created for this claim"
         for key in sorted(set(keys) & claim.additional_config.keys())
     )
+
+
+def has_own_bucket(of: BucketOptions | ObjectBucket, tags: Mapping[str, str] | None) -> bool:
+    """Whether a claim's bucket is there, and is the claim's: one that is not is refused.
+
+    Where it is False, `provision` makes the bucket, and `delete` and `delete_empty` have none to remove.
+
+    Args:
+        of: the argument of the verb.
+        tags: the tags, labels or metadata of the bucket of this name, as read from the store; None if there is none.
+
+    Raises:
+        BucketExists: its ownership tags are not those of the claim; see `Owner.owns`.
+        BucketLost: there is none, and an earlier call of `provision` succeeded.
+    """
+    if tags is None:
+        if isinstance(of, BucketOptions) and of.was_bound:
+            raise BucketLost(f"bucket {of.bucket_name} is gone, with everything in it")
+        return False
+    if not of.owner.owns(tags, taken_over=of.taken_over):
+        raise BucketExists(f"bucket {of.bucket_name} was not made for this claim, and is left as it is")
+    return True
 
 
 def _do_nothing() -> None:
