@@ -49,7 +49,7 @@ _PURGE: Final = """\
                 drain(storage.purge_bucket(store, ob.bucket_name), self._purge_seconds)
                 storage.delete_bucket(store, ob.bucket_name)
 """
-_DELETE_USER: Final = '    store.request("DELETE", "users", ob.user_id, accept={404})\n'
+_DELETE_USER: Final = '    store.request("DELETE", "users", of.user_id, accept={404})\n'
 
 MISTAKES: Final = (
     # Errors and log lines.
@@ -73,14 +73,14 @@ MISTAKES: Final = (
         "The output has the body of the store's answer",
         "identity.py",
         _DELETE_USER,
-        '    print(store.request("DELETE", "users", ob.user_id, accept=range(400, 500)).body)\n',
+        '    print(store.request("DELETE", "users", of.user_id, accept=range(400, 500)).body)\n',
         f"{_BODY}[revoke]",
     ),
     Mistake(
         "A line on standard error has the administrator's token",
         "client.py",
-        "    headers = bearer(read(TOKEN))\n",
-        '    headers = bearer(read(TOKEN))\n    __import__("sys").stderr.write(read(TOKEN).reveal())\n',
+        "    headers = bearer(read(ADMIN_KEY))\n",
+        '    headers = bearer(read(ADMIN_KEY))\n    __import__("sys").stderr.write(read(ADMIN_KEY).reveal())\n',
         "no_error_and_no_log_line_holds_a_secret",
     ),
     Mistake(
@@ -268,8 +268,8 @@ MISTAKES: Final = (
     Mistake(
         "Revoking twice is an error",
         "identity.py",
-        '"users", ob.user_id, accept={404})',
-        '"users", ob.user_id)',
+        '"users", of.user_id, accept={404})',
+        '"users", of.user_id)',
         "revoking_again_is_success[greenfield]",
     ),
     # Deletion.
@@ -305,8 +305,8 @@ MISTAKES: Final = (
     Mistake(
         "The administrator's Secret is read once",
         "client.py",
-        "    headers = bearer(read(TOKEN))\n",
-        "    headers = vars(services).setdefault('_headers', bearer(read(TOKEN)))\n",
+        "    headers = bearer(read(ADMIN_KEY))\n",
+        "    headers = vars(services).setdefault('_headers', bearer(read(ADMIN_KEY)))\n",
         f"{_READ_ANEW}[revoke]",
     ),
     Mistake(
@@ -389,8 +389,8 @@ MISTAKES: Final = (
         "The store is asked again where the core would",
         "identity.py",
         _DELETE_USER,
-        '    try:\n        store.request("DELETE", "users", ob.user_id, accept={404})\n    except Exception:\n'
-        '        store.request("DELETE", "users", ob.user_id, accept={404})\n',
+        '    try:\n        store.request("DELETE", "users", of.user_id, accept={404})\n    except Exception:\n'
+        '        store.request("DELETE", "users", of.user_id, accept={404})\n',
         "a_store_that_fails_is_asked_once_and_retried_soon[revoke]",
     ),
     Mistake(
@@ -398,7 +398,7 @@ MISTAKES: Final = (
         "identity.py",
         _DELETE_USER,
         "    from libbucket import RetrySoon, Throttled\n\n    try:\n"
-        '        store.request("DELETE", "users", ob.user_id, accept={404})\n    except RetrySoon:\n'
+        '        store.request("DELETE", "users", of.user_id, accept={404})\n    except RetrySoon:\n'
         '        raise Throttled("later") from None\n',
         "a_busy_store_is_asked_once_and_its_delay_is_handed_on[429-revoke]",
     ),

@@ -12,6 +12,7 @@ import pytest
 from libbucket import (
     AccessDenied,
     AccessKeys,
+    BucketNotEmpty,
     BucketNotFound,
     HttpApi,
     InvalidAdminSecret,
@@ -27,6 +28,7 @@ from libbucket import (
     bearer,
 )
 from libbucket.testing.certificates import Authority
+from libbucket.testing.http_store import http_store
 from libbucket.testing.misbehaving import (
     Answer,
     closed_port_url,
@@ -224,6 +226,41 @@ def test_a_code_with_an_error_of_its_own_is_raised_as_that_below_500_only() -> N
             store.request("PUT", "buckets", "photos")
         with pytest.raises(StoreUnavailable):
             store.request("PUT", "buckets", "photos")
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "kind"),
+    [
+        ("error.type", {"error": {"type": "BucketNotEmpty"}}, BucketNotEmpty),
+        ("error.type", {"error": {"type": "Other"}}, StoreRefused),
+        ("error.type", {"error": "BucketNotEmpty"}, StoreRefused),
+        ("error.type", {"type": "BucketNotEmpty"}, StoreRefused),
+        ("error", {"error": "BucketNotEmpty"}, BucketNotEmpty),
+        ("error", {"error": {"type": "BucketNotEmpty"}}, StoreRefused),
+        ("code", ["BucketNotEmpty"], StoreRefused),
+    ],
+)
+def test_a_code_is_found_where_the_api_has_it_and_nowhere_else(
+    key: str, body: object, kind: type[ProvisionerError]
+) -> None:
+    api = HttpApi(name="Depot", seconds=5, code_key=key, errors={"BucketNotEmpty": BucketNotEmpty})
+    given = Answer(status=409, headers=JSON, body=json.dumps(body).encode())
+    with scripted_server(given) as server, client(server.url, api) as store, pytest.raises(kind) as refused:
+        store.request("DELETE", "buckets", "photos")
+    assert type(refused.value) is kind
+
+
+def test_credentials_of_one_request_are_sent_without_those_of_the_client() -> None:
+    with http_store() as running, API.connect(running.url, nothing, headers=bearer(SecretStr(running.token))) as store:
+        store.request("PUT", "buckets", "photos", json={})
+        made = store.request("PUT", "users", "ann", json={"bucket": "photos"}).json()
+        keys = AccessKeys(access_key_id=made["key"], secret_access_key=SecretStr(made["secret"]))
+        own = {"X-Key": SecretStr("of the claim")}
+
+        assert store.request("GET", "buckets", "photos", headers={"X-Purpose": "a test"}).status == 200
+        assert store.request("GET", "buckets", "photos", headers=own, accept={401}).status == 401
+        assert store.request("GET", "buckets", "photos", headers=basic(keys), accept={403}).status == 403
+        assert store.request("GET", "buckets", "photos", "objects", headers=basic(keys)).status == 200
 
 
 def test_what_is_there_is_found_and_what_is_gone_is_none() -> None:

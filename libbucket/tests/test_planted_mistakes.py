@@ -44,7 +44,7 @@ def suite_over(path):
 
         @pytest.fixture
         def backend(self, server):
-            return load(path)(server)
+            return load(path)(server.url, server.token)
 
     return Planted
 

@@ -98,7 +98,7 @@ TEMPLATE = template_of_a_backend()
 class TestDepot(Conformance):
     @pytest.fixture
     def backend(self, store: HttpStore) -> Backend:
-        made = TEMPLATE["DepotBackend"](store)
+        made = TEMPLATE["DepotBackend"](store.url, store.token)
         assert isinstance(made, Backend)
         return made
 

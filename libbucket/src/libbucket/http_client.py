@@ -64,8 +64,8 @@ class HttpApi:
         media_type: of every answer with a body; another one, below status 500, is no answer of this store.
         errors: what a code is raised as, where an answer below status 500 is not accepted; an error's class, or a
             function of its message. What is not in it is decided by the status.
-        code_key: the member of a JSON error that holds the store's error code. Only a short code of letters, digits and
-            `_.:-` is shown.
+        code_key: the member of a JSON error that holds the store's error code; `error.code` is the member `code` of the
+            member `error`. Only a short code of letters, digits and `_.:-` is shown.
         request_id_header: the header with the id of an answer.
         parameter: the class parameter that holds the address, for messages.
     """
@@ -184,7 +184,8 @@ class HttpClient:
             path: the parts of the path; each is quoted, so that a bucket's name stays one part of it.
             query: the parameters after the path.
             json: the body, sent as JSON; None for none.
-            headers: of this request, in place of the client's own of the same name.
+            headers: of this request, in place of the client's own of the same name. If one is a `SecretStr`, no
+                `SecretStr` of the client's own is sent: the request has a claim's credentials, not the administrator's.
             accept: statuses below 500 that are returned besides 2xx, such as 404 for something that may be gone.
 
         Raises:
@@ -198,7 +199,7 @@ class HttpClient:
         route = "/".join(_part(each) for each in path)
         target = f"{self._url}/{route}{'?' + urlencode(query) if query else ''}"
         body = None if json is None else json_text.dumps(json).encode()
-        sent = {"Accept": self._api.media_type, **self._headers, **(headers or {})}
+        sent = {"Accept": self._api.media_type, **self._own_headers(headers or {}), **(headers or {})}
         if body is not None:
             sent["Content-Type"] = "application/json"
         self._request_id = ""
@@ -225,6 +226,12 @@ class HttpClient:
         """
         answer = self.request("GET", *path, query=query, headers=headers, accept={404})
         return None if answer.status == 404 else answer.json()
+
+    def _own_headers(self, others: Mapping[str, str | SecretStr]) -> Mapping[str, str | SecretStr]:
+        """The client's headers, without its credentials where a request has its own."""
+        if not any(isinstance(value, SecretStr) for value in others.values()):
+            return self._headers
+        return {name: value for name, value in self._headers.items() if not isinstance(value, SecretStr)}
 
     def _exchange(self, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> HttpAnswer:
         from urllib3.exceptions import HTTPError
@@ -382,8 +389,9 @@ def _code_in(body: bytes, key: str) -> str:
         found = json_text.loads(body)
     except (ValueError, RecursionError):
         return ""
-    code = found.get(key, "") if isinstance(found, dict) else ""
-    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+    for member in key.split("."):
+        found = found.get(member) if isinstance(found, dict) else None
+    return found if isinstance(found, str) and _CODE.fullmatch(found) else ""
 
 
 def _with_id(error: ProvisionerError, request_id: str) -> ProvisionerError:

@@ -105,7 +105,7 @@ class Failures(Guarantees):
         assert store_signal(error) not in OUTAGES, f"a refusal with {status} is taken for an outage"
         lost = error.reason in {Reason.BUCKET_LOST, Reason.BUCKET_NOT_FOUND}
         assert status == 404 or not lost, f"a refusal with {status} is taken for a bucket that is gone"
-        assert error.request_id == REQUEST_ID, "the id of the store's answer is not passed on"
+        assert error.request_id == REQUEST_ID, "the id of the answer, REQUEST_ID in Backend.refusal, is not passed on"
 
     @each_verb
     def test_no_error_and_no_log_line_repeats_the_body_of_an_answer(
