@@ -45,10 +45,12 @@ if found is None or {condition}:
         return found
     raise __import__("libbucket").BucketExists("not the claim's")"""
 _PURGE: Final = """\
-            if storage.find_own(store, ob) is not None:
-                drain(storage.purge_bucket(store, ob.bucket_name), self._purge_seconds)
-                storage.delete_bucket(store, ob.bucket_name)
+            bucket = storage.find_own(store, ob)
+            if bucket is not None:
+                drain(storage.purge_bucket(store, bucket), self._purge_seconds)
+                storage.delete_bucket(store, bucket)
 """
+_FIND_TO_PURGE: Final = "\n".join(_PURGE.splitlines()[:3])
 _DELETE_USER: Final = '    store.request("DELETE", "users", of.user_id, accept={404})\n'
 
 MISTAKES: Final = (
@@ -165,17 +167,16 @@ MISTAKES: Final = (
     Mistake(
         "A bucket is deleted without a look at its owner",
         "provisioner.py",
-        "            if storage.find_own(store, ob) is not None:\n",
-        "            if storage.find_bucket(store, ob.bucket_name) is not None:\n",
+        _FIND_TO_PURGE,
+        _FIND_TO_PURGE.replace("find_own(store, ob)", "find_bucket(store, ob.bucket_name)"),
         "a_bucket_without_tags_is_never_deleted",
     ),
     Mistake(
         "Errors of delete are swallowed",
         "provisioner.py",
-        "            if storage.find_own(store, ob) is not None:\n",
+        _FIND_TO_PURGE,
         "            try:\n                storage.find_own(store, ob)\n"
-        "            except Exception:\n                return\n"
-        "            if storage.find_own(store, ob) is not None:\n",
+        "            except Exception:\n                return\n" + _FIND_TO_PURGE,
         "a_bucket_of_another_claim_is_never_deleted",
     ),
     Mistake(
@@ -276,8 +277,8 @@ MISTAKES: Final = (
     Mistake(
         "Deleting leaves the user",
         "provisioner.py",
-        "            identity.delete_user(store, ob)\n            if storage.find_own",
-        "            if storage.find_own",
+        "            identity.delete_user(store, ob)\n" + _FIND_TO_PURGE,
+        _FIND_TO_PURGE,
         "deleting_removes_bucket_objects_and_identity",
     ),
     Mistake(
@@ -290,8 +291,8 @@ MISTAKES: Final = (
     Mistake(
         "A bucket is emptied by one page",
         "storage.py",
-        '    while removed := store.request("POST", "buckets", name, "purge").json()["removed"]:\n',
-        '    if removed := store.request("POST", "buckets", name, "purge").json()["removed"]:\n',
+        '    while removed := store.request("POST", "buckets", bucket.name, "purge").json()["removed"]:\n',
+        '    if removed := store.request("POST", "buckets", bucket.name, "purge").json()["removed"]:\n',
         "deleting_empties_a_bucket_of_thousands_of_objects",
     ),
     Mistake(
