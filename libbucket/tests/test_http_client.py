@@ -250,6 +250,24 @@ def test_a_code_is_found_where_the_api_has_it_and_nowhere_else(
     assert type(refused.value) is kind
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "raised"),
+    [
+        (409, "application/problem+json; charset=utf-8", BucketNotEmpty),
+        (409, "application/json", InvalidParameters),
+        (200, "application/problem+json", InvalidParameters),
+    ],
+)
+def test_errors_may_have_a_media_type_of_their_own(status: int, kind: str, raised: type[ProvisionerError]) -> None:
+    errors = {"BucketNotEmpty": BucketNotEmpty}
+    api = HttpApi(name="Depot", seconds=5, error_media_type="application/problem+json", errors=errors)
+    given = Answer(status=status, headers={"Content-Type": kind}, body=b'{"code": "BucketNotEmpty"}')
+    with scripted_server(Answer(headers=JSON, body=b"{}"), given) as server, client(server.url, api) as store:
+        assert store.request("GET", "buckets", "photos").status == 200
+        with pytest.raises(raised):
+            store.request("DELETE", "buckets", "photos")
+
+
 def test_credentials_of_one_request_are_sent_without_those_of_the_client() -> None:
     with http_store() as running, API.connect(running.url, nothing, headers=bearer(SecretStr(running.token))) as store:
         store.request("PUT", "buckets", "photos", json={})

@@ -62,6 +62,7 @@ class HttpApi:
         connect_seconds: time limit for a connection, with its TLS handshake.
         max_bytes: of one answer; a longer one is `StoreRefused`.
         media_type: of every answer with a body; another one, below status 500, is no answer of this store.
+        error_media_type: the same from status 400 on, such as `application/problem+json`; "" for `media_type`.
         errors: what a code is raised as, where an answer below status 500 is not accepted; an error's class, or a
             function of its message. What is not in it is decided by the status.
         code_key: the member of a JSON error that holds the store's error code; `error.code` is the member `code` of the
@@ -75,6 +76,7 @@ class HttpApi:
     connect_seconds: float = 5.0
     max_bytes: int = 4 * 1024 * 1024
     media_type: str = "application/json"
+    error_media_type: str = ""
     errors: Mapping[str, Callable[[str], ProvisionerError]] = field(default_factory=dict)
     code_key: str = "code"
     request_id_header: str = "X-Request-Id"
@@ -282,8 +284,9 @@ class HttpClient:
         if 300 <= answer.status < 400:
             return InvalidParameters([f"{parameter} is redirected: {self._source} answers with HTTP {answer.status}"])
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if answer.body and kind != self._api.media_type:
-            what = f"HTTP {answer.status} and something that is no {self._api.media_type}"
+        expected = (answer.status >= 400 and self._api.error_media_type) or self._api.media_type
+        if answer.body and kind != expected:
+            what = f"HTTP {answer.status} and something that is no {expected}"
             return InvalidParameters([f"{parameter} does not name a store: {self._source} answers with {what}"])
         return None
 

@@ -102,7 +102,8 @@ class HttpBackend(Backend):
 
     def refusal(self, status: int, code: str) -> Answer | None:
         """An answer with `refusal_body`, and its id in `request_id_header`."""
-        headers = {"Content-Type": "application/json", self.request_id_header: REQUEST_ID}
+        kind = self.api.error_media_type or self.api.media_type
+        headers = {"Content-Type": kind, self.request_id_header: REQUEST_ID}
         body = json_text.dumps(self.refusal_body(code, REFUSAL_TEXT)).encode()
         return Answer(status=status, headers=headers, body=body)
 
