@@ -32,7 +32,9 @@ from libbucket.testing.memory import MemoryProvisioner
 from libbucket.testing.misbehaving import Answer, scripted_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
+
+    from urllib3 import BaseHTTPResponse
 
     from libbucket import HttpClient, Provisioner
 
@@ -40,8 +42,8 @@ API = HttpApi(name="Depot", seconds=20, parameter="adminEndpoint")
 
 
 class DepotApplication(HttpApplication):
-    def object_path(self, bucket: str, key: str) -> Sequence[str]:
-        return ["buckets", bucket, "objects", key]
+    def request_object(self, method: str, bucket: str, key: str, body: bytes) -> BaseHTTPResponse:
+        return self.request(method, "buckets", bucket, "objects", key, body=body)
 
     def list_keys(self, bucket: str) -> list[str]:
         keys: list[str] = self.find("buckets", bucket, "objects")["keys"]

@@ -17,7 +17,7 @@ from libbucket.testing.application import Application, Refused
 from libbucket.types import SecretStr
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
 _SECONDS: Final = 20.0
 _LONGEST_SHOWN: Final = 200
@@ -26,8 +26,8 @@ _LONGEST_SHOWN: Final = 200
 class HttpApplication(Application):
     """A client with one set of credentials. A test's `Administrator` sends its requests by another one.
 
-    Implement `object_path`, `list_keys` and `remove_bucket`; override `put`, `get` and `delete` where they are more
-    than a PUT, a GET and a DELETE of that path.
+    Implement `request_object`, `list_keys` and `remove_bucket`; override `put`, `get` and `delete` where they are more
+    than one such request.
 
     Args:
         url: of the store, as the endpoint of a claim has it.
@@ -47,20 +47,27 @@ class HttpApplication(Application):
         self._pool = urllib3.PoolManager(timeout=_SECONDS, retries=False, maxsize=8)
 
     @abstractmethod
-    def object_path(self, bucket: str, key: str) -> Sequence[str]:
-        """The parts of an object's path; each is quoted, so that a key with slashes is one part."""
+    def request_object(self, method: str, bucket: str, key: str, body: bytes) -> urllib3.BaseHTTPResponse:
+        """Sends one request for an object, by `request`.
+
+        Args:
+            method: PUT, GET or DELETE.
+            bucket: of the object.
+            key: of the object; may have slashes, which are a part of it.
+            body: of a PUT: the object.
+        """
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
         """A PUT with the object as its body."""
-        self.request("PUT", *self.object_path(bucket, key), body=data)
+        self.request_object("PUT", bucket, key, data)
 
     def get(self, bucket: str, key: str) -> bytes:
         """A GET, answered with the object."""
-        return self.request("GET", *self.object_path(bucket, key)).data
+        return self.request_object("GET", bucket, key, b"").data
 
     def delete(self, bucket: str, key: str) -> None:
         """A DELETE."""
-        self.request("DELETE", *self.object_path(bucket, key))
+        self.request_object("DELETE", bucket, key, b"")
 
     def request(
         self,

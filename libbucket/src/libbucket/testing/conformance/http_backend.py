@@ -28,7 +28,8 @@ class HttpBackend(Backend):
     """A store with an HTTP API, ready for the suite.
 
     Implement `build`, `parameters`, `admin_secret`, `administrator`, `application` and `refusal_body`. Override what is
-    otherwise at your store; `stepwise_provisioner` gives None where `delete` is one request.
+    otherwise at your store: `secrets` where the administrator's Secret holds the name of a user, which messages may
+    repeat, and `stepwise_provisioner`, to return None, where `delete` is one request.
 
     Attributes:
         api: the one that the provisioner uses.
