@@ -333,7 +333,9 @@ def _stale_etag(project: Project) -> str:
     before = project.policy_of(bucket)
     owner = {"role": "roles/storage.objectViewer", "members": [f"projectViewer:{project.id}"]}
     _need(project.write_policy(bucket, [*before["bindings"], owner]))
-    return answer_of(project.write_policy(bucket, before["bindings"], etag=before["etag"]))
+    count = _need(project.in_storage("GET", f"b/{bucket}?fields=metageneration")).json()["metageneration"]
+    stale = answer_of(project.write_policy(bucket, before["bindings"], etag=before["etag"]))
+    return f"{stale}; metageneration after one policy: {count}"
 
 
 def _no_bindings(project: Project) -> str:
