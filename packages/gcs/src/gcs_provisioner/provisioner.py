@@ -168,7 +168,7 @@ class GcsProvisioner(Provisioner, Inspector, EmptyBucketDeleter, BucketLister):
             self._withdrawal(request).run()
 
     def is_intact(self, options: BucketOptions) -> bool:
-        """One request by the claim's own key, or the bucket's policy where it has none."""
+        """One request by each of the claim's own keys, or the bucket's policy where it has none."""
         with self._request(options) as request:
             if options.credentials is None:
                 return False

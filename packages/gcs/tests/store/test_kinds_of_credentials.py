@@ -61,6 +61,19 @@ def test_both_kinds_of_key_work_side_by_side(environment: Environment, fake: Fak
     assert_refused("a service-account key", lambda: by_key.get(answer.bucket_name, "one"))
 
 
+@pytest.mark.parametrize("kind", ["HMAC key", "service-account key"])
+def test_a_drift_check_of_both_kinds_of_key_misses_neither(environment: Environment, fake: FakeGcs, kind: str) -> None:
+    request = environment.request(parameters={"credentials": "both"})
+    answer = bind(environment, request)
+    again = builders.again(request, answer)
+    assert environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
+    if kind == "HMAC key":
+        fake.store.hmac_keys.clear()
+    else:
+        fake.store.accounts[answer.additional_state["ServiceAccount"]].keys.clear()
+    assert not environment.provisioner.is_intact(again)  # type: ignore[attr-defined]
+
+
 def test_a_lost_service_account_key_takes_its_tokens_and_the_other_key_with_it(
     environment: Environment, fake: FakeGcs
 ) -> None:
