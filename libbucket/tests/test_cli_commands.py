@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from libbucket._cli import kubectl_completion
 from libbucket._cli.commands import main
+from libbucket.testing.misbehaving import Answer, scripted_server
 
 PROGRAM = Path(sys.executable).with_name("libbucket")
 
@@ -53,16 +55,20 @@ def test_wrong_usage_is_one_sentence(arguments: tuple[str, ...]) -> None:
     assert ran.stderr.count("\n") == 1
 
 
-@pytest.fixture
-def unreachable(tmp_path: Path) -> Path:
-    """A kubeconfig whose API server refuses connections."""
-    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+def a_kubeconfig(tmp_path: Path, server: str) -> Path:
+    cluster = {"name": "c", "cluster": {"server": server}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
     user = {"name": "u", "user": {"token": "t"}}
     config = {"current-context": "c", "clusters": [cluster], "users": [user], "contexts": [context]}
     file = tmp_path / "config"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
     return file
+
+
+@pytest.fixture
+def unreachable(tmp_path: Path) -> Path:
+    """A kubeconfig whose API server refuses connections."""
+    return a_kubeconfig(tmp_path, "https://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +82,34 @@ def test_an_api_server_that_can_not_be_reached_is_one_sentence(arguments: tuple[
 
     assert (ran.exit_code, ran.stdout) == (1, "")
     assert ran.stderr == "Error: https://127.0.0.1:1: cannot be reached (Connection refused)\n"
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b'{"items": [', b"[]", b'{"items": {}}', b'{"items": [7]}'])
+@pytest.mark.parametrize(
+    "arguments", [("list",), ("list", "--watch"), ("events",), ("adopt-all",), ("plan", "-f", "-")], ids=" ".join
+)
+def test_an_answer_that_is_no_list_is_one_sentence(arguments: tuple[str, ...], body: bytes, tmp_path: Path) -> None:
+    """Such as the page of a proxy that asks for a password, with status 200."""
+    with scripted_server(Answer(body=body)) as server:
+        config = a_kubeconfig(tmp_path, server.url)
+        ran = CliRunner().invoke(main, [*arguments, "--kubeconfig", str(config)], input="")
+
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert re.fullmatch(r"Error: .*: the response is not a JSON list; is this an API server\?\n", ran.stderr), (
+        ran.stderr
+    )
+
+
+def test_an_object_that_is_nested_too_deep_hides_no_other(tmp_path: Path) -> None:
+    deep = (
+        b'{"metadata": {"name": "deep", "namespace": "shop"}, "spec": ' + b'{"a": ' * 5000 + b"1" + b"}" * 5000 + b"}"
+    )
+    answers = [Answer(body=b'{"items": [' + deep + b', {"metadata": {"name": "photos", "namespace": "shop"}}]}')]
+    with scripted_server(*answers, Answer(body=b'{"items": []}')) as server:
+        config = a_kubeconfig(tmp_path, server.url)
+        ran = CliRunner().invoke(main, ["list", "-o", "name", "--kubeconfig", str(config)])
+
+    assert (ran.exit_code, ran.stdout) == (0, "obc/shop/deep\nobc/shop/photos\n")
 
 
 def test_without_a_command_the_help_is_shown() -> None:

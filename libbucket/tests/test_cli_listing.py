@@ -170,6 +170,29 @@ def test_a_watch_that_ends_is_continued_without_repetition(monkeypatch: pytest.M
     assert server.waits[1] > server.waits[0] / 2 > 0
 
 
+@pytest.mark.parametrize("line", [b"<html>", b"[]", b'{"type": "ADDED", "object": 7}', b'{"object": {}}'])
+def test_a_line_that_is_no_watch_event_ends_the_watch_and_not_the_command(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(monkeypatch, [], [{"type": "ADDED", "object": an_object("b", "2")}])
+    monkeypatch.setattr(stream, "read_lines", lambda opened, *_: [*opened.lines] or [line])
+    server.items = [an_object("a", "1")]
+    changes = server.follow()
+
+    assert next(changes) == [Change(found=an_object("a", "1"))]
+    assert next(changes) == [Change(found=an_object("b", "2"))]
+
+
+def test_an_object_that_is_nested_too_deep_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = b'{"metadata": {"uid": "a"}, "spec": ' + b'{"a": ' * 5000 + b"1" + b"}" * 5000 + b"}"
+    server = Server(monkeypatch, [])
+    monkeypatch.setattr(stream, "read_lines", lambda *_: [b'{"type": "ADDED", "object": ' + deep + b"}"])
+    changes = server.follow()
+
+    assert next(changes) == []
+    assert next(changes)[0].found["metadata"] == {"uid": "a"}
+
+
 @pytest.mark.parametrize("error", [ClusterUnavailable("away"), Forbidden("no")])
 def test_a_first_list_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     server = Server(monkeypatch)

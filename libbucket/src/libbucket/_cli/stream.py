@@ -18,6 +18,7 @@ from libbucket._backoff import Backoff
 from libbucket._kube.decoding import read_lines
 from libbucket._kube.errors import ClusterUnavailable, Expired
 from libbucket._kube.lists import list_version
+from libbucket._kube.tolerant_json import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ class Change:
 
     found: dict[str, Any]
     is_deleted: bool = False
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: dict[str, Any]
 
 
 def follow(
@@ -85,7 +91,14 @@ def _one_watch(client: KubeClient, path: str, params: dict[str, str]) -> Iterato
     stream = client.open_stream(path, params=query, accept="application/json", silence=_SILENCE)
     with closing(stream):
         for line in read_lines(stream, client.host, _SILENCE):
-            event = msgspec.json.decode(line)
-            if event.get("type") == "ERROR":
+            event = _decoded(line, path)
+            if event.type == "ERROR":
                 return
-            yield [Change(found=event.get("object") or {}, is_deleted=event.get("type") == "DELETED")]
+            yield [Change(found=event.object, is_deleted=event.type == "DELETED")]
+
+
+def _decoded(line: bytes, path: str) -> _Event:
+    try:
+        return decode(line, _Event)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ClusterUnavailable(f"{path}: a line of the watch is no event") from error

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from libbucket import _api
-from libbucket._kube.errors import KubeError
+from libbucket._kube.errors import ClusterUnavailable, KubeError
+from libbucket._kube.tolerant_json import decode
 
 if TYPE_CHECKING:
     from libbucket._kube.client import KubeClient
@@ -20,6 +21,16 @@ Object = TypeVar("Object", bound=_api.Object)
 
 _PAGE: Final = "500"
 _PAGES: Final = 200
+
+
+class _PageMeta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct):
+    metadata: _PageMeta | None = None
+    items: list[dict[str, Any]] | None = None
 
 
 class TooLong(KubeError):
@@ -51,13 +62,20 @@ def list_version(
     query = {"limit": _PAGE, **params}
     items: list[dict[str, Any]] = []
     for _ in range(_PAGES):
-        answer = msgspec.json.decode(client.get(path, params=query, accept=accept))
-        items += answer.get("items") or []
-        meta = answer.get("metadata") or {}
-        if not meta.get("continue"):
-            return items, meta.get("resourceVersion") or ""
-        query["continue"] = meta["continue"]
+        page = _decoded(client.get(path, params=query, accept=accept), path)
+        items += page.items or []
+        meta = page.metadata or _PageMeta()
+        if not meta.continue_:
+            return items, meta.resource_version
+        query["continue"] = meta.continue_
     raise TooLong(f"{path} has more than {len(items)} objects")
+
+
+def _decoded(body: bytes, path: str) -> _Page:
+    try:
+        return decode(body, _Page)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ClusterUnavailable(f"{path}: the response is not a JSON list; is this an API server?") from error
 
 
 def list_typed(
