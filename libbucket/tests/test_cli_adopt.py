@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -165,6 +166,40 @@ def test_a_plan_names_what_is_adopted_and_what_is_in_the_way() -> None:
     assert bound.obstacle == "the claim is bound to it already"
     assert "several earlier ObjectBuckets" in several.obstacle
     assert "being deleted" in deleted.obstacle
+
+
+class Lists:
+    """An API server with these claims and ObjectBuckets, which counts the requests."""
+
+    def __init__(self, claims: list[dict[str, Any]], buckets: list[dict[str, Any]]) -> None:
+        self._items = {"objectbucketclaims": claims, "objectbuckets": buckets}
+        self.requests: list[str] = []
+
+    def get(self, path: str, **_: Any) -> bytes:
+        self.requests.append(path)
+        return msgspec.json.encode({"items": self._items[path.rpartition("/")[2]]})
+
+    def read(self, resource: Resource[Any], name: str, **_: Any) -> Any:
+        self.requests.append(resource.path(name))
+        return msgspec.convert(a_class(provisioner=PROVISIONER), _api.StorageClass)
+
+
+def test_a_plan_for_many_claims_reads_the_cluster_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took minutes for a thousand claims, each of which listed all of them again."""
+    claims = [a_claim(name=f"claim-{number}", uid=f"now-{number}") for number in range(50)]
+    left = [
+        msgspec.to_builtins(
+            bucket(f"gone-{n}", claim=a_claim(name=f"claim-{n}", uid=f"gone-{n}"), bucket=f"bucket-{n}")
+        )
+        for n in range(50)
+    ]
+    server = Lists([*claims, a_claim(name="elsewhere", namespace="other", uid="x")], left)
+    monkeypatch.setattr("libbucket._cli.adopt_all.connected", lambda _: nullcontext(server))
+    ran = CliRunner().invoke(main, ["adopt-all", "-n", "shop", "--plan"], standalone_mode=False)
+
+    assert ran.return_value == 0, ran.output
+    assert sum(line.endswith(" adopt") for line in ran.stdout.splitlines()) == 50
+    assert len(server.requests) == 3
 
 
 def test_another_plan_has_another_id() -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from libbucket import _api
 from libbucket._cli import stream
 from libbucket._cli.ages import age
+from libbucket._cli.commands import main
 from libbucket._cli.events import cells_of, time_of
 from libbucket._cli.listing import rows, written_secrets
 from libbucket._cli.stream import Change, follow
 from libbucket._cli.table import TablePrinter
-from libbucket._kube.errors import ClusterUnavailable, Forbidden
+from libbucket._kube.errors import ClusterUnavailable, Forbidden, NotFound
 from libbucket.testing.builders import a_claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from click.testing import Result
 
     from libbucket._kube.client import KubeClient
 
@@ -95,6 +100,54 @@ def test_tables_have_no_control_characters_and_stay_aligned(capsys: pytest.Captu
     printer.print([{"NAME": "x", "MESSAGE": "c"}])
 
     assert capsys.readouterr().out == "NAME        MESSAGE\nlong-name   [red]a [31m b\nx           c\n"
+
+
+class Secrets:
+    """An API server with the Secrets of claims, which counts requests; may refuse them."""
+
+    def __init__(self, *, refusal: Exception | None = None) -> None:
+        self.requests: list[str] = []
+        self._refusal = refusal
+
+    def get(self, path: str, **_: Any) -> bytes:
+        self.requests.append(path)
+        if self._refusal is not None:
+            raise self._refusal
+        return msgspec.json.encode(a_secret() if path.endswith("/photos") else {"items": [a_secret()]})
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, server: Secrets, *batches: list[dict[str, Any]]) -> Result:
+    """`list --watch` of claims that come in these batches."""
+    changes = [[Change(found=found) for found in batch] for batch in batches]
+    monkeypatch.setattr("libbucket._cli.list_claims.connected", lambda _: nullcontext(server))
+    monkeypatch.setattr("libbucket._cli.list_claims.follow", lambda *_: iter(changes))
+    return CliRunner().invoke(main, ["list", "--watch"])
+
+
+def test_a_changed_claim_reads_its_own_secret_and_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch of a thousand claims that are bound at once fell behind by minutes."""
+    server = Secrets()
+    one = a_claim(uid="u1")
+    ran = watched(monkeypatch, server, [one, a_claim(name="other")], [one], [one])
+
+    assert ran.exit_code == 0, ran.output
+    assert server.requests == ["/api/v1/secrets", *["/api/v1/namespaces/shop/secrets/photos"] * 2]
+    assert [line.split()[-1] == "-" for line in ran.stdout.splitlines()[1:]] == [True, False, False, False]
+
+
+def test_a_missing_permission_on_secrets_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = a_claim(uid="u1")
+    ran = watched(monkeypatch, Secrets(refusal=Forbidden("no")), [one, one], [one], [one])
+
+    assert ran.stderr.count("the age of credentials is unknown") == 1
+    assert ran.stdout.count("photos") == 4
+
+
+def test_a_claim_without_a_secret_has_no_age_and_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = watched(monkeypatch, Secrets(refusal=NotFound("no")), [a_claim(uid="u1")])
+
+    assert ran.stderr == ""
+    assert ran.stdout.splitlines()[1].split()[-1] == "-"
 
 
 def test_an_event_is_as_old_as_its_last_occurrence() -> None:

@@ -6,6 +6,7 @@ ownership tags with what is written, and refuses a bucket that is not the earlie
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -78,19 +79,50 @@ def adopt(  # noqa: PLR0913 - options of a command
         return carry_out(client, of, earlier, left_over, timeout)
 
 
-def read_situation(client: KubeClient, namespace: str, name: str) -> Situation:
-    """What is known of a claim, its class, and all ObjectBuckets and claims."""
-    claim = read_claim(client, namespace, name)
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What one claim shares with all others.
+
+    Attributes:
+        buckets: all ObjectBuckets.
+        claims: all claims.
+        keys: `namespace/name` of each claim, by uid.
+    """
+
+    buckets: tuple[_api.ObjectBucketObject, ...]
+    claims: tuple[_api.ObjectBucketClaim, ...]
+    keys: dict[str, str]
+
+
+def read_surroundings(client: KubeClient) -> Surroundings:
+    """All ObjectBuckets and claims.
+
+    Raises:
+        CannotRead: not all of them can be decoded.
+        KubeError: a refusal, or no answer.
+    """
     buckets, unreadable = list_typed(client, BUCKETS)
     claims, lost = list_typed(client, CLAIMS)
     if unreadable or lost:
         raise CannotRead("some claims or ObjectBuckets cannot be decoded, so it is unknown whose buckets exist")
-    try:
-        storage_class = client.read(CLASSES, claim.class_name) if claim.class_name else None
-    except NotFound:
-        storage_class = None
     keys = {one.metadata.uid: one.metadata.key for one in claims}
-    return Situation(claim=claim, storage_class=storage_class, buckets=tuple(buckets), claims=keys)
+    return Surroundings(buckets=tuple(buckets), claims=tuple(claims), keys=keys)
+
+
+def find_class(client: KubeClient, name: str) -> _api.StorageClass | None:
+    """A StorageClass; None if it does not exist."""
+    try:
+        return client.read(CLASSES, name) if name else None
+    except NotFound:
+        return None
+
+
+def read_situation(client: KubeClient, namespace: str, name: str) -> Situation:
+    """What is known of a claim, its class, and all ObjectBuckets and claims."""
+    claim = read_claim(client, namespace, name)
+    around = read_surroundings(client)
+    storage_class = find_class(client, claim.class_name)
+    return Situation(claim=claim, storage_class=storage_class, buckets=around.buckets, claims=around.keys)
 
 
 def _of_claim(backup: str, claim: str) -> list[_api.ObjectBucketObject]:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from libbucket._cli import adoption
-from libbucket._cli.adopt import carry_out, choose, describe, read_situation
+from libbucket._cli.adopt import carry_out, choose, describe, find_class, read_situation, read_surroundings
 from libbucket._cli.adoption import Earlier, Situation
 from libbucket._cli.manifest_files import read_object_buckets
 from libbucket._cli.session import CannotRead, connected, kubeconfig_option
 from libbucket._cli.table import TablePrinter
 from libbucket._cli.text import one_line
 from libbucket._kube.errors import KubeError
-from libbucket._kube.lists import list_typed
-from libbucket._kube.resources import CLAIMS
 from libbucket._reconcile.model.claim_ref import claim_ref_of
 from libbucket._reconcile.model.intent import last_applied_of
 
@@ -54,7 +53,7 @@ class Proposal:
 
 @click.command("adopt-all")
 @kubeconfig_option
-@click.option("--namespace", default="", metavar="NAMESPACE", help="Of the claims. Default: all.")
+@click.option("--namespace", "-n", default="", metavar="NAME", help="Of the claims. Default: all.")
 @click.option("--from", "backup", default="", metavar="FILE", help="A backup of ObjectBuckets: YAML or JSON.")
 @click.option("--earlier-cluster", default="", metavar="UID", help="Of kube-system there. Default: this cluster.")
 @click.option("--plan", "is_plan", is_flag=True, help="Show the plan and its id, and change nothing.")
@@ -73,10 +72,7 @@ def adopt_all(  # noqa: PLR0913 - options of a command
     """Gives their buckets to all claims of which earlier ObjectBuckets are known."""
     with connected(kubeconfig) as client:
         known = read_object_buckets(backup) if backup else []
-        claims, unreadable = list_typed(client, CLAIMS, namespace=namespace)
-        if unreadable:
-            raise CannotRead("some claims cannot be decoded, so it is unknown whose buckets exist")
-        proposals = list(_proposals(client, claims, known, earlier_cluster))
+        proposals = list(_proposals(client, namespace, known, earlier_cluster))
         _show(proposals)
         current = plan_id_of(proposals)
         if is_plan or not proposals:
@@ -93,12 +89,17 @@ def adopt_all(  # noqa: PLR0913 - options of a command
 
 
 def _proposals(
-    client: KubeClient, claims: Sequence[_api.ObjectBucketClaim], known: Sequence[_api.ObjectBucketObject], cluster: str
+    client: KubeClient, namespace: str, known: Sequence[_api.ObjectBucketObject], cluster: str
 ) -> Iterator[Proposal]:
-    for claim in sorted(claims, key=lambda one: one.metadata.key):
-        of = read_situation(client, claim.metadata.namespace, claim.metadata.name)
-        if found := _found(of, known):
-            yield propose(of, found, cluster)
+    """Reads the cluster once for all claims."""
+    around, find = read_surroundings(client), cache(lambda name: find_class(client, name))
+    for claim in sorted(around.claims, key=lambda one: one.metadata.key):
+        if namespace in {"", claim.metadata.namespace}:
+            of = Situation(
+                claim=claim, storage_class=find(claim.class_name), buckets=around.buckets, claims=around.keys
+            )
+            if found := _found(of, known):
+                yield propose(of, found, cluster)
 
 
 def _found(of: Situation, known: Sequence[_api.ObjectBucketObject]) -> list[_api.ObjectBucketObject]:

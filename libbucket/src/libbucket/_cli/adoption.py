@@ -72,12 +72,13 @@ def candidates(of: Situation) -> list[_api.ObjectBucketObject]:
 
 
 def _is_left_over(of: Situation, bucket: _api.ObjectBucketObject) -> bool:
-    ref, intent, mine = claim_ref_of(bucket), intent_of(bucket), claim_ref_to(of.claim)
+    ref = claim_ref_of(bucket)
+    if ref.key != of.claim.metadata.key or ref.uid in of.claims:
+        return False  # before anything is decoded: there may be thousands
+    intent = intent_of(bucket)
     waits_for_purge = bool(bucket.metadata.annotation(_api.PURGE_AT)) and not is_restored_copy(bucket)
     return (
-        ref.key == mine.key
-        and ref.uid not in of.claims
-        and intent is not None
+        intent is not None
         and intent.greenfield
         and bool(bucket.endpoint.bucket_name)
         and not (bucket.metadata.is_being_deleted or waits_for_purge)
@@ -119,10 +120,12 @@ def _obstacles(of: Situation, earlier: Earlier) -> Iterator[str]:
 
 def _other_owners(of: Situation, earlier: Earlier) -> Iterator[str]:
     for one in of.buckets:
+        if one.endpoint.bucket_name != earlier.bucket:
+            continue
         ref, intent = claim_ref_of(one), intent_of(one)
         is_same_store = intent is None or of.storage_class is None or intent.provisioner == of.storage_class.provisioner
         is_living = ref.uid in of.claims and ref.uid != of.claim.metadata.uid
-        if is_living and is_same_store and last_applied_of(one) and one.endpoint.bucket_name == earlier.bucket:
+        if is_living and is_same_store and last_applied_of(one):
             yield f"bucket {earlier.bucket} is that of claim {ref.key}, which exists"
 
 

@@ -19,8 +19,8 @@ from libbucket._cli.session import as_json, connected, kubeconfig_option
 from libbucket._cli.stream import follow
 from libbucket._cli.table import TablePrinter
 from libbucket._cli.text import one_line
-from libbucket._kube.errors import KubeError
-from libbucket._kube.lists import list_objects, list_typed
+from libbucket._kube.errors import KubeError, NotFound
+from libbucket._kube.lists import list_objects, list_typed, read_object
 from libbucket._kube.resources import CLAIMS, SECRET_METADATA
 
 if TYPE_CHECKING:
@@ -47,19 +47,19 @@ def list_claims(kubeconfig: str, namespace: str, storage_class: str, output: str
             return
         claims, unreadable = list_typed(client, CLAIMS, namespace=namespace)
         chosen = [one for one in claims if storage_class in {"", one.class_name}]
-        printer.show(rows(chosen, _secrets(client, namespace)))
+        printer.show(rows(chosen, _Secrets(client, namespace).written(chosen)))
         if unreadable:
             click.echo(f"libbucket: {unreadable} claims cannot be decoded and are left out", err=True)
 
 
 def _watch(client: KubeClient, namespace: str, storage_class: str, printer: _Printer) -> None:
+    secrets = _Secrets(client, namespace)
     for changes in follow(client, CLAIMS.path(namespace=namespace), {}):
-        secrets = _secrets(client, namespace)
         for is_deleted in (False, True):
             claims = filter(None, (_claim(change.found) for change in changes if change.is_deleted is is_deleted))
             chosen = [one for one in claims if storage_class in {"", one.class_name}]
             if chosen:
-                printer.show(rows(chosen, secrets), is_deleted=is_deleted, is_stream=True)
+                printer.show(rows(chosen, secrets.written(chosen)), is_deleted=is_deleted, is_stream=True)
 
 
 def _claim(found: dict[str, Any]) -> _api.ObjectBucketClaim | None:
@@ -69,14 +69,34 @@ def _claim(found: dict[str, Any]) -> _api.ObjectBucketClaim | None:
         return None
 
 
-def _secrets(client: KubeClient, namespace: str) -> Mapping[str, str]:
-    try:
-        path = SECRET_METADATA.path(namespace=namespace)
+class _Secrets:
+    """When the Secrets of claims were written; a refusal is told once."""
+
+    def __init__(self, client: KubeClient, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._is_told = False
+
+    def written(self, claims: Sequence[_api.ObjectBucketClaim]) -> Mapping[str, str]:
+        """As `written_secrets`: of one claim by one request, as a watch of thousands would list all for each of them."""
+        try:
+            return written_secrets(self._read(claims[0].metadata) if len(claims) == 1 else self._list())
+        except NotFound:
+            return {}
+        except KubeError as error:
+            if not self._is_told:
+                click.echo(f"libbucket: the age of credentials is unknown: {one_line(str(error))}", err=True)
+            self._is_told = True
+            return {}
+
+    def _list(self) -> list[dict[str, Any]]:
+        path = SECRET_METADATA.path(namespace=self._namespace)
         labelled = {"labelSelector": _api.PROVISIONER_LABEL}
-        return written_secrets(list_objects(client, path, labelled, accept=SECRET_METADATA.accept_list))
-    except KubeError as error:
-        click.echo(f"libbucket: the age of credentials is unknown: {one_line(str(error))}", err=True)
-        return {}
+        return list_objects(self._client, path, labelled, accept=SECRET_METADATA.accept_list)
+
+    def _read(self, claim: _api.Meta) -> list[dict[str, Any]]:
+        path = SECRET_METADATA.path(claim.name, namespace=claim.namespace)
+        return [read_object(self._client, path, accept=SECRET_METADATA.accept_event)]
 
 
 class _Printer:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from libbucket._kube.resources import Resource
 
 Object = TypeVar("Object", bound=_api.Object)
+T = TypeVar("T")
 
 _PAGE: Final = "500"
 _PAGES: Final = 200
@@ -62,7 +63,7 @@ def list_version(
     query = {"limit": _PAGE, **params}
     items: list[dict[str, Any]] = []
     for _ in range(_PAGES):
-        page = _decoded(client.get(path, params=query, accept=accept), path)
+        page = _decoded(client.get(path, params=query, accept=accept), path, _Page)
         items += page.items or []
         meta = page.metadata or _PageMeta()
         if not meta.continue_:
@@ -71,11 +72,22 @@ def list_version(
     raise TooLong(f"{path} has more than {len(items)} objects")
 
 
-def _decoded(body: bytes, path: str) -> _Page:
+def read_object(client: KubeClient, path: str, *, accept: str = "application/json") -> dict[str, Any]:
+    """One object, as JSON.
+
+    Raises:
+        NotFound: it does not exist.
+        KubeError: any other refusal, or no answer.
+    """
+    return _decoded(client.get(path, accept=accept), path, dict[str, Any])
+
+
+def _decoded(body: bytes, path: str, kind: type[T]) -> T:
     try:
-        return decode(body, _Page)
+        return decode(body, kind)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise ClusterUnavailable(f"{path}: the response is not a JSON list; is this an API server?") from error
+        expected = "list" if kind is _Page else "object"
+        raise ClusterUnavailable(f"{path}: the response is not a JSON {expected}; is this an API server?") from error
 
 
 def list_typed(
