@@ -16,8 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from libbucket._cli.commands import main
+from libbucket._run.main import Program
+from libbucket._run.main import main as run_program
 from libbucket.testing.binaries import kubectl_binary
 from libbucket.testing.controlplane import control_plane as a_control_plane
+from libbucket.testing.memory import MemoryProvisioner
 from libbucket.types import AccessKeys, SecretStr
 from testkit.cluster.memory_environment import OBC, MemoryEnvironment
 from testkit.repository import CRDS
@@ -418,6 +421,94 @@ def test_a_store_that_was_restored_from_a_backup(retaining: MemoryEnvironment) -
         environment.until(lambda: environment.secret() != newer)
         environment.wait_bound()
 
+        assert content(environment) == b"content"
+
+
+def a_bucket_that_a_restored_store_has_again(environment: MemoryEnvironment) -> tuple[str, str]:
+    """A bucket that was deleted with its claim after the backup, and the claim's uid; run it with the core."""
+    uid, earlier = a_bound_claim(environment), keys_in(environment.secret())
+    bucket = environment.get_claim()["spec"]["bucketName"]
+    backup = deepcopy((environment.store.buckets, environment.store.identities))
+    environment.delete_claim()
+    environment.until(lambda: not environment.store.buckets and not environment.store.identities)
+    environment.store.buckets, environment.store.identities = backup
+    assert environment.store.client(earlier).get(bucket, "a.jpg") == b"content", "its keys work again"
+    return bucket, uid
+
+
+def test_a_bucket_that_a_restored_store_has_again_is_adopted(environment: MemoryEnvironment) -> None:
+    with environment.core():
+        bucket, uid = a_bucket_that_a_restored_store_has_again(environment)
+        environment.claim(spec={"bucketName": bucket})
+        environment.wait_reason("BucketExists")
+        named = ["--bucket", bucket, "--earlier-uid", uid]
+        ran = adopt(environment, *named, documented="adopt shop/photos --bucket photos-5f0e --earlier-uid 3c1e")
+        environment.wait_bound()
+
+        assert (ran.return_value, ran.exception) == (0, None), ran.output
+        assert content(environment) == b"content"
+
+
+def test_a_bucket_that_a_restored_store_has_again_is_deleted(
+    environment: MemoryEnvironment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "orphans.json"
+    with environment.core():
+        bucket, uid = a_bucket_that_a_restored_store_has_again(environment)
+        capsys.readouterr()
+        assert list_orphans(environment) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if f'"uid":"{uid}"' in line.replace(" ", "")]
+        report.write_text("\n".join(lines))
+        command = ["doctor", "--store-report", str(report), "--remove-orphans"]
+        kept = libbucket(environment, *command, answer="n\n" * 9)
+        assert "kept" in kept.output
+        assert bucket in environment.store.buckets
+        ran = libbucket(
+            environment,
+            *command,
+            documented="doctor --store-report orphans.json --remove-orphans",
+            answer=f"{bucket}\n",
+        )
+
+        assert f"bucket {bucket} of claim {environment.namespace}/photos, which is gone" in ran.output
+        environment.until(lambda: not environment.store.buckets and not environment.store.identities)
+
+
+def list_orphans(environment: MemoryEnvironment) -> int:
+    """The provisioner's own program, beside the one that runs."""
+    program = Program(
+        factory=lambda services: MemoryProvisioner(services, store=environment.store),
+        name="test",
+        provisioner_name=environment.provisioner_name,
+        version="1",
+    )
+    config = ["--kubeconfig", str(environment.cluster.kubeconfig)]
+    assert "--list-orphans --log-format=json > orphans.json" in PAGE
+    return run_program(program, [*config, "--list-orphans", "--log-format=json"])
+
+
+def test_a_bucket_that_changed_its_owner_after_the_backup_of_the_store(retaining: MemoryEnvironment) -> None:
+    environment = retaining
+    with environment.core():
+        uid = a_bound_claim(environment)
+        bucket, earlier = environment.get_claim()["spec"]["bucketName"], keys_in(environment.secret())
+        backup = deepcopy((environment.store.buckets, environment.store.identities))
+        environment.delete_claim()
+        environment.claim(spec={"bucketName": bucket})
+        environment.wait_reason("BucketExists")
+        named = ["--bucket", bucket, "--earlier-uid", uid]
+        assert adopt(environment, *named).return_value == 0
+        now = environment.wait_bound()["metadata"]["uid"]
+        assert environment.store.buckets[bucket].tags["objectbucket_claim_uid"] == now
+    environment.store.buckets, environment.store.identities = backup
+    with environment.core(version="2"):  # an upgrade reconciles every claim in full, as --repair-interval does
+        environment.wait_reason("BucketExists")
+        ran = adopt(environment, *named, documented="adopt shop/photos --bucket photos-5f0e --earlier-uid 3c1e")
+        environment.wait_bound()
+
+        assert (ran.return_value, ran.exception) == (0, None), ran.output
+        assert environment.store.buckets[bucket].tags["objectbucket_claim_uid"] == now
+        assert environment.store.client(earlier).get(bucket, "a.jpg") == b"content", "an identity that is left"
         assert content(environment) == b"content"
 
 

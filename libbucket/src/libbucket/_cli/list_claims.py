@@ -78,7 +78,7 @@ class _Secrets:
         self._is_told = False
 
     def written(self, claims: Sequence[_api.ObjectBucketClaim]) -> Mapping[str, str]:
-        """As `written_secrets`: of one claim by one request, as a watch of thousands would list all for each of them."""
+        """As `written_secrets`; of one claim by one small request, since a watch asks for each change."""
         try:
             return written_secrets(self._read(claims[0].metadata) if len(claims) == 1 else self._list())
         except NotFound:
