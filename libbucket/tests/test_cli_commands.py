@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from libbucket._cli import kubectl_completion
-from libbucket._cli.commands import main
+from libbucket._cli.commands import main, run
+from libbucket._cli.session import as_json
 from libbucket.testing.misbehaving import Answer, scripted_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROGRAM = Path(sys.executable).with_name("libbucket")
 
@@ -26,7 +34,8 @@ def libbucket(*arguments: str, **environ: str) -> subprocess.CompletedProcess[st
         text=True,
         check=False,
         timeout=30,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environ},
+        # The sources of this process, also where it runs in another copy of the repository than the environment's.
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONPATH": os.pathsep.join(sys.path), **environ},
     )
 
 
@@ -46,7 +55,22 @@ def test_a_kubeconfig_that_is_not_yaml_is_named_once(tmp_path: Path) -> None:
     assert ran.stderr.count(str(file)) == 1
 
 
-@pytest.mark.parametrize("arguments", [("why", "photos"), ("why",), ("whi", "a/b"), ("why", "a/b", "--yaml")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("why", "photos"),
+        ("why",),
+        ("whi", "a/b"),
+        ("why", "a/b", "--yaml"),
+        ("why", "shop/.."),
+        ("why", "shop/a..b"),
+        ("why", "-/b"),
+        ("rotate", "a/b", "--timeout", "-1"),
+        ("rotate", "a/b", "--timeout", "nan"),
+        ("adopt-all", "--timeout", "inf"),
+    ],
+    ids=" ".join,
+)
 def test_wrong_usage_is_one_sentence(arguments: tuple[str, ...]) -> None:
     ran = libbucket(*arguments)
 
@@ -137,6 +161,54 @@ def test_commands_and_options_are_completed(words: str, number: str, expected: s
     ran = libbucket(_LIBBUCKET_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=number)
 
     assert expected in ran.stdout.split()
+
+
+def test_the_name_that_list_prints_is_taken(unreachable: Path) -> None:
+    """`libbucket list -o name | xargs -n 1 libbucket why`."""
+    ran = CliRunner().invoke(main, ["why", "obc/shop/photos", "--kubeconfig", str(unreachable)])
+
+    assert "cannot be reached" in ran.stderr
+
+
+def test_the_list_of_commands_cuts_no_sentence_off() -> None:
+    assert "..." not in CliRunner().invoke(main, ["--help"]).stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(("command", "code"), [(("list", "--watch"), 0), (("events", "--follow"), 0), (("doctor",), 1)])
+def test_an_interrupt_ends_what_is_followed_and_is_told_by_the_rest(
+    command: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> Iterator[object]:
+        raise KeyboardInterrupt
+
+    for module in ("list_claims", "events", "doctor"):
+        monkeypatch.setattr(f"libbucket._cli.{module}.connected", lambda _: nullcontext())
+    for function in ("list_claims.follow", "events.follow", "doctor._check_reachable"):
+        monkeypatch.setattr(f"libbucket._cli.{function}", interrupt)
+    monkeypatch.setattr(sys, "argv", ["libbucket", *command])
+
+    assert run() == code
+    assert capsys.readouterr().err.strip() == ("libbucket: interrupted" if code else "")
+
+
+def test_a_question_without_an_answer_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("libbucket._cli.adopt_all.connected", lambda _: nullcontext())
+    monkeypatch.setattr("libbucket._cli.adopt_all._proposals", lambda *_: click.confirm("Adopt it?"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    monkeypatch.setattr(sys, "argv", ["libbucket", "adopt-all"])
+
+    assert run() == 1
+    assert capsys.readouterr().err.strip() == "libbucket: no answer to the question"
+
+
+def test_json_for_a_terminal_has_no_control_characters() -> None:
+    name = "a\x1b[31m\x9b2J\u202eb\nc"
+    printed = as_json({"name": name})
+
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", printed)
+    assert json.loads(printed) == {"name": name}
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -252,6 +255,23 @@ def test_on_a_terminal_what_to_do_is_below_what_was_found_and_nothing_is_cut(
     assert first == "problem  classes: " + "c" * 300
     assert second == "         Next: Start it."
     assert third == "ok       claims: no problem found"
+
+
+def test_only_the_label_of_a_paragraph_is_coloured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("sys.stdout", out := io.StringIO())
+    print_paragraphs([("problem", "classes: none", "")])
+
+    assert re.fullmatch(r"\x1b\[31mproblem +\x1b\[0mclasses: none\n", out.getvalue()), repr(out.getvalue())
+
+
+def test_the_next_step_for_a_pod_can_be_run() -> None:
+    found = examine(healthy(pods=(replace(POD, problem="it is Pending"),)))
+
+    assert [one.next_step for one in found if "pod-1 is not ready" in one.message] == [
+        "kubectl describe pod pod-1 --namespace system"
+    ]
 
 
 def test_a_table_is_not_cut_on_a_narrow_terminal(

@@ -18,6 +18,7 @@ from libbucket._cli.cluster import list_leases
 from libbucket._cli.explain import explain
 from libbucket._cli.facts import EventFact, Facts, LeaseFact
 from libbucket._cli.pods import PodFact, list_pods
+from libbucket._cli.why import as_text
 from libbucket._kube.lease import lease_name
 from libbucket._kube.lists import TooLong
 from libbucket.errors import Reason
@@ -195,6 +196,24 @@ def test_leases_that_may_not_be_read_prove_nothing() -> None:
 
     assert found.reason == "NotReconciled"
     assert found.notes == ("Leases could not be read: forbidden",)
+
+
+@pytest.mark.parametrize(
+    ("what", "known"), [("StorageClass", {"storage_class": None, "lease_name": ""}), ("Leases", {})]
+)
+def test_what_could_not_be_read_is_not_said_to_explain_nothing(what: str, known: dict[str, Any]) -> None:
+    """A tenant, who may read claims only, is not told that the cluster holds no explanation."""
+    found = explain(facts_of(a_claim(), leases=(), unread={what: "403"}, **known))
+
+    assert found.state == f"The claim shows no status, and {what}, which may explain why, could not be read."
+    assert found.next_step == "Have an administrator run this command: the notes say what you may not read."
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_the_text_fits_its_width(width: int) -> None:
+    text = as_text(explain(facts_of(a_claim(), leases=())), width)
+
+    assert 0.7 * width < max(map(len, text.splitlines())) <= width
 
 
 def test_the_class_is_missing() -> None:

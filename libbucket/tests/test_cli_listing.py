@@ -150,6 +150,22 @@ def test_a_claim_without_a_secret_has_no_age_and_no_message(monkeypatch: pytest.
     assert ran.stdout.splitlines()[1].split()[-1] == "-"
 
 
+@pytest.mark.parametrize("arguments", [(), ("shop/photos",)], ids=" ".join)
+def test_no_events_are_told(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libbucket._cli.events.connected", lambda _: nullcontext())
+    monkeypatch.setattr("libbucket._cli.events.list_objects", lambda *_: [])
+    ran = CliRunner().invoke(main, ["events", *arguments])
+
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "no events\n")
+
+
+def test_a_namespace_that_contradicts_the_claim_is_refused() -> None:
+    ran = CliRunner().invoke(main, ["events", "shop/photos", "--namespace", "other"])
+
+    assert ran.exit_code == 2
+    assert "--namespace" in ran.stderr
+
+
 def test_an_event_is_as_old_as_its_last_occurrence() -> None:
     about = {"namespace": "shop", "name": "photos"}
     event = {"lastTimestamp": "2026-03-04T11:00:00Z", "eventTime": "x", "involvedObject": about, "reason": "Bound"}

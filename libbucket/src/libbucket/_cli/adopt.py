@@ -17,7 +17,7 @@ from libbucket._cli.adoption import Earlier, Situation
 from libbucket._cli.explain import reported
 from libbucket._cli.manifest_files import read_object_buckets
 from libbucket._cli.reader import read_claim
-from libbucket._cli.session import CannotRead, connected, kubeconfig_option
+from libbucket._cli.session import CannotRead, Seconds, connected, kubeconfig_option
 from libbucket._cli.text import one_line
 from libbucket._cli.why import split_key
 from libbucket._kube.errors import Conflict, NotFound
@@ -45,7 +45,9 @@ _ATTEMPTS: Final = 5
 @click.option("--from", "backup", default="", metavar="FILE", help="A backup of ObjectBuckets: YAML or JSON.")
 @click.option("--untagged", is_flag=True, help="The bucket has no ownership tags: nothing but you proves whose it is.")
 @click.option("--undo", is_flag=True, help="Withdraw an adoption that the store has not accepted yet.")
-@click.option("--timeout", default=60.0, metavar="SECONDS", help="How long to wait for the store's answer.")
+@click.option(
+    "--timeout", type=Seconds(), default=60.0, metavar="SECONDS", help="How long to wait for the store's answer."
+)
 def adopt(  # noqa: PLR0913 - options of a command
     claim: str,
     kubeconfig: str,

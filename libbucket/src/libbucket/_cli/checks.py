@@ -72,7 +72,9 @@ def _crds(found: Survey) -> Iterator[tuple[str, str, str]]:
 def _provisioners(found: Survey) -> Iterator[tuple[str, str, str]]:
     for pod in found.pods:
         if pod.problem:
-            yield PROBLEM, f"pod {pod.key} is not ready: {pod.problem}", f"kubectl describe pod of {pod.key}."
+            namespace, _, name = pod.key.partition("/")
+            action = f"kubectl describe pod {name} --namespace {namespace}"
+            yield PROBLEM, f"pod {pod.key} is not ready: {pod.problem}", action
     for lease in found.leases:
         if not (lease.holder and lease.is_current):
             yield (

@@ -36,7 +36,9 @@ def run() -> int:
     except click.ClickException as error:
         sys.stderr.write(f"libbucket: {one_line(error.format_message())}\n")
         return error.exit_code
-    except click.Abort:
+    except click.Abort as stop:
+        is_interrupted = isinstance(stop.__cause__, KeyboardInterrupt)  # else at a question, whose line is not ended
+        sys.stderr.write("libbucket: interrupted\n" if is_interrupted else "\nlibbucket: no answer to the question\n")
         return _FAILED
     return code if isinstance(code, int) else 0
 
@@ -48,4 +50,5 @@ def main() -> None:
 
 
 for _command in (why, list_claims, events, doctor, plan, rotate, adopt, adopt_all, new):
+    _command.short_help = (_command.help or "").partition("\n")[0]  # whole: click would cut it off
     main.add_command(_command)

@@ -5,6 +5,7 @@ Reads Events only. Their messages are what the provisioner wrote.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,23 +32,29 @@ _COLUMNS: Final = ("AGE", "TYPE", "REASON", "CLAIM", "COUNT", "MESSAGE")
 @click.option("--follow", "-f", "is_following", is_flag=True, help="Print new Events, until interrupted.")
 def events(claim: str, kubeconfig: str, namespace: str, *, is_following: bool) -> None:
     """Prints the Events of all claims, of one namespace, or of one claim."""
-    namespace, name = split_key(claim) if claim else (namespace, "")
+    place, name = split_key(claim) if claim else (namespace, "")
+    if namespace not in {"", place}:
+        raise click.UsageError(f"claim {claim} is not in --namespace {namespace}: leave one of them out")
     selector = f"involvedObject.kind={_api.CLAIM_KIND}" + (f",involvedObject.name={name}" if name else "")
-    path = f"/api/v1/namespaces/{namespace}/events" if namespace else "/api/v1/events"
+    path = f"/api/v1/namespaces/{place}/events" if place else "/api/v1/events"
     params = {"fieldSelector": selector}
     with connected(kubeconfig) as client:
         printer = TablePrinter(_COLUMNS)
         if not is_following:
-            _show(list_objects(client, path, params), printer)
+            if not _show(list_objects(client, path, params), printer):
+                click.echo("no events", err=True)
             return
-        for changes in follow(client, path, params):
-            _show((change.found for change in changes if not change.is_deleted), printer)
+        with suppress(KeyboardInterrupt):  # the usual end
+            for changes in follow(client, path, params):
+                _show((change.found for change in changes if not change.is_deleted), printer)
 
 
-def _show(found: Iterable[dict[str, Any]], printer: TablePrinter) -> None:
+def _show(found: Iterable[dict[str, Any]], printer: TablePrinter) -> bool:
+    """Whether there was one."""
     cells = [cells_of(event, datetime.now(UTC)) for event in sorted(found, key=time_of)]
     if cells:
         printer.print(cells)
+    return bool(cells)
 
 
 def time_of(event: dict[str, Any]) -> str:

@@ -79,7 +79,7 @@ def explain(facts: Facts) -> Explanation:
             return idle
     if reason:
         return _by_reason(facts, reason, message, since, notes)
-    return _blank(facts, notes)
+    return _without_status(facts, notes)
 
 
 def reported(claim: _api.ObjectBucketClaim) -> tuple[str, str, str]:
@@ -175,6 +175,19 @@ def _without_leader(facts: Facts, provisioner: str, notes: tuple[str, ...]) -> E
         waits_for=f"a provisioner that serves {provisioner}",
         turn=_WHO[Actor.ADMINISTRATOR],
         next_step=action,
+    )
+
+
+def _without_status(facts: Facts, notes: tuple[str, ...]) -> Explanation:
+    """Explains a claim that says nothing itself; what could not be read may be what explains it."""
+    blank = _blank(facts, notes)
+    unread = " and ".join(what for what in ("StorageClass", "Leases") if not facts.could_read(what))
+    if not unread:
+        return blank
+    return replace(
+        blank,
+        state=f"The claim shows no status, and {unread}, which may explain why, could not be read.",
+        next_step="Have an administrator run this command: the notes say what you may not read.",
     )
 
 

@@ -5,6 +5,7 @@ Connects lists and watches of the API server to `listing`; decides nothing about
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,7 +44,8 @@ def list_claims(kubeconfig: str, namespace: str, storage_class: str, output: str
     printer = _Printer(output)
     with connected(kubeconfig) as client:
         if watch:
-            _watch(client, namespace, storage_class, printer)
+            with suppress(KeyboardInterrupt):  # the usual end
+                _watch(client, namespace, storage_class, printer)
             return
         claims, unreadable = list_typed(client, CLAIMS, namespace=namespace)
         chosen = [one for one in claims if storage_class in {"", one.class_name}]

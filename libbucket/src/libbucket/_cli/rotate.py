@@ -12,7 +12,7 @@ import click
 
 from libbucket import _api
 from libbucket._cli.reader import read_facts
-from libbucket._cli.session import CannotRead, connected, kubeconfig_option
+from libbucket._cli.session import CannotRead, Seconds, connected, kubeconfig_option
 from libbucket._cli.text import one_line
 from libbucket._cli.why import split_key
 from libbucket._kube.errors import NotFound
@@ -34,7 +34,9 @@ _FAILED: Final = 1
 @click.command()
 @click.argument("claim", metavar="NAMESPACE/NAME")
 @kubeconfig_option
-@click.option("--timeout", default=60.0, metavar="SECONDS", help="How long to wait for new credentials.")
+@click.option(
+    "--timeout", type=Seconds(), default=60.0, metavar="SECONDS", help="How long to wait for new credentials."
+)
 def rotate(claim: str, kubeconfig: str, timeout: float) -> int:
     """Replaces the credentials of one claim, after a question."""
     namespace, name = split_key(claim)
@@ -100,6 +102,7 @@ def _rotate(client: KubeClient, facts: Facts, timeout: float) -> int:
     client.delete(
         SECRET_METADATA, meta.name, uid=meta.uid, namespace=meta.namespace, resource_version=meta.resource_version
     )
+    click.echo(f"the Secret is deleted; waiting up to {timeout:.0f} s for the new one")
     if not wait_until(lambda: _is_there_again(client, claim, meta.uid), timeout):
         raise CannotRead(f"no new Secret within {timeout:.0f} s: run libbucket why {claim.key}")
     if _hash(client, facts.claim) == before:

@@ -5,12 +5,14 @@ Knows the API server and click; knows no command.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
+from libbucket._cli.text import escaped
 from libbucket._kube.client import KubeClient
 from libbucket._kube.config import Access
 from libbucket._kube.errors import KubeError
@@ -19,10 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SECONDS: Final = 10.0
+_DAY: Final = 86_400
 
 kubeconfig_option: Final = click.option(
     "--kubeconfig", default="", metavar="PATH", help="Default: $KUBECONFIG, then ~/.kube/config."
 )
+
+
+class Seconds(click.FloatRange):
+    """A time limit: at most a day, and a number."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=_DAY)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """A number of seconds; "nan" passes every comparison of a range.
+
+        Raises:
+            click.BadParameter: it is not such a number.
+        """
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
 
 
 class CannotRead(Exception):
@@ -50,5 +73,5 @@ def connected(kubeconfig: str) -> Iterator[KubeClient]:
 
 
 def as_json(value: object) -> str:
-    """Indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    """Indented JSON, without control characters."""
+    return escaped(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -62,6 +62,6 @@ def print_paragraphs(paragraphs: Sequence[tuple[str, str, str]]) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for label, sentence, next_step in paragraphs:
-        console.print(Text(f"{one_line(label):<8} ", style=_STYLES.get(label, "")) + Text(one_line(sentence)))
+        console.print(Text.assemble((f"{one_line(label):<8} ", _STYLES.get(label, "")), one_line(sentence)))
         if next_step:
             console.print(Text(f"{'':<8} Next: {one_line(next_step)}"))

@@ -5,14 +5,13 @@ Connects `reader` to `explain`; decides nothing about claims.
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from libbucket._cli.explain import Explanation, explain
 from libbucket._cli.reader import read_facts
 from libbucket._cli.session import as_json, connected, kubeconfig_option
-from libbucket._cli.text import row
+from libbucket._cli.text import row, terminal_width
+from libbucket._reconcile.model.names import is_object_name
 
 
 @click.command()
@@ -24,23 +23,23 @@ def why(claim: str, kubeconfig: str, *, is_json: bool) -> None:
     namespace, name = split_key(claim)
     with connected(kubeconfig) as client:
         answer = explain(read_facts(client, namespace, name))
-    click.echo(as_json(answer) if is_json else as_text(answer))
+    click.echo(as_json(answer) if is_json else as_text(answer, terminal_width()))
 
 
 def split_key(claim: str) -> tuple[str, str]:
-    """Namespace and name of a claim on the command line.
+    """Namespace and name of a claim on the command line, also in the form of `list --output name`.
 
     Raises:
         click.BadParameter: it is not of that form.
     """
-    if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9.-]+", claim):
+    namespace, _, name = claim.removeprefix("obc/").partition("/")
+    if not (is_object_name(namespace) and is_object_name(name)):
         raise click.BadParameter(f"{claim!r} is not NAMESPACE/NAME", param_hint="NAMESPACE/NAME")
-    namespace, _, name = claim.partition("/")
     return namespace, name
 
 
-def as_text(answer: Explanation) -> str:
-    """An explanation for a terminal."""
+def as_text(answer: Explanation, width: int = 100) -> str:
+    """An explanation for a terminal of so many columns."""
     rows = {
         "Claim": f"{answer.claim} ({answer.phase or 'no phase'})",
         "State": answer.state,
@@ -50,4 +49,4 @@ def as_text(answer: Explanation) -> str:
         "Next": answer.next_step,
     }
     notes = (("Note", note) for note in answer.notes)
-    return "\n".join(row(label, text) for label, text in (*rows.items(), *notes))
+    return "\n".join(row(label, text, width) for label, text in (*rows.items(), *notes))
