@@ -277,6 +277,14 @@ def test_objects_of_others_are_noted_and_own_ones_are_not() -> None:
     assert explain(facts_of(claim, secret=owned(), config_map=owned())).notes == ()
 
 
+def test_an_event_that_is_noted_ends_before_the_advice() -> None:
+    (note,) = explain(
+        facts_of(a_claim(), events=(EventFact(reason="Restored", message="Restored Secret: removed", time="T"),))
+    ).notes
+
+    assert note == "Event Restored of T: Restored Secret: removed. Find out who removed or edited what was restored."
+
+
 def test_webhooks_and_quotas_are_noted() -> None:
     found = explain(facts_of(a_claim(), dead_webhooks=("w.example.com",), full_quotas=("q (secrets: 1/1)",)))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from testkit.cluster.memory_environment import MemoryEnvironment
 
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 Steps = dict[str, tuple[str, str]]
 
 
@@ -88,3 +89,30 @@ def test_a_namespace_that_does_not_exist_is_a_refusal(environment: MemoryEnviron
 
     assert (code, steps["photos"][0]) == (3, "refused")
     assert "not found" in steps["photos"][1]
+
+
+def test_a_dead_webhook_refuses_its_object_and_not_the_plan(environment: MemoryEnvironment, tmp_path: Path) -> None:
+    """Its status is 500, as that of an API server that fails."""
+    name = f"{environment.namespace}.example.com"
+    claims = {"apiGroups": ["objectbucket.io"], "resources": ["objectbucketclaims"]}
+    webhook = {
+        "name": name,
+        "clientConfig": {"service": {"namespace": environment.namespace, "name": "none-such"}},
+        "rules": [{**claims, "apiVersions": ["*"], "operations": ["*"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": environment.namespace}},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "timeoutSeconds": 1,
+    }
+    environment.admin.create(WEBHOOKS, {"metadata": {"name": name}, "webhooks": [webhook]})
+    new_class = a_class(name=f"{environment.class_name}-new", provisioner=environment.provisioner_name)
+    claim = a_claim(namespace=environment.namespace, storage_class=environment.class_name)
+    try:
+        environment.until(lambda: plan(environment, tmp_path, claim)[1]["photos"][0] == "refused")
+        code, steps = plan(environment, tmp_path, new_class, claim)
+    finally:
+        environment.admin.delete(f"{WEBHOOKS}/{name}")
+
+    assert (code, steps[f"{environment.class_name}-new"][0]) == (3, "create")
+    assert steps["photos"][0] == "refused"
+    assert "failed calling webhook" in steps["photos"][1]

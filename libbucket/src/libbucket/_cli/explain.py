@@ -235,7 +235,8 @@ def _about_events(facts: Facts) -> Iterator[str]:
     told = dict.fromkeys(one.reason for one in facts.events if one.reason in _NOTEWORTHY)
     for reason in told:
         newest = next(one for one in facts.events if one.reason == reason)
-        yield f"Event {reason} of {newest.time}: {newest.message} {ADVICE[Reason(reason)][1]}"
+        said = newest.message.rstrip(".")
+        yield f"Event {reason} of {newest.time}: {said}. {ADVICE[Reason(reason)][1]}"
 
 
 def _blank(facts: Facts, notes: tuple[str, ...]) -> Explanation:

@@ -91,7 +91,7 @@ class _Planner:
         try:
             after = self._client.preview(CLASSES, name, _applied(body))
         except KubeError as error:
-            return refused("StorageClass", name, _refusal(error))
+            return refused("StorageClass", name, self._refusal(error))
         self._classes[name] = after
         return plan_class(before, after)
 
@@ -101,9 +101,20 @@ class _Planner:
         try:
             after = self._client.preview(CLAIMS, name, _applied(body), namespace=namespace)
         except KubeError as error:
-            return refused(_api.CLAIM_KIND, f"{namespace}/{name}", _refusal(error))
+            return refused(_api.CLAIM_KIND, f"{namespace}/{name}", self._refusal(error))
         snapshot = self._snapshot(after)
         return plan_claim(before, snapshot, is_served=self._is_served(snapshot.storage_class))
+
+    def _refusal(self, error: KubeError) -> str:
+        """The API server's sentence; what is no answer about the object ends the command.
+
+        Raises:
+            KubeError: the API server did not answer, or does not know the operator.
+        """
+        is_webhook = isinstance(error, ClusterUnavailable) and self._client.answers()  # a dead one causes a 500
+        if isinstance(error, (ClusterUnavailable, Unauthorized)) and not is_webhook:
+            raise error
+        return f"you may not apply it: {error}" if isinstance(error, Forbidden) else str(error)
 
     def _is_served(self, storage_class: _api.StorageClass | None) -> bool | None:
         if storage_class is None or self._held is None:
@@ -183,14 +194,3 @@ def _applied(body: dict[str, Any]) -> dict[str, Any]:
         key: body["metadata"][key] for key in ("name", "namespace", "labels", "annotations") if key in body["metadata"]
     }
     return {**{key: value for key, value in body.items() if key != "status"}, "metadata": meta}
-
-
-def _refusal(error: KubeError) -> str:
-    """The API server's sentence; what is no answer about the object ends the command.
-
-    Raises:
-        KubeError: the API server did not answer, or does not know the operator.
-    """
-    if isinstance(error, (ClusterUnavailable, Unauthorized)):
-        raise error
-    return f"you may not apply it: {error}" if isinstance(error, Forbidden) else str(error)
