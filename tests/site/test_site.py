@@ -23,11 +23,13 @@ SUBJECTS = {
     "concepts": "claim.svg",
     "tasks": "Task",
     "operating": "RBAC",
+    "disasters": "The API server was restored",
     "reliability": "Crashes",
     "performance": "requests",
     "security": "Threat model",
     "migration": "NooBaa",
     "writing-a-provisioner": "HttpApi",
+    "s3-compatible": "Garage",
 }
 
 
@@ -117,6 +119,13 @@ def test_the_front_page_says_what_why_and_how(site: Path) -> None:
 @pytest.mark.parametrize(("name", "content"), SUBJECTS.items())
 def test_there_is_a_page_about(name: str, content: str, site: Path) -> None:
     assert content in (site / f"{name}.html").read_text()
+
+
+def test_every_page_has_a_place_in_the_navigation(site: Path) -> None:
+    captions = re.findall(r'class="caption-text">([^<]+)<', (site / "index.html").read_text())
+
+    assert "Operate" in captions
+    assert "More" not in captions
 
 
 def shown(html: str) -> str:

@@ -38,6 +38,7 @@ PAGES: Final = {
     Path("charts/libbucket/README.md"): "chart.md",
     Path("docker/README.md"): "images.md",
     Path("examples/custom-backend/README.md"): "custom-backend.md",
+    Path("examples/s3-compatible/README.md"): "s3-compatible.md",
     Path("CONTRIBUTING.md"): "contributing.md",
     Path("SECURITY.md"): "security.md",
     Path("CODE_OF_CONDUCT.md"): "code-of-conduct.md",
@@ -56,9 +57,17 @@ CONTENTS: Final = {
     ],
     "Understand": ["concepts", "architecture", "glossary", "decisions/index"],
     "Use": ["tasks", "command-line", "migration"],
-    "Operate": ["operating", "reliability", "performance", "security", "chart", "images"],
+    "Operate": ["operating", "disasters", "reliability", "performance", "security", "chart", "images"],
     "Reference": [f"reference/{name}" for name in reference.PAGES] + ["stores"],
-    "Extend": ["writing-a-provisioner", "custom-backend", "testing", "contributing", "releasing", "code-of-conduct"],
+    "Extend": [
+        "writing-a-provisioner",
+        "custom-backend",
+        "s3-compatible",
+        "testing",
+        "contributing",
+        "releasing",
+        "code-of-conduct",
+    ],
 }
 """The navigation; pages in none of these come last, under "More"."""
 
