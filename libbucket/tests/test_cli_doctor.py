@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -14,12 +14,16 @@ from libbucket import _api
 from libbucket._cli.checks import NOTE, OK, PROBLEM, Finding, examine
 from libbucket._cli.facts import LeaseFact
 from libbucket._cli.orphans import find_orphans
+from libbucket._cli.permissions import LeasePlace, Review, ReviewStatus, missing_permissions
 from libbucket._cli.pods import PodFact, list_pods
 from libbucket._cli.survey import Survey
 from libbucket._cli.table import TablePrinter, print_paragraphs
 from libbucket._kube.lease import lease_name
 from libbucket._reconcile.model.intent import Intent, encode
 from libbucket.testing.builders import a_claim, a_class, an_object_bucket
+
+if TYPE_CHECKING:
+    from libbucket._kube.client import KubeClient
 
 PROVISIONER = "minio.io/bucket"
 LEASE = LeaseFact(key=f"system/{lease_name(PROVISIONER)}", holder="pod-1", is_current=True)
@@ -255,6 +259,33 @@ def test_on_a_terminal_what_to_do_is_below_what_was_found_and_nothing_is_cut(
     assert first == "problem  classes: " + "c" * 300
     assert second == "         Next: Start it."
     assert third == "ok       claims: no problem found"
+
+
+@pytest.mark.parametrize(
+    ("container", "has_shards"),
+    [
+        ({}, False),
+        ({"args": ["--leader-elect", "--sharding"]}, True),
+        ({"args": ["--sharding=true"]}, True),
+        ({"args": ["--sharding=false"]}, False),
+        ({"env": [{"name": "LIBBUCKET_SHARDING", "value": "true"}]}, True),
+        ({"args": ["--sharding=false"], "env": [{"name": "LIBBUCKET_SHARDING", "value": "true"}]}, False),
+    ],
+)
+def test_replicas_with_shards_need_to_patch_their_lease(container: dict[str, Any], has_shards: bool) -> None:
+    (found,) = list_pods(lambda *_: [{"spec": {"containers": [container]}}], "")
+
+    class Reviews:
+        def create(self, _resource: object, body: dict[str, Any]) -> Review:
+            wanted = body["spec"]["resourceAttributes"]
+            return Review(status=ReviewStatus(allowed=wanted["verb"] != "patch"))
+
+    client = cast("KubeClient", Reviews())
+    lease = LeasePlace(namespace="s", names=("l",), has_shards=found.has_shards)
+    denied = missing_permissions(client, "s/p", namespace="", lease=lease)
+
+    assert found.has_shards is has_shards
+    assert ("patch leases.coordination.k8s.io in namespace s" in denied) is has_shards
 
 
 def test_only_the_label_of_a_paragraph_is_coloured(monkeypatch: pytest.MonkeyPatch) -> None:

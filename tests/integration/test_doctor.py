@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from libbucket._cli.commands import main
@@ -16,14 +19,14 @@ from libbucket._run.main import main as run_program
 from libbucket.testing.memory import MemoryProvisioner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from click.testing import Result
 
     from libbucket.testing.controlplane import ControlPlane
     from testkit.cluster.memory_environment import MemoryEnvironment
 
+ROOT = Path(__file__).parents[2]
 CANARY = "canary-7f3a91"
 
 
@@ -59,6 +62,41 @@ def test_a_class_that_nobody_serves_and_a_missing_secret(environment: MemoryEnvi
 
     assert [one["check"] for one in found] == ["classes", "administrators' Secrets"]
     assert [one["check"] for one in repaired] == ["classes"]
+
+
+@pytest.fixture
+def installed(environment: MemoryEnvironment) -> Iterator[None]:
+    """What `deploy/minio` installs for RBAC, a pod of its Deployment, and the Lease that this holds."""
+    text = (ROOT / "deploy/minio/manifests.yaml").read_text()
+    text = re.sub(r"libbucket-minio(?!\.io)", environment.namespace, text)  # not in the name of the Lease
+    found = [one for one in yaml.safe_load_all(text) if one]
+    account = [one for one in found if one["kind"] == "ServiceAccount" or one["apiVersion"].startswith("rbac.")]
+    template = next(one for one in found if one["kind"] == "Deployment")["spec"]["template"]
+    meta = {"name": "provisioner", "namespace": environment.namespace, "labels": template["metadata"]["labels"]}
+    for one in account:
+        environment.admin.apply(one)
+    environment.admin.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]})
+    environment.make_lease("minio.io/bucket")
+    yield
+    environment.admin.delete(f"/api/v1/namespaces/{environment.namespace}/pods/provisioner?gracePeriodSeconds=0")
+    for one in account:
+        if one["kind"].startswith("ClusterRole"):
+            plural = f"{one['kind'].lower()}s"
+            environment.admin.delete(f"/apis/rbac.authorization.k8s.io/v1/{plural}/{one['metadata']['name']}")
+
+
+def test_the_permissions_of_our_own_manifests_are_sufficient(environment: MemoryEnvironment, installed: None) -> None:
+    """Their Role names the one Lease, and a review that names none is denied."""
+    del installed
+    assert [one for one in findings(environment) if one["check"] == "permissions"] == []
+    role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{environment.namespace}/roles"
+    (found,) = environment.admin.items(role)
+    rules = [{**one, "verbs": ["get"]} if "resourceNames" in one else one for one in found["rules"]]
+    environment.admin.patch(f"{role}/{found['metadata']['name']}", {"rules": rules})
+    environment.until(lambda: any(one["check"] == "permissions" for one in findings(environment)))
+    (problem,) = (one for one in findings(environment) if one["check"] == "permissions")
+
+    assert "update leases.coordination.k8s.io in namespace" in problem["message"]
 
 
 @pytest.fixture

@@ -64,16 +64,17 @@ def adopt(  # noqa: PLR0913 - options of a command
     if untagged and (earlier_uid or earlier_cluster or not bucket):
         raise click.UsageError("--untagged needs --bucket, and no --earlier-uid or --earlier-cluster")
     namespace, name = split_key(claim)
+    key = f"{namespace}/{name}"
     with connected(kubeconfig) as client:
         of = read_situation(client, namespace, name)
         if undo:
             return _undo(client, of)
-        found = [*adoption.candidates(of), *(_of_claim(backup, claim) if backup else ())]
+        found = [*adoption.candidates(of), *(_of_claim(backup, key) if backup else ())]
         given = Earlier(bucket=bucket, uid=earlier_uid, cluster=earlier_cluster)
         earlier, left_over = (given, None) if untagged else choose(found, given)
         obstacle = adoption.why_not(of, earlier)
         if obstacle:
-            raise CannotRead(f"{claim}: {obstacle}; nothing was changed")
+            raise CannotRead(f"{key}: {obstacle}; nothing was changed")
         describe(of, earlier)
         if not _is_confirmed(earlier):
             click.echo("nothing was changed")
@@ -127,8 +128,8 @@ def read_situation(client: KubeClient, namespace: str, name: str) -> Situation:
     return Situation(claim=claim, storage_class=storage_class, buckets=around.buckets, claims=around.keys)
 
 
-def _of_claim(backup: str, claim: str) -> list[_api.ObjectBucketObject]:
-    return [one for one in read_object_buckets(backup) if claim_ref_of(one).key == claim]
+def _of_claim(backup: str, key: str) -> list[_api.ObjectBucketObject]:
+    return [one for one in read_object_buckets(backup) if claim_ref_of(one).key == key]
 
 
 def choose(found: list[_api.ObjectBucketObject], given: Earlier) -> tuple[Earlier, _api.ObjectBucketObject | None]:

@@ -10,6 +10,8 @@ from libbucket._kube.lease import LEASES, Lease
 from libbucket._kube.lists import list_typed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from libbucket._kube.client import KubeClient
 
 _LEASE_SECONDS: Final = 60
@@ -26,6 +28,12 @@ def list_leases(client: KubeClient) -> tuple[LeaseFact, ...]:
     now = datetime.now(UTC)
     found, _ = list_typed(client, LEASES)
     return tuple(lease_fact(one, now) for one in found if one.metadata.name.startswith(_LEASE_PREFIX))
+
+
+def names_in(leases: Iterable[LeaseFact], namespace: str) -> tuple[str, ...]:
+    """The names of those of a namespace."""
+    keys = (one.key.partition("/") for one in leases)
+    return tuple(name for where, _, name in keys if where == namespace)
 
 
 def lease_fact(lease: Lease, now: datetime) -> LeaseFact:

@@ -6,6 +6,7 @@ compares; list and watch on Secrets are left out, because a provisioner can run 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from libbucket import _api
@@ -58,14 +59,35 @@ class Review(_api.Object, frozen=True):
 REVIEWS: Final = Resource(base=f"/apis/{_VERSION}", plural="subjectaccessreviews", type=Review)
 
 
-def missing_permissions(client: KubeClient, account: str, *, namespace: str, lease_namespace: str = "") -> list[str]:
+SHARDED_LEASE: Final[Needed] = (("coordination.k8s.io", "leases", ("get", "create", "update", "patch")),)
+"""The same with `--sharding`: each replica renews its part of the Lease by a patch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeasePlace:
+    """Where a provisioner's Lease is.
+
+    Attributes:
+        namespace: of the Lease.
+        names: that it may have; a Role usually names the one, so that only it can be asked about.
+        has_shards: whether the provisioner runs with `--sharding`.
+    """
+
+    namespace: str
+    names: tuple[str, ...]
+    has_shards: bool
+
+
+def missing_permissions(
+    client: KubeClient, account: str, *, namespace: str, lease: LeasePlace | None = None
+) -> list[str]:
     """What RBAC does not let a service account do for the claims of a namespace.
 
     Args:
         client: with the permission to create SubjectAccessReviews.
         account: `namespace/name` of the service account.
         namespace: where the claims are; "" for all namespaces.
-        lease_namespace: where its Lease is; "" for no Lease.
+        lease: where its Lease is; None for no Lease.
 
     Returns:
         One phrase for each resource, such as `create, patch secrets in namespace shop`.
@@ -73,10 +95,11 @@ def missing_permissions(client: KubeClient, account: str, *, namespace: str, lea
     Raises:
         KubeError: a refusal, or no answer.
     """
-    scopes = [(IN_NAMESPACE, namespace), (IN_CLUSTER, "")]
-    if lease_namespace:
-        scopes.append((LEASE, lease_namespace))
-    return [phrase for needed, where in scopes for phrase in _missing(client, account, needed, where)]
+    any_name: tuple[str, ...] = ("",)
+    scopes = [(IN_NAMESPACE, namespace, any_name), (IN_CLUSTER, "", any_name)]
+    if lease is not None:
+        scopes.append((SHARDED_LEASE if lease.has_shards else LEASE, lease.namespace, lease.names))
+    return [phrase for needed, where, names in scopes for phrase in _missing(client, account, needed, where, names)]
 
 
 def may_read_secret(client: KubeClient, account: str, secret: str) -> bool:
@@ -94,9 +117,14 @@ def may_read_secret(client: KubeClient, account: str, secret: str) -> bool:
     return _is_allowed(client, account, ("", "secrets", "get"), namespace, name=name)
 
 
-def _missing(client: KubeClient, account: str, needed: Needed, namespace: str) -> Iterator[str]:
+def _missing(client: KubeClient, account: str, needed: Needed, namespace: str, names: tuple[str, ...]) -> Iterator[str]:
+    def is_denied(asked: tuple[str, str, str]) -> bool:
+        # What is created has no name yet. Without a name that is known, there is nothing to ask about.
+        asked_of = ("",) if asked[2] == "create" else names
+        return bool(asked_of) and not any(_is_allowed(client, account, asked, namespace, name=one) for one in asked_of)
+
     for group, resource, verbs in needed:
-        denied = [verb for verb in verbs if not _is_allowed(client, account, (group, resource, verb), namespace)]
+        denied = [verb for verb in verbs if is_denied((group, resource, verb))]
         if denied:
             name = f"{resource}.{group}" if group else resource
             yield f"{', '.join(denied)} {name}{f' in namespace {namespace}' if namespace else ''}"

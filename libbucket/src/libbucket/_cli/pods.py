@@ -5,6 +5,7 @@ Pure but for the function that lists; used by `reader` and `doctor`.
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ class PodFact:
         key: namespace and name.
         account: namespace and name of its service account.
         problem: why it is not ready; "" if it is.
+        has_shards: whether its replicas share the claims, from its flags and environment.
         namespaces: that it serves, from its flags and environment; empty for all.
         list_orphans: the command that has its program list the buckets without a claim, for a report.
     """
@@ -35,6 +37,7 @@ class PodFact:
     key: str
     account: str
     problem: str
+    has_shards: bool = False
     namespaces: tuple[str, ...] = ()
     list_orphans: str = ""
 
@@ -60,6 +63,7 @@ def _pod_fact(pod: dict[str, Any]) -> PodFact:
         key=f"{namespace}/{meta.get('name', '')}",
         account=f"{namespace}/{spec.get('serviceAccountName') or 'default'}",
         problem=_problem(pod.get("status") or {}),
+        has_shards=any(_has_shards(one) for one in spec.get("containers") or ()),
         namespaces=tuple(sorted({name for one in spec.get("containers") or () for name in _served(one)})),
         list_orphans=_list_orphans(meta, spec.get("containers") or [{}]),
     )
@@ -71,6 +75,14 @@ def _list_orphans(meta: dict[str, Any], containers: list[dict[str, Any]]) -> str
     where = ["--namespace", meta.get("namespace", ""), meta.get("name", ""), "--container", container.get("name", "")]
     program = [*(container.get("command") or [_ENTRY_POINT]), *(container.get("args") or ())]
     return shlex.join(["kubectl", "exec", *where, "--", *program, *_LIST_ORPHANS])
+
+
+def _has_shards(container: dict[str, Any]) -> bool:
+    """Whether `--sharding` or its variable is set."""
+    arguments = [*(container.get("command") or ()), *(container.get("args") or ())]
+    values = [one.get("value") or "" for one in container.get("env") or () if one.get("name") == "LIBBUCKET_SHARDING"]
+    values += [str(one).partition("=")[2] or "true" for one in arguments if re.fullmatch("--sharding(=.*)?", str(one))]
+    return bool(values) and values[-1].lower() in {"true", "1", "t"}
 
 
 def _served(container: dict[str, Any]) -> Iterator[str]:

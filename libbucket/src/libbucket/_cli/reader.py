@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from libbucket import _api
 from libbucket._cli import requirements
-from libbucket._cli.cluster import list_leases
+from libbucket._cli.cluster import list_leases, names_in
 from libbucket._cli.facts import EventFact, Facts, LeaseFact
-from libbucket._cli.permissions import missing_permissions
+from libbucket._cli.permissions import LeasePlace, missing_permissions
 from libbucket._cli.pods import PodFact, list_pods
 from libbucket._cli.reading import Reading
 from libbucket._cli.session import CannotRead
@@ -21,6 +21,8 @@ from libbucket._kube.lease import lease_name
 from libbucket._kube.resources import CLAIMS, CLASSES, CONFIG_MAP_METADATA, NAMESPACES, SECRET_METADATA
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from libbucket._kube.client import KubeClient
     from libbucket._kube.resources import Resource
 
@@ -80,7 +82,7 @@ class _Reader(Reading):
             leases=leases,
             lease_name=own,
             pods=pods,
-            denied=self.attempt("RBAC", lambda: self._denied(replicas, namespace), ()),
+            denied=self.attempt("RBAC", lambda: tuple(self._denied(replicas, namespace, leases)), ()),
             dead_webhooks=self.attempt("Webhooks", lambda: requirements.dead_webhooks(self.objects), ()),
             full_quotas=self.attempt("ResourceQuotas", lambda: requirements.full_quotas(self.objects, namespace), ()),
             lost_fields=self.attempt("CRDs", self.lost_fields, ()),
@@ -115,12 +117,10 @@ class _Reader(Reading):
         del self.unread["Pods"]
         return self.attempt("Pods", lambda: list_pods(self.objects, place), nothing)
 
-    def _denied(self, replicas: list[PodFact], namespace: str) -> tuple[str, ...]:
-        accounts = sorted({one.account for one in replicas})
-        return tuple(
-            f"service account {account} {phrase}"
-            for account in accounts
-            for phrase in missing_permissions(
-                self.client, account, namespace=namespace, lease_namespace=account.partition("/")[0]
-            )
-        )
+    def _denied(self, replicas: list[PodFact], namespace: str, leases: tuple[LeaseFact, ...]) -> Iterator[str]:
+        places = {(one.account, one.has_shards) for one in replicas}
+        for account, has_shards in sorted(places):
+            own = account.partition("/")[0]
+            lease = LeasePlace(namespace=own, names=names_in(leases, own), has_shards=has_shards)
+            for phrase in missing_permissions(self.client, account, namespace=namespace, lease=lease):
+                yield f"service account {account} {phrase}"

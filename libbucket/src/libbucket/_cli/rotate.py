@@ -40,12 +40,13 @@ _FAILED: Final = 1
 def rotate(claim: str, kubeconfig: str, timeout: float) -> int:
     """Replaces the credentials of one claim, after a question."""
     namespace, name = split_key(claim)
+    key = f"{namespace}/{name}"
     with connected(kubeconfig) as client:
         facts = read_facts(client, namespace, name)
         obstacle = why_not(facts)
         if obstacle:
-            raise CannotRead(f"{claim}: {obstacle}; nothing was changed")
-        click.echo(one_line(f"Secret {claim} is deleted and written again with new credentials; the old ones end."))
+            raise CannotRead(f"{key}: {obstacle}; nothing was changed")
+        click.echo(one_line(f"Secret {key} is deleted and written again with new credentials; the old ones end."))
         if not any(one.holder and one.is_current for one in facts.own_leases):
             click.echo("No provisioner is known to lead: the Secret is missing until one runs.")
         for line in users_of(list_objects(client, f"/api/v1/namespaces/{namespace}/pods", {}), name):

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from libbucket import _api
 from libbucket._cli import requirements
-from libbucket._cli.cluster import list_leases
-from libbucket._cli.permissions import may_read_secret, missing_permissions
+from libbucket._cli.cluster import list_leases, names_in
+from libbucket._cli.permissions import LeasePlace, may_read_secret, missing_permissions
 from libbucket._cli.pods import list_pods
 from libbucket._cli.reading import Reading
 from libbucket._kube.errors import KindMissing, KubeError, NotFound
+from libbucket._kube.lease import lease_name
 from libbucket._kube.lists import list_typed
 from libbucket._kube.resources import (
     BUCKETS,
@@ -120,7 +121,7 @@ class _Surveyor(Reading):
         return replace(
             found,
             admin_secrets=self.attempt("administrators' Secrets", lambda: self._existing(names), nothing),
-            denied=self.attempt("RBAC", lambda: tuple(self._denied(found.pods, names)), ()),
+            denied=self.attempt("RBAC", lambda: tuple(self._denied(found, names)), ()),
             missing_crds=tuple(self._missing),
             undecodable=self._undecodable,
             unread=self.unread,
@@ -153,11 +154,14 @@ class _Surveyor(Reading):
             return False
         return True
 
-    def _denied(self, pods: tuple[PodFact, ...], secrets: list[str]) -> Iterator[str]:
-        places = {(pod.account, namespace) for pod in pods for namespace in pod.namespaces or ("",)}
-        for account, namespace in sorted(places):
+    def _denied(self, found: Survey, secrets: list[str]) -> Iterator[str]:
+        pods, served = found.pods, tuple(sorted({lease_name(one.provisioner) for one in found.bucket_classes}))
+        places = {(pod.account, namespace, pod.has_shards) for pod in pods for namespace in pod.namespaces or ("",)}
+        for account, namespace, has_shards in sorted(places):
             own = account.partition("/")[0]
-            for phrase in missing_permissions(self.client, account, namespace=namespace, lease_namespace=own):
+            names = names_in(found.leases, own) or served  # before the first election there is none
+            lease = LeasePlace(namespace=own, names=names, has_shards=has_shards)
+            for phrase in missing_permissions(self.client, account, namespace=namespace, lease=lease):
                 yield f"service account {account} {phrase}"
         if len({pod.account for pod in pods}) == 1:  # of several, it is unknown which serves which class
             for secret in secrets:
