@@ -37,18 +37,20 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def documented(heading: str) -> list[str]:
-    """The commands of `libbucket` in one section of the page, in its order; in a block, or in a line."""
+def documented(heading: str, command: str = "adopt") -> list[str]:
+    """The commands of `libbucket` that begin so in one section of the page, in its order; in a block, or in a line."""
     section = re.split(r"(?m)^## ", PAGE.partition(f"\n## {heading}\n")[2])[0]
-    return re.findall(r"(?:^\$ |`)libbucket (adopt[^`\n]*)", section, re.MULTILINE)
+    return re.findall(rf"(?:^\$ |`)libbucket ({command}[^`\n]*)", section, re.MULTILINE)
 
 
-def libbucket(environment: MemoryEnvironment, command: str, values: Mapping[str, str] = NOTHING) -> Result:
+def libbucket(
+    environment: MemoryEnvironment, command: str, values: Mapping[str, str] = NOTHING, *, answer: str = "y\n"
+) -> Result:
     """Runs a command of the page, with the values of a test in place of the page's."""
     known = {"shop": environment.namespace, "shop/photos": f"{environment.namespace}/photos", **values}
     words = [known.get(word, word) for word in shlex.split(command)]
     config = ["--kubeconfig", str(environment.cluster.kubeconfig)]
-    return CliRunner().invoke(main, [*words, *config], input="y\n", standalone_mode=False)
+    return CliRunner().invoke(main, [*words, *config], input=answer, standalone_mode=False)
 
 
 def as_backed_up(body: dict[str, Any]) -> dict[str, Any]:
@@ -441,8 +443,8 @@ def test_a_bucket_that_a_restored_store_has_again_is_adopted(environment: Memory
         bucket, uid = a_bucket_that_a_restored_store_has_again(environment)
         environment.claim(spec={"bucketName": bucket})
         environment.wait_reason("BucketExists")
-        named = ["--bucket", bucket, "--earlier-uid", uid]
-        ran = adopt(environment, *named, documented="adopt shop/photos --bucket photos-5f0e --earlier-uid 3c1e")
+        values = {"photos-5f0e": bucket, "3c1e": uid}
+        ran = libbucket(environment, documented("The store was restored from a backup")[0], values)
         environment.wait_bound()
 
         assert (ran.return_value, ran.exception) == (0, None), ran.output
@@ -459,16 +461,11 @@ def test_a_bucket_that_a_restored_store_has_again_is_deleted(
         assert list_orphans(environment) == 0
         lines = [line for line in capsys.readouterr().out.splitlines() if f'"uid":"{uid}"' in line.replace(" ", "")]
         report.write_text("\n".join(lines))
-        command = ["doctor", "--store-report", str(report), "--remove-orphans"]
-        kept = libbucket(environment, *command, answer="n\n" * 9)
+        (command,), values = documented("The store was restored from a backup", "doctor"), {report.name: str(report)}
+        kept = libbucket(environment, command, values, answer="n\n" * 9)
         assert "kept" in kept.output
         assert bucket in environment.store.buckets
-        ran = libbucket(
-            environment,
-            *command,
-            documented="doctor --store-report orphans.json --remove-orphans",
-            answer=f"{bucket}\n",
-        )
+        ran = libbucket(environment, command, values, answer=f"{bucket}\n")
 
         assert f"bucket {bucket} of claim {environment.namespace}/photos, which is gone" in ran.output
         environment.until(lambda: not environment.store.buckets and not environment.store.identities)
@@ -496,14 +493,14 @@ def test_a_bucket_that_changed_its_owner_after_the_backup_of_the_store(retaining
         environment.delete_claim()
         environment.claim(spec={"bucketName": bucket})
         environment.wait_reason("BucketExists")
-        named = ["--bucket", bucket, "--earlier-uid", uid]
-        assert adopt(environment, *named).return_value == 0
+        again = documented("The store was restored from a backup")[0], {"photos-5f0e": bucket, "3c1e": uid}
+        assert libbucket(environment, *again).return_value == 0
         now = environment.wait_bound()["metadata"]["uid"]
         assert environment.store.buckets[bucket].tags["objectbucket_claim_uid"] == now
     environment.store.buckets, environment.store.identities = backup
     with environment.core(version="2"):  # an upgrade reconciles every claim in full, as --repair-interval does
         environment.wait_reason("BucketExists")
-        ran = adopt(environment, *named, documented="adopt shop/photos --bucket photos-5f0e --earlier-uid 3c1e")
+        ran = libbucket(environment, *again)
         environment.wait_bound()
 
         assert (ran.return_value, ran.exception) == (0, None), ran.output

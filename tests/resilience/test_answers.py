@@ -225,6 +225,15 @@ def test_a_bound_claim_says_nothing_of_a_machine_that_is_updated(answer: str) ->
         assert trials.run(made, case) == []
 
 
+def test_a_trial_does_not_meet_a_rate_that_an_earlier_one_has_used_up() -> None:
+    """Each begins with a new process, which does not know when the last bucket was deleted."""
+    with ADAPTERS["gcs-slow"]() as adapter, trials.environment(adapter) as made:
+        answer, times = "403-insufficientPermissions", trials.REACTION
+        case = Case(flow="provision", request="storage.buckets.get", ordinal=1, answer=answer, times=times)
+
+        assert [list(map(str, trials.run(made, case))) for _ in range(3)] == [[], [], []]
+
+
 def test_answers_with_the_same_reaction_are_tried_by_one_of_them() -> None:
     answers = ("400-MissingFields", "400-BadRequest", "500-InternalError", "drip")
     with ADAPTERS["minio"]() as adapter, trials.environment(adapter) as made:

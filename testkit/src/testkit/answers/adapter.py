@@ -52,9 +52,9 @@ class TurnedClock:
         self._source: Clock | None = None
         self._before = 0.0
 
-    def follow(self, source: Clock) -> None:
-        """Goes on with another simulation, which begins at 0, from where the last one has left it."""
-        self._before, self._source = self(), source
+    def follow(self, source: Clock, *, pause: float = 0.0) -> None:
+        """Goes on with another simulation, which begins at 0, some seconds after the last one."""
+        self._before, self._source = self() + pause, source
 
     def __call__(self) -> float:
         """Seconds."""

@@ -57,6 +57,8 @@ _BUCKET: Final = re.compile(r"/storage/v1/b/([^/]+)")
 
 PART: Final = "-inside"
 """At the end of names of answers to a part of a batch."""
+_PAUSE: Final = 60.0
+"""Between two simulations: what one of them did counts for Google's rates, which the next one does not know of."""
 TOKEN_AS_CLAIM: Final = "oauth2.tokenAsClaim"
 _AS_CLAIM: Final = frozenset({TOKEN_AS_CLAIM, "xml.listObjects"})
 
@@ -134,7 +136,7 @@ class GcsAdapter(Adapter):
         return self._backend
 
     def provisioner(self, services: Services, clock: Clock) -> Provisioner:
-        self._clock.follow(clock)
+        self._clock.follow(clock, pause=_PAUSE)
         self._forget()
         patience = Patience(connect=3.0, read=3.0, sleep=self._clock.sleep)
         return GcsProvisioner(replace(services, now=self._fake.clock.now), patience=patience)
