@@ -462,10 +462,11 @@ def test_a_bucket_that_a_restored_store_has_again_is_deleted(
         lines = [line for line in capsys.readouterr().out.splitlines() if f'"uid":"{uid}"' in line.replace(" ", "")]
         report.write_text("\n".join(lines))
         (command,), values = documented("The store was restored from a backup", "doctor"), {report.name: str(report)}
-        kept = libbucket(environment, command, values, answer="n\n" * 9)
-        assert "kept" in kept.output
+        kept = libbucket(environment, command, values, answer="n\n" * 99)
+        before = kept.output.splitlines().count("kept") - 1  # questions about what other tests have left
+        assert before >= 0
         assert bucket in environment.store.buckets
-        ran = libbucket(environment, command, values, answer=f"{bucket}\n")
+        ran = libbucket(environment, command, values, answer="n\n" * before + f"{bucket}\n")
 
         assert f"bucket {bucket} of claim {environment.namespace}/photos, which is gone" in ran.output
         environment.until(lambda: not environment.store.buckets and not environment.store.identities)

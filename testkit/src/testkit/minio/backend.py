@@ -48,7 +48,9 @@ PUBLIC = {
 def a_pool(ca_bundle: str = "") -> urllib3.PoolManager:
     """A pool that waits for nothing and trusts what it is told to."""
     context = ssl.create_default_context(cadata=ca_bundle) if ca_bundle else None
-    return urllib3.PoolManager(timeout=20, retries=False, maxsize=8, ssl_context=context)
+    # A server may close a connection after it has refused a request whose body it did not read: Garage does.
+    retries = urllib3.Retry(total=None, connect=0, read=1, other=0, redirect=False, allowed_methods=None)
+    return urllib3.PoolManager(timeout=20, retries=retries, maxsize=8, ssl_context=context)
 
 
 @contextmanager
