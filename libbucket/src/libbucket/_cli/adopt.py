@@ -17,7 +17,7 @@ from libbucket._cli.adoption import Earlier, Situation
 from libbucket._cli.explain import reported
 from libbucket._cli.manifest_files import read_object_buckets
 from libbucket._cli.reader import read_claim
-from libbucket._cli.session import CannotRead, Seconds, connected, kubeconfig_option
+from libbucket._cli.session import CannotRead, connected, kubeconfig_option, timeout_option
 from libbucket._cli.text import one_line
 from libbucket._cli.why import split_key
 from libbucket._kube.errors import Conflict, NotFound
@@ -45,9 +45,7 @@ _ATTEMPTS: Final = 5
 @click.option("--from", "backup", default="", metavar="FILE", help="A backup of ObjectBuckets: YAML or JSON.")
 @click.option("--untagged", is_flag=True, help="The bucket has no ownership tags: nothing but you proves whose it is.")
 @click.option("--undo", is_flag=True, help="Withdraw an adoption that the store has not accepted yet.")
-@click.option(
-    "--timeout", type=Seconds(), default=60.0, metavar="SECONDS", help="How long to wait for the store's answer."
-)
+@timeout_option("the store's answer")
 def adopt(  # noqa: PLR0913 - options of a command
     claim: str,
     kubeconfig: str,
@@ -96,6 +94,10 @@ class Surroundings:
     claims: tuple[_api.ObjectBucketClaim, ...]
     keys: dict[str, str]
 
+    def around(self, claim: _api.ObjectBucketClaim, storage_class: _api.StorageClass | None) -> Situation:
+        """What is known of one of the claims."""
+        return Situation(claim=claim, storage_class=storage_class, buckets=self.buckets, claims=self.keys)
+
 
 def read_surroundings(client: KubeClient) -> Surroundings:
     """All ObjectBuckets and claims.
@@ -123,9 +125,7 @@ def find_class(client: KubeClient, name: str) -> _api.StorageClass | None:
 def read_situation(client: KubeClient, namespace: str, name: str) -> Situation:
     """What is known of a claim, its class, and all ObjectBuckets and claims."""
     claim = read_claim(client, namespace, name)
-    around = read_surroundings(client)
-    storage_class = find_class(client, claim.class_name)
-    return Situation(claim=claim, storage_class=storage_class, buckets=around.buckets, claims=around.keys)
+    return read_surroundings(client).around(claim, find_class(client, claim.class_name))
 
 
 def _of_claim(backup: str, key: str) -> list[_api.ObjectBucketObject]:

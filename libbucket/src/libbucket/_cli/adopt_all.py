@@ -17,7 +17,7 @@ from libbucket._cli import adoption
 from libbucket._cli.adopt import carry_out, choose, describe, find_class, read_situation, read_surroundings
 from libbucket._cli.adoption import Earlier, Situation
 from libbucket._cli.manifest_files import read_object_buckets
-from libbucket._cli.session import CannotRead, Seconds, connected, kubeconfig_option
+from libbucket._cli.session import CannotRead, connected, kubeconfig_option, timeout_option
 from libbucket._cli.table import TablePrinter
 from libbucket._cli.text import one_line
 from libbucket._kube.errors import KubeError
@@ -58,9 +58,7 @@ class Proposal:
 @click.option("--earlier-cluster", default="", metavar="UID", help="Of kube-system there. Default: this cluster.")
 @click.option("--plan", "is_plan", is_flag=True, help="Show the plan and its id, and change nothing.")
 @click.option("--yes", "plan_id", default="", metavar="ID", help="Carry out the plan of this id, without questions.")
-@click.option(
-    "--timeout", type=Seconds(), default=60.0, metavar="SECONDS", help="How long to wait for the store, for each claim."
-)
+@timeout_option("the store, for each claim")
 def adopt_all(  # noqa: PLR0913 - options of a command
     kubeconfig: str,
     *,
@@ -94,12 +92,10 @@ def _proposals(
     client: KubeClient, namespace: str, known: Sequence[_api.ObjectBucketObject], cluster: str
 ) -> Iterator[Proposal]:
     """Reads the cluster once for all claims."""
-    around, find = read_surroundings(client), cache(lambda name: find_class(client, name))
-    for claim in sorted(around.claims, key=lambda one: one.metadata.key):
+    cluster_wide, find = read_surroundings(client), cache(lambda name: find_class(client, name))
+    for claim in sorted(cluster_wide.claims, key=lambda one: one.metadata.key):
         if namespace in {"", claim.metadata.namespace}:
-            of = Situation(
-                claim=claim, storage_class=find(claim.class_name), buckets=around.buckets, claims=around.keys
-            )
+            of = cluster_wide.around(claim, find(claim.class_name))
             if found := _found(of, known):
                 yield propose(of, found, cluster)
 

@@ -12,7 +12,7 @@ import click
 
 from libbucket import _api
 from libbucket._cli.reader import read_facts
-from libbucket._cli.session import CannotRead, Seconds, connected, kubeconfig_option
+from libbucket._cli.session import CannotRead, connected, kubeconfig_option, timeout_option
 from libbucket._cli.text import one_line
 from libbucket._cli.why import split_key
 from libbucket._kube.errors import NotFound
@@ -34,9 +34,7 @@ _FAILED: Final = 1
 @click.command()
 @click.argument("claim", metavar="NAMESPACE/NAME")
 @kubeconfig_option
-@click.option(
-    "--timeout", type=Seconds(), default=60.0, metavar="SECONDS", help="How long to wait for new credentials."
-)
+@timeout_option("new credentials")
 def rotate(claim: str, kubeconfig: str, timeout: float) -> int:
     """Replaces the credentials of one claim, after a question."""
     namespace, name = split_key(claim)

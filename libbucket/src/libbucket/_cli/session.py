@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import msgspec
@@ -18,7 +18,9 @@ from libbucket._kube.config import Access
 from libbucket._kube.errors import KubeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 _SECONDS: Final = 10.0
 _DAY: Final = 86_400
@@ -46,6 +48,13 @@ class Seconds(click.FloatRange):
         if math.isnan(seconds):
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return seconds
+
+
+def timeout_option(waited_for: str) -> Callable[[F], F]:
+    """`--timeout`: how long a command waits for something."""
+    return click.option(
+        "--timeout", type=Seconds(), default=60.0, metavar="SECONDS", help=f"How long to wait for {waited_for}."
+    )
 
 
 class CannotRead(Exception):

@@ -252,7 +252,7 @@ def from_refusal(error: api.GoogleAPICallError, call: Call) -> ProvisionerError:
     return _from_google(error, call)
 
 
-def names_policy(status: int, response: object) -> bool:
+def _names_policy(status: int, response: object) -> bool:
     """Whether a refusal is by an organisation policy that it names: by Cloud Storage 412, by IAM 400."""
     return status in {400, 403, 412} and bool(constraint_of(response))
 
@@ -283,7 +283,7 @@ def _from_google(error: Exception, call: Call) -> ProvisionerError:
 
 def _by_status(status: int, response: object, call: Call) -> ProvisionerError:
     reason = reason_of(response)
-    if (status == 412 and not call.conditional) or names_policy(status, response):
+    if (status == 412 and not call.conditional) or _names_policy(status, response):
         return _build(StoreRefused, _FORBIDDEN_BY_POLICY, status, response, call)
     if reason in _RATE_REASONS and (status != 429 or call.permission in _RATED):
         # Neither an outage nor a busy service: what has a rate of its own waits, and all other requests go on.

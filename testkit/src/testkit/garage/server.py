@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from libbucket.testing.binaries import cargo_binary
-from libbucket.testing.processes import HOST, Program, free_ports, fresh_directory, running
+from libbucket.testing.processes import HOST, Program, free_ports, fresh_directory, http_ready, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,17 +86,10 @@ def real_garage(binary: Path) -> Iterator[GarageServer]:
         server = GarageServer(s3_url=f"http://{HOST}:{s3}", admin_url=f"http://{HOST}:{admin}")
         command = [str(binary), "-c", str(configuration), "server"]
         program = Program(name="garage", command=command, directory=home, environment={"HOME": str(home)})
-        with running(program, ready=lambda: _answers(server)):
+        # `/health` says 503 until there is a layout, and `/metrics` is not built in.
+        with running(program, ready=http_ready(f"{server.admin_url}/v2/GetClusterStatus", token=server.token)):
             _lay_out(server)
             yield server
-
-
-def _answers(server: GarageServer) -> bool:
-    """Whether the admin API answers. `/health` says 503 until there is a layout, and `/metrics` is not built in."""
-    try:
-        return server.call("GET", "GetClusterStatus") is not None
-    except urllib3.exceptions.HTTPError:
-        return False
 
 
 def _lay_out(server: GarageServer) -> None:

@@ -19,7 +19,7 @@ from libbucket.testing.misbehaving import Answer, scripted_server
 from libbucket.types import SecretStr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from libbucket.provisioner import Provisioner
 
@@ -144,42 +144,20 @@ class _DistrustingApi(HttpApi):
 
     node: str
 
-    def connect(
-        self,
-        url: str,
-        before_request: Callable[[], None],
-        *,
-        headers: Mapping[str, str | SecretStr] | None = None,
-        ca_bundle: str = "",
-    ) -> HttpClient:
-        return _DistrustingClient(self, url, before_request, headers=headers or {}, ca_bundle=ca_bundle)
+    def connect(self, url: str, before_request: Callable[[], None], **options: Any) -> HttpClient:
+        given = {"headers": {}, "ca_bundle": "", **options}
+        return _DistrustingClient(self, url, before_request, **given)
 
 
 class _DistrustingClient(HttpClient):
-    def __init__(
-        self,
-        api: _DistrustingApi,
-        url: str,
-        before_request: Callable[[], None],
-        *,
-        headers: Mapping[str, str | SecretStr],
-        ca_bundle: str,
-    ) -> None:
-        super().__init__(api, url, before_request, headers=headers, ca_bundle=ca_bundle)
-        self._node = HttpClient(api, api.node, before_request, headers=headers, ca_bundle="")
+    def __init__(self, api: _DistrustingApi, url: str, before_request: Callable[[], None], **options: Any) -> None:
+        super().__init__(api, url, before_request, **options)
+        self._node = HttpClient(api, api.node, before_request, **{**options, "ca_bundle": ""})
 
     def close(self) -> None:
         self._node.close()
         super().close()
 
-    def request(
-        self,
-        method: str,
-        *path: str,
-        query: Mapping[str, str] | None = None,
-        json: object = None,
-        headers: Mapping[str, str | SecretStr] | None = None,
-        accept: Collection[int] = (),
-    ) -> HttpAnswer:
-        ask = self._node.request if headers else super().request
-        return ask(method, *path, query=query, json=json, headers=headers, accept=accept)
+    def request(self, method: str, *path: str, **options: Any) -> HttpAnswer:
+        ask = self._node.request if options.get("headers") else super().request
+        return ask(method, *path, **options)
