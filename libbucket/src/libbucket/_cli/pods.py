@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from libbucket._run.settings import parse_truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +85,9 @@ def _has_shards(container: dict[str, Any]) -> bool:
     arguments = [*(container.get("command") or ()), *(container.get("args") or ())]
     values = [one.get("value") or "" for one in container.get("env") or () if one.get("name") == "LIBBUCKET_SHARDING"]
     values += [str(one).partition("=")[2] or "true" for one in arguments if re.fullmatch("--sharding(=.*)?", str(one))]
-    return bool(values) and values[-1].lower() in {"true", "1", "t"}
+    with suppress(ValueError):  # the program refuses such a value, and does not start
+        return bool(values) and parse_truth(values[-1])
+    return False
 
 
 def _served(container: dict[str, Any]) -> Iterator[str]:
